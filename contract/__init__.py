@@ -1,0 +1,1 @@
+"""What gateway and workers promise each other: specs, states, keys, scripts and framing."""

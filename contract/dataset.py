@@ -1,0 +1,55 @@
+"""A dataset as the preparer found it: what was kept, what was refused and why, what is held out."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from contract.identifiers import DatasetId
+from contract.plugin import Frozen
+
+Fit = Literal["crop", "pad", "stretch"]
+"""How a picture becomes a square: centre crop, padding with its edge colour's mean, or stretching."""
+
+HELD_OUT_ONE_IN = 20
+"""One image in so many, chosen by content hash, is never trained on: it is kept for judging."""
+
+
+class RejectedFile(Frozen):
+    """A file of the upload that is not a usable picture."""
+
+    name: str
+    reason: str
+
+
+class DatasetSpec(Frozen):
+    """What the client said when it uploaded: the record that a preparer claims."""
+
+    name: str | None = Field(None, max_length=200)
+    bytes: int = Field(ge=1, description="Size of the uploaded archive.")
+
+
+class Manifest(Frozen):
+    """What a prepared dataset holds. Written once by the preparer, read by everybody."""
+
+    format_version: Literal[1] = 1
+    id: DatasetId
+    images: int = Field(ge=1, description="Usable pictures, held-out ones included.")
+    held_out_images: int = Field(ge=0, description="Pictures kept out of training, for judging.")
+    rejected: tuple[RejectedFile, ...] = Field((), description="At most the first 1,000.")
+    rejected_images: int = Field(0, ge=0)
+    duplicate_images: int = Field(0, ge=0, description="Files whose content stood in the upload before; kept once.")
+    channels: Literal[1, 3] = Field(description="1 when every picture is grey, else 3.")
+    median_width: int
+    median_height: int
+    content_hash: str = Field(description="sha256 over the pictures' own hashes, in the order of the arrays.")
+    files: tuple[str, ...] = Field((), description="Names of the usable pictures, in the order of the arrays.")
+    hashes: tuple[str, ...] = Field((), description="sha256 of each usable picture's bytes.")
+
+    def held_out(self, index: int) -> bool:
+        """Whether the picture at `index` of the arrays is kept out of training."""
+        return is_held_out(self.hashes[index])
+
+
+def is_held_out(content_hash: str) -> bool:
+    """Whether a picture of this sha256 (hex) belongs to the held-out split. The same content always does."""
+    return int(content_hash[:12], 16) % HELD_OUT_ONE_IN == 0

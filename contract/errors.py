@@ -1,0 +1,64 @@
+"""What can be refused, with a stable code and a sentence that says what to do. Knows no HTTP."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """Stable names of refusals; `service/errors.py` gives each its status and title."""
+
+    INVALID_REQUEST = "invalid_request"
+    NOT_A_ZIP = "not_a_zip"
+    NO_IMAGES = "no_images"
+    ARCHIVE_TOO_LARGE = "archive_too_large"
+    BODY_TOO_LARGE = "body_too_large"
+    BODY_EMPTY = "body_empty"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    NOT_ACCEPTABLE = "not_acceptable"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    DATASET_NOT_FOUND = "dataset_not_found"
+    DATASET_NOT_READY = "dataset_not_ready"
+    DATASET_IN_USE = "dataset_in_use"
+    JOB_NOT_FOUND = "job_not_found"
+    JOB_STATE_CONFLICT = "job_state_conflict"
+    JOB_IN_USE = "job_in_use"
+    MODEL_NOT_FOUND = "model_not_found"
+    NO_MODEL_YET = "no_model_yet"
+    ALIAS_READ_ONLY = "alias_read_only"
+    PREVIEW_NOT_FOUND = "preview_not_found"
+    CHECKPOINT_UNREADABLE = "checkpoint_unreadable"
+    FOREIGN_HOST = "foreign_host"
+    FOREIGN_ORIGIN = "foreign_origin"
+    NO_SAMPLER = "no_sampler"
+    SAMPLER_BUSY = "sampler_busy"
+    SAMPLER_TIMEOUT = "sampler_timeout"
+    STORE_UNAVAILABLE = "store_unavailable"
+    VOLUME_FULL = "volume_full"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One field that was refused: a JSON pointer (RFC 6901) or a parameter's name, and why."""
+
+    pointer: str
+    detail: str
+
+
+class ServiceError(Exception):
+    """A refusal that a client can act on. `detail` names the value, what was allowed and what to do."""
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        detail: str,
+        *,
+        fields: tuple[FieldError, ...] = (),
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.fields = fields
+        self.retry_after_seconds = retry_after_seconds

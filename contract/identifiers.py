@@ -1,0 +1,46 @@
+"""The disjoint syntaxes of everything that has a name: jobs, datasets, aliases and digests."""
+
+import re
+import secrets
+from typing import Annotated, Literal
+
+from pydantic import StringConstraints
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: nothing that reads like something else
+
+JOB_PATTERN = r"^job_[0-9a-z]{16}$"
+DATASET_PATTERN = r"^ds_[0-9a-z]{16}$"
+ALIAS_PATTERN = r"^[a-z][a-z0-9-]{0,62}$"
+DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
+
+JobId = Annotated[str, StringConstraints(pattern=JOB_PATTERN)]
+DatasetId = Annotated[str, StringConstraints(pattern=DATASET_PATTERN)]
+Alias = Annotated[str, StringConstraints(pattern=ALIAS_PATTERN)]
+Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
+
+LATEST = "latest"  # the automatic, read-only alias
+
+ReferenceKind = Literal["digest", "job", "alias"]
+
+
+def new_job_id() -> str:
+    """A fresh job id, 80 random bits."""
+    return "job_" + _random()
+
+
+def new_dataset_id() -> str:
+    """A fresh dataset id, 80 random bits."""
+    return "ds_" + _random()
+
+
+def reference_kind(reference: str) -> ReferenceKind | None:
+    """Which of the three disjoint syntaxes a model reference has, or None."""
+    if re.match(DIGEST_PATTERN, reference):
+        return "digest"
+    if re.match(JOB_PATTERN, reference):
+        return "job"
+    return "alias" if re.match(ALIAS_PATTERN, reference) else None
+
+
+def _random() -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(16))

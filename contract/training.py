@@ -1,0 +1,112 @@
+"""The specification of a training job: what a client may ask for, and what is then carried out."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from contract.architectures import Architecture, Dcgan
+from contract.dataset import Fit
+from contract.errors import ErrorCode, FieldError, ServiceError
+from contract.identifiers import DatasetId
+from contract.objectives import NonSaturating, Objective
+from contract.plugin import Frozen
+from contract.priors import Normal, Prior
+
+PresetName = Literal["fast", "quality"]
+MAX_SEED = 2**53 - 1
+"""The largest seed: every JSON reader can hold it exactly."""
+
+
+class TrainingParameters(Frozen):
+    """What decides the outcome of a training run, apart from the images. Every field has a default."""
+
+    architecture: Architecture = Field(Dcgan(), description='A kind ("dcgan") or an object with its parameters.')
+    objective: Objective = Field(NonSaturating(), description="The pair of losses.")
+    prior: Prior = Field(Normal(), description="The distribution of the latent vectors.")
+    fit: Fit = Field("crop", description="How a picture becomes a square: centre crop, padding or stretching.")
+    mirror: bool = Field(False, description="Show half of the pictures mirrored left to right.")
+    images: int = Field(
+        100_000, ge=1, le=10**10, description="Real images to show in all; rounded up to whole batches."
+    )
+    batch_size: int = Field(64, ge=2, le=4096)
+    generator_learning_rate: float = Field(2e-4, gt=0, le=1)
+    discriminator_learning_rate: float = Field(2e-4, gt=0, le=1)
+    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's decay of the first moment.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="Adam's decay of the second moment.")
+    ema_halflife_images: int = Field(
+        2_000, ge=0, le=10**9, description="Half-life of the generator's moving average; 0 serves the raw weights."
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Arithmetic of the networks; auto takes bfloat16 where the device computes in it."
+    )
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="Everything random in the run follows from it.")
+
+
+class JobRequest(TrainingParameters):
+    """The body of `POST /jobs`. `{"dataset": "ds_…"}` alone trains something good."""
+
+    dataset: DatasetId
+    preset: PresetName = Field("fast", description="Sets what you do not: `fast` for minutes, `quality` for hours.")
+    name: str | None = Field(None, max_length=200, description="A name for people.")
+    resolution: int | None = Field(
+        None, ge=1, le=4096, description="Side of the square images, 32, 64 or 128; default from the dataset, up to 64."
+    )
+    channels: Literal[1, 3] | None = Field(None, description="1 grey, 3 colour; default from the dataset.")
+    checkpoint_every_images: int | None = Field(None, ge=1, description="Default: a tenth of the run.")
+    preview_every_images: int | None = Field(None, ge=1, description="Default: a twentieth of the run.")
+
+
+class TrainingSpec(TrainingParameters):
+    """A resolved request: nothing is left to choose. Stored as `spec.json`, never changed."""
+
+    format_version: Literal[1] = 1
+    dataset: DatasetId
+    preset: PresetName
+    name: str | None
+    resolution: int
+    channels: Literal[1, 3]
+    checkpoint_every_images: int = Field(ge=1)
+    preview_every_images: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _resolution_is_made(self) -> Self:
+        assert self.resolution in self.architecture.RESOLUTIONS
+        return self
+
+
+PRESETS: dict[PresetName, dict[str, object]] = {
+    "fast": {},
+    "quality": {"images": 1_000_000, "ema_halflife_images": 10_000, "architecture": Dcgan(generator_width=96)},
+}
+"""What each preset sets where the request is silent; the rest are the fields' own defaults."""
+
+
+def resolve(request: JobRequest, *, dataset_channels: Literal[1, 3], dataset_side: int) -> TrainingSpec:
+    """Fill in everything the request leaves open: explicit fields win over the preset, the preset over defaults.
+
+    `dataset_side` is the smaller side of the dataset's median picture, in pixels.
+
+    Raises:
+        ServiceError: `invalid_request` when the architecture cannot make the resolution.
+    """
+    explicit = {name: getattr(request, name) for name in request.model_fields_set}
+    chosen = {**PRESETS[request.preset], **{name: value for name, value in explicit.items() if value is not None}}
+    architecture = chosen.get("architecture", request.architecture)
+    assert isinstance(architecture, Dcgan)
+    chosen["preset"], chosen["name"] = request.preset, request.name
+    chosen["resolution"] = request.resolution or _default_resolution(architecture, dataset_side)
+    if chosen["resolution"] not in architecture.RESOLUTIONS:
+        allowed = ", ".join(map(str, architecture.RESOLUTIONS))
+        detail = f"{architecture.kind} makes {allowed} px, not {chosen['resolution']}; choose one of these."
+        raise ServiceError(ErrorCode.INVALID_REQUEST, detail, fields=(FieldError("/resolution", detail),))
+    chosen["channels"] = request.channels or dataset_channels
+    images = chosen.get("images", request.images)
+    assert isinstance(images, int)
+    chosen.setdefault("checkpoint_every_images", max(images // 10, 1))
+    chosen.setdefault("preview_every_images", max(images // 20, 1))
+    return TrainingSpec.model_validate(chosen)
+
+
+def _default_resolution(architecture: Dcgan, side: int) -> int:
+    affordable = [made for made in architecture.RESOLUTIONS if made <= 64]
+    return next((made for made in affordable if made >= side), affordable[-1])

@@ -1,0 +1,120 @@
+"""Where everything lies on the mounted volume, and the one way a small file is written there."""
+
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from contract.dataset import Fit
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Paths under `DCGAN_DATA_ROOT`. Pure: nothing here touches the disk."""
+
+    root: Path
+
+    @property
+    def datasets(self) -> Path:
+        return self.root / "datasets"
+
+    @property
+    def jobs(self) -> Path:
+        return self.root / "jobs"
+
+    @property
+    def aliases(self) -> Path:
+        return self.root / "aliases"
+
+    @property
+    def tombstones(self) -> Path:
+        return self.root / "tombstones"
+
+    @property
+    def run(self) -> Path:
+        """Locks and working directories of the processes on this machine; empty when none runs."""
+        return self.root / "run"
+
+    def dataset(self, dataset_id: str) -> Path:
+        return self.datasets / dataset_id
+
+    def original(self, dataset_id: str) -> Path:
+        """The uploaded archive, kept as it came."""
+        return self.dataset(dataset_id) / "original" / "upload.zip"
+
+    def dataset_spec(self, dataset_id: str) -> Path:
+        return self.dataset(dataset_id) / "spec.json"
+
+    def manifest(self, dataset_id: str) -> Path:
+        return self.dataset(dataset_id) / "manifest.json"
+
+    def array(self, dataset_id: str, resolution: int, channels: int, fit: Fit) -> Path:
+        """Every usable picture as uint8 (N, C, R, R), in the order of the manifest."""
+        return self.dataset(dataset_id) / "arrays" / f"{resolution}-{channels}-{fit}.npy"
+
+    def job(self, job_id: str) -> Path:
+        return self.jobs / job_id
+
+    def spec(self, job_id: str) -> Path:
+        return self.job(job_id) / "spec.json"
+
+    def previews(self, job_id: str) -> Path:
+        return self.job(job_id) / "previews"
+
+    def preview(self, job_id: str, images_seen: int) -> Path:
+        return self.previews(job_id) / f"{images_seen:012d}.png"
+
+    def checkpoints(self, job_id: str) -> Path:
+        return self.job(job_id) / "checkpoints"
+
+    def checkpoint(self, job_id: str, file: str) -> Path:
+        """A served generator; `file` as the record names it."""
+        return self.checkpoints(job_id) / file
+
+    def snapshots(self, job_id: str) -> Path:
+        return self.job(job_id) / "resume"
+
+    def snapshot(self, job_id: str, file: str) -> Path:
+        """Everything a bit-exact resume needs; `file` as the record names it."""
+        return self.snapshots(job_id) / file
+
+    def alias(self, alias: str) -> Path:
+        return self.aliases / f"{alias}.json"
+
+    def tombstone(self, record_id: str) -> Path:
+        return self.tombstones / f"{record_id}.json"
+
+
+def weights_name(images_seen: int, token: int) -> str:
+    """The file name of a checkpoint or snapshot: two owners never write the same one."""
+    return f"{images_seen:012d}-{token}.safetensors"
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file so that after a crash it is there whole, or as it was: temp, fsync, rename, fsync(dir)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        publish_durably(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def publish_durably(temporary: Path, path: Path) -> None:
+    """Rename a file that is already fsynced to its final name, and make the name last."""
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON durably."""
+    write_durably(path, json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
