@@ -37,12 +37,16 @@ class Manifest(Frozen):
     held_out_images: int = Field(ge=0, description="Pictures kept out of training, for judging.")
     rejected: tuple[RejectedFile, ...] = Field((), description="At most the first 1,000.")
     rejected_images: int = Field(0, ge=0)
-    duplicate_images: int = Field(0, ge=0, description="Files whose content stood in the upload before; kept once.")
+    duplicate_images: int = Field(
+        0, ge=0, description="Files whose content stood in the upload before; kept once."
+    )
     channels: Literal[1, 3] = Field(description="1 when every picture is grey, else 3.")
     median_width: int
     median_height: int
     content_hash: str = Field(description="sha256 over the pictures' own hashes, in the order of the arrays.")
-    files: tuple[str, ...] = Field((), description="Names of the usable pictures, in the order of the arrays.")
+    files: tuple[str, ...] = Field(
+        (), description="Names of the usable pictures, in the order of the arrays."
+    )
     hashes: tuple[str, ...] = Field((), description="sha256 of each usable picture's bytes.")
 
     def held_out(self, index: int) -> bool:

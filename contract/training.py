@@ -20,11 +20,15 @@ MAX_SEED = 2**53 - 1
 class TrainingParameters(Frozen):
     """What decides the outcome of a training run, apart from the images. Every field has a default."""
 
-    architecture: Architecture = Field(Dcgan(), description='A kind ("dcgan") or an object with its parameters.')
+    architecture: Architecture = Field(
+        Dcgan(), description='A kind ("dcgan") or an object with its parameters.'
+    )
     objective: Objective = Field(NonSaturating(), description="The pair of losses.")
     prior: Prior = Field(Normal(), description="The distribution of the latent vectors.")
-    fit: Fit = Field("crop", description="How a picture becomes a square: centre crop, padding or stretching.")
-    mirror: bool = Field(False, description="Show half of the pictures mirrored left to right.")
+    fit: Fit = Field(
+        "crop", description="How a picture becomes a square: centre crop, padding or stretching."
+    )
+    mirror: bool = Field(default=False, description="Show half of the pictures mirrored left to right.")
     images: int = Field(
         100_000, ge=1, le=10**10, description="Real images to show in all; rounded up to whole batches."
     )
@@ -34,7 +38,10 @@ class TrainingParameters(Frozen):
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's decay of the first moment.")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's decay of the second moment.")
     ema_halflife_images: int = Field(
-        2_000, ge=0, le=10**9, description="Half-life of the generator's moving average; 0 serves the raw weights."
+        2_000,
+        ge=0,
+        le=10**9,
+        description="Half-life of the generator's moving average; 0 serves the raw weights.",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Arithmetic of the networks; auto takes bfloat16 where the device computes in it."
@@ -46,10 +53,15 @@ class JobRequest(TrainingParameters):
     """The body of `POST /jobs`. `{"dataset": "ds_…"}` alone trains something good."""
 
     dataset: DatasetId
-    preset: PresetName = Field("fast", description="Sets what you do not: `fast` for minutes, `quality` for hours.")
+    preset: PresetName = Field(
+        "fast", description="Sets what you do not: `fast` for minutes, `quality` for hours."
+    )
     name: str | None = Field(None, max_length=200, description="A name for people.")
     resolution: int | None = Field(
-        None, ge=1, le=4096, description="Side of the square images, 32, 64 or 128; default from the dataset, up to 64."
+        None,
+        ge=1,
+        le=4096,
+        description="Side of the square images, 32, 64 or 128; default from the dataset, up to 64.",
     )
     channels: Literal[1, 3] | None = Field(None, description="1 grey, 3 colour; default from the dataset.")
     checkpoint_every_images: int | None = Field(None, ge=1, description="Default: a tenth of the run.")
@@ -76,13 +88,17 @@ class TrainingSpec(TrainingParameters):
 
 PRESETS: dict[PresetName, dict[str, object]] = {
     "fast": {},
-    "quality": {"images": 1_000_000, "ema_halflife_images": 10_000, "architecture": Dcgan(generator_width=96)},
+    "quality": {
+        "images": 1_000_000,
+        "ema_halflife_images": 10_000,
+        "architecture": Dcgan(generator_width=96),
+    },
 }
 """What each preset sets where the request is silent; the rest are the fields' own defaults."""
 
 
 def resolve(request: JobRequest, *, dataset_channels: Literal[1, 3], dataset_side: int) -> TrainingSpec:
-    """Fill in everything the request leaves open: explicit fields win over the preset, the preset over defaults.
+    """Fill in what the request leaves open: explicit fields win over the preset, the preset over defaults.
 
     `dataset_side` is the smaller side of the dataset's median picture, in pixels.
 
@@ -90,7 +106,10 @@ def resolve(request: JobRequest, *, dataset_channels: Literal[1, 3], dataset_sid
         ServiceError: `invalid_request` when the architecture cannot make the resolution.
     """
     explicit = {name: getattr(request, name) for name in request.model_fields_set}
-    chosen = {**PRESETS[request.preset], **{name: value for name, value in explicit.items() if value is not None}}
+    chosen = {
+        **PRESETS[request.preset],
+        **{name: value for name, value in explicit.items() if value is not None},
+    }
     architecture = chosen.get("architecture", request.architecture)
     assert isinstance(architecture, Dcgan)
     chosen["preset"], chosen["name"] = request.preset, request.name

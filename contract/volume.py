@@ -43,9 +43,6 @@ class Volume:
         """The uploaded archive, kept as it came."""
         return self.dataset(dataset_id) / "original" / "upload.zip"
 
-    def dataset_spec(self, dataset_id: str) -> Path:
-        return self.dataset(dataset_id) / "spec.json"
-
     def manifest(self, dataset_id: str) -> Path:
         return self.dataset(dataset_id) / "manifest.json"
 
@@ -56,8 +53,25 @@ class Volume:
     def job(self, job_id: str) -> Path:
         return self.jobs / job_id
 
-    def spec(self, job_id: str) -> Path:
-        return self.job(job_id) / "spec.json"
+    def home(self, record_id: str) -> Path:
+        """The directory of a record of either kind."""
+        return self.job(record_id) if record_id.startswith("job_") else self.dataset(record_id)
+
+    def spec(self, record_id: str) -> Path:
+        """What was asked for: written by the gateway before the record exists."""
+        return self.home(record_id) / "spec.json"
+
+    def intent(self, record_id: str) -> Path:
+        """What the gateway last wanted of it."""
+        return self.home(record_id) / "intent.json"
+
+    def facts(self, record_id: str) -> Path:
+        """What its owner last stated."""
+        return self.home(record_id) / "facts.json"
+
+    def events(self, record_id: str) -> Path:
+        """The mirror of its event stream, one JSON object a line."""
+        return self.home(record_id) / "events.jsonl"
 
     def previews(self, job_id: str) -> Path:
         return self.job(job_id) / "previews"

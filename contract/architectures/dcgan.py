@@ -18,5 +18,9 @@ class Dcgan(Frozen):
 
     kind: Literal["dcgan"] = "dcgan"
     latent_size: int = Field(128, ge=2, le=1024, description="Length Z of the latent vector.")
-    generator_width: int = Field(64, ge=4, le=512, description="Channels of the generator's last hidden layer.")
-    discriminator_width: int = Field(64, ge=4, le=512, description="Channels of the discriminator's first layer.")
+    generator_width: int = Field(
+        64, ge=4, le=512, description="Channels of the generator's last hidden layer."
+    )
+    discriminator_width: int = Field(
+        64, ge=4, le=512, description="Channels of the discriminator's first layer."
+    )

@@ -1,0 +1,32 @@
+"""What happens to a record, as an append-only log of typed events. An event's id is the record's revision."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Self
+
+from contract.plugin import Frozen
+
+
+class EventType(StrEnum):
+    """The kinds of event."""
+
+    STATE = "state"
+    PROGRESS = "progress"
+    CHECKPOINT = "checkpoint"
+    PREVIEW = "preview"
+    METRIC = "metric"
+    WARNING = "warning"
+
+
+class Event(Frozen):
+    """One entry of a record's log; `data` is the JSON text of what its type says."""
+
+    id: int
+    type: EventType
+    at_ms: int
+    data: str
+
+    @classmethod
+    def from_stream(cls, entry_id: str, fields: Mapping[str, str]) -> Self:
+        """Read an entry of the Redis stream."""
+        return cls.model_validate({"id": int(entry_id.partition("-")[0]), **fields})

@@ -1,0 +1,114 @@
+"""The life of a record: its states, the allowed transitions, and how it reads when it comes out of Redis."""
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Self
+
+from pydantic import Field
+
+from contract.plugin import Frozen
+
+
+class State(StrEnum):
+    """Where a record is. `cancelled`, `failed` and `succeeded` are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        return not TRANSITIONS[self]
+
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.QUEUED: frozenset({State.RUNNING, State.PAUSED, State.CANCELLED}),
+    State.RUNNING: frozenset(
+        {State.QUEUED, State.PAUSED, State.SUCCEEDED, State.FAILED, State.CANCELLED},
+    ),
+    State.PAUSED: frozenset({State.QUEUED, State.CANCELLED}),
+    State.SUCCEEDED: frozenset(),
+    State.FAILED: frozenset(),
+    State.CANCELLED: frozenset(),
+}
+
+
+class Want(StrEnum):
+    """What the gateway intends; the owner learns of it with its next heartbeat."""
+
+    RUN = "run"
+    PAUSE = "pause"
+    CANCEL = "cancel"
+
+
+class Problem(Frozen):
+    """Why a record failed: a stable code and a sentence."""
+
+    code: str
+    detail: str
+
+
+class Progress(Frozen):
+    """How far the work is, in images: shown ones for a job, decoded ones for a dataset."""
+
+    done: int = Field(ge=0)
+    total: int = Field(ge=0)
+    images_per_second: float | None = None
+    losses: dict[str, float] = Field(default_factory=dict)
+
+
+class CheckpointFact(Frozen):
+    """A generator on the volume that can be served."""
+
+    file: str
+    digest: str
+    images_seen: int
+    bytes: int
+    metrics: dict[str, float] = Field(default_factory=dict)
+
+
+class SnapshotFact(Frozen):
+    """A training state on the volume from which the job goes on, bit for bit."""
+
+    file: str
+    images_seen: int
+
+
+class Record(Frozen):
+    """One record as it stands in Redis."""
+
+    id: str
+    state: State
+    want: Want
+    token: int
+    attempt: int
+    deaths: int
+    revision: int
+    spec: str
+    created_us: int
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    owner: str | None = None
+    lease_until_ms: int | None = None
+    uses: str | None = None
+    progress: Progress | None = None
+    snapshot: SnapshotFact | None = None
+    checkpoint: CheckpointFact | None = None
+    environment: dict[str, Any] | None = None
+    result: dict[str, Any] | None = None
+    error: Problem | None = None
+    devices: int = 1
+
+    @classmethod
+    def from_hash(cls, fields: Mapping[str, str]) -> Self:
+        """Read the flat strings of the Redis hash."""
+        return cls.model_validate(
+            {name: json.loads(value) if name in _JSON_FIELDS else value for name, value in fields.items()}
+        )
+
+
+_JSON_FIELDS = {"progress", "snapshot", "checkpoint", "environment", "result", "error"}

@@ -1,0 +1,66 @@
+"""Every Redis key, channel, queue and task name. No other file spells one."""
+
+from enum import StrEnum
+
+
+class RecordKind(StrEnum):
+    """The two kinds of work that share one record, one claim, one lease and one reaper."""
+
+    JOB = "job"
+    DATASET = "dataset"
+
+
+class Role(StrEnum):
+    """What a worker process does."""
+
+    TRAIN = "train"
+    PREPARE = "prepare"
+    SAMPLE = "sample"
+
+
+class RecordKeys:
+    """The keys of one kind of record. Attributes that end in `_of` are prefixes: append the id or state."""
+
+    def __init__(self, kind: RecordKind) -> None:
+        self.record_of = f"dcgan:{kind}:"
+        self.events_of = f"dcgan:events:{kind}:"
+        self.checkpoints_of = f"dcgan:checkpoints:{kind}:"
+        self.state_of = f"dcgan:{kind}s:state:"
+        self.all = f"dcgan:{kind}s:all"
+        self.queued = f"dcgan:{kind}s:queued"
+        self.leased = f"dcgan:{kind}s:leased"
+        self.servable = f"dcgan:{kind}s:servable"
+        self.unmirrored = f"dcgan:{kind}s:unmirrored"
+        self.users_of = f"dcgan:{kind}s:users:"
+
+    def names(self) -> dict[str, str]:
+        """All of them, plus the keys that no kind owns: what the scripts are given."""
+        return {
+            **vars(self),
+            "channel": CHANGES,
+            "digests": DIGESTS,
+            "aliases": ALIASES,
+            "workers": WORKERS,
+            "worker_facts": WORKER_FACTS,
+            "renderer": RENDERER,
+        }
+
+
+KEYS = {kind: RecordKeys(kind) for kind in RecordKind}
+
+CHANGES = "dcgan:changes"  # channel: "{record key}:{revision}" for every event; revision 0: forgotten
+EPOCH = "dcgan:epoch"  # set once the records stand; missing means that Redis was emptied
+REBUILDING = "dcgan:rebuilding"  # lock of the process that re-creates them from the volume
+DIGESTS = "dcgan:digests"  # hash: generator digest -> where it lies
+ALIASES = "dcgan:aliases"  # hash: alias -> what it points to
+WORKERS = "dcgan:workers"  # sorted set: worker name by the time its heartbeat lapses
+WORKER_FACTS = "dcgan:workers:facts"  # hash: worker name -> what it says of itself
+RENDERER = "dcgan:renderer"  # the one renderer that is active in this deployment
+
+SAMPLES_WAITING = "dcgan:samples:waiting"
+SAMPLES_REPLIES_OF = "dcgan:samples:replies:"  # + the gateway that asked
+
+CELERY_PREFIX = "dcgan:celery:"
+TASK_OF_ROLE = {Role.TRAIN: "dcgan.train", Role.PREPARE: "dcgan.prepare"}
+ROLE_OF_KIND = {RecordKind.JOB: Role.TRAIN, RecordKind.DATASET: Role.PREPARE}
+KIND_OF_ROLE = {role: kind for kind, role in ROLE_OF_KIND.items()}

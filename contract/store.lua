@@ -1,0 +1,298 @@
+-- Every transition of a record, in one place. Redis runs a script alone, so each is atomic; times are
+-- Redis TIME, never a client's. ARGV: key names as JSON, command, arguments as JSON.
+--
+-- A record is a hash: state, want, token, owner, lease_until_ms, attempt, deaths, revision, devices, spec,
+-- created_us, started_ms, finished_ms, progress, snapshot, checkpoint, environment, result, error.
+-- The token fences: only the process that holds the newest one may write a fact.
+
+local names = cjson.decode(ARGV[1])
+local argument = cjson.decode(ARGV[3])
+
+local clock = redis.call('TIME')
+local now_us = clock[1] * 1000000 + clock[2]
+local now_ms = math.floor(now_us / 1000)
+
+local function integer(number) return string.format('%.0f', number) end
+local function record(id) return names.record_of .. id end
+local function read(id, field) return redis.call('HGET', record(id), field) or nil end
+local function write(id, ...) redis.call('HSET', record(id), ...) end
+
+local function append_event(id, kind_of_event, data)
+  local revision = redis.call('HINCRBY', record(id), 'revision', 1)
+  redis.call('XADD', names.events_of .. id, revision .. '-0',
+    'type', kind_of_event, 'at_ms', integer(now_ms), 'data', data)
+  redis.call('SADD', names.unmirrored, id)
+  redis.call('PUBLISH', names.channel, record(id) .. ':' .. revision)
+end
+
+-- The one way a state changes: indexes, fields, event.
+local function move(id, to, reason, err)
+  local from, created = read(id, 'state'), read(id, 'created_us')
+  if from then redis.call('ZREM', names.state_of .. from, id) end
+  redis.call('ZADD', names.state_of .. to, created, id)
+  if to == 'queued' then redis.call('ZADD', names.queued, created, id) else redis.call('ZREM', names.queued, id) end
+  if to ~= 'running' then
+    redis.call('ZREM', names.leased, id)
+    redis.call('HDEL', record(id), 'owner', 'lease_until_ms')
+  end
+  write(id, 'state', to)
+  if to == 'queued' or to == 'running' then redis.call('HDEL', record(id), 'error') end
+  if to == 'queued' or to == 'paused' then write(id, 'want', 'run') end
+  if to == 'succeeded' or to == 'failed' or to == 'cancelled' then write(id, 'finished_ms', integer(now_ms)) end
+  if to == 'succeeded' and read(id, 'checkpoint') then redis.call('ZADD', names.servable, integer(now_us), id) end
+  local data = { state = to }
+  if reason then data.reason = reason end
+  if err then
+    write(id, 'error', err)
+    data.error = cjson.decode(err)
+  end
+  append_event(id, 'state', cjson.encode(data))
+end
+
+local function is_terminal(state) return state == 'succeeded' or state == 'failed' or state == 'cancelled' end
+
+local function is_owner(id, token) return read(id, 'state') == 'running' and read(id, 'token') == token end
+
+local function renew_lease(id)
+  local lease_until = integer(now_ms + argument.lease_ms)
+  write(id, 'lease_until_ms', lease_until)
+  redis.call('ZADD', names.leased, lease_until, id)
+end
+
+-- Where a record goes when its owner lets go of it without having finished.
+local function release(id, reason)
+  local want = read(id, 'want')
+  if want == 'cancel' then move(id, 'cancelled', reason)
+  elseif want == 'pause' then move(id, 'paused', reason)
+  else move(id, 'queued', reason) end
+end
+
+-- Its owner is dead: fence it, then queue it again, unless it has killed too many owners without progress.
+local function bury(id, reason)
+  redis.call('HINCRBY', record(id), 'token', 1)
+  local deaths = redis.call('HINCRBY', record(id), 'deaths', 1)
+  if read(id, 'want') ~= 'cancel' and deaths >= argument.max_deaths then
+    move(id, 'failed', reason, cjson.encode({
+      code = 'died_repeatedly',
+      detail = 'The process that worked on this died ' .. deaths .. ' times without saving progress; last: ' .. reason
+    }))
+  else release(id, reason) end
+  return id
+end
+
+local command = {}
+
+function command.submit()
+  local id = argument.id
+  if redis.call('EXISTS', record(id)) == 1 then return { 'exists', read(id, 'state') } end
+  if argument.uses then
+    local state = redis.call('HGET', argument.uses.record, 'state')
+    if state ~= 'succeeded' then return { 'unusable', state or 'missing' } end
+    redis.call('SADD', argument.uses.users, id)
+    write(id, 'uses', argument.uses.id)
+  end
+  write(id, 'id', id, 'want', 'run', 'token', '0', 'attempt', '0', 'deaths', '0', 'revision', '0',
+    'devices', argument.devices, 'spec', argument.spec, 'created_us', integer(now_us))
+  redis.call('ZADD', names.all, integer(now_us), id)
+  move(id, 'queued')
+  return { 'submitted', 'queued' }
+end
+
+-- Re-create a record from the volume; never touches one that is there.
+function command.restore()
+  local id, fields = argument.id, argument.fields
+  if redis.call('EXISTS', record(id)) == 1 then return 0 end
+  for field, value in pairs(fields) do write(id, field, value) end
+  redis.call('ZADD', names.all, fields.created_us, id)
+  if argument.uses_users then redis.call('SADD', argument.uses_users, id) end
+  for _, checkpoint in ipairs(argument.checkpoints) do
+    redis.call('RPUSH', names.checkpoints_of .. id, checkpoint)
+    redis.call('HSET', names.digests, cjson.decode(checkpoint).digest, id)
+  end
+  redis.call('ZADD', names.state_of .. fields.state, fields.created_us, id)
+  if fields.state == 'queued' then redis.call('ZADD', names.queued, fields.created_us, id) end
+  if fields.state == 'running' then renew_lease(id) end
+  if fields.state == 'succeeded' and fields.checkpoint then
+    redis.call('ZADD', names.servable, (fields.finished_ms or '0') .. '000', id)
+  end
+  append_event(id, 'state', cjson.encode({ state = fields.state, reason = 'rebuilt from the volume' }))
+  return 1
+end
+
+-- The first queued record that fits, not "the one in the message".
+function command.claim()
+  for _, id in ipairs(redis.call('ZRANGE', names.queued, 0, 199)) do
+    if tonumber(read(id, 'devices')) <= argument.devices then
+      local token = integer(math.max(tonumber(read(id, 'token')) + 1, now_us))
+      redis.call('HINCRBY', record(id), 'attempt', 1)
+      write(id, 'token', token, 'owner', argument.owner)
+      if not read(id, 'started_ms') then write(id, 'started_ms', integer(now_ms)) end
+      move(id, 'running')
+      renew_lease(id)
+      return redis.call('HGETALL', record(id))
+    end
+  end
+  return {}
+end
+
+function command.beat()
+  local id = argument.id
+  if not is_owner(id, argument.token) then return 'lost' end
+  renew_lease(id)
+  if argument.progress then
+    write(id, 'progress', argument.progress)
+    append_event(id, 'progress', argument.progress)
+  end
+  return read(id, 'want')
+end
+
+-- A fact from the owner: fields, a checkpoint for the list, an event; each optional.
+function command.report()
+  local id = argument.id
+  if not is_owner(id, argument.token) then return 0 end
+  for field, value in pairs(argument.fields) do write(id, field, value) end
+  if argument.checkpoint then
+    redis.call('RPUSH', names.checkpoints_of .. id, argument.checkpoint)
+    redis.call('HSET', names.digests, cjson.decode(argument.checkpoint).digest, id)
+  end
+  if argument.event then append_event(id, argument.event, argument.data) end
+  return 1
+end
+
+function command.leave()
+  local id = argument.id
+  if not is_owner(id, argument.token) then return 0 end
+  for field, value in pairs(argument.fields) do write(id, field, value) end
+  if argument.state == 'queued' then release(id, argument.reason)
+  else move(id, argument.state, argument.reason, argument.error) end
+  return 1
+end
+
+-- The owner saw the process that did its work die.
+function command.died()
+  if not is_owner(argument.id, argument.token) then return 0 end
+  bury(argument.id, argument.reason)
+  return 1
+end
+
+-- Leases that ran out, or everything that a slot owned before it was restarted.
+function command.reap()
+  local buried = {}
+  if argument.owner then
+    for _, id in ipairs(redis.call('ZRANGE', names.leased, 0, -1)) do
+      if read(id, 'owner') == argument.owner then
+        buried[#buried + 1] = bury(id, 'the worker ' .. argument.owner .. ' was restarted')
+      end
+    end
+  else
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', names.leased, '-inf', integer(now_ms))) do
+      buried[#buried + 1] = bury(id, 'the worker ' .. (read(id, 'owner') or '?') .. ' did not renew its lease')
+    end
+  end
+  return buried
+end
+
+-- The gateway's intent. What nobody owns moves at once; what is owned moves when its owner hears of it.
+function command.control()
+  local id, want = argument.id, argument.want
+  local state, wanted = read(id, 'state'), read(id, 'want')
+  if not state then return { 'missing', '' } end
+  local function accept(to)
+    if to then move(id, to, argument.reason) end
+    return { 'accepted', read(id, 'state') }
+  end
+  local function intend()
+    write(id, 'want', want)
+    append_event(id, 'state', cjson.encode({ state = 'running', want = want }))
+    return accept()
+  end
+  if want == 'cancel' then
+    if state == 'cancelled' then return accept() end
+    if is_terminal(state) then return { 'conflict', state } end
+    if state ~= 'running' then return accept('cancelled') end
+    if wanted == 'cancel' then return accept() end
+    return intend()
+  end
+  if is_terminal(state) then return { 'conflict', state } end
+  if state == 'running' and wanted == 'cancel' then return { 'conflict', 'cancelling' } end
+  if want == 'pause' then
+    if state == 'queued' then return accept('paused') end
+    if state == 'paused' or wanted == 'pause' then return accept() end
+    return intend()
+  end
+  if state == 'paused' then return accept('queued') end
+  if state == 'running' and wanted == 'pause' then return intend() end
+  return accept()
+end
+
+-- Forget a record that no one works on, uses, or points to.
+function command.forget()
+  local id = argument.id
+  local state = read(id, 'state')
+  if not state then return { 'missing', '' } end
+  if state == 'running' or (argument.only_terminal and not is_terminal(state)) then return { 'live', state } end
+  if argument.users_record_of then
+    for _, user in ipairs(redis.call('SMEMBERS', names.users_of .. id)) do
+      local used_in = redis.call('HGET', argument.users_record_of .. user, 'state')
+      if used_in and not is_terminal(used_in) then return { 'used', user } end
+    end
+  end
+  local aliases = redis.call('HGETALL', names.aliases)
+  for i = 1, #aliases, 2 do
+    if cjson.decode(aliases[i + 1]).job == id then return { 'aliased', aliases[i] } end
+  end
+  for _, checkpoint in ipairs(redis.call('LRANGE', names.checkpoints_of .. id, 0, -1)) do
+    local digest = cjson.decode(checkpoint).digest
+    if redis.call('HGET', names.digests, digest) == id then redis.call('HDEL', names.digests, digest) end
+  end
+  local uses = read(id, 'uses')
+  if uses and argument.uses_users_of then redis.call('SREM', argument.uses_users_of .. uses, id) end
+  redis.call('DEL', record(id), names.events_of .. id, names.checkpoints_of .. id, names.users_of .. id)
+  for _, index in ipairs({ names.all, names.queued, names.leased, names.servable, names.state_of .. state }) do
+    redis.call('ZREM', index, id)
+  end
+  redis.call('SREM', names.unmirrored, id)
+  redis.call('PUBLISH', names.channel, record(id) .. ':0')
+  return { 'forgotten', state }
+end
+
+-- The events up to this revision are safe on the volume: the stream need not keep the older ones.
+function command.mirrored()
+  local id = argument.id
+  if read(id, 'revision') == argument.revision then redis.call('SREM', names.unmirrored, id) end
+  local keep = tonumber(argument.revision) - argument.keep
+  if keep > 0 then redis.call('XTRIM', names.events_of .. id, 'MINID', integer(keep) .. '-0') end
+  return 1
+end
+
+-- A worker lives. A sampler also learns whether its renderer is the deployment's.
+function command.hello()
+  local name = argument.name
+  redis.call('ZREMRANGEBYSCORE', names.workers, '-inf', integer(now_ms - 3600000))
+  redis.call('ZADD', names.workers, integer(now_ms + argument.ttl_ms), name)
+  redis.call('HSET', names.worker_facts, name, argument.facts)
+  local mine = cjson.decode(argument.facts).renderer
+  if not mine or mine == cjson.null then return 'active' end
+  local active = redis.call('GET', names.renderer)
+  if active == mine then return 'active' end
+  for _, other in ipairs(redis.call('ZRANGEBYSCORE', names.workers, integer(now_ms), '+inf')) do
+    local facts = redis.call('HGET', names.worker_facts, other)
+    if other ~= name and facts and cjson.decode(facts).renderer == active then return active end
+  end
+  redis.call('SET', names.renderer, mine)
+  return 'active'
+end
+
+function command.goodbye()
+  redis.call('ZREM', names.workers, argument.name)
+  redis.call('HDEL', names.worker_facts, argument.name)
+  return 1
+end
+
+function command.workers()
+  local alive = redis.call('ZRANGEBYSCORE', names.workers, integer(now_ms), '+inf')
+  if #alive == 0 then return {} end
+  return redis.call('HMGET', names.worker_facts, unpack(alive))
+end
+
+return command[ARGV[2]]()

@@ -1,0 +1,234 @@
+"""The commands of `store.lua`, each with its arguments and the meaning of its reply.
+
+A command is a value. Whoever has a Redis client runs it: `service/store.py` asynchronously,
+`worker/store.py` synchronously. So the two sides cannot disagree.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, Generic, Literal, TypeVar
+
+from contract.events import EventType
+from contract.job import CheckpointFact, Problem, Progress, Record, State, Want
+from contract.keys import KEYS, RecordKind
+
+T = TypeVar("T")
+
+
+@cache
+def script() -> str:
+    """The text of the one Lua script."""
+    return resources.files("contract").joinpath("store.lua").read_text()
+
+
+@dataclass(frozen=True)
+class Command(Generic[T]):
+    """One call of the script: its ARGV, and how to read what it answers."""
+
+    arguments: tuple[str, str, str]
+    parse: Callable[[Any], T]
+
+
+SubmitOutcome = Literal["submitted", "exists", "unusable"]
+ControlOutcome = Literal["accepted", "conflict", "missing"]
+ForgetOutcome = Literal["forgotten", "missing", "live", "used", "aliased"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a supervisor got: the record, now its own as long as it renews the lease under this token."""
+
+    record: Record
+    token: str
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Proof of ownership, shown with every fact."""
+
+    kind: RecordKind
+    id: str
+    token: str
+    seconds: float
+
+
+def submit(
+    kind: RecordKind, record_id: str, spec: str, *, devices: int = 1, dataset: str | None = None
+) -> Command[tuple[SubmitOutcome, str]]:
+    """Queue new work. With `dataset`, only if that is prepared, which then counts as used."""
+    uses = None
+    if dataset is not None:
+        keys = KEYS[RecordKind.DATASET]
+        uses = {"id": dataset, "record": keys.record_of + dataset, "users": keys.users_of + dataset}
+    return _command(kind, "submit", tuple, id=record_id, spec=spec, devices=str(devices), uses=uses)
+
+
+def restore(
+    kind: RecordKind,
+    record_id: str,
+    fields: Mapping[str, str],
+    checkpoints: Sequence[CheckpointFact],
+    lease_seconds: float,
+) -> Command[bool]:
+    """Re-create a record that Redis has lost; one that exists is left alone."""
+    uses = fields.get("uses")
+    return _command(
+        kind,
+        "restore",
+        bool,
+        id=record_id,
+        fields=dict(fields),
+        checkpoints=[checkpoint.model_dump_json() for checkpoint in checkpoints],
+        uses_users=KEYS[RecordKind.DATASET].users_of + uses if uses else None,
+        lease_ms=_milliseconds(lease_seconds),
+    )
+
+
+def claim(kind: RecordKind, owner: str, *, lease_seconds: float, devices: int = 1) -> Command[Claim | None]:
+    """Take the first queued record that fits into `devices`."""
+    return _command(
+        kind, "claim", _read_claim, owner=owner, lease_ms=_milliseconds(lease_seconds), devices=devices
+    )
+
+
+def beat(lease: Lease, progress: Progress | None = None) -> Command[Want | None]:
+    """Renew the lease; says what is wanted, or None when the lease is lost."""
+    return _owned(
+        lease,
+        "beat",
+        lambda reply: None if reply == "lost" else Want(reply),
+        progress=progress.model_dump_json() if progress else None,
+    )
+
+
+def report(
+    lease: Lease,
+    *,
+    fields: Mapping[str, str] | None = None,
+    checkpoint: CheckpointFact | None = None,
+    event: tuple[EventType, Mapping[str, Any]] | None = None,
+) -> Command[bool]:
+    """State facts: fields, a checkpoint for the list, an event. False when the lease is lost."""
+    return _owned(
+        lease,
+        "report",
+        bool,
+        fields=dict(fields or {}),
+        checkpoint=checkpoint.model_dump_json() if checkpoint else None,
+        event=event[0] if event else None,
+        data=json.dumps(event[1]) if event else None,
+    )
+
+
+def leave(
+    lease: Lease,
+    state: State,
+    *,
+    reason: str | None = None,
+    error: Problem | None = None,
+    fields: Mapping[str, str] | None = None,
+) -> Command[bool]:
+    """Let go of a record, in its next state. To `queued` a pending pause or cancel is honoured instead."""
+    return _owned(
+        lease,
+        "leave",
+        bool,
+        state=state,
+        reason=reason,
+        error=error.model_dump_json() if error else None,
+        fields=dict(fields or {}),
+    )
+
+
+def died(lease: Lease, reason: str, max_deaths: int) -> Command[bool]:
+    """The process that did the work died: queue the record again, or fail it as poison."""
+    return _owned(lease, "died", bool, reason=reason, max_deaths=max_deaths)
+
+
+def reap(kind: RecordKind, *, max_deaths: int, owner: str | None = None) -> Command[list[str]]:
+    """Bury what expired, or with `owner` what that slot owned before its restart; says which."""
+    return _command(kind, "reap", list, max_deaths=max_deaths, owner=owner)
+
+
+def control(
+    kind: RecordKind, record_id: str, want: Want, reason: str | None = None
+) -> Command[tuple[ControlOutcome, str]]:
+    """Cancel, pause or resume; says the state that follows, or the one that forbids it."""
+    return _command(kind, "control", tuple, id=record_id, want=want, reason=reason)
+
+
+def forget_job(job_id: str) -> Command[tuple[ForgetOutcome, str]]:
+    """Remove a job's record unless it is live or an alias points to it."""
+    return _command(
+        RecordKind.JOB,
+        "forget",
+        tuple,
+        id=job_id,
+        only_terminal=True,
+        uses_users_of=KEYS[RecordKind.DATASET].users_of,
+    )
+
+
+def forget_dataset(dataset_id: str) -> Command[tuple[ForgetOutcome, str]]:
+    """Remove a dataset's record unless it is being prepared or a live job uses it."""
+    return _command(
+        RecordKind.DATASET, "forget", tuple, id=dataset_id, users_record_of=KEYS[RecordKind.JOB].record_of
+    )
+
+
+def mirrored(kind: RecordKind, record_id: str, revision: int, keep: int) -> Command[int]:
+    """Events up to `revision` are fsynced on the volume; trim all but the newest `keep`."""
+    return _command(kind, "mirrored", int, id=record_id, revision=str(revision), keep=keep)
+
+
+def hello(name: str, facts: Mapping[str, Any], ttl_seconds: float) -> Command[str]:
+    """A worker lives. `active`, or for a sampler the other renderer to which this deployment is bound."""
+    return _command(
+        RecordKind.JOB, "hello", str, name=name, facts=json.dumps(facts), ttl_ms=_milliseconds(ttl_seconds)
+    )
+
+
+def goodbye(name: str) -> Command[int]:
+    """A worker ends on purpose."""
+    return _command(RecordKind.JOB, "goodbye", int, name=name)
+
+
+def workers() -> Command[list[dict[str, Any]]]:
+    """What every living worker says of itself."""
+    return _command(RecordKind.JOB, "workers", lambda reply: [json.loads(facts) for facts in reply if facts])
+
+
+def _owned(lease: Lease, command: str, parse: Callable[[Any], T], /, **arguments: object) -> Command[T]:
+    return _command(
+        lease.kind,
+        command,
+        parse,
+        id=lease.id,
+        token=lease.token,
+        lease_ms=_milliseconds(lease.seconds),
+        **arguments,
+    )
+
+
+def _command(kind: RecordKind, command: str, parse: Callable[[Any], T], /, **arguments: object) -> Command[T]:
+    given = {key: value for key, value in arguments.items() if value is not None}  # cjson's null is truthy
+    return Command((_names(kind), command, json.dumps(given)), parse)
+
+
+@cache
+def _names(kind: RecordKind) -> str:
+    return json.dumps(KEYS[kind].names())
+
+
+def _read_claim(reply: Sequence[str]) -> Claim | None:
+    if not reply:
+        return None
+    fields = dict(zip(reply[::2], reply[1::2], strict=True))
+    return Claim(Record.from_hash(fields), fields["token"])
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
