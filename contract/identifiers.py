@@ -35,11 +35,11 @@ def new_dataset_id() -> str:
 
 def reference_kind(reference: str) -> ReferenceKind | None:
     """Which of the three disjoint syntaxes a model reference has, or None."""
-    if re.match(DIGEST_PATTERN, reference):
+    if re.fullmatch(DIGEST_PATTERN, reference):
         return "digest"
-    if re.match(JOB_PATTERN, reference):
+    if re.fullmatch(JOB_PATTERN, reference):
         return "job"
-    return "alias" if re.match(ALIAS_PATTERN, reference) else None
+    return "alias" if re.fullmatch(ALIAS_PATTERN, reference) else None
 
 
 def _random() -> str:

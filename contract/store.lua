@@ -256,6 +256,13 @@ function command.forget()
   return { 'forgotten', state }
 end
 
+-- Point an alias at a generator, as long as its job stands.
+function command.point()
+  if redis.call('EXISTS', record(argument.job)) == 0 then return 0 end
+  redis.call('HSET', names.aliases, argument.alias, argument.target)
+  return 1
+end
+
 -- The events up to this revision are safe on the volume: the stream need not keep the older ones.
 function command.mirrored()
   local id = argument.id

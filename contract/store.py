@@ -179,6 +179,11 @@ def forget_dataset(dataset_id: str) -> Command[tuple[ForgetOutcome, str]]:
     )
 
 
+def point(alias: str, job_id: str, target: str) -> Command[bool]:
+    """Point an alias at `target`, the JSON of a generator of that job. False when the job is gone."""
+    return _command(RecordKind.JOB, "point", bool, alias=alias, job=job_id, target=target)
+
+
 def mirrored(kind: RecordKind, record_id: str, revision: int, keep: int) -> Command[int]:
     """Events up to `revision` are fsynced on the volume; trim all but the newest `keep`."""
     return _command(kind, "mirrored", int, id=record_id, revision=str(revision), keep=keep)

@@ -122,7 +122,12 @@ def write_durably(path: Path, content: bytes) -> None:
 def publish_durably(temporary: Path, path: Path) -> None:
     """Rename a file that is already fsynced to its final name, and make the name last."""
     temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory last."""
+    directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:

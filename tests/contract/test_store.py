@@ -1,0 +1,335 @@
+"""The laws of the record, against the real script in a real Redis."""
+
+import itertools
+import json
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+import redis
+
+from contract import keys, store
+from contract.events import EventType
+from contract.job import TRANSITIONS, CheckpointFact, Problem, Progress, Record, SnapshotFact, State, Want
+from contract.keys import KEYS, RecordKind
+from contract.store import Command, Lease
+
+T = TypeVar("T")
+JOB = RecordKind.JOB
+LONG, SHORT = 60.0, 0.02
+
+
+class Records:
+    """Runs commands, and reads records back."""
+
+    def __init__(self, url: str) -> None:
+        self.redis = redis.Redis.from_url(url, decode_responses=True)
+        self._script = self.redis.register_script(store.script())
+
+    def run(self, command: Command[T]) -> T:
+        return command.parse(self._script(args=list(command.arguments)))
+
+    def read(self, record_id: str = "job_a") -> Record:
+        return Record.from_hash(self.redis.hgetall(KEYS[JOB].record_of + record_id))
+
+    def submit(self, record_id: str = "job_a", *, devices: int = 1) -> None:
+        assert self.run(store.submit(JOB, record_id, "{}", devices=devices))[0] == "submitted"
+
+    def claim(self, owner: str = "w0", seconds: float = LONG, devices: int = 1) -> Lease:
+        claim = self.run(store.claim(JOB, owner, lease_seconds=seconds, devices=devices))
+        assert claim is not None
+        return Lease(JOB, claim.record.id, claim.token, seconds)
+
+    def reap_expired(self) -> list[str]:
+        """Wait for the lease of the owner to run out, by Redis' own clock, then reap."""
+        while True:
+            buried = self.run(store.reap(JOB, max_deaths=3))
+            if buried:
+                return buried
+            threading.Event().wait(SHORT / 4)
+
+
+@pytest.fixture
+def records(redis_url: str) -> Records:
+    return Records(redis_url)
+
+
+def test_submitting_twice_makes_one_record(records: Records) -> None:
+    records.submit()
+    assert records.run(store.submit(JOB, "job_a", '{"other": 1}'))[0] == "exists"
+    assert records.read().spec == "{}"
+    assert records.redis.zcard(KEYS[JOB].queued) == 1
+
+
+def test_claims_are_first_come_first_served_among_those_that_fit(records: Records) -> None:
+    records.submit("job_big", devices=4)
+    records.submit("job_a")
+    records.submit("job_b")
+    assert [records.claim().id, records.claim().id] == ["job_a", "job_b"]
+    assert records.run(store.claim(JOB, "w0", lease_seconds=LONG)) is None
+    assert records.claim(devices=4).id == "job_big"
+
+
+def test_requeued_record_keeps_its_place_in_the_queue(records: Records) -> None:
+    records.submit("job_a")
+    records.submit("job_b")
+    records.run(store.leave(records.claim(), State.QUEUED))
+    assert records.claim().id == "job_a"
+
+
+def test_tokens_only_grow(records: Records) -> None:
+    records.submit()
+    tokens = []
+    for _ in range(5):
+        lease = records.claim()
+        tokens.append(int(lease.token))
+        records.run(store.leave(lease, State.QUEUED))
+    assert tokens == sorted(set(tokens))
+
+
+def _owner_acts(lease: Lease) -> list[Command[bool] | Command[Want | None]]:
+    return [
+        store.beat(lease, Progress(done=1, total=2)),
+        store.report(lease, fields={"snapshot": "{}"}),
+        store.report(lease, event=(EventType.WARNING, {"code": "x"})),
+        store.leave(lease, State.SUCCEEDED),
+        store.died(lease, "x", 3),
+    ]
+
+
+@pytest.mark.parametrize("act", range(5))
+def test_owner_whose_token_is_old_changes_nothing(records: Records, act: int) -> None:
+    records.submit()
+    old = records.claim("w0", SHORT)
+    records.reap_expired()
+    records.claim("w1")
+    before = records.redis.hgetall(KEYS[JOB].record_of + "job_a")
+    assert not records.run(_owner_acts(old)[act])
+    assert records.redis.hgetall(KEYS[JOB].record_of + "job_a") == before
+
+
+def test_event_ids_are_the_revisions_without_a_gap(records: Records) -> None:
+    records.submit()
+    lease = records.claim()
+    records.run(store.beat(lease, Progress(done=1, total=2)))
+    records.run(store.beat(lease))
+    records.run(store.report(lease, event=(EventType.PREVIEW, {"images_seen": 1})))
+    records.run(store.leave(lease, State.FAILED, error=Problem(code="x", detail="y")))
+    entries = records.redis.xrange(KEYS[JOB].events_of + "job_a")
+    assert [entry_id for entry_id, _ in entries] == [f"{n}-0" for n in range(1, 6)]
+    assert [fields["type"] for _, fields in entries] == ["state", "state", "progress", "preview", "state"]
+    assert records.read().revision == 5
+
+
+def test_every_event_is_published_on_the_one_channel(records: Records) -> None:
+    listener = records.redis.pubsub()
+    listener.subscribe(keys.CHANGES)
+    listener.get_message(timeout=1)
+    records.submit()
+    message = listener.get_message(timeout=1)
+    assert message is not None
+    assert message["data"] == KEYS[JOB].record_of + "job_a:1"
+
+
+def test_lapsed_lease_is_reaped_and_the_record_queued_again(records: Records) -> None:
+    records.submit()
+    records.claim(seconds=SHORT)
+    assert records.reap_expired() == ["job_a"]
+    assert (records.read().state, records.read().deaths) == (State.QUEUED, 1)
+
+
+def test_living_lease_is_not_reaped(records: Records) -> None:
+    records.submit()
+    records.claim()
+    assert records.run(store.reap(JOB, max_deaths=3)) == []
+
+
+def test_restarted_slot_frees_what_it_owned_and_nothing_else(records: Records) -> None:
+    records.submit("job_a")
+    records.submit("job_b")
+    records.claim("w0")
+    records.claim("w1")
+    assert records.run(store.reap(JOB, max_deaths=3, owner="w0")) == ["job_a"]
+    assert records.read("job_b").state == State.RUNNING
+
+
+def test_record_that_kills_its_owners_without_progress_fails(records: Records) -> None:
+    records.submit()
+    for _ in range(3):
+        records.run(store.died(records.claim(), "killed by signal 9", 3))
+    failed = records.read()
+    assert failed.state == State.FAILED
+    assert failed.error is not None
+    assert failed.error.code == "died_repeatedly"
+
+
+def test_saved_progress_forgives_earlier_deaths(records: Records) -> None:
+    records.submit()
+    for _ in range(5):
+        lease = records.claim()
+        snapshot = SnapshotFact(file="f", images_seen=1).model_dump_json()
+        records.run(store.report(lease, fields={"snapshot": snapshot, "deaths": "0"}))
+        records.run(store.died(lease, "x", 3))
+    assert records.read().state == State.QUEUED
+
+
+@pytest.mark.parametrize(("want", "state"), [(Want.CANCEL, State.CANCELLED), (Want.PAUSE, State.PAUSED)])
+def test_death_and_handing_back_honour_what_is_wanted(records: Records, want: Want, state: State) -> None:
+    for name, let_go in (
+        ("job_dead", lambda lease: store.died(lease, "x", 3)),
+        ("job_back", lambda lease: store.leave(lease, State.QUEUED)),
+    ):
+        records.submit(name)
+        lease = records.claim()
+        assert records.run(store.control(JOB, name, want)) == ("accepted", "running")
+        assert records.run(store.beat(lease)) == want
+        records.run(let_go(lease))
+        assert records.read(name).state == state
+
+
+def _to_queued(records: Records) -> None:
+    records.submit()
+
+
+def _to_running(records: Records) -> None:
+    records.submit()
+    records.claim()
+
+
+def _to_paused(records: Records) -> None:
+    records.submit()
+    records.run(store.control(JOB, "job_a", Want.PAUSE))
+
+
+def _to_cancelled(records: Records) -> None:
+    records.submit()
+    records.run(store.control(JOB, "job_a", Want.CANCEL))
+
+
+def _to_succeeded(records: Records) -> None:
+    records.submit()
+    records.run(store.leave(records.claim(), State.SUCCEEDED))
+
+
+def _to_failed(records: Records) -> None:
+    records.submit()
+    records.run(store.leave(records.claim(), State.FAILED, error=Problem(code="x", detail="y")))
+
+
+REACH: dict[State, Callable[[Records], None]] = {
+    State.QUEUED: _to_queued,
+    State.RUNNING: _to_running,
+    State.PAUSED: _to_paused,
+    State.CANCELLED: _to_cancelled,
+    State.SUCCEEDED: _to_succeeded,
+    State.FAILED: _to_failed,
+}
+
+
+@pytest.mark.parametrize(("start", "want"), [*itertools.product(State, Want)])
+def test_control_makes_only_allowed_transitions(records: Records, start: State, want: Want) -> None:
+    REACH[start](records)
+    outcome, _ = records.run(store.control(JOB, "job_a", want))
+    end = records.read().state
+    assert end == start or end in TRANSITIONS[start]
+    if start.is_terminal:
+        idempotent = (start, want) == (State.CANCELLED, Want.CANCEL)
+        assert (outcome, end) == ("accepted" if idempotent else "conflict", start)
+
+
+@pytest.mark.parametrize("want", list(Want))
+def test_control_is_idempotent(records: Records, want: Want) -> None:
+    records.submit()
+    first = records.run(store.control(JOB, "job_a", want))
+    revision = records.read().revision
+    assert records.run(store.control(JOB, "job_a", want)) == first
+    assert records.read().revision == revision
+
+
+def test_pausing_what_is_being_cancelled_conflicts(records: Records) -> None:
+    _to_running(records)
+    records.run(store.control(JOB, "job_a", Want.CANCEL))
+    assert records.run(store.control(JOB, "job_a", Want.PAUSE)) == ("conflict", "cancelling")
+
+
+def test_resuming_takes_back_a_pause_that_has_not_happened(records: Records) -> None:
+    records.submit()
+    lease = records.claim()
+    records.run(store.control(JOB, "job_a", Want.PAUSE))
+    records.run(store.control(JOB, "job_a", Want.RUN))
+    assert records.run(store.beat(lease)) == Want.RUN
+
+
+def test_job_needs_a_prepared_dataset_which_is_then_in_use(records: Records) -> None:
+    assert records.run(store.submit(JOB, "job_a", "{}", dataset="ds_a")) == ("unusable", "missing")
+    records.run(store.submit(RecordKind.DATASET, "ds_a", "{}"))
+    assert records.run(store.submit(JOB, "job_a", "{}", dataset="ds_a")) == ("unusable", "queued")
+    claim = records.run(store.claim(RecordKind.DATASET, "w0", lease_seconds=LONG))
+    assert claim is not None
+    records.run(store.leave(Lease(RecordKind.DATASET, "ds_a", claim.token, LONG), State.SUCCEEDED))
+    assert records.run(store.submit(JOB, "job_a", "{}", dataset="ds_a"))[0] == "submitted"
+    assert records.run(store.forget_dataset("ds_a")) == ("used", "job_a")
+    records.run(store.control(JOB, "job_a", Want.CANCEL))
+    assert records.run(store.forget_dataset("ds_a"))[0] == "forgotten"
+
+
+def _checkpoint(digest: str) -> CheckpointFact:
+    return CheckpointFact(file="f.safetensors", digest=digest, images_seen=64, bytes=1)
+
+
+def test_forgotten_job_leaves_no_key_behind(records: Records) -> None:
+    records.submit()
+    lease = records.claim()
+    records.run(
+        store.report(
+            lease, fields={"checkpoint": _checkpoint("d").model_dump_json()}, checkpoint=_checkpoint("d")
+        )
+    )
+    assert records.run(store.forget_job("job_a")) == ("live", "running")
+    records.run(store.leave(lease, State.SUCCEEDED))
+    assert records.redis.zrange(KEYS[JOB].servable, 0, -1) == ["job_a"]
+    assert records.run(store.forget_job("job_a"))[0] == "forgotten"
+    assert records.redis.keys() == []
+
+
+def test_job_that_an_alias_points_to_is_not_forgotten(records: Records) -> None:
+    _to_succeeded(records)
+    records.redis.hset(keys.ALIASES, "shoes", json.dumps({"job": "job_a"}))
+    assert records.run(store.forget_job("job_a")) == ("aliased", "shoes")
+
+
+def test_restored_record_is_claimed_under_a_newer_token(records: Records) -> None:
+    fields = {
+        "id": "job_a", "spec": "{}", "state": "running", "want": "run", "token": "9007199254740000",
+        "attempt": "2", "deaths": "0", "devices": "1", "revision": "41", "created_us": "5", "owner": "gone",
+    }  # fmt: skip
+    command = store.restore(JOB, "job_a", fields, [_checkpoint("d")], SHORT)
+    assert records.run(command)
+    assert not records.run(command)
+    assert records.read().revision == 42
+    records.reap_expired()
+    assert int(records.claim().token) > 9007199254740000
+
+
+def test_one_renderer_is_active_until_nobody_has_it(records: Records) -> None:
+    def hello(name: str, renderer: str, seconds: float = LONG) -> str:
+        return records.run(store.hello(name, {"role": "sample", "renderer": renderer}, seconds))
+
+    assert hello("s0", "avx512") == "active"
+    assert hello("s1", "avx2") == "avx512"
+    assert hello("s0", "avx512") == "active"
+    records.run(store.goodbye("s0"))
+    assert hello("s1", "avx2") == "active"
+    assert hello("s0", "avx512") == "avx2"
+
+
+def test_trimmed_stream_keeps_the_newest_events(records: Records) -> None:
+    records.submit()
+    lease = records.claim()
+    for done in range(8):
+        records.run(store.beat(lease, Progress(done=done, total=8)))
+    records.run(store.mirrored(JOB, "job_a", 10, keep=3))
+    entries = records.redis.xrange(KEYS[JOB].events_of + "job_a")
+    assert [entry_id for entry_id, _ in entries] == ["7-0", "8-0", "9-0", "10-0"]
+    assert records.redis.scard(KEYS[JOB].unmirrored) == 0

@@ -1,0 +1,50 @@
+"""`dcgan worker --role train|prepare|sample`: one worker process, until SIGTERM."""
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+
+from contract.keys import Role
+
+
+def main() -> None:
+    """Start the worker in an empty directory, so that nobody's `models` package shadows ours."""
+    parser = argparse.ArgumentParser(prog="dcgan worker", description=__doc__)
+    parser.add_argument("--role", type=Role, choices=list(Role), required=True)
+    role: Role = parser.parse_args().role
+
+    from worker.app import create_app
+    from worker.settings import Settings
+    from worker.slot import Slot
+
+    settings = Settings()
+    settings = settings.model_copy(update={"data_root": settings.data_root.absolute()})
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stdout
+    )
+    for chatty in ("celery", "kombu", "amqp"):
+        logging.getLogger(chatty).setLevel(max(logging.getLogger().level, logging.WARNING))
+    with (
+        tempfile.TemporaryDirectory(prefix="dcgan-") as empty,
+        Slot(role, settings.data_root / "run") as slot,
+    ):
+        os.chdir(empty)
+        logging.info("worker %s starts on %s", slot.name, settings.data_root)
+        worker = create_app(role, slot.name, settings).Worker(
+            hostname=f"{slot.name}@dcgan",
+            pool="threads",
+            concurrency=1,
+            queues=[role.value],
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+            quiet=True,
+        )
+        worker.start()
+    sys.exit(worker.exitcode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""The Celery app of one worker, with the boot steps that tie its duty and its reconciler to its life."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import kombu
+from celery import Celery, bootsteps
+from celery.exceptions import OperationalError
+from celery.signals import worker_shutting_down
+
+from contract.keys import CELERY_PREFIX, ROLE_OF_KIND, TASK_OF_ROLE, RecordKind, Role
+from worker.reconciler import Reconciler
+from worker.roles import duty as duty_of
+from worker.settings import Settings
+from worker.store import Store
+from worker.tasks import register
+
+
+def create_app(role: Role, name: str, settings: Settings) -> Celery:
+    """A worker of this role, ready to be started. Opens no connection yet."""
+    app = _celery(settings)
+    stop = threading.Event()
+    store = Store(settings.redis_url)
+    duty = duty_of(role, name, settings, store, stop)
+    reconciler = Reconciler(name, settings, store, lambda kind: _ring(app, kind), duty.facts, duty.adopt)
+    register(app, role, duty)
+    app.steps["worker"].add(_boot_step("Duty", duty.start, duty.stop))
+    app.steps["worker"].add(_boot_step("Reconciling", reconciler.start, reconciler.stop))
+
+    def heed_shutdown(**_: Any) -> None:
+        stop.set()  # the supervisor hands its record back, so that the task ends, so that Celery can
+
+    worker_shutting_down.connect(heed_shutdown, weak=False)
+    return app
+
+
+def _celery(settings: Settings) -> Celery:
+    app = Celery("dcgan", broker=settings.redis_url, set_as_current=False)
+    app.conf.update(
+        task_ignore_result=True,
+        task_acks_late=False,  # a message is a doorbell: losing it is harmless, and repeating it useless
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        worker_enable_remote_control=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "global_keyprefix": CELERY_PREFIX,
+            "socket_timeout": 5,
+            "socket_connect_timeout": 2,
+            "socket_keepalive": True,
+            "health_check_interval": 5,  # half-open connections heal in 18 s instead of 46 s
+        },
+    )
+    return app
+
+
+def _ring(app: Celery, kind: RecordKind) -> None:
+    role = ROLE_OF_KIND[kind]
+    try:
+        app.send_task(TASK_OF_ROLE[role], queue=role.value, retry=False, ignore_result=True)
+    except (OperationalError, kombu.exceptions.OperationalError):
+        return  # the next round rings again
+
+
+def _boot_step(label: str, begin: Callable[[], None], end: Callable[[], None]) -> type:
+    class Step(bootsteps.StartStopStep):
+        name = label
+        requires = ("celery.worker.components:Pool",)
+
+        def __init__(self, parent: object, **_: Any) -> None:
+            super().__init__(parent)
+
+        def start(self, parent: object) -> None:
+            del parent
+            begin()
+
+        def stop(self, parent: object) -> None:
+            del parent
+            end()
+
+        terminate = stop
+
+    Step.__qualname__ = Step.__name__ = label
+    return Step

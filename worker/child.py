@@ -1,0 +1,129 @@
+"""The process that does one record's work, and the two ends of its life: a stop asked for, a parent lost."""
+
+import contextlib
+import importlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing import context, get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
+from typing import Self
+
+from contract.errors import ServiceError
+from contract.job import Problem
+from worker import link
+
+Work = Callable[[str, "Chore"], None]
+"""Does the work of one order (JSON). Named as `module:function`: the supervisor never imports it."""
+
+
+class Chore:
+    """What the work knows of the world outside: whom to tell, and whether to stop."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._stop = threading.Event()
+
+    @property
+    def stop_requested(self) -> bool:
+        return self._stop.is_set()
+
+    def tell(self, message: link.Message) -> None:
+        link.send(self._connection, message)
+
+    def listen(self) -> None:
+        """Runs in a thread: waits for the word to stop, or for the silence of a dead supervisor."""
+        try:
+            while True:
+                if self._connection.recv_bytes() == link.STOP:
+                    self._stop.set()
+        except (EOFError, OSError):
+            os._exit(link.EXIT_ORPHANED)
+
+
+def _main(work_name: str, order: str, connection: Connection) -> None:
+    for inherited in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(inherited, signal.SIG_IGN)  # the supervisor decides, over the link
+    chore = Chore(connection)
+    threading.Thread(target=chore.listen, name="lifeline", daemon=True).start()
+    module, _, function = work_name.partition(":")
+    try:
+        work: Work = getattr(importlib.import_module(module), function)
+        work(order, chore)
+    except MemoryError:
+        os._exit(link.EXIT_OUT_OF_MEMORY)
+    except ServiceError as refusal:
+        chore.tell(link.Failed(problem=Problem(code=refusal.code, detail=refusal.detail)))
+    except Exception as error:
+        chore.tell(link.Crashed(detail=f"{type(error).__name__}: {error}"[:2000]))
+        raise
+
+
+class Child:
+    """The supervisor's view of that process."""
+
+    def __init__(self, process: ForkServerProcess, connection: Connection) -> None:
+        self._process = process
+        self._connection = connection
+        self._stop_requested_at: float | None = None
+        self.heard_at = time.monotonic()
+
+    @classmethod
+    def start(cls, forkserver: context.ForkServerContext, work_name: str, order: str) -> Self:
+        """Fork a fresh process from the preloaded server: memory and device are given back with its end."""
+        ours, theirs = forkserver.Pipe(duplex=True)
+        process = forkserver.Process(target=_main, args=(work_name, order, theirs), daemon=True)
+        process.start()
+        theirs.close()
+        return cls(process, ours)
+
+    def messages(self, timeout_seconds: float) -> list[link.Message]:
+        """What it said since, waiting for the first word, or its end, up to `timeout_seconds`."""
+        if not self._connection.closed:
+            wait([self._connection, self._process.sentinel], timeout_seconds)
+        heard: list[link.Message] = []
+        try:
+            while not self._connection.closed and self._connection.poll():
+                heard.append(link.receive(self._connection))
+        except (EOFError, OSError):
+            self._connection.close()
+        if heard:
+            self.heard_at = time.monotonic()
+        return heard
+
+    def ask_to_stop(self) -> None:
+        """Ask once; asking again is harmless."""
+        if self._stop_requested_at is None:
+            self._stop_requested_at = time.monotonic()
+            with contextlib.suppress(OSError):  # already dead, which its exit code will tell
+                self._connection.send_bytes(link.STOP)
+
+    def is_slow_to_stop(self, grace_seconds: float) -> bool:
+        return (
+            self._stop_requested_at is not None and time.monotonic() - self._stop_requested_at > grace_seconds
+        )
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    def end(self) -> int:
+        """Kill it if it still runs; its exit code, negative for a signal."""
+        if self._process.is_alive():
+            self._process.kill()
+        self._process.join()
+        code = self._process.exitcode
+        self._connection.close()
+        self._process.close()
+        assert code is not None
+        return code
+
+
+def forkserver(preload: list[str]) -> context.ForkServerContext:
+    """A server process with the heavy imports done. It never touches a device, so its forks may."""
+    server = get_context("forkserver")
+    server.set_forkserver_preload(preload)
+    return server

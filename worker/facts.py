@@ -1,0 +1,63 @@
+"""What an owner states about its record on the volume, so that losing Redis loses nothing."""
+
+import fcntl
+import os
+from typing import Any, Literal
+
+from pydantic import Field
+
+from contract.job import CheckpointFact, Problem, Record, SnapshotFact, State
+from contract.plugin import Frozen
+from contract.volume import Volume, write_durably
+
+
+class Facts(Frozen):
+    """`facts.json`: the record's state as its owner knows it, written before Redis is told."""
+
+    format_version: Literal[1] = 1
+    state: State
+    token: int
+    attempt: int
+    created_us: int
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    snapshot: SnapshotFact | None = None
+    checkpoints: tuple[CheckpointFact, ...] = ()
+    environment: dict[str, Any] | None = None
+    result: dict[str, Any] | None = None
+    error: Problem | None = None
+    reason: str | None = Field(None, description="Why it is in this state.")
+
+    @classmethod
+    def of_claim(cls, record: Record, earlier: "Facts | None") -> "Facts":
+        """The facts at a claim: what was known before, under the new token."""
+        return cls(
+            state=State.RUNNING,
+            token=record.token,
+            attempt=record.attempt,
+            created_us=record.created_us,
+            started_ms=record.started_ms,
+            snapshot=record.snapshot,
+            checkpoints=earlier.checkpoints if earlier else (),
+            environment=record.environment,
+        )
+
+
+def read_facts(volume: Volume, record_id: str) -> Facts | None:
+    """The last facts stated, or None before the first claim."""
+    path = volume.facts(record_id)
+    return Facts.model_validate_json(path.read_bytes()) if path.exists() else None
+
+
+def write_facts(volume: Volume, record_id: str, facts: Facts) -> bool:
+    """State facts durably, unless an owner with a newer token has: then False, and nothing is changed."""
+    home = os.open(volume.home(record_id), os.O_RDONLY)
+    try:
+        fcntl.flock(home, fcntl.LOCK_EX)
+        stated = read_facts(volume, record_id)
+        if stated is not None and stated.token > facts.token:
+            return False
+        write_durably(volume.facts(record_id), facts.model_dump_json().encode())
+        return True
+    finally:
+        os.close(home)

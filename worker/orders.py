@@ -1,0 +1,62 @@
+"""What a supervisor hands its child: everything the work needs, as JSON."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from contract.dataset import DatasetSpec
+from contract.job import CheckpointFact, Record, SnapshotFact
+from contract.plugin import Frozen
+from contract.training import TrainingSpec
+from contract.volume import Volume
+from worker.facts import read_facts
+from worker.settings import Settings
+
+
+class TrainingOrder(Frozen):
+    """Train this job, from its snapshot if it has one."""
+
+    job: str
+    token: int
+    spec: TrainingSpec
+    data_root: Path
+    device: str
+    threads: int
+    snapshot_seconds: float
+    snapshot: SnapshotFact | None
+    checkpoints: tuple[CheckpointFact, ...]
+    environment: dict[str, Any] | None
+
+    @classmethod
+    def for_record(cls, record: Record, settings: Settings) -> "TrainingOrder":
+        facts = read_facts(Volume(settings.data_root), record.id)
+        return cls(
+            job=record.id,
+            token=record.token,
+            spec=TrainingSpec.model_validate_json(record.spec),
+            data_root=settings.data_root,
+            device=settings.device,
+            threads=thread_count(settings),
+            snapshot_seconds=settings.snapshot_seconds,
+            snapshot=record.snapshot,
+            checkpoints=facts.checkpoints if facts else (),
+            environment=record.environment,
+        )
+
+
+class PreparingOrder(Frozen):
+    """Decode this dataset."""
+
+    dataset: str
+    spec: DatasetSpec
+    data_root: Path
+
+    @classmethod
+    def for_record(cls, record: Record, settings: Settings) -> "PreparingOrder":
+        spec = DatasetSpec.model_validate_json(record.spec)
+        return cls(dataset=record.id, spec=spec, data_root=settings.data_root)
+
+
+def thread_count(settings: Settings) -> int:
+    """The CPU threads to compute with: as set, or one for each core this process may use."""
+    return settings.threads or len(os.sched_getaffinity(0))

@@ -1,0 +1,105 @@
+"""Re-creates the records from the volume when Redis comes up empty. Running jobs keep their owners."""
+
+import contextlib
+import json
+import logging
+from pathlib import Path
+
+from contract import store as records
+from contract.job import State, Want
+from contract.keys import RecordKind
+from contract.volume import Volume
+from worker.facts import Facts, read_facts
+from worker.mirror import last_event_id
+from worker.store import Store
+
+logger = logging.getLogger(__name__)
+
+LOCK_SECONDS = 60
+
+
+def rebuild_if_lost(store: Store, volume: Volume, name: str, lease_seconds: float) -> bool:
+    """Whether the records stand. Of all processes that find Redis empty, one does the work."""
+    if store.is_rebuilt():
+        return True
+    if not store.begin_rebuild(name, LOCK_SECONDS):
+        return False
+    count = 0
+    for kind, root in ((RecordKind.DATASET, volume.datasets), (RecordKind.JOB, volume.jobs)):
+        for home in sorted(root.glob("*/spec.json")):
+            count += _restore(kind, home.parent.name, store, volume, lease_seconds)
+    for alias in sorted(volume.aliases.glob("*.json")):
+        store.point_alias(alias.stem, alias.read_text())
+    store.end_rebuild()
+    if count:
+        logger.warning("Redis was empty: rebuilt %d records from %s", count, volume.root)
+    return True
+
+
+def _restore(kind: RecordKind, record_id: str, store: Store, volume: Volume, lease_seconds: float) -> bool:
+    if volume.tombstone(record_id).exists():
+        return False
+    spec = volume.spec(record_id).read_text()
+    facts = read_facts(volume, record_id)
+    fields = {
+        "id": record_id,
+        "spec": spec,
+        "devices": "1",
+        "deaths": "0",
+        "want": Want.RUN,
+        "revision": str(_last_revision(volume.events(record_id))),
+        "created_us": str(volume.spec(record_id).stat().st_mtime_ns // 1000),
+        "state": State.QUEUED,
+        "token": "0",
+        "attempt": "0",
+    }
+    if kind is RecordKind.JOB:
+        fields["uses"] = json.loads(spec)["dataset"]
+    if facts is not None:
+        fields |= _stated(facts)
+    _heed_intent(fields, volume.intent(record_id))
+    checkpoints = facts.checkpoints if facts else ()
+    return store.run(records.restore(kind, record_id, fields, checkpoints, lease_seconds))
+
+
+def _stated(facts: Facts) -> dict[str, str]:
+    fields = {
+        "state": facts.state.value,
+        "token": str(facts.token),
+        "attempt": str(facts.attempt),
+        "created_us": str(facts.created_us),
+    }
+    if facts.state is State.RUNNING:
+        fields["owner"] = "unknown since Redis was emptied"
+    for name in ("started_ms", "finished_ms"):
+        if (moment := getattr(facts, name)) is not None:
+            fields[name] = str(moment)
+    if facts.checkpoints:
+        fields["checkpoint"] = facts.checkpoints[-1].model_dump_json()
+    if facts.snapshot:
+        fields["snapshot"] = facts.snapshot.model_dump_json()
+    if facts.error:
+        fields["error"] = facts.error.model_dump_json()
+    for name in ("environment", "result"):
+        if (value := getattr(facts, name)) is not None:
+            fields[name] = json.dumps(value)
+    return fields
+
+
+def _heed_intent(fields: dict[str, str], path: Path) -> None:
+    """What the gateway wanted last, where the owner had not yet made it a fact."""
+    with contextlib.suppress(FileNotFoundError):
+        want = Want(json.loads(path.read_text())["want"])
+        if fields["state"] == State.RUNNING:
+            fields["want"] = want
+        elif want is Want.CANCEL and not State(fields["state"]).is_terminal:
+            fields["state"] = State.CANCELLED
+        elif fields["state"] in (State.QUEUED, State.PAUSED):
+            fields["state"] = State.PAUSED if want is Want.PAUSE else State.QUEUED
+
+
+def _last_revision(path: Path) -> int:
+    if not path.exists():
+        return 0
+    with path.open("r+b") as file:
+        return last_event_id(file)

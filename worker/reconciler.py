@@ -1,0 +1,100 @@
+"""The thread that every worker runs beside its work: says that it lives, reaps the dead, rings, mirrors."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import redis
+
+from contract import store as records
+from contract.keys import RecordKind
+from contract.volume import Volume
+from worker.mirror import mirror_events
+from worker.rebuild import rebuild_if_lost
+from worker.settings import Settings
+from worker.store import Store
+
+logger = logging.getLogger(__name__)
+
+PRESENCE_LEASES = 1.0
+"""A worker counts as gone when it has been silent for this many leases."""
+
+
+class Reconciler(threading.Thread):
+    """Makes good what messages and processes lose. Any number may run; each act is one atomic script."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        store: Store,
+        ring: Callable[[RecordKind], None],
+        facts: Callable[[], Mapping[str, Any]],
+        adopt: Callable[[str], None],
+    ) -> None:
+        super().__init__(name="reconciler", daemon=True)
+        self._worker = name
+        self._settings = settings
+        self._store = store
+        self._volume = Volume(settings.data_root)
+        self._ring = ring
+        self._facts = facts
+        self._adopt = adopt
+        self._end = threading.Event()
+        self._has_slot = False
+
+    def run(self) -> None:
+        period = min(1.0, self._settings.heartbeat_seconds)
+        while not self._end.is_set():
+            started = time.monotonic()
+            try:
+                self._reconcile()
+            except redis.RedisError as error:
+                logger.warning("Redis is away: %s", error)
+            except OSError as error:
+                logger.error("the volume at %s does not answer: %s", self._volume.root, error)
+            else:
+                self._touch_heartbeat()
+            self._end.wait(max(0.0, period - (time.monotonic() - started)))
+
+    def stop(self) -> None:
+        """End the thread, and the worker's presence with it."""
+        self._end.set()
+        self.join(timeout=5)
+        try:
+            self._store.run(records.goodbye(self._worker))
+        except redis.RedisError as error:
+            logger.info("left without a goodbye: %s", error)
+
+    def _reconcile(self) -> None:
+        if not rebuild_if_lost(self._store, self._volume, self._worker, self._settings.lease_seconds):
+            return
+        self._free_own_slot()
+        ttl_seconds = PRESENCE_LEASES * self._settings.lease_seconds
+        self._adopt(self._store.run(records.hello(self._worker, self._facts(), ttl_seconds)))
+        may_reap = self._store.uptime_seconds() >= self._settings.lease_seconds
+        for kind in RecordKind:
+            if may_reap:
+                self._reap(kind)
+            if self._store.is_unheard(kind):
+                self._ring(kind)
+            mirror_events(kind, self._store, self._volume)
+
+    def _free_own_slot(self) -> None:
+        """Once, at the start: whatever this slot owned before is dead, no lease need run out."""
+        if self._has_slot:
+            return
+        for kind in RecordKind:
+            self._reap(kind, owner=self._worker)
+        self._has_slot = True
+
+    def _reap(self, kind: RecordKind, owner: str | None = None) -> None:
+        buried = self._store.run(records.reap(kind, max_deaths=self._settings.max_deaths, owner=owner))
+        for record_id in buried:
+            logger.warning("%s: its owner died; it is queued again or has failed", record_id)
+
+    def _touch_heartbeat(self) -> None:
+        if self._settings.heartbeat_file:
+            self._settings.heartbeat_file.touch()

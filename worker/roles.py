@@ -1,0 +1,136 @@
+"""What a worker does besides living: train, prepare or sample. Each role is one object with the same face."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from contract.job import Record
+from contract.keys import KIND_OF_ROLE, Role
+from contract.plugin import Frozen
+from contract.volume import Volume
+from worker.child import Child, forkserver
+from worker.orders import PreparingOrder, TrainingOrder, thread_count
+from worker.settings import Settings
+from worker.store import Store
+from worker.supervisor import Supervisor
+
+
+class Duty(Protocol):
+    """The part of a worker that differs by role."""
+
+    def start(self) -> None:
+        """Called once, before the worker takes messages."""
+
+    def answer_bell(self) -> None:
+        """Called in Celery's one task thread when there may be work in the queue."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """What the worker tells of itself with every sign of life."""
+        ...
+
+    def adopt(self, verdict: str) -> None:
+        """Heed the store's answer to that sign of life; the first one says that the records stand."""
+
+    def stop(self) -> None:
+        """Let go of everything."""
+
+
+@dataclass(frozen=True)
+class Trade:
+    """The work of a supervised role: which function its children run, and how their order is written."""
+
+    work: str
+    preload: tuple[str, ...]
+    order: Callable[[Record, Settings], Frozen]
+
+
+TRADES = {
+    Role.TRAIN: Trade("worker.training:train_job", ("worker.training",), TrainingOrder.for_record),
+    Role.PREPARE: Trade("worker.preparing:prepare_dataset", ("worker.preparing",), PreparingOrder.for_record),
+}
+
+
+class SupervisedDuty:
+    """Training and preparing: records from a queue, each in a child process."""
+
+    def __init__(
+        self, role: Role, name: str, settings: Settings, store: Store, stop: threading.Event
+    ) -> None:
+        self._role = role
+        self._trade = TRADES[role]
+        self._settings = settings
+        self._stop = stop
+        self._records_stand = threading.Event()
+        self._forkserver = forkserver(list(self._trade.preload))
+        self._supervisor = Supervisor(KIND_OF_ROLE[role], name, store, settings, self._start_child, stop)
+
+    def start(self) -> None:
+        """Nothing yet: the first claim starts the server of children."""
+
+    def answer_bell(self) -> None:
+        while not self._records_stand.wait(0.2):
+            if self._stop.is_set():
+                return
+        self._supervisor.work_through_queue()
+
+    def facts(self) -> Mapping[str, Any]:
+        return {"role": self._role, "active": self._records_stand.is_set()}
+
+    def adopt(self, verdict: str) -> None:
+        del verdict
+        self._records_stand.set()
+
+    def stop(self) -> None:
+        """Nothing is held: the supervisor left its record when it was told to stop."""
+
+    def _start_child(self, record: Record) -> Child:
+        order = self._trade.order(record, self._settings)
+        return Child.start(self._forkserver, self._trade.work, order.model_dump_json())
+
+
+class SampleDuty:
+    """Sampling: a consumer thread of its own; Celery's queue is not used."""
+
+    def __init__(self, settings: Settings) -> None:
+        # Here and not above: the other roles' parents stay small without torch.
+        from models import environment
+        from models.sampler import renderer
+        from worker.engine import Engine
+        from worker.formats import ENCODERS_VERSION
+        from worker.sampling import SampleConsumer
+
+        numeric = environment.detect(settings.device, thread_count(settings), "float32")
+        numeric.apply()
+        self._consumer = SampleConsumer(
+            settings.sampling_url,
+            Engine(Volume(settings.data_root), numeric, settings.generators_bytes),
+            f"{renderer(numeric)}-e{ENCODERS_VERSION}",
+            settings.batch_limit,
+        )
+
+    def start(self) -> None:
+        self._consumer.start()
+
+    def answer_bell(self) -> None:
+        """Samplers are asked through their list, not by a bell."""
+
+    def facts(self) -> Mapping[str, Any]:
+        return {
+            "role": Role.SAMPLE,
+            "active": self._consumer.is_active and self._consumer.is_alive(),
+            "renderer": self._consumer.renderer,
+        }
+
+    def adopt(self, verdict: str) -> None:
+        self._consumer.adopt(verdict)
+
+    def stop(self) -> None:
+        self._consumer.stop()
+
+
+def duty(role: Role, name: str, settings: Settings, store: Store, stop: threading.Event) -> Duty:
+    """The duty of a role."""
+    if role is Role.SAMPLE:
+        return SampleDuty(settings)
+    return SupervisedDuty(role, name, settings, store, stop)

@@ -1,0 +1,50 @@
+"""Everything a worker can be told from outside. The one place in this package that reads the environment."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read from `DCGAN_*`; the defaults suit one machine."""
+
+    model_config = SettingsConfigDict(env_prefix="DCGAN_", frozen=True)
+
+    data_root: Path = Field(Path("data"), description="The volume: datasets, jobs, aliases.")
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0", description="Job records and the broker; wants persistence."
+    )
+    sampling_redis_url: str | None = Field(None, description="Sampling traffic; default: the same server.")
+    device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
+    threads: int = Field(
+        0, ge=0, le=1024, description="CPU threads of the arithmetic; 0: one per available core."
+    )
+    lease_seconds: float = Field(
+        10, gt=0, le=3600, description="A silent worker loses its job after this long."
+    )
+    max_deaths: int = Field(3, ge=1, description="Deaths without progress after which a job fails as poison.")
+    snapshot_seconds: float = Field(20, gt=0, description="How much computing a crash may cost at most.")
+    progress_deadline_seconds: float = Field(
+        300, gt=0, description="A child silent for longer is taken for hung."
+    )
+    stop_grace_seconds: float = Field(
+        8, gt=0, description="How long a job may take to save when asked to stop."
+    )
+    batch_limit: int = Field(64, ge=1, le=4096, description="Most sampling requests taken at once.")
+    generators_bytes: int = Field(
+        2 * 2**30, ge=1, description="Memory for loaded generators, oldest use leaves."
+    )
+    heartbeat_file: Path | None = Field(
+        None, description="Touched while the worker is well; for health checks."
+    )
+    log_level: str = Field("INFO", description="Python's name of the least severe level that is logged.")
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        """Five beats to a lease: two may be lost without harm."""
+        return self.lease_seconds / 5
+
+    @property
+    def sampling_url(self) -> str:
+        return self.sampling_redis_url or self.redis_url

@@ -1,0 +1,89 @@
+"""The worker's synchronous hand on the records: runs the commands of `contract.store`."""
+
+from typing import TypeVar, cast
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from contract import keys
+from contract.events import Event
+from contract.keys import KEYS, RecordKind, Role
+from contract.store import Command, script
+
+T = TypeVar("T")
+
+
+def connect(url: str, *, decode: bool = True) -> redis.Redis:
+    """A client whose every call ends within about two seconds, with an answer or a `RedisError`."""
+    return redis.Redis.from_url(
+        url,
+        decode_responses=decode,
+        socket_timeout=2,
+        socket_connect_timeout=1,
+        socket_keepalive=True,
+        health_check_interval=5,
+        retry=Retry(NoBackoff(), 1),
+    )
+
+
+class Store:
+    """Thread-safe: redis-py hands each call a pooled connection of its own."""
+
+    def __init__(self, url: str) -> None:
+        self._redis = connect(url)
+        self._script = self._redis.register_script(script())
+
+    def run(self, command: Command[T]) -> T:
+        """Carry out one transition.
+
+        Raises:
+            redis.RedisError: Redis is away; nothing is known about the outcome.
+        """
+        return command.parse(self._script(args=list(command.arguments)))
+
+    def is_rebuilt(self) -> bool:
+        """Whether the records stand; False means that Redis came up empty."""
+        return bool(self._redis.exists(keys.EPOCH))
+
+    def begin_rebuild(self, name: str, seconds: int) -> bool:
+        """Take the lock of the one process that re-creates the records."""
+        return bool(self._redis.set(keys.REBUILDING, name, nx=True, ex=seconds))
+
+    def end_rebuild(self) -> None:
+        """Declare that the records stand."""
+        self._redis.set(keys.EPOCH, "1")
+        self._redis.delete(keys.REBUILDING)
+
+    def point_alias(self, alias: str, target: str) -> None:
+        """Restore an alias from the volume, unless it was set again meanwhile."""
+        self._redis.hsetnx(keys.ALIASES, alias, target)
+
+    def uptime_seconds(self) -> int:
+        """How long the server has been up: owners need a lease of grace after a restart."""
+        return int(self._redis.info("server")["uptime_in_seconds"])
+
+    def is_unheard(self, kind: RecordKind) -> bool:
+        """Whether something is queued and no doorbell is on its way to a worker."""
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.zcard(KEYS[kind].queued)
+        pipe.llen(keys.CELERY_PREFIX + keys.ROLE_OF_KIND[kind])
+        queued, rung = pipe.execute()
+        return bool(queued and not rung)
+
+    def unmirrored(self, kind: RecordKind) -> list[str]:
+        """Records with events that may not be on the volume yet."""
+        return sorted(cast("set[str]", self._redis.smembers(KEYS[kind].unmirrored)))
+
+    def events_after(self, kind: RecordKind, record_id: str, event_id: int) -> list[Event]:
+        """The stream's entries past `event_id`, oldest first."""
+        entries = cast(
+            "list[tuple[str, dict[str, str]]]",
+            self._redis.xrange(KEYS[kind].events_of + record_id, min=f"({event_id}-0"),
+        )
+        return [Event.from_stream(entry_id, fields) for entry_id, fields in entries]
+
+
+def bell_queue(role: Role) -> str:
+    """The Celery queue whose messages wake this role."""
+    return role.value

@@ -1,0 +1,57 @@
+"""Claims records of one kind, one at a time, and sees each through; for training and preparing alike."""
+
+import logging
+import threading
+
+from contract import store as records
+from contract.keys import RecordKind
+from contract.store import Lease
+from contract.volume import Volume
+from worker.settings import Settings
+from worker.store import Store
+from worker.tenure import StartChild, Tenure
+
+logger = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """Works through the queue of one kind of record, each in a child process of its own."""
+
+    def __init__(
+        self,
+        kind: RecordKind,
+        name: str,
+        store: Store,
+        settings: Settings,
+        start_child: StartChild,
+        stop: threading.Event,
+    ) -> None:
+        self._kind = kind
+        self._name = name
+        self._store = store
+        self._settings = settings
+        self._start_child = start_child
+        self._stop = stop
+
+    def work_through_queue(self) -> None:
+        """Claim and carry out until nothing is queued or the worker is to stop.
+
+        What wakes it is only a doorbell: rung twice or not at all, it does the same.
+        """
+        while not self._stop.is_set():
+            claim = self._store.run(
+                records.claim(self._kind, self._name, lease_seconds=self._settings.lease_seconds)
+            )
+            if claim is None:
+                return
+            lease = Lease(self._kind, claim.record.id, claim.token, self._settings.lease_seconds)
+            logger.info("%s: claimed, attempt %d", lease.id, claim.record.attempt)
+            Tenure(
+                lease,
+                claim.record,
+                store=self._store,
+                volume=Volume(self._settings.data_root),
+                settings=self._settings,
+                start_child=self._start_child,
+                is_stopping=self._stop.is_set,
+            ).carry_out()

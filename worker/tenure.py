@@ -1,0 +1,277 @@
+"""The time in which one record is ours: child, heartbeat, facts, leaving."""
+
+import json
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from contract import store as records
+from contract.events import EventType
+from contract.job import CheckpointFact, Problem, Progress, Record, SnapshotFact, State, Want
+from contract.store import Command, Lease
+from contract.volume import Volume
+from worker import link, memory
+from worker.child import Child
+from worker.facts import Facts, read_facts, write_facts
+from worker.settings import Settings
+from worker.store import Store
+
+logger = logging.getLogger(__name__)
+
+StartChild = Callable[[Record], Child]
+KEPT_SNAPSHOTS = 2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a record leaves its owner: in its next state, by a death, or not at all because it was lost."""
+
+    state: State | None
+    reason: str | None = None
+    error: Problem | None = None
+    result: dict[str, Any] | None = None
+
+
+LOST = Outcome(None)
+
+
+class Tenure:
+    """From the claim of a record to its leaving; whoever holds a newer token ends it."""
+
+    def __init__(
+        self,
+        lease: Lease,
+        record: Record,
+        *,
+        store: Store,
+        volume: Volume,
+        settings: Settings,
+        start_child: StartChild,
+        is_stopping: Callable[[], bool],
+    ) -> None:
+        self._store = store
+        self._volume = volume
+        self._settings = settings
+        self._start_child = start_child
+        self._is_stopping = is_stopping
+        self._lease = lease
+        self._record = record
+        self._facts = Facts.of_claim(record, read_facts(self._volume, record.id))
+        self._want = record.want
+        self._progress: Progress | None = None
+        self._outbox: deque[tuple[Command[bool], Callable[[], None] | None]] = deque()
+        self._outcome: Outcome | None = None
+        self._death: str | None = None
+        self._last_words: str | None = None
+
+    def carry_out(self) -> None:
+        """Run the child to its end, beating all the while, then leave the record in its next state."""
+        self._state_facts()
+        oom_kills = memory.oom_kills()
+        child = self._start_child(self._record)
+        try:
+            self._watch(child)
+        finally:
+            exit_code = child.end()
+        if self._outcome is None:
+            self._bury(self._death or self._cause_of_death(exit_code, oom_kills))
+        elif self._outcome is LOST:
+            logger.warning("%s: another worker owns it now; nothing more is written", self._lease.id)
+        else:
+            self._leave(self._outcome)
+
+    def _watch(self, child: Child) -> None:
+        next_beat = time.monotonic() + self._settings.heartbeat_seconds
+        while self._outcome is None and self._death is None:
+            for message in child.messages(max(0.0, next_beat - time.monotonic())):
+                self._hear(message)
+            if self._outcome is None and not child.is_alive:
+                for message in child.messages(0):
+                    self._hear(message)
+                return
+            if time.monotonic() >= next_beat:
+                next_beat = time.monotonic() + self._settings.heartbeat_seconds
+                self._beat()
+            self._pass_on_what_is_wanted(child)
+
+    def _pass_on_what_is_wanted(self, child: Child) -> None:
+        if self._outcome is not None:
+            return
+        if self._want is Want.CANCEL:
+            self._outcome = Outcome(State.CANCELLED, "cancelled on request")
+        elif self._is_stopping() or self._want is Want.PAUSE:
+            child.ask_to_stop()
+            if child.is_slow_to_stop(self._settings.stop_grace_seconds):
+                self._outcome = Outcome(
+                    State.QUEUED, "handed back from its last snapshot: saving took too long"
+                )
+        silent_seconds = time.monotonic() - child.heard_at
+        if silent_seconds > self._settings.progress_deadline_seconds:
+            self._death = f"its process said nothing for {silent_seconds:.0f} s and was ended"
+
+    def _hear(self, message: link.Message) -> None:
+        match message:
+            case link.Advanced(progress=progress):
+                self._progress = progress
+            case link.Saved(snapshot=snapshot):
+                self._saved(snapshot)
+            case link.Published(checkpoint=checkpoint):
+                self._published(checkpoint)
+            case link.Computing():
+                self._computing(message)
+            case link.Previewed(images_seen=images_seen):
+                self._report(event=(EventType.PREVIEW, {"images_seen": images_seen}))
+            case link.Warned(code=code, detail=detail):
+                self._warn(code, detail)
+            case link.Crashed(detail=detail):
+                self._last_words = detail
+            case link.Stopped() | link.Finished() | link.Failed():
+                self._outcome = self._ending(message)
+
+    def _ending(self, message: link.Stopped | link.Finished | link.Failed) -> Outcome:
+        match message:
+            case link.Finished(result=result):
+                return Outcome(State.SUCCEEDED, result=result)
+            case link.Failed(problem=problem):
+                return Outcome(State.FAILED, error=problem)
+        if self._want is Want.PAUSE:
+            return Outcome(State.PAUSED, "paused on request")
+        return Outcome(State.QUEUED, "handed back by a worker that stops")
+
+    def _computing(self, message: link.Computing) -> None:
+        self._facts = self._facts.model_copy(update={"environment": message.environment})
+        self._state_facts()
+        self._report(fields={"environment": json.dumps(message.environment)})
+        if message.changed:
+            self._warn("reproducibility_changed", message.changed)
+
+    def _saved(self, snapshot: SnapshotFact) -> None:
+        """Move the pointer, then drop the snapshots that no resume will ask for."""
+        self._facts = self._facts.model_copy(update={"snapshot": snapshot})
+        self._state_facts()
+        fields = {"snapshot": snapshot.model_dump_json(), "deaths": "0"}
+        self._report(fields=fields, then=lambda: self._drop_snapshots_before(snapshot))
+
+    def _drop_snapshots_before(self, newest: SnapshotFact) -> None:
+        kept = sorted(
+            (path.name for path in self._volume.snapshots(self._lease.id).glob("*.safetensors")), reverse=True
+        )
+        for name in [name for name in kept if name <= newest.file][KEPT_SNAPSHOTS:]:
+            self._volume.snapshot(self._lease.id, name).unlink(missing_ok=True)
+
+    def _published(self, checkpoint: CheckpointFact) -> None:
+        self._facts = self._facts.model_copy(update={"checkpoints": (*self._facts.checkpoints, checkpoint)})
+        self._state_facts()
+        self._report(
+            fields={"checkpoint": checkpoint.model_dump_json()},
+            checkpoint=checkpoint,
+            event=(EventType.CHECKPOINT, checkpoint.model_dump()),
+        )
+
+    def _warn(self, code: str, detail: str) -> None:
+        logger.warning("%s: %s: %s", self._lease.id, code, detail)
+        self._report(event=(EventType.WARNING, {"code": code, "detail": detail}))
+
+    def _report(
+        self,
+        *,
+        fields: dict[str, str] | None = None,
+        checkpoint: CheckpointFact | None = None,
+        event: tuple[EventType, dict[str, object]] | None = None,
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        command = records.report(self._lease, fields=fields, checkpoint=checkpoint, event=event)
+        self._outbox.append((command, then))
+        self._flush()
+
+    def _flush(self) -> None:
+        """Tell Redis what it has not heard yet, in order. While it is away the work goes on."""
+        try:
+            while self._outbox:
+                command, then = self._outbox[0]
+                if not self._store.run(command):
+                    self._outcome = LOST
+                    return
+                self._outbox.popleft()
+                if then:
+                    then()
+        except redis.RedisError as error:
+            logger.warning("%s: Redis is away (%s); the work goes on", self._lease.id, error)
+
+    def _beat(self) -> None:
+        progress, self._progress = self._progress, None
+        self._flush()
+        try:
+            want = self._store.run(records.beat(self._lease, progress))
+        except redis.RedisError as error:
+            self._progress = self._progress or progress
+            logger.warning("%s: no heartbeat, Redis is away (%s)", self._lease.id, error)
+            return
+        if want is None:
+            self._outcome = LOST
+        else:
+            self._want = want
+
+    def _leave(self, outcome: Outcome) -> None:
+        assert outcome.state is not None
+        if self._progress:
+            self._insist(records.report(self._lease, fields={"progress": self._progress.model_dump_json()}))
+        self._facts = self._facts.model_copy(
+            update={
+                "state": outcome.state,
+                "reason": outcome.reason,
+                "error": outcome.error,
+                "result": outcome.result,
+                "finished_ms": round(time.time() * 1000) if outcome.state.is_terminal else None,
+            }
+        )
+        self._state_facts()
+        fields = {"result": json.dumps(outcome.result)} if outcome.result else None
+        self._insist(
+            records.leave(
+                self._lease, outcome.state, reason=outcome.reason, error=outcome.error, fields=fields
+            )
+        )
+        logger.info("%s: %s %s", self._lease.id, outcome.state, outcome.reason or "")
+
+    def _bury(self, cause: str) -> None:
+        logger.error("%s: %s", self._lease.id, cause)
+        self._insist(records.died(self._lease, cause, self._settings.max_deaths))
+
+    def _insist(self, command: Command[bool]) -> None:
+        """Say it until Redis has heard it; a worker that stops leaves the rest to the reaper."""
+        give_up_at = time.monotonic() + self._settings.stop_grace_seconds
+        while True:
+            self._flush()
+            if self._outcome is LOST:
+                return
+            try:
+                self._store.run(command)
+                return
+            except redis.RedisError as error:
+                if self._is_stopping() and time.monotonic() > give_up_at:
+                    logger.error(
+                        "%s: could not be handed back (%s); its lease will lapse", self._lease.id, error
+                    )
+                    return
+                threading.Event().wait(0.5)
+
+    def _state_facts(self) -> None:
+        if not write_facts(self._volume, self._lease.id, self._facts):
+            self._outcome = LOST
+
+    def _cause_of_death(self, exit_code: int, oom_kills_before: int | None) -> str:
+        if exit_code == link.EXIT_OUT_OF_MEMORY:
+            return "it ran out of memory: choose a smaller batch_size, resolution or width"
+        if exit_code == -9:
+            after = memory.oom_kills()
+            if after is not None and oom_kills_before is not None and after > oom_kills_before:
+                return "the kernel killed it for memory: choose a smaller batch_size, resolution or width"
+            return "its process was killed, possibly for memory"
+        return self._last_words or f"its process ended with exit code {exit_code}"
