@@ -1,0 +1,57 @@
+# Everything runs in .venv, which is set up again when pyproject.toml or constraints.txt changes.
+#   PYTHON=python3.12   the interpreter to use, instead of the first that works
+#   TORCH_INDEX=URL     the package index to take torch from: that of the CPU builds spares a download of CUDA
+# GNU make takes both from its command line or from the environment.
+
+PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
+	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+TORCH_INDEX ?=
+BIN := .venv/bin
+READY := .venv/ready
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: help demo up test proof lint bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make demo    train on 5,000 pictures and write demo-samples.png (about 5 minutes)'
+	@echo 'make up      run the service at http://127.0.0.1:8000 until Ctrl-C'
+	@echo 'make test    every test;  make proof: the same at the counts that the issues name'
+	@echo 'make lint    style, types, who may import whom;  make bench: every benchmark'
+	@echo 'make clean   remove .venv and the caches; data/ stays'
+
+demo: $(READY)
+	$(BIN)/dcgan demo
+
+up: $(READY)
+	$(BIN)/dcgan up
+
+test: $(READY)
+	$(BIN)/pytest $(ARGS)
+
+proof: $(READY)
+	DCGAN_PROOF=1 $(BIN)/pytest $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	for benchmark in benchmarks/*.py; do $(BIN)/python -P $$benchmark || exit 1; done
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+# torch first and alone: --index-url replaces pip's index, and nothing but torch need be on that one.
+$(READY): pyproject.toml constraints.txt
+	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer with venv is needed and none was found;' \
+	  'install one (Debian: apt install python3-venv) or name it: make PYTHON=/path/to/python3.12' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo '$(PYTHON) is' \
+	  "$$($(PYTHON) --version 2>&1); Python 3.11 or newer is needed: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@echo 'Setting up .venv (minutes the first time: torch is large)'
+	$(PYTHON) -m venv --clear .venv
+	$(PIP) $(if $(TORCH_INDEX),--index-url '$(TORCH_INDEX)') torch
+	$(PIP) --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,202 @@
+"""The command `dcgan`: runs the service's processes, and asks a running service for everything else."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from dcgan import demo as demonstration
+from dcgan.client import Client
+from dcgan.display import follow
+from dcgan.errors import DcganError
+
+console = Console(highlight=False)
+
+
+class PoliteGroup(click.Group):
+    """Tells a refusal as a sentence, not as a traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except DcganError as error:
+            raise click.ClickException(f"{error.detail} ({error.code})") from error
+
+
+@click.group(cls=PoliteGroup, context_settings={"show_default": True})
+@click.option("--url", default="http://127.0.0.1:8000", envvar="DCGAN_URL", help="Where the service is.")
+@click.pass_context
+def main(context: click.Context, url: str) -> None:
+    """Train DCGAN-family generators and fetch pictures by seed."""
+    context.obj = url
+
+
+@main.command()
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen on.  [default: 8000]")
+@click.option("--data-root", type=click.Path(path_type=Path), help="Where everything lies.  [default: data]")
+@click.option("--trainers", type=click.IntRange(min=0), help="Jobs trained at a time.  [default: 1]")
+@click.option("--samplers", type=click.IntRange(min=0), help="Sampler processes.  [default: 1]")
+def up(
+    host: str | None, port: int | None, data_root: Path | None, trainers: int | None, samplers: int | None
+) -> None:
+    """Run the whole service until Ctrl-C: Redis, gateway and workers.
+
+    What is not given here comes from the environment (DCGAN_HOST, DCGAN_PORT, DCGAN_DATA_ROOT). The line
+    `ready http://HOST:PORT` says that it can train and sample.
+    """
+    given = {"host": host, "port": port, "data-root": data_root, "trainers": trainers, "samplers": samplers}
+    _become("service.launcher", given)
+
+
+@main.command()
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen on.  [default: 8000]")
+def gateway(host: str | None, port: int | None) -> None:
+    """Run one gateway; DCGAN_REDIS_URL and DCGAN_DATA_ROOT say what it stands before."""
+    _become("service", {"host": host, "port": port})
+
+
+@main.command()
+@click.option(
+    "--role", type=click.Choice(["train", "prepare", "sample"]), required=True, help="What it does."
+)
+def worker(role: str) -> None:
+    """Run one worker; DCGAN_REDIS_URL and DCGAN_DATA_ROOT say whom it serves."""
+    _become("worker", {"role": role})
+
+
+def _become(module: str, given: Mapping[str, object]) -> NoReturn:
+    """Turn this process into that program. With -P no package in the current directory can pose as ours."""
+    chosen = [f"--{name}={value}" for name, value in given.items() if value is not None]
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *chosen])  # noqa: S606 — no shell is the point
+
+
+@main.command()
+@click.argument("archive", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--name", help="A name for people.  [default: the file's]")
+@click.pass_obj
+def upload(url: str, archive: Path, name: str | None) -> None:
+    """Send a zip of pictures, wait until it can be trained on, and print its id."""
+    with Client(url) as client:
+        dataset = client.upload_dataset(archive, name)
+        client.wait_dataset(dataset.id)
+    click.echo(dataset.id)
+
+
+@main.command()
+@click.argument("dataset")
+@click.option("--preset", type=click.Choice(["fast", "quality"]), help="Minutes or hours.  [default: fast]")
+@click.option("--name", help="A name for people.")
+@click.option("--images", type=int, help="Real images to show in all.")
+@click.option("--resolution", type=int, help="Side of the square pictures.")
+@click.option("--seed", type=int, help="Everything random in the run follows from it.")
+@click.option("--set", "others", multiple=True, metavar="FIELD=JSON", help="Any other field of POST /jobs.")
+@click.option("--detach", is_flag=True, help="Print the job's id and do not wait for its end.")
+@click.pass_obj
+def train(url: str, /, dataset: str, others: tuple[str, ...], detach: bool, **chosen: object) -> None:
+    """Train on a dataset. Ctrl-C leaves the job running; `dcgan cancel` ends it."""
+    request = {name: value for name, value in chosen.items() if value is not None}
+    request |= dict(_field(other) for other in others)
+    with Client(url) as client:
+        job = client.create_job(dataset=dataset, **request)
+        click.echo(job.id)
+        if detach:
+            return
+        try:
+            job = follow(client, job, console)
+        except KeyboardInterrupt:
+            console.print(f"The job goes on; `dcgan cancel {job.id}` ends it.")
+            return
+    if job.error:
+        raise DcganError(job.error.code, job.error.detail)
+
+
+def _field(text: str) -> tuple[str, object]:
+    name, _, value = text.partition("=")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value  # a bare word is a text
+
+
+@main.command()
+@click.option("--state", help="Those in this state alone.")
+@click.pass_obj
+def jobs(url: str, state: str | None) -> None:
+    """List the jobs, newest first."""
+    table = Table("job", "name", "state", "images", box=None)
+    with Client(url) as client:
+        for job in client.jobs(state):
+            table.add_row(
+                job.id, job.name or "", job.state, f"{job.progress.images_seen:,}/{job.progress.total:,}"
+            )
+    console.print(table)
+
+
+@main.command()
+@click.argument("job")
+@click.pass_obj
+def cancel(url: str, job: str) -> None:
+    """End a job; its checkpoints stay."""
+    with Client(url) as client:
+        click.echo(client.cancel(job).state)
+
+
+@main.command()
+@click.argument("job")
+@click.pass_obj
+def pause(url: str, job: str) -> None:
+    """Save a job and give its worker to others."""
+    with Client(url) as client:
+        click.echo(client.pause(job).state)
+
+
+@main.command()
+@click.argument("job")
+@click.pass_obj
+def resume(url: str, job: str) -> None:
+    """Queue a paused job again."""
+    with Client(url) as client:
+        click.echo(client.resume(job).state)
+
+
+@main.command()
+@click.option("--seed", type=int, default=0, help="The first seed.")
+@click.option("--count", type=int, default=1, help="How many seeds from it on; more than one is a sheet.")
+@click.option("--model", help="An alias, a job or a digest.  [default: latest]")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), default="samples.png", help="The PNG to write."
+)
+@click.pass_obj
+def samples(url: str, seed: int, count: int, model: str | None, output: Path) -> None:
+    """Write the picture of a seed, or a sheet of several."""
+    with Client(url) as client:
+        output.write_bytes(client.samples(seed, model, count))
+    click.echo(output)
+
+
+@main.command()
+@click.option("--data-root", type=click.Path(path_type=Path), default="data", help="Where everything lies.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), default="demo-samples.png", help="The sheet to write."
+)
+@click.option(
+    "--archive",
+    type=click.Path(path_type=Path),
+    default="examples/fashion-mnist-5k.zip",
+    help="The pictures to learn from.",
+)
+def demo(data_root: Path, output: Path, archive: Path) -> None:
+    """Show the whole service once: upload, train a few minutes, write a sheet of samples, stop."""
+    demonstration.run(data_root, output, archive, console)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""The service from Python: datasets in, training jobs, pictures out."""
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+
+from dcgan.errors import DcganError, refusal, unreachable
+from dcgan.events import EventFeed
+from dcgan.replies import Alias, Dataset, Job, Reply
+
+LOCAL = {"localhost", "127.0.0.1", "::1"}
+R = TypeVar("R", bound=Reply)
+
+
+class Client:
+    """A connection to one service. Every method raises `DcganError` when the service refuses or is away."""
+
+    def __init__(self, url: str = "http://127.0.0.1:8000", *, timeout_seconds: float = 60) -> None:
+        is_local = urlsplit(url).hostname in LOCAL
+        transport = httpx.HTTPTransport(retries=2) if is_local else None  # no proxy stands before oneself
+        self._http = httpx.Client(
+            base_url=url, timeout=timeout_seconds, transport=transport, trust_env=not is_local
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._http.close()
+
+    def upload_dataset(self, path: Path | str, name: str | None = None) -> Dataset:
+        """Send a zip of pictures; it is read as it is sent, so its size does not matter here."""
+        with Path(path).open("rb") as archive:
+            response = self._send(
+                "POST",
+                "/datasets",
+                params={"name": name or Path(path).stem},
+                content=archive,
+                headers={"Content-Type": "application/zip", "Content-Length": str(Path(path).stat().st_size)},
+            )
+        return Dataset.model_validate_json(response.content)
+
+    def dataset(self, dataset_id: str) -> Dataset:
+        """The dataset as it stands."""
+        return self._get(Dataset, f"/datasets/{dataset_id}")
+
+    def datasets(self) -> Iterator[Dataset]:
+        """Every dataset, newest first."""
+        return self._pages(Dataset, "/datasets")
+
+    def delete_dataset(self, dataset_id: str) -> None:
+        """Remove a dataset that no live job uses."""
+        self._send("DELETE", f"/datasets/{dataset_id}")
+
+    def wait_dataset(self, dataset_id: str, *, timeout_seconds: float = 3600) -> Dataset:
+        """Wait until the dataset is ready to train on.
+
+        Raises:
+            DcganError: `dataset_failed` with the preparer's reason, or `timeout`.
+        """
+        give_up = time.monotonic() + timeout_seconds
+        while (dataset := self.dataset(dataset_id)).state != "ready":
+            if dataset.state in {"failed", "cancelled"}:
+                reason = dataset.error.detail if dataset.error else dataset.state
+                raise DcganError("dataset_failed", f"Dataset {dataset_id} could not be prepared: {reason}")
+            if time.monotonic() > give_up:
+                raise DcganError(
+                    "timeout", f"Dataset {dataset_id} is still {dataset.state}. Is a preparer alive?"
+                )
+            time.sleep(0.2)
+        return dataset
+
+    def create_job(self, **request: object) -> Job:
+        """Train: `create_job(dataset="ds_…")`; the fields are those of `POST /jobs`."""
+        return Job.model_validate_json(self._send("POST", "/jobs", json=request).content)
+
+    def job(self, job_id: str) -> Job:
+        """The job as it stands."""
+        return self._get(Job, f"/jobs/{job_id}")
+
+    def jobs(self, state: str | None = None) -> Iterator[Job]:
+        """Every job, newest first; with `state`, those alone that are in it."""
+        return self._pages(Job, f"/jobs?state={state}" if state else "/jobs")
+
+    def events(self, job_id: str, after: int = 0) -> EventFeed:
+        """What happened to the job after the event of this id, and what happens until it is final."""
+        return EventFeed(self._http, job_id, after)
+
+    def wait_job(self, job_id: str) -> Job:
+        """Wait until the job has succeeded, failed or been cancelled, and say how it stands then."""
+        for _ in self.events(job_id):
+            pass
+        return self.job(job_id)
+
+    def cancel(self, job_id: str) -> Job:
+        """End the job; its checkpoints stay."""
+        return self._control(job_id, "cancel")
+
+    def pause(self, job_id: str) -> Job:
+        """Save the job and give its worker to others."""
+        return self._control(job_id, "pause")
+
+    def resume(self, job_id: str) -> Job:
+        """Queue a paused job again."""
+        return self._control(job_id, "resume")
+
+    def delete_job(self, job_id: str) -> None:
+        """Remove a final job with everything it made, unless an alias points to it."""
+        self._send("DELETE", f"/jobs/{job_id}")
+
+    def samples(self, seed: int, model: str | None = None, count: int = 1) -> bytes:
+        """The PNG of a seed, or the sheet of `count` seeds from it on; without a model, of the latest."""
+        return self._send("GET", self.samples_url(seed, model, count)).content
+
+    def samples_url(self, seed: int, model: str | None = None, count: int = 1) -> str:
+        """Where that PNG is; with a digest as the model, for ever."""
+        chosen: dict[str, str | int] = {"seed": seed, "count": count, **({"model": model} if model else {})}
+        return str(self._http.base_url.join(f"/samples?{httpx.QueryParams(chosen)}"))
+
+    def models(self) -> list[Alias]:
+        """The aliases, and what they point to."""
+        return [Alias.model_validate(alias) for alias in self._send("GET", "/models").json()]
+
+    def point_alias(self, alias: str, *, job: str | None = None, digest: str | None = None) -> Alias:
+        """Let an alias of yours mean a job's best checkpoint as it is now, or the one of a digest."""
+        response = self._send("PUT", f"/models/{alias}", json={"job": job} if job else {"digest": digest})
+        return Alias.model_validate_json(response.content)
+
+    def _control(self, job_id: str, action: str) -> Job:
+        return Job.model_validate_json(self._send("POST", f"/jobs/{job_id}/{action}").content)
+
+    def _get(self, kind: type[R], path: str) -> R:
+        return kind.model_validate_json(self._send("GET", path).content)
+
+    def _pages(self, kind: type[R], address: str | None) -> Iterator[R]:
+        while address:
+            page = self._send("GET", address).json()
+            yield from map(kind.model_validate, page["items"])
+            address = page.get("next")
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        json: object = None,
+        content: IO[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        try:
+            response = self._http.request(
+                method, path, params=params, json=json, content=content, headers=headers
+            )
+        except httpx.TransportError as error:
+            raise unreachable(self._http.base_url, error) from error
+        if not response.is_success:
+            raise refusal(response)
+        return response

@@ -1,0 +1,140 @@
+"""`dcgan demo`: the whole service, from a zip of pictures to a sheet of samples, and nothing left running."""
+
+import ctypes
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from dcgan.client import Client
+from dcgan.display import follow
+from dcgan.errors import DcganError
+
+TILES = 64
+START_SECONDS = 120
+STOP_SECONDS = 15
+USUAL_PORT = 8000
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PR_SET_PDEATHSIG = 1
+
+
+def run(data_root: Path, output: Path, archive: Path, console: Console) -> None:
+    """Start the service, train on the archive, write a sheet of samples, stop the service.
+
+    Raises:
+        DcganError: with a sentence for the person at the terminal.
+    """
+    if not archive.is_file():
+        raise DcganError(
+            "no_archive", f"There is no archive at {archive}; name a zip of pictures with --archive."
+        )
+    with running_service(data_root, console) as url, Client(url) as client:
+        console.print(f"The service runs at {url}; uploading {archive.name} …")
+        dataset = client.upload_dataset(archive)
+        dataset = client.wait_dataset(dataset.id)
+        console.print(f"Dataset {dataset.id} is ready. Training, a few minutes on two cores:")
+        job = follow(client, client.create_job(dataset=dataset.id, name="demo"), console)
+        if job.state != "succeeded":
+            reason = job.error.detail if job.error else "see its events"
+            raise DcganError("demo_failed", f"Job {job.id} ended as {job.state}: {reason}")
+        assert job.checkpoint is not None
+        output.write_bytes(client.samples(0, count=TILES))
+        console.print(f"\n{output} holds the pictures of seeds 0 to {TILES - 1}. The addresses used:")
+        for address in (
+            f"{url}/datasets/{dataset.id}",
+            f"{url}/jobs/{job.id}",
+            client.samples_url(0, count=TILES),
+            f"{client.samples_url(0, job.checkpoint.digest, TILES)}  (the same bytes for ever)",
+        ):
+            console.print(f"  {address}", soft_wrap=True, highlight=False)
+    console.print(f"The service is stopped; `dcgan up --data-root {data_root}` serves them again.")
+
+
+@contextmanager
+def running_service(data_root: Path, console: Console) -> Iterator[str]:
+    """A service of our own as long as the block lasts; it ends with it however the block ends."""
+    data_root.mkdir(parents=True, exist_ok=True)
+    log_path = data_root / "demo.log"
+    port = _free_port()
+    command = [sys.executable, "-P", "-m", "service.launcher", "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--data-root", str(data_root)]
+    with _signals_as_exits(), log_path.open("wb") as log:
+        console.print(f"Starting the service; its log is {log_path}")
+        process = subprocess.Popen(  # noqa: S603 — our own program
+            command,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is ours to answer
+            preexec_fn=_end_with_parent,
+        )
+        try:
+            yield _await_ready(process, log_path)
+        finally:
+            _stop(process)
+
+
+def _await_ready(process: subprocess.Popen[bytes], log_path: Path) -> str:
+    give_up = time.monotonic() + START_SECONDS
+    while time.monotonic() < give_up:
+        lines = log_path.read_text(errors="replace").splitlines()
+        for line in lines:
+            if line.startswith("ready http"):
+                return line.removeprefix("ready ")
+        if process.poll() is not None:
+            break
+        time.sleep(0.1)
+    tail = "\n".join(f"  {line}" for line in lines[-15:])
+    raise DcganError("not_started", f"The service did not start; {log_path} ends with:\n{tail}")
+
+
+def _end_with_parent() -> None:
+    """Should even SIGKILL end the demo, the service is told to stop."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for number in ENDING_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave the service behind
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()  # its guards end what it started
+        process.wait()
+
+
+@contextmanager
+def _signals_as_exits() -> Iterator[None]:
+    """Let SIGTERM, SIGHUP and Ctrl-C unwind the stack, so that what was started is stopped."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        del frame
+        raise SystemExit(128 + number)
+
+    before = [signal.signal(number, leave) for number in ENDING_SIGNALS]
+    try:
+        yield
+    finally:
+        for number, handler in zip(ENDING_SIGNALS, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _free_port() -> int:
+    """The usual one, so that the addresses hold under `dcgan up` too; if it is taken, any other."""
+    for port in (USUAL_PORT, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise DcganError("no_port", "No free port on 127.0.0.1.")

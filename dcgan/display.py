@@ -1,0 +1,61 @@
+"""How a training job looks on a terminal: a bar that moves; elsewhere a line every ten seconds."""
+
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from dcgan.client import Client
+from dcgan.replies import Job
+
+LINE_EVERY_SECONDS = 10
+
+
+def follow(client: Client, job: Job, console: Console) -> Job:
+    """Show the job until it is final or paused, and return it as it stands then."""
+    return _draw(client, job, console) if console.is_terminal else _tell(client, job, console)
+
+
+def _draw(client: Client, job: Job, console: Console) -> Job:
+    columns = (
+        TextColumn("{task.description:<10}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} images"),
+        TextColumn("{task.fields[rates]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task(job.state, total=job.progress.total, rates="")
+        for now in _watch(client, job):
+            progress.update(bar, description=now.state, completed=now.progress.images_seen, rates=_rates(now))
+    return now
+
+
+def _tell(client: Client, job: Job, console: Console) -> Job:
+    told_at, told = 0.0, ""
+    for now in _watch(client, job):
+        if now.state != told or time.monotonic() - told_at > LINE_EVERY_SECONDS:
+            told_at, told = time.monotonic(), now.state
+            counted = f"{now.progress.images_seen:,}/{now.progress.total:,} images"
+            console.print(f"{now.state:<10}", counted, _rates(now), soft_wrap=True)
+    return now
+
+
+def _watch(client: Client, job: Job) -> Iterator[Job]:
+    """The job, and the job again after everything that happens to it."""
+    yield job
+    for _ in client.events(job.id, after=job.revision):
+        job = client.job(job.id)
+        yield job
+        if job.is_final or job.state == "paused":
+            return
+
+
+def _rates(job: Job) -> str:
+    progress = job.progress
+    if not progress.images_per_second:
+        return ""
+    losses = (f"{name} {loss:.2f}" for name, loss in progress.losses.items())
+    seconds = round((progress.total - progress.images_seen) / progress.images_per_second)
+    left = f"{seconds // 60}:{seconds % 60:02d} left"
+    return "  ".join((f"{progress.images_per_second:,.0f} images/s", *losses, left))

@@ -1,0 +1,37 @@
+"""What goes wrong between a client and the service, as one exception with a stable code."""
+
+from http import HTTPStatus
+
+import httpx
+
+
+class DcganError(Exception):
+    """The service refused, or was not there. `detail` says what to do; `status` is None without an answer."""
+
+    def __init__(self, code: str, detail: str, status: int | None = None) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.status = status
+
+
+def refusal(response: httpx.Response) -> DcganError:
+    """Read a problem+json answer (RFC 9457); whatever else stands between may answer in its own words."""
+    try:
+        problem = response.json()
+        code, detail = str(problem["code"]), str(problem["detail"])
+        fields = [f"{error['pointer']}: {error['detail']}" for error in problem.get("errors", ())]
+    except (ValueError, KeyError, TypeError):
+        phrase = HTTPStatus(response.status_code).phrase
+        return DcganError(
+            "http", f"{response.url} answered {response.status_code} {phrase}.", response.status_code
+        )
+    return DcganError(
+        code, "\n".join([detail, *(line for line in fields if line not in detail)]), response.status_code
+    )
+
+
+def unreachable(url: httpx.URL | str, error: httpx.TransportError) -> DcganError:
+    """Nobody answers at the address."""
+    reason = str(error) or type(error).__name__
+    return DcganError("unreachable", f"No service answers at {url} ({reason}). Start one with `dcgan up`.")

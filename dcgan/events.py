@@ -1,0 +1,155 @@
+"""A job's events over a connection that may break: server-sent events, taken up where they broke off.
+
+The stream is the WHATWG HTML standard's (section 9.2). Each event's id is its number in the job's log, so
+that nothing is missed or told twice, however often the connection drops.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import httpx
+
+from dcgan.errors import DcganError, refusal, unreachable
+from dcgan.replies import FINAL, Job
+
+SILENCE_SECONDS = 40
+"""The service sends a comment every 15 s; a connection silent for longer than this is dead."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One entry of a job's log."""
+
+    id: int
+    type: str
+    data: Mapping[str, object]
+
+    @property
+    def is_final(self) -> bool:
+        """Whether no other event can follow."""
+        return self.type == "state" and self.data.get("state") in FINAL
+
+
+class EventFeed:
+    """The events of one job after a given one, until the job is final.
+
+    A connection over which nothing at all arrives passes through something that holds streams back: from then
+    on the events are asked for in turns.
+    """
+
+    def __init__(
+        self,
+        http: httpx.Client,
+        job_id: str,
+        after: int = 0,
+        *,
+        patience_seconds: float = 60,
+        pause_seconds: float = 1,
+    ) -> None:
+        self._http = http
+        self._job = f"/jobs/{job_id}"
+        self._last = after
+        self._patience_seconds = patience_seconds
+        self._pause_seconds = pause_seconds
+        self._streams = True
+        self._over = False
+        self._heard_at = 0.0
+
+    def __iter__(self) -> Iterator[Event]:
+        """Yield each event once.
+
+        Raises:
+            DcganError: when the service refuses, or stays away for longer than the patience.
+        """
+        self._heard_at = time.monotonic()
+        while True:
+            try:
+                yield from self._listen() if self._streams else self._ask()
+                if not self._over and self._job_is_final():
+                    yield from self._ask_for_the_rest()
+                self._heard_at = time.monotonic()
+            except (httpx.TransportError, DcganError) as error:
+                if not _may_pass(error) or time.monotonic() - self._heard_at > self._patience_seconds:
+                    raise _told(error, self._http.base_url) from error
+            if self._over:
+                return
+            time.sleep(self._pause_seconds)
+
+    def _listen(self) -> Iterator[Event]:
+        silence = httpx.Timeout(10, read=SILENCE_SECONDS)
+        wanted = {"Accept": "text/event-stream", "Last-Event-ID": str(self._last)}
+        with self._http.stream("GET", f"{self._job}/events", headers=wanted, timeout=silence) as response:
+            if not response.is_success:
+                response.read()
+                raise refusal(response)
+            self._streams = False  # until something arrives
+            yield from self._news(read_messages(self._heard(response.iter_bytes())))
+
+    def _ask(self) -> Iterator[Event]:
+        wanted = {"Accept": "application/json"}
+        response = self._http.get(f"{self._job}/events", params={"after": self._last}, headers=wanted)
+        if not response.is_success:
+            raise refusal(response)
+        items = response.json()["items"]
+        yield from self._news(Event(item["id"], item["type"], item["data"]) for item in items)
+
+    def _ask_for_the_rest(self) -> Iterator[Event]:
+        told = None
+        while told != self._last and not self._over:
+            told = self._last
+            yield from self._ask()
+        self._over = True
+
+    def _heard(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self._streams = True
+            self._heard_at = time.monotonic()
+            yield chunk
+
+    def _news(self, events: Iterable[Event]) -> Iterator[Event]:
+        for event in events:
+            if event.id > self._last:
+                self._last = event.id
+                self._over = event.is_final
+                yield event
+            if self._over:
+                return
+
+    def _job_is_final(self) -> bool:
+        response = self._http.get(self._job)
+        if not response.is_success:
+            raise refusal(response)
+        return Job.model_validate_json(response.content).is_final
+
+
+def read_messages(chunks: Iterable[bytes]) -> Iterator[Event]:
+    """Put the bytes of a stream together into events; what a dropped connection left half-told is none."""
+    fields: dict[str, str] = {}
+    for line in _lines(chunks):
+        if not line:
+            if "id" in fields and "data" in fields:
+                yield Event(int(fields["id"]), fields.get("event", "message"), json.loads(fields["data"]))
+            fields = {}
+            continue
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        fields[name] = f"{fields[name]}\n{value}" if name == "data" and name in fields else value
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
+    """Whole lines. `str.splitlines` would also break at characters that JSON may hold, such as U+2028."""
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line.removesuffix(b"\r").decode()
+
+
+def _may_pass(error: httpx.TransportError | DcganError) -> bool:
+    return isinstance(error, httpx.TransportError) or (error.status or 0) >= 500
+
+
+def _told(error: httpx.TransportError | DcganError, url: httpx.URL) -> DcganError:
+    return unreachable(url, error) if isinstance(error, httpx.TransportError) else error

@@ -1,0 +1,78 @@
+"""The service's answers, as far as this client reads them; what it does not know is kept, not refused."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from contract.job import State
+
+
+class Reply(BaseModel):
+    """A part of an answer."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class Reason(Reply):
+    """Why something failed: a stable code and a sentence."""
+
+    code: str
+    detail: str
+
+
+class JobProgress(Reply):
+    """How far a job is, in real images shown."""
+
+    images_seen: int
+    total: int
+    images_per_second: float | None = None
+    losses: Mapping[str, float] = Field(default_factory=dict)
+
+
+class Checkpoint(Reply):
+    """A generator that can be asked for samples by its digest: the best so far of its job."""
+
+    digest: str
+    images_seen: int
+
+
+class Job(Reply):
+    """A training job as it stood when it was asked for."""
+
+    id: str
+    state: str
+    name: str | None = None
+    dataset: str | None = None
+    progress: JobProgress
+    estimated_finish: datetime | None = None
+    queue_position: int | None = None
+    revision: int = 0
+    checkpoint: Checkpoint | None = None
+    error: Reason | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing will happen to it any more."""
+        return self.state in FINAL
+
+
+class Dataset(Reply):
+    """An uploaded dataset as it stood when it was asked for."""
+
+    id: str
+    state: str
+    name: str | None = None
+    images: int | None = None
+    error: Reason | None = None
+
+
+class Alias(Reply):
+    """A name that points to a generator."""
+
+    alias: str
+    digest: str
+    job: str
+
+
+FINAL = frozenset(state.value for state in State if state.is_terminal)

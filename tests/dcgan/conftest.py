@@ -1,0 +1,113 @@
+"""A service small enough to be told how to misbehave, behind a real socket."""
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+JOB = "job_0000000000000000"
+
+
+@dataclass
+class Service:
+    """What it holds, what it was asked, and where it breaks off."""
+
+    events: list[tuple[int, str, dict[str, object]]] = field(default_factory=list)
+    cuts: list[int] = field(default_factory=list)  # after how many bytes the next streams break off
+    outages: int = 0  # so many requests are answered 503
+    # "GET /path" -> status, media type, body
+    answers: dict[str, tuple[int, str, bytes]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    url: str = ""
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers as the gateway does, but for what the test orders."""
+
+    protocol_version = "HTTP/1.1"
+    service: Service
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self.service.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        self._answer()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 — the base class names it so
+        """Stay quiet."""
+
+    def _answer(self) -> None:
+        self.service.asked.append(f"{self.command} {self.path}")
+        path = urlsplit(self.path).path
+        if self.service.outages:
+            self.service.outages -= 1
+            self._send(503, "text/plain", b"away")
+        elif path == f"/jobs/{JOB}/events":
+            self._tell_events()
+        elif path == f"/jobs/{JOB}":
+            progress = {"images_seen": 0, "total": 1}
+            self._send_json({"id": JOB, "state": self.service.events[-1][2]["state"], "progress": progress})
+        else:
+            self._send(*self.service.answers.get(f"{self.command} {path}", (404, "text/plain", b"nothing")))
+
+    def _tell_events(self) -> None:
+        if self.headers["Accept"] == "text/event-stream":
+            after = int(self.headers["Last-Event-ID"])
+            self._stream([event for event in self.service.events if event[0] > after])
+        else:
+            [after_text] = parse_qs(urlsplit(self.path).query)["after"]
+            news = [event for event in self.service.events if event[0] > int(after_text)]
+            self._send_json({"items": [_as_json(event) for event in news[:2]]})
+
+    def _stream(self, news: list[tuple[int, str, dict[str, object]]]) -> None:
+        told = b": hello\n\n" + b"".join(_as_message(event) for event in news)
+        cut = self.service.cuts.pop(0) if self.service.cuts else None
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        sent = told[:cut]
+        if sent:
+            self.wfile.write(f"{len(sent):x}\r\n".encode() + sent + b"\r\n")
+        if cut is None:
+            self.wfile.write(b"0\r\n\r\n")
+        self.close_connection = True  # without the last chunk this is a broken connection
+
+    def _send_json(self, value: object) -> None:
+        self._send(200, "application/json", json.dumps(value).encode())
+
+    def _send(self, status: int, media_type: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", media_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def _as_json(event: tuple[int, str, dict[str, object]]) -> dict[str, object]:
+    return {"id": event[0], "type": event[1], "data": event[2]}
+
+
+def _as_message(event: tuple[int, str, dict[str, object]]) -> bytes:
+    data = json.dumps(event[2], ensure_ascii=False)
+    return f"id: {event[0]}\nevent: {event[1]}\ndata: {data}\n\n".encode()
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    """A fresh one, listening."""
+    state = Service()
+    handler = type("ItsHandler", (Handler,), {"service": state})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        state.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield state
+        server.shutdown()
+        thread.join()

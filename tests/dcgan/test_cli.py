@@ -1,0 +1,46 @@
+"""The command line: processes become ours whatever lies about, and refusals are sentences."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from dcgan.cli import main
+
+
+@pytest.mark.parametrize(
+    ("module", "option"), [("service.launcher", "trainers"), ("service", "port"), ("worker", "role")]
+)
+def test_processes_start_beside_somebody_elses_packages(tmp_path: Path, module: str, option: str) -> None:
+    for package in ("contract", "models", "worker", "service"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("raise SystemExit('the wrong one')")
+    code = f"from dcgan import cli; cli._become({module!r}, {{{option!r}: 'nonsense'}})"
+    started = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(started, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "the wrong one" not in done.stderr
+    assert f"argument --{option}: invalid" in done.stderr
+
+
+def test_up_hands_its_options_to_the_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    become: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda _, command: become.append(command))
+    CliRunner().invoke(main, ["up", "--port", "8123", "--trainers", "0"])
+    assert become == [[sys.executable, "-P", "-m", "service.launcher", "--port=8123", "--trainers=0"]]
+
+
+def test_a_refusal_is_a_sentence() -> None:
+    done = CliRunner().invoke(main, ["--url", "http://127.0.0.1:9", "jobs"])
+    assert done.exit_code == 1
+    assert done.output.startswith("Error: No service answers at http://127.0.0.1:9")
+
+
+def test_the_demo_needs_an_archive(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        main, ["demo", "--archive", str(tmp_path / "none.zip"), "--data-root", str(tmp_path)]
+    )
+    assert done.exit_code == 1
+    assert "There is no archive at" in done.output

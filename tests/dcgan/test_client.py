@@ -1,0 +1,73 @@
+"""The client: what it sends, and how a refusal reads."""
+
+import json
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from dcgan import Client, DcganError
+
+
+class Service(Protocol):
+    answers: dict[str, tuple[int, str, bytes]]
+    asked: list[str]
+    bodies: list[bytes]
+    url: str
+
+
+def test_a_dataset_is_sent_as_it_lies_on_the_disk(service: Service, tmp_path: Path) -> None:
+    archive = tmp_path / "cats.zip"
+    archive.write_bytes(bytes(range(256)) * 1000)
+    service.answers["POST /datasets"] = (202, "application/json", b'{"id": "ds_1", "state": "queued"}')
+    with Client(service.url) as client:
+        assert client.upload_dataset(archive).id == "ds_1"
+    assert service.bodies == [archive.read_bytes()]
+    assert service.asked == ["POST /datasets?name=cats"]
+
+
+def test_a_problem_document_becomes_an_exception(service: Service) -> None:
+    problem = {
+        "code": "invalid_request",
+        "detail": "batch_size is 1; at least 2.",
+        "errors": [{"pointer": "/batch_size", "detail": "at least 2"}],
+    }
+    service.answers["POST /jobs"] = (422, "application/problem+json", json.dumps(problem).encode())
+    with Client(service.url) as client, pytest.raises(DcganError, match="batch_size is 1") as caught:
+        client.create_job(dataset="ds_1", batch_size=1)
+    assert (caught.value.code, caught.value.status) == ("invalid_request", 422)
+
+
+def test_an_answer_of_something_in_between_becomes_an_exception_too(service: Service) -> None:
+    service.answers["GET /samples"] = (502, "text/html", b"<h1>Bad Gateway</h1>")
+    with Client(service.url) as client, pytest.raises(DcganError, match="502 Bad Gateway"):
+        client.samples(7)
+
+
+def test_nobody_at_the_address_is_told_as_such() -> None:
+    with Client("http://127.0.0.1:9") as client, pytest.raises(DcganError, match="dcgan up") as caught:
+        client.job("job_1")
+    assert caught.value.status is None
+
+
+def test_a_list_is_read_to_its_last_page(service: Service) -> None:
+    first = {"items": [{"id": "ds_2", "state": "queued"}], "next": "/older?cursor=5"}
+    last = {"items": [{"id": "ds_1", "state": "ready", "bytes": 9}], "next": None}
+    service.answers["GET /datasets"] = (200, "application/json", json.dumps(first).encode())
+    service.answers["GET /older"] = (200, "application/json", json.dumps(last).encode())
+    with Client(service.url) as client:
+        assert [dataset.id for dataset in client.datasets()] == ["ds_2", "ds_1"]
+    assert service.asked[-1] == "GET /older?cursor=5"
+
+
+def test_a_failed_dataset_is_not_waited_for(service: Service) -> None:
+    failed = {"id": "ds_1", "state": "failed", "error": {"code": "no_images", "detail": "No picture in it."}}
+    service.answers["GET /datasets/ds_1"] = (200, "application/json", json.dumps(failed).encode())
+    with Client(service.url) as client, pytest.raises(DcganError, match="No picture in it"):
+        client.wait_dataset("ds_1")
+
+
+def test_the_address_of_samples_names_every_choice() -> None:
+    with Client("http://127.0.0.1:8000") as client:
+        address = client.samples_url(7, "sha256:ab", 4)
+    assert address == "http://127.0.0.1:8000/samples?seed=7&count=4&model=sha256%3Aab"

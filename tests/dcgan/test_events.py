@@ -1,0 +1,91 @@
+"""The feed of events: nothing is missed, nothing told twice, whatever happens to the connection."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import httpx
+import pytest
+
+from dcgan.errors import DcganError
+from dcgan.events import EventFeed, read_messages
+
+JOB = "job_0000000000000000"
+LOG: list[tuple[int, str, dict[str, object]]] = [
+    (1, "state", {"state": "queued"}),
+    (2, "state", {"state": "running"}),
+    (3, "progress", {"done": 64, "total": 128}),
+    (5, "warning", {"detail": "one\u2028two"}),
+    (6, "state", {"state": "succeeded"}),
+]
+NEVER = 10**6
+
+
+class Service(Protocol):
+    events: list[tuple[int, str, dict[str, object]]]
+    cuts: list[int]
+    outages: int
+    asked: list[str]
+    url: str
+
+
+@pytest.fixture
+def http(service: Service) -> Iterator[httpx.Client]:
+    service.events = list(LOG)
+    with httpx.Client(base_url=service.url, trust_env=False) as client:
+        yield client
+
+
+def told(http: httpx.Client, after: int = 0) -> list[tuple[int, str, object]]:
+    feed = EventFeed(http, JOB, after, patience_seconds=5, pause_seconds=0)
+    return [(event.id, event.type, dict(event.data)) for event in feed]
+
+
+def test_a_whole_stream_is_told_in_one_connection(service: Service, http: httpx.Client) -> None:
+    assert told(http) == LOG
+    assert service.asked == [f"GET /jobs/{JOB}/events"]
+
+
+def test_each_event_is_told_once_wherever_the_connection_drops(service: Service, http: httpx.Client) -> None:
+    for first in range(1, 300, 3):
+        service.cuts = [first, first // 2 + 1, NEVER]
+        assert told(http) == LOG, first
+
+
+def test_only_later_events_are_told(http: httpx.Client) -> None:
+    assert told(http, after=3) == LOG[3:]
+
+
+def test_a_stream_that_is_held_back_gives_way_to_asking(service: Service, http: httpx.Client) -> None:
+    service.cuts = [0]
+    assert told(http) == LOG
+    assert service.asked[-1] == f"GET /jobs/{JOB}/events?after=5"
+
+
+def test_a_service_that_comes_back_is_waited_for(service: Service, http: httpx.Client) -> None:
+    service.outages = 3
+    assert told(http) == LOG
+
+
+def test_the_feed_of_a_job_that_was_final_before_ends(http: httpx.Client) -> None:
+    assert told(http, after=6) == []
+
+
+def test_a_service_that_stays_away_is_told_as_such(http: httpx.Client) -> None:
+    http.base_url = httpx.URL("http://127.0.0.1:9")  # discard: nobody listens there
+    with pytest.raises(DcganError) as caught:
+        list(EventFeed(http, JOB, patience_seconds=0, pause_seconds=0))
+    assert caught.value.code == "unreachable"
+
+
+def test_a_refusal_is_not_tried_again(service: Service, http: httpx.Client) -> None:
+    with pytest.raises(DcganError) as caught:
+        list(EventFeed(http, "job_zzzzzzzzzzzzzzzz", pause_seconds=0))
+    assert caught.value.status == 404
+    assert len(service.asked) == 1
+
+
+def test_messages_do_not_depend_on_how_the_bytes_are_cut() -> None:
+    stream = b': hello\n\nid: 1\r\nevent: state\ndata: {"a":\ndata: "\xc3\xa9\xe2\x80\xa8"}\n\nid: 2\ndata: {'
+    [message] = read_messages([stream])
+    assert (message.id, message.type, message.data) == (1, "state", {"a": "é\u2028"})
+    assert list(read_messages([bytes([byte]) for byte in stream])) == [message]

@@ -1,0 +1,48 @@
+"""What each process drags in when it starts, looked at in a process that has imported nothing else."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = {"torch", "numpy", "celery", "kombu", "redis", "fastapi", "starlette", "uvicorn", "pydantic_settings"}
+
+
+def loaded_by(statement: str, where: Path) -> set[str]:
+    """The top-level modules that a fresh interpreter holds after one statement."""
+    code = f"{statement}\nimport sys, json; print(json.dumps(sorted(sys.modules)))"
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, cwd=where, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
+
+
+def test_the_gateway_holds_no_torch(tmp_path: Path) -> None:
+    assert not loaded_by("import service.app", tmp_path) & {"torch", "numpy", "models", "worker", "PIL"}
+
+
+def test_a_worker_holds_no_web_server(tmp_path: Path) -> None:
+    assert not loaded_by("import worker.app", tmp_path) & {"fastapi", "starlette", "uvicorn", "service"}
+
+
+def test_a_worker_starts_without_touching_the_gpu(tmp_path: Path) -> None:
+    loaded_by(
+        "import worker.app, sys\n"
+        "torch = sys.modules.get('torch')\n"
+        "assert torch is None or not torch.cuda.is_initialized()",
+        tmp_path,
+    )
+
+
+def test_the_public_face_needs_no_service(tmp_path: Path) -> None:
+    assert not loaded_by("from dcgan import Client", tmp_path) & (HEAVY | {"service", "worker", "models"})
+
+
+@pytest.mark.parametrize("package", ["contract", "models", "worker", "service", "dcgan"])
+def test_somebody_elses_package_of_the_same_name_is_not_taken(tmp_path: Path, package: str) -> None:
+    """Our names are generic: a user may well start us in a directory that holds a `models/`."""
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text("raise SystemExit('the wrong one')")
+    loaded_by(f"import {package}", tmp_path)

@@ -1,0 +1,72 @@
+"""The documentation is complete: every setting, route, error code and dependency has its place."""
+
+import re
+import tomllib
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from contract.errors import ErrorCode
+from service.app import create_app
+from service.settings import Settings as GatewaySettings
+from worker.settings import Settings as WorkerSettings
+
+
+def test_every_setting_is_explained(root: Path) -> None:
+    text = (root / "docs/operations.md").read_text()
+    fields = {**GatewaySettings.model_fields, **WorkerSettings.model_fields}
+    assert not [name for name in fields if f"`DCGAN_{name.upper()}`" not in text]
+
+
+def test_every_route_is_explained(root: Path) -> None:
+    text = (root / "docs/api.md").read_text()
+    routes = [
+        f"{method.upper()} {path}"
+        for path, operations in create_app(GatewaySettings()).openapi()["paths"].items()
+        for method in operations
+    ]
+    assert routes
+    assert not [route for route in routes if f"`{route}`" not in text]
+
+
+@pytest.mark.parametrize("code", list(ErrorCode))
+def test_every_error_is_explained(root: Path, code: ErrorCode) -> None:
+    assert f"`{code}`" in (root / "docs/api.md").read_text()
+
+
+def test_every_dependency_is_justified(root: Path) -> None:
+    text = (root / "docs/decisions/0001-dependencies.md").read_text()
+    assert not [name for name in declared(root) if f"| {name} |" not in text]
+
+
+def test_every_dependency_is_pinned(root: Path) -> None:
+    pinned = {
+        re.split("==", line)[0].lower().replace("_", "-")
+        for line in (root / "constraints.txt").read_text().splitlines()
+        if not line.startswith("#")
+    }
+    assert declared(root) <= pinned
+
+
+def test_the_pins_name_no_machine(root: Path) -> None:
+    lines = (root / "constraints.txt").read_text().splitlines()
+    assert not [line for line in lines if not re.fullmatch(r"#.*|[A-Za-z0-9_.-]+==[0-9][0-9A-Za-z.]*", line)]
+
+
+def test_links_between_documents_lead_somewhere(root: Path) -> None:
+    documents = [root / "README.md", *(root / "docs").rglob("*.md")]
+    broken = [
+        f"{document.relative_to(root)}: {target}"
+        for document in documents
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text())
+        if not (document.parent / target).exists()
+    ]
+    assert not broken
+
+
+def declared(root: Path) -> set[str]:
+    """The names of what pyproject.toml asks for, our own extras aside."""
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
+    return {re.split(r"[^A-Za-z0-9_-]", line)[0].lower() for line in asked} - {"dcgan"}

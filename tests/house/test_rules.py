@@ -1,0 +1,184 @@
+"""Where each thing must not be (DESIGN): one small test a rule, over the syntax trees of all our files."""
+
+import ast
+import re
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import pytest
+
+from contract import keys
+
+MOST_LINES = 350
+
+SHELLS = {
+    "worker/child.py": "the child tells its supervisor what killed it before it exits",
+    "worker/sampling.py": "a batch that fails is logged and answered; the other batches go on",
+}
+"""Who may catch everything, and why: the outermost shells, which record what they caught."""
+
+READ_THE_ENVIRONMENT = {
+    "service/settings.py": "settings of the gateway",
+    "worker/settings.py": "settings of the workers",
+    "service/launcher.py": "hands its own environment on to the processes that it starts",
+}
+
+
+class Source(Protocol):
+    path: str
+    text: str
+    package: str
+    docstrings: frozenset[int]
+
+    def nodes(self) -> Sequence[ast.AST]: ...
+
+    def at(self, node: ast.AST) -> str: ...
+
+
+def found(sources: list[Source], wanted: Callable[[ast.AST], bool]) -> list[str]:
+    """Where the nodes are that a rule forbids."""
+    return [source.at(node) for source in sources for node in source.nodes() if wanted(node)]
+
+
+def named(node: ast.AST) -> str:
+    """`a.b.c` of a chain of attributes, else an empty text."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return f"{named(node.value)}.{node.attr}"
+    return ""
+
+
+def test_only_settings_read_the_environment(sources: list[Source]) -> None:
+    others = [source for source in sources if source.path not in READ_THE_ENVIRONMENT]
+    assert not found(others, lambda node: named(node) in {"os.environ", "os.getenv", "os.environb"})
+
+
+def test_only_the_keys_spell_a_redis_key_or_a_task_name(sources: list[Source]) -> None:
+    ours = [value for value in vars(keys).values() if isinstance(value, str) and value.startswith("dcgan:")]
+    ours += [key for kind in keys.KEYS.values() for key in vars(kind).values()] + [
+        *keys.TASK_OF_ROLE.values()
+    ]
+    others = [source for source in sources if source.path != "contract/keys.py"]
+    assert not [
+        source.at(node)
+        for source in others
+        for node in source.nodes()
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if node.value.startswith(tuple(ours)) and id(node) not in source.docstrings
+    ]
+
+
+def test_nothing_is_pickled(sources: list[Source]) -> None:
+    picklers = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+    def pickles(node: ast.AST) -> bool:
+        if isinstance(node, ast.Import):
+            return any(alias.name.partition(".")[0] in picklers for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            return (node.module or "").partition(".")[0] in picklers
+        if isinstance(node, ast.keyword):
+            return node.arg == "allow_pickle" and not _is_false(node.value)
+        return named(node) in {"torch.load", "torch.save"}
+
+    assert not found(sources, pickles)
+
+
+def _is_false(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is False
+
+
+def test_a_plug_in_is_asked_not_told_apart_by_its_kind(sources: list[Source]) -> None:
+    def asks_the_kind(node: ast.AST) -> bool:
+        if isinstance(node, ast.Compare):
+            return any(named(side).split(".")[-1] == "kind" for side in (node.left, *node.comparators))
+        return isinstance(node, ast.Match) and named(node.subject).split(".")[-1] == "kind"
+
+    assert not found([source for source in sources if source.package == "models"], asks_the_kind)
+
+
+def test_only_the_outermost_shells_catch_everything(sources: list[Source]) -> None:
+    def catches_everything(node: ast.AST) -> bool:
+        if not isinstance(node, ast.ExceptHandler):
+            return False
+        caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+        return any(kind is None or named(kind) in {"Exception", "BaseException"} for kind in caught)
+
+    assert not found([source for source in sources if source.path not in SHELLS], catches_everything)
+
+
+def test_only_the_tasks_wear_celery_decorators(sources: list[Source]) -> None:
+    def wears_one(node: ast.AST) -> bool:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            return False
+        worn = [item.func if isinstance(item, ast.Call) else item for item in node.decorator_list]
+        return any(named(item).split(".")[-1] in {"task", "shared_task"} for item in worn)
+
+    assert not found([source for source in sources if source.path != "worker/tasks.py"], wears_one)
+
+
+def test_http_stays_in_the_gateway(sources: list[Source]) -> None:
+    outside = [source for source in sources if source.package in {"contract", "models", "worker"}]
+    words = {"HTTPException", "status_code", "StreamingResponse", "JSONResponse"}
+    assert not found(outside, lambda node: named(node).split(".")[-1] in words)
+
+
+def test_training_steps_never_wait_for_the_device(sources: list[Source]) -> None:
+    places = (
+        "models/objectives/",
+        "models/networks/",
+        "models/priors/",
+        "models/augment.py",
+        "models/ema.py",
+    )
+    steps = [source for source in sources if source.path.startswith(places)]
+    waits = {"item", "cpu", "tolist", "numpy", "synchronize"}
+    assert not found(
+        steps,
+        lambda node: (
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in waits
+        ),
+    )
+
+
+def test_one_file_turns_pixels_into_numbers_and_back(sources: list[Source]) -> None:
+    def scales_pixels(node: ast.AST) -> bool:
+        return isinstance(node, ast.Constant) and node.value in (127.5, 255.0) and type(node.value) is float
+
+    files = {source.path for source in sources if any(scales_pixels(node) for node in source.nodes())}
+    assert len(files) <= 1, files
+
+
+def test_a_file_holds_one_idea(everything: list[Source]) -> None:
+    long = {source.path: len(source.text.splitlines()) for source in everything}
+    assert not {path: lines for path, lines in long.items() if lines > MOST_LINES}
+
+
+def test_every_module_says_what_it_is(sources: list[Source]) -> None:
+    silent = [
+        source.path
+        for source in sources
+        if source.text.strip() and not ast.get_docstring(ast.parse(source.text))
+    ]
+    assert not silent
+
+
+def test_tests_are_no_packages(everything: list[Source]) -> None:
+    assert not [source.path for source in everything if re.match(r"tests/.*__init__\.py$", source.path)]
+
+
+@pytest.mark.parametrize("concept", ["objectives", "architectures", "priors"])
+def test_a_plug_in_has_both_its_halves(sources: list[Source], concept: str) -> None:
+    def names(package: str) -> set[str]:
+        prefix = f"{package}/{concept}/"
+        return {
+            source.path.removeprefix(prefix)
+            for source in sources
+            if source.path.startswith(prefix) and not source.path.endswith("__init__.py")
+        }
+
+    other = "networks" if concept == "architectures" else concept
+    maths = {
+        source.path.rpartition("/")[2] for source in sources if source.path.startswith(f"models/{other}/")
+    }
+    assert names("contract") <= maths
