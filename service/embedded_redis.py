@@ -10,6 +10,8 @@ from pathlib import Path
 
 import redis
 
+LOG = "redis.log"
+
 
 class CannotStartError(Exception):
     """The stack cannot start here; the message says why and what to do."""
@@ -22,6 +24,10 @@ class RedisServer:
     url: str
     command: tuple[str, ...]
     directory: Path
+
+    @property
+    def log(self) -> Path:
+        return self.directory / LOG
 
     def wait_until_up(self, seconds: float) -> bool:
         """Whether it answers within `seconds`; loading a long append-only file takes its time."""
@@ -48,6 +54,7 @@ def transient_server(directory: Path) -> RedisServer:
 def _server(directory: Path, lines: list[str]) -> RedisServer:
     directory.mkdir(parents=True, exist_ok=True)
     port, password = _free_port(), secrets.token_urlsafe(24)
+    (directory / LOG).unlink(missing_ok=True)
     configuration = directory / "redis.conf"
     configuration.touch(mode=0o600)
     configuration.write_text(
@@ -59,6 +66,7 @@ def _server(directory: Path, lines: list[str]) -> RedisServer:
                 f'dir "{directory}"',
                 "daemonize no",
                 "loglevel warning",
+                f'logfile "{directory / LOG}"',
                 "maxmemory-policy noeviction",
                 *lines,
                 "",

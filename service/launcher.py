@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import time
 import urllib.error
@@ -19,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from contract.keys import Role
+from contract.volume import Volume
 from service.embedded_redis import CannotStartError, RedisServer, durable_server, transient_server
 from service.guarded import GuardedProcess
 from service.settings import Settings
@@ -41,8 +41,7 @@ def main() -> int:
         try:
             _claim_data_root(stack, data_root, url)
             _refuse_busy_port(options.host, options.port)
-            runtime = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dcgan-")))
-            launcher = Launcher(options, data_root, runtime)
+            launcher = Launcher(options, Volume(data_root))
             launcher.prepare()
         except CannotStartError as refusal:
             print(f"dcgan up: {refusal}", file=sys.stderr)  # noqa: T201 — the answer to a person at a terminal
@@ -53,10 +52,10 @@ def main() -> int:
 class Launcher:
     """Starts everything, restarts what dies, and ends everything."""
 
-    def __init__(self, options: argparse.Namespace, data_root: Path, runtime: Path) -> None:
+    def __init__(self, options: argparse.Namespace, volume: Volume) -> None:
         self._options = options
-        self._data_root = data_root
-        self._runtime = runtime
+        self._volume = volume
+        self._runtime = volume.run / "launcher"
         self._stop = threading.Event()
         self._redis: list[GuardedProcess] = []
         self._processes: list[GuardedProcess] = []
@@ -67,18 +66,19 @@ class Launcher:
         Raises:
             CannotStartError: no Redis was given and none can be started.
         """
+        self._runtime.mkdir(parents=True, exist_ok=True)
         given = dict(os.environ)
         servers: dict[str, RedisServer] = {}
         if "DCGAN_REDIS_URL" not in given:
             servers = {
-                "DCGAN_REDIS_URL": durable_server(self._data_root / "redis"),
-                "DCGAN_SAMPLING_REDIS_URL": transient_server(self._runtime / "redis"),
+                "DCGAN_REDIS_URL": durable_server(self._volume.root / "redis"),
+                "DCGAN_SAMPLING_REDIS_URL": transient_server(self._volume.run / "redis-samples"),
             }
         environment = {
             "DCGAN_STOP_GRACE_SECONDS": str(TRAINER_GRACE_SECONDS),
             **given,
             **{name: server.url for name, server in servers.items()},
-            "DCGAN_DATA_ROOT": str(self._data_root),
+            "DCGAN_DATA_ROOT": str(self._volume.root),
             "PYTHONUNBUFFERED": "1",
         }
         self._servers = list(servers.values())
@@ -102,7 +102,7 @@ class Launcher:
                 process.start()
             for server in self._servers:
                 if not server.wait_until_up(60):
-                    logger.error("redis-server did not start; see its lines above")
+                    logger.error("redis-server does not answer; see %s", server.log)
                     return 1
             for process in self._processes:
                 process.start()

@@ -4,7 +4,7 @@ import argparse
 import logging
 import os
 import sys
-import tempfile
+import warnings
 
 from contract.keys import Role
 
@@ -15,6 +15,9 @@ def main() -> None:
     parser.add_argument("--role", type=Role, choices=list(Role), required=True)
     role: Role = parser.parse_args().role
 
+    from celery.exceptions import SecurityWarning
+
+    from contract.volume import Volume
     from worker.app import create_app
     from worker.settings import Settings
     from worker.slot import Slot
@@ -24,13 +27,12 @@ def main() -> None:
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stdout
     )
+    warnings.filterwarnings("ignore", category=SecurityWarning)  # about root and pickle; we read JSON alone
     for chatty in ("celery", "kombu", "amqp"):
         logging.getLogger(chatty).setLevel(max(logging.getLogger().level, logging.WARNING))
-    with (
-        tempfile.TemporaryDirectory(prefix="dcgan-") as empty,
-        Slot(role, settings.data_root / "run") as slot,
-    ):
-        os.chdir(empty)
+    with Slot(role, Volume(settings.data_root).run) as slot:
+        slot.directory.mkdir(exist_ok=True)
+        os.chdir(slot.directory)
         logging.info("worker %s starts on %s", slot.name, settings.data_root)
         worker = create_app(role, slot.name, settings).Worker(
             hostname=f"{slot.name}@dcgan",

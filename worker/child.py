@@ -44,9 +44,13 @@ class Chore:
             os._exit(link.EXIT_ORPHANED)
 
 
-def _main(work_name: str, order: str, connection: Connection) -> None:
+def _main(connection: Connection) -> None:
     for inherited in (signal.SIGINT, signal.SIGTERM):
         signal.signal(inherited, signal.SIG_IGN)  # the supervisor decides, over the link
+    try:
+        work_name, order = connection.recv_bytes().decode().split("\n", 1)
+    except (EOFError, OSError):
+        os._exit(link.EXIT_ORPHANED)  # there was nothing to do
     chore = Chore(connection)
     threading.Thread(target=chore.listen, name="lifeline", daemon=True).start()
     module, _, function = work_name.partition(":")
@@ -72,13 +76,19 @@ class Child:
         self.heard_at = time.monotonic()
 
     @classmethod
-    def start(cls, forkserver: context.ForkServerContext, work_name: str, order: str) -> Self:
-        """Fork a fresh process from the preloaded server: memory and device are given back with its end."""
+    def start(cls, forkserver: context.ForkServerContext) -> Self:
+        """Fork an idle process from the preloaded server; the first call waits for the server's imports."""
         ours, theirs = forkserver.Pipe(duplex=True)
-        process = forkserver.Process(target=_main, args=(work_name, order, theirs), daemon=True)
+        process = forkserver.Process(target=_main, args=(theirs,), daemon=True)
         process.start()
         theirs.close()
         return cls(process, ours)
+
+    def begin(self, work_name: str, order: str) -> None:
+        """Give it its one order. Memory and device are given back with its end."""
+        self.heard_at = time.monotonic()
+        with contextlib.suppress(OSError):  # already dead, which its exit code will tell
+            self._connection.send_bytes(f"{work_name}\n{order}".encode())
 
     def messages(self, timeout_seconds: float) -> list[link.Message]:
         """What it said since, waiting for the first word, or its end, up to `timeout_seconds`."""
@@ -111,13 +121,12 @@ class Child:
         return self._process.is_alive()
 
     def end(self) -> int:
-        """Kill it if it still runs; its exit code, negative for a signal."""
+        """Kill it if it still runs; its exit code, negative for a signal. Asking again is harmless."""
         if self._process.is_alive():
             self._process.kill()
         self._process.join()
-        code = self._process.exitcode
         self._connection.close()
-        self._process.close()
+        code = self._process.exitcode
         assert code is not None
         return code
 

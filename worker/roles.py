@@ -62,20 +62,25 @@ class SupervisedDuty:
         self._settings = settings
         self._stop = stop
         self._records_stand = threading.Event()
+        self._is_warm = threading.Event()
         self._forkserver = forkserver(list(self._trade.preload))
-        self._supervisor = Supervisor(KIND_OF_ROLE[role], name, store, settings, self._start_child, stop)
+        self._supervisor = Supervisor(
+            KIND_OF_ROLE[role], name, store, settings, self._start_child, self._write_order, stop
+        )
 
     def start(self) -> None:
-        """Nothing yet: the first claim starts the server of children."""
+        """Have the server of children do its imports before there is anything to do."""
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
 
     def answer_bell(self) -> None:
-        while not self._records_stand.wait(0.2):
-            if self._stop.is_set():
-                return
+        for needed in (self._records_stand, self._is_warm):
+            while not needed.wait(0.2):
+                if self._stop.is_set():
+                    return
         self._supervisor.work_through_queue()
 
     def facts(self) -> Mapping[str, Any]:
-        return {"role": self._role, "active": self._records_stand.is_set()}
+        return {"role": self._role, "active": self._records_stand.is_set() and self._is_warm.is_set()}
 
     def adopt(self, verdict: str) -> None:
         del verdict
@@ -84,9 +89,15 @@ class SupervisedDuty:
     def stop(self) -> None:
         """Nothing is held: the supervisor left its record when it was told to stop."""
 
-    def _start_child(self, record: Record) -> Child:
-        order = self._trade.order(record, self._settings)
-        return Child.start(self._forkserver, self._trade.work, order.model_dump_json())
+    def _warm_up(self) -> None:
+        self._start_child().end()
+        self._is_warm.set()
+
+    def _start_child(self) -> Child:
+        return Child.start(self._forkserver)
+
+    def _write_order(self, record: Record) -> tuple[str, str]:
+        return self._trade.work, self._trade.order(record, self._settings).model_dump_json()
 
 
 class SampleDuty:

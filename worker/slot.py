@@ -19,6 +19,11 @@ class Slot:
         self._file = -1
         self.name = ""
 
+    @property
+    def directory(self) -> Path:
+        """An empty working directory of its own."""
+        return self._directory / self.name
+
     def __enter__(self) -> Self:
         self._directory.mkdir(parents=True, exist_ok=True)
         number = 0

@@ -2,14 +2,16 @@
 
 import logging
 import threading
+from collections.abc import Callable
 
 from contract import store as records
 from contract.keys import RecordKind
 from contract.store import Lease
 from contract.volume import Volume
+from worker.child import Child
 from worker.settings import Settings
 from worker.store import Store
-from worker.tenure import StartChild, Tenure
+from worker.tenure import Tenure, WriteOrder
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +25,8 @@ class Supervisor:
         name: str,
         store: Store,
         settings: Settings,
-        start_child: StartChild,
+        start_child: Callable[[], Child],
+        write_order: WriteOrder,
         stop: threading.Event,
     ) -> None:
         self._kind = kind
@@ -31,6 +34,7 @@ class Supervisor:
         self._store = store
         self._settings = settings
         self._start_child = start_child
+        self._write_order = write_order
         self._stop = stop
 
     def work_through_queue(self) -> None:
@@ -39,19 +43,28 @@ class Supervisor:
         What wakes it is only a doorbell: rung twice or not at all, it does the same.
         """
         while not self._stop.is_set():
-            claim = self._store.run(
-                records.claim(self._kind, self._name, lease_seconds=self._settings.lease_seconds)
-            )
-            if claim is None:
-                return
-            lease = Lease(self._kind, claim.record.id, claim.token, self._settings.lease_seconds)
-            logger.info("%s: claimed, attempt %d", lease.id, claim.record.attempt)
-            Tenure(
-                lease,
-                claim.record,
-                store=self._store,
-                volume=Volume(self._settings.data_root),
-                settings=self._settings,
-                start_child=self._start_child,
-                is_stopping=self._stop.is_set,
-            ).carry_out()
+            child = self._start_child()  # before the claim: forking may take longer than a lease
+            try:
+                if not self._carry_out_next(child):
+                    return
+            finally:
+                child.end()
+
+    def _carry_out_next(self, child: Child) -> bool:
+        claim = self._store.run(
+            records.claim(self._kind, self._name, lease_seconds=self._settings.lease_seconds)
+        )
+        if claim is None:
+            return False
+        lease = Lease(self._kind, claim.record.id, claim.token, self._settings.lease_seconds)
+        logger.info("%s: claimed, attempt %d", lease.id, claim.record.attempt)
+        Tenure(
+            lease,
+            claim.record,
+            child,
+            store=self._store,
+            volume=Volume(self._settings.data_root),
+            settings=self._settings,
+            is_stopping=self._stop.is_set,
+        ).carry_out(self._write_order)
+        return True

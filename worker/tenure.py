@@ -24,7 +24,9 @@ from worker.store import Store
 
 logger = logging.getLogger(__name__)
 
-StartChild = Callable[[Record], Child]
+WriteOrder = Callable[[Record], tuple[str, str]]
+"""The work of a record as `module:function`, and the order for it as JSON."""
+
 KEPT_SNAPSHOTS = 2
 
 
@@ -48,17 +50,17 @@ class Tenure:
         self,
         lease: Lease,
         record: Record,
+        child: Child,
         *,
         store: Store,
         volume: Volume,
         settings: Settings,
-        start_child: StartChild,
         is_stopping: Callable[[], bool],
     ) -> None:
         self._store = store
         self._volume = volume
         self._settings = settings
-        self._start_child = start_child
+        self._child = child
         self._is_stopping = is_stopping
         self._lease = lease
         self._record = record
@@ -70,15 +72,15 @@ class Tenure:
         self._death: str | None = None
         self._last_words: str | None = None
 
-    def carry_out(self) -> None:
+    def carry_out(self, write_order: WriteOrder) -> None:
         """Run the child to its end, beating all the while, then leave the record in its next state."""
         self._state_facts()
         oom_kills = memory.oom_kills()
-        child = self._start_child(self._record)
+        self._child.begin(*write_order(self._record))
         try:
-            self._watch(child)
+            self._watch(self._child)
         finally:
-            exit_code = child.end()
+            exit_code = self._child.end()
         if self._outcome is None:
             self._bury(self._death or self._cause_of_death(exit_code, oom_kills))
         elif self._outcome is LOST:

@@ -7,7 +7,6 @@ clock: they only bound what a crash costs, and no result depends on them.
 import logging
 import time
 
-import numpy as np
 import torch
 
 from contract.checkpoint import CheckpointHeader
@@ -17,7 +16,7 @@ from contract.job import CheckpointFact, Progress, SnapshotFact
 from contract.volume import Volume, weights_name, write_durably
 from models import checkpoint, trainer
 from models.batches import Batches
-from models.datasets.archive import array
+from models.datasets.arrays import array, training_indices
 from models.ema import served_generator
 from models.environment import NumericEnvironment, detect
 from models.previews import preview
@@ -50,6 +49,7 @@ class _Run:
         self._spec = order.spec
         self._volume = Volume(order.data_root)
         self._losses: dict[str, float] = {}
+        self._images_per_second: float | None = None
         self._published = {known.images_seen for known in order.checkpoints}
         device = order.device if order.device != "auto" else _best_device()
         environment = detect(device, order.threads, self._spec.precision)
@@ -104,11 +104,17 @@ class _Run:
     def _dataset(self, environment: NumericEnvironment) -> Batches:
         spec = self._spec
         manifest = Manifest.model_validate_json(self._volume.manifest(spec.dataset).read_bytes())
-        pictures = array(self._volume, manifest, spec.resolution, spec.channels, spec.fit)
-        shown = [index for index in range(manifest.images) if not manifest.held_out(index)]
+        pictures = array(
+            self._volume,
+            manifest,
+            spec.resolution,
+            spec.channels,
+            spec.fit,
+            lambda *_: self._chore.tell(link.Advanced(progress=self._progress())),
+        )
         return Batches(
             pictures,
-            np.asarray(shown or range(manifest.images), np.int64),  # a handful may all be held out
+            training_indices(manifest),
             batch_size=spec.batch_size,
             seed=spec.seed,
             device=environment.device,
@@ -156,13 +162,16 @@ class _Run:
         self._chore.tell(link.Computing(environment=environment.model_dump(mode="json"), changed=changed))
 
     def _tell_progress(self, meter: Meter) -> None:
-        told = Progress(
+        self._images_per_second = meter.update(self._state.images_seen)
+        self._chore.tell(link.Advanced(progress=self._progress()))
+
+    def _progress(self) -> Progress:
+        return Progress(
             done=self._state.images_seen,
             total=self._total(),
-            images_per_second=meter.update(self._state.images_seen),
+            images_per_second=self._images_per_second,
             losses=self._losses,
         )
-        self._chore.tell(link.Advanced(progress=told))
 
     def _total(self) -> int:
         """The images of the whole run: whole batches."""

@@ -1,0 +1,185 @@
+"""The whole service as a person starts it: `dcgan up` in processes of its own, spoken to over HTTP."""
+
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+
+T = TypeVar("T")
+REPOSITORY = Path(__file__).parents[2]
+ARCHIVE = REPOSITORY / "examples" / "fashion-mnist-5k.zip"
+TINY = {"kind": "dcgan", "latent_size": 16, "generator_width": 8, "discriminator_width": 8}
+ENDS_WITHIN_SECONDS = 10.0
+
+
+class AwayError(Exception):
+    """The service answers that a part of it is away."""
+
+
+class Stack:
+    """One `dcgan up` on a data root, and what the tests do to it."""
+
+    def __init__(self, root: Path, *options: str) -> None:
+        self.root = root
+        self._options = options
+        self._port = _free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+        self.http = httpx.Client(base_url=self.url, timeout=30)
+        self._log = root.with_suffix(".log")
+
+    def start(self, cwd: Path = REPOSITORY) -> "Stack":
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            "DCGAN_LEASE_SECONDS": "1",
+            "DCGAN_SNAPSHOT_SECONDS": "0.3",
+            "DCGAN_THREADS": "1",  # two threads on a shared core wait for each other
+        }
+        command = [sys.executable, "-P", "-m", "service.launcher", "--port", str(self._port)]
+        with self._log.open("ab") as log:
+            start = log.tell()
+            self.launcher = psutil.Popen(
+                [*command, "--data-root", str(self.root), *self._options],
+                stdout=log,
+                stderr=log,
+                cwd=cwd,
+                env=environment,
+            )
+        try:
+            until(lambda: self._announced(start), "the ready line")
+        except AssertionError:
+            self.launcher.kill()
+            raise AssertionError(self.log()) from None
+        return self
+
+    def _announced(self, start: int) -> bool:
+        assert self.launcher.poll() is None, self.log()
+        return re.search(rf"^ready {self.url}$", self.log()[start:], re.MULTILINE) is not None
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def stop(self) -> float:
+        """Ctrl-C; how many seconds it took."""
+        started = time.monotonic()
+        self.launcher.send_signal(signal.SIGINT)
+        assert self.launcher.wait(ENDS_WITHIN_SECONDS + 5) == 0, self.log()
+        return time.monotonic() - started
+
+    def processes(self) -> list[psutil.Process]:
+        """Everything alive that works on this data root."""
+        return [process for process in psutil.process_iter() if _works_on(process, self.root)]
+
+    def find(self, *words: str) -> list[psutil.Process]:
+        """The processes, not their guards, whose command lines have these words in a row."""
+        return [
+            process
+            for process in self.processes()
+            if " ".join(words) in " ".join(process.cmdline())
+            and "guard.py" not in " ".join(process.cmdline())
+        ]
+
+    def process(self, *words: str) -> psutil.Process:
+        """The one such process."""
+        (found,) = self.find(*words)
+        return found
+
+    def await_ready(self) -> None:
+        until(lambda: self.get("/readyz"), "a service that is whole")
+
+    def training_child(self) -> psutil.Process:
+        """The process that trains: the forkserver's child."""
+        trainer = self.process("-m", "worker", "--role", "train")
+        (child,) = (process for server in trainer.children() for process in server.children())
+        return child
+
+    def upload(self, content: bytes | None = None, name: str = "fashion") -> str:
+        response = self.http.post(
+            "/datasets",
+            params={"name": name},
+            content=content or ARCHIVE.read_bytes(),
+            headers={"Content-Type": "application/zip"},
+        )
+        assert response.status_code == 202, response.text
+        return str(response.json()["id"])
+
+    def dataset(self) -> str:
+        """The example pictures, uploaded and ready; once for each stack."""
+        if not hasattr(self, "_dataset"):
+            self._dataset = self.upload()
+            until(lambda: self.get(f"/datasets/{self._dataset}")["state"] == "ready", "a ready dataset")
+        return self._dataset
+
+    def train(self, **parameters: Any) -> str:
+        request = {"dataset": self.dataset(), "architecture": TINY, "images": 640, **parameters}
+        response = self.http.post("/jobs", json=request)
+        assert response.status_code == 202, response.text
+        return str(response.json()["id"])
+
+    def get(self, path: str) -> Any:
+        response = self.http.get(path)
+        if response.status_code == 503:
+            raise AwayError(response.text)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def job(self, job_id: str) -> Any:
+        return self.get(f"/jobs/{job_id}")
+
+    def await_state(self, job_id: str, *states: str, seconds: float = 60) -> Any:
+        def reached() -> Any:
+            job = self.job(job_id)
+            return job if job["state"] in states else None
+
+        return until(reached, f"{job_id} in {states}", seconds)
+
+    def await_images(self, job_id: str, images: int) -> Any:
+        def reached() -> Any:
+            job = self.job(job_id)
+            assert job["state"] in ("queued", "running"), job
+            return job if job["progress"]["images_seen"] >= images else None
+
+        return until(reached, f"{job_id} past {images} images", 60)
+
+    def weights(self, job_id: str) -> bytes:
+        """The tensors of the newest checkpoint, without the header, which names the job."""
+        newest = max((self.root / "jobs" / job_id / "checkpoints").glob("*.safetensors"))
+        content = newest.read_bytes()
+        return content[8 + int.from_bytes(content[:8], "little") :]
+
+
+def until(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
+    """Wait for a truthy answer. The service may be away meanwhile."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if answer := condition():
+                return answer
+        except (httpx.TransportError, AwayError):
+            pass
+        time.sleep(0.02)
+    raise AssertionError(f"waited {seconds} s for {what}")
+
+
+def _works_on(process: psutil.Process, root: Path) -> bool:
+    try:
+        return (
+            process.environ().get("DCGAN_DATA_ROOT") == str(root) or str(root) in process.cmdline()
+        ) and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,55 @@
+"""Pause, resume, cancel and delete take effect on a job in training."""
+
+import pytest
+
+from tests.system.stack import Stack, until
+
+ENDLESS = 10**7
+
+
+@pytest.fixture
+def running(stack: Stack) -> str:
+    job = stack.train(images=ENDLESS)
+    stack.await_images(job, 64)
+    return job
+
+
+def test_cancelled_job_frees_its_process_and_keeps_its_previews(stack: Stack, running: str) -> None:
+    child = stack.training_child()
+    assert stack.http.post(f"/jobs/{running}/cancel").status_code == 202
+    stack.await_state(running, "cancelled")
+    until(lambda: not child.is_running(), "the end of the child")
+
+
+def test_paused_job_goes_on_where_it_was(stack: Stack, running: str) -> None:
+    stack.http.post(f"/jobs/{running}/pause").raise_for_status()
+    paused = stack.await_state(running, "paused")
+    snapshot = max(path.name for path in (stack.root / "jobs" / running / "resume").glob("*.safetensors"))
+    assert int(snapshot.partition("-")[0]) >= paused["progress"]["images_seen"] > 0
+    stack.http.post(f"/jobs/{running}/resume").raise_for_status()
+    stack.await_images(running, paused["progress"]["images_seen"] + 64)
+    stack.http.post(f"/jobs/{running}/cancel").raise_for_status()
+    stack.await_state(running, "cancelled")
+
+
+def test_job_behind_another_waits_its_turn_and_can_be_cancelled_at_once(stack: Stack, running: str) -> None:
+    waiting = stack.train()
+    assert stack.job(waiting)["queue_position"] == 1
+    assert stack.http.post(f"/jobs/{waiting}/cancel").json()["state"] == "cancelled"
+    stack.http.post(f"/jobs/{running}/cancel").raise_for_status()
+    stack.await_state(running, "cancelled")
+
+
+def test_dataset_of_a_live_job_is_not_deleted(stack: Stack, running: str) -> None:
+    refused = stack.http.delete(f"/datasets/{stack.dataset()}")
+    assert (refused.status_code, refused.json()["code"]) == (409, "dataset_in_use")
+    stack.http.post(f"/jobs/{running}/cancel").raise_for_status()
+    stack.await_state(running, "cancelled")
+
+
+def test_deleted_job_leaves_nothing_on_the_volume(stack: Stack) -> None:
+    job = stack.train()
+    stack.await_state(job, "succeeded")
+    assert stack.http.delete(f"/jobs/{job}").status_code == 204
+    assert not (stack.root / "jobs" / job).exists()
+    assert stack.http.get(f"/jobs/{job}").status_code == 410
