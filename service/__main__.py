@@ -1,0 +1,51 @@
+"""`python -P -m service`: one gateway process."""
+
+import argparse
+import socket
+
+import uvicorn
+
+from service.app import create_app
+from service.gateway import Gateway
+from service.settings import Settings
+
+_GRACE_SECONDS = 3
+
+
+class _Server(uvicorn.Server):
+    """A server that lets its event streams end first, since it waits for every open connection."""
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+        super().__init__(config)
+        self._gateway = gateway
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._gateway.close_streams()
+        await super().shutdown(sockets)
+
+
+def main() -> None:
+    """Serve until a signal."""
+    parser = argparse.ArgumentParser(prog="python -m service", description="Serve the gateway.")
+    parser.add_argument("--host", help="address to listen on (DCGAN_HOST)")
+    parser.add_argument("--port", type=int, help="port to listen on (DCGAN_PORT)")
+    given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
+    settings = Settings(**given)
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http="httptools",
+        loop="uvloop",
+        ws="none",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    _Server(config, app.state.gateway).run()
+
+
+if __name__ == "__main__":
+    main()

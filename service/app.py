@@ -1,0 +1,54 @@
+"""Puts the gateway together: middleware, routes, errors and what runs beside them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+
+from service import errors
+from service.gateway import Gateway
+from service.limits import SmallBodies
+from service.openapi import describe
+from service.routes import datasets, health, jobs, jobs_progress, models, problems, samples
+from service.security import SameOrigin
+from service.settings import Settings
+
+_DESCRIPTION = (
+    "Send images, train a generator, fetch pictures by seed: POST a zip to `/datasets`, POST "
+    '`{"dataset": "ds_…"}` to `/jobs`, watch `/jobs/{id}/events`, then GET `/samples?seed=7`. '
+    "Every refusal is a problem document (RFC 9457) with a stable `code`; `/problems` lists them."
+)
+
+_EVERY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 — compared with, not bound to
+
+
+class _App(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        return describe(self)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The gateway as an ASGI app; it opens nothing before its lifespan begins."""
+    settings = settings or Settings()
+    gateway = Gateway(settings)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with gateway.running():
+            yield
+
+    app = _App(
+        title="DCGAN service", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan, redoc_url=None
+    )
+    app.state.gateway = gateway
+    app.add_middleware(SmallBodies, upload_path="/datasets")
+    app.add_middleware(SameOrigin, allowed_hosts=(*_own_names(settings), *settings.allowed_hosts))
+    for part in (datasets, jobs, jobs_progress, samples, models, health, problems):
+        app.include_router(part.router)
+    errors.install(app)
+    return app
+
+
+def _own_names(settings: Settings) -> tuple[str, ...]:
+    return () if settings.host in _EVERY_ADDRESS else (settings.host,)

@@ -1,0 +1,55 @@
+"""Rings the workers by a Celery message: "there is work". Best effort, for the record is the truth."""
+
+import logging
+import threading
+from queue import SimpleQueue
+
+from celery import Celery
+from celery.exceptions import CeleryError
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
+
+from contract.keys import CELERY_PREFIX, TASK_OF_ROLE, Role
+
+log = logging.getLogger(__name__)
+
+
+class Bell:
+    """A thread of its own publishes, so that a Redis that hangs delays nobody."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._celery = Celery(broker=redis_url, set_as_current=False)
+        self._celery.conf.update(
+            task_ignore_result=True,
+            task_publish_retry=False,
+            broker_connection_timeout=1,
+            broker_transport_options={
+                "global_keyprefix": CELERY_PREFIX,
+                "socket_timeout": 1,
+                "socket_connect_timeout": 1,
+            },
+        )
+        self._due: SimpleQueue[Role | None] = SimpleQueue()
+        self._waiting: set[Role] = set()
+        self._thread = threading.Thread(target=self._publish_all, name="bell", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Does not wait: the thread is a daemon, and an unrung bell is rung again by the reconciler."""
+        self._due.put(None)
+
+    def ring(self, role: Role) -> None:
+        """Wake the workers of a role. Rings that have not gone out yet are one ring."""
+        if role not in self._waiting:
+            self._waiting.add(role)
+            self._due.put(role)
+
+    def _publish_all(self) -> None:
+        while (role := self._due.get()) is not None:
+            self._waiting.discard(role)
+            try:
+                self._celery.send_task(TASK_OF_ROLE[role], queue=str(role), ignore_result=True, retry=False)
+            except (CeleryError, KombuError, RedisError, OSError) as error:
+                log.warning("could not ring the %s workers; they will look by themselves: %s", role, error)

@@ -1,0 +1,224 @@
+"""Every refusal as a problem document (RFC 9457): its status, and how an exception becomes one."""
+
+import errno
+import logging
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import Field
+from redis.exceptions import RedisError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from contract.errors import ErrorCode, FieldError, ServiceError
+from contract.plugin import Frozen
+from service.validation import field_error
+
+PROBLEM_JSON = "application/problem+json"
+STORE_RETRY_SECONDS = 2.0
+_LARGE_BODY_BYTES = 64 * 1024
+
+log = logging.getLogger(__name__)
+
+
+class Meaning(NamedTuple):
+    """What a code says in HTTP."""
+
+    status: int
+    title: str
+    retryable: bool = False
+
+
+MEANINGS: dict[ErrorCode, Meaning] = {
+    ErrorCode.INVALID_REQUEST: Meaning(422, "The request is not valid"),
+    ErrorCode.NOT_A_ZIP: Meaning(422, "The upload is not a zip archive"),
+    ErrorCode.NO_IMAGES: Meaning(422, "The archive holds no images"),
+    ErrorCode.ARCHIVE_TOO_LARGE: Meaning(422, "The archive unpacks to too much"),
+    ErrorCode.BODY_TOO_LARGE: Meaning(413, "The body is too large"),
+    ErrorCode.BODY_EMPTY: Meaning(422, "The body is empty"),
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE: Meaning(415, "The body's media type is not supported"),
+    ErrorCode.NOT_ACCEPTABLE: Meaning(406, "No representation is acceptable to the client"),
+    ErrorCode.NOT_FOUND: Meaning(404, "There is nothing at this address"),
+    ErrorCode.METHOD_NOT_ALLOWED: Meaning(405, "The method is not allowed here"),
+    ErrorCode.DATASET_NOT_FOUND: Meaning(404, "No such dataset"),
+    ErrorCode.DATASET_NOT_READY: Meaning(409, "The dataset is not ready", retryable=True),
+    ErrorCode.DATASET_IN_USE: Meaning(409, "The dataset is in use"),
+    ErrorCode.JOB_NOT_FOUND: Meaning(404, "No such job"),
+    ErrorCode.JOB_STATE_CONFLICT: Meaning(409, "The job's state forbids this"),
+    ErrorCode.JOB_IN_USE: Meaning(409, "The job is in use"),
+    ErrorCode.MODEL_NOT_FOUND: Meaning(404, "No such model"),
+    ErrorCode.NO_MODEL_YET: Meaning(404, "There is no model yet"),
+    ErrorCode.ALIAS_READ_ONLY: Meaning(409, "The alias is automatic"),
+    ErrorCode.PREVIEW_NOT_FOUND: Meaning(404, "No such preview"),
+    ErrorCode.CHECKPOINT_UNREADABLE: Meaning(500, "The checkpoint cannot be read"),
+    ErrorCode.FOREIGN_HOST: Meaning(403, "The Host is foreign"),
+    ErrorCode.FOREIGN_ORIGIN: Meaning(403, "The Origin is foreign"),
+    ErrorCode.NO_SAMPLER: Meaning(503, "No sampler is alive", retryable=True),
+    ErrorCode.SAMPLER_BUSY: Meaning(503, "The samplers are busy", retryable=True),
+    ErrorCode.SAMPLER_TIMEOUT: Meaning(504, "No sampler answered in time", retryable=True),
+    ErrorCode.STORE_UNAVAILABLE: Meaning(503, "The record store is unavailable", retryable=True),
+    ErrorCode.VOLUME_FULL: Meaning(507, "The volume is full"),
+    ErrorCode.RECORD_DELETED: Meaning(410, "It was deleted"),
+    ErrorCode.INTERNAL: Meaning(500, "The service failed"),
+}
+
+_CODE_OF_STATUS = {
+    404: ErrorCode.NOT_FOUND,
+    405: ErrorCode.METHOD_NOT_ALLOWED,
+    413: ErrorCode.BODY_TOO_LARGE,
+    415: ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+}
+
+
+class ProblemField(Frozen):
+    """One field that was refused."""
+
+    pointer: str = Field(description="JSON pointer (RFC 6901) into the body, or a parameter's name.")
+    detail: str
+
+
+class Problem(Frozen):
+    """A problem document, as in RFC 9457."""
+
+    type: str = Field(description="Stable, and itself an address: GET it to read what the code means.")
+    title: str
+    status: int
+    code: ErrorCode
+    detail: str = Field(description="What was wrong, what is allowed and what to do.")
+    retryable: bool = Field(description="Whether the same request may succeed later, unchanged.")
+    errors: tuple[ProblemField, ...] = ()
+
+
+def problem_type(code: ErrorCode) -> str:
+    """The stable `type` of a code, relative to this service."""
+    return f"/problems/{code}"
+
+
+def problem(error: ServiceError) -> Problem:
+    """The document that says a refusal."""
+    meaning = MEANINGS[error.code]
+    return Problem(
+        type=problem_type(error.code),
+        title=meaning.title,
+        status=meaning.status,
+        code=error.code,
+        detail=error.detail,
+        retryable=meaning.retryable,
+        errors=tuple(ProblemField(pointer=field.pointer, detail=field.detail) for field in error.fields),
+    )
+
+
+def problem_response(error: ServiceError, request: Request) -> Response:
+    """The answer that says a refusal."""
+    document = problem(error)
+    headers = {"Cache-Control": "no-store"}
+    if error.retry_after_seconds is not None:
+        headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
+    if _may_have_unread_body(request):
+        headers["Connection"] = "close"  # or the client would go on sending what nobody reads
+    return Response(document.model_dump_json(), document.status, headers, PROBLEM_JSON)
+
+
+def _may_have_unread_body(request: Request) -> bool:
+    return "transfer-encoding" in request.headers or declared_length(request) > _LARGE_BODY_BYTES
+
+
+def declared_length(request: Request) -> int:
+    """The Content-Length; 0 when there is none."""
+    length = request.headers.get("content-length", "")
+    return int(length[:20]) if length.isdecimal() else 0
+
+
+def install(app: FastAPI) -> None:
+    """Let every exception leave the app as a problem document."""
+    app.add_exception_handler(ServiceError, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RedisError, _store_away)
+    app.add_exception_handler(ClientDisconnect, _client_left)
+    app.add_exception_handler(OSError, _system)
+    app.add_exception_handler(Exception, _internal)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError)
+    return problem_response(error, request)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    if _is_body_of_other_type(request, error.errors()):
+        sent = request.headers.get("content-type", "none")
+        detail = f"The Content-Type is {sent[:100]}; send a JSON object as application/json."
+        return problem_response(ServiceError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, detail), request)
+    fields = tuple(field_error(found) for found in error.errors())
+    detail = fields[0].detail + (f" ({len(fields) - 1} more in errors.)" if len(fields) > 1 else "")
+    return problem_response(ServiceError(ErrorCode.INVALID_REQUEST, detail, fields=fields), request)
+
+
+def _is_body_of_other_type(request: Request, errors: Iterable[Any]) -> bool:
+    is_json = "json" in request.headers.get("content-type", "")
+    has_body = request.headers.get("content-length", "0") != "0"
+    return has_body and not is_json and any(error["loc"] == ("body",) for error in errors)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = _CODE_OF_STATUS.get(error.status_code)
+    if code is None:
+        code = ErrorCode.INTERNAL if error.status_code >= 500 else ErrorCode.INVALID_REQUEST
+    response = problem_response(ServiceError(code, _http_detail(request, error)), request)
+    response.headers.update(error.headers or {})
+    return response
+
+
+def _http_detail(request: Request, error: HTTPException) -> str:
+    if error.status_code == 400:
+        return "The body cannot be read; send a JSON object in UTF-8."
+    if error.detail != HTTPStatus(error.status_code).phrase:
+        return error.detail
+    path = request.url.path[:200]
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        return f"{path} does not take {request.method}; use {allowed}."
+    return f"There is nothing at {path}; the addresses are listed in /docs."
+
+
+async def _store_away(request: Request, error: Exception) -> Response:
+    log.warning("the record store does not answer: %s", error)
+    return problem_response(store_unavailable("The record store does not answer"), request)
+
+
+def store_unavailable(what: str) -> ServiceError:
+    """Redis is away, or its records are not back yet: nothing was changed, come back."""
+    return ServiceError(
+        ErrorCode.STORE_UNAVAILABLE,
+        f"{what}; jobs and their data are safe on the volume. Ask again in a moment.",
+        retry_after_seconds=STORE_RETRY_SECONDS,
+    )
+
+
+async def _client_left(request: Request, _error: Exception) -> Response:
+    return problem_response(ServiceError(ErrorCode.INVALID_REQUEST, "The body ended early."), request)
+
+
+async def _system(request: Request, error: Exception) -> Response:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        detail = "No space is left on the volume; delete jobs or datasets, or make the volume larger."
+        return problem_response(ServiceError(ErrorCode.VOLUME_FULL, detail), request)
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return await _internal(request, error)
+
+
+async def _internal(request: Request, _error: Exception) -> Response:
+    detail = "The service made a mistake; its log says which. Try again, and report it if it stays."
+    return problem_response(ServiceError(ErrorCode.INTERNAL, detail), request)
+
+
+def parameter_error(name: str, detail: str) -> ServiceError:
+    """A parameter or field that was refused after it had been parsed."""
+    return ServiceError(ErrorCode.INVALID_REQUEST, detail, fields=(FieldError(name, detail),))

@@ -1,0 +1,127 @@
+"""A job's events without a gap: the newest from the stream, older ones from their mirror on the volume."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field
+from redis.exceptions import RedisError
+
+from contract.events import Event, EventType
+from contract.job import Progress
+from contract.keys import KEYS, RecordKind
+from contract.plugin import Frozen
+from service.gateway import Gateway
+from service.views import JobProgress, from_ms
+
+_BATCH = 500
+_RETRY_MS = 1000
+_HEARTBEAT = b": heartbeat\n\n"
+
+
+class JobEvent(Frozen):
+    """One entry of a job's log."""
+
+    id: int = Field(description="The job's revision after this; send it back as Last-Event-ID.")
+    type: EventType
+    at: datetime
+    data: dict[str, Any] = Field(description="What the type says.")
+
+    @classmethod
+    def of(cls, event: Event) -> Self:
+        data = json.loads(event.data)
+        if event.type is EventType.PROGRESS:
+            data = JobProgress.of(Progress.model_validate(data)).model_dump()
+        return cls(id=event.id, type=event.type, at=from_ms(event.at_ms), data=data)
+
+    def frame(self) -> bytes:
+        """This event as a server-sent one."""
+        data = json.dumps(self.data, separators=(",", ":"))
+        return f"id: {self.id}\nevent: {self.type}\ndata: {data}\n\n".encode()
+
+
+class EventLog:
+    """Reads one job's log forwards; remembers where in the mirror it stands."""
+
+    def __init__(self, gateway: Gateway, job_id: str) -> None:
+        self._store = gateway.store
+        self._mirror = gateway.volume.events(job_id)
+        self._job_id = job_id
+        self._offset = 0
+
+    async def has_ended(self, after: int) -> bool:
+        """Whether nothing can follow: the job is over, or gone, and everything has been read."""
+        position = await self._store.position(RecordKind.JOB, self._job_id)
+        return position is None or (position[0].is_terminal and position[1] <= after)
+
+    async def after(self, revision: int, limit: int = _BATCH) -> list[Event]:
+        """The events that follow a revision, the oldest first.
+
+        The stream loses only what the mirror already holds, so looking there second misses nothing.
+        """
+        stream = await self._store.events(RecordKind.JOB, self._job_id, after=revision, limit=limit)
+        if not stream or stream[0].id == revision + 1:
+            return stream
+        mirrored = await asyncio.to_thread(self._read_mirror, revision, stream[0].id, limit)
+        return (mirrored + stream)[:limit]
+
+    def _read_mirror(self, after: int, before: int, limit: int) -> list[Event]:
+        found: list[Event] = []
+        with suppress(FileNotFoundError), self._mirror.open("rb") as file:
+            file.seek(self._offset)
+            for line in file:
+                event = _parse(line)
+                if event is None or event.id >= before or len(found) == limit:
+                    break
+                self._offset += len(line)
+                if event.id > after:
+                    found.append(event)
+        return found
+
+
+def _parse(line: bytes) -> Event | None:
+    return Event.model_validate_json(line) if line.endswith(b"\n") else None  # a torn last line is no event
+
+
+async def stream(gateway: Gateway, job_id: str, after: int) -> AsyncIterator[bytes]:
+    """Server-sent events from a revision on, live, until the job's last one.
+
+    Replay and live are one loop over the log, which the hub only wakes: so there is no seam to miss
+    or double an event at. A Redis that goes away leaves the client with heartbeats until it is back.
+    """
+    log = EventLog(gateway, job_id)
+    yield f"retry: {_RETRY_MS}\n\n".encode()
+    with gateway.hub.watch(KEYS[RecordKind.JOB].record_of + job_id) as changed:
+        while not gateway.hub.is_closing:
+            changed.clear()
+            try:
+                events = await log.after(after)
+                for event in events:
+                    yield JobEvent.of(event).frame()
+                    after = event.id
+                if events:
+                    continue
+                if await log.has_ended(after):
+                    return
+            except RedisError:
+                pass
+            if not await _is_set_within(changed, gateway.settings.heartbeat_seconds):
+                yield _HEARTBEAT
+
+
+async def _is_set_within(changed: asyncio.Event, seconds: float) -> bool:
+    try:
+        await asyncio.wait_for(changed.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
+def previews(directory: Path) -> list[int]:
+    """The images_seen of every preview on the volume, the newest first."""
+    names = (path.stem for path in directory.glob("*.png")) if directory.is_dir() else ()
+    return sorted((int(name) for name in names if name.isdecimal()), reverse=True)

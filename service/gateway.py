@@ -1,0 +1,104 @@
+"""What every request may need, made once per process: settings, volume, store, hub, mailbox, bell."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+from weakref import WeakValueDictionary
+
+from fastapi import Depends, Request
+
+from contract.keys import Role
+from contract.store import workers
+from contract.volume import Volume
+from service.bell import Bell
+from service.hub import Hub
+from service.mailbox import Mailbox
+from service.manifests import Manifests
+from service.pictures import Pictures
+from service.settings import Settings
+from service.store import Store, connect
+from service.uploads import sweep
+
+_ROSTER_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Gateway:
+    """Nothing here opens a socket or touches the disk before it runs."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.volume = Volume(settings.data_root.absolute())
+        self.store = Store(connect(settings.redis_url, connections=64, decode=True))
+        self.hub = Hub(connect(settings.redis_url, connections=1, decode=True, retries=0))
+        self.mailbox = Mailbox(
+            settings.sampling_redis_url,
+            timeout_seconds=settings.sample_timeout_seconds,
+            queue_limit=settings.sample_queue_limit,
+        )
+        self.bell = Bell(settings.redis_url)
+        self.pictures = Pictures(self.mailbox, settings.sample_cache_bytes)
+        self.manifests = Manifests(self.volume)
+        self.background: set[asyncio.Task[None]] = set()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._roster: tuple[float, frozenset[Role]] = (0.0, frozenset())
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Readers and the bell work inside; leaving takes at most some two seconds."""
+        await asyncio.to_thread(sweep, self.volume)
+        self.bell.start()
+        readers = [asyncio.create_task(self.hub.run()), asyncio.create_task(self.mailbox.run())]
+        for reader in readers:
+            reader.add_done_callback(_tell_if_broken)
+        try:
+            yield
+        finally:
+            self.close_streams()
+            self.mailbox.close()
+            self.bell.stop()
+            for task in self.background:
+                task.cancel()
+            await asyncio.gather(*readers, *self.background, return_exceptions=True)
+            await self.store.close()
+
+    def close_streams(self) -> None:
+        """Let the event streams end, so that the server need not wait for clients that never leave."""
+        self.hub.close()
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something in the background, for as long as the gateway runs."""
+        task = asyncio.create_task(work)
+        self.background.add(task)
+        task.add_done_callback(self.background.discard)
+
+    def lock(self, name: str) -> asyncio.Lock:
+        """One lock per record or alias, for what writes the volume first and Redis second."""
+        return self._locks.setdefault(name, asyncio.Lock())
+
+    async def living_roles(self) -> frozenset[Role]:
+        """The roles that somebody fills now; at most a second old."""
+        read_at, roles = self._roster
+        if time.monotonic() - read_at > _ROSTER_SECONDS:
+            facts = await self.store.run(workers())
+            roles = frozenset(Role(one["role"]) for one in facts if one.get("active", True))
+            self._roster = (time.monotonic(), roles)
+        return roles
+
+
+def _tell_if_broken(reader: asyncio.Task[None]) -> None:
+    if not reader.cancelled() and (error := reader.exception()):
+        log.critical("a reader of the gateway broke; restart it", exc_info=error)
+
+
+async def _gateway(request: Request) -> Gateway:
+    gateway = request.app.state.gateway
+    assert isinstance(gateway, Gateway)
+    return gateway
+
+
+Here = Annotated[Gateway, Depends(_gateway)]

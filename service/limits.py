@@ -1,0 +1,48 @@
+"""A body that is only JSON is small: what is larger is refused before it is read whole."""
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from contract.errors import ErrorCode, ServiceError
+from service.errors import declared_length, problem_response
+
+MAX_JSON_BYTES = 2**20
+
+
+class SmallBodies:
+    """Bounds every body, but that of the route that takes uploads and counts for itself."""
+
+    def __init__(self, app: ASGIApp, upload_path: str) -> None:
+        self._app = app
+        self._upload_path = upload_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] == self._upload_path:
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        if declared_length(request) > MAX_JSON_BYTES:
+            await problem_response(_too_large(), request)(scope, receive, send)
+            return
+        await self._app(scope, _counted(receive), send)
+
+
+def _counted(receive: Receive) -> Receive:
+    received = 0
+
+    async def receive_counted() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > MAX_JSON_BYTES:
+            raise HTTPException(413, _too_large().detail)
+        return message
+
+    return receive_counted
+
+
+def _too_large() -> ServiceError:
+    return ServiceError(
+        ErrorCode.BODY_TOO_LARGE, f"A JSON body may have {MAX_JSON_BYTES:,} bytes here; send less."
+    )

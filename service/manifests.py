@@ -1,0 +1,56 @@
+"""What a prepared dataset holds, without its two long lists: read once, for a manifest never changes."""
+
+import asyncio
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from contract.dataset import RejectedFile
+from contract.errors import ErrorCode, ServiceError
+from contract.volume import Volume
+
+_KEPT = 1024
+
+
+class ManifestSummary(BaseModel):
+    """The manifest but for the names and hashes of its pictures, of which there may be a million."""
+
+    model_config = ConfigDict(frozen=True)
+
+    images: int
+    held_out_images: int
+    rejected: tuple[RejectedFile, ...] = ()
+    rejected_images: int = 0
+    duplicate_images: int = 0
+    channels: Literal[1, 3]
+    median_width: int
+    median_height: int
+    content_hash: str
+
+
+class Manifests:
+    """Summaries by dataset."""
+
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
+        self._kept: dict[str, ManifestSummary] = {}
+
+    async def read(self, dataset_id: str) -> ManifestSummary:
+        """The summary of a dataset that is prepared.
+
+        Raises:
+            ServiceError: `dataset_not_ready` when the volume has no manifest of it.
+        """
+        if dataset_id not in self._kept:
+            summary = await asyncio.to_thread(self._load, dataset_id)
+            while len(self._kept) >= _KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[dataset_id] = summary
+        return self._kept[dataset_id]
+
+    def _load(self, dataset_id: str) -> ManifestSummary:
+        try:
+            return ManifestSummary.model_validate_json(self._volume.manifest(dataset_id).read_bytes())
+        except FileNotFoundError:
+            detail = f"The manifest of {dataset_id} is missing on the volume; upload the images again."
+            raise ServiceError(ErrorCode.DATASET_NOT_READY, detail) from None

@@ -1,0 +1,66 @@
+"""The parts of the OpenAPI document that say what can go wrong."""
+
+from collections import defaultdict
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from contract.errors import ErrorCode, ServiceError
+from service.errors import MEANINGS, PROBLEM_JSON, Problem, problem
+
+_READS = (ErrorCode.FOREIGN_HOST, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL)
+_WRITES = (ErrorCode.FOREIGN_ORIGIN, ErrorCode.VOLUME_FULL)
+
+
+def read_problems(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
+    """`responses` of a route that reads: these refusals, and those that any such route can give."""
+    by_status: defaultdict[int, list[ErrorCode]] = defaultdict(list)
+    for code in (*codes, *_READS):
+        by_status[MEANINGS[code].status].append(code)
+    return {status: _response(by_status[status]) for status in sorted(by_status)}
+
+
+def write_problems(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
+    """`responses` of a route that changes something."""
+    return read_problems(*codes, *_WRITES)
+
+
+def _response(codes: list[ErrorCode]) -> dict[str, Any]:
+    examples = {str(code): {"value": _example(code)} for code in codes}
+    return {
+        "description": "; ".join(f"{MEANINGS[code].title} (`{code}`)" for code in codes),
+        "content": {
+            PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples},
+        },
+    }
+
+
+def _example(code: ErrorCode) -> dict[str, Any]:
+    detail = f"{MEANINGS[code].title}; this sentence names the value, what is allowed and what to do."
+    return problem(ServiceError(code, detail)).model_dump(mode="json")
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The document, with the problem's schema that the routes refer to; made once."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas.update(schema.pop("$defs", {}))
+        schemas["Problem"] = schema
+        _remove_default_errors(document)
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def _remove_default_errors(document: dict[str, Any]) -> None:
+    """Take out FastAPI's own 422, which it adds to routes whose parameters cannot be wrong."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if "application/json" in operation["responses"].get("422", {}).get("content", {}):
+                del operation["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(name, None)

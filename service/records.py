@@ -1,0 +1,111 @@
+"""Finding a record, or saying why there is none; and the two writes that span volume and Redis."""
+
+import asyncio
+import contextlib
+import re
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from redis.exceptions import RedisError
+
+from contract.errors import ErrorCode, ServiceError
+from contract.identifiers import DATASET_PATTERN, JOB_PATTERN
+from contract.keys import RecordKind
+from contract.store import Command, ForgetOutcome, SubmitOutcome
+from contract.volume import sync_directory, write_json
+from service.errors import store_unavailable
+from service.gateway import Gateway
+from service.store import Standing
+
+_SETTLE_SECONDS = 1.0
+_PATTERN = {RecordKind.JOB: JOB_PATTERN, RecordKind.DATASET: DATASET_PATTERN}
+_NOT_FOUND = {
+    RecordKind.JOB: ErrorCode.JOB_NOT_FOUND,
+    RecordKind.DATASET: ErrorCode.DATASET_NOT_FOUND,
+}
+
+
+async def find(gateway: Gateway, kind: RecordKind, record_id: str) -> Standing:
+    """The record.
+
+    Raises:
+        ServiceError: it was never there, was deleted, or the records are being rebuilt.
+    """
+    if re.fullmatch(_PATTERN[kind], record_id):  # before an id becomes a path
+        standing = await gateway.store.find(kind, record_id)
+        if standing is not None:
+            return standing
+        await _refuse_missing(gateway, kind, record_id)
+    detail = f"There is no {kind} {record_id[:100]!r}; GET /{kind}s lists those that exist."
+    raise ServiceError(_NOT_FOUND[kind], detail)
+
+
+async def _refuse_missing(gateway: Gateway, kind: RecordKind, record_id: str) -> None:
+    if await asyncio.to_thread(gateway.volume.tombstone(record_id).exists):
+        raise ServiceError(ErrorCode.RECORD_DELETED, f"The {kind} {record_id} was deleted.")
+    await require_rebuilt(gateway)
+
+
+async def require_rebuilt(gateway: Gateway) -> None:
+    """Raise unless the records stand: what is not there may still come back from the volume."""
+    if not await gateway.store.is_rebuilt():
+        raise store_unavailable("Redis was emptied and the records are being rebuilt from the volume")
+
+
+@asynccontextmanager
+async def new_home(gateway: Gateway, record_id: str) -> AsyncIterator[None]:
+    """A block that puts a new record's files onto the volume; if it breaks off, none of them stay."""
+    async with AsyncExitStack() as undo:
+        undo.push_async_callback(remove_home, gateway, record_id)
+        yield
+        undo.pop_all()
+
+
+async def submit(
+    gateway: Gateway, kind: RecordKind, record_id: str, command: Command[tuple[SubmitOutcome, str]]
+) -> tuple[SubmitOutcome, str]:
+    """Queue what already lies on the volume. What is refused leaves the volume again."""
+    await asyncio.to_thread(sync_directory, gateway.volume.home(record_id).parent)
+    try:
+        outcome = await gateway.store.run(command)
+    except RedisError:
+        gateway.later(_settle(gateway, kind, record_id))
+        raise
+    if outcome[0] == "unusable":
+        await remove_home(gateway, record_id)
+    return outcome
+
+
+async def _settle(gateway: Gateway, kind: RecordKind, record_id: str) -> None:
+    """Redis broke off before it said whether it took the record: ask when it is back."""
+    while True:
+        with contextlib.suppress(RedisError):
+            if not await gateway.store.exists(kind, record_id):
+                await remove_home(gateway, record_id)
+            return
+        await asyncio.sleep(_SETTLE_SECONDS)
+
+
+async def remove_home(gateway: Gateway, record_id: str) -> None:
+    """Remove what lies on the volume, off the loop."""
+    await asyncio.to_thread(shutil.rmtree, gateway.volume.home(record_id), ignore_errors=True)
+
+
+async def delete(
+    gateway: Gateway, standing: Standing, command: Command[tuple[ForgetOutcome, str]]
+) -> tuple[ForgetOutcome, str]:
+    """Forget a record and remove its data, unless the script refuses.
+
+    The tombstone comes first: whatever breaks off after it, a rebuild does not bring the record back.
+    """
+    record_id = standing.record.id
+    tombstone = gateway.volume.tombstone(record_id)
+    async with gateway.lock(record_id):
+        await asyncio.to_thread(write_json, tombstone, {"id": record_id, "deleted_ms": standing.now_ms})
+        outcome = await gateway.store.run(command)
+        if outcome[0] in ("forgotten", "missing"):
+            await remove_home(gateway, record_id)
+        else:
+            await asyncio.to_thread(tombstone.unlink, missing_ok=True)
+    return outcome

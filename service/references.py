@@ -1,0 +1,114 @@
+"""What a model reference means: a digest, a job, an alias or `latest`, each resolved anew per request."""
+
+from typing import Self
+
+from contract.errors import ErrorCode, ServiceError
+from contract.identifiers import LATEST, Digest, JobId, reference_kind
+from contract.job import CheckpointFact
+from contract.keys import RecordKind
+from contract.plugin import Frozen
+from contract.sampling import CheckpointPlace
+from service.errors import parameter_error
+from service.gateway import Gateway
+from service.records import find, require_rebuilt
+
+
+class Target(Frozen):
+    """One generator and where it lies. Its JSON is what an alias holds, in Redis and on the volume."""
+
+    job: JobId
+    digest: Digest
+    file: str
+    updated_ms: int = 0
+
+    @classmethod
+    def of(cls, job_id: str, checkpoint: CheckpointFact, updated_ms: int = 0) -> Self:
+        return cls(job=job_id, digest=checkpoint.digest, file=checkpoint.file, updated_ms=updated_ms)
+
+    @property
+    def place(self) -> CheckpointPlace:
+        return CheckpointPlace(job=self.job, file=self.file)
+
+
+async def resolve(gateway: Gateway, reference: str | None) -> Target:
+    """The generator that a reference means now.
+
+    Raises:
+        ServiceError: `model_not_found`, `no_model_yet`, or `invalid_request` for none of the syntaxes.
+    """
+    if reference is None or reference == LATEST:
+        return await _latest(gateway)
+    match reference_kind(reference):
+        case "digest":
+            return await of_digest(gateway, reference)
+        case "job":
+            return await of_job(gateway, reference)
+        case "alias":
+            return await of_alias(gateway, reference)
+    detail = (
+        f"model is {reference[:80]!r}, which is no digest (sha256:…), no job (job_…) and no alias "
+        "(a-z, 0-9 and -, beginning with a letter); GET /models lists the aliases."
+    )
+    raise parameter_error("model", detail)
+
+
+async def of_digest(gateway: Gateway, digest: str) -> Target:
+    """The generator of exactly these weights."""
+    job_id = await gateway.store.job_of_digest(digest)
+    checkpoints = await gateway.store.checkpoints(job_id) if job_id else []
+    for checkpoint in checkpoints:
+        if job_id and checkpoint.digest == digest:
+            return Target.of(job_id, checkpoint)
+    await require_rebuilt(gateway)
+    detail = f"No generator has the digest {digest}; GET /jobs/{{id}}/checkpoints lists those of a job."
+    raise ServiceError(ErrorCode.MODEL_NOT_FOUND, detail)
+
+
+async def of_job(gateway: Gateway, job_id: str) -> Target:
+    """A job's best generator so far."""
+    try:
+        standing = await find(gateway, RecordKind.JOB, job_id)
+    except ServiceError as error:
+        if error.code is not ErrorCode.JOB_NOT_FOUND:
+            raise
+        raise ServiceError(ErrorCode.MODEL_NOT_FOUND, error.detail) from None
+    checkpoint = standing.record.checkpoint
+    if checkpoint is None:
+        state = standing.record.state
+        detail = (
+            f"The job {job_id} is {state} and has no checkpoint yet; GET /jobs/{job_id} shows its progress."
+        )
+        raise ServiceError(ErrorCode.NO_MODEL_YET, detail)
+    return Target.of(job_id, checkpoint)
+
+
+async def of_alias(gateway: Gateway, alias: str) -> Target:
+    """What somebody pointed an alias at."""
+    text = await gateway.store.alias(alias)
+    if text is None:
+        await require_rebuilt(gateway)
+        detail = f"There is no alias {alias!r}; GET /models lists them, PUT /models/{alias} makes it."
+        raise ServiceError(ErrorCode.MODEL_NOT_FOUND, detail)
+    return Target.model_validate_json(text)
+
+
+async def find_latest(gateway: Gateway) -> Target | None:
+    """The best generator of the job that finished last; None before the first one."""
+    job_id = await gateway.store.newest_servable()
+    standing = await gateway.store.find(RecordKind.JOB, job_id) if job_id else None
+    if standing is None or standing.record.checkpoint is None:
+        return None
+    return Target.of(standing.record.id, standing.record.checkpoint, standing.record.finished_ms or 0)
+
+
+async def _latest(gateway: Gateway) -> Target:
+    target = await find_latest(gateway)
+    if target is None:
+        await require_rebuilt(gateway)
+        raise ServiceError(
+            ErrorCode.NO_MODEL_YET,
+            "No training job has finished yet: POST images to /datasets, then "
+            '{"dataset": "ds_…"} to /jobs, and ask again when the job has succeeded '
+            "(or name a running job with ?model=job_…).",
+        )
+    return target

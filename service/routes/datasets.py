@@ -1,0 +1,176 @@
+"""Archives of images: sent here, prepared by a worker, then trained on."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import Field
+
+from contract.dataset import DatasetSpec
+from contract.errors import ErrorCode, ServiceError
+from contract.identifiers import new_dataset_id
+from contract.job import State
+from contract.keys import RecordKind, Role
+from contract.plugin import Frozen
+from contract.store import forget_dataset, submit
+from contract.volume import publish_durably, sync_directory, write_durably
+from service import archive, records
+from service.gateway import Gateway, Here
+from service.manifests import ManifestSummary
+from service.openapi import read_problems, write_problems
+from service.pages import ListQuery, cut, link_next
+from service.store import Standing
+from service.uploads import FORM_TYPE, RAW_TYPES, Upload, receive
+from service.views import Dataset, Page
+
+router = APIRouter(tags=["datasets"])
+
+DatasetPath = Annotated[str, Path(description="The dataset's id.", examples=["ds_3k9w0q2m5x7a1b4c"])]
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_FORM = {
+    "schema": {
+        "type": "object",
+        "required": ["file"],
+        "properties": {
+            "file": {"type": "string", "format": "binary", "description": "The zip archive."},
+            "name": {"type": "string", "maxLength": 200, "description": "A name for people."},
+        },
+    }
+}
+
+
+class UploadQuery(Frozen):
+    """What may be said beside the archive."""
+
+    name: str | None = Field(None, max_length=200, description="A name for people.")
+
+
+@router.post(
+    "/datasets",
+    status_code=202,
+    response_model=Dataset,
+    operation_id="uploadDataset",
+    summary="Upload a zip archive of images",
+    responses=write_problems(
+        ErrorCode.INVALID_REQUEST,
+        ErrorCode.NOT_A_ZIP,
+        ErrorCode.NO_IMAGES,
+        ErrorCode.ARCHIVE_TOO_LARGE,
+        ErrorCode.BODY_EMPTY,
+        ErrorCode.BODY_TOO_LARGE,
+        ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+    ),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {**dict.fromkeys(RAW_TYPES[:2], _BINARY), FORM_TYPE: _FORM},
+        }
+    },
+)
+async def upload_dataset(
+    request: Request, response: Response, gateway: Here, query: Annotated[UploadQuery, Query()]
+) -> Dataset:
+    """Send the archive as the raw body, or as the part `file` of a form. A worker then decodes it.
+
+    Sub-folders are fine; files that are not pictures are listed as rejected, with reasons, once it is ready.
+    """
+    await gateway.store.ping()  # not after two gigabytes have been sent
+    async with receive(request, gateway.volume, gateway.settings.max_upload_bytes) as upload:
+        await asyncio.to_thread(archive.inspect, upload.path)
+        spec = DatasetSpec(name=_name(upload, query), bytes=upload.bytes)
+        dataset_id = await _keep(gateway, upload, spec)
+    gateway.bell.ring(Role.PREPARE)
+    response.headers["Location"] = f"/datasets/{dataset_id}"
+    return await _view(gateway, await records.find(gateway, RecordKind.DATASET, dataset_id))
+
+
+def _name(upload: Upload, query: UploadQuery) -> str | None:
+    return UploadQuery(name=upload.name).name or query.name
+
+
+async def _keep(gateway: Gateway, upload: Upload, spec: DatasetSpec) -> str:
+    dataset_id, text = new_dataset_id(), spec.model_dump_json()
+    async with records.new_home(gateway, dataset_id):
+        await asyncio.to_thread(_publish, gateway, dataset_id, upload, text)
+    await records.submit(
+        gateway, RecordKind.DATASET, dataset_id, submit(RecordKind.DATASET, dataset_id, text)
+    )
+    return dataset_id
+
+
+def _publish(gateway: Gateway, dataset_id: str, upload: Upload, spec: str) -> None:
+    original = gateway.volume.original(dataset_id)
+    original.parent.mkdir(parents=True)
+    publish_durably(upload.path, original)
+    write_durably(gateway.volume.spec(dataset_id), spec.encode())
+    sync_directory(gateway.volume.datasets)
+
+
+@router.get(
+    "/datasets",
+    response_model=Page[Dataset],
+    operation_id="listDatasets",
+    summary="List the datasets, the newest first",
+    responses=read_problems(ErrorCode.INVALID_REQUEST),
+)
+async def list_datasets(
+    gateway: Here, response: Response, query: Annotated[ListQuery, Query()]
+) -> Page[Dataset]:
+    """Follow `next`, or the `Link` header, to read on."""
+    await records.require_rebuilt(gateway)
+    standings = await gateway.store.page(
+        RecordKind.DATASET, state=None, before_us=query.before_us, limit=query.limit + 1
+    )
+    shown, cursor = cut(standings, query.limit)
+    views = [await _view(gateway, standing) for standing in shown]
+    return Page(
+        items=tuple(view.model_copy(update={"rejected": None}) for view in views),
+        next=link_next(response, "/datasets", {"limit": str(query.limit), "cursor": cursor}),
+    )
+
+
+@router.get(
+    "/datasets/{dataset_id}",
+    response_model=Dataset,
+    operation_id="getDataset",
+    summary="Show a dataset",
+    responses=read_problems(ErrorCode.DATASET_NOT_FOUND, ErrorCode.RECORD_DELETED),
+)
+async def get_dataset(gateway: Here, dataset_id: DatasetPath) -> Dataset:
+    """Its state, and once it is ready what was found in the archive."""
+    return await _view(gateway, await records.find(gateway, RecordKind.DATASET, dataset_id))
+
+
+@router.delete(
+    "/datasets/{dataset_id}",
+    status_code=204,
+    operation_id="deleteDataset",
+    summary="Delete a dataset",
+    responses=write_problems(ErrorCode.DATASET_NOT_FOUND, ErrorCode.RECORD_DELETED, ErrorCode.DATASET_IN_USE),
+)
+async def delete_dataset(gateway: Here, dataset_id: DatasetPath) -> None:
+    """The archive and everything derived from it go for ever. Finished jobs keep their generators."""
+    standing = await records.find(gateway, RecordKind.DATASET, dataset_id)
+    if standing.record.state is State.RUNNING:
+        raise _being_prepared(dataset_id)
+    outcome, user = await records.delete(gateway, standing, forget_dataset(dataset_id))
+    if outcome == "live":
+        raise _being_prepared(dataset_id)
+    if outcome == "used":
+        detail = f"The job {user} uses {dataset_id}; cancel it or wait for its end, then delete the dataset."
+        raise ServiceError(ErrorCode.DATASET_IN_USE, detail)
+
+
+def _being_prepared(dataset_id: str) -> ServiceError:
+    detail = f"{dataset_id} is being prepared; wait until GET /datasets/{dataset_id} says ready or failed."
+    return ServiceError(ErrorCode.DATASET_IN_USE, detail)
+
+
+async def _view(gateway: Gateway, standing: Standing) -> Dataset:
+    return Dataset.of(standing, await _manifest(gateway, standing))
+
+
+async def _manifest(gateway: Gateway, standing: Standing) -> ManifestSummary | None:
+    if standing.record.state is not State.SUCCEEDED:
+        return None
+    return await gateway.manifests.read(standing.record.id)

@@ -1,0 +1,104 @@
+"""Whether the process lives, and whether the whole service can do its work."""
+
+import asyncio
+import tempfile
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from pydantic import Field
+from redis.exceptions import RedisError
+
+from contract.keys import Role
+from contract.plugin import Frozen
+from contract.volume import Volume
+from service.gateway import Gateway, Here
+
+router = APIRouter(tags=["health"])
+
+_PROBE_SECONDS = 3.0
+
+Part = Literal["store", "records", "sampling_store", "volume", "trainer", "preparer", "sampler"]
+_PART_OF_ROLE: dict[Role, Part] = {
+    Role.TRAIN: "trainer",
+    Role.PREPARE: "preparer",
+    Role.SAMPLE: "sampler",
+}
+
+
+class Alive(Frozen):
+    """The process answers."""
+
+    alive: Literal[True] = True
+
+
+class Missing(Frozen):
+    """A part without which something cannot be done."""
+
+    part: Part
+    detail: str
+
+
+class Readiness(Frozen):
+    """Whether images can be taken, jobs trained and samples served."""
+
+    ready: bool
+    missing: tuple[Missing, ...] = Field(examples=[[]])
+
+
+@router.head("/livez", include_in_schema=False)
+@router.get("/livez", response_model=Alive, operation_id="getLiveness", summary="Whether the gateway lives")
+async def get_liveness() -> Alive:
+    """Asks nobody else: a restart would not cure what is wrong elsewhere."""
+    return Alive()
+
+
+@router.head("/readyz", include_in_schema=False)
+@router.get(
+    "/readyz",
+    response_model=Readiness,
+    operation_id="getReadiness",
+    summary="Whether every part works, and which does not",
+    responses={503: {"model": Readiness, "description": "Some part is missing; `missing` says which."}},
+)
+async def get_readiness(gateway: Here, response: Response) -> Readiness:
+    """200 only when the service can prepare, train and sample."""
+    found = await asyncio.gather(_store(gateway), _sampling_store(gateway), _volume(gateway))
+    missing = tuple(one for part in found for one in part)
+    response.status_code = 503 if missing else 200
+    response.headers["Cache-Control"] = "no-store"
+    return Readiness(ready=not missing, missing=missing)
+
+
+async def _store(gateway: Gateway) -> tuple[Missing, ...]:
+    try:
+        is_rebuilt, roles = await asyncio.gather(gateway.store.is_rebuilt(), gateway.living_roles())
+    except RedisError as error:
+        return (Missing(part="store", detail=f"Redis does not answer: {error}"),)
+    records = () if is_rebuilt else (Missing(part="records", detail="Being rebuilt from the volume."),)
+    absent = (role for role in _PART_OF_ROLE if role not in roles)
+    return (*records, *(_absent(role) for role in absent))
+
+
+def _absent(role: Role) -> Missing:
+    return Missing(part=_PART_OF_ROLE[role], detail=f"No worker with --role {role} is alive.")
+
+
+async def _sampling_store(gateway: Gateway) -> tuple[Missing, ...]:
+    try:
+        await gateway.mailbox.ping()
+    except RedisError as error:
+        return (Missing(part="sampling_store", detail=f"Redis does not answer: {error}"),)
+    return ()
+
+
+async def _volume(gateway: Gateway) -> tuple[Missing, ...]:
+    try:
+        await asyncio.wait_for(asyncio.to_thread(_write_probe, gateway.volume), _PROBE_SECONDS)
+    except OSError as error:  # TimeoutError is one
+        return (Missing(part="volume", detail=f"{gateway.volume.root} cannot be written: {error!r}"),)
+    return ()
+
+
+def _write_probe(volume: Volume) -> None:
+    with tempfile.TemporaryFile(dir=volume.root) as file:
+        file.write(b"ready")

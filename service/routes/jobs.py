@@ -1,0 +1,214 @@
+"""Training jobs: posted, watched, steered and deleted."""
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Path, Query, Response
+from pydantic import Field
+
+from contract.errors import ErrorCode, FieldError, ServiceError
+from contract.identifiers import new_job_id
+from contract.job import State, Want
+from contract.keys import RecordKind, Role
+from contract.store import forget_job, submit
+from contract.training import JobRequest, TrainingSpec, resolve
+from contract.volume import write_durably
+from service import records
+from service.gateway import Gateway, Here
+from service.openapi import read_problems, write_problems
+from service.pages import ListQuery, cut, link_next
+from service.steering import steer
+from service.views import Job, Page
+
+router = APIRouter(tags=["jobs"])
+
+JobPath = Annotated[str, Path(description="The job's id.", examples=["job_7f2d9k0w3q5m8x1a"])]
+_EXAMPLES: Any = {
+    "smallest": {"summary": "All defaults", "value": {"dataset": "ds_3k9w0q2m5x7a1b4c"}},
+    "chosen": {
+        "summary": "Resolution, length and learning rates of your own",
+        "value": {
+            "dataset": "ds_3k9w0q2m5x7a1b4c",
+            "preset": "quality",
+            "name": "flowers",
+            "resolution": 64,
+            "images": 500_000,
+            "generator_learning_rate": 1e-4,
+            "architecture": {"kind": "dcgan", "generator_width": 48},
+        },
+    },
+}
+_CONTROL_PROBLEMS = write_problems(
+    ErrorCode.JOB_NOT_FOUND, ErrorCode.RECORD_DELETED, ErrorCode.JOB_STATE_CONFLICT
+)
+
+
+class JobsQuery(ListQuery):
+    """Which jobs to list."""
+
+    state: State | None = Field(
+        None, description="Only jobs in this state; `running` includes those pausing and cancelling."
+    )
+
+
+@router.post(
+    "/jobs",
+    status_code=202,
+    response_model=Job,
+    operation_id="createJob",
+    summary="Train a generator",
+    responses=write_problems(
+        ErrorCode.INVALID_REQUEST,
+        ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+        ErrorCode.BODY_TOO_LARGE,
+        ErrorCode.DATASET_NOT_FOUND,
+        ErrorCode.RECORD_DELETED,
+        ErrorCode.DATASET_NOT_READY,
+    ),
+)
+async def create_job(
+    gateway: Here, response: Response, asked: Annotated[JobRequest, Body(openapi_examples=_EXAMPLES)]
+) -> Job:
+    """Only `dataset` is required. The answer's `spec` says what was chosen for everything else."""
+    spec = await _resolve(gateway, asked)
+    job_id, text = new_job_id(), spec.model_dump_json()
+    async with records.new_home(gateway, job_id):
+        await asyncio.to_thread(write_durably, gateway.volume.spec(job_id), text.encode())
+    command = submit(RecordKind.JOB, job_id, text, dataset=spec.dataset)
+    outcome, state = await records.submit(gateway, RecordKind.JOB, job_id, command)
+    if outcome == "unusable":
+        raise _not_ready(spec.dataset, state)
+    gateway.bell.ring(Role.TRAIN)
+    response.headers["Location"] = f"/jobs/{job_id}"
+    return Job.of(await records.find(gateway, RecordKind.JOB, job_id))
+
+
+async def _resolve(gateway: Gateway, asked: JobRequest) -> TrainingSpec:
+    dataset = await _find_dataset(gateway, asked.dataset)
+    if dataset is not State.SUCCEEDED:
+        raise _not_ready(asked.dataset, dataset)
+    manifest = await gateway.manifests.read(asked.dataset)
+    side = min(manifest.median_width, manifest.median_height)
+    return resolve(asked, dataset_channels=manifest.channels, dataset_side=side)
+
+
+async def _find_dataset(gateway: Gateway, dataset_id: str) -> State:
+    try:
+        return (await records.find(gateway, RecordKind.DATASET, dataset_id)).record.state
+    except ServiceError as error:
+        raise ServiceError(
+            error.code,
+            error.detail,
+            fields=(FieldError("/dataset", error.detail),),
+            retry_after_seconds=error.retry_after_seconds,
+        ) from None
+
+
+def _not_ready(dataset_id: str, state: str) -> ServiceError:
+    advice = {
+        State.FAILED: f"GET /datasets/{dataset_id} says why; upload the images again.",
+        State.CANCELLED: "upload the images again.",
+    }.get(State(state) if state in set(State) else State.QUEUED, "wait until its state is ready.")
+    detail = f"The dataset {dataset_id} is {state}, not ready: {advice}"
+    return ServiceError(ErrorCode.DATASET_NOT_READY, detail, fields=(FieldError("/dataset", detail),))
+
+
+@router.get(
+    "/jobs",
+    response_model=Page[Job],
+    operation_id="listJobs",
+    summary="List the jobs, the newest first",
+    responses=read_problems(ErrorCode.INVALID_REQUEST),
+)
+async def list_jobs(gateway: Here, response: Response, query: Annotated[JobsQuery, Query()]) -> Page[Job]:
+    """Follow `next`, or the `Link` header, to read on."""
+    await records.require_rebuilt(gateway)
+    standings = await gateway.store.page(
+        RecordKind.JOB, state=query.state, before_us=query.before_us, limit=query.limit + 1
+    )
+    shown, cursor = cut(standings, query.limit)
+    parameters = {"state": query.state, "limit": str(query.limit), "cursor": cursor}
+    return Page(items=tuple(map(Job.of, shown)), next=link_next(response, "/jobs", parameters))
+
+
+@router.get(
+    "/jobs/{job_id}",
+    response_model=Job,
+    operation_id="getJob",
+    summary="Show a job",
+    responses=read_problems(ErrorCode.JOB_NOT_FOUND, ErrorCode.RECORD_DELETED),
+)
+async def get_job(gateway: Here, job_id: JobPath) -> Job:
+    """State, progress, estimated finish, place in the queue, losses, checkpoints and error."""
+    return Job.of(await records.find(gateway, RecordKind.JOB, job_id))
+
+
+@router.post(
+    "/jobs/{job_id}/cancel",
+    status_code=202,
+    response_model=Job,
+    operation_id="cancelJob",
+    summary="Cancel a job",
+    responses=_CONTROL_PROBLEMS,
+)
+async def cancel_job(gateway: Here, job_id: JobPath) -> Job:
+    """It ends for good; its checkpoints stay."""
+    return await steer(gateway, job_id, Want.CANCEL)
+
+
+@router.post(
+    "/jobs/{job_id}/pause",
+    status_code=202,
+    response_model=Job,
+    operation_id="pauseJob",
+    summary="Pause a job",
+    responses=_CONTROL_PROBLEMS,
+)
+async def pause_job(gateway: Here, job_id: JobPath) -> Job:
+    """It saves its state and frees the device until it is resumed."""
+    return await steer(gateway, job_id, Want.PAUSE)
+
+
+@router.post(
+    "/jobs/{job_id}/resume",
+    status_code=202,
+    response_model=Job,
+    operation_id="resumeJob",
+    summary="Resume a paused job",
+    responses=_CONTROL_PROBLEMS,
+)
+async def resume_job(gateway: Here, job_id: JobPath) -> Job:
+    """It goes on from where it was paused, bit for bit."""
+    job = await steer(gateway, job_id, Want.RUN)
+    gateway.bell.ring(Role.TRAIN)
+    return job
+
+
+@router.delete(
+    "/jobs/{job_id}",
+    status_code=204,
+    operation_id="deleteJob",
+    summary="Delete a finished job",
+    responses=write_problems(
+        ErrorCode.JOB_NOT_FOUND,
+        ErrorCode.RECORD_DELETED,
+        ErrorCode.JOB_STATE_CONFLICT,
+        ErrorCode.JOB_IN_USE,
+    ),
+)
+async def delete_job(gateway: Here, job_id: JobPath) -> None:
+    """Its record, checkpoints and previews go for ever."""
+    standing = await records.find(gateway, RecordKind.JOB, job_id)
+    if not standing.record.state.is_terminal:
+        raise _live(job_id, standing.record.state)
+    outcome, by = await records.delete(gateway, standing, forget_job(job_id))
+    if outcome == "live":
+        raise _live(job_id, by)
+    if outcome == "aliased":
+        detail = f"The alias {by} points to {job_id}; PUT /models/{by} elsewhere or DELETE it first."
+        raise ServiceError(ErrorCode.JOB_IN_USE, detail)
+
+
+def _live(job_id: str, state: str) -> ServiceError:
+    detail = f"{job_id} is {state}; POST /jobs/{job_id}/cancel first, and delete it when it is cancelled."
+    return ServiceError(ErrorCode.JOB_STATE_CONFLICT, detail)

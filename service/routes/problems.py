@@ -1,0 +1,56 @@
+"""Where the `type` of a problem leads: what each code means."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+
+from contract.errors import ErrorCode
+from contract.plugin import Frozen
+from service.errors import MEANINGS, problem_type
+from service.openapi import read_problems
+
+router = APIRouter(tags=["problems"])
+
+
+class ProblemKind(Frozen):
+    """A kind of refusal."""
+
+    type: str
+    code: ErrorCode
+    status: int
+    title: str
+    retryable: bool
+
+
+@router.get(
+    "/problems",
+    response_model=tuple[ProblemKind, ...],
+    operation_id="listProblems",
+    summary="List every kind of refusal",
+)
+async def list_problems() -> tuple[ProblemKind, ...]:
+    """The stable codes, with the status each is answered with."""
+    return tuple(_kind(code) for code in ErrorCode)
+
+
+@router.get(
+    "/problems/{code}",
+    response_model=ProblemKind,
+    operation_id="getProblem",
+    summary="Explain a kind of refusal",
+    responses=read_problems(ErrorCode.INVALID_REQUEST),
+)
+async def get_problem(code: Annotated[ErrorCode, Path(description="The stable code.")]) -> ProblemKind:
+    """A problem's `type` is this address."""
+    return _kind(code)
+
+
+def _kind(code: ErrorCode) -> ProblemKind:
+    meaning = MEANINGS[code]
+    return ProblemKind(
+        type=problem_type(code),
+        code=code,
+        status=meaning.status,
+        title=meaning.title,
+        retryable=meaning.retryable,
+    )

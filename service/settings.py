@@ -1,0 +1,34 @@
+"""The gateway's settings: the only place of the service that reads the environment (`DCGAN_*`)."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+class Settings(BaseSettings):
+    """Each field is the environment variable `DCGAN_` + its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="DCGAN_", frozen=True, extra="ignore")
+
+    data_root: Path = Field(Path("data"), description="The volume that gateway and workers share.")
+    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Records, queue and doorbell.")
+    sampling_redis_url: str = Field(
+        default_factory=lambda settled: settled["redis_url"],
+        description="Sampling requests and replies; may be the same server.",
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535)
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (), description="Host names besides localhost under which clients may call, comma-separated."
+    )
+    max_upload_bytes: int = Field(2 * 2**30, ge=1, description="The largest archive of images.")
+    sample_timeout_seconds: float = Field(30, gt=0, description="How long a request waits for a sampler.")
+    sample_queue_limit: int = Field(1024, ge=1, description="Sampling requests in flight, at most.")
+    sample_cache_bytes: int = Field(256 * 2**20, ge=0, description="Rendered samples kept in memory.")
+    heartbeat_seconds: float = Field(15, gt=0, description="Silence on an event stream, at most.")

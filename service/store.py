@@ -1,0 +1,164 @@
+"""The gateway's view of the records in Redis: it runs the contract's commands, and reads."""
+
+import json
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from contract.events import Event
+from contract.job import CheckpointFact, Record, State
+from contract.keys import ALIASES, DIGESTS, EPOCH, KEYS, RENDERER, RecordKind
+from contract.store import Command, script
+
+T = TypeVar("T")
+_PATIENCE_SECONDS = 2.0  # longer than any blocking command of ours
+
+
+def connect(url: str, *, connections: int, decode: bool, retries: int = 1) -> "Redis":
+    """A client that never waits long: a Redis that hangs is an error after two seconds, twice."""
+    return Redis(
+        connection_pool=BlockingConnectionPool.from_url(
+            url,
+            max_connections=connections,
+            timeout=_PATIENCE_SECONDS,
+            socket_timeout=_PATIENCE_SECONDS,
+            socket_connect_timeout=_PATIENCE_SECONDS,
+            health_check_interval=10,
+            retry=Retry(NoBackoff(), retries),
+            decode_responses=decode,
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A record as it stood at `now_ms`, by the clock of Redis."""
+
+    record: Record
+    now_ms: int
+    queue_position: int | None  # from 1
+    checkpoints: tuple[CheckpointFact, ...]  # the newest first
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether its owner has not renewed the lease: it is dead or cut off."""
+        lease = self.record.lease_until_ms
+        return self.record.state is State.RUNNING and lease is not None and lease < self.now_ms
+
+
+class Store:
+    """Asynchronous reads of the records, and the one way to run a command of `contract.store`."""
+
+    def __init__(self, redis: "Redis") -> None:
+        self._redis = redis
+        self._script = redis.register_script(script())
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def run(self, command: Command[T]) -> T:
+        """Run one transition."""
+        return command.parse(await self._script(args=command.arguments))
+
+    async def ping(self) -> None:
+        """Raise RedisError unless Redis answers."""
+        await reply(self._redis.ping())
+
+    async def is_rebuilt(self) -> bool:
+        """Whether the records stand: False after Redis was emptied, until a worker has restored them."""
+        return bool(await self._redis.exists(EPOCH))
+
+    async def exists(self, kind: RecordKind, record_id: str) -> bool:
+        return bool(await self._redis.exists(KEYS[kind].record_of + record_id))
+
+    async def find(self, kind: RecordKind, record_id: str) -> Standing | None:
+        """One record, or None."""
+        found = await self._read(kind, [record_id])
+        return found[0] if found else None
+
+    async def page(
+        self, kind: RecordKind, *, state: State | None, before_us: int | None, limit: int
+    ) -> list[Standing]:
+        """Records created before a moment, the newest first.
+
+        The moment is a cursor that needs no tie-break: scripts run one at a time, so no two records
+        are created in the same microsecond.
+        """
+        keys = KEYS[kind]
+        index = keys.all if state is None else keys.state_of + state
+        newest = "+inf" if before_us is None else f"({before_us}"
+        ids = await self._redis.zrevrangebyscore(index, newest, "-inf", start=0, num=limit)
+        return await self._read(kind, cast("list[str]", ids))
+
+    async def _read(self, kind: RecordKind, ids: Sequence[str]) -> list[Standing]:
+        keys = KEYS[kind]
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.time()
+        for record_id in ids:
+            pipeline.hgetall(keys.record_of + record_id)
+            pipeline.zrank(keys.queued, record_id)
+            pipeline.lrange(keys.checkpoints_of + record_id, 0, -1)
+        clock, *replies = await pipeline.execute()
+        now_ms = clock[0] * 1000 + clock[1] // 1000
+        rows = zip(replies[0::3], replies[1::3], replies[2::3], strict=True)  # three commands a record
+        return [_standing(now_ms, *row) for row in rows if row[0]]
+
+    async def events(self, kind: RecordKind, record_id: str, *, after: int, limit: int) -> list[Event]:
+        """What the stream still holds after a revision."""
+        key = KEYS[kind].events_of + record_id
+        entries = await self._redis.xrange(key, min=f"({after}-0", max="+", count=limit)
+        return [Event.from_stream(entry_id, fields) for entry_id, fields in cast("list[Any]", entries)]
+
+    async def position(self, kind: RecordKind, record_id: str) -> tuple[State, int] | None:
+        """State and revision of a record: where its event stream stands."""
+        key = KEYS[kind].record_of + record_id
+        state, revision = await reply(self._redis.hmget(key, ["state", "revision"]))
+        return (State(state), int(revision)) if state else None
+
+    async def newest_servable(self) -> str | None:
+        """The job that finished last: what `latest` means."""
+        ids = await self._redis.zrevrange(KEYS[RecordKind.JOB].servable, 0, 0)
+        return cast("list[str]", ids)[0] if ids else None
+
+    async def job_of_digest(self, digest: str) -> str | None:
+        """The job that made a generator."""
+        return cast("str | None", await reply(self._redis.hget(DIGESTS, digest)))
+
+    async def checkpoints(self, job_id: str) -> list[CheckpointFact]:
+        """A job's generators, the newest first."""
+        key = KEYS[RecordKind.JOB].checkpoints_of + job_id
+        return _checkpoints(await reply(self._redis.lrange(key, 0, -1)))
+
+    async def renderer(self) -> str | None:
+        """The one renderer that is active in this deployment; None before the first sampler."""
+        return cast("str | None", await self._redis.get(RENDERER))
+
+    async def alias(self, alias: str) -> str | None:
+        """What an alias points to, as the JSON that was put there."""
+        return cast("str | None", await reply(self._redis.hget(ALIASES, alias)))
+
+    async def aliases(self) -> dict[str, str]:
+        """All of them."""
+        return cast("dict[str, str]", await reply(self._redis.hgetall(ALIASES)))
+
+    async def remove_alias(self, alias: str) -> bool:
+        """False when there was none."""
+        return bool(await reply(self._redis.hdel(ALIASES, alias)))
+
+
+async def reply(answer: "Awaitable[Any] | Any") -> Any:
+    """Await a command that redis-py types for both kinds of client at once."""
+    return await answer
+
+
+def _standing(now_ms: int, fields: dict[str, str], rank: int | None, checkpoints: list[str]) -> Standing:
+    position = None if rank is None else rank + 1
+    return Standing(Record.from_hash(fields), now_ms, position, tuple(_checkpoints(checkpoints)))
+
+
+def _checkpoints(entries: list[str]) -> list[CheckpointFact]:
+    return [CheckpointFact.model_validate(json.loads(entry)) for entry in reversed(entries)]

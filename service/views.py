@@ -1,0 +1,268 @@
+"""What clients see of jobs and datasets: a record, read at one moment, with links to what can be done."""
+
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Generic, Literal, Self, TypeVar
+
+from pydantic import Field
+
+from contract.dataset import DatasetSpec, RejectedFile
+from contract.job import CheckpointFact, Problem, Progress, Record, State, Want
+from contract.plugin import Frozen
+from contract.training import TrainingSpec
+from service.manifests import ManifestSummary
+from service.store import Standing
+
+T = TypeVar("T")
+
+
+class Page(Frozen, Generic[T]):
+    """One page of a list, the newest first."""
+
+    items: tuple[T, ...]
+    next: str | None = Field(None, description="Address of the following page; null on the last.")
+
+
+class JobState(StrEnum):
+    """A job's state; `pausing` and `cancelling` are asked for and not yet carried out."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSING = "pausing"
+    CANCELLING = "cancelling"
+    PAUSED = "paused"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+_INTENDED = {Want.PAUSE: JobState.PAUSING, Want.CANCEL: JobState.CANCELLING}
+
+
+class JobProgress(Frozen):
+    """How many real images training has shown."""
+
+    images_seen: int = Field(examples=[25_600])
+    total: int = Field(examples=[100_032])
+    fraction: float = Field(ge=0, le=1, examples=[0.2559])
+    images_per_second: float | None = None
+    losses: dict[str, float] = Field(
+        default_factory=dict, examples=[{"generator": 0.91, "discriminator": 0.58}]
+    )
+
+    @classmethod
+    def of(cls, progress: Progress) -> Self:
+        return cls(
+            images_seen=progress.done,
+            total=progress.total,
+            fraction=_fraction(progress),
+            images_per_second=progress.images_per_second,
+            losses=progress.losses,
+        )
+
+
+class Checkpoint(Frozen):
+    """A generator that can be sampled."""
+
+    digest: str = Field(examples=["sha256:" + "0123456789abcdef" * 4])
+    images_seen: int = Field(examples=[50_000])
+    bytes: int = Field(examples=[14_301_244])
+    metrics: dict[str, float]
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, fact: CheckpointFact) -> Self:
+        return cls(
+            digest=fact.digest,
+            images_seen=fact.images_seen,
+            bytes=fact.bytes,
+            metrics=fact.metrics,
+            links={"samples": f"/samples?model={fact.digest}&seed=0&count=16"},
+        )
+
+
+class Job(Frozen):
+    """A training job."""
+
+    id: str = Field(examples=["job_7f2d9k0w3q5m8x1a"])
+    name: str | None = Field(examples=["flowers"])
+    state: JobState
+    stalled: bool = Field(description="Running by the record, but its worker has stopped renewing the lease.")
+    stalled_reason: str | None
+    dataset: str
+    spec: TrainingSpec
+    progress: JobProgress
+    estimated_finish: datetime | None
+    queue_position: int | None = Field(description="1 is next; null unless queued.")
+    attempt: int = Field(description="How often a worker has taken it.")
+    checkpoint: Checkpoint | None = Field(description="The best so far: what the job's id means as a model.")
+    checkpoints: tuple[Checkpoint, ...] = Field(description="Newest first.")
+    error: Problem | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    revision: int = Field(description="Rises with every change; the id of its newest event.")
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, standing: Standing) -> Self:
+        record = standing.record
+        spec = TrainingSpec.model_validate_json(record.spec)
+        progress = record.progress or Progress(done=0, total=_whole_batches(spec))
+        return cls(
+            id=record.id,
+            name=spec.name,
+            state=_job_state(record),
+            stalled=standing.is_stalled,
+            stalled_reason=stalled_reason(standing),
+            dataset=spec.dataset,
+            spec=spec,
+            progress=JobProgress.of(progress),
+            estimated_finish=_estimated_finish(standing, progress),
+            queue_position=standing.queue_position,
+            attempt=record.attempt,
+            checkpoint=Checkpoint.of(record.checkpoint) if record.checkpoint else None,
+            checkpoints=tuple(Checkpoint.of(fact) for fact in standing.checkpoints),
+            error=record.error,
+            **_times(record),
+            revision=record.revision,
+            links=_job_links(record.id, spec.dataset),
+        )
+
+
+DatasetState = Literal["queued", "preparing", "paused", "ready", "failed", "cancelled"]
+_DATASET_STATE: dict[State, DatasetState] = {
+    State.QUEUED: "queued",
+    State.RUNNING: "preparing",
+    State.PAUSED: "paused",
+    State.SUCCEEDED: "ready",
+    State.FAILED: "failed",
+    State.CANCELLED: "cancelled",
+}
+
+
+class DatasetProgress(Frozen):
+    """How many files of the archive have been decoded."""
+
+    done: int
+    total: int
+    fraction: float = Field(ge=0, le=1)
+
+
+class Dataset(Frozen):
+    """An uploaded archive of images, and what was found in it once it is ready."""
+
+    id: str = Field(examples=["ds_3k9w0q2m5x7a1b4c"])
+    name: str | None = Field(examples=["flowers"])
+    state: DatasetState
+    stalled: bool
+    stalled_reason: str | None
+    bytes: int
+    progress: DatasetProgress | None
+    queue_position: int | None
+    attempt: int
+    images: int | None = Field(None, description="Usable pictures; null until ready, as all that follows.")
+    held_out_images: int | None = None
+    rejected_images: int | None = None
+    rejected: tuple[RejectedFile, ...] | None = Field(
+        None, description="Refused files with reasons, the first 1,000; not part of lists."
+    )
+    duplicate_images: int | None = None
+    channels: Literal[1, 3] | None = None
+    median_width: int | None = None
+    median_height: int | None = None
+    content_hash: str | None = None
+    error: Problem | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    revision: int
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, standing: Standing, manifest: ManifestSummary | None) -> Self:
+        record = standing.record
+        spec = DatasetSpec.model_validate_json(record.spec)
+        found: dict[str, Any] = manifest.model_dump() if manifest else {}
+        return cls(
+            id=record.id,
+            name=spec.name,
+            state=_DATASET_STATE[record.state],
+            stalled=standing.is_stalled,
+            stalled_reason=stalled_reason(standing),
+            bytes=spec.bytes,
+            progress=_dataset_progress(record.progress),
+            queue_position=standing.queue_position,
+            attempt=record.attempt,
+            error=record.error,
+            **_times(record),
+            revision=record.revision,
+            links={"self": f"/datasets/{record.id}", "train": "/jobs"},
+            **found,
+        )
+
+
+def stalled_reason(standing: Standing) -> str | None:
+    """Why nothing moves, for people."""
+    lease = standing.record.lease_until_ms
+    if not standing.is_stalled or lease is None:
+        return None
+    seconds = (standing.now_ms - lease) / 1000
+    return (
+        f"The lease of the worker {standing.record.owner} ran out {seconds:.0f} s ago; another takes over "
+        "as soon as it is declared dead."
+    )
+
+
+def _job_state(record: Record) -> JobState:
+    if record.state is State.RUNNING and record.want in _INTENDED:
+        return _INTENDED[record.want]
+    return JobState(record.state)
+
+
+def _job_links(job_id: str, dataset_id: str) -> dict[str, str]:
+    own = f"/jobs/{job_id}"
+    parts = ("events", "previews", "checkpoints", "cancel", "pause", "resume")
+    return {
+        "self": own,
+        "dataset": f"/datasets/{dataset_id}",
+        "samples": f"/samples?model={job_id}&seed=0&count=16",
+        **{part: f"{own}/{part}" for part in parts},
+    }
+
+
+def _estimated_finish(standing: Standing, progress: Progress) -> datetime | None:
+    if standing.record.state is not State.RUNNING or not progress.images_per_second:
+        return None
+    seconds = max(progress.total - progress.done, 0) / progress.images_per_second
+    try:
+        return from_ms(standing.now_ms) + timedelta(seconds=round(seconds))
+    except OverflowError:  # at this speed it ends after the year 9999
+        return None
+
+
+def _dataset_progress(progress: Progress | None) -> DatasetProgress | None:
+    if progress is None:
+        return None
+    return DatasetProgress(done=progress.done, total=progress.total, fraction=_fraction(progress))
+
+
+def _fraction(progress: Progress) -> float:
+    return min(progress.done / progress.total, 1.0) if progress.total else 0.0
+
+
+def _whole_batches(spec: TrainingSpec) -> int:
+    return -(-spec.images // spec.batch_size) * spec.batch_size
+
+
+def _times(record: Record) -> dict[str, Any]:
+    return {
+        "created_at": from_ms(record.created_us // 1000),
+        "started_at": from_ms(record.started_ms) if record.started_ms else None,
+        "finished_at": from_ms(record.finished_ms) if record.finished_ms else None,
+    }
+
+
+def from_ms(milliseconds: int) -> datetime:
+    """A moment in UTC."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -1,0 +1,267 @@
+"""A real gateway behind a real socket and a real Redis; the workers are played by the tests."""
+
+import io
+import json
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+import redis
+import uvicorn
+
+from contract.dataset import Manifest
+from contract.job import CheckpointFact, State
+from contract.keys import EPOCH, RENDERER, SAMPLES_REPLIES_OF, SAMPLES_WAITING, RecordKind, Role
+from contract.store import Command, Lease, claim, goodbye, hello, leave, report, script
+from contract.volume import Volume, write_durably
+from contract.wire import Answer, Ask
+from service.app import create_app
+from service.embedded_redis import RedisServer
+from service.settings import Settings
+
+T = TypeVar("T")
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 32
+
+
+def _until(condition: Callable[[], T], seconds: float = 10) -> T:
+    """Wait for a condition, and say what it became."""
+    deadline = time.monotonic() + seconds
+    while not (outcome := condition()):
+        assert time.monotonic() < deadline, "it did not become true in time"
+        time.sleep(0.01)
+    return outcome
+
+
+class Worker:
+    """Plays the workers: it claims, states facts and leaves, by the contract's own commands."""
+
+    def __init__(self, url: str, volume: Volume) -> None:
+        self.redis = redis.Redis.from_url(url, decode_responses=True)
+        self.volume = volume
+        self._script = self.redis.register_script(script())
+
+    def run(self, command: Command[T]) -> T:
+        return command.parse(self._script(args=command.arguments))
+
+    def hello(self, *roles: Role) -> None:
+        """Let workers of these roles live for a minute."""
+        for role in roles:
+            facts = {"role": role, **({"active": True, "renderer": "r1"} if role is Role.SAMPLE else {})}
+            self.run(hello(f"{role}-1", facts, 60))
+
+    def goodbye(self, role: Role) -> None:
+        self.run(goodbye(f"{role}-1"))
+
+    def claim(self, kind: RecordKind = RecordKind.JOB, seconds: float = 60) -> Lease:
+        claimed = self.run(claim(kind, "worker-1", lease_seconds=seconds))
+        assert claimed is not None
+        return Lease(kind, claimed.record.id, claimed.token, seconds)
+
+    def prepare(self, images: int = 10, side: int = 32) -> str:
+        """Prepare the dataset that is next in the queue."""
+        lease = self.claim(RecordKind.DATASET)
+        manifest = Manifest(
+            id=lease.id,
+            images=images,
+            held_out_images=1,
+            rejected=({"name": "broken.png", "reason": "truncated"},),
+            rejected_images=1,
+            channels=1,
+            median_width=side,
+            median_height=side + 4,
+            content_hash="0" * 64,
+            files=("a.png",),
+            hashes=("0" * 64,),
+        )
+        write_durably(self.volume.manifest(lease.id), manifest.model_dump_json().encode())
+        assert self.run(leave(lease, State.SUCCEEDED))
+        return lease.id
+
+    def checkpoint(self, lease: Lease, images_seen: int = 100) -> CheckpointFact:
+        """State a checkpoint as the best one."""
+        digest = f"sha256:{abs(hash((lease.id, images_seen))):064x}"
+        fact = CheckpointFact(
+            file=f"{images_seen}.safetensors", digest=digest, images_seen=images_seen, bytes=9
+        )
+        text = fact.model_dump_json()
+        assert self.run(report(lease, fields={"checkpoint": text}, checkpoint=fact))
+        return fact
+
+
+class Sampler(threading.Thread):
+    """Plays a sampler: a picture is the text that decides it."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self.asks: list[Ask] = []
+        self.held = threading.Event()  # while set, it takes nothing
+        self.refusal: tuple[Any, str] | None = None
+        self._redis = redis.Redis.from_url(url)
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.is_set():
+            frame = None if self.held.is_set() else self._redis.lpop(SAMPLES_WAITING)
+            if frame is None:
+                time.sleep(0.002)
+                continue
+            assert isinstance(frame, bytes)
+            ask = Ask.unpack(frame)
+            self.asks.append(ask)
+            code, detail = self.refusal or (None, "")
+            answer = Answer(ask.id, "r1", b"" if code else ask.spec.canonical().encode(), code, detail)
+            self._redis.rpush(SAMPLES_REPLIES_OF + ask.gateway, answer.pack())
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join()
+
+
+class Server(uvicorn.Server):
+    """A gateway in a thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(
+            uvicorn.Config(create_app(settings), port=0, log_level="critical", timeout_graceful_shutdown=1)
+        )
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.servers[0].sockets[0].getsockname()[1]}"
+
+
+@contextmanager
+def _serve(settings: Settings) -> Iterator[str]:
+    server = Server(settings)
+    server.thread.start()
+    _until(lambda: server.started)
+    yield server.url
+    server.should_exit = True
+    server.thread.join(10)
+    assert not server.thread.is_alive()
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[[Callable[[], Any]], Any]:
+    """Waits for a condition, and gives what it became."""
+    return _until
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[[Settings], AbstractContextManager[str]]:
+    """Starts a gateway with settings of your own; gives its address."""
+    return _serve
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def gateway_url(redis_server: RedisServer, data_root: Path) -> Iterator[str]:
+    """One gateway for the whole session, with small limits."""
+    settings = Settings(
+        data_root=data_root,
+        redis_url=redis_server.url,
+        max_upload_bytes=100_000,
+        sample_timeout_seconds=0.5,
+        sample_queue_limit=4,
+        heartbeat_seconds=0.1,
+    )
+    with pytest.MonkeyPatch.context() as patch, _serve(settings) as url:
+        patch.setattr("service.gateway._ROSTER_SECONDS", 0.1)
+        yield url
+
+
+@pytest.fixture
+def volume(data_root: Path) -> Volume:
+    """The gateway's volume. It is not emptied: ids never come twice."""
+    return Volume(data_root)
+
+
+@pytest.fixture
+def worker(redis_url: str, volume: Volume) -> Worker:
+    """An empty, rebuilt Redis in which a worker of each role lives."""
+    worker = Worker(redis_url, volume)
+    worker.redis.set(EPOCH, "1")
+    worker.hello(*Role)
+    return worker
+
+
+@pytest.fixture
+def sampler(redis_url: str, worker: Worker) -> Iterator[Sampler]:
+    sampler = Sampler(redis_url)
+    sampler.start()
+    assert worker.redis.get(RENDERER) == "r1"
+    yield sampler
+    sampler.stop()
+
+
+@pytest.fixture
+def client(gateway_url: str, worker: Worker) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=gateway_url, verify=False) as client:  # no TLS here: spare 30 ms a test
+        _until(lambda: client.get("/readyz").status_code == 200)  # the roster is a second old at most
+        yield client
+
+
+@pytest.fixture(scope="session")
+def pictures() -> bytes:
+    """A small archive with one picture, by its magic bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("a/one.png", PNG)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def dataset(client: httpx.Client, worker: Worker, pictures: bytes) -> str:
+    """A dataset that is ready."""
+    assert client.post("/datasets", content=pictures).status_code == 202
+    return worker.prepare()
+
+
+@pytest.fixture
+def new_job(client: httpx.Client, dataset: str) -> Callable[[], str]:
+    """Queues one more job of that dataset."""
+
+    def post() -> str:
+        answer = client.post("/jobs", json={"dataset": dataset, "images": 1000})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    return post
+
+
+@pytest.fixture
+def finished(new_job: Callable[[], str], worker: Worker) -> CheckpointFact:
+    """The generator of a job that has succeeded."""
+    new_job()
+    lease = worker.claim()
+    fact = worker.checkpoint(lease)
+    assert worker.run(leave(lease, State.SUCCEEDED))
+    return fact
+
+
+@pytest.fixture
+def refused(client: httpx.Client) -> Callable[..., dict[str, Any]]:
+    """Asserts that an answer is a complete problem of this status and code; gives it."""
+
+    def check(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+        assert answer.headers["content-type"] == "application/problem+json", answer.text
+        problem: dict[str, Any] = json.loads(answer.read())
+        assert (answer.status_code, problem["code"]) == (status, code), problem
+        assert problem["status"] == status
+        assert problem["type"] == f"/problems/{code}"
+        assert problem["title"]
+        assert problem["detail"].endswith((".", ")"))
+        return problem
+
+    return check

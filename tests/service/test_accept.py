@@ -1,0 +1,38 @@
+"""Content negotiation by RFC 9110."""
+
+import pytest
+from starlette.requests import Request
+
+from contract.errors import ServiceError
+from service.accept import negotiate
+
+OFFERED = ("text/event-stream", "application/json")
+
+
+def choose(accept: str | None) -> str:
+    headers = [] if accept is None else [(b"accept", accept.encode())]
+    return negotiate(Request({"type": "http", "headers": headers}), OFFERED)
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        (None, "text/event-stream"),
+        ("*/*", "text/event-stream"),
+        ("text/event-stream", "text/event-stream"),
+        ("application/json", "application/json"),
+        ("application/*", "application/json"),
+        ("Application/JSON; q=0.9, */*; q=0.1", "application/json"),
+        ("text/event-stream;q=0.5, application/json", "application/json"),
+        ("text/event-stream;q=0, */*", "application/json"),
+        ("text/html, application/json;q=0.1", "application/json"),
+    ],
+)
+def test_the_best_of_what_is_offered_is_chosen(accept: str | None, chosen: str) -> None:
+    assert choose(accept) == chosen
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/json;q=0", "image/*", ";q=1", "x;q=y"])
+def test_what_cannot_be_had_is_refused(accept: str) -> None:
+    with pytest.raises(ServiceError, match="application/json"):
+        choose(accept)

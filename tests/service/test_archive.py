@@ -1,0 +1,130 @@
+"""The first look at an upload, on archives that people and attackers make."""
+
+import io
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from contract.errors import ErrorCode, ServiceError
+from service import archive
+
+Judge = Callable[[bytes], ErrorCode | None]
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 32
+
+
+def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as made:
+        for name, content in files.items():
+            made.writestr(name, content)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def judge(tmp_path: Path) -> Judge:
+    def verdict(content: bytes) -> ErrorCode | None:
+        path = tmp_path / "upload.zip"
+        path.write_bytes(content)
+        try:
+            archive.inspect(path)
+        except ServiceError as error:
+            return error.code
+        return None
+
+    return verdict
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_a_picture_is_known_by_its_content_however_packed(judge: Judge, method: int) -> None:
+    assert judge(zipped({"notes.txt": b"hello", "deep/er/photo.dat": PNG}, method)) is None
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        PNG,
+        b"\xff\xd8\xff\xe0JFIF",
+        b"GIF89a",
+        b"BM....",
+        b"RIFF....WEBPVP8 ",
+        b"II*\0....",
+        b"P6\n8 8\n255\n",
+    ],
+)
+def test_common_formats_are_known(judge: Judge, head: bytes) -> None:
+    assert judge(zipped({"one": head + b"\0" * 20})) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["__MACOSX/._one.png", ".hidden.png", "folder/.DS_Store", ".git/one.png", "folder/"]
+)
+def test_what_is_no_file_of_the_user_does_not_count(judge: Judge, name: str) -> None:
+    assert judge(zipped({name: b"" if name.endswith("/") else PNG})) is ErrorCode.NO_IMAGES
+
+
+def test_a_text_named_like_a_picture_is_none(judge: Judge) -> None:
+    assert judge(zipped({"one.png": b"hello"})) is ErrorCode.NO_IMAGES
+
+
+def test_an_empty_archive_holds_no_images(judge: Judge) -> None:
+    assert judge(zipped({})) is ErrorCode.NO_IMAGES
+
+
+@pytest.mark.parametrize("content", [b"x", b"hello" * 100, PNG, b"PK\3\4" + b"\0" * 100])
+def test_other_content_is_not_a_zip(judge: Judge, content: bytes) -> None:
+    assert judge(content) is ErrorCode.NOT_A_ZIP
+
+
+def test_an_archive_cut_anywhere_is_refused_and_never_breaks(judge: Judge) -> None:
+    whole = zipped({"one.png": PNG, "two.png": PNG})
+    assert {judge(whole[:length]) for length in range(1, len(whole))} == {ErrorCode.NOT_A_ZIP}
+
+
+def test_any_damaged_byte_is_survived(judge: Judge) -> None:
+    whole = zipped({"one.png": PNG, "two.png": PNG})
+    allowed = {None, ErrorCode.NOT_A_ZIP, ErrorCode.NO_IMAGES, ErrorCode.ARCHIVE_TOO_LARGE}
+    for index in range(len(whole)):
+        for value in (0, 0xFF):
+            assert judge(whole[:index] + bytes([value]) + whole[index + 1 :]) in allowed
+
+
+def test_a_zip_behind_a_program_is_read(judge: Judge) -> None:
+    assert judge(b"#!/bin/sh\nunzip me\n" + zipped({"one.png": PNG})) is None
+
+
+def test_a_zip64_archive_is_read(judge: Judge, tmp_path: Path) -> None:
+    path = tmp_path / "large.zip"
+    with zipfile.ZipFile(path, "w") as made, made.open("one.png", "w", force_zip64=True) as member:
+        member.write(PNG)
+    assert judge(path.read_bytes()) is None
+
+
+def test_an_archive_whose_directory_is_counted_in_zip64_is_read(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 2)  # instead of 65,535
+    content = zipped({"1": b"", "2": b"", "last.png": PNG})
+    assert b"PK\6\6" in content
+    assert judge(content) is None
+
+
+def test_what_unpacks_to_too_much_is_refused(judge: Judge) -> None:
+    content = bytearray(zipped({f"{number}.png": PNG for number in range(20)}))
+    position = 0
+    while (position := content.find(b"PK\1\2", position + 1)) > 0:
+        struct.pack_into("<L", content, position + 24, 0xFFFFFFF0)  # 4 GiB each, unpacked
+    assert judge(bytes(content)) is ErrorCode.ARCHIVE_TOO_LARGE
+
+
+def test_too_many_entries_are_refused(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MAX_ENTRIES", 3)
+    assert judge(zipped({f"{number}.png": PNG for number in range(4)})) is ErrorCode.ARCHIVE_TOO_LARGE
+
+
+def test_an_encrypted_picture_does_not_count(judge: Judge) -> None:
+    content = bytearray(zipped({"one.png": PNG}))
+    content[content.find(b"PK\1\2") + 8] |= 1
+    assert judge(bytes(content)) is ErrorCode.NO_IMAGES

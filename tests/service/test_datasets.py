@@ -1,0 +1,122 @@
+"""Datasets as clients see them: prepared by a worker, listed, deleted."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.job import Problem, Progress, State
+from contract.keys import KEYS, RecordKind
+from contract.store import beat, leave
+from contract.volume import Volume
+
+Refused = Callable[..., dict[str, Any]]
+UNKNOWN = "ds_0000000000000000"
+
+
+@pytest.fixture
+def queued(client: httpx.Client, pictures: bytes) -> str:
+    """A dataset that nobody has begun to prepare."""
+    return str(client.post("/datasets", content=pictures).json()["id"])
+
+
+def test_a_dataset_is_preparing_while_a_worker_has_it(client: httpx.Client, worker: Any, queued: str) -> None:
+    lease = worker.claim(RecordKind.DATASET)
+    worker.run(beat(lease, Progress(done=3, total=12)))
+    dataset = client.get(f"/datasets/{queued}").json()
+    assert dataset["state"] == "preparing"
+    assert dataset["progress"] == {"done": 3, "total": 12, "fraction": 0.25}
+    assert dataset["images"] is None
+
+
+def test_a_ready_dataset_tells_what_was_found(client: httpx.Client, dataset: str) -> None:
+    found = client.get(f"/datasets/{dataset}").json()
+    assert found["state"] == "ready"
+    assert (found["images"], found["held_out_images"], found["channels"]) == (10, 1, 1)
+    assert (found["median_width"], found["median_height"]) == (32, 36)
+    assert found["rejected"] == [{"name": "broken.png", "reason": "truncated"}]
+    assert found["finished_at"].endswith("Z")
+    assert "hashes" not in found
+
+
+def test_a_failed_dataset_tells_why(client: httpx.Client, worker: Any, queued: str) -> None:
+    lease = worker.claim(RecordKind.DATASET)
+    worker.run(leave(lease, State.FAILED, error=Problem(code="no_images", detail="All are broken.")))
+    dataset = client.get(f"/datasets/{queued}").json()
+    assert (dataset["state"], dataset["error"]["code"]) == ("failed", "no_images")
+
+
+def test_pages_join_to_the_whole_list_newest_first(client: httpx.Client, pictures: bytes) -> None:
+    ids = [client.post("/datasets", content=pictures).json()["id"] for _ in range(5)]
+    seen, address = [], "/datasets?limit=2"
+    while address:
+        answer = client.get(address)
+        seen += [item["id"] for item in answer.json()["items"]]
+        address = answer.json()["next"]
+        assert answer.links.get("next", {}).get("url") == address
+    assert seen == ids[::-1]
+
+
+def test_a_list_leaves_out_the_rejected_files(client: httpx.Client, dataset: str) -> None:
+    (listed,) = client.get("/datasets").json()["items"]
+    assert (listed["rejected"], listed["rejected_images"]) == (None, 1)
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "cursor=-1", "cursor=x", "page=2"])
+def test_a_wrong_page_is_refused(client: httpx.Client, refused: Refused, query: str) -> None:
+    problem = refused(client.get(f"/datasets?{query}"), 422, "invalid_request")
+    assert problem["errors"][0]["pointer"] == query.partition("=")[0]
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+@pytest.mark.parametrize("dataset_id", [UNKNOWN, "cats", "..%2f..%2fetc", "ds_0000000000000000%0a"])
+def test_what_was_never_there_is_not_found(
+    client: httpx.Client, refused: Refused, method: str, dataset_id: str
+) -> None:
+    answer = client.request(method, f"/datasets/{dataset_id}")
+    assert refused(answer, 404, answer.json()["code"])["code"] in ("dataset_not_found", "not_found")
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_what_was_deleted_is_gone(
+    client: httpx.Client, refused: Refused, volume: Volume, dataset: str, method: str
+) -> None:
+    assert client.delete(f"/datasets/{dataset}").status_code == 204
+    assert not volume.dataset(dataset).exists()
+    assert client.get("/datasets").json()["items"] == []
+    refused(client.request(method, f"/datasets/{dataset}"), 410, "record_deleted")
+
+
+def test_a_queued_dataset_can_be_deleted(client: httpx.Client, worker: Any, queued: str) -> None:
+    assert client.delete(f"/datasets/{queued}").status_code == 204
+    assert worker.redis.zcard(KEYS[RecordKind.DATASET].queued) == 0
+
+
+def test_a_dataset_that_is_being_prepared_stays(
+    client: httpx.Client, refused: Refused, worker: Any, volume: Volume, queued: str
+) -> None:
+    worker.claim(RecordKind.DATASET)
+    problem = refused(client.delete(f"/datasets/{queued}"), 409, "dataset_in_use")
+    assert "being prepared" in problem["detail"]
+    assert volume.original(queued).exists()
+    assert not volume.tombstone(queued).exists()
+
+
+def test_a_dataset_that_a_live_job_uses_stays(
+    client: httpx.Client, refused: Refused, volume: Volume, dataset: str, new_job: Callable[[], str]
+) -> None:
+    job_id = new_job()
+    problem = refused(client.delete(f"/datasets/{dataset}"), 409, "dataset_in_use")
+    assert job_id in problem["detail"]
+    assert not volume.tombstone(dataset).exists()
+    client.post(f"/jobs/{job_id}/cancel")
+    assert client.delete(f"/datasets/{dataset}").status_code == 204
+
+
+def test_a_dataset_whose_preparer_is_lost_is_stalled(
+    client: httpx.Client, worker: Any, queued: str, until: Callable[[Callable[[], object]], object]
+) -> None:
+    worker.claim(RecordKind.DATASET, seconds=0.01)
+    until(lambda: client.get(f"/datasets/{queued}").json()["stalled"])
+    assert "worker-1" in client.get(f"/datasets/{queued}").json()["stalled_reason"]

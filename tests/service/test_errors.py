@@ -1,0 +1,66 @@
+"""What nobody foresaw still leaves as a problem document, and leaks nothing."""
+
+import asyncio
+import errno
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from redis.exceptions import BusyLoadingError, ResponseError
+
+from contract.errors import ErrorCode, FieldError, ServiceError
+from service.errors import install
+
+
+def answer_to(error: Exception) -> httpx.Response:
+    """What a client sees when a route raises this."""
+    app = FastAPI()
+    install(app)
+
+    @app.get("/")
+    async def fail() -> None:
+        raise error
+
+    async def get() -> httpx.Response:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.get("/")
+
+    return asyncio.run(get())
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/data/secret"), 507, "volume_full"),
+        (OSError(errno.EDQUOT, "Quota exceeded", "/data/secret"), 507, "volume_full"),
+        (PermissionError(errno.EACCES, "secret", "/data/secret"), 500, "internal"),
+        (BusyLoadingError("secret"), 503, "store_unavailable"),
+        (ResponseError("OOM secret"), 503, "store_unavailable"),
+        (RuntimeError("secret"), 500, "internal"),
+        (AssertionError("secret"), 500, "internal"),
+    ],
+)
+def test_an_exception_becomes_a_problem_that_tells_no_secret(
+    error: Exception, status: int, code: str
+) -> None:
+    answer = answer_to(error)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "secret" not in answer.text
+
+
+def test_a_refusal_carries_its_fields_and_when_to_come_back() -> None:
+    fields = (FieldError("/a~1b/0", "a/b has to be even."),)
+    error = ServiceError(ErrorCode.SAMPLER_BUSY, "Later.", fields=fields, retry_after_seconds=0.2)
+    answer = answer_to(error)
+    assert answer.json() == {
+        "type": "/problems/sampler_busy",
+        "title": "The samplers are busy",
+        "status": 503,
+        "code": "sampler_busy",
+        "detail": "Later.",
+        "retryable": True,
+        "errors": [{"pointer": "/a~1b/0", "detail": "a/b has to be even."}],
+    }
+    assert answer.headers["retry-after"] == "1"

@@ -1,0 +1,221 @@
+"""A job's events: replayed and live, streamed and listed, none missed and none doubled."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.events import EventType
+from contract.job import Progress, State
+from contract.keys import CHANGES, KEYS, RecordKind
+from contract.store import beat, leave, mirrored, report
+from contract.volume import Volume
+from service.settings import Settings
+
+Refused = Callable[..., dict[str, Any]]
+STREAM = {"accept": "text/event-stream"}
+JSON = {"accept": "application/json"}
+
+
+@pytest.fixture
+def running(new_job: Callable[[], str], worker: Any) -> Any:
+    """The lease of a job that a worker has: its record is at revision 2."""
+    new_job()
+    return worker.claim()
+
+
+def messages(answer: httpx.Response) -> Iterator[dict[str, Any]]:
+    """The server-sent events of a stream; a comment comes as {"comment": …}."""
+    fields: dict[str, Any] = {}
+    for line in answer.iter_lines():
+        if line.startswith(":"):
+            yield {"comment": line}
+        elif not line:
+            if "id" in fields:
+                yield {**fields, "id": int(fields["id"]), "data": json.loads(fields["data"])}
+            fields = {}
+        else:
+            name, _, value = line.partition(": ")
+            fields[name] = value
+
+
+def events(answer: httpx.Response) -> Iterator[dict[str, Any]]:
+    return (message for message in messages(answer) if "id" in message)
+
+
+def advance(worker: Any, lease: Any, steps: int) -> None:
+    for step in range(steps):
+        assert worker.run(beat(lease, Progress(done=step, total=1000)))
+
+
+def mirror(worker: Any, volume: Volume, lease: Any, up_to: int) -> None:
+    """Do what the reconciler does: write the stream to the volume, then let it forget what is there."""
+    entries = worker.redis.xrange(KEYS[RecordKind.JOB].events_of + lease.id)
+    lines = [
+        json.dumps({"id": int(entry.partition("-")[0]), **fields, "at_ms": int(fields["at_ms"])}) + "\n"
+        for entry, fields in entries
+        if int(entry.partition("-")[0]) <= up_to
+    ]
+    volume.events(lease.id).write_text("".join(lines))
+    worker.run(mirrored(RecordKind.JOB, lease.id, up_to, 1))
+
+
+def test_a_stream_replays_goes_live_and_ends_with_the_job(
+    client: httpx.Client, worker: Any, running: Any
+) -> None:
+    with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        seen = events(answer)
+        assert [next(seen)["data"]["state"] for _ in range(2)] == ["queued", "running"]
+        worker.run(beat(running, Progress(done=64, total=128, losses={"generator": 0.5})))
+        progress = next(seen)
+        assert (progress["id"], progress["event"]) == (3, "progress")
+        assert progress["data"]["images_seen"] == 64
+        assert progress["data"]["fraction"] == 0.5
+        worker.run(leave(running, State.SUCCEEDED))
+        assert [one["data"] for one in seen] == [{"state": "succeeded"}]
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 30, 51, 52])
+@pytest.mark.parametrize("how", ["header", "parameter"])
+def test_a_reconnecting_client_gets_exactly_what_it_lacks(
+    client: httpx.Client, worker: Any, running: Any, after: int, how: str
+) -> None:
+    advance(worker, running, 50)
+    worker.run(leave(running, State.SUCCEEDED))
+    headers = {**STREAM, "last-event-id": str(after)} if how == "header" else STREAM
+    query = "" if how == "header" else f"?last_event_id={after}"
+    with client.stream("GET", f"/jobs/{running.id}/events{query}", headers=headers) as answer:
+        assert [one["id"] for one in events(answer)] == list(range(after + 1, 54))
+
+
+def test_a_client_that_has_everything_is_told_not_to_reconnect(
+    client: httpx.Client, worker: Any, running: Any
+) -> None:
+    worker.run(leave(running, State.SUCCEEDED))
+    answer = client.get(f"/jobs/{running.id}/events", headers={**STREAM, "last-event-id": "3"})
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
+@pytest.mark.parametrize("up_to", [1, 2, 20, 53])
+@pytest.mark.parametrize("after", [0, 10, 19, 20, 21])
+def test_there_is_no_gap_where_the_mirror_meets_the_stream(
+    client: httpx.Client, worker: Any, volume: Volume, running: Any, up_to: int, after: int
+) -> None:
+    advance(worker, running, 50)
+    worker.run(leave(running, State.SUCCEEDED))
+    mirror(worker, volume, running, up_to)
+    headers = {**STREAM, "last-event-id": str(after)}
+    with client.stream("GET", f"/jobs/{running.id}/events", headers=headers) as answer:
+        assert [one["id"] for one in events(answer)] == list(range(after + 1, 54))
+
+
+def test_a_log_longer_than_a_batch_is_read_through(
+    client: httpx.Client, worker: Any, volume: Volume, running: Any
+) -> None:
+    advance(worker, running, 1300)
+    mirror(worker, volume, running, 1100)
+    worker.run(leave(running, State.SUCCEEDED))
+    with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
+        assert [one["id"] for one in events(answer)] == list(range(1, 1304))
+
+
+def test_a_torn_last_line_of_the_mirror_is_no_event(
+    client: httpx.Client, worker: Any, volume: Volume, running: Any
+) -> None:
+    advance(worker, running, 10)
+    mirror(worker, volume, running, 5)
+    with volume.events(running.id).open("a") as file:
+        file.write('{"id": 6, "ty')
+    worker.run(leave(running, State.SUCCEEDED))
+    with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
+        assert [one["id"] for one in events(answer)] == list(range(1, 14))
+
+
+def test_events_that_happen_while_it_replays_come_once(
+    client: httpx.Client, worker: Any, running: Any
+) -> None:
+    def work() -> None:
+        advance(worker, running, 300)
+        worker.run(leave(running, State.SUCCEEDED))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
+        assert [one["id"] for one in events(answer)] == list(range(1, 304))
+    thread.join()
+
+
+def test_silence_is_broken_by_heartbeats(client: httpx.Client, running: Any) -> None:
+    with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
+        comments = (one for one in messages(answer) if "comment" in one)
+        assert [next(comments)["comment"] for _ in range(2)] == [": heartbeat"] * 2
+
+
+def test_an_event_arrives_when_it_happens_not_with_the_next_heartbeat(
+    serve: Callable[[Settings], AbstractContextManager[str]], redis_url: str, worker: Any, running: Any
+) -> None:
+    settings = Settings(data_root=worker.volume.root, redis_url=redis_url, heartbeat_seconds=60)
+    with (
+        serve(settings) as url,
+        httpx.stream("GET", f"{url}/jobs/{running.id}/events", headers=STREAM, timeout=10) as answer,
+    ):
+        seen = events(answer)
+        assert [next(seen)["id"] for _ in range(2)] == [1, 2]
+        for revision in range(3, 6):
+            advance(worker, running, 1)
+            assert next(seen)["id"] == revision
+        worker.run(leave(running, State.SUCCEEDED))
+        assert [one["id"] for one in seen] == [6]
+
+
+def test_any_number_of_watchers_needs_one_subscription(
+    client: httpx.Client, worker: Any, running: Any
+) -> None:
+    with ExitStack() as open_streams:
+        for _ in range(5):
+            stream = client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM)
+            next(events(open_streams.enter_context(stream)))
+        assert worker.redis.pubsub_numsub(CHANGES) == [(CHANGES, 1)]
+
+
+def test_the_stream_of_a_deleted_job_ends(client: httpx.Client, new_job: Callable[[], str]) -> None:
+    job_id = new_job()
+    with client.stream("GET", f"/jobs/{job_id}/events", headers=STREAM) as answer:
+        seen = events(answer)
+        next(seen)
+        client.post(f"/jobs/{job_id}/cancel")
+        client.delete(f"/jobs/{job_id}")
+        assert len(list(seen)) <= 1
+
+
+def test_the_list_says_the_same_as_the_stream(client: httpx.Client, worker: Any, running: Any) -> None:
+    advance(worker, running, 5)
+    worker.run(report(running, event=(EventType.WARNING, {"code": "slow", "detail": "It is\nslow."})))
+    worker.run(leave(running, State.SUCCEEDED))
+    listed = client.get(f"/jobs/{running.id}/events", headers=JSON).json()["events"]
+    with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
+        streamed = list(events(answer))
+    assert [(one["id"], one["type"], one["data"]) for one in listed] == [
+        (one["id"], one["event"], one["data"]) for one in streamed
+    ]
+
+
+def test_the_list_is_followed_by_its_next_address(client: httpx.Client, worker: Any, running: Any) -> None:
+    advance(worker, running, 10)
+    seen: list[int] = []
+    page = client.get(f"/jobs/{running.id}/events?limit=5", headers=JSON).json()
+    while page["events"]:
+        seen += [one["id"] for one in page["events"]]
+        page = client.get(page["next"], headers=JSON).json()
+    assert seen == list(range(1, 13))
+    assert page["next"].endswith("after=12&limit=5")
+
+
+def test_another_representation_is_refused(client: httpx.Client, refused: Refused, running: Any) -> None:
+    answer = client.get(f"/jobs/{running.id}/events", headers={"accept": "text/html"})
+    assert "application/json" in refused(answer, 406, "not_acceptable")["detail"]

@@ -1,0 +1,59 @@
+"""Liveness asks nobody; readiness names every missing part."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.keys import EPOCH, Role
+from service.settings import Settings
+
+Until = Callable[[Callable[[], object]], object]
+
+
+def missing(client: httpx.Client) -> set[str]:
+    """The parts that /readyz names; its status agrees."""
+    answer = client.get("/readyz")
+    readiness = answer.json()
+    assert (answer.status_code == 200) == readiness["ready"] == (not readiness["missing"])
+    return {one["part"] for one in readiness["missing"]}
+
+
+def test_with_every_part_there_the_service_is_ready(client: httpx.Client) -> None:
+    assert missing(client) == set()
+
+
+@pytest.mark.parametrize(
+    ("role", "part"),
+    [(Role.TRAIN, "trainer"), (Role.PREPARE, "preparer"), (Role.SAMPLE, "sampler")],
+)
+def test_an_absent_worker_is_named(
+    client: httpx.Client, worker: Any, until: Until, role: Role, part: str
+) -> None:
+    worker.goodbye(role)
+    until(lambda: missing(client) == {part})
+    worker.hello(role)
+    until(lambda: missing(client) == set())
+
+
+def test_records_that_are_being_rebuilt_are_named(client: httpx.Client, worker: Any) -> None:
+    worker.redis.delete(EPOCH)
+    assert missing(client) == {"records"}
+
+
+def test_everything_that_is_missing_is_named_at_once(
+    serve: Callable[[Settings], AbstractContextManager[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    settings = Settings(data_root=tmp_path / "file", redis_url="redis://127.0.0.1:9/0")
+    with serve(settings) as url, httpx.Client(base_url=url) as client:
+        assert missing(client) == {"store", "sampling_store", "volume"}
+        assert client.get("/livez").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+def test_probes_may_use_head(client: httpx.Client, path: str) -> None:
+    assert (client.head(path).status_code, client.head(path).content) == (200, b"")

@@ -1,0 +1,315 @@
+"""Jobs as clients see them: what is taken, what is refused, and how they are steered."""
+
+import json
+import math
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.job import Problem, Progress, State, Want
+from contract.keys import CELERY_PREFIX, TASK_OF_ROLE, RecordKind, Role
+from contract.store import beat, leave
+from contract.training import TrainingSpec
+from contract.volume import Volume
+
+Refused = Callable[..., dict[str, Any]]
+NewJob = Callable[[], str]
+UNKNOWN = "job_0000000000000000"
+
+
+@pytest.fixture
+def running(new_job: NewJob, worker: Any) -> Any:
+    """The lease of a job that a worker has."""
+    new_job()
+    return worker.claim()
+
+
+def test_a_dataset_alone_is_enough(client: httpx.Client, dataset: str, volume: Volume) -> None:
+    answer = client.post("/jobs", json={"dataset": dataset})
+    job = answer.json()
+    assert answer.status_code == 202
+    assert answer.headers["location"] == job["links"]["self"] == f"/jobs/{job['id']}"
+    assert (job["state"], job["queue_position"], job["attempt"]) == ("queued", 1, 0)
+    assert (job["spec"]["resolution"], job["spec"]["channels"]) == (32, 1)
+    spec = TrainingSpec.model_validate_json(volume.spec(job["id"]).read_text())
+    assert spec.model_dump(mode="json") == job["spec"]
+    assert job["progress"]["total"] == math.ceil(spec.images / spec.batch_size) * spec.batch_size
+
+
+def test_the_trainers_are_rung(client: httpx.Client, worker: Any, new_job: NewJob) -> None:
+    new_job()
+    rung = worker.redis.blpop([CELERY_PREFIX + "train"], 5)
+    assert rung is not None
+    assert json.loads(rung[1])["headers"]["task"] == TASK_OF_ROLE[Role.TRAIN]
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"resolutoin": 64}, "/resolutoin"),
+        ({"resolution": 48}, "/resolution"),
+        ({"resolution": -1}, "/resolution"),
+        ({"channels": 2}, "/channels"),
+        ({"images": 0}, "/images"),
+        ({"images": 1.5}, "/images"),
+        ({"batch_size": 1}, "/batch_size"),
+        ({"batch_size": 10**9}, "/batch_size"),
+        ({"generator_learning_rate": 0}, "/generator_learning_rate"),
+        ({"generator_learning_rate": "fast"}, "/generator_learning_rate"),
+        ({"beta1": 1}, "/beta1"),
+        ({"seed": -1}, "/seed"),
+        ({"seed": 2**53}, "/seed"),
+        ({"preset": "best"}, "/preset"),
+        ({"name": "n" * 201}, "/name"),
+        ({"architecture": "vae"}, "/architecture/kind"),
+        ({"architecture": {"kind": "dcgan", "generator_width": 0}}, "/architecture/generator_width"),
+        ({"architecture": {"depth": 3}}, "/architecture/depth"),
+        ({"dataset": "cats"}, "/dataset"),
+        ({"dataset": None}, "/dataset"),
+    ],
+)
+def test_a_wrong_field_is_refused_by_its_pointer(
+    client: httpx.Client, refused: Refused, volume: Volume, dataset: str, change: Any, pointer: str
+) -> None:
+    before = set(volume.jobs.glob("*"))
+    answer = client.post("/jobs", json={"dataset": dataset, **change})
+    problem = refused(answer, 422, "invalid_request")
+    assert problem["errors"][0]["pointer"] == pointer
+    assert pointer.rpartition("/")[2] in problem["detail"] or pointer == "/resolution"
+    assert set(volume.jobs.glob("*")) == before
+    assert client.get("/jobs").json()["items"] == []
+
+
+def test_every_wrong_field_is_named(client: httpx.Client, refused: Refused, dataset: str) -> None:
+    answer = client.post("/jobs", json={"dataset": dataset, "images": -5, "beta1": 2})
+    problem = refused(answer, 422, "invalid_request")
+    assert [error["pointer"] for error in problem["errors"]] == ["/images", "/beta1"]
+    assert problem["detail"] == "images is -5 but should be greater than or equal to 1. (1 more in errors.)"
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b"null", b"5", b"\xff\xfe", b"[" * 50_000, b'{"dataset": NaN}', b""]
+)
+def test_a_body_that_is_no_object_is_refused(client: httpx.Client, refused: Refused, body: bytes) -> None:
+    answer = client.post("/jobs", content=body, headers={"content-type": "application/json"})
+    refused(answer, 422, "invalid_request")
+
+
+def test_a_body_of_another_type_is_refused(client: httpx.Client, refused: Refused, dataset: str) -> None:
+    answer = client.post("/jobs", content=json.dumps({"dataset": dataset}).encode())
+    refused(answer, 415, "unsupported_media_type")
+    refused(client.post("/jobs", data={"dataset": dataset}), 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_huge_body_is_refused(client: httpx.Client, refused: Refused, *, chunked: bool) -> None:
+    body = b" " * (2**20 + 1)
+    content = (body[at : at + 2**16] for at in range(0, len(body), 2**16)) if chunked else body
+    answer = client.post("/jobs", content=content, headers={"content-type": "application/json"})
+    refused(answer, 413, "body_too_large")
+
+
+def test_an_unknown_dataset_is_refused(client: httpx.Client, refused: Refused, volume: Volume) -> None:
+    before = set(volume.jobs.glob("*"))
+    answer = client.post("/jobs", json={"dataset": "ds_0000000000000000"})
+    assert refused(answer, 404, "dataset_not_found")["errors"][0]["pointer"] == "/dataset"
+    assert set(volume.jobs.glob("*")) == before
+
+
+def test_a_deleted_dataset_is_refused(client: httpx.Client, refused: Refused, dataset: str) -> None:
+    client.delete(f"/datasets/{dataset}")
+    refused(client.post("/jobs", json={"dataset": dataset}), 410, "record_deleted")
+
+
+def test_a_dataset_that_is_not_ready_is_refused(
+    client: httpx.Client, refused: Refused, worker: Any, pictures: bytes
+) -> None:
+    dataset = client.post("/datasets", content=pictures).json()["id"]
+    problem = refused(client.post("/jobs", json={"dataset": dataset}), 409, "dataset_not_ready")
+    assert "queued" in problem["detail"]
+    lease = worker.claim(RecordKind.DATASET)
+    worker.run(leave(lease, State.FAILED, error=Problem(code="no_images", detail="none")))
+    problem = refused(client.post("/jobs", json={"dataset": dataset}), 409, "dataset_not_ready")
+    assert "failed" in problem["detail"]
+
+
+def test_a_running_job_tells_its_progress(client: httpx.Client, worker: Any, running: Any) -> None:
+    progress = Progress(done=256, total=1024, images_per_second=64, losses={"generator": 0.7})
+    worker.run(beat(running, progress))
+    fact = worker.checkpoint(running)
+    job = client.get(f"/jobs/{running.id}").json()
+    assert job["state"] == "running"
+    assert job["progress"] == {
+        "images_seen": 256,
+        "total": 1024,
+        "fraction": 0.25,
+        "images_per_second": 64,
+        "losses": {"generator": 0.7},
+    }
+    remaining = datetime.fromisoformat(job["estimated_finish"]) - datetime.fromisoformat(job["started_at"])
+    assert 12 <= remaining.total_seconds() <= 20
+    assert job["checkpoint"]["digest"] == job["checkpoints"][0]["digest"] == fact.digest
+    assert job["queue_position"] is None
+
+
+def test_the_queue_position_counts_from_one(client: httpx.Client, new_job: NewJob) -> None:
+    ids = [new_job() for _ in range(3)]
+    assert [client.get(f"/jobs/{job_id}").json()["queue_position"] for job_id in ids] == [1, 2, 3]
+
+
+def test_a_job_whose_worker_is_lost_is_stalled(
+    client: httpx.Client, new_job: NewJob, worker: Any, until: Callable[[Callable[[], object]], object]
+) -> None:
+    job_id = new_job()
+    worker.claim(seconds=0.01)
+    until(lambda: client.get(f"/jobs/{job_id}").json()["stalled"])
+    job = client.get(f"/jobs/{job_id}").json()
+    assert job["state"] == "running"
+    assert "worker-1" in job["stalled_reason"]
+
+
+def test_a_failed_job_tells_why(client: httpx.Client, worker: Any, running: Any) -> None:
+    worker.run(leave(running, State.FAILED, error=Problem(code="out_of_memory", detail="Too wide.")))
+    job = client.get(f"/jobs/{running.id}").json()
+    assert (job["state"], job["error"]["code"]) == ("failed", "out_of_memory")
+
+
+def test_a_queued_job_is_cancelled_at_once(client: httpx.Client, volume: Volume, new_job: NewJob) -> None:
+    job_id = new_job()
+    answer = client.post(f"/jobs/{job_id}/cancel")
+    assert (answer.status_code, answer.json()["state"]) == (202, "cancelled")
+    assert json.loads(volume.intent(job_id).read_text()) == {"want": "cancel"}
+
+
+def test_a_running_job_is_cancelling_until_its_owner_hears_of_it(
+    client: httpx.Client, worker: Any, running: Any
+) -> None:
+    assert client.post(f"/jobs/{running.id}/cancel").json()["state"] == "cancelling"
+    assert worker.run(beat(running)) is Want.CANCEL
+    worker.run(leave(running, State.CANCELLED))
+    assert client.get(f"/jobs/{running.id}").json()["state"] == "cancelled"
+
+
+def test_a_job_is_paused_and_resumed(client: httpx.Client, worker: Any, running: Any) -> None:
+    assert client.post(f"/jobs/{running.id}/pause").json()["state"] == "pausing"
+    assert worker.run(beat(running)) is Want.PAUSE
+    worker.run(leave(running, State.PAUSED))
+    assert client.get(f"/jobs/{running.id}").json()["state"] == "paused"
+    assert client.post(f"/jobs/{running.id}/resume").json()["state"] == "queued"
+
+
+@pytest.mark.parametrize("action", ["cancel", "pause", "resume"])
+def test_the_same_wish_twice_is_the_same_wish(client: httpx.Client, new_job: NewJob, action: str) -> None:
+    job_id = new_job()
+    first = client.post(f"/jobs/{job_id}/{action}").json()
+    assert client.post(f"/jobs/{job_id}/{action}").json() == first
+
+
+@pytest.mark.parametrize("action", ["cancel", "pause", "resume"])
+def test_a_final_job_cannot_be_steered(
+    client: httpx.Client, refused: Refused, volume: Volume, worker: Any, running: Any, action: str
+) -> None:
+    worker.run(leave(running, State.SUCCEEDED))
+    problem = refused(client.post(f"/jobs/{running.id}/{action}"), 409, "job_state_conflict")
+    assert "succeeded" in problem["detail"]
+    assert not volume.intent(running.id).exists()
+
+
+@pytest.mark.parametrize("action", ["pause", "resume"])
+def test_a_refused_wish_leaves_the_one_before(
+    client: httpx.Client, refused: Refused, volume: Volume, running: Any, action: str
+) -> None:
+    client.post(f"/jobs/{running.id}/cancel")
+    problem = refused(client.post(f"/jobs/{running.id}/{action}"), 409, "job_state_conflict")
+    assert "cancelling" in problem["detail"]
+    assert json.loads(volume.intent(running.id).read_text()) == {"want": "cancel"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", ""),
+        ("DELETE", ""),
+        ("POST", "/cancel"),
+        ("POST", "/pause"),
+        ("POST", "/resume"),
+        ("GET", "/events"),
+        ("GET", "/previews"),
+        ("GET", "/previews/0.png"),
+        ("GET", "/checkpoints"),
+    ],
+)
+def test_an_unknown_job_is_not_found_and_a_deleted_one_gone(
+    client: httpx.Client, refused: Refused, new_job: NewJob, volume: Volume, method: str, path: str
+) -> None:
+    for unknown in (UNKNOWN, "cats"):
+        refused(client.request(method, f"/jobs/{unknown}{path}"), 404, "job_not_found")
+    job_id = new_job()
+    client.post(f"/jobs/{job_id}/cancel")
+    assert client.delete(f"/jobs/{job_id}").status_code == 204
+    refused(client.request(method, f"/jobs/{job_id}{path}"), 410, "record_deleted")
+    assert not volume.job(job_id).exists()
+
+
+def test_a_live_job_cannot_be_deleted(client: httpx.Client, refused: Refused, new_job: NewJob) -> None:
+    job_id = new_job()
+    problem = refused(client.delete(f"/jobs/{job_id}"), 409, "job_state_conflict")
+    assert f"/jobs/{job_id}/cancel" in problem["detail"]
+
+
+def test_a_job_that_an_alias_names_cannot_be_deleted(
+    client: httpx.Client, refused: Refused, volume: Volume, finished: Any
+) -> None:
+    job_id = client.get("/jobs").json()["items"][0]["id"]
+    assert client.put("/models/best", json={"job": job_id}).status_code == 200
+    problem = refused(client.delete(f"/jobs/{job_id}"), 409, "job_in_use")
+    assert "best" in problem["detail"]
+    assert not volume.tombstone(job_id).exists()
+    assert client.delete("/models/best").status_code == 204
+    assert client.delete(f"/jobs/{job_id}").status_code == 204
+
+
+def test_jobs_are_listed_by_state_newest_first(client: httpx.Client, new_job: NewJob) -> None:
+    ids = [new_job() for _ in range(4)]
+    client.post(f"/jobs/{ids[1]}/cancel")
+    page = client.get("/jobs?state=queued&limit=2").json()
+    assert [job["id"] for job in page["items"]] == [ids[3], ids[2]]
+    assert [job["id"] for job in client.get(page["next"]).json()["items"]] == [ids[0]]
+    assert [job["id"] for job in client.get("/jobs?state=cancelled").json()["items"]] == [ids[1]]
+
+
+def test_an_unknown_state_is_refused(client: httpx.Client, refused: Refused) -> None:
+    problem = refused(client.get("/jobs?state=sleeping"), 422, "invalid_request")
+    assert problem["errors"][0]["pointer"] == "state"
+    assert "sleeping" in problem["detail"]
+
+
+def test_checkpoints_are_listed_newest_first_with_pinned_samples(
+    client: httpx.Client, worker: Any, running: Any
+) -> None:
+    facts = [worker.checkpoint(running, seen) for seen in (100, 200)]
+    listed = client.get(f"/jobs/{running.id}/checkpoints").json()
+    assert [one["digest"] for one in listed] == [facts[1].digest, facts[0].digest]
+    assert f"model={facts[1].digest}" in listed[0]["links"]["samples"]
+
+
+def test_previews_are_listed_and_fetched(client: httpx.Client, volume: Volume, running: Any) -> None:
+    assert client.get(f"/jobs/{running.id}/previews").json() == []
+    for seen in (100, 2000):
+        path = volume.preview(running.id, seen)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"png %d" % seen)
+    listed = client.get(f"/jobs/{running.id}/previews").json()
+    assert [one["images_seen"] for one in listed] == [2000, 100]
+    answer = client.get(listed[1]["url"])
+    assert (answer.content, answer.headers["content-type"]) == (b"png 100", "image/png")
+    assert "immutable" in answer.headers["cache-control"]
+
+
+def test_an_unknown_preview_is_not_found(client: httpx.Client, refused: Refused, running: Any) -> None:
+    refused(client.get(f"/jobs/{running.id}/previews/5.png"), 404, "preview_not_found")
+    for name in ("x", "-1", "9" * 5000):
+        refused(client.get(f"/jobs/{running.id}/previews/{name}.png"), 422, "invalid_request")

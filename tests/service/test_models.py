@@ -1,0 +1,106 @@
+"""Aliases: made, moved, followed and deleted."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.job import CheckpointFact
+from contract.volume import Volume
+
+Refused = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def job_id(client: httpx.Client, finished: CheckpointFact) -> str:
+    """The job that has finished."""
+    return str(client.get("/jobs").json()["items"][0]["id"])
+
+
+def test_latest_comes_by_itself(client: httpx.Client, finished: CheckpointFact, job_id: str) -> None:
+    (model,) = client.get("/models").json()["items"]
+    assert model == client.get("/models/latest").json()
+    assert (model["alias"], model["automatic"], model["job"]) == ("latest", True, job_id)
+    assert model["digest"] == finished.digest
+
+
+def test_before_the_first_job_there_is_no_latest(client: httpx.Client, refused: Refused) -> None:
+    assert client.get("/models").json()["items"] == []
+    refused(client.get("/models/latest"), 404, "no_model_yet")
+
+
+@pytest.mark.parametrize("by", ["job", "digest"])
+def test_an_alias_is_pointed_at_a_generator(
+    client: httpx.Client, volume: Volume, finished: CheckpointFact, job_id: str, by: str
+) -> None:
+    answer = client.put("/models/best", json={by: {"job": job_id, "digest": finished.digest}[by]})
+    assert answer.json() == client.get("/models/best").json() == client.get("/models").json()["items"][1]
+    kept = json.loads(volume.alias("best").read_text())
+    assert (kept["job"], kept["digest"], kept["file"]) == (job_id, finished.digest, finished.file)
+
+
+def test_a_moved_alias_serves_the_new_generator_at_once(
+    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, new_job: Callable[[], str]
+) -> None:
+    client.put("/models/best", json={"digest": finished.digest})
+    assert client.get("/samples?seed=1&model=best").headers["x-model-digest"] == finished.digest
+    other = new_job()
+    newer = worker.checkpoint(worker.claim())
+    assert client.put("/models/best", json={"job": other}).status_code == 200
+    assert client.get("/samples?seed=1&model=best").headers["x-model-digest"] == newer.digest
+
+
+def test_a_deleted_alias_is_not_found(
+    client: httpx.Client, refused: Refused, volume: Volume, job_id: str
+) -> None:
+    client.put("/models/best", json={"job": job_id})
+    assert client.delete("/models/best").status_code == 204
+    assert not volume.alias("best").exists()
+    refused(client.get("/models/best"), 404, "model_not_found")
+    refused(client.delete("/models/best"), 404, "model_not_found")
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_latest_cannot_be_set(client: httpx.Client, refused: Refused, job_id: str, method: str) -> None:
+    answer = client.request(method, "/models/latest", json={"job": job_id})
+    refused(answer, 409, "alias_read_only")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"job": None},
+        {"job": "cats"},
+        {"digest": "sha256:1"},
+        {"jbo": "job_0000000000000000"},
+        {"job": "job_0000000000000000", "digest": "sha256:" + "0" * 64},
+    ],
+)
+def test_a_wrong_target_is_refused(client: httpx.Client, refused: Refused, volume: Volume, body: Any) -> None:
+    refused(client.put("/models/mine", json=body), 422, "invalid_request")
+    assert not volume.alias("mine").exists()
+
+
+@pytest.mark.parametrize("body", [{"job": "job_0000000000000000"}, {"digest": "sha256:" + "0" * 64}])
+def test_an_unknown_target_is_refused(
+    client: httpx.Client, refused: Refused, volume: Volume, body: Any
+) -> None:
+    refused(client.put("/models/mine", json=body), 404, "model_not_found")
+    assert not volume.alias("mine").exists()
+
+
+@pytest.mark.parametrize("alias", ["Best", "1st", "a_b", "a" * 64, "ä"])
+def test_a_name_that_is_no_alias_is_refused(
+    client: httpx.Client, refused: Refused, job_id: str, alias: str
+) -> None:
+    problem = refused(client.put(f"/models/{alias}", json={"job": job_id}), 422, "invalid_request")
+    assert problem["errors"][0]["pointer"] == "alias"
+
+
+def test_a_job_without_a_checkpoint_cannot_be_aliased(
+    client: httpx.Client, refused: Refused, new_job: Callable[[], str]
+) -> None:
+    refused(client.put("/models/mine", json={"job": new_job()}), 404, "no_model_yet")

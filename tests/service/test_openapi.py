@@ -1,0 +1,107 @@
+"""The OpenAPI document says everything, and every refusal has its place in it."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.errors import ErrorCode
+from service.app import create_app
+from service.errors import MEANINGS
+from service.settings import Settings
+
+DOCUMENT = create_app(Settings()).openapi()
+OPERATIONS = [
+    (f"{method} {path}", operation)
+    for path, operations in DOCUMENT["paths"].items()
+    for method, operation in operations.items()
+]
+OUTSIDE_OF_ROUTES = {ErrorCode.NOT_FOUND, ErrorCode.METHOD_NOT_ALLOWED}
+
+
+def codes(operation: Any) -> set[str]:
+    """The refusals that an operation documents as problem documents."""
+    contents = (response.get("content", {}) for response in operation["responses"].values())
+    return {
+        code
+        for content in contents
+        for code in content.get("application/problem+json", {}).get("examples", {})
+    }
+
+
+@pytest.mark.parametrize("operation", [pytest.param(found, id=name) for name, found in OPERATIONS])
+def test_an_operation_is_described(operation: Any) -> None:
+    assert operation["summary"]
+    assert operation["description"]
+    assert operation["operationId"]
+    assert operation["tags"]
+    assert all(parameter.get("description") for parameter in operation.get("parameters", []))
+
+
+@pytest.mark.parametrize("operation", [pytest.param(found, id=name) for name, found in OPERATIONS])
+def test_what_an_operation_refuses_is_a_problem_document(operation: Any) -> None:
+    for status, response in operation["responses"].items():
+        if status >= "400" and not (operation["operationId"] == "getReadiness" and status == "503"):
+            assert list(response["content"]) == ["application/problem+json"]
+            for code, example in response["content"]["application/problem+json"]["examples"].items():
+                assert example["value"]["code"] == code
+                assert str(example["value"]["status"]) == status
+
+
+@pytest.mark.parametrize(
+    "operation", [pytest.param(found, id=name) for name, found in OPERATIONS if "requestBody" in found]
+)
+def test_what_changes_state_may_be_refused_to_a_foreign_page(operation: Any) -> None:
+    assert {"foreign_origin", "foreign_host", "internal", "store_unavailable"} <= codes(operation)
+
+
+def test_every_json_that_is_sent_or_answered_has_an_example() -> None:
+    for name in ("Job", "Dataset", "Checkpoint", "Model"):
+        assert "examples" in json.dumps(DOCUMENT["components"]["schemas"][name])
+    for _, operation in OPERATIONS:
+        body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+        assert body is None or "example" in json.dumps(body)
+
+
+def test_operation_ids_are_unique() -> None:
+    ids = [operation["operationId"] for _, operation in OPERATIONS]
+    assert len(ids) == len(set(ids))
+
+
+def test_every_reference_leads_somewhere() -> None:
+    def references(node: Any) -> Any:
+        if isinstance(node, dict):
+            yield from ([node["$ref"]] if "$ref" in node else [])
+            node = list(node.values())
+        for child in node if isinstance(node, list) else ():
+            yield from references(child)
+
+    for reference in set(references(DOCUMENT)):
+        found: Any = DOCUMENT
+        for step in reference.removeprefix("#/").split("/"):
+            found = found[step]
+
+
+def test_every_code_has_a_status_and_some_route_that_gives_it() -> None:
+    assert set(MEANINGS) == set(ErrorCode)
+    documented = set().union(*(codes(operation) for _, operation in OPERATIONS))
+    assert documented == set(ErrorCode) - OUTSIDE_OF_ROUTES
+
+
+@pytest.mark.parametrize("code", list(ErrorCode))
+def test_the_type_of_a_problem_leads_to_what_it_means(client: httpx.Client, code: ErrorCode) -> None:
+    kind = client.get(f"/problems/{code}").json()
+    assert (kind["code"], kind["status"]) == (code, MEANINGS[code].status)
+    assert kind in client.get("/problems").json()
+
+
+def test_an_unknown_address_and_method_are_problems(client: httpx.Client, refused: Any) -> None:
+    refused(client.get("/nowhere"), 404, "not_found")
+    answer = client.put("/jobs")
+    assert "GET" in refused(answer, 405, "method_not_allowed")["detail"] or answer.headers["allow"]
+
+
+def test_the_document_is_served(client: httpx.Client) -> None:
+    assert client.get("/openapi.json").json() == DOCUMENT
+    assert client.get("/docs").status_code == 200

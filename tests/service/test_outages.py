@@ -1,0 +1,257 @@
+"""Redis goes away and comes back: refusals say so, nothing stays half-made, everything heals by itself."""
+
+import asyncio
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from redis.exceptions import RedisError
+
+from contract.identifiers import new_job_id
+from contract.job import State
+from contract.keys import EPOCH, SAMPLES_WAITING, RecordKind, Role
+from contract.store import leave, submit
+from contract.volume import Volume, write_json
+from service.embedded_redis import RedisServer, durable_server
+from service.gateway import Gateway
+from service.records import submit as submit_or_undo
+from service.settings import Settings
+
+Refused = Callable[..., dict[str, Any]]
+Until = Callable[[Callable[[], object]], object]
+
+
+class Redis:
+    """A server of our own that can be killed and started again."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self.server = server
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self.server.command)
+        assert self.server.wait_until_up(10)
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def mortal(tmp_path: Path) -> Iterator[Redis]:
+    redis = Redis(durable_server(tmp_path / "redis"))
+    redis.start()
+    yield redis
+    redis.kill()
+
+
+@pytest.fixture
+def settings(mortal: Redis, tmp_path: Path) -> Settings:
+    return Settings(
+        data_root=tmp_path / "data",
+        redis_url=mortal.server.url,
+        heartbeat_seconds=0.2,
+        sample_timeout_seconds=20,
+    )
+
+
+@pytest.fixture
+def outage(
+    serve: Callable[[Settings], AbstractContextManager[str]],
+    settings: Settings,
+    worker: Any,
+) -> Iterator[tuple[httpx.Client, Any]]:
+    """A gateway on the mortal Redis, and a worker there."""
+    there = type(worker)(settings.redis_url, Volume(settings.data_root))
+    there.redis.set(EPOCH, "1")
+    there.hello(*Role)
+    with serve(settings) as url, httpx.Client(base_url=url, timeout=20) as client:
+        yield client, there
+
+
+def train(client: httpx.Client, worker: Any, pictures: bytes) -> str:
+    """Post a dataset and a job; the job's id."""
+    client.post("/datasets", content=pictures)
+    return str(client.post("/jobs", json={"dataset": worker.prepare()}).json()["id"])
+
+
+def test_while_redis_is_away_everything_is_503_and_nothing_is_made(
+    outage: tuple[httpx.Client, Any], mortal: Redis, refused: Refused, pictures: bytes, until: Until
+) -> None:
+    client, worker = outage
+    job_id = train(client, worker, pictures)
+    dataset = client.get(f"/jobs/{job_id}").json()["dataset"]
+    before = set(worker.volume.root.rglob("*"))
+    mortal.kill()
+    asked = [
+        client.post("/datasets", content=pictures),
+        client.post("/jobs", json={"dataset": dataset}),
+        client.get("/jobs"),
+        client.get(f"/jobs/{job_id}"),
+        client.post(f"/jobs/{job_id}/cancel"),
+        client.get("/samples?seed=1"),
+        client.get("/models"),
+    ]
+    for answer in asked:
+        assert refused(answer, 503, "store_unavailable")["retryable"]
+        assert int(answer.headers["retry-after"]) >= 1
+    assert set(worker.volume.root.rglob("*")) == before
+    assert client.get("/livez").status_code == 200
+    mortal.start()
+    until(lambda: client.get("/readyz").status_code == 200)
+    assert client.get(f"/jobs/{job_id}").json()["state"] == "queued"
+    assert client.post("/datasets", content=pictures).status_code == 202
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gateways that are started after this lose their patience sooner."""
+    monkeypatch.setattr("service.store._PATIENCE_SECONDS", 0.8)
+    monkeypatch.setattr("service.records._SETTLE_SECONDS", 0.1)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_redis_that_hangs_delays_a_refusal_by_seconds_and_nothing_else(
+    outage: tuple[httpx.Client, Any], mortal: Redis, refused: Refused, until: Until
+) -> None:
+    client, _ = outage
+    assert mortal.process
+    mortal.process.send_signal(signal.SIGSTOP)
+    asked_at = time.monotonic()
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(client.get, "/jobs")
+        assert client.get("/livez").status_code == 200
+        assert time.monotonic() - asked_at < 1
+        refused(answer.result(), 503, "store_unavailable")
+    assert time.monotonic() - asked_at < 6
+    mortal.process.send_signal(signal.SIGCONT)
+    until(lambda: client.get("/jobs").status_code == 200)
+
+
+def test_a_stream_survives_a_restart_of_redis_without_loss(
+    outage: tuple[httpx.Client, Any], mortal: Redis, pictures: bytes
+) -> None:
+    client, worker = outage
+    job_id = train(client, worker, pictures)
+    lease = worker.claim()
+    with client.stream("GET", f"/jobs/{job_id}/events", headers={"accept": "text/event-stream"}) as answer:
+        lines = (line for line in answer.iter_lines() if line.startswith(("id:", ":")))
+        assert [next(lines) for _ in range(2)] == ["id: 1", "id: 2"]
+        mortal.kill()
+        assert next(lines) == ": heartbeat"
+        mortal.start()
+        worker.run(leave(lease, State.SUCCEEDED))
+        assert [line for line in lines if line.startswith("id:")] == ["id: 3"]
+
+
+def test_sampling_heals_after_a_restart_of_redis(
+    outage: tuple[httpx.Client, Any], mortal: Redis, pictures: bytes, sampler: Any, until: Until
+) -> None:
+    client, worker = outage
+    train(client, worker, pictures)
+    lease = worker.claim()
+    worker.checkpoint(lease)
+    worker.run(leave(lease, State.SUCCEEDED))
+    mortal.kill()
+    assert client.get("/samples?seed=1").status_code == 503
+    mortal.start()
+    consumer = type(sampler)(mortal.server.url)
+    consumer.start()
+    until(lambda: client.get("/samples?seed=1").status_code == 200)
+    consumer.stop()
+
+
+def test_asks_that_were_lost_are_asked_again(
+    outage: tuple[httpx.Client, Any],
+    mortal: Redis,
+    pictures: bytes,
+    sampler: Any,
+    until: Until,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.mailbox._LOST_SECONDS", 0.1)
+    client, worker = outage
+    train(client, worker, pictures)
+    lease = worker.claim()
+    worker.checkpoint(lease)
+    worker.run(leave(lease, State.SUCCEEDED))
+    answers: list[httpx.Response] = []
+    thread = threading.Thread(target=lambda: answers.append(client.get("/samples?seed=1")))
+    thread.start()
+    until(lambda: worker.redis.lpop(SAMPLES_WAITING))  # as a sampler that is killed at once
+    consumer = type(sampler)(mortal.server.url)
+    consumer.start()
+    thread.join(15)
+    assert [answer.status_code for answer in answers] == [200]
+    consumer.stop()
+
+
+def test_while_records_are_rebuilt_what_is_missing_may_come_back(
+    client: httpx.Client, worker: Any, refused: Refused, new_job: Callable[[], str]
+) -> None:
+    job_id = new_job()
+    worker.redis.flushall()
+    for path in (
+        f"/jobs/{job_id}",
+        "/jobs",
+        "/datasets",
+        "/models",
+        "/samples?seed=1",
+        "/samples?seed=1&model=best",
+        f"/samples?seed=1&model={job_id}",
+        "/samples?seed=1&model=sha256:" + "0" * 64,
+    ):
+        refused(client.get(path), 503, "store_unavailable")
+
+
+def test_a_job_whose_dataset_vanished_leaves_the_volume(settings: Settings) -> None:
+    async def submit_to_nothing() -> tuple[object, bool]:
+        gateway, job_id = Gateway(settings), new_job_id()
+        write_json(gateway.volume.spec(job_id), {})
+        command = submit(RecordKind.JOB, job_id, "{}", dataset="ds_0000000000000000")
+        outcome = await submit_or_undo(gateway, RecordKind.JOB, job_id, command)
+        return outcome[0], gateway.volume.job(job_id).exists()
+
+    assert asyncio.run(submit_to_nothing()) == ("unusable", False)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("taken", [False, True])
+def test_when_redis_breaks_off_a_record_stays_only_if_it_was_taken(
+    settings: Settings, mortal: Redis, *, taken: bool
+) -> None:
+    async def submit_to_the_dead() -> bool:
+        gateway, job_id = Gateway(settings), new_job_id()
+        write_json(gateway.volume.spec(job_id), {})
+        if taken:  # as if the answer alone was lost
+            await gateway.store.run(submit(RecordKind.JOB, job_id, "{}"))
+        mortal.kill()
+        async with gateway.running():
+            with pytest.raises(RedisError):
+                await submit_or_undo(gateway, RecordKind.JOB, job_id, submit(RecordKind.JOB, job_id, "{}"))
+            assert gateway.volume.job(job_id).exists()
+            await asyncio.to_thread(mortal.start)
+            await asyncio.gather(*gateway.background)
+        return gateway.volume.job(job_id).exists()
+
+    assert asyncio.run(submit_to_the_dead()) is taken
+
+
+def test_a_killed_gateway_s_half_received_upload_is_swept_away(
+    serve: Callable[[Settings], AbstractContextManager[str]], settings: Settings
+) -> None:
+    incoming = settings.data_root / "datasets" / ".incoming"
+    incoming.mkdir(parents=True)
+    (incoming / "half.zip").write_bytes(b"PK")
+    with serve(settings):
+        assert not list(incoming.iterdir())

@@ -1,0 +1,70 @@
+"""The gateway as a process: what it loads, that it serves, and that it ends."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[2]
+Until = Callable[[Callable[[], object]], object]
+
+
+def test_importing_the_gateway_loads_no_torch() -> None:
+    code = (
+        "import sys, service.app, service.__main__; "
+        "print(*{'torch', 'numpy', 'models', 'worker', 'dcgan', 'PIL'} & set(sys.modules))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True, text=True)
+    assert told.stdout.strip() == ""
+
+
+@pytest.fixture
+def process(redis_url: str, tmp_path: Path, worker: Any) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """`python -P -m service` on a port of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        "PYTHONPATH": str(ROOT),
+        "DCGAN_REDIS_URL": redis_url,
+        "DCGAN_DATA_ROOT": str(worker.volume.root),
+    }
+    command = [sys.executable, "-P", "-m", "service", "--port", str(port)]
+    started = subprocess.Popen(command, cwd=tmp_path, env=environment)
+    yield started, f"http://127.0.0.1:{port}"
+    started.kill()
+    started.wait()
+
+
+def _lives(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/livez").is_success
+    except httpx.TransportError:
+        return False
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_within_seconds_with_an_open_stream(
+    process: tuple[subprocess.Popen[bytes], str],
+    until: Until,
+    new_job: Callable[[], str],
+    by: signal.Signals,
+) -> None:
+    started, url = process
+    until(lambda: _lives(url))
+    with httpx.stream("GET", f"{url}/jobs/{new_job()}/events", timeout=20) as answer:
+        lines = answer.iter_lines()
+        while next(lines) != "event: state":
+            pass
+        asked_at = time.monotonic()
+        started.send_signal(by)
+        assert not [line for line in lines if line.startswith("id:")]
+    assert started.wait(10) in (0, -by)
+    assert time.monotonic() - asked_at < 4

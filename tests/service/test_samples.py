@@ -1,0 +1,265 @@
+"""GET /samples: the gateway's half, with a sampler played by the tests."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.errors import ErrorCode
+from contract.job import CheckpointFact, State
+from contract.keys import SAMPLES_WAITING, Role
+from contract.store import leave
+from contract.training import MAX_SEED
+
+Refused = Callable[..., dict[str, Any]]
+Until = Callable[[Callable[[], object]], object]
+UNKNOWN_DIGEST = "sha256:" + "0" * 64
+
+
+@pytest.fixture
+def job_id(client: httpx.Client, finished: CheckpointFact) -> str:
+    """The job that has finished."""
+    return str(client.get("/jobs").json()["items"][0]["id"])
+
+
+def test_a_seed_is_a_picture(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
+    answer = client.get("/samples?seed=7")
+    assert answer.status_code == 200
+    assert answer.content == f"{finished.digest}/7+1.png".encode()
+    assert answer.headers["content-type"] == "image/png"
+    assert answer.headers["x-seed"] == "7"
+    assert answer.headers["x-model-digest"] == finished.digest
+    assert answer.headers["vary"] == "Accept"
+    assert sampler.asks[0].place.file == finished.file
+
+
+@pytest.mark.parametrize("reference", ["", "latest", "job", "digest", "best"])
+def test_every_reference_leads_to_the_generator(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact, job_id: str, reference: str
+) -> None:
+    assert client.put("/models/best", json={"digest": finished.digest}).status_code == 200
+    model = {"job": job_id, "digest": finished.digest}.get(reference, reference)
+    answer = client.get(f"/samples?seed=7&model={model}" if model else "/samples?seed=7")
+    assert answer.headers["x-model-digest"] == finished.digest
+    assert sampler.asks[0].place.job == job_id
+    client.delete("/models/best")
+
+
+def test_an_address_with_a_digest_is_for_ever(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact
+) -> None:
+    answer = client.get(f"/samples?seed=7&model={finished.digest}")
+    assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert "content-location" not in answer.headers
+
+
+@pytest.mark.parametrize("count", [1, 16])
+def test_another_address_says_which_pinned_one_it_is_now(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact, count: int
+) -> None:
+    answer = client.get(f"/samples?seed=7&count={count}")
+    assert answer.headers["cache-control"] == "no-cache"
+    pinned = client.get(answer.headers["content-location"])
+    assert (pinned.content, pinned.headers["etag"]) == (answer.content, answer.headers["etag"])
+    assert "immutable" in pinned.headers["cache-control"]
+
+
+def test_the_same_picture_is_rendered_once(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact
+) -> None:
+    answers = [client.get("/samples?seed=7&count=4") for _ in range(3)]
+    assert len({answer.content for answer in answers}) == 1
+    assert len({answer.headers["etag"] for answer in answers}) == 1
+    assert len(sampler.asks) == 1
+
+
+def test_a_client_that_has_the_picture_is_told_so_with_no_sampler_alive(
+    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until
+) -> None:
+    etag = client.get("/samples?seed=7").headers["etag"]
+    worker.goodbye(Role.SAMPLE)
+    until(lambda: client.get("/readyz").status_code == 503)
+    for header in (etag, f'"other", {etag}', f"W/{etag}", "*"):
+        answer = client.get("/samples?seed=7", headers={"if-none-match": header})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", etag)
+        assert answer.headers["cache-control"] == "no-cache"
+    assert client.get("/samples?seed=7", headers={"if-none-match": '"other"'}).status_code == 200
+    assert len(sampler.asks) == 1
+
+
+def test_another_seed_count_or_model_is_another_picture(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact
+) -> None:
+    queries = ("seed=1", "seed=2", "seed=1&count=2")
+    etags = {client.get(f"/samples?{query}").headers["etag"] for query in queries}
+    assert len(etags) == 3
+
+
+def test_a_head_request_has_the_headers_alone(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact
+) -> None:
+    answer = client.head("/samples?seed=7")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["etag"] == client.get("/samples?seed=7").headers["etag"]
+
+
+def test_without_a_seed_one_is_drawn(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
+    answers = [client.get(f"/samples?model={finished.digest}") for _ in range(2)]
+    assert answers[0].headers["x-seed"] != answers[1].headers["x-seed"]
+    assert {answer.headers["cache-control"] for answer in answers} == {"no-store"}
+    again = client.get(answers[0].headers["content-location"])
+    assert again.content == answers[0].content
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("seed=-1", "seed"),
+        (f"seed={MAX_SEED + 1}", "seed"),
+        ("seed=x", "seed"),
+        ("seed=1.5", "seed"),
+        ("seed=", "seed"),
+        ("seed=1&count=0", "count"),
+        ("seed=1&count=-4", "count"),
+        ("seed=1&count=1025", "count"),
+        (f"seed={MAX_SEED}&count=2", "count"),
+        ("seed=1&format=gif", "format"),
+        ("seed=1&sede=2", "sede"),
+        ("seed=1&model=Best", "model"),
+        ("seed=1&model=sha256:12", "model"),
+        ("seed=1&model=", "model"),
+        ("seed=1&model=latest%0a", "model"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_by_name(
+    client: httpx.Client, refused: Refused, finished: CheckpointFact, query: str, name: str
+) -> None:
+    problem = refused(client.get(f"/samples?{query}"), 422, "invalid_request")
+    assert problem["errors"][0]["pointer"] == name
+    assert name in problem["detail"]
+
+
+def test_the_last_seed_is_a_seed(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
+    assert client.get(f"/samples?seed={MAX_SEED}").status_code == 200
+    assert client.get(f"/samples?seed={MAX_SEED - 1}&count=2").status_code == 200
+
+
+@pytest.mark.parametrize("model", ["nobody", UNKNOWN_DIGEST, "job_0000000000000000"])
+def test_an_unknown_model_is_not_found(client: httpx.Client, refused: Refused, model: str) -> None:
+    problem = refused(client.get(f"/samples?seed=1&model={model}"), 404, "model_not_found")
+    assert model in problem["detail"]
+
+
+def test_without_any_model_one_is_told_how_to_make_one(client: httpx.Client, refused: Refused) -> None:
+    problem = refused(client.get("/samples?seed=1"), 404, "no_model_yet")
+    assert "/datasets" in problem["detail"]
+    assert "/jobs" in problem["detail"]
+
+
+def test_a_job_without_a_checkpoint_is_no_model_yet(
+    client: httpx.Client, refused: Refused, new_job: Callable[[], str]
+) -> None:
+    refused(client.get(f"/samples?seed=1&model={new_job()}"), 404, "no_model_yet")
+
+
+def test_a_deleted_job_is_a_model_that_is_gone(
+    client: httpx.Client, refused: Refused, job_id: str, finished: CheckpointFact
+) -> None:
+    client.delete(f"/jobs/{job_id}")
+    refused(client.get(f"/samples?seed=1&model={job_id}"), 410, "record_deleted")
+    refused(client.get(f"/samples?seed=1&model={finished.digest}"), 404, "model_not_found")
+    refused(client.get("/samples?seed=1"), 404, "no_model_yet")
+
+
+def test_latest_is_the_job_that_finished_last(
+    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, new_job: Callable[[], str]
+) -> None:
+    new_job()
+    lease = worker.claim()
+    newer = worker.checkpoint(lease)
+    assert client.get("/samples?seed=1").headers["x-model-digest"] == finished.digest
+    worker.run(leave(lease, State.SUCCEEDED))
+    assert client.get("/samples?seed=1").headers["x-model-digest"] == newer.digest
+
+
+def test_an_older_checkpoint_is_served_by_its_digest(
+    client: httpx.Client, sampler: Any, worker: Any, new_job: Callable[[], str]
+) -> None:
+    new_job()
+    lease = worker.claim()
+    older, _ = worker.checkpoint(lease, 100), worker.checkpoint(lease, 200)
+    client.get(f"/samples?seed=1&model={older.digest}")
+    assert sampler.asks[0].place.file == older.file
+
+
+def test_only_png_can_be_had(client: httpx.Client, refused: Refused, finished: CheckpointFact) -> None:
+    answer = client.get("/samples?seed=1", headers={"accept": "image/webp, text/*"})
+    assert "image/png" in refused(answer, 406, "not_acceptable")["detail"]
+
+
+def test_no_sampler_is_told_with_a_time_to_come_back(
+    client: httpx.Client, refused: Refused, worker: Any, finished: CheckpointFact, until: Until
+) -> None:
+    worker.goodbye(Role.SAMPLE)
+    until(lambda: client.get("/readyz").status_code == 503)
+    answer = client.get("/samples?seed=1")
+    assert refused(answer, 503, "no_sampler")["retryable"]
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_a_sampler_that_does_not_answer_in_time_is_told(
+    client: httpx.Client, refused: Refused, sampler: Any, finished: CheckpointFact
+) -> None:
+    sampler.held.set()
+    answer = client.get("/samples?seed=1")
+    assert refused(answer, 504, "sampler_timeout")["retryable"]
+    sampler.held.clear()
+    assert client.get("/samples?seed=2").status_code == 200
+
+
+def test_the_deadline_stands_in_the_time_of_redis(
+    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact
+) -> None:
+    client.get("/samples?seed=1")
+    seconds, microseconds = worker.redis.time()
+    left_ms = sampler.asks[0].deadline_ms - (seconds * 1000 + microseconds / 1000)
+    assert 0 < left_ms <= 550
+
+
+def test_too_many_at_once_are_told_to_come_back(
+    client: httpx.Client, refused: Refused, sampler: Any, finished: CheckpointFact
+) -> None:
+    sampler.held.set()
+    with ThreadPoolExecutor(5) as threads:
+        answers = list(threads.map(lambda seed: client.get(f"/samples?seed={seed}"), range(5)))
+    codes = sorted(json.loads(answer.content)["code"] for answer in answers)
+    assert codes == ["sampler_busy"] + ["sampler_timeout"] * 4
+    (busy,) = (answer for answer in answers if answer.status_code == 503)
+    assert int(busy.headers["retry-after"]) >= 1
+    sampler.held.clear()
+
+
+def test_the_same_question_at_the_same_time_is_asked_once(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact, worker: Any, until: Until
+) -> None:
+    sampler.held.set()
+    with ThreadPoolExecutor(8) as threads:
+        answers = [threads.submit(client.get, "/samples?seed=7") for _ in range(8)]
+        until(lambda: worker.redis.llen(SAMPLES_WAITING))
+        sampler.held.clear()
+        contents = {answer.result().content for answer in answers}
+    assert len(contents) == 1
+    assert len(sampler.asks) == 1
+
+
+def test_what_a_sampler_refuses_is_a_problem(
+    client: httpx.Client, refused: Refused, sampler: Any, finished: CheckpointFact
+) -> None:
+    sampler.refusal = (ErrorCode.CHECKPOINT_UNREADABLE, "The file is damaged.")
+    problem = refused(client.get("/samples?seed=1"), 500, "checkpoint_unreadable")
+    assert problem["detail"] == "The file is damaged."
+    sampler.refusal = None
+    assert client.get("/samples?seed=1").status_code == 200

@@ -1,0 +1,71 @@
+"""Any web page can reach localhost: foreign names and foreign pages are refused."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.settings import Settings
+
+Refused = Callable[..., dict[str, Any]]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "["])
+@pytest.mark.parametrize("path", ["/livez", "/samples?seed=1", "/nowhere"])
+def test_a_foreign_host_is_refused(client: httpx.Client, refused: Refused, host: str, path: str) -> None:
+    refused(client.get(path, headers={"host": host}), 403, "foreign_host")
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:9", "[::1]:8000", "localhost:8000"])
+def test_a_local_host_is_served(client: httpx.Client, host: str) -> None:
+    assert client.get("/livez", headers={"host": host}).status_code == 200
+
+
+def test_a_host_that_the_operator_allows_is_served(
+    serve: Callable[[Settings], AbstractContextManager[str]], redis_url: str, tmp_path: Path
+) -> None:
+    settings = Settings(data_root=tmp_path, redis_url=redis_url, allowed_hosts=("gateway",))
+    with serve(settings) as url:
+        assert httpx.get(f"{url}/livez", headers={"host": "gateway:8000"}).status_code == 200
+
+
+def test_allowed_hosts_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DCGAN_ALLOWED_HOSTS", "gateway, images.example")
+    assert Settings().allowed_hosts == ("gateway", "images.example")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://localhost:3000"},
+        {"origin": ""},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"sec-fetch-site": "sideways"},
+        {"origin": "http://evil.example", "sec-fetch-site": "same-origin"},
+    ],
+)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/datasets"), ("POST", "/jobs"), ("PUT", "/models/mine"), ("DELETE", "/jobs/job_0")],
+)
+def test_a_foreign_page_may_not_change_anything(
+    client: httpx.Client, refused: Refused, headers: dict[str, str], method: str, path: str
+) -> None:
+    refused(client.request(method, path, headers=headers), 403, "foreign_origin")
+
+
+def test_our_own_page_may(client: httpx.Client, pictures: bytes) -> None:
+    own = f"http://{client.base_url.netloc.decode()}"
+    headers = {"origin": own, "sec-fetch-site": "same-origin"}
+    assert client.post("/datasets", content=pictures, headers=headers).status_code == 202
+
+
+def test_a_foreign_page_may_show_pictures(client: httpx.Client) -> None:
+    headers = {"origin": "http://evil.example", "sec-fetch-site": "cross-site"}
+    assert client.get("/livez", headers=headers).status_code == 200
