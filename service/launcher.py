@@ -21,7 +21,7 @@ from contract.keys import Role
 from contract.volume import Volume
 from service.embedded_redis import CannotStartError, RedisServer, durable_server, transient_server
 from service.guarded import GuardedProcess
-from service.settings import Settings
+from service.settings import Settings, inherited_environment
 
 logger = logging.getLogger("launcher")
 
@@ -67,7 +67,7 @@ class Launcher:
             CannotStartError: no Redis was given and none can be started.
         """
         self._runtime.mkdir(parents=True, exist_ok=True)
-        given = dict(os.environ)
+        given = inherited_environment()
         servers: dict[str, RedisServer] = {}
         if "DCGAN_REDIS_URL" not in given:
             servers = {

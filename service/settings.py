@@ -1,5 +1,6 @@
 """The gateway's settings: the only place of the service that reads the environment (`DCGAN_*`)."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -32,3 +33,8 @@ class Settings(BaseSettings):
     sample_queue_limit: int = Field(1024, ge=1, description="Sampling requests in flight, at most.")
     sample_cache_bytes: int = Field(256 * 2**20, ge=0, description="Rendered samples kept in memory.")
     heartbeat_seconds: float = Field(15, gt=0, description="Silence on an event stream, at most.")
+
+
+def inherited_environment() -> dict[str, str]:
+    """What the processes of the embedded stack are started with, before the launcher's own additions."""
+    return dict(os.environ)

@@ -4,7 +4,7 @@ import itertools
 import json
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import redis
@@ -24,7 +24,7 @@ class Records:
     """Runs commands, and reads records back."""
 
     def __init__(self, url: str) -> None:
-        self.redis = redis.Redis.from_url(url, decode_responses=True)
+        self.redis: Any = redis.Redis.from_url(url, decode_responses=True)
         self._script = self.redis.register_script(store.script())
 
     def run(self, command: Command[T]) -> T:
@@ -88,7 +88,7 @@ def test_tokens_only_grow(records: Records) -> None:
     assert tokens == sorted(set(tokens))
 
 
-def _owner_acts(lease: Lease) -> list[Command[bool] | Command[Want | None]]:
+def _owner_acts(lease: Lease) -> list[Command[Any]]:
     return [
         store.beat(lease, Progress(done=1, total=2)),
         store.report(lease, fields={"snapshot": "{}"}),
@@ -176,10 +176,11 @@ def test_saved_progress_forgives_earlier_deaths(records: Records) -> None:
 
 @pytest.mark.parametrize(("want", "state"), [(Want.CANCEL, State.CANCELLED), (Want.PAUSE, State.PAUSED)])
 def test_death_and_handing_back_honour_what_is_wanted(records: Records, want: Want, state: State) -> None:
-    for name, let_go in (
-        ("job_dead", lambda lease: store.died(lease, "x", 3)),
-        ("job_back", lambda lease: store.leave(lease, State.QUEUED)),
-    ):
+    ways: dict[str, Callable[[Lease], Command[bool]]] = {
+        "job_dead": lambda lease: store.died(lease, "x", 3),
+        "job_back": lambda lease: store.leave(lease, State.QUEUED),
+    }
+    for name, let_go in ways.items():
         records.submit(name)
         lease = records.claim()
         assert records.run(store.control(JOB, name, want)) == ("accepted", "running")

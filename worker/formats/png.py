@@ -7,25 +7,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from contract.sampling import SampleSpec, sheet_columns
+from contract.sampling import SampleSpec
+from models.sheet import sheet
 
 
 def encode_png(tiles: NDArray[np.uint8], spec: SampleSpec) -> bytes:
-    """Encode tiles (N, R, R, C), row by row in the order of their seeds; unused places stay black."""
-    pixels = _sheet(tiles, sheet_columns(len(tiles)))
-    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    """Encode tiles (N, R, R, C) as one tile or one sheet."""
     buffer = io.BytesIO()
-    image.save(buffer, "png", pnginfo=_recipe(spec), compress_level=6)
+    Image.fromarray(sheet(tiles)).save(buffer, "png", pnginfo=_recipe(spec), compress_level=6)
     return buffer.getvalue()
-
-
-def _sheet(tiles: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
-    count, side, _, channels = tiles.shape
-    rows = -(-count // columns)
-    sheet = np.zeros((rows * columns, side, side, channels), np.uint8)
-    sheet[:count] = tiles
-    grid = sheet.reshape(rows, columns, side, side, channels).swapaxes(1, 2)
-    return grid.reshape(rows * side, columns * side, channels)
 
 
 def _recipe(spec: SampleSpec) -> PngInfo:

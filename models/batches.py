@@ -1,0 +1,62 @@
+"""The batch of real images at any point of a run: a function of (seed, images_seen), with no state."""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.latents import random_words
+from models.pixels import to_numbers
+
+
+class Batches:
+    """An endless sequence of batches; every epoch shows each training image once, in an order of its own.
+
+    The pixels stay on the device as uint8: on the CPU that is the file, mapped, without a copy.
+    """
+
+    def __init__(
+        self,
+        array: NDArray[np.uint8],
+        train_indices: NDArray[np.int64],
+        *,
+        batch_size: int,
+        seed: int,
+        device: str,
+        mirror: bool,
+    ) -> None:
+        """`array` holds (N, C, R, R); only `train_indices` are shown."""
+        assert len(train_indices) > 0
+        self.batch_size = batch_size
+        self._pixels = torch.from_numpy(array).to(device)
+        self._train_indices = train_indices
+        self._seed = seed
+        self._mirror = mirror
+        self._epoch = lru_cache(maxsize=4)(self._shuffled)
+
+    def at(self, images_seen: int) -> Tensor:
+        """The images (N, C, R, R), float32 in [-1, 1], that follow after `images_seen`.
+
+        A batch may straddle epochs, and a dataset smaller than a batch comes up more than once in it.
+        """
+        indices = torch.from_numpy(self._indices(images_seen)).to(self._pixels.device)
+        images = to_numbers(self._pixels.index_select(0, indices))  # (N, C, R, R)
+        return self._mirrored(images, images_seen) if self._mirror else images
+
+    def _indices(self, images_seen: int) -> NDArray[np.int64]:
+        """Which images stand at the positions images_seen … images_seen + N − 1 of the endless sequence."""
+        positions = np.arange(images_seen, images_seen + self.batch_size)
+        epochs, places = np.divmod(positions, len(self._train_indices))
+        chosen = [self._epoch(epoch)[places[epochs == epoch]] for epoch in range(epochs[0], epochs[-1] + 1)]
+        return np.concatenate(chosen)
+
+    def _shuffled(self, epoch: int) -> NDArray[np.int64]:
+        words = random_words(self._seed, "epoch", epoch, len(self._train_indices))
+        return self._train_indices[np.argsort(words, kind="stable")]
+
+    def _mirrored(self, images: Tensor, images_seen: int) -> Tensor:
+        words = random_words(self._seed, "mirror", images_seen, self.batch_size)
+        chosen = torch.from_numpy((words >> np.uint64(63)).astype(np.bool_)).to(images.device)  # (N,)
+        return torch.where(chosen[:, None, None, None], images.flip(3), images)

@@ -1,0 +1,161 @@
+"""Weights on disk: checkpoints (a generator, to serve) and snapshots (a whole training state, to resume).
+
+Both are safetensors files with one JSON header, written temp → fsync → rename → fsync(dir). Their bytes are a
+function of what they hold. Tensors are stored contiguous, whatever their layout in memory: safetensors knows
+no strides, so everything is loaded by copying into storage that already has its layout. Assigning loaded
+tensors instead would pair contiguous moments with channels_last weights in fused Adam, which goes by memory
+order: training would go on, silently wrong.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import safetensors.torch
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from torch import Tensor
+
+from contract.checkpoint import HEADER_KEY, CheckpointHeader
+from contract.errors import ErrorCode, ServiceError
+from contract.plugin import Frozen
+from contract.training import TrainingSpec
+from contract.volume import write_durably
+from models import networks
+from models.environment import NumericEnvironment
+from models.networks.pair import Generator
+from models.state import TrainingState
+
+HeaderType = TypeVar("HeaderType", bound=Frozen)
+
+FORMAT_VERSIONS = (1,)
+"""Every version of a checkpoint or snapshot that can be loaded. None ever leaves this list."""
+
+
+class SnapshotHeader(Frozen):
+    """Everything of a training state that is not a tensor, and what the tensors must add up to."""
+
+    format_version: Literal[1] = 1
+    spec: TrainingSpec
+    environment: NumericEnvironment
+    images_seen: int
+    checksum: str
+    """sha256 over the other fields and every tensor: a file that was torn or has rotted is found out."""
+
+
+def save_checkpoint(generator: Generator, header: CheckpointHeader, path: Path) -> str:
+    """Write a generator durably. Returns its digest, `sha256:…` of the file."""
+    tensors = {name: tensor for name, tensor in generator.state_dict().items() if not _is_counter(name)}
+    return _write(path, tensors, header)
+
+
+def load_checkpoint(path: Path, expected_digest: str | None = None) -> tuple[Generator, CheckpointHeader]:
+    """Read a generator, in eval mode on the CPU, and where it comes from.
+
+    Raises:
+        ServiceError: `checkpoint_unreadable` when the file is damaged, is of a format that this version does
+            not know, or is not the one that `expected_digest` names.
+    """
+    content = path.read_bytes()
+    if expected_digest not in (None, _digest(content)):
+        raise _unreadable(path, f"its content is not what its digest {expected_digest} names")
+    fields, tensors = _parse(path, content)
+    header = _validated(path, CheckpointHeader, fields)
+    spec = header.spec
+    generator = networks.build(spec.architecture, spec.resolution, spec.channels).generator
+    _fill(path, {n: t for n, t in generator.state_dict().items() if not _is_counter(n)}, tensors)
+    for name, tensor in generator.state_dict().items():
+        if _is_counter(name):
+            tensor.zero_()
+    return generator.eval(), header
+
+
+def save_snapshot(state: TrainingState, path: Path) -> None:
+    """Write all that a bit-exact resume needs, durably. Waits for the device."""
+    tensors = dict(state.tensors())
+    header = SnapshotHeader(
+        spec=state.spec, environment=state.environment, images_seen=state.images_seen, checksum=""
+    )
+    _write(path, tensors, header.model_copy(update={"checksum": _checksum(header, tensors)}))
+
+
+def load_snapshot(path: Path, state: TrainingState) -> NumericEnvironment:
+    """Fill `state`, fresh from the same spec, in place. Returns the environment that the snapshot comes from.
+
+    If that is not the state's own, training goes on, but not bit for bit as it would have.
+
+    Raises:
+        ServiceError: `checkpoint_unreadable` when the file is damaged; `state` is then as it was.
+    """
+    fields, tensors = _parse(path, path.read_bytes())
+    header = _validated(path, SnapshotHeader, fields)
+    if header.checksum != _checksum(header, tensors):
+        raise _unreadable(path, "its checksum is wrong: it was damaged after it had been written")
+    assert header.spec == state.spec, "a snapshot is resumed under the spec that made it"
+    _fill(path, dict(state.tensors()), tensors)
+    state.images_seen = header.images_seen
+    return header.environment
+
+
+def _is_counter(name: str) -> bool:
+    """Whether this is a batch norm's count of steps, which no generator that is served has a use for."""
+    return name.endswith("num_batches_tracked")
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], header: Frozen) -> str:
+    content = safetensors.torch.save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+        metadata={HEADER_KEY: header.model_dump_json()},
+    )
+    write_durably(path, content)
+    return _digest(content)
+
+
+def _parse(path: Path, content: bytes) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
+    """The header's fields and the tensors of a file whose format version is known."""
+    try:
+        tensors = safetensors.torch.load(content)
+        length = int.from_bytes(content[:8], "little")
+        fields = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][HEADER_KEY])
+    except (SafetensorError, ValueError, LookupError, TypeError) as error:
+        raise _unreadable(path, f"it is not a whole safetensors file of ours ({error})") from error
+    version = fields.get("format_version")
+    if version not in FORMAT_VERSIONS:
+        raise _unreadable(path, f"its format version is {version}; this program reads {FORMAT_VERSIONS}")
+    return fields, tensors
+
+
+def _validated(path: Path, model: type[HeaderType], fields: Mapping[str, Any]) -> HeaderType:
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        raise _unreadable(path, f"its header is not that of a {model.__name__}") from error
+
+
+def _fill(path: Path, storage: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+    """Copy every tensor into its existing storage, which keeps its layout and device. All or nothing."""
+    shapes = {name: tensor.shape for name, tensor in storage.items()}
+    if shapes != {name: tensor.shape for name, tensor in tensors.items()}:
+        raise _unreadable(path, "its tensors are not those of the network in its header")
+    with torch.no_grad():
+        for name, tensor in storage.items():
+            tensor.copy_(tensors[name])
+
+
+def _checksum(header: SnapshotHeader, tensors: Mapping[str, Tensor]) -> str:
+    whole = hashlib.sha256(header.model_dump_json(exclude={"checksum"}).encode())
+    for name, tensor in sorted(tensors.items()):
+        whole.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        whole.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return whole.hexdigest()
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def _unreadable(path: Path, reason: str) -> ServiceError:
+    return ServiceError(ErrorCode.CHECKPOINT_UNREADABLE, f"{path.name} cannot be used: {reason}.")

@@ -1,0 +1,165 @@
+"""Prepare an uploaded archive: look at every file once, keep what is a picture, say why of what is not."""
+
+import hashlib
+import statistics
+import zipfile
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from contract.dataset import Manifest, RejectedFile, is_held_out
+from contract.errors import ErrorCode, ServiceError
+from contract.training import JobRequest, resolve
+from contract.volume import Volume, write_json
+from models.datasets.arrays import CHUNK, DECODERS, array
+from models.datasets.pictures import UnusablePictureError, decode, is_grey, looks_like_picture
+
+Report = Callable[[int, int], None]
+"""Told how much is done, of how much in all. Called often enough to serve as a sign of life."""
+
+MAX_FILE_BYTES = 64 * 1024 * 1024
+LISTED_REJECTIONS = 1_000
+
+
+def prepare(archive: Path, dataset_id: str, volume: Volume, report: Report) -> Manifest:
+    """Make a dataset of a zip of pictures: its default array first, then the manifest, which makes it ready.
+
+    Raises:
+        ServiceError: `not_a_zip`, or `no_images` when nothing in it is usable.
+    """
+    survey = _survey(archive, lambda done, total: report(done, 2 * total))
+    manifest = _manifest(dataset_id, survey)
+    offset, files = survey.files, len(manifest.files)
+    _derive_default_array(volume, manifest, lambda done, _: report(offset + done, offset + files))
+    write_json(volume.manifest(dataset_id), manifest.model_dump(mode="json"))
+    return manifest
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """What is known of a usable picture once its pixels have been let go."""
+
+    name: str
+    sha256: str
+    width: int
+    height: int
+    grey: bool
+
+
+@dataclass
+class _Survey:
+    """What the files of an archive turned out to be."""
+
+    files: int
+    pictures: list[_Picture] = field(default_factory=list)
+    rejected: list[RejectedFile] = field(default_factory=list)
+    duplicates: int = 0
+
+
+def _survey(archive: Path, report: Report) -> _Survey:
+    """Look at every file, in the order of names. What is no picture and claims to be none is passed over."""
+    with _opened(archive) as opened, ThreadPoolExecutor(DECODERS) as pool:
+        entries = sorted(filter(_is_wanted, _entries(opened)), key=lambda entry: entry.filename)
+        survey, known = _Survey(len(entries)), set[str]()
+        for start in range(0, len(entries), CHUNK):
+            chunk = entries[start : start + CHUNK]
+            for finding in pool.map(lambda entry: _look_at(opened, entry), chunk):
+                _file(finding, survey, known)
+            report(start + len(chunk), len(entries))
+    return survey
+
+
+def _file(finding: _Picture | RejectedFile | None, survey: _Survey, known: set[str]) -> None:
+    if isinstance(finding, RejectedFile):
+        survey.rejected.append(finding)
+    elif finding is not None and finding.sha256 in known:
+        survey.duplicates += 1
+    elif finding is not None:
+        known.add(finding.sha256)
+        survey.pictures.append(finding)
+
+
+def _look_at(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> _Picture | RejectedFile | None:
+    try:
+        content = _read(opened, entry)
+        if content is None:
+            return None
+        picture = decode(content)
+    except UnusablePictureError as error:
+        return RejectedFile(name=entry.filename, reason=str(error))
+    sha256 = hashlib.sha256(content).hexdigest()
+    return _Picture(entry.filename, sha256, picture.width, picture.height, is_grey(picture))
+
+
+def _opened(archive: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(archive)
+    except zipfile.BadZipFile as error:
+        detail = f"The upload is not a zip archive ({error}). Send a .zip of picture files."
+        raise ServiceError(ErrorCode.NOT_A_ZIP, detail) from error
+
+
+def _entries(opened: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """One entry per name: of several the last, as every unzip would leave it."""
+    return list({entry.filename: entry for entry in opened.infolist()}.values())
+
+
+def _is_wanted(entry: zipfile.ZipInfo) -> bool:
+    """Whether this is a file of the user's: no directory, and nothing that a file manager left behind."""
+    parts = PurePosixPath(entry.filename).parts
+    return not (entry.is_dir() or "__MACOSX" in parts or any(part.startswith(".") for part in parts))
+
+
+def _read(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | None:
+    """The content of a picture file, None of another; never much more than the limit, whatever is claimed."""
+    try:
+        with opened.open(entry) as file:
+            beginning = file.read(16)
+            if not looks_like_picture(entry.filename, beginning):
+                return None
+            content = beginning + file.read(MAX_FILE_BYTES)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        raise UnusablePictureError(f"The archive is damaged here ({error}).") from error
+    except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed by an unknown method
+        raise UnusablePictureError(f"The archive does not give it away ({error}).") from error
+    if len(content) > MAX_FILE_BYTES:
+        raise UnusablePictureError(f"It is larger than {MAX_FILE_BYTES // 2**20} MiB.")
+    return content
+
+
+def _manifest(dataset_id: str, survey: _Survey) -> Manifest:
+    pictures = survey.pictures
+    if not pictures:
+        raise ServiceError(ErrorCode.NO_IMAGES, _no_images(survey))
+    hashes = tuple(picture.sha256 for picture in pictures)
+    return Manifest(
+        id=dataset_id,
+        images=len(pictures),
+        held_out_images=sum(map(is_held_out, hashes)),
+        rejected=tuple(survey.rejected[:LISTED_REJECTIONS]),
+        rejected_images=len(survey.rejected),
+        duplicate_images=survey.duplicates,
+        channels=1 if all(picture.grey for picture in pictures) else 3,
+        median_width=statistics.median_low(picture.width for picture in pictures),
+        median_height=statistics.median_low(picture.height for picture in pictures),
+        content_hash=hashlib.sha256("".join(hashes).encode()).hexdigest(),
+        files=tuple(picture.name for picture in pictures),
+        hashes=hashes,
+    )
+
+
+def _no_images(survey: _Survey) -> str:
+    found = f"None of the {survey.files} files in the archive is a usable picture"
+    why = f"; {survey.rejected[0].name}: {survey.rejected[0].reason}" if survey.rejected else "."
+    return f"{found}{why} Send a .zip of PNG, JPEG, WebP, GIF, BMP or TIFF files."
+
+
+def _derive_default_array(volume: Volume, manifest: Manifest, report: Report) -> None:
+    """The array that a job gets which leaves everything open: made now, so that no trainer has to wait."""
+    channels: Literal[1, 3] = manifest.channels
+    side = min(manifest.median_width, manifest.median_height)
+    spec = resolve(JobRequest(dataset=manifest.id), dataset_channels=channels, dataset_side=side)
+    array(volume, manifest, spec.resolution, spec.channels, spec.fit, report)

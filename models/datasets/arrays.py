@@ -1,0 +1,119 @@
+"""The pictures of a dataset as one array of a size, derived once from the original and mapped by trainers."""
+
+import fcntl
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from contract.dataset import Fit, Manifest
+from contract.volume import Volume, publish_durably
+from models.datasets.pictures import decode, square
+
+Pixels = NDArray[np.uint8]
+
+CHUNK = 64
+"""Pictures between two reports."""
+
+DECODERS = 4
+"""Threads that decode; Pillow lets go of the interpreter. Each may hold one whole picture in memory."""
+
+
+def silent(done: int, total: int) -> None:
+    """Reports to nobody."""
+
+
+def array(
+    volume: Volume,
+    manifest: Manifest,
+    resolution: int,
+    channels: int,
+    fit: Fit,
+    report: Callable[[int, int], None] = silent,
+) -> Pixels:
+    """Every usable picture (N, C, R, R), in the order of the manifest, mapped into memory.
+
+    The mapping is copy-on-write: nobody can change the file through it. If the array is missing it is
+    derived first, under a lock, so that of several processes one does the work and the others wait.
+    """
+    path = volume.array(manifest.id, resolution, channels, fit)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(path.with_suffix(".lock")):
+            if not path.exists():
+                _derive(volume.original(manifest.id), manifest, path, (channels, resolution, fit), report)
+    pixels: Pixels = np.load(path, mmap_mode="c")
+    return pixels
+
+
+def training_indices(manifest: Manifest) -> NDArray[np.int64]:
+    """Which pictures may be shown: all that are not held out; all, if hardly any would be left."""
+    shown = [index for index in range(manifest.images) if not manifest.held_out(index)]
+    return np.array(shown if len(shown) > 1 else range(manifest.images), dtype=np.int64)
+
+
+def _derive(
+    original: Path,
+    manifest: Manifest,
+    path: Path,
+    form: tuple[int, int, Fit],
+    report: Callable[[int, int], None],
+) -> None:
+    """Write the array beside its final name, a chunk at a time, then rename it there."""
+    channels, resolution, _ = form
+    shape = (manifest.images, channels, resolution, resolution)
+    temporary = path.with_name(
+        f".{path.name}.tmp"
+    )  # under the lock: what a killed process left is overwritten
+    try:
+        pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+        for start, rows in _rows(original, manifest, form):
+            pixels[start : start + len(rows)] = rows
+            report(start + len(rows), manifest.images)
+        pixels.flush()
+        _fsync(temporary)
+        publish_durably(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _rows(original: Path, manifest: Manifest, form: tuple[int, int, Fit]) -> Iterator[tuple[int, Pixels]]:
+    """Chunks (n, C, R, R) of the array, each with the index at which it begins."""
+    with zipfile.ZipFile(original) as opened, ThreadPoolExecutor(DECODERS) as pool:
+        for start in range(0, manifest.images, CHUNK):
+            names = manifest.files[start : start + CHUNK]
+            yield start, np.stack(list(pool.map(lambda name: _pixels(opened.read(name), form), names)))
+
+
+def _pixels(content: bytes, form: tuple[int, int, Fit]) -> Pixels:
+    """One picture as (C, R, R)."""
+    channels, resolution, fit = form
+    picture = decode(content).convert("L" if channels == 1 else "RGB")
+    return _channels_first(square(picture, resolution, fit))
+
+
+def _channels_first(picture: Image.Image) -> Pixels:
+    pixels = np.asarray(picture).reshape(picture.height, picture.width, -1)  # (R, R, C)
+    return pixels.transpose(2, 0, 1)  # (C, R, R)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file; the system lets go of it if the process dies."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

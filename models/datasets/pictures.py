@@ -1,0 +1,140 @@
+"""From the bytes of a picture file, as strangers upload them, to 8-bit grey or RGB, and to a square of it."""
+
+import io
+from collections.abc import Callable
+from pathlib import PurePosixPath
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from contract.dataset import Fit
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+MAX_PIXELS = 64 * 1024 * 1024
+"""A picture of more decodes to over 192 MiB; a file of a few kilobytes can claim any size."""
+
+_READABLE = "png apng jpg jpeg jpe jfif webp gif bmp dib tif tiff ppm pgm pbm pnm"
+_OTHERS = "heic heif avif jp2 jxl svg psd ico tga exr hdr dng cr2 nef arw"
+_SUFFIXES = frozenset(f".{name}" for name in f"{_READABLE} {_OTHERS}".split())
+_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+_SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+_WHITE = (255, 255, 255, 255)
+
+
+class UnusablePictureError(Exception):
+    """The file is not a picture that can be used; the message says why, in a sentence."""
+
+
+def looks_like_picture(name: str, beginning: bytes) -> bool:
+    """Whether the name or the first bytes claim a picture, even one of a format that is not read here."""
+    is_webp = beginning[:4] == b"RIFF" and beginning[8:12] == b"WEBP"
+    return PurePosixPath(name).suffix.lower() in _SUFFIXES or beginning.startswith(_SIGNATURES) or is_webp
+
+
+def decode(content: bytes) -> Image.Image:
+    """The picture, upright, in mode L or RGB: first frame, on white where it is transparent.
+
+    Raises:
+        UnusablePictureError: it is cut off, damaged, too large, or of no format that is read here.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+            _refuse_giants(opened)
+            return _eight_bits(ImageOps.exif_transpose(opened))
+    except UnidentifiedImageError as error:
+        raise UnusablePictureError(
+            f"It is not in a format that is read here: {', '.join(FORMATS)}."
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise UnusablePictureError(_too_large()) from error
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:  # what Pillow's decoders raise
+        raise UnusablePictureError(
+            f"It is damaged or cut off ({str(error) or type(error).__name__})."
+        ) from error
+
+
+def is_grey(picture: Image.Image) -> bool:
+    """Whether it has one channel, or three equal ones."""
+    if picture.mode == "L":
+        return True
+    red, green, blue = np.moveaxis(np.asarray(picture), 2, 0)
+    return bool((red == green).all() and (green == blue).all())
+
+
+def square(picture: Image.Image, resolution: int, fit: Fit) -> Image.Image:
+    """The picture at resolution × resolution pixels."""
+    return _FITS[fit](picture, resolution)
+
+
+def _refuse_giants(picture: Image.Image) -> None:
+    if picture.width * picture.height > MAX_PIXELS:
+        raise UnusablePictureError(_too_large())
+
+
+def _too_large() -> str:
+    return f"It has more than {MAX_PIXELS:,} pixels."
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    if picture.mode in _SIXTEEN_BITS or picture.mode == "I":
+        return _from_sixteen_bits(picture)
+    if picture.mode == "F":
+        raise UnusablePictureError("Its pixels are floating-point numbers, whose range nobody knows.")
+    if picture.has_transparency_data:
+        return _on_white(picture)
+    return picture.convert("L" if picture.mode in ("1", "L") else "RGB")
+
+
+def _from_sixteen_bits(picture: Image.Image) -> Image.Image:
+    """Grey of 0 … 65535, which `convert` would clip at 255."""
+    values = np.asarray(picture).astype(np.int64).clip(0, 65535)
+    return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    layered = picture.convert("RGBA")
+    flat = Image.alpha_composite(Image.new("RGBA", layered.size, _WHITE), layered).convert("RGB")
+    return flat.getchannel(0) if picture.mode in ("LA", "La", "L", "1") else flat
+
+
+def _crop(picture: Image.Image, resolution: int) -> Image.Image:
+    """The largest square in the middle."""
+    side = min(picture.size)
+    left, top = (picture.width - side) / 2, (picture.height - side) / 2
+    return _resized(picture, (resolution, resolution), (left, top, left + side, top + side))
+
+
+def _stretch(picture: Image.Image, resolution: int) -> Image.Image:
+    return _resized(picture, (resolution, resolution), (0, 0, *picture.size))
+
+
+def _pad(picture: Image.Image, resolution: int) -> Image.Image:
+    """The whole picture, on a square of the mean colour of its edges."""
+    scale = resolution / max(picture.size)
+    width, height = (max(round(side * scale), 1) for side in picture.size)
+    inner = _resized(picture, (width, height), (0, 0, *picture.size))
+    padded = Image.new(picture.mode, (resolution, resolution), _edge_colour(picture))
+    padded.paste(inner, ((resolution - width) // 2, (resolution - height) // 2))
+    return padded
+
+
+def _edge_colour(picture: Image.Image) -> tuple[int, ...]:
+    pixels = np.asarray(picture).reshape(picture.height, picture.width, -1)  # (H, W, C)
+    edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    return tuple(int(value) for value in edges.mean(axis=0).round())
+
+
+def _resized(
+    picture: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]
+) -> Image.Image:
+    """The part in `box`, antialiased. Enlarging is bicubic: Lanczos would ring at hard edges."""
+    enlarging = box[2] - box[0] < size[0]
+    resample = Image.Resampling.BICUBIC if enlarging else Image.Resampling.LANCZOS
+    return picture.resize(size, resample, box, reducing_gap=3.0)
+
+
+_FITS: dict[Fit, Callable[[Image.Image, int], Image.Image]] = {
+    "crop": _crop,
+    "pad": _pad,
+    "stretch": _stretch,
+}

@@ -1,0 +1,47 @@
+"""The latent of a seed, specified for ever; and by the same functions every other draw of the product.
+
+**Specification.** The latent of `seed` (0 … 2^53 - 1) with Z coordinates under a prior is
+
+1. `raw`: the first Z 64-bit outputs of Philox 4x64 with 10 rounds (Salmon et al. 2011, "Parallel random
+   numbers: as easy as 1, 2, 3"), key (seed, 0), counter starting at (1, 0, 0, 0): each block of four words in
+   order. This is `numpy.random.Philox(key=seed).random_raw(Z)`; numpy counts before it computes, hence the 1;
+2. `u = ((raw >> 12) + 1/2) · 2^-52`: the midpoint of one of 2^52 equal cells of (0, 1). The highest 52 bits,
+   not 53: a midpoint of 53-bit cells needs 54 bits, which float64 has not, and the highest would round to 1;
+3. `prior.quantile(u)` in float64, from operations that IEEE 754 rounds exactly;
+4. rounded to float32, to nearest, ties to even.
+
+The first coordinates do not depend on Z. Nothing depends on the machine, on torch or on the batch.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.priors import Prior
+
+
+def latents(seeds: Sequence[int], size: int, prior: Prior) -> NDArray[np.float32]:
+    """The latents (N, Z) of `seeds`, one row each."""
+    raw = np.empty((len(seeds), size), dtype=np.uint64)
+    for row, seed in enumerate(seeds):
+        raw[row] = np.random.Philox(key=seed).random_raw(size)
+    return _draw(raw, prior)
+
+
+def noise(seed: int, stream: str, index: int, count: int, size: int, prior: Prior) -> NDArray[np.float32]:
+    """Draws (count, Z) that are a function of the arguments alone: there is no state to save or restore."""
+    return _draw(random_words(seed, stream, index, count * size).reshape(count, size), prior)
+
+
+def random_words(seed: int, stream: str, index: int, count: int) -> NDArray[np.uint64]:
+    """The first `count` 64-bit words of the Philox sequence that belongs to (seed, stream, index)."""
+    digest = hashlib.blake2b(f"{seed}/{stream}/{index}".encode(), digest_size=16).digest()
+    words = np.random.Philox(key=int.from_bytes(digest, "little")).random_raw(count)
+    return np.asarray(words, dtype=np.uint64)
+
+
+def _draw(raw: NDArray[np.uint64], prior: Prior) -> NDArray[np.float32]:
+    u = ((raw >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+    return prior.quantile(u).astype(np.float32)

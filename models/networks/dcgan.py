@@ -1,0 +1,101 @@
+"""DCGAN (Radford et al. 2016, arXiv 1511.06434): strided and transposed convolutions, batch norm, no pooling.
+
+Two liberties: the layers that no batch norm follows have a bias, and the discriminator gives logits.
+Letters: N batch, Z latent, F width, R resolution, C channels.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from contract import architectures as parameters
+from contract.priors import Normal
+from models import priors
+from models.latents import noise
+from models.networks.pair import Discriminator, Generator, Network, Networks
+
+INITIAL_DEVIATION = 0.02  # of every weight, section 4 of the paper
+_WIDEST = 8  # times the width: where doubling stops
+
+
+def build(architecture: parameters.Dcgan, resolution: int, channels: int) -> Networks:
+    """Both networks with storage, but without values."""
+    assert resolution in architecture.RESOLUTIONS
+    with torch.device("meta"):  # layers initialise themselves from the global generator; here they cannot
+        generator = DcganGenerator(architecture, resolution, channels)
+        discriminator = DcganDiscriminator(architecture, resolution, channels)
+    return Networks(generator.to_empty(device="cpu"), discriminator.to_empty(device="cpu"))
+
+
+class DcganGenerator(Generator):
+    """A latent becomes 4×4 features, which double in size with every layer and halve in number."""
+
+    def __init__(self, architecture: parameters.Dcgan, resolution: int, channels: int) -> None:
+        super().__init__()
+        self.latent_size = architecture.latent_size
+        width, *wider = _widths(architecture.generator_width, resolution)
+        layers: list[nn.Module] = []
+        above = architecture.latent_size
+        for below in [*reversed(wider), width]:
+            layers += [_grow(above, below, first=not layers), nn.BatchNorm2d(below), nn.ReLU(inplace=True)]
+            above = below
+        self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(width, channels, 4, 2, 1), nn.Tanh())
+
+    def forward(self, latents: Tensor) -> Tensor:
+        latents = latents[:, :, None, None]  # (N, Z, 1, 1)
+        images: Tensor = self.layers(latents)  # (N, F·R/8, 4, 4) … (N, F, R/2, R/2), (N, C, R, R)
+        return images
+
+    def initialise(self, seed: int) -> None:
+        _initialise(self, seed, "generator")
+
+
+class DcganDiscriminator(Discriminator):
+    """The generator's mirror image: features halve in size and double in number, until one score is left."""
+
+    def __init__(self, architecture: parameters.Dcgan, resolution: int, channels: int) -> None:
+        super().__init__()
+        width, *wider = _widths(architecture.discriminator_width, resolution)
+        layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
+        above = width
+        for below in wider:
+            halve = nn.Conv2d(above, below, 4, 2, 1, bias=False)
+            layers += [halve, nn.BatchNorm2d(below), nn.LeakyReLU(0.2, inplace=True)]
+            above = below
+        self.layers = nn.Sequential(*layers, nn.Conv2d(above, 1, 4, 1, 0))
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.layers(images)  # (N, F, R/2, R/2) … (N, F·R/8, 4, 4), (N, 1, 1, 1)
+        return scores.flatten()  # (N,)
+
+    def initialise(self, seed: int) -> None:
+        _initialise(self, seed, "discriminator")
+
+
+def _widths(width: int, resolution: int) -> list[int]:
+    """Features at R/2, R/4, … 4: doubled with every halving, up to eight times."""
+    halvings = resolution.bit_length() - 3
+    return [width * min(2**halving, _WIDEST) for halving in range(halvings)]
+
+
+def _grow(above: int, below: int, *, first: bool) -> nn.ConvTranspose2d:
+    stride, padding = (1, 0) if first else (2, 1)  # 1×1 to 4×4, then doubling
+    return nn.ConvTranspose2d(above, below, 4, stride, padding, bias=False)
+
+
+def _initialise(network: Network, seed: int, stream: str) -> None:
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.reset_running_stats()
+    for name, parameter in network.named_parameters():
+        _set(parameter, seed, f"init/{stream}/{name}")
+
+
+@torch.no_grad()
+def _set(parameter: nn.Parameter, seed: int, stream: str) -> None:
+    """Biases 0, kernels N(0, 0.02²), the gains of batch norm N(1, 0.02²)."""
+    if stream.endswith("bias"):
+        parameter.zero_()
+        return
+    drawn = noise(seed, stream, 0, 1, parameter.numel(), priors.build(Normal()))
+    centre = 1.0 if parameter.ndim == 1 else 0.0
+    parameter.copy_(torch.from_numpy(drawn).view(parameter.shape) * INITIAL_DEVIATION + centre)

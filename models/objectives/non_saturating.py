@@ -1,0 +1,22 @@
+"""The non-saturating loss (Goodfellow et al. 2014, arXiv 1406.2661, section 3): cross-entropy on logits.
+
+With s = logit D: −log D = softplus(−s) and −log(1 − D) = softplus(s), which cannot overflow.
+"""
+
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from contract import objectives as parameters
+
+
+class NonSaturating:
+    """The discriminator tells reals from fakes; the generator maximises log D(G(z))."""
+
+    def __init__(self, parameters: parameters.NonSaturating) -> None:
+        self.parameters = parameters
+
+    def discriminator_loss(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+        return softplus(-real_scores).mean() + softplus(fake_scores).mean()
+
+    def generator_loss(self, fake_scores: Tensor) -> Tensor:
+        return softplus(-fake_scores).mean()

@@ -1,0 +1,78 @@
+"""Everything that a training run is, between two steps."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from contract.training import TrainingSpec
+from models import networks
+from models.environment import NumericEnvironment
+from models.networks.pair import Discriminator, Generator
+
+
+@dataclass
+class TrainingState:
+    """Advanced in place by `models.trainer.train`; saved and loaded by `models.checkpoint`."""
+
+    spec: TrainingSpec
+    environment: NumericEnvironment
+    generator: Generator
+    discriminator: Discriminator
+    generator_optimizer: Adam
+    discriminator_optimizer: Adam
+    ema: Generator
+    """The generator's averaged parameters. Its batch-norm statistics mean nothing until it is served."""
+    images_seen: int
+
+    @classmethod
+    def fresh(cls, spec: TrainingSpec, environment: NumericEnvironment) -> Self:
+        """The state before the first step, a function of the spec's seed, on the environment's device."""
+        pair = networks.build(spec.architecture, spec.resolution, spec.channels)
+        ema = networks.build(spec.architecture, spec.resolution, spec.channels).generator
+        for network in (pair.generator, pair.discriminator, ema):
+            network.initialise(spec.seed)  # ema's stream is the generator's: it starts as its copy
+            environment.place(network)
+        return cls(
+            spec=spec,
+            environment=environment,
+            generator=pair.generator.train(),
+            discriminator=pair.discriminator.train(),
+            generator_optimizer=_adam(pair.generator, spec, spec.generator_learning_rate),
+            discriminator_optimizer=_adam(pair.discriminator, spec, spec.discriminator_learning_rate),
+            ema=ema.train().requires_grad_(requires_grad=False),
+            images_seen=0,
+        )
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor of the state by name, to read or to copy into; besides there is only `images_seen`."""
+        for name in ("generator", "discriminator", "ema"):
+            network: nn.Module = getattr(self, name)
+            yield from ((f"{name}.{key}", tensor) for key, tensor in network.state_dict().items())
+        yield from _moments("generator_optimizer", self.generator_optimizer, self.generator)
+        yield from _moments("discriminator_optimizer", self.discriminator_optimizer, self.discriminator)
+
+
+def _adam(network: nn.Module, spec: TrainingSpec, learning_rate: float) -> Adam:
+    """Fused Adam with its moments already in place, so that a snapshot always finds storage to load into.
+
+    As Adam itself would make them at its first step: `zeros_like` keeps the parameter's memory format, by
+    which the fused kernel pairs the two.
+    """
+    optimizer = Adam(network.parameters(), learning_rate, (spec.beta1, spec.beta2), fused=True)
+    for parameter in network.parameters():
+        optimizer.state[parameter] = {
+            "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+            "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+            "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+        }
+    return optimizer
+
+
+def _moments(prefix: str, optimizer: Adam, network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    for name, parameter in network.named_parameters():
+        for moment, tensor in optimizer.state[parameter].items():
+            yield f"{prefix}.{name}.{moment}", tensor

@@ -1,0 +1,190 @@
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from contract.dataset import Manifest
+from contract.errors import ErrorCode, ServiceError
+from contract.volume import Volume
+from models.datasets.archive import prepare
+from models.datasets.arrays import array, silent, training_indices
+
+DATASET = "ds_" + "0" * 16
+
+Upload = Callable[[Mapping[str, bytes]], Path]
+
+
+def png(shade: int | tuple[int, int, int], size: tuple[int, int] = (28, 28)) -> bytes:
+    file = io.BytesIO()
+    Image.new("L" if isinstance(shade, int) else "RGB", size, shade).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Volume:
+    return Volume(tmp_path)
+
+
+@pytest.fixture
+def upload(volume: Volume) -> Upload:
+    """Puts a zip of these files where uploads lie."""
+
+    def put(files: Mapping[str, bytes]) -> Path:
+        path = volume.original(DATASET)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+        return path
+
+    return put
+
+
+def prepared(volume: Volume, path: Path) -> Manifest:
+    return prepare(path, DATASET, volume, silent)
+
+
+def test_pictures_stand_in_the_order_of_their_names(volume: Volume, upload: Upload) -> None:
+    manifest = prepared(volume, upload({"b.png": png(20), "a/z.png": png(10), "c.png": png(30)}))
+    assert manifest.files == ("a/z.png", "b.png", "c.png")
+    assert array(volume, manifest, 32, 1, "crop")[:, 0, 0, 0].tolist() == [10, 20, 30]
+
+
+def test_manifest_says_what_was_found(volume: Volume, upload: Upload) -> None:
+    files = {"a.png": png(1), "b.png": png(2, (40, 20)), "copy.png": png(1), "cut.png": png(3)[:40]}
+    manifest = prepared(volume, upload(files))
+    assert (manifest.images, manifest.duplicate_images, manifest.rejected_images) == (2, 1, 1)
+    assert (manifest.median_width, manifest.median_height) == (28, 20)
+    assert manifest.hashes == (sha256(png(1)).hexdigest(), sha256(png(2, (40, 20))).hexdigest())
+    assert manifest.held_out_images == sum(map(manifest.held_out, range(2)))
+
+
+def test_manifest_on_the_volume_is_the_one_returned(volume: Volume, upload: Upload) -> None:
+    manifest = prepared(volume, upload({"a.png": png(1)}))
+    assert Manifest.model_validate(json.loads(volume.manifest(DATASET).read_text())) == manifest
+
+
+def test_default_array_is_there_when_the_manifest_is(volume: Volume, upload: Upload) -> None:
+    prepared(volume, upload({"a.png": png((1, 2, 3), (200, 100))}))
+    assert volume.array(DATASET, 64, 3, "crop").exists()
+
+
+def test_rejected_file_has_its_reason_in_a_sentence(volume: Volume, upload: Upload) -> None:
+    manifest = prepared(volume, upload({"a.png": png(1), "b.heic": b"ftypheic", "c": png(2)[:40]}))
+    assert [rejected.name for rejected in manifest.rejected] == ["b.heic", "c"]
+    assert all(rejected.reason.endswith(".") for rejected in manifest.rejected)
+
+
+@pytest.mark.parametrize(
+    "name", ["LICENSE.txt", "labels.csv", "__MACOSX/._a.png", ".hidden/b.png", "d/.DS_Store", "directory/"]
+)
+def test_what_is_no_picture_of_the_users_is_passed_over(name: str, volume: Volume, upload: Upload) -> None:
+    manifest = prepared(volume, upload({"a.png": png(1), name: b"" if name.endswith("/") else b"text"}))
+    assert (manifest.images, manifest.rejected_images) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("shades", "channels"),
+    [([1, 2], 1), ([1, (2, 2, 2)], 1), ([1, (2, 3, 2)], 3)],
+    ids=["grey", "grey-as-rgb", "one-coloured"],
+)
+def test_channels_are_one_only_if_every_picture_is_grey(
+    shades: list[int | tuple[int, int, int]], channels: int, volume: Volume, upload: Upload
+) -> None:
+    files = {f"{index}.png": png(shade) for index, shade in enumerate(shades)}
+    assert prepared(volume, upload(files)).channels == channels
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not really", b"hello"])
+def test_what_is_no_zip_is_refused(content: bytes, volume: Volume, tmp_path: Path) -> None:
+    path = tmp_path / "upload.zip"
+    path.write_bytes(content)
+    with pytest.raises(ServiceError) as refusal:
+        prepared(volume, path)
+    assert refusal.value.code is ErrorCode.NOT_A_ZIP
+
+
+@pytest.mark.parametrize("files", [{}, {"README": b"text"}, {"a.png": b"", "b.jpg": b"\xff\xd8\xff"}])
+def test_zip_without_a_usable_picture_is_refused_and_leaves_nothing(
+    files: Mapping[str, bytes], volume: Volume, upload: Upload
+) -> None:
+    path = upload(files)
+    with pytest.raises(ServiceError) as refusal:
+        prepared(volume, path)
+    assert refusal.value.code is ErrorCode.NO_IMAGES
+    assert not volume.manifest(DATASET).exists()
+
+
+def test_damage_inside_the_zip_costs_one_picture(volume: Volume, upload: Upload) -> None:
+    with zipfile.ZipFile(path := upload({}), "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("a.png", png(1))
+        archive.writestr("b.png", png(2))
+    content = bytearray(path.read_bytes())
+    content[content.index(b"IDAT") + 8] ^= 255
+    path.write_bytes(content)
+    manifest = prepared(volume, path)
+    assert manifest.files == ("b.png",)
+    assert manifest.rejected[0].name == "a.png"
+
+
+def test_progress_ends_complete_and_never_goes_back(volume: Volume, upload: Upload) -> None:
+    reports: list[tuple[int, int]] = []
+    path = upload({f"{index}.png": png(index) for index in range(150)})
+    prepare(path, DATASET, volume, lambda done, total: reports.append((done, total)))
+    shares = [done / total for done, total in reports]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert len(reports) >= 6
+
+
+@pytest.mark.parametrize(("channels", "pixel"), [(1, [124]), (3, [200, 100, 50])])
+def test_array_is_derived_on_demand(channels: int, pixel: list[int], volume: Volume, upload: Upload) -> None:
+    manifest = prepared(volume, upload({"a.png": png((200, 100, 50))}))
+    pixels = array(volume, manifest, 128, channels, "stretch")
+    assert pixels.shape == (1, channels, 128, 128)
+    assert pixels[0, :, 5, 5].tolist() == pixel
+
+
+def test_array_is_derived_once(volume: Volume, upload: Upload) -> None:
+    manifest = prepared(volume, upload({"a.png": png(1)}))
+    volume.original(DATASET).unlink()
+    assert array(volume, manifest, 32, 1, "crop").dtype == np.uint8
+
+
+def test_writing_into_the_array_does_not_reach_the_file(volume: Volume, upload: Upload) -> None:
+    manifest = prepared(volume, upload({"a.png": png(9)}))
+    array(volume, manifest, 32, 1, "crop")[:] = 0
+    assert array(volume, manifest, 32, 1, "crop").min() == 9
+
+
+def test_same_zip_gives_the_same_dataset(volume: Volume, upload: Upload, tmp_path: Path) -> None:
+    files = {f"{index}.png": png(index) for index in range(5)}
+    one = prepared(volume, upload(files))
+    other = prepared(volume, upload(dict(reversed(files.items()))))
+    assert one == other
+
+
+def test_held_out_pictures_are_not_shown(volume: Volume, upload: Upload) -> None:
+    manifest = prepared(volume, upload({f"{index}.png": png(index) for index in range(150)}))
+    shown = training_indices(manifest).tolist()
+    assert 0 < len(shown) < 150
+    assert shown == [index for index in range(150) if not manifest.held_out(index)]
+
+
+def test_single_picture_is_shown_even_if_it_would_be_held_out(volume: Volume, upload: Upload) -> None:
+    for shade in range(60):
+        manifest = prepared(volume, upload({"a.png": png(shade)}))
+        assert training_indices(manifest).tolist() == [0]
+
+
+def test_preparing_needs_no_torch() -> None:
+    code = "import sys, models.datasets.archive; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,139 @@
+import io
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from contract.dataset import Fit
+from models.datasets.pictures import UnusablePictureError, decode, is_grey, looks_like_picture, square
+
+GREY = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4)
+COLOUR = Image.merge("RGB", (GREY, GREY.rotate(90), GREY.rotate(180)))
+
+
+def encoded(picture: Image.Image, form: str = "PNG", **options: object) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, form, **options)
+    return file.getvalue()
+
+
+def same(one: Image.Image, other: Image.Image) -> bool:
+    return one.mode == other.mode and np.array_equal(np.asarray(one), np.asarray(other))
+
+
+@pytest.mark.parametrize("picture", [GREY, COLOUR], ids=["grey", "colour"])
+@pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "PPM"])
+def test_exact_formats_give_the_pixels_back(picture: Image.Image, form: str) -> None:
+    assert same(decode(encoded(picture, form)), picture)
+
+
+def test_palette_becomes_colour() -> None:
+    assert same(decode(encoded(COLOUR.quantize(256))), COLOUR.quantize(256).convert("RGB"))
+
+
+def test_one_bit_becomes_grey() -> None:
+    assert set(np.asarray(decode(encoded(GREY.convert("1")))).flat) == {0, 255}
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+def test_sixteen_bits_keep_their_whole_range(form: str) -> None:
+    deep = Image.fromarray(np.asarray(GREY).astype(np.uint16) * 257)
+    assert same(decode(encoded(deep, form)), GREY)
+
+
+def test_cmyk_becomes_colour() -> None:
+    assert decode(encoded(COLOUR.convert("CMYK"), "JPEG")).mode == "RGB"
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
+def test_transparent_pixels_are_white(mode: str) -> None:
+    see_through = Image.new("RGBA", (4, 4), (10, 200, 30, 0)).convert(mode)
+    assert set(np.asarray(decode(encoded(see_through, "TIFF" if mode == "PA" else "PNG"))).flat) == {255}
+
+
+def test_transparent_palette_entry_is_white() -> None:
+    indexed = Image.new("P", (2, 1))
+    indexed.putpalette([0, 0, 0, 0, 0, 255])
+    indexed.putpixel((1, 0), 1)
+    assert np.asarray(decode(encoded(indexed, transparency=0))).tolist() == [[[255] * 3, [0, 0, 255]]]
+
+
+def test_half_transparent_is_halfway_to_white() -> None:
+    veil = Image.new("RGBA", (1, 1), (0, 0, 0, 128))
+    assert decode(encoded(veil)).getpixel((0, 0)) == (127, 127, 127)
+
+
+def test_animation_is_its_first_frame() -> None:
+    frames = [Image.new("L", (4, 4), shade) for shade in (10, 200)]
+    animated = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert np.asarray(decode(animated)).mean() == 10
+
+
+def test_photo_is_turned_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotate by 90° to see it upright
+    assert decode(encoded(Image.new("RGB", (4, 2)), "JPEG", exif=exif)).size == (2, 4)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
+def test_cut_off_file_is_refused(form: str) -> None:
+    content = encoded(COLOUR.resize((64, 64)), form)
+    with pytest.raises(UnusablePictureError):
+        decode(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"hello", b"\xff\xd8\xff" + bytes(100)])
+def test_rubbish_is_refused_with_a_sentence(content: bytes) -> None:
+    with pytest.raises(UnusablePictureError, match=r"^It .*\.$"):
+        decode(content)
+
+
+def test_giant_is_refused_before_it_is_decoded() -> None:
+    small = bytearray(encoded(Image.new("1", (8, 8))))
+    small[16:24] = (60_000).to_bytes(4, "big") * 2  # the size in IHDR, whose checksum then is wrong
+    small[29:33] = zlib.crc32(small[12:29]).to_bytes(4, "big")
+    with pytest.raises(UnusablePictureError, match="pixels"):
+        decode(bytes(small))
+
+
+def test_equal_channels_count_as_grey() -> None:
+    assert is_grey(GREY)
+    assert is_grey(GREY.convert("RGB"))
+    assert not is_grey(COLOUR)
+
+
+@pytest.mark.parametrize("name", ["a.PNG", "b.jpeg", "c.heic", "d/e.svg"])
+def test_name_claims_a_picture(name: str) -> None:
+    assert looks_like_picture(name, b"")
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
+def test_first_bytes_claim_a_picture(form: str) -> None:
+    assert looks_like_picture("no-suffix", encoded(COLOUR, form)[:16])
+
+
+@pytest.mark.parametrize("name", ["LICENSE.txt", "README", "labels.csv"])
+def test_other_files_claim_nothing(name: str) -> None:
+    assert not looks_like_picture(name, b"Copyright")
+
+
+@pytest.mark.parametrize("size", [(8, 8), (20, 8), (8, 20), (1, 1), (300, 7)])
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_every_fit_gives_a_square(fit: Fit, size: tuple[int, int]) -> None:
+    assert square(COLOUR.resize(size), 32, fit).size == (32, 32)
+
+
+def test_crop_takes_the_middle() -> None:
+    picture = Image.new("L", (30, 10), 0)
+    picture.paste(255, (10, 0, 20, 10))
+    assert set(np.asarray(square(picture, 10, "crop")).flat) == {255}
+
+
+def test_pad_continues_the_edges() -> None:
+    assert set(np.asarray(square(Image.new("L", (30, 10), 77), 32, "pad")).flat) == {77}
+
+
+def test_shrinking_averages() -> None:
+    checkered = Image.fromarray((np.indices((256, 256)).sum(0) % 2 * 255).astype(np.uint8))
+    assert np.abs(np.asarray(square(checkered, 32, "crop")).astype(int) - 127).max() <= 2

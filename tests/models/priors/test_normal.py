@@ -1,0 +1,47 @@
+import statistics
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contract import priors as parameters
+from models.priors.normal import Normal
+
+NORMAL = Normal(parameters.Normal())
+cells = st.integers(0, 2**52 - 1)
+
+
+def midpoint(cell: int) -> float:
+    return (cell + 0.5) * 2.0**-52
+
+
+def quantile(u: float) -> float:
+    return float(NORMAL.quantile(np.array([u]))[0])
+
+
+@given(cells)
+def test_agrees_with_the_standard_library(cell: int) -> None:
+    u = midpoint(cell)
+    assert quantile(u) == pytest.approx(statistics.NormalDist().inv_cdf(u), rel=2e-15, abs=0)
+
+
+@given(st.integers(1, 52))
+def test_agrees_with_the_standard_library_far_out(halvings: int) -> None:
+    u = 2.0**-halvings
+    assert quantile(u) == pytest.approx(statistics.NormalDist().inv_cdf(u), rel=2e-15, abs=0)
+
+
+@given(cells)
+def test_is_exactly_odd_about_one_half(cell: int) -> None:
+    assert quantile(midpoint(cell)) == -quantile(1.0 - midpoint(cell))
+
+
+@given(cells, cells)
+def test_never_decreases(one: int, other: int) -> None:
+    low, high = sorted((one, other))
+    assert quantile(midpoint(low)) <= quantile(midpoint(high))
+
+
+def test_is_finite_in_the_first_and_last_cell() -> None:
+    assert quantile(midpoint(0)) == -quantile(midpoint(2**52 - 1)) == pytest.approx(-8.2095, abs=1e-4)

@@ -1,0 +1,156 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from contract.checkpoint import HEADER_KEY, CheckpointHeader
+from contract.errors import ErrorCode, ServiceError
+from contract.training import TrainingSpec
+from models.batches import Batches
+from models.checkpoint import load_checkpoint, load_snapshot, save_checkpoint, save_snapshot
+from models.ema import served_generator
+from models.environment import NumericEnvironment, detect
+from models.state import TrainingState
+from models.trainer import train
+
+MakeBatches = Callable[[TrainingSpec], Batches]
+
+
+@pytest.fixture
+def trained(state: TrainingState, make_batches: MakeBatches) -> TrainingState:
+    next(train(state, make_batches(state.spec)))
+    return state
+
+
+@pytest.fixture
+def header(spec: TrainingSpec) -> CheckpointHeader:
+    return CheckpointHeader(job="job_" + "0" * 16, spec=spec, images_seen=2, metrics={"frechet": 1.5})
+
+
+@pytest.fixture
+def checkpoint(trained: TrainingState, header: CheckpointHeader, tmp_path: Path) -> Path:
+    path = tmp_path / "generator.safetensors"
+    save_checkpoint(served_generator(trained), header, path)
+    return path
+
+
+@pytest.fixture
+def snapshot(trained: TrainingState, tmp_path: Path) -> Path:
+    path = tmp_path / "snapshot.safetensors"
+    save_snapshot(trained, path)
+    return path
+
+
+def test_loaded_generator_makes_the_same_images(trained: TrainingState, checkpoint: Path) -> None:
+    latents = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+    loaded, _ = load_checkpoint(checkpoint)
+    assert not loaded.training
+    assert torch.allclose(loaded(latents), served_generator(trained)(latents), atol=1e-6)
+
+
+def test_header_comes_back_as_it_was_saved(checkpoint: Path, header: CheckpointHeader) -> None:
+    assert load_checkpoint(checkpoint)[1] == header
+    with safe_open(checkpoint, "pt") as file:
+        assert json.loads(file.metadata()[HEADER_KEY])["spec"]["resolution"] == header.spec.resolution
+
+
+def test_same_generator_is_the_same_file(
+    trained: TrainingState, header: CheckpointHeader, checkpoint: Path, tmp_path: Path
+) -> None:
+    digest = save_checkpoint(served_generator(trained), header, tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == checkpoint.read_bytes()
+    assert load_checkpoint(checkpoint, digest)
+
+
+def test_layout_in_memory_does_not_change_the_file(
+    trained: TrainingState, header: CheckpointHeader, tmp_path: Path
+) -> None:
+    generator = served_generator(trained)
+    digests = set()
+    for layout in ("contiguous", "channels_last"):
+        environment = trained.environment.model_copy(update={"layout": layout})
+        environment.place(generator)
+        digests.add(save_checkpoint(generator, header, tmp_path / "generator.safetensors"))
+    assert len(digests) == 1
+
+
+def test_nothing_but_the_file_is_left(checkpoint: Path) -> None:
+    assert list(checkpoint.parent.iterdir()) == [checkpoint]
+
+
+def test_wrong_digest_is_refused(checkpoint: Path) -> None:
+    with pytest.raises(ServiceError) as refusal:
+        load_checkpoint(checkpoint, "sha256:" + "0" * 64)
+    assert refusal.value.code is ErrorCode.CHECKPOINT_UNREADABLE
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.01, 0.5, 0.999])
+@pytest.mark.parametrize("kind", ["checkpoint", "snapshot"])
+def test_torn_file_is_refused(
+    kind: str, keep: float, state: TrainingState, request: pytest.FixtureRequest
+) -> None:
+    path: Path = request.getfixturevalue(kind)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
+    with pytest.raises(ServiceError) as refusal:
+        load_checkpoint(path) if kind == "checkpoint" else load_snapshot(path, state)
+    assert refusal.value.code is ErrorCode.CHECKPOINT_UNREADABLE
+
+
+@pytest.mark.parametrize("share", [0.5, 0.999])
+def test_rotted_snapshot_is_refused_and_changes_nothing(
+    share: float, snapshot: Path, state: TrainingState
+) -> None:
+    before = {name: tensor.clone() for name, tensor in state.tensors()}
+    content = bytearray(snapshot.read_bytes())
+    content[int(len(content) * share)] ^= 1
+    snapshot.write_bytes(content)
+    with pytest.raises(ServiceError, match="checksum"):
+        load_snapshot(snapshot, state)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in state.tensors())
+
+
+def test_rotted_header_of_a_snapshot_is_refused(snapshot: Path, state: TrainingState) -> None:
+    content = snapshot.read_bytes()
+    snapshot.write_bytes(content.replace(rb"\"images_seen\":2", rb"\"images_seen\":3"))
+    with pytest.raises(ServiceError, match="checksum"):
+        load_snapshot(snapshot, state)
+
+
+def test_file_from_the_future_is_refused(checkpoint: Path) -> None:
+    content = checkpoint.read_bytes()
+    checkpoint.write_bytes(content.replace(rb"\"format_version\":1", rb"\"format_version\":9", 1))
+    with pytest.raises(ServiceError, match="version is 9"):
+        load_checkpoint(checkpoint)
+
+
+def test_snapshot_brings_back_every_tensor_in_its_layout(
+    trained: TrainingState, snapshot: Path, environment: NumericEnvironment
+) -> None:
+    fresh = TrainingState.fresh(trained.spec, environment)
+    storage = {name: tensor.data_ptr() for name, tensor in fresh.tensors()}
+    assert load_snapshot(snapshot, fresh) == environment
+    assert fresh.images_seen == trained.images_seen
+    saved = dict(trained.tensors())
+    for name, tensor in fresh.tensors():
+        assert torch.equal(tensor, saved[name]), name
+        assert tensor.stride() == saved[name].stride(), name
+        assert tensor.data_ptr() == storage[name], name
+
+
+def test_snapshot_tells_the_environment_it_comes_from(trained: TrainingState, snapshot: Path) -> None:
+    elsewhere = detect("cpu", 3, "float32")
+    assert load_snapshot(snapshot, TrainingState.fresh(trained.spec, elsewhere)) != elsewhere
+
+
+def test_missing_file_is_not_hidden(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        load_checkpoint(tmp_path / "none.safetensors")
+
+
+def test_nothing_is_pickle() -> None:
+    sources = Path(__file__).parents[2].joinpath("models").rglob("*.py")
+    forbidden = ("import pickle", " torch.save(", " torch.load(")
+    assert not [source for source in sources if any(word in source.read_text() for word in forbidden)]

@@ -1,0 +1,63 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from models import ema
+from models.ema import served_generator
+from models.state import TrainingState
+
+
+def constant(value: float) -> nn.Linear:
+    layer = nn.Linear(3, 2)
+    for parameter in layer.parameters():
+        nn.init.constant_(parameter, value)
+    return layer
+
+
+@pytest.mark.parametrize(("halflife", "batch_size"), [(1000, 10), (64, 64), (100, 25)])
+def test_average_is_the_midpoint_after_one_halflife(halflife: int, batch_size: int) -> None:
+    average, target = constant(0.0), constant(1.0)
+    for _ in range(halflife // batch_size):
+        ema.keep(ema.decay(halflife, batch_size), average, target)
+    assert average.weight.flatten().tolist() == pytest.approx([0.5] * 6, rel=1e-5)
+
+
+def test_no_halflife_is_the_raw_network() -> None:
+    average, target = constant(0.0), constant(1.0)
+    ema.keep(ema.decay(0, 64), average, target)
+    assert torch.equal(average.weight, target.weight)
+
+
+def test_halflife_is_never_more_than_a_share_of_what_was_seen() -> None:
+    assert ema.ramped_halflife(2_000, 0) == 0
+    assert ema.ramped_halflife(2_000, 10_000) == 10_000 * ema.RAMP
+    assert ema.ramped_halflife(2_000, 10**9) == 2_000
+
+
+def test_statistics_of_the_served_generator_belong_to_its_weights(state: TrainingState) -> None:
+    served = served_generator(state)
+    latents = torch.randn(4096, 8, generator=torch.Generator().manual_seed(0))
+    layers = served.get_submodule("layers")
+    assert isinstance(layers, nn.Sequential)
+    with torch.no_grad():
+        features = layers[:4](latents[:, :, None, None])  # up to the second convolution
+    statistics, deviation = layers[4].state_dict(), features.std((0, 2, 3))
+    assert ((statistics["running_mean"] - features.mean((0, 2, 3))).abs() < 0.1 * deviation).all()
+    assert torch.allclose(statistics["running_var"].sqrt(), deviation, rtol=0.1)
+
+
+def test_serving_leaves_the_state_alone(state: TrainingState) -> None:
+    before = {name: tensor.clone() for name, tensor in state.tensors()}
+    served_generator(state)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in state.tensors())
+    assert state.ema.training
+
+
+def test_serving_is_a_function_of_the_weights(state: TrainingState) -> None:
+    other = copy.deepcopy(state)
+    other.images_seen = 640
+    twin = served_generator(other).state_dict()
+    for name, tensor in served_generator(state).state_dict().items():
+        assert torch.equal(tensor, twin[name])

@@ -1,0 +1,56 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from models.environment import NumericEnvironment, detect
+
+
+def test_same_machine_always_chooses_the_same() -> None:
+    assert detect("cpu", 2, "auto") == detect("cpu", 2, "auto")
+
+
+def test_explicit_precision_is_obeyed() -> None:
+    assert detect("cpu", 2, "float32").precision == "float32"
+    assert detect("cpu", 2, "bfloat16").precision == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "precision"),
+    [({}, "float32"), ({"avx512_bf16": True}, "bfloat16"), ({"amx_bf16": True}, "bfloat16")],
+)
+def test_bfloat16_is_chosen_where_the_processor_computes_in_it(
+    capabilities: dict[str, bool], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert detect("cpu", 2, "auto").precision == precision
+
+
+def test_environment_survives_json() -> None:
+    environment = detect("cpu", 2, "auto")
+    assert NumericEnvironment.model_validate_json(environment.model_dump_json()) == environment
+
+
+@pytest.mark.parametrize(
+    "field",
+    NumericEnvironment.model_fields,
+)
+def test_fingerprint_tells_environments_apart(field: str) -> None:
+    environment = detect("cpu", 2, "float32")
+    assert environment.model_copy(update={field: "other"}).fingerprint != environment.fingerprint
+
+
+def test_applying_sets_threads_and_determinism() -> None:
+    code = (
+        "import torch; from models.environment import detect; detect('cpu', 3, 'auto').apply();"
+        "assert torch.get_num_threads() == 3; assert torch.are_deterministic_algorithms_enabled()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_importing_everything_touches_no_device() -> None:
+    code = (
+        "import models.trainer, models.sampler, models.previews, torch;assert not torch.cuda.is_initialized()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

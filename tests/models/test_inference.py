@@ -1,0 +1,56 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from contract.architectures import Dcgan
+from models import networks
+from models.environment import NumericEnvironment
+from models.inference import for_inference
+from models.networks.pair import Generator
+
+
+def lived_in(resolution: int) -> Generator:
+    """A generator whose batch-norm statistics and shifts are not those of a fresh one."""
+    generator = networks.build(Dcgan(latent_size=8, generator_width=8), resolution, 3).generator
+    generator.initialise(0)
+    randomness = torch.Generator().manual_seed(0)
+    for layer in generator.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
+            nn.init.normal_(layer.bias, generator=randomness)
+            nn.init.normal_(layer.running_mean, std=0.1, generator=randomness)
+            nn.init.uniform_(layer.running_var, 0.05, 2, generator=randomness)
+    return generator.eval()
+
+
+@pytest.fixture
+def latents() -> Tensor:
+    return torch.randn(5, 8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("resolution", Dcgan.RESOLUTIONS)
+def test_folded_generator_makes_the_same_images(
+    resolution: int, latents: Tensor, environment: NumericEnvironment
+) -> None:
+    generator = lived_in(resolution)
+    with torch.inference_mode():
+        folded = for_inference(generator, environment)(latents)
+        assert (folded - generator(latents)).abs().max().item() < 1e-5
+
+
+def test_no_batch_norm_is_left(environment: NumericEnvironment) -> None:
+    folded = for_inference(lived_in(32), environment)
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
+
+
+def test_folding_leaves_the_generator_alone(environment: NumericEnvironment) -> None:
+    generator = lived_in(32)
+    before = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
+    for_inference(generator, environment)
+    assert set(before) == set(generator.state_dict())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in generator.state_dict().items())
+
+
+def test_nothing_requires_a_gradient(environment: NumericEnvironment) -> None:
+    assert not any(p.requires_grad for p in for_inference(lived_in(32), environment).parameters())

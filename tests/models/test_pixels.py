@@ -1,0 +1,36 @@
+import torch
+
+from models.pixels import to_numbers, to_pixels
+
+EVERY_PIXEL = torch.arange(256, dtype=torch.uint8)
+
+
+def test_to_numbers_and_back_gives_the_pixels_back() -> None:
+    assert torch.equal(to_pixels(to_numbers(EVERY_PIXEL)), EVERY_PIXEL)
+
+
+def test_the_ends_of_the_scales_meet() -> None:
+    assert to_numbers(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1.0, 1.0]
+
+
+def test_ties_go_to_the_even_pixel() -> None:
+    halves = torch.tensor([0.5, 1.5, 2.5, 3.5]) / 127.5 - 1  # (x + 1) · 127.5 may miss the tie by a rounding
+    exact = ((halves + 1) * 127.5) % 1 == 0.5
+    assert to_pixels(halves)[exact].tolist() == torch.tensor([0, 2, 2, 4])[exact].tolist()
+    assert to_pixels(torch.zeros(1)).tolist() == [128]  # 127.5
+
+
+def test_numbers_out_of_range_are_clamped() -> None:
+    assert to_pixels(torch.tensor([-7.0, 7.0])).tolist() == [0, 255]
+
+
+def test_memory_format_is_kept() -> None:
+    images = torch.zeros(2, 3, 4, 4, dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
+    assert to_numbers(images).is_contiguous(memory_format=torch.channels_last)
+    assert to_pixels(to_numbers(images)).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_what_came_in_is_left_alone() -> None:
+    numbers = torch.full((3,), 0.25)
+    to_pixels(numbers)
+    assert numbers.tolist() == [0.25] * 3

@@ -1,0 +1,38 @@
+"""A plug-in is two files of one name: its parameters in the contract, its maths here."""
+
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+import pytest
+
+from contract.architectures import Architecture
+from contract.objectives import Objective
+from contract.priors import Prior
+from models.networks import NETWORKS
+from models.objectives import OBJECTIVES
+from models.priors import PRIORS
+
+FAMILIES = [(Architecture, NETWORKS), (Objective, OBJECTIVES), (Prior, PRIORS)]
+
+
+def members(annotated: Any) -> set[type]:
+    """The classes joined in `Annotated[A | B, …]`."""
+    joined = get_args(annotated)[0]
+    return set(get_args(joined)) if get_origin(joined) in (Union, UnionType) else {joined}
+
+
+@pytest.mark.parametrize(("union", "registry"), FAMILIES)
+def test_contract_and_maths_know_the_same_plugins(union: Any, registry: dict[type, Any]) -> None:
+    assert members(union) == set(registry)
+
+
+@pytest.mark.parametrize(("union", "registry"), FAMILIES)
+def test_both_halves_of_a_plugin_stand_in_files_of_one_name(union: Any, registry: dict[type, Any]) -> None:
+    for parameters, maths in registry.items():
+        assert parameters.__module__.split(".")[-1] == maths.__module__.split(".")[-1]
+
+
+def test_no_code_asks_for_a_kind() -> None:
+    sources = Path(__file__).parents[2].joinpath("models").rglob("*.py")
+    assert not [source for source in sources if ".kind ==" in source.read_text()]

@@ -1,0 +1,135 @@
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from contract.checkpoint import CheckpointHeader
+from contract.errors import ServiceError
+from contract.training import MAX_SEED, TrainingSpec
+from models import networks
+from models.checkpoint import save_checkpoint
+from models.environment import NumericEnvironment, detect
+from models.networks.pair import Generator
+from models.previews import preview
+from models.sampler import BUCKETS, Sampler, renderer
+
+MakeSpec = Callable[..., TrainingSpec]
+JOB = "job_" + "0" * 16
+
+
+def fresh_generator(spec: TrainingSpec) -> Generator:
+    generator = networks.build(spec.architecture, spec.resolution, spec.channels).generator
+    generator.initialise(0)
+    return generator.eval()
+
+
+@pytest.fixture(params=[(32, 1), (32, 3), (64, 3)], ids=str)
+def sampler(request: pytest.FixtureRequest, make_spec: MakeSpec, environment: NumericEnvironment) -> Sampler:
+    resolution, channels = request.param
+    spec = make_spec(resolution=resolution, channels=channels)
+    return Sampler(fresh_generator(spec), CheckpointHeader(job=JOB, spec=spec, images_seen=0), environment)
+
+
+def test_pixels_have_channels_last_and_one_row_per_seed(sampler: Sampler) -> None:
+    spec = sampler.header.spec
+    pixels = sampler.render([1, 2, 3])
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (3, spec.resolution, spec.resolution, spec.channels)
+
+
+def test_image_is_the_same_alone_and_in_any_batch(sampler: Sampler) -> None:
+    seeds = [MAX_SEED - index * 7919 for index in range(64)]
+    alone = np.concatenate([sampler.render_floats([seed]) for seed in seeds])
+    for size in range(1, 65):
+        assert np.array_equal(sampler.render_floats(seeds[:size]), alone[:size]), size
+        assert np.array_equal(sampler.render_floats(seeds[-size:]), alone[-size:]), size
+
+
+def test_requests_may_be_larger_than_the_largest_bucket(sampler: Sampler) -> None:
+    assert np.array_equal(sampler.render(range(150))[149], sampler.render([149])[0])
+
+
+def test_no_seeds_are_no_images(sampler: Sampler) -> None:
+    assert len(sampler.render([])) == 0
+
+
+def test_seeds_differ(sampler: Sampler) -> None:
+    one, other = sampler.render_floats([0, 1])
+    assert not np.array_equal(one, other)
+
+
+class Moody(Generator):
+    """Its floats differ in the last place in batches of some sizes, or at one position of them."""
+
+    latent_size = 8
+
+    def __init__(self, sizes: set[int], position: slice) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.position = position
+
+    def forward(self, latents: Tensor) -> Tensor:
+        images = latents[:, :3, None, None].tanh().repeat(1, 1, 32, 32)
+        if len(latents) in self.sizes:
+            images[self.position] *= 1 + 2**-22
+        return images
+
+
+@pytest.mark.parametrize(
+    ("sizes", "position", "trusted"),
+    [
+        (set(), slice(None), BUCKETS),
+        ({1, 2}, slice(None), (4, 8, 16, 32, 64)),
+        ({64}, slice(0, 1), (1, 2, 4, 8, 16, 32)),
+        ({16}, slice(7, 8), (1, 2, 4, 8, 32, 64)),
+    ],
+)
+def test_bucket_that_disagrees_is_not_used(
+    sizes: set[int],
+    position: slice,
+    trusted: tuple[int, ...],
+    make_spec: MakeSpec,
+    environment: NumericEnvironment,
+) -> None:
+    header = CheckpointHeader(job=JOB, spec=make_spec(), images_seen=0)
+    sampler = Sampler(Moody(sizes, position), header, environment)
+    assert sampler.buckets == trusted
+    alone = np.concatenate([sampler.render_floats([seed]) for seed in range(70)])
+    assert np.array_equal(sampler.render_floats(range(70)), alone)
+
+
+def test_loading_checks_the_digest(
+    spec: TrainingSpec, environment: NumericEnvironment, tmp_path: Path
+) -> None:
+    path = tmp_path / "generator.safetensors"
+    header = CheckpointHeader(job=JOB, spec=spec, images_seen=0)
+    digest = save_checkpoint(fresh_generator(spec), header, path)
+    loaded = Sampler.load(path, digest, environment).render([7])
+    assert np.array_equal(loaded, Sampler(fresh_generator(spec), header, environment).render([7]))
+    with pytest.raises(ServiceError):
+        Sampler.load(path, "sha256:" + "0" * 64, environment)
+
+
+def test_renderer_names_what_the_bytes_depend_on(environment: NumericEnvironment) -> None:
+    assert renderer(environment) == renderer(environment)
+    assert renderer(environment) != renderer(detect("cpu", environment.threads + 1, "float32"))
+    assert torch.__version__ in renderer(environment)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_preview_shows_the_images_of_the_first_seeds(
+    channels: int, make_spec: MakeSpec, environment: NumericEnvironment
+) -> None:
+    spec = make_spec(channels=channels)
+    generator = fresh_generator(spec)
+    header = CheckpointHeader(job=JOB, spec=spec, images_seen=0)
+    tiles = Sampler(generator, header, environment).render(range(6))
+    sheet = np.asarray(Image.open(io.BytesIO(preview(generator, spec, environment, count=6))))
+    assert sheet.shape[:2] == (64, 96)  # two rows of three
+    shown = sheet.reshape(2, 32, 3, 32, channels).swapaxes(1, 2).reshape(6, 32, 32, channels)
+    assert np.abs(shown.astype(int) - tiles).max() <= 1

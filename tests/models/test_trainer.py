@@ -1,0 +1,112 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from contract.training import TrainingSpec
+from models.batches import Batches
+from models.environment import NumericEnvironment, detect
+from models.state import TrainingState
+from models.trainer import train
+
+MakeSpec = Callable[..., TrainingSpec]
+MakeBatches = Callable[[TrainingSpec], Batches]
+
+
+def test_images_are_rounded_up_to_whole_batches(
+    make_spec: MakeSpec, make_batches: MakeBatches, environment: NumericEnvironment
+) -> None:
+    state = TrainingState.fresh(make_spec(images=5), environment)
+    assert [progress.images_seen for progress in train(state, make_batches(state.spec))] == [2, 4, 6]
+
+
+def test_finished_state_is_left_alone(state: TrainingState, make_batches: MakeBatches) -> None:
+    state.images_seen = state.spec.images
+    assert list(train(state, make_batches(state.spec))) == []
+
+
+def test_losses_are_read_as_numbers(state: TrainingState, make_batches: MakeBatches) -> None:
+    losses = next(train(state, make_batches(state.spec))).read()
+    assert set(losses) == {"discriminator", "generator"}
+    assert all(np.isfinite(loss) for loss in losses.values())
+
+
+def test_both_networks_learn_in_a_step(state: TrainingState, make_batches: MakeBatches) -> None:
+    before = {name: tensor.clone() for name, tensor in state.tensors()}
+    next(train(state, make_batches(state.spec)))
+    after = dict(state.tensors())
+    for network in ("generator", "discriminator"):
+        for name, parameter in getattr(state, network).named_parameters():
+            assert not torch.equal(before[f"{network}.{name}"], after[f"{network}.{name}"]), name
+            assert parameter.grad is None
+
+
+def test_average_follows_the_generator(
+    make_spec: MakeSpec, make_batches: MakeBatches, environment: NumericEnvironment
+) -> None:
+    state = TrainingState.fresh(make_spec(ema_halflife_images=0), environment)
+    next(train(state, make_batches(state.spec)))
+    pairs = zip(state.ema.parameters(), state.generator.parameters(), strict=True)
+    assert all(torch.equal(average, parameter) for average, parameter in pairs)
+
+
+def test_gradients_of_each_network_pass_through_the_reduction_alone(
+    state: TrainingState, make_batches: MakeBatches
+) -> None:
+    reduced: list[int] = []
+
+    def count(gradients: list[Tensor]) -> None:
+        reduced.append(sum(gradient.numel() for gradient in gradients))
+
+    next(train(state, make_batches(state.spec), count))
+    sizes = [sum(p.numel() for p in net.parameters()) for net in (state.discriminator, state.generator)]
+    assert reduced == sizes
+
+
+def test_reduction_to_zero_leaves_the_weights(state: TrainingState, make_batches: MakeBatches) -> None:
+    before = [parameter.clone() for parameter in state.generator.parameters()]
+
+    def vanish(gradients: list[Tensor]) -> None:
+        for gradient in gradients:
+            gradient.zero_()
+
+    next(train(state, make_batches(state.spec), vanish))
+    assert all(
+        torch.equal(was, parameter)
+        for was, parameter in zip(before, state.generator.parameters(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_generator_learns_to_be_as_bright_as_the_pictures(
+    make_spec: MakeSpec, precision: str, channels: int
+) -> None:
+    spec = make_spec(images=800, batch_size=8, generator_learning_rate=2e-3)
+    spec = spec.model_copy(update={"channels": channels, "precision": precision})
+    state = TrainingState.fresh(spec, detect("cpu", 1, spec.precision))
+    grey = np.full((4, channels, 32, 32), 191, dtype=np.uint8)
+    batches = Batches(grey, np.arange(4), batch_size=8, seed=0, device="cpu", mirror=False)
+    fresh = state.generator(torch.ones(2, 8)).mean().item()
+    for _ in train(state, batches):
+        pass
+    with torch.no_grad():
+        learnt = state.generator(torch.randn(16, 8, generator=torch.Generator().manual_seed(0))).mean().item()
+    assert fresh + 0.1 < learnt < 1
+
+
+def test_moments_are_those_that_adam_would_make(state: TrainingState, make_batches: MakeBatches) -> None:
+    """Same names, types and strides, so that our eager storage stays what the fused kernel expects."""
+    for optimizer in (state.generator_optimizer, state.discriminator_optimizer):
+        parameters = optimizer.param_groups[0]["params"]
+        reference = torch.optim.Adam(parameters, fused=True)
+        for parameter in parameters:
+            parameter.grad = torch.zeros_like(parameter)
+        reference.step()
+        for parameter in parameters:
+            ours, theirs = optimizer.state[parameter], reference.state[parameter]
+            assert list(ours) == list(theirs)
+            for name, moment in theirs.items():
+                assert (ours[name].dtype, ours[name].stride()) == (moment.dtype, moment.stride())
