@@ -1,4 +1,4 @@
-"""Claim: a step of ours is several times as fast as that of the DCGAN script everybody copies.
+"""Claim: a step of ours is about twice as fast as that of the DCGAN script everybody copies.
 
     python benchmarks/training.py [--threads 2] [--rounds 5] [--steps 6]
 

@@ -65,10 +65,17 @@ class NumericEnvironment(Frozen):
 
 
 def detect(
-    device: str, threads: int, precision: Literal["auto", "float32", "bfloat16"]
+    device: Literal["auto", "cpu", "cuda"], threads: int, precision: Literal["auto", "float32", "bfloat16"]
 ) -> NumericEnvironment:
-    """The environment of this process on "cpu" or "cuda", its precision asked for or chosen."""
-    return _detect_cuda(threads, precision) if device == "cuda" else _detect_cpu(threads, precision)
+    """The environment of this process: its device and precision asked for, or chosen by capability.
+
+    Raises:
+        RuntimeError: "cuda" was asked for, and there is none.
+    """
+    has_cuda = device != "cpu" and torch.cuda.is_available()
+    if device == "cuda" and not has_cuda:
+        raise RuntimeError("the device was set to cuda, and torch finds no CUDA device; set it to auto or cpu")
+    return _detect_cuda(threads, precision) if has_cuda else _detect_cpu(threads, precision)
 
 
 def _detect_cpu(threads: int, precision: str) -> NumericEnvironment:

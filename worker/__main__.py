@@ -19,9 +19,10 @@ def main() -> None:
 
     from contract.volume import Volume
     from worker.app import create_app
-    from worker.settings import Settings
+    from worker.settings import Settings, let_cuda_be_deterministic
     from worker.slot import Slot
 
+    let_cuda_be_deterministic()
     settings = Settings()
     settings = settings.model_copy(update={"data_root": settings.data_root.absolute()})
     logging.basicConfig(

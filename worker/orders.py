@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from contract.dataset import DatasetSpec
 from contract.job import CheckpointFact, Record, SnapshotFact
@@ -20,7 +20,7 @@ class TrainingOrder(Frozen):
     token: int
     spec: TrainingSpec
     data_root: Path
-    device: str
+    device: Literal["auto", "cpu", "cuda"]
     threads: int
     snapshot_seconds: float
     snapshot: SnapshotFact | None
@@ -36,7 +36,7 @@ class TrainingOrder(Frozen):
             spec=TrainingSpec.model_validate_json(record.spec),
             data_root=settings.data_root,
             device=settings.device,
-            threads=thread_count(settings),
+            threads=training_threads(settings),
             snapshot_seconds=settings.snapshot_seconds,
             snapshot=record.snapshot,
             checkpoints=facts.checkpoints if facts else (),
@@ -57,6 +57,6 @@ class PreparingOrder(Frozen):
         return cls(dataset=record.id, spec=spec, data_root=settings.data_root)
 
 
-def thread_count(settings: Settings) -> int:
-    """The CPU threads to compute with: as set, or one for each core this process may use."""
+def training_threads(settings: Settings) -> int:
+    """The CPU threads to train with: as set, or one for each core this process may use."""
     return settings.threads or len(os.sched_getaffinity(0))

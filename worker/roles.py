@@ -10,7 +10,7 @@ from contract.keys import KIND_OF_ROLE, Role
 from contract.plugin import Frozen
 from contract.volume import Volume
 from worker.child import Child, forkserver
-from worker.orders import PreparingOrder, TrainingOrder, thread_count
+from worker.orders import PreparingOrder, TrainingOrder
 from worker.settings import Settings
 from worker.store import Store
 from worker.supervisor import Supervisor
@@ -111,7 +111,9 @@ class SampleDuty:
         from worker.formats import ENCODERS_VERSION
         from worker.sampling import SampleConsumer
 
-        numeric = environment.detect(settings.device, thread_count(settings), "float32")
+        # One thread: the same renderer on machines of any size, and no two threads that wait for each other
+        # while a trainer keeps the cores busy. More samplers use more cores.
+        numeric = environment.detect(settings.device, settings.threads or 1, "float32")
         numeric.apply()
         self._consumer = SampleConsumer(
             settings.sampling_url,

@@ -1,6 +1,8 @@
 """Everything a worker can be told from outside. The one place in this package that reads the environment."""
 
+import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -16,9 +18,9 @@ class Settings(BaseSettings):
         "redis://127.0.0.1:6379/0", description="Job records and the broker; wants persistence."
     )
     sampling_redis_url: str | None = Field(None, description="Sampling traffic; default: the same server.")
-    device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto` takes a GPU where there is one.")
     threads: int = Field(
-        0, ge=0, le=1024, description="CPU threads of the arithmetic; 0: one per available core."
+        0, ge=0, le=1024, description="CPU threads; 0: one per available core to train, one to sample."
     )
     lease_seconds: float = Field(
         10, gt=0, le=3600, description="A silent worker loses its job after this long."
@@ -48,3 +50,8 @@ class Settings(BaseSettings):
     @property
     def sampling_url(self) -> str:
         return self.sampling_redis_url or self.redis_url
+
+
+def let_cuda_be_deterministic() -> None:
+    """Call before torch is imported: cuBLAS promises equal results only with a workspace of fixed size."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -51,8 +51,7 @@ class _Run:
         self._losses: dict[str, float] = {}
         self._images_per_second: float | None = None
         self._published = {known.images_seen for known in order.checkpoints}
-        device = order.device if order.device != "auto" else _best_device()
-        environment = detect(device, order.threads, self._spec.precision)
+        environment = detect(order.device, order.threads, self._spec.precision)
         environment.apply()
         self._tell_environment(environment)
         self._state = self._restored(environment)
@@ -181,7 +180,3 @@ class _Run:
 def _passes(every: int, before: int, after: int) -> bool:
     """Whether a multiple of `every` lies in (before, after]."""
     return before // every != after // every
-
-
-def _best_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -20,7 +20,6 @@ SHELLS = {
 READ_THE_ENVIRONMENT = {
     "service/settings.py": "settings of the gateway",
     "worker/settings.py": "settings of the workers",
-    "service/launcher.py": "hands its own environment on to the processes that it starts",
 }
 
 

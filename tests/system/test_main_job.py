@@ -81,7 +81,8 @@ def test_previews_show_the_seeds_that_samples_show(stack: Stack, job: str) -> No
     entries = listed["items"] if isinstance(listed, dict) else listed
     assert sorted(entry["images_seen"] for entry in entries) == [320, 640]
     preview = stack.http.get(f"/jobs/{job}/previews/640.png")
-    assert np.array_equal(pixels(preview.content), pixels(sample(stack, model=job, seed=0, count=64)))
+    shown = pixels(preview.content).astype(int)
+    assert np.abs(shown - pixels(sample(stack, model=job, seed=0, count=64))).max() <= 1  # not bucketed
 
 
 def test_events_tell_the_whole_story_without_a_gap(stack: Stack, job: str) -> None:
