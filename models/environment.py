@@ -74,7 +74,9 @@ def detect(
     """
     has_cuda = device != "cpu" and torch.cuda.is_available()
     if device == "cuda" and not has_cuda:
-        raise RuntimeError("the device was set to cuda, and torch finds no CUDA device; set it to auto or cpu")
+        raise RuntimeError(
+            "the device was set to cuda, and torch finds no CUDA device; set it to auto or cpu"
+        )
     return _detect_cuda(threads, precision) if has_cuda else _detect_cpu(threads, precision)
 
 

@@ -18,7 +18,7 @@ class Settings(BaseSettings):
         "redis://127.0.0.1:6379/0", description="Job records and the broker; wants persistence."
     )
     sampling_redis_url: str | None = Field(None, description="Sampling traffic; default: the same server.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto` takes a GPU where there is one.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto`: a GPU where there is one.")
     threads: int = Field(
         0, ge=0, le=1024, description="CPU threads; 0: one per available core to train, one to sample."
     )

@@ -100,14 +100,16 @@ class Sampler(threading.Thread):
     def __init__(self, url: str) -> None:
         super().__init__(daemon=True)
         self.asks: list[Ask] = []
-        self.held = threading.Event()  # while set, it takes nothing
+        self.held = threading.Event()
+        self._taking = threading.Lock()
         self.refusal: tuple[Any, str] | None = None
         self._redis = redis.Redis.from_url(url)
         self._ended = threading.Event()
 
     def run(self) -> None:
         while not self._ended.is_set():
-            frame = None if self.held.is_set() else self._redis.lpop(SAMPLES_WAITING)
+            with self._taking:
+                frame = None if self.held.is_set() else self._redis.lpop(SAMPLES_WAITING)
             if frame is None:
                 time.sleep(0.002)
                 continue
@@ -117,6 +119,11 @@ class Sampler(threading.Thread):
             code, detail = self.refusal or (None, "")
             answer = Answer(ask.id, "r1", b"" if code else ask.spec.canonical().encode(), code, detail)
             self._redis.rpush(SAMPLES_REPLIES_OF + ask.gateway, answer.pack())
+
+    def hold(self) -> None:
+        """Take nothing from now on, until `held` is cleared."""
+        with self._taking:
+            self.held.set()
 
     def stop(self) -> None:
         self._ended.set()

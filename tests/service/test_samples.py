@@ -213,7 +213,7 @@ def test_no_sampler_is_told_with_a_time_to_come_back(
 def test_a_sampler_that_does_not_answer_in_time_is_told(
     client: httpx.Client, refused: Refused, sampler: Any, finished: CheckpointFact
 ) -> None:
-    sampler.held.set()
+    sampler.hold()
     answer = client.get("/samples?seed=1")
     assert refused(answer, 504, "sampler_timeout")["retryable"]
     sampler.held.clear()
@@ -232,7 +232,7 @@ def test_the_deadline_stands_in_the_time_of_redis(
 def test_too_many_at_once_are_told_to_come_back(
     client: httpx.Client, refused: Refused, sampler: Any, finished: CheckpointFact
 ) -> None:
-    sampler.held.set()
+    sampler.hold()
     with ThreadPoolExecutor(5) as threads:
         answers = list(threads.map(lambda seed: client.get(f"/samples?seed={seed}"), range(5)))
     codes = sorted(json.loads(answer.content)["code"] for answer in answers)
@@ -245,7 +245,7 @@ def test_too_many_at_once_are_told_to_come_back(
 def test_the_same_question_at_the_same_time_is_asked_once(
     client: httpx.Client, sampler: Any, finished: CheckpointFact, worker: Any, until: Until
 ) -> None:
-    sampler.held.set()
+    sampler.hold()
     with ThreadPoolExecutor(8) as threads:
         answers = [threads.submit(client.get, "/samples?seed=7") for _ in range(8)]
         until(lambda: worker.redis.llen(SAMPLES_WAITING))
