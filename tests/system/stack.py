@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import httpx
 import psutil
+import redis
 
 T = TypeVar("T")
 REPOSITORY = Path(__file__).parents[2]
@@ -148,6 +149,21 @@ class Stack:
             return job if job["progress"]["images_seen"] >= images else None
 
         return until(reached, f"{job_id} past {images} images", 60)
+
+    def records(self) -> redis.Redis:
+        """A client of the stack's durable Redis."""
+        settings = dict(
+            line.split(" ", 1) for line in (self.root / "redis" / "redis.conf").read_text().splitlines()
+        )
+        return redis.Redis(port=int(settings["port"]), password=settings["requirepass"])
+
+    def snapshots(self, job_id: str) -> list[Path]:
+        """The job's snapshots on the volume, the newest last."""
+        return sorted((self.root / "jobs" / job_id / "resume").glob("*.safetensors"))
+
+    def events(self, job_id: str) -> list[Any]:
+        response = self.http.get(f"/jobs/{job_id}/events", headers={"Accept": "application/json"})
+        return list(response.json()["events"])
 
     def weights(self, job_id: str) -> bytes:
         """The tensors of the newest checkpoint, without the header, which names the job."""

@@ -3,7 +3,6 @@
 import signal
 import time
 from collections.abc import Callable
-from typing import Any
 
 import psutil
 import pytest
@@ -24,7 +23,7 @@ def undisturbed(stack: Stack) -> bytes:
 
 def _job_with_a_snapshot(stack: Stack) -> str:
     job = stack.train(images=IMAGES)
-    until(lambda: [*(stack.root / "jobs" / job / "resume").glob("*.safetensors")], "a snapshot")
+    until(lambda: stack.snapshots(job), "a snapshot")
     return job
 
 
@@ -60,7 +59,7 @@ def test_killed_child_is_noticed_at_once_and_goes_on_from_its_snapshot(stack: St
     job = _job_with_a_snapshot(stack)
     _kill(stack.training_child())
     stack.await_state(job, "succeeded")
-    states = [event["data"] for event in _events(stack, job) if event["type"] == "state"]
+    states = [event["data"] for event in stack.events(job) if event["type"] == "state"]
     assert [state["state"] for state in states] == ["queued", "running", "queued", "running", "succeeded"]
     assert "killed" in states[2]["reason"]
 
@@ -91,6 +90,52 @@ def test_poisonous_job_fails_and_the_next_one_runs(own_stack: Stack) -> None:
     own_stack.await_state(after, "succeeded")
 
 
-def _events(stack: Stack, job: str) -> list[Any]:
-    response = stack.http.get(f"/jobs/{job}/events", headers={"Accept": "application/json"})
-    return list(response.json()["events"])
+def test_dataset_survives_the_death_of_its_preparer(stack: Stack) -> None:
+    dataset = stack.upload()
+    until(lambda: stack.get(f"/datasets/{dataset}")["state"] == "preparing", "a claimed dataset")
+    _kill(stack.process("-m", "worker", "--role", "prepare"))
+    until(lambda: stack.get(f"/datasets/{dataset}")["state"] == "ready", "a ready dataset")
+    stack.await_ready()
+
+
+def test_rotten_snapshot_is_passed_over_for_the_one_before(stack: Stack, undisturbed: bytes) -> None:
+    job = stack.train(images=IMAGES)
+    until(lambda: len(stack.snapshots(job)) > 1, "two snapshots")
+    stack.http.post(f"/jobs/{job}/pause").raise_for_status()
+    stack.await_state(job, "paused")
+    newest = stack.snapshots(job)[-1]
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    stack.http.post(f"/jobs/{job}/resume").raise_for_status()
+    stack.await_state(job, "succeeded")
+    warnings = [event["data"]["code"] for event in stack.events(job) if event["type"] == "warning"]
+    assert warnings == ["snapshot_unreadable"]
+    assert stack.weights(job) == undisturbed
+
+
+def test_emptied_redis_is_rebuilt_from_the_volume(own_stack: Stack, undisturbed: bytes) -> None:
+    own_stack.start()
+    finished = own_stack.train()
+    own_stack.await_state(finished, "succeeded")
+    own_stack.http.put("/models/mine", json={"job": finished}).raise_for_status()
+    before = own_stack.http.get("/samples?seed=7&model=mine")
+    running = _job_with_a_snapshot(own_stack)
+    events = len(own_stack.events(finished))
+    until(lambda: _mirrored(own_stack, finished) == events, "the mirrored events of the finished job")
+
+    own_stack.records().flushall()
+
+    own_stack.await_state(running, "succeeded")
+    assert own_stack.weights(running) == undisturbed
+    assert own_stack.job(running)["attempt"] == 1  # its owner never let go of it
+    again = own_stack.job(finished)
+    assert (again["state"], again["revision"]) == ("succeeded", events + 1)
+    after = own_stack.http.get("/samples?seed=7&model=mine")
+    assert after.content == before.content
+    assert own_stack.http.delete(f"/datasets/{own_stack.dataset()}").status_code == 204
+    own_stack.stop()
+
+
+def _mirrored(stack: Stack, job: str) -> int:
+    return len((stack.root / "jobs" / job / "events.jsonl").read_text().splitlines())
