@@ -102,6 +102,7 @@ class Record(Frozen):
     result: dict[str, Any] | None = None
     error: Problem | None = None
     devices: int = 1
+    reports: int = 0
 
     @classmethod
     def from_hash(cls, fields: Mapping[str, str]) -> Self:

@@ -51,7 +51,13 @@ end
 
 local function is_terminal(state) return state == 'succeeded' or state == 'failed' or state == 'cancelled' end
 
-local function is_owner(id, token) return read(id, 'state') == 'running' and read(id, 'token') == token end
+-- Why a caller may not state a fact, or nil. A running record is never forgotten: where there is none,
+-- Redis was emptied, and the owner goes on until the record is rebuilt.
+local function objection(id)
+  local state = read(id, 'state')
+  if not state then return 'unknown' end
+  if state ~= 'running' or read(id, 'token') ~= argument.token then return 'lost' end
+end
 
 local function renew_lease(id)
   local lease_until = integer(now_ms + argument.lease_ms)
@@ -68,6 +74,7 @@ local function release(id, reason)
 end
 
 -- Its owner is dead: fence it, then queue it again, unless it has killed too many owners without progress.
+-- Tells the record, the state it is in now, and its error.
 local function bury(id, reason)
   redis.call('HINCRBY', record(id), 'token', 1)
   local deaths = redis.call('HINCRBY', record(id), 'deaths', 1)
@@ -77,7 +84,7 @@ local function bury(id, reason)
       detail = 'The process that worked on this died ' .. deaths .. ' times without saving progress; last: ' .. reason
     }))
   else release(id, reason) end
-  return id
+  return { id, read(id, 'state'), read(id, 'error') or '' }
 end
 
 local command = {}
@@ -119,17 +126,25 @@ function command.restore()
   return 1
 end
 
--- The first queued record that fits, not "the one in the message".
+local function grant(id)
+  write(id, 'token', integer(math.max(tonumber(read(id, 'token')) + 1, now_us)),
+    'owner', argument.owner, 'reports', '0')
+  renew_lease(id)
+  return redis.call('HGETALL', record(id))
+end
+
+-- The first queued record that fits, not "the one in the message". Who claims holds nothing: what is leased
+-- to it was granted in an answer that it never heard, and is granted anew.
 function command.claim()
+  for _, id in ipairs(redis.call('ZRANGE', names.leased, 0, -1)) do
+    if read(id, 'owner') == argument.owner then return grant(id) end
+  end
   for _, id in ipairs(redis.call('ZRANGE', names.queued, 0, 199)) do
     if tonumber(read(id, 'devices')) <= argument.devices then
-      local token = integer(math.max(tonumber(read(id, 'token')) + 1, now_us))
       redis.call('HINCRBY', record(id), 'attempt', 1)
-      write(id, 'token', token, 'owner', argument.owner)
       if not read(id, 'started_ms') then write(id, 'started_ms', integer(now_ms)) end
       move(id, 'running')
-      renew_lease(id)
-      return redis.call('HGETALL', record(id))
+      return grant(id)
     end
   end
   return {}
@@ -137,7 +152,8 @@ end
 
 function command.beat()
   local id = argument.id
-  if not is_owner(id, argument.token) then return 'lost' end
+  local no = objection(id)
+  if no then return no end
   renew_lease(id)
   if argument.progress then
     write(id, 'progress', argument.progress)
@@ -146,33 +162,40 @@ function command.beat()
   return read(id, 'want')
 end
 
--- A fact from the owner: fields, a checkpoint for the list, an event; each optional.
+-- A fact from the owner: fields, a checkpoint for the list, an event; each optional. Owners number their
+-- reports, and say one again when they have not heard the answer: it counts once. So does a checkpoint.
 function command.report()
   local id = argument.id
-  if not is_owner(id, argument.token) then return 0 end
+  local no = objection(id)
+  if no then return no end
+  if argument.number <= tonumber(read(id, 'reports') or '0') then return 'accepted' end
+  write(id, 'reports', argument.number)
   for field, value in pairs(argument.fields) do write(id, field, value) end
   if argument.checkpoint then
+    local digest = cjson.decode(argument.checkpoint).digest
+    if redis.call('HGET', names.digests, digest) == id then return 'accepted' end
     redis.call('RPUSH', names.checkpoints_of .. id, argument.checkpoint)
-    redis.call('HSET', names.digests, cjson.decode(argument.checkpoint).digest, id)
+    redis.call('HSET', names.digests, digest, id)
   end
   if argument.event then append_event(id, argument.event, argument.data) end
-  return 1
+  return 'accepted'
 end
 
 function command.leave()
   local id = argument.id
-  if not is_owner(id, argument.token) then return 0 end
+  local no = objection(id)
+  if no then return no end
   for field, value in pairs(argument.fields) do write(id, field, value) end
   if argument.state == 'queued' then release(id, argument.reason)
   else move(id, argument.state, argument.reason, argument.error) end
-  return 1
+  return 'accepted'
 end
 
 -- The owner saw the process that did its work die.
 function command.died()
-  if not is_owner(argument.id, argument.token) then return 0 end
-  bury(argument.id, argument.reason)
-  return 1
+  local no = objection(argument.id)
+  if no then return { no, '', '' } end
+  return bury(argument.id, argument.reason)
 end
 
 -- Leases that ran out, or everything that a slot owned before it was restarted.

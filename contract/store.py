@@ -7,9 +7,10 @@ A command is a value. Whoever has a Redis client runs it: `service/store.py` asy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
 from importlib import resources
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from contract.events import EventType
 from contract.job import CheckpointFact, Problem, Progress, Record, State, Want
@@ -30,6 +31,22 @@ class Command(Generic[T]):
 
     arguments: tuple[str, str, str]
     parse: Callable[[Any], T]
+
+
+class Verdict(StrEnum):
+    """What becomes of an owner's statement."""
+
+    ACCEPTED = "accepted"
+    LOST = "lost"  # somebody else's token is newer
+    UNKNOWN = "unknown"  # Redis was emptied; the record will be rebuilt
+
+
+class Burial(NamedTuple):
+    """Where a record went when its owner had died; `error` if it failed."""
+
+    id: str
+    state: State
+    error: Problem | None
 
 
 SubmitOutcome = Literal["submitted", "exists", "unusable"]
@@ -94,28 +111,33 @@ def claim(kind: RecordKind, owner: str, *, lease_seconds: float, devices: int = 
     )
 
 
-def beat(lease: Lease, progress: Progress | None = None) -> Command[Want | None]:
-    """Renew the lease; says what is wanted, or None when the lease is lost."""
+def beat(lease: Lease, progress: Progress | None = None) -> Command[Want | Verdict]:
+    """Renew the lease; says what is wanted, or why it cannot be renewed."""
     return _owned(
         lease,
         "beat",
-        lambda reply: None if reply == "lost" else Want(reply),
+        lambda reply: Want(reply) if reply in list(Want) else Verdict(reply),
         progress=progress.model_dump_json() if progress else None,
     )
 
 
 def report(
     lease: Lease,
+    number: int,
     *,
     fields: Mapping[str, str] | None = None,
     checkpoint: CheckpointFact | None = None,
     event: tuple[EventType, Mapping[str, Any]] | None = None,
-) -> Command[bool]:
-    """State facts: fields, a checkpoint for the list, an event. False when the lease is lost."""
+) -> Command[Verdict]:
+    """State facts: fields, a checkpoint for the list, an event.
+
+    An owner numbers its reports 1, 2, …; the same one said twice counts once.
+    """
     return _owned(
         lease,
         "report",
-        bool,
+        Verdict,
+        number=number,
         fields=dict(fields or {}),
         checkpoint=checkpoint.model_dump_json() if checkpoint else None,
         event=event[0] if event else None,
@@ -130,12 +152,13 @@ def leave(
     reason: str | None = None,
     error: Problem | None = None,
     fields: Mapping[str, str] | None = None,
-) -> Command[bool]:
-    """Let go of a record, in its next state. To `queued` a pending pause or cancel is honoured instead."""
+) -> Command[Verdict]:
+    """Let go of a record, in its next state. `queued` means handed back: what is wanted then decides."""
+    assert state is not State.PAUSED, "handed back as queued, it pauses if that is still wanted"
     return _owned(
         lease,
         "leave",
-        bool,
+        Verdict,
         state=state,
         reason=reason,
         error=error.model_dump_json() if error else None,
@@ -143,14 +166,16 @@ def leave(
     )
 
 
-def died(lease: Lease, reason: str, max_deaths: int) -> Command[bool]:
+def died(lease: Lease, reason: str, max_deaths: int) -> Command[Burial | Verdict]:
     """The process that did the work died: queue the record again, or fail it as poison."""
-    return _owned(lease, "died", bool, reason=reason, max_deaths=max_deaths)
+    return _owned(lease, "died", _read_death, reason=reason, max_deaths=max_deaths)
 
 
-def reap(kind: RecordKind, *, max_deaths: int, owner: str | None = None) -> Command[list[str]]:
-    """Bury what expired, or with `owner` what that slot owned before its restart; says which."""
-    return _command(kind, "reap", list, max_deaths=max_deaths, owner=owner)
+def reap(kind: RecordKind, *, max_deaths: int, owner: str | None = None) -> Command[list[Burial]]:
+    """Bury what expired, or with `owner` what that slot owned before its restart."""
+    return _command(
+        kind, "reap", lambda reply: [_read_burial(*row) for row in reply], max_deaths=max_deaths, owner=owner
+    )
 
 
 def control(
@@ -233,6 +258,14 @@ def _read_claim(reply: Sequence[str]) -> Claim | None:
         return None
     fields = dict(zip(reply[::2], reply[1::2], strict=True))
     return Claim(Record.from_hash(fields), fields["token"])
+
+
+def _read_death(reply: Sequence[str]) -> Burial | Verdict:
+    return Verdict(reply[0]) if reply[0] in list(Verdict) else _read_burial(*reply)
+
+
+def _read_burial(record_id: str, state: str, error: str) -> Burial:
+    return Burial(record_id, State(state), Problem.model_validate_json(error) if error else None)
 
 
 def _milliseconds(seconds: float) -> int:

@@ -23,10 +23,13 @@ def create_app(role: Role, name: str, settings: Settings) -> Celery:
     stop = threading.Event()
     store = Store(settings.redis_url)
     duty = duty_of(role, name, settings, store, stop)
-    reconciler = Reconciler(name, settings, store, lambda kind: _ring(app, kind), duty.facts, duty.adopt)
+    reconciler = Reconciler(
+        name, settings, store, lambda kind: _ring(app, kind), duty.facts, duty.adopt, duty.is_well
+    )
     register(app, role, duty)
-    app.steps["worker"].add(_boot_step("Duty", duty.start, duty.stop))
-    app.steps["worker"].add(_boot_step("Reconciling", reconciler.start, reconciler.stop))
+    at_work = _boot_step("Duty", duty.start, duty.stop, after="celery.worker.components:Pool")
+    app.steps["worker"].add(at_work)
+    app.steps["worker"].add(_boot_step("Reconciling", reconciler.start, reconciler.stop, after=at_work))
 
     def heed_shutdown(**_: Any) -> None:
         stop.set()  # the supervisor hands its record back, so that the task ends, so that Celery can
@@ -67,10 +70,10 @@ def _ring(app: Celery, kind: RecordKind) -> None:
         return  # the next round rings again
 
 
-def _boot_step(label: str, begin: Callable[[], None], end: Callable[[], None]) -> type:
+def _boot_step(label: str, begin: Callable[[], None], end: Callable[[], None], *, after: str | type) -> type:
     class Step(bootsteps.StartStopStep):
         name = label
-        requires = ("celery.worker.components:Pool",)
+        requires = (after,)
 
         def __init__(self, parent: object, **_: Any) -> None:
             super().__init__(parent)

@@ -20,6 +20,10 @@ Work = Callable[[str, "Chore"], None]
 """Does the work of one order (JSON). Named as `module:function`: the supervisor never imports it."""
 
 
+class StopRequestedError(Exception):
+    """The supervisor wants the work to end now; it will be begun anew."""
+
+
 class Chore:
     """What the work knows of the world outside: whom to tell, and whether to stop."""
 
@@ -30,6 +34,15 @@ class Chore:
     @property
     def stop_requested(self) -> bool:
         return self._stop.is_set()
+
+    def heed_stop(self) -> None:
+        """End here if asked to: for work that has nothing to save.
+
+        Raises:
+            StopRequestedError: which the work lets pass.
+        """
+        if self._stop.is_set():
+            raise StopRequestedError
 
     def tell(self, message: link.Message) -> None:
         link.send(self._connection, message)
@@ -59,6 +72,8 @@ def _main(connection: Connection) -> None:
         work(order, chore)
     except MemoryError:
         os._exit(link.EXIT_OUT_OF_MEMORY)
+    except StopRequestedError:
+        chore.tell(link.Stopped())
     except ServiceError as refusal:
         chore.tell(link.Failed(problem=Problem(code=refusal.code, detail=refusal.detail)))
     except Exception as error:

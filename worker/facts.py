@@ -2,12 +2,14 @@
 
 import fcntl
 import os
+import time
 from typing import Any, Literal
 
 from pydantic import Field
 
 from contract.job import CheckpointFact, Problem, Record, SnapshotFact, State
 from contract.plugin import Frozen
+from contract.store import Burial
 from contract.volume import Volume, write_durably
 
 
@@ -61,3 +63,17 @@ def write_facts(volume: Volume, record_id: str, facts: Facts) -> bool:
         return True
     finally:
         os.close(home)
+
+
+def state_burial(volume: Volume, burial: Burial) -> None:
+    """When a record's owner is dead and the record has failed by it, state so in the dead owner's place."""
+    facts = read_facts(volume, burial.id)
+    if facts is None or burial.state is not State.FAILED:
+        return
+    update = {
+        "state": burial.state,
+        "error": burial.error,
+        "token": facts.token + 1,  # as the script that buried it did: the dead owner is fenced here too
+        "finished_ms": round(time.time() * 1000),
+    }
+    write_facts(volume, burial.id, facts.model_copy(update=update))

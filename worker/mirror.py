@@ -1,6 +1,7 @@
 """Copies the event streams to the volume, so that Redis need not keep, nor can lose, a record's history."""
 
 import fcntl
+import logging
 import os
 from io import BufferedRandom
 from pathlib import Path
@@ -11,6 +12,8 @@ from contract.keys import RecordKind
 from contract.volume import Volume
 from worker.store import Store
 
+logger = logging.getLogger(__name__)
+
 KEPT_IN_REDIS = 500
 """Newest events of each record that stay in the stream, for watchers that reconnect."""
 
@@ -20,7 +23,11 @@ def mirror_events(kind: RecordKind, store: Store, volume: Volume) -> None:
     for record_id in store.unmirrored(kind):
         if not volume.home(record_id).is_dir():
             continue  # its directory went with a DELETE that this set has not heard of yet
-        revision = _append_new(kind, record_id, store, volume.events(record_id))
+        try:
+            revision = _append_new(kind, record_id, store, volume.events(record_id))
+        except (OSError, ValueError) as error:  # one damaged log must not stop the others
+            logger.error("%s: its events cannot be mirrored: %s", record_id, error)
+            continue
         if revision:
             store.run(records.mirrored(kind, record_id, revision, KEPT_IN_REDIS))
 

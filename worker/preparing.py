@@ -20,6 +20,7 @@ def prepare_dataset(order_json: str, chore: Chore) -> None:
 
     def report(done: int, total: int) -> None:
         nonlocal told_at
+        chore.heed_stop()
         if time.monotonic() - told_at >= REPORT_SECONDS or done == total:
             told_at = time.monotonic()
             chore.tell(link.Advanced(progress=Progress(done=done, total=total)))

@@ -15,7 +15,11 @@ from worker.store import Store
 
 logger = logging.getLogger(__name__)
 
-LOCK_SECONDS = 60
+LOCK_SECONDS = 20
+"""A rebuilder that dies is followed by another; two at once do no harm, for what exists is left alone."""
+
+UNMIRRORED_EVENTS = 1000
+"""More than can have happened since the last mirroring: an id is never given to two events. A gap shows."""
 
 
 def rebuild_if_lost(store: Store, volume: Volume, name: str, lease_seconds: float) -> bool:
@@ -27,13 +31,23 @@ def rebuild_if_lost(store: Store, volume: Volume, name: str, lease_seconds: floa
     count = 0
     for kind, root in ((RecordKind.DATASET, volume.datasets), (RecordKind.JOB, volume.jobs)):
         for home in sorted(root.glob("*/spec.json")):
-            count += _restore(kind, home.parent.name, store, volume, lease_seconds)
+            count += _restore_if_readable(kind, home.parent.name, store, volume, lease_seconds)
     for alias in sorted(volume.aliases.glob("*.json")):
         store.point_alias(alias.stem, alias.read_text())
     store.end_rebuild()
     if count:
         logger.warning("Redis was empty: rebuilt %d records from %s", count, volume.root)
     return True
+
+
+def _restore_if_readable(
+    kind: RecordKind, record_id: str, store: Store, volume: Volume, lease_seconds: float
+) -> bool:
+    try:
+        return _restore(kind, record_id, store, volume, lease_seconds)
+    except (OSError, ValueError, KeyError) as error:  # one damaged file must not cost all other records
+        logger.error("%s: not rebuilt, a file of it cannot be read: %s", record_id, error)
+        return False
 
 
 def _restore(kind: RecordKind, record_id: str, store: Store, volume: Volume, lease_seconds: float) -> bool:
@@ -47,7 +61,7 @@ def _restore(kind: RecordKind, record_id: str, store: Store, volume: Volume, lea
         "devices": "1",
         "deaths": "0",
         "want": Want.RUN,
-        "revision": str(_last_revision(volume.events(record_id))),
+        "revision": str(_last_revision(volume.events(record_id)) + UNMIRRORED_EVENTS),
         "created_us": str(volume.spec(record_id).stat().st_mtime_ns // 1000),
         "state": State.QUEUED,
         "token": "0",

@@ -1,6 +1,8 @@
 """The thread that every worker runs beside its work: says that it lives, reaps the dead, rings, mirrors."""
 
 import logging
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -11,6 +13,7 @@ import redis
 from contract import store as records
 from contract.keys import RecordKind
 from contract.volume import Volume
+from worker.facts import state_burial
 from worker.mirror import mirror_events
 from worker.rebuild import rebuild_if_lost
 from worker.settings import Settings
@@ -33,6 +36,7 @@ class Reconciler(threading.Thread):
         ring: Callable[[RecordKind], None],
         facts: Callable[[], Mapping[str, Any]],
         adopt: Callable[[str], None],
+        is_well: Callable[[], bool],
     ) -> None:
         super().__init__(name="reconciler", daemon=True)
         self._worker = name
@@ -42,6 +46,7 @@ class Reconciler(threading.Thread):
         self._ring = ring
         self._facts = facts
         self._adopt = adopt
+        self._is_well = is_well
         self._end = threading.Event()
         self._has_slot = False
 
@@ -55,6 +60,8 @@ class Reconciler(threading.Thread):
                 logger.warning("Redis is away: %s", error)
             except OSError as error:
                 logger.error("the volume at %s does not answer: %s", self._volume.root, error)
+            except Exception:
+                logger.exception("a round of reconciling failed; the next one tries again")
             else:
                 self._touch_heartbeat()
             self._end.wait(max(0.0, period - (time.monotonic() - started)))
@@ -69,6 +76,11 @@ class Reconciler(threading.Thread):
             logger.info("left without a goodbye: %s", error)
 
     def _reconcile(self) -> None:
+        if not self._is_well():
+            logger.critical("a part of this worker is dead; it ends, to be started again")
+            self._end.set()
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
         if not rebuild_if_lost(self._store, self._volume, self._worker, self._settings.lease_seconds):
             return
         self._free_own_slot()
@@ -92,8 +104,9 @@ class Reconciler(threading.Thread):
 
     def _reap(self, kind: RecordKind, owner: str | None = None) -> None:
         buried = self._store.run(records.reap(kind, max_deaths=self._settings.max_deaths, owner=owner))
-        for record_id in buried:
-            logger.warning("%s: its owner died; it is queued again or has failed", record_id)
+        for burial in buried:
+            logger.warning("%s: its owner died; it is %s", burial.id, burial.state)
+            state_burial(self._volume, burial)
 
     def _touch_heartbeat(self) -> None:
         if self._settings.heartbeat_file:

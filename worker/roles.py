@@ -1,5 +1,6 @@
 """What a worker does besides living: train, prepare or sample. Each role is one object with the same face."""
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from worker.orders import PreparingOrder, TrainingOrder
 from worker.settings import Settings
 from worker.store import Store
 from worker.supervisor import Supervisor
+
+logger = logging.getLogger(__name__)
 
 
 class Duty(Protocol):
@@ -31,6 +34,10 @@ class Duty(Protocol):
 
     def adopt(self, verdict: str) -> None:
         """Heed the store's answer to that sign of life; the first one says that the records stand."""
+
+    def is_well(self) -> bool:
+        """Whether everything it runs is alive; a worker that is not well ends, to be started again."""
+        ...
 
     def stop(self) -> None:
         """Let go of everything."""
@@ -86,12 +93,22 @@ class SupervisedDuty:
         del verdict
         self._records_stand.set()
 
+    def is_well(self) -> bool:
+        return True  # what dies here is a child, and its supervisor sees to that
+
     def stop(self) -> None:
         """Nothing is held: the supervisor left its record when it was told to stop."""
 
     def _warm_up(self) -> None:
-        self._start_child().end()
-        self._is_warm.set()
+        while not self._stop.is_set():
+            try:
+                self._start_child().end()
+            except (OSError, EOFError) as error:
+                logger.error("no child can be started: %s", error)
+                self._stop.wait(1)
+            else:
+                self._is_warm.set()
+                return
 
     def _start_child(self) -> Child:
         return Child.start(self._forkserver)
@@ -137,6 +154,9 @@ class SampleDuty:
 
     def adopt(self, verdict: str) -> None:
         self._consumer.adopt(verdict)
+
+    def is_well(self) -> bool:
+        return self._consumer.is_alive()
 
     def stop(self) -> None:
         self._consumer.stop()

@@ -7,18 +7,18 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 
 from contract import store as records
 from contract.events import EventType
 from contract.job import CheckpointFact, Problem, Progress, Record, SnapshotFact, State, Want
-from contract.store import Command, Lease
+from contract.store import Burial, Command, Lease, Verdict
 from contract.volume import Volume
 from worker import link, memory
 from worker.child import Child
-from worker.facts import Facts, read_facts, write_facts
+from worker.facts import Facts, read_facts, state_burial, write_facts
 from worker.settings import Settings
 from worker.store import Store
 
@@ -28,6 +28,10 @@ WriteOrder = Callable[[Record], tuple[str, str]]
 """The work of a record as `module:function`, and the order for it as JSON."""
 
 KEPT_SNAPSHOTS = 2
+PATIENCE_SECONDS = 0.25
+"""Between two looks at what is wanted, when the child says nothing."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -67,31 +71,50 @@ class Tenure:
         self._facts = Facts.of_claim(record, read_facts(self._volume, record.id))
         self._want = record.want
         self._progress: Progress | None = None
-        self._outbox: deque[tuple[Command[bool], Callable[[], None] | None]] = deque()
+        self._outbox: deque[tuple[Command[Verdict], Callable[[], None] | None]] = deque()
+        self._reports = 0
         self._outcome: Outcome | None = None
         self._death: str | None = None
         self._last_words: str | None = None
 
     def carry_out(self, write_order: WriteOrder) -> None:
-        """Run the child to its end, beating all the while, then leave the record in its next state."""
-        self._state_facts()
+        """Run the child to its end, beating all the while, then leave the record in its next state.
+
+        Raises:
+            OSError: the volume refuses to take facts. The record was handed back; it is not to blame.
+        """
         oom_kills = memory.oom_kills()
-        self._child.begin(*write_order(self._record))
         try:
+            self._take_over()
+            self._child.begin(*write_order(self._record))
             self._watch(self._child)
+        except OSError as error:
+            self._child.end()
+            self._insist(records.leave(self._lease, State.QUEUED, reason=f"the volume: {error}"))
+            raise
         finally:
             exit_code = self._child.end()
         if self._outcome is None:
             self._bury(self._death or self._cause_of_death(exit_code, oom_kills))
         elif self._outcome is LOST:
-            logger.warning("%s: another worker owns it now; nothing more is written", self._lease.id)
+            logger.warning("%s: it is not ours any more; nothing more is written", self._lease.id)
         else:
             self._leave(self._outcome)
+
+    def _take_over(self) -> None:
+        """State the claim, and what the last owner stated on the volume but may not have told Redis."""
+        self._state_facts()
+        for directory in (self._volume.snapshots(self._lease.id), self._volume.checkpoints(self._lease.id)):
+            for torn in directory.glob(".*.tmp"):
+                torn.unlink(missing_ok=True)
+        for checkpoint in self._facts.checkpoints:
+            self._report_checkpoint(checkpoint)
 
     def _watch(self, child: Child) -> None:
         next_beat = time.monotonic() + self._settings.heartbeat_seconds
         while self._outcome is None and self._death is None:
-            for message in child.messages(max(0.0, next_beat - time.monotonic())):
+            patience_seconds = min(PATIENCE_SECONDS, max(0.0, next_beat - time.monotonic()))
+            for message in child.messages(patience_seconds):
                 self._hear(message)
             if self._outcome is None and not child.is_alive:
                 for message in child.messages(0):
@@ -142,9 +165,8 @@ class Tenure:
                 return Outcome(State.SUCCEEDED, result=result)
             case link.Failed(problem=problem):
                 return Outcome(State.FAILED, error=problem)
-        if self._want is Want.PAUSE:
-            return Outcome(State.PAUSED, "paused on request")
-        return Outcome(State.QUEUED, "handed back by a worker that stops")
+        paused = self._want is Want.PAUSE and not self._is_stopping()
+        return Outcome(State.QUEUED, "paused on request" if paused else "handed back by a worker that stops")
 
     def _computing(self, message: link.Computing) -> None:
         self._facts = self._facts.model_copy(update={"environment": message.environment})
@@ -170,6 +192,9 @@ class Tenure:
     def _published(self, checkpoint: CheckpointFact) -> None:
         self._facts = self._facts.model_copy(update={"checkpoints": (*self._facts.checkpoints, checkpoint)})
         self._state_facts()
+        self._report_checkpoint(checkpoint)
+
+    def _report_checkpoint(self, checkpoint: CheckpointFact) -> None:
         self._report(
             fields={"checkpoint": checkpoint.model_dump_json()},
             checkpoint=checkpoint,
@@ -188,42 +213,36 @@ class Tenure:
         event: tuple[EventType, dict[str, object]] | None = None,
         then: Callable[[], None] | None = None,
     ) -> None:
-        command = records.report(self._lease, fields=fields, checkpoint=checkpoint, event=event)
+        self._reports += 1
+        command = records.report(
+            self._lease, self._reports, fields=fields, checkpoint=checkpoint, event=event
+        )
         self._outbox.append((command, then))
         self._flush()
 
     def _flush(self) -> None:
         """Tell Redis what it has not heard yet, in order. While it is away the work goes on."""
-        try:
-            while self._outbox:
-                command, then = self._outbox[0]
-                if not self._store.run(command):
-                    self._outcome = LOST
-                    return
-                self._outbox.popleft()
-                if then:
-                    then()
-        except redis.RedisError as error:
-            logger.warning("%s: Redis is away (%s); the work goes on", self._lease.id, error)
+        while self._outbox and self._outcome is not LOST:
+            command, then = self._outbox[0]
+            if self._tell(command) is not Verdict.ACCEPTED:
+                return
+            self._outbox.popleft()
+            if then:
+                then()
 
     def _beat(self) -> None:
         progress, self._progress = self._progress, None
         self._flush()
-        try:
-            want = self._store.run(records.beat(self._lease, progress))
-        except redis.RedisError as error:
-            self._progress = self._progress or progress
-            logger.warning("%s: no heartbeat, Redis is away (%s)", self._lease.id, error)
-            return
-        if want is None:
-            self._outcome = LOST
+        heard = self._tell(records.beat(self._lease, progress))
+        if isinstance(heard, Want):
+            self._want = heard
         else:
-            self._want = want
+            self._progress = self._progress or progress
 
     def _leave(self, outcome: Outcome) -> None:
         assert outcome.state is not None
         if self._progress:
-            self._insist(records.report(self._lease, fields={"progress": self._progress.model_dump_json()}))
+            self._report(fields={"progress": self._progress.model_dump_json()})
         self._facts = self._facts.model_copy(
             update={
                 "state": outcome.state,
@@ -244,25 +263,38 @@ class Tenure:
 
     def _bury(self, cause: str) -> None:
         logger.error("%s: %s", self._lease.id, cause)
-        self._insist(records.died(self._lease, cause, self._settings.max_deaths))
+        burial = self._insist(records.died(self._lease, cause, self._settings.max_deaths))
+        if isinstance(burial, Burial):
+            state_burial(self._volume, burial)
 
-    def _insist(self, command: Command[bool]) -> None:
+    def _insist(self, command: Command[T | Verdict]) -> T | Verdict:
         """Say it until Redis has heard it; a worker that stops leaves the rest to the reaper."""
         give_up_at = time.monotonic() + self._settings.stop_grace_seconds
         while True:
             self._flush()
             if self._outcome is LOST:
-                return
-            try:
-                self._store.run(command)
-                return
-            except redis.RedisError as error:
-                if self._is_stopping() and time.monotonic() > give_up_at:
-                    logger.error(
-                        "%s: could not be handed back (%s); its lease will lapse", self._lease.id, error
-                    )
-                    return
-                threading.Event().wait(0.5)
+                return Verdict.LOST
+            heard = Verdict.UNKNOWN if self._outbox else self._tell(command)
+            if heard is not Verdict.UNKNOWN:
+                return heard
+            if self._is_stopping() and time.monotonic() > give_up_at:
+                logger.error("%s: could not be handed back; its lease will lapse", self._lease.id)
+                return heard
+            threading.Event().wait(0.5)
+
+    def _tell(self, command: Command[T | Verdict]) -> T | Verdict:
+        """One try. A Redis that is away, or was emptied and is not rebuilt yet, has not heard: UNKNOWN."""
+        try:
+            heard = self._store.run(command)
+        except redis.RedisError as error:
+            logger.warning("%s: Redis is away (%s); the work goes on", self._lease.id, error)
+            return Verdict.UNKNOWN
+        if heard is Verdict.LOST or (
+            heard is Verdict.UNKNOWN and not self._volume.home(self._lease.id).exists()
+        ):
+            self._outcome = LOST
+            return Verdict.LOST
+        return heard
 
     def _state_facts(self) -> None:
         if not write_facts(self._volume, self._lease.id, self._facts):

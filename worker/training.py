@@ -5,6 +5,7 @@ clock: they only bound what a crash costs, and no result depends on them.
 """
 
 import logging
+import math
 import time
 
 import torch
@@ -12,7 +13,7 @@ import torch
 from contract.checkpoint import CheckpointHeader
 from contract.dataset import Manifest
 from contract.errors import ServiceError
-from contract.job import CheckpointFact, Progress, SnapshotFact
+from contract.job import CheckpointFact, Problem, Progress, SnapshotFact
 from contract.volume import Volume, weights_name, write_durably
 from models import checkpoint, trainer
 from models.batches import Batches
@@ -38,6 +39,12 @@ def train_job(order_json: str, chore: Chore) -> None:
         _Run(order, chore).carry_out()
     except torch.OutOfMemoryError as error:
         raise MemoryError(str(error)) from error
+    except DivergedError as error:
+        chore.tell(link.Failed(problem=Problem(code="diverged", detail=str(error))))
+
+
+class DivergedError(Exception):
+    """The losses are no longer numbers: nothing after this is worth saving."""
 
 
 class _Run:
@@ -48,6 +55,7 @@ class _Run:
         self._chore = chore
         self._spec = order.spec
         self._volume = Volume(order.data_root)
+        self._latest: trainer.Progress | None = None
         self._losses: dict[str, float] = {}
         self._images_per_second: float | None = None
         self._published = {known.images_seen for known in order.checkpoints}
@@ -62,11 +70,12 @@ class _Run:
         told_at = saved_at = time.monotonic()
         before = self._state.images_seen
         for progress in trainer.train(self._state, self._batches):
+            self._latest = progress
             self._show(before, progress.images_seen)
             before = progress.images_seen
             now = time.monotonic()
             if now - told_at >= REPORT_SECONDS or progress.images_seen == self._total():
-                self._losses = progress.read()
+                self._read_losses()
                 self._tell_progress(meter)
                 told_at = now
             if self._chore.stop_requested:
@@ -109,7 +118,7 @@ class _Run:
             spec.resolution,
             spec.channels,
             spec.fit,
-            lambda *_: self._chore.tell(link.Advanced(progress=self._progress())),
+            self._show_life,
         )
         return Batches(
             pictures,
@@ -119,6 +128,11 @@ class _Run:
             device=environment.device,
             mirror=spec.mirror,
         )
+
+    def _show_life(self, done: int, total: int) -> None:
+        del done, total
+        self._chore.heed_stop()
+        self._chore.tell(link.Advanced(progress=self._progress()))
 
     def _show(self, before: int, after: int) -> None:
         """What the record wants between two counts of images: previews and checkpoints, once each."""
@@ -131,7 +145,19 @@ class _Run:
         if _passes(self._spec.checkpoint_every_images, before, after) and after not in self._published:
             self._publish()
 
+    def _read_losses(self) -> None:
+        """Wait for the device and take its figures. Always before something is kept."""
+        if self._latest is None:
+            return
+        self._losses = self._latest.read()
+        if not all(math.isfinite(loss) for loss in self._losses.values()):
+            raise DivergedError(
+                f"The losses are no longer finite after {self._latest.images_seen:,} images: {self._losses}. "
+                "Choose smaller learning rates, or precision float32."
+            )
+
     def _publish(self) -> None:
+        self._read_losses()
         images_seen = self._state.images_seen
         name = weights_name(images_seen, self._order.token)
         path = self._volume.checkpoint(self._order.job, name)
@@ -142,6 +168,7 @@ class _Run:
         self._chore.tell(link.Published(checkpoint=fact))
 
     def _save(self) -> None:
+        self._read_losses()
         name = weights_name(self._state.images_seen, self._order.token)
         checkpoint.save_snapshot(self._state, self._volume.snapshot(self._order.job, name))
         fact = SnapshotFact(file=name, images_seen=self._state.images_seen)

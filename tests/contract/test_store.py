@@ -13,7 +13,7 @@ from contract import keys, store
 from contract.events import EventType
 from contract.job import TRANSITIONS, CheckpointFact, Problem, Progress, Record, SnapshotFact, State, Want
 from contract.keys import KEYS, RecordKind
-from contract.store import Command, Lease
+from contract.store import Command, Lease, Verdict
 
 T = TypeVar("T")
 JOB = RecordKind.JOB
@@ -46,7 +46,7 @@ class Records:
         while True:
             buried = self.run(store.reap(JOB, max_deaths=3))
             if buried:
-                return buried
+                return [burial.id for burial in buried]
             threading.Event().wait(SHORT / 4)
 
 
@@ -66,9 +66,9 @@ def test_claims_are_first_come_first_served_among_those_that_fit(records: Record
     records.submit("job_big", devices=4)
     records.submit("job_a")
     records.submit("job_b")
-    assert [records.claim().id, records.claim().id] == ["job_a", "job_b"]
-    assert records.run(store.claim(JOB, "w0", lease_seconds=LONG)) is None
-    assert records.claim(devices=4).id == "job_big"
+    assert [records.claim("w0").id, records.claim("w1").id] == ["job_a", "job_b"]
+    assert records.run(store.claim(JOB, "w2", lease_seconds=LONG)) is None
+    assert records.claim("w2", devices=4).id == "job_big"
 
 
 def test_requeued_record_keeps_its_place_in_the_queue(records: Records) -> None:
@@ -91,8 +91,8 @@ def test_tokens_only_grow(records: Records) -> None:
 def _owner_acts(lease: Lease) -> list[Command[Any]]:
     return [
         store.beat(lease, Progress(done=1, total=2)),
-        store.report(lease, fields={"snapshot": "{}"}),
-        store.report(lease, event=(EventType.WARNING, {"code": "x"})),
+        store.report(lease, 1, fields={"snapshot": "{}"}),
+        store.report(lease, 1, event=(EventType.WARNING, {"code": "x"})),
         store.leave(lease, State.SUCCEEDED),
         store.died(lease, "x", 3),
     ]
@@ -105,7 +105,7 @@ def test_owner_whose_token_is_old_changes_nothing(records: Records, act: int) ->
     records.reap_expired()
     records.claim("w1")
     before = records.redis.hgetall(KEYS[JOB].record_of + "job_a")
-    assert not records.run(_owner_acts(old)[act])
+    assert records.run(_owner_acts(old)[act]) == Verdict.LOST
     assert records.redis.hgetall(KEYS[JOB].record_of + "job_a") == before
 
 
@@ -114,7 +114,7 @@ def test_event_ids_are_the_revisions_without_a_gap(records: Records) -> None:
     lease = records.claim()
     records.run(store.beat(lease, Progress(done=1, total=2)))
     records.run(store.beat(lease))
-    records.run(store.report(lease, event=(EventType.PREVIEW, {"images_seen": 1})))
+    records.run(store.report(lease, 1, event=(EventType.PREVIEW, {"images_seen": 1})))
     records.run(store.leave(lease, State.FAILED, error=Problem(code="x", detail="y")))
     entries = records.redis.xrange(KEYS[JOB].events_of + "job_a")
     assert [entry_id for entry_id, _ in entries] == [f"{n}-0" for n in range(1, 6)]
@@ -150,7 +150,7 @@ def test_restarted_slot_frees_what_it_owned_and_nothing_else(records: Records) -
     records.submit("job_b")
     records.claim("w0")
     records.claim("w1")
-    assert records.run(store.reap(JOB, max_deaths=3, owner="w0")) == ["job_a"]
+    assert records.run(store.reap(JOB, max_deaths=3, owner="w0")) == [("job_a", State.QUEUED, None)]
     assert records.read("job_b").state == State.RUNNING
 
 
@@ -169,14 +169,14 @@ def test_saved_progress_forgives_earlier_deaths(records: Records) -> None:
     for _ in range(5):
         lease = records.claim()
         snapshot = SnapshotFact(file="f", images_seen=1).model_dump_json()
-        records.run(store.report(lease, fields={"snapshot": snapshot, "deaths": "0"}))
+        records.run(store.report(lease, 1, fields={"snapshot": snapshot, "deaths": "0"}))
         records.run(store.died(lease, "x", 3))
     assert records.read().state == State.QUEUED
 
 
 @pytest.mark.parametrize(("want", "state"), [(Want.CANCEL, State.CANCELLED), (Want.PAUSE, State.PAUSED)])
 def test_death_and_handing_back_honour_what_is_wanted(records: Records, want: Want, state: State) -> None:
-    ways: dict[str, Callable[[Lease], Command[bool]]] = {
+    ways: dict[str, Callable[[Lease], Command[Any]]] = {
         "job_dead": lambda lease: store.died(lease, "x", 3),
         "job_back": lambda lease: store.leave(lease, State.QUEUED),
     }
@@ -187,6 +187,54 @@ def test_death_and_handing_back_honour_what_is_wanted(records: Records, want: Wa
         assert records.run(store.beat(lease)) == want
         records.run(let_go(lease))
         assert records.read(name).state == state
+
+
+def test_cancel_overtakes_a_pause_that_is_being_carried_out(records: Records) -> None:
+    records.submit()
+    lease = records.claim()
+    records.run(store.control(JOB, "job_a", Want.PAUSE))
+    assert records.run(store.beat(lease)) == Want.PAUSE
+    records.run(store.control(JOB, "job_a", Want.CANCEL))
+    records.run(store.leave(lease, State.QUEUED, reason="paused on request"))
+    assert records.read().state == State.CANCELLED
+
+
+def test_claim_whose_answer_was_lost_is_granted_anew_and_takes_nothing_else(records: Records) -> None:
+    records.submit("job_a")
+    records.submit("job_b")
+    unheard = records.claim("w0")
+    again = records.claim("w0")
+    assert again.id == unheard.id == "job_a"
+    assert records.run(store.beat(unheard)) == Verdict.LOST
+    assert records.read("job_a").attempt == 1
+    assert records.read("job_b").state == State.QUEUED
+
+
+def test_report_that_is_said_twice_counts_once(records: Records) -> None:
+    records.submit()
+    lease = records.claim()
+    command = store.report(lease, 1, checkpoint=_checkpoint("d"), event=(EventType.CHECKPOINT, {}))
+    assert [records.run(command), records.run(command)] == [Verdict.ACCEPTED] * 2
+    assert records.redis.llen(KEYS[JOB].checkpoints_of + "job_a") == 1
+    assert records.read().revision == 3
+
+
+def test_checkpoint_that_the_next_owner_tells_again_counts_once(records: Records) -> None:
+    records.submit()
+    for _ in range(2):
+        lease = records.claim()
+        records.run(store.report(lease, 1, checkpoint=_checkpoint("d")))
+        records.run(store.leave(lease, State.QUEUED))
+    assert records.redis.llen(KEYS[JOB].checkpoints_of + "job_a") == 1
+
+
+@pytest.mark.parametrize("act", range(5))
+def test_owner_of_an_emptied_redis_is_told_to_wait(records: Records, act: int) -> None:
+    records.submit()
+    lease = records.claim()
+    records.redis.flushall()
+    assert records.run(_owner_acts(lease)[act]) == Verdict.UNKNOWN
+    assert records.redis.keys() == []
 
 
 def _to_queued(records: Records) -> None:
@@ -284,7 +332,7 @@ def test_forgotten_job_leaves_no_key_behind(records: Records) -> None:
     lease = records.claim()
     records.run(
         store.report(
-            lease, fields={"checkpoint": _checkpoint("d").model_dump_json()}, checkpoint=_checkpoint("d")
+            lease, 1, fields={"checkpoint": _checkpoint("d").model_dump_json()}, checkpoint=_checkpoint("d")
         )
     )
     assert records.run(store.forget_job("job_a")) == ("live", "running")

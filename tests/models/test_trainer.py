@@ -84,7 +84,8 @@ def test_reduction_to_zero_leaves_the_weights(state: TrainingState, make_batches
 def test_generator_learns_to_be_as_bright_as_the_pictures(
     make_spec: MakeSpec, precision: str, channels: int
 ) -> None:
-    spec = make_spec(images=800, batch_size=8, generator_learning_rate=2e-3)
+    rates = {"generator_learning_rate": 2e-3, "discriminator_learning_rate": 2e-4}
+    spec = make_spec(images=800, batch_size=8, **rates)
     spec = spec.model_copy(update={"channels": channels, "precision": precision})
     state = TrainingState.fresh(spec, detect("cpu", 1, spec.precision))
     grey = np.full((4, channels, 32, 32), 191, dtype=np.uint8)

@@ -90,7 +90,7 @@ class Worker:
             file=f"{images_seen}.safetensors", digest=digest, images_seen=images_seen, bytes=9
         )
         text = fact.model_dump_json()
-        assert self.run(report(lease, fields={"checkpoint": text}, checkpoint=fact))
+        assert self.run(report(lease, fact.images_seen, fields={"checkpoint": text}, checkpoint=fact))
         return fact
 
 

@@ -195,7 +195,7 @@ def test_the_stream_of_a_deleted_job_ends(client: httpx.Client, new_job: Callabl
 
 def test_the_list_says_the_same_as_the_stream(client: httpx.Client, worker: Any, running: Any) -> None:
     advance(worker, running, 5)
-    worker.run(report(running, event=(EventType.WARNING, {"code": "slow", "detail": "It is\nslow."})))
+    worker.run(report(running, 1, event=(EventType.WARNING, {"code": "slow", "detail": "It is\nslow."})))
     worker.run(leave(running, State.SUCCEEDED))
     listed = client.get(f"/jobs/{running.id}/events", headers=JSON).json()["events"]
     with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:

@@ -196,7 +196,7 @@ def test_a_running_job_is_cancelling_until_its_owner_hears_of_it(
 def test_a_job_is_paused_and_resumed(client: httpx.Client, worker: Any, running: Any) -> None:
     assert client.post(f"/jobs/{running.id}/pause").json()["state"] == "pausing"
     assert worker.run(beat(running)) is Want.PAUSE
-    worker.run(leave(running, State.PAUSED))
+    worker.run(leave(running, State.QUEUED))
     assert client.get(f"/jobs/{running.id}").json()["state"] == "paused"
     assert client.post(f"/jobs/{running.id}/resume").json()["state"] == "queued"
 

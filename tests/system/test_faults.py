@@ -130,7 +130,8 @@ def test_emptied_redis_is_rebuilt_from_the_volume(own_stack: Stack, undisturbed:
     assert own_stack.weights(running) == undisturbed
     assert own_stack.job(running)["attempt"] == 1  # its owner never let go of it
     again = own_stack.job(finished)
-    assert (again["state"], again["revision"]) == ("succeeded", events + 1)
+    assert again["state"] == "succeeded"
+    assert again["revision"] > events
     after = own_stack.http.get("/samples?seed=7&model=mine")
     assert after.content == before.content
     assert own_stack.http.delete(f"/datasets/{own_stack.dataset()}").status_code == 204

@@ -1,0 +1,126 @@
+"""Redis was emptied: what the volume says becomes the records again, whatever lies about on it."""
+
+import json
+
+import pytest
+
+from contract import store as records
+from contract.job import CheckpointFact, Problem, State, Want
+from contract.keys import RecordKind
+from contract.store import Lease
+from contract.volume import Volume, write_json
+from worker.facts import Facts, write_facts
+from worker.mirror import mirror_events
+from worker.rebuild import rebuild_if_lost
+from worker.store import Store
+
+JOB = RecordKind.JOB
+SPEC = json.dumps({"dataset": "ds_0123456789abcdef"})
+
+
+@pytest.fixture
+def store(redis_url: str) -> Store:
+    return Store(redis_url)
+
+
+def lay(volume: Volume, name: str, facts: Facts | None = None, want: Want | None = None) -> str:
+    """A job's directory, as the gateway and an owner leave it."""
+    job = f"job_{name:0>16}"
+    volume.job(job).mkdir(parents=True)
+    volume.spec(job).write_text(SPEC)
+    if facts:
+        write_facts(volume, job, facts)
+    if want:
+        write_json(volume.intent(job), {"want": want})
+    return job
+
+
+def facts(state: State, **more: object) -> Facts:
+    return Facts.model_validate({"state": state, "token": 7, "attempt": 1, "created_us": 5, **more})
+
+
+def rebuild(store: Store, volume: Volume) -> None:
+    assert rebuild_if_lost(store, volume, "w0", lease_seconds=60)
+
+
+@pytest.mark.parametrize(
+    ("stated", "want", "expected"),
+    [
+        (None, None, "queued"),
+        (None, Want.PAUSE, "paused"),
+        (None, Want.CANCEL, "cancelled"),
+        (State.RUNNING, None, "running"),
+        (State.RUNNING, Want.CANCEL, "running"),
+        (State.QUEUED, Want.PAUSE, "paused"),
+        (State.PAUSED, Want.RUN, "queued"),
+        (State.SUCCEEDED, Want.CANCEL, "succeeded"),
+        (State.FAILED, None, "failed"),
+    ],
+)
+def test_state_follows_from_facts_and_intent(
+    store: Store, volume: Volume, stated: State | None, want: Want | None, expected: str
+) -> None:
+    job = lay(volume, "a", facts(stated) if stated else None, want)
+    rebuild(store, volume)
+    assert store.run(records.forget_job(job))[1] == expected
+
+
+def test_owner_of_a_running_record_keeps_it(store: Store, volume: Volume) -> None:
+    job = lay(volume, "a", facts(State.RUNNING), Want.CANCEL)
+    rebuild(store, volume)
+    assert store.run(records.beat(Lease(JOB, job, "7", 60))) == Want.CANCEL
+
+
+def test_served_generators_are_found_again(store: Store, volume: Volume) -> None:
+    checkpoint = CheckpointFact(file="f", digest="sha256:d", images_seen=1, bytes=1)
+    job = lay(volume, "a", facts(State.RUNNING, checkpoints=(checkpoint,)))
+    rebuild(store, volume)
+    again = records.report(Lease(JOB, job, "7", 60), 1, checkpoint=checkpoint)
+    store.run(again)
+    assert store.run(records.leave(Lease(JOB, job, "7", 60), State.SUCCEEDED)) == "accepted"
+
+
+def test_one_damaged_file_costs_no_other_record(store: Store, volume: Volume) -> None:
+    broken = lay(volume, "a", facts(State.RUNNING))
+    volume.facts(broken).write_text("")
+    sound = lay(volume, "b", facts(State.FAILED, error=Problem(code="x", detail="y")))
+    rebuild(store, volume)
+    assert store.run(records.forget_job(broken)) == ("missing", "")
+    assert store.run(records.forget_job(sound)) == ("forgotten", "failed")
+
+
+def test_deleted_record_stays_deleted(store: Store, volume: Volume) -> None:
+    job = lay(volume, "a")
+    write_json(volume.tombstone(job), {})
+    rebuild(store, volume)
+    assert store.run(records.forget_job(job)) == ("missing", "")
+
+
+def test_records_that_stand_are_left_alone(store: Store, volume: Volume) -> None:
+    rebuild(store, volume)
+    job = lay(volume, "a")
+    rebuild(store, volume)
+    assert store.run(records.forget_job(job)) == ("missing", "")
+
+
+def test_mirror_goes_on_behind_a_line_that_a_crash_tore_off(store: Store, volume: Volume) -> None:
+    job = lay(volume, "a")
+    store.run(records.submit(JOB, job, SPEC))
+    mirror_events(JOB, store, volume)
+    whole = volume.events(job).read_text()
+    with volume.events(job).open("a") as file:
+        file.write('{"id":2,"type":"sta')
+    store.run(records.control(JOB, job, Want.PAUSE))
+    mirror_events(JOB, store, volume)
+    lines = volume.events(job).read_text().splitlines()
+    assert lines[0] == whole.strip()
+    assert [json.loads(line)["id"] for line in lines] == [1, 2]
+
+
+def test_damaged_event_log_does_not_stop_the_others(store: Store, volume: Volume) -> None:
+    broken, sound = lay(volume, "a"), lay(volume, "b")
+    volume.events(broken).write_bytes(b"\0\0\0\n")
+    for job in (broken, sound):
+        store.run(records.submit(JOB, job, SPEC))
+    mirror_events(JOB, store, volume)
+    assert len(volume.events(sound).read_text().splitlines()) == 1
