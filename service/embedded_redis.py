@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 LOG = "redis.log"
+LAST_LINES = 5
+ANSWER_SECONDS = 0.2
 
 
 class CannotStartError(Exception):
@@ -29,16 +33,32 @@ class RedisServer:
     def log(self) -> Path:
         return self.directory / LOG
 
-    def wait_until_up(self, seconds: float) -> bool:
-        """Whether it answers within `seconds`; loading a long append-only file takes its time."""
-        client = redis.Redis.from_url(self.url, socket_timeout=1)
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+    def is_up(self) -> bool:
+        """Whether it answers now; it does not while it loads its append-only file."""
+        with redis.Redis.from_url(
+            self.url,
+            socket_timeout=ANSWER_SECONDS,
+            socket_connect_timeout=ANSWER_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        ) as client:
             try:
                 return bool(client.ping())
             except redis.RedisError:
-                time.sleep(0.05)
+                return False
+
+    def wait_until_up(self, seconds: float) -> bool:
+        """Whether it answers within `seconds`."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.is_up():
+                return True
+            time.sleep(0.05)
         return False
+
+    def last_words(self) -> str:
+        """The end of its log."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return "\n".join(lines[-LAST_LINES:])
 
 
 def durable_server(directory: Path) -> RedisServer:

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from contract.keys import Role
 from contract.store import workers
 from contract.volume import Volume
+from service import trash, uploads
 from service.bell import Bell
 from service.hub import Hub
 from service.mailbox import Mailbox
@@ -20,7 +21,6 @@ from service.manifests import Manifests
 from service.pictures import Pictures
 from service.settings import Settings
 from service.store import Store, connect
-from service.uploads import sweep
 
 _ROSTER_SECONDS = 1.0
 
@@ -50,7 +50,8 @@ class Gateway:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Readers and the bell work inside; leaving takes at most some two seconds."""
-        await asyncio.to_thread(sweep, self.volume)
+        await asyncio.to_thread(uploads.sweep, self.volume)
+        await asyncio.to_thread(trash.sweep, self.volume)
         self.bell.start()
         readers = [asyncio.create_task(self.hub.run()), asyncio.create_task(self.mailbox.run())]
         for reader in readers:

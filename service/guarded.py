@@ -10,11 +10,15 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from service.console import say
+
 logger = logging.getLogger(__name__)
 
 GUARD = Path(__file__).with_name("guard.py")
 BACKOFF_SECONDS = (0.1, 10.0)
 WELL_AFTER_SECONDS = 30.0
+LAST_WORDS_SECONDS = 0.1
+"""For output still in the pipe of a process that ended; a stranger who holds the pipe is not waited for."""
 
 
 class GuardedProcess:
@@ -32,6 +36,11 @@ class GuardedProcess:
         self._restart_at = 0.0
         self._backoff = BACKOFF_SECONDS[0]
         self._reader: threading.Thread | None = None
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it lives, and before its start."""
+        return None if self._process is None else self._process.poll()
 
     def start(self) -> None:
         """Start it, with a lifeline that only this process holds."""
@@ -89,12 +98,11 @@ class GuardedProcess:
         os.close(self._lifeline)
         self._process.wait()
         if self._reader is not None:
-            self._reader.join(timeout=1)
+            self._reader.join(LAST_WORDS_SECONDS)
         self._process = None
         return willing
 
     def _pass_on_output(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            sys.stdout.write(f"{self.name:<10} | {line}")
-            sys.stdout.flush()
+            say(f"{self.name:<10} | {line}")

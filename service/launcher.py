@@ -19,6 +19,7 @@ from types import FrameType
 
 from contract.keys import Role
 from contract.volume import Volume
+from service.console import Console, say
 from service.embedded_redis import CannotStartError, RedisServer, durable_server, transient_server
 from service.guarded import GuardedProcess
 from service.settings import Settings, inherited_environment
@@ -27,13 +28,16 @@ logger = logging.getLogger("launcher")
 
 STOP_SECONDS = 8.0
 """From the signal to the end of gateway and workers; Redis follows within the tenth second."""
+REDIS_STOP_SECONDS = 1.0
+REDIS_START_SECONDS = 60.0
+"""Loading a long append-only file takes its time."""
 TRAINER_GRACE_SECONDS = 6.0
 
 
 def main() -> int:
     """Run the stack until SIGINT or SIGTERM."""
     options = _parse()
-    logging.basicConfig(level=logging.INFO, format="launcher   | %(message)s", stream=sys.stdout)
+    logging.basicConfig(level=logging.INFO, format="launcher   | %(message)s", stream=Console())
     data_root = options.data_root.absolute()
     data_root.mkdir(parents=True, exist_ok=True)
     url = f"http://{options.host}:{options.port}"
@@ -43,10 +47,11 @@ def main() -> int:
             _refuse_busy_port(options.host, options.port)
             launcher = Launcher(options, Volume(data_root))
             launcher.prepare()
+            launcher.run()
         except CannotStartError as refusal:
             print(f"dcgan up: {refusal}", file=sys.stderr)  # noqa: T201 — the answer to a person at a terminal
             return 1
-        return launcher.run()
+        return 0
 
 
 class Launcher:
@@ -93,26 +98,41 @@ class Launcher:
             *self._workers(Role.PREPARE, "preparer", 1, environment),
         ]
 
-    def run(self) -> int:
-        """Until a signal comes. Called in the main thread."""
+    def run(self) -> None:
+        """Until a signal comes. Called in the main thread.
+
+        Raises:
+            CannotStartError: a Redis of ours ended at its start, or does not answer.
+        """
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._heed_signal)
         try:
             for process in self._redis:
                 process.start()
-            for server in self._servers:
-                if not server.wait_until_up(60):
-                    logger.error("redis-server does not answer; see %s", server.log)
-                    return 1
+            self._await_redis()
+            if self._stop.is_set():
+                return
             for process in self._processes:
                 process.start()
             threading.Thread(target=self._announce, daemon=True).start()
             while not self._stop.wait(0.1):
                 for process in [*self._redis, *self._processes]:
                     process.restart_if_dead()
-            return 0
         finally:
             self._end_all()
+
+    def _await_redis(self) -> None:
+        """Until both answer, or a signal comes."""
+        deadline = time.monotonic() + REDIS_START_SECONDS
+        for process, server in zip(self._redis, self._servers, strict=True):
+            while not server.is_up() and not self._stop.wait(0.05):
+                if process.exit_code is not None:
+                    problem = f"redis-server ended at its start with exit code {process.exit_code}"
+                elif time.monotonic() > deadline:
+                    problem = f"redis-server did not answer within {REDIS_START_SECONDS:.0f} s"
+                else:
+                    continue
+                raise CannotStartError(f"{problem}; {server.log} ends with:\n{server.last_words()}")
 
     def _address(self) -> list[str]:
         return ["--host", self._options.host, "--port", str(self._options.port)]
@@ -143,8 +163,7 @@ class Launcher:
                 continue
         else:
             return
-        sys.stdout.write(f"ready http://{self._options.host}:{self._options.port}\n")
-        sys.stdout.flush()
+        say(f"ready http://{self._options.host}:{self._options.port}\n")
 
     def _end_all(self) -> None:
         deadline = time.monotonic() + STOP_SECONDS
@@ -155,8 +174,9 @@ class Launcher:
                 logger.warning("%s did not end in time and was killed", process.name)
         for process in self._redis:
             process.terminate()
+        deadline = time.monotonic() + REDIS_STOP_SECONDS
         for process in self._redis:
-            process.end(time.monotonic() + 1.0)
+            process.end(deadline)
         logger.info("ended")
 
 

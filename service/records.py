@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import re
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -17,6 +16,7 @@ from contract.volume import sync_directory, write_json
 from service.errors import store_unavailable
 from service.gateway import Gateway
 from service.store import Standing
+from service.trash import discard
 
 _SETTLE_SECONDS = 1.0
 _PATTERN = {RecordKind.JOB: JOB_PATTERN, RecordKind.DATASET: DATASET_PATTERN}
@@ -89,23 +89,51 @@ async def _settle(gateway: Gateway, kind: RecordKind, record_id: str) -> None:
 
 async def remove_home(gateway: Gateway, record_id: str) -> None:
     """Remove what lies on the volume, off the loop."""
-    await asyncio.to_thread(shutil.rmtree, gateway.volume.home(record_id), ignore_errors=True)
+    await asyncio.to_thread(discard, gateway.volume, record_id)
 
 
 async def delete(
-    gateway: Gateway, standing: Standing, command: Command[tuple[ForgetOutcome, str]]
+    gateway: Gateway, kind: RecordKind, standing: Standing, command: Command[tuple[ForgetOutcome, str]]
 ) -> tuple[ForgetOutcome, str]:
     """Forget a record and remove its data, unless the script refuses.
 
-    The tombstone comes first: whatever breaks off after it, a rebuild does not bring the record back.
+    The tombstone comes first: when the record is gone, a rebuild does not bring it back. Where Redis breaks
+    off before it said so, the tombstone goes again at once, since a rebuild would lose a record that stands.
     """
     record_id = standing.record.id
     tombstone = gateway.volume.tombstone(record_id)
     async with gateway.lock(record_id):
-        await asyncio.to_thread(write_json, tombstone, {"id": record_id, "deleted_ms": standing.now_ms})
-        outcome = await gateway.store.run(command)
+        await _bury(gateway, standing)
+        try:
+            outcome = await gateway.store.run(command)
+        except (RedisError, asyncio.CancelledError):
+            await asyncio.to_thread(tombstone.unlink, missing_ok=True)
+            gateway.later(_settle_deletion(gateway, kind, standing))
+            raise
         if outcome[0] in ("forgotten", "missing"):
             await remove_home(gateway, record_id)
         else:
             await asyncio.to_thread(tombstone.unlink, missing_ok=True)
     return outcome
+
+
+async def _settle_deletion(gateway: Gateway, kind: RecordKind, standing: Standing) -> None:
+    """Redis broke off before it said whether it forgot the record: ask when it is back.
+
+    Where it comes back empty, the record comes back from the volume.
+    """
+    record_id = standing.record.id
+    while True:
+        with contextlib.suppress(RedisError):
+            async with gateway.lock(record_id):
+                if not await gateway.store.exists(kind, record_id) and await gateway.store.is_rebuilt():
+                    await _bury(gateway, standing)
+                    await remove_home(gateway, record_id)
+            return
+        await asyncio.sleep(_SETTLE_SECONDS)
+
+
+async def _bury(gateway: Gateway, standing: Standing) -> None:
+    record_id = standing.record.id
+    tombstone = {"id": record_id, "deleted_ms": standing.now_ms}
+    await asyncio.to_thread(write_json, gateway.volume.tombstone(record_id), tombstone)

@@ -26,9 +26,13 @@ async def steer(gateway: Gateway, job_id: str, want: Want) -> Job:
         await records.find(gateway, RecordKind.JOB, job_id)
         before = await asyncio.to_thread(_read, path)
         await asyncio.to_thread(write_json, path, {"want": want})
-        outcome, state = await gateway.store.run(control(RecordKind.JOB, job_id, want, "asked by a client"))
-        if outcome != "accepted":
-            await asyncio.to_thread(_put_back, path, before)
+        outcome = None
+        try:
+            command = control(RecordKind.JOB, job_id, want, "asked by a client")
+            outcome, state = await gateway.store.run(command)
+        finally:
+            if outcome != "accepted":  # not even answered: then it may not take effect at a rebuild either
+                await asyncio.to_thread(_put_back, path, before)
     if outcome == "conflict":
         raise _conflict(job_id, want, state)
     return Job.of(await records.find(gateway, RecordKind.JOB, job_id))

@@ -153,7 +153,7 @@ async def delete_dataset(gateway: Here, dataset_id: DatasetPath) -> None:
     standing = await records.find(gateway, RecordKind.DATASET, dataset_id)
     if standing.record.state is State.RUNNING:
         raise _being_prepared(dataset_id)
-    outcome, user = await records.delete(gateway, standing, forget_dataset(dataset_id))
+    outcome, user = await records.delete(gateway, RecordKind.DATASET, standing, forget_dataset(dataset_id))
     if outcome == "live":
         raise _being_prepared(dataset_id)
     if outcome == "used":

@@ -201,7 +201,7 @@ async def delete_job(gateway: Here, job_id: JobPath) -> None:
     standing = await records.find(gateway, RecordKind.JOB, job_id)
     if not standing.record.state.is_terminal:
         raise _live(job_id, standing.record.state)
-    outcome, by = await records.delete(gateway, standing, forget_job(job_id))
+    outcome, by = await records.delete(gateway, RecordKind.JOB, standing, forget_job(job_id))
     if outcome == "live":
         raise _live(job_id, by)
     if outcome == "aliased":

@@ -1,58 +1,16 @@
 """The laws of the record, against the real script in a real Redis."""
 
-import itertools
 import json
-import threading
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
-import redis
 
 from contract import keys, store
 from contract.events import EventType
-from contract.job import TRANSITIONS, CheckpointFact, Problem, Progress, Record, SnapshotFact, State, Want
+from contract.job import CheckpointFact, Problem, Progress, SnapshotFact, State, Want
 from contract.keys import KEYS, RecordKind
 from contract.store import Command, Lease, Verdict
-
-T = TypeVar("T")
-JOB = RecordKind.JOB
-LONG, SHORT = 60.0, 0.02
-
-
-class Records:
-    """Runs commands, and reads records back."""
-
-    def __init__(self, url: str) -> None:
-        self.redis: Any = redis.Redis.from_url(url, decode_responses=True)
-        self._script = self.redis.register_script(store.script())
-
-    def run(self, command: Command[T]) -> T:
-        return command.parse(self._script(args=list(command.arguments)))
-
-    def read(self, record_id: str = "job_a") -> Record:
-        return Record.from_hash(self.redis.hgetall(KEYS[JOB].record_of + record_id))
-
-    def submit(self, record_id: str = "job_a", *, devices: int = 1) -> None:
-        assert self.run(store.submit(JOB, record_id, "{}", devices=devices))[0] == "submitted"
-
-    def claim(self, owner: str = "w0", seconds: float = LONG, devices: int = 1) -> Lease:
-        claim = self.run(store.claim(JOB, owner, lease_seconds=seconds, devices=devices))
-        assert claim is not None
-        return Lease(JOB, claim.record.id, claim.token, seconds)
-
-    def reap_expired(self) -> list[str]:
-        """Wait for the lease of the owner to run out, by Redis' own clock, then reap."""
-        while True:
-            buried = self.run(store.reap(JOB, max_deaths=3))
-            if buried:
-                return [burial.id for burial in buried]
-            threading.Event().wait(SHORT / 4)
-
-
-@pytest.fixture
-def records(redis_url: str) -> Records:
-    return Records(redis_url)
+from tests.contract.records import JOB, LONG, SHORT, Records
 
 
 def test_submitting_twice_makes_one_record(records: Records) -> None:
@@ -174,31 +132,6 @@ def test_saved_progress_forgives_earlier_deaths(records: Records) -> None:
     assert records.read().state == State.QUEUED
 
 
-@pytest.mark.parametrize(("want", "state"), [(Want.CANCEL, State.CANCELLED), (Want.PAUSE, State.PAUSED)])
-def test_death_and_handing_back_honour_what_is_wanted(records: Records, want: Want, state: State) -> None:
-    ways: dict[str, Callable[[Lease], Command[Any]]] = {
-        "job_dead": lambda lease: store.died(lease, "x", 3),
-        "job_back": lambda lease: store.leave(lease, State.QUEUED),
-    }
-    for name, let_go in ways.items():
-        records.submit(name)
-        lease = records.claim()
-        assert records.run(store.control(JOB, name, want)) == ("accepted", "running")
-        assert records.run(store.beat(lease)) == want
-        records.run(let_go(lease))
-        assert records.read(name).state == state
-
-
-def test_cancel_overtakes_a_pause_that_is_being_carried_out(records: Records) -> None:
-    records.submit()
-    lease = records.claim()
-    records.run(store.control(JOB, "job_a", Want.PAUSE))
-    assert records.run(store.beat(lease)) == Want.PAUSE
-    records.run(store.control(JOB, "job_a", Want.CANCEL))
-    records.run(store.leave(lease, State.QUEUED, reason="paused on request"))
-    assert records.read().state == State.CANCELLED
-
-
 def test_claim_whose_answer_was_lost_is_granted_anew_and_takes_nothing_else(records: Records) -> None:
     records.submit("job_a")
     records.submit("job_b")
@@ -237,79 +170,6 @@ def test_owner_of_an_emptied_redis_is_told_to_wait(records: Records, act: int) -
     assert records.redis.keys() == []
 
 
-def _to_queued(records: Records) -> None:
-    records.submit()
-
-
-def _to_running(records: Records) -> None:
-    records.submit()
-    records.claim()
-
-
-def _to_paused(records: Records) -> None:
-    records.submit()
-    records.run(store.control(JOB, "job_a", Want.PAUSE))
-
-
-def _to_cancelled(records: Records) -> None:
-    records.submit()
-    records.run(store.control(JOB, "job_a", Want.CANCEL))
-
-
-def _to_succeeded(records: Records) -> None:
-    records.submit()
-    records.run(store.leave(records.claim(), State.SUCCEEDED))
-
-
-def _to_failed(records: Records) -> None:
-    records.submit()
-    records.run(store.leave(records.claim(), State.FAILED, error=Problem(code="x", detail="y")))
-
-
-REACH: dict[State, Callable[[Records], None]] = {
-    State.QUEUED: _to_queued,
-    State.RUNNING: _to_running,
-    State.PAUSED: _to_paused,
-    State.CANCELLED: _to_cancelled,
-    State.SUCCEEDED: _to_succeeded,
-    State.FAILED: _to_failed,
-}
-
-
-@pytest.mark.parametrize(("start", "want"), [*itertools.product(State, Want)])
-def test_control_makes_only_allowed_transitions(records: Records, start: State, want: Want) -> None:
-    REACH[start](records)
-    outcome, _ = records.run(store.control(JOB, "job_a", want))
-    end = records.read().state
-    assert end == start or end in TRANSITIONS[start]
-    if start.is_terminal:
-        idempotent = (start, want) == (State.CANCELLED, Want.CANCEL)
-        assert (outcome, end) == ("accepted" if idempotent else "conflict", start)
-
-
-@pytest.mark.parametrize("want", list(Want))
-def test_control_is_idempotent(records: Records, want: Want) -> None:
-    records.submit()
-    first = records.run(store.control(JOB, "job_a", want))
-    revision = records.read().revision
-    assert records.run(store.control(JOB, "job_a", want)) == first
-    assert records.read().revision == revision
-
-
-def test_pausing_what_is_being_cancelled_conflicts(records: Records) -> None:
-    _to_running(records)
-    records.run(store.control(JOB, "job_a", Want.CANCEL))
-    assert records.run(store.control(JOB, "job_a", Want.PAUSE)) == ("conflict", "cancelling")
-
-
-def test_resuming_takes_back_a_pause_that_has_not_happened(records: Records) -> None:
-    records.submit()
-    lease = records.claim()
-    records.run(store.control(JOB, "job_a", Want.PAUSE))
-    records.run(store.control(JOB, "job_a", Want.RUN))
-    assert records.run(store.beat(lease)) == Want.RUN
-
-
 def test_job_needs_a_prepared_dataset_which_is_then_in_use(records: Records) -> None:
     assert records.run(store.submit(JOB, "job_a", "{}", dataset="ds_a")) == ("unusable", "missing")
     records.run(store.submit(RecordKind.DATASET, "ds_a", "{}"))
@@ -343,7 +203,8 @@ def test_forgotten_job_leaves_no_key_behind(records: Records) -> None:
 
 
 def test_job_that_an_alias_points_to_is_not_forgotten(records: Records) -> None:
-    _to_succeeded(records)
+    records.submit()
+    records.run(store.leave(records.claim(), State.SUCCEEDED))
     records.redis.hset(keys.ALIASES, "shoes", json.dumps({"job": "job_a"}))
     assert records.run(store.forget_job("job_a")) == ("aliased", "shoes")
 

@@ -13,15 +13,17 @@ from typing import Any
 
 import httpx
 import pytest
+from redis import Redis as SyncRedis
 from redis.exceptions import RedisError
 
 from contract.identifiers import new_job_id
-from contract.job import State
+from contract.job import State, Want
 from contract.keys import EPOCH, SAMPLES_WAITING, RecordKind, Role
-from contract.store import leave, submit
+from contract.store import control, forget_job, leave, submit
 from contract.volume import Volume, write_json
 from service.embedded_redis import RedisServer, durable_server
 from service.gateway import Gateway
+from service.records import delete, find
 from service.records import submit as submit_or_undo
 from service.settings import Settings
 
@@ -245,6 +247,55 @@ def test_when_redis_breaks_off_a_record_stays_only_if_it_was_taken(
         return gateway.volume.job(job_id).exists()
 
     assert asyncio.run(submit_to_the_dead()) is taken
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("fate", ["kept", "forgotten", "emptied"])
+def test_when_redis_breaks_off_a_delete_the_volume_follows_the_record(
+    settings: Settings, mortal: Redis, fate: str
+) -> None:
+    async def delete_from_the_dead() -> tuple[bool, bool]:
+        gateway, job_id = Gateway(settings), new_job_id()
+        volume, store = gateway.volume, gateway.store
+        there = SyncRedis.from_url(settings.redis_url)
+        there.set(EPOCH, "1")
+        write_json(volume.spec(job_id), {})
+        await store.run(submit(RecordKind.JOB, job_id, "{}"))
+        await store.run(control(RecordKind.JOB, job_id, Want.CANCEL))
+        standing = await find(gateway, RecordKind.JOB, job_id)
+        if fate == "forgotten":  # as if the answer alone was lost
+            await store.run(forget_job(job_id))
+        if fate == "emptied":
+            there.flushall()
+        mortal.kill()
+        async with gateway.running():
+            with pytest.raises(RedisError):
+                await delete(gateway, RecordKind.JOB, standing, forget_job(job_id))
+            assert volume.job(job_id).exists()
+            await asyncio.to_thread(mortal.start)
+            await asyncio.gather(*gateway.background)
+        return volume.job(job_id).exists(), volume.tombstone(job_id).exists()
+
+    stays = fate != "forgotten"
+    assert asyncio.run(delete_from_the_dead()) == (stays, not stays)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("before", [None, "pause"])
+def test_what_redis_did_not_hear_is_not_wanted(
+    outage: tuple[httpx.Client, Any], refused: Refused, pictures: bytes, before: str | None
+) -> None:
+    client, worker = outage
+    job_id = train(client, worker, pictures)
+    if before:
+        client.post(f"/jobs/{job_id}/{before}").raise_for_status()
+    intent = worker.volume.intent(job_id)
+    content = intent.read_bytes() if intent.exists() else None
+    worker.redis.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")  # it still says what it knows
+    refused(client.post(f"/jobs/{job_id}/cancel"), 503, "store_unavailable")
+    worker.redis.execute_command("CLIENT", "UNPAUSE")
+    assert (intent.read_bytes() if intent.exists() else None) == content
+    assert client.get(f"/jobs/{job_id}").json()["state"] == ("paused" if before else "queued")
 
 
 def test_a_killed_gateway_s_half_received_upload_is_swept_away(

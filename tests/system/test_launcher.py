@@ -1,8 +1,13 @@
 """`dcgan up`: one command that starts everything, guards it, and ends everything."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import psutil
 
 from tests.system.stack import ENDS_WITHIN_SECONDS, REPOSITORY, Stack, until
 
@@ -33,6 +38,65 @@ def test_same_url_gives_the_same_bytes_after_a_restart(own_stack: Stack) -> None
     after = own_stack.http.get(url)
     assert (after.content, after.headers["ETag"]) == (before.content, before.headers["ETag"])
     own_stack.stop()
+
+
+def test_ctrl_c_ends_in_time_even_what_hangs(own_stack: Stack) -> None:
+    own_stack.start()
+    started = own_stack.launcher.children(recursive=True)
+    for process in started:
+        if "guard.py" not in " ".join(process.cmdline()):
+            process.suspend()
+    assert own_stack.stop() < ENDS_WITHIN_SECONDS
+    assert not [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+def launch(stack: Stack) -> psutil.Popen:
+    """`dcgan up` with its output in pipes."""
+    port = str(stack.http.base_url.port)
+    command = [sys.executable, "-P", "-m", "service.launcher", "--port", port, "--data-root", str(stack.root)]
+    stack.launcher = psutil.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY
+    )
+    return stack.launcher
+
+
+def test_damaged_records_end_the_start_at_once_and_are_named(own_stack: Stack) -> None:
+    redis = own_stack.root / "redis"
+    redis.mkdir(parents=True)
+    (redis / "appendonly.aof").write_text("damaged")
+    started = time.monotonic()
+    launcher = launch(own_stack)
+    _, told = launcher.communicate(timeout=70)
+    assert launcher.returncode == 1
+    assert time.monotonic() - started < 10
+    assert str(redis / "redis.log") in told
+    assert "Bad file format reading the append only file" in told
+    assert "Traceback" not in told
+
+
+def test_signal_ends_the_wait_for_redis_within_a_second(own_stack: Stack) -> None:
+    (own_stack.root / "redis").mkdir(parents=True)
+    os.mkfifo(own_stack.root / "redis" / "appendonly.aof")  # to read it takes for ever
+    launcher = launch(own_stack)
+    until(lambda: [*own_stack.root.rglob("redis.log")], "a redis-server that loads")
+    signalled = time.monotonic()
+    launcher.send_signal(signal.SIGTERM)
+    launcher.communicate(timeout=70)
+    assert launcher.returncode == 0
+    assert time.monotonic() - signalled < 1.5  # a second, and Python's own end
+
+
+def test_stack_goes_on_when_nobody_reads_its_output(own_stack: Stack) -> None:
+    launcher = launch(own_stack)
+    launcher.stdout.readline()
+    launcher.stdout.close()
+    until(lambda: own_stack.get("/readyz"), "a service that is whole")
+    dead = own_stack.process("-m", "worker", "--role", "prepare")
+    dead.kill()
+    until(lambda: own_stack.find("-m", "worker", "--role", "prepare") not in ([], [dead]), "a new preparer")
+    launcher.send_signal(signal.SIGINT)
+    assert launcher.wait(ENDS_WITHIN_SECONDS) == 0
+    assert launcher.stderr.read() == ""
 
 
 def test_second_stack_on_the_same_data_root_is_refused_by_name(stack: Stack) -> None:

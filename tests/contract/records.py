@@ -1,0 +1,45 @@
+"""Runs the commands of `contract.store` in a real Redis, and reads back what became of the records."""
+
+import threading
+from typing import Any, TypeVar
+
+import redis
+
+from contract import store
+from contract.job import Record
+from contract.keys import KEYS, RecordKind
+from contract.store import Command, Lease
+
+T = TypeVar("T")
+JOB = RecordKind.JOB
+LONG, SHORT = 60.0, 0.02
+
+
+class Records:
+    """Runs commands, and reads records back."""
+
+    def __init__(self, url: str) -> None:
+        self.redis: Any = redis.Redis.from_url(url, decode_responses=True)
+        self._script = self.redis.register_script(store.script())
+
+    def run(self, command: Command[T]) -> T:
+        return command.parse(self._script(args=list(command.arguments)))
+
+    def read(self, record_id: str = "job_a") -> Record:
+        return Record.from_hash(self.redis.hgetall(KEYS[JOB].record_of + record_id))
+
+    def submit(self, record_id: str = "job_a", *, devices: int = 1) -> None:
+        assert self.run(store.submit(JOB, record_id, "{}", devices=devices))[0] == "submitted"
+
+    def claim(self, owner: str = "w0", seconds: float = LONG, devices: int = 1) -> Lease:
+        claim = self.run(store.claim(JOB, owner, lease_seconds=seconds, devices=devices))
+        assert claim is not None
+        return Lease(JOB, claim.record.id, claim.token, seconds)
+
+    def reap_expired(self) -> list[str]:
+        """Wait for the lease of the owner to run out, by Redis' own clock, then reap."""
+        while True:
+            buried = self.run(store.reap(JOB, max_deaths=3))
+            if buried:
+                return [burial.id for burial in buried]
+            threading.Event().wait(SHORT / 4)

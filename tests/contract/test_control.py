@@ -1,0 +1,110 @@
+"""Cancel, pause and resume: only allowed transitions, idempotent, and never lost on the way."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from contract import store
+from contract.job import TRANSITIONS, Problem, State, Want
+from contract.store import Command, Lease
+from tests.contract.records import JOB, Records
+
+
+@pytest.mark.parametrize(("want", "state"), [(Want.CANCEL, State.CANCELLED), (Want.PAUSE, State.PAUSED)])
+def test_death_and_handing_back_honour_what_is_wanted(records: Records, want: Want, state: State) -> None:
+    ways: dict[str, Callable[[Lease], Command[Any]]] = {
+        "job_dead": lambda lease: store.died(lease, "x", 3),
+        "job_back": lambda lease: store.leave(lease, State.QUEUED),
+    }
+    for name, let_go in ways.items():
+        records.submit(name)
+        lease = records.claim()
+        assert records.run(store.control(JOB, name, want)) == ("accepted", "running")
+        assert records.run(store.beat(lease)) == want
+        records.run(let_go(lease))
+        assert records.read(name).state == state
+
+
+def test_cancel_overtakes_a_pause_that_is_being_carried_out(records: Records) -> None:
+    records.submit()
+    lease = records.claim()
+    records.run(store.control(JOB, "job_a", Want.PAUSE))
+    assert records.run(store.beat(lease)) == Want.PAUSE
+    records.run(store.control(JOB, "job_a", Want.CANCEL))
+    records.run(store.leave(lease, State.QUEUED, reason="paused on request"))
+    assert records.read().state == State.CANCELLED
+
+
+def _to_queued(records: Records) -> None:
+    records.submit()
+
+
+def _to_running(records: Records) -> None:
+    records.submit()
+    records.claim()
+
+
+def _to_paused(records: Records) -> None:
+    records.submit()
+    records.run(store.control(JOB, "job_a", Want.PAUSE))
+
+
+def _to_cancelled(records: Records) -> None:
+    records.submit()
+    records.run(store.control(JOB, "job_a", Want.CANCEL))
+
+
+def _to_succeeded(records: Records) -> None:
+    records.submit()
+    records.run(store.leave(records.claim(), State.SUCCEEDED))
+
+
+def _to_failed(records: Records) -> None:
+    records.submit()
+    records.run(store.leave(records.claim(), State.FAILED, error=Problem(code="x", detail="y")))
+
+
+REACH: dict[State, Callable[[Records], None]] = {
+    State.QUEUED: _to_queued,
+    State.RUNNING: _to_running,
+    State.PAUSED: _to_paused,
+    State.CANCELLED: _to_cancelled,
+    State.SUCCEEDED: _to_succeeded,
+    State.FAILED: _to_failed,
+}
+
+
+@pytest.mark.parametrize(("start", "want"), [*itertools.product(State, Want)])
+def test_control_makes_only_allowed_transitions(records: Records, start: State, want: Want) -> None:
+    REACH[start](records)
+    outcome, _ = records.run(store.control(JOB, "job_a", want))
+    end = records.read().state
+    assert end == start or end in TRANSITIONS[start]
+    if start.is_terminal:
+        idempotent = (start, want) == (State.CANCELLED, Want.CANCEL)
+        assert (outcome, end) == ("accepted" if idempotent else "conflict", start)
+
+
+@pytest.mark.parametrize("want", list(Want))
+def test_control_is_idempotent(records: Records, want: Want) -> None:
+    records.submit()
+    first = records.run(store.control(JOB, "job_a", want))
+    revision = records.read().revision
+    assert records.run(store.control(JOB, "job_a", want)) == first
+    assert records.read().revision == revision
+
+
+def test_pausing_what_is_being_cancelled_conflicts(records: Records) -> None:
+    _to_running(records)
+    records.run(store.control(JOB, "job_a", Want.CANCEL))
+    assert records.run(store.control(JOB, "job_a", Want.PAUSE)) == ("conflict", "cancelling")
+
+
+def test_resuming_takes_back_a_pause_that_has_not_happened(records: Records) -> None:
+    records.submit()
+    lease = records.claim()
+    records.run(store.control(JOB, "job_a", Want.PAUSE))
+    records.run(store.control(JOB, "job_a", Want.RUN))
+    assert records.run(store.beat(lease)) == Want.RUN
