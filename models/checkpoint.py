@@ -56,10 +56,10 @@ def load_checkpoint(path: Path, expected_digest: str | None = None) -> tuple[Gen
     """Read a generator, in eval mode on the CPU, and where it comes from.
 
     Raises:
-        ServiceError: `checkpoint_unreadable` when the file is damaged, is of a format that this version does
-            not know, or is not the one that `expected_digest` names.
+        ServiceError: `checkpoint_unreadable` when the file is missing or damaged, is of a format that this
+            version does not know, or is not the one that `expected_digest` names.
     """
-    content = path.read_bytes()
+    content = _content(path)
     if expected_digest not in (None, _digest(content)):
         raise _unreadable(path, f"its content is not what its digest {expected_digest} names")
     fields, tensors = _parse(path, content)
@@ -88,9 +88,9 @@ def load_snapshot(path: Path, state: TrainingState) -> NumericEnvironment:
     If that is not the state's own, training goes on, but not bit for bit as it would have.
 
     Raises:
-        ServiceError: `checkpoint_unreadable` when the file is damaged; `state` is then as it was.
+        ServiceError: `checkpoint_unreadable` when the file is missing or damaged; `state` is then as it was.
     """
-    fields, tensors = _parse(path, path.read_bytes())
+    fields, tensors = _parse(path, _content(path))
     header = _validated(path, SnapshotHeader, fields)
     if header.checksum != _checksum(header, tensors):
         raise _unreadable(path, "its checksum is wrong: it was damaged after it had been written")
@@ -112,6 +112,13 @@ def _write(path: Path, tensors: Mapping[str, Tensor], header: Frozen) -> str:
     )
     write_durably(path, content)
     return _digest(content)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise _unreadable(path, "there is no such file on the volume") from error
 
 
 def _parse(path: Path, content: bytes) -> tuple[Mapping[str, Any], dict[str, Tensor]]:

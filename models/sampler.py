@@ -60,20 +60,28 @@ class Sampler:
         return sum(tensor.nbytes for tensor in self._generator.state_dict().values())
 
     def render(self, seeds: Sequence[int]) -> NDArray[np.uint8]:
-        """The pixels (N, R, R, C) of `seeds`."""
-        pixels = to_pixels(self._images(seeds)).permute(0, 2, 3, 1)  # (N, R, R, C)
-        return pixels.contiguous().cpu().numpy()
+        """The pixels (N, R, R, C) of `seeds`. Only one bucket of them is ever in floats."""
+        spec = self.header.spec
+        pixels = np.empty((len(seeds), spec.resolution, spec.resolution, spec.channels), dtype=np.uint8)
+        for part in self._parts(len(seeds)):
+            images = self._images(seeds[part])  # (n, C, R, R)
+            pixels[part] = to_pixels(images).permute(0, 2, 3, 1).cpu().numpy()
+        return pixels
 
     def render_floats(self, seeds: Sequence[int]) -> NDArray[np.float32]:
         """The images (N, C, R, R) of `seeds` in [-1, 1], as they are before rounding."""
-        return self._images(seeds).contiguous().cpu().numpy()
+        return np.concatenate([self._images(seeds[part]).cpu().numpy() for part in self._parts(len(seeds))])
+
+    def _parts(self, count: int) -> list[slice]:
+        """Where `count` seeds are cut so that each part fits into the largest bucket."""
+        largest = self.buckets[-1]
+        return [slice(start, start + largest) for start in range(0, count, largest)]
 
     @torch.inference_mode()
     def _images(self, seeds: Sequence[int]) -> Tensor:
-        drawn = torch.from_numpy(latents(seeds, self._generator.latent_size, self._prior)).to(self._device)
-        return torch.cat(
-            [self._padded(part) for part in torch.split(drawn, self.buckets[-1])]
-        )  # (N, C, R, R)
+        """The images (N, C, R, R) of at most a largest bucket of seeds."""
+        drawn = torch.from_numpy(latents(seeds, self._generator.latent_size, self._prior))  # (N, Z)
+        return self._padded(drawn.to(self._device))
 
     def _padded(self, drawn: Tensor) -> Tensor:
         """The images of at most a largest bucket of latents, through the smallest bucket that holds them."""

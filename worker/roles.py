@@ -156,7 +156,7 @@ class SampleDuty:
         self._consumer.adopt(verdict)
 
     def is_well(self) -> bool:
-        return self._consumer.is_alive()
+        return self._consumer.is_well
 
     def stop(self) -> None:
         self._consumer.stop()

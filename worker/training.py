@@ -102,7 +102,7 @@ class _Run:
         for name in [*recorded, *(name for name in older if name not in recorded)]:
             try:
                 checkpoint.load_snapshot(directory / name, state)
-            except (ServiceError, FileNotFoundError) as error:
+            except ServiceError as error:
                 self._chore.tell(link.Warned(code="snapshot_unreadable", detail=f"{name}: {error}"))
                 continue
             logger.info("%s goes on from %d images", self._order.job, state.images_seen)

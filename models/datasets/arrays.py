@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,9 @@ CHUNK = 64
 DECODERS = 4
 """Threads that decode; Pillow lets go of the interpreter. Each may hold one whole picture in memory."""
 
+WAIT_SECONDS = 0.5
+"""Between two looks at a lock that another process holds."""
+
 
 def silent(done: int, total: int) -> None:
     """Reports to nobody."""
@@ -40,12 +44,13 @@ def array(
     """Every usable picture (N, C, R, R), in the order of the manifest, mapped into memory.
 
     The mapping is copy-on-write: nobody can change the file through it. If the array is missing it is
-    derived first, under a lock, so that of several processes one does the work and the others wait.
+    derived first, under a lock, so that of several processes one does the work and the others wait, telling
+    `report` meanwhile that nothing is done yet.
     """
     path = volume.array(manifest.id, resolution, channels, fit)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path.with_suffix(".lock")):
+        with _locked(path.with_suffix(".lock"), lambda: report(0, manifest.images)):
             if not path.exists():
                 _derive(volume.original(manifest.id), manifest, path, (channels, resolution, fit), report)
     pixels: Pixels = np.load(path, mmap_mode="c")
@@ -104,11 +109,24 @@ def _channels_first(picture: Image.Image) -> Pixels:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a file; the system lets go of it if the process dies."""
+def _locked(path: Path, show_life: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock of a file; the system lets go of it if the process dies.
+
+    Asks again and again instead of blocking: whoever is silent while another derives is taken for hung.
+    """
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        while not _takes(file.fileno()):
+            show_life()
+            time.sleep(WAIT_SECONDS)
         yield
+
+
+def _takes(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _fsync(path: Path) -> None:

@@ -145,9 +145,13 @@ def test_snapshot_tells_the_environment_it_comes_from(trained: TrainingState, sn
     assert load_snapshot(snapshot, TrainingState.fresh(trained.spec, elsewhere)) != elsewhere
 
 
-def test_missing_file_is_not_hidden(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        load_checkpoint(tmp_path / "none.safetensors")
+@pytest.mark.parametrize("kind", ["checkpoint", "snapshot"])
+def test_missing_file_is_refused_by_name(kind: str, state: TrainingState, tmp_path: Path) -> None:
+    path = tmp_path / "none.safetensors"
+    with pytest.raises(ServiceError, match="there is no such file") as refusal:
+        load_checkpoint(path) if kind == "checkpoint" else load_snapshot(path, state)
+    assert refusal.value.code is ErrorCode.CHECKPOINT_UNREADABLE
+    assert path.name in refusal.value.detail
 
 
 def test_nothing_is_pickle() -> None:

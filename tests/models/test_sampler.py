@@ -1,10 +1,12 @@
 import io
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -101,6 +103,34 @@ def test_bucket_that_disagrees_is_not_used(
     assert sampler.buckets == trusted
     alone = np.concatenate([sampler.render_floats([seed]) for seed in range(70)])
     assert np.array_equal(sampler.render_floats(range(70)), alone)
+
+
+class Watched(Generator):
+    """Counts, at every call, how many of its earlier outputs are still in memory."""
+
+    latent_size = 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outputs: list[weakref.ref[NDArray[np.float32]]] = []
+        self.most_kept = 0
+
+    def __deepcopy__(self, memo: object) -> "Watched":
+        return self
+
+    def forward(self, latents: Tensor) -> Tensor:
+        self.most_kept = max(self.most_kept, sum(output() is not None for output in self.outputs))
+        images = np.zeros((len(latents), 3, 32, 32), dtype=np.float32)
+        self.outputs.append(weakref.ref(images))
+        return torch.from_numpy(images)
+
+
+def test_only_one_bucket_is_ever_in_floats(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
+    generator = Watched()
+    sampler = Sampler(generator, CheckpointHeader(job=JOB, spec=make_spec(), images_seen=0), environment)
+    generator.most_kept = 0
+    assert sampler.render(range(1024)).shape == (1024, 32, 32, 3)
+    assert generator.most_kept <= 1
 
 
 def test_loading_checks_the_digest(

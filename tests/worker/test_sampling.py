@@ -1,0 +1,280 @@
+"""The consumer answers whatever can be answered, small asks first, and nothing in the queue ends it."""
+
+import itertools
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import cast
+
+import numpy as np
+import pytest
+import redis
+from numpy.typing import NDArray
+
+from contract import keys
+from contract.checkpoint import CheckpointHeader
+from contract.errors import ErrorCode
+from contract.sampling import CheckpointPlace, SampleSpec
+from contract.training import TrainingSpec
+from contract.volume import Volume
+from contract.wire import Answer, Ask
+from models import networks
+from models.checkpoint import save_checkpoint
+from models.environment import NumericEnvironment, detect
+from worker.engine import Engine
+from worker.formats import FORMATS
+from worker.formats.png import encode_png
+from worker.roles import SampleDuty
+from worker.sampling import IMAGES_TOGETHER, SampleConsumer, portions
+from worker.settings import Settings
+
+PLACE = CheckpointPlace(job="job_" + "0" * 16, file="generator.safetensors")
+PATIENCE_SECONDS = 30
+SPEC = TrainingSpec.model_validate(
+    {
+        "dataset": "ds_" + "0" * 16,
+        "preset": "fast",
+        "name": None,
+        "architecture": {"kind": "dcgan", "latent_size": 8, "generator_width": 4, "discriminator_width": 4},
+        "resolution": 32,
+        "channels": 1,
+        "checkpoint_every_images": 8,
+        "preview_every_images": 8,
+    }
+)
+
+Start = Callable[[Engine], SampleConsumer]
+
+
+class Gateway:
+    """Asks one generator as a gateway does, and waits for the answers."""
+
+    def __init__(self, url: str, digest: str) -> None:
+        self.redis = redis.Redis.from_url(url, socket_timeout=PATIENCE_SECONDS + 5)
+        self._digest = digest
+        self._ids = map(str, itertools.count())
+
+    def ask(self, seed: int, count: int = 1) -> Ask:
+        spec = SampleSpec(digest=self._digest, seed=seed, count=count)
+        return Ask(next(self._ids), "g0", self.now_ms() + PATIENCE_SECONDS * 1000, spec, PLACE)
+
+    def now_ms(self) -> int:
+        return int(self.redis.time()[0]) * 1000
+
+    def push(self, *asks: Ask | bytes) -> None:
+        frames = [ask.pack() if isinstance(ask, Ask) else ask for ask in asks]
+        self.redis.rpush(keys.SAMPLES_WAITING, *frames)
+
+    def answers(self, count: int) -> list[Answer]:
+        """The next answers, in the order in which they came."""
+        return [self._answer() for _ in range(count)]
+
+    def _answer(self) -> Answer:
+        key = keys.SAMPLES_REPLIES_OF + "g0"
+        popped = cast("tuple[bytes, bytes] | None", self.redis.blpop([key], PATIENCE_SECONDS))
+        assert popped, "no answer came"
+        return Answer.unpack(popped[1])
+
+
+@pytest.fixture
+def gateway(redis_url: str, volume: Volume) -> Gateway:
+    generator = networks.build(SPEC.architecture, SPEC.resolution, SPEC.channels).generator
+    generator.initialise(0)
+    header = CheckpointHeader(job=PLACE.job, spec=SPEC, images_seen=0)
+    digest = save_checkpoint(generator, header, volume.checkpoint(PLACE.job, PLACE.file))
+    return Gateway(redis_url, digest)
+
+
+@pytest.fixture
+def engine(volume: Volume) -> Engine:
+    environment = detect("cpu", 1, "float32")
+    environment.apply()
+    return Engine(volume, environment, 2**30)
+
+
+@pytest.fixture
+def start(redis_url: str) -> Iterator[Start]:
+    """Starts a consumer that takes what has been pushed by then as one batch."""
+    started: list[SampleConsumer] = []
+
+    def start(engine: Engine) -> SampleConsumer:
+        consumer = SampleConsumer(redis_url, engine, "ours", 64)
+        started.append(consumer)
+        consumer.adopt("active")
+        consumer.start()
+        return consumer
+
+    yield start
+    for consumer in started:
+        consumer.stop()
+
+
+def future_format(ask: Ask) -> bytes:
+    fields = json.loads(ask.pack())
+    fields[3]["format"] = "hologram"
+    return json.dumps(fields).encode()
+
+
+def with_field(ask: Ask, index: int, value: object) -> bytes:
+    fields = json.loads(ask.pack())
+    fields[index] = value
+    return json.dumps(fields).encode()
+
+
+UNREADABLE: dict[str, Callable[[Ask], bytes]] = {
+    "a format of a newer gateway": future_format,
+    "no JSON": lambda _: b"\xff\x00",
+    "a number": lambda _: b"7",
+    "nothing": lambda _: b"",
+    "too few fields": lambda _: b"[]",
+    "an object": lambda _: b'{"a":1,"b":2,"c":3,"d":4,"e":5}',
+    "bottomless": lambda _: b"[" * 200_000,
+    "no deadline": lambda ask: with_field(ask, 2, None),
+    "a gateway without a name": lambda ask: with_field(ask, 1, 7),
+    "a gateway that is no text": lambda ask: with_field(ask, 1, "\ud800"),
+    "an id that is a list": lambda ask: with_field(ask, 0, []),
+}
+
+
+@pytest.mark.parametrize("spoil", UNREADABLE.values(), ids=UNREADABLE)
+def test_frame_that_cannot_be_read_costs_no_other(
+    spoil: Callable[[Ask], bytes], gateway: Gateway, engine: Engine, start: Start
+) -> None:
+    before, after = gateway.ask(1), gateway.ask(2)
+    gateway.push(before, spoil(gateway.ask(3)), after)
+    consumer = start(engine)
+    assert [(answer.id, answer.error) for answer in gateway.answers(2)] == [
+        (before.id, None),
+        (after.id, None),
+    ]
+    assert consumer.is_well
+
+
+class Stumbling(Engine):
+    """Gives something that is no pictures, once."""
+
+    def __init__(self, volume: Volume, environment: NumericEnvironment, limit_bytes: int) -> None:
+        super().__init__(volume, environment, limit_bytes)
+        self.stumbled = threading.Event()
+
+    def render(self, digest: str, place: CheckpointPlace, seeds: list[int]) -> NDArray[np.uint8]:
+        if self.stumbled.is_set():
+            return super().render(digest, place, seeds)
+        self.stumbled.set()
+        return np.array(0, dtype=np.uint8)
+
+
+def test_error_that_nobody_thought_of_does_not_end_the_thread(
+    gateway: Gateway, volume: Volume, start: Start
+) -> None:
+    engine = Stumbling(volume, detect("cpu", 1, "float32"), 0)
+    gateway.push(gateway.ask(1))
+    start(engine)
+    assert engine.stumbled.wait(PATIENCE_SECONDS)
+    later = gateway.ask(2)
+    gateway.push(later)
+    assert gateway.answers(1)[0].id == later.id
+
+
+def test_ask_that_cannot_be_encoded_is_refused_alone(
+    gateway: Gateway, engine: Engine, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def superstitious(tiles: NDArray[np.uint8], spec: SampleSpec) -> bytes:
+        if spec.seed == 13:
+            raise OverflowError("not this one")
+        return encode_png(tiles, spec)
+
+    monkeypatch.setitem(FORMATS, "png", superstitious)
+    gateway.push(*(gateway.ask(seed) for seed in (12, 13, 14)))
+    start(engine)
+    assert [answer.error for answer in gateway.answers(3)] == [None, ErrorCode.INTERNAL, None]
+
+
+def test_generator_that_is_gone_is_refused_as_unreadable(
+    gateway: Gateway, engine: Engine, start: Start, volume: Volume
+) -> None:
+    volume.checkpoint(PLACE.job, PLACE.file).unlink()
+    gateway.push(gateway.ask(1))
+    start(engine)
+    answer = gateway.answers(1)[0]
+    assert answer.error is ErrorCode.CHECKPOINT_UNREADABLE
+    assert PLACE.file in answer.detail
+
+
+def test_ask_past_its_deadline_is_not_answered(gateway: Gateway, engine: Engine, start: Start) -> None:
+    late, timely = with_field(gateway.ask(1), 2, gateway.now_ms() - 1), gateway.ask(2)
+    gateway.push(late, timely)
+    start(engine)
+    assert gateway.answers(1)[0].id == timely.id
+
+
+def test_one_image_does_not_wait_for_the_sheets_of_its_batch(
+    gateway: Gateway, engine: Engine, start: Start
+) -> None:
+    huge, middle, small = gateway.ask(1, count=1024), gateway.ask(2, count=9), gateway.ask(3)
+    gateway.push(huge, middle, small)
+    start(engine)
+    assert [answer.id for answer in gateway.answers(3)] == [small.id, middle.id, huge.id]
+
+
+def test_picture_is_the_same_alone_and_in_any_company(gateway: Gateway, engine: Engine, start: Start) -> None:
+    asks = [gateway.ask(seed, count) for seed, count in ((5, 1), (7, 70), (5, 300), (9, 1), (900, 130))]
+    gateway.push(*asks)
+    start(engine)
+    together = {answer.id: answer.content for answer in gateway.answers(len(asks))}
+    for ask in asks:
+        gateway.push(ask)
+        assert gateway.answers(1)[0].content == together[ask.id]
+
+
+def test_portions_are_bounded_in_images_and_lose_nothing(gateway: Gateway) -> None:
+    counts = [1, 1024, 3, 1, 255, 2, 256, 257, 1, 200] * 30
+    asks = [gateway.ask(seed, count) for seed, count in enumerate(counts)]
+    served = portions(asks)
+    assert sorted(ask.id for portion in served for ask in portion) == sorted(ask.id for ask in asks)
+    for portion in served:
+        assert len(portion) == 1 or sum(ask.spec.count for ask in portion) <= IMAGES_TOGETHER
+    largest = [max(ask.spec.count for ask in portion) for portion in served]
+    assert largest == sorted(largest)
+
+
+def test_portion_asks_one_generator() -> None:
+    asks = [
+        Ask(str(seed), "g0", 0, SampleSpec(digest=f"sha256:{seed % 3:064x}", seed=seed, count=1), PLACE)
+        for seed in range(9)
+    ]
+    assert [len({ask.spec.digest for ask in portion}) for portion in portions(asks)] == [1, 1, 1]
+
+
+def test_idle_sampler_says_so_once_a_verdict(
+    redis_url: str, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    consumer = SampleConsumer(redis_url, engine, "ours", 64)
+    said = []
+    for verdict in ("theirs", "theirs", "active", "active", "theirs", "others"):
+        consumer.adopt(verdict)
+        said.append(sum("idle" in message for message in caplog.messages))
+    assert said == [1, 1, 1, 1, 2, 3]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_consumer_that_has_ended_untold_is_not_well(gateway: Gateway, volume: Volume, start: Start) -> None:
+    class Fatal(Engine):
+        def render(self, digest: str, place: CheckpointPlace, seeds: list[int]) -> NDArray[np.uint8]:
+            del digest, place, seeds
+            raise SystemExit
+
+    consumer = start(Fatal(volume, detect("cpu", 1, "float32"), 0))
+    assert consumer.is_well
+    gateway.push(gateway.ask(1))
+    threading.Thread.join(consumer, PATIENCE_SECONDS)
+    assert not consumer.is_well
+
+
+def test_sampler_is_well_before_during_and_after_its_service(redis_url: str, volume: Volume) -> None:
+    duty = SampleDuty(Settings(data_root=volume.root, redis_url=redis_url, device="cpu"))
+    assert duty.is_well()
+    duty.start()
+    assert duty.is_well()
+    duty.stop()
+    assert duty.is_well()
