@@ -2,25 +2,22 @@
 
 import json
 import logging
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-import redis
+from typing import Any
 
 from contract import store as records
 from contract.events import EventType
 from contract.job import CheckpointFact, Problem, Progress, Record, SnapshotFact, State, Want
-from contract.store import Burial, Command, Lease, Verdict
+from contract.store import Burial, Lease
 from contract.volume import Volume
 from worker import link, memory
 from worker.child import Child
 from worker.facts import Facts, read_facts, state_burial, write_facts
 from worker.settings import Settings
 from worker.store import Store
+from worker.testimony import Testimony
 
 logger = logging.getLogger(__name__)
 
@@ -31,20 +28,15 @@ KEPT_SNAPSHOTS = 2
 PATIENCE_SECONDS = 0.25
 """Between two looks at what is wanted, when the child says nothing."""
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a record leaves its owner: in its next state, by a death, or not at all because it was lost."""
+    """In which state a record leaves its owner, and why."""
 
-    state: State | None
+    state: State
     reason: str | None = None
     error: Problem | None = None
     result: dict[str, Any] | None = None
-
-
-LOST = Outcome(None)
 
 
 class Tenure:
@@ -61,7 +53,13 @@ class Tenure:
         settings: Settings,
         is_stopping: Callable[[], bool],
     ) -> None:
-        self._store = store
+        self._testimony = Testimony(
+            lease,
+            store=store,
+            volume=volume,
+            is_stopping=is_stopping,
+            grace_seconds=settings.stop_grace_seconds,
+        )
         self._volume = volume
         self._settings = settings
         self._child = child
@@ -71,8 +69,6 @@ class Tenure:
         self._facts = Facts.of_claim(record, read_facts(self._volume, record.id))
         self._want = record.want
         self._progress: Progress | None = None
-        self._outbox: deque[tuple[Command[Verdict], Callable[[], None] | None]] = deque()
-        self._reports = 0
         self._outcome: Outcome | None = None
         self._death: str | None = None
         self._last_words: str | None = None
@@ -90,14 +86,14 @@ class Tenure:
             self._watch(self._child)
         except OSError as error:
             self._child.end()
-            self._insist(records.leave(self._lease, State.QUEUED, reason=f"the volume: {error}"))
+            self._testimony.insist(records.leave(self._lease, State.QUEUED, reason=f"the volume: {error}"))
             raise
         finally:
             exit_code = self._child.end()
-        if self._outcome is None:
-            self._bury(self._death or self._cause_of_death(exit_code, oom_kills))
-        elif self._outcome is LOST:
+        if self._testimony.is_lost:
             logger.warning("%s: it is not ours any more; nothing more is written", self._lease.id)
+        elif self._outcome is None:
+            self._bury(self._death or self._cause_of_death(exit_code, oom_kills))
         else:
             self._leave(self._outcome)
 
@@ -112,11 +108,11 @@ class Tenure:
 
     def _watch(self, child: Child) -> None:
         next_beat = time.monotonic() + self._settings.heartbeat_seconds
-        while self._outcome is None and self._death is None:
+        while not self._is_over():
             patience_seconds = min(PATIENCE_SECONDS, max(0.0, next_beat - time.monotonic()))
             for message in child.messages(patience_seconds):
                 self._hear(message)
-            if self._outcome is None and not child.is_alive:
+            if not self._is_over() and not child.is_alive:
                 for message in child.messages(0):
                     self._hear(message)
                 return
@@ -125,8 +121,11 @@ class Tenure:
                 self._beat()
             self._pass_on_what_is_wanted(child)
 
+    def _is_over(self) -> bool:
+        return self._outcome is not None or self._death is not None or self._testimony.is_lost
+
     def _pass_on_what_is_wanted(self, child: Child) -> None:
-        if self._outcome is not None:
+        if self._is_over():
             return
         if self._want is Want.CANCEL:
             self._outcome = Outcome(State.CANCELLED, "cancelled on request")
@@ -151,7 +150,7 @@ class Tenure:
             case link.Computing():
                 self._computing(message)
             case link.Previewed(images_seen=images_seen):
-                self._report(event=(EventType.PREVIEW, {"images_seen": images_seen}))
+                self._testimony.report(event=(EventType.PREVIEW, {"images_seen": images_seen}))
             case link.Warned(code=code, detail=detail):
                 self._warn(code, detail)
             case link.Crashed(detail=detail):
@@ -171,7 +170,7 @@ class Tenure:
     def _computing(self, message: link.Computing) -> None:
         self._facts = self._facts.model_copy(update={"environment": message.environment})
         self._state_facts()
-        self._report(fields={"environment": json.dumps(message.environment)})
+        self._testimony.report(fields={"environment": json.dumps(message.environment)})
         if message.changed:
             self._warn("reproducibility_changed", message.changed)
 
@@ -180,7 +179,7 @@ class Tenure:
         self._facts = self._facts.model_copy(update={"snapshot": snapshot})
         self._state_facts()
         fields = {"snapshot": snapshot.model_dump_json(), "deaths": "0"}
-        self._report(fields=fields, then=lambda: self._drop_snapshots_before(snapshot))
+        self._testimony.report(fields=fields, then=lambda: self._drop_snapshots_before(snapshot))
 
     def _drop_snapshots_before(self, newest: SnapshotFact) -> None:
         kept = sorted(
@@ -195,7 +194,7 @@ class Tenure:
         self._report_checkpoint(checkpoint)
 
     def _report_checkpoint(self, checkpoint: CheckpointFact) -> None:
-        self._report(
+        self._testimony.report(
             fields={"checkpoint": checkpoint.model_dump_json()},
             checkpoint=checkpoint,
             event=(EventType.CHECKPOINT, checkpoint.model_dump()),
@@ -203,46 +202,20 @@ class Tenure:
 
     def _warn(self, code: str, detail: str) -> None:
         logger.warning("%s: %s: %s", self._lease.id, code, detail)
-        self._report(event=(EventType.WARNING, {"code": code, "detail": detail}))
-
-    def _report(
-        self,
-        *,
-        fields: dict[str, str] | None = None,
-        checkpoint: CheckpointFact | None = None,
-        event: tuple[EventType, dict[str, object]] | None = None,
-        then: Callable[[], None] | None = None,
-    ) -> None:
-        self._reports += 1
-        command = records.report(
-            self._lease, self._reports, fields=fields, checkpoint=checkpoint, event=event
-        )
-        self._outbox.append((command, then))
-        self._flush()
-
-    def _flush(self) -> None:
-        """Tell Redis what it has not heard yet, in order. While it is away the work goes on."""
-        while self._outbox and self._outcome is not LOST:
-            command, then = self._outbox[0]
-            if self._tell(command) is not Verdict.ACCEPTED:
-                return
-            self._outbox.popleft()
-            if then:
-                then()
+        self._testimony.report(event=(EventType.WARNING, {"code": code, "detail": detail}))
 
     def _beat(self) -> None:
         progress, self._progress = self._progress, None
-        self._flush()
-        heard = self._tell(records.beat(self._lease, progress))
+        self._testimony.flush()
+        heard = self._testimony.tell(records.beat(self._lease, progress))
         if isinstance(heard, Want):
             self._want = heard
         else:
             self._progress = self._progress or progress
 
     def _leave(self, outcome: Outcome) -> None:
-        assert outcome.state is not None
         if self._progress:
-            self._report(fields={"progress": self._progress.model_dump_json()})
+            self._testimony.report(fields={"progress": self._progress.model_dump_json()})
         self._facts = self._facts.model_copy(
             update={
                 "state": outcome.state,
@@ -254,7 +227,7 @@ class Tenure:
         )
         self._state_facts()
         fields = {"result": json.dumps(outcome.result)} if outcome.result else None
-        self._insist(
+        self._testimony.insist(
             records.leave(
                 self._lease, outcome.state, reason=outcome.reason, error=outcome.error, fields=fields
             )
@@ -263,42 +236,13 @@ class Tenure:
 
     def _bury(self, cause: str) -> None:
         logger.error("%s: %s", self._lease.id, cause)
-        burial = self._insist(records.died(self._lease, cause, self._settings.max_deaths))
+        burial = self._testimony.insist(records.died(self._lease, cause, self._settings.max_deaths))
         if isinstance(burial, Burial):
             state_burial(self._volume, burial)
 
-    def _insist(self, command: Command[T | Verdict]) -> T | Verdict:
-        """Say it until Redis has heard it; a worker that stops leaves the rest to the reaper."""
-        give_up_at = time.monotonic() + self._settings.stop_grace_seconds
-        while True:
-            self._flush()
-            if self._outcome is LOST:
-                return Verdict.LOST
-            heard = Verdict.UNKNOWN if self._outbox else self._tell(command)
-            if heard is not Verdict.UNKNOWN:
-                return heard
-            if self._is_stopping() and time.monotonic() > give_up_at:
-                logger.error("%s: could not be handed back; its lease will lapse", self._lease.id)
-                return heard
-            threading.Event().wait(0.5)
-
-    def _tell(self, command: Command[T | Verdict]) -> T | Verdict:
-        """One try. A Redis that is away, or was emptied and is not rebuilt yet, has not heard: UNKNOWN."""
-        try:
-            heard = self._store.run(command)
-        except redis.RedisError as error:
-            logger.warning("%s: Redis is away (%s); the work goes on", self._lease.id, error)
-            return Verdict.UNKNOWN
-        if heard is Verdict.LOST or (
-            heard is Verdict.UNKNOWN and not self._volume.home(self._lease.id).exists()
-        ):
-            self._outcome = LOST
-            return Verdict.LOST
-        return heard
-
     def _state_facts(self) -> None:
         if not write_facts(self._volume, self._lease.id, self._facts):
-            self._outcome = LOST
+            self._testimony.is_lost = True
 
     def _cause_of_death(self, exit_code: int, oom_kills_before: int | None) -> str:
         if exit_code == link.EXIT_OUT_OF_MEMORY:

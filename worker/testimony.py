@@ -1,0 +1,98 @@
+"""What an owner tells Redis: in order, each fact once, until it is heard or the record is lost."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import redis
+
+from contract import store as records
+from contract.events import EventType
+from contract.job import CheckpointFact
+from contract.store import Command, Lease, Verdict
+from contract.volume import Volume
+from worker.store import Store
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Testimony:
+    """Survives a Redis that is away, and one that was emptied: then it waits for the rebuild."""
+
+    def __init__(
+        self,
+        lease: Lease,
+        *,
+        store: Store,
+        volume: Volume,
+        is_stopping: Callable[[], bool],
+        grace_seconds: float,
+    ) -> None:
+        self._lease = lease
+        self._store = store
+        self._volume = volume
+        self._is_stopping = is_stopping
+        self._grace_seconds = grace_seconds
+        self._reports = 0
+        self._unheard: deque[tuple[Command[Verdict], Callable[[], None] | None]] = deque()
+        self.is_lost = False
+        """Whether somebody else owns the record, or nobody any more: nothing may be stated."""
+
+    def report(
+        self,
+        *,
+        fields: Mapping[str, str] | None = None,
+        checkpoint: CheckpointFact | None = None,
+        event: tuple[EventType, Mapping[str, Any]] | None = None,
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """State facts now, or as soon as Redis is back; `then` follows once it has heard."""
+        self._reports += 1
+        command = records.report(
+            self._lease, self._reports, fields=fields, checkpoint=checkpoint, event=event
+        )
+        self._unheard.append((command, then))
+        self.flush()
+
+    def flush(self) -> None:
+        """Tell what has not been heard yet. While Redis is away the work goes on."""
+        while self._unheard and not self.is_lost:
+            command, then = self._unheard[0]
+            if self.tell(command) is not Verdict.ACCEPTED:
+                return
+            self._unheard.popleft()
+            if then:
+                then()
+
+    def tell(self, command: Command[T | Verdict]) -> T | Verdict:
+        """One try. A Redis that is away, or was emptied and is not rebuilt yet, has not heard: UNKNOWN."""
+        try:
+            heard = self._store.run(command)
+        except redis.RedisError as error:
+            logger.warning("%s: Redis is away (%s); the work goes on", self._lease.id, error)
+            return Verdict.UNKNOWN
+        is_gone = heard is Verdict.UNKNOWN and not self._volume.home(self._lease.id).exists()
+        if heard is Verdict.LOST or is_gone:
+            self.is_lost = True
+            return Verdict.LOST
+        return heard
+
+    def insist(self, command: Command[T | Verdict]) -> T | Verdict:
+        """Tell it, after all the rest, until it is heard; a worker that stops leaves that to the reaper."""
+        give_up_at = time.monotonic() + self._grace_seconds
+        while True:
+            self.flush()
+            if self.is_lost:
+                return Verdict.LOST
+            heard = Verdict.UNKNOWN if self._unheard else self.tell(command)
+            if heard is not Verdict.UNKNOWN:
+                return heard
+            if self._is_stopping() and time.monotonic() > give_up_at:
+                logger.error("%s: could not be handed back; its lease will lapse", self._lease.id)
+                return heard
+            threading.Event().wait(0.5)
