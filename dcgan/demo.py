@@ -54,7 +54,8 @@ def run(data_root: Path, output: Path, archive: Path, console: Console) -> None:
             f"{client.samples_url(0, job.checkpoint.digest, TILES)}  (the same bytes for ever)",
         ):
             console.print(f"  {address}", soft_wrap=True, highlight=False)
-    console.print(f"The service is stopped; `make up`, or `dcgan up --data-root {data_root}`, serves them again.")
+    again = f"`make up`, or `dcgan up --data-root {data_root}`"
+    console.print(f"The service is stopped; {again}, serves them again.")
 
 
 @contextmanager
