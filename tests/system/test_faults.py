@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
@@ -55,13 +56,19 @@ def test_job_survives_the_death_of(stack: Stack, undisturbed: bytes, victim: str
     stack.await_ready()
 
 
-def test_killed_child_is_noticed_at_once_and_goes_on_from_its_snapshot(stack: Stack) -> None:
-    job = _job_with_a_snapshot(stack)
+def test_killed_child_is_noticed_at_once_and_the_next_goes_on_from_its_snapshot(stack: Stack) -> None:
+    job = stack.train(images=IMAGES)
+    half = until(lambda: [name for name in stack.snapshots(job) if _images(name) > IMAGES // 2], "half of it")
+    saved_images = _images(half[0])
     _kill(stack.training_child())
     stack.await_state(job, "succeeded")
-    states = [event["data"] for event in stack.events(job) if event["type"] == "state"]
-    assert [state["state"] for state in states] == ["queued", "running", "queued", "running", "succeeded"]
-    assert "killed" in states[2]["reason"]
+    events = stack.events(job)
+    states = [event["data"]["state"] for event in events if event["type"] == "state"]
+    assert states == ["queued", "running", "queued", "running", "succeeded"]
+    death = next(event for event in events if event["data"].get("state") == "queued" and event["id"] > 1)
+    assert "killed" in death["data"]["reason"]
+    later = [event["data"] for event in events if event["type"] == "progress" and event["id"] > death["id"]]
+    assert min(progress["images_seen"] for progress in later) >= saved_images
 
 
 def test_killed_launcher_leaves_no_orphan_and_the_next_one_finishes_the_job(
@@ -136,6 +143,10 @@ def test_emptied_redis_is_rebuilt_from_the_volume(own_stack: Stack, undisturbed:
     assert after.content == before.content
     assert own_stack.http.delete(f"/datasets/{own_stack.dataset()}").status_code == 204
     own_stack.stop()
+
+
+def _images(snapshot: Path) -> int:
+    return int(snapshot.name.partition("-")[0])
 
 
 def _mirrored(stack: Stack, job: str) -> int:
