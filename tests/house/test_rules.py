@@ -1,4 +1,4 @@
-"""Where each thing must not be (docs/architecture.md): one small test a rule, over the syntax trees of all our files."""
+"""Where each thing must not be (docs/architecture.md): one small test a rule, over our syntax trees."""
 
 import ast
 import re
