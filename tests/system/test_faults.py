@@ -38,12 +38,15 @@ VICTIMS: dict[str, Callable[[Stack], psutil.Process]] = {
     "trainer": lambda stack: stack.process("-m", "worker", "--role", "train"),
     "sampler": lambda stack: stack.process("-m", "worker", "--role", "sample"),
     "gateway": lambda stack: stack.process("-m", "service", "--host"),
-    "redis": lambda stack: next(p for p in stack.launcher.children(recursive=True) if _is_durable(p, stack)),
+    "redis": lambda stack: _redis(stack, stack.root / "redis"),
+    "redis of the samples": lambda stack: _redis(stack, stack.root / "run" / "redis-samples"),
 }
 
 
-def _is_durable(process: psutil.Process, stack: Stack) -> bool:
-    return process.name() == "redis-server" and process.cwd() == str(stack.root / "redis")
+def _redis(stack: Stack, directory: Path) -> psutil.Process:
+    processes = stack.launcher.children(recursive=True)
+    (found,) = (p for p in processes if p.name() == "redis-server" and p.cwd() == str(directory))
+    return found
 
 
 @pytest.mark.parametrize("victim", VICTIMS)
