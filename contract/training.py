@@ -11,6 +11,7 @@ from contract.identifiers import DatasetId
 from contract.objectives import NonSaturating, Objective
 from contract.plugin import Frozen
 from contract.priors import Normal, Prior
+from contract.terms import Term
 
 PresetName = Literal["fast", "quality"]
 MAX_SEED = 2**53 - 1
@@ -24,6 +25,9 @@ class TrainingParameters(Frozen):
         Dcgan(), description='A kind ("dcgan") or an object with its parameters.'
     )
     objective: Objective = Field(NonSaturating(), description="The pair of losses.")
+    terms: tuple[Term, ...] = Field(
+        (), max_length=8, description="What is added to the losses: kinds, or objects with parameters."
+    )
     prior: Prior = Field(Normal(), description="The distribution of the latent vectors.")
     fit: Fit = Field(
         "crop", description="How a picture becomes a square: centre crop, padding or stretching."

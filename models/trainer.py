@@ -1,20 +1,24 @@
 """Adversarial training as a generator: state goes in, progress comes out. Knows no clock, disk or network.
 
-One step (Goodfellow et al. 2014, algorithm 1, with one discriminator step): the discriminator learns from a
-batch of reals and a batch of fakes, then the generator learns from the same fakes, judged by the
-discriminator as it has just become.
+One step (Goodfellow et al. 2014, algorithm 1): the discriminator learns from a batch of reals and a batch of
+fakes; then the generator learns from the same fakes, judged by the discriminator as it has just become. If
+the objective asks for several discriminator steps, each is a step here, and the last is the generator's too.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from models import ema, objectives, priors
+from contract.training import TrainingSpec
+from models import ema, objectives, priors, terms
 from models.batches import Batches
-from models.latents import noise
+from models.game import DiscriminatorTerm, Exchange, GeneratorTerm, Judged, Loss
+from models.latents import noise, random_words
 from models.objectives import Objective
 from models.priors import Prior
 from models.state import TrainingState
@@ -29,6 +33,7 @@ class Progress:
 
     images_seen: int
     losses: Mapping[str, Tensor]
+    """By player, and by player and term: `discriminator`, `discriminator/r1`, `generator`, …"""
 
     def read(self) -> dict[str, float]:
         """The losses as numbers. The only place where training waits for the device: call it seldom."""
@@ -39,55 +44,99 @@ def keep(gradients: list[Tensor]) -> None:
     """The reduction of a single rank: the gradients stay what they are."""
 
 
+@dataclass(frozen=True)
+class Rules:
+    """The maths that a spec has chosen."""
+
+    objective: Objective
+    prior: Prior
+    discriminator_terms: tuple[DiscriminatorTerm, ...]
+    generator_terms: tuple[GeneratorTerm, ...]
+
+    @classmethod
+    def of(cls, spec: TrainingSpec) -> Self:
+        objective = objectives.build(spec.objective)
+        added = [terms.build(term) for term in spec.terms]
+        return cls(
+            objective,
+            priors.build(spec.prior),
+            (*objective.discriminator_terms, *(t for t in added if isinstance(t, DiscriminatorTerm))),
+            tuple(t for t in added if isinstance(t, GeneratorTerm)),
+        )
+
+    def is_generators_turn(self, step: int) -> bool:
+        """Whether the generator learns in this step, the discriminator having had its share."""
+        return (step + 1) % self.objective.discriminator_steps == 0
+
+    @property
+    def shows_generator_reals(self) -> bool:
+        return self.objective.compares_pairs or bool(self.generator_terms)
+
+
 def train(state: TrainingState, batches: Batches, reduce: Reduce = keep) -> Iterator[Progress]:
     """Advance `state` in place, one batch per item, until it has seen the images that its spec asks for.
 
     Between two items the state is whole: it can be saved, served, or left for good.
     """
-    objective, prior = objectives.build(state.spec.objective), priors.build(state.spec.prior)
+    rules = Rules.of(state.spec)
     while state.images_seen < state.spec.images:
-        losses = _step(state, batches.at(state.images_seen), objective, prior, reduce)
+        losses = _step(state, batches.at(state.images_seen), rules, reduce)
         state.images_seen += batches.batch_size
-        _average(state, batches.batch_size)
         yield Progress(state.images_seen, losses)
 
 
-def _step(
-    state: TrainingState, real: Tensor, objective: Objective, prior: Prior, reduce: Reduce
-) -> Mapping[str, Tensor]:
+def _step(state: TrainingState, real: Tensor, rules: Rules, reduce: Reduce) -> Mapping[str, Tensor]:
     real = real.contiguous(memory_format=state.environment.memory_format)  # (N, C, R, R)
-    latents = _latents(state, len(real), prior)  # (N, Z)
-    with state.environment.autocast():
+    step = state.images_seen // len(real)
+    is_generators_turn = rules.is_generators_turn(step)
+    latents = _latents(state, len(real), rules.prior)  # (N, Z)
+    with state.environment.autocast(), torch.set_grad_enabled(is_generators_turn):
         fake = state.generator(latents)  # (N, C, R, R)
-    discriminator_loss = _train_discriminator(state, real, fake.detach(), objective, reduce)
-    generator_loss = _train_generator(state, fake, objective, reduce)
-    return {"discriminator": discriminator_loss, "generator": generator_loss}
+    losses = _named("discriminator", _train_discriminator(state, real, fake.detach(), rules, step, reduce))
+    if is_generators_turn:
+        losses |= _named("generator", _train_generator(state, real, fake, rules, reduce))
+        _average(state, len(real) * rules.objective.discriminator_steps)
+    return losses
 
 
 def _train_discriminator(
-    state: TrainingState, real: Tensor, fake: Tensor, objective: Objective, reduce: Reduce
-) -> Tensor:
+    state: TrainingState, real: Tensor, fake: Tensor, rules: Rules, step: int, reduce: Reduce
+) -> Loss:
     with state.environment.autocast():
         real_scores, fake_scores = state.discriminator(real), state.discriminator(fake)  # (N,), (N,)
-    loss = objective.discriminator_loss(real_scores.float(), fake_scores.float())
+    due = [term for term in rules.discriminator_terms if step % term.every_steps == 0]
+    exchange = Exchange(state.discriminator, real, fake.float(), _mix(state, len(real)))
+    loss = Loss(
+        rules.objective.discriminator_loss(real_scores.float(), fake_scores.float()),
+        {term.name: term.loss(exchange) for term in due},
+    )
     _descend(loss, state.discriminator, state.discriminator_optimizer, reduce)
-    return loss.detach()
+    return loss
 
 
-def _train_generator(state: TrainingState, fake: Tensor, objective: Objective, reduce: Reduce) -> Tensor:
+def _train_generator(state: TrainingState, real: Tensor, fake: Tensor, rules: Rules, reduce: Reduce) -> Loss:
     state.discriminator.requires_grad_(
         requires_grad=False
     )  # saves the gradients of its kernels: 1/9 of a step
-    with state.environment.autocast():
-        scores = state.discriminator(fake)  # (N,)
-    loss = objective.generator_loss(scores.float())
+    judged_fake = _judged(state, fake)
+    judged_real = _judged(state, real) if rules.shows_generator_reals else None
+    real_scores = judged_real.scores if judged_real else None
+    added = {term.name: term.loss(judged_real, judged_fake) for term in rules.generator_terms if judged_real}
+    loss = Loss(rules.objective.generator_loss(judged_fake.scores, real_scores), added)
     _descend(loss, state.generator, state.generator_optimizer, reduce)
     state.discriminator.requires_grad_(requires_grad=True)
-    return loss.detach()
+    return loss
 
 
-def _descend(loss: Tensor, network: nn.Module, optimizer: Optimizer, reduce: Reduce) -> None:
-    loss.backward()  # type: ignore[no-untyped-call]
+def _judged(state: TrainingState, images: Tensor) -> Judged:
+    with state.environment.autocast():
+        features = state.discriminator.features(images)  # (N, F)
+        scores = state.discriminator.score(features)  # (N,)
+    return Judged(images.float(), features.float().flatten(1), scores.float())
+
+
+def _descend(loss: Loss, network: nn.Module, optimizer: Optimizer, reduce: Reduce) -> None:
+    loss.total.backward()  # type: ignore[no-untyped-call]
     reduce([parameter.grad for parameter in network.parameters() if parameter.grad is not None])
     optimizer.step()
     optimizer.zero_grad()  # to None: the next backward pass then writes instead of adding
@@ -99,6 +148,20 @@ def _latents(state: TrainingState, count: int, prior: Prior) -> Tensor:
     return torch.from_numpy(drawn).to(state.environment.device)
 
 
-def _average(state: TrainingState, batch_size: int) -> None:
-    halflife = ema.ramped_halflife(state.spec.ema_halflife_images, state.images_seen)
-    ema.keep(ema.decay(halflife, batch_size), state.ema, state.generator)
+def _mix(state: TrainingState, count: int) -> Tensor:
+    """How much of the real is in each point between a real and a fake: (N, 1, 1, 1), uniform in (0, 1)."""
+    words = random_words(state.spec.seed, "mix", state.images_seen, count)
+    shares = ((words >> np.uint64(40)).astype(np.float32) + 0.5) * np.float32(2.0**-24)
+    return torch.from_numpy(shares).to(state.environment.device)[:, None, None, None]
+
+
+def _average(state: TrainingState, images: int) -> None:
+    """Let the average follow a generator's step, which has taken so many images."""
+    halflife = ema.ramped_halflife(state.spec.ema_halflife_images, state.images_seen + state.spec.batch_size)
+    ema.keep(ema.decay(halflife, images), state.ema, state.generator)
+
+
+def _named(player: str, loss: Loss) -> dict[str, Tensor]:
+    """A player's total loss and, where it has several parts, each by name."""
+    parts = {f"{player}/{name}": part.detach() for name, part in loss.parts.items()}
+    return {player: loss.total.detach(), **(parts if loss.terms else {})}

@@ -1,10 +1,25 @@
-"""The objectives a job can choose: one file each, joined in this union on `kind`."""
+"""The objectives a job can choose: one file each, joined in this union on `kind`.
+
+`JUDGES_IMAGES_ALONE` is true where the loss holds for each image by itself, so that the discriminator must
+not mix the images of a batch: it then has no batch norm.
+"""
 
 from typing import Annotated
 
+from pydantic import Field
+
+from contract.objectives.hinge import Hinge
+from contract.objectives.least_squares import LeastSquares
+from contract.objectives.minimax import Minimax
 from contract.objectives.non_saturating import NonSaturating
+from contract.objectives.r3 import R3
+from contract.objectives.wgan_gp import WganGp
 from contract.plugin import KindShorthand
 
-Objective = Annotated[NonSaturating, KindShorthand]
+Objective = Annotated[
+    Minimax | NonSaturating | LeastSquares | Hinge | WganGp | R3,
+    Field(discriminator="kind"),
+    KindShorthand,
+]
 
-__all__ = ["NonSaturating", "Objective"]
+__all__ = ["R3", "Hinge", "LeastSquares", "Minimax", "NonSaturating", "Objective", "WganGp"]

@@ -63,8 +63,12 @@ class DcganDiscriminator(Discriminator):
             above = below
         self.layers = nn.Sequential(*layers, nn.Conv2d(above, 1, 4, 1, 0))
 
-    def forward(self, images: Tensor) -> Tensor:
-        scores: Tensor = self.layers(images)  # (N, F, R/2, R/2) … (N, F·R/8, 4, 4), (N, 1, 1, 1)
+    def features(self, images: Tensor) -> Tensor:
+        features: Tensor = self.layers[:-1](images)  # (N, F, R/2, R/2) … (N, F·R/8, 4, 4)
+        return features
+
+    def score(self, features: Tensor) -> Tensor:
+        scores: Tensor = self.layers[-1](features)  # (N, 1, 1, 1)
         return scores.flatten()  # (N,)
 
     def initialise(self, seed: int) -> None:

@@ -26,6 +26,14 @@ class Discriminator(Network):
     """Images (N, C, R, R) in [-1, 1] to scores (N,), as logits."""
 
     def forward(self, images: Tensor) -> Tensor:
+        return self.score(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the score is taken from: (N, …), the input of the last layer."""
+        raise NotImplementedError
+
+    def score(self, features: Tensor) -> Tensor:
+        """The last layer: scores (N,) of features (N, …)."""
         raise NotImplementedError
 
 

@@ -1,26 +1,29 @@
 """The objectives. Parameters in the contract, the losses here: two files of one name, joined below."""
 
-from typing import Protocol
-
-from torch import Tensor
+from collections.abc import Callable, Mapping
 
 from contract import objectives as parameters
+from models.game import Objective
+from models.objectives.hinge import Hinge
+from models.objectives.least_squares import LeastSquares
+from models.objectives.minimax import Minimax
 from models.objectives.non_saturating import NonSaturating
+from models.objectives.r3 import R3
+from models.objectives.wgan_gp import WganGp
 
-
-class Objective(Protocol):
-    """What the two players minimise. Scores are logits (N,) in float32; losses are scalars."""
-
-    def discriminator_loss(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-        """Low when reals score high and fakes low."""
-
-    def generator_loss(self, fake_scores: Tensor) -> Tensor:
-        """Low when fakes score high."""
-
-
-OBJECTIVES = {parameters.NonSaturating: NonSaturating}
+OBJECTIVES: Mapping[type, Callable[..., Objective]] = {
+    parameters.Minimax: Minimax,
+    parameters.NonSaturating: NonSaturating,
+    parameters.LeastSquares: LeastSquares,
+    parameters.Hinge: Hinge,
+    parameters.WganGp: WganGp,
+    parameters.R3: R3,
+}
 
 
 def build(objective: parameters.Objective) -> Objective:
     """The maths of an objective."""
     return OBJECTIVES[type(objective)](objective)
+
+
+__all__ = ["OBJECTIVES", "Objective", "build"]

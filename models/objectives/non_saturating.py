@@ -7,10 +7,13 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from contract import objectives as parameters
+from models.game import Objective
 
 
-class NonSaturating:
+class NonSaturating(Objective):
     """The discriminator tells reals from fakes; the generator maximises log D(G(z))."""
+
+    scores_are_logits = True
 
     def __init__(self, parameters: parameters.NonSaturating) -> None:
         self.parameters = parameters
@@ -18,5 +21,5 @@ class NonSaturating:
     def discriminator_loss(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
         return softplus(-real_scores).mean() + softplus(fake_scores).mean()
 
-    def generator_loss(self, fake_scores: Tensor) -> Tensor:
+    def generator_loss(self, fake_scores: Tensor, real_scores: Tensor | None = None) -> Tensor:
         return softplus(-fake_scores).mean()

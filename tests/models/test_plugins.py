@@ -1,5 +1,6 @@
 """A plug-in is two files of one name: its parameters in the contract, its maths here."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -9,11 +10,13 @@ import pytest
 from contract.architectures import Architecture
 from contract.objectives import Objective
 from contract.priors import Prior
+from contract.terms import Term
 from models.networks import NETWORKS
 from models.objectives import OBJECTIVES
 from models.priors import PRIORS
+from models.terms import TERMS
 
-FAMILIES = [(Architecture, NETWORKS), (Objective, OBJECTIVES), (Prior, PRIORS)]
+FAMILIES = [(Architecture, NETWORKS), (Objective, OBJECTIVES), (Prior, PRIORS), (Term, TERMS)]
 
 
 def members(annotated: Any) -> set[type]:
@@ -23,12 +26,12 @@ def members(annotated: Any) -> set[type]:
 
 
 @pytest.mark.parametrize(("union", "registry"), FAMILIES)
-def test_contract_and_maths_know_the_same_plugins(union: Any, registry: dict[type, Any]) -> None:
+def test_contract_and_maths_know_the_same_plugins(union: Any, registry: Mapping[type, Any]) -> None:
     assert members(union) == set(registry)
 
 
 @pytest.mark.parametrize(("union", "registry"), FAMILIES)
-def test_both_halves_of_a_plugin_stand_in_files_of_one_name(union: Any, registry: dict[type, Any]) -> None:
+def test_both_halves_of_a_plugin_stand_in_files_of_one_name(union: Any, registry: Mapping[type, Any]) -> None:
     for parameters, maths in registry.items():
         assert parameters.__module__.split(".")[-1] == maths.__module__.split(".")[-1]
 

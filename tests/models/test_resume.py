@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import proof
+
 RUN = """
 import hashlib, json, sys
 from pathlib import Path
@@ -59,10 +61,22 @@ SPEC = {
 }
 
 
-def run(precision: str, directory: Path, *, resume: Path | None = None) -> dict[str, object]:
+TERMS = ["mmd", "weight_penalty", "r1", "r2"]
+CASES: dict[str, dict[str, object]] = {
+    "bfloat16": {"precision": "bfloat16"},
+    "float32": {"precision": "float32"},
+    **{kind: {"objective": kind} for kind in ("minimax", "least_squares", "hinge", "wgan_gp", "r3")},
+    "terms": {"objective": "hinge", "terms": TERMS},
+}
+"""What is changed in the spec, by name."""
+
+SAVED_AT = (16, 4, 8, 12, 20)
+
+
+def run(case: str, directory: Path, *, resume: Path | None = None) -> dict[str, object]:
     """A trainer process: straight through with a snapshot after every step, or on from one of them."""
     asked = {
-        "spec": SPEC | {"precision": precision},
+        "spec": SPEC | CASES[case],
         "resume": str(resume) if resume else None,
         "directory": str(directory),
     }
@@ -75,23 +89,23 @@ def run(precision: str, directory: Path, *, resume: Path | None = None) -> dict[
 
 @dataclass(frozen=True)
 class Straight:
-    """The run that nobody interrupted: its precision, its snapshots, and how it ended."""
+    """The run that nobody interrupted: its case, its snapshots, and how it ended."""
 
-    precision: str
+    case: str
     directory: Path
     ended: dict[str, object]
 
 
-@pytest.fixture(scope="module", params=["bfloat16", "float32"])
+@pytest.fixture(scope="module", params=CASES)
 def straight(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Straight:
     directory = tmp_path_factory.mktemp("straight")
     return Straight(request.param, directory, run(request.param, directory))
 
 
-@pytest.mark.parametrize("saved_at", [4, 16])
+@pytest.mark.parametrize("saved_at", SAVED_AT[: proof(1, 5)])
 def test_resumed_run_equals_the_uninterrupted_one(straight: Straight, saved_at: int, tmp_path: Path) -> None:
     snapshot = straight.directory / f"{saved_at}.safetensors"
-    assert run(straight.precision, tmp_path, resume=snapshot) == straight.ended
+    assert run(straight.case, tmp_path, resume=snapshot) == straight.ended
 
 
 def test_the_law_is_tested_with_channels_last(straight: Straight) -> None:

@@ -1,0 +1,16 @@
+"""Parameters of the minimax loss (Goodfellow et al. 2014, arXiv 1406.2661, equation 1)."""
+
+from typing import ClassVar, Literal
+
+from contract.plugin import Frozen
+
+
+class Minimax(Frozen):
+    """The original two-player game: the generator minimises log(1 - D(G(z))).
+
+    It saturates: where the discriminator is sure of itself, the generator learns next to nothing.
+    """
+
+    JUDGES_IMAGES_ALONE: ClassVar[bool] = False
+
+    kind: Literal["minimax"] = "minimax"

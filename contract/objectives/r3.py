@@ -1,0 +1,27 @@
+"""Parameters of the R3GAN loss (Huang et al. 2024, arXiv 2501.05441, section 2)."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from contract.plugin import Frozen
+
+
+class R3(Frozen):
+    """Relativistic pairs, with zero-centred gradient penalties on reals (R1) and on fakes (R2).
+
+    The penalties are on single images, so the discriminator has no batch norm.
+    """
+
+    JUDGES_IMAGES_ALONE: ClassVar[bool] = True
+
+    kind: Literal["r3"] = "r3"
+    gamma: float | None = Field(
+        None,
+        ge=0,
+        le=10_000,
+        description="Weight γ/2 of both penalties; null takes 0.05, 1, 20, 150 at 32, 64, 128, 256 px.",
+    )
+    penalty_every_steps: int = Field(
+        4, ge=1, le=64, description="Penalties are computed every so many steps, that much stronger."
+    )

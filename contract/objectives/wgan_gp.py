@@ -1,0 +1,25 @@
+"""Parameters of WGAN-GP (Gulrajani et al. 2017, arXiv 1704.00028, equation 3 and algorithm 1)."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from contract.plugin import Frozen
+
+
+class WganGp(Frozen):
+    """Wasserstein distance with a penalty on the critic's slope between reals and fakes.
+
+    The penalty is on the slope at single images, so the critic has no batch norm. The paper's Adam has a
+    learning rate of 1e-4, beta1 0 (0.5 in its ResNets' table) and beta2 0.9: the preset `wgan-gp` sets them.
+    """
+
+    JUDGES_IMAGES_ALONE: ClassVar[bool] = True
+
+    kind: Literal["wgan_gp"] = "wgan_gp"
+    critic_steps: int = Field(
+        5, ge=1, le=20, description="Batches that the critic learns from for each step of the generator."
+    )
+    gradient_penalty: float = Field(
+        10.0, ge=0, le=1000, description="Weight λ of the penalty (‖∇D‖ - 1)² between reals and fakes."
+    )

@@ -1,0 +1,16 @@
+"""Parameters of the penalty on the discriminator's weights."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from contract.plugin import Frozen
+
+
+class WeightPenalty(Frozen):
+    """Adds λ‖θ‖² to the discriminator's loss: θ are all its parameters."""
+
+    JUDGES_IMAGES_ALONE: ClassVar[bool] = False
+
+    kind: Literal["weight_penalty"] = "weight_penalty"
+    weight: float = Field(1e-4, ge=0, le=1, description="λ.")

@@ -1,0 +1,22 @@
+"""The hinge loss (Miyato et al. 2018, arXiv 1802.05957, equations 16 and 17)."""
+
+from torch import Tensor
+from torch.nn.functional import relu
+
+from contract import objectives as parameters
+from models.game import Objective
+
+
+class Hinge(Objective):
+    """Scores beyond the margin of ±1 teach the discriminator nothing more."""
+
+    scores_are_logits = False
+
+    def __init__(self, parameters: parameters.Hinge) -> None:
+        self.parameters = parameters
+
+    def discriminator_loss(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+        return relu(1 - real_scores).mean() + relu(1 + fake_scores).mean()
+
+    def generator_loss(self, fake_scores: Tensor, real_scores: Tensor | None = None) -> Tensor:
+        return -fake_scores.mean()

@@ -1,0 +1,21 @@
+"""The least-squares loss (Mao et al. 2017, arXiv 1611.04076, equation 9: a = 0, b = c = 1)."""
+
+from torch import Tensor
+
+from contract import objectives as parameters
+from models.game import Objective
+
+
+class LeastSquares(Objective):
+    """Scores are drawn to targets, not told apart, so that far ones pull as well."""
+
+    scores_are_logits = False
+
+    def __init__(self, parameters: parameters.LeastSquares) -> None:
+        self.parameters = parameters
+
+    def discriminator_loss(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+        return ((real_scores - 1).square().mean() + fake_scores.square().mean()) / 2
+
+    def generator_loss(self, fake_scores: Tensor, real_scores: Tensor | None = None) -> Tensor:
+        return (fake_scores - 1).square().mean() / 2

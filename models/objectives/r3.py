@@ -1,0 +1,40 @@
+"""The R3GAN loss (Huang et al. 2024, arXiv 2501.05441): relativistic pairs with R1 and R2.
+
+A relativistic discriminator judges a real against a fake (Jolicoeur-Martineau 2018, arXiv 1807.00734), so its
+scores have no zero of their own.
+"""
+
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from contract import objectives as parameters
+from models.game import Objective
+from models.penalties import ZeroCentred, fakes, reals
+
+GAMMAS = {32: 0.05, 64: 1.0, 128: 20.0, 256: 150.0}
+"""γ by resolution: the slope of a score per pixel falls as there are more pixels."""
+
+
+class R3(Objective):
+    """Each real is paired with a fake: the discriminator widens their distance, the generator turns it."""
+
+    scores_are_logits = False
+    compares_pairs = True
+
+    def __init__(self, parameters: parameters.R3) -> None:
+        self.parameters = parameters
+        every = parameters.penalty_every_steps
+        self.discriminator_terms = (
+            ZeroCentred("r1", reals, self._gamma, every),
+            ZeroCentred("r2", fakes, self._gamma, every),
+        )
+
+    def discriminator_loss(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+        return softplus(fake_scores - real_scores).mean()
+
+    def generator_loss(self, fake_scores: Tensor, real_scores: Tensor | None = None) -> Tensor:
+        assert real_scores is not None
+        return softplus(real_scores - fake_scores).mean()
+
+    def _gamma(self, resolution: int) -> float:
+        return GAMMAS[resolution] if self.parameters.gamma is None else self.parameters.gamma

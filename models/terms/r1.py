@@ -1,0 +1,12 @@
+"""The R1 penalty: the discriminator shall be flat at reals."""
+
+from contract import terms as parameters
+from models.penalties import ZeroCentred, reals
+
+
+class R1(ZeroCentred):
+    """γ/2 E‖∇D(x)‖² over reals."""
+
+    def __init__(self, parameters: parameters.R1) -> None:
+        self.parameters = parameters
+        super().__init__("r1", reals, lambda _: parameters.gamma, parameters.every_steps)

@@ -1,0 +1,12 @@
+"""The R2 penalty: the discriminator shall be flat at fakes."""
+
+from contract import terms as parameters
+from models.penalties import ZeroCentred, fakes
+
+
+class R2(ZeroCentred):
+    """γ/2 E‖∇D(x)‖² over fakes."""
+
+    def __init__(self, parameters: parameters.R2) -> None:
+        self.parameters = parameters
+        super().__init__("r2", fakes, lambda _: parameters.gamma, parameters.every_steps)
