@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from contract.architectures import Architecture, Dcgan
+from contract.augmentation import DiffAugment
 from contract.dataset import Fit
 from contract.errors import ErrorCode, FieldError, ServiceError
 from contract.identifiers import DatasetId
@@ -27,6 +28,9 @@ class TrainingParameters(Frozen):
     objective: Objective = Field(NonSaturating(), description="The pair of losses.")
     terms: tuple[Term, ...] = Field(
         (), max_length=8, description="What is added to the losses: kinds, or objects with parameters."
+    )
+    augmentation: DiffAugment | None = Field(
+        None, description="Changes to all that the discriminator sees: for small datasets."
     )
     prior: Prior = Field(Normal(), description="The distribution of the latent vectors.")
     fit: Fit = Field(

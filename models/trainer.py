@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from contract.training import TrainingSpec
 from models import ema, objectives, priors, terms
+from models.augment import Draws, augment
 from models.batches import Batches
 from models.game import DiscriminatorTerm, Exchange, GeneratorTerm, Judged, Loss
-from models.latents import noise, random_words
+from models.latents import noise, random_words, unit_interval
 from models.objectives import Objective
 from models.priors import Prior
 from models.state import TrainingState
@@ -102,6 +102,7 @@ def _step(state: TrainingState, real: Tensor, rules: Rules, reduce: Reduce) -> M
 def _train_discriminator(
     state: TrainingState, real: Tensor, fake: Tensor, rules: Rules, step: int, reduce: Reduce
 ) -> Loss:
+    real, fake = _augmented(state, real, "real"), _augmented(state, fake, "fake")
     with state.environment.autocast():
         real_scores, fake_scores = state.discriminator(real), state.discriminator(fake)  # (N,), (N,)
     due = [term for term in rules.discriminator_terms if step % term.every_steps == 0]
@@ -118,14 +119,24 @@ def _train_generator(state: TrainingState, real: Tensor, fake: Tensor, rules: Ru
     state.discriminator.requires_grad_(
         requires_grad=False
     )  # saves the gradients of its kernels: 1/9 of a step
-    judged_fake = _judged(state, fake)
-    judged_real = _judged(state, real) if rules.shows_generator_reals else None
+    judged_fake = _judged(state, _augmented(state, fake, "generator/fake"))
+    judged_real = (
+        _judged(state, _augmented(state, real, "generator/real")) if rules.shows_generator_reals else None
+    )
     real_scores = judged_real.scores if judged_real else None
     added = {term.name: term.loss(judged_real, judged_fake) for term in rules.generator_terms if judged_real}
     loss = Loss(rules.objective.generator_loss(judged_fake.scores, real_scores), added)
     _descend(loss, state.generator, state.generator_optimizer, reduce)
     state.discriminator.requires_grad_(requires_grad=True)
     return loss
+
+
+def _augmented(state: TrainingState, images: Tensor, stream: str) -> Tensor:
+    """The images as the discriminator shall see them."""
+    if state.spec.augmentation is None:
+        return images
+    draws = Draws.of(state.spec.seed, stream, state.images_seen, len(images))
+    return augment(images, state.spec.augmentation, draws)
 
 
 def _judged(state: TrainingState, images: Tensor) -> Judged:
@@ -151,8 +162,7 @@ def _latents(state: TrainingState, count: int, prior: Prior) -> Tensor:
 def _mix(state: TrainingState, count: int) -> Tensor:
     """How much of the real is in each point between a real and a fake: (N, 1, 1, 1), uniform in (0, 1)."""
     words = random_words(state.spec.seed, "mix", state.images_seen, count)
-    shares = ((words >> np.uint64(40)).astype(np.float32) + 0.5) * np.float32(2.0**-24)
-    return torch.from_numpy(shares).to(state.environment.device)[:, None, None, None]
+    return torch.from_numpy(unit_interval(words)).to(state.environment.device)[:, None, None, None]
 
 
 def _average(state: TrainingState, images: int) -> None:

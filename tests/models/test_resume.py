@@ -66,6 +66,7 @@ CASES: dict[str, dict[str, object]] = {
     "bfloat16": {"precision": "bfloat16"},
     "float32": {"precision": "float32"},
     **{kind: {"objective": kind} for kind in ("minimax", "least_squares", "hinge", "wgan_gp", "r3")},
+    "augmented": {"augmentation": {}},
     "terms": {"objective": "hinge", "terms": TERMS},
 }
 """What is changed in the spec, by name."""
