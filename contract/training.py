@@ -1,6 +1,6 @@
 """The specification of a training job: what a client may ask for, and what is then carried out."""
 
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
@@ -11,10 +11,10 @@ from contract.errors import ErrorCode, FieldError, ServiceError
 from contract.identifiers import DatasetId
 from contract.objectives import NonSaturating, Objective
 from contract.plugin import Frozen
+from contract.presets import PRESETS, PresetName, describe
 from contract.priors import Normal, Prior
 from contract.terms import Term
 
-PresetName = Literal["fast", "quality"]
 MAX_SEED = 2**53 - 1
 """The largest seed: every JSON reader can hold it exactly."""
 
@@ -61,9 +61,7 @@ class JobRequest(TrainingParameters):
     """The body of `POST /jobs`. `{"dataset": "ds_…"}` alone trains something good."""
 
     dataset: DatasetId
-    preset: PresetName = Field(
-        "fast", description="Sets what you do not: `fast`, these defaults, for minutes; `quality` for hours."
-    )
+    preset: PresetName = Field("fast", description=f"Sets what you do not. {describe()}.")
     name: str | None = Field(None, max_length=200, description="A name for people.")
     resolution: int | None = Field(
         None,
@@ -94,45 +92,41 @@ class TrainingSpec(TrainingParameters):
         return self
 
 
-PRESETS: dict[PresetName, dict[str, object]] = {
-    # The fields' own defaults. In minutes and on few pictures the discriminator runs ahead; a slower one, a
-    # faster generator and small batches keep the balance: Fréchet distance 10.4 after 100,000 of 5,000
-    # Fashion-MNIST pictures, against 23.8 at 2e-4 and batches of 64. 120,000 take 150 seconds on two cores.
-    "fast": {},
-    "quality": {
-        "images": 1_000_000,
-        "batch_size": 64,
-        "generator_learning_rate": 2e-4,
-        "discriminator_learning_rate": 2e-4,
-        "ema_halflife_images": 10_000,
-        "architecture": Dcgan(generator_width=96),
-    },
-}
-"""What each preset sets where the request is silent; the rest are the fields' own defaults."""
+class Pictures(Protocol):
+    """What of a dataset decides what is chosen for it: its manifest, or a summary of that."""
+
+    @property
+    def images(self) -> int: ...
+    @property
+    def held_out_images(self) -> int: ...
+    @property
+    def channels(self) -> Literal[1, 3]: ...
+    @property
+    def median_width(self) -> int: ...
+    @property
+    def median_height(self) -> int: ...
 
 
-def resolve(request: JobRequest, *, dataset_channels: Literal[1, 3], dataset_side: int) -> TrainingSpec:
+def resolve(request: JobRequest, pictures: Pictures) -> TrainingSpec:
     """Fill in what the request leaves open: explicit fields win over the preset, the preset over defaults.
-
-    `dataset_side` is the smaller side of the dataset's median picture, in pixels.
 
     Raises:
         ServiceError: `invalid_request` when the architecture cannot make the resolution.
     """
     explicit = {name: getattr(request, name) for name in request.model_fields_set}
     chosen = {
-        **PRESETS[request.preset],
+        **PRESETS[request.preset].settings(pictures.images - pictures.held_out_images),
         **{name: value for name, value in explicit.items() if value is not None},
     }
     architecture = chosen.get("architecture", request.architecture)
     assert isinstance(architecture, Dcgan)
     chosen["preset"], chosen["name"] = request.preset, request.name
-    chosen["resolution"] = request.resolution or _default_resolution(architecture, dataset_side)
+    chosen["resolution"] = request.resolution or _default_resolution(architecture, pictures)
     if chosen["resolution"] not in architecture.RESOLUTIONS:
         allowed = ", ".join(map(str, architecture.RESOLUTIONS))
         detail = f"{architecture.kind} makes {allowed} px, not {chosen['resolution']}; choose one of these."
         raise ServiceError(ErrorCode.INVALID_REQUEST, detail, fields=(FieldError("/resolution", detail),))
-    chosen["channels"] = request.channels or dataset_channels
+    chosen["channels"] = request.channels or pictures.channels
     images = chosen.get("images", request.images)
     assert isinstance(images, int)
     chosen.setdefault("checkpoint_every_images", max(images // 10, 1))
@@ -140,6 +134,7 @@ def resolve(request: JobRequest, *, dataset_channels: Literal[1, 3], dataset_sid
     return TrainingSpec.model_validate(chosen)
 
 
-def _default_resolution(architecture: Dcgan, side: int) -> int:
+def _default_resolution(architecture: Dcgan, pictures: Pictures) -> int:
+    side = min(pictures.median_width, pictures.median_height)
     affordable = [made for made in architecture.RESOLUTIONS if made <= 64]
     return next((made for made in affordable if made >= side), affordable[-1])

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from contract.presets import PRESETS
 from dcgan import demo as demonstration
 from dcgan.client import Client
 from dcgan.display import follow
@@ -92,7 +93,7 @@ def upload(url: str, archive: Path, name: str | None) -> None:
 
 @main.command()
 @click.argument("dataset")
-@click.option("--preset", type=click.Choice(["fast", "quality"]), help="Minutes or hours.  [default: fast]")
+@click.option("--preset", type=click.Choice(list(PRESETS)), help="What to set of the rest.  [default: fast]")
 @click.option("--name", help="A name for people.")
 @click.option("--images", type=int, help="Real images to show in all.")
 @click.option("--resolution", type=int, help="Side of the square pictures.")

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 from contract.dataset import Manifest, RejectedFile, is_held_out
 from contract.errors import ErrorCode, ServiceError
@@ -159,7 +158,5 @@ def _no_images(survey: _Survey) -> str:
 
 def _derive_default_array(volume: Volume, manifest: Manifest, report: Report) -> None:
     """The array that a job gets which leaves everything open: made now, so that no trainer has to wait."""
-    channels: Literal[1, 3] = manifest.channels
-    side = min(manifest.median_width, manifest.median_height)
-    spec = resolve(JobRequest(dataset=manifest.id), dataset_channels=channels, dataset_side=side)
+    spec = resolve(JobRequest(dataset=manifest.id), manifest)
     array(volume, manifest, spec.resolution, spec.channels, spec.fit, report)

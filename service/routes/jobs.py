@@ -88,8 +88,7 @@ async def _resolve(gateway: Gateway, asked: JobRequest) -> TrainingSpec:
     if dataset is not State.SUCCEEDED:
         raise _not_ready(asked.dataset, dataset)
     manifest = await gateway.manifests.read(asked.dataset)
-    side = min(manifest.median_width, manifest.median_height)
-    return resolve(asked, dataset_channels=manifest.channels, dataset_side=side)
+    return resolve(asked, manifest)
 
 
 async def _find_dataset(gateway: Gateway, dataset_id: str) -> State:

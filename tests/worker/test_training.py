@@ -29,7 +29,7 @@ def order(volume: Volume) -> TrainingOrder:
             picture = io.BytesIO()
             Image.new("L", (32, 32), shade).save(picture, "PNG")
             archive.writestr(f"{shade}.png", picture.getvalue())
-    prepare(volume.original(DATASET), DATASET, volume, lambda *_: None)
+    manifest = prepare(volume.original(DATASET), DATASET, volume, lambda *_: None)
     request = JobRequest.model_validate(
         {
             "dataset": DATASET,
@@ -43,7 +43,7 @@ def order(volume: Volume) -> TrainingOrder:
             },
         }
     )
-    spec = resolve(request, dataset_channels=1, dataset_side=32)
+    spec = resolve(request, manifest)
     return TrainingOrder(
         job=JOB,
         token=1,

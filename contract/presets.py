@@ -1,0 +1,98 @@
+"""The presets: what each sets where a request is silent. The rest are the fields' own defaults."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from contract.architectures import Dcgan
+from contract.augmentation import DiffAugment
+from contract.objectives import WganGp
+
+PresetName = Literal["fast", "quality", "small-data", "wgan-gp"]
+
+Settings = Mapping[str, object]
+
+FEW_IMAGES = 500
+MANY_IMAGES = 20_000
+"""Between these, augmentation fades from full strength to none, linearly in the logarithm."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A description on one line, and settings that may depend on the number of training images."""
+
+    description: str
+    settings: Callable[[int], Settings]
+
+
+def _fast(images: int) -> Settings:
+    """The fields' own defaults.
+
+    In minutes and on few pictures the discriminator runs ahead; a slower one, a faster generator and small
+    batches keep the balance: Fréchet distance 10.4 after 100,000 of 5,000 Fashion-MNIST pictures, against
+    23.8 at 2e-4 and batches of 64. 120,000 take 150 seconds on two cores.
+    """
+    del images
+    return {}
+
+
+def _quality(images: int) -> Settings:
+    del images
+    return {
+        "images": 1_000_000,
+        "batch_size": 64,
+        "generator_learning_rate": 2e-4,
+        "discriminator_learning_rate": 2e-4,
+        "ema_halflife_images": 10_000,
+        "architecture": Dcgan(generator_width=96),
+    }
+
+
+def _small_data(images: int) -> Settings:
+    strength = augmentation_strength(images)
+    return {
+        "images": 400_000,
+        "mirror": True,
+        "ema_halflife_images": 10_000,
+        "augmentation": DiffAugment(strength=strength) if strength > 0 else None,
+    }
+
+
+def _wgan_gp(images: int) -> Settings:
+    """Algorithm 1 of the paper, with the learning rate, decays and batch of its experiments."""
+    del images
+    return {
+        "objective": WganGp(),
+        "images": 1_000_000,
+        "batch_size": 64,
+        "generator_learning_rate": 1e-4,
+        "discriminator_learning_rate": 1e-4,
+        "beta1": 0.5,
+        "beta2": 0.9,
+        "ema_halflife_images": 10_000,
+    }
+
+
+PRESETS: Mapping[PresetName, Preset] = {
+    "fast": Preset("minutes on a CPU: the defaults of every field", _fast),
+    "quality": Preset("hours: a wider generator and a million images", _quality),
+    "small-data": Preset(
+        "hundreds of pictures: shows the discriminator changed ones (DiffAugment)", _small_data
+    ),
+    "wgan-gp": Preset("Wasserstein distance with gradient penalty: slow, steady, hard to collapse", _wgan_gp),
+}
+
+
+def augmentation_strength(images: int) -> float:
+    """1 for up to 500 training images, 0 from 20,000 on, to two places."""
+    if images <= FEW_IMAGES:
+        return 1.0
+    if images >= MANY_IMAGES:
+        return 0.0
+    return round(1 - math.log(images / FEW_IMAGES) / math.log(MANY_IMAGES / FEW_IMAGES), 2)
+
+
+def describe() -> str:
+    """All presets in one line each, for people."""
+    return "; ".join(f"`{name}`: {preset.description}" for name, preset in PRESETS.items())

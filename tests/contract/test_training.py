@@ -1,0 +1,68 @@
+"""What a request comes to, given the dataset."""
+
+import pytest
+
+from contract.augmentation import DiffAugment
+from contract.dataset import Manifest
+from contract.presets import PRESETS, augmentation_strength
+from contract.training import JobRequest, resolve
+
+DATASET = "ds_" + "0" * 16
+
+
+def manifest(images: int = 5000, side: int = 28) -> Manifest:
+    return Manifest(
+        id=DATASET,
+        images=images,
+        held_out_images=images // 20,
+        channels=1,
+        median_width=side,
+        median_height=side + 1,
+        content_hash="0" * 64,
+    )
+
+
+def request(**fields: object) -> JobRequest:
+    return JobRequest.model_validate({"dataset": DATASET, **fields})
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("resolution", [32, 64, 128])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_preset_works_at_every_size(preset: str, resolution: int, channels: int) -> None:
+    spec = resolve(request(preset=preset, resolution=resolution, channels=channels), manifest())
+    assert (spec.preset, spec.resolution, spec.channels) == (preset, resolution, channels)
+
+
+def test_explicit_fields_win_over_the_preset() -> None:
+    assert resolve(request(preset="wgan-gp", batch_size=8), manifest()).batch_size == 8
+
+
+def test_preset_wins_over_the_fields_default() -> None:
+    assert resolve(request(preset="wgan-gp"), manifest()).objective.kind == "wgan_gp"
+
+
+def test_every_preset_is_described_in_the_request_schema() -> None:
+    described = JobRequest.model_json_schema()["properties"]["preset"]["description"]
+    assert all(f"`{name}`: {preset.description}" in described for name, preset in PRESETS.items())
+
+
+@pytest.mark.parametrize(("side", "resolution"), [(20, 32), (32, 32), (33, 64), (900, 64)])
+def test_resolution_follows_from_the_median_picture(side: int, resolution: int) -> None:
+    assert resolve(request(), manifest(side=side)).resolution == resolution
+
+
+@pytest.mark.parametrize(("images", "strength"), [(100, 1.0), (500, 1.0), (3162, 0.5), (20_000, 0.0)])
+def test_augmentation_fades_as_there_are_more_pictures(images: int, strength: float) -> None:
+    assert augmentation_strength(images) == strength
+
+
+def test_small_data_preset_augments_few_pictures_and_not_many() -> None:
+    few, many = (resolve(request(preset="small-data"), manifest(images)) for images in (400, 50_000))
+    assert few.augmentation == DiffAugment(strength=1.0)
+    assert many.augmentation is None
+
+
+def test_augmentation_can_be_turned_off_again() -> None:
+    asked = request(preset="small-data", augmentation={"strength": 0})
+    assert resolve(asked, manifest(400)).augmentation == DiffAugment(strength=0)
