@@ -1,0 +1,54 @@
+from collections.abc import Callable
+
+import pytest
+
+from contract.training import TrainingSpec
+from models.cost import Cost, evaluation_interval
+
+MakeSpec = Callable[..., TrainingSpec]
+
+
+def test_discriminator_is_counted_as_by_hand(make_spec: MakeSpec) -> None:
+    """Kernels of 16, widths 4, 8, 16 at 16², 8², 4², then one score."""
+    by_hand = 16 * (3 * 4 * 16**2 + 4 * 8 * 8**2 + 8 * 16 * 4**2 + 16)
+    assert Cost.of(make_spec()).discriminator == by_hand
+
+
+def test_plain_step_is_three_passes_of_the_generator_and_eight_of_the_discriminator(
+    make_spec: MakeSpec,
+) -> None:
+    cost = Cost.of(make_spec())
+    assert cost.training == 3 * cost.generator + 8 * cost.discriminator
+
+
+def test_rarer_penalties_cost_less(make_spec: MakeSpec) -> None:
+    always, rarely = (
+        Cost.of(make_spec(objective={"kind": "r3", "penalty_every_steps": every})).training
+        for every in (1, 16)
+    )
+    assert rarely < always
+
+
+def test_critic_steps_spare_the_generators(make_spec: MakeSpec) -> None:
+    one, five = (
+        Cost.of(make_spec(objective={"kind": "wgan_gp", "critic_steps": steps})).training for steps in (1, 5)
+    )
+    assert five < one
+
+
+@pytest.mark.parametrize("batch_size", [2, 64])
+def test_evaluations_take_their_share_and_no_more(make_spec: MakeSpec, batch_size: int) -> None:
+    cost = Cost.of(make_spec())
+    evaluation = 1000 * cost.generator
+    images = evaluation_interval(cost, evaluation, batch_size)
+    assert images % batch_size == 0
+    share = evaluation / (evaluation + images * cost.training)
+    assert 0.03 < share <= 0.05
+
+
+def test_expensive_step_is_still_evaluated_after_a_whole_batch(make_spec: MakeSpec) -> None:
+    assert evaluation_interval(Cost.of(make_spec()), 1, 64) == 64
+
+
+def test_counting_leaves_no_weights_behind(make_spec: MakeSpec) -> None:
+    assert Cost.of(make_spec()) == Cost.of(make_spec())
