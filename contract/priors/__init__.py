@@ -2,9 +2,14 @@
 
 from typing import Annotated
 
+from pydantic import Field
+
 from contract.plugin import KindShorthand
+from contract.priors.bernoulli import Bernoulli
+from contract.priors.exponential import Exponential
 from contract.priors.normal import Normal
+from contract.priors.uniform import Uniform
 
-Prior = Annotated[Normal, KindShorthand]
+Prior = Annotated[Normal | Uniform | Bernoulli | Exponential, Field(discriminator="kind"), KindShorthand]
 
-__all__ = ["Normal", "Prior"]
+__all__ = ["Bernoulli", "Exponential", "Normal", "Prior", "Uniform"]

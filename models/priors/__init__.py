@@ -3,13 +3,17 @@
 A prior is its quantile function: draws, truncation and reproducibility all follow from it.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contract import priors as parameters
+from models.priors.bernoulli import Bernoulli
+from models.priors.exponential import Exponential
 from models.priors.normal import Normal
+from models.priors.uniform import Uniform
 
 
 class Prior(Protocol):
@@ -22,7 +26,12 @@ class Prior(Protocol):
         """
 
 
-PRIORS = {parameters.Normal: Normal}
+PRIORS: Mapping[type, Callable[..., Prior]] = {
+    parameters.Normal: Normal,
+    parameters.Uniform: Uniform,
+    parameters.Bernoulli: Bernoulli,
+    parameters.Exponential: Exponential,
+}
 
 
 def build(prior: parameters.Prior) -> Prior:

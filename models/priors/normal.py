@@ -2,13 +2,14 @@
 
 Its relative error is about 1e-16. It uses only operations that IEEE 754 rounds exactly (+, −, ×, ÷, square
 root, and frexp), each its own numpy call, so that nothing can be fused: the bits are the same on every
-machine. `np.log` is not (its SIMD variants differ in the last place), hence the logarithm below.
+machine.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contract import priors as parameters
+from models.priors.logarithm import log, polynomial
 
 Values = NDArray[np.float64]
 
@@ -80,21 +81,6 @@ _FAR_TAIL = (
     ),
 )
 
-# fdlibm's e_log.c (Sun Microsystems, 1993): ln 2 in two parts, and the odd series of log((1 + s) / (1 - s)).
-_LN2_HIGH = 6.93147180369123816490e-01
-_LN2_LOW = 1.90821492927058770002e-10
-_LOG_SERIES = (
-    1.479819860511658591e-01,
-    1.531383769920937332e-01,
-    1.818357216161805012e-01,
-    2.222219843214978396e-01,
-    2.857142874366239149e-01,
-    3.999999999940941908e-01,
-    6.666666666666735130e-01,
-    0.0,
-)
-_SQRT_HALF = 0.7071067811865476
-
 
 class Normal:
     """Standard normal coordinates."""
@@ -113,30 +99,10 @@ class Normal:
 
 def _tail(share: Values) -> Values:
     """The absolute value of the quantile, for the `share` of the distribution that lies beyond it."""
-    r = np.sqrt(-_log(share))
+    r = np.sqrt(-log(share))
     return np.where(r <= 5.0, _ratio(_TAIL, r - 1.6), _ratio(_FAR_TAIL, r - 5.0))
 
 
 def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: Values) -> Values:
     numerator, denominator = coefficients
-    return _polynomial(numerator, x) / _polynomial(denominator, x)
-
-
-def _polynomial(coefficients: tuple[float, ...], x: Values) -> Values:
-    value = np.full_like(x, coefficients[0])
-    for coefficient in coefficients[1:]:
-        value *= x
-        value += coefficient
-    return value
-
-
-def _log(x: Values) -> Values:
-    """The natural logarithm of positive normal numbers, after fdlibm: within one unit in the last place."""
-    mantissa, exponent = np.frexp(x)
-    small = mantissa < _SQRT_HALF
-    f = np.where(small, mantissa * 2.0, mantissa) - 1.0
-    k = (exponent - small).astype(np.float64)
-    s = f / (2.0 + f)
-    half_square = 0.5 * f * f
-    series = _polynomial(_LOG_SERIES, s * s)
-    return k * _LN2_HIGH - ((half_square - (s * (half_square + series) + k * _LN2_LOW)) - f)
+    return polynomial(numerator, x) / polynomial(denominator, x)

@@ -1,0 +1,14 @@
+"""Parameters of the Bernoulli prior."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from contract.plugin import Frozen
+
+
+class Bernoulli(Frozen):
+    """Independent coordinates of two values, standardised to zero mean and unit variance."""
+
+    kind: Literal["bernoulli"] = "bernoulli"
+    probability: float = Field(0.5, ge=0.01, le=0.99, description="Of the higher value.")
