@@ -8,8 +8,14 @@ from contract.plugin import KindShorthand
 from contract.priors.bernoulli import Bernoulli
 from contract.priors.exponential import Exponential
 from contract.priors.normal import Normal
+from contract.priors.poisson import Poisson
+from contract.priors.truncated_normal import TruncatedNormal
 from contract.priors.uniform import Uniform
 
-Prior = Annotated[Normal | Uniform | Bernoulli | Exponential, Field(discriminator="kind"), KindShorthand]
+Prior = Annotated[
+    Normal | Uniform | Bernoulli | Exponential | Poisson | TruncatedNormal,
+    Field(discriminator="kind"),
+    KindShorthand,
+]
 
-__all__ = ["Bernoulli", "Exponential", "Normal", "Prior", "Uniform"]
+__all__ = ["Bernoulli", "Exponential", "Normal", "Poisson", "Prior", "TruncatedNormal", "Uniform"]

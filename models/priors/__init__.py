@@ -13,6 +13,8 @@ from contract import priors as parameters
 from models.priors.bernoulli import Bernoulli
 from models.priors.exponential import Exponential
 from models.priors.normal import Normal
+from models.priors.poisson import Poisson
+from models.priors.truncated_normal import TruncatedNormal
 from models.priors.uniform import Uniform
 
 
@@ -31,6 +33,8 @@ PRIORS: Mapping[type, Callable[..., Prior]] = {
     parameters.Uniform: Uniform,
     parameters.Bernoulli: Bernoulli,
     parameters.Exponential: Exponential,
+    parameters.Poisson: Poisson,
+    parameters.TruncatedNormal: TruncatedNormal,
 }
 
 

@@ -1,5 +1,7 @@
 """Every prior: standardised, monotone, finite at both ends."""
 
+import math
+
 import numpy as np
 import pytest
 from pydantic import TypeAdapter
@@ -46,3 +48,24 @@ def test_bernoulli_takes_its_higher_value_with_its_probability() -> None:
     values = made({"kind": "bernoulli", "probability": 0.25}).quantile(GRID)
     assert sorted(set(values)) == pytest.approx([-(3**-0.5), 3**0.5])
     assert (values > 0).mean() == 0.25
+
+
+def test_poisson_counts_have_their_shares() -> None:
+    counts = made({"kind": "poisson", "rate": 4}).quantile(GRID) * 2 + 4
+    shares = [np.exp(-4) * 4.0**k / math.factorial(k) for k in range(6)]
+    assert [(counts == k).mean() for k in range(6)] == pytest.approx(shares, abs=1e-5)
+
+
+@pytest.mark.parametrize("rate", [0.1, 100])
+def test_poisson_of_any_rate_is_standardised(rate: float) -> None:
+    values = made({"kind": "poisson", "rate": rate}).quantile(GRID)
+    assert (values.mean(), values.var()) == pytest.approx((0, 1), abs=1e-3)
+
+
+@pytest.mark.parametrize("bound", [0.5, 2.0, 5.0])
+def test_truncated_normal_of_any_bound_is_standardised_and_ends_there(bound: float) -> None:
+    prior = made({"kind": "truncated_normal", "bound": bound})
+    values, ends = prior.quantile(GRID), prior.quantile(ENDS)
+    assert (values.mean(), values.var()) == pytest.approx((0, 1), abs=1e-4)
+    deviation = prior._deviation  # type: ignore[attr-defined]
+    assert ends * deviation == pytest.approx([-bound, bound], abs=1e-6)

@@ -1,0 +1,14 @@
+"""Parameters of the Poisson prior."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from contract.plugin import Frozen
+
+
+class Poisson(Frozen):
+    """Independent Poisson counts, standardised to zero mean and unit variance."""
+
+    kind: Literal["poisson"] = "poisson"
+    rate: float = Field(4.0, ge=0.1, le=100, description="Mean of the counts before they are standardised.")

@@ -1,0 +1,14 @@
+"""Parameters of the truncated normal prior."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from contract.plugin import Frozen
+
+
+class TruncatedNormal(Frozen):
+    """Independent normal coordinates without their tails, standardised to unit variance again."""
+
+    kind: Literal["truncated_normal"] = "truncated_normal"
+    bound: float = Field(2.0, ge=0.5, le=5, description="Where both tails are cut, in standard deviations.")
