@@ -155,7 +155,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
         sent = request.headers.get("content-type", "none")
         detail = f"The Content-Type is {sent[:100]}; send a JSON object as application/json."
         return problem_response(ServiceError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, detail), request)
-    fields = tuple(field_error(found) for found in error.errors())
+    fields = tuple(field_error(found, error.body) for found in error.errors())
     detail = fields[0].detail + (f" ({len(fields) - 1} more in errors.)" if len(fields) > 1 else "")
     return problem_response(ServiceError(ErrorCode.INVALID_REQUEST, detail, fields=fields), request)
 

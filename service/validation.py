@@ -6,14 +6,17 @@ from typing import Any
 from contract.errors import FieldError
 
 _SHOWN_CHARACTERS = 80
+_ABOUT_THE_KIND = ("union_tag_invalid", "union_tag_not_found")
 
 
-def field_error(found: Any) -> FieldError:
-    """One entry of `RequestValidationError.errors()` as a pointer and a sentence."""
+def field_error(found: Any, body: object) -> FieldError:
+    """One entry of `RequestValidationError.errors()`, about `body`, as a pointer and a sentence."""
     where, *path = found["loc"]
     if found["type"] == "json_invalid":
         return FieldError("", f"The body is not valid JSON: {found['ctx']['error']} at character {path[0]}.")
-    pointer = json_pointer(path) if where == "body" else str(path[0] if path else where)
+    pointer = (
+        json_pointer(_in_body(found, path, body)) if where == "body" else str(path[0] if path else where)
+    )
     return FieldError(pointer, _sentence(pointer, found))
 
 
@@ -22,10 +25,33 @@ def json_pointer(path: Sequence[str | int]) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 
+def _in_body(found: Any, path: Sequence[str | int], body: object) -> list[str | int]:
+    """Where the client finds it: pydantic puts a union's tag between a plug-in and its parameters.
+
+    A name that the body does not have, and that something follows, is such a tag. An error about the tag
+    itself is an error about `kind`.
+    """
+    place: list[str | int] = []
+    for depth, part in enumerate(path, 1):
+        if isinstance(body, dict) and part not in body and depth < len(path):
+            continue
+        place.append(part)
+        body = _inside(body, part)
+    return [*place, "kind"] if found["type"] in _ABOUT_THE_KIND else place
+
+
+def _inside(body: object, part: str | int) -> object:
+    if isinstance(body, dict):
+        return body.get(part)
+    if isinstance(body, list) and isinstance(part, int):
+        return body[part]
+    return None
+
+
 def _sentence(pointer: str, found: Any) -> str:
     name = pointer.lstrip("/") or "The body"
     match found["type"]:
-        case "missing":
+        case "missing" | "union_tag_not_found":
             return f"{name} is missing; it is required."
         case "extra_forbidden":
             return f"{name} is not known here; remove it, or correct its spelling (see /docs)."
@@ -33,6 +59,9 @@ def _sentence(pointer: str, found: Any) -> str:
             return f"{name} is {_shown(found['input'])}, which is not of the form {found['ctx']['pattern']}."
         case "value_error":
             return f"{name}: {found['ctx']['error']}."
+        case "union_tag_invalid":
+            allowed, tag = found["ctx"]["expected_tags"], found["ctx"]["tag"]
+            return f"{name} is {_shown(tag)} but should be one of {allowed}."
     message = found["msg"].removeprefix("Input ").removeprefix("Value ")
     return f"{name} is {_shown(found['input'])} but {message[:1].lower()}{message[1:]}."
 
