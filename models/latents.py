@@ -42,11 +42,15 @@ def random_words(seed: int, stream: str, index: int, count: int) -> NDArray[np.u
     return np.asarray(words, dtype=np.uint64)
 
 
+def shares(words: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Step 2 of the specification: the shares of a prior, in (0, 1), that latents are quantiles of."""
+    return ((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+
+
 def unit_interval(words: NDArray[np.uint64]) -> NDArray[np.float32]:
     """Uniform numbers in (0, 1): the midpoints of 2^23 cells, each a float32 number."""
     return ((words >> np.uint64(41)).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-23)
 
 
 def _draw(raw: NDArray[np.uint64], prior: Prior) -> NDArray[np.float32]:
-    u = ((raw >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
-    return prior.quantile(u).astype(np.float32)
+    return prior.quantile(shares(raw)).astype(np.float32)

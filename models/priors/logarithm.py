@@ -1,6 +1,6 @@
-"""The natural logarithm from operations that IEEE 754 rounds exactly: the same bits on every machine.
+"""The natural logarithm and its inverse from operations that IEEE 754 rounds exactly: one result everywhere.
 
-`np.log` does not have them: its SIMD variants differ in the last place.
+`np.log` and `np.exp` do not have them: their SIMD variants differ in the last place.
 """
 
 import numpy as np
@@ -23,6 +23,17 @@ _LOG_SERIES = (
 )
 _SQRT_HALF = 0.7071067811865476
 
+# fdlibm's e_exp.c (Sun Microsystems, 2004): the series of r (e^r + 1) / (e^r - 1), less 2, in r².
+_INVERSE_OF_LN2 = 1.44269504088896338700e00
+_EXP_SERIES = (
+    4.13813679705723846039e-08,
+    -1.65339022054652515390e-06,
+    6.61375632143793436117e-05,
+    -2.77777777770155933842e-03,
+    1.66666666666666019037e-01,
+    0.0,
+)
+
 
 def log(x: Values) -> Values:
     """The natural logarithm of positive normal numbers, after fdlibm: within one unit in the last place."""
@@ -34,6 +45,16 @@ def log(x: Values) -> Values:
     half_square = 0.5 * f * f
     series = polynomial(_LOG_SERIES, s * s)
     return k * _LN2_HIGH - ((half_square - (s * (half_square + series) + k * _LN2_LOW)) - f)
+
+
+def exp(x: Values) -> Values:
+    """e to the power of numbers within ±700, after fdlibm: within one unit in the last place."""
+    k = np.rint(x * _INVERSE_OF_LN2)
+    high = x - k * _LN2_HIGH
+    low = k * _LN2_LOW
+    r = high - low
+    c = r - polynomial(_EXP_SERIES, r * r)
+    return np.ldexp(1.0 - ((low - r * c / (2.0 - c)) - high), k.astype(np.int64))
 
 
 def polynomial(coefficients: tuple[float, ...], x: Values) -> Values:

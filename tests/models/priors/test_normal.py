@@ -1,3 +1,4 @@
+import math
 import statistics
 
 import numpy as np
@@ -45,3 +46,31 @@ def test_never_decreases(one: int, other: int) -> None:
 
 def test_is_finite_in_the_first_and_last_cell() -> None:
     assert quantile(midpoint(0)) == -quantile(midpoint(2**52 - 1)) == pytest.approx(-8.2095, abs=1e-4)
+
+
+def share(value: float) -> float:
+    return float(NORMAL.share(np.array([value]))[0])
+
+
+@given(cells)
+def test_share_is_the_inverse_of_the_quantile(cell: int) -> None:
+    u = midpoint(cell)
+    assert share(quantile(u)) == pytest.approx(u, rel=1e-13, abs=0)
+
+
+@given(st.integers(1, 1020))
+def test_share_is_the_inverse_of_the_quantile_far_out(halvings: int) -> None:
+    """Where no latent ever is: the last place of a value near 37 is worth a thousand of its share's."""
+    u = 2.0**-halvings
+    assert share(quantile(u)) == pytest.approx(u, rel=1e-12, abs=0)
+
+
+@given(st.floats(-37, 37))
+def test_share_agrees_with_the_complementary_error_function(value: float) -> None:
+    truth = math.erfc(-value / math.sqrt(2)) / 2
+    assert share(value) == pytest.approx(truth, rel=3e-13, abs=0)  # the quotient's rounding, times value²
+
+
+@given(st.floats(-37, 37))
+def test_shares_of_a_value_and_its_opposite_are_the_whole(value: float) -> None:
+    assert share(value) + share(-value) == pytest.approx(1, abs=3e-16)

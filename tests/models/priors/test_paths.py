@@ -1,0 +1,130 @@
+"""A path leads from one draw to another over draws of the same prior."""
+
+import hashlib
+import importlib
+import math
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+
+from contract.priors import Prior as Parameters
+from models.latents import latents, random_words, shares
+from models.priors import PRIORS, Prior, build
+from models.priors.paths import Shares, between, path
+from models.priors.truncation import truncated
+
+KINDS = [parameters.model_fields["kind"].default for parameters in PRIORS]  # type: ignore[attr-defined]
+COUNT = 50_000
+BOUND = 1.95 / math.sqrt(COUNT)
+"""Of the largest distance between two distribution functions: exceeded by chance once in a thousand times."""
+CELLS = 2**16
+GRID = (np.arange(CELLS) + 0.5) / CELLS
+
+
+def made(given: object) -> Prior:
+    return build(TypeAdapter[Parameters](Parameters).validate_python(given))
+
+
+def ends(count: int = COUNT) -> tuple[Shares, Shares]:
+    """Two independent draws (count, 1)."""
+    start, end = (shares(random_words(0, stream, 0, count))[:, None] for stream in ("start", "end"))
+    return start, end
+
+
+@pytest.mark.parametrize("way", [0.1, 0.5, 0.8])
+@pytest.mark.parametrize("kind", KINDS)
+def test_point_between_two_draws_is_distributed_as_the_prior(kind: str, way: float) -> None:
+    """Kolmogorov and Smirnov's distance, which counts for steps too: at them it is only smaller."""
+    prior = made(kind)
+    points = between(prior, *ends(), way)[:, 0]
+    expected = prior.quantile(GRID).astype(np.float32)
+    levels = np.unique(prior.quantile(np.arange(1, 64) / 64).astype(np.float32))
+    gaps = [(points <= level).mean() - (expected <= level).mean() for level in levels]
+    assert np.abs(gaps).max() < BOUND
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_point_between_two_draws_has_zero_mean_and_unit_variance(kind: str) -> None:
+    points = between(made(kind), *ends(), 0.5).astype(np.float64)
+    assert (points.mean(), points.var()) == pytest.approx((0, 1), abs=0.03)  # five deviations of it at least
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_coordinates_between_two_draws_stay_independent(kind: str) -> None:
+    start, end = (drawn.reshape(-1, 2) for drawn in ends())
+    points = between(made(kind), start, end, 0.5)
+    assert abs(np.corrcoef(points.T).flat[1]) < 5 / math.sqrt(len(points))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ends_of_a_path_are_the_latents_of_its_seeds_bit_for_bit(kind: str) -> None:
+    prior = made(kind)
+    start, end = (shares(np.random.Philox(key=seed).random_raw(16))[None] for seed in (7, 8))
+    found = path(prior, start, end, 5)
+    assert np.array_equal(found[:, [0, -1]], latents([7, 8], 16, prior)[None])
+
+
+def test_path_of_the_normal_prior_is_an_arc() -> None:
+    prior = made("normal")
+    start, end = ends(1000)
+    angle = 0.3 * math.pi / 2
+    arc = prior.quantile(start) * math.cos(angle) + prior.quantile(end) * math.sin(angle)
+    np.testing.assert_allclose(between(prior, start, end, 0.3), arc, rtol=1e-6, atol=1e-6)
+
+
+def test_path_turns_by_equal_angles() -> None:
+    one, zero = np.full((1, 1), 0.9), np.full((1, 1), 0.5)
+    walked = path(made("normal"), one, zero, 7)[0, :, 0]
+    np.testing.assert_allclose(np.arccos(walked / walked[0]), np.linspace(0, math.pi / 2, 7), atol=1e-6)
+
+
+def test_path_backwards_is_the_path_reversed() -> None:
+    start, end = ends(100)
+    for kind in KINDS:
+        there, back = path(made(kind), start, end, 9), path(made(kind), end, start, 9)
+        np.testing.assert_allclose(there, back[:, ::-1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_path_between_the_outermost_draws_is_finite(kind: str) -> None:
+    start, end = np.array([[2.0**-53, 2.0**-53]]), np.array([[1 - 2.0**-53, 2.0**-53]])
+    assert np.isfinite(path(made(kind), start, end, 9)).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_path_of_a_truncated_prior_stays_in_its_middle(kind: str) -> None:
+    prior = made(kind)
+    low, high = prior.quantile(np.array([0.25, 0.75])).astype(np.float32)
+    points = path(truncated(prior, 0.5), *ends(1000), 5)
+    assert low <= points.min() <= points.max() <= high
+
+
+HASH_PATHS = """
+import hashlib
+from contract import priors as parameters
+from models import priors
+from models.latents import random_words, shares
+from models.priors.paths import path
+start, end = (shares(random_words(0, stream, 0, 1000))[None] for stream in ("start", "end"))
+found = path(priors.build(parameters.Exponential()), start, end, 5)
+print(hashlib.sha256(found.astype("<f4").tobytes()).hexdigest())
+"""
+
+
+def test_paths_do_not_depend_on_the_instruction_set() -> None:
+    built = importlib.import_module("numpy._core._multiarray_umath")
+    able = [name for name in built.__cpu_dispatch__ if built.__cpu_features__.get(name)]
+    shown = subprocess.run(
+        [sys.executable, "-c", HASH_PATHS],
+        env=os.environ | {"NPY_DISABLE_CPU_FEATURES": " ".join(able)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    start, end = (drawn.T for drawn in ends(1000))
+    found = path(made("exponential"), start, end, 5)
+    assert shown.stdout.strip() == hashlib.sha256(found.astype("<f4").tobytes()).hexdigest()
