@@ -1,0 +1,35 @@
+"""How good a generator is, told from features and scores: pure functions, on the CPU.
+
+Each takes what a network made of images and knows neither network nor image; none draws by chance. What is
+not finite is refused with a ValueError: whether it is, is for the caller to have asked first. What is asked
+of the reals alone (`Moments`, `Pairs`, `Balls`, `Known`, their mean pairwise distance) can be computed once.
+"""
+
+from models.metrics.accuracy import Accuracy, adversarial_accuracy
+from models.metrics.continuity import Continuity, continuity
+from models.metrics.diversity import diversity
+from models.metrics.floor import Floor
+from models.metrics.frechet import Moments, frechet_distance
+from models.metrics.kernel import Estimate, Pairs, kernel_distance
+from models.metrics.neighbours import Balls, Known, Support, memorised, support
+from models.metrics.points import mean_pairwise_distance
+
+__all__ = [
+    "Accuracy",
+    "Balls",
+    "Continuity",
+    "Estimate",
+    "Floor",
+    "Known",
+    "Moments",
+    "Pairs",
+    "Support",
+    "adversarial_accuracy",
+    "continuity",
+    "diversity",
+    "frechet_distance",
+    "kernel_distance",
+    "mean_pairwise_distance",
+    "memorised",
+    "support",
+]

@@ -1,0 +1,92 @@
+"""Precision, recall, density, coverage and memorised on clouds made for them."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.metrics import Balls, Known, Support, memorised, support
+
+Cloud = Callable[..., Tensor]
+
+
+def test_fakes_far_away_share_nothing_with_the_reals(cloud: Cloud) -> None:
+    assert support(cloud(40), cloud(40, seed=1) + 100) == Support(0, 0, 0, 0)
+
+
+def test_copies_of_all_reals_cover_all(cloud: Cloud) -> None:
+    found = support(cloud(40), cloud(40))
+    assert (found.precision, found.recall, found.coverage) == (1, 1, 1)
+
+
+def test_fakes_at_one_mode_are_precise_and_recall_little(cloud: Cloud) -> None:
+    far = torch.zeros(8, dtype=torch.float64)
+    far[0] = 100
+    reals = torch.cat([cloud(100), cloud(100, seed=1) + far])
+    found = support(reals, cloud(200, seed=2) * 0.5)
+    assert found.precision > 0.95
+    assert found.recall < 0.5
+    assert found.coverage <= 0.5
+
+
+def test_fakes_all_over_recall_much_and_are_not_precise(cloud: Cloud) -> None:
+    found = support(cloud(200), cloud(200, seed=1) * 3)
+    assert found.recall > 0.8
+    assert found.precision < 0.3
+
+
+def test_equals_have_a_density_of_1_and_the_coverage_of_the_paper(cloud: Cloud) -> None:
+    found = support(cloud(1000, size=2), cloud(1000, size=2, seed=1))
+    assert found.density == pytest.approx(1, abs=0.1)
+    assert found.coverage == pytest.approx(1 - 2**-5, abs=0.02)
+
+
+def test_fakes_that_crowd_at_a_mode_are_denser_than_the_reals(cloud: Cloud) -> None:
+    assert support(cloud(200), cloud(200, seed=1) * 0.2).density > 1.5
+
+
+def test_support_is_what_all_distances_say(cloud: Cloud) -> None:
+    reals, fakes = cloud(300, size=3), cloud(280, size=3, seed=1) * 1.5
+    between, own = torch.cdist(fakes, reals), torch.cdist(reals, reals).sort().values
+    found = support(reals, fakes)
+    assert found.precision == float((between <= own[:, 3]).any(1).double().mean())
+    assert found.density == pytest.approx(float((between <= own[:, 5]).double().sum()) / 5 / 280)
+    assert found.coverage == pytest.approx(float((between <= own[:, 5]).any(0).double().mean()))
+    reach = torch.cdist(fakes, fakes).sort().values[:, 3:4]
+    assert found.recall == pytest.approx(float((between <= reach).any(0).double().mean()))
+
+
+def test_balls_stand_in_for_their_features(cloud: Cloud) -> None:
+    one, other = cloud(50), cloud(60, seed=1)
+    assert support(Balls.of(one), Balls.of(other)) == support(one, other)
+
+
+def test_a_point_far_from_0_keeps_its_neighbours(cloud: Cloud) -> None:
+    one, other = cloud(50), cloud(60, seed=1)
+    assert support(one + 1e5, other + 1e5) == support(one, other)
+
+
+def test_five_of_a_kind_are_refused(cloud: Cloud) -> None:
+    with pytest.raises(ValueError, match=r"\(5, 8\)"):
+        support(cloud(6), cloud(5))
+
+
+def test_copies_of_training_images_are_all_memorised(cloud: Cloud) -> None:
+    training = cloud(200)
+    assert memorised(training[:50], Known.of(training, cloud(100, seed=1))) == 1
+
+
+def test_of_new_images_as_many_are_memorised_as_of_new_reals(cloud: Cloud) -> None:
+    known = Known.of(cloud(200), cloud(2000, seed=1))
+    assert memorised(cloud(2000, seed=2), known) == pytest.approx(0.05, abs=0.02)
+
+
+def test_images_far_away_are_not_memorised(cloud: Cloud) -> None:
+    assert memorised(cloud(50, seed=2) + 100, Known.of(cloud(200), cloud(100, seed=1))) == 0
+
+
+def test_a_part_of_copies_is_seen_as_that_part(cloud: Cloud) -> None:
+    training = cloud(200)
+    fakes = torch.cat([training[:60], cloud(140, seed=2) + 100])
+    assert memorised(fakes, Known.of(training, cloud(100, seed=1))) == pytest.approx(0.3)
