@@ -1,12 +1,14 @@
 """The life of a record: its states, the allowed transitions, and how it reads when it comes out of Redis."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Self
 
 from pydantic import Field
 
+from contract.evaluation import Evaluation
 from contract.plugin import Frozen
 
 
@@ -70,12 +72,26 @@ class CheckpointFact(Frozen):
     bytes: int
     metrics: dict[str, float] = Field(default_factory=dict)
 
+    @property
+    def distance(self) -> float:
+        """The Fréchet distance, by which checkpoints of one job are compared; infinite if not judged."""
+        return self.metrics.get("fd", self.metrics.get("fid", math.inf))
+
+
+def best_checkpoint(checkpoints: Sequence[CheckpointFact]) -> CheckpointFact:
+    """What a job's id means as a model: the closest to the real pictures; if none was judged, the latest."""
+    best = min(checkpoints, key=lambda checkpoint: checkpoint.distance)
+    return checkpoints[-1] if math.isinf(best.distance) else best
+
 
 class SnapshotFact(Frozen):
     """A training state on the volume from which the job goes on, bit for bit."""
 
     file: str
     images_seen: int
+    best_images_seen: int | None = Field(
+        None, description="When the best so far was saved, to which a run that goes wrong goes back."
+    )
 
 
 class Record(Frozen):
@@ -98,6 +114,7 @@ class Record(Frozen):
     progress: Progress | None = None
     snapshot: SnapshotFact | None = None
     checkpoint: CheckpointFact | None = None
+    evaluation: Evaluation | None = None
     environment: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
     error: Problem | None = None
@@ -112,4 +129,4 @@ class Record(Frozen):
         )
 
 
-_JSON_FIELDS = {"progress", "snapshot", "checkpoint", "environment", "result", "error"}
+_JSON_FIELDS = {"progress", "snapshot", "checkpoint", "evaluation", "environment", "result", "error"}

@@ -8,6 +8,7 @@ from contract.architectures import Architecture, Dcgan
 from contract.augmentation import DiffAugment
 from contract.dataset import Fit
 from contract.errors import ErrorCode, FieldError, ServiceError
+from contract.evaluation import EvaluationParameters
 from contract.identifiers import DatasetId
 from contract.objectives import NonSaturating, Objective
 from contract.plugin import Frozen
@@ -43,6 +44,12 @@ class TrainingParameters(Frozen):
     batch_size: int = Field(32, ge=2, le=4096, description="Images per step; the paper takes 128.")
     generator_learning_rate: float = Field(8e-4, gt=0, le=1, description="Adam's; the paper takes 2e-4.")
     discriminator_learning_rate: float = Field(1e-4, gt=0, le=1, description="Adam's; the paper takes 2e-4.")
+    learning_rate_decay: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the run, at its end, over which both learning rates fall evenly to zero.",
+    )
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's decay of the first moment.")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's decay of the second moment.")
     ema_halflife_images: int = Field(
@@ -53,6 +60,9 @@ class TrainingParameters(Frozen):
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Arithmetic of the networks; auto takes bfloat16 where the device computes in it."
+    )
+    evaluation: EvaluationParameters = Field(
+        EvaluationParameters(), description="How the generator is judged, for the record and by the guards."
     )
     seed: int = Field(0, ge=0, le=MAX_SEED, description="Everything random in the run follows from it.")
 

@@ -105,6 +105,11 @@ def weights_name(images_seen: int, token: int) -> str:
     return f"{images_seen:012d}-{token}.safetensors"
 
 
+def images_seen_of(weights_name: str) -> int:
+    """When the file of this name was made, in images seen."""
+    return int(weights_name.partition("-")[0])
+
+
 def write_durably(path: Path, content: bytes) -> None:
     """Write a file so that after a crash it is there whole, or as it was: temp, fsync, rename, fsync(dir)."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -37,6 +37,20 @@ class Checkpoint(Reply):
     images_seen: int
 
 
+class Distance(Reply):
+    """How far the samples are from real pictures: `fd`, say."""
+
+    name: str
+    value: float
+
+
+class Evaluation(Reply):
+    """How good the generator was when it was judged last."""
+
+    images_seen: int
+    frechet: Distance
+
+
 class Job(Reply):
     """A training job as it stood when it was asked for."""
 
@@ -49,6 +63,7 @@ class Job(Reply):
     queue_position: int | None = None
     revision: int = 0
     checkpoint: Checkpoint | None = None
+    evaluation: Evaluation | None = None
     error: Reason | None = None
 
     @property

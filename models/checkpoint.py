@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import safetensors.torch
 import torch
@@ -26,6 +26,7 @@ from contract.training import TrainingSpec
 from contract.volume import write_durably
 from models import networks
 from models.environment import NumericEnvironment
+from models.guards import Watch
 from models.networks.pair import Generator
 from models.state import TrainingState
 
@@ -42,8 +43,9 @@ class SnapshotHeader(Frozen):
     spec: TrainingSpec
     environment: NumericEnvironment
     images_seen: int
+    watch: Watch = Watch()
     checksum: str
-    """sha256 over the other fields and every tensor: a file that was torn or has rotted is found out."""
+    """sha256 over the text before it and every tensor: a file that was torn or has rotted is found out."""
 
 
 def save_checkpoint(generator: Generator, header: CheckpointHeader, path: Path) -> str:
@@ -62,8 +64,8 @@ def load_checkpoint(path: Path, expected_digest: str | None = None) -> tuple[Gen
     content = _content(path)
     if expected_digest not in (None, _digest(content)):
         raise _unreadable(path, f"its content is not what its digest {expected_digest} names")
-    fields, tensors = _parse(path, content)
-    header = _validated(path, CheckpointHeader, fields)
+    text, tensors = _parse(path, content)
+    header = _validated(path, CheckpointHeader, text)
     spec = header.spec
     generator = networks.build(spec.architecture, spec.resolution, spec.channels).generator
     _fill(path, {n: t for n, t in generator.state_dict().items() if not _is_counter(n)}, tensors)
@@ -77,9 +79,14 @@ def save_snapshot(state: TrainingState, path: Path) -> None:
     """Write all that a bit-exact resume needs, durably. Waits for the device."""
     tensors = dict(state.tensors())
     header = SnapshotHeader(
-        spec=state.spec, environment=state.environment, images_seen=state.images_seen, checksum=""
+        spec=state.spec,
+        environment=state.environment,
+        images_seen=state.images_seen,
+        watch=state.watch,
+        checksum="",
     )
-    _write(path, tensors, header.model_copy(update={"checksum": _checksum(header, tensors)}))
+    checksum = _checksum(header.model_dump_json(), tensors)
+    _write(path, tensors, header.model_copy(update={"checksum": checksum}))
 
 
 def load_snapshot(path: Path, state: TrainingState) -> NumericEnvironment:
@@ -90,14 +97,28 @@ def load_snapshot(path: Path, state: TrainingState) -> NumericEnvironment:
     Raises:
         ServiceError: `checkpoint_unreadable` when the file is missing or damaged; `state` is then as it was.
     """
-    fields, tensors = _parse(path, _content(path))
-    header = _validated(path, SnapshotHeader, fields)
-    if header.checksum != _checksum(header, tensors):
+    header = _restore(path, state)
+    state.images_seen, state.watch = header.images_seen, header.watch
+    return header.environment
+
+
+def load_weights(path: Path, state: TrainingState) -> None:
+    """Fill the networks and optimisers of `state` from a snapshot of its own run; the rest of it goes on.
+
+    Raises:
+        ServiceError: `checkpoint_unreadable` when the file is missing or damaged; `state` is then as it was.
+    """
+    _restore(path, state)
+
+
+def _restore(path: Path, state: TrainingState) -> SnapshotHeader:
+    text, tensors = _parse(path, _content(path))
+    header = _validated(path, SnapshotHeader, text)
+    if header.checksum != _checksum(text, tensors):
         raise _unreadable(path, "its checksum is wrong: it was damaged after it had been written")
     assert header.spec == state.spec, "a snapshot is resumed under the spec that made it"
     _fill(path, dict(state.tensors()), tensors)
-    state.images_seen = header.images_seen
-    return header.environment
+    return header
 
 
 def _is_counter(name: str) -> bool:
@@ -121,23 +142,23 @@ def _content(path: Path) -> bytes:
         raise _unreadable(path, "there is no such file on the volume") from error
 
 
-def _parse(path: Path, content: bytes) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
-    """The header's fields and the tensors of a file whose format version is known."""
+def _parse(path: Path, content: bytes) -> tuple[str, dict[str, Tensor]]:
+    """The header's JSON and the tensors of a file whose format version is known."""
     try:
         tensors = safetensors.torch.load(content)
         length = int.from_bytes(content[:8], "little")
-        fields = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][HEADER_KEY])
+        text: str = json.loads(content[8 : 8 + length])["__metadata__"][HEADER_KEY]
+        version = json.loads(text).get("format_version")
     except (SafetensorError, ValueError, LookupError, TypeError) as error:
         raise _unreadable(path, f"it is not a whole safetensors file of ours ({error})") from error
-    version = fields.get("format_version")
     if version not in FORMAT_VERSIONS:
         raise _unreadable(path, f"its format version is {version}; this program reads {FORMAT_VERSIONS}")
-    return fields, tensors
+    return text, tensors
 
 
-def _validated(path: Path, model: type[HeaderType], fields: Mapping[str, Any]) -> HeaderType:
+def _validated(path: Path, model: type[HeaderType], text: str) -> HeaderType:
     try:
-        return model.model_validate(fields)
+        return model.model_validate_json(text)
     except ValidationError as error:
         raise _unreadable(path, f"its header is not that of a {model.__name__}") from error
 
@@ -152,8 +173,12 @@ def _fill(path: Path, storage: Mapping[str, Tensor], tensors: Mapping[str, Tenso
             tensor.copy_(tensors[name])
 
 
-def _checksum(header: SnapshotHeader, tensors: Mapping[str, Tensor]) -> str:
-    whole = hashlib.sha256(header.model_dump_json(exclude={"checksum"}).encode())
+def _checksum(header: str, tensors: Mapping[str, Tensor]) -> str:
+    """Over the header's JSON as it was written, up to its last field, and the tensors.
+
+    Written again, the header of an older version would have fields that it has not.
+    """
+    whole = hashlib.sha256((header.rpartition(',"checksum":')[0] + "}").encode())
     for name, tensor in sorted(tensors.items()):
         whole.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         whole.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

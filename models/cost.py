@@ -23,6 +23,11 @@ BACKWARD_TO_INPUT = 1
 SECOND_ORDER = 2 * (FORWARD + BACKWARD)
 """A penalty on slopes: forward and backward passes, and both of them differentiated again."""
 
+FLOAT32 = 2
+"""What a product of the feature network costs, in float32, beside one of the networks in training."""
+STATISTICS = 10**10
+"""Neighbours, eigenvalues and moments take as long as so many multiply-adds, whatever the networks."""
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -46,6 +51,12 @@ class Cost:
 
 
 _PROBES = 2  # batch norm wants more than one
+
+
+def evaluation(cost: Cost, features: int, *, generated: int, compared: int, scored: int) -> int:
+    """Multiply-adds of an evaluation that generates, compares in `features` and scores so many images."""
+    seen = features * FLOAT32 * compared
+    return cost.generator * generated + seen + cost.discriminator * scored + STATISTICS
 
 
 def evaluation_interval(cost: Cost, evaluation: int, batch_size: int, share: float = 0.05) -> int:

@@ -7,9 +7,11 @@ same for every dataset. The figures themselves come from `models.metrics`.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 from pydantic import Field
 
+from contract.evaluation import Evaluation
 from contract.plugin import Frozen
 
 PATIENCE = 3
@@ -18,7 +20,11 @@ PATIENCE = 3
 SURE = 0.98
 """A discriminator that judges this share of reals and of fakes right has nothing left to teach."""
 COLLAPSED = 0.35
-"""Diversity below this share of the reals' is a collapse."""
+"""Diversity below this share of the reals' is a collapse if the pictures have become worse."""
+DEAD = 0.1
+"""Below this share it is one in any run that is not young: nearly all samples are the same."""
+YOUNG_IMAGES = 10_000
+"""Until then a generator may not have found its variety yet."""
 WORSE = 1.5
 """A distance this many times the best, after it was that good, is not noise."""
 COPIED = 0.5
@@ -38,11 +44,28 @@ class Signs(Frozen):
     """What the guards look at, of one evaluation."""
 
     is_finite: bool
-    distance: float = Field(description="Fréchet distance to the held-out reals.")
-    real_accuracy: float
-    fake_accuracy: float
-    diversity: float
-    memorised: float
+    distance: float | None = Field(
+        None,
+        description="Fréchet distance to the reals; null where nothing can tell it: newer is better then.",
+    )
+    real_accuracy: float = 0.5
+    fake_accuracy: float = 0.5
+    diversity: float = 1.0
+    memorised: float = 0.0
+
+    @classmethod
+    def of(cls, evaluation: Evaluation | None) -> Self:
+        """The signs of an evaluation; without one, those of a run that is not made of numbers any more."""
+        if evaluation is None:
+            return cls(is_finite=False)
+        return cls(
+            is_finite=True,
+            distance=evaluation.frechet.value,
+            real_accuracy=evaluation.adversarial_accuracy.real,
+            fake_accuracy=evaluation.adversarial_accuracy.fake,
+            diversity=evaluation.diversity,
+            memorised=evaluation.memorised or 0.0,
+        )
 
 
 class Adjustments(Frozen):
@@ -72,7 +95,7 @@ class Continue:
 
 @dataclass(frozen=True)
 class RollBack:
-    """Go back to the best, changed as `watch` says."""
+    """Go back to the best, or where there is none yet to the beginning, changed as `watch` says."""
 
     watch: Watch
     cause: Cause
@@ -92,58 +115,63 @@ Verdict = Continue | RollBack | GiveUp
 
 def judge(watch: Watch, signs: Signs, images_seen: int) -> Verdict:
     """What to do after an evaluation at `images_seen`."""
-    cause = _cause(watch, signs)
+    cause = _cause(watch, signs, is_young=images_seen < YOUNG_IMAGES)
     if cause is None:
         return _go_on(watch, signs, images_seen)
     detail = _told(cause, signs, watch)
-    if watch.best_images_seen is None and cause is not Cause.NOT_FINITE:
-        return Continue(watch, is_best=False)  # nothing better to go back to yet
     if watch.rollbacks_since_best >= PATIENCE:
         return GiveUp(cause, f"{detail} Going back {PATIENCE} times has not helped. {_ADVICE[cause]}")
     changed = {
         "rollbacks_since_best": watch.rollbacks_since_best + 1,
-        "adjustments": _REMEDIES[cause](watch.adjustments),
+        "adjustments": _REMEDIES[cause](watch.adjustments, 0.5 ** (watch.rollbacks_since_best + 1)),
     }
     return RollBack(watch.model_copy(update=changed), cause, detail)
 
 
-def _cause(watch: Watch, signs: Signs) -> Cause | None:
+def _cause(watch: Watch, signs: Signs, *, is_young: bool) -> Cause | None:
     """The first that applies: each explains those that come after it."""
     if not signs.is_finite:
         return Cause.NOT_FINITE
-    if signs.diversity < COLLAPSED and _is_worse(watch, signs):
+    is_dead = signs.diversity < DEAD and not is_young
+    if is_dead or (signs.diversity < COLLAPSED and _is_worse(watch, signs)):
         return Cause.MODE_COLLAPSE
     if min(signs.real_accuracy, signs.fake_accuracy) >= SURE and _is_worse(watch, signs):
         return Cause.DISCRIMINATOR_WINS
-    if signs.memorised > COPIED:
+    if signs.memorised > COPIED and watch.best_distance is not None:
         return Cause.OVERFITTING
     return None
 
 
 def _is_worse(watch: Watch, signs: Signs) -> bool:
     """Whether the pictures have become worse than they were; a young run is not blamed for being young."""
-    return watch.best_distance is not None and signs.distance > WORSE * watch.best_distance
+    if signs.distance is None or watch.best_distance is None:
+        return False
+    return signs.distance > WORSE * watch.best_distance
 
 
 def _go_on(watch: Watch, signs: Signs, images_seen: int) -> Continue:
-    if watch.best_distance is not None and signs.distance >= watch.best_distance:
+    if not _is_closer(signs.distance, watch.best_distance):
         return Continue(watch, is_best=False)
     best = {"best_images_seen": images_seen, "best_distance": signs.distance, "rollbacks_since_best": 0}
     return Continue(watch.model_copy(update=best), is_best=True)
 
 
+def _is_closer(distance: float | None, best: float | None) -> bool:
+    return distance is None or best is None or distance < best
+
+
 def _told(cause: Cause, signs: Signs, watch: Watch) -> str:
-    best = "none yet" if watch.best_distance is None else f"{watch.best_distance:.3g}"
+    distances = f"{_figure(signs.distance)} (best {_figure(watch.best_distance)})"
     return {
         Cause.NOT_FINITE: "Losses or weights are no longer finite numbers.",
         Cause.MODE_COLLAPSE: (
             f"The samples are {signs.diversity:.0%} as varied as the pictures (limit {COLLAPSED:.0%}), and "
-            f"their Fréchet distance is {signs.distance:.3g} (best {best})."
+            f"their Fréchet distance is {distances}."
         ),
         Cause.DISCRIMINATOR_WINS: (
             f"The discriminator judges {signs.real_accuracy:.0%} of the held-out pictures and "
             f"{signs.fake_accuracy:.0%} of the samples right (limit {SURE:.0%}), and the Fréchet distance is "
-            f"{signs.distance:.3g} (best {best})."
+            f"{distances}."
         ),
         Cause.OVERFITTING: (
             f"{signs.memorised:.0%} of the samples are nearer to a training picture than new pictures are "
@@ -152,31 +180,36 @@ def _told(cause: Cause, signs: Signs, watch: Watch) -> str:
     }[cause]
 
 
-def _slower(adjustments: Adjustments) -> Adjustments:
-    """Both players at half the pace."""
+def _figure(distance: float | None) -> str:
+    return "unknown" if distance is None else f"{distance:.3g}"
+
+
+def _slower(adjustments: Adjustments, pace: float) -> Adjustments:
+    """Both players at a share of their pace: half, and at the next try a quarter of that."""
     return adjustments.model_copy(
         update={
-            "generator_rate": adjustments.generator_rate / 2,
-            "discriminator_rate": adjustments.discriminator_rate / 2,
+            "generator_rate": adjustments.generator_rate * pace,
+            "discriminator_rate": adjustments.discriminator_rate * pace,
         }
     )
 
 
-def _held_back(adjustments: Adjustments) -> Adjustments:
-    """The discriminator at half the pace, and shown changed pictures."""
+def _held_back(adjustments: Adjustments, pace: float) -> Adjustments:
+    """The discriminator alone slower, and shown changed pictures."""
     changed = {
-        "discriminator_rate": adjustments.discriminator_rate / 2,
+        "discriminator_rate": adjustments.discriminator_rate * pace,
         "augmentation": min(1.0, adjustments.augmentation + 0.25),
     }
     return adjustments.model_copy(update=changed)
 
 
-def _augmented(adjustments: Adjustments) -> Adjustments:
+def _augmented(adjustments: Adjustments, pace: float) -> Adjustments:
     """Pictures that are changed more, so that they cannot be learnt by heart."""
+    del pace
     return adjustments.model_copy(update={"augmentation": min(1.0, adjustments.augmentation + 0.25)})
 
 
-_REMEDIES: Mapping[Cause, Callable[[Adjustments], Adjustments]] = {
+_REMEDIES: Mapping[Cause, Callable[[Adjustments, float], Adjustments]] = {
     Cause.NOT_FINITE: _slower,
     Cause.MODE_COLLAPSE: _slower,
     Cause.DISCRIMINATOR_WINS: _held_back,

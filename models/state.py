@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from contract.augmentation import DiffAugment
 from contract.training import TrainingSpec
 from models import networks
 from models.environment import NumericEnvironment
+from models.guards import Watch
 from models.networks.pair import Discriminator, Generator
 
 
@@ -27,6 +29,7 @@ class TrainingState:
     ema: Generator
     """The generator's averaged parameters. Its batch-norm statistics mean nothing until it is served."""
     images_seen: int
+    watch: Watch
 
     @classmethod
     def fresh(cls, spec: TrainingSpec, environment: NumericEnvironment) -> Self:
@@ -45,7 +48,40 @@ class TrainingState:
             discriminator_optimizer=_adam(pair.discriminator, spec, spec.discriminator_learning_rate),
             ema=ema.train().requires_grad_(requires_grad=False),
             images_seen=0,
+            watch=Watch(),
         )
+
+    @property
+    def augmentation(self) -> DiffAugment | None:
+        """What the discriminator's images go through: what the spec says, and what the guards have added."""
+        added = self.watch.adjustments.augmentation
+        if added == 0:
+            return self.spec.augmentation
+        asked = self.spec.augmentation or DiffAugment(strength=0)
+        return asked.model_copy(update={"strength": min(1.0, asked.strength + added)})
+
+    def pace(self) -> None:
+        """Set the learning rates for the next step: the spec's, decayed, as the guards have changed them."""
+        spec, adjustments = self.spec, self.watch.adjustments
+        left = decayed(spec.learning_rate_decay, self.images_seen / spec.images)
+        _set_rate(self.generator_optimizer, spec.generator_learning_rate * adjustments.generator_rate * left)
+        _set_rate(
+            self.discriminator_optimizer,
+            spec.discriminator_learning_rate * adjustments.discriminator_rate * left,
+        )
+
+    def begin_again(self) -> None:
+        """Put networks and optimisers back to their beginning; images and watch go on."""
+        beginning = dict(type(self).fresh(self.spec, self.environment).tensors())
+        with torch.no_grad():
+            for name, tensor in self.tensors():
+                tensor.copy_(beginning[name])
+
+    def is_finite(self) -> bool:
+        """Whether every parameter is a number. Waits for the device."""
+        networks = (self.generator, self.discriminator, self.ema)
+        parameters = (parameter for network in networks for parameter in network.parameters())
+        return all(bool(parameter.isfinite().all()) for parameter in parameters)
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Every tensor of the state by name, to read or to copy into; besides there is only `images_seen`."""
@@ -54,6 +90,16 @@ class TrainingState:
             yield from ((f"{name}.{key}", tensor) for key, tensor in network.state_dict().items())
         yield from _moments("generator_optimizer", self.generator_optimizer, self.generator)
         yield from _moments("discriminator_optimizer", self.discriminator_optimizer, self.discriminator)
+
+
+def decayed(decay: float, progress: float) -> float:
+    """The part of a learning rate that is left: 1, and over the last share `decay` of the run down to 0."""
+    return min(1.0, (1.0 - progress) / decay) if decay > 0 else 1.0
+
+
+def _set_rate(optimizer: Adam, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 
 
 def _adam(network: nn.Module, spec: TrainingSpec, learning_rate: float) -> Adam:

@@ -80,6 +80,7 @@ def train(state: TrainingState, batches: Batches, reduce: Reduce = keep) -> Iter
     """
     rules = Rules.of(state.spec)
     while state.images_seen < state.spec.images:
+        state.pace()
         losses = _step(state, batches.at(state.images_seen), rules, reduce)
         state.images_seen += batches.batch_size
         yield Progress(state.images_seen, losses)
@@ -133,10 +134,10 @@ def _train_generator(state: TrainingState, real: Tensor, fake: Tensor, rules: Ru
 
 def _augmented(state: TrainingState, images: Tensor, stream: str) -> Tensor:
     """The images as the discriminator shall see them."""
-    if state.spec.augmentation is None:
+    if state.augmentation is None:
         return images
     draws = Draws.of(state.spec.seed, stream, state.images_seen, len(images))
-    return augment(images, state.spec.augmentation, draws)
+    return augment(images, state.augmentation, draws)
 
 
 def _judged(state: TrainingState, images: Tensor) -> Judged:

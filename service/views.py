@@ -7,6 +7,7 @@ from typing import Any, Generic, Literal, Self, TypeVar
 from pydantic import Field
 
 from contract.dataset import DatasetSpec, RejectedFile
+from contract.evaluation import Evaluation
 from contract.job import CheckpointFact, Problem, Progress, Record, State, Want
 from contract.plugin import Frozen
 from contract.training import TrainingSpec
@@ -97,6 +98,9 @@ class Job(Frozen):
     attempt: int = Field(description="How often a worker has taken it.")
     checkpoint: Checkpoint | None = Field(description="The best so far: what the job's id means as a model.")
     checkpoints: tuple[Checkpoint, ...] = Field(description="Newest first.")
+    evaluation: Evaluation | None = Field(
+        description="The latest; all of them are in the events of type `metric`."
+    )
     error: Problem | None
     created_at: datetime
     started_at: datetime | None
@@ -123,6 +127,7 @@ class Job(Frozen):
             attempt=record.attempt,
             checkpoint=Checkpoint.of(record.checkpoint) if record.checkpoint else None,
             checkpoints=tuple(Checkpoint.of(fact) for fact in standing.checkpoints),
+            evaluation=record.evaluation,
             error=record.error,
             **_times(record),
             revision=record.revision,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from contract.evaluation import Evaluation
 from contract.job import CheckpointFact, Problem, Record, SnapshotFact, State
 from contract.plugin import Frozen
 from contract.store import Burial
@@ -25,6 +26,8 @@ class Facts(Frozen):
     finished_ms: int | None = None
     snapshot: SnapshotFact | None = None
     checkpoints: tuple[CheckpointFact, ...] = ()
+    judged_images_seen: int = 0
+    evaluation: Evaluation | None = Field(None, description="The latest.")
     environment: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
     error: Problem | None = None
@@ -41,6 +44,8 @@ class Facts(Frozen):
             started_ms=record.started_ms,
             snapshot=record.snapshot,
             checkpoints=earlier.checkpoints if earlier else (),
+            judged_images_seen=earlier.judged_images_seen if earlier else 0,
+            evaluation=earlier.evaluation if earlier else None,
             environment=record.environment,
         )
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from contract.evaluation import Evaluation
 from contract.job import CheckpointFact, Problem, Progress, SnapshotFact
 from contract.plugin import Frozen
 
@@ -56,6 +57,15 @@ class Warned(Frozen):
     detail: str
 
 
+class Judged(Frozen):
+    """The run was looked after; without an evaluation where there was nothing to judge by, or no numbers."""
+
+    kind: Literal["judged"] = "judged"
+    images_seen: int
+    evaluation: Evaluation | None
+    warning: Warned | None
+
+
 class Crashed(Frozen):
     """The last words of a child that is dying of an exception nobody expected."""
 
@@ -82,7 +92,17 @@ class Failed(Frozen):
 
 
 Message = Annotated[
-    Computing | Advanced | Saved | Published | Previewed | Warned | Crashed | Stopped | Finished | Failed,
+    Computing
+    | Advanced
+    | Saved
+    | Published
+    | Previewed
+    | Judged
+    | Warned
+    | Crashed
+    | Stopped
+    | Finished
+    | Failed,
     Field(discriminator="kind"),
 ]
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)

@@ -26,6 +26,8 @@ class TrainingOrder(Frozen):
     snapshot: SnapshotFact | None
     checkpoints: tuple[CheckpointFact, ...]
     environment: dict[str, Any] | None
+    judged_images_seen: int = 0
+    """Up to where the record has been told what came out of looking after the run."""
 
     @classmethod
     def for_record(cls, record: Record, settings: Settings) -> "TrainingOrder":
@@ -41,6 +43,7 @@ class TrainingOrder(Frozen):
             snapshot=record.snapshot,
             checkpoints=facts.checkpoints if facts else (),
             environment=record.environment,
+            judged_images_seen=facts.judged_images_seen if facts else 0,
         )
 
 

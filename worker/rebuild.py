@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from contract import store as records
-from contract.job import State, Want
+from contract.job import State, Want, best_checkpoint
 from contract.keys import RecordKind
 from contract.volume import Volume
 from worker.facts import Facts, read_facts
@@ -89,7 +89,9 @@ def _stated(facts: Facts) -> dict[str, str]:
         if (moment := getattr(facts, name)) is not None:
             fields[name] = str(moment)
     if facts.checkpoints:
-        fields["checkpoint"] = facts.checkpoints[-1].model_dump_json()
+        fields["checkpoint"] = best_checkpoint(facts.checkpoints).model_dump_json()
+    if facts.evaluation:
+        fields["evaluation"] = facts.evaluation.model_dump_json()
     if facts.snapshot:
         fields["snapshot"] = facts.snapshot.model_dump_json()
     if facts.error:

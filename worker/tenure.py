@@ -9,9 +9,18 @@ from typing import Any
 
 from contract import store as records
 from contract.events import EventType
-from contract.job import CheckpointFact, Problem, Progress, Record, SnapshotFact, State, Want
+from contract.job import (
+    CheckpointFact,
+    Problem,
+    Progress,
+    Record,
+    SnapshotFact,
+    State,
+    Want,
+    best_checkpoint,
+)
 from contract.store import Burial, Lease
-from contract.volume import Volume
+from contract.volume import Volume, images_seen_of
 from worker import link, memory
 from worker.child import Child
 from worker.facts import Facts, read_facts, state_burial, write_facts
@@ -151,6 +160,8 @@ class Tenure:
                 self._computing(message)
             case link.Previewed(images_seen=images_seen):
                 self._testimony.report(event=(EventType.PREVIEW, {"images_seen": images_seen}))
+            case link.Judged():
+                self._judged(message)
             case link.Warned(code=code, detail=detail):
                 self._warn(code, detail)
             case link.Crashed(detail=detail):
@@ -186,7 +197,8 @@ class Tenure:
             (path.name for path in self._volume.snapshots(self._lease.id).glob("*.safetensors")), reverse=True
         )
         for name in [name for name in kept if name <= newest.file][KEPT_SNAPSHOTS:]:
-            self._volume.snapshot(self._lease.id, name).unlink(missing_ok=True)
+            if images_seen_of(name) != newest.best_images_seen:
+                self._volume.snapshot(self._lease.id, name).unlink(missing_ok=True)
 
     def _published(self, checkpoint: CheckpointFact) -> None:
         self._facts = self._facts.model_copy(update={"checkpoints": (*self._facts.checkpoints, checkpoint)})
@@ -195,10 +207,24 @@ class Tenure:
 
     def _report_checkpoint(self, checkpoint: CheckpointFact) -> None:
         self._testimony.report(
-            fields={"checkpoint": checkpoint.model_dump_json()},
+            fields={"checkpoint": best_checkpoint(self._facts.checkpoints).model_dump_json()},
             checkpoint=checkpoint,
             event=(EventType.CHECKPOINT, checkpoint.model_dump()),
         )
+
+    def _judged(self, message: link.Judged) -> None:
+        """Told before it is stated: what comes twice after a crash is the same, what never comes is lost."""
+        evaluation = message.evaluation
+        update: dict[str, Any] = {"judged_images_seen": message.images_seen}
+        if evaluation:
+            fields = {"evaluation": evaluation.model_dump_json()}
+            event = (EventType.METRIC, evaluation.model_dump(mode="json"))
+            self._testimony.report(fields=fields, event=event)
+            update["evaluation"] = evaluation
+        if message.warning:
+            self._warn(message.warning.code, message.warning.detail)
+        self._facts = self._facts.model_copy(update=update)
+        self._state_facts()
 
     def _warn(self, code: str, detail: str) -> None:
         logger.warning("%s: %s: %s", self._lease.id, code, detail)

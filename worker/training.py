@@ -1,35 +1,34 @@
-"""A trainer child's work: iterate over the training, and decide when to save, show and report.
+"""A trainer child's work: iterate over the training, and decide when to judge, save, show and report.
 
-Checkpoints and previews come at counts of images, for they belong to the record. Snapshots come by the
-clock: they only bound what a crash costs, and no result depends on them.
+Evaluations, checkpoints and previews come at counts of images, for they belong to the record. Snapshots come
+by the clock: they only bound what a crash costs, and no result depends on them.
 """
 
-import logging
 import math
 import time
 
 import torch
 
-from contract.checkpoint import CheckpointHeader
 from contract.dataset import Manifest
-from contract.errors import ServiceError
-from contract.job import CheckpointFact, Problem, Progress, SnapshotFact
-from contract.volume import Volume, weights_name, write_durably
-from models import checkpoint, trainer
+from contract.evaluation import Evaluation
+from contract.job import Problem, Progress
+from contract.volume import Volume
+from models import guards, trainer
 from models.batches import Batches
-from models.datasets.arrays import array, training_indices
-from models.ema import served_generator
+from models.datasets.arrays import array, held_out_indices, training_indices
 from models.environment import NumericEnvironment, detect
-from models.previews import preview
-from models.state import TrainingState
+from models.evaluation import Judge, Panel, interval
+from models.features import load as load_features
+from models.guards import Continue, GiveUp, RollBack, Signs, Verdict
 from worker import link
 from worker.child import Chore
 from worker.meter import Meter
 from worker.orders import TrainingOrder
-
-logger = logging.getLogger(__name__)
+from worker.run_files import RunFiles
 
 REPORT_SECONDS = 0.5
+UNJUDGED_LOOKS = 10
+"""How often a run is looked after that has too few pictures to be judged by."""
 
 
 def train_job(order_json: str, chore: Chore) -> None:
@@ -39,12 +38,16 @@ def train_job(order_json: str, chore: Chore) -> None:
         _Run(order, chore).carry_out()
     except torch.OutOfMemoryError as error:
         raise MemoryError(str(error)) from error
-    except DivergedError as error:
-        chore.tell(link.Failed(problem=Problem(code="diverged", detail=str(error))))
+    except GivenUpError as error:
+        chore.tell(link.Failed(problem=Problem(code=error.verdict.cause, detail=error.verdict.detail)))
 
 
-class DivergedError(Exception):
-    """The losses are no longer numbers: nothing after this is worth saving."""
+class GivenUpError(Exception):
+    """The run went wrong, and nothing that could be done has helped."""
+
+    def __init__(self, verdict: GiveUp | RollBack) -> None:
+        super().__init__(verdict.detail)
+        self.verdict = verdict
 
 
 class _Run:
@@ -54,16 +57,16 @@ class _Run:
         self._order = order
         self._chore = chore
         self._spec = order.spec
-        self._volume = Volume(order.data_root)
+        self._files = RunFiles(order, chore)
         self._latest: trainer.Progress | None = None
         self._losses: dict[str, float] = {}
+        self._evaluation: Evaluation | None = None
         self._images_per_second: float | None = None
-        self._published = {known.images_seen for known in order.checkpoints}
         environment = detect(order.device, order.threads, self._spec.precision)
         environment.apply()
         self._tell_environment(environment)
-        self._state = self._restored(environment)
-        self._batches = self._dataset(environment)
+        self._state = self._files.restored(environment)
+        self._open_dataset(environment)
 
     def carry_out(self) -> None:
         meter = Meter(self._state.images_seen)
@@ -71,10 +74,10 @@ class _Run:
         before = self._state.images_seen
         for progress in trainer.train(self._state, self._batches):
             self._latest = progress
-            self._show(before, progress.images_seen)
+            self._pass(before, progress.images_seen)
             before = progress.images_seen
             now = time.monotonic()
-            if now - told_at >= REPORT_SECONDS or progress.images_seen == self._total():
+            if now - told_at >= REPORT_SECONDS or self._is_over():
                 self._read_losses()
                 self._tell_progress(meter)
                 told_at = now
@@ -85,94 +88,106 @@ class _Run:
             if now - saved_at >= self._order.snapshot_seconds:
                 self._save()
                 saved_at = time.monotonic()
-        self._finish(meter)
-
-    def _finish(self, meter: Meter) -> None:
-        if self._state.images_seen not in self._published:
-            self._publish()
         self._tell_progress(meter)
-        self._chore.tell(link.Finished(result={"images_seen": self._state.images_seen}))
+        best = self._state.watch.best_images_seen
+        result = {"images_seen": self._state.images_seen, "best_images_seen": best}
+        self._chore.tell(link.Finished(result=result))
 
-    def _restored(self, environment: NumericEnvironment) -> TrainingState:
-        """The state to go on from: the recorded snapshot, else another that is whole, else a fresh one."""
-        state = TrainingState.fresh(self._spec, environment)
-        directory = self._volume.snapshots(self._order.job)
-        recorded = [self._order.snapshot.file] if self._order.snapshot else []
-        older = sorted((path.name for path in directory.glob("*.safetensors")), reverse=True)
-        for name in [*recorded, *(name for name in older if name not in recorded)]:
-            try:
-                checkpoint.load_snapshot(directory / name, state)
-            except ServiceError as error:
-                self._chore.tell(link.Warned(code="snapshot_unreadable", detail=f"{name}: {error}"))
-                continue
-            logger.info("%s goes on from %d images", self._order.job, state.images_seen)
-            break
-        return state
+    def _pass(self, before: int, after: int) -> None:
+        """What is due between two counts of images; the snapshot last, so that a resume lacks nothing."""
+        is_best = (_passes(self._judged_every, before, after) or self._is_over()) and self._look_after()
+        is_due = _passes(self._spec.checkpoint_every_images, before, after) or self._is_over()
+        if (is_best or is_due) and self._is_sound():
+            self._files.publish(self._state, self._metrics())
+        if _passes(self._spec.preview_every_images, before, after) and self._is_sound():
+            self._files.show(self._state)
+        if is_best:
+            self._files.save(self._state)
 
-    def _dataset(self, environment: NumericEnvironment) -> Batches:
-        spec = self._spec
-        manifest = Manifest.model_validate_json(self._volume.manifest(spec.dataset).read_bytes())
-        pictures = array(
-            self._volume,
-            manifest,
-            spec.resolution,
-            spec.channels,
-            spec.fit,
-            self._show_life,
-        )
-        return Batches(
+    def _look_after(self) -> bool:
+        """Judge the state, tell the figures, and do what they call for. Whether it is the best so far."""
+        self._evaluation = self._evaluated()
+        is_unjudged = self._judge is None and self._is_sound()
+        signs = Signs(is_finite=True) if is_unjudged else Signs.of(self._evaluation)
+        verdict = guards.judge(self._state.watch, signs, self._state.images_seen)
+        self._tell_judgement(verdict)
+        match verdict:
+            case Continue(watch, is_best):
+                self._state.watch = watch
+                return is_best
+            case RollBack(watch) if not self._is_over():
+                self._files.go_back(self._state, watch.best_images_seen)
+                self._state.watch, self._evaluation = watch, None
+            case GiveUp() | RollBack() if not self._is_over() or self._state.watch.best_images_seen is None:
+                raise GivenUpError(verdict)
+        return False
+
+    def _evaluated(self) -> Evaluation | None:
+        if self._judge is None or not self._is_sound():
+            return None
+        return self._judge.evaluate(self._state, self._losses, self._tell_life)
+
+    def _is_sound(self) -> bool:
+        """Whether the run is still made of numbers. Waits for the device."""
+        return self._read_losses() and self._state.is_finite()
+
+    def _metrics(self) -> dict[str, float]:
+        """Of the state as it is now, where it has been judged."""
+        judged = self._evaluation
+        return judged.metrics if judged and judged.images_seen == self._state.images_seen else {}
+
+    def _save(self) -> None:
+        """Keep the state, unless it is beyond use: from an earlier one a resume comes to the same end."""
+        if self._is_sound():
+            self._files.save(self._state)
+
+    def _read_losses(self) -> bool:
+        """Wait for the device and take its figures; whether all are numbers."""
+        if self._latest is None:
+            return True
+        losses = self._latest.read()
+        self._losses = {name: loss for name, loss in losses.items() if math.isfinite(loss)}
+        return len(self._losses) == len(losses)
+
+    def _open_dataset(self, environment: NumericEnvironment) -> None:
+        spec, volume = self._spec, Volume(self._order.data_root)
+        manifest = Manifest.model_validate_json(volume.manifest(spec.dataset).read_bytes())
+        pictures = array(volume, manifest, spec.resolution, spec.channels, spec.fit, self._show_life)
+        training = training_indices(manifest)
+        self._batches = Batches(
             pictures,
-            training_indices(manifest),
+            training,
             batch_size=spec.batch_size,
             seed=spec.seed,
             device=environment.device,
             mirror=spec.mirror,
         )
+        self._judge: Judge | None = None
+        self._judged_every = max(1, self._total() // UNJUDGED_LOOKS)
+        panel = Panel.of(training, held_out_indices(manifest), spec.seed)
+        if panel is not None:
+            features = load_features(environment.device)
+            self._judge = Judge(spec, pictures, panel, features)
+            self._judged_every = interval(spec, panel, features)
 
     def _show_life(self, done: int, total: int) -> None:
         del done, total
         self._chore.heed_stop()
+        self._tell_life()
+
+    def _tell_life(self) -> None:
         self._chore.tell(link.Advanced(progress=self._progress()))
 
-    def _show(self, before: int, after: int) -> None:
-        """What the record wants between two counts of images: previews and checkpoints, once each."""
-        if _passes(self._spec.preview_every_images, before, after):
-            path = self._volume.preview(self._order.job, after)
-            if not path.exists():
-                generator = served_generator(self._state)
-                write_durably(path, preview(generator, self._spec, self._state.environment))
-                self._chore.tell(link.Previewed(images_seen=after))
-        if _passes(self._spec.checkpoint_every_images, before, after) and after not in self._published:
-            self._publish()
-
-    def _read_losses(self) -> None:
-        """Wait for the device and take its figures. Always before something is kept."""
-        if self._latest is None:
+    def _tell_judgement(self, verdict: Verdict) -> None:
+        """Once: what a killed child had told already is not told again."""
+        if self._state.images_seen <= self._order.judged_images_seen:
             return
-        self._losses = self._latest.read()
-        if not all(math.isfinite(loss) for loss in self._losses.values()):
-            raise DivergedError(
-                f"The losses are no longer finite after {self._latest.images_seen:,} images: {self._losses}. "
-                "Choose smaller learning rates, or precision float32."
-            )
-
-    def _publish(self) -> None:
-        self._read_losses()
-        images_seen = self._state.images_seen
-        name = weights_name(images_seen, self._order.token)
-        path = self._volume.checkpoint(self._order.job, name)
-        header = CheckpointHeader(job=self._order.job, spec=self._spec, images_seen=images_seen)
-        digest = checkpoint.save_checkpoint(served_generator(self._state), header, path)
-        self._published.add(images_seen)
-        fact = CheckpointFact(file=name, digest=digest, images_seen=images_seen, bytes=path.stat().st_size)
-        self._chore.tell(link.Published(checkpoint=fact))
-
-    def _save(self) -> None:
-        self._read_losses()
-        name = weights_name(self._state.images_seen, self._order.token)
-        checkpoint.save_snapshot(self._state, self._volume.snapshot(self._order.job, name))
-        fact = SnapshotFact(file=name, images_seen=self._state.images_seen)
-        self._chore.tell(link.Saved(snapshot=fact))
+        warning = None
+        if not isinstance(verdict, Continue):
+            warning = link.Warned(code=verdict.cause, detail=verdict.detail)
+        self._chore.tell(
+            link.Judged(images_seen=self._state.images_seen, evaluation=self._evaluation, warning=warning)
+        )
 
     def _tell_environment(self, environment: NumericEnvironment) -> None:
         first = self._order.environment
@@ -189,7 +204,7 @@ class _Run:
 
     def _tell_progress(self, meter: Meter) -> None:
         self._images_per_second = meter.update(self._state.images_seen)
-        self._chore.tell(link.Advanced(progress=self._progress()))
+        self._tell_life()
 
     def _progress(self) -> Progress:
         return Progress(
@@ -198,6 +213,9 @@ class _Run:
             images_per_second=self._images_per_second,
             losses=self._losses,
         )
+
+    def _is_over(self) -> bool:
+        return self._state.images_seen >= self._spec.images
 
     def _total(self) -> int:
         """The images of the whole run: whole batches."""

@@ -57,6 +57,12 @@ def array(
     return pixels
 
 
+def held_out_indices(manifest: Manifest) -> NDArray[np.int64]:
+    """Which pictures are never trained on: none, if hardly any others would be left."""
+    kept = np.setdiff1d(np.arange(manifest.images), training_indices(manifest))
+    return kept.astype(np.int64)
+
+
 def training_indices(manifest: Manifest) -> NDArray[np.int64]:
     """Which pictures may be shown: all that are not held out; all, if hardly any would be left."""
     shown = [index for index in range(manifest.images) if not manifest.held_out(index)]

@@ -1,6 +1,18 @@
 import pytest
 
-from models.guards import PATIENCE, Adjustments, Cause, Continue, GiveUp, RollBack, Signs, Watch, judge
+from models.guards import (
+    DEAD,
+    PATIENCE,
+    YOUNG_IMAGES,
+    Adjustments,
+    Cause,
+    Continue,
+    GiveUp,
+    RollBack,
+    Signs,
+    Watch,
+    judge,
+)
 
 WELL = Signs(is_finite=True, distance=10, real_accuracy=0.7, fake_accuracy=0.7, diversity=0.9, memorised=0.05)
 WATCH = Watch(best_images_seen=1000, best_distance=10)
@@ -58,6 +70,32 @@ def test_young_run_that_has_no_best_yet_is_left_alone(cause: Cause) -> None:
 
 def test_numbers_that_are_none_are_noticed_before_there_is_a_best() -> None:
     assert isinstance(judge(Watch(), ill(Cause.NOT_FINITE), 100), RollBack)
+
+
+def test_dead_generator_is_noticed_though_it_was_never_better() -> None:
+    dead = WELL.model_copy(update={"diversity": DEAD / 2})
+    assert isinstance(judge(Watch(), dead, YOUNG_IMAGES - 1), Continue)
+    verdict = judge(Watch(), dead, YOUNG_IMAGES)
+    assert isinstance(verdict, RollBack)
+    assert verdict.cause is Cause.MODE_COLLAPSE
+
+
+def test_each_rollback_slows_down_more_than_the_one_before() -> None:
+    paces, watch = [1.0], WATCH
+    for _ in range(PATIENCE):
+        verdict = judge(watch, ill(Cause.NOT_FINITE), 2000)
+        assert isinstance(verdict, RollBack)
+        watch = verdict.watch
+        paces.append(watch.adjustments.generator_rate)
+    assert paces == [1, 1 / 2, 1 / 8, 1 / 64]
+
+
+def test_unjudged_run_goes_back_to_its_newest() -> None:
+    first = judge(Watch(), Signs(is_finite=True), 100)
+    assert isinstance(first, Continue)
+    second = judge(first.watch, Signs(is_finite=True), 200)
+    assert isinstance(second, Continue)
+    assert second.watch.best_images_seen == 200
 
 
 @pytest.mark.parametrize("harmless", [{"diversity": 0.1}, {"real_accuracy": 1.0, "fake_accuracy": 1.0}])

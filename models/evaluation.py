@@ -1,0 +1,254 @@
+"""Judging the generator of a run: samples, paths and scores, compared with the same real pictures each time.
+
+The generator is the one that would be served, and its images are rounded to pixels as they would be. Latents
+and pictures are the same at every evaluation of a run, so that two of them differ by the weights alone.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from contract.evaluation import AdversarialAccuracy, Distance, Evaluation, LatentPaths
+from contract.training import TrainingSpec
+from models import cost, metrics, objectives, priors
+from models.cost import Cost
+from models.ema import STATISTICS_BATCH, STATISTICS_BATCHES, served_generator
+from models.features import Features
+from models.latents import noise, random_words, shares
+from models.networks.pair import Discriminator, Generator
+from models.pixels import to_numbers, to_pixels
+from models.priors.paths import path
+from models.state import TrainingState
+
+FEWEST_REALS = 16
+"""With fewer pictures held out the reals are training pictures; with fewer of these nothing is judged."""
+MOST_REALS = 2_000
+MOST_NEIGHBOURS = 2_048
+"""Training pictures in which copies are looked for."""
+SAMPLES_PER_REAL = 4
+FEWEST_SAMPLES, MOST_SAMPLES = 256, 1_024
+PATHS, POINTS = 32, 9
+CHUNK = 64
+"""Images in floats at once."""
+
+Pixels = NDArray[np.uint8]
+Indices = NDArray[np.int64]
+
+
+def silent() -> None:
+    """Told of nothing."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Which pictures a run is judged by: a function of the dataset and the job's seed."""
+
+    reals: Indices
+    neighbours: Indices
+    """The training pictures in which copies are looked for; none where the reals are training pictures."""
+    split: Literal["held_out", "training"]
+
+    @classmethod
+    def of(cls, training: Indices, held_out: Indices, seed: int) -> Self | None:
+        """The panel from the pictures of both splits, or None where there are too few to judge by."""
+        if len(held_out) >= FEWEST_REALS:
+            neighbours = _some(training, MOST_NEIGHBOURS, seed, "neighbours")
+            return cls(_some(held_out, MOST_REALS, seed, "reals"), neighbours, "held_out")
+        if len(training) >= FEWEST_REALS:
+            return cls(_some(training, MOST_REALS, seed, "reals"), training[:0], "training")
+        return None
+
+    @property
+    def samples(self) -> int:
+        return min(max(SAMPLES_PER_REAL * len(self.reals), FEWEST_SAMPLES), MOST_SAMPLES)
+
+
+def interval(spec: TrainingSpec, panel: Panel, features: Features) -> int:
+    """Images between two evaluations: as asked, or so that they take about 5 % of the time, by counting."""
+    if spec.evaluation.every_images is not None:
+        return spec.evaluation.every_images
+    each = cost.evaluation(
+        Cost.of(spec),
+        features.multiply_adds(spec.resolution),
+        generated=panel.samples + PATHS * POINTS + STATISTICS_BATCHES * STATISTICS_BATCH,
+        compared=panel.samples + PATHS * POINTS,
+        scored=panel.samples + len(panel.reals),
+    )
+    return cost.evaluation_interval(Cost.of(spec), each, spec.batch_size)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the reals of a run look like: the same for all its evaluations."""
+
+    moments: metrics.Moments
+    pairs: metrics.Pairs
+    balls: metrics.Balls
+    known: metrics.Known | None
+    """None where the reals are training pictures."""
+    floor: metrics.Floor
+    scale: float
+    """Their mean distance from each other."""
+
+    @classmethod
+    def of(cls, reals: Tensor, neighbours: Tensor | None) -> Self:
+        """From the features of the reals (N, F) and of training pictures (T, F)."""
+        return cls(
+            metrics.Moments.of(reals),
+            metrics.Pairs.of(reals),
+            metrics.Balls.of(reals),
+            metrics.Known.of(neighbours, reals) if neighbours is not None else None,
+            metrics.Floor.of(reals),
+            metrics.mean_pairwise_distance(reals),
+        )
+
+
+class Judge:
+    """Judges the states of one run."""
+
+    def __init__(self, spec: TrainingSpec, pixels: Pixels, panel: Panel, features: Features) -> None:
+        """`pixels` holds all pictures (N, C, R, R)."""
+        self._spec = spec
+        self._pixels = pixels
+        self._panel = panel
+        self._features = features
+
+    def evaluate(
+        self, state: TrainingState, losses: dict[str, float], show_life: Callable[[], None] = silent
+    ) -> Evaluation | None:
+        """The figures of the generator that `state` would serve; None if its images are not numbers.
+
+        The state is left as it was. `show_life` is called every few dozen images.
+        """
+        generator = served_generator(state)
+        fakes = self._samples(state, generator, show_life)  # (M, C, R, R) uint8
+        if fakes is None:
+            return None
+        fake_features = self._seen(_chunks(fakes), show_life)
+        names = ("fid", "kid") if self._spec.evaluation.features == "inception" else ("fd", "kd")
+        reference = self._reference
+        kernel = metrics.kernel_distance(reference.pairs, fake_features)
+        support = metrics.support(reference.balls, fake_features)
+        return Evaluation(
+            images_seen=state.images_seen,
+            samples=len(fakes),
+            reals=len(self._panel.reals),
+            split=self._panel.split,
+            features=f"{self._features.name}/{self._features.version}",
+            frechet=Distance(
+                name=names[0],
+                value=metrics.frechet_distance(reference.moments, fake_features),
+                floor=reference.floor.frechet,
+            ),
+            kernel=Distance(
+                name=names[1], value=kernel.value, error=kernel.error, floor=reference.floor.kernel.value
+            ),
+            precision=support.precision,
+            recall=support.recall,
+            density=support.density,
+            coverage=support.coverage,
+            diversity=metrics.diversity(reference.scale, fake_features),
+            memorised=metrics.memorised(fake_features, reference.known) if reference.known else None,
+            adversarial_accuracy=self._accuracy(state, fakes),
+            latent_paths=self._paths(state, generator, show_life),
+            losses=losses,
+        )
+
+    @cached_property
+    def _reference(self) -> Reference:
+        """Made for the first evaluation, not before: whoever resumes wants to go on at once."""
+        reals, neighbours = self._pixels[self._panel.reals], self._pixels[self._panel.neighbours]
+        return Reference.of(
+            self._seen(_chunks(reals)), self._seen(_chunks(neighbours)) if len(neighbours) else None
+        )
+
+    def _samples(
+        self, state: TrainingState, generator: Generator, show_life: Callable[[], None]
+    ) -> Tensor | None:
+        prior = priors.build(self._spec.prior)
+        drawn = noise(
+            self._spec.seed, "evaluation", 0, self._panel.samples, generator.latent_size, prior
+        )  # (M, Z)
+        return _rendered(state, generator, torch.from_numpy(drawn), show_life)
+
+    def _paths(
+        self, state: TrainingState, generator: Generator, show_life: Callable[[], None]
+    ) -> LatentPaths:
+        ends = random_words(self._spec.seed, "evaluation/paths", 0, 2 * PATHS * generator.latent_size)
+        start, end = shares(ends).reshape(2, PATHS, -1)
+        latents = path(priors.build(self._spec.prior), start, end, POINTS)  # (P, T, Z)
+        images = _rendered(state, generator, torch.from_numpy(latents).flatten(0, 1), show_life)
+        assert images is not None, "its samples were numbers"
+        features = self._seen(_chunks(images), show_life).reshape(PATHS, POINTS, -1)  # (P, T, F)
+        found = metrics.continuity(features, self._reference.scale)
+        return LatentPaths(paths=PATHS, points=POINTS, length=found.length, smoothness=found.smoothness)
+
+    def _accuracy(self, state: TrainingState, fakes: Tensor) -> AdversarialAccuracy:
+        threshold = self._spec.evaluation.accuracy_threshold
+        discriminator = copy.deepcopy(state.discriminator)  # batch norm keeps count of what it sees
+        found = metrics.adversarial_accuracy(
+            _scores(state, discriminator, torch.from_numpy(self._pixels[self._panel.reals])),
+            _scores(state, discriminator, fakes),
+            scores_are_logits=objectives.build(self._spec.objective).scores_are_logits,
+            threshold=threshold,
+        )
+        return AdversarialAccuracy(
+            real=found.real, fake=found.fake, threshold=threshold, calibrated=found.calibrated
+        )
+
+    def _seen(self, chunks: Iterator[Tensor], show_life: Callable[[], None] = silent) -> Tensor:
+        """The features (N, F) of pixels that come a chunk at a time."""
+        parts = []
+        for pixels in chunks:
+            parts.append(self._features.of(to_numbers(pixels)))
+            show_life()
+        return torch.cat(parts)
+
+
+@torch.inference_mode()
+def _rendered(
+    state: TrainingState, generator: Generator, latents: Tensor, show_life: Callable[[], None]
+) -> Tensor | None:
+    """The pixels (N, C, R, R), on the CPU, of latents (N, Z); None if some are not numbers."""
+    parts = []
+    for some in torch.split(latents, CHUNK):
+        with state.environment.autocast():
+            images = generator(some.to(state.environment.device)).float()
+        if not images.isfinite().all():
+            return None
+        parts.append(to_pixels(images).cpu())
+        show_life()
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def _scores(state: TrainingState, discriminator: Discriminator, pixels: Tensor) -> Tensor:
+    """The scores (N,) of pixels of one kind, in batches like those of the training: batch norm sees them."""
+    count = max(1, len(pixels) // state.spec.batch_size)
+    scores = []
+    for some in pixels.tensor_split(count):
+        images = to_numbers(some.to(state.environment.device))
+        with state.environment.autocast():
+            scores.append(
+                discriminator(images.contiguous(memory_format=state.environment.memory_format)).float()
+            )
+    return torch.cat(scores)
+
+
+def _chunks(pixels: Pixels | Tensor) -> Iterator[Tensor]:
+    yield from torch.split(torch.as_tensor(pixels), CHUNK)
+
+
+def _some(indices: Indices, most: int, seed: int, stream: str) -> Indices:
+    """At most so many of them, chosen by the seed, in their order."""
+    if len(indices) <= most:
+        return indices
+    words = random_words(seed, f"evaluation/{stream}", 0, len(indices))
+    return indices[np.sort(np.argsort(words, kind="stable")[:most])]

@@ -1,0 +1,108 @@
+"""The features that come with this package: no download, and small enough to judge a run on a CPU.
+
+Letters: N batch, C channels, R resolution, F features.
+"""
+
+import hashlib
+import json
+from importlib import resources
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+from torch.nn import functional
+
+from models.features import network
+from models.features.network import FEATURES, FeatureNetwork
+
+NAME = "dcgan-features"
+SMALLEST, LARGEST = 32, 64  # the sides that the network was trained on
+BATCH = 64
+
+
+class Embedded:
+    """The network on one device."""
+
+    name = NAME
+    size = FEATURES
+
+    def __init__(self, trained: FeatureNetwork, device: str) -> None:
+        self.version = digest(trained.state_dict())
+        self._device = device
+        self._network = trained.eval().requires_grad_(requires_grad=False)
+        self._network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.inference_mode()
+    def of(self, images: Tensor) -> Tensor:
+        """The features (N, F), float32 on the device, of images (N, C, R, R), float32 in [-1, 1], C 1 or 3.
+
+        Computed in float32 and always in batches of one size, filled up with grey where images lack: those of
+        an image are the same, bit for bit, whatever was asked with it.
+        """
+        assert images.dtype == torch.float32
+        assert images.shape[1] in (1, 3)
+        if len(images) == 0:
+            return torch.empty(0, FEATURES, device=self._device)
+        return torch.cat([self._of_batch(part) for part in torch.split(images, BATCH)])
+
+    def multiply_adds(self, resolution: int) -> int:
+        """The cost of one image of this resolution, its scaling aside."""
+        seen = sized(torch.empty(1, 1, resolution, resolution, device="meta"))
+        return network.multiply_adds(seen.shape[-1])
+
+    def _of_batch(self, images: Tensor) -> Tensor:
+        count = len(images)
+        inputs = sized(images.to(self._device)).expand(-1, 3, -1, -1)
+        inputs = functional.pad(inputs, (0, 0, 0, 0, 0, 0, 0, BATCH - count))
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        with (
+            torch.autocast(torch.device(self._device).type, enabled=False),
+            torch.backends.cudnn.flags(deterministic=True, allow_tf32=False),
+        ):
+            found: Tensor = self._network(inputs)
+        return found[:count]
+
+
+def load(device: str) -> Embedded:
+    """The features on a device; its other settings do not matter to them.
+
+    Raises:
+        RuntimeError: the file is not the one whose version its own header names.
+    """
+    with resources.as_file(resources.files("models.features") / "features.safetensors") as path:
+        return Embedded(_read(path), device)
+
+
+def sized(images: Tensor) -> Tensor:
+    """The images at a side that the network knows, whole pixels averaged or repeated.
+
+    Over 64 px, squares of the smallest whole number of pixels that leads to 64 or less become their mean
+    (what is left over at the right and at the bottom is left out); below 32 px, each pixel is repeated.
+    """
+    side = images.shape[-1]
+    if side > LARGEST:
+        return functional.avg_pool2d(images, -(-side // LARGEST))
+    times = -(-SMALLEST // side)
+    return images.repeat_interleave(times, 2).repeat_interleave(times, 3) if times > 1 else images
+
+
+def digest(tensors: dict[str, Tensor]) -> str:
+    """The version of a network: 16 hexadecimal digits of the SHA-256 of its names and values."""
+    hashed = hashlib.sha256()
+    for name in sorted(tensors):
+        hashed.update(name.encode())
+        hashed.update(tensors[name].detach().cpu().contiguous().numpy().astype("<f4").tobytes())
+    return hashed.hexdigest()[:16]
+
+
+def _read(path: Path) -> FeatureNetwork:
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["features"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+    if digest(tensors) != header["version"]:
+        raise RuntimeError(f"{path.name} holds version {digest(tensors)}, not {header['version']}")
+    with torch.device("meta"):
+        trained = FeatureNetwork()
+    trained.load_state_dict(tensors, assign=True)
+    return trained

@@ -1,0 +1,104 @@
+"""Inception's features, those of the true FID and KID: for whom puts its weights on the volume.
+
+The network is torch-fidelity's port of the one that Heusel et al. 2017 (arXiv 1706.08500) used, its scaling to
+299 px included, with the weights that are its release. An image costs some 400 times what the embedded features
+cost at 32 px: this is for a GPU, or for a last judgement. Letters: N batch, C channels, R resolution, F features.
+"""
+
+import hashlib
+import importlib
+import io
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.pixels import to_pixels
+
+WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
+DIGEST = "6726825d"  # how the SHA-256 of that file begins
+FEATURES = 2048
+MULTIPLY_ADDS = 5_719_000_000
+BATCH = 32
+
+
+class InceptionUnavailableError(Exception):
+    """The package or the weights are missing, or of no use; the sentence says what to do."""
+
+
+class Inception:
+    """The network on one device. `version` is that of the file of weights."""
+
+    name = "inception-v3-2015-12-05"
+    size = FEATURES
+
+    def __init__(self, network: nn.Module, version: str, device: str) -> None:
+        self.version = version
+        self._device = device
+        self._network = network.eval().requires_grad_(requires_grad=False).to(device)
+
+    @torch.inference_mode()
+    def of(self, images: Tensor) -> Tensor:
+        """The features (N, F), float32 on the device, of images (N, C, R, R), float32 in [-1, 1], C 1 or 3.
+
+        The images are rounded to pixels first. Always in batches of one size, filled up with grey: those of an
+        image are the same, bit for bit, whatever was asked with it.
+        """
+        assert images.shape[1] in (1, 3)
+        if len(images) == 0:
+            return torch.empty(0, FEATURES, device=self._device)
+        return torch.cat([self._of_batch(part) for part in torch.split(images, BATCH)])
+
+    def multiply_adds(self, _resolution: int) -> int:
+        """The cost of one image, the same at every resolution: all are scaled to 299 px."""
+        return MULTIPLY_ADDS
+
+    def _of_batch(self, images: Tensor) -> Tensor:
+        count = len(images)
+        inputs = functional.pad(images.to(self._device), (0, 0, 0, 0, 0, 0, 0, BATCH - count))
+        with (
+            torch.autocast(torch.device(self._device).type, enabled=False),
+            torch.backends.cudnn.flags(deterministic=True, allow_tf32=False),
+        ):
+            found: Tensor = self._network(to_pixels(inputs).expand(-1, 3, -1, -1))[0]
+        return found[:count]
+
+
+def load(weights: Path, device: str) -> Inception:
+    """Inception with the weights in a file.
+
+    Raises:
+        InceptionUnavailableError: there is no such file, it is another one, or torch-fidelity is not installed.
+    """
+    if not weights.is_file():
+        raise InceptionUnavailableError(
+            f"{weights} does not exist: put {WEIGHTS} there, which torch-fidelity's release v0.2.0 has, "
+            "or choose the embedded features."
+        )
+    content = weights.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if not found.startswith(DIGEST):
+        raise InceptionUnavailableError(
+            f"{weights} is not the {WEIGHTS} that FID is defined by: its SHA-256 begins with "
+            f"{found[: len(DIGEST)]}, not {DIGEST}. Fetch it again."
+        )
+    return Inception(_network(content), found[:16], device)
+
+
+def _network(content: bytes) -> nn.Module:
+    """torch-fidelity's network with the weights that a file contains."""
+    try:
+        package = importlib.import_module("torch_fidelity.feature_extractor_inceptionv3")
+    except (ImportError, RuntimeError) as error:  # a torchvision of another torch's raises the latter
+        raise InceptionUnavailableError(
+            f"Inception's features need torch-fidelity, and it cannot be imported ({error}): "
+            "pip install 'dcgan[fid]', with the torchvision that belongs to your torch, or choose the "
+            "embedded features."
+        ) from error
+    # torch-fidelity unpickles whatever a file says. These bytes may hold tensors and nothing else.
+    torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    network: nn.Module = package.FeatureExtractorInceptionV3(
+        "inception-v3-compat", ["2048"], feature_extractor_weights_path=io.BytesIO(content)
+    )
+    return network

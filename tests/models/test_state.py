@@ -1,0 +1,55 @@
+"""What is in force at a step, and going back to the beginning."""
+
+import pytest
+import torch
+
+from contract.training import TrainingSpec
+from models.environment import NumericEnvironment
+from models.guards import Adjustments, Watch
+from models.state import TrainingState, decayed
+from models.trainer import train
+from tests.models.conftest import MakeBatches
+
+
+@pytest.mark.parametrize(
+    ("decay", "progress", "left"),
+    [(0, 0.99, 1), (0.5, 0.25, 1), (0.5, 0.5, 1), (0.5, 0.75, 0.5), (1, 0.25, 0.75), (0.5, 1, 0)],
+)
+def test_learning_rate_falls_evenly_over_its_last_share(decay: float, progress: float, left: float) -> None:
+    assert decayed(decay, progress) == left
+
+
+def test_rates_are_those_of_the_spec_times_what_the_guards_say(state: TrainingState) -> None:
+    state.watch = Watch(adjustments=Adjustments(generator_rate=0.5, discriminator_rate=0.25))
+    state.pace()
+    rates = [
+        state.generator_optimizer.param_groups[0]["lr"],
+        state.discriminator_optimizer.param_groups[0]["lr"],
+    ]
+    assert rates == [state.spec.generator_learning_rate / 2, state.spec.discriminator_learning_rate / 4]
+
+
+def test_guards_strengthen_the_augmentation_up_to_full(state: TrainingState) -> None:
+    assert state.augmentation is None
+    state.watch = Watch(adjustments=Adjustments(augmentation=0.25))
+    assert state.augmentation is not None
+    assert state.augmentation.strength == 0.25
+
+
+def test_run_that_begins_again_has_its_first_weights_and_its_count(
+    spec: TrainingSpec, make_batches: MakeBatches, environment: NumericEnvironment
+) -> None:
+    state = TrainingState.fresh(spec, environment)
+    steps = train(state, make_batches(spec))
+    next(steps)
+    state.begin_again()
+    fresh = dict(TrainingState.fresh(spec, environment).tensors())
+    assert all(torch.equal(tensor, fresh[name]) for name, tensor in state.tensors())
+    assert state.images_seen == spec.batch_size
+
+
+def test_one_number_that_is_none_is_found(state: TrainingState) -> None:
+    assert state.is_finite()
+    with torch.no_grad():
+        next(state.ema.parameters())[0] = torch.inf
+    assert not state.is_finite()

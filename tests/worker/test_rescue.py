@@ -1,0 +1,150 @@
+"""A run that goes wrong, on real pictures: it is noticed, named, taken back, and still serves its best."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from contract.job import best_checkpoint
+from contract.volume import Volume
+from models import trainer
+from models.batches import Batches
+from models.guards import PATIENCE
+from models.state import TrainingState
+from tests.worker.training_child import carry_out, clothes, order_for
+from worker import link
+from worker.orders import TrainingOrder
+
+PICTURES = 500
+EVERY = 768
+NETWORKS = {"kind": "dcgan", "latent_size": 16, "generator_width": 8, "discriminator_width": 8}
+
+
+def order_of(volume: Volume, **request: object) -> TrainingOrder:
+    """A small job, judged three times."""
+    asked = {
+        "images": 3 * EVERY,
+        "batch_size": 16,
+        "architecture": NETWORKS,
+        "evaluation": {"every_images": EVERY},
+        "checkpoint_every_images": 3 * EVERY,
+        "generator_learning_rate": 4e-3,
+        "discriminator_learning_rate": 1e-3,
+    }
+    return order_for(volume, clothes(PICTURES), **(asked | request))
+
+
+@dataclass(frozen=True)
+class Harmed:
+    """A run that something was done to, and everything it said."""
+
+    cause: str
+    order: TrainingOrder
+    said: list[link.Message]
+
+
+def judgements(said: list[link.Message]) -> list[link.Judged]:
+    return [message for message in said if isinstance(message, link.Judged)]
+
+
+def warnings(said: list[link.Message]) -> list[link.Warned]:
+    return [judged.warning for judged in judgements(said) if judged.warning]
+
+
+def plant(monkeypatch: pytest.MonkeyPatch, harm: Callable[[TrainingState], None], at: int) -> None:
+    """Let something happen to the state, once, at a count of images."""
+    honest = trainer.train
+
+    def planted(state: TrainingState, batches: Batches) -> Iterator[trainer.Progress]:
+        for progress in honest(state, batches):
+            if progress.images_seen == at:
+                harm(state)
+            yield progress
+
+    monkeypatch.setattr(trainer, "train", planted)
+
+
+@torch.no_grad()
+def kill_generator(state: TrainingState) -> None:
+    """Let it say the same to every latent."""
+    for network in (state.generator, state.ema):
+        next(network.parameters()).zero_()
+
+
+@torch.no_grad()
+def spoil_discriminator(state: TrainingState) -> None:
+    next(state.discriminator.parameters()).fill_(torch.nan)
+
+
+HARM = {"mode_collapse": kill_generator, "not_finite": spoil_discriminator}
+
+
+@pytest.fixture(scope="module", params=HARM)
+def harmed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Harmed:
+    """A run that is harmed when it is judged for the second time."""
+    order = order_of(Volume(tmp_path_factory.mktemp(request.param) / "volume"))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        plant(monkeypatch, HARM[request.param], at=2 * EVERY)
+        return Harmed(request.param, order, carry_out(order))
+
+
+def test_healthy_run_is_judged_at_its_interval_and_at_its_end(volume: Volume) -> None:
+    said = carry_out(order_of(volume, images=EVERY + 100))
+    assert [judged.images_seen for judged in judgements(said)] == [EVERY, EVERY + 112]
+    assert not warnings(said)
+    evaluation = judgements(said)[-1].evaluation
+    assert evaluation is not None
+    assert (evaluation.split, evaluation.samples) == ("held_out", 256)
+    assert evaluation.reals >= 16
+    assert evaluation.frechet.value > evaluation.frechet.floor > 0
+    assert {"generator", "discriminator"} <= set(evaluation.losses)
+
+
+def test_planted_harm_is_named_at_once_taken_back_and_survived(harmed: Harmed) -> None:
+    warned = {judged.images_seen: judged.warning.code for judged in judgements(harmed.said) if judged.warning}
+    assert warned == {2 * EVERY: harmed.cause}
+    assert isinstance(harmed.said[-1], link.Finished)
+    published = [message.checkpoint for message in harmed.said if isinstance(message, link.Published)]
+    distances = [judged.evaluation.frechet.value for judged in judgements(harmed.said) if judged.evaluation]
+    assert best_checkpoint(published).distance == min(distances)
+
+
+def test_resumed_run_takes_the_same_decisions(harmed: Harmed) -> None:
+    """As if killed after the first snapshot, before the harm, which happens again."""
+    for later in sorted(Volume(harmed.order.data_root).snapshots(harmed.order.job).glob("*.safetensors"))[1:]:
+        later.unlink()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        plant(monkeypatch, HARM[harmed.cause], at=2 * EVERY)
+        again = carry_out(harmed.order)
+    for kind in (link.Judged, link.Published):
+        resumed = [message.model_dump() for message in again if isinstance(message, kind)]
+        straight = [message.model_dump() for message in harmed.said if isinstance(message, kind)]
+        assert resumed
+        assert resumed == straight[-len(resumed) :]
+
+
+def test_what_a_killed_child_has_told_is_not_told_again(volume: Volume) -> None:
+    order = order_of(volume, images=EVERY, evaluation={"every_images": EVERY // 2})
+    again = carry_out(order.model_copy(update={"judged_images_seen": EVERY // 2}))
+    assert [judged.images_seen for judged in judgements(again)] == [EVERY]
+
+
+def test_run_that_cannot_be_helped_fails_with_the_cause_and_keeps_its_best(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = trainer.train
+
+    def hopeless(state: TrainingState, batches: Batches) -> Iterator[trainer.Progress]:
+        for progress in honest(state, batches):
+            if progress.images_seen > EVERY:
+                spoil_discriminator(state)
+            yield progress
+
+    monkeypatch.setattr(trainer, "train", hopeless)
+    said = carry_out(order_of(volume, images=10 * EVERY))
+    last = said[-1]
+    assert isinstance(last, link.Failed)
+    assert last.problem.code == "not_finite"
+    assert f"{PATIENCE} times" in last.problem.detail
+    assert [m.checkpoint.images_seen for m in said if isinstance(m, link.Published)] == [EVERY]

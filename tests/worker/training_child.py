@@ -1,0 +1,81 @@
+"""A trainer child's work, done in this process and spoken to over a real link."""
+
+import contextlib
+import io
+import itertools
+import threading
+import zipfile
+from collections.abc import Iterable
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from PIL import Image
+
+from contract.training import JobRequest, resolve
+from contract.volume import Volume
+from models.datasets.archive import prepare
+from worker import link, training
+from worker.child import Chore
+from worker.orders import TrainingOrder
+
+DATASET, JOB = "ds_0123456789abcdef", "job_0123456789abcdef"
+CLOTHES = Path(__file__).parents[2] / "examples" / "fashion-mnist-5k.zip"
+TINY = {"kind": "dcgan", "latent_size": 4, "generator_width": 4, "discriminator_width": 4}
+
+
+def grey_squares() -> Iterable[bytes]:
+    """Four pictures: too few to judge by."""
+    for shade in (50, 100, 150, 200):
+        picture = io.BytesIO()
+        Image.new("L", (32, 32), shade).save(picture, "PNG")
+        yield picture.getvalue()
+
+
+def clothes(count: int) -> Iterable[bytes]:
+    """Real pictures of clothes."""
+    with zipfile.ZipFile(CLOTHES) as archive:
+        names = (name for name in archive.namelist() if name.endswith(".png"))
+        yield from map(archive.read, itertools.islice(names, count))
+
+
+def order_for(volume: Volume, pictures: Iterable[bytes], **request: object) -> TrainingOrder:
+    """An order for a tiny job on these pictures."""
+    volume.original(DATASET).parent.mkdir(parents=True)
+    with zipfile.ZipFile(volume.original(DATASET), "w") as archive:
+        for index, picture in enumerate(pictures):
+            archive.writestr(f"{index}.png", picture)
+    manifest = prepare(volume.original(DATASET), DATASET, volume, lambda *_: None)
+    asked = {"dataset": DATASET, "images": 32, "batch_size": 4, "architecture": TINY} | request
+    return TrainingOrder(
+        job=JOB,
+        token=1,
+        spec=resolve(JobRequest.model_validate(asked), manifest),
+        data_root=volume.root,
+        device="cpu",
+        threads=1,
+        snapshot_seconds=60,
+        snapshot=None,
+        checkpoints=(),
+        environment=None,
+    )
+
+
+def carry_out(order: TrainingOrder) -> list[link.Message]:
+    """Do the work; everything it said."""
+    supervisor, child = Pipe(duplex=True)
+    said: list[link.Message] = []
+    ear = threading.Thread(target=_hear, args=(supervisor, said))
+    ear.start()
+    try:
+        training.train_job(order.model_dump_json(), Chore(child))
+    finally:
+        child.close()
+        ear.join()
+    return said
+
+
+def _hear(supervisor: Connection, said: list[link.Message]) -> None:
+    with contextlib.suppress(EOFError):
+        while True:
+            said.append(link.receive(supervisor))

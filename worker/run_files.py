@@ -1,0 +1,97 @@
+"""What a run leaves on the volume, and how it comes back from there: snapshots, checkpoints, previews."""
+
+import logging
+
+from contract.checkpoint import CheckpointHeader
+from contract.errors import ServiceError
+from contract.job import CheckpointFact, SnapshotFact
+from contract.volume import Volume, weights_name, write_durably
+from models import checkpoint
+from models.ema import served_generator
+from models.environment import NumericEnvironment
+from models.previews import preview
+from models.state import TrainingState
+from worker import link
+from worker.child import Chore
+from worker.orders import TrainingOrder
+
+logger = logging.getLogger(__name__)
+
+
+class RunFiles:
+    """The files of one run under one owner's token. Whatever is written is told."""
+
+    def __init__(self, order: TrainingOrder, chore: Chore) -> None:
+        self._order = order
+        self._chore = chore
+        self._volume = Volume(order.data_root)
+        self._published = {known.images_seen for known in order.checkpoints}
+
+    def restored(self, environment: NumericEnvironment) -> TrainingState:
+        """The state to go on from: the recorded snapshot, else another that is whole, else a fresh one."""
+        state = TrainingState.fresh(self._order.spec, environment)
+        directory = self._volume.snapshots(self._order.job)
+        recorded = [self._order.snapshot.file] if self._order.snapshot else []
+        older = sorted((path.name for path in directory.glob("*.safetensors")), reverse=True)
+        for name in [*recorded, *(name for name in older if name not in recorded)]:
+            try:
+                checkpoint.load_snapshot(directory / name, state)
+            except ServiceError as error:
+                self._warn_unreadable(name, error)
+                continue
+            logger.info("%s goes on from %d images", self._order.job, state.images_seen)
+            break
+        return state
+
+    def go_back(self, state: TrainingState, images_seen: int | None) -> None:
+        """Give `state` the weights and optimisers that it had after `images_seen`; None: in the beginning."""
+        named = f"{images_seen:012d}-*.safetensors" if images_seen is not None else ""
+        candidates = self._volume.snapshots(self._order.job).glob(named) if named else iter(())
+        for path in sorted(candidates, reverse=True):
+            try:
+                checkpoint.load_weights(path, state)
+            except ServiceError as error:
+                self._warn_unreadable(path.name, error)
+                continue
+            return
+        state.begin_again()
+
+    def save(self, state: TrainingState) -> None:
+        """A snapshot."""
+        name = weights_name(state.images_seen, self._order.token)
+        checkpoint.save_snapshot(state, self._volume.snapshot(self._order.job, name))
+        fact = SnapshotFact(
+            file=name, images_seen=state.images_seen, best_images_seen=state.watch.best_images_seen
+        )
+        self._chore.tell(link.Saved(snapshot=fact))
+
+    def publish(self, state: TrainingState, metrics: dict[str, float]) -> None:
+        """A checkpoint, once."""
+        images_seen = state.images_seen
+        if images_seen in self._published:
+            return
+        name = weights_name(images_seen, self._order.token)
+        path = self._volume.checkpoint(self._order.job, name)
+        header = CheckpointHeader(
+            job=self._order.job, spec=self._order.spec, images_seen=images_seen, metrics=metrics
+        )
+        digest = checkpoint.save_checkpoint(served_generator(state), header, path)
+        self._published.add(images_seen)
+        fact = CheckpointFact(
+            file=name,
+            digest=digest,
+            images_seen=images_seen,
+            bytes=path.stat().st_size,
+            metrics=metrics,
+        )
+        self._chore.tell(link.Published(checkpoint=fact))
+
+    def show(self, state: TrainingState) -> None:
+        """A preview, once."""
+        path = self._volume.preview(self._order.job, state.images_seen)
+        if not path.exists():
+            write_durably(path, preview(served_generator(state), state.spec, state.environment))
+            self._chore.tell(link.Previewed(images_seen=state.images_seen))
+
+    def _warn_unreadable(self, name: str, error: ServiceError) -> None:
+        self._chore.tell(link.Warned(code="snapshot_unreadable", detail=f"{name}: {error}"))
