@@ -34,6 +34,7 @@ class ErrorCode(StrEnum):
     SAMPLER_BUSY = "sampler_busy"
     SAMPLER_TIMEOUT = "sampler_timeout"
     STORE_UNAVAILABLE = "store_unavailable"
+    INSUFFICIENT_MEMORY = "insufficient_memory"
     VOLUME_FULL = "volume_full"
     RECORD_DELETED = "record_deleted"
     INTERNAL = "internal"

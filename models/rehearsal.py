@@ -1,0 +1,189 @@
+"""A few steps of training on tensors without values: what is alive at one time, in bytes, and takes none.
+
+It is the trainer itself that runs, on the meta device. Every storage counts from the operation that makes it
+until nobody holds it, so that penalties, terms and architectures need no rules of their own here.
+"""
+
+import math
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+from torch.optim import Adam
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from contract.training import TrainingSpec
+from models import networks
+from models.batches import Batches
+from models.environment import NumericEnvironment
+from models.networks.pair import Network
+from models.state import TrainingState
+from models.trainer import Rules, train
+
+SHOWN = 64
+"""Latents that go through the generator at a time for a preview, or for the statistics of its batch norm."""
+
+
+@dataclass(frozen=True)
+class Living:
+    """Bytes of tensors that are alive."""
+
+    state: int
+    """Between two steps."""
+    peak: int
+    """At most: within the hardest step, or while the generator is shown."""
+
+
+def rehearse(spec: TrainingSpec, environment: NumericEnvironment) -> Living:
+    """The bytes that training a spec would keep alive. Itself it takes next to none, whatever the batch."""
+    with Tally("meta") as tally:
+        state = _valueless(spec, environment)
+        between_steps = tally.now
+        batches = _pictures(spec)
+        for step in _hardest_steps(Rules.of(spec)):
+            state.images_seen = step * spec.batch_size
+            next(train(state, batches))
+        _show(state)
+    return Living(between_steps, tally.peak)
+
+
+def _valueless(spec: TrainingSpec, environment: NumericEnvironment) -> TrainingState:
+    """A training state on the meta device, of a run that does not end."""
+    pair = networks.build(spec.architecture, spec.resolution, spec.channels)
+    ema = networks.build(spec.architecture, spec.resolution, spec.channels).generator
+    for network in (pair.generator, pair.discriminator, ema):
+        network.to("meta", memory_format=environment.memory_format)  # type: ignore[call-overload]
+    return TrainingState(
+        spec=spec.model_copy(update={"images": 2**62}),
+        environment=_Valueless.of(environment),
+        generator=pair.generator.train(),
+        discriminator=pair.discriminator.train(),
+        generator_optimizer=_adam(pair.generator),
+        discriminator_optimizer=_adam(pair.discriminator),
+        ema=ema.train().requires_grad_(requires_grad=False),
+        images_seen=0,
+    )
+
+
+def _adam(network: Network) -> Adam:
+    """With its moments in place. Not fused, as torch wants it here: that takes one more parameter's size."""
+    optimizer = Adam(network.parameters(), foreach=False)
+    for parameter in network.parameters():
+        moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
+        optimizer.state[parameter] = {"step": torch.zeros(()), **moments}
+    return optimizer
+
+
+def _pictures(spec: TrainingSpec) -> Batches:
+    return Batches(
+        np.zeros((1, spec.channels, spec.resolution, spec.resolution), np.uint8),
+        np.zeros(1, np.int64),
+        batch_size=spec.batch_size,
+        seed=spec.seed,
+        device="meta",
+        mirror=spec.mirror,
+    )
+
+
+def _hardest_steps(rules: Rules) -> Iterator[int]:
+    """A step of each kind that no other outdoes: in the terms that are due, and the generator's turn."""
+    rhythms = [term.every_steps for term in rules.discriminator_terms]
+    first: dict[frozenset[int], int] = {}
+    for step in range(math.lcm(rules.objective.discriminator_steps, *rhythms)):
+        does = {index for index, every in enumerate(rhythms) if step % every == 0}
+        does |= {len(rhythms)} if rules.is_generators_turn(step) else set()
+        first.setdefault(frozenset(does), step)
+    return (step for does, step in first.items() if not any(does < more for more in first))
+
+
+def _show(state: TrainingState) -> None:
+    """The averaged generator is copied and makes a sheet, in float32."""
+    shown = {name: torch.empty_like(tensor) for name, tensor in state.ema.state_dict().items()}
+    latents = torch.empty(SHOWN, state.ema.latent_size, device="meta")
+    with torch.no_grad():
+        torch.func.functional_call(state.ema, shown, (latents,))
+
+
+class _Valueless(NumericEnvironment):
+    """An environment whose device knows shapes alone."""
+
+    @classmethod
+    def of(cls, environment: NumericEnvironment) -> NumericEnvironment:
+        return cls.model_construct(**environment.model_dump() | {"device": "meta"})
+
+    def autocast(self) -> AbstractContextManager[object]:
+        return _Autocast() if self.precision == "bfloat16" else nullcontext()
+
+
+class _Autocast(TorchFunctionMode):
+    """What torch.autocast does to the layers that have weights: it knows no meta device."""
+
+    LAYERS = (torch.conv2d, torch.conv_transpose2d, linear)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._weights: dict[nn.Parameter, Tensor] = {}
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if function in self.LAYERS:
+            args = tuple(self._cast(given) if isinstance(given, Tensor) else given for given in args)
+        return function(*args, **(kwargs or {}))
+
+    def _cast(self, given: Tensor) -> Tensor:
+        """In bfloat16; parameters once only, as autocast keeps them."""
+        if not isinstance(given, nn.Parameter):
+            return given.to(torch.bfloat16)
+        if given not in self._weights:
+            self._weights[given] = given.to(torch.bfloat16)
+        return self._weights[given]
+
+
+class Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of a device's storages, from the operation that makes it until nobody holds it."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._device = device
+        self.now: int = 0
+        self.peak: int = 0
+        self._known: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+
+    def __torch_dispatch__(
+        self,
+        operation: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        result = operation(*args, **(kwargs or {}))
+        for made in tree_leaves(result):
+            if isinstance(made, Tensor) and made.device.type == self._device:
+                self._count(made.untyped_storage())
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key, size = id(storage), storage.nbytes()
+        if key in self._known:
+            return
+
+        def let_go(_: object) -> None:
+            del self._known[key]
+            self.now -= size
+
+        self._known[key] = weakref.ref(storage, let_go)
+        self.now += size
+        self.peak = max(self.peak, self.now)

@@ -1,0 +1,124 @@
+"""A run that would not fit is refused before it begins, with a sentence that helps."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from contract.errors import ErrorCode, ServiceError
+from contract.training import TrainingSpec
+from models.environment import NumericEnvironment
+from models.memory import needed_bytes, require_memory
+
+MakeSpec = Callable[..., TrainingSpec]
+
+GIB = 2**30
+WIDE = {"kind": "dcgan", "generator_width": 64, "discriminator_width": 64}
+
+PEAK_OF_A_RUN = """
+import sys
+from pathlib import Path
+import numpy as np
+from contract.training import TrainingSpec
+from models import checkpoint
+from models.batches import Batches
+from models.environment import detect
+from models.state import TrainingState
+from models.trainer import train
+
+def told(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+spec = TrainingSpec.model_validate_json(sys.argv[1])
+environment = detect("cpu", 1, "float32")
+environment.apply()
+before = told("VmRSS")
+state = TrainingState.fresh(spec, environment)
+pictures = np.zeros((4, spec.channels, spec.resolution, spec.resolution), np.uint8)
+size, seed = spec.batch_size, spec.seed
+batches = Batches(pictures, np.arange(4), batch_size=size, seed=seed, device="cpu", mirror=False)
+for _ in train(state, batches):
+    pass
+checkpoint.save_snapshot(state, Path(sys.argv[2]))
+print(told("VmHWM") - before)
+"""
+
+
+def refusal(spec: TrainingSpec, environment: NumericEnvironment, available: int) -> ServiceError:
+    with pytest.raises(ServiceError) as refused:
+        require_memory(spec, environment, available)
+    return refused.value
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process's peak here")
+def test_estimate_is_near_the_peak_of_a_real_run(
+    make_spec: MakeSpec, environment: NumericEnvironment, tmp_path: Path
+) -> None:
+    spec = make_spec(architecture=WIDE, batch_size=64, images=128)
+    shown = subprocess.run(
+        [sys.executable, "-c", PEAK_OF_A_RUN, spec.model_dump_json(), str(tmp_path / "snapshot")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert 0.8 < needed_bytes(spec, environment) / int(shown.stdout) < 1.4
+
+
+def test_estimate_grows_with_the_batch(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
+    needed = [needed_bytes(make_spec(batch_size=size), environment) for size in (2, 64, 256, 1024)]
+    assert needed == sorted(set(needed))
+
+
+def test_estimate_grows_with_the_resolution(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
+    needed = [needed_bytes(make_spec(resolution=side), environment) for side in (32, 64, 128)]
+    assert needed == sorted(set(needed))
+
+
+def test_run_that_just_fits_begins(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
+    require_memory(make_spec(), environment, needed_bytes(make_spec(), environment))
+
+
+def test_run_that_lacks_a_byte_is_refused(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
+    error = refusal(make_spec(), environment, needed_bytes(make_spec(), environment) - 1)
+    assert error.code is ErrorCode.INSUFFICIENT_MEMORY
+
+
+def test_what_is_taken_besides_counts(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
+    with pytest.raises(ServiceError):
+        require_memory(make_spec(), environment, needed_bytes(make_spec(), environment), besides_bytes=1)
+
+
+def test_refusal_names_what_is_needed_and_what_there_is(
+    make_spec: MakeSpec, environment: NumericEnvironment
+) -> None:
+    spec = make_spec(batch_size=1024, resolution=128, architecture=WIDE)
+    needed = needed_bytes(spec, environment) / GIB
+    detail = refusal(spec, environment, 2 * GIB).detail
+    assert f"128 px in batches of 1024 needs about {needed:.1f} GiB" in detail
+    assert "2.0 GiB can be had" in detail
+
+
+def test_refusal_names_the_largest_halving_of_the_batch_that_fits(
+    make_spec: MakeSpec, environment: NumericEnvironment
+) -> None:
+    available = 2 * GIB
+    detail = refusal(
+        make_spec(batch_size=1000, resolution=128, architecture=WIDE), environment, available
+    ).detail
+    found = re.search(r"Set batch_size to (\d+)", detail)
+    assert found
+    size = int(found[1])
+    fits, does_not = (
+        needed_bytes(make_spec(batch_size=batch, resolution=128, architecture=WIDE), environment)
+        for batch in (size, 2 * size)
+    )
+    assert fits <= available < does_not
+
+
+def test_refusal_says_when_no_batch_would_fit(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
+    detail = refusal(make_spec(architecture=WIDE), environment, 10 * 2**20).detail
+    assert "No batch_size would fit: choose a smaller resolution" in detail

@@ -1,0 +1,103 @@
+"""What a rehearsal says is alive is what is alive in a real run."""
+
+from collections.abc import Callable
+
+import pytest
+
+from contract.training import TrainingSpec
+from models.batches import Batches
+from models.environment import NumericEnvironment
+from models.rehearsal import Tally, rehearse
+from models.state import TrainingState
+from models.trainer import train
+
+MakeSpec = Callable[..., TrainingSpec]
+MakeBatches = Callable[[TrainingSpec], Batches]
+
+WIDE = {"kind": "dcgan", "latent_size": 8, "generator_width": 16, "discriminator_width": 16}
+
+
+def environment_of(environment: NumericEnvironment, precision: str) -> NumericEnvironment:
+    return environment.model_copy(update={"precision": precision})
+
+
+def real_peak(spec: TrainingSpec, environment: NumericEnvironment, batches: Batches, steps: int) -> int:
+    """The most bytes that are alive in a real run, counted by the same means."""
+    with Tally("cpu") as tally:
+        state = TrainingState.fresh(spec, environment)
+        tally.peak = tally.now  # while weights are drawn more is alive, but never in a run of any size
+        for _, progress in zip(range(steps), train(state, batches), strict=False):
+            assert progress.losses
+    return int(tally.peak)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"objective": "r3"},
+        {"objective": {"kind": "wgan_gp", "critic_steps": 2}},
+        {"terms": ["mmd", "weight_penalty"], "augmentation": {}},
+    ],
+    ids=["plain", "r3", "wgan_gp", "terms"],
+)
+def test_peak_is_that_of_a_real_run(
+    make_spec: MakeSpec,
+    make_batches: MakeBatches,
+    environment: NumericEnvironment,
+    changes: dict[str, object],
+    precision: str,
+) -> None:
+    spec = make_spec(batch_size=32, images=64, architecture=WIDE, **changes)
+    environment = environment_of(environment, precision)
+    real = real_peak(spec, environment, make_batches(spec), steps=2)
+    assert rehearse(spec, environment).peak == pytest.approx(real, rel=0.01)
+
+
+def test_state_is_counted_to_the_byte(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
+    state = TrainingState.fresh(make_spec(), environment)
+    there = sum(tensor.nbytes for name, tensor in state.tensors() if not name.endswith(".step"))
+    assert rehearse(make_spec(), environment).state == there
+
+
+def test_rehearsal_of_a_huge_batch_takes_no_memory(
+    make_spec: MakeSpec, environment: NumericEnvironment
+) -> None:
+    architecture = {"kind": "dcgan", "latent_size": 8}
+    spec = make_spec(batch_size=4096, resolution=128, architecture=architecture)
+    assert rehearse(spec, environment).peak > 30 * 2**30
+
+
+def test_rehearsal_is_the_same_every_time(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
+    assert rehearse(make_spec(), environment) == rehearse(make_spec(), environment)
+
+
+def test_more_images_at_a_time_take_more(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
+    peaks = [rehearse(make_spec(batch_size=size), environment).peak for size in (64, 128, 256)]
+    assert peaks == sorted(set(peaks))
+
+
+def test_larger_images_take_more(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
+    peaks = [rehearse(make_spec(resolution=side), environment).peak for side in (32, 64, 128)]
+    assert peaks == sorted(set(peaks))
+
+
+def test_rare_penalty_takes_what_it_takes_when_it_is_due(
+    make_spec: MakeSpec, environment: NumericEnvironment
+) -> None:
+    rare, always = (
+        rehearse(
+            make_spec(batch_size=64, objective={"kind": "r3", "penalty_every_steps": every}), environment
+        )
+        for every in (16, 1)
+    )
+    assert rare.peak == always.peak
+
+
+def test_half_the_bits_take_less(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
+    whole, half = (
+        rehearse(make_spec(batch_size=64, architecture=WIDE), environment_of(environment, precision)).peak
+        for precision in ("float32", "bfloat16")
+    )
+    assert half < 0.8 * whole
