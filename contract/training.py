@@ -1,10 +1,11 @@
 """The specification of a training job: what a client may ask for, and what is then carried out."""
 
+from collections.abc import Sequence
 from typing import Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
-from contract.architectures import Architecture, Dcgan
+from contract.architectures import Architecture, Dcgan, Pair
 from contract.augmentation import DiffAugment
 from contract.dataset import Fit
 from contract.errors import ErrorCode, FieldError, ServiceError
@@ -77,7 +78,8 @@ class JobRequest(TrainingParameters):
         None,
         ge=1,
         le=4096,
-        description="Side of the square images, 32, 64 or 128; default from the dataset, up to 64.",
+        description="Side of the square images: 32, 64 or 128, with dcgan also 256; default from the dataset,"
+        " up to 64.",
     )
     channels: Literal[1, 3] | None = Field(None, description="1 grey, 3 colour; default from the dataset.")
     checkpoint_every_images: int | None = Field(None, ge=1, description="Default: a tenth of the run.")
@@ -121,21 +123,23 @@ def resolve(request: JobRequest, pictures: Pictures) -> TrainingSpec:
     """Fill in what the request leaves open: explicit fields win over the preset, the preset over defaults.
 
     Raises:
-        ServiceError: `invalid_request` when the architecture cannot make the resolution.
+        ServiceError: `invalid_request` when the architecture cannot make the resolution, or has batch norm
+            under a loss that judges images alone.
     """
     explicit = {name: getattr(request, name) for name in request.model_fields_set}
     chosen = {
         **PRESETS[request.preset].settings(pictures.images - pictures.held_out_images),
         **{name: value for name, value in explicit.items() if value is not None},
     }
-    architecture = chosen.get("architecture", request.architecture)
-    assert isinstance(architecture, Dcgan)
+    architecture: Architecture = chosen.get("architecture", request.architecture)
+    losses = (chosen.get("objective", request.objective), *chosen.get("terms", request.terms))
+    chosen["architecture"] = _settled(architecture, losses)
     chosen["preset"], chosen["name"] = request.preset, request.name
     chosen["resolution"] = request.resolution or _default_resolution(architecture, pictures)
     if chosen["resolution"] not in architecture.RESOLUTIONS:
         allowed = ", ".join(map(str, architecture.RESOLUTIONS))
         detail = f"{architecture.kind} makes {allowed} px, not {chosen['resolution']}; choose one of these."
-        raise ServiceError(ErrorCode.INVALID_REQUEST, detail, fields=(FieldError("/resolution", detail),))
+        raise _refused("/resolution", detail)
     chosen["channels"] = request.channels or pictures.channels
     images = chosen.get("images", request.images)
     assert isinstance(images, int)
@@ -144,7 +148,26 @@ def resolve(request: JobRequest, pictures: Pictures) -> TrainingSpec:
     return TrainingSpec.model_validate(chosen)
 
 
-def _default_resolution(architecture: Dcgan, pictures: Pictures) -> int:
+def _settled(architecture: Pair, losses: Sequence[Objective | Term]) -> Pair:
+    """The architecture with the norm that the losses allow.
+
+    A slope at single images means nothing where batch norm lets every image change the others' scores.
+    """
+    alone = [loss.kind for loss in losses if loss.JUDGES_IMAGES_ALONE]
+    if alone and architecture.discriminator_norm == "batch":
+        detail = (
+            "architecture/discriminator_norm is 'batch', which mixes the images of a batch, and "
+            f"{' and '.join(alone)} must judge each alone; choose spectral, none or auto, or another loss."
+        )
+        raise _refused("/architecture/discriminator_norm", detail)
+    return architecture.settled(judges_images_alone=bool(alone))
+
+
+def _default_resolution(architecture: Pair, pictures: Pictures) -> int:
     side = min(pictures.median_width, pictures.median_height)
     affordable = [made for made in architecture.RESOLUTIONS if made <= 64]
     return next((made for made in affordable if made >= side), affordable[-1])
+
+
+def _refused(pointer: str, detail: str) -> ServiceError:
+    return ServiceError(ErrorCode.INVALID_REQUEST, detail, fields=(FieldError(pointer, detail),))

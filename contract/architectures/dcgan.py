@@ -2,25 +2,17 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
-
-from contract.plugin import Frozen
+from contract.architectures.pair import Norm, Pair
 
 
-class Dcgan(Frozen):
+class Dcgan(Pair):
     """All-convolutional generator and discriminator: strided, transposed, batch-normalised.
 
     A width is that of the hidden layer nearest the image; it doubles with each halving of the
     resolution, up to eight times.
     """
 
-    RESOLUTIONS: ClassVar[tuple[int, ...]] = (32, 64, 128)
+    RESOLUTIONS: ClassVar[tuple[int, ...]] = (32, 64, 128, 256)
+    USUAL_NORM: ClassVar[Norm] = "batch"
 
     kind: Literal["dcgan"] = "dcgan"
-    latent_size: int = Field(128, ge=2, le=1024, description="Length Z of the latent vector.")
-    generator_width: int = Field(
-        64, ge=4, le=512, description="Channels of the generator's last hidden layer."
-    )
-    discriminator_width: int = Field(
-        64, ge=4, le=512, description="Channels of the discriminator's first layer."
-    )

@@ -1,18 +1,25 @@
 """The network families. Parameters in the contract, networks here: two files of one name, joined below."""
 
+from collections.abc import Callable, Mapping
+
+import torch
+
 from contract import architectures as parameters
 from models.networks import dcgan
 from models.networks.pair import Networks
 
-NETWORKS = {parameters.Dcgan: dcgan.build}
+NETWORKS: Mapping[type, Callable[..., Networks]] = {parameters.Dcgan: dcgan.build}
 
 
-def build(architecture: parameters.Architecture, resolution: int, channels: int) -> Networks:
+def build(architecture: parameters.Pair, resolution: int, channels: int) -> Networks:
     """The networks of an architecture, in float32 on the CPU, their weights not yet set.
 
     They are then initialised from a seed or filled from a file: nobody pays for both.
     """
-    return NETWORKS[type(architecture)](architecture, resolution, channels)
+    assert resolution in architecture.RESOLUTIONS
+    with torch.device("meta"):  # layers initialise themselves from the global generator; here they cannot
+        pair = NETWORKS[type(architecture)](architecture, resolution, channels)
+    return Networks(pair.generator.to_empty(device="cpu"), pair.discriminator.to_empty(device="cpu"))
 
 
 __all__ = ["NETWORKS", "Networks", "build"]

@@ -1,29 +1,24 @@
 """DCGAN (Radford et al. 2016, arXiv 1511.06434): strided and transposed convolutions, batch norm, no pooling.
 
-Two liberties: the layers that no batch norm follows have a bias, and the discriminator gives logits.
+Liberties: the layers that no batch norm follows have a bias, the discriminator gives logits, and its batch
+norm can be left out or replaced.
 Letters: N batch, Z latent, F width, R resolution, C channels.
 """
 
-import torch
 from torch import Tensor, nn
 
 from contract import architectures as parameters
-from contract.priors import Normal
-from models import priors
-from models.latents import noise
-from models.networks.pair import Discriminator, Generator, Network, Networks
+from models.networks.initialisation import Start, initialise
+from models.networks.norm import batch_norm, constrain
+from models.networks.pair import Discriminator, Generator, Networks
 
 INITIAL_DEVIATION = 0.02  # of every weight, section 4 of the paper
 _WIDEST = 8  # times the width: where doubling stops
 
 
 def build(architecture: parameters.Dcgan, resolution: int, channels: int) -> Networks:
-    """Both networks with storage, but without values."""
-    assert resolution in architecture.RESOLUTIONS
-    with torch.device("meta"):  # layers initialise themselves from the global generator; here they cannot
-        generator = DcganGenerator(architecture, resolution, channels)
-        discriminator = DcganDiscriminator(architecture, resolution, channels)
-    return Networks(generator.to_empty(device="cpu"), discriminator.to_empty(device="cpu"))
+    generator = DcganGenerator(architecture, resolution, channels)
+    return Networks(generator, DcganDiscriminator(architecture, resolution, channels))
 
 
 class DcganGenerator(Generator):
@@ -46,7 +41,7 @@ class DcganGenerator(Generator):
         return images
 
     def initialise(self, seed: int) -> None:
-        _initialise(self, seed, "generator")
+        initialise(self, seed, "generator", _start)
 
 
 class DcganDiscriminator(Discriminator):
@@ -55,13 +50,15 @@ class DcganDiscriminator(Discriminator):
     def __init__(self, architecture: parameters.Dcgan, resolution: int, channels: int) -> None:
         super().__init__()
         width, *wider = _widths(architecture.discriminator_width, resolution)
+        norm = architecture.norm
         layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
         above = width
         for below in wider:
-            halve = nn.Conv2d(above, below, 4, 2, 1, bias=False)
-            layers += [halve, nn.BatchNorm2d(below), nn.LeakyReLU(0.2, inplace=True)]
+            halve = nn.Conv2d(above, below, 4, 2, 1, bias=norm != "batch")
+            layers += [halve, *batch_norm(norm, below), nn.LeakyReLU(0.2, inplace=True)]
             above = below
         self.layers = nn.Sequential(*layers, nn.Conv2d(above, 1, 4, 1, 0))
+        constrain(norm, self.layers)
 
     def features(self, images: Tensor) -> Tensor:
         features: Tensor = self.layers[:-1](images)  # (N, F, R/2, R/2) … (N, F·R/8, 4, 4)
@@ -72,7 +69,7 @@ class DcganDiscriminator(Discriminator):
         return scores.flatten()  # (N,)
 
     def initialise(self, seed: int) -> None:
-        _initialise(self, seed, "discriminator")
+        initialise(self, seed, "discriminator", _start)
 
 
 def _widths(width: int, resolution: int) -> list[int]:
@@ -86,20 +83,8 @@ def _grow(above: int, below: int, *, first: bool) -> nn.ConvTranspose2d:
     return nn.ConvTranspose2d(above, below, 4, stride, padding, bias=False)
 
 
-def _initialise(network: Network, seed: int, stream: str) -> None:
-    for layer in network.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.reset_running_stats()
-    for name, parameter in network.named_parameters():
-        _set(parameter, seed, f"init/{stream}/{name}")
-
-
-@torch.no_grad()
-def _set(parameter: nn.Parameter, seed: int, stream: str) -> None:
+def _start(name: str, parameter: nn.Parameter) -> Start:
     """Biases 0, kernels N(0, 0.02²), the gains of batch norm N(1, 0.02²)."""
-    if stream.endswith("bias"):
-        parameter.zero_()
-        return
-    drawn = noise(seed, stream, 0, 1, parameter.numel(), priors.build(Normal()))
-    centre = 1.0 if parameter.ndim == 1 else 0.0
-    parameter.copy_(torch.from_numpy(drawn).view(parameter.shape) * INITIAL_DEVIATION + centre)
+    if name.endswith("bias"):
+        return Start()
+    return Start(1.0 if parameter.ndim == 1 else 0.0, INITIAL_DEVIATION)

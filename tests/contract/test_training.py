@@ -4,6 +4,7 @@ import pytest
 
 from contract.augmentation import DiffAugment
 from contract.dataset import Manifest
+from contract.errors import ErrorCode, ServiceError
 from contract.presets import PRESETS, augmentation_strength
 from contract.training import JobRequest, resolve
 
@@ -55,6 +56,35 @@ def test_resolution_follows_from_the_median_picture(side: int, resolution: int) 
 @pytest.mark.parametrize(("images", "strength"), [(100, 1.0), (500, 1.0), (3162, 0.5), (20_000, 0.0)])
 def test_augmentation_fades_as_there_are_more_pictures(images: int, strength: float) -> None:
     assert augmentation_strength(images) == strength
+
+
+@pytest.mark.parametrize(
+    ("losses", "norm"),
+    [
+        ({"objective": "hinge"}, "batch"),
+        ({"objective": "wgan_gp"}, "none"),
+        ({"objective": "r3"}, "none"),
+        ({"terms": ["mmd", "r1"]}, "none"),
+        ({"preset": "wgan-gp"}, "none"),
+    ],
+)
+def test_norm_that_is_left_open_follows_from_the_losses(losses: dict[str, object], norm: str) -> None:
+    assert resolve(request(**losses), manifest()).architecture.discriminator_norm == norm
+
+
+@pytest.mark.parametrize("norm", ["batch", "spectral", "none"])
+def test_chosen_norm_is_kept(norm: str) -> None:
+    asked = request(architecture={"kind": "dcgan", "discriminator_norm": norm})
+    assert resolve(asked, manifest()).architecture.discriminator_norm == norm
+
+
+@pytest.mark.parametrize("losses", [{"objective": "wgan_gp"}, {"terms": ["r2"]}, {"preset": "wgan-gp"}])
+def test_batch_norm_is_refused_where_a_loss_judges_images_alone(losses: dict[str, object]) -> None:
+    asked = request(architecture={"kind": "dcgan", "discriminator_norm": "batch"}, **losses)
+    with pytest.raises(ServiceError, match="choose spectral, none or auto") as refusal:
+        resolve(asked, manifest())
+    assert refusal.value.code is ErrorCode.INVALID_REQUEST
+    assert [field.pointer for field in refusal.value.fields] == ["/architecture/discriminator_norm"]
 
 
 def test_small_data_preset_augments_few_pictures_and_not_many() -> None:

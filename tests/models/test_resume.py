@@ -44,11 +44,12 @@ hashes = {name: hashlib.sha256(content).hexdigest() for name, content in bits.it
 print(json.dumps({"digest": digest, "layout": environment.layout, "tensors": hashes}))
 """
 
+SIZE = {"kind": "dcgan", "latent_size": 8, "generator_width": 8, "discriminator_width": 8}
 SPEC = {
     "dataset": "ds_" + "0" * 16,
     "preset": "fast",
     "name": None,
-    "architecture": {"kind": "dcgan", "latent_size": 8, "generator_width": 8, "discriminator_width": 8},
+    "architecture": SIZE,
     "resolution": 32,
     "channels": 3,
     "images": 24,
@@ -66,6 +67,11 @@ CASES: dict[str, dict[str, object]] = {
     "bfloat16": {"precision": "bfloat16"},
     "float32": {"precision": "float32"},
     **{kind: {"objective": kind} for kind in ("minimax", "least_squares", "hinge", "wgan_gp", "r3")},
+    "spectral": {"objective": "hinge", "architecture": SIZE | {"discriminator_norm": "spectral"}},
+    "spectral bfloat16": {
+        "precision": "bfloat16",
+        "architecture": SIZE | {"discriminator_norm": "spectral"},
+    },
     "augmented": {"augmentation": {}},
     "terms": {"objective": "hinge", "terms": TERMS},
 }

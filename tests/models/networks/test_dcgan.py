@@ -1,9 +1,14 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
 
 from contract.architectures import Dcgan
+from contract.training import TrainingSpec
 from models.networks import Networks, build
+
+MakeSpec = Callable[..., TrainingSpec]
 
 EVERY_SIZE = [(resolution, channels) for resolution in Dcgan.RESOLUTIONS for channels in (1, 3)]
 
@@ -38,6 +43,18 @@ def test_widths_double_with_every_halving_up_to_eight_times() -> None:
     layers = tiny(128, width=4).generator.modules()
     widths = [layer.num_features for layer in layers if isinstance(layer, nn.BatchNorm2d)]
     assert widths == [32, 32, 16, 8, 4]
+
+
+def test_layers_have_the_names_that_released_checkpoints_have() -> None:
+    names = {name for name, _ in tiny().discriminator.named_parameters()}
+    kernels = {f"layers.{layer}.weight" for layer in (0, 2, 3, 5, 6, 8)}
+    assert names == kernels | {f"layers.{layer}.bias" for layer in (0, 3, 6, 8)}
+
+
+def test_specification_from_before_the_norm_was_a_choice_means_batch_norm(make_spec: MakeSpec) -> None:
+    spec = make_spec(objective="wgan_gp")
+    discriminator = build(spec.architecture, spec.resolution, spec.channels).discriminator
+    assert any(isinstance(layer, nn.BatchNorm2d) for layer in discriminator.modules())
 
 
 def test_weights_are_a_function_of_the_seed() -> None:

@@ -1,0 +1,48 @@
+"""What every family of networks lets a job choose, and how a choice left open is settled."""
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field
+
+from contract.plugin import Frozen
+
+Norm = Literal["batch", "spectral", "none"]
+"""What keeps the discriminator in bounds: batch norm, spectral norm of every kernel, or nothing."""
+
+
+class Pair(Frozen):
+    """A generator and a discriminator. Families differ in their layers, sizes and usual norm."""
+
+    RESOLUTIONS: ClassVar[tuple[int, ...]]
+    USUAL_NORM: ClassVar[Norm]
+    """What `auto` stands for, unless a loss judges images alone: then it is `none`."""
+
+    kind: str
+    latent_size: int = Field(128, ge=2, le=1024, description="Length Z of the latent vector.")
+    generator_width: int = Field(
+        64, ge=4, le=512, description="Channels of the generator's last hidden layer."
+    )
+    discriminator_width: int = Field(
+        64, ge=4, le=512, description="Channels of the discriminator's first layer."
+    )
+    discriminator_norm: Literal["auto"] | Norm = Field(
+        "auto",
+        description="In the discriminator: batch norm, spectral norm, or none. `auto` is the family's usual "
+        "norm, and none where a loss judges images alone (wgan_gp, r3, r1, r2).",
+    )
+
+    @property
+    def norm(self) -> Norm:
+        """What the discriminator is built with.
+
+        `resolve` leaves no spec with `auto`. Specs from before there was a choice do not have the field;
+        theirs is the usual norm, whatever the objective.
+        """
+        return self.USUAL_NORM if self.discriminator_norm == "auto" else self.discriminator_norm
+
+    def settled(self, *, judges_images_alone: bool) -> Self:
+        """The same with nothing left to choose."""
+        if self.discriminator_norm != "auto":
+            return self
+        norm = "none" if judges_images_alone else self.USUAL_NORM
+        return self.model_copy(update={"discriminator_norm": norm})

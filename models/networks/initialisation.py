@@ -1,0 +1,54 @@
+"""How weights begin: each tensor a function of the seed and of its name, whatever the machine."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from contract import priors as parameters
+from models import priors
+from models.latents import noise
+from models.networks.norm import SpectralNorm
+from models.priors import Prior
+
+
+@dataclass(frozen=True)
+class Start:
+    """The distribution of a tensor's numbers: `centre` and `deviation` times a draw of unit variance."""
+
+    centre: float = 0.0
+    deviation: float = 0.0
+    prior: Prior = field(default_factory=lambda: priors.build(parameters.Normal()))
+
+
+def initialise(
+    network: nn.Module, seed: int, stream: str, start: Callable[[str, nn.Parameter], Start]
+) -> None:
+    """Set every parameter to a draw of its `start`, by name, and every norm to its beginning."""
+    for name, layer in network.named_modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.reset_running_stats()
+        if isinstance(layer, SpectralNorm):
+            _set(layer.direction, seed, f"init/{stream}/{name}.direction", Start(deviation=1.0))
+    for name, parameter in network.named_parameters():
+        _set(parameter, seed, f"init/{stream}/{name}", start(name, parameter))
+
+
+def glorot(kernel: Tensor, gain: float) -> Start:
+    """Uniform, of deviation gain · √(2 / (inputs + outputs)) (Glorot and Bengio 2010, equation 16).
+
+    With a gain of √2 the signal keeps its size through a ReLU (He et al. 2015, arXiv 1502.01852).
+    """
+    outputs, inputs, *sides = kernel.shape
+    taps = torch.Size(sides).numel()
+    return Start(0.0, gain * (2 / ((inputs + outputs) * taps)) ** 0.5, priors.build(parameters.Uniform()))
+
+
+@torch.no_grad()
+def _set(tensor: Tensor, seed: int, stream: str, start: Start) -> None:
+    if start.deviation == 0:
+        tensor.fill_(start.centre)
+        return
+    drawn = noise(seed, stream, 0, 1, tensor.numel(), start.prior)
+    tensor.copy_(torch.from_numpy(drawn).view(tensor.shape) * start.deviation + start.centre)

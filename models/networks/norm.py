@@ -1,0 +1,56 @@
+"""The discriminator's norms: batch norm, or spectral norm (Miyato et al. 2018, arXiv 1802.05957)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from torch.nn.utils.parametrize import register_parametrization
+
+from contract.architectures.pair import Norm
+
+
+def batch_norm(norm: Norm, features: int) -> list[nn.Module]:
+    """What follows a convolution of so many features: a batch norm, or nothing."""
+    return [nn.BatchNorm2d(features)] if norm == "batch" else []
+
+
+def constrain(norm: Norm, discriminator: nn.Module) -> None:
+    """Put every convolution and linear layer under spectral norm, if that was chosen. In place."""
+    if norm != "spectral":
+        return
+    for layer in list(discriminator.modules()):
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            register_parametrization(layer, "weight", SpectralNorm(layer.weight.shape[0]), unsafe=True)
+
+
+class SpectralNorm(nn.Module):
+    """W / σ(W), σ the largest singular value of a kernel (O, I, …) seen as a matrix (O, I·…).
+
+    One power iteration (algorithm 1) per forward pass from which the kernel learns, starting where the last
+    one ended; `direction` (O,) is the singular vector so far. While the discriminator only judges, in the
+    generator's turn, without gradients or in eval mode, the direction stays. torch's own spectral norm goes
+    on in every pass in train mode, and computes in bfloat16 under autocast.
+    """
+
+    direction: Tensor
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.register_buffer("direction", torch.empty(outputs))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        with torch.autocast(weight.device.type, enabled=False):
+            matrix = _matrix(weight)  # (O, I·…)
+            inwards, outwards = self._singular_vectors(matrix.detach())
+            if self.training and torch.is_grad_enabled() and weight.requires_grad:
+                self.direction.copy_(outwards)
+            return weight / (outwards @ (matrix @ inwards))
+
+    def _singular_vectors(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
+        """One iteration from `direction`: (I·…,) and (O,), which no gradient passes through."""
+        inwards = normalize(self.direction @ matrix, dim=0)
+        return inwards, normalize(matrix @ inwards, dim=0)
+
+
+def _matrix(weight: Tensor) -> Tensor:
+    """A kernel's rows. Their order inside does not matter; this one is a view in channels_last."""
+    return weight.movedim(1, -1).flatten(1)
