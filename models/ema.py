@@ -49,6 +49,8 @@ def served_generator(state: TrainingState) -> Generator:
     The latents are the same at every step, so the result is a function of the weights.
     """
     generator = copy.deepcopy(state.ema)
+    if not _batch_norms(generator):
+        return generator.eval()
     for layer in _batch_norms(generator):
         layer.reset_running_stats()
         layer.momentum = None  # a plain mean over the passes that follow

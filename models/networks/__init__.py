@@ -5,10 +5,13 @@ from collections.abc import Callable, Mapping
 import torch
 
 from contract import architectures as parameters
-from models.networks import dcgan
+from models.networks import dcgan, dcgan_fc
 from models.networks.pair import Networks
 
-NETWORKS: Mapping[type, Callable[..., Networks]] = {parameters.Dcgan: dcgan.build}
+NETWORKS: Mapping[type[parameters.Pair], Callable[..., Networks]] = {
+    parameters.Dcgan: dcgan.build,
+    parameters.DcganFc: dcgan_fc.build,
+}
 
 
 def build(architecture: parameters.Pair, resolution: int, channels: int) -> Networks:

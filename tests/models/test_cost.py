@@ -7,11 +7,22 @@ from models.cost import Cost, evaluation_interval
 
 MakeSpec = Callable[..., TrainingSpec]
 
+TINY = {"latent_size": 8, "generator_width": 4, "discriminator_width": 4}
+
 
 def test_discriminator_is_counted_as_by_hand(make_spec: MakeSpec) -> None:
     """Kernels of 16, widths 4, 8, 16 at 16², 8², 4², then one score."""
     by_hand = 16 * (3 * 4 * 16**2 + 4 * 8 * 8**2 + 8 * 16 * 4**2 + 16)
     assert Cost.of(make_spec()).discriminator == by_hand
+
+
+def test_articles_networks_are_counted_as_by_hand(make_spec: MakeSpec) -> None:
+    """Widths of 4, latents of 8: a product per weight of a linear layer, per weight and place elsewhere."""
+    cost = Cost.of(make_spec(architecture=TINY | {"kind": "dcgan_fc"}))
+    grow = 4 * (8 * 8 * 8**2 + 4 * 4 * 16**2)
+    smooth = 9 * (8 * 4 * 16**2 + 4 * 3 * 32**2)
+    assert cost.generator == 8 * 8 * 8**2 + grow + smooth
+    assert cost.discriminator == 9 * (3 * 4 * 32**2 + 4 * 8 * 16**2 + 8 * 16 * 8**2 + 16 * 32 * 4**2) + 32 * 4
 
 
 def test_plain_step_is_three_passes_of_the_generator_and_eight_of_the_discriminator(

@@ -1,12 +1,19 @@
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
 
+from contract.training import TrainingSpec
 from models import ema
 from models.ema import served_generator
+from models.environment import NumericEnvironment
+from models.networks import NETWORKS
 from models.state import TrainingState
+
+MakeSpec = Callable[..., TrainingSpec]
+KINDS = sorted(family.model_fields["kind"].default for family in NETWORKS)
 
 
 def constant(value: float) -> nn.Linear:
@@ -46,6 +53,17 @@ def test_statistics_of_the_served_generator_belong_to_its_weights(state: Trainin
     statistics, deviation = layers[4].state_dict(), features.std((0, 2, 3))
     assert ((statistics["running_mean"] - features.mean((0, 2, 3))).abs() < 0.1 * deviation).all()
     assert torch.allclose(statistics["running_var"].sqrt(), deviation, rtol=0.1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_family_is_served_in_eval_mode(
+    kind: str, make_spec: MakeSpec, environment: NumericEnvironment
+) -> None:
+    architecture = {"kind": kind, "latent_size": 8, "generator_width": 4, "discriminator_width": 4}
+    served = served_generator(TrainingState.fresh(make_spec(architecture=architecture), environment))
+    latents = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    assert not served.training
+    assert torch.allclose(served(latents)[:1], served(latents[:1]), atol=1e-6)
 
 
 def test_serving_leaves_the_state_alone(state: TrainingState) -> None:

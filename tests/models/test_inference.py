@@ -2,16 +2,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from contract.architectures import Dcgan
+from contract.architectures import Dcgan, Pair
 from models import networks
 from models.environment import NumericEnvironment
 from models.inference import for_inference
+from models.networks import NETWORKS
 from models.networks.pair import Generator
 
+FAMILIES = sorted(NETWORKS, key=lambda family: family.__name__)
+SIZES = [(family, resolution) for family in FAMILIES for resolution in family.RESOLUTIONS]
 
-def lived_in(resolution: int) -> Generator:
+
+def lived_in(family: type[Pair] = Dcgan, resolution: int = 32) -> Generator:
     """A generator whose batch-norm statistics and shifts are not those of a fresh one."""
-    generator = networks.build(Dcgan(latent_size=8, generator_width=8), resolution, 3).generator
+    kind = family.model_fields["kind"].default
+    generator = networks.build(family(kind=kind, latent_size=8, generator_width=8), resolution, 3).generator
     generator.initialise(0)
     randomness = torch.Generator().manual_seed(0)
     for layer in generator.modules():
@@ -29,23 +34,23 @@ def latents() -> Tensor:
     return torch.randn(5, 8, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("resolution", Dcgan.RESOLUTIONS)
+@pytest.mark.parametrize(("family", "resolution"), SIZES)
 def test_folded_generator_makes_the_same_images(
-    resolution: int, latents: Tensor, environment: NumericEnvironment
+    family: type[Pair], resolution: int, latents: Tensor, environment: NumericEnvironment
 ) -> None:
-    generator = lived_in(resolution)
+    generator = lived_in(family, resolution)
     with torch.inference_mode():
         folded = for_inference(generator, environment)(latents)
         assert (folded - generator(latents)).abs().max().item() < 1e-5
 
 
 def test_no_batch_norm_is_left(environment: NumericEnvironment) -> None:
-    folded = for_inference(lived_in(32), environment)
+    folded = for_inference(lived_in(), environment)
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
 
 
 def test_folding_leaves_the_generator_alone(environment: NumericEnvironment) -> None:
-    generator = lived_in(32)
+    generator = lived_in()
     before = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
     for_inference(generator, environment)
     assert set(before) == set(generator.state_dict())
@@ -53,4 +58,4 @@ def test_folding_leaves_the_generator_alone(environment: NumericEnvironment) -> 
 
 
 def test_nothing_requires_a_gradient(environment: NumericEnvironment) -> None:
-    assert not any(p.requires_grad for p in for_inference(lived_in(32), environment).parameters())
+    assert not any(p.requires_grad for p in for_inference(lived_in(), environment).parameters())

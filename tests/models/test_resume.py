@@ -72,6 +72,7 @@ CASES: dict[str, dict[str, object]] = {
         "precision": "bfloat16",
         "architecture": SIZE | {"discriminator_norm": "spectral"},
     },
+    "dcgan_fc": {"architecture": SIZE | {"kind": "dcgan_fc"}},
     "augmented": {"augmentation": {}},
     "terms": {"objective": "hinge", "terms": TERMS},
 }

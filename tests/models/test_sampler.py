@@ -30,10 +30,11 @@ def fresh_generator(spec: TrainingSpec) -> Generator:
     return generator.eval()
 
 
-@pytest.fixture(params=[(32, 1), (32, 3), (64, 3)], ids=str)
+@pytest.fixture(params=[("dcgan", 32, 1), ("dcgan", 64, 3), ("dcgan_fc", 32, 3)], ids=str)
 def sampler(request: pytest.FixtureRequest, make_spec: MakeSpec, environment: NumericEnvironment) -> Sampler:
-    resolution, channels = request.param
-    spec = make_spec(resolution=resolution, channels=channels)
+    kind, resolution, channels = request.param
+    architecture = {"kind": kind, "latent_size": 8, "generator_width": 4}
+    spec = make_spec(architecture=architecture, resolution=resolution, channels=channels)
     return Sampler(fresh_generator(spec), CheckpointHeader(job=JOB, spec=spec, images_seen=0), environment)
 
 

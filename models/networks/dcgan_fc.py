@@ -1,0 +1,86 @@
+"""The article's networks: one fully connected layer and four convolutions each, LeakyReLU, no batch norm.
+
+The generator's transposed convolutions, 2×2 with stride 2, do not overlap, so they leave no checkerboard; the
+3×3 convolution after each smooths the seams between its squares. The discriminator pools by means, whose
+slopes reach every pixel. Kernels begin as in He et al. 2015 (arXiv 1502.01852): without batch norm the signal
+has to keep its size by itself.
+Letters: N batch, Z latent, F width, R resolution, C channels.
+"""
+
+from torch import Tensor, nn
+
+from contract import architectures as parameters
+from models.networks.initialisation import Start, glorot, initialise
+from models.networks.norm import batch_norm, constrain
+from models.networks.pair import Discriminator, Generator, Networks
+
+_DOUBLINGS = (1, 2, 4, 8)  # of the discriminator's width, layer by layer
+
+
+def build(architecture: parameters.DcganFc, resolution: int, channels: int) -> Networks:
+    generator = DcganFcGenerator(architecture, resolution, channels)
+    return Networks(generator, DcganFcDiscriminator(architecture, resolution, channels))
+
+
+class DcganFcGenerator(Generator):
+    """A latent becomes squares of a quarter of the resolution, which are doubled twice."""
+
+    def __init__(self, architecture: parameters.DcganFc, resolution: int, channels: int) -> None:
+        super().__init__()
+        self.latent_size = architecture.latent_size
+        width, side = architecture.generator_width, resolution // 4
+        self.layers = nn.Sequential(
+            nn.Linear(architecture.latent_size, 2 * width * side * side),
+            nn.Unflatten(1, (2 * width, side, side)),
+            nn.LeakyReLU(0.2, inplace=True),  # (N, 2F, R/4, R/4)
+            nn.ConvTranspose2d(2 * width, 2 * width, 2, 2),
+            nn.LeakyReLU(0.2, inplace=True),  # (N, 2F, R/2, R/2)
+            nn.Conv2d(2 * width, width, 3, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),  # (N, F, R/2, R/2)
+            nn.ConvTranspose2d(width, width, 2, 2),
+            nn.LeakyReLU(0.2, inplace=True),  # (N, F, R, R)
+            nn.Conv2d(width, channels, 3, padding=1),
+            nn.Tanh(),
+        )
+
+    def forward(self, latents: Tensor) -> Tensor:
+        images: Tensor = self.layers(latents)  # (N, C, R, R)
+        return images
+
+    def initialise(self, seed: int) -> None:
+        initialise(self, seed, "generator", _start)
+
+
+class DcganFcDiscriminator(Discriminator):
+    """Four times: convolution, LeakyReLU, 2×2 pooling. Then one weighted sum."""
+
+    def __init__(self, architecture: parameters.DcganFc, resolution: int, channels: int) -> None:
+        super().__init__()
+        norm = architecture.norm
+        layers: list[nn.Module] = []
+        above = channels
+        for doubling in _DOUBLINGS:
+            below = doubling * architecture.discriminator_width
+            layers += [nn.Conv2d(above, below, 3, padding=1), *batch_norm(norm, below)]
+            layers += [nn.LeakyReLU(0.2, inplace=True), nn.AvgPool2d(2)]
+            above = below
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(above * (resolution // 16) ** 2, 1))
+        constrain(norm, self.layers)
+
+    def features(self, images: Tensor) -> Tensor:
+        features: Tensor = self.layers[:-1](images)  # (N, 8F·(R/16)²)
+        return features
+
+    def score(self, features: Tensor) -> Tensor:
+        scores: Tensor = self.layers[-1](features)  # (N, 1)
+        return scores.flatten()  # (N,)
+
+    def initialise(self, seed: int) -> None:
+        initialise(self, seed, "discriminator", _start)
+
+
+def _start(name: str, parameter: nn.Parameter) -> Start:
+    """Biases 0, gains of batch norm 1, kernels of He's deviation."""
+    if name.endswith("bias"):
+        return Start()
+    return Start(1.0) if parameter.ndim == 1 else glorot(parameter, 2**0.5)
