@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from contract import architectures as parameters
 from models.networks.initialisation import Start, initialise
+from models.networks.layers import FromPoint, ToPoint
 from models.networks.norm import batch_norm, constrain
 from models.networks.pair import Discriminator, Generator, Networks
 
@@ -57,7 +58,7 @@ class DcganDiscriminator(Discriminator):
             halve = nn.Conv2d(above, below, 4, 2, 1, bias=norm != "batch")
             layers += [halve, *batch_norm(norm, below), nn.LeakyReLU(0.2, inplace=True)]
             above = below
-        self.layers = nn.Sequential(*layers, nn.Conv2d(above, 1, 4, 1, 0))
+        self.layers = nn.Sequential(*layers, ToPoint(above, 1, 4))
         constrain(norm, self.layers)
 
     def features(self, images: Tensor) -> Tensor:
@@ -79,8 +80,8 @@ def _widths(width: int, resolution: int) -> list[int]:
 
 
 def _grow(above: int, below: int, *, first: bool) -> nn.ConvTranspose2d:
-    stride, padding = (1, 0) if first else (2, 1)  # 1×1 to 4×4, then doubling
-    return nn.ConvTranspose2d(above, below, 4, stride, padding, bias=False)
+    """1×1 to 4×4, then doubling."""
+    return FromPoint(above, below, 4) if first else nn.ConvTranspose2d(above, below, 4, 2, 1, bias=False)
 
 
 def _start(name: str, parameter: nn.Parameter) -> Start:
