@@ -14,6 +14,7 @@ from contract.evaluation import Evaluation
 from contract.job import Problem, Progress
 from contract.volume import Volume
 from models import guards, trainer
+from models.allocator import keep_freed_memory
 from models.batches import Batches
 from models.datasets.arrays import array, held_out_indices, training_indices
 from models.environment import NumericEnvironment, detect
@@ -64,6 +65,7 @@ class _Run:
         self._images_per_second: float | None = None
         environment = detect(order.device, order.threads, self._spec.precision)
         environment.apply()
+        keep_freed_memory()
         self._tell_environment(environment)
         self._state = self._files.restored(environment)
         self._open_dataset(environment)
