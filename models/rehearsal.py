@@ -24,6 +24,7 @@ from contract.training import TrainingSpec
 from models import networks
 from models.batches import Batches
 from models.environment import NumericEnvironment
+from models.guards import Watch
 from models.networks.pair import Network
 from models.state import TrainingState
 from models.trainer import Rules, train
@@ -70,6 +71,7 @@ def _valueless(spec: TrainingSpec, environment: NumericEnvironment) -> TrainingS
         discriminator_optimizer=_adam(pair.discriminator),
         ema=ema.train().requires_grad_(requires_grad=False),
         images_seen=0,
+        watch=Watch(),
     )
 
 

@@ -21,8 +21,10 @@ from models.environment import NumericEnvironment, detect
 from models.evaluation import Judge, Panel, interval
 from models.features import load as load_features
 from models.guards import Continue, GiveUp, RollBack, Signs, Verdict
+from models.memory import require_memory
 from worker import link
 from worker.child import Chore
+from worker.memory import available_bytes
 from worker.meter import Meter
 from worker.orders import TrainingOrder
 from worker.run_files import RunFiles
@@ -67,6 +69,7 @@ class _Run:
         environment.apply()
         keep_freed_memory()
         self._tell_environment(environment)
+        require_memory(self._spec, environment, available_bytes(environment.device))
         self._state = self._files.restored(environment)
         self._open_dataset(environment)
 
