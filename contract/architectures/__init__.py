@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 from contract.architectures.dcgan import Dcgan
 from contract.architectures.dcgan_fc import DcganFc
 from contract.architectures.pair import Norm, Pair
+from contract.architectures.resnet import Resnet
 from contract.plugin import KindShorthand
 
 
@@ -15,6 +16,8 @@ def _named(value: Any) -> Any:
 
 
 # A client may leave out the kind, as it could when there was only one.
-Architecture = Annotated[Dcgan | DcganFc, Field(discriminator="kind"), BeforeValidator(_named), KindShorthand]
+Architecture = Annotated[
+    Dcgan | DcganFc | Resnet, Field(discriminator="kind"), BeforeValidator(_named), KindShorthand
+]
 
-__all__ = ["Architecture", "Dcgan", "DcganFc", "Norm", "Pair"]
+__all__ = ["Architecture", "Dcgan", "DcganFc", "Norm", "Pair", "Resnet"]

@@ -22,7 +22,7 @@ class DcganFc(Pair):
         64, ge=4, le=512, description="The article's ngf: channels of the generator's last hidden layer."
     )
     discriminator_width: int = Field(
-        64,
+        32,
         ge=4,
         le=512,
         description="The article's ndf: channels of the discriminator's first layer; the second, third and "

@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 import torch
 
 from contract import architectures as parameters
-from models.networks import dcgan, dcgan_fc
+from models.networks import dcgan, dcgan_fc, resnet
 from models.networks.pair import Networks
 
 NETWORKS: Mapping[type[parameters.Pair], Callable[..., Networks]] = {
     parameters.Dcgan: dcgan.build,
     parameters.DcganFc: dcgan_fc.build,
+    parameters.Resnet: resnet.build,
 }
 
 

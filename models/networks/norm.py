@@ -1,5 +1,7 @@
 """The discriminator's norms: batch norm, or spectral norm (Miyato et al. 2018, arXiv 1802.05957)."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -38,7 +40,7 @@ class SpectralNorm(nn.Module):
         self.register_buffer("direction", torch.empty(outputs))
 
     def forward(self, weight: Tensor) -> Tensor:
-        with torch.autocast(weight.device.type, enabled=False):
+        with _float32(weight.device.type):
             matrix = _matrix(weight)  # (O, I·…)
             inwards, outwards = self._singular_vectors(matrix.detach())
             if self.training and torch.is_grad_enabled() and weight.requires_grad:
@@ -49,6 +51,13 @@ class SpectralNorm(nn.Module):
         """One iteration from `direction`: (I·…,) and (O,), which no gradient passes through."""
         inwards = normalize(self.direction @ matrix, dim=0)
         return inwards, normalize(matrix @ inwards, dim=0)
+
+
+def _float32(device: str) -> AbstractContextManager[object]:
+    """No autocast; the meta device, on which costs are counted, has none to begin with."""
+    if not torch.amp.is_autocast_available(device):
+        return nullcontext()
+    return torch.autocast(device, enabled=False)
 
 
 def _matrix(weight: Tensor) -> Tensor:

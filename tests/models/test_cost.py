@@ -25,6 +25,13 @@ def test_articles_networks_are_counted_as_by_hand(make_spec: MakeSpec) -> None:
     assert cost.discriminator == 9 * (3 * 4 * 32**2 + 4 * 8 * 16**2 + 8 * 16 * 8**2 + 16 * 32 * 4**2) + 32 * 4
 
 
+@pytest.mark.parametrize("norm", ["batch", "spectral", "none"])
+@pytest.mark.parametrize("kind", ["dcgan", "dcgan_fc", "resnet"])
+def test_every_family_and_norm_can_be_counted(kind: str, norm: str, make_spec: MakeSpec) -> None:
+    cost = Cost.of(make_spec(architecture=TINY | {"kind": kind, "discriminator_norm": norm}))
+    assert cost.training > cost.generator + cost.discriminator > 0
+
+
 def test_plain_step_is_three_passes_of_the_generator_and_eight_of_the_discriminator(
     make_spec: MakeSpec,
 ) -> None:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from contract.architectures import Dcgan, Pair
+from contract.architectures import Dcgan, Pair, Resnet
 from models import networks
 from models.environment import NumericEnvironment
 from models.inference import for_inference
@@ -31,17 +31,25 @@ def lived_in(family: type[Pair] = Dcgan, resolution: int = 32) -> Generator:
 
 @pytest.fixture
 def latents() -> Tensor:
-    return torch.randn(5, 8, generator=torch.Generator().manual_seed(1))
+    return torch.randn(5, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
 @pytest.mark.parametrize(("family", "resolution"), SIZES)
 def test_folded_generator_makes_the_same_images(
     family: type[Pair], resolution: int, latents: Tensor, environment: NumericEnvironment
 ) -> None:
-    generator = lived_in(family, resolution)
+    generator = lived_in(family, resolution).double()
     with torch.inference_mode():
         folded = for_inference(generator, environment)(latents)
-        assert (folded - generator(latents)).abs().max().item() < 1e-5
+        assert (folded - generator(latents)).abs().max().item() < 1e-12
+
+
+def test_residual_blocks_keep_the_batch_norm_that_no_convolution_comes_before(
+    environment: NumericEnvironment,
+) -> None:
+    folded = for_inference(lived_in(Resnet), environment)
+    left = sum(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
+    assert left == 3 + 1  # the first of each block, and the last of all
 
 
 def test_no_batch_norm_is_left(environment: NumericEnvironment) -> None:

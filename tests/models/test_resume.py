@@ -73,6 +73,11 @@ CASES: dict[str, dict[str, object]] = {
         "architecture": SIZE | {"discriminator_norm": "spectral"},
     },
     "dcgan_fc": {"architecture": SIZE | {"kind": "dcgan_fc"}},
+    "resnet": {"objective": "hinge", "architecture": SIZE | {"kind": "resnet"}},
+    "resnet wgan_gp": {
+        "objective": "wgan_gp",
+        "architecture": SIZE | {"kind": "resnet", "discriminator_norm": "none"},
+    },
     "augmented": {"augmentation": {}},
     "terms": {"objective": "hinge", "terms": TERMS},
 }

@@ -30,7 +30,7 @@ def fresh_generator(spec: TrainingSpec) -> Generator:
     return generator.eval()
 
 
-@pytest.fixture(params=[("dcgan", 32, 1), ("dcgan", 64, 3), ("dcgan_fc", 32, 3)], ids=str)
+@pytest.fixture(params=[("dcgan", 32, 1), ("dcgan", 64, 3), ("dcgan_fc", 32, 3), ("resnet", 32, 3)], ids=str)
 def sampler(request: pytest.FixtureRequest, make_spec: MakeSpec, environment: NumericEnvironment) -> Sampler:
     kind, resolution, channels = request.param
     architecture = {"kind": kind, "latent_size": 8, "generator_width": 4}

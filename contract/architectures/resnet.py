@@ -1,0 +1,29 @@
+"""Parameters of the residual networks of the WGAN-GP and SNGAN papers (arXiv 1704.00028, 1802.05957)."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from contract.architectures.pair import Norm, Pair
+
+
+class Resnet(Pair):
+    """Residual blocks that upsample or pool, between 4×4 features and the image.
+
+    A width is that of the block nearest the image; it doubles with each halving of the resolution, up to
+    eight times. The papers take 64 and more, on GPUs.
+    """
+
+    RESOLUTIONS: ClassVar[tuple[int, ...]] = (32, 64, 128)
+    USUAL_NORM: ClassVar[Norm] = "spectral"
+
+    kind: Literal["resnet"] = "resnet"
+    generator_width: int = Field(
+        32, ge=4, le=512, description="Channels of the generator's last block; the papers take 64 and more."
+    )
+    discriminator_width: int = Field(
+        32,
+        ge=4,
+        le=512,
+        description="Channels of the discriminator's first block; the papers take 64 and more.",
+    )

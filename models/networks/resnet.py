@@ -1,0 +1,155 @@
+"""Residual networks (Gulrajani et al. 2017, arXiv 1704.00028; Miyato et al. 2018, arXiv 1802.05957).
+
+The layers are those of the appendices' tables, their widths a parameter. The generator has batch norm before
+each ReLU; the discriminator has spectral norm, as in the later paper, or none, as under the gradient penalty
+of the earlier one. Shortcuts change the channels where the picture is small: it comes to the same.
+Letters: N batch, Z latent, F width, R resolution, C channels.
+"""
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from contract import architectures as parameters
+from models.networks.initialisation import Start, glorot, initialise
+from models.networks.norm import batch_norm, constrain
+from models.networks.pair import Discriminator, Generator, Networks
+from models.networks.resampling import GrowingConv2d, ShrinkingConv2d
+
+_WIDEST = 8  # times the width: where doubling stops
+_SMALLEST = 4  # pixels: the side that the generator begins with
+
+
+def build(architecture: parameters.Resnet, resolution: int, channels: int) -> Networks:
+    generator = ResnetGenerator(architecture, resolution, channels)
+    return Networks(generator, ResnetDiscriminator(architecture, resolution, channels))
+
+
+class ResnetGenerator(Generator):
+    """A latent becomes 4×4 features, which every block doubles in size."""
+
+    def __init__(self, architecture: parameters.Resnet, resolution: int, channels: int) -> None:
+        super().__init__()
+        self.latent_size = architecture.latent_size
+        width, *wider = _widths(architecture.generator_width, resolution)
+        widest = wider[-1]
+        self.layers = nn.Sequential(
+            nn.Linear(architecture.latent_size, widest * _SMALLEST**2),
+            nn.Unflatten(1, (widest, _SMALLEST, _SMALLEST)),
+            *(GrowingBlock(*pair) for pair in pairwise([widest, *reversed(wider), width])),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, channels, 3, padding=1),
+            nn.Tanh(),
+        )
+
+    def forward(self, latents: Tensor) -> Tensor:
+        images: Tensor = self.layers(latents)  # (N, F·R/8, 4, 4) … (N, F, R, R), (N, C, R, R)
+        return images
+
+    def initialise(self, seed: int) -> None:
+        initialise(self, seed, "generator", _start)
+
+
+class GrowingBlock(nn.Module):
+    """(N, above, S, S) to (N, below, 2S, 2S)."""
+
+    def __init__(self, above: int, below: int) -> None:
+        super().__init__()
+        self.change = nn.Sequential(
+            nn.BatchNorm2d(above),
+            nn.ReLU(inplace=True),
+            GrowingConv2d(above, below),
+            nn.BatchNorm2d(below),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(below, below, 3, padding=1),
+        )
+        self.shortcut = nn.Sequential(nn.Conv2d(above, below, 1), nn.Upsample(scale_factor=2))
+
+    def forward(self, features: Tensor) -> Tensor:
+        grown: Tensor = self.shortcut(features) + self.change(features)
+        return grown
+
+
+class ResnetDiscriminator(Discriminator):
+    """Blocks halve the size down to 4×4, one more keeps it, and the sum over the pixels is judged."""
+
+    def __init__(self, architecture: parameters.Resnet, resolution: int, channels: int) -> None:
+        super().__init__()
+        norm = architecture.norm
+        widths = _widths(architecture.discriminator_width, resolution)
+        self.blocks = nn.Sequential(
+            ShrinkingBlock(channels, widths[0], norm, first=True),
+            *(ShrinkingBlock(above, below, norm) for above, below in pairwise(widths)),
+            LastBlock(widths[-1], norm),
+            *batch_norm(norm, widths[-1]),
+            nn.ReLU(inplace=True),
+        )
+        self.head = nn.Linear(widths[-1], 1)
+        constrain(norm, self)
+
+    def features(self, images: Tensor) -> Tensor:
+        features: Tensor = self.blocks(images)  # (N, F, R/2, R/2) … (N, F·R/8, 4, 4), twice
+        return features.sum((2, 3))  # (N, F·R/8)
+
+    def score(self, features: Tensor) -> Tensor:
+        scores: Tensor = self.head(features)  # (N, 1)
+        return scores.flatten()  # (N,)
+
+    def initialise(self, seed: int) -> None:
+        initialise(self, seed, "discriminator", _start)
+
+
+class ShrinkingBlock(nn.Module):
+    """(N, above, 2S, 2S) to (N, below, S, S). The first block of all gets pixels: nothing to rectify yet."""
+
+    def __init__(self, above: int, below: int, norm: parameters.Norm, *, first: bool = False) -> None:
+        super().__init__()
+        hidden = below if first else above
+        rectify = [] if first else [*batch_norm(norm, above), nn.ReLU()]
+        self.change = nn.Sequential(
+            *rectify,
+            nn.Conv2d(above, hidden, 3, padding=1),
+            *batch_norm(norm, hidden),
+            nn.ReLU(inplace=True),
+            ShrinkingConv2d(hidden, below),
+        )
+        self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(above, below, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        shrunk: Tensor = self.shortcut(features) + self.change(features)
+        return shrunk
+
+
+class LastBlock(nn.Module):
+    """(N, F, S, S) to the same."""
+
+    def __init__(self, width: int, norm: parameters.Norm) -> None:
+        super().__init__()
+        self.change = nn.Sequential(
+            *batch_norm(norm, width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            *batch_norm(norm, width),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, padding=1),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        changed: Tensor = features + self.change(features)
+        return changed
+
+
+def _widths(width: int, resolution: int) -> list[int]:
+    """Channels of the blocks from the image on: doubled with every halving down to 4×4, up to eight times."""
+    blocks = (resolution // _SMALLEST).bit_length() - 1
+    return [width * min(2**block, _WIDEST) for block in range(blocks)]
+
+
+def _start(name: str, parameter: nn.Parameter) -> Start:
+    """Biases 0, gains of batch norm 1, kernels by Glorot's rule, with gain √2 between ReLUs."""
+    if name.endswith("bias"):
+        return Start()
+    if parameter.ndim == 1:
+        return Start(1.0)
+    return glorot(parameter, 2**0.5 if ".change." in name else 1.0)

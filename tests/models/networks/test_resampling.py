@@ -1,0 +1,26 @@
+"""One strided convolution does what resampling and a convolution do one after the other."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, conv2d, interpolate
+
+from models.networks.resampling import GrowingConv2d, ShrinkingConv2d
+
+
+@pytest.fixture
+def features() -> Tensor:
+    return torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def test_growing_is_nearest_upsampling_and_then_a_convolution(features: Tensor) -> None:
+    layer = GrowingConv2d(3, 5)
+    upsampled = interpolate(features, scale_factor=2)
+    in_two_steps = conv2d(upsampled, layer.weight, layer.bias, padding=1)
+    assert torch.allclose(layer(features), in_two_steps, atol=1e-5)
+
+
+def test_shrinking_is_a_convolution_and_then_the_mean_of_squares(features: Tensor) -> None:
+    layer = ShrinkingConv2d(3, 5)
+    in_two_steps = avg_pool2d(conv2d(features, layer.weight, layer.bias, padding=1), 2)
+    assert torch.allclose(layer(features), in_two_steps, atol=1e-5)
