@@ -5,14 +5,18 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
+from contract.presets import PRESETS, PresetName
+from contract.training import JobRequest, resolve
 from tests.conftest import proof
 
 RUN = """
 import hashlib, json, sys
 from pathlib import Path
+from typing import Any, Literal
 import numpy as np
 from contract.checkpoint import CheckpointHeader
 from contract.training import TrainingSpec
@@ -45,7 +49,7 @@ print(json.dumps({"digest": digest, "layout": environment.layout, "tensors": has
 """
 
 SIZE = {"kind": "dcgan", "latent_size": 8, "generator_width": 8, "discriminator_width": 8}
-SPEC = {
+SPEC: dict[str, Any] = {
     "dataset": "ds_" + "0" * 16,
     "preset": "fast",
     "name": None,
@@ -60,6 +64,23 @@ SPEC = {
     "checkpoint_every_images": 8,
     "preview_every_images": 8,
 }
+
+
+def small(preset: PresetName) -> dict[str, object]:
+    """What a preset sets for 400 pictures, with the networks and the length of these tests."""
+    request = JobRequest(dataset=SPEC["dataset"], preset=preset, resolution=32, channels=3)
+    chosen = resolve(request, FourHundred()).model_dump(mode="json")
+    chosen["architecture"] |= {name: SIZE[name] for name in SIZE if name != "kind"}
+    return chosen | {"images": SPEC["images"], "batch_size": SPEC["batch_size"]}
+
+
+class FourHundred:
+    """As few pictures as a preset may find."""
+
+    images = 400
+    held_out_images = 0
+    channels: Literal[1, 3] = 3
+    median_width = median_height = 32
 
 
 TERMS = ["mmd", "weight_penalty", "r1", "r2"]
@@ -79,7 +100,9 @@ CASES: dict[str, dict[str, object]] = {
         "architecture": SIZE | {"kind": "resnet", "discriminator_norm": "none"},
     },
     "augmented": {"augmentation": {}},
+    "decayed": {"learning_rate_decay": 0.5},
     "terms": {"objective": "hinge", "terms": TERMS},
+    **{f"preset {name}": small(name) for name in PRESETS if name != "fast"},
 }
 """What is changed in the spec, by name."""
 

@@ -1,0 +1,223 @@
+"""Claim: in equal time the default preset comes at least twice as close to the pictures as the plain DCGAN script.
+
+    python benchmarks/quality.py [--seconds 600] [--seeds 3] [--archive ZIP] [--preset fast] [--threads 2]
+
+For each seed, one after the other: a trainer's child carries out a job, start-up, evaluations, snapshots and
+all, with as many images as are likely to fill the time; then the script of `benchmarks/training.py` trains on
+the same pictures for exactly as long. Both are judged by 2,048 samples against the held-out pictures: the
+Fréchet distance in this package's features, ours of the checkpoint that the job would serve, the script's as
+it samples, in train mode.
+"""
+
+import argparse
+import multiprocessing
+import statistics
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from benchmarks.rivals.plain_script import BATCH, plain_script
+from contract.dataset import Manifest
+from contract.job import CheckpointFact, best_checkpoint
+from contract.training import JobRequest, TrainingSpec, resolve
+from contract.volume import Volume
+from models import features, metrics
+from models.datasets.archive import prepare
+from models.datasets.arrays import array, held_out_indices, training_indices
+from models.environment import detect
+from models.pixels import to_numbers, to_pixels
+from models.sampler import Sampler
+from worker import link, training
+from worker.child import Chore
+from worker.orders import TrainingOrder
+
+DATASET, JOB = "ds_" + "0" * 16, "job_" + "0" * 16
+EXAMPLES = Path(__file__).parents[1] / "examples" / "fashion-mnist-5k.zip"
+SAMPLES = 2048
+TRIAL_SHARE = 0.05
+"""The share of the time that a first, short job takes, to tell how many images fill the rest."""
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One side after its time."""
+
+    distance: float
+    images: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"fd {self.distance:.2f} ({self.images:,} images in {self.seconds:.0f} s)"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Pictures in equal time: the plain script's against ours.")
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--archive", type=Path, default=EXAMPLES)
+    parser.add_argument("--preset", default="fast")
+    parser.add_argument("--resolution", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    given = parser.parse_args()
+    with TemporaryDirectory() as directory:
+        trial = Trial(Path(directory), given.archive, given.preset, given.resolution, given.threads)
+        print(trial.describe())
+        ratios = []
+        for seed in range(given.seeds):
+            ours = trial.ours(seed, given.seconds)
+            plain = trial.plain(seed, ours.seconds)
+            ratios.append(ours.distance / plain.distance)
+            print(f"seed {seed}: ours {ours}, plain {plain}, {ratios[-1]:.2f}×", flush=True)
+    print(f"median: {statistics.median(ratios):.2f}× the distance of the plain script")
+
+
+class Trial:
+    """Pictures, prepared as the service prepares them, and what both sides make of them."""
+
+    def __init__(self, root: Path, archive: Path, preset: str, resolution: int, threads: int) -> None:
+        self._volume = Volume(root)
+        self._preset, self._resolution, self._threads = preset, resolution, threads
+        original = self._volume.original(DATASET)
+        original.parent.mkdir(parents=True)
+        original.write_bytes(archive.read_bytes())
+        self._manifest = prepare(original, DATASET, self._volume, lambda *_: None)
+        spec = self._spec(0, images=1)
+        self._pixels = array(self._volume, self._manifest, spec.resolution, spec.channels, spec.fit)
+        self._features = features.load("cpu")
+        self._reals = self._seen(self._pixels[held_out_indices(self._manifest)])
+
+    def describe(self) -> str:
+        environment = detect("cpu", self._threads, "auto")
+        judged = f"{len(self._reals)} held-out pictures, {SAMPLES} samples, {self._features.version}"
+        floor = metrics.Floor.of(self._reals).frechet
+        return f"{environment.fingerprint}; preset {self._preset}; {judged}; floor of halves {floor:.2f}"
+
+    def ours(self, seed: int, seconds: float) -> Result:
+        """A job of about so many seconds."""
+        _, trial_images, spent = self._carry_out(self._spec(seed, images=self._trial_images(seconds)))
+        images = round(trial_images * seconds / spent)
+        best, images, spent = self._carry_out(self._spec(seed, images=images))
+        path = self._volume.checkpoint(JOB, best.file)
+        environment = detect("cpu", self._threads, "float32")
+        rendered = Sampler.load(path, best.digest, environment).render(range(SAMPLES))  # (N, R, R, C)
+        return Result(self._distance(rendered.transpose(0, 3, 1, 2)), images, spent)
+
+    def plain(self, seed: int, seconds: float) -> Result:
+        """The script, stopped after so many seconds."""
+        spec = self._spec(seed, images=1)
+        pictures = self._pixels[training_indices(self._manifest)]
+        started = time.monotonic()
+        ours, theirs = multiprocessing.get_context("spawn").Pipe()
+        arguments = (theirs, spec, pictures, self._threads)
+        process = multiprocessing.get_context("spawn").Process(target=train_plainly, args=arguments)
+        process.start()
+        time.sleep(max(0.0, seconds - (time.monotonic() - started)))
+        ours.send("enough")
+        samples, images = ours.recv()
+        process.join()
+        return Result(self._distance(samples), images, seconds)
+
+    def _trial_images(self, seconds: float) -> int:
+        return max(BATCH, round(TRIAL_SHARE * seconds * 100))
+
+    def _spec(self, seed: int, images: int) -> TrainingSpec:
+        asked = {
+            "dataset": DATASET,
+            "preset": self._preset,
+            "resolution": self._resolution,
+            "seed": seed,
+            "images": images,
+        }
+        return resolve(JobRequest.model_validate(asked), self._manifest)
+
+    def _carry_out(self, spec: TrainingSpec) -> tuple[CheckpointFact, int, float]:
+        """Do a job in a trainer's child: its best checkpoint, its images, its seconds."""
+        order = TrainingOrder(
+            job=JOB,
+            token=time.time_ns(),
+            spec=spec,
+            data_root=self._volume.root,
+            device="cpu",
+            threads=self._threads,
+            snapshot_seconds=20,
+            snapshot=None,
+            checkpoints=(),
+            environment=None,
+        )
+        started = time.monotonic()
+        ours, theirs = multiprocessing.get_context("spawn").Pipe()
+        process = multiprocessing.get_context("spawn").Process(
+            target=train_ours, args=(theirs, order.model_dump_json())
+        )
+        process.start()
+        theirs.close()
+        published = []
+        with suppress(EOFError):
+            while not isinstance(message := link.receive(ours), link.Finished | link.Failed):
+                if isinstance(message, link.Published):
+                    published.append(message.checkpoint)
+                if isinstance(message, link.Advanced):
+                    images = message.progress.done
+        seconds = time.monotonic() - started
+        process.join()
+        for snapshot in self._volume.snapshots(JOB).glob("*"):
+            snapshot.unlink()
+        return best_checkpoint(published), images, seconds
+
+    def _distance(self, samples: Pixels) -> float:
+        return metrics.frechet_distance(self._reals, self._seen(samples))
+
+    def _seen(self, pixels: Pixels) -> Tensor:
+        chunks = torch.split(torch.from_numpy(np.ascontiguousarray(pixels)), 64)
+        return torch.cat([self._features.of(to_numbers(some)) for some in chunks])
+
+
+def train_ours(connection: Connection, order: str) -> None:
+    training.train_job(order, Chore(connection))
+
+
+def train_plainly(connection: Connection, spec: TrainingSpec, pictures: Pixels, threads: int) -> None:
+    """Until a word comes; then 2,048 samples and the number of images are sent back."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(spec.seed)
+    loader = DataLoader(Decoded(pictures), BATCH, shuffle=True, num_workers=2, drop_last=True)
+    trainee = plain_script(spec, loader, "cpu")
+    images = 0
+    while not connection.poll():
+        next(trainee.steps)
+        images += BATCH
+    with torch.no_grad():
+        made = [
+            to_pixels(trainee.generator(torch.randn(BATCH, trainee.generator.latent_size)))
+            for _ in range(SAMPLES // BATCH)
+        ]
+    connection.send((torch.cat(made).numpy(), images))
+
+
+class Decoded(Dataset[Tensor]):
+    """Pictures (N, C, R, R), already decoded and of one size: kinder to the script than files are."""
+
+    def __init__(self, pixels: Pixels) -> None:
+        self._pixels = pixels
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return to_numbers(torch.from_numpy(self._pixels[index]))
+
+
+if __name__ == "__main__":
+    main()
