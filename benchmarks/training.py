@@ -19,7 +19,6 @@ import multiprocessing
 import resource
 import statistics
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,22 +29,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, nn
-from torch.optim import Adam
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from benchmarks.rivals.plain_script import BATCH, Trainee, plain_script
 from contract.training import TrainingSpec
-from models import networks
 from models.allocator import keep_freed_memory
 from models.batches import Batches
 from models.cost import Cost
 from models.environment import detect
-from models.networks.pair import Generator
 from models.pixels import to_numbers
 from models.state import TrainingState
 from models.trainer import train
 
-BATCH = 64
+CHANNELS = 3
 PICTURES = 512
 EPOCH = 60_000
 """The files count as so many: starting the workers anew for each epoch is not what is measured."""
@@ -67,14 +64,6 @@ class Setting:
     """Of the plain script's DataLoader."""
     directory: Path
     """Of the pictures."""
-
-
-@dataclass(frozen=True)
-class Trainee:
-    """A generator, and the steps that train it: each item is one."""
-
-    generator: Generator
-    steps: Iterator[object]
 
 
 @dataclass(frozen=True)
@@ -150,7 +139,7 @@ class Side:
 
 def play(connection: Connection, player: Player, setting: Setting) -> None:
     """The life of such a process: so many steps whenever a number comes, and with 0 what it has used."""
-    trainee = {"plain": plain_script, "ours": our_trainer}[player](setting)
+    trainee = {"plain": plain_trainer, "ours": our_trainer}[player](setting)
     while steps := connection.recv():
         connection.send(speed(trainee, setting.device, steps))
     bfloat16 = player == "ours" and detect(setting.device, setting.threads, "auto").precision == "bfloat16"
@@ -197,7 +186,7 @@ def spec_of(resolution: int) -> TrainingSpec:
         preset="fast",
         name=None,
         resolution=resolution,
-        channels=3,
+        channels=CHANNELS,
         images=10**10,
         batch_size=BATCH,
         checkpoint_every_images=1,
@@ -232,6 +221,14 @@ class Pictures(Dataset[Tensor]):
             return np.asarray(picture.convert("RGB")).transpose(2, 0, 1).copy()
 
 
+def plain_trainer(setting: Setting) -> Trainee:
+    torch.set_num_threads(setting.threads)
+    loader = DataLoader(
+        Pictures(setting.directory), BATCH, shuffle=True, num_workers=setting.workers, drop_last=True
+    )
+    return plain_script(setting.resolution, CHANNELS, loader, setting.device)
+
+
 def our_trainer(setting: Setting) -> Trainee:
     """What a worker's child does."""
     environment = detect(setting.device, setting.threads, "auto")
@@ -244,49 +241,6 @@ def our_trainer(setting: Setting) -> Trainee:
     )
     state = TrainingState.fresh(spec_of(setting.resolution), environment)
     return Trainee(state.generator, train(state, batches))
-
-
-def plain_script(setting: Setting) -> Trainee:
-    """As in pytorch/examples/dcgan/main.py."""
-    torch.set_num_threads(setting.threads)
-    spec = spec_of(setting.resolution)
-    pair = networks.build(spec.architecture, spec.resolution, spec.channels)
-    for network in (pair.generator, pair.discriminator):
-        network.initialise(0)
-        network.to(setting.device)
-    loader = DataLoader(
-        Pictures(setting.directory), BATCH, shuffle=True, num_workers=setting.workers, drop_last=True
-    )
-    return Trainee(pair.generator, plain_steps(pair, loader, setting.device))
-
-
-def plain_steps(pair: networks.Networks, loader: DataLoader[Tensor], device: Device) -> Iterator[float]:
-    generator, discriminator = pair.generator, pair.discriminator
-    criterion = nn.BCELoss()
-    optimizer_d = Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999))
-    optimizer_g = Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.999))
-    real_label, fake_label = torch.ones(BATCH, device=device), torch.zeros(BATCH, device=device)
-    while True:
-        for loaded in loader:
-            real = loaded.to(device)
-            discriminator.zero_grad()
-            output = discriminator(real).sigmoid()
-            loss_real = criterion(output, real_label)
-            loss_real.backward()
-            shown = output.mean().item()
-            fake = generator(torch.randn(BATCH, generator.latent_size, device=device))
-            output = discriminator(fake.detach()).sigmoid()
-            loss_fake = criterion(output, fake_label)
-            loss_fake.backward()
-            shown += output.mean().item()
-            optimizer_d.step()
-            generator.zero_grad()
-            output = discriminator(fake).sigmoid()
-            loss_generator = criterion(output, real_label)
-            loss_generator.backward()
-            shown += output.mean().item()
-            optimizer_g.step()
-            yield shown + (loss_real + loss_fake).item() + loss_generator.item()
 
 
 if __name__ == "__main__":
