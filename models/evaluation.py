@@ -74,14 +74,15 @@ def interval(spec: TrainingSpec, panel: Panel, features: Features) -> int:
     """Images between two evaluations: as asked, or so that they take about 5 % of the time, by counting."""
     if spec.evaluation.every_images is not None:
         return spec.evaluation.every_images
+    trained = Cost.of(spec)
     each = cost.evaluation(
-        Cost.of(spec),
+        trained,
         features.multiply_adds(spec.resolution),
         generated=panel.samples + PATHS * POINTS + STATISTICS_BATCHES * STATISTICS_BATCH,
         compared=panel.samples + PATHS * POINTS,
         scored=panel.samples + len(panel.reals),
     )
-    return cost.evaluation_interval(Cost.of(spec), each, spec.batch_size)
+    return cost.evaluation_interval(trained, each, spec.batch_size)
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,8 @@ class _Run:
         environment.apply()
         keep_freed_memory()
         self._tell_environment(environment)
-        require_memory(self._spec, environment, available_bytes(environment.device))
+        if order.snapshot is None:  # up front, not again: it takes a second
+            require_memory(self._spec, environment, available_bytes(environment.device))
         self._state = self._files.restored(environment)
         self._open_dataset(environment)
 
