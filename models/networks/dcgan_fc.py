@@ -1,16 +1,19 @@
 """The article's networks: one fully connected layer and four convolutions each, LeakyReLU, no batch norm.
 
-The generator's transposed convolutions, 2×2 with stride 2, do not overlap, so they leave no checkerboard; the
-3×3 convolution after each smooths the seams between its squares. The discriminator pools by means, whose
-slopes reach every pixel. Kernels begin as in He et al. 2015 (arXiv 1502.01852): without batch norm the signal
-has to keep its size by itself.
+The generator's transposed convolutions, 2×2 with stride 2, do not overlap, and the 3×3 convolution after each
+smooths the seams between their squares. The four taps of a transposed kernel begin equal, as nearest
+upsampling (Aitken et al. 2017, arXiv 1707.02937). The discriminator pools by maxima: by means it hardly sees
+a fine grid, and after 10,000 images of Fashion-MNIST the generator had one. Without batch norm the signal has
+to keep its size by itself, so kernels begin as in He et al. 2015.
 Letters: N batch, Z latent, F width, R resolution, C channels.
 """
+
+from dataclasses import replace
 
 from torch import Tensor, nn
 
 from contract import architectures as parameters
-from models.networks.initialisation import Start, glorot, initialise
+from models.networks.initialisation import Start, he, initialise
 from models.networks.norm import batch_norm, constrain
 from models.networks.pair import Discriminator, Generator, Networks
 
@@ -62,7 +65,7 @@ class DcganFcDiscriminator(Discriminator):
         for doubling in _DOUBLINGS:
             below = doubling * architecture.discriminator_width
             layers += [nn.Conv2d(above, below, 3, padding=1), *batch_norm(norm, below)]
-            layers += [nn.LeakyReLU(0.2, inplace=True), nn.AvgPool2d(2)]
+            layers += [nn.LeakyReLU(0.2, inplace=True), nn.MaxPool2d(2)]
             above = below
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(above * (resolution // 16) ** 2, 1))
         constrain(norm, self.layers)
@@ -83,4 +86,9 @@ def _start(name: str, parameter: nn.Parameter) -> Start:
     """Biases 0, gains of batch norm 1, kernels of He's deviation."""
     if name.endswith("bias"):
         return Start()
-    return Start(1.0) if parameter.ndim == 1 else glorot(parameter, 2**0.5)
+    if parameter.ndim == 1:
+        return Start(1.0)
+    above, below, *sides = parameter.shape  # the other way round in all but transposed kernels
+    if sides == [2, 2]:
+        return replace(he(above), shape=(above, below, 1, 1))
+    return he(parameter[0].numel())

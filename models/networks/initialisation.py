@@ -1,5 +1,6 @@
 """How weights begin: each tensor a function of the seed and of its name, whatever the machine."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -20,6 +21,8 @@ class Start:
     centre: float = 0.0
     deviation: float = 0.0
     prior: Prior = field(default_factory=lambda: priors.build(parameters.Normal()))
+    shape: tuple[int, ...] | None = None
+    """What is drawn and then repeated to fill the tensor; None is the tensor's own shape."""
 
 
 def initialise(
@@ -38,11 +41,16 @@ def initialise(
 def glorot(kernel: Tensor, gain: float) -> Start:
     """Uniform, of deviation gain · √(2 / (inputs + outputs)) (Glorot and Bengio 2010, equation 16).
 
-    With a gain of √2 the signal keeps its size through a ReLU (He et al. 2015, arXiv 1502.01852).
+    With a gain of √2, signal and gradient keep about their size through a ReLU.
     """
     outputs, inputs, *sides = kernel.shape
-    taps = torch.Size(sides).numel()
-    return Start(0.0, gain * (2 / ((inputs + outputs) * taps)) ** 0.5, priors.build(parameters.Uniform()))
+    deviation = gain * math.sqrt(2 / ((inputs + outputs) * math.prod(sides)))
+    return Start(0.0, deviation, priors.build(parameters.Uniform()))
+
+
+def he(inputs: int) -> Start:
+    """Normal, so that a sum of so many rectified inputs has their size (He et al. 2015, arXiv 1502.01852)."""
+    return Start(0.0, math.sqrt(2 / inputs))
 
 
 @torch.no_grad()
@@ -50,5 +58,6 @@ def _set(tensor: Tensor, seed: int, stream: str, start: Start) -> None:
     if start.deviation == 0:
         tensor.fill_(start.centre)
         return
-    drawn = noise(seed, stream, 0, 1, tensor.numel(), start.prior)
-    tensor.copy_(torch.from_numpy(drawn).view(tensor.shape) * start.deviation + start.centre)
+    shape = start.shape or tensor.shape
+    drawn = noise(seed, stream, 0, 1, math.prod(shape), start.prior)
+    tensor.copy_(torch.from_numpy(drawn).view(shape) * start.deviation + start.centre)

@@ -1,5 +1,7 @@
 import pytest
+import torch
 from torch import nn
+from torch.nn.functional import interpolate
 
 from contract.architectures import DcganFc
 from models.networks import Networks, build
@@ -33,9 +35,18 @@ def test_transposed_convolutions_do_not_overlap_and_another_follows_each() -> No
     assert all(layer.kernel_size == (3, 3) and layer.stride == (1, 1) for layer in smooth)
 
 
+def test_transposed_convolutions_begin_as_nearest_upsampling() -> None:
+    generator = article(32).generator
+    generator.initialise(0)
+    for layer in generator.modules():
+        if isinstance(layer, nn.ConvTranspose2d):
+            grown = layer(torch.randn(1, layer.in_channels, 4, 4, generator=torch.Generator().manual_seed(0)))
+            assert torch.allclose(grown, interpolate(grown[:, :, ::2, ::2], scale_factor=2))
+
+
 def test_discriminator_pools_after_every_convolution_and_ends_with_the_fully_connected_layer() -> None:
     layers = list(article(32).discriminator.get_submodule("layers").children())
-    assert sum(isinstance(layer, nn.AvgPool2d) for layer in layers) == 4
+    assert sum(isinstance(layer, nn.MaxPool2d) for layer in layers) == 4
     assert isinstance(layers[-1], nn.Linear)
 
 
