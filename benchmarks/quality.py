@@ -13,9 +13,9 @@ import argparse
 import multiprocessing
 import statistics
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -42,8 +42,12 @@ from worker.orders import TrainingOrder
 DATASET, JOB = "ds_" + "0" * 16, "job_" + "0" * 16
 EXAMPLES = Path(__file__).parents[1] / "examples" / "fashion-mnist-5k.zip"
 SAMPLES = 2048
-TRIAL_IMAGES_PER_SECOND = 8
-"""A first, short job, of so many images for each second of the time, tells how many fill it."""
+TRIAL_SECONDS = 20
+"""How long a job is watched, then dropped, to tell how many images fill the time."""
+BESIDES = 0.07
+"""The share that evaluations, checkpoints and snapshots take, which the trial has not seen."""
+
+SPAWNING = multiprocessing.get_context("spawn")
 
 Pixels = NDArray[np.uint8]
 
@@ -104,10 +108,8 @@ class Trial:
 
     def ours(self, seed: int, seconds: float) -> Result:
         """A job of about so many seconds."""
-        _, trial_images, spent = self._carry_out(
-            self._spec(seed, images=round(TRIAL_IMAGES_PER_SECOND * seconds))
-        )
-        images = round(trial_images * seconds / spent)
+        start_seconds, images_per_second = self._pace(seed)
+        images = round((seconds - start_seconds) * (1 - BESIDES) * images_per_second)
         best, images, spent = self._carry_out(self._spec(seed, images=images))
         path = self._volume.checkpoint(JOB, best.file)
         environment = detect("cpu", self._threads, "float32")
@@ -119,9 +121,9 @@ class Trial:
         spec = self._spec(seed, images=1)
         pictures = self._pixels[training_indices(self._manifest)]
         started = time.monotonic()
-        ours, theirs = multiprocessing.get_context("spawn").Pipe()
+        ours, theirs = SPAWNING.Pipe()
         arguments = (theirs, spec, pictures, self._threads)
-        process = multiprocessing.get_context("spawn").Process(target=train_plainly, args=arguments)
+        process = SPAWNING.Process(target=train_plainly, args=arguments)
         process.start()
         time.sleep(max(0.0, seconds - (time.monotonic() - started)))
         ours.send("enough")
@@ -139,8 +141,38 @@ class Trial:
         }
         return resolve(JobRequest.model_validate(asked), self._manifest)
 
+    def _pace(self, seed: int) -> tuple[float, float]:
+        """How long a trainer's child takes to start, and the images that it shows in a second."""
+        started = time.monotonic()
+        readings: list[tuple[float, int]] = []
+        connection, process = self._start(self._spec(seed, images=10**9))
+        while not readings or readings[-1][0] - readings[0][0] < TRIAL_SECONDS:
+            message = link.receive(connection)
+            if isinstance(message, link.Advanced) and message.progress.done > 0:
+                readings.append((time.monotonic(), message.progress.done))
+        process.kill()
+        process.join()
+        (first_at, first), (last_at, last) = readings[0], readings[-1]
+        return first_at - started, (last - first) / (last_at - first_at)
+
     def _carry_out(self, spec: TrainingSpec) -> tuple[CheckpointFact, int, float]:
         """Do a job in a trainer's child: its best checkpoint, its images, its seconds."""
+        started = time.monotonic()
+        connection, process = self._start(spec)
+        published = []
+        while not isinstance(message := link.receive(connection), link.Finished | link.Failed):
+            if isinstance(message, link.Published):
+                published.append(message.checkpoint)
+            if isinstance(message, link.Advanced):
+                images = message.progress.done
+        seconds = time.monotonic() - started
+        process.join()
+        for snapshot in self._volume.snapshots(JOB).glob("*"):
+            snapshot.unlink()
+        return best_checkpoint(published), images, seconds
+
+    def _start(self, spec: TrainingSpec) -> tuple[Connection, SpawnProcess]:
+        """A trainer's child at work on this spec, and what it can be heard through."""
         order = TrainingOrder(
             job=JOB,
             token=time.time_ns(),
@@ -153,25 +185,11 @@ class Trial:
             checkpoints=(),
             environment=None,
         )
-        started = time.monotonic()
-        ours, theirs = multiprocessing.get_context("spawn").Pipe()
-        process = multiprocessing.get_context("spawn").Process(
-            target=train_ours, args=(theirs, order.model_dump_json())
-        )
+        ours, theirs = SPAWNING.Pipe()
+        process = SPAWNING.Process(target=train_ours, args=(theirs, order.model_dump_json()))
         process.start()
         theirs.close()
-        published = []
-        with suppress(EOFError):
-            while not isinstance(message := link.receive(ours), link.Finished | link.Failed):
-                if isinstance(message, link.Published):
-                    published.append(message.checkpoint)
-                if isinstance(message, link.Advanced):
-                    images = message.progress.done
-        seconds = time.monotonic() - started
-        process.join()
-        for snapshot in self._volume.snapshots(JOB).glob("*"):
-            snapshot.unlink()
-        return best_checkpoint(published), images, seconds
+        return ours, process
 
     def _distance(self, samples: Pixels) -> float:
         return metrics.frechet_distance(self._reals, self._seen(samples))

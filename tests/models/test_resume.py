@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pytest
 
-from contract.presets import PRESETS, PresetName
+from contract.presets import PresetName
 from contract.training import JobRequest, resolve
 from tests.conftest import proof
 
@@ -102,9 +102,12 @@ CASES: dict[str, dict[str, object]] = {
     "augmented": {"augmentation": {}},
     "decayed": {"learning_rate_decay": 0.5},
     "terms": {"objective": "hinge", "terms": TERMS},
-    **{f"preset {name}": small(name) for name in PRESETS if name != "fast"},
+    "preset article": small("article"),
+    "preset quality": small("quality"),
+    "preset small-data": small("small-data"),
+    "preset wgan-gp": small("wgan-gp"),
 }
-"""What is changed in the spec, by name."""
+"""What is changed in the spec, by name. The last three presets do nothing that no case before them does."""
 
 SAVED_AT = (16, 4, 8, 12, 20)
 
@@ -132,7 +135,7 @@ class Straight:
     ended: dict[str, object]
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(scope="module", params=list(CASES)[: proof(-3, len(CASES))])
 def straight(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Straight:
     directory = tmp_path_factory.mktemp("straight")
     return Straight(request.param, directory, run(request.param, directory))
