@@ -11,24 +11,22 @@ FEATURES = 128
 
 
 class FeatureNetwork(nn.Module):
-    """Six convolutions of 3×3 with ReLU, two of them residual; the means over all places are the features."""
+    """Five convolutions with ReLU, two of them residual; the means over all places are the features."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.enter = nn.Conv2d(3, 24, 3, 1, 1)
-        self.halve_1 = nn.Conv2d(24, 40, 3, 2, 1)
-        self.refine_1 = nn.Conv2d(40, 40, 3, 1, 1)
-        self.halve_2 = nn.Conv2d(40, 80, 3, 2, 1)
-        self.refine_2 = nn.Conv2d(80, 80, 3, 1, 1)
-        self.halve_3 = nn.Conv2d(80, FEATURES, 3, 2, 1)
+        self.halve_1 = nn.Conv2d(3, 32, 4, 2, 1)  # 4×4, so that odd and even pixels weigh the same
+        self.halve_2 = nn.Conv2d(32, 64, 3, 2, 1)
+        self.refine_2 = nn.Conv2d(64, 64, 3, 1, 1)
+        self.halve_3 = nn.Conv2d(64, FEATURES, 3, 2, 1)
+        self.refine_3 = nn.Conv2d(FEATURES, FEATURES, 3, 1, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        maps = torch.relu(self.enter(images))  # (N, 3, S, S), (N, 24, S, S)
-        maps = torch.relu(self.halve_1(maps))  # (N, 40, S/2, S/2)
-        maps = torch.relu(maps + self.refine_1(maps))
-        maps = torch.relu(self.halve_2(maps))  # (N, 80, S/4, S/4)
+        maps = torch.relu(self.halve_1(images))  # (N, 3, S, S), (N, 32, S/2, S/2)
+        maps = torch.relu(self.halve_2(maps))  # (N, 64, S/4, S/4)
         maps = torch.relu(maps + self.refine_2(maps))
         maps = torch.relu(self.halve_3(maps))  # (N, F, S/8, S/8)
+        maps = torch.relu(maps + self.refine_3(maps))
         return maps.mean((2, 3))  # (N, F)
 
 
