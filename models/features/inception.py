@@ -1,8 +1,10 @@
 """Inception's features, those of the true FID and KID: for whom puts its weights on the volume.
 
-The network is torch-fidelity's port of the one that Heusel et al. 2017 (arXiv 1706.08500) used, its scaling to
-299 px included, with the weights that are its release. An image costs some 400 times what the embedded features
-cost at 32 px: this is for a GPU, or for a last judgement. Letters: N batch, C channels, R resolution, F features.
+The network is torch-fidelity's port of the one that Heusel et al. 2017 (arXiv 1706.08500) used, its scaling
+to 299 px included, with the weights that are its release. An image costs some 750 times what the embedded
+features cost at 32 px: this is for a GPU, or for a last judgement.
+
+Letters: N batch, C channels, R resolution, F features.
 """
 
 import hashlib
@@ -19,7 +21,7 @@ from models.pixels import to_pixels
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 DIGEST = "6726825d"  # how the SHA-256 of that file begins
 FEATURES = 2048
-MULTIPLY_ADDS = 5_719_000_000
+MULTIPLY_ADDS = 5_711_168_096
 BATCH = 32
 
 
@@ -42,8 +44,8 @@ class Inception:
     def of(self, images: Tensor) -> Tensor:
         """The features (N, F), float32 on the device, of images (N, C, R, R), float32 in [-1, 1], C 1 or 3.
 
-        The images are rounded to pixels first. Always in batches of one size, filled up with grey: those of an
-        image are the same, bit for bit, whatever was asked with it.
+        The images are rounded to pixels first. Always in batches of one size, filled up with grey: those of
+        an image are the same, bit for bit, whatever was asked with it.
         """
         assert images.shape[1] in (1, 3)
         if len(images) == 0:
@@ -69,7 +71,7 @@ def load(weights: Path, device: str) -> Inception:
     """Inception with the weights in a file.
 
     Raises:
-        InceptionUnavailableError: there is no such file, it is another one, or torch-fidelity is not installed.
+        InceptionUnavailableError: the file is missing or another one, or torch-fidelity is not installed.
     """
     if not weights.is_file():
         raise InceptionUnavailableError(

@@ -69,6 +69,10 @@ def test_only_the_keys_spell_a_redis_key_or_a_task_name(sources: list[Source]) -
     ]
 
 
+LOAD_TENSORS = {"models/features/inception.py": "Inception's weights come as torch wrote them; tensors only"}
+"""Who may call torch.load, and why; always with weights_only=True."""
+
+
 def test_nothing_is_pickled(sources: list[Source]) -> None:
     picklers = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
@@ -81,7 +85,21 @@ def test_nothing_is_pickled(sources: list[Source]) -> None:
             return node.arg == "allow_pickle" and not _is_false(node.value)
         return named(node) in {"torch.load", "torch.save"}
 
-    assert not found(sources, pickles)
+    assert not found([source for source in sources if source.path not in LOAD_TENSORS], pickles)
+
+
+def test_foreign_weights_are_loaded_as_tensors_only(sources: list[Source]) -> None:
+    def loads_anything(node: ast.AST) -> bool:
+        if not isinstance(node, ast.Call) or named(node.func) != "torch.load":
+            return False
+        return not any(
+            keyword.arg == "weights_only"
+            and isinstance(keyword.value, ast.Constant)
+            and keyword.value.value is True
+            for keyword in node.keywords
+        )
+
+    assert not found(sources, loads_anything)
 
 
 def _is_false(node: ast.expr) -> bool:
