@@ -11,6 +11,7 @@ it samples, in train mode.
 
 import argparse
 import multiprocessing
+import shutil
 import statistics
 import time
 from dataclasses import dataclass
@@ -167,12 +168,11 @@ class Trial:
                 images = message.progress.done
         seconds = time.monotonic() - started
         process.join()
-        for snapshot in self._volume.snapshots(JOB).glob("*"):
-            snapshot.unlink()
         return best_checkpoint(published), images, seconds
 
     def _start(self, spec: TrainingSpec) -> tuple[Connection, SpawnProcess]:
         """A trainer's child at work on this spec, and what it can be heard through."""
+        shutil.rmtree(self._volume.job(JOB), ignore_errors=True)  # another's snapshots
         order = TrainingOrder(
             job=JOB,
             token=time.time_ns(),

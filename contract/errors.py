@@ -35,6 +35,7 @@ class ErrorCode(StrEnum):
     SAMPLER_TIMEOUT = "sampler_timeout"
     STORE_UNAVAILABLE = "store_unavailable"
     INSUFFICIENT_MEMORY = "insufficient_memory"
+    FEATURES_UNAVAILABLE = "features_unavailable"
     VOLUME_FULL = "volume_full"
     RECORD_DELETED = "record_deleted"
     INTERNAL = "internal"

@@ -32,6 +32,11 @@ class Volume:
         return self.root / "tombstones"
 
     @property
+    def inception(self) -> Path:
+        """Inception's weights, for who wants true FID: put there by people."""
+        return self.root / "features" / "weights-inception-2015-12-05-6726825d.pth"
+
+    @property
     def run(self) -> Path:
         """Locks and working directories of the processes on this machine; empty when none runs."""
         return self.root / "run"

@@ -35,6 +35,8 @@ MOST_NEIGHBOURS = 2_048
 SAMPLES_PER_REAL = 4
 FEWEST_SAMPLES, MOST_SAMPLES = 256, 1_024
 PATHS, POINTS = 32, 9
+SAME = 1e-6
+"""The reals' mean distance where all of them look the same: figures in its units stay numbers."""
 CHUNK = 64
 """Images in floats at once."""
 
@@ -107,7 +109,7 @@ class Reference:
             metrics.Balls.of(reals),
             metrics.Known.of(neighbours, reals) if neighbours is not None else None,
             metrics.Floor.of(reals),
-            metrics.mean_pairwise_distance(reals),
+            max(metrics.mean_pairwise_distance(reals), SAME),
         )
 
 

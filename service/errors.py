@@ -62,6 +62,7 @@ MEANINGS: dict[ErrorCode, Meaning] = {
     ErrorCode.SAMPLER_TIMEOUT: Meaning(504, "No sampler answered in time", retryable=True),
     ErrorCode.STORE_UNAVAILABLE: Meaning(503, "The record store is unavailable", retryable=True),
     ErrorCode.INSUFFICIENT_MEMORY: Meaning(507, "The run does not fit into memory"),
+    ErrorCode.FEATURES_UNAVAILABLE: Meaning(507, "The features to judge by are not installed"),
     ErrorCode.VOLUME_FULL: Meaning(507, "The volume is full"),
     ErrorCode.RECORD_DELETED: Meaning(410, "It was deleted"),
     ErrorCode.INTERNAL: Meaning(500, "The service failed"),

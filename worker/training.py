@@ -19,7 +19,7 @@ from models.batches import Batches
 from models.datasets.arrays import array, held_out_indices, training_indices
 from models.environment import NumericEnvironment, detect
 from models.evaluation import Judge, Panel, interval
-from models.features import load as load_features
+from models.features import Features, embedded, inception
 from models.guards import Continue, GiveUp, RollBack, Signs, Verdict
 from models.memory import require_memory
 from worker import link
@@ -69,10 +69,13 @@ class _Run:
         environment.apply()
         keep_freed_memory()
         self._tell_environment(environment)
+        manifest = Manifest.model_validate_json(
+            Volume(order.data_root).manifest(self._spec.dataset).read_bytes()
+        )
         if order.snapshot is None:  # up front, not again: it takes a second
-            require_memory(self._spec, environment, available_bytes(environment.device))
+            self._require_memory(environment, manifest)
         self._state = self._files.restored(environment)
-        self._open_dataset(environment)
+        self._open_dataset(environment, manifest)
 
     def carry_out(self) -> None:
         meter = Meter(self._state.images_seen)
@@ -155,9 +158,18 @@ class _Run:
         self._losses = {name: loss for name, loss in losses.items() if math.isfinite(loss)}
         return len(self._losses) == len(losses)
 
-    def _open_dataset(self, environment: NumericEnvironment) -> None:
+    def _require_memory(self, environment: NumericEnvironment, manifest: Manifest) -> None:
+        spec = self._spec
+        pictures_bytes = manifest.images * spec.channels * spec.resolution**2
+        require_memory(
+            spec,
+            environment,
+            available_bytes(environment.device),
+            besides_bytes=pictures_bytes if environment.device == "cuda" else 0,  # else they are mapped
+        )
+
+    def _open_dataset(self, environment: NumericEnvironment, manifest: Manifest) -> None:
         spec, volume = self._spec, Volume(self._order.data_root)
-        manifest = Manifest.model_validate_json(volume.manifest(spec.dataset).read_bytes())
         pictures = array(volume, manifest, spec.resolution, spec.channels, spec.fit, self._show_life)
         training = training_indices(manifest)
         self._batches = Batches(
@@ -172,9 +184,14 @@ class _Run:
         self._judged_every = max(1, self._total() // UNJUDGED_LOOKS)
         panel = Panel.of(training, held_out_indices(manifest), spec.seed)
         if panel is not None:
-            features = load_features(environment.device)
+            features = self._features(volume, environment)
             self._judge = Judge(spec, pictures, panel, features)
             self._judged_every = interval(spec, panel, features)
+
+    def _features(self, volume: Volume, environment: NumericEnvironment) -> Features:
+        if self._spec.evaluation.features == "inception":
+            return inception.load(volume.inception, environment.device)
+        return embedded.load(environment.device)
 
     def _show_life(self, done: int, total: int) -> None:
         del done, total

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from contract.errors import ErrorCode, ServiceError
 from models.pixels import to_pixels
 
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
@@ -23,10 +24,6 @@ DIGEST = "6726825d"  # how the SHA-256 of that file begins
 FEATURES = 2048
 MULTIPLY_ADDS = 5_711_168_096
 BATCH = 32
-
-
-class InceptionUnavailableError(Exception):
-    """The package or the weights are missing, or of no use; the sentence says what to do."""
 
 
 class Inception:
@@ -71,19 +68,21 @@ def load(weights: Path, device: str) -> Inception:
     """Inception with the weights in a file.
 
     Raises:
-        InceptionUnavailableError: the file is missing or another one, or torch-fidelity is not installed.
+        ServiceError: `features_unavailable`: file or torch-fidelity are missing, or it is another file.
     """
     if not weights.is_file():
-        raise InceptionUnavailableError(
+        raise ServiceError(
+            ErrorCode.FEATURES_UNAVAILABLE,
             f"{weights} does not exist: put {WEIGHTS} there, which torch-fidelity's release v0.2.0 has, "
-            "or choose the embedded features."
+            "or choose the embedded features.",
         )
     content = weights.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if not found.startswith(DIGEST):
-        raise InceptionUnavailableError(
+        raise ServiceError(
+            ErrorCode.FEATURES_UNAVAILABLE,
             f"{weights} is not the {WEIGHTS} that FID is defined by: its SHA-256 begins with "
-            f"{found[: len(DIGEST)]}, not {DIGEST}. Fetch it again."
+            f"{found[: len(DIGEST)]}, not {DIGEST}. Fetch it again.",
         )
     return Inception(_network(content), found[:16], device)
 
@@ -93,10 +92,11 @@ def _network(content: bytes) -> nn.Module:
     try:
         package = importlib.import_module("torch_fidelity.feature_extractor_inceptionv3")
     except (ImportError, RuntimeError) as error:  # a torchvision of another torch's raises the latter
-        raise InceptionUnavailableError(
+        raise ServiceError(
+            ErrorCode.FEATURES_UNAVAILABLE,
             f"Inception's features need torch-fidelity, and it cannot be imported ({error}): "
             "pip install 'dcgan[fid]', with the torchvision that belongs to your torch, or choose the "
-            "embedded features."
+            "embedded features.",
         ) from error
     # torch-fidelity unpickles whatever a file says. These bytes may hold tensors and nothing else.
     torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

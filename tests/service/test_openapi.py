@@ -17,7 +17,12 @@ OPERATIONS = [
     for path, operations in DOCUMENT["paths"].items()
     for method, operation in operations.items()
 ]
-OUTSIDE_OF_ROUTES = {ErrorCode.NOT_FOUND, ErrorCode.METHOD_NOT_ALLOWED}
+OUTSIDE_OF_ROUTES = {
+    ErrorCode.NOT_FOUND,
+    ErrorCode.METHOD_NOT_ALLOWED,
+    ErrorCode.INSUFFICIENT_MEMORY,  # these two are the errors of jobs
+    ErrorCode.FEATURES_UNAVAILABLE,
+}
 
 
 def codes(operation: Any) -> set[str]:

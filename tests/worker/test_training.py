@@ -2,9 +2,10 @@
 
 import pytest
 
+from contract.errors import ErrorCode, ServiceError
 from contract.volume import Volume
-from tests.worker.training_child import carry_out, grey_squares, order_for
-from worker import link
+from tests.worker.training_child import carry_out, clothes, grey_squares, order_for, square
+from worker import link, training
 from worker.orders import TrainingOrder
 
 
@@ -26,6 +27,27 @@ def test_checkpoint_that_is_known_is_not_made_again(order: TrainingOrder) -> Non
     first = [message.checkpoint for message in carry_out(order) if isinstance(message, link.Published)]
     again = carry_out(order.model_copy(update={"checkpoints": tuple(first)}))
     assert not [message for message in again if isinstance(message, link.Published)]
+
+
+def test_run_that_does_not_fit_into_memory_is_refused_before_it_begins(
+    order: TrainingOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "available_bytes", lambda _: 2**20)
+    with pytest.raises(ServiceError) as refusal:
+        carry_out(order)
+    assert refusal.value.code is ErrorCode.INSUFFICIENT_MEMORY
+
+
+def test_run_without_the_features_that_it_asks_for_is_refused(volume: Volume) -> None:
+    order = order_for(volume, clothes(20), evaluation={"features": "inception"})
+    with pytest.raises(ServiceError, match="weights-inception") as refusal:
+        carry_out(order)
+    assert refusal.value.code is ErrorCode.FEATURES_UNAVAILABLE
+
+
+def test_pictures_that_all_look_the_same_are_judged_too(volume: Volume) -> None:
+    order = order_for(volume, (square(128, comment) for comment in range(40)))
+    assert isinstance(carry_out(order)[-1], link.Finished)
 
 
 def test_resume_elsewhere_goes_on_and_says_so(order: TrainingOrder) -> None:

@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from contract.training import JobRequest, resolve
 from contract.volume import Volume
@@ -26,10 +27,15 @@ TINY = {"kind": "dcgan", "latent_size": 4, "generator_width": 4, "discriminator_
 
 def grey_squares() -> Iterable[bytes]:
     """Four pictures: too few to judge by."""
-    for shade in (50, 100, 150, 200):
-        picture = io.BytesIO()
-        Image.new("L", (32, 32), shade).save(picture, "PNG")
-        yield picture.getvalue()
+    return (square(shade) for shade in (50, 100, 150, 200))
+
+
+def square(shade: int, number: int = 0) -> bytes:
+    """A grey picture; one of another number has other bytes and the same pixels."""
+    picture, text = io.BytesIO(), PngInfo()
+    text.add_text("number", str(number))
+    Image.new("L", (32, 32), shade).save(picture, "PNG", pnginfo=text)
+    return picture.getvalue()
 
 
 def clothes(count: int) -> Iterable[bytes]:

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Generator
 
+from contract.errors import ServiceError
 from models.features import Features
-from models.features.inception import Inception, InceptionUnavailableError, _network, load
+from models.features.inception import Inception, _network, load
 
 
 @pytest.fixture(scope="module")
@@ -34,21 +35,21 @@ def _saved(tensors: dict[str, torch.Tensor]) -> bytes:
 
 
 def test_without_weights_it_says_which_to_put_where(tmp_path: Path) -> None:
-    with pytest.raises(InceptionUnavailableError, match=r"here\.pth does not exist: put weights-inception"):
+    with pytest.raises(ServiceError, match=r"here\.pth does not exist: put weights-inception"):
         load(tmp_path / "here.pth", "cpu")
 
 
 def test_other_weights_are_refused(tmp_path: Path) -> None:
     other = tmp_path / "other.pth"
     other.write_bytes(b"of another network")
-    with pytest.raises(InceptionUnavailableError, match=r"begins with [0-9a-f]{8}, not 6726825d"):
+    with pytest.raises(ServiceError, match=r"begins with [0-9a-f]{8}, not 6726825d"):
         load(other, "cpu")
 
 
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
     monkeypatch.delitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", raising=False)
-    with pytest.raises(InceptionUnavailableError, match=r"pip install 'dcgan\[fid\]'"):
+    with pytest.raises(ServiceError, match=r"pip install 'dcgan\[fid\]'"):
         _network(b"")
 
 
