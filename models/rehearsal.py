@@ -33,6 +33,10 @@ SHOWN = 64
 """Latents that go through the generator at a time for a preview, or for the statistics of its batch norm."""
 
 
+MOST_STEPS = 1_024
+"""Steps among which the hardest is looked for: rhythms without a common divisor meet after billions."""
+
+
 @dataclass(frozen=True)
 class Living:
     """Bytes of tensors that are alive."""
@@ -99,7 +103,7 @@ def _hardest_steps(rules: Rules) -> Iterator[int]:
     """A step of each kind that no other outdoes: in the terms that are due, and the generator's turn."""
     rhythms = [term.every_steps for term in rules.discriminator_terms]
     first: dict[frozenset[int], int] = {}
-    for step in range(math.lcm(rules.objective.discriminator_steps, *rhythms)):
+    for step in range(min(math.lcm(rules.objective.discriminator_steps, *rhythms), MOST_STEPS)):
         does = {index for index, every in enumerate(rhythms) if step % every == 0}
         does |= {len(rhythms)} if rules.is_generators_turn(step) else set()
         first.setdefault(frozenset(does), step)

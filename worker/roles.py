@@ -53,7 +53,11 @@ class Trade:
 
 
 TRADES = {
-    Role.TRAIN: Trade("worker.training:train_job", ("worker.training",), TrainingOrder.for_record),
+    Role.TRAIN: Trade(
+        "worker.training:train_job",
+        ("worker.training", "torch._inductor"),  # torch imports the latter at its first step: 3 s
+        TrainingOrder.for_record,
+    ),
     Role.PREPARE: Trade("worker.preparing:prepare_dataset", ("worker.preparing",), PreparingOrder.for_record),
 }
 
