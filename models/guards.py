@@ -19,6 +19,8 @@ PATIENCE = 3
 
 SURE = 0.98
 """A discriminator that judges this share of reals and of fakes right has nothing left to teach."""
+STUCK = 2
+"""Evaluations without a new best before this one: then a discriminator that is sure is why."""
 COLLAPSED = 0.35
 """Diversity below this share of the reals' is a collapse if the pictures have become worse."""
 DEAD = 0.1
@@ -81,6 +83,7 @@ class Watch(Frozen):
 
     best_images_seen: int | None = None
     best_distance: float | None = None
+    evaluations_since_best: int = 0
     rollbacks_since_best: int = 0
     adjustments: Adjustments = Adjustments()
 
@@ -122,6 +125,7 @@ def judge(watch: Watch, signs: Signs, images_seen: int) -> Verdict:
     if watch.rollbacks_since_best >= PATIENCE:
         return GiveUp(cause, f"{detail} Going back {PATIENCE} times has not helped. {_ADVICE[cause]}")
     changed = {
+        "evaluations_since_best": 0,
         "rollbacks_since_best": watch.rollbacks_since_best + 1,
         "adjustments": _REMEDIES[cause](watch.adjustments, 0.5 ** (watch.rollbacks_since_best + 1)),
     }
@@ -135,7 +139,8 @@ def _cause(watch: Watch, signs: Signs, *, is_young: bool) -> Cause | None:
     is_dead = signs.diversity < DEAD and not is_young
     if is_dead or (signs.diversity < COLLAPSED and _is_worse(watch, signs)):
         return Cause.MODE_COLLAPSE
-    if min(signs.real_accuracy, signs.fake_accuracy) >= SURE and _is_worse(watch, signs):
+    is_sure = min(signs.real_accuracy, signs.fake_accuracy) >= SURE
+    if is_sure and (_is_worse(watch, signs) or watch.evaluations_since_best >= STUCK):
         return Cause.DISCRIMINATOR_WINS
     if signs.memorised > COPIED and watch.best_distance is not None:
         return Cause.OVERFITTING
@@ -151,8 +156,14 @@ def _is_worse(watch: Watch, signs: Signs) -> bool:
 
 def _go_on(watch: Watch, signs: Signs, images_seen: int) -> Continue:
     if not _is_closer(signs.distance, watch.best_distance):
-        return Continue(watch, is_best=False)
-    best = {"best_images_seen": images_seen, "best_distance": signs.distance, "rollbacks_since_best": 0}
+        waited = {"evaluations_since_best": watch.evaluations_since_best + 1}
+        return Continue(watch.model_copy(update=waited), is_best=False)
+    best = {
+        "best_images_seen": images_seen,
+        "best_distance": signs.distance,
+        "evaluations_since_best": 0,
+        "rollbacks_since_best": 0,
+    }
     return Continue(watch.model_copy(update=best), is_best=True)
 
 

@@ -3,6 +3,7 @@ import pytest
 from models.guards import (
     DEAD,
     PATIENCE,
+    STUCK,
     YOUNG_IMAGES,
     Adjustments,
     Cause,
@@ -34,7 +35,9 @@ def test_first_evaluation_is_the_best_so_far() -> None:
 
 
 def test_equal_distance_is_no_new_best() -> None:
-    assert judge(WATCH, WELL, 2000) == Continue(WATCH, is_best=False)
+    verdict = judge(WATCH, WELL, 2000)
+    assert isinstance(verdict, Continue)
+    assert (verdict.is_best, verdict.watch.best_images_seen) == (False, WATCH.best_images_seen)
 
 
 @pytest.mark.parametrize("cause", Cause)
@@ -70,6 +73,18 @@ def test_young_run_that_has_no_best_yet_is_left_alone(cause: Cause) -> None:
 
 def test_numbers_that_are_none_are_noticed_before_there_is_a_best() -> None:
     assert isinstance(judge(Watch(), ill(Cause.NOT_FINITE), 100), RollBack)
+
+
+def test_sure_discriminator_is_blamed_for_standing_still() -> None:
+    sure = WELL.model_copy(update={"real_accuracy": 1.0, "fake_accuracy": 1.0})
+    watch = WATCH
+    for _ in range(STUCK):
+        verdict = judge(watch, sure, 2000)
+        assert isinstance(verdict, Continue)
+        watch = verdict.watch
+    verdict = judge(watch, sure, 2000)
+    assert isinstance(verdict, RollBack)
+    assert verdict.cause is Cause.DISCRIMINATOR_WINS
 
 
 def test_dead_generator_is_noticed_though_it_was_never_better() -> None:
