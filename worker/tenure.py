@@ -193,12 +193,9 @@ class Tenure:
         self._testimony.report(fields=fields, then=lambda: self._drop_snapshots_before(snapshot))
 
     def _drop_snapshots_before(self, newest: SnapshotFact) -> None:
-        kept = sorted(
-            (path.name for path in self._volume.snapshots(self._lease.id).glob("*.safetensors")), reverse=True
-        )
-        for name in [name for name in kept if name <= newest.file][KEPT_SNAPSHOTS:]:
-            if images_seen_of(name) != newest.best_images_seen:
-                self._volume.snapshot(self._lease.id, name).unlink(missing_ok=True)
+        names = [path.name for path in self._volume.snapshots(self._lease.id).glob("*.safetensors")]
+        for name in superseded(names, newest):
+            self._volume.snapshot(self._lease.id, name).unlink(missing_ok=True)
 
     def _published(self, checkpoint: CheckpointFact) -> None:
         self._facts = self._facts.model_copy(update={"checkpoints": (*self._facts.checkpoints, checkpoint)})
@@ -279,3 +276,9 @@ class Tenure:
                 return "the kernel killed it for memory: choose a smaller batch_size, resolution or width"
             return "its process was killed, possibly for memory"
         return self._last_words or f"its process ended with exit code {exit_code}"
+
+
+def superseded(names: list[str], newest: SnapshotFact) -> list[str]:
+    """The snapshots that nobody will ask for again: all but the newest two and the best."""
+    known = sorted((name for name in names if name <= newest.file), reverse=True)
+    return [name for name in known[KEPT_SNAPSHOTS:] if images_seen_of(name) != newest.best_images_seen]

@@ -1,0 +1,24 @@
+"""What a job's id means as a model."""
+
+from contract.job import CheckpointFact, best_checkpoint
+
+
+def checkpoint(images_seen: int, **metrics: float) -> CheckpointFact:
+    return CheckpointFact(file="", digest="", images_seen=images_seen, bytes=0, metrics=metrics)
+
+
+def test_closest_checkpoint_is_the_best_wherever_it_stands() -> None:
+    known = [checkpoint(1, fd=9.0), checkpoint(2, fd=3.0), checkpoint(3, fd=5.0)]
+    assert best_checkpoint(known).images_seen == 2
+
+
+def test_judged_checkpoint_is_better_than_a_later_one_that_is_not() -> None:
+    assert best_checkpoint([checkpoint(1, fd=9.0), checkpoint(2)]).images_seen == 1
+
+
+def test_latest_is_the_best_where_none_was_judged() -> None:
+    assert best_checkpoint([checkpoint(1), checkpoint(2)]).images_seen == 2
+
+
+def test_true_fid_counts_as_well() -> None:
+    assert best_checkpoint([checkpoint(1, fid=20.0), checkpoint(2, fid=30.0)]).images_seen == 1
