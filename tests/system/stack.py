@@ -81,12 +81,9 @@ class Stack:
 
     def find(self, *words: str) -> list[psutil.Process]:
         """The processes, not their guards, whose command lines have these words in a row."""
-        return [
-            process
-            for process in self.processes()
-            if " ".join(words) in " ".join(process.cmdline())
-            and "guard.py" not in " ".join(process.cmdline())
-        ]
+        wanted = " ".join(words)
+        lines = {process: _command_line(process) for process in self.processes()}
+        return [process for process, line in lines.items() if wanted in line and "guard.py" not in line]
 
     def process(self, *words: str) -> psutil.Process:
         """The one such process."""
@@ -185,13 +182,28 @@ def until(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
     raise AssertionError(f"waited {seconds} s for {what}")
 
 
+def alive(process: psutil.Process) -> bool:
+    """Neither gone nor waiting to be reaped."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
 def _works_on(process: psutil.Process, root: Path) -> bool:
     try:
         return (
             process.environ().get("DCGAN_DATA_ROOT") == str(root) or str(root) in process.cmdline()
-        ) and process.status() != psutil.STATUS_ZOMBIE
+        ) and alive(process)
     except psutil.Error:
         return False
+
+
+def _command_line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it has just ended
+        return ""
 
 
 def _free_port() -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.system.stack import ENDS_WITHIN_SECONDS, REPOSITORY, Stack, until
+from tests.system.stack import ENDS_WITHIN_SECONDS, REPOSITORY, Stack, alive, until
 
 
 def test_ctrl_c_hands_the_job_back_and_ends_everything_in_time(own_stack: Stack) -> None:
@@ -47,7 +47,7 @@ def test_ctrl_c_ends_in_time_even_what_hangs(own_stack: Stack) -> None:
         if "guard.py" not in " ".join(process.cmdline()):
             process.suspend()
     assert own_stack.stop() < ENDS_WITHIN_SECONDS
-    assert not [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    assert not [one for one in started if alive(one)]
 
 
 def launch(stack: Stack) -> psutil.Popen:
@@ -93,7 +93,8 @@ def test_stack_goes_on_when_nobody_reads_its_output(own_stack: Stack) -> None:
     until(lambda: own_stack.get("/readyz"), "a service that is whole")
     dead = own_stack.process("-m", "worker", "--role", "prepare")
     dead.kill()
-    until(lambda: own_stack.find("-m", "worker", "--role", "prepare") not in ([], [dead]), "a new preparer")
+    dead.wait()
+    until(lambda: own_stack.find("-m", "worker", "--role", "prepare"), "a new preparer")
     launcher.send_signal(signal.SIGINT)
     assert launcher.wait(ENDS_WITHIN_SECONDS) == 0
     assert launcher.stderr.read() == ""
