@@ -23,6 +23,7 @@ class ErrorCode(StrEnum):
     JOB_NOT_FOUND = "job_not_found"
     JOB_STATE_CONFLICT = "job_state_conflict"
     JOB_IN_USE = "job_in_use"
+    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     MODEL_NOT_FOUND = "model_not_found"
     NO_MODEL_YET = "no_model_yet"
     ALIAS_READ_ONLY = "alias_read_only"

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from contract.evaluation import Evaluation
 from contract.plugin import Frozen
+from contract.submission import ANYONE, Priority
 
 
 class State(StrEnum):
@@ -111,6 +112,10 @@ class Record(Frozen):
     owner: str | None = None
     lease_until_ms: int | None = None
     uses: str | None = None
+    submitter: str = ANYONE
+    priority: Priority = Priority.NORMAL
+    retry_of: str | None = None
+    idempotency_key: str | None = None
     progress: Progress | None = None
     snapshot: SnapshotFact | None = None
     checkpoint: CheckpointFact | None = None

@@ -32,12 +32,18 @@ class RecordKeys:
         self.servable = f"dcgan:{kind}s:servable"
         self.unmirrored = f"dcgan:{kind}s:unmirrored"
         self.users_of = f"dcgan:{kind}s:users:"
+        self.request_of = f"dcgan:{kind}s:request:"  # + an Idempotency-Key: the record that it made
+        self.served = (
+            f"dcgan:{kind}s:served"  # sorted set: submitter by when a record of theirs was last claimed
+        )
+        self.turns = f"dcgan:{kind}s:turns"  # when the order of the queue changed last
 
     def names(self) -> dict[str, str]:
         """All of them, plus the keys that no kind owns: what the scripts are given."""
         return {
             **vars(self),
             "channel": CHANGES,
+            "epoch": EPOCH,
             "digests": DIGESTS,
             "aliases": ALIASES,
             "workers": WORKERS,

@@ -2,7 +2,8 @@
 -- Redis TIME, never a client's. ARGV: key names as JSON, command, arguments as JSON.
 --
 -- A record is a hash: state, want, token, owner, lease_until_ms, attempt, deaths, revision, devices, spec,
--- created_us, started_ms, finished_ms, progress, snapshot, checkpoint, environment, result, error.
+-- submitter, priority, created_us, started_ms, finished_ms, progress, snapshot, checkpoint, environment, result,
+-- error.
 -- The token fences: only the process that holds the newest one may write a fact.
 
 local names = cjson.decode(ARGV[1])
@@ -25,12 +26,71 @@ local function append_event(id, kind_of_event, data)
   redis.call('PUBLISH', names.channel, record(id) .. ':' .. revision)
 end
 
+local LEVEL_OF = { high = -1, normal = 0, low = 1 }
+local SERVED_KEPT_US = 30 * 86400 * 1000000 -- whoever was served longer ago waits no less than who never was
+local LEVEL_US = 2 ^ 51 -- more than any created_us until the year 2041, and twice that is exact in a double
+
+-- The urgent first, then first come, first served.
+local function enqueue(id)
+  local level = LEVEL_OF[read(id, 'priority') or 'normal']
+  redis.call('ZADD', names.queued, integer(level * LEVEL_US + read(id, 'created_us')), id)
+end
+
+-- Whether the first of two submitters' next records goes before the other's.
+local function goes_before(one, other)
+  if one.level ~= other.level then return one.level < other.level end
+  if one.line.running ~= other.line.running then return one.line.running < other.line.running end
+  if one.line.served ~= other.line.served then return one.line.served < other.line.served end
+  return one.score < other.score
+end
+
+-- Tell `take` of one queued record after the other, until it answers 'enough'. Within a priority it is the turn
+-- of the submitter who has the fewest running, among equals of who was served the longest ago. A record that
+-- `take` wants counts as served; one that it answers nothing for is passed over.
+local function in_turn(take)
+  local lines, last_us = {}, now_us
+  local function line_of(id)
+    local submitter = read(id, 'submitter') or ''
+    if not lines[submitter] then
+      local served = tonumber(redis.call('ZSCORE', names.served, submitter) or 0)
+      lines[submitter] = { running = 0, served = served, next = 1 }
+    end
+    return lines[submitter]
+  end
+  for _, id in ipairs(redis.call('ZRANGE', names.leased, 0, -1)) do
+    local line = line_of(id)
+    line.running = line.running + 1
+  end
+  local queued = redis.call('ZRANGE', names.queued, 0, -1, 'WITHSCORES')
+  for i = 1, #queued, 2 do
+    local line, score = line_of(queued[i]), tonumber(queued[i + 1])
+    line[#line + 1] = { id = queued[i], line = line, score = score, level = math.floor(score / LEVEL_US) }
+  end
+  while true do
+    local first
+    for _, line in pairs(lines) do
+      local candidate = line[line.next]
+      if candidate and (not first or goes_before(candidate, first)) then first = candidate end
+    end
+    if not first then return end
+    local answer = take(first.id)
+    if answer == 'enough' then return end
+    local line = first.line
+    line.next = line.next + 1
+    if answer then
+      last_us = last_us + 1
+      line.running, line.served = line.running + 1, last_us
+    end
+  end
+end
+
 -- The one way a state changes: indexes, fields, event.
 local function move(id, to, reason, err)
   local from, created = read(id, 'state'), read(id, 'created_us')
   if from then redis.call('ZREM', names.state_of .. from, id) end
   redis.call('ZADD', names.state_of .. to, created, id)
-  if to == 'queued' then redis.call('ZADD', names.queued, created, id) else redis.call('ZREM', names.queued, id) end
+  if to == 'queued' then enqueue(id) else redis.call('ZREM', names.queued, id) end
+  redis.call('SET', names.turns, integer(now_us))
   if to ~= 'running' then
     redis.call('ZREM', names.leased, id)
     redis.call('HDEL', record(id), 'owner', 'lease_until_ms')
@@ -89,9 +149,21 @@ end
 
 local command = {}
 
+local REQUEST_KEPT_SECONDS = 86400
+
+-- Remember which record a request made, until a day after that is forgotten.
+local function remember_request(request)
+  if request then redis.call('SET', names.request_of .. request.key, request.made, 'NX') end
+end
+
 function command.submit()
   local id = argument.id
   if redis.call('EXISTS', record(id)) == 1 then return { 'exists', read(id, 'state') } end
+  if argument.request then
+    if redis.call('EXISTS', names.epoch) == 0 then return { 'rebuilding', '' } end
+    local made = redis.call('GET', names.request_of .. argument.request.key)
+    if made then return { 'known', made } end
+  end
   if argument.uses then
     local state = redis.call('HGET', argument.uses.record, 'state')
     if state ~= 'succeeded' then return { 'unusable', state or 'missing' } end
@@ -100,6 +172,8 @@ function command.submit()
   end
   write(id, 'id', id, 'want', 'run', 'token', '0', 'attempt', '0', 'deaths', '0', 'revision', '0',
     'devices', argument.devices, 'spec', argument.spec, 'created_us', integer(now_us))
+  for field, value in pairs(argument.fields) do write(id, field, value) end
+  remember_request(argument.request)
   redis.call('ZADD', names.all, integer(now_us), id)
   move(id, 'queued')
   return { 'submitted', 'queued' }
@@ -112,16 +186,18 @@ function command.restore()
   for field, value in pairs(fields) do write(id, field, value) end
   redis.call('ZADD', names.all, fields.created_us, id)
   if argument.uses_users then redis.call('SADD', argument.uses_users, id) end
+  remember_request(argument.request)
   for _, checkpoint in ipairs(argument.checkpoints) do
     redis.call('RPUSH', names.checkpoints_of .. id, checkpoint)
     redis.call('HSET', names.digests, cjson.decode(checkpoint).digest, id)
   end
   redis.call('ZADD', names.state_of .. fields.state, fields.created_us, id)
-  if fields.state == 'queued' then redis.call('ZADD', names.queued, fields.created_us, id) end
+  if fields.state == 'queued' then enqueue(id) end
   if fields.state == 'running' then renew_lease(id) end
   if fields.state == 'succeeded' and fields.checkpoint then
     redis.call('ZADD', names.servable, (fields.finished_ms or '0') .. '000', id)
   end
+  redis.call('SET', names.turns, integer(now_us))
   append_event(id, 'state', cjson.encode({ state = fields.state, reason = 'rebuilt from the volume' }))
   return 1
 end
@@ -133,21 +209,35 @@ local function grant(id)
   return redis.call('HGETALL', record(id))
 end
 
--- The first queued record that fits, not "the one in the message". Who claims holds nothing: what is leased
--- to it was granted in an answer that it never heard, and is granted anew.
+-- The queued record whose turn it is and that fits, not "the one in the message". Who claims holds nothing: what
+-- is leased to it was granted in an answer that it never heard, and is granted anew.
 function command.claim()
   for _, id in ipairs(redis.call('ZRANGE', names.leased, 0, -1)) do
     if read(id, 'owner') == argument.owner then return grant(id) end
   end
-  for _, id in ipairs(redis.call('ZRANGE', names.queued, 0, 199)) do
-    if tonumber(read(id, 'devices')) <= argument.devices then
-      redis.call('HINCRBY', record(id), 'attempt', 1)
-      if not read(id, 'started_ms') then write(id, 'started_ms', integer(now_ms)) end
-      move(id, 'running')
-      return grant(id)
-    end
-  end
-  return {}
+  local id
+  in_turn(function(candidate)
+    if tonumber(read(candidate, 'devices')) > argument.devices then return end
+    id = candidate
+    return 'enough'
+  end)
+  if not id then return {} end
+  redis.call('HINCRBY', record(id), 'attempt', 1)
+  if not read(id, 'started_ms') then write(id, 'started_ms', integer(now_ms)) end
+  redis.call('ZADD', names.served, integer(now_us), read(id, 'submitter') or '')
+  redis.call('ZREMRANGEBYSCORE', names.served, '-inf', integer(now_us - SERVED_KEPT_US))
+  move(id, 'running')
+  return grant(id)
+end
+
+-- When the order changed last, then the queue in that order.
+function command.turns()
+  local answer = { redis.call('GET', names.turns) or '0' }
+  in_turn(function(id)
+    answer[#answer + 1] = id
+    return 'served'
+  end)
+  return answer
 end
 
 function command.beat()
@@ -270,6 +360,9 @@ function command.forget()
   end
   local uses = read(id, 'uses')
   if uses and argument.uses_users_of then redis.call('SREM', argument.uses_users_of .. uses, id) end
+  local key = read(id, 'idempotency_key')
+  if key then redis.call('EXPIRE', names.request_of .. key, REQUEST_KEPT_SECONDS) end
+  redis.call('SET', names.turns, integer(now_us))
   redis.call('DEL', record(id), names.events_of .. id, names.checkpoints_of .. id, names.users_of .. id)
   for _, index in ipairs({ names.all, names.queued, names.leased, names.servable, names.state_of .. state }) do
     redis.call('ZREM', index, id)

@@ -15,6 +15,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from contract.events import EventType
 from contract.job import CheckpointFact, Problem, Progress, Record, State, Want
 from contract.keys import KEYS, RecordKind
+from contract.submission import PLAIN, Submission
 
 T = TypeVar("T")
 
@@ -49,7 +50,7 @@ class Burial(NamedTuple):
     error: Problem | None
 
 
-SubmitOutcome = Literal["submitted", "exists", "unusable"]
+SubmitOutcome = Literal["submitted", "exists", "unusable", "known", "rebuilding"]
 ControlOutcome = Literal["accepted", "conflict", "missing"]
 ForgetOutcome = Literal["forgotten", "missing", "live", "used", "aliased"]
 
@@ -72,15 +73,77 @@ class Lease:
     seconds: float
 
 
+class Turns(NamedTuple):
+    """The queue in the order in which it will be served, if nothing else comes."""
+
+    version: str
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is remembered of an `Idempotency-Key`: the record that it made, and of which body."""
+
+    id: str
+    fingerprint: str
+
+
 def submit(
-    kind: RecordKind, record_id: str, spec: str, *, devices: int = 1, dataset: str | None = None
+    kind: RecordKind,
+    record_id: str,
+    spec: str,
+    *,
+    devices: int = 1,
+    dataset: str | None = None,
+    submission: Submission = PLAIN,
 ) -> Command[tuple[SubmitOutcome, str]]:
-    """Queue new work. With `dataset`, only if that is prepared, which then counts as used."""
+    """Queue new work. With `dataset`, only if that is prepared, which then counts as used.
+
+    Nothing is queued when the submission's key has made a record before: `known`, and the second part of the
+    reply is what `read_request` reads; nor when Redis was emptied, so that this cannot be told: `rebuilding`.
+    """
     uses = None
     if dataset is not None:
         keys = KEYS[RecordKind.DATASET]
         uses = {"id": dataset, "record": keys.record_of + dataset, "users": keys.users_of + dataset}
-    return _command(kind, "submit", tuple, id=record_id, spec=spec, devices=str(devices), uses=uses)
+    return _command(
+        kind,
+        "submit",
+        tuple,
+        id=record_id,
+        spec=spec,
+        devices=str(devices),
+        uses=uses,
+        fields=submission_fields(submission),
+        request=_request(record_id, submission),
+    )
+
+
+def submission_fields(submission: Submission) -> dict[str, str]:
+    """A submission as fields of the record."""
+    fields = {"submitter": submission.submitter, "priority": submission.priority.value}
+    if submission.retry_of:
+        fields["retry_of"] = submission.retry_of
+    if submission.idempotency:
+        fields["idempotency_key"] = submission.idempotency.key
+    return fields
+
+
+def _request(record_id: str, submission: Submission) -> dict[str, str] | None:
+    made_by = submission.idempotency
+    if made_by is None:
+        return None
+    return {"key": made_by.key, "made": json.dumps({"id": record_id, "fingerprint": made_by.fingerprint})}
+
+
+def read_request(text: str) -> Request:
+    """What was remembered of a key."""
+    return Request(**json.loads(text))
+
+
+def turns(kind: RecordKind) -> Command[Turns]:
+    """Who is served when."""
+    return _command(kind, "turns", lambda reply: Turns(reply[0], tuple(reply[1:])))
 
 
 def restore(
@@ -89,6 +152,7 @@ def restore(
     fields: Mapping[str, str],
     checkpoints: Sequence[CheckpointFact],
     lease_seconds: float,
+    submission: Submission = PLAIN,
 ) -> Command[bool]:
     """Re-create a record that Redis has lost; one that exists is left alone."""
     uses = fields.get("uses")
@@ -97,7 +161,8 @@ def restore(
         "restore",
         bool,
         id=record_id,
-        fields=dict(fields),
+        fields={**fields, **submission_fields(submission)},
+        request=_request(record_id, submission),
         checkpoints=[checkpoint.model_dump_json() for checkpoint in checkpoints],
         uses_users=KEYS[RecordKind.DATASET].users_of + uses if uses else None,
         lease_ms=_milliseconds(lease_seconds),
@@ -105,7 +170,7 @@ def restore(
 
 
 def claim(kind: RecordKind, owner: str, *, lease_seconds: float, devices: int = 1) -> Command[Claim | None]:
-    """Take the first queued record that fits into `devices`."""
+    """Take the queued record whose turn it is, of those that fit into `devices`."""
     return _command(
         kind, "claim", _read_claim, owner=owner, lease_ms=_milliseconds(lease_seconds), devices=devices
     )

@@ -15,6 +15,7 @@ from contract.objectives import NonSaturating, Objective
 from contract.plugin import Frozen
 from contract.presets import PRESETS, PresetName, describe
 from contract.priors import Normal, Prior
+from contract.submission import Priority, SubmitterName
 from contract.terms import Term
 
 MAX_SEED = 2**53 - 1
@@ -84,6 +85,12 @@ class JobRequest(TrainingParameters):
     channels: Literal[1, 3] | None = Field(None, description="1 grey, 3 colour; default from the dataset.")
     checkpoint_every_images: int | None = Field(None, ge=1, description="Default: a tenth of the run.")
     preview_every_images: int | None = Field(None, ge=1, description="Default: a twentieth of the run.")
+    priority: Priority = Field(Priority.NORMAL, description="Its place in the queue.")
+    submitter: str = SubmitterName
+
+
+_OF_THE_SUBMISSION = {"priority", "submitter"}
+"""The fields of a request that say nothing about what is trained."""
 
 
 class TrainingSpec(TrainingParameters):
@@ -126,7 +133,7 @@ def resolve(request: JobRequest, pictures: Pictures) -> TrainingSpec:
         ServiceError: `invalid_request` when the architecture cannot make the resolution, or has batch norm
             under a loss that judges images alone.
     """
-    explicit = {name: getattr(request, name) for name in request.model_fields_set}
+    explicit = {name: getattr(request, name) for name in request.model_fields_set - _OF_THE_SUBMISSION}
     chosen = {
         **PRESETS[request.preset].settings(pictures.images - pictures.held_out_images),
         **{name: value for name, value in explicit.items() if value is not None},

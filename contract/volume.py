@@ -66,6 +66,10 @@ class Volume:
         """What was asked for: written by the gateway before the record exists."""
         return self.home(record_id) / "spec.json"
 
+    def submission(self, record_id: str) -> Path:
+        """Who asked for it, and how; written before `spec.json`."""
+        return self.home(record_id) / "submission.json"
+
     def intent(self, record_id: str) -> Path:
         """What the gateway last wanted of it."""
         return self.home(record_id) / "intent.json"

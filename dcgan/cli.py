@@ -5,13 +5,14 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from contract.presets import PRESETS
+from contract.submission import Priority
 from dcgan import demo as demonstration
 from dcgan.client import Client
 from dcgan.display import follow
@@ -98,12 +99,16 @@ def upload(url: str, archive: Path, name: str | None) -> None:
 @click.option("--images", type=int, help="Real images to show in all.")
 @click.option("--resolution", type=int, help="Side of the square pictures.")
 @click.option("--seed", type=int, help="Everything random in the run follows from it.")
+@click.option(
+    "--priority", type=click.Choice(list(Priority)), help="Its place in the queue.  [default: normal]"
+)
+@click.option("--submitter", envvar="DCGAN_SUBMITTER", help="Who asks; submitters take turns.")
 @click.option("--set", "others", multiple=True, metavar="FIELD=JSON", help="Any other field of POST /jobs.")
 @click.option("--detach", is_flag=True, help="Print the job's id and do not wait for its end.")
 @click.pass_obj
 def train(url: str, /, dataset: str, others: tuple[str, ...], detach: bool, **chosen: object) -> None:
     """Train on a dataset. Ctrl-C leaves the job running; `dcgan cancel` ends it."""
-    request = {name: value for name, value in chosen.items() if value is not None}
+    request: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     request |= dict(_field(other) for other in others)
     with Client(url) as client:
         job = client.create_job(dataset=dataset, **request)
@@ -166,6 +171,15 @@ def resume(url: str, job: str) -> None:
     """Queue a paused job again."""
     with Client(url) as client:
         click.echo(client.resume(job).state)
+
+
+@main.command()
+@click.argument("job")
+@click.pass_obj
+def retry(url: str, job: str) -> None:
+    """Train a failed or cancelled job again, as a new one, and print its id."""
+    with Client(url) as client:
+        click.echo(client.retry(job).id)
 
 
 @main.command()

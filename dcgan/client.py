@@ -1,10 +1,11 @@
 """The service from Python: datasets in, training jobs, pictures out."""
 
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self, TypeVar
+from typing import IO, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -14,6 +15,8 @@ from dcgan.events import EventFeed
 from dcgan.replies import Alias, Dataset, Job, Reply
 
 LOCAL = {"localhost", "127.0.0.1", "::1"}
+RETRY_PAUSES_SECONDS = (0.5, 2.0)
+
 R = TypeVar("R", bound=Reply)
 
 
@@ -81,9 +84,17 @@ class Client:
             time.sleep(0.2)
         return dataset
 
-    def create_job(self, **request: object) -> Job:
-        """Train: `create_job(dataset="ds_…")`; the fields are those of `POST /jobs`."""
-        return Job.model_validate_json(self._send("POST", "/jobs", json=request).content)
+    def create_job(self, *, idempotency_key: str | None = None, **request: Any) -> Job:
+        """Train: `create_job(dataset="ds_…")`; the fields are those of `POST /jobs`.
+
+        Sent again when the answer is lost on the way: under one key, a fresh one unless you choose it, that
+        makes one job.
+        """
+        return self._make_job("/jobs", idempotency_key, request)
+
+    def retry(self, job_id: str, *, idempotency_key: str | None = None) -> Job:
+        """Train a failed or cancelled job again, from the start, as a new one."""
+        return self._make_job(f"/jobs/{job_id}/retry", idempotency_key, None)
 
     def job(self, job_id: str) -> Job:
         """The job as it stands."""
@@ -137,6 +148,19 @@ class Client:
         response = self._send("PUT", f"/models/{alias}", json={"job": job} if job else {"digest": digest})
         return Alias.model_validate_json(response.content)
 
+    def _make_job(self, path: str, idempotency_key: str | None, request: object) -> Job:
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        for pause_seconds in (*RETRY_PAUSES_SECONDS, None):
+            try:
+                return Job.model_validate_json(
+                    self._send("POST", path, json=request, headers=headers).content
+                )
+            except DcganError as error:
+                if pause_seconds is None or not _may_have_passed(error):
+                    raise
+                time.sleep(pause_seconds)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
     def _control(self, job_id: str, action: str) -> Job:
         return Job.model_validate_json(self._send("POST", f"/jobs/{job_id}/{action}").content)
 
@@ -168,3 +192,10 @@ class Client:
         if not response.is_success:
             raise refusal(response)
         return response
+
+
+def _may_have_passed(error: DcganError) -> bool:
+    """Whether the request may have been carried out, or may be in a moment: not when nobody listens."""
+    if error.code == "unreachable":
+        return not isinstance(error.__cause__, httpx.ConnectError)
+    return error.code == "store_unavailable"

@@ -50,6 +50,7 @@ MEANINGS: dict[ErrorCode, Meaning] = {
     ErrorCode.JOB_NOT_FOUND: Meaning(404, "No such job"),
     ErrorCode.JOB_STATE_CONFLICT: Meaning(409, "The job's state forbids this"),
     ErrorCode.JOB_IN_USE: Meaning(409, "The job is in use"),
+    ErrorCode.IDEMPOTENCY_KEY_REUSED: Meaning(422, "The Idempotency-Key has been used for another request"),
     ErrorCode.MODEL_NOT_FOUND: Meaning(404, "No such model"),
     ErrorCode.NO_MODEL_YET: Meaning(404, "There is no model yet"),
     ErrorCode.ALIAS_READ_ONLY: Meaning(409, "The alias is automatic"),

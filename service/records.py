@@ -72,7 +72,7 @@ async def submit(
     except RedisError:
         gateway.later(_settle(gateway, kind, record_id))
         raise
-    if outcome[0] == "unusable":
+    if outcome[0] in ("unusable", "known", "rebuilding"):
         await remove_home(gateway, record_id)
     return outcome
 

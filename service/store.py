@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from contract.events import Event
 from contract.job import CheckpointFact, Record, State
 from contract.keys import ALIASES, DIGESTS, EPOCH, KEYS, RENDERER, RecordKind
-from contract.store import Command, script
+from contract.store import Command, Request, Turns, read_request, script, turns
 
 T = TypeVar("T")
 _PATIENCE_SECONDS = 2.0  # longer than any blocking command of ours
@@ -56,6 +56,7 @@ class Store:
     def __init__(self, redis: "Redis") -> None:
         self._redis = redis
         self._script = redis.register_script(script())
+        self._turns = {kind: Turns("", ()) for kind in RecordKind}
 
     async def close(self) -> None:
         await self._redis.aclose()
@@ -98,14 +99,28 @@ class Store:
         keys = KEYS[kind]
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.time()
+        pipeline.get(keys.turns)
         for record_id in ids:
             pipeline.hgetall(keys.record_of + record_id)
-            pipeline.zrank(keys.queued, record_id)
             pipeline.lrange(keys.checkpoints_of + record_id, 0, -1)
-        clock, *replies = await pipeline.execute()
+        clock, version, *replies = await pipeline.execute()
         now_ms = clock[0] * 1000 + clock[1] // 1000
-        rows = zip(replies[0::3], replies[1::3], replies[2::3], strict=True)  # three commands a record
-        return [_standing(now_ms, *row) for row in rows if row[0]]
+        rows = zip(replies[0::2], replies[1::2], strict=True)  # two commands a record
+        found = [(Record.from_hash(fields), _checkpoints(entries)) for fields, entries in rows if fields]
+        is_any_queued = any(record.state is State.QUEUED for record, _ in found)
+        places = await self._places(kind, version) if is_any_queued else {}
+        return [Standing(record, now_ms, places.get(record.id), tuple(made)) for record, made in found]
+
+    async def _places(self, kind: RecordKind, version: str | None) -> dict[str, int]:
+        """From 1, the place in the queue of all that are queued; worked out anew only when it has changed."""
+        if self._turns[kind].version != version:
+            self._turns[kind] = await self.run(turns(kind))
+        return {record_id: place for place, record_id in enumerate(self._turns[kind].ids, start=1)}
+
+    async def request(self, kind: RecordKind, idempotency_key: str) -> Request | None:
+        """What this key has made."""
+        made = await self._redis.get(KEYS[kind].request_of + idempotency_key)
+        return read_request(cast("str", made)) if made else None
 
     async def events(self, kind: RecordKind, record_id: str, *, after: int, limit: int) -> list[Event]:
         """What the stream still holds after a revision."""
@@ -153,11 +168,6 @@ class Store:
 async def reply(answer: "Awaitable[Any] | Any") -> Any:
     """Await a command that redis-py types for both kinds of client at once."""
     return await answer
-
-
-def _standing(now_ms: int, fields: dict[str, str], rank: int | None, checkpoints: list[str]) -> Standing:
-    position = None if rank is None else rank + 1
-    return Standing(Record.from_hash(fields), now_ms, position, tuple(_checkpoints(checkpoints)))
 
 
 def _checkpoints(entries: list[str]) -> list[CheckpointFact]:

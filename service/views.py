@@ -10,6 +10,7 @@ from contract.dataset import DatasetSpec, RejectedFile
 from contract.evaluation import Evaluation
 from contract.job import CheckpointFact, Problem, Progress, Record, State, Want
 from contract.plugin import Frozen
+from contract.submission import Priority
 from contract.training import TrainingSpec
 from service.manifests import ManifestSummary
 from service.store import Standing
@@ -95,6 +96,9 @@ class Job(Frozen):
     progress: JobProgress
     estimated_finish: datetime | None
     queue_position: int | None = Field(description="1 is next; null unless queued.")
+    priority: Priority
+    submitter: str
+    retry_of: str | None = Field(description="The job that this one tries again.")
     attempt: int = Field(description="How often a worker has taken it.")
     checkpoint: Checkpoint | None = Field(description="The best so far: what the job's id means as a model.")
     checkpoints: tuple[Checkpoint, ...] = Field(description="Newest first.")
@@ -124,6 +128,9 @@ class Job(Frozen):
             progress=JobProgress.of(progress),
             estimated_finish=_estimated_finish(standing, progress),
             queue_position=standing.queue_position,
+            priority=record.priority,
+            submitter=record.submitter,
+            retry_of=record.retry_of,
             attempt=record.attempt,
             checkpoint=Checkpoint.of(record.checkpoint) if record.checkpoint else None,
             checkpoints=tuple(Checkpoint.of(fact) for fact in standing.checkpoints),
@@ -227,7 +234,7 @@ def _job_state(record: Record) -> JobState:
 
 def _job_links(job_id: str, dataset_id: str) -> dict[str, str]:
     own = f"/jobs/{job_id}"
-    parts = ("events", "previews", "checkpoints", "cancel", "pause", "resume")
+    parts = ("events", "previews", "checkpoints", "cancel", "pause", "resume", "retry")
     return {
         "self": own,
         "dataset": f"/datasets/{dataset_id}",

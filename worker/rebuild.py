@@ -8,6 +8,7 @@ from pathlib import Path
 from contract import store as records
 from contract.job import State, Want, best_checkpoint
 from contract.keys import RecordKind
+from contract.submission import PLAIN, Submission
 from contract.volume import Volume
 from worker.facts import Facts, read_facts
 from worker.mirror import last_event_id
@@ -73,7 +74,8 @@ def _restore(kind: RecordKind, record_id: str, store: Store, volume: Volume, lea
         fields |= _stated(facts)
     _heed_intent(fields, volume.intent(record_id))
     checkpoints = facts.checkpoints if facts else ()
-    return store.run(records.restore(kind, record_id, fields, checkpoints, lease_seconds))
+    submission = _submission(volume.submission(record_id))
+    return store.run(records.restore(kind, record_id, fields, checkpoints, lease_seconds, submission))
 
 
 def _stated(facts: Facts) -> dict[str, str]:
@@ -112,6 +114,10 @@ def _heed_intent(fields: dict[str, str], path: Path) -> None:
             fields["state"] = State.CANCELLED
         elif fields["state"] in (State.QUEUED, State.PAUSED):
             fields["state"] = State.PAUSED if want is Want.PAUSE else State.QUEUED
+
+
+def _submission(path: Path) -> Submission:
+    return Submission.model_validate_json(path.read_bytes()) if path.exists() else PLAIN
 
 
 def _last_revision(path: Path) -> int:

@@ -1,23 +1,22 @@
 """Training jobs: posted, watched, steered and deleted."""
 
-import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query, Response
 from pydantic import Field
 
-from contract.errors import ErrorCode, FieldError, ServiceError
-from contract.identifiers import new_job_id
+from contract.errors import ErrorCode, ServiceError
 from contract.job import State, Want
 from contract.keys import RecordKind, Role
-from contract.store import forget_job, submit
+from contract.store import forget_job
+from contract.submission import Idempotency, Submission
 from contract.training import JobRequest, TrainingSpec, resolve
-from contract.volume import write_durably
 from service import records
-from service.gateway import Gateway, Here
+from service.gateway import Here
 from service.openapi import read_problems, write_problems
 from service.pages import ListQuery, cut, link_next
 from service.steering import steer
+from service.submitting import IdempotencyKey, find_made, queue_job, require_dataset, show_made
 from service.views import Job, Page
 
 router = APIRouter(tags=["jobs"])
@@ -41,6 +40,9 @@ _EXAMPLES: Any = {
 _CONTROL_PROBLEMS = write_problems(
     ErrorCode.JOB_NOT_FOUND, ErrorCode.RECORD_DELETED, ErrorCode.JOB_STATE_CONFLICT
 )
+_MADE_BEFORE: dict[int | str, Any] = {
+    200: {"model": Job, "description": "The job that this Idempotency-Key has made before."}
+}
 
 
 class JobsQuery(ListQuery):
@@ -57,59 +59,34 @@ class JobsQuery(ListQuery):
     response_model=Job,
     operation_id="createJob",
     summary="Train a generator",
-    responses=write_problems(
-        ErrorCode.INVALID_REQUEST,
-        ErrorCode.UNSUPPORTED_MEDIA_TYPE,
-        ErrorCode.BODY_TOO_LARGE,
-        ErrorCode.DATASET_NOT_FOUND,
-        ErrorCode.RECORD_DELETED,
-        ErrorCode.DATASET_NOT_READY,
-    ),
+    responses={
+        **write_problems(
+            ErrorCode.INVALID_REQUEST,
+            ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+            ErrorCode.BODY_TOO_LARGE,
+            ErrorCode.DATASET_NOT_FOUND,
+            ErrorCode.RECORD_DELETED,
+            ErrorCode.DATASET_NOT_READY,
+            ErrorCode.IDEMPOTENCY_KEY_REUSED,
+        ),
+        **_MADE_BEFORE,
+    },
 )
 async def create_job(
-    gateway: Here, response: Response, asked: Annotated[JobRequest, Body(openapi_examples=_EXAMPLES)]
+    gateway: Here,
+    response: Response,
+    asked: Annotated[JobRequest, Body(openapi_examples=_EXAMPLES)],
+    idempotency_key: IdempotencyKey = None,
 ) -> Job:
     """Only `dataset` is required. The answer's `spec` says what was chosen for everything else."""
-    spec = await _resolve(gateway, asked)
-    job_id, text = new_job_id(), spec.model_dump_json()
-    async with records.new_home(gateway, job_id):
-        await asyncio.to_thread(write_durably, gateway.volume.spec(job_id), text.encode())
-    command = submit(RecordKind.JOB, job_id, text, dataset=spec.dataset)
-    outcome, state = await records.submit(gateway, RecordKind.JOB, job_id, command)
-    if outcome == "unusable":
-        raise _not_ready(spec.dataset, state)
-    gateway.bell.ring(Role.TRAIN)
-    response.headers["Location"] = f"/jobs/{job_id}"
-    return Job.of(await records.find(gateway, RecordKind.JOB, job_id))
-
-
-async def _resolve(gateway: Gateway, asked: JobRequest) -> TrainingSpec:
-    dataset = await _find_dataset(gateway, asked.dataset)
-    if dataset is not State.SUCCEEDED:
-        raise _not_ready(asked.dataset, dataset)
-    manifest = await gateway.manifests.read(asked.dataset)
-    return resolve(asked, manifest)
-
-
-async def _find_dataset(gateway: Gateway, dataset_id: str) -> State:
-    try:
-        return (await records.find(gateway, RecordKind.DATASET, dataset_id)).record.state
-    except ServiceError as error:
-        raise ServiceError(
-            error.code,
-            error.detail,
-            fields=(FieldError("/dataset", error.detail),),
-            retry_after_seconds=error.retry_after_seconds,
-        ) from None
-
-
-def _not_ready(dataset_id: str, state: str) -> ServiceError:
-    advice = {
-        State.FAILED: f"GET /datasets/{dataset_id} says why; upload the images again.",
-        State.CANCELLED: "upload the images again.",
-    }.get(State(state) if state in set(State) else State.QUEUED, "wait until its state is ready.")
-    detail = f"The dataset {dataset_id} is {state}, not ready: {advice}"
-    return ServiceError(ErrorCode.DATASET_NOT_READY, detail, fields=(FieldError("/dataset", detail),))
+    said = asked.model_dump(mode="json", exclude_unset=True)
+    idempotency = Idempotency.of(idempotency_key, said)
+    if made := await find_made(gateway, idempotency):
+        return show_made(response, made)
+    await require_dataset(gateway, asked.dataset)
+    spec = resolve(asked, await gateway.manifests.read(asked.dataset))
+    submission = Submission(submitter=asked.submitter, priority=asked.priority, idempotency=idempotency)
+    return await queue_job(gateway, response, spec, submission)
 
 
 @router.get(
@@ -181,6 +158,44 @@ async def resume_job(gateway: Here, job_id: JobPath) -> Job:
     job = await steer(gateway, job_id, Want.RUN)
     gateway.bell.ring(Role.TRAIN)
     return job
+
+
+@router.post(
+    "/jobs/{job_id}/retry",
+    status_code=202,
+    response_model=Job,
+    operation_id="retryJob",
+    summary="Train a failed or cancelled job again",
+    responses={
+        **write_problems(
+            ErrorCode.INVALID_REQUEST,
+            ErrorCode.JOB_NOT_FOUND,
+            ErrorCode.RECORD_DELETED,
+            ErrorCode.JOB_STATE_CONFLICT,
+            ErrorCode.DATASET_NOT_FOUND,
+            ErrorCode.DATASET_NOT_READY,
+            ErrorCode.IDEMPOTENCY_KEY_REUSED,
+        ),
+        **_MADE_BEFORE,
+    },
+)
+async def retry_job(
+    gateway: Here, response: Response, job_id: JobPath, idempotency_key: IdempotencyKey = None
+) -> Job:
+    """A new job with the same spec, from the start; the old one stays as it is."""
+    idempotency = Idempotency.of(idempotency_key, {"retry_of": job_id})
+    if made := await find_made(gateway, idempotency):
+        return show_made(response, made)
+    failed = (await records.find(gateway, RecordKind.JOB, job_id)).record
+    if failed.state not in (State.FAILED, State.CANCELLED):
+        detail = f"{job_id} is {failed.state}; only failed and cancelled jobs can be tried again."
+        raise ServiceError(ErrorCode.JOB_STATE_CONFLICT, detail)
+    spec = TrainingSpec.model_validate_json(failed.spec)
+    await require_dataset(gateway, spec.dataset)
+    submission = Submission(
+        submitter=failed.submitter, priority=failed.priority, idempotency=idempotency, retry_of=job_id
+    )
+    return await queue_job(gateway, response, spec, submission)
 
 
 @router.delete(

@@ -19,10 +19,12 @@ class Service:
     events: list[tuple[int, str, dict[str, object]]] = field(default_factory=list)
     cuts: list[int] = field(default_factory=list)  # after how many bytes the next streams break off
     outages: int = 0  # so many requests are answered 503
+    losses: int = 0  # of so many requests the answer is lost
     # "GET /path" -> status, media type, body
     answers: dict[str, tuple[int, str, bytes]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
+    idempotency_keys: list[str | None] = field(default_factory=list)
     url: str = ""
 
 
@@ -36,6 +38,7 @@ class Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def do_POST(self) -> None:
+        self.service.idempotency_keys.append(self.headers.get("Idempotency-Key"))
         self.service.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         self._answer()
 
@@ -45,7 +48,10 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         self.service.asked.append(f"{self.command} {self.path}")
         path = urlsplit(self.path).path
-        if self.service.outages:
+        if self.service.losses:
+            self.service.losses -= 1
+            self.close_connection = True
+        elif self.service.outages:
             self.service.outages -= 1
             self._send(503, "text/plain", b"away")
         elif path == f"/jobs/{JOB}/events":

@@ -13,6 +13,8 @@ class Service(Protocol):
     answers: dict[str, tuple[int, str, bytes]]
     asked: list[str]
     bodies: list[bytes]
+    idempotency_keys: list[str | None]
+    losses: int
     url: str
 
 
@@ -36,6 +38,33 @@ def test_a_problem_document_becomes_an_exception(service: Service) -> None:
     with Client(service.url) as client, pytest.raises(DcganError, match="batch_size is 1") as caught:
         client.create_job(dataset="ds_1", batch_size=1)
     assert (caught.value.code, caught.value.status) == ("invalid_request", 422)
+
+
+def _accept_jobs(service: Service) -> None:
+    job = {"id": "job_1", "state": "queued", "progress": {"images_seen": 0, "total": 1}}
+    service.answers["POST /jobs"] = (202, "application/json", json.dumps(job).encode())
+
+
+@pytest.mark.parametrize("chosen", [None, "mine"])
+def test_a_job_whose_answer_was_lost_is_asked_for_again_under_the_same_key(
+    service: Service, monkeypatch: pytest.MonkeyPatch, chosen: str | None
+) -> None:
+    monkeypatch.setattr("dcgan.client.RETRY_PAUSES_SECONDS", (0.0, 0.0))
+    _accept_jobs(service)
+    service.losses = 2
+    with Client(service.url) as client:
+        assert client.create_job(dataset="ds_1", idempotency_key=chosen).id == "job_1"
+    assert len(service.bodies) == 3
+    assert len(set(service.idempotency_keys)) == 1
+    assert service.idempotency_keys[0] == (chosen or service.idempotency_keys[0])
+
+
+def test_two_jobs_are_two_requests(service: Service) -> None:
+    _accept_jobs(service)
+    with Client(service.url) as client:
+        for _ in range(2):
+            client.create_job(dataset="ds_1")
+    assert len(set(service.idempotency_keys)) == 2
 
 
 def test_an_answer_of_something_in_between_becomes_an_exception_too(service: Service) -> None:

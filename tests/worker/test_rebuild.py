@@ -8,6 +8,7 @@ from contract import store as records
 from contract.job import CheckpointFact, Problem, State, Want
 from contract.keys import RecordKind
 from contract.store import Lease
+from contract.submission import Idempotency, Priority, Submission
 from contract.volume import Volume, write_json
 from worker.facts import Facts, write_facts
 from worker.mirror import mirror_events
@@ -94,6 +95,17 @@ def test_deleted_record_stays_deleted(store: Store, volume: Volume) -> None:
     write_json(volume.tombstone(job), {})
     rebuild(store, volume)
     assert store.run(records.forget_job(job)) == ("missing", "")
+
+
+def test_place_in_the_queue_and_key_come_back(store: Store, volume: Volume) -> None:
+    for name, priority in (("a", Priority.LOW), ("b", Priority.HIGH)):
+        job = lay(volume, name)
+        submission = Submission(priority=priority, idempotency=Idempotency.of(name, {}))
+        volume.submission(job).write_text(submission.model_dump_json())
+    rebuild(store, volume)
+    assert [job[-1] for job in store.run(records.turns(JOB)).ids] == ["b", "a"]
+    repeated = Submission(idempotency=Idempotency.of("a", {}))
+    assert store.run(records.submit(JOB, "job_c", SPEC, submission=repeated))[0] == "known"
 
 
 def test_records_that_stand_are_left_alone(store: Store, volume: Volume) -> None:

@@ -1,0 +1,55 @@
+"""What a client says of a job besides what is trained: who asks, how urgently, and in which request."""
+
+import hashlib
+import json
+from enum import StrEnum
+
+from pydantic import Field
+
+from contract.plugin import Frozen
+
+ANYONE = "anyone"
+"""The submitter of jobs that name none."""
+
+SubmitterName = Field(
+    ANYONE,
+    min_length=1,
+    max_length=100,
+    description="Who asks. Submitters take turns, so that one's many jobs do not keep another's one waiting.",
+)
+
+
+class Priority(StrEnum):
+    """How urgent a job is: a more urgent one is taken first, whoever asked; what runs is not interrupted."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+class Idempotency(Frozen):
+    """The `Idempotency-Key` of a request, and a hash of its body: the same key means the same request."""
+
+    key: str
+    fingerprint: str
+
+    @classmethod
+    def of(cls, key: str | None, said: object) -> "Idempotency | None":
+        """Of a key and what was said with it, as JSON; None where no key was sent."""
+        if key is None:
+            return None
+        return cls(key=key, fingerprint=hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest())
+
+
+class Submission(Frozen):
+    """`submission.json`, beside a job's spec: written once, before the record exists."""
+
+    format_version: int = 1
+    submitter: str = ANYONE
+    priority: Priority = Priority.NORMAL
+    idempotency: Idempotency | None = None
+    retry_of: str | None = None
+
+
+PLAIN = Submission()
+"""Nothing was said."""

@@ -1,0 +1,114 @@
+"""A job on its way in: onto the volume, then into the queue. A repeated request finds what it has made."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import Header, Response
+
+from contract.errors import ErrorCode, FieldError, ServiceError
+from contract.identifiers import new_job_id
+from contract.job import State
+from contract.keys import RecordKind, Role
+from contract.store import Request, read_request, submit
+from contract.submission import Idempotency, Submission
+from contract.training import TrainingSpec
+from contract.volume import write_durably
+from service import records
+from service.errors import store_unavailable
+from service.gateway import Gateway
+from service.views import Job
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x20-\x7e]+$",
+        description="Chosen by you, one for each job: the same request sent again answers with the job that"
+        " it made, instead of making another.",
+        examples=["8e03978e-40d5-43dd-bc93-6894a57f9324"],
+    ),
+]
+
+
+async def find_made(gateway: Gateway, idempotency: Idempotency | None) -> Job | None:
+    """The job that this request has made already.
+
+    Raises:
+        ServiceError: `idempotency_key_reused`; or what becomes of asking for that job, if it was deleted.
+    """
+    if idempotency is None:
+        return None
+    made = await gateway.store.request(RecordKind.JOB, idempotency.key)
+    return await _original(gateway, idempotency, made) if made else None
+
+
+async def queue_job(gateway: Gateway, response: Response, spec: TrainingSpec, submission: Submission) -> Job:
+    """Submit a job, durably, and answer 202 with its address; 200 if a request with this key was faster.
+
+    Raises:
+        ServiceError: `dataset_not_ready`, `idempotency_key_reused`, `store_unavailable`.
+    """
+    job_id, text = new_job_id(), spec.model_dump_json()
+    async with records.new_home(gateway, job_id):
+        await asyncio.to_thread(
+            write_durably, gateway.volume.submission(job_id), submission.model_dump_json().encode()
+        )
+        await asyncio.to_thread(write_durably, gateway.volume.spec(job_id), text.encode())
+    command = submit(RecordKind.JOB, job_id, text, dataset=spec.dataset, submission=submission)
+    outcome, answer = await records.submit(gateway, RecordKind.JOB, job_id, command)
+    if outcome == "unusable":
+        raise not_ready(spec.dataset, answer)
+    if outcome == "rebuilding":
+        raise store_unavailable("Redis was emptied, and whether this key has made a job is being looked up")
+    if outcome == "known":
+        assert submission.idempotency
+        return show_made(response, await _original(gateway, submission.idempotency, read_request(answer)))
+    gateway.bell.ring(Role.TRAIN)
+    response.status_code = 202
+    response.headers["Location"] = f"/jobs/{job_id}"
+    return Job.of(await records.find(gateway, RecordKind.JOB, job_id))
+
+
+def show_made(response: Response, job: Job) -> Job:
+    """Answer a repeated request as the first one, but for the status: 200, for nothing was made."""
+    response.status_code = 200
+    response.headers["Location"] = f"/jobs/{job.id}"
+    return job
+
+
+async def _original(gateway: Gateway, idempotency: Idempotency, made: Request) -> Job:
+    if made.fingerprint != idempotency.fingerprint:
+        detail = (
+            f"The Idempotency-Key {idempotency.key!r} has made {made.id} from another request; "
+            "send that one again, or choose a fresh key."
+        )
+        fields = (FieldError("Idempotency-Key", detail),)
+        raise ServiceError(ErrorCode.IDEMPOTENCY_KEY_REUSED, detail, fields=fields)
+    return Job.of(await records.find(gateway, RecordKind.JOB, made.id))
+
+
+async def require_dataset(gateway: Gateway, dataset_id: str) -> None:
+    """Raise unless the dataset can be trained on."""
+    try:
+        state = (await records.find(gateway, RecordKind.DATASET, dataset_id)).record.state
+    except ServiceError as error:
+        raise ServiceError(
+            error.code,
+            error.detail,
+            fields=(FieldError("/dataset", error.detail),),
+            retry_after_seconds=error.retry_after_seconds,
+        ) from None
+    if state is not State.SUCCEEDED:
+        raise not_ready(dataset_id, state)
+
+
+def not_ready(dataset_id: str, state: str) -> ServiceError:
+    """The refusal of a job on a dataset in this state."""
+    advice = {
+        State.FAILED: f"GET /datasets/{dataset_id} says why; upload the images again.",
+        State.CANCELLED: "upload the images again.",
+    }.get(State(state) if state in set(State) else State.QUEUED, "wait until its state is ready.")
+    detail = f"The dataset {dataset_id} is {state}, not ready: {advice}"
+    return ServiceError(ErrorCode.DATASET_NOT_READY, detail, fields=(FieldError("/dataset", detail),))

@@ -1,0 +1,56 @@
+"""One request, however often it is sent, makes one record: also after Redis was emptied."""
+
+from contract import store
+from contract.job import State, Want
+from contract.keys import EPOCH, KEYS
+from contract.store import Request
+from contract.submission import Idempotency, Submission
+from tests.contract.records import JOB, SHORT, Records
+
+SENT = Idempotency.of("key-1", {"dataset": "ds_a"})
+SUBMISSION = Submission(idempotency=SENT)
+
+
+def _send(records: Records, record_id: str) -> tuple[str, str]:
+    records.redis.set(EPOCH, "1")
+    return records.run(store.submit(JOB, record_id, "{}", submission=SUBMISSION))
+
+
+def test_second_record_of_a_key_is_not_made(records: Records) -> None:
+    assert SENT is not None
+    assert _send(records, "job_a")[0] == "submitted"
+    outcome, made = _send(records, "job_b")
+    assert (outcome, store.read_request(made)) == ("known", Request("job_a", SENT.fingerprint))
+    assert records.redis.zrange(KEYS[JOB].all, 0, -1) == ["job_a"]
+
+
+def test_key_cannot_be_judged_while_the_records_are_being_rebuilt(records: Records) -> None:
+    assert records.run(store.submit(JOB, "job_a", "{}", submission=SUBMISSION)) == ("rebuilding", "")
+    assert records.redis.keys() == []
+
+
+def test_rebuilt_record_brings_its_key_back(records: Records) -> None:
+    _send(records, "job_a")
+    records.redis.flushall()
+    fields = {
+        "id": "job_a", "spec": "{}", "state": "queued", "want": "run", "token": "0", "attempt": "0",
+        "deaths": "0", "devices": "1", "revision": "1", "created_us": "5",
+    }  # fmt: skip
+    assert records.run(store.restore(JOB, "job_a", fields, [], SHORT, SUBMISSION))
+    assert _send(records, "job_b")[0] == "known"
+
+
+def test_key_outlives_its_record_by_a_day(records: Records) -> None:
+    _send(records, "job_a")
+    assert records.redis.ttl(KEYS[JOB].request_of + "key-1") == -1
+    records.run(store.control(JOB, "job_a", Want.CANCEL))
+    assert records.read().state is State.CANCELLED
+    records.run(store.forget_job("job_a"))
+    assert 0 < records.redis.ttl(KEYS[JOB].request_of + "key-1") <= 86400
+    assert _send(records, "job_b")[0] == "known"
+
+
+def test_fingerprints_tell_bodies_apart_and_not_the_order_of_their_fields() -> None:
+    assert Idempotency.of("k", {"a": 1, "b": 2}) == Idempotency.of("k", {"b": 2, "a": 1})
+    assert Idempotency.of("k", {"a": 1}) != Idempotency.of("k", {"a": 2})
+    assert Idempotency.of(None, {"a": 1}) is None

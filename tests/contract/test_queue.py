@@ -1,0 +1,104 @@
+"""Whose turn it is: priorities, submitters who share, and places that tell the truth."""
+
+import itertools
+
+import pytest
+
+from contract import store
+from contract.job import State
+from contract.keys import KEYS, RecordKind
+from contract.submission import Priority, Submission
+from tests.contract.records import JOB, Records
+
+
+def _submit(records: Records, record_id: str, submitter: str = "ann", **said: Priority) -> None:
+    submission = Submission(submitter=submitter, **said)
+    assert records.run(store.submit(JOB, record_id, "{}", submission=submission))[0] == "submitted"
+
+
+def _places(records: Records) -> list[str]:
+    return list(records.run(store.turns(JOB)).ids)
+
+
+def test_one_submitters_hundred_jobs_do_not_keep_anothers_one_waiting(records: Records) -> None:
+    for number in range(100):
+        _submit(records, f"job_ann{number:03d}", "ann")
+    records.claim("w0")
+    _submit(records, "job_bob", "bob")
+    assert _places(records)[0] == "job_bob"
+    assert records.claim("w1").id == "job_bob"
+    assert records.claim("w2").id == "job_ann001"
+
+
+def test_submitters_take_turns_on_one_worker(records: Records) -> None:
+    for number, submitter in itertools.product(range(2), ("ann", "bob", "cid")):
+        _submit(records, f"job_{submitter}{number}", submitter)
+    foretold = _places(records)
+    served = []
+    for _ in range(6):
+        lease = records.claim()
+        served.append(lease.id)
+        records.run(store.leave(lease, State.SUCCEEDED))
+    assert served == foretold == ["job_ann0", "job_bob0", "job_cid0", "job_ann1", "job_bob1", "job_cid1"]
+
+
+def test_who_has_less_running_goes_first(records: Records) -> None:
+    for number in range(3):
+        _submit(records, f"job_ann{number}", "ann")
+    for worker in ("w0", "w1"):
+        records.claim(worker)
+    _submit(records, "job_bob0", "bob")
+    _submit(records, "job_bob1", "bob")
+    assert [records.claim(worker).id for worker in ("w2", "w3", "w4")] == ["job_bob0", "job_bob1", "job_ann2"]
+
+
+def test_priority_comes_before_turns_and_never_interrupts(records: Records) -> None:
+    _submit(records, "job_low", "ann", priority=Priority.LOW)
+    _submit(records, "job_normal", "bob")
+    running = records.claim()
+    _submit(records, "job_high", "bob", priority=Priority.HIGH)
+    assert running.id == "job_normal"
+    assert records.read("job_normal").state is State.RUNNING
+    assert _places(records) == ["job_high", "job_low"]
+
+
+def test_queue_that_begins_with_many_that_do_not_fit_is_served_to_its_end(records: Records) -> None:
+    for number in range(300):
+        records.submit(f"job_big{number}", devices=4)
+    records.submit("job_small")
+    assert records.claim().id == "job_small"
+
+
+def test_requeued_job_keeps_its_place_among_its_submitters(records: Records) -> None:
+    _submit(records, "job_first")
+    _submit(records, "job_second")
+    records.run(store.leave(records.claim(), State.QUEUED))
+    assert _places(records) == ["job_first", "job_second"]
+
+
+@pytest.mark.parametrize("act", ["submit", "claim", "leave", "forget"])
+def test_every_change_of_the_order_changes_its_version(records: Records, act: str) -> None:
+    _submit(records, "job_a")
+    if act in ("leave", "forget"):
+        lease = records.claim()
+    if act == "forget":
+        records.run(store.leave(lease, State.SUCCEEDED))
+    before = records.run(store.turns(JOB)).version
+    match act:
+        case "submit":
+            _submit(records, "job_b")
+        case "claim":
+            records.claim()
+        case "leave":
+            records.run(store.leave(lease, State.QUEUED))
+        case "forget":
+            records.run(store.forget_job("job_a"))
+    after = records.run(store.turns(JOB)).version
+    assert after != before
+    assert after == records.redis.get(KEYS[JOB].turns)
+
+
+def test_datasets_are_prepared_first_come_first_served(records: Records) -> None:
+    for name in ("ds_a", "ds_b"):
+        records.run(store.submit(RecordKind.DATASET, name, "{}"))
+    assert list(records.run(store.turns(RecordKind.DATASET)).ids) == ["ds_a", "ds_b"]

@@ -1,0 +1,56 @@
+"""A trainer process for the test of resumption: it trains what it is asked on stdin, one request a line.
+
+A request: `spec`; `directory`, for the snapshots of every step and the generator; `resume`, a snapshot to go
+on from, or null. An answer, a line on stdout: hashes of everything that the run ended in, or its `error`.
+"""
+
+import hashlib
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from contract.checkpoint import CheckpointHeader
+from contract.training import TrainingSpec
+from models.batches import Batches
+from models.checkpoint import load_snapshot, save_checkpoint, save_snapshot
+from models.ema import served_generator
+from models.environment import detect
+from models.state import TrainingState
+from models.trainer import train
+
+
+def carry_out(spec: TrainingSpec, directory: Path, resume: Path | None) -> dict[str, object]:
+    environment = detect("cpu", 2, spec.precision)
+    environment.apply()
+    state = TrainingState.fresh(spec, environment)
+    if resume:
+        load_snapshot(resume, state)
+    pictures = np.random.default_rng(0).integers(0, 256, (7, spec.channels, 32, 32), dtype=np.uint8)
+    batches = Batches(
+        pictures, np.arange(7), batch_size=spec.batch_size, seed=spec.seed, device="cpu", mirror=spec.mirror
+    )
+    for progress in train(state, batches):
+        if not resume:
+            save_snapshot(state, directory / f"{progress.images_seen}.safetensors")
+    header = CheckpointHeader(job="job_" + "0" * 16, spec=spec, images_seen=state.images_seen)
+    digest = save_checkpoint(served_generator(state), header, directory / "generator.safetensors")
+    bits = {name: tensor.detach().contiguous().numpy().tobytes() for name, tensor in state.tensors()}
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in bits.items()}
+    return {"digest": digest, "layout": environment.layout, "tensors": hashes}
+
+
+def answer(asked: dict[str, Any]) -> dict[str, object]:
+    resume = Path(asked["resume"]) if asked["resume"] else None
+    try:
+        return carry_out(TrainingSpec.model_validate(asked["spec"]), Path(asked["directory"]), resume)
+    except Exception:
+        return {"error": traceback.format_exc()}
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(answer(json.loads(line))) + "\n")

@@ -1,0 +1,168 @@
+"""How a job comes in: once, however often it is sent; with its place in the queue; again, when it failed."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.job import Problem, State
+from contract.keys import EPOCH
+from contract.store import leave
+from contract.submission import Submission
+from contract.volume import Volume
+from tests.conftest import proof
+
+Refused = Callable[..., dict[str, Any]]
+NewJob = Callable[[], str]
+RACES = proof(20, 1000)
+
+
+def _post(client: httpx.Client, key: str, **request: object) -> httpx.Response:
+    return client.post("/jobs", json=request, headers={"Idempotency-Key": key})
+
+
+def test_the_same_request_sent_again_answers_with_its_job(
+    client: httpx.Client, dataset: str, volume: Volume
+) -> None:
+    first = _post(client, "key 1", dataset=dataset, images=640)
+    homes = set(volume.jobs.glob("*"))
+    again = _post(client, "key 1", images=640, dataset=dataset)
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert again.json() == first.json()
+    assert again.headers["location"] == first.headers["location"]
+    assert set(volume.jobs.glob("*")) == homes
+    assert len(client.get("/jobs").json()["items"]) == 1
+
+
+def test_the_same_key_for_another_request_is_refused(
+    client: httpx.Client, refused: Refused, dataset: str
+) -> None:
+    made = _post(client, "key-1", dataset=dataset).json()["id"]
+    problem = refused(_post(client, "key-1", dataset=dataset, seed=1), 422, "idempotency_key_reused")
+    assert made in problem["detail"]
+    assert problem["errors"][0]["pointer"] == "Idempotency-Key"
+
+
+def test_another_key_makes_another_job(client: httpx.Client, dataset: str) -> None:
+    assert (
+        _post(client, "a", dataset=dataset).json()["id"] != _post(client, "b", dataset=dataset).json()["id"]
+    )
+
+
+def test_a_refused_request_does_not_spend_its_key(
+    client: httpx.Client, refused: Refused, dataset: str
+) -> None:
+    refused(_post(client, "key-1", dataset="ds_0000000000000000"), 404, "dataset_not_found")
+    assert _post(client, "key-1", dataset=dataset).status_code == 202
+
+
+@pytest.mark.parametrize("key", [b"", b"k" * 256, "schlüssel".encode()])
+def test_a_key_that_cannot_be_one_is_refused(
+    client: httpx.Client, refused: Refused, dataset: str, key: bytes
+) -> None:
+    answer = client.post("/jobs", json={"dataset": dataset}, headers=[(b"Idempotency-Key", key)])
+    problem = refused(answer, 422, "invalid_request")
+    assert problem["errors"][0]["pointer"] == "Idempotency-Key"
+
+
+def test_a_deleted_jobs_key_makes_no_second_job(client: httpx.Client, refused: Refused, dataset: str) -> None:
+    job_id = _post(client, "key-1", dataset=dataset).json()["id"]
+    client.post(f"/jobs/{job_id}/cancel")
+    client.delete(f"/jobs/{job_id}")
+    refused(_post(client, "key-1", dataset=dataset), 410, "record_deleted")
+
+
+def test_an_emptied_store_is_not_taken_for_a_fresh_key(
+    client: httpx.Client, refused: Refused, dataset: str, worker: Any, volume: Volume
+) -> None:
+    before = set(volume.jobs.glob("*"))
+    worker.redis.delete(EPOCH)
+    refused(_post(client, "key-1", dataset=dataset), 503, "store_unavailable")
+    assert set(volume.jobs.glob("*")) == before
+
+
+def test_racing_requests_with_one_key_make_one_job(
+    client: httpx.Client, dataset: str, volume: Volume
+) -> None:
+    before = len(set(volume.jobs.glob("*")))
+    with ThreadPoolExecutor(2) as threads:
+        for race in range(RACES):
+            pair = [threads.submit(_post, client, f"race-{race}", dataset=dataset) for _ in range(2)]
+            answers = [one.result() for one in pair]
+            assert sorted(answer.status_code for answer in answers) == [200, 202]
+            assert len({answer.json()["id"] for answer in answers}) == 1
+    assert len(set(volume.jobs.glob("*"))) - before == RACES
+
+
+def test_priority_and_submitter_are_shown_and_kept_on_the_volume(
+    client: httpx.Client, dataset: str, volume: Volume
+) -> None:
+    plain = client.post("/jobs", json={"dataset": dataset}).json()
+    urgent = client.post("/jobs", json={"dataset": dataset, "priority": "high", "submitter": "ann"}).json()
+    assert (plain["priority"], plain["submitter"]) == ("normal", "anyone")
+    assert (urgent["priority"], urgent["submitter"], urgent["queue_position"]) == ("high", "ann", 1)
+    assert client.get(f"/jobs/{plain['id']}").json()["queue_position"] == 2
+    assert "priority" not in urgent["spec"]
+    kept = Submission.model_validate_json(volume.submission(urgent["id"]).read_bytes())
+    assert (kept.submitter, kept.priority) == ("ann", "high")
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"priority": "urgent"}, "/priority"),
+        ({"submitter": ""}, "/submitter"),
+        ({"submitter": "x" * 101}, "/submitter"),
+    ],
+)
+def test_a_wrong_place_in_the_queue_is_refused(
+    client: httpx.Client, refused: Refused, dataset: str, change: dict[str, str], pointer: str
+) -> None:
+    problem = refused(client.post("/jobs", json={"dataset": dataset, **change}), 422, "invalid_request")
+    assert problem["errors"][0]["pointer"] == pointer
+
+
+@pytest.fixture
+def failed(client: httpx.Client, dataset: str, worker: Any) -> str:
+    """A job of ann's that has failed."""
+    request = {"dataset": dataset, "images": 640, "seed": 3, "submitter": "ann", "priority": "low"}
+    job_id: str = client.post("/jobs", json=request).json()["id"]
+    worker.run(leave(worker.claim(), State.FAILED, error=Problem(code="died_repeatedly", detail="Thrice.")))
+    return job_id
+
+
+def test_a_failed_job_is_tried_again_as_a_new_one(client: httpx.Client, failed: str) -> None:
+    answer = client.post(f"/jobs/{failed}/retry")
+    job = answer.json()
+    assert answer.status_code == 202
+    assert answer.headers["location"] == f"/jobs/{job['id']}"
+    old = client.get(f"/jobs/{failed}").json()
+    assert (old["state"], job["state"], job["retry_of"]) == ("failed", "queued", failed)
+    assert job["spec"] == old["spec"]
+    assert (job["submitter"], job["priority"]) == ("ann", "low")
+
+
+def test_a_retry_sent_twice_with_one_key_makes_one_job(client: httpx.Client, failed: str) -> None:
+    headers = {"Idempotency-Key": "again"}
+    first, again = (client.post(f"/jobs/{failed}/retry", headers=headers) for _ in range(2))
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert first.json() == again.json()
+
+
+def test_a_job_that_did_not_fail_is_not_tried_again(
+    client: httpx.Client, refused: Refused, new_job: NewJob, worker: Any
+) -> None:
+    job_id = new_job()
+    assert "queued" in refused(client.post(f"/jobs/{job_id}/retry"), 409, "job_state_conflict")["detail"]
+    worker.run(leave(worker.claim(), State.SUCCEEDED))
+    assert "succeeded" in refused(client.post(f"/jobs/{job_id}/retry"), 409, "job_state_conflict")["detail"]
+
+
+def test_a_retry_needs_the_dataset(client: httpx.Client, refused: Refused, failed: str) -> None:
+    dataset = client.get(f"/jobs/{failed}").json()["dataset"]
+    assert client.delete(f"/datasets/{dataset}").status_code == 204
+    refused(client.post(f"/jobs/{failed}/retry"), 410, "record_deleted")
+    assert json.loads(client.get("/jobs?state=queued").text)["items"] == []
