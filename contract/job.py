@@ -125,6 +125,7 @@ class Record(Frozen):
     error: Problem | None = None
     devices: int = 1
     reports: int = 0
+    buried_token: int | None = Field(None, description="Of the last owner that died.")
 
     @classmethod
     def from_hash(cls, fields: Mapping[str, str]) -> Self:

@@ -133,9 +133,10 @@ local function release(id, reason)
   else move(id, 'queued', reason) end
 end
 
--- Its owner is dead: fence it, then queue it again, unless it has killed too many owners without progress.
--- Tells the record, the state it is in now, and its error.
+-- Its owner is dead: fence it, then queue it again, unless it has killed too many owners without progress; that
+-- comes before a pause that was wanted. Tells the record, the state it is in now, and its error.
 local function bury(id, reason)
+  write(id, 'buried_token', read(id, 'token'))
   redis.call('HINCRBY', record(id), 'token', 1)
   local deaths = redis.call('HINCRBY', record(id), 'deaths', 1)
   if read(id, 'want') ~= 'cancel' and deaths >= argument.max_deaths then
@@ -281,11 +282,15 @@ function command.leave()
   return 'accepted'
 end
 
--- The owner saw the process that did its work die.
+-- The owner saw the process that did its work die. It says so again when it has not heard the answer.
 function command.died()
-  local no = objection(argument.id)
+  local id = argument.id
+  if read(id, 'buried_token') == argument.token and read(id, 'state') ~= 'running' then
+    return { id, read(id, 'state'), read(id, 'error') or '' }
+  end
+  local no = objection(id)
   if no then return { no, '', '' } end
-  return bury(argument.id, argument.reason)
+  return bury(id, argument.reason)
 end
 
 -- Leases that ran out, or everything that a slot owned before it was restarted.

@@ -5,12 +5,14 @@ from the records, so they cannot go wrong here. A fence stands for a token: each
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from contract.job import TRANSITIONS, State, Want
 from contract.store import ControlOutcome, ForgetOutcome, SubmitOutcome, Verdict
+from contract.submission import Priority
 
 POISON = "died_repeatedly"
 
@@ -24,6 +26,8 @@ class Entry:
 
     id: str
     devices: int
+    submitter: str
+    priority: Priority
     state: State = State.QUEUED
     want: Want = Want.RUN
     owner: str | None = None
@@ -37,6 +41,7 @@ class Entry:
     error: str | None = None
     events: list[str] = field(default_factory=lambda: ["state queued"])
     fence: int = field(default=0, compare=False)
+    buried_fence: int | None = field(default=None, compare=False)
 
 
 class Ticket(NamedTuple):
@@ -56,6 +61,9 @@ class RecordModel:
         self.entries: dict[str, Entry] = {}
         self._max_deaths = max_deaths
         self._fences = itertools.count(1)
+        self._claims = itertools.count(1)
+        self._served: dict[str, int] = {}
+        self._made_by_key: dict[str, str] = {}
 
     def of(self, *states: State) -> list[str]:
         """The ids of the records in these states."""
@@ -69,10 +77,36 @@ class RecordModel:
         """Whose each generator is."""
         return {digest: entry.id for entry in self.entries.values() for digest in entry.checkpoints}
 
-    def submit(self, record_id: str, devices: int) -> tuple[SubmitOutcome, State]:
+    def queue(self) -> list[str]:
+        """The urgent first, then first come, first served."""
+        return sorted(self.of(State.QUEUED), key=lambda record_id: _level(self.entries[record_id]))
+
+    def turns(self) -> list[str]:
+        """The queue as it will be served, if nothing ends and nothing comes."""
+        waiting, running, served = self.queue(), self._running(), Counter(self._served)
+        turns: list[str] = []
+        while waiting:
+            turn = min(waiting, key=lambda record_id: _turn(self.entries[record_id], running, served))
+            waiting.remove(turn)
+            turns.append(turn)
+            running[self.entries[turn].submitter] += 1
+            served[self.entries[turn].submitter] = next(self._claims)
+        return turns
+
+    def _running(self) -> Counter[str]:
+        return Counter(self.entries[record_id].submitter for record_id in self.of(State.RUNNING))
+
+    def submit(
+        self, record_id: str, devices: int, submitter: str, priority: Priority, key: str | None
+    ) -> tuple[SubmitOutcome, str]:
+        """The second part: the state, or the record that the key has made."""
         if record_id in self.entries:
             return "exists", self.entries[record_id].state
-        self.entries[record_id] = Entry(record_id, devices)
+        if key in self._made_by_key:
+            return "known", self._made_by_key[key]
+        if key is not None:
+            self._made_by_key[key] = record_id
+        self.entries[record_id] = Entry(record_id, devices, submitter, priority)
         return "submitted", State.QUEUED
 
     def control(self, record_id: str, want: Want) -> tuple[ControlOutcome, str]:
@@ -103,15 +137,17 @@ class RecordModel:
         return "forgotten", entry.state
 
     def claim(self, owner: str, devices: int) -> Ticket | None:
-        """What the owner holds already, else the first queued record that fits."""
+        """What the owner holds already, else the queued record whose turn it is, of those that fit."""
         held = [entry for entry in self.entries.values() if entry.owner == owner]
-        queued = [self.entries[record_id] for record_id in self.of(State.QUEUED)]
+        queued = [self.entries[record_id] for record_id in self.queue()]
         fitting = [entry for entry in queued if entry.devices <= devices]
+        running, served = self._running(), Counter(self._served)
         if held:
             entry = held[0]
         elif fitting:
-            entry = fitting[0]
+            entry = min(fitting, key=lambda one: _turn(one, running, served))
             entry.attempt += 1
+            self._served[entry.submitter] = next(self._claims)
             _move(entry, State.RUNNING)
         else:
             return None
@@ -163,6 +199,10 @@ class RecordModel:
         return Verdict.ACCEPTED
 
     def died(self, ticket: Ticket) -> Death | Verdict:
+        """Said again, it is answered as it was, as long as nobody has claimed the record since."""
+        dead = self.entries.get(ticket.id)
+        if dead and dead.buried_fence == ticket.fence and dead.state is not State.RUNNING:
+            return dead.id, dead.state, dead.error
         entry = self._owned(ticket)
         return entry if isinstance(entry, Verdict) else self._bury(entry)
 
@@ -190,13 +230,22 @@ class RecordModel:
 
     def _bury(self, entry: Entry) -> Death:
         """Cancelling comes before poison, poison before pausing."""
-        entry.fence = next(self._fences)
+        entry.buried_fence, entry.fence = entry.fence, next(self._fences)
         entry.deaths += 1
         if entry.deaths >= self._max_deaths and entry.want is not Want.CANCEL:
             _move(entry, State.FAILED, POISON)
         else:
             _move(entry, REST[entry.want])
         return entry.id, entry.state, entry.error
+
+
+def _level(entry: Entry) -> int:
+    return list(Priority).index(entry.priority)
+
+
+def _turn(entry: Entry, running: Counter[str], served: Counter[str]) -> tuple[int, int, int]:
+    """Who has the least goes first: within a priority by what runs, then by when they were served last."""
+    return _level(entry), running[entry.submitter], served[entry.submitter]
 
 
 def _move(entry: Entry, to: State, error: str | None = None) -> None:

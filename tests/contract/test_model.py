@@ -16,7 +16,9 @@ import pytest
 from contract import store
 from contract.events import EventType
 from contract.job import TRANSITIONS, CheckpointFact, Problem, Progress, SnapshotFact, State, Want
+from contract.keys import EPOCH
 from contract.store import Burial, Command, Lease, Verdict
+from contract.submission import Idempotency, Priority, Submission
 from tests.conftest import proof
 from tests.contract.laws import LAWS
 from tests.contract.record_model import Death, Entry, RecordModel, Ticket
@@ -33,6 +35,7 @@ MAX_DEATHS = 2
 LEASE_SECONDS = 3600.0
 LAPSED_MS = 1  # a lease that ran out long ago
 
+SUBMITTERS = ("ann", "bob", "cid")
 IDS = ("job_a", "job_b", "job_c", "job_d")
 DEVICES = {"small": 1, "large": 2, "twin": 2}  # of each worker; nobody has the three that some records want
 OWNERS = tuple(DEVICES)
@@ -42,7 +45,7 @@ WANTS = (Want.RUN, Want.PAUSE, Want.PAUSE, Want.CANCEL)
 LEFT_IN = (State.QUEUED, State.QUEUED, State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
 RULES: dict[str, tuple[int, tuple[Sequence[object], ...]]] = {
-    "submit": (5, (IDS, (1, 1, 2, 3))),
+    "submit": (5, (IDS, (1, 1, 2, 3), SUBMITTERS, tuple(Priority), (None, None, None, "key_a", "key_b"))),
     "control": (5, (IDS, WANTS)),
     "forget": (2, (IDS,)),
     "claim": (8, (OWNERS,)),
@@ -71,6 +74,7 @@ class Walk:
 
     def __init__(self, records: Records, seen: Counter[str]) -> None:
         records.redis.flushall()
+        records.redis.set(EPOCH, "1")
         self._records, self._seen = records, seen
         self._model = RecordModel(MAX_DEATHS)
         self._before = self._after = look(records, IDS)
@@ -78,7 +82,7 @@ class Walk:
         self._reports: Counter[str] = Counter()  # how many the owner with this token has made
         self._standing: set[str] = set()  # submitted and not forgotten, by the replies
         self._clock = 0
-        self.submit(IDS[0], DEVICES[OWNERS[0]])
+        self.submit(IDS[0], DEVICES[OWNERS[0]], SUBMITTERS[0], Priority.NORMAL, None)
         self.claim(OWNERS[0])
 
     def take(self, steps: Sequence[Step]) -> None:
@@ -93,10 +97,18 @@ class Walk:
             error.add_note("\n".join(_code(step) for step in steps))
             raise
 
-    def submit(self, record_id: str, devices: int) -> None:
-        reply = self._run(store.submit(JOB, record_id, "{}", devices=devices))
-        assert reply == self._model.submit(record_id, devices)
-        if reply[0] == "submitted":
+    def submit(
+        self, record_id: str, devices: int, submitter: str, priority: Priority, key: str | None
+    ) -> None:
+        submission = Submission(
+            submitter=submitter, priority=priority, idempotency=Idempotency.of(key, "the same body")
+        )
+        reply = self._run(store.submit(JOB, record_id, "{}", devices=devices, submission=submission))
+        outcome, said = reply
+        if outcome == "known":
+            said = store.read_request(said).id
+        assert (outcome, said) == self._model.submit(record_id, devices, submitter, priority, key)
+        if outcome == "submitted":
             self._standing.add(record_id)
 
     def control(self, record_id: str, want: Want) -> None:
@@ -187,7 +199,7 @@ class Walk:
             assert reply not in (Verdict.LOST, Verdict.UNKNOWN)
             assert int(lease.token) == max(self._tokens(lease.id))
         else:
-            assert reply == (Verdict.LOST if found else Verdict.UNKNOWN)
+            assert isinstance(reply, Burial) or reply == (Verdict.LOST if found else Verdict.UNKNOWN)
             assert self._after == self._before
 
     def _tokens(self, record_id: str) -> list[int]:
@@ -212,7 +224,8 @@ class Walk:
         after = self._after
         assert {record_id: _entry(after, record_id) for record_id in after.hashes} == self._model.entries
         assert list(after.indexes[KEY.all]) == list(self._model.entries)
-        assert list(after.indexes[KEY.queued]) == self._model.of(State.QUEUED)
+        assert list(after.indexes[KEY.queued]) == self._model.queue()
+        assert list(self._records.run(store.turns(JOB)).ids) == self._model.turns()
         assert sorted(after.indexes[KEY.servable]) == sorted(self._model.servable())
         assert after.digests == self._model.digests()
         assert set(after.hashes) == set(after.indexes[KEY.all]) == after.unmirrored == self._standing
@@ -276,6 +289,8 @@ def _entry(sight: Sight, record_id: str) -> Entry:
     return Entry(
         id=record.id,
         devices=record.devices,
+        submitter=record.submitter,
+        priority=record.priority,
         state=record.state,
         want=record.want,
         owner=record.owner,
