@@ -16,11 +16,13 @@ from contract.volume import Volume
 from worker.facts import state_burial
 from worker.mirror import mirror_events
 from worker.rebuild import rebuild_if_lost
+from worker.retention import drop_needless_snapshots
 from worker.settings import Settings
 from worker.store import Store
 
 logger = logging.getLogger(__name__)
 
+SWEEP_SECONDS = 60.0
 PRESENCE_LEASES = 1.0
 """A worker counts as gone when it has been silent for this many leases."""
 
@@ -49,6 +51,7 @@ class Reconciler(threading.Thread):
         self._is_well = is_well
         self._end = threading.Event()
         self._has_slot = False
+        self._next_sweep = 0.0
 
     def run(self) -> None:
         period = min(1.0, self._settings.heartbeat_seconds)
@@ -93,6 +96,9 @@ class Reconciler(threading.Thread):
             if self._store.is_unheard(kind):
                 self._ring(kind)
             mirror_events(kind, self._store, self._volume)
+        if time.monotonic() >= self._next_sweep:
+            self._next_sweep = time.monotonic() + SWEEP_SECONDS
+            drop_needless_snapshots(self._store, self._volume)
 
     def _free_own_slot(self) -> None:
         """Once, at the start: whatever this slot owned before is dead, no lease need run out."""
