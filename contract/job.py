@@ -10,6 +10,7 @@ from pydantic import Field
 
 from contract.evaluation import Evaluation
 from contract.plugin import Frozen
+from contract.volume import Lack
 
 
 class State(StrEnum):
@@ -94,6 +95,16 @@ class SnapshotFact(Frozen):
     )
 
 
+class Shortage(Frozen):
+    """What a record's work waits for: the volume does not take what it writes."""
+
+    code: Lack
+    detail: str = Field(description="What is needed, and what to do.")
+    needed_bytes: int = Field(description="What must be free for it to go on.")
+    free_bytes: int | None = Field(None, description="What is; null where nobody can tell.")
+    since_ms: int
+
+
 class Record(Frozen):
     """One record as it stands in Redis."""
 
@@ -118,6 +129,7 @@ class Record(Frozen):
     environment: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
     error: Problem | None = None
+    waiting_for: Shortage | None = None
     devices: int = 1
     reports: int = 0
 
@@ -129,4 +141,13 @@ class Record(Frozen):
         )
 
 
-_JSON_FIELDS = {"progress", "snapshot", "checkpoint", "evaluation", "environment", "result", "error"}
+_JSON_FIELDS = {
+    "progress",
+    "snapshot",
+    "checkpoint",
+    "evaluation",
+    "environment",
+    "result",
+    "error",
+    "waiting_for",
+}

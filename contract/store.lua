@@ -2,7 +2,7 @@
 -- Redis TIME, never a client's. ARGV: key names as JSON, command, arguments as JSON.
 --
 -- A record is a hash: state, want, token, owner, lease_until_ms, attempt, deaths, revision, devices, spec,
--- created_us, started_ms, finished_ms, progress, snapshot, checkpoint, environment, result, error.
+-- created_us, started_ms, finished_ms, progress, snapshot, checkpoint, environment, result, error, waiting_for.
 -- The token fences: only the process that holds the newest one may write a fact.
 
 local names = cjson.decode(ARGV[1])
@@ -33,7 +33,7 @@ local function move(id, to, reason, err)
   if to == 'queued' then redis.call('ZADD', names.queued, created, id) else redis.call('ZREM', names.queued, id) end
   if to ~= 'running' then
     redis.call('ZREM', names.leased, id)
-    redis.call('HDEL', record(id), 'owner', 'lease_until_ms')
+    redis.call('HDEL', record(id), 'owner', 'lease_until_ms', 'waiting_for')
   end
   write(id, 'state', to)
   if to == 'queued' or to == 'running' then redis.call('HDEL', record(id), 'error') end

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import redis
@@ -14,8 +15,9 @@ from contract import store as records
 from contract.keys import RecordKind
 from contract.volume import Volume
 from worker.facts import state_burial
-from worker.mirror import mirror_events
+from worker.mirror import Mirror
 from worker.rebuild import rebuild_if_lost
+from worker.room import Later
 from worker.settings import Settings
 from worker.store import Store
 
@@ -37,6 +39,7 @@ class Reconciler(threading.Thread):
         facts: Callable[[], Mapping[str, Any]],
         adopt: Callable[[str], None],
         is_well: Callable[[], bool],
+        later: Later,
     ) -> None:
         super().__init__(name="reconciler", daemon=True)
         self._worker = name
@@ -47,6 +50,8 @@ class Reconciler(threading.Thread):
         self._facts = facts
         self._adopt = adopt
         self._is_well = is_well
+        self._later = later
+        self._mirror = Mirror(store, self._volume)
         self._end = threading.Event()
         self._has_slot = False
 
@@ -92,7 +97,8 @@ class Reconciler(threading.Thread):
                 self._reap(kind)
             if self._store.is_unheard(kind):
                 self._ring(kind)
-            mirror_events(kind, self._store, self._volume)
+            self._mirror.copy_events(kind)
+        self._later.catch_up()
 
     def _free_own_slot(self) -> None:
         """Once, at the start: whatever this slot owned before is dead, no lease need run out."""
@@ -106,7 +112,7 @@ class Reconciler(threading.Thread):
         buried = self._store.run(records.reap(kind, max_deaths=self._settings.max_deaths, owner=owner))
         for burial in buried:
             logger.warning("%s: its owner died; it is %s", burial.id, burial.state)
-            state_burial(self._volume, burial)
+            self._later.write(partial(state_burial, self._volume, burial))
 
     def _touch_heartbeat(self) -> None:
         if self._settings.heartbeat_file:
