@@ -147,5 +147,6 @@ def _raise_tombstone(path: Path, tombstone: dict[str, object]) -> None:
     except OSError as error:
         if LACKS.get(error.errno) != "volume_full":
             raise
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         sync_directory(path.parent)
