@@ -86,6 +86,7 @@ class Later:
     def write(self, statement: Callable[[], object]) -> None:
         """Try at once. Called by any thread; whoever states late must be fenced by its token."""
         if not _is_taken(statement):
+            logger.warning("the volume takes no statement now; it is made as soon as there is room")
             self._owed.append(statement)
 
     def catch_up(self) -> None:
@@ -102,7 +103,6 @@ def _is_taken(statement: Callable[[], object]) -> bool:
     except OSError as error:
         if error.errno not in LACKS:
             raise
-        logger.warning("the volume does not take a statement, which waits: %s", error)
         return False
     return True
 
