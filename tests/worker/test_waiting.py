@@ -34,9 +34,11 @@ class Disk:
 
     def __init__(self) -> None:
         self.refuses = threading.Event()
+        self.only = b""
+        """What must be in a file for it to be refused."""
 
     def write(self, path: Path, content: bytes) -> None:
-        if self.refuses.is_set():
+        if self.refuses.is_set() and self.only in content:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write_durably(path, content)
 
@@ -67,13 +69,14 @@ class Worker:
             self.volume.job(job_id).mkdir(parents=True)
             self.records.submit(job_id)
 
-    def start(self, work: str) -> None:
-        server = forkserver([])
+    def start(self, work: str, **settings: float) -> None:
+        server = forkserver(["tests.worker.small_work"])
+        told = {"data_root": self.volume.root, "redis_url": self._url, "lease_seconds": LEASE_SECONDS}
         supervisor = Supervisor(
             JOB,
             "w0",
             Store(self._url),
-            Settings(data_root=self.volume.root, redis_url=self._url, lease_seconds=LEASE_SECONDS),
+            Settings.model_validate(told | settings),
             lambda: Child.start(server),
             lambda _: (f"tests.worker.small_work:{work}", ""),
             self.later,
@@ -193,6 +196,22 @@ def test_owner_that_has_lost_its_record_waits_no_longer_and_states_nothing(
     worker.later.catch_up()
     assert read_facts(worker.volume, FIRST) is None
     assert worker.records.read(FIRST).token == int(successor.token)
+
+
+def test_child_is_not_taken_for_hung_while_its_owner_waits(disk: Disk, worker: Worker) -> None:
+    disk.only = b'"snapshot":{'
+    deadline_seconds = 1.5
+    worker.submit(FIRST)
+    worker.start("save_and_finish", progress_deadline_seconds=deadline_seconds)
+    worker.until_it_waits(FIRST)
+    lease_ms = worker.records.read(FIRST).lease_until_ms or 0
+    worker.until(FIRST, lambda record: (record.lease_until_ms or 0) > lease_ms + 1200 * deadline_seconds)
+    assert worker.records.read(FIRST).snapshot is None  # Redis is told nothing that is not on the volume
+    disk.refuses.clear()
+    worker.finish()
+    done = worker.records.read(FIRST)
+    assert (done.state, done.attempt, done.deaths) == (State.SUCCEEDED, 1, 0)
+    assert done.snapshot is not None
 
 
 def test_late_statement_never_overrules_a_newer_owner(disk: Disk, worker: Worker) -> None:
