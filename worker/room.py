@@ -91,8 +91,10 @@ class Later:
 
     def catch_up(self) -> None:
         """Try what is owed again. Called by one thread."""
-        while self._owed and _is_taken(self._owed[0]):
-            self._owed.popleft()
+        for _ in range(len(self._owed)):
+            statement = self._owed.popleft()
+            if not _is_taken(statement):
+                self._owed.append(statement)
 
 
 def _is_taken(statement: Callable[[], object]) -> bool:
