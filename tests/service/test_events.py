@@ -20,7 +20,7 @@ from contract.store import beat, leave, mirrored, report
 from contract.volume import Volume
 from service.settings import Settings
 from tests.conftest import proof
-from worker.mirror import mirror_events
+from worker.mirror import Mirror
 from worker.store import Store
 
 Refused = Callable[..., dict[str, Any]]
@@ -237,7 +237,7 @@ def test_reconnecting_at_any_event_misses_and_doubles_none(
     def work() -> None:
         while not told.is_set():
             advance(worker, running, 20)
-            mirror_events(RecordKind.JOB, Store(redis_url), volume)
+            Mirror(Store(redis_url), volume).copy_events(RecordKind.JOB)
             time.sleep(0.02)
         worker.run(leave(running, State.SUCCEEDED))
 
