@@ -11,6 +11,7 @@ from pydantic import Field
 from contract.evaluation import Evaluation
 from contract.plugin import Frozen
 from contract.submission import ANYONE, Priority
+from contract.webhook import Told
 
 
 class State(StrEnum):
@@ -116,6 +117,8 @@ class Record(Frozen):
     priority: Priority = Priority.NORMAL
     retry_of: str | None = None
     idempotency_key: str | None = None
+    webhook: str | None = Field(None, description="The origin of its own webhook; the rest is on the volume.")
+    told: Told | None = None
     progress: Progress | None = None
     snapshot: SnapshotFact | None = None
     checkpoint: CheckpointFact | None = None
@@ -134,4 +137,4 @@ class Record(Frozen):
         )
 
 
-_JSON_FIELDS = {"progress", "snapshot", "checkpoint", "evaluation", "environment", "result", "error"}
+_JSON_FIELDS = {"progress", "snapshot", "checkpoint", "evaluation", "environment", "result", "error", "told"}
