@@ -21,6 +21,7 @@ from service.manifests import Manifests
 from service.pictures import Pictures
 from service.settings import Settings
 from service.store import Store, connect
+from service.webhooks import Webhooks
 
 _ROSTER_SECONDS = 1.0
 
@@ -43,6 +44,7 @@ class Gateway:
         self.bell = Bell(settings.redis_url)
         self.pictures = Pictures(self.mailbox, settings.sample_cache_bytes)
         self.manifests = Manifests(self.volume)
+        self.webhooks = Webhooks(self.store, self.volume, settings)
         self.background: set[asyncio.Task[None]] = set()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._roster: tuple[float, frozenset[Role]] = (0.0, frozenset())
@@ -53,7 +55,7 @@ class Gateway:
         await asyncio.to_thread(uploads.sweep, self.volume)
         await asyncio.to_thread(trash.sweep, self.volume)
         self.bell.start()
-        readers = [asyncio.create_task(self.hub.run()), asyncio.create_task(self.mailbox.run())]
+        readers = [asyncio.create_task(part.run()) for part in (self.hub, self.mailbox, self.webhooks)]
         for reader in readers:
             reader.add_done_callback(_tell_if_broken)
         try:
@@ -61,6 +63,7 @@ class Gateway:
         finally:
             self.close_streams()
             self.mailbox.close()
+            self.webhooks.close()
             self.bell.stop()
             for task in self.background:
                 task.cancel()
