@@ -3,6 +3,7 @@
 import base64
 import binascii
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -99,3 +100,11 @@ class Told(Frozen):
     outcome: Outcome | None = Field(description="None: it will be tried again.")
     problem: str | None = None
     at_ms: int
+
+
+def read_told(path: Path) -> Told | None:
+    """What was noted; a note that is damaged counts as none, for being told twice does no harm."""
+    try:
+        return Told.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None

@@ -5,8 +5,9 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
+from fastapi import APIRouter, Header
 from pydantic import Field
 
 from contract.job import Problem, Record, State
@@ -59,6 +60,22 @@ class Message(Frozen):
                 },
             }
         )
+
+
+router = APIRouter(tags=["webhooks"])
+"""Described in the OpenAPI document, and served by whoever is told."""
+
+
+@router.post("jobEnded", operation_id="jobEnded", summary="A job has ended")
+async def job_ended(
+    message: Message,
+    webhook_id: Annotated[str, Header(description="Equal at every attempt: drop those that you know.")],
+    webhook_timestamp: Annotated[int, Header(description="Of the attempt, in Unix seconds.")],
+    webhook_signature: Annotated[
+        str, Header(description="`v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`.")
+    ],
+) -> None:
+    """Sent to the `webhook` of the job and to the deployment's, until it is answered with 2xx, for a day."""
 
 
 def message_id(job_id: str, state: State, endpoint: Endpoint) -> str:

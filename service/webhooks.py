@@ -18,7 +18,7 @@ from contract.job import Record
 from contract.keys import RecordKind
 from contract.submission import read_submission
 from contract.volume import Volume, replace_durably
-from contract.webhook import TOLD_FOR_SECONDS, Endpoint, Outcome, Told, Webhook
+from contract.webhook import TOLD_FOR_SECONDS, Endpoint, Outcome, Told, Webhook, read_told
 from service.messages import Message, message_id, signed_headers
 from service.receivers import Receivers, UnreachableError
 from service.settings import Settings
@@ -103,7 +103,10 @@ class Webhooks:
             await self._put_back(delivery, "The service made a mistake; its log says which.")
 
     async def _attempt(self, delivery: Delivery) -> None:
-        if told := await asyncio.to_thread(self._known, delivery):
+        noted = self._volume.told(delivery.job_id, delivery.endpoint)
+        if told := await asyncio.to_thread(
+            read_told, noted
+        ):  # and who noted it was killed before Redis heard
             await self._settle(delivery, told)
             return
         webhook = await asyncio.to_thread(self._webhook, delivery)
@@ -125,11 +128,6 @@ class Webhooks:
             await self._end(delivery, Outcome.GONE, "It answered 410: it wants to hear no more.")
         else:
             await self._put_back(delivery, f"It answered {status}.")
-
-    def _known(self, delivery: Delivery) -> Told | None:
-        """What lies on the volume of it, if a gateway was killed before Redis heard."""
-        path = self._volume.told(delivery.job_id, delivery.endpoint)
-        return Told.model_validate_json(path.read_bytes()) if path.exists() else None
 
     def _webhook(self, delivery: Delivery) -> Webhook | None:
         if delivery.endpoint is Endpoint.GLOBAL:

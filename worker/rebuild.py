@@ -11,7 +11,7 @@ from contract.job import State, Want, best_checkpoint
 from contract.keys import RecordKind
 from contract.submission import read_submission
 from contract.volume import Volume
-from contract.webhook import TOLD_FOR_SECONDS, Endpoint
+from contract.webhook import TOLD_FOR_SECONDS, Endpoint, read_told
 from worker.facts import Facts, read_facts
 from worker.mirror import last_event_id
 from worker.store import Store
@@ -122,13 +122,13 @@ def _heed_intent(fields: dict[str, str], path: Path) -> None:
 
 def _heed_telling(fields: dict[str, str], job_id: str, volume: Volume) -> list[Endpoint]:
     """Who has been told how it ended; those who have not, and are to be."""
-    own = volume.told(job_id, Endpoint.OWN)
-    if own.exists():
-        fields["told"] = own.read_text()
+    told = {endpoint: read_told(volume.told(job_id, endpoint)) for endpoint in Endpoint}
+    if own := told[Endpoint.OWN]:
+        fields["told"] = own.model_dump_json()
     age_seconds = time.time() - int(fields.get("finished_ms", 0)) / 1000
     if not State(fields["state"]).is_terminal or age_seconds > TOLD_FOR_SECONDS:
         return []
-    return [endpoint for endpoint in Endpoint if not volume.told(job_id, endpoint).exists()]
+    return [endpoint for endpoint in Endpoint if told[endpoint] is None]
 
 
 def _last_revision(path: Path) -> int:
