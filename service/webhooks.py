@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from contract.deliveries import Delivery, settle_delivery, take_deliveries
 from contract.job import Record
 from contract.keys import RecordKind
-from contract.submission import read_submission
+from contract.submission import Submission
 from contract.volume import Volume, replace_durably
 from contract.webhook import TOLD_FOR_SECONDS, Endpoint, Outcome, Told, Webhook, read_told
 from service.messages import Message, message_id, signed_headers
@@ -104,17 +104,16 @@ class Webhooks:
 
     async def _attempt(self, delivery: Delivery) -> None:
         noted = self._volume.told(delivery.job_id, delivery.endpoint)
-        if told := await asyncio.to_thread(
-            read_told, noted
-        ):  # and who noted it was killed before Redis heard
+        if told := await asyncio.to_thread(read_told, noted):  # a gateway was killed before Redis heard
             await self._settle(delivery, told)
             return
-        webhook = await asyncio.to_thread(self._webhook, delivery)
         standing = await self._store.find(RecordKind.JOB, delivery.job_id)
-        if webhook is None or standing is None or not standing.record.state.is_terminal:
-            await self._settle(delivery)  # the deployment has none; or the record went meanwhile
-            return
-        await self._send(delivery, webhook, standing.record)
+        if standing is None or not standing.record.state.is_terminal:  # Redis was emptied, or the job deleted
+            await self._settle(delivery)
+        elif webhook := await asyncio.to_thread(self._webhook, delivery):
+            await self._send(delivery, webhook, standing.record)
+        else:
+            await self._settle(delivery)
 
     async def _send(self, delivery: Delivery, webhook: Webhook, record: Record) -> None:
         body = Message.of(record).model_dump_json().encode()
@@ -130,9 +129,11 @@ class Webhooks:
             await self._put_back(delivery, f"It answered {status}.")
 
     def _webhook(self, delivery: Delivery) -> Webhook | None:
+        """None where the deployment has none. A job's own is on the volume, or the volume is not there."""
         if delivery.endpoint is Endpoint.GLOBAL:
             return self._global
-        return read_submission(self._volume.submission(delivery.job_id)).webhook
+        kept = self._volume.submission(delivery.job_id).read_bytes()
+        return Submission.model_validate_json(kept).webhook
 
     async def _put_back(self, delivery: Delivery, problem: str) -> None:
         pause = pause_seconds(delivery.age_seconds, random.random())  # noqa: S311 — no secret hangs on it

@@ -166,15 +166,19 @@ def test_what_ended_more_than_a_day_ago_is_no_news_after_redis_was_emptied(
 
 
 @pytest.mark.usefixtures("hurried")
-def test_a_mistake_of_ours_costs_one_delivery_a_pause_and_the_others_nothing(
-    here: Deployment, receiver: Receiver, until: Until, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("lost", ["damaged", "not there"])
+def test_a_volume_that_fails_costs_a_delivery_a_pause_and_the_others_nothing(
+    here: Deployment, receiver: Receiver, until: Until, caplog: pytest.LogCaptureFixture, lost: str
 ) -> None:
     receiver.answers = [500]
     broken = here.end(webhook=receiver.webhook)
     until(lambda: here.webhook(broken)["problem"])
     kept = here.worker.volume.submission(broken)
     content = kept.read_bytes()
-    kept.write_bytes(content[:-5])
+    if lost == "damaged":
+        kept.write_bytes(content[:-5])
+    else:
+        kept.unlink()
     until(lambda: "mistake" in here.webhook(broken)["problem"])
     sound = here.end(webhook=receiver.webhook)
     until(lambda: here.webhook(sound)["delivery"] == "delivered")
