@@ -12,6 +12,7 @@ from contract.evaluation import Evaluation
 from contract.plugin import Frozen
 from contract.submission import ANYONE, Priority
 from contract.volume import Lack
+from contract.webhook import Told
 
 
 class State(StrEnum):
@@ -127,6 +128,8 @@ class Record(Frozen):
     priority: Priority = Priority.NORMAL
     retry_of: str | None = None
     idempotency_key: str | None = None
+    webhook: str | None = Field(None, description="The origin of its own webhook; the rest is on the volume.")
+    told: Told | None = None
     progress: Progress | None = None
     snapshot: SnapshotFact | None = None
     checkpoint: CheckpointFact | None = None
@@ -156,4 +159,5 @@ _JSON_FIELDS = {
     "result",
     "error",
     "waiting_for",
+    "told",
 }

@@ -37,6 +37,10 @@ class RecordKeys:
             f"dcgan:{kind}s:served"  # sorted set: submitter by when a record of theirs was last claimed
         )
         self.turns = f"dcgan:{kind}s:turns"  # when the order of the queue changed last
+        if kind is RecordKind.JOB:
+            self.deliveries = (
+                "dcgan:jobs:deliveries"  # sorted set: "{job}:{endpoint}" by when it is to be told
+            )
 
     def names(self) -> dict[str, str]:
         """All of them, plus the keys that no kind owns: what the scripts are given."""

@@ -2,8 +2,8 @@
 -- Redis TIME, never a client's. ARGV: key names as JSON, command, arguments as JSON.
 --
 -- A record is a hash: state, want, token, owner, lease_until_ms, attempt, deaths, revision, devices, spec,
--- submitter, priority, created_us, started_ms, finished_ms, progress, snapshot, checkpoint, environment, result,
--- error, waiting_for.
+-- submitter, priority, webhook, created_us, started_ms, finished_ms, progress, snapshot, checkpoint, environment,
+-- result, error, waiting_for, told.
 -- The token fences: only the process that holds the newest one may write a fact.
 
 local names = cjson.decode(ARGV[1])
@@ -84,7 +84,14 @@ local function in_turn(take)
   end
 end
 
--- The one way a state changes: indexes, fields, event.
+-- Somebody is to be told how a job ended, from now on: its own webhook, or that of the deployment. Whether there
+-- is one of the deployment only a gateway knows.
+local function queue_delivery(id, endpoint)
+  if endpoint == 'own' and not read(id, 'webhook') then return end
+  redis.call('ZADD', names.deliveries, integer(now_ms), id .. ':' .. endpoint)
+end
+
+-- The one way a state changes: indexes, fields, event, whom to tell.
 local function move(id, to, reason, err)
   local from, created = read(id, 'state'), read(id, 'created_us')
   if from then redis.call('ZREM', names.state_of .. from, id) end
@@ -98,7 +105,13 @@ local function move(id, to, reason, err)
   write(id, 'state', to)
   if to == 'queued' or to == 'running' then redis.call('HDEL', record(id), 'error') end
   if to == 'queued' or to == 'paused' then write(id, 'want', 'run') end
-  if to == 'succeeded' or to == 'failed' or to == 'cancelled' then write(id, 'finished_ms', integer(now_ms)) end
+  if to == 'succeeded' or to == 'failed' or to == 'cancelled' then
+    write(id, 'finished_ms', integer(now_ms))
+    if names.deliveries then
+      queue_delivery(id, 'own')
+      queue_delivery(id, 'global')
+    end
+  end
   if to == 'succeeded' and read(id, 'checkpoint') then redis.call('ZADD', names.servable, integer(now_us), id) end
   local data = { state = to }
   if reason then data.reason = reason end
@@ -198,6 +211,7 @@ function command.restore()
   if fields.state == 'succeeded' and fields.checkpoint then
     redis.call('ZADD', names.servable, (fields.finished_ms or '0') .. '000', id)
   end
+  for _, endpoint in ipairs(argument.untold) do queue_delivery(id, endpoint) end
   redis.call('SET', names.turns, integer(now_us))
   append_event(id, 'state', cjson.encode({ state = fields.state, reason = 'rebuilt from the volume' }))
   return 1
@@ -372,6 +386,7 @@ function command.forget()
   for _, index in ipairs({ names.all, names.queued, names.leased, names.servable, names.state_of .. state }) do
     redis.call('ZREM', index, id)
   end
+  if names.deliveries then redis.call('ZREM', names.deliveries, id .. ':own', id .. ':global') end
   redis.call('SREM', names.unmirrored, id)
   redis.call('PUBLISH', names.channel, record(id) .. ':0')
   return { 'forgotten', state }
@@ -381,6 +396,35 @@ end
 function command.point()
   if redis.call('EXISTS', record(argument.job)) == 0 then return 0 end
   redis.call('HSET', names.aliases, argument.alias, argument.target)
+  return 1
+end
+
+-- Deliveries that are due, each leased to whoever asks: due again when the lease has run out, unless it was settled
+-- before. Of one receiver no more than `each`, those counted that whoever asks has under way, so that one that is
+-- slow does not take everybody's place.
+function command.take_deliveries()
+  local taken, under_way = {}, argument.under_way
+  local lease = integer(now_ms + argument.lease_ms)
+  for _, delivery in ipairs(redis.call('ZRANGEBYSCORE', names.deliveries, '-inf', integer(now_ms))) do
+    if #taken >= argument.most then break end
+    local id, endpoint = string.match(delivery, '^(.+):(%l+)$')
+    local receiver = endpoint == 'own' and read(id, 'webhook') or endpoint
+    under_way[receiver] = (under_way[receiver] or 0) + 1
+    if under_way[receiver] <= argument.each then
+      redis.call('ZADD', names.deliveries, lease, delivery)
+      taken[#taken + 1] = { id, endpoint, receiver, lease, integer(now_ms - (read(id, 'finished_ms') or now_ms)) }
+    end
+  end
+  return taken
+end
+
+-- What became of a delivery, from whoever still holds its lease: over, or due again after `retry_ms`.
+function command.settle_delivery()
+  local id, delivery = argument.id, argument.id .. ':' .. argument.endpoint
+  if tonumber(redis.call('ZSCORE', names.deliveries, delivery) or 0) ~= tonumber(argument.lease) then return 0 end
+  if argument.retry_ms then redis.call('ZADD', names.deliveries, integer(now_ms + argument.retry_ms), delivery)
+  else redis.call('ZREM', names.deliveries, delivery) end
+  if argument.told then write(id, 'told', argument.told) end
   return 1
 end
 

@@ -16,6 +16,7 @@ from contract.events import EventType
 from contract.job import TRANSITIONS, CheckpointFact, Problem, Progress, Record, State, Want
 from contract.keys import KEYS, RecordKind
 from contract.submission import PLAIN, Submission
+from contract.webhook import Endpoint
 
 T = TypeVar("T")
 
@@ -126,6 +127,8 @@ def submission_fields(submission: Submission) -> dict[str, str]:
         fields["retry_of"] = submission.retry_of
     if submission.idempotency:
         fields["idempotency_key"] = submission.idempotency.key
+    if submission.webhook:
+        fields["webhook"] = submission.webhook.origin
     return fields
 
 
@@ -153,8 +156,9 @@ def restore(
     checkpoints: Sequence[CheckpointFact],
     lease_seconds: float,
     submission: Submission = PLAIN,
+    untold: Sequence[Endpoint] = (),
 ) -> Command[bool]:
-    """Re-create a record that Redis has lost; one that exists is left alone."""
+    """Re-create a record that Redis has lost; one that exists is left alone. The `untold` hear of its end."""
     uses = fields.get("uses")
     return _command(
         kind,
@@ -166,6 +170,7 @@ def restore(
         checkpoints=[checkpoint.model_dump_json() for checkpoint in checkpoints],
         uses_users=KEYS[RecordKind.DATASET].users_of + uses if uses else None,
         lease_ms=_milliseconds(lease_seconds),
+        untold=list(untold),
     )
 
 

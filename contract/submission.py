@@ -3,10 +3,12 @@
 import hashlib
 import json
 from enum import StrEnum
+from pathlib import Path
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from contract.plugin import Frozen
+from contract.webhook import Webhook
 
 ANYONE = "anyone"
 """The submitter of jobs that name none."""
@@ -42,14 +44,22 @@ class Idempotency(Frozen):
 
 
 class Submission(Frozen):
-    """`submission.json`, beside a job's spec: written once, before the record exists."""
+    """`submission.json`, beside a job's spec: written once, before the record exists; our user's alone."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     format_version: int = 1
     submitter: str = ANYONE
     priority: Priority = Priority.NORMAL
     idempotency: Idempotency | None = None
     retry_of: str | None = None
+    webhook: Webhook | None = None
 
 
 PLAIN = Submission()
 """Nothing was said."""
+
+
+def read_submission(path: Path) -> Submission:
+    """What was said of a job."""
+    return Submission.model_validate_json(path.read_bytes()) if path.exists() else PLAIN

@@ -17,6 +17,7 @@ from contract.presets import PRESETS, PresetName, describe
 from contract.priors import Normal, Prior
 from contract.submission import Priority, SubmitterName
 from contract.terms import Term
+from contract.webhook import Webhook
 
 MAX_SEED = 2**53 - 1
 """The largest seed: every JSON reader can hold it exactly."""
@@ -87,9 +88,10 @@ class JobRequest(TrainingParameters):
     preview_every_images: int | None = Field(None, ge=1, description="Default: a twentieth of the run.")
     priority: Priority = Field(Priority.NORMAL, description="Its place in the queue.")
     submitter: str = SubmitterName
+    webhook: Webhook | None = Field(None, description="Whom to tell when it has ended.")
 
 
-_OF_THE_SUBMISSION = {"priority", "submitter"}
+_OF_THE_SUBMISSION = {"priority", "submitter", "webhook"}
 """The fields of a request that say nothing about what is trained."""
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from contract.dataset import Fit
+from contract.webhook import Endpoint
 
 Lack = Literal["volume_full", "volume_read_only", "volume_failing"]
 
@@ -93,6 +94,10 @@ class Volume:
         """Who asked for it, and how; written before `spec.json`."""
         return self.home(record_id) / "submission.json"
 
+    def told(self, job_id: str, endpoint: Endpoint) -> Path:
+        """What became of telling that a job has ended, once nothing more will."""
+        return self.job(job_id) / f"told-{endpoint}.json"
+
     def intent(self, record_id: str) -> Path:
         """What the gateway last wanted of it."""
         return self.home(record_id) / "intent.json"
@@ -142,12 +147,17 @@ def images_seen_of(weights_name: str) -> int:
     return int(weights_name.partition("-")[0])
 
 
-def write_durably(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     """Write a file so that after a crash it is there whole, or as it was: temp, fsync, rename, fsync(dir)."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    replace_durably(path, content, mode=mode)
+
+
+def replace_durably(path: Path, content: bytes, *, mode: int = 0o666) -> None:
+    """Likewise, in a directory that must be there: FileNotFoundError where it was deleted meanwhile."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

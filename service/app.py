@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from service import errors, retention
+from service import errors, messages, retention
 from service.gateway import Gateway
 from service.limits import SmallBodies
 from service.openapi import describe
@@ -43,6 +43,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="DCGAN service", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan, redoc_url=None
     )
     app.state.gateway = gateway
+    app.webhooks.include_router(messages.router)
     app.add_middleware(SmallBodies, upload_path="/datasets")
     app.add_middleware(SameOrigin, allowed_hosts=(*_own_names(settings), *settings.allowed_hosts))
     for part in (datasets, jobs, jobs_progress, samples, models, health, problems):

@@ -22,6 +22,7 @@ from service.pictures import Pictures
 from service.settings import Settings
 from service.sharing import Sharing
 from service.store import Store, connect
+from service.webhooks import Webhooks
 
 _ROSTER_SECONDS = 1.0
 
@@ -45,6 +46,7 @@ class Gateway:
         self.bell = Bell(settings.redis_url)
         self.pictures = Pictures(self.mailbox, settings.sample_cache_bytes)
         self.manifests = Manifests(self.volume)
+        self.webhooks = Webhooks(self.store, self.volume, settings)
         self.background: set[asyncio.Task[None]] = set()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._roster: tuple[float, frozenset[Role]] = (0.0, frozenset())
@@ -55,7 +57,7 @@ class Gateway:
         await asyncio.to_thread(uploads.sweep, self.volume)
         await asyncio.to_thread(trash.sweep, self.volume)
         self.bell.start()
-        readers = [asyncio.create_task(self.hub.run()), asyncio.create_task(self.mailbox.run())]
+        readers = [asyncio.create_task(part.run()) for part in (self.hub, self.mailbox, self.webhooks)]
         for reader in readers:
             reader.add_done_callback(_tell_if_broken)
         try:
@@ -63,6 +65,7 @@ class Gateway:
         finally:
             self.close_streams()
             self.mailbox.close()
+            self.webhooks.close()
             self.bell.stop()
             for task in self.background:
                 task.cancel()

@@ -45,7 +45,11 @@ def describe(app: FastAPI) -> dict[str, Any]:
     """The document, with the problem's schema that the routes refer to; made once."""
     if app.openapi_schema is None:
         document = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            webhooks=app.webhooks.routes,
         )
         schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
@@ -58,7 +62,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
 
 def _remove_default_errors(document: dict[str, Any]) -> None:
     """Take out FastAPI's own 422, which it adds to routes whose parameters cannot be wrong."""
-    for operations in document["paths"].values():
+    for operations in (*document["paths"].values(), *document["webhooks"].values()):
         for operation in operations.values():
             if "application/json" in operation["responses"].get("422", {}).get("content", {}):
                 del operation["responses"]["422"]

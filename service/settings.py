@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, HttpUrl, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from contract.webhook import Webhook
 
 
 def _split(value: object) -> object:
@@ -15,7 +17,13 @@ def _split(value: object) -> object:
 class Settings(BaseSettings):
     """Each field is the environment variable `DCGAN_` + its name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix="DCGAN_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="DCGAN_",
+        env_ignore_empty=True,  # compose passes on what is not set as an empty text
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,  # some hold passwords
+    )
 
     data_root: Path = Field(Path("data"), description="The volume that gateway and workers share.")
     redis_url: str = Field("redis://127.0.0.1:6379/0", description="Records, queue and doorbell.")
@@ -36,6 +44,32 @@ class Settings(BaseSettings):
         None, gt=0, description="Jobs that ended longer ago are deleted; default: none is."
     )
     heartbeat_seconds: float = Field(15, gt=0, description="Silence on an event stream, at most.")
+    webhook_url: HttpUrl | None = Field(None, description="Is told how every job ended.")
+    webhook_secret: SecretStr | None = Field(None, description="What that is signed with.")
+    webhook_allow_private: bool = Field(
+        default=False, description="Whether clients may have addresses told that are not public."
+    )
+
+    @model_validator(mode="after")
+    def _signs_what_it_tells(self) -> Self:
+        if (self.webhook_url is None) is not (self.webhook_secret is None):
+            raise ValueError(
+                "DCGAN_WEBHOOK_URL and DCGAN_WEBHOOK_SECRET are set together, or neither of them"
+            )
+        try:
+            assert self.webhook is None or self.webhook.key
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            name = f"DCGAN_WEBHOOK_{wrong['loc'][0]}".upper()
+            raise ValueError(f"{name}: {wrong['msg']}") from None
+        return self
+
+    @property
+    def webhook(self) -> Webhook | None:
+        """The deployment's own."""
+        if self.webhook_url is None or self.webhook_secret is None:
+            return None
+        return Webhook(url=self.webhook_url, secret=self.webhook_secret)
 
 
 def inherited_environment() -> dict[str, str]:

@@ -53,7 +53,10 @@ async def queue_job(gateway: Gateway, response: Response, spec: TrainingSpec, su
     job_id, text = new_job_id(), spec.model_dump_json()
     async with records.new_home(gateway, job_id):
         await asyncio.to_thread(
-            write_durably, gateway.volume.submission(job_id), submission.model_dump_json().encode()
+            write_durably,
+            gateway.volume.submission(job_id),
+            submission.model_dump_json().encode(),
+            mode=0o600,  # a webhook's secret is in it
         )
         await asyncio.to_thread(write_durably, gateway.volume.spec(job_id), text.encode())
     command = submit(RecordKind.JOB, job_id, text, dataset=spec.dataset, submission=submission)

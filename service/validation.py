@@ -6,6 +6,7 @@ from typing import Any
 from contract.errors import FieldError
 
 _SHOWN_CHARACTERS = 80
+_NEVER_REPEATED = "/webhook"  # a secret may stand anywhere in it, also where it does not belong
 _ABOUT_THE_KIND = ("union_tag_invalid", "union_tag_not_found")
 
 
@@ -63,6 +64,8 @@ def _sentence(pointer: str, found: Any) -> str:
             allowed, tag = found["ctx"]["expected_tags"], found["ctx"]["tag"]
             return f"{name} is {_shown(tag)} but should be one of {allowed}."
     message = found["msg"].removeprefix("Input ").removeprefix("Value ")
+    if not pointer or pointer.startswith(_NEVER_REPEATED):
+        return f"{name}: {message}."
     return f"{name} is {_shown(found['input'])} but {message[:1].lower()}{message[1:]}."
 
 

@@ -13,6 +13,7 @@ from contract.plugin import Frozen
 from contract.submission import Priority
 from contract.training import TrainingSpec
 from contract.volume import Lack
+from contract.webhook import Outcome
 from service.manifests import ManifestSummary
 from service.store import Standing
 
@@ -111,6 +112,29 @@ class WaitingFor(Frozen):
         )
 
 
+class WebhookStatus(Frozen):
+    """Who is told of the job's end, and whether that has been done."""
+
+    origin: str = Field(
+        description="Of its address; the rest is not shown.", examples=["https://example.com"]
+    )
+    delivery: Outcome | Literal["pending"]
+    problem: str | None = Field(description="What the last attempt met with.", examples=["It answered 500."])
+    attempted_at: datetime | None
+
+    @classmethod
+    def of(cls, record: Record) -> Self | None:
+        if record.webhook is None:
+            return None
+        told = record.told
+        return cls(
+            origin=record.webhook,
+            delivery=(told and told.outcome) or "pending",
+            problem=told.problem if told else None,
+            attempted_at=from_ms(told.at_ms) if told else None,
+        )
+
+
 class Job(Frozen):
     """A training job."""
 
@@ -137,6 +161,7 @@ class Job(Frozen):
         description="The latest; all of them are in the events of type `metric`."
     )
     error: Problem | None
+    webhook: WebhookStatus | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -168,6 +193,7 @@ class Job(Frozen):
             checkpoints=tuple(Checkpoint.of(fact) for fact in standing.checkpoints),
             evaluation=record.evaluation,
             error=record.error,
+            webhook=WebhookStatus.of(record),
             **_times(record),
             revision=record.revision,
             links=_job_links(record.id, spec.dataset),

@@ -3,13 +3,15 @@
 import contextlib
 import json
 import logging
+import time
 from pathlib import Path
 
 from contract import store as records
 from contract.job import State, Want, best_checkpoint
 from contract.keys import RecordKind
-from contract.submission import PLAIN, Submission
+from contract.submission import read_submission
 from contract.volume import Volume
+from contract.webhook import TOLD_FOR_SECONDS, Endpoint, read_told
 from worker.facts import Facts, read_facts
 from worker.mirror import last_event
 from worker.store import Store
@@ -74,8 +76,9 @@ def _restore(kind: RecordKind, record_id: str, store: Store, volume: Volume, lea
         fields |= _stated(facts)
     _heed_intent(fields, volume.intent(record_id))
     checkpoints = facts.checkpoints if facts else ()
-    submission = _submission(volume.submission(record_id))
-    return store.run(records.restore(kind, record_id, fields, checkpoints, lease_seconds, submission))
+    submission = read_submission(volume.submission(record_id))
+    untold = _heed_telling(fields, record_id, volume) if kind is RecordKind.JOB else ()
+    return store.run(records.restore(kind, record_id, fields, checkpoints, lease_seconds, submission, untold))
 
 
 def _stated(facts: Facts) -> dict[str, str]:
@@ -112,12 +115,20 @@ def _heed_intent(fields: dict[str, str], path: Path) -> None:
             fields["want"] = want
         elif want is Want.CANCEL and not State(fields["state"]).is_terminal:
             fields["state"] = State.CANCELLED
+            fields["finished_ms"] = str(path.stat().st_mtime_ns // 1_000_000)
         elif fields["state"] in (State.QUEUED, State.PAUSED):
             fields["state"] = State.PAUSED if want is Want.PAUSE else State.QUEUED
 
 
-def _submission(path: Path) -> Submission:
-    return Submission.model_validate_json(path.read_bytes()) if path.exists() else PLAIN
+def _heed_telling(fields: dict[str, str], job_id: str, volume: Volume) -> list[Endpoint]:
+    """Who has been told how it ended; those who have not, and are to be."""
+    told = {endpoint: read_told(volume.told(job_id, endpoint)) for endpoint in Endpoint}
+    if own := told[Endpoint.OWN]:
+        fields["told"] = own.model_dump_json()
+    age_seconds = time.time() - int(fields.get("finished_ms", 0)) / 1000
+    if not State(fields["state"]).is_terminal or age_seconds > TOLD_FOR_SECONDS:
+        return []
+    return [endpoint for endpoint in Endpoint if told[endpoint] is None]
 
 
 def _last_revision(path: Path) -> int:

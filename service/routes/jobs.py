@@ -1,5 +1,6 @@
 """Training jobs: posted, watched, steered and deleted."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query, Response
@@ -9,12 +10,13 @@ from contract.errors import ErrorCode, ServiceError
 from contract.job import State, Want
 from contract.keys import RecordKind, Role
 from contract.store import forget_job
-from contract.submission import Idempotency, Submission
+from contract.submission import Idempotency, Submission, read_submission
 from contract.training import JobRequest, TrainingSpec, resolve
 from service import records
 from service.gateway import Here
 from service.openapi import read_problems, write_problems
 from service.pages import ListQuery, cut, link_next
+from service.receivers import require_public
 from service.steering import steer
 from service.submitting import IdempotencyKey, find_made, queue_job, require_dataset, show_made
 from service.views import Job, Page
@@ -83,9 +85,12 @@ async def create_job(
     idempotency = Idempotency.of(idempotency_key, said)
     if made := await find_made(gateway, idempotency):
         return show_made(response, made)
+    require_public(gateway.settings, asked.webhook)
     await require_dataset(gateway, asked.dataset)
     spec = resolve(asked, await gateway.manifests.read(asked.dataset))
-    submission = Submission(submitter=asked.submitter, priority=asked.priority, idempotency=idempotency)
+    submission = Submission(
+        submitter=asked.submitter, priority=asked.priority, idempotency=idempotency, webhook=asked.webhook
+    )
     return await queue_job(gateway, response, spec, submission)
 
 
@@ -192,8 +197,13 @@ async def retry_job(
         raise ServiceError(ErrorCode.JOB_STATE_CONFLICT, detail)
     spec = TrainingSpec.model_validate_json(failed.spec)
     await require_dataset(gateway, spec.dataset)
+    said = await asyncio.to_thread(read_submission, gateway.volume.submission(job_id))
     submission = Submission(
-        submitter=failed.submitter, priority=failed.priority, idempotency=idempotency, retry_of=job_id
+        submitter=failed.submitter,
+        priority=failed.priority,
+        idempotency=idempotency,
+        retry_of=job_id,
+        webhook=said.webhook,
     )
     return await queue_job(gateway, response, spec, submission)
 

@@ -6,7 +6,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +24,8 @@ from contract.wire import Answer, Ask
 from service.app import create_app
 from service.embedded_redis import RedisServer
 from service.settings import Settings
+from tests.service.deployment import Deployment
+from tests.service.receiver import Receiver, receiving
 
 T = TypeVar("T")
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 32
@@ -42,6 +44,7 @@ class Worker:
     """Plays the workers: it claims, states facts and leaves, by the contract's own commands."""
 
     def __init__(self, url: str, volume: Volume) -> None:
+        self.url = url
         self.redis = redis.Redis.from_url(url, decode_responses=True)
         self.volume = volume
         self._script = self.redis.register_script(script())
@@ -182,8 +185,10 @@ def gateway_url(redis_server: RedisServer, data_root: Path) -> Iterator[str]:
         sample_timeout_seconds=0.5,
         sample_queue_limit=4,
         heartbeat_seconds=0.1,
+        webhook_allow_private=True,
     )
     with pytest.MonkeyPatch.context() as patch, _serve(settings) as url:
+        patch.setattr("service.webhooks._POLL_SECONDS", 0.05)
         patch.setattr("service.gateway._ROSTER_SECONDS", 0.1)
         yield url
 
@@ -236,6 +241,13 @@ def dataset(client: httpx.Client, worker: Worker, pictures: bytes) -> str:
 
 
 @pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Somebody who can be told."""
+    with receiving() as one:
+        yield one
+
+
+@pytest.fixture
 def new_job(client: httpx.Client, dataset: str) -> Callable[[], str]:
     """Queues one more job of that dataset."""
 
@@ -245,6 +257,44 @@ def new_job(client: httpx.Client, dataset: str) -> Callable[[], str]:
         return str(answer.json()["id"])
 
     return post
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attempts follow each other at once, for as long as a test lasts."""
+    monkeypatch.setattr("service.webhooks.SCHEDULE_SECONDS", (*(0.2 * n for n in range(1, 500)), 86_400))
+
+
+@pytest.fixture
+def here(client: httpx.Client, worker: Worker, dataset: str) -> Deployment:
+    """The gateway of the session."""
+    return Deployment(client, worker, dataset)
+
+
+@pytest.fixture
+def elsewhere(
+    serve: Callable[[Settings], AbstractContextManager[str]],
+    worker: Worker,
+    redis_url: str,
+    tmp_path: Path,
+    pictures: bytes,
+) -> Iterator[Callable[..., Deployment]]:
+    """Starts a gateway with settings, a volume and records of its own."""
+    url = redis_url.removesuffix("/0") + "/1"
+    there = Worker(url, Volume(tmp_path / "data"))
+    there.redis.set(EPOCH, "1")
+    there.hello(*Role)
+    with ExitStack() as stack:
+
+        def start(**settings: Any) -> Deployment:
+            base = {"data_root": there.volume.root, "redis_url": url, "webhook_allow_private": True}
+            running = stack.enter_context(ExitStack())
+            address = running.enter_context(serve(Settings(**{**base, **settings})))
+            client = running.enter_context(httpx.Client(base_url=address, timeout=20))
+            assert client.post("/datasets", content=pictures).status_code == 202
+            return Deployment(client, there, there.prepare(), running.close)
+
+        yield start
 
 
 @pytest.fixture

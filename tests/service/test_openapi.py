@@ -110,3 +110,14 @@ def test_an_unknown_address_and_method_are_problems(client: httpx.Client, refuse
 def test_the_document_is_served(client: httpx.Client) -> None:
     assert client.get("/openapi.json").json() == DOCUMENT
     assert client.get("/docs").status_code == 200
+
+
+def test_what_webhooks_are_told_is_described() -> None:
+    told = DOCUMENT["webhooks"]["jobEnded"]["post"]
+    assert {parameter["name"] for parameter in told["parameters"]} == {
+        "webhook-id",
+        "webhook-timestamp",
+        "webhook-signature",
+    }
+    assert "422" not in told["responses"]
+    assert DOCUMENT["components"]["schemas"]["Message"]["properties"]["data"]

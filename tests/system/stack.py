@@ -42,6 +42,7 @@ class Stack:
             "PYTHONPATH": str(REPOSITORY),
             "DCGAN_LEASE_SECONDS": "1",
             "DCGAN_SNAPSHOT_SECONDS": "0.3",
+            "DCGAN_WEBHOOK_ALLOW_PRIVATE": "true",
             "DCGAN_THREADS": "1",  # two threads on a shared core wait for each other
         }
         command = [sys.executable, "-P", "-m", "service.launcher", "--port", str(self._port)]

@@ -1,15 +1,18 @@
 """Redis was emptied: what the volume says becomes the records again, whatever lies about on it."""
 
 import json
+import time
 
 import pytest
 
 from contract import store as records
+from contract.deliveries import take_deliveries
 from contract.job import CheckpointFact, Problem, State, Want
 from contract.keys import RecordKind
 from contract.store import Lease
 from contract.submission import Idempotency, Priority, Submission
 from contract.volume import Volume, write_json
+from contract.webhook import TOLD_FOR_SECONDS, Endpoint, Outcome, Told, Webhook
 from worker.facts import Facts, write_facts
 from worker.mirror import Mirror
 from worker.rebuild import rebuild_if_lost
@@ -106,6 +109,34 @@ def test_place_in_the_queue_and_key_come_back(store: Store, volume: Volume) -> N
     assert [job[-1] for job in store.run(records.turns(JOB)).ids] == ["b", "a"]
     repeated = Submission(idempotency=Idempotency.of("a", {}))
     assert store.run(records.submit(JOB, "job_c", SPEC, submission=repeated))[0] == "known"
+
+
+def deliveries(store: Store) -> list[str]:
+    taken = store.run(take_deliveries(9, lease_seconds=60, under_way={}, each=9))
+    return sorted(f"{delivery.job_id}:{delivery.endpoint}" for delivery in taken)
+
+
+def test_who_has_not_been_told_of_an_end_will_be(store: Store, volume: Volume) -> None:
+    now_ms = round(time.time() * 1000)
+    webhook = Webhook.model_validate({"url": "https://example.com", "secret": "whsec_" + "QUJD" * 8})
+    ends = {
+        "a": facts(State.SUCCEEDED, finished_ms=now_ms - 1000),
+        "b": facts(State.FAILED, finished_ms=now_ms - TOLD_FOR_SECONDS * 1000 - 1000),
+        "c": facts(State.FAILED, finished_ms=now_ms),
+        "d": facts(State.RUNNING),
+    }
+    jobs = {name: lay(volume, name, stated) for name, stated in ends.items()}
+    jobs["e"] = lay(volume, "e", want=Want.CANCEL)  # its end is as old as the intent
+    for job in jobs.values():
+        volume.submission(job).write_text(Submission(webhook=webhook).model_dump_json())
+    told = Told(outcome=Outcome.DELIVERED, at_ms=5)
+    volume.told(jobs["a"], Endpoint.OWN).write_text(told.model_dump_json())
+    volume.told(jobs["c"], Endpoint.OWN).write_text("damaged")
+    rebuild(store, volume)
+    assert deliveries(store) == [
+        f"{jobs['a']}:global",
+        *(f"{jobs[name]}:{endpoint}" for name in "ce" for endpoint in ("global", "own")),
+    ]
 
 
 def test_records_that_stand_are_left_alone(store: Store, volume: Volume) -> None:

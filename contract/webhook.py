@@ -1,0 +1,110 @@
+"""Whom to tell how a job ended, and what became of telling (https://www.standardwebhooks.com)."""
+
+import base64
+import binascii
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import ConfigDict, Field, HttpUrl, PlainSerializer, SecretStr, field_validator
+
+from contract.plugin import Frozen
+
+TOLD_FOR_SECONDS = 86_400
+"""A job that ended longer ago is news to nobody: no further attempts."""
+
+SECRET_PREFIX = "whsec_"  # noqa: S105 — how one begins
+_KEY_BYTES = range(24, 65)
+_HOW_TO_MAKE_ONE = (
+    "take whsec_ and the base64 of 24 to 64 random bytes, as of: echo whsec_$(openssl rand -base64 32)"
+)
+
+# Hidden wherever it is shown as text; itself in JSON, since that is how it is kept on the volume.
+Secret = Annotated[
+    SecretStr, PlainSerializer(lambda secret: secret.get_secret_value(), return_type=str, when_used="json")
+]
+
+
+class Webhook(Frozen):
+    """An address that is told, and the key by which it knows that it was us."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    url: HttpUrl = Field(
+        repr=False,
+        description="http or https; what it answers is not read beyond the status.",
+        examples=["https://example.com/hooks/dcgan"],
+    )
+    secret: Secret = Field(description="`whsec_` and the base64 of 24 to 64 random bytes. Never shown again.")
+
+    @field_validator("url")
+    @classmethod
+    def _names_nobody(cls, url: HttpUrl) -> HttpUrl:
+        if url.username is not None or url.password is not None:
+            raise ValueError("an address with a user or a password is not called; leave out what is before @")
+        return url
+
+    @field_validator("secret")
+    @classmethod
+    def _is_a_key(cls, secret: SecretStr) -> SecretStr:
+        try:
+            length = len(_key(secret))
+        except ValueError:
+            length = 0
+        if length not in _KEY_BYTES:
+            raise ValueError(f"this is no secret of a webhook; {_HOW_TO_MAKE_ONE}")
+        return secret
+
+    @property
+    def key(self) -> bytes:
+        """What messages are signed with."""
+        return _key(self.secret)
+
+    @property
+    def origin(self) -> str:
+        """Who is told. That alone is shown to people: the rest of an address often is a secret itself."""
+        parts = urlsplit(str(self.url))
+        return f"{parts.scheme}://{parts.netloc}"
+
+
+def _key(secret: SecretStr) -> bytes:
+    text = secret.get_secret_value()
+    if not text.startswith(SECRET_PREFIX):
+        raise ValueError
+    encoded = text.removeprefix(SECRET_PREFIX)
+    try:
+        return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except binascii.Error as error:
+        raise ValueError from error
+
+
+class Endpoint(StrEnum):
+    """Of whom an address is: the job's own, or the deployment's, which hears of every job."""
+
+    OWN = "own"
+    GLOBAL = "global"
+
+
+class Outcome(StrEnum):
+    """How telling ends."""
+
+    DELIVERED = "delivered"
+    GONE = "gone"  # it answered 410: it wants to hear no more
+    GIVEN_UP = "given_up"
+
+
+class Told(Frozen):
+    """What became of telling an endpoint; on the volume as `told-{endpoint}.json` once it is over."""
+
+    outcome: Outcome | None = Field(description="None: it will be tried again.")
+    problem: str | None = None
+    at_ms: int
+
+
+def read_told(path: Path) -> Told | None:
+    """What was noted; a note that is damaged counts as none, for being told twice does no harm."""
+    try:
+        return Told.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None

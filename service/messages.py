@@ -1,0 +1,96 @@
+"""What is told of a job that has ended, and how it is signed (https://www.standardwebhooks.com, 1.0.0)."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from fastapi import APIRouter, Header
+from pydantic import Field
+
+from contract.job import Problem, Record, State
+from contract.plugin import Frozen
+from contract.training import TrainingSpec
+from contract.webhook import Endpoint, Webhook
+from service.views import from_ms
+
+
+class EndedJob(Frozen):
+    """Enough to know what to ask for; `links` are relative to the service, as everywhere."""
+
+    id: str = Field(examples=["job_7f2d9k0w3q5m8x1a"])
+    name: str | None = Field(examples=["flowers"])
+    dataset: str = Field(examples=["ds_3k9w0q2m5x7a1b4c"])
+    state: Literal["succeeded", "failed", "cancelled"]
+    error: Problem | None
+    checkpoint: str | None = Field(description="The digest of its best.", examples=["sha256:0123…cdef"])
+    links: dict[str, str]
+
+
+class Message(Frozen):
+    """The body of a delivery. It is the same at every attempt."""
+
+    type: Literal["job.succeeded", "job.failed", "job.cancelled"]
+    timestamp: datetime = Field(description="When the job ended.")
+    data: EndedJob
+
+    @classmethod
+    def of(cls, record: Record) -> Self:
+        """What there is to tell of a job that has ended."""
+        spec = TrainingSpec.model_validate_json(record.spec)
+        own = f"/jobs/{record.id}"
+        links = {"self": own, "checkpoints": f"{own}/checkpoints"}
+        if record.checkpoint:
+            links["samples"] = f"/samples?model={record.checkpoint.digest}&seed=0&count=16"
+        assert record.finished_ms is not None
+        return cls.model_validate(
+            {
+                "type": f"job.{record.state}",
+                "timestamp": from_ms(record.finished_ms),
+                "data": {
+                    "id": record.id,
+                    "name": spec.name,
+                    "dataset": spec.dataset,
+                    "state": record.state.value,
+                    "error": record.error,
+                    "checkpoint": record.checkpoint.digest if record.checkpoint else None,
+                    "links": links,
+                },
+            }
+        )
+
+
+router = APIRouter(tags=["webhooks"])
+"""Described in the OpenAPI document, and served by whoever is told."""
+
+
+@router.post("jobEnded", operation_id="jobEnded", summary="A job has ended")
+async def job_ended(
+    message: Message,
+    webhook_id: Annotated[str, Header(description="Equal at every attempt: drop those that you know.")],
+    webhook_timestamp: Annotated[int, Header(description="Of the attempt, in Unix seconds.")],
+    webhook_signature: Annotated[
+        str, Header(description="`v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`.")
+    ],
+) -> None:
+    """Sent to the `webhook` of the job and to the deployment's, until it is answered with 2xx, for a day."""
+
+
+def message_id(job_id: str, state: State, endpoint: Endpoint) -> str:
+    """The same at every attempt, also after Redis was emptied, so that a receiver can drop what it knows."""
+    return f"{job_id}-{state}-{endpoint}"
+
+
+def signed_headers(webhook: Webhook, name: str, body: bytes, now_seconds: int) -> Mapping[str, str]:
+    """By which the receiver knows that this is ours, and new."""
+    content = f"{name}.{now_seconds}.".encode() + body
+    signature = base64.b64encode(hmac.digest(webhook.key, content, hashlib.sha256)).decode()
+    return {
+        "Content-Type": "application/json",
+        "User-Agent": "dcgan-webhooks/1",
+        "webhook-id": name,
+        "webhook-timestamp": str(now_seconds),
+        "webhook-signature": f"v1,{signature}",
+    }

@@ -1,0 +1,159 @@
+"""Reaches who is to be told, without being led where clients may not look: into this machine and its network.
+
+A name is looked up by us, once for each attempt, and the connection goes to the address that was judged; a
+second look-up could answer differently. A transport of httpx and not its client: there are no redirects,
+cookies, proxies or credentials that could be forgotten to be switched off.
+"""
+
+import asyncio
+import socket
+import ssl
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+
+import httpx
+from pydantic import HttpUrl
+
+from contract.errors import ErrorCode, FieldError, ServiceError
+from contract.webhook import Webhook
+from service.settings import Settings
+
+ATTEMPT_SECONDS = 10.0
+_CONNECT_SECONDS = 4.0  # so that a second address gets its chance
+_ADDRESSES = 4  # of a name, at most
+_LOOKUPS = 32
+_EMBEDDING = IPv6Network("64:ff9b::/96")  # NAT64 (RFC 6052): an IPv4 address in its last 32 bits
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+
+
+class UnreachableError(Exception):
+    """An attempt came to no answer; the text says why, and is shown to clients."""
+
+
+def require_public(settings: Settings, webhook: Webhook | None) -> None:
+    """Refuse at once an address that is seen without a look-up never to be called.
+
+    Raises:
+        ServiceError: `invalid_request`.
+    """
+    if webhook is None or settings.webhook_allow_private or not _is_plainly_private(webhook.url):
+        return
+    detail = (
+        f"webhook/url leads to {webhook.origin}, which is not a public address; name a host that the world "
+        "can reach, or have the operator set DCGAN_WEBHOOK_ALLOW_PRIVATE=true."
+    )
+    fields = (FieldError("/webhook/url", detail),)
+    raise ServiceError(ErrorCode.INVALID_REQUEST, detail, fields=fields)
+
+
+def _is_plainly_private(url: HttpUrl) -> bool:
+    host = (url.host or "").strip("[]").rstrip(".")
+    try:
+        return not is_public(ip_address(host))
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def is_public(address: IPv4Address | IPv6Address) -> bool:
+    """Whether the whole world means the same machine by it. An IPv4 address within an IPv6 one counts too."""
+    if isinstance(address, IPv4Address):
+        return address.is_global and not address.is_multicast
+    inner = address.ipv4_mapped or address.sixtofour
+    if address in _EMBEDDING:
+        inner = IPv4Address(int(address) & 0xFFFF_FFFF)
+    if inner is not None and not is_public(inner):
+        return False
+    return (
+        address in _EMBEDDING
+        or bool(address.ipv4_mapped)
+        or (address in _GLOBAL_UNICAST and address.is_global)
+    )
+
+
+class Receivers:
+    """Sends what is to be told, at most once a call."""
+
+    def __init__(self) -> None:
+        self._tls: ssl.SSLContext | None = None
+        self._lookups = asyncio.Semaphore(_LOOKUPS)
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes, *, allow_private: bool) -> int:
+        """The status that it answers with; the rest of the answer is not read.
+
+        Raises:
+            UnreachableError: there was no answer, or no address that may be called.
+        """
+        try:
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                return await self._post(httpx.URL(url), headers, body, allow_private=allow_private)
+        except httpx.InvalidURL as error:
+            raise UnreachableError("Its address cannot be called.") from error
+        except TimeoutError:
+            raise UnreachableError(f"It did not answer within {ATTEMPT_SECONDS:.0f} s.") from None
+
+    async def _post(
+        self, url: httpx.URL, headers: Mapping[str, str], body: bytes, *, allow_private: bool
+    ) -> int:
+        host = url.raw_host.decode("ascii")
+        addresses = await self._look_up(host, url.port or (443 if url.scheme == "https" else 80))
+        if not allow_private and not all(is_public(ip_address(address)) for address in addresses):
+            addresses = []
+        if not addresses:  # one sentence for both: which names a private network knows is nobody's business
+            raise UnreachableError("Its name has no address, or one that is not public.")
+        if self._tls is None:
+            self._tls = await asyncio.to_thread(httpx.create_ssl_context)
+        problem = ""
+        for address in addresses[:_ADDRESSES]:
+            request = httpx.Request(
+                "POST",
+                url.copy_with(host=address),
+                headers={**headers, "Host": url.netloc.decode("ascii")},
+                content=body,
+                extensions={"sni_hostname": host, "timeout": {"connect": _CONNECT_SECONDS}},
+            )
+            try:
+                return await _status(request, self._tls)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                problem = str(error)
+            except httpx.TransportError as error:  # its text may hold what was answered
+                raise UnreachableError("It broke off before it had answered.") from error
+        raise UnreachableError(f"It could not be reached: {problem[:200] or 'no connection in time'}.")
+
+    async def _look_up(self, host: str, port: int) -> Sequence[str]:
+        """The addresses of a name; none where it has none.
+
+        In a thread of its own: one that hangs delays neither others' files nor the end of the process.
+        """
+        await self._lookups.acquire()
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[list[str]] = loop.create_future()
+
+        def tell(addresses: list[str]) -> None:
+            self._lookups.release()
+            if not found.done():
+                found.set_result(addresses)
+
+        def look_up() -> None:
+            addresses = _addresses(host, port)
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(tell, addresses)
+
+        threading.Thread(target=look_up, name="look-up", daemon=True).start()
+        return await found
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return [str(place[0]) for *_, place in found]
+
+
+async def _status(request: httpx.Request, tls: ssl.SSLContext) -> int:
+    async with httpx.AsyncHTTPTransport(verify=tls, trust_env=False) as transport:
+        response = await transport.handle_async_request(request)
+        await response.aclose()
+        return response.status_code

@@ -1,0 +1,178 @@
+"""Tells the world how jobs ended: takes what is due from Redis, sends it, and tries again for a day.
+
+A delivery is leased while it is under way: two gateways do not send it at once, and one that was killed is
+followed by another. So it arrives at least once, and each time under the same id.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections import Counter
+from contextlib import suppress
+
+from redis.exceptions import RedisError
+
+from contract.deliveries import Delivery, settle_delivery, take_deliveries
+from contract.job import Record
+from contract.keys import RecordKind
+from contract.submission import Submission
+from contract.volume import Volume, replace_durably
+from contract.webhook import TOLD_FOR_SECONDS, Endpoint, Outcome, Told, Webhook, read_told
+from service.messages import Message, message_id, signed_headers
+from service.receivers import Receivers, UnreachableError
+from service.settings import Settings
+from service.store import Store
+
+SCHEDULE_SECONDS = (5, 305, 2_105, 9_305, 27_305, 63_305, TOLD_FOR_SECONDS)
+"""When it is tried again, from the end of the job: as Standard Webhooks recommends, cut at a day."""
+JITTER = 0.1
+"""Of a pause, at most: jobs that ended together are not told together for ever."""
+
+AT_ONCE = 16
+AT_ONCE_TO_ONE_RECEIVER = 4
+_LEASE_SECONDS = 30.0  # an attempt takes ten at most
+_POLL_SECONDS = 1.0
+_CLOSE_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Webhooks:
+    """One loop in every gateway; attempts run beside each other, bounded in all and for each receiver."""
+
+    def __init__(self, store: Store, volume: Volume, settings: Settings) -> None:
+        self._store = store
+        self._volume = volume
+        self._global = settings.webhook
+        self._allows_private = settings.webhook_allow_private
+        self._receivers = Receivers()
+        self._under_way: dict[asyncio.Task[None], str] = {}  # to which receiver
+        self._stirred = asyncio.Event()  # an attempt has ended, or the gateway is to
+        self._is_closing = False
+
+    async def run(self) -> None:
+        """Until closed; attempts that do not end soon after are broken off, and made again elsewhere."""
+        while not self._is_closing:
+            try:
+                await self._start_due()
+            except RedisError as error:
+                log.warning("webhooks wait, Redis does not answer: %s", error)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stirred.wait(), _POLL_SECONDS)
+            self._stirred.clear()
+        if self._under_way:
+            _, late = await asyncio.wait(self._under_way, timeout=_CLOSE_SECONDS)
+            for attempt in late:
+                attempt.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def close(self) -> None:
+        """Let the loop end, within a second."""
+        self._is_closing = True
+        self._stirred.set()
+
+    async def _start_due(self) -> None:
+        free = AT_ONCE - len(self._under_way)
+        if not free:
+            return
+        command = take_deliveries(
+            free,
+            lease_seconds=_LEASE_SECONDS,
+            under_way=Counter(self._under_way.values()),
+            each=AT_ONCE_TO_ONE_RECEIVER,
+        )
+        for delivery in await self._store.run(command):
+            attempt = asyncio.create_task(self._deliver(delivery))
+            self._under_way[attempt] = delivery.receiver
+            attempt.add_done_callback(self._forget)
+
+    def _forget(self, attempt: asyncio.Task[None]) -> None:
+        del self._under_way[attempt]
+        self._stirred.set()
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        try:
+            await self._attempt(delivery)
+        except UnreachableError as error:
+            await self._put_back(delivery, str(error))
+        except RedisError as error:
+            log.warning("%s: told again when its lease has run out: %s", delivery.job_id, error)
+        except Exception:
+            log.exception("%s: telling its end failed by a mistake of ours", delivery.job_id)
+            await self._put_back(delivery, "The service made a mistake; its log says which.")
+
+    async def _attempt(self, delivery: Delivery) -> None:
+        noted = self._volume.told(delivery.job_id, delivery.endpoint)
+        if told := await asyncio.to_thread(read_told, noted):  # a gateway was killed before Redis heard
+            await self._settle(delivery, told)
+            return
+        standing = await self._store.find(RecordKind.JOB, delivery.job_id)
+        if standing is None or not standing.record.state.is_terminal:  # Redis was emptied, or the job deleted
+            await self._settle(delivery)
+        elif webhook := await asyncio.to_thread(self._webhook, delivery):
+            await self._send(delivery, webhook, standing.record)
+        else:
+            await self._settle(delivery)
+
+    async def _send(self, delivery: Delivery, webhook: Webhook, record: Record) -> None:
+        body = Message.of(record).model_dump_json().encode()
+        name = message_id(record.id, record.state, delivery.endpoint)
+        headers = signed_headers(webhook, name, body, int(time.time()))
+        may_be_private = self._allows_private or delivery.endpoint is Endpoint.GLOBAL
+        status = await self._receivers.post(str(webhook.url), headers, body, allow_private=may_be_private)
+        if 200 <= status < 300:
+            await self._end(delivery, Outcome.DELIVERED)
+        elif status == 410:
+            await self._end(delivery, Outcome.GONE, "It answered 410: it wants to hear no more.")
+        else:
+            await self._put_back(delivery, f"It answered {status}.")
+
+    def _webhook(self, delivery: Delivery) -> Webhook | None:
+        """None where the deployment has none. A job's own is on the volume, or the volume is not there."""
+        if delivery.endpoint is Endpoint.GLOBAL:
+            return self._global
+        kept = self._volume.submission(delivery.job_id).read_bytes()
+        return Submission.model_validate_json(kept).webhook
+
+    async def _put_back(self, delivery: Delivery, problem: str) -> None:
+        pause = pause_seconds(delivery.age_seconds, random.random())  # noqa: S311 — no secret hangs on it
+        if pause is None:
+            log.error("%s: %s was not told of its end: %s", delivery.job_id, delivery.receiver, problem)
+            await self._end(delivery, Outcome.GIVEN_UP, problem)
+            return
+        log.warning("%s: %s, next in %.0f s: %s", delivery.job_id, delivery.receiver, pause, problem)
+        told = Told(outcome=None, problem=problem, at_ms=_now_ms())
+        await self._settle(delivery, told, retry_seconds=pause)
+
+    async def _end(self, delivery: Delivery, outcome: Outcome, problem: str | None = None) -> None:
+        """On the volume first, so that an emptied Redis does not let it be told again."""
+        told = Told(outcome=outcome, problem=problem, at_ms=_now_ms())
+        path = self._volume.told(delivery.job_id, delivery.endpoint)
+        try:
+            await asyncio.to_thread(replace_durably, path, told.model_dump_json().encode())
+        except FileNotFoundError:  # the job was deleted meanwhile
+            pass
+        except OSError as error:
+            log.warning("%s: cannot note that its end was told: %s", delivery.job_id, error)
+        await self._settle(delivery, told)
+
+    async def _settle(
+        self, delivery: Delivery, told: Told | None = None, *, retry_seconds: float | None = None
+    ) -> None:
+        try:
+            await self._store.run(settle_delivery(delivery, told, retry_seconds=retry_seconds))
+        except RedisError as error:
+            log.warning("%s: looked at again when its lease has run out: %s", delivery.job_id, error)
+
+
+def pause_seconds(age_seconds: float, chance: float) -> float | None:
+    """Until the next attempt, after one that failed so long after the end; None when that was the last."""
+    ahead = next((moment for moment in SCHEDULE_SECONDS if moment > age_seconds), None)
+    if ahead is None:
+        return None
+    return min((ahead - age_seconds) * (1 + JITTER * chance), TOLD_FOR_SECONDS - age_seconds)
+
+
+def _now_ms() -> int:
+    return round(time.time() * 1000)

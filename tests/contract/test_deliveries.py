@@ -1,0 +1,166 @@
+"""Who is told of an end, when, and by whom: the laws of deliveries, in the real script."""
+
+import pytest
+
+from contract import store
+from contract.deliveries import Delivery, settle_delivery, take_deliveries
+from contract.job import State, Want
+from contract.keys import KEYS, RecordKind
+from contract.submission import Submission
+from contract.webhook import Endpoint, Outcome, Told, Webhook
+from tests.contract.records import JOB, LONG, SHORT, Records
+
+SECRET = "whsec_" + "MDEy" * 8
+DELIVERIES = KEYS[JOB].deliveries
+DELIVERED = Told(outcome=Outcome.DELIVERED, at_ms=5)
+
+
+def submission(url: str = "https://example.com/hook") -> Submission:
+    return Submission(webhook=Webhook.model_validate({"url": url, "secret": SECRET}))
+
+
+def submit(records: Records, record_id: str = "job_a", url: str = "https://example.com/hook") -> None:
+    records.run(store.submit(JOB, record_id, "{}", submission=submission(url)))
+
+
+def cancel(records: Records, record_id: str = "job_a") -> None:
+    records.run(store.control(JOB, record_id, Want.CANCEL))
+
+
+def take(records: Records, seconds: float = LONG, under_way: dict[str, int] | None = None) -> list[Delivery]:
+    command = take_deliveries(9, lease_seconds=seconds, under_way=under_way or {}, each=2)
+    return records.run(command)
+
+
+def names(deliveries: list[Delivery]) -> list[str]:
+    return sorted(f"{delivery.job_id}:{delivery.endpoint}" for delivery in deliveries)
+
+
+@pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled", "poisoned", "reaped"])
+def test_every_end_of_a_job_is_told_to_both_endpoints(records: Records, end: str) -> None:
+    submit(records)
+    assert take(records) == []
+    if end == "cancelled":
+        cancel(records)
+    else:
+        lease = records.claim(seconds=SHORT if end == "reaped" else LONG)
+        assert take(records) == []
+        if end == "poisoned":
+            records.run(store.died(lease, "x", 1))
+        elif end == "reaped":
+            cancel(records)
+            records.reap_expired()
+        else:
+            records.run(store.leave(lease, State(end)))
+    assert names(take(records)) == ["job_a:global", "job_a:own"]
+
+
+def test_what_is_no_end_is_not_told(records: Records) -> None:
+    submit(records)
+    records.run(store.leave(records.claim(), State.QUEUED))
+    records.run(store.control(JOB, "job_a", Want.PAUSE))
+    assert records.redis.zcard(DELIVERIES) == 0
+
+
+def test_a_job_without_a_webhook_of_its_own_is_told_to_the_deployments_alone(records: Records) -> None:
+    records.submit()
+    cancel(records)
+    assert names(take(records)) == ["job_a:global"]
+
+
+def test_the_end_of_a_preparation_is_not_told(records: Records) -> None:
+    records.run(store.submit(RecordKind.DATASET, "ds_a", "{}"))
+    records.run(store.control(RecordKind.DATASET, "ds_a", Want.CANCEL))
+    assert records.redis.zcard(DELIVERIES) == 0
+
+
+def test_a_delivery_is_taken_by_one_and_again_when_its_lease_has_run_out(records: Records) -> None:
+    submit(records)
+    cancel(records)
+    first = take(records, SHORT)
+    assert len(first) == 2
+    assert take(records) == []
+    while not (again := take(records)):
+        pass
+    assert names(again) == names(first)
+
+
+def test_a_delivery_that_is_over_is_not_taken_again(records: Records) -> None:
+    submit(records)
+    cancel(records)
+    for delivery in take(records, SHORT):
+        assert records.run(settle_delivery(delivery, DELIVERED))
+    assert records.redis.zcard(DELIVERIES) == 0
+    assert records.read().told == DELIVERED
+
+
+def test_a_delivery_that_failed_is_due_again_after_its_pause(records: Records) -> None:
+    submit(records)
+    cancel(records)
+    failed = Told(outcome=None, problem="It answered 500.", at_ms=5)
+    for delivery in take(records):
+        records.run(settle_delivery(delivery, failed, retry_seconds=0.001))
+    while not (again := take(records)):
+        pass
+    assert again[0].age_seconds > 0
+    assert records.read().told == failed
+
+
+def test_whose_lease_ran_out_changes_nothing(records: Records) -> None:
+    submit(records)
+    cancel(records)
+    late = take(records, SHORT)
+    while not take(records):
+        pass
+    before = records.redis.zrange(DELIVERIES, 0, -1, withscores=True)
+    assert not any(records.run(settle_delivery(delivery, DELIVERED)) for delivery in late)
+    assert not any(records.run(settle_delivery(delivery, None, retry_seconds=0)) for delivery in late)
+    assert records.redis.zrange(DELIVERIES, 0, -1, withscores=True) == before
+    assert records.read().told is None
+
+
+def test_a_receiver_gets_no_more_at_once_than_its_share(records: Records) -> None:
+    for number in range(4):
+        submit(records, f"job_{number}", "https://slow.example/hook")
+        cancel(records, f"job_{number}")
+    submit(records, "job_z", "https://other.example/hook")
+    cancel(records, "job_z")
+    taken = take(records, under_way={"global": 2, "https://slow.example": 1})
+    assert names(taken) == ["job_0:own", "job_z:own"]
+
+
+def test_a_forgotten_job_is_told_no_more(records: Records) -> None:
+    submit(records)
+    cancel(records)
+    records.run(store.forget_job("job_a"))
+    assert records.redis.zcard(DELIVERIES) == 0
+
+
+@pytest.mark.parametrize("untold", [[], [Endpoint.OWN], list(Endpoint)])
+def test_a_rebuilt_end_is_told_to_those_who_have_not_heard(records: Records, untold: list[Endpoint]) -> None:
+    fields = {
+        "id": "job_a", "spec": "{}", "state": "failed", "want": "run", "token": "0", "attempt": "0",
+        "deaths": "0", "devices": "1", "revision": "1", "created_us": "5", "finished_ms": "6",
+    }  # fmt: skip
+    records.run(store.restore(JOB, "job_a", fields, [], SHORT, submission(), untold))
+    assert names(take(records)) == sorted(f"job_a:{endpoint}" for endpoint in untold)
+
+
+def test_redis_never_holds_the_secret_or_the_address(records: Records) -> None:
+    submit(records)
+    cancel(records)
+    for key in records.redis.scan_iter():
+        held = str(_content(records, key))
+        assert SECRET not in held
+        assert "/hook" not in held
+
+
+def _content(records: Records, key: str) -> object:
+    kind = records.redis.type(key)
+    if kind == "hash":
+        return records.redis.hgetall(key)
+    if kind == "stream":
+        return records.redis.xrange(key)
+    if kind == "zset":
+        return records.redis.zrange(key, 0, -1)
+    return records.redis.smembers(key) if kind == "set" else records.redis.get(key)

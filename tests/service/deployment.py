@@ -1,0 +1,50 @@
+"""A gateway with a worker that the test plays, for tests of what follows when a job has ended."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from contract.job import Problem, State
+from contract.keys import KEYS, RecordKind
+from contract.store import leave
+
+KEY = KEYS[RecordKind.JOB]
+DAY = 86_400
+
+
+@dataclass
+class Deployment:
+    """A gateway and its worker."""
+
+    client: httpx.Client
+    worker: Any
+    dataset: str
+    stop: Callable[[], None] = lambda: None
+
+    def end(self, state: State = State.CANCELLED, **request: object) -> str:
+        """The id of a job that has ended like this."""
+        answer = self.client.post("/jobs", json={"dataset": self.dataset, **request})
+        assert answer.status_code == 202, answer.text
+        job_id = str(answer.json()["id"])
+        if state is State.CANCELLED:
+            assert self.client.post(f"/jobs/{job_id}/cancel").status_code == 202
+            return job_id
+        lease = self.worker.claim()
+        assert lease.id == job_id
+        if state is State.SUCCEEDED:
+            self.worker.checkpoint(lease)
+        problem = Problem(code="not_finite", detail="It diverged.") if state is State.FAILED else None
+        self.worker.run(leave(lease, state, error=problem))
+        return job_id
+
+    def webhook(self, job_id: str) -> Any:
+        return self.client.get(f"/jobs/{job_id}").json()["webhook"]
+
+    def age(self, job_id: str, seconds: float) -> None:
+        """Let it have ended so long ago, and what is to be told of it be due."""
+        ended_ms = round((time.time() - seconds) * 1000)
+        self.worker.redis.hset(KEY.record_of + job_id, "finished_ms", ended_ms)
+        self.worker.redis.zadd(KEY.deliveries, {f"{job_id}:own": 1}, xx=True)

@@ -1,0 +1,99 @@
+"""Somebody who is told: an HTTP server that keeps what comes, and answers as the test orders."""
+
+import json
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+SECRET = "whsec_c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0"
+CERTIFICATE = Path(__file__).with_name("receiver.pem")
+"""Of receiver.test, signed by itself; its key opens nothing."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One message, as it came."""
+
+    path: str
+    headers: dict[str, str]  # by names in lower case
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        return self.headers["webhook-id"]
+
+    @property
+    def said(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Receiver:
+    """What came, in order, and the answers that are still ordered; without one, 200."""
+
+    calls: list[Call] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)
+    open: threading.Event = field(default_factory=threading.Event)  # while it is not set, answers wait
+    url: str = ""
+
+    @property
+    def ids(self) -> list[str]:
+        return [call.id for call in self.calls]
+
+    @property
+    def webhook(self) -> dict[str, str]:
+        """As `POST /jobs` takes it; the path holds what should be seen by nobody else."""
+        return {"url": f"{self.url}/hook/token-in-path?key=token-in-query", "secret": SECRET}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    receiver: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.receiver.calls.append(Call(self.path, headers, body))
+        status = self.receiver.answers.pop(0) if self.receiver.answers else 200
+        self.receiver.open.wait(20)
+        self.send_response(status)
+        self.send_header("Location", f"{self.receiver.url}/elsewhere")
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 — the base class names it so
+        """Stay quiet."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A caller that hangs up is no news."""
+
+
+@contextmanager
+def receiving(port: int = 0, *, tls: bool = False) -> Iterator[Receiver]:
+    """A receiver that listens on loopback."""
+    receiver = Receiver()
+    receiver.open.set()
+    server = _Server(("127.0.0.1", port), type("ItsHandler", (_Handler,), {"receiver": receiver}))
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(CERTIFICATE)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    receiver.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield receiver
+    finally:
+        receiver.open.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,234 @@
+"""Whom webhooks may reach: the world, and never, by whatever trick, this machine or its network."""
+
+import asyncio
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.webhook import Webhook
+from service.receivers import Receivers, UnreachableError, require_public
+from service.settings import Settings
+from tests.service.receiver import CERTIFICATE, SECRET, Receiver, receiving
+
+PUBLIC, OTHER_PUBLIC = "93.184.216.34", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"
+PRIVATE = [
+    "127.0.0.1", "127.8.8.8", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254",
+    "100.64.0.1", "192.0.2.1", "198.18.0.1", "224.0.0.1", "239.255.255.250", "240.0.0.1", "255.255.255.255",
+    "::", "::1", "fe80::1", "fe80::1%lo", "fc00::1", "fd00:ec2::254", "fec0::1", "ff02::1", "2001:db8::1",
+    "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:0:127.0.0.1", "::127.0.0.1", "64:ff9b::127.0.0.1",
+    "64:ff9b::10.0.0.1", "64:ff9b:1::1", "2002:7f00:1::", "2002:a00:1::1", "2001::1", "100::1",
+]  # fmt: skip
+PUBLIC_ONES = [
+    PUBLIC,
+    OTHER_PUBLIC,
+    f"::ffff:{PUBLIC}",
+    f"64:ff9b::{PUBLIC}",
+    "8.8.8.8",
+    "2001:4860:4860::8888",
+]
+
+
+class Resolver:
+    """Answers look-ups of planted names, and counts them, whoever asks."""
+
+    def __init__(self) -> None:
+        self.answers: list[list[str]] = []  # one for each look-up; the last one stays
+        self.asked: list[str] = []
+        self._real = socket.getaddrinfo
+
+    def __call__(self, host: Any, port: Any, *args: Any, **options: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else str(host)
+        if not name.endswith(".test"):
+            return self._real(host, port, *args, **options)
+        self.asked.append(name)
+        addresses = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
+    planted = Resolver()
+    monkeypatch.setattr("socket.getaddrinfo", planted)
+    return planted
+
+
+@pytest.fixture
+def reached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses that were connected to; nothing is."""
+    hosts: list[str] = []
+
+    async def note(request: httpx.Request, _tls: ssl.SSLContext) -> int:
+        hosts.append(request.url.host)
+        return 200
+
+    monkeypatch.setattr("service.receivers._status", note)
+    return hosts
+
+
+def post(url: str, *, allow_private: bool = False) -> int:
+    async def once() -> int:
+        return await Receivers().post(url, {"webhook-id": "x"}, b"{}", allow_private=allow_private)
+
+    return asyncio.run(once())
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_a_name_that_leads_to_a_private_address_is_not_called(
+    resolver: Resolver, reached: list[str], address: str
+) -> None:
+    for answer in ([address], [PUBLIC, address], [address, PUBLIC]):
+        resolver.answers = [answer]
+        with pytest.raises(UnreachableError, match="not public"):
+            post("http://inside.test/")
+    assert reached == []
+
+
+@pytest.mark.parametrize("address", PUBLIC_ONES)
+def test_a_name_that_leads_into_the_world_is_called(
+    resolver: Resolver, reached: list[str], address: str
+) -> None:
+    resolver.answers = [[address]]
+    assert post("https://outside.test/") == 200
+    assert reached == [address]
+
+
+def test_a_name_that_answers_differently_the_second_time_gains_nothing(
+    resolver: Resolver, reached: list[str]
+) -> None:
+    resolver.answers = [[PUBLIC], ["127.0.0.1"]]
+    assert post("http://rebind.test/") == 200
+    assert (resolver.asked, reached) == (["rebind.test"], [PUBLIC])
+
+
+def test_the_connection_itself_looks_nothing_up(resolver: Resolver, receiver: Receiver) -> None:
+    resolver.answers = [["127.0.0.1"], ["127.0.0.9"]]
+    port = receiver.url.rpartition(":")[2]
+    assert post(f"http://rebind.test:{port}/hook", allow_private=True) == 200
+    assert resolver.asked == ["rebind.test"]
+    assert receiver.calls[0].headers["host"] == f"rebind.test:{port}"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "[::1]"])
+def test_no_spelling_of_this_machine_is_called(receiver: Receiver, host: str) -> None:
+    port = receiver.url.rpartition(":")[2]
+    with pytest.raises(UnreachableError):
+        post(f"http://{host}:{port}/")
+    assert receiver.calls == []
+
+
+def test_a_second_address_is_tried_when_the_first_does_not_answer(
+    resolver: Resolver, receiver: Receiver
+) -> None:
+    resolver.answers = [["127.0.0.9", "127.0.0.1"]]  # the receiver listens on the latter alone
+    assert post(f"http://two.test:{receiver.url.rpartition(':')[2]}/", allow_private=True) == 200
+
+
+def test_a_redirect_is_an_answer_and_is_not_followed(receiver: Receiver) -> None:
+    receiver.answers = [307]
+    assert post(receiver.url, allow_private=True) == 307
+    assert len(receiver.calls) == 1
+
+
+def test_proxies_of_the_environment_are_not_used(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9/")
+    assert post(receiver.url, allow_private=True) == 200
+
+
+def test_a_certificate_is_judged_by_the_name_and_not_by_the_address(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ssl.create_default_context(cafile=CERTIFICATE)
+    monkeypatch.setattr("httpx.create_ssl_context", lambda: context)
+    resolver.answers = [["127.0.0.1"]]
+    with receiving(tls=True) as receiver:
+        port = receiver.url.rpartition(":")[2]
+        assert post(f"https://receiver.test:{port}/", allow_private=True) == 200
+        with pytest.raises(UnreachableError, match=r"not valid for 'other\.test'"):
+            post(f"https://other.test:{port}/", allow_private=True)
+
+
+def _answer_with(content: bytes) -> Callable[[socket.socket], None]:
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            connection.sendall(content)
+            with suppress(ConnectionResetError):
+                while connection.recv(65536):  # until the caller hangs up
+                    pass
+
+    return serve
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"-ERR unknown command 'POST'\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 300_000,
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 100,
+    ],
+)
+def test_what_does_not_answer_properly_costs_ten_seconds_at_most_and_tells_nothing(
+    monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    monkeypatch.setattr("service.receivers.ATTEMPT_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=_answer_with(content), args=(listener,), daemon=True)
+        thread.start()
+        with pytest.raises(
+            UnreachableError, match=r"^It (broke off before it had|did not) answer"
+        ) as refusal:
+            post(f"http://127.0.0.1:{listener.getsockname()[1]}/", allow_private=True)
+    assert "ERR" not in str(refusal.value)
+
+
+def test_an_endless_answer_is_not_read(receiver: Receiver) -> None:
+    endless = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n" + b"x" * 1000
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=_answer_with(endless), args=(listener,), daemon=True).start()
+        assert post(f"http://127.0.0.1:{listener.getsockname()[1]}/", allow_private=True) == 200
+
+
+def test_a_look_up_that_hangs_keeps_neither_the_caller_nor_the_end_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.receivers.ATTEMPT_SECONDS", 0.2)
+    hanging = threading.Event()
+    monkeypatch.setattr("service.receivers._addresses", lambda _host, _port: hanging.wait(20) or [])
+    started = time.monotonic()
+    with pytest.raises(UnreachableError, match="did not answer"):
+        post("http://slow.test/")
+    assert time.monotonic() - started < 2
+    hanging.set()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:1/", "http://LOCALHOST./", "http://a.localhost/", "http://127.0.0.1/", "http://127.1/",
+        "http://2130706433/", "http://0x7f.1/", "http://0177.0.0.1/", "http://①②⑦.⓪.⓪.①/", "http://0/",
+        "https://10.1.2.3/", "http://169.254.169.254/latest/meta-data", "http://100.64.0.1/", "http://[::1]:80/",
+        "http://[::ffff:10.0.0.1]/", "http://[fe80::1]/", "http://[64:ff9b::7f00:1]/", "http://[2002:7f00:1::]/",
+    ],
+)  # fmt: skip
+def test_what_is_plainly_private_is_plain_without_a_look_up(url: str, resolver: Resolver) -> None:
+    webhook = Webhook.model_validate({"url": url, "secret": SECRET})
+    with pytest.raises(Exception, match="not a public address") as refusal:
+        require_public(Settings(), webhook)
+    assert refusal.value.fields[0].pointer == "/webhook/url"  # type: ignore[attr-defined]
+    require_public(Settings(webhook_allow_private=True), webhook)
+    assert resolver.asked == []
+
+
+@pytest.mark.parametrize("host", ["example.com", PUBLIC, f"[{OTHER_PUBLIC}]", "localhost.example.com"])
+def test_what_may_be_public_is_judged_when_it_is_called(host: str) -> None:
+    require_public(Settings(), Webhook.model_validate({"url": f"https://{host}/x", "secret": SECRET}))

@@ -1,0 +1,188 @@
+"""Receivers that hang, gateways that are killed, a Redis that was emptied: everybody is told all the same."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.volume import replace_durably
+from contract.webhook import Endpoint, Outcome, Told
+from service.settings import Settings
+from tests.service.deployment import DAY, KEY, Deployment
+from tests.service.receiver import SECRET, Receiver, receiving
+from worker.rebuild import rebuild_if_lost
+from worker.store import Store
+
+ROOT = Path(__file__).parents[2]
+
+Elsewhere = Callable[..., Deployment]
+Serve = Callable[[Settings], AbstractContextManager[str]]
+Until = Callable[[Callable[[], object]], object]
+
+
+def test_a_slow_receiver_delays_nobody_else(here: Deployment, receiver: Receiver, until: Until) -> None:
+    receiver.open.clear()
+    with receiving() as quick:
+        for _ in range(6):
+            here.end(webhook=receiver.webhook)
+        until(lambda: len(receiver.calls) == 4)
+        here.end(webhook=quick.webhook)
+        until(lambda: quick.calls)
+        assert here.client.get("/livez").elapsed.total_seconds() < 1
+        assert len(receiver.calls) == 4
+        receiver.open.set()
+        until(lambda: len(receiver.calls) == 6)
+
+
+def test_two_gateways_tell_once(
+    here: Deployment, receiver: Receiver, until: Until, serve: Serve, redis_url: str, data_root: Path
+) -> None:
+    other = Settings(data_root=data_root, redis_url=redis_url, webhook_allow_private=True)
+    with serve(other):
+        jobs = [here.end(webhook=receiver.webhook) for _ in range(12)]
+        until(lambda: all(here.webhook(job)["delivery"] == "delivered" for job in jobs))
+    assert sorted(receiver.ids) == sorted(f"{job}-cancelled-own" for job in jobs)
+
+
+def test_a_gateway_ends_within_seconds_while_a_receiver_hangs(
+    elsewhere: Elsewhere, receiver: Receiver, until: Until
+) -> None:
+    receiver.open.clear()
+    there = elsewhere()
+    there.end(webhook=receiver.webhook)
+    until(lambda: receiver.calls)
+    started = time.monotonic()
+    there.stop()
+    assert time.monotonic() - started < 2.5
+    assert there.worker.redis.zcard(KEY.deliveries) == 1  # it comes again
+
+
+@contextmanager
+def _process(worker: Any) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        "PYTHONPATH": str(ROOT),
+        "DCGAN_REDIS_URL": worker.url,
+        "DCGAN_DATA_ROOT": str(worker.volume.root),
+        "DCGAN_WEBHOOK_ALLOW_PRIVATE": "true",
+    }
+    command = [sys.executable, "-P", "-m", "service", "--port", str(port)]
+    process = subprocess.Popen(command, cwd=worker.volume.root, env=environment)
+    try:
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _lives(client: httpx.Client) -> bool:
+    try:
+        return client.get("/livez").is_success
+    except httpx.TransportError:
+        return False
+
+
+def test_what_a_killed_gateway_was_telling_is_told_by_the_next_as_the_same_message(
+    elsewhere: Elsewhere, receiver: Receiver, until: Until
+) -> None:
+    there = elsewhere()
+    there.stop()
+    receiver.open.clear()
+    with _process(there.worker) as (process, url), httpx.Client(base_url=url, timeout=20) as client:
+        until(lambda: _lives(client))
+        job_id = Deployment(client, there.worker, there.dataset).end(webhook=receiver.webhook)
+        until(lambda: receiver.calls)
+        process.kill()
+        process.wait()
+    receiver.open.set()
+    next_one = elsewhere()
+    assert next_one.webhook(job_id)["delivery"] == "pending"
+    next_one.age(job_id, 60)  # its lease has run out
+    until(lambda: next_one.webhook(job_id)["delivery"] == "delivered")
+    assert receiver.ids == [f"{job_id}-cancelled-own"] * 2
+
+
+def test_what_the_volume_knows_as_told_is_not_told_again(
+    here: Deployment, receiver: Receiver, until: Until
+) -> None:
+    """A gateway was killed after it had noted that, and before Redis heard of it."""
+    receiver.answers = [500]
+    job_id = here.end(webhook=receiver.webhook)
+    until(lambda: here.webhook(job_id)["problem"])
+    told = Told(outcome=Outcome.DELIVERED, at_ms=5)
+    replace_durably(here.worker.volume.told(job_id, Endpoint.OWN), told.model_dump_json().encode())
+    here.age(job_id, 60)
+    until(lambda: here.webhook(job_id)["delivery"] == "delivered")
+    assert len(receiver.calls) == 1
+
+
+@pytest.mark.usefixtures("hurried")
+def test_an_emptied_redis_makes_nobody_miss_or_hear_twice_how_a_job_ended(
+    elsewhere: Elsewhere, receiver: Receiver, until: Until
+) -> None:
+    there = elsewhere()
+    volume, redis = there.worker.volume, there.worker.redis
+
+    def empty_and_rebuild() -> None:
+        redis.flushdb()
+        assert rebuild_if_lost(Store(there.worker.url), volume, "w0", lease_seconds=60)
+
+    told = there.end(webhook=receiver.webhook)
+    until(lambda: there.webhook(told)["delivery"] == "delivered")
+    receiver.answers = [500] * 10_000
+    untold = there.end(webhook=receiver.webhook)
+    until(lambda: there.webhook(untold)["problem"])
+    empty_and_rebuild()
+    assert there.webhook(told)["delivery"] == "delivered"
+    receiver.answers = []
+    until(lambda: there.webhook(untold)["delivery"] == "delivered")
+    assert set(receiver.ids) == {f"{told}-cancelled-own", f"{untold}-cancelled-own"}
+    assert receiver.ids.count(f"{told}-cancelled-own") == 1
+
+
+def test_what_ended_more_than_a_day_ago_is_no_news_after_redis_was_emptied(
+    elsewhere: Elsewhere, receiver: Receiver, until: Until
+) -> None:
+    there = elsewhere()
+    receiver.answers = [500]
+    job_id = there.end(webhook=receiver.webhook)
+    until(lambda: receiver.calls)
+    intent = there.worker.volume.intent(job_id)
+    os.utime(intent, (time.time() - DAY - 60,) * 2)
+    there.worker.redis.flushdb()
+    assert rebuild_if_lost(Store(there.worker.url), there.worker.volume, "w0", lease_seconds=60)
+    assert there.webhook(job_id)["delivery"] == "pending"
+    assert there.worker.redis.zcard(KEY.deliveries) == 0
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize("lost", ["damaged", "not there"])
+def test_a_volume_that_fails_costs_a_delivery_a_pause_and_the_others_nothing(
+    here: Deployment, receiver: Receiver, until: Until, caplog: pytest.LogCaptureFixture, lost: str
+) -> None:
+    receiver.answers = [500]
+    broken = here.end(webhook=receiver.webhook)
+    until(lambda: here.webhook(broken)["problem"])
+    kept = here.worker.volume.submission(broken)
+    content = kept.read_bytes()
+    if lost == "damaged":
+        kept.write_bytes(content[:-5])
+    else:
+        kept.unlink()
+    until(lambda: "mistake" in here.webhook(broken)["problem"])
+    sound = here.end(webhook=receiver.webhook)
+    until(lambda: here.webhook(sound)["delivery"] == "delivered")
+    kept.write_bytes(content)
+    until(lambda: here.webhook(broken)["delivery"] == "delivered")
+    assert SECRET not in caplog.text
+    assert "token-in" not in caplog.text

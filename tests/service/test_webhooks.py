@@ -1,0 +1,209 @@
+"""Somebody is told how a job ended: signed, as the same message each time, and for a day if need be."""
+
+import logging
+import re
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract.job import State
+from contract.webhook import Endpoint, Webhook
+from service.messages import signed_headers
+from service.webhooks import JITTER, SCHEDULE_SECONDS, pause_seconds
+from tests.service.deployment import DAY, KEY, Deployment
+from tests.service.receiver import SECRET, Receiver, receiving
+
+ROOT = Path(__file__).parents[2]
+GLOBAL_SECRET = "whsec_" + "Z2xvYmFs" * 4
+
+Elsewhere = Callable[..., Deployment]
+Until = Callable[[Callable[[], object]], object]
+
+
+@pytest.mark.parametrize("state", [State.SUCCEEDED, State.FAILED, State.CANCELLED])
+def test_a_receiver_is_told_how_a_job_ended(
+    here: Deployment, receiver: Receiver, until: Until, state: State
+) -> None:
+    job_id = here.end(state, webhook=receiver.webhook, name="flowers")
+    until(lambda: receiver.calls)
+    (call,) = receiver.calls
+    job = here.client.get(f"/jobs/{job_id}").json()
+    digest = job["checkpoint"]["digest"] if state is State.SUCCEEDED else None
+    links = {"self": f"/jobs/{job_id}", "checkpoints": f"/jobs/{job_id}/checkpoints"}
+    if digest:
+        links["samples"] = f"/samples?model={digest}&seed=0&count=16"
+    assert call.said == {
+        "type": f"job.{state}",
+        "timestamp": job["finished_at"],
+        "data": {
+            "id": job_id,
+            "name": "flowers",
+            "dataset": here.dataset,
+            "state": state,
+            "error": job["error"],
+            "checkpoint": digest,
+            "links": links,
+        },
+    }
+    assert call.path == "/hook/token-in-path?key=token-in-query"
+    assert call.headers["content-type"] == "application/json"
+    assert "." not in call.id
+    until(lambda: here.webhook(job_id)["delivery"] == "delivered")
+    assert here.webhook(job_id)["origin"] == receiver.url
+
+
+def test_our_signature_is_that_of_the_reference_implementation() -> None:
+    """The values are those of its own tests."""
+    webhook = Webhook.model_validate(
+        {"url": "https://example.com", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
+    )
+    headers = signed_headers(webhook, "msg_p5jXN8AQM9LWM0D4loKWxJek", b'{"test": 2432232314}', 1_614_265_330)
+    assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_the_receiver_of_the_documentation_believes_us_and_nobody_else(
+    here: Deployment, receiver: Receiver, until: Until
+) -> None:
+    code = re.search(r"```python\n(.*?def is_ours.*?)```", (ROOT / "docs/api.md").read_text(), re.DOTALL)
+    assert code is not None
+    names: dict[str, Any] = {}
+    exec(code[1], names)
+    is_ours = names["is_ours"]
+    here.end(webhook=receiver.webhook)
+    until(lambda: receiver.calls)
+    call = receiver.calls[0]
+    assert is_ours(SECRET, call.headers, call.body)
+    assert not is_ours("whsec_" + "MDEy" * 8, call.headers, call.body)
+    assert not is_ours(SECRET, call.headers, call.body + b" ")
+    assert not is_ours(SECRET, {**call.headers, "webhook-id": "another"}, call.body)
+    old = str(int(call.headers["webhook-timestamp"]) - 600)
+    assert not is_ours(SECRET, {**call.headers, "webhook-timestamp": old}, call.body)
+
+
+@pytest.mark.usefixtures("hurried")
+@pytest.mark.parametrize("answers", [[500], [500, 404, 302, 429], [301]])
+def test_whoever_does_not_say_yes_is_told_again_and_as_the_same_message(
+    here: Deployment, receiver: Receiver, until: Until, answers: list[int]
+) -> None:
+    receiver.answers = list(answers)
+    job_id = here.end(webhook=receiver.webhook)
+    until(lambda: here.webhook(job_id)["delivery"] == "delivered")
+    assert receiver.ids == [receiver.ids[0]] * (len(answers) + 1)
+    assert {call.path for call in receiver.calls} == {receiver.calls[0].path}
+    assert len({call.body for call in receiver.calls}) == 1
+    assert here.webhook(job_id)["problem"] is None
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_receiver_that_is_down_is_told_when_it_is_up(here: Deployment, until: Until) -> None:
+    with receiving() as early:
+        port = int(early.url.rpartition(":")[2])
+    job_id = here.end(webhook=early.webhook)
+    until(lambda: here.webhook(job_id)["problem"])
+    assert here.webhook(job_id)["delivery"] == "pending"
+    assert "could not be reached" in here.webhook(job_id)["problem"]
+    with receiving(port) as late:
+        until(lambda: late.calls)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_a_receiver_that_is_gone_is_left_alone(here: Deployment, receiver: Receiver, until: Until) -> None:
+    receiver.answers = [410]
+    job_id = here.end(webhook=receiver.webhook)
+    until(lambda: here.webhook(job_id)["delivery"] == "gone")
+    assert here.worker.redis.zscore(KEY.deliveries, f"{job_id}:own") is None
+    assert len(receiver.calls) == 1
+
+
+def test_after_a_day_it_is_given_up_with_an_error_in_the_log(
+    here: Deployment, receiver: Receiver, until: Until, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver.answers = [500] * 9
+    job_id = here.end(webhook=receiver.webhook)
+    until(lambda: here.webhook(job_id)["problem"] == "It answered 500.")
+    here.age(job_id, DAY - 60)
+    until(lambda: len(receiver.calls) == 2)
+    until(lambda: here.worker.redis.zscore(KEY.deliveries, f"{job_id}:own") > time.time() * 1000 + 40_000)
+    assert here.webhook(job_id)["delivery"] == "pending"
+    here.age(job_id, DAY + 60)
+    until(lambda: here.webhook(job_id)["delivery"] == "given_up")
+    assert len(receiver.calls) == 3
+    assert here.worker.redis.zscore(KEY.deliveries, f"{job_id}:own") is None
+    (error,) = [entry for entry in caplog.records if entry.levelno == logging.ERROR]
+    assert job_id in error.getMessage()
+    assert "500" in error.getMessage()
+
+
+def test_pauses_grow_and_end_at_a_day() -> None:
+    moments = [0.0]
+    while (pause := pause_seconds(moments[-1], 0.5)) is not None:
+        moments.append(moments[-1] + pause)
+    pauses = [later - earlier for earlier, later in pairwise(moments)]
+    assert len(moments) == len(SCHEDULE_SECONDS) + 1
+    assert pauses[:-1] == sorted(pauses[:-1])
+    assert moments[1] == pytest.approx(5 * (1 + JITTER / 2))
+    assert moments[-1] == DAY
+    assert pause_seconds(DAY, 0) is None
+
+
+def test_the_deployment_s_own_receiver_hears_of_every_job(
+    elsewhere: Elsewhere, receiver: Receiver, until: Until
+) -> None:
+    """It needs no DCGAN_WEBHOOK_ALLOW_PRIVATE: the operator named it."""
+    with receiving() as own:
+        there = elsewhere(
+            webhook_allow_private=False,
+            webhook_url=f"{receiver.url}/all",
+            webhook_secret=GLOBAL_SECRET,
+        )
+        plain = there.end(State.SUCCEEDED)
+        until(lambda: receiver.calls)
+        there.stop()
+        there = elsewhere(webhook_url=f"{receiver.url}/all", webhook_secret=GLOBAL_SECRET)
+        both = there.end(webhook=own.webhook)
+        until(lambda: len(receiver.calls) == 2)
+        until(lambda: own.calls)
+    assert receiver.ids == [f"{plain}-succeeded-global", f"{both}-cancelled-global"]
+    assert own.ids == [f"{both}-cancelled-own"]
+    until(lambda: there.worker.volume.told(both, Endpoint.GLOBAL).exists())
+    call = receiver.calls[0]
+    webhook = Webhook.model_validate({"url": receiver.url, "secret": GLOBAL_SECRET})
+    seconds = int(call.headers["webhook-timestamp"])
+    signed = signed_headers(webhook, call.id, call.body, seconds)["webhook-signature"]
+    assert call.headers["webhook-signature"] == signed
+    assert there.client.get(f"/jobs/{plain}").json()["webhook"] is None
+
+
+def test_a_client_s_receiver_in_the_private_network_is_not_told_by_default(
+    elsewhere: Elsewhere, receiver: Receiver, until: Until
+) -> None:
+    there = elsewhere()
+    receiver.open.clear()
+    receiver.answers = [500]
+    job_id = there.end(webhook=receiver.webhook)  # while it was allowed
+    until(lambda: receiver.calls)
+    receiver.open.set()
+    until(lambda: there.webhook(job_id)["problem"])
+    there.stop()
+    there = elsewhere(webhook_allow_private=False)
+    there.age(job_id, 60)
+    until(lambda: "not public" in there.webhook(job_id)["problem"])
+    assert len(receiver.calls) == 1
+
+
+def test_a_deleted_job_is_told_no_more_and_leaves_nothing_behind(
+    here: Deployment, receiver: Receiver, until: Until
+) -> None:
+    receiver.open.clear()
+    job_id = here.end(webhook=receiver.webhook)
+    until(lambda: receiver.calls)
+    assert here.client.delete(f"/jobs/{job_id}").status_code == 204
+    receiver.open.set()
+    next_one = here.end(webhook=receiver.webhook)
+    until(lambda: here.webhook(next_one)["delivery"] == "delivered")
+    assert receiver.ids == [f"{job}-cancelled-own" for job in (job_id, next_one)]
+    assert not here.worker.volume.job(job_id).exists()

@@ -1,0 +1,19 @@
+"""The whole service tells somebody outside that it is done."""
+
+from tests.service.receiver import SECRET, receiving
+from tests.system.stack import Stack, until
+
+
+def test_a_trained_job_is_told_to_its_receiver(stack: Stack) -> None:
+    with receiving() as receiver:
+        job_id = stack.train(webhook=receiver.webhook)
+        until(lambda: receiver.calls, "a call")
+        until(lambda: stack.job(job_id)["webhook"]["delivery"] == "delivered", "a delivery")
+    (call,) = receiver.calls
+    assert call.id == f"{job_id}-succeeded-own"
+    assert call.said["data"]["checkpoint"] == stack.job(job_id)["checkpoint"]["digest"]
+    assert SECRET not in stack.log()
+    assert "token-in" not in stack.log()
+    home = stack.root / "jobs" / job_id
+    told = [path for path in home.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
+    assert told == [home / "submission.json"]
