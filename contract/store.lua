@@ -3,7 +3,7 @@
 --
 -- A record is a hash: state, want, token, owner, lease_until_ms, attempt, deaths, revision, devices, spec,
 -- submitter, priority, webhook, created_us, started_ms, finished_ms, progress, snapshot, checkpoint, environment,
--- result, error, told.
+-- result, error, told, waiting_for.
 -- The token fences: only the process that holds the newest one may write a fact.
 
 local names = cjson.decode(ARGV[1])
@@ -100,7 +100,7 @@ local function move(id, to, reason, err)
   redis.call('SET', names.turns, integer(now_us))
   if to ~= 'running' then
     redis.call('ZREM', names.leased, id)
-    redis.call('HDEL', record(id), 'owner', 'lease_until_ms')
+    redis.call('HDEL', record(id), 'owner', 'lease_until_ms', 'waiting_for')
   end
   write(id, 'state', to)
   if to == 'queued' or to == 'running' then redis.call('HDEL', record(id), 'error') end
@@ -146,9 +146,10 @@ local function release(id, reason)
   else move(id, 'queued', reason) end
 end
 
--- Its owner is dead: fence it, then queue it again, unless it has killed too many owners without progress.
--- Tells the record, the state it is in now, and its error.
+-- Its owner is dead: fence it, then queue it again, unless it has killed too many owners without progress; that
+-- comes before a pause that was wanted. Tells the record, the state it is in now, and its error.
 local function bury(id, reason)
+  write(id, 'buried_token', read(id, 'token'))
   redis.call('HINCRBY', record(id), 'token', 1)
   local deaths = redis.call('HINCRBY', record(id), 'deaths', 1)
   if read(id, 'want') ~= 'cancel' and deaths >= argument.max_deaths then
@@ -295,11 +296,15 @@ function command.leave()
   return 'accepted'
 end
 
--- The owner saw the process that did its work die.
+-- The owner saw the process that did its work die. It says so again when it has not heard the answer.
 function command.died()
-  local no = objection(argument.id)
+  local id = argument.id
+  if read(id, 'buried_token') == argument.token and read(id, 'state') ~= 'running' then
+    return { id, read(id, 'state'), read(id, 'error') or '' }
+  end
+  local no = objection(id)
   if no then return { no, '', '' } end
-  return bury(argument.id, argument.reason)
+  return bury(id, argument.reason)
 end
 
 -- Leases that ran out, or everything that a slot owned before it was restarted.

@@ -13,7 +13,7 @@ from importlib import resources
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from contract.events import EventType
-from contract.job import CheckpointFact, Problem, Progress, Record, State, Want
+from contract.job import TRANSITIONS, CheckpointFact, Problem, Progress, Record, State, Want
 from contract.keys import KEYS, RecordKind
 from contract.submission import PLAIN, Submission
 from contract.webhook import Endpoint
@@ -40,7 +40,7 @@ class Verdict(StrEnum):
 
     ACCEPTED = "accepted"
     LOST = "lost"  # somebody else's token is newer
-    UNKNOWN = "unknown"  # Redis was emptied; the record will be rebuilt
+    UNKNOWN = "unknown"  # Redis was emptied and the record will be rebuilt, or it was lost and then forgotten
 
 
 class Burial(NamedTuple):
@@ -224,6 +224,7 @@ def leave(
     fields: Mapping[str, str] | None = None,
 ) -> Command[Verdict]:
     """Let go of a record, in its next state. `queued` means handed back: what is wanted then decides."""
+    assert state in TRANSITIONS[State.RUNNING], "an owner lets go of what it runs"
     assert state is not State.PAUSED, "handed back as queued, it pauses if that is still wanted"
     return _owned(
         lease,

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from service import errors, messages
+from service import errors, messages, retention
 from service.gateway import Gateway
 from service.limits import SmallBodies
 from service.openapi import describe
@@ -36,6 +36,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with gateway.running():
+            gateway.later(retention.run(gateway))
             yield
 
     app = _App(

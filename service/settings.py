@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     sample_timeout_seconds: float = Field(30, gt=0, description="How long a request waits for a sampler.")
     sample_queue_limit: int = Field(1024, ge=1, description="Sampling requests in flight, at most.")
     sample_cache_bytes: int = Field(256 * 2**20, ge=0, description="Rendered samples kept in memory.")
+    keep_jobs_days: float | None = Field(
+        None, gt=0, description="Jobs that ended longer ago are deleted; default: none is."
+    )
     heartbeat_seconds: float = Field(15, gt=0, description="Silence on an event stream, at most.")
     webhook_url: HttpUrl | None = Field(None, description="Is told how every job ended.")
     webhook_secret: SecretStr | None = Field(None, description="What that is signed with.")

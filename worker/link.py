@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from contract.evaluation import Evaluation
-from contract.job import CheckpointFact, Problem, Progress, SnapshotFact
+from contract.job import CheckpointFact, Problem, Progress, Shortage, SnapshotFact
 from contract.plugin import Frozen
 
 STOP = b"stop"
@@ -66,6 +66,13 @@ class Judged(Frozen):
     warning: Warned | None
 
 
+class Waiting(Frozen):
+    """The volume does not take a file: told at every try, as a sign of life. Without a shortage: it did."""
+
+    kind: Literal["waiting"] = "waiting"
+    shortage: Shortage | None
+
+
 class Crashed(Frozen):
     """The last words of a child that is dying of an exception nobody expected."""
 
@@ -99,6 +106,7 @@ Message = Annotated[
     | Previewed
     | Judged
     | Warned
+    | Waiting
     | Crashed
     | Stopped
     | Finished

@@ -13,7 +13,7 @@ from contract.submission import read_submission
 from contract.volume import Volume
 from contract.webhook import TOLD_FOR_SECONDS, Endpoint, read_told
 from worker.facts import Facts, read_facts
-from worker.mirror import last_event_id
+from worker.mirror import last_event
 from worker.store import Store
 
 logger = logging.getLogger(__name__)
@@ -134,5 +134,5 @@ def _heed_telling(fields: dict[str, str], job_id: str, volume: Volume) -> list[E
 def _last_revision(path: Path) -> int:
     if not path.exists():
         return 0
-    with path.open("r+b") as file:
-        return last_event_id(file)
+    with path.open("rb") as file:
+        return last_event(file).id

@@ -12,6 +12,7 @@ from contract.plugin import Frozen
 from contract.volume import Volume
 from worker.child import Child, forkserver
 from worker.orders import PreparingOrder, TrainingOrder
+from worker.room import Later
 from worker.settings import Settings
 from worker.store import Store
 from worker.supervisor import Supervisor
@@ -66,7 +67,7 @@ class SupervisedDuty:
     """Training and preparing: records from a queue, each in a child process."""
 
     def __init__(
-        self, role: Role, name: str, settings: Settings, store: Store, stop: threading.Event
+        self, role: Role, name: str, settings: Settings, store: Store, later: Later, stop: threading.Event
     ) -> None:
         self._role = role
         self._trade = TRADES[role]
@@ -76,7 +77,7 @@ class SupervisedDuty:
         self._is_warm = threading.Event()
         self._forkserver = forkserver(list(self._trade.preload))
         self._supervisor = Supervisor(
-            KIND_OF_ROLE[role], name, store, settings, self._start_child, self._write_order, stop
+            KIND_OF_ROLE[role], name, store, settings, self._start_child, self._write_order, later, stop
         )
 
     def start(self) -> None:
@@ -166,8 +167,10 @@ class SampleDuty:
         self._consumer.stop()
 
 
-def duty(role: Role, name: str, settings: Settings, store: Store, stop: threading.Event) -> Duty:
+def duty(
+    role: Role, name: str, settings: Settings, store: Store, later: Later, stop: threading.Event
+) -> Duty:
     """The duty of a role."""
     if role is Role.SAMPLE:
         return SampleDuty(settings)
-    return SupervisedDuty(role, name, settings, store, stop)
+    return SupervisedDuty(role, name, settings, store, later, stop)

@@ -8,6 +8,7 @@ from redis.retry import Retry
 
 from contract import keys
 from contract.events import Event
+from contract.job import State
 from contract.keys import KEYS, RecordKind, Role
 from contract.store import Command, script
 
@@ -70,6 +71,11 @@ class Store:
         pipe.llen(keys.CELERY_PREFIX + keys.ROLE_OF_KIND[kind])
         queued, rung = pipe.execute()
         return bool(queued and not rung)
+
+    def state(self, kind: RecordKind, record_id: str) -> State | None:
+        """The record's state; None where there is no record."""
+        state = self._redis.hget(KEYS[kind].record_of + record_id, "state")
+        return State(cast("str", state)) if state else None
 
     def unmirrored(self, kind: RecordKind) -> list[str]:
         """Records with events that may not be on the volume yet."""

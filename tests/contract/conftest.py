@@ -4,6 +4,8 @@ import pytest
 
 from tests.contract.records import Records
 
+pytest.register_assert_rewrite("tests.contract.laws")
+
 
 @pytest.fixture
 def records(redis_url: str) -> Records:

@@ -67,10 +67,10 @@ def order_for(volume: Volume, pictures: Iterable[bytes], **request: object) -> T
     )
 
 
-def carry_out(order: TrainingOrder) -> list[link.Message]:
-    """Do the work; everything it said."""
+def carry_out(order: TrainingOrder, said: list[link.Message] | None = None) -> list[link.Message]:
+    """Do the work; everything it said, also put into `said`, should it raise."""
     supervisor, child = Pipe(duplex=True)
-    said: list[link.Message] = []
+    said = [] if said is None else said
     ear = threading.Thread(target=_hear, args=(supervisor, said))
     ear.start()
     try:

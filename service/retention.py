@@ -1,0 +1,56 @@
+"""Deletes jobs that ended long ago, where the settings ask for it; never what an alias or `latest` means."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+
+from redis.exceptions import RedisError
+
+from contract.errors import ServiceError
+from contract.job import State
+from contract.keys import RecordKind
+from contract.store import forget_job
+from service import records
+from service.gateway import Gateway
+from service.store import Standing
+
+ROUND_SECONDS = 60.0
+_DAY_MS = 86_400_000
+_PAGE = 100
+
+log = logging.getLogger(__name__)
+
+
+async def run(gateway: Gateway) -> None:
+    """For as long as the gateway runs. Several gateways may: a job is deleted once."""
+    days = gateway.settings.keep_jobs_days
+    while days is not None:
+        try:
+            await delete_expired(gateway, days)
+        except (RedisError, ServiceError, OSError) as error:
+            log.warning("jobs that ended long ago are not deleted now: %s", error)
+        await asyncio.sleep(ROUND_SECONDS)
+
+
+async def delete_expired(gateway: Gateway, days: float) -> None:
+    """One round over all jobs that ended more than so many days ago."""
+    await records.require_rebuilt(gateway)
+    latest = await gateway.store.newest_servable()
+    for state in filter(lambda state: state.is_terminal, State):
+        async for standing in _created_before(gateway, state, time.time() - days * _DAY_MS / 1000):
+            job_id, ended_ms = standing.record.id, standing.record.finished_ms or standing.now_ms
+            is_recent = standing.now_ms - ended_ms < days * _DAY_MS
+            if job_id == latest or is_recent or standing.record.is_being_told:
+                continue
+            outcome, _ = await records.delete(gateway, RecordKind.JOB, standing, forget_job(job_id))
+            if outcome == "forgotten":
+                log.info("%s: deleted, it ended more than %g days ago", job_id, days)
+
+
+async def _created_before(gateway: Gateway, state: State, seconds: float) -> AsyncIterator[Standing]:
+    before_us = round(seconds * 1e6)
+    while page := await gateway.store.page(RecordKind.JOB, state=state, before_us=before_us, limit=_PAGE):
+        for standing in page:
+            yield standing
+        before_us = page[-1].record.created_us

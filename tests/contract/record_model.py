@@ -1,0 +1,258 @@
+"""What the commands of the store must do, in plain Python: one dictionary; no Redis, no clock, no indexes.
+
+Written from docs/architecture.md and `TRANSITIONS`, never from the script. Queue, leases and indexes follow
+from the records, so they cannot go wrong here. A fence stands for a token: each is newer than all before.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from contract.job import TRANSITIONS, State, Want
+from contract.store import ControlOutcome, ForgetOutcome, SubmitOutcome, Verdict
+from contract.submission import Priority
+
+POISON = "died_repeatedly"
+
+REST = {Want.RUN: State.QUEUED, Want.PAUSE: State.PAUSED, Want.CANCEL: State.CANCELLED}
+"""Where an unfinished record that nobody owns stands, by what is wanted."""
+
+
+@dataclass
+class Entry:
+    """A record as everybody may see it. Progress and snapshot are in images, `error` is the code alone."""
+
+    id: str
+    devices: int
+    submitter: str
+    priority: Priority
+    state: State = State.QUEUED
+    want: Want = Want.RUN
+    owner: str | None = None
+    is_lapsed: bool = False
+    attempt: int = 0
+    deaths: int = 0
+    reports: int = 0
+    progress: int | None = None
+    snapshot: int | None = None
+    checkpoints: list[str] = field(default_factory=list)
+    error: str | None = None
+    events: list[str] = field(default_factory=lambda: ["state queued"])
+    fence: int = field(default=0, compare=False)
+    buried_fence: int | None = field(default=None, compare=False)
+
+
+class Ticket(NamedTuple):
+    """The model's lease: what an owner shows with every fact."""
+
+    id: str
+    fence: int
+
+
+Death = tuple[str, State, str | None]  # the id, where the record went, the code of its error
+
+
+class RecordModel:
+    """All records, in the order of their submission."""
+
+    def __init__(self, max_deaths: int) -> None:
+        self.entries: dict[str, Entry] = {}
+        self._max_deaths = max_deaths
+        self._fences = itertools.count(1)
+        self._claims = itertools.count(1)
+        self._served: dict[str, int] = {}
+        self._made_by_key: dict[str, str] = {}
+
+    def of(self, *states: State) -> list[str]:
+        """The ids of the records in these states."""
+        return [entry.id for entry in self.entries.values() if entry.state in states]
+
+    def servable(self) -> list[str]:
+        """The jobs that succeeded with a checkpoint."""
+        return [record_id for record_id in self.of(State.SUCCEEDED) if self.entries[record_id].checkpoints]
+
+    def digests(self) -> dict[str, str]:
+        """Whose each generator is."""
+        return {digest: entry.id for entry in self.entries.values() for digest in entry.checkpoints}
+
+    def queue(self) -> list[str]:
+        """The urgent first, then first come, first served."""
+        return sorted(self.of(State.QUEUED), key=lambda record_id: _level(self.entries[record_id]))
+
+    def turns(self) -> list[str]:
+        """The queue as it will be served, if nothing ends and nothing comes."""
+        waiting, running, served = self.queue(), self._running(), Counter(self._served)
+        turns: list[str] = []
+        while waiting:
+            turn = min(waiting, key=lambda record_id: _turn(self.entries[record_id], running, served))
+            waiting.remove(turn)
+            turns.append(turn)
+            running[self.entries[turn].submitter] += 1
+            served[self.entries[turn].submitter] = next(self._claims)
+        return turns
+
+    def _running(self) -> Counter[str]:
+        return Counter(self.entries[record_id].submitter for record_id in self.of(State.RUNNING))
+
+    def submit(
+        self, record_id: str, devices: int, submitter: str, priority: Priority, key: str | None
+    ) -> tuple[SubmitOutcome, str]:
+        """The second part: the state, or the record that the key has made."""
+        if record_id in self.entries:
+            return "exists", self.entries[record_id].state
+        if key in self._made_by_key:
+            return "known", self._made_by_key[key]
+        if key is not None:
+            self._made_by_key[key] = record_id
+        self.entries[record_id] = Entry(record_id, devices, submitter, priority)
+        return "submitted", State.QUEUED
+
+    def control(self, record_id: str, want: Want) -> tuple[ControlOutcome, str]:
+        entry = self.entries.get(record_id)
+        if entry is None:
+            return "missing", ""
+        if entry.state.is_terminal:
+            is_repeated = (entry.state, want) == (State.CANCELLED, Want.CANCEL)
+            return "accepted" if is_repeated else "conflict", entry.state
+        if entry.state is State.RUNNING:
+            if entry.want is Want.CANCEL and want is not Want.CANCEL:
+                return "conflict", "cancelling"
+            if entry.want is not want:
+                entry.want = want
+                entry.events.append(f"state running, wanted {want}")
+            return "accepted", State.RUNNING
+        if entry.state is not REST[want]:
+            _move(entry, REST[want])
+        return "accepted", entry.state
+
+    def forget(self, record_id: str) -> tuple[ForgetOutcome, str]:
+        entry = self.entries.get(record_id)
+        if entry is None:
+            return "missing", ""
+        if not entry.state.is_terminal:
+            return "live", entry.state
+        del self.entries[record_id]
+        return "forgotten", entry.state
+
+    def claim(self, owner: str, devices: int) -> Ticket | None:
+        """What the owner holds already, else the queued record whose turn it is, of those that fit."""
+        held = [entry for entry in self.entries.values() if entry.owner == owner]
+        queued = [self.entries[record_id] for record_id in self.queue()]
+        fitting = [entry for entry in queued if entry.devices <= devices]
+        running, served = self._running(), Counter(self._served)
+        if held:
+            entry = held[0]
+        elif fitting:
+            entry = min(fitting, key=lambda one: _turn(one, running, served))
+            entry.attempt += 1
+            self._served[entry.submitter] = next(self._claims)
+            _move(entry, State.RUNNING)
+        else:
+            return None
+        entry.owner, entry.is_lapsed, entry.reports = owner, False, 0
+        entry.fence = next(self._fences)
+        return Ticket(entry.id, entry.fence)
+
+    def beat(self, ticket: Ticket, progress: int | None) -> Want | Verdict:
+        entry = self._owned(ticket)
+        if isinstance(entry, Verdict):
+            return entry
+        entry.is_lapsed = False
+        if progress is not None:
+            entry.progress = progress
+            entry.events.append("progress")
+        return entry.want
+
+    def report_warning(self, ticket: Ticket, number: int) -> Verdict:
+        return self._report(ticket, number, lambda entry: entry.events.append("warning"))
+
+    def report_snapshot(self, ticket: Ticket, number: int, images_seen: int) -> Verdict:
+        def save(entry: Entry) -> None:
+            entry.snapshot, entry.deaths = images_seen, 0
+
+        return self._report(ticket, number, save)
+
+    def report_checkpoint(self, ticket: Ticket, number: int, digest: str) -> Verdict:
+        def publish(entry: Entry) -> None:
+            if digest not in entry.checkpoints:
+                entry.checkpoints.append(digest)
+                entry.events.append("checkpoint")
+
+        return self._report(ticket, number, publish)
+
+    def _report(self, ticket: Ticket, number: int, state_fact: Callable[[Entry], None]) -> Verdict:
+        entry = self._owned(ticket)
+        if isinstance(entry, Verdict):
+            return entry
+        if number > entry.reports:
+            entry.reports = number
+            state_fact(entry)
+        return Verdict.ACCEPTED
+
+    def leave(self, ticket: Ticket, state: State, error: str | None) -> Verdict:
+        entry = self._owned(ticket)
+        if isinstance(entry, Verdict):
+            return entry
+        _move(entry, REST[entry.want] if state is State.QUEUED else state, error)
+        return Verdict.ACCEPTED
+
+    def died(self, ticket: Ticket) -> Death | Verdict:
+        """Said again, it is answered as it was, as long as nobody has claimed the record since."""
+        dead = self.entries.get(ticket.id)
+        if dead and dead.buried_fence == ticket.fence and dead.state is not State.RUNNING:
+            return dead.id, dead.state, dead.error
+        entry = self._owned(ticket)
+        return entry if isinstance(entry, Verdict) else self._bury(entry)
+
+    def _owned(self, ticket: Ticket) -> Entry | Verdict:
+        """The record, if this is the newest ticket for it and its owner has not let go."""
+        entry = self.entries.get(ticket.id)
+        if entry is None:
+            return Verdict.UNKNOWN
+        return entry if entry.owner is not None and entry.fence == ticket.fence else Verdict.LOST
+
+    def lapse(self, record_id: str) -> bool:
+        """The lease of what runs runs out; its owner may still renew it, until it is reaped."""
+        is_running = record_id in self.of(State.RUNNING)
+        if is_running:
+            self.entries[record_id].is_lapsed = True
+        return is_running
+
+    def reap(self, owner: str | None = None) -> list[Death]:
+        """Bury what lapsed, or with `owner` what that slot held."""
+        return [
+            self._bury(entry)
+            for entry in self.entries.values()
+            if entry.owner is not None and (entry.is_lapsed if owner is None else entry.owner == owner)
+        ]
+
+    def _bury(self, entry: Entry) -> Death:
+        """Cancelling comes before poison, poison before pausing."""
+        entry.buried_fence, entry.fence = entry.fence, next(self._fences)
+        entry.deaths += 1
+        if entry.deaths >= self._max_deaths and entry.want is not Want.CANCEL:
+            _move(entry, State.FAILED, POISON)
+        else:
+            _move(entry, REST[entry.want])
+        return entry.id, entry.state, entry.error
+
+
+def _level(entry: Entry) -> int:
+    return list(Priority).index(entry.priority)
+
+
+def _turn(entry: Entry, running: Counter[str], served: Counter[str]) -> tuple[int, int, int]:
+    """Who has the least goes first: within a priority by what runs, then by when they were served last."""
+    return _level(entry), running[entry.submitter], served[entry.submitter]
+
+
+def _move(entry: Entry, to: State, error: str | None = None) -> None:
+    assert to in TRANSITIONS[entry.state]
+    entry.state, entry.error = to, error
+    if to is not State.RUNNING:
+        entry.owner, entry.is_lapsed = None, False
+    if to in (State.QUEUED, State.PAUSED):
+        entry.want = Want.RUN  # what was wanted has come, or is wanted no more
+    entry.events.append(f"state {to}")

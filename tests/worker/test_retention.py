@@ -1,0 +1,43 @@
+"""Snapshots go with the end of their job, and not before."""
+
+import pytest
+
+from contract import store as records
+from contract.job import State
+from contract.keys import RecordKind
+from contract.store import Lease
+from contract.volume import Volume
+from worker.retention import drop_needless_snapshots
+from worker.store import Store
+
+JOB = RecordKind.JOB
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.RUNNING, *(s for s in State if s.is_terminal)])
+def test_snapshots_stay_for_as_long_as_the_job_may_go_on(
+    redis_url: str, volume: Volume, state: State
+) -> None:
+    store, job_id = Store(redis_url), "job_0000000000000001"
+    snapshot, checkpoint = (
+        volume.snapshot(job_id, "1-1.safetensors"),
+        volume.checkpoint(job_id, "1-1.safetensors"),
+    )
+    for file in (snapshot, checkpoint):
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"weights")
+    store.run(records.submit(JOB, job_id, "{}"))
+    claim = store.run(records.claim(JOB, "w0", lease_seconds=60))
+    assert claim is not None
+    if state is not State.RUNNING:
+        store.run(records.leave(Lease(JOB, job_id, claim.token, 60), state))
+    drop_needless_snapshots(store, volume)
+    assert snapshot.exists() == (not state.is_terminal)
+    assert checkpoint.exists()
+
+
+def test_directory_without_a_record_is_left_alone(redis_url: str, volume: Volume) -> None:
+    snapshot = volume.snapshot("job_0000000000000002", "1-1.safetensors")
+    snapshot.parent.mkdir(parents=True)
+    snapshot.write_bytes(b"weights")
+    drop_needless_snapshots(Store(redis_url), volume)
+    assert snapshot.exists()
