@@ -142,6 +142,11 @@ class Record(Frozen):
     reports: int = 0
     buried_token: int | None = Field(None, description="Of the last owner that died.")
 
+    @property
+    def is_being_told(self) -> bool:
+        """Whether its own webhook has not heard of its end, and is not given up."""
+        return self.webhook is not None and (self.told is None or self.told.outcome is None)
+
     @classmethod
     def from_hash(cls, fields: Mapping[str, str]) -> Self:
         """Read the flat strings of the Redis hash."""

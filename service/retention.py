@@ -40,7 +40,8 @@ async def delete_expired(gateway: Gateway, days: float) -> None:
     for state in filter(lambda state: state.is_terminal, State):
         async for standing in _created_before(gateway, state, time.time() - days * _DAY_MS / 1000):
             job_id, ended_ms = standing.record.id, standing.record.finished_ms or standing.now_ms
-            if job_id == latest or standing.now_ms - ended_ms < days * _DAY_MS:
+            is_recent = standing.now_ms - ended_ms < days * _DAY_MS
+            if job_id == latest or is_recent or standing.record.is_being_told:
                 continue
             outcome, _ = await records.delete(gateway, RecordKind.JOB, standing, forget_job(job_id))
             if outcome == "forgotten":

@@ -85,6 +85,29 @@ class Checkpoint(Frozen):
         )
 
 
+class WebhookStatus(Frozen):
+    """Who is told of the job's end, and whether that has been done."""
+
+    origin: str = Field(
+        description="Of its address; the rest is not shown.", examples=["https://example.com"]
+    )
+    delivery: Outcome | Literal["pending"]
+    problem: str | None = Field(description="What the last attempt met with.", examples=["It answered 500."])
+    attempted_at: datetime | None
+
+    @classmethod
+    def of(cls, record: Record) -> Self | None:
+        if record.webhook is None:
+            return None
+        told = record.told
+        return cls(
+            origin=record.webhook,
+            delivery=(told and told.outcome) or "pending",
+            problem=told.problem if told else None,
+            attempted_at=from_ms(told.at_ms) if told else None,
+        )
+
+
 class WaitingFor(Frozen):
     """What must change outside for the work to go on; it then does so by itself, exactly where it was."""
 
@@ -109,29 +132,6 @@ class WaitingFor(Frozen):
             needed_bytes=shortage.needed_bytes,
             free_bytes=shortage.free_bytes,
             since=from_ms(shortage.since_ms),
-        )
-
-
-class WebhookStatus(Frozen):
-    """Who is told of the job's end, and whether that has been done."""
-
-    origin: str = Field(
-        description="Of its address; the rest is not shown.", examples=["https://example.com"]
-    )
-    delivery: Outcome | Literal["pending"]
-    problem: str | None = Field(description="What the last attempt met with.", examples=["It answered 500."])
-    attempted_at: datetime | None
-
-    @classmethod
-    def of(cls, record: Record) -> Self | None:
-        if record.webhook is None:
-            return None
-        told = record.told
-        return cls(
-            origin=record.webhook,
-            delivery=(told and told.outcome) or "pending",
-            problem=told.problem if told else None,
-            attempted_at=from_ms(told.at_ms) if told else None,
         )
 
 

@@ -12,6 +12,7 @@ from contract.job import State
 from contract.store import leave
 from contract.volume import Volume
 from service.settings import Settings
+from tests.service.receiver import Receiver
 
 Refused = Callable[..., dict[str, Any]]
 Until = Callable[[Callable[[], object]], object]
@@ -28,7 +29,9 @@ def tidy(
 ) -> Iterator[httpx.Client]:
     """A gateway that keeps jobs for a second after their end."""
     monkeypatch.setattr("service.retention.ROUND_SECONDS", 0.05)
-    settings = Settings(data_root=data_root, redis_url=redis_url, keep_jobs_days=1 / DAY)
+    settings = Settings(
+        data_root=data_root, redis_url=redis_url, keep_jobs_days=1 / DAY, webhook_allow_private=True
+    )
     with serve(settings) as url, httpx.Client(base_url=url) as client:
         yield client
 
@@ -54,6 +57,23 @@ def test_what_ended_long_ago_is_gone_but_for_what_is_named(
     for gone in (failed, expired):
         refused(tidy.get(f"/jobs/{gone}"), 410, "record_deleted")
         assert not volume.job(gone).exists()
+
+
+@pytest.mark.usefixtures("hurried")
+def test_nothing_goes_before_its_end_was_told(
+    tidy: httpx.Client, dataset: str, receiver: Receiver, until: Until
+) -> None:
+    receiver.answers = [500] * 1000
+    told, plain = (
+        tidy.post("/jobs", json={"dataset": dataset, **more}).json()["id"]
+        for more in ({"webhook": receiver.webhook}, {})
+    )
+    for job_id in (told, plain):
+        tidy.post(f"/jobs/{job_id}/cancel").raise_for_status()
+    until(lambda: tidy.get(f"/jobs/{plain}").status_code == 410)
+    assert tidy.get(f"/jobs/{told}").json()["webhook"]["delivery"] == "pending"
+    receiver.answers = []
+    until(lambda: tidy.get(f"/jobs/{told}").status_code == 410)
 
 
 def test_by_default_nothing_goes(client: httpx.Client, worker: Any, dataset: str) -> None:

@@ -7,11 +7,11 @@ from tests.system.stack import Stack, until
 def test_a_trained_job_is_told_to_its_receiver(stack: Stack) -> None:
     with receiving() as receiver:
         job_id = stack.train(webhook=receiver.webhook)
-        until(lambda: receiver.calls, "a call")
+        job = stack.await_state(job_id, "succeeded")
         until(lambda: stack.job(job_id)["webhook"]["delivery"] == "delivered", "a delivery")
     (call,) = receiver.calls
     assert call.id == f"{job_id}-succeeded-own"
-    assert call.said["data"]["checkpoint"] == stack.job(job_id)["checkpoint"]["digest"]
+    assert call.said["data"]["checkpoint"] == job["checkpoint"]["digest"]
     assert SECRET not in stack.log()
     assert "token-in" not in stack.log()
     home = stack.root / "jobs" / job_id
