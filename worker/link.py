@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from contract.estimate import Estimate
 from contract.evaluation import Evaluation
 from contract.job import CheckpointFact, Problem, Progress, SnapshotFact
 from contract.plugin import Frozen
@@ -66,6 +67,13 @@ class Judged(Frozen):
     warning: Warned | None
 
 
+class Estimated(Frozen):
+    """What a job would take. Told as soon as it is known, and again when it is known better."""
+
+    kind: Literal["estimated"] = "estimated"
+    estimate: Estimate
+
+
 class Crashed(Frozen):
     """The last words of a child that is dying of an exception nobody expected."""
 
@@ -99,6 +107,7 @@ Message = Annotated[
     | Previewed
     | Judged
     | Warned
+    | Estimated
     | Crashed
     | Stopped
     | Finished

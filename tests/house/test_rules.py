@@ -13,6 +13,7 @@ MOST_LINES = 350
 
 SHELLS = {
     "worker/child.py": "the child tells its supervisor what killed it before it exits",
+    "worker/estimator.py": "an estimate that fails is logged; the next one is made",
     "worker/reconciler.py": "a round that fails is logged; the next one tries again",
     "worker/sampling.py": "a batch that fails is logged and answered; the other batches go on",
 }
