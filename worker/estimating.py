@@ -87,8 +87,7 @@ class _Job:
         self._volume = Volume(order.data_root)
         self.environment = _environment(order)
         self._available = self._available_bytes()
-        shown, held_out = split_sizes(order.ask.images, order.ask.held_out_images)
-        self.panel = Panel.of(np.arange(shown), np.arange(shown, shown + held_out), self.spec.seed)
+        self.panel = _panel(self.spec, order.ask.images, order.ask.held_out_images)
         self.workload = Workload.of(self.spec, self.panel, self._features(self.spec))
         self.memory = self._memory()
 
@@ -223,6 +222,12 @@ def _environment(order: EstimateOrder) -> NumericEnvironment:
         raise ServiceError(ErrorCode.TRAINER_BUSY, detail)
     chosen = {} if precision == "auto" else {"precision": precision}
     return NumericEnvironment.model_validate(order.training.environment | chosen)
+
+
+def _panel(spec: TrainingSpec, images: int, held_out_images: int) -> Panel | None:
+    """One of the job's sizes: which pictures are in it does not matter here."""
+    shown, held_out = split_sizes(images, held_out_images)
+    return Panel.of(np.arange(shown), np.arange(shown, shown + held_out), spec.seed)
 
 
 def _nearest(
