@@ -6,7 +6,7 @@ import pytest
 
 from tests.system.stack import TINY, Stack
 
-IMAGES = 3_200
+IMAGES = 1_600
 ENDLESS = 10**7
 
 
