@@ -1,12 +1,14 @@
 """Claim: in equal time the default preset comes closer to the pictures than the plain DCGAN script.
 
     python benchmarks/quality.py [--seconds 600] [--seeds 3] [--archive ZIP] [--preset fast] [--threads 2]
+                                 [--resolution 32] [--sheets DIRECTORY]
 
 For each seed, one after the other: a trainer's child carries out a job, start-up, evaluations, snapshots and
 all, with as many images as are likely to fill the time; then the plain script of `benchmarks/rivals/` trains
 on the same pictures for exactly as long. Both are judged by 2,048 samples against the held-out pictures: the
 Fréchet distance in this package's features, ours of the checkpoint that the job would serve, the script's as
-it samples, in train mode.
+it samples, in train mode. Besides: how far off the finish was that our job told from its first minute on, in
+shares of what then remained. `--sheets` keeps 64 samples of both sides of every seed, to be looked at.
 """
 
 import argparse
@@ -23,6 +25,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -36,6 +39,7 @@ from models.datasets.arrays import array, held_out_indices, training_indices
 from models.environment import detect
 from models.pixels import to_numbers, to_pixels
 from models.sampler import Sampler
+from models.sheet import sheet
 from worker import link, training
 from worker.child import Chore
 from worker.orders import TrainingOrder
@@ -47,6 +51,8 @@ TRIAL_SECONDS = 20
 """How long a job is watched, then dropped, to tell how many images fill the time."""
 BESIDES = 0.07
 """The share that evaluations, checkpoints and snapshots take, which the trial has not seen."""
+
+MINUTE = 60
 
 SPAWNING = multiprocessing.get_context("spawn")
 
@@ -60,9 +66,30 @@ class Result:
     distance: float
     images: int
     seconds: float
+    samples: Pixels
+    """(N, C, R, R)"""
 
     def __str__(self) -> str:
         return f"fd {self.distance:.2f} ({self.images:,} images in {self.seconds:.0f} s)"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a trainer's child told of a job."""
+
+    best: CheckpointFact
+    images: int
+    seconds: float
+    foretold: list[tuple[float, float]]
+    """After so many seconds, the expected seconds of the whole."""
+
+    def misses(self) -> list[float]:
+        """How far off the foretold was, from the first minute to the last, in shares of what remained."""
+        return [
+            abs(told - self.seconds) / (self.seconds - at)
+            for at, told in self.foretold
+            if MINUTE <= at <= self.seconds - MINUTE
+        ]
 
 
 def main() -> None:
@@ -73,6 +100,7 @@ def main() -> None:
     parser.add_argument("--preset", default="fast")
     parser.add_argument("--resolution", type=int, default=32)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--sheets", type=Path)
     given = parser.parse_args()
     with TemporaryDirectory() as directory:
         trial = Trial(Path(directory), given.archive, given.preset, given.resolution, given.threads)
@@ -83,6 +111,9 @@ def main() -> None:
             plain = trial.plain(seed, ours.seconds)
             ratios.append(ours.distance / plain.distance)
             print(f"seed {seed}: ours {ours}, plain {plain}, {ratios[-1]:.2f}×", flush=True)
+            if given.sheets:
+                keep_sheet(ours.samples, given.sheets / f"{seed}-{given.preset}.png")
+                keep_sheet(plain.samples, given.sheets / f"{seed}-plain.png")
     print(f"median: {statistics.median(ratios):.2f}× the distance of the plain script")
 
 
@@ -104,18 +135,22 @@ class Trial:
     def describe(self) -> str:
         environment = detect("cpu", self._threads, "auto")
         judged = f"{len(self._reals)} held-out pictures, {SAMPLES} samples, {self._features.version}"
-        floor = metrics.Floor.of(self._reals).frechet
-        return f"{environment.fingerprint}; preset {self._preset}; {judged}; floor of halves {floor:.2f}"
+        trained_on = self._pixels[training_indices(self._manifest)[:SAMPLES]]
+        pictures = f"training pictures in place of samples: fd {self._distance(trained_on):.2f}"
+        return f"{environment.fingerprint}; preset {self._preset}; {judged}; {pictures}"
 
     def ours(self, seed: int, seconds: float) -> Result:
         """A job of about so many seconds."""
         start_seconds, images_per_second = self._pace(seed)
         images = round((seconds - start_seconds) * (1 - BESIDES) * images_per_second)
-        best, images, spent = self._carry_out(self._spec(seed, images=images))
-        path = self._volume.checkpoint(JOB, best.file)
+        run = self._carry_out(self._spec(seed, images=images))
+        if misses := run.misses():
+            print(f"seed {seed}: finish told after a minute {misses[0]:.0%} off, at worst {max(misses):.0%}")
+        path = self._volume.checkpoint(JOB, run.best.file)
         environment = detect("cpu", self._threads, "float32")
-        rendered = Sampler.load(path, best.digest, environment).render(range(SAMPLES))  # (N, R, R, C)
-        return Result(self._distance(rendered.transpose(0, 3, 1, 2)), images, spent)
+        rendered = Sampler.load(path, run.best.digest, environment).render(range(SAMPLES))  # (N, R, R, C)
+        samples = rendered.transpose(0, 3, 1, 2)
+        return Result(self._distance(samples), run.images, run.seconds, samples)
 
     def plain(self, seed: int, seconds: float) -> Result:
         """The script, stopped after so many seconds."""
@@ -130,7 +165,7 @@ class Trial:
         ours.send("enough")
         samples, images = ours.recv()
         process.join()
-        return Result(self._distance(samples), images, seconds)
+        return Result(self._distance(samples), images, seconds, samples)
 
     def _spec(self, seed: int, images: int) -> TrainingSpec:
         asked = {
@@ -156,19 +191,22 @@ class Trial:
         (first_at, first), (last_at, last) = readings[0], readings[-1]
         return first_at - started, (last - first) / (last_at - first_at)
 
-    def _carry_out(self, spec: TrainingSpec) -> tuple[CheckpointFact, int, float]:
-        """Do a job in a trainer's child: its best checkpoint, its images, its seconds."""
+    def _carry_out(self, spec: TrainingSpec) -> Run:
+        """Do a job in a trainer's child."""
         started = time.monotonic()
         connection, process = self._start(spec)
-        published = []
+        published: list[CheckpointFact] = []
+        foretold: list[tuple[float, float]] = []
         while not isinstance(message := link.receive(connection), link.Finished | link.Failed):
             if isinstance(message, link.Published):
                 published.append(message.checkpoint)
             if isinstance(message, link.Advanced):
-                images = message.progress.done
+                progress, at = message.progress, time.monotonic() - started
+                if progress.images_per_second:
+                    foretold.append((at, at + (progress.total - progress.done) / progress.images_per_second))
         seconds = time.monotonic() - started
         process.join()
-        return best_checkpoint(published), images, seconds
+        return Run(best_checkpoint(published), progress.done, seconds, foretold)
 
     def _start(self, spec: TrainingSpec) -> tuple[Connection, SpawnProcess]:
         """A trainer's child at work on this spec, and what it can be heard through."""
@@ -197,6 +235,12 @@ class Trial:
     def _seen(self, pixels: Pixels) -> Tensor:
         chunks = torch.split(torch.from_numpy(np.ascontiguousarray(pixels)), 64)
         return torch.cat([self._features.of(to_numbers(some)) for some in chunks])
+
+
+def keep_sheet(samples: Pixels, file: Path) -> None:
+    """Write the first 64 of the samples (N, C, R, R) as one picture."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(sheet(samples[:64].transpose(0, 2, 3, 1))).save(file)
 
 
 def train_ours(connection: Connection, order: str) -> None:

@@ -42,6 +42,7 @@ class ErrorCode(StrEnum):
     INSUFFICIENT_MEMORY = "insufficient_memory"
     FEATURES_UNAVAILABLE = "features_unavailable"
     VOLUME_FULL = "volume_full"
+    VOLUME_READ_ONLY = "volume_read_only"
     RECORD_DELETED = "record_deleted"
     INTERNAL = "internal"
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from contract.evaluation import Evaluation
 from contract.plugin import Frozen
 from contract.submission import ANYONE, Priority
+from contract.volume import Lack
 
 
 class State(StrEnum):
@@ -95,6 +96,16 @@ class SnapshotFact(Frozen):
     )
 
 
+class Shortage(Frozen):
+    """What a record's work waits for: the volume does not take what it writes."""
+
+    code: Lack
+    detail: str = Field(description="What is needed, and what to do.")
+    needed_bytes: int = Field(description="What must be free for it to go on.")
+    free_bytes: int | None = Field(None, description="What is; null where nobody can tell.")
+    since_ms: int
+
+
 class Record(Frozen):
     """One record as it stands in Redis."""
 
@@ -123,6 +134,7 @@ class Record(Frozen):
     environment: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
     error: Problem | None = None
+    waiting_for: Shortage | None = None
     devices: int = 1
     reports: int = 0
     buried_token: int | None = Field(None, description="Of the last owner that died.")
@@ -135,4 +147,13 @@ class Record(Frozen):
         )
 
 
-_JSON_FIELDS = {"progress", "snapshot", "checkpoint", "evaluation", "environment", "result", "error"}
+_JSON_FIELDS = {
+    "progress",
+    "snapshot",
+    "checkpoint",
+    "evaluation",
+    "environment",
+    "result",
+    "error",
+    "waiting_for",
+}

@@ -3,7 +3,7 @@
 --
 -- A record is a hash: state, want, token, owner, lease_until_ms, attempt, deaths, revision, devices, spec,
 -- submitter, priority, created_us, started_ms, finished_ms, progress, snapshot, checkpoint, environment, result,
--- error.
+-- error, waiting_for.
 -- The token fences: only the process that holds the newest one may write a fact.
 
 local names = cjson.decode(ARGV[1])
@@ -93,7 +93,7 @@ local function move(id, to, reason, err)
   redis.call('SET', names.turns, integer(now_us))
   if to ~= 'running' then
     redis.call('ZREM', names.leased, id)
-    redis.call('HDEL', record(id), 'owner', 'lease_until_ms')
+    redis.call('HDEL', record(id), 'owner', 'lease_until_ms', 'waiting_for')
   end
   write(id, 'state', to)
   if to == 'queued' or to == 'running' then redis.call('HDEL', record(id), 'error') end

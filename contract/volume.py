@@ -1,12 +1,32 @@
 """Where everything lies on the mounted volume, and the one way a small file is written there."""
 
+import contextlib
+import errno
 import json
 import os
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from contract.dataset import Fit
+
+Lack = Literal["volume_full", "volume_read_only", "volume_failing"]
+
+LACKS: dict[int | None, Lack] = {
+    errno.ENOSPC: "volume_full",
+    errno.EDQUOT: "volume_full",
+    errno.EROFS: "volume_read_only",
+    errno.EIO: "volume_failing",
+}
+"""Why a volume takes no file, by errno: no fault of who writes, and it may pass."""
+
+Write = Callable[[Path, bytes], None]
+"""Writes a file durably, or raises OSError and leaves what was there."""
+
+Insist = Callable[[Callable[[], None], Path, int], None]
+"""Carries out a write of so many bytes to a path: `once`, or until the volume takes it."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +75,12 @@ class Volume:
     def manifest(self, dataset_id: str) -> Path:
         return self.dataset(dataset_id) / "manifest.json"
 
+    def arrays(self, dataset_id: str) -> Path:
+        return self.dataset(dataset_id) / "arrays"
+
     def array(self, dataset_id: str, resolution: int, channels: int, fit: Fit) -> Path:
         """Every usable picture as uint8 (N, C, R, R), in the order of the manifest."""
-        return self.dataset(dataset_id) / "arrays" / f"{resolution}-{channels}-{fit}.npy"
+        return self.arrays(dataset_id) / f"{resolution}-{channels}-{fit}.npy"
 
     def job(self, job_id: str) -> Path:
         return self.jobs / job_id
@@ -134,7 +157,14 @@ def write_durably(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         publish_durably(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a volume gone read-only keeps it; the first error is told
+            temporary.unlink(missing_ok=True)
+
+
+def once(write: Callable[[], None], path: Path, size_bytes: int) -> None:
+    """The patience of who has nobody to tell: one try."""
+    del path, size_bytes
+    write()
 
 
 def publish_durably(temporary: Path, path: Path) -> None:
@@ -154,4 +184,9 @@ def sync_directory(path: Path) -> None:
 
 def write_json(path: Path, value: object) -> None:
     """Write JSON durably."""
-    write_durably(path, json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+    write_durably(path, as_json(value))
+
+
+def as_json(value: object) -> bytes:
+    """The JSON of which equal values have the same bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

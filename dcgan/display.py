@@ -68,10 +68,11 @@ def _draw(client: Client, job: Job, console: Console) -> Job:
 
 
 def _tell(client: Client, job: Job, console: Console) -> Job:
-    told_at, told = 0.0, ""
+    told_at, told = 0.0, ("", False)
     for now in _watch(client, job):
-        if now.state != told or time.monotonic() - told_at > LINE_EVERY_SECONDS:
-            told_at, told = time.monotonic(), now.state
+        news = (now.state, now.waiting_for is not None)
+        if news != told or time.monotonic() - told_at > LINE_EVERY_SECONDS:
+            told_at, told = time.monotonic(), news
             counted = f"{now.progress.images_seen:,}/{now.progress.total:,} images"
             console.print(f"{now.state:<10}", counted, _rates(now), soft_wrap=True)
     return now
@@ -89,6 +90,8 @@ def _watch(client: Client, job: Job) -> Iterator[Job]:
 
 def _rates(job: Job) -> str:
     progress = job.progress
+    if job.waiting_for:
+        return f"waits: {job.waiting_for.detail}"
     if not progress.images_per_second:
         return ""
     losses = (f"{name} {loss:.2f}" for name, loss in progress.losses.items() if "/" not in name)

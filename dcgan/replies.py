@@ -61,6 +61,7 @@ class Job(Reply):
     progress: JobProgress
     estimated_finish: datetime | None = None
     queue_position: int | None = None
+    waiting_for: Reason | None = None
     revision: int = 0
     checkpoint: Checkpoint | None = None
     evaluation: Evaluation | None = None

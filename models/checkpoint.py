@@ -7,6 +7,7 @@ tensors instead would pair contiguous moments with channels_last weights in fuse
 order: training would go on, silently wrong.
 """
 
+import errno
 import hashlib
 import json
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from contract.checkpoint import HEADER_KEY, CheckpointHeader
 from contract.errors import ErrorCode, ServiceError
 from contract.plugin import Frozen
 from contract.training import TrainingSpec
-from contract.volume import write_durably
+from contract.volume import Write, write_durably
 from models import networks
 from models.environment import NumericEnvironment
 from models.guards import Watch
@@ -48,10 +49,12 @@ class SnapshotHeader(Frozen):
     """sha256 over the text before it and every tensor: a file that was torn or has rotted is found out."""
 
 
-def save_checkpoint(generator: Generator, header: CheckpointHeader, path: Path) -> str:
+def save_checkpoint(
+    generator: Generator, header: CheckpointHeader, path: Path, write: Write = write_durably
+) -> str:
     """Write a generator durably. Returns its digest, `sha256:…` of the file."""
     tensors = {name: tensor for name, tensor in generator.state_dict().items() if not _is_counter(name)}
-    return _write(path, tensors, header)
+    return _save(path, tensors, header, write)
 
 
 def load_checkpoint(path: Path, expected_digest: str | None = None) -> tuple[Generator, CheckpointHeader]:
@@ -75,7 +78,7 @@ def load_checkpoint(path: Path, expected_digest: str | None = None) -> tuple[Gen
     return generator.eval(), header
 
 
-def save_snapshot(state: TrainingState, path: Path) -> None:
+def save_snapshot(state: TrainingState, path: Path, write: Write = write_durably) -> None:
     """Write all that a bit-exact resume needs, durably. Waits for the device."""
     tensors = dict(state.tensors())
     header = SnapshotHeader(
@@ -86,7 +89,7 @@ def save_snapshot(state: TrainingState, path: Path) -> None:
         checksum="",
     )
     checksum = _checksum(header.model_dump_json(), tensors)
-    _write(path, tensors, header.model_copy(update={"checksum": checksum}))
+    _save(path, tensors, header.model_copy(update={"checksum": checksum}), write)
 
 
 def load_snapshot(path: Path, state: TrainingState) -> NumericEnvironment:
@@ -126,12 +129,12 @@ def _is_counter(name: str) -> bool:
     return name.endswith("num_batches_tracked")
 
 
-def _write(path: Path, tensors: Mapping[str, Tensor], header: Frozen) -> str:
+def _save(path: Path, tensors: Mapping[str, Tensor], header: Frozen, write: Write) -> str:
     content = safetensors.torch.save(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
         metadata={HEADER_KEY: header.model_dump_json()},
     )
-    write_durably(path, content)
+    write(path, content)
     return _digest(content)
 
 
@@ -140,6 +143,10 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError as error:
         raise _unreadable(path, "there is no such file on the volume") from error
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        raise _unreadable(path, "the disk does not give it back") from error
 
 
 def _parse(path: Path, content: bytes) -> tuple[str, dict[str, Tensor]]:

@@ -1,6 +1,5 @@
 """Every refusal as a problem document (RFC 9457): its status, and how an exception becomes one."""
 
-import errno
 import logging
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -16,6 +15,7 @@ from starlette.responses import Response
 
 from contract.errors import ErrorCode, FieldError, ServiceError
 from contract.plugin import Frozen
+from contract.volume import LACKS, Lack
 from service.validation import field_error
 
 PROBLEM_JSON = "application/problem+json"
@@ -68,9 +68,21 @@ MEANINGS: dict[ErrorCode, Meaning] = {
     ErrorCode.STORE_UNAVAILABLE: Meaning(503, "The record store is unavailable", retryable=True),
     ErrorCode.INSUFFICIENT_MEMORY: Meaning(507, "The run does not fit into memory"),
     ErrorCode.FEATURES_UNAVAILABLE: Meaning(507, "The features to judge by are not installed"),
-    ErrorCode.VOLUME_FULL: Meaning(507, "The volume is full"),
+    ErrorCode.VOLUME_FULL: Meaning(507, "The volume is full", retryable=True),
+    ErrorCode.VOLUME_READ_ONLY: Meaning(507, "The volume is read-only", retryable=True),
     ErrorCode.RECORD_DELETED: Meaning(410, "It was deleted"),
     ErrorCode.INTERNAL: Meaning(500, "The service failed"),
+}
+
+_REFUSED_BY_VOLUME: dict[Lack | None, tuple[ErrorCode, str]] = {
+    "volume_full": (
+        ErrorCode.VOLUME_FULL,
+        "No space is left on the volume; delete jobs or datasets, or make the volume larger.",
+    ),
+    "volume_read_only": (
+        ErrorCode.VOLUME_READ_ONLY,
+        "The volume cannot be written; make it writable for the service, then try again.",
+    ),
 }
 
 _CODE_OF_STATUS = {
@@ -214,9 +226,9 @@ async def _client_left(request: Request, _error: Exception) -> Response:
 
 
 async def _system(request: Request, error: Exception) -> Response:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        detail = "No space is left on the volume; delete jobs or datasets, or make the volume larger."
-        return problem_response(ServiceError(ErrorCode.VOLUME_FULL, detail), request)
+    lack = LACKS.get(error.errno) if isinstance(error, OSError) else None
+    if refused := _REFUSED_BY_VOLUME.get(lack):
+        return problem_response(ServiceError(*refused), request)
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return await _internal(request, error)
 

@@ -48,14 +48,16 @@ class EventLog:
     """Reads one job's log forwards; remembers where in the mirror it stands."""
 
     def __init__(self, gateway: Gateway, job_id: str) -> None:
-        self._store = gateway.store
+        self._store, self._shared = gateway.store, gateway.shared
         self._mirror = gateway.volume.events(job_id)
         self._job_id = job_id
         self._offset = 0
 
     async def has_ended(self, after: int) -> bool:
         """Whether nothing can follow: the job is over, or gone, and everything has been read."""
-        position = await self._store.position(RecordKind.JOB, self._job_id)
+        position = await self._shared.ask(
+            ("position", self._job_id), lambda: self._store.position(RecordKind.JOB, self._job_id)
+        )
         return position is None or (position[0].is_terminal and position[1] <= after)
 
     async def after(self, revision: int, limit: int = _BATCH) -> list[Event]:
@@ -63,7 +65,10 @@ class EventLog:
 
         The stream loses only what the mirror already holds, so looking there second misses nothing.
         """
-        stream = await self._store.events(RecordKind.JOB, self._job_id, after=revision, limit=limit)
+        stream = await self._shared.ask(
+            ("events", self._job_id, revision, limit),
+            lambda: self._store.events(RecordKind.JOB, self._job_id, after=revision, limit=limit),
+        )
         if not stream or stream[0].id == revision + 1:
             return stream
         mirrored = await asyncio.to_thread(self._read_mirror, revision, stream[0].id, limit)

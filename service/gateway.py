@@ -21,6 +21,7 @@ from service.mailbox import Mailbox
 from service.manifests import Manifests
 from service.pictures import Pictures
 from service.settings import Settings
+from service.sharing import Sharing
 from service.store import Store, connect
 
 _ROSTER_SECONDS = 1.0
@@ -36,6 +37,7 @@ class Gateway:
         self.volume = Volume(settings.data_root.absolute())
         self.store = Store(connect(settings.redis_url, connections=64, decode=True))
         self.hub = Hub(connect(settings.redis_url, connections=1, decode=True, retries=0))
+        self.shared = Sharing()
         self.mailbox = Mailbox(
             settings.sampling_redis_url,
             timeout_seconds=settings.sample_timeout_seconds,

@@ -10,7 +10,7 @@ from contract.errors import ErrorCode, ServiceError
 from service.errors import MEANINGS, PROBLEM_JSON, Problem, problem
 
 _READS = (ErrorCode.FOREIGN_HOST, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL)
-_WRITES = (ErrorCode.FOREIGN_ORIGIN, ErrorCode.VOLUME_FULL)
+_WRITES = (ErrorCode.FOREIGN_ORIGIN, ErrorCode.VOLUME_FULL, ErrorCode.VOLUME_READ_ONLY)
 
 
 def read_problems(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:

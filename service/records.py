@@ -5,6 +5,7 @@ import contextlib
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 from redis.exceptions import RedisError
 
@@ -12,7 +13,7 @@ from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import DATASET_PATTERN, JOB_PATTERN
 from contract.keys import RecordKind
 from contract.store import Command, ForgetOutcome, SubmitOutcome
-from contract.volume import sync_directory, write_json
+from contract.volume import LACKS, sync_directory, write_json
 from service.errors import store_unavailable
 from service.gateway import Gateway
 from service.store import Standing
@@ -136,4 +137,16 @@ async def _settle_deletion(gateway: Gateway, kind: RecordKind, standing: Standin
 async def _bury(gateway: Gateway, standing: Standing) -> None:
     record_id = standing.record.id
     tombstone = {"id": record_id, "deleted_ms": standing.now_ms}
-    await asyncio.to_thread(write_json, gateway.volume.tombstone(record_id), tombstone)
+    await asyncio.to_thread(_raise_tombstone, gateway.volume.tombstone(record_id), tombstone)
+
+
+def _raise_tombstone(path: Path, tombstone: dict[str, object]) -> None:
+    """A volume that is full to the last byte must be emptied: there, an empty file has to do."""
+    try:
+        write_json(path, tombstone)
+    except OSError as error:
+        if LACKS.get(error.errno) != "volume_full":
+            raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        sync_directory(path.parent)

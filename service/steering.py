@@ -1,17 +1,28 @@
-"""Cancel, pause, resume: the intent goes to the volume, where a rebuild finds it, then to the record."""
+"""Cancel, pause, resume: the intent goes to the volume, where a rebuild finds it, then to the record.
+
+A volume that takes no files must not keep a job from being cancelled: the intent then goes to the record
+alone, and to the volume as soon as that takes it.
+"""
 
 import asyncio
+import contextlib
+import logging
 from pathlib import Path
 
+from redis.exceptions import RedisError
+
 from contract.errors import ErrorCode, ServiceError
-from contract.job import Want
+from contract.job import Record, State, Want
 from contract.keys import RecordKind
 from contract.store import control
-from contract.volume import write_durably, write_json
+from contract.volume import LACKS, write_durably, write_json
 from service import records
 from service.gateway import Gateway
 from service.views import Job
 
+logger = logging.getLogger(__name__)
+
+_SETTLE_SECONDS = 1.0
 _VERB = {Want.RUN: "resumed", Want.PAUSE: "paused", Want.CANCEL: "cancelled"}
 
 
@@ -25,17 +36,50 @@ async def steer(gateway: Gateway, job_id: str, want: Want) -> Job:
     async with gateway.lock(job_id):
         await records.find(gateway, RecordKind.JOB, job_id)
         before = await asyncio.to_thread(_read, path)
-        await asyncio.to_thread(write_json, path, {"want": want})
+        is_stated = await asyncio.to_thread(_state, path, want)
         outcome = None
         try:
             command = control(RecordKind.JOB, job_id, want, "asked by a client")
             outcome, state = await gateway.store.run(command)
         finally:
-            if outcome != "accepted":  # not even answered: then it may not take effect at a rebuild either
+            if is_stated and outcome != "accepted":  # unheard, it may not take effect at a rebuild either
                 await asyncio.to_thread(_put_back, path, before)
+        if not is_stated and outcome == "accepted":
+            logger.warning("%s: the volume does not take what is wanted; Redis alone has it", job_id)
+            gateway.later(_settle(gateway, job_id))
     if outcome == "conflict":
         raise _conflict(job_id, want, state)
     return Job.of(await records.find(gateway, RecordKind.JOB, job_id))
+
+
+def _state(path: Path, want: Want) -> bool:
+    """Whether the volume has taken it."""
+    try:
+        write_json(path, {"want": want})
+    except OSError as error:
+        if error.errno not in LACKS:
+            raise
+        return False
+    return True
+
+
+async def _settle(gateway: Gateway, job_id: str) -> None:
+    """State what the record says is wanted, once the volume takes it; by then that may be something else."""
+    while True:
+        await asyncio.sleep(_SETTLE_SECONDS)
+        with contextlib.suppress(RedisError):
+            async with gateway.lock(job_id):
+                standing = await gateway.store.find(RecordKind.JOB, job_id)
+                path, is_settled = gateway.volume.intent(job_id), standing is None
+                if standing is not None:
+                    is_settled = await asyncio.to_thread(_state, path, _wanted(standing.record))
+            if is_settled:
+                return
+
+
+def _wanted(record: Record) -> Want:
+    """The intent that would bring a record to where it is."""
+    return {State.CANCELLED: Want.CANCEL, State.PAUSED: Want.PAUSE}.get(record.state, record.want)
 
 
 def _read(path: Path) -> bytes | None:

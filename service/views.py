@@ -9,10 +9,11 @@ from pydantic import Field
 from contract.dataset import DatasetSpec, RejectedFile
 from contract.estimate import Estimate
 from contract.evaluation import Evaluation
-from contract.job import CheckpointFact, Problem, Progress, Record, State, Want
+from contract.job import CheckpointFact, Problem, Progress, Record, Shortage, State, Want
 from contract.plugin import Frozen
 from contract.submission import Priority
 from contract.training import TrainingSpec
+from contract.volume import Lack
 from service.manifests import ManifestSummary
 from service.store import Standing
 
@@ -84,6 +85,33 @@ class Checkpoint(Frozen):
         )
 
 
+class WaitingFor(Frozen):
+    """What must change outside for the work to go on; it then does so by itself, exactly where it was."""
+
+    code: Lack = Field(examples=["volume_full"])
+    detail: str = Field(
+        description="What is needed, and what to do.",
+        examples=[
+            "The volume is full: 5,242,880 bytes are needed in /data/jobs/job_7f2d9k0w3q5m8x1a/resume, "
+            "and 1,204,224 are free. Delete jobs or datasets, or make the volume larger. "
+            "It then goes on by itself."
+        ],
+    )
+    needed_bytes: int = Field(description="What must be free.", examples=[5_242_880])
+    free_bytes: int | None = Field(description="What is.", examples=[1_204_224])
+    since: datetime
+
+    @classmethod
+    def of(cls, shortage: Shortage) -> Self:
+        return cls(
+            code=shortage.code,
+            detail=shortage.detail,
+            needed_bytes=shortage.needed_bytes,
+            free_bytes=shortage.free_bytes,
+            since=from_ms(shortage.since_ms),
+        )
+
+
 class Job(Frozen):
     """A training job."""
 
@@ -92,6 +120,9 @@ class Job(Frozen):
     state: JobState
     stalled: bool = Field(description="Running by the record, but its worker has stopped renewing the lease.")
     stalled_reason: str | None
+    waiting_for: WaitingFor | None = Field(
+        description="Running, but the volume takes no files; null when nothing is lacking."
+    )
     dataset: str
     spec: TrainingSpec
     progress: JobProgress
@@ -124,6 +155,7 @@ class Job(Frozen):
             state=_job_state(record),
             stalled=standing.is_stalled,
             stalled_reason=stalled_reason(standing),
+            waiting_for=_waiting_for(record),
             dataset=spec.dataset,
             spec=spec,
             progress=JobProgress.of(progress),
@@ -177,6 +209,9 @@ class Dataset(Frozen):
     state: DatasetState
     stalled: bool
     stalled_reason: str | None
+    waiting_for: WaitingFor | None = Field(
+        description="Preparing, but the volume takes no files; null when nothing is lacking."
+    )
     bytes: int
     progress: DatasetProgress | None
     queue_position: int | None
@@ -210,6 +245,7 @@ class Dataset(Frozen):
             state=_DATASET_STATE[record.state],
             stalled=standing.is_stalled,
             stalled_reason=stalled_reason(standing),
+            waiting_for=_waiting_for(record),
             bytes=spec.bytes,
             progress=_dataset_progress(record.progress),
             queue_position=standing.queue_position,
@@ -234,6 +270,10 @@ def stalled_reason(standing: Standing) -> str | None:
     )
 
 
+def _waiting_for(record: Record) -> WaitingFor | None:
+    return WaitingFor.of(record.waiting_for) if record.waiting_for else None
+
+
 def _job_state(record: Record) -> JobState:
     if record.state is State.RUNNING and record.want in _INTENDED:
         return _INTENDED[record.want]
@@ -252,7 +292,8 @@ def _job_links(job_id: str, dataset_id: str) -> dict[str, str]:
 
 
 def _estimated_finish(standing: Standing, progress: Progress) -> datetime | None:
-    if standing.record.state is not State.RUNNING or not progress.images_per_second:
+    record = standing.record
+    if record.state is not State.RUNNING or record.waiting_for or not progress.images_per_second:
         return None
     seconds = max(progress.total - progress.done, 0) / progress.images_per_second
     try:

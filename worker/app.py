@@ -12,6 +12,7 @@ from celery.signals import worker_shutting_down
 from contract.keys import CELERY_PREFIX, ROLE_OF_KIND, TASK_OF_ROLE, RecordKind, Role
 from worker.reconciler import Reconciler
 from worker.roles import duty as duty_of
+from worker.room import Later
 from worker.settings import Settings
 from worker.store import Store
 from worker.tasks import register
@@ -22,9 +23,10 @@ def create_app(role: Role, name: str, settings: Settings) -> Celery:
     app = _celery(settings)
     stop = threading.Event()
     store = Store(settings.redis_url)
-    duty = duty_of(role, name, settings, store, stop)
+    later = Later()
+    duty = duty_of(role, name, settings, store, later, stop)
     reconciler = Reconciler(
-        name, settings, store, lambda kind: _ring(app, kind), duty.facts, duty.adopt, duty.is_well
+        name, settings, store, lambda kind: _ring(app, kind), duty.facts, duty.adopt, duty.is_well, later
     )
     register(app, role, duty)
     at_work = _boot_step("Duty", duty.start, duty.stop, after="celery.worker.components:Pool")

@@ -44,6 +44,11 @@ class Chore:
         if self._stop.is_set():
             raise StopRequestedError
 
+    def rest(self, seconds: float) -> None:
+        """Let time pass, unless asked to stop: then end at once, as `heed_stop` does."""
+        self._stop.wait(seconds)
+        self.heed_stop()
+
     def tell(self, message: link.Message) -> None:
         link.send(self._connection, message)
 

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import time
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field
@@ -12,6 +13,7 @@ from contract.job import CheckpointFact, Problem, Record, SnapshotFact, State
 from contract.plugin import Frozen
 from contract.store import Burial
 from contract.volume import Volume, write_durably
+from worker.room import Later, Room
 
 
 class Facts(Frozen):
@@ -68,6 +70,36 @@ def write_facts(volume: Volume, record_id: str, facts: Facts) -> bool:
         return True
     finally:
         os.close(home)
+
+
+class Ledger:
+    """One owner's facts: as it stated them last, and the ways to state more."""
+
+    def __init__(self, volume: Volume, record: Record, room: Room, later: Later) -> None:
+        self.facts = Facts.of_claim(record, read_facts(volume, record.id))
+        self._volume = volume
+        self._id = record.id
+        self._room = room
+        self._later = later
+
+    def state(self, update: Mapping[str, Any]) -> bool:
+        """State what is new, waiting for room; False when an owner with a newer token has stated.
+
+        Where the waiting ends by an exception, nothing new was stated, and `facts` are as they were.
+        """
+        facts = self.facts.model_copy(update=update)
+        is_stated = self._room.insist(
+            lambda: write_facts(self._volume, self._id, facts),
+            self._volume.facts(self._id),
+            len(facts.model_dump_json()),
+        )
+        self.facts = facts
+        return is_stated
+
+    def state_later(self, update: Mapping[str, Any]) -> None:
+        """State what a rebuild would come to without it as well: now, or when there is room."""
+        facts = self.facts.model_copy(update=update)
+        self._later.write(lambda: write_facts(self._volume, self._id, facts))
 
 
 def state_burial(volume: Volume, burial: Burial) -> None:

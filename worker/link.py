@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter
 
 from contract.estimate import Estimate
 from contract.evaluation import Evaluation
-from contract.job import CheckpointFact, Problem, Progress, SnapshotFact
+from contract.job import CheckpointFact, Problem, Progress, Shortage, SnapshotFact
 from contract.plugin import Frozen
 
 STOP = b"stop"
@@ -74,6 +74,13 @@ class Estimated(Frozen):
     estimate: Estimate
 
 
+class Waiting(Frozen):
+    """The volume does not take a file: told at every try, as a sign of life. Without a shortage: it did."""
+
+    kind: Literal["waiting"] = "waiting"
+    shortage: Shortage | None
+
+
 class Crashed(Frozen):
     """The last words of a child that is dying of an exception nobody expected."""
 
@@ -108,6 +115,7 @@ Message = Annotated[
     | Judged
     | Warned
     | Estimated
+    | Waiting
     | Crashed
     | Stopped
     | Finished

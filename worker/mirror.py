@@ -1,10 +1,12 @@
 """Copies the event streams to the volume, so that Redis need not keep, nor can lose, a record's history."""
 
+import contextlib
 import fcntl
+import io
 import logging
 import os
-from io import BufferedRandom
-from pathlib import Path
+from collections.abc import Sequence
+from typing import BinaryIO, NamedTuple
 
 from contract import store as records
 from contract.events import Event
@@ -18,39 +20,75 @@ KEPT_IN_REDIS = 500
 """Newest events of each record that stay in the stream, for watchers that reconnect."""
 
 
-def mirror_events(kind: RecordKind, store: Store, volume: Volume) -> None:
-    """Append what is new to each record's `events.jsonl`, fsynced, before the stream may be trimmed."""
-    for record_id in store.unmirrored(kind):
-        if not volume.home(record_id).is_dir():
-            continue  # its directory went with a DELETE that this set has not heard of yet
-        try:
-            revision = _append_new(kind, record_id, store, volume.events(record_id))
-        except (OSError, ValueError) as error:  # one damaged log must not stop the others
-            logger.error("%s: its events cannot be mirrored: %s", record_id, error)
-            continue
-        if revision:
-            store.run(records.mirrored(kind, record_id, revision, KEPT_IN_REDIS))
+class Mirror:
+    """Appends what is new to each record's `events.jsonl`, fsynced, before the stream may be trimmed.
+
+    What the volume does not take stays in the stream, and is tried again with the next round.
+    """
+
+    def __init__(self, store: Store, volume: Volume) -> None:
+        self._store = store
+        self._volume = volume
+        self._behind: dict[str, str] = {}
+        """Why, by record: said once, not in every round."""
+
+    def copy_events(self, kind: RecordKind) -> None:
+        """One round."""
+        for record_id in self._store.unmirrored(kind):
+            if not self._volume.home(record_id).is_dir():
+                continue  # its directory went with a DELETE that this set has not heard of yet
+            try:
+                revision = self._append_new(kind, record_id)
+            except (OSError, ValueError) as error:  # one damaged log must not stop the others
+                self._fall_behind(record_id, str(error))
+                continue
+            if self._behind.pop(record_id, None):
+                logger.info("%s: its events are mirrored again", record_id)
+            if revision:
+                self._store.run(records.mirrored(kind, record_id, revision, KEPT_IN_REDIS))
+
+    def _fall_behind(self, record_id: str, why: str) -> None:
+        if self._behind.get(record_id) != why:
+            logger.error("%s: its events cannot be mirrored and wait in Redis: %s", record_id, why)
+        self._behind[record_id] = why
+
+    def _append_new(self, kind: RecordKind, record_id: str) -> int:
+        path = self._volume.events(record_id)
+        with path.open("a+b", buffering=0) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # every worker mirrors; one at a time appends
+            last = last_event(file)
+            file.truncate(last.end)
+            events = self._store.events_after(kind, record_id, last.id)
+            _append(file, last.end, events)
+        return events[-1].id if events else last.id
 
 
-def _append_new(kind: RecordKind, record_id: str, store: Store, path: Path) -> int:
-    with path.open("a+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # every worker mirrors; one at a time appends
-        last = last_event_id(file)
-        events = store.events_after(kind, record_id, last)
-        file.write(b"".join(event.model_dump_json().encode() + b"\n" for event in events))
-        file.flush()
+def _append(file: io.FileIO, end: int, events: Sequence[Event]) -> None:
+    """All of them, durably, or none: what a failed fsync left in the cache would pass for written."""
+    left = memoryview(b"".join(event.model_dump_json().encode() + b"\n" for event in events))
+    try:
+        while left:
+            left = left[file.write(left) :]
         os.fsync(file.fileno())
-    return events[-1].id if events else last
+    except OSError:
+        with contextlib.suppress(OSError):
+            file.truncate(end)
+        raise
 
 
-def last_event_id(file: BufferedRandom) -> int:
-    """The id on the last whole line; what a crash tore off behind it is cut away. 0 for an empty file."""
-    end = file.seek(0, os.SEEK_END)
-    position = max(0, end - 1_000_000)
+class LastEvent(NamedTuple):
+    """The id on a log's last whole line, and where that line ends; zeros for an empty file."""
+
+    id: int
+    end: int
+
+
+def last_event(file: BinaryIO) -> LastEvent:
+    """What lies behind it was torn off by a crash."""
+    size = file.seek(0, os.SEEK_END)
+    position = max(0, size - 1_000_000)
     file.seek(position)
     tail = file.read()
     whole = tail.rfind(b"\n") + 1
-    if whole < len(tail):
-        file.truncate(position + whole)
     lines = tail[:whole].splitlines()
-    return Event.model_validate_json(lines[-1]).id if lines else 0
+    return LastEvent(Event.model_validate_json(lines[-1]).id if lines else 0, position + whole)

@@ -8,6 +8,7 @@ from models.datasets.archive import prepare
 from worker import link
 from worker.child import Chore
 from worker.orders import PreparingOrder
+from worker.room import room_of
 
 REPORT_SECONDS = 0.5
 
@@ -25,6 +26,9 @@ def prepare_dataset(order_json: str, chore: Chore) -> None:
             told_at = time.monotonic()
             chore.tell(link.Advanced(progress=Progress(done=done, total=total)))
 
-    manifest = prepare(volume.original(order.dataset), order.dataset, volume, report)
+    for torn in volume.arrays(order.dataset).glob(".*.tmp"):  # in the way where there is little room
+        torn.unlink(missing_ok=True)
+    insist = room_of(chore).insist
+    manifest = prepare(volume.original(order.dataset), order.dataset, volume, report, insist)
     summary = manifest.model_dump(include={"images", "held_out_images", "rejected_images", "channels"})
     chore.tell(link.Finished(result=summary))

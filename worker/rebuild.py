@@ -11,7 +11,7 @@ from contract.keys import RecordKind
 from contract.submission import PLAIN, Submission
 from contract.volume import Volume
 from worker.facts import Facts, read_facts
-from worker.mirror import last_event_id
+from worker.mirror import last_event
 from worker.store import Store
 
 logger = logging.getLogger(__name__)
@@ -123,5 +123,5 @@ def _submission(path: Path) -> Submission:
 def _last_revision(path: Path) -> int:
     if not path.exists():
         return 0
-    with path.open("r+b") as file:
-        return last_event_id(file)
+    with path.open("rb") as file:
+        return last_event(file).id

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import redis
@@ -14,9 +15,10 @@ from contract import store as records
 from contract.keys import RecordKind
 from contract.volume import Volume
 from worker.facts import state_burial
-from worker.mirror import mirror_events
+from worker.mirror import Mirror
 from worker.rebuild import rebuild_if_lost
 from worker.retention import drop_needless_snapshots
+from worker.room import Later
 from worker.settings import Settings
 from worker.store import Store
 
@@ -39,6 +41,7 @@ class Reconciler(threading.Thread):
         facts: Callable[[], Mapping[str, Any]],
         adopt: Callable[[str], None],
         is_well: Callable[[], bool],
+        later: Later,
     ) -> None:
         super().__init__(name="reconciler", daemon=True)
         self._worker = name
@@ -49,6 +52,8 @@ class Reconciler(threading.Thread):
         self._facts = facts
         self._adopt = adopt
         self._is_well = is_well
+        self._later = later
+        self._mirror = Mirror(store, self._volume)
         self._end = threading.Event()
         self._has_slot = False
         self._next_sweep = 0.0
@@ -95,7 +100,8 @@ class Reconciler(threading.Thread):
                 self._reap(kind)
             if self._store.is_unheard(kind):
                 self._ring(kind)
-            mirror_events(kind, self._store, self._volume)
+            self._mirror.copy_events(kind)
+        self._later.catch_up()
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + SWEEP_SECONDS
             drop_needless_snapshots(self._store, self._volume)
@@ -112,7 +118,7 @@ class Reconciler(threading.Thread):
         buried = self._store.run(records.reap(kind, max_deaths=self._settings.max_deaths, owner=owner))
         for burial in buried:
             logger.warning("%s: its owner died; it is %s", burial.id, burial.state)
-            state_burial(self._volume, burial)
+            self._later.write(partial(state_burial, self._volume, burial))
 
     def _touch_heartbeat(self) -> None:
         if self._settings.heartbeat_file:

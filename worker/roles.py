@@ -14,6 +14,7 @@ from worker.child import Child, forkserver
 from worker.estimator import Estimator
 from worker.orders import PreparingOrder, TrainingOrder
 from worker.readings import OverheardChild, Readings
+from worker.room import Later
 from worker.settings import Settings
 from worker.store import Store
 from worker.supervisor import Supervisor
@@ -72,7 +73,7 @@ class SupervisedDuty:
     """Training and preparing: records from a queue, each in a child process."""
 
     def __init__(
-        self, role: Role, name: str, settings: Settings, store: Store, stop: threading.Event
+        self, role: Role, name: str, settings: Settings, store: Store, later: Later, stop: threading.Event
     ) -> None:
         self._role = role
         self._trade = TRADES[role]
@@ -82,7 +83,7 @@ class SupervisedDuty:
         self._is_warm = threading.Event()
         self._forkserver = forkserver(list(self._trade.preload))
         self._supervisor = Supervisor(
-            KIND_OF_ROLE[role], name, store, settings, self._start_child, self._write_order, stop
+            KIND_OF_ROLE[role], name, store, settings, self._start_child, self._write_order, later, stop
         )
 
     def start(self) -> None:
@@ -130,8 +131,10 @@ class SupervisedDuty:
 class TrainDuty(SupervisedDuty):
     """Training, and telling beside it what other jobs would take."""
 
-    def __init__(self, name: str, settings: Settings, store: Store, stop: threading.Event) -> None:
-        super().__init__(Role.TRAIN, name, settings, store, stop)
+    def __init__(
+        self, name: str, settings: Settings, store: Store, later: Later, stop: threading.Event
+    ) -> None:
+        super().__init__(Role.TRAIN, name, settings, store, later, stop)
         self._readings = Readings(Volume(settings.data_root).readings(name))
         self._estimator = Estimator(name, settings, super()._start_child, self._readings, self._is_warm)
 
@@ -191,10 +194,12 @@ class SampleDuty:
         self._consumer.stop()
 
 
-def duty(role: Role, name: str, settings: Settings, store: Store, stop: threading.Event) -> Duty:
+def duty(
+    role: Role, name: str, settings: Settings, store: Store, later: Later, stop: threading.Event
+) -> Duty:
     """The duty of a role."""
     if role is Role.SAMPLE:
         return SampleDuty(settings)
     if role is Role.TRAIN:
-        return TrainDuty(name, settings, store, stop)
-    return SupervisedDuty(role, name, settings, store, stop)
+        return TrainDuty(name, settings, store, later, stop)
+    return SupervisedDuty(role, name, settings, store, later, stop)

@@ -5,7 +5,7 @@ import logging
 from contract.checkpoint import CheckpointHeader
 from contract.errors import ServiceError
 from contract.job import CheckpointFact, SnapshotFact
-from contract.volume import Volume, weights_name, write_durably
+from contract.volume import Volume, weights_name
 from models import checkpoint
 from models.ema import served_generator
 from models.environment import NumericEnvironment
@@ -14,16 +14,18 @@ from models.state import TrainingState
 from worker import link
 from worker.child import Chore
 from worker.orders import TrainingOrder
+from worker.room import Room
 
 logger = logging.getLogger(__name__)
 
 
 class RunFiles:
-    """The files of one run under one owner's token. Whatever is written is told."""
+    """The files of one run under one owner's token. Whatever is written is told; it may wait for room."""
 
-    def __init__(self, order: TrainingOrder, chore: Chore) -> None:
+    def __init__(self, order: TrainingOrder, chore: Chore, room: Room) -> None:
         self._order = order
         self._chore = chore
+        self._room = room
         self._volume = Volume(order.data_root)
         self._published = {known.images_seen for known in order.checkpoints}
 
@@ -59,7 +61,7 @@ class RunFiles:
     def save(self, state: TrainingState) -> None:
         """A snapshot."""
         name = weights_name(state.images_seen, self._order.token)
-        checkpoint.save_snapshot(state, self._volume.snapshot(self._order.job, name))
+        checkpoint.save_snapshot(state, self._volume.snapshot(self._order.job, name), self._room.write)
         fact = SnapshotFact(
             file=name, images_seen=state.images_seen, best_images_seen=state.watch.best_images_seen
         )
@@ -75,7 +77,7 @@ class RunFiles:
         header = CheckpointHeader(
             job=self._order.job, spec=self._order.spec, images_seen=images_seen, metrics=metrics
         )
-        digest = checkpoint.save_checkpoint(served_generator(state), header, path)
+        digest = checkpoint.save_checkpoint(served_generator(state), header, path, self._room.write)
         self._published.add(images_seen)
         fact = CheckpointFact(
             file=name,
@@ -90,7 +92,7 @@ class RunFiles:
         """A preview, once."""
         path = self._volume.preview(self._order.job, state.images_seen)
         if not path.exists():
-            write_durably(path, preview(served_generator(state), state.spec, state.environment))
+            self._room.write(path, preview(served_generator(state), state.spec, state.environment))
             self._chore.tell(link.Previewed(images_seen=state.images_seen))
 
     def _warn_unreadable(self, name: str, error: ServiceError) -> None:

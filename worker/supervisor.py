@@ -9,6 +9,7 @@ from contract.keys import RecordKind
 from contract.store import Lease
 from contract.volume import Volume
 from worker.child import Child
+from worker.room import Later
 from worker.settings import Settings
 from worker.store import Store
 from worker.tenure import Tenure, WriteOrder
@@ -27,6 +28,7 @@ class Supervisor:
         settings: Settings,
         start_child: Callable[[], Child],
         write_order: WriteOrder,
+        later: Later,
         stop: threading.Event,
     ) -> None:
         self._kind = kind
@@ -35,6 +37,7 @@ class Supervisor:
         self._settings = settings
         self._start_child = start_child
         self._write_order = write_order
+        self._later = later
         self._stop = stop
 
     def work_through_queue(self) -> None:
@@ -65,6 +68,7 @@ class Supervisor:
             store=self._store,
             volume=Volume(self._settings.data_root),
             settings=self._settings,
+            later=self._later,
             is_stopping=self._stop.is_set,
         ).carry_out(self._write_order)
         return True

@@ -1,17 +1,18 @@
 """The time in which one record is ours: child, heartbeat, facts, leaving."""
 
+import contextlib
 import json
 import logging
+import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from contract import store as records
 from contract.events import EventType
 from contract.job import (
     CheckpointFact,
-    Problem,
     Progress,
     Record,
     SnapshotFact,
@@ -23,7 +24,9 @@ from contract.store import Burial, Lease
 from contract.volume import Volume, images_seen_of
 from worker import link, memory
 from worker.child import Child
-from worker.facts import Facts, read_facts, state_burial, write_facts
+from worker.endings import CANCELLED, SLOW_TO_STOP, Outcome, cause_of_death, finished, handed_back
+from worker.facts import Ledger, state_burial
+from worker.room import Later, Room
 from worker.settings import Settings
 from worker.store import Store
 from worker.testimony import Testimony
@@ -38,14 +41,8 @@ PATIENCE_SECONDS = 0.25
 """Between two looks at what is wanted, when the child says nothing."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """In which state a record leaves its owner, and why."""
-
-    state: State
-    reason: str | None = None
-    error: Problem | None = None
-    result: dict[str, Any] | None = None
+class NoTimeToWaitError(Exception):
+    """While there was no room for facts, something ended the tenure."""
 
 
 class Tenure:
@@ -60,6 +57,7 @@ class Tenure:
         store: Store,
         volume: Volume,
         settings: Settings,
+        later: Later,
         is_stopping: Callable[[], bool],
     ) -> None:
         self._testimony = Testimony(
@@ -69,13 +67,15 @@ class Tenure:
             is_stopping=is_stopping,
             grace_seconds=settings.stop_grace_seconds,
         )
+        self._later = later
         self._volume = volume
         self._settings = settings
         self._child = child
         self._is_stopping = is_stopping
         self._lease = lease
         self._record = record
-        self._facts = Facts.of_claim(record, read_facts(self._volume, record.id))
+        self._ledger = Ledger(volume, record, Room(self._testimony.lack, self._hold_out), later)
+        self._next_beat = time.monotonic() + settings.heartbeat_seconds
         self._want = record.want
         self._progress: Progress | None = None
         self._outcome: Outcome | None = None
@@ -86,13 +86,15 @@ class Tenure:
         """Run the child to its end, beating all the while, then leave the record in its next state.
 
         Raises:
-            OSError: the volume refuses to take facts. The record was handed back; it is not to blame.
+            OSError: the volume fails as no waiting cures. The record was handed back; it is not to blame.
         """
         oom_kills = memory.oom_kills()
         try:
             self._take_over()
             self._child.begin(*write_order(self._record))
             self._watch(self._child)
+        except NoTimeToWaitError:
+            assert self._is_over()
         except OSError as error:
             self._child.end()
             self._testimony.insist(records.leave(self._lease, State.QUEUED, reason=f"the volume: {error}"))
@@ -102,32 +104,29 @@ class Tenure:
         if self._testimony.is_lost:
             logger.warning("%s: it is not ours any more; nothing more is written", self._lease.id)
         elif self._outcome is None:
-            self._bury(self._death or self._cause_of_death(exit_code, oom_kills))
+            self._bury(self._death or cause_of_death(exit_code, oom_kills, self._last_words))
         else:
-            self._leave(self._outcome)
+            self._leave_as(self._outcome)
 
     def _take_over(self) -> None:
         """State the claim, and what the last owner stated on the volume but may not have told Redis."""
-        self._state_facts()
-        for directory in (self._volume.snapshots(self._lease.id), self._volume.checkpoints(self._lease.id)):
-            for torn in directory.glob(".*.tmp"):
-                torn.unlink(missing_ok=True)
-        for checkpoint in self._facts.checkpoints:
+        self._state_facts({})
+        for directory in (self._volume.snapshots, self._volume.checkpoints, self._volume.previews):
+            for torn in directory(self._lease.id).glob(".*.tmp"):
+                _drop(torn)
+        for checkpoint in self._ledger.facts.checkpoints:
             self._report_checkpoint(checkpoint)
 
     def _watch(self, child: Child) -> None:
-        next_beat = time.monotonic() + self._settings.heartbeat_seconds
         while not self._is_over():
-            patience_seconds = min(PATIENCE_SECONDS, max(0.0, next_beat - time.monotonic()))
+            patience_seconds = min(PATIENCE_SECONDS, max(0.0, self._next_beat - time.monotonic()))
             for message in child.messages(patience_seconds):
                 self._hear(message)
             if not self._is_over() and not child.is_alive:
                 for message in child.messages(0):
                     self._hear(message)
                 return
-            if time.monotonic() >= next_beat:
-                next_beat = time.monotonic() + self._settings.heartbeat_seconds
-                self._beat()
+            self._beat_if_due()
             self._pass_on_what_is_wanted(child)
 
     def _is_over(self) -> bool:
@@ -137,13 +136,11 @@ class Tenure:
         if self._is_over():
             return
         if self._want is Want.CANCEL:
-            self._outcome = Outcome(State.CANCELLED, "cancelled on request")
+            self._outcome = CANCELLED
         elif self._is_stopping() or self._want is Want.PAUSE:
             child.ask_to_stop()
             if child.is_slow_to_stop(self._settings.stop_grace_seconds):
-                self._outcome = Outcome(
-                    State.QUEUED, "handed back from its last snapshot: saving took too long"
-                )
+                self._outcome = SLOW_TO_STOP
         silent_seconds = time.monotonic() - child.heard_at
         if silent_seconds > self._settings.progress_deadline_seconds:
             self._death = f"its process said nothing for {silent_seconds:.0f} s and was ended"
@@ -162,49 +159,50 @@ class Tenure:
                 self._testimony.report(event=(EventType.PREVIEW, {"images_seen": images_seen}))
             case link.Judged():
                 self._judged(message)
+            case link.Warned() | link.Waiting() | link.Crashed():
+                self._hear_of_trouble(message)
+            case link.Stopped():
+                self._outcome = self._handed_back()
+            case link.Finished() | link.Failed():
+                self._outcome = finished(message)
+
+    def _hear_of_trouble(self, message: link.Warned | link.Waiting | link.Crashed) -> None:
+        match message:
             case link.Warned(code=code, detail=detail):
-                self._warn(code, detail)
+                self._testimony.warn(code, detail)
+            case link.Waiting(shortage=shortage):
+                self._testimony.lack(shortage)
             case link.Crashed(detail=detail):
                 self._last_words = detail
-            case link.Stopped() | link.Finished() | link.Failed():
-                self._outcome = self._ending(message)
 
-    def _ending(self, message: link.Stopped | link.Finished | link.Failed) -> Outcome:
-        match message:
-            case link.Finished(result=result):
-                return Outcome(State.SUCCEEDED, result=result)
-            case link.Failed(problem=problem):
-                return Outcome(State.FAILED, error=problem)
-        paused = self._want is Want.PAUSE and not self._is_stopping()
-        return Outcome(State.QUEUED, "paused on request" if paused else "handed back by a worker that stops")
+    def _handed_back(self) -> Outcome:
+        on_request = self._want is Want.PAUSE and not self._is_stopping()
+        return handed_back(self._testimony.shortage, on_request=on_request)
 
     def _computing(self, message: link.Computing) -> None:
-        self._facts = self._facts.model_copy(update={"environment": message.environment})
-        self._state_facts()
+        self._state_facts({"environment": message.environment})
         self._testimony.report(fields={"environment": json.dumps(message.environment)})
         if message.changed:
-            self._warn("reproducibility_changed", message.changed)
+            self._testimony.warn("reproducibility_changed", message.changed)
 
     def _saved(self, snapshot: SnapshotFact) -> None:
         """Move the pointer, then drop the snapshots that no resume will ask for."""
-        self._facts = self._facts.model_copy(update={"snapshot": snapshot})
-        self._state_facts()
+        self._state_facts({"snapshot": snapshot})
         fields = {"snapshot": snapshot.model_dump_json(), "deaths": "0"}
         self._testimony.report(fields=fields, then=lambda: self._drop_snapshots_before(snapshot))
 
     def _drop_snapshots_before(self, newest: SnapshotFact) -> None:
         names = [path.name for path in self._volume.snapshots(self._lease.id).glob("*.safetensors")]
         for name in superseded(names, newest):
-            self._volume.snapshot(self._lease.id, name).unlink(missing_ok=True)
+            _drop(self._volume.snapshot(self._lease.id, name))
 
     def _published(self, checkpoint: CheckpointFact) -> None:
-        self._facts = self._facts.model_copy(update={"checkpoints": (*self._facts.checkpoints, checkpoint)})
-        self._state_facts()
+        self._state_facts({"checkpoints": (*self._ledger.facts.checkpoints, checkpoint)})
         self._report_checkpoint(checkpoint)
 
     def _report_checkpoint(self, checkpoint: CheckpointFact) -> None:
         self._testimony.report(
-            fields={"checkpoint": best_checkpoint(self._facts.checkpoints).model_dump_json()},
+            fields={"checkpoint": best_checkpoint(self._ledger.facts.checkpoints).model_dump_json()},
             checkpoint=checkpoint,
             event=(EventType.CHECKPOINT, checkpoint.model_dump()),
         )
@@ -219,15 +217,13 @@ class Tenure:
             self._testimony.report(fields=fields, event=event)
             update["evaluation"] = evaluation
         if message.warning:
-            self._warn(message.warning.code, message.warning.detail)
-        self._facts = self._facts.model_copy(update=update)
-        self._state_facts()
+            self._testimony.warn(message.warning.code, message.warning.detail)
+        self._state_facts(update)
 
-    def _warn(self, code: str, detail: str) -> None:
-        logger.warning("%s: %s: %s", self._lease.id, code, detail)
-        self._testimony.report(event=(EventType.WARNING, {"code": code, "detail": detail}))
-
-    def _beat(self) -> None:
+    def _beat_if_due(self) -> None:
+        if time.monotonic() < self._next_beat:
+            return
+        self._next_beat = time.monotonic() + self._settings.heartbeat_seconds
         progress, self._progress = self._progress, None
         self._testimony.flush()
         heard = self._testimony.tell(records.beat(self._lease, progress))
@@ -236,19 +232,29 @@ class Tenure:
         else:
             self._progress = self._progress or progress
 
+    def _leave_as(self, outcome: Outcome) -> None:
+        try:
+            self._leave(outcome)
+        except NoTimeToWaitError:
+            if not self._testimony.is_lost:
+                assert self._outcome
+                self._leave(self._outcome)
+
     def _leave(self, outcome: Outcome) -> None:
+        """What comes to the same from the facts before, a cancelling or a handing back, waits for no room."""
         if self._progress:
             self._testimony.report(fields={"progress": self._progress.model_dump_json()})
-        self._facts = self._facts.model_copy(
-            update={
-                "state": outcome.state,
-                "reason": outcome.reason,
-                "error": outcome.error,
-                "result": outcome.result,
-                "finished_ms": round(time.time() * 1000) if outcome.state.is_terminal else None,
-            }
-        )
-        self._state_facts()
+        facts = {
+            "state": outcome.state,
+            "reason": outcome.reason,
+            "error": outcome.error,
+            "result": outcome.result,
+            "finished_ms": round(time.time() * 1000) if outcome.state.is_terminal else None,
+        }
+        if outcome.state in (State.CANCELLED, State.QUEUED):
+            self._ledger.state_later(facts)
+        else:
+            self._state_facts(facts)
         fields = {"result": json.dumps(outcome.result)} if outcome.result else None
         self._testimony.insist(
             records.leave(
@@ -261,21 +267,37 @@ class Tenure:
         logger.error("%s: %s", self._lease.id, cause)
         burial = self._testimony.insist(records.died(self._lease, cause, self._settings.max_deaths))
         if isinstance(burial, Burial):
-            state_burial(self._volume, burial)
+            self._later.write(lambda: state_burial(self._volume, burial))
 
-    def _state_facts(self) -> None:
-        if not write_facts(self._volume, self._lease.id, self._facts):
+    def _state_facts(self, update: Mapping[str, Any]) -> None:
+        """State what is new, before Redis is told; where there is no room, wait for it.
+
+        Raises:
+            NoTimeToWaitError: the tenure is over. What is new has not been stated, and may not be told.
+        """
+        if not self._ledger.state(update):
             self._testimony.is_lost = True
 
-    def _cause_of_death(self, exit_code: int, oom_kills_before: int | None) -> str:
-        if exit_code == link.EXIT_OUT_OF_MEMORY:
-            return "it ran out of memory: choose a smaller batch_size, resolution or width"
-        if exit_code == -9:
-            after = memory.oom_kills()
-            if after is not None and oom_kills_before is not None and after > oom_kills_before:
-                return "the kernel killed it for memory: choose a smaller batch_size, resolution or width"
-            return "its process was killed, possibly for memory"
-        return self._last_words or f"its process ended with exit code {exit_code}"
+    def _hold_out(self, seconds: float) -> None:
+        """Keep the lease while there is no room, and heed what is wanted."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            threading.Event().wait(PATIENCE_SECONDS)
+            self._beat_if_due()
+            if self._want is Want.CANCEL:
+                self._outcome = CANCELLED
+            elif self._is_stopping() or self._want is Want.PAUSE:
+                self._outcome = self._handed_back()
+            elif not self._testimony.is_lost:
+                continue
+            raise NoTimeToWaitError
+        self._child.heard_at = time.monotonic()  # what it said meanwhile has not been listened to
+
+
+def _drop(path: Path) -> None:
+    """Remove a file that nobody needs; on a volume that does not let go of it, some later owner does."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def superseded(names: list[str], newest: SnapshotFact) -> list[str]:

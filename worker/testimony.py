@@ -11,7 +11,7 @@ import redis
 
 from contract import store as records
 from contract.events import EventType
-from contract.job import CheckpointFact
+from contract.job import CheckpointFact, Shortage
 from contract.store import Command, Lease, Verdict
 from contract.volume import Volume
 from worker.store import Store
@@ -19,6 +19,9 @@ from worker.store import Store
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+REMIND_SECONDS = 600.0
+"""A shortage that lasts is told again after so long."""
 
 
 class Testimony:
@@ -39,6 +42,9 @@ class Testimony:
         self._is_stopping = is_stopping
         self._grace_seconds = grace_seconds
         self._reports = 0
+        self.shortage: Shortage | None = None
+        """What the work waits for, as it was told last."""
+        self._warned_at = 0.0
         self._unheard: deque[tuple[Command[Verdict], Callable[[], None] | None]] = deque()
         self.is_lost = False
         """Whether somebody else owns the record, or nobody any more: nothing may be stated."""
@@ -58,6 +64,31 @@ class Testimony:
         )
         self._unheard.append((command, then))
         self.flush()
+
+    def warn(self, code: str, detail: str, fields: Mapping[str, str] | None = None) -> None:
+        """Tell the record's readers of something that is not as it should be."""
+        logger.warning("%s: %s: %s", self._lease.id, code, detail)
+        self.report(fields=fields, event=(EventType.WARNING, {"code": code, "detail": detail}))
+
+    def lack(self, shortage: Shortage | None) -> None:
+        """Say what the work waits for. Its beginning, its end and what else is needed are events."""
+        before, self.shortage = self.shortage, shortage
+        fields = {"waiting_for": shortage.model_dump_json() if shortage else "null"}
+        if shortage is None:
+            if before:
+                seconds = time.time() - before.since_ms / 1000
+                detail = f"The volume takes what is written again, after {seconds:.0f} s; the work goes on."
+                self.warn("volume_writable", detail, fields)
+        elif self._is_news(shortage, before):
+            self._warned_at = time.monotonic()
+            self.warn(shortage.code, shortage.detail, fields)
+        elif shortage != before:
+            self.report(fields=fields)
+
+    def _is_news(self, shortage: Shortage, before: Shortage | None) -> bool:
+        if before is None or (shortage.code, shortage.needed_bytes) != (before.code, before.needed_bytes):
+            return True
+        return time.monotonic() - self._warned_at > REMIND_SECONDS
 
     def flush(self) -> None:
         """Tell what has not been heard yet. While Redis is away the work goes on."""

@@ -27,6 +27,7 @@ from worker.child import Chore
 from worker.memory import available_bytes
 from worker.meter import Meter
 from worker.orders import TrainingOrder
+from worker.room import room_of
 from worker.run_files import RunFiles
 
 REPORT_SECONDS = 0.5
@@ -60,7 +61,8 @@ class _Run:
         self._order = order
         self._chore = chore
         self._spec = order.spec
-        self._files = RunFiles(order, chore)
+        self._room = room_of(chore)
+        self._files = RunFiles(order, chore, self._room)
         self._latest: trainer.Progress | None = None
         self._losses: dict[str, float] = {}
         self._evaluation: Evaluation | None = None
@@ -170,7 +172,15 @@ class _Run:
 
     def _open_dataset(self, environment: NumericEnvironment, manifest: Manifest) -> None:
         spec, volume = self._spec, Volume(self._order.data_root)
-        pictures = array(volume, manifest, spec.resolution, spec.channels, spec.fit, self._show_life)
+        pictures = array(
+            volume,
+            manifest,
+            spec.resolution,
+            spec.channels,
+            spec.fit,
+            self._show_life,
+            self._room.insist,
+        )
         training = training_indices(manifest)
         self._batches = Batches(
             pictures,

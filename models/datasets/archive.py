@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from contract.dataset import Manifest, RejectedFile, is_held_out
 from contract.errors import ErrorCode, ServiceError
 from contract.training import JobRequest, resolve
-from contract.volume import Volume, write_json
+from contract.volume import Insist, Volume, as_json, once, write_durably
 from models.datasets.arrays import CHUNK, DECODERS, array
 from models.datasets.pictures import UnusablePictureError, decode, is_grey, looks_like_picture
 
@@ -23,7 +23,9 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 LISTED_REJECTIONS = 1_000
 
 
-def prepare(archive: Path, dataset_id: str, volume: Volume, report: Report) -> Manifest:
+def prepare(
+    archive: Path, dataset_id: str, volume: Volume, report: Report, insist: Insist = once
+) -> Manifest:
     """Make a dataset of a zip of pictures: its default array first, then the manifest, which makes it ready.
 
     Raises:
@@ -32,8 +34,9 @@ def prepare(archive: Path, dataset_id: str, volume: Volume, report: Report) -> M
     survey = _survey(archive, lambda done, total: report(done, 2 * total))
     manifest = _manifest(dataset_id, survey)
     offset, files = survey.files, len(manifest.files)
-    _derive_default_array(volume, manifest, lambda done, _: report(offset + done, offset + files))
-    write_json(volume.manifest(dataset_id), manifest.model_dump(mode="json"))
+    _derive_default_array(volume, manifest, lambda done, _: report(offset + done, offset + files), insist)
+    path, content = volume.manifest(dataset_id), as_json(manifest.model_dump(mode="json"))
+    insist(lambda: write_durably(path, content), path, len(content))
     return manifest
 
 
@@ -156,7 +159,7 @@ def _no_images(survey: _Survey) -> str:
     return f"{found}{why} Send a .zip of PNG, JPEG, WebP, GIF, BMP or TIFF files."
 
 
-def _derive_default_array(volume: Volume, manifest: Manifest, report: Report) -> None:
+def _derive_default_array(volume: Volume, manifest: Manifest, report: Report, insist: Insist) -> None:
     """The array that a job gets which leaves everything open: made now, so that no trainer has to wait."""
     spec = resolve(JobRequest(dataset=manifest.id), manifest)
-    array(volume, manifest, spec.resolution, spec.channels, spec.fit, report)
+    array(volume, manifest, spec.resolution, spec.channels, spec.fit, report, insist)

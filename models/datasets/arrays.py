@@ -1,5 +1,6 @@
 """The pictures of a dataset as one array of a size, derived once from the original and mapped by trainers."""
 
+import contextlib
 import fcntl
 import os
 import time
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contract.dataset import Fit, Manifest
-from contract.volume import Volume, publish_durably
+from contract.volume import Insist, Volume, once, publish_durably
 from models.datasets.pictures import decode, square
 
 Pixels = NDArray[np.uint8]
@@ -43,6 +44,7 @@ def array(
     channels: int,
     fit: Fit,
     report: Callable[[int, int], None] = silent,
+    insist: Insist = once,
 ) -> Pixels:
     """Every usable picture (N, C, R, R), in the order of the manifest, mapped into memory.
 
@@ -51,11 +53,15 @@ def array(
     `report` meanwhile that nothing is done yet.
     """
     path = volume.array(manifest.id, resolution, channels, fit)
-    if not path.exists():
+
+    def make() -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path.with_suffix(".lock"), lambda: report(0, manifest.images)):
             if not path.exists():
                 _derive(volume.original(manifest.id), manifest, path, (channels, resolution, fit), report)
+
+    if not path.exists():
+        insist(make, path, manifest.images * channels * resolution**2)
     pixels: Pixels = np.load(path, mmap_mode="c")
     return pixels
 
@@ -85,30 +91,37 @@ def _derive(
     form: tuple[int, int, Fit],
     report: Callable[[int, int], None],
 ) -> None:
-    """Write the array beside its final name, a chunk at a time, then rename it there."""
+    """Write the array beside its final name, a chunk at a time, then rename it there.
+
+    Written, not mapped: where a mapping finds no room, the process dies of SIGBUS.
+    """
     channels, resolution, _ = form
     shape = (manifest.images, channels, resolution, resolution)
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     temporary = path.with_name(
         f".{path.name}.tmp"
     )  # under the lock: what a killed process left is overwritten
     try:
-        pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
-        for start, rows in _rows(original, manifest, form):
-            pixels[start : start + len(rows)] = rows
-            report(start + len(rows), manifest.images)
-        pixels.flush()
-        _fsync(temporary)
+        with temporary.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for end, rows in _rows(original, manifest, form):
+                file.write(rows.tobytes())
+                report(end, manifest.images)
+            file.flush()
+            os.fsync(file.fileno())
         publish_durably(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a volume gone read-only keeps it; the first error is told
+            temporary.unlink(missing_ok=True)
 
 
 def _rows(original: Path, manifest: Manifest, form: tuple[int, int, Fit]) -> Iterator[tuple[int, Pixels]]:
-    """Chunks (n, C, R, R) of the array, each with the index at which it begins."""
+    """Chunks (n, C, R, R) of the array, each with the index at which it ends."""
     with zipfile.ZipFile(original) as opened, ThreadPoolExecutor(DECODERS) as pool:
         for start in range(0, manifest.images, CHUNK):
             names = manifest.files[start : start + CHUNK]
-            yield start, np.stack(list(pool.map(lambda name: _pixels(opened.read(name), form), names)))
+            rows = np.stack(list(pool.map(lambda name: _pixels(opened.read(name), form), names)))
+            yield start + len(rows), rows
 
 
 def _pixels(content: bytes, form: tuple[int, int, Fit]) -> Pixels:
@@ -142,11 +155,3 @@ def _takes(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

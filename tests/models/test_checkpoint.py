@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,6 +112,18 @@ def test_rotted_snapshot_is_refused_and_changes_nothing(
     with pytest.raises(ServiceError, match="checksum"):
         load_snapshot(snapshot, state)
     assert all(torch.equal(tensor, before[name]) for name, tensor in state.tensors())
+
+
+def test_snapshot_that_the_disk_does_not_give_back_is_refused(
+    snapshot: Path, state: TrainingState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(ServiceError, match="disk") as refusal:
+        load_snapshot(snapshot, state)
+    assert refusal.value.code is ErrorCode.CHECKPOINT_UNREADABLE
 
 
 def test_rotted_header_of_a_snapshot_is_refused(snapshot: Path, state: TrainingState) -> None:

@@ -1,9 +1,12 @@
-"""Save + resume equals straight through, bit for bit, at any step: every process of a test is a fresh one."""
+"""Save + resume equals straight through, bit for bit, at any step, in another process.
+
+One process carries out all cases, a second one resumes them all, the last first, so that what came before a
+case in its process is not the same either.
+"""
 
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,41 +16,7 @@ from contract.presets import PresetName
 from contract.training import JobRequest, resolve
 from tests.conftest import proof
 
-RUN = """
-import hashlib, json, sys
-from pathlib import Path
-from typing import Any, Literal
-import numpy as np
-from contract.checkpoint import CheckpointHeader
-from contract.training import TrainingSpec
-from models.batches import Batches
-from models.checkpoint import load_snapshot, save_checkpoint, save_snapshot
-from models.ema import served_generator
-from models.environment import detect
-from models.state import TrainingState
-from models.trainer import train
-
-asked = json.loads(sys.argv[1])
-spec = TrainingSpec.model_validate(asked["spec"])
-environment = detect("cpu", 2, spec.precision)
-environment.apply()
-state = TrainingState.fresh(spec, environment)
-if asked["resume"]:
-    load_snapshot(Path(asked["resume"]), state)
-pictures = np.random.default_rng(0).integers(0, 256, (7, spec.channels, 32, 32), dtype=np.uint8)
-batches = Batches(
-    pictures, np.arange(7), batch_size=spec.batch_size, seed=spec.seed, device="cpu", mirror=spec.mirror
-)
-for progress in train(state, batches):
-    if not asked["resume"]:
-        save_snapshot(state, Path(asked["directory"]) / f"{progress.images_seen}.safetensors")
-header = CheckpointHeader(job="job_" + "0" * 16, spec=spec, images_seen=state.images_seen)
-digest = save_checkpoint(served_generator(state), header, Path(asked["directory"]) / "generator.safetensors")
-bits = {name: tensor.detach().contiguous().numpy().tobytes() for name, tensor in state.tensors()}
-hashes = {name: hashlib.sha256(content).hexdigest() for name, content in bits.items()}
-print(json.dumps({"digest": digest, "layout": environment.layout, "tensors": hashes}))
-"""
-
+CHILD = "tests.models.resume_child"
 SIZE = {"kind": "dcgan", "latent_size": 8, "generator_width": 8, "discriminator_width": 8}
 SPEC: dict[str, Any] = {
     "dataset": "ds_" + "0" * 16,
@@ -109,43 +78,63 @@ CASES: dict[str, dict[str, object]] = {
 }
 """What is changed in the spec, by name. The last three presets do nothing that no case before them does."""
 
-SAVED_AT = (16, 4, 8, 12, 20)
+CHOSEN = list(CASES)[: proof(-3, len(CASES))]
+SAVED_AT = (16, 4, 8, 12, 20)[: proof(1, 5)]
+
+Ended = dict[str, object]
 
 
-def run(case: str, directory: Path, *, resume: Path | None = None) -> dict[str, object]:
-    """A trainer process: straight through with a snapshot after every step, or on from one of them."""
-    asked = {
-        "spec": SPEC | CASES[case],
-        "resume": str(resume) if resume else None,
-        "directory": str(directory),
-    }
+def carry_out(requests: list[dict[str, object]]) -> list[Ended]:
+    """What a fresh trainer process makes of the requests."""
+    lines = "".join(json.dumps(request) + "\n" for request in requests)
     shown = subprocess.run(
-        [sys.executable, "-c", RUN, json.dumps(asked)], capture_output=True, text=True, check=True
+        [sys.executable, "-m", CHILD], input=lines, stdout=subprocess.PIPE, text=True, check=True
     )
-    ended: dict[str, object] = json.loads(shown.stdout)
-    return ended
+    return [json.loads(line) for line in shown.stdout.splitlines()]
 
 
-@dataclass(frozen=True)
-class Straight:
-    """The run that nobody interrupted: its case, its snapshots, and how it ended."""
-
-    case: str
-    directory: Path
-    ended: dict[str, object]
+@pytest.fixture(scope="module")
+def directories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Of each case: where the uninterrupted run keeps a snapshot of every step."""
+    return {case: tmp_path_factory.mktemp("straight") for case in CHOSEN}
 
 
-@pytest.fixture(scope="module", params=list(CASES)[: proof(-3, len(CASES))])
-def straight(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Straight:
-    directory = tmp_path_factory.mktemp("straight")
-    return Straight(request.param, directory, run(request.param, directory))
+@pytest.fixture(scope="module")
+def straight(directories: dict[str, Path]) -> dict[str, Ended]:
+    """How each case ends when nobody interrupts it."""
+    requests: list[dict[str, object]] = [
+        {"spec": SPEC | CASES[case], "resume": None, "directory": str(directories[case])} for case in CHOSEN
+    ]
+    return dict(zip(CHOSEN, carry_out(requests), strict=True))
 
 
-@pytest.mark.parametrize("saved_at", SAVED_AT[: proof(1, 5)])
-def test_resumed_run_equals_the_uninterrupted_one(straight: Straight, saved_at: int, tmp_path: Path) -> None:
-    snapshot = straight.directory / f"{saved_at}.safetensors"
-    assert run(straight.case, tmp_path, resume=snapshot) == straight.ended
+@pytest.fixture(scope="module")
+def resumed(
+    straight: dict[str, Ended], directories: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str, int], Ended]:
+    """How each case ends when it goes on from each snapshot."""
+    del straight  # its snapshots are what we need
+    asked = [(case, saved_at) for case in reversed(CHOSEN) for saved_at in SAVED_AT]
+    elsewhere = str(tmp_path_factory.mktemp("resumed"))
+    requests: list[dict[str, object]] = [
+        {
+            "spec": SPEC | CASES[case],
+            "resume": str(directories[case] / f"{saved_at}.safetensors"),
+            "directory": elsewhere,
+        }
+        for case, saved_at in asked
+    ]
+    return dict(zip(asked, carry_out(requests), strict=True))
 
 
-def test_the_law_is_tested_with_channels_last(straight: Straight) -> None:
-    assert straight.ended["layout"] == "channels_last"
+@pytest.mark.parametrize("case", CHOSEN)
+def test_uninterrupted_run_comes_to_an_end_with_channels_last(straight: dict[str, Ended], case: str) -> None:
+    assert straight[case].get("layout") == "channels_last", straight[case].get("error")
+
+
+@pytest.mark.parametrize("saved_at", SAVED_AT)
+@pytest.mark.parametrize("case", CHOSEN)
+def test_resumed_run_equals_the_uninterrupted_one(
+    straight: dict[str, Ended], resumed: dict[tuple[str, int], Ended], case: str, saved_at: int
+) -> None:
+    assert resumed[case, saved_at] == straight[case]

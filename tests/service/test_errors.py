@@ -34,6 +34,7 @@ def answer_to(error: Exception) -> httpx.Response:
     [
         (OSError(errno.ENOSPC, "No space left on device", "/data/secret"), 507, "volume_full"),
         (OSError(errno.EDQUOT, "Quota exceeded", "/data/secret"), 507, "volume_full"),
+        (OSError(errno.EROFS, "Read-only file system", "/data/secret"), 507, "volume_read_only"),
         (PermissionError(errno.EACCES, "secret", "/data/secret"), 500, "internal"),
         (BusyLoadingError("secret"), 503, "store_unavailable"),
         (ResponseError("OOM secret"), 503, "store_unavailable"),

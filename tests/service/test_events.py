@@ -1,9 +1,13 @@
 """A job's events: replayed and live, streamed and listed, none missed and none doubled."""
 
+import itertools
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
+from random import Random
 from typing import Any
 
 import httpx
@@ -15,10 +19,14 @@ from contract.keys import CHANGES, KEYS, RecordKind
 from contract.store import beat, leave, mirrored, report
 from contract.volume import Volume
 from service.settings import Settings
+from tests.conftest import proof
+from worker.mirror import Mirror
+from worker.store import Store
 
 Refused = Callable[..., dict[str, Any]]
 STREAM = {"accept": "text/event-stream"}
 JSON = {"accept": "application/json"}
+RECONNECTS = proof(50, 1000)
 
 
 @pytest.fixture
@@ -181,6 +189,75 @@ def test_any_number_of_watchers_needs_one_subscription(
             stream = client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM)
             next(events(open_streams.enter_context(stream)))
         assert worker.redis.pubsub_numsub(CHANGES) == [(CHANGES, 1)]
+
+
+def test_any_number_of_watchers_needs_a_few_reads_an_event(
+    client: httpx.Client, worker: Any, running: Any
+) -> None:
+    watchers, steps = 40, 25
+    up_to_date = threading.Barrier(watchers + 1)
+
+    def watch() -> list[int]:
+        with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
+            seen = (one["id"] for one in events(answer))
+            known = [next(seen), next(seen)]
+            up_to_date.wait()
+            return known + list(seen)
+
+    with ThreadPoolExecutor(watchers) as threads:
+        watching = [threads.submit(watch) for _ in range(watchers)]
+        up_to_date.wait()
+        before = _reads(worker)
+        for _ in range(steps):
+            advance(worker, running, 1)
+            time.sleep(0.02)
+        worker.run(leave(running, State.SUCCEEDED))
+        assert all(one.result() == list(range(1, steps + 4)) for one in watching)
+    assert _reads(worker) - before <= 3 * steps
+
+
+def _reads(worker: Any) -> int:
+    """How often event streams have been read, since Redis was started."""
+    return int(worker.redis.info("commandstats").get("cmdstat_xrange", {}).get("calls", 0))
+
+
+def test_reconnecting_at_any_event_misses_and_doubles_none(
+    serve: Callable[[Settings], AbstractContextManager[str]],
+    client: httpx.Client,
+    worker: Any,
+    redis_url: str,
+    volume: Volume,
+    running: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Through two gateways, while the job goes on and its stream is mirrored and trimmed."""
+    monkeypatch.setattr("worker.mirror.KEPT_IN_REDIS", 30)
+    random, told = Random(0), threading.Event()
+
+    def work() -> None:
+        while not told.is_set():
+            advance(worker, running, 20)
+            Mirror(Store(redis_url), volume).copy_events(RecordKind.JOB)
+            time.sleep(0.02)
+        worker.run(leave(running, State.SUCCEEDED))
+
+    settings = Settings(data_root=volume.root, redis_url=redis_url, heartbeat_seconds=0.1)
+    thread = threading.Thread(target=work)
+    with serve(settings) as url, httpx.Client(base_url=url) as other:
+        thread.start()
+        for _ in range(RECONNECTS):
+            through = random.choice([client, other])
+            revision = client.get(f"/jobs/{running.id}").json()["revision"]
+            after, wanted = random.randint(0, revision), random.randint(1, 60)
+            headers = {**STREAM, "last-event-id": str(after)}
+            with through.stream("GET", f"/jobs/{running.id}/events", headers=headers) as answer:
+                seen = [one["id"] for one in itertools.islice(events(answer), wanted)]
+            assert seen == list(range(after + 1, after + 1 + wanted))
+        told.set()
+        thread.join()
+        with other.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
+            seen = [one["id"] for one in events(answer)]
+        assert seen == list(range(1, seen[-1] + 1))
 
 
 def test_the_stream_of_a_deleted_job_ends(client: httpx.Client, new_job: Callable[[], str]) -> None:

@@ -2,9 +2,11 @@
 
 import pytest
 
-from tests.system.stack import Stack, until
+from tests.conftest import proof
+from tests.system.stack import Stack, alive, until
 
 ENDLESS = 10**7
+FREED_WITHIN_SECONDS = proof(30, 5)
 
 
 @pytest.fixture
@@ -19,6 +21,30 @@ def test_cancelled_job_frees_its_process_and_keeps_its_previews(stack: Stack, ru
     assert stack.http.post(f"/jobs/{running}/cancel").status_code == 202
     stack.await_state(running, "cancelled")
     until(lambda: not child.is_running(), "the end of the child")
+
+
+def test_cancel_frees_the_device_even_when_the_child_hangs(stack: Stack, running: str) -> None:
+    child = stack.training_child()
+    child.suspend()
+    assert stack.http.post(f"/jobs/{running}/cancel").status_code == 202
+    stack.await_state(running, "cancelled", seconds=FREED_WITHIN_SECONDS)
+    until(lambda: not alive(child), "the end of the child", FREED_WITHIN_SECONDS)
+    stack.await_state(stack.train(), "succeeded")
+
+
+@pytest.mark.parametrize("action", ["pause", "cancel"])
+def test_control_twice_is_control_once_and_touches_no_other_job(
+    stack: Stack, running: str, action: str
+) -> None:
+    waiting = stack.train(images=ENDLESS)
+    for _ in range(2):
+        assert stack.http.post(f"/jobs/{running}/{action}").status_code == 202
+    stack.await_state(running, {"pause": "paused", "cancel": "cancelled"}[action])
+    stack.await_images(waiting, 64)
+    assert stack.job(waiting)["attempt"] == 1
+    for job in (running, waiting):
+        stack.http.post(f"/jobs/{job}/cancel").raise_for_status()
+        stack.await_state(job, "cancelled")
 
 
 def test_paused_job_goes_on_where_it_was(stack: Stack, running: str) -> None:

@@ -11,7 +11,7 @@ from contract.store import Lease
 from contract.submission import Idempotency, Priority, Submission
 from contract.volume import Volume, write_json
 from worker.facts import Facts, write_facts
-from worker.mirror import mirror_events
+from worker.mirror import Mirror
 from worker.rebuild import rebuild_if_lost
 from worker.store import Store
 
@@ -118,12 +118,12 @@ def test_records_that_stand_are_left_alone(store: Store, volume: Volume) -> None
 def test_mirror_goes_on_behind_a_line_that_a_crash_tore_off(store: Store, volume: Volume) -> None:
     job = lay(volume, "a")
     store.run(records.submit(JOB, job, SPEC))
-    mirror_events(JOB, store, volume)
+    Mirror(store, volume).copy_events(JOB)
     whole = volume.events(job).read_text()
     with volume.events(job).open("a") as file:
         file.write('{"id":2,"type":"sta')
     store.run(records.control(JOB, job, Want.PAUSE))
-    mirror_events(JOB, store, volume)
+    Mirror(store, volume).copy_events(JOB)
     lines = volume.events(job).read_text().splitlines()
     assert lines[0] == whole.strip()
     assert [json.loads(line)["id"] for line in lines] == [1, 2]
@@ -134,5 +134,5 @@ def test_damaged_event_log_does_not_stop_the_others(store: Store, volume: Volume
     volume.events(broken).write_bytes(b"\0\0\0\n")
     for job in (broken, sound):
         store.run(records.submit(JOB, job, SPEC))
-    mirror_events(JOB, store, volume)
+    Mirror(store, volume).copy_events(JOB)
     assert len(volume.events(sound).read_text().splitlines()) == 1

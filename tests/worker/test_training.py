@@ -1,11 +1,17 @@
 """What a trainer child says of its work."""
 
+import errno
+import os
+from collections import Counter
+from pathlib import Path
+
 import pytest
 
 from contract.errors import ErrorCode, ServiceError
-from contract.volume import Volume
+from contract.volume import Volume, write_durably
 from tests.worker.training_child import carry_out, clothes, grey_squares, order_for, square
-from worker import link, training
+from worker import link, room, training
+from worker.child import Chore, StopRequestedError
 from worker.orders import TrainingOrder
 
 
@@ -58,3 +64,55 @@ def test_resume_elsewhere_goes_on_and_says_so(order: TrainingOrder) -> None:
     assert isinstance(told, link.Computing)
     assert told.changed is not None
     assert "7t" in told.changed
+
+
+def test_run_that_finds_no_room_waits_and_comes_to_the_same_bits(
+    order: TrainingOrder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = order.model_copy(update={"snapshot_seconds": 1e-9})  # one at every step
+    undisturbed = carry_out(order)
+    clear(order)
+    tries = Counter[Path]()
+
+    def refuse_once(path: Path, content: bytes) -> None:
+        tries[path] += 1
+        if tries[path] == 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_durably(path, content)
+
+    monkeypatch.setattr(room, "write_durably", refuse_once)
+    monkeypatch.setattr(room, "FIRST_PAUSE_SECONDS", 0.01)
+    said = carry_out(order)
+    assert {path.parent.name for path in tries} == {"resume", "checkpoints", "previews"}
+    told = [
+        message.shortage and message.shortage.code for message in said if isinstance(message, link.Waiting)
+    ]
+    assert told == ["volume_full", None] * len(tries)
+    for kind in (link.Saved, link.Published, link.Previewed, link.Judged, link.Finished):
+        assert [m for m in said if isinstance(m, kind)] == [m for m in undisturbed if isinstance(m, kind)]
+
+
+def test_run_that_is_asked_to_stop_where_there_is_no_room_ends_at_once(
+    order: TrainingOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, content: bytes) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(room, "write_durably", refuse)
+    monkeypatch.setattr(Chore, "stop_requested", property(lambda _: True))
+    monkeypatch.setattr(Chore, "heed_stop", lambda _: stop())
+    said: list[link.Message] = []
+    with pytest.raises(StopRequestedError):
+        carry_out(order, said)
+    assert isinstance(said[-1], link.Waiting)
+    assert not [*Volume(order.data_root).jobs.rglob("*.*")]
+
+
+def stop() -> None:
+    raise StopRequestedError
+
+
+def clear(order: TrainingOrder) -> None:
+    """Take away what a run has left."""
+    for path in Volume(order.data_root).job(order.job).rglob("*.*"):
+        path.unlink()

@@ -67,15 +67,15 @@ def order_for(volume: Volume, pictures: Iterable[bytes], **request: object) -> T
     )
 
 
-def carry_out(order: TrainingOrder) -> list[link.Message]:
-    """Do the work; everything it said."""
-    return said_by(training.train_job, order.model_dump_json())
+def carry_out(order: TrainingOrder, said: list[link.Message] | None = None) -> list[link.Message]:
+    """Do the work; everything it said, also put into `said`, should it raise."""
+    return said_by(training.train_job, order.model_dump_json(), said)
 
 
-def said_by(work: Work, order: str) -> list[link.Message]:
+def said_by(work: Work, order: str, said: list[link.Message] | None = None) -> list[link.Message]:
     """Do any child's work; everything it said."""
     supervisor, child = Pipe(duplex=True)
-    said: list[link.Message] = []
+    said = [] if said is None else said
     ear = threading.Thread(target=_hear, args=(supervisor, said))
     ear.start()
     try:

@@ -1,6 +1,8 @@
+import errno
 import fcntl
 import io
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -204,3 +206,32 @@ def test_single_picture_is_shown_even_if_it_would_be_held_out(volume: Volume, up
 def test_preparing_needs_no_torch() -> None:
     code = "import sys, models.datasets.archive; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_array_for_which_there_is_no_room_leaves_nothing_and_is_made_when_there_is(
+    volume: Volume, upload: Upload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = prepared(volume, upload({"a.png": png(10), "b.png": png(20)}))
+    tries: list[list[str]] = []
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def insist(write: Callable[[], None], path: Path, size_bytes: int) -> None:
+        assert size_bytes == 2 * 16 * 16
+        with monkeypatch.context() as full, pytest.raises(OSError, match="No space"):
+            full.setattr(os, "fsync", refuse)
+            write()
+        tries.append([found.name for found in path.parent.glob("*.npy*")])
+        write()
+
+    pixels = array(volume, manifest, 16, 1, "crop", silent, insist)
+    assert pixels[:, 0, 0, 0].tolist() == [10, 20]
+    assert tries == [["32-1-crop.npy"]]
+
+
+def test_array_is_the_file_that_numpy_would_write(volume: Volume, upload: Upload, tmp_path: Path) -> None:
+    manifest = prepared(volume, upload({f"{shade}.png": png(shade) for shade in range(70)}))
+    pixels = array(volume, manifest, 32, 1, "crop")
+    np.save(tmp_path / "numpy.npy", pixels)
+    assert volume.array(DATASET, 32, 1, "crop").read_bytes() == (tmp_path / "numpy.npy").read_bytes()

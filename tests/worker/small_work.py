@@ -1,0 +1,33 @@
+"""Work for children of the tests: what a child says, without any training. No package of ours calls it."""
+
+from contract.job import Progress, Shortage, SnapshotFact
+from worker import link
+from worker.child import Chore
+
+SHORTAGE = Shortage(
+    code="volume_full", detail="The volume is full.", needed_bytes=9, free_bytes=1, since_ms=1
+)
+
+
+def finish(order: str, chore: Chore) -> None:
+    """Be done at once."""
+    del order
+    chore.tell(link.Finished(result={"images_seen": 1}))
+
+
+def save_and_finish(order: str, chore: Chore) -> None:
+    """Save at once, be done seconds later."""
+    del order
+    chore.tell(link.Saved(snapshot=SnapshotFact(file="f", images_seen=1)))
+    for done in range(250):
+        chore.tell(link.Advanced(progress=Progress(done=done, total=250)))
+        chore.rest(0.01)
+    chore.tell(link.Finished())
+
+
+def wait_for_room(order: str, chore: Chore) -> None:
+    """Find no room, until asked to stop."""
+    del order
+    while True:
+        chore.tell(link.Waiting(shortage=SHORTAGE))
+        chore.rest(0.01)

@@ -1,0 +1,95 @@
+"""The event log on a volume that does not take it: nothing is lost, nothing comes twice."""
+
+import errno
+import json
+import os
+from collections.abc import Callable
+
+import pytest
+
+from contract import store as records
+from contract.events import EventType
+from contract.keys import RecordKind
+from contract.store import Lease
+from contract.volume import Volume
+from worker import mirror
+from worker.mirror import Mirror
+from worker.store import Store
+
+JOB_ID = "job_0123456789abcdef"
+JOB = RecordKind.JOB
+MANY = 600
+"""More than stay in the stream once they are mirrored."""
+
+
+@pytest.fixture
+def store(redis_url: str) -> Store:
+    return Store(redis_url)
+
+
+@pytest.fixture
+def owned(store: Store, volume: Volume) -> Callable[[int], None]:
+    """A job of which so many more events are told."""
+    volume.job(JOB_ID).mkdir(parents=True)
+    store.run(records.submit(JOB, JOB_ID, "{}"))
+    claim = store.run(records.claim(JOB, "w0", lease_seconds=60))
+    assert claim is not None
+    lease, told = Lease(JOB, JOB_ID, claim.token, 60), iter(range(1, 10_000))
+
+    def tell(count: int) -> None:
+        for _ in range(count):
+            store.run(records.report(lease, next(told), event=(EventType.WARNING, {"code": "x"})))
+
+    return tell
+
+
+def ids(volume: Volume) -> list[int]:
+    return [json.loads(line)["id"] for line in volume.events(JOB_ID).read_text().splitlines()]
+
+
+def test_events_stay_in_the_stream_until_the_volume_takes_them(
+    store: Store, volume: Volume, owned: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copier = Mirror(store, volume)
+    copier.copy_events(JOB)
+    owned(MANY)
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", _refuse)
+        for _ in range(3):
+            copier.copy_events(JOB)
+            assert ids(volume) == [1, 2]
+            assert len(store.events_after(JOB, JOB_ID, 0)) == MANY + 2
+    copier.copy_events(JOB)
+    assert ids(volume) == list(range(1, MANY + 3))
+    assert store.events_after(JOB, JOB_ID, 0)[0].id == MANY + 2 - mirror.KEPT_IN_REDIS
+    assert store.unmirrored(JOB) == []
+
+
+def test_log_that_is_behind_is_complained_of_once(
+    store: Store,
+    volume: Volume,
+    owned: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    copier = Mirror(store, volume)
+    monkeypatch.setattr(os, "fsync", _refuse)
+    for _ in range(3):
+        copier.copy_events(JOB)
+    assert len([record for record in caplog.records if "cannot be mirrored" in record.message]) == 1
+
+
+def test_rebuild_reads_logs_on_a_volume_that_is_read_only(
+    store: Store, volume: Volume, owned: Callable[[int], None]
+) -> None:
+    Mirror(store, volume).copy_events(JOB)
+    with volume.events(JOB_ID).open("ab") as file:
+        file.write(b'{"id":3,"ty')
+    with volume.events(JOB_ID).open("rb") as file:
+        last = mirror.last_event(file)
+    assert last.id == 2
+    assert last.end == volume.events(JOB_ID).stat().st_size - len(b'{"id":3,"ty')
+
+
+def _refuse(descriptor: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,0 +1,147 @@
+"""Who finds no room waits, tells, and goes on; who must not wait is heard later."""
+
+import errno
+import os
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from contract.job import Shortage
+from worker.room import SPARE_BYTES, Later, Room
+
+
+class Refusals:
+    """A write that the volume refuses with these errors, one a time, before it takes it."""
+
+    def __init__(self, *codes: int) -> None:
+        self._codes = deque(codes)
+        self.taken = 0
+
+    def __call__(self) -> str:
+        if self._codes:
+            code = self._codes.popleft()
+            raise OSError(code, os.strerror(code))
+        self.taken += 1
+        return "written"
+
+
+class Patience:
+    """Rests without taking time, and remembers for how long, and what was told."""
+
+    def __init__(self) -> None:
+        self.rests: list[float] = []
+        self.told: list[Shortage | None] = []
+
+    def room(self, spare_bytes: int = 0) -> Room:
+        return Room(self.told.append, self.rests.append, spare_bytes)
+
+
+def test_what_is_taken_at_once_is_not_told(tmp_path: Path) -> None:
+    patience = Patience()
+    assert patience.room().insist(Refusals(), tmp_path / "file", 100) == "written"
+    assert not patience.told
+    assert not patience.rests
+
+
+def test_every_try_in_vain_is_told_and_so_is_the_end(tmp_path: Path) -> None:
+    patience = Patience()
+    refusals = Refusals(*[errno.ENOSPC] * 7)
+    assert patience.room().insist(refusals, tmp_path / "file", 12_345) == "written"
+    *lacking, last = patience.told
+    assert last is None
+    assert [shortage.code for shortage in lacking if shortage] == ["volume_full"] * 7
+    assert len({shortage.since_ms for shortage in lacking if shortage}) == 1
+    assert patience.rests == [0.25, 0.5, 1, 2, 3, 3, 3]
+    assert refusals.taken == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "advice"),
+    [
+        (errno.ENOSPC, "volume_full", "Delete jobs or datasets, or make the volume larger."),
+        (errno.EDQUOT, "volume_full", "raise the quota"),
+        (errno.EROFS, "volume_read_only", "Make it writable."),
+        (errno.EIO, "volume_failing", "Look after the disk"),
+    ],
+)
+def test_shortage_says_what_is_needed_what_is_free_and_what_to_do(
+    tmp_path: Path, error: int, code: str, advice: str
+) -> None:
+    patience = Patience()
+    patience.room().insist(Refusals(error), tmp_path / "not" / "made" / "file", 12_345)
+    told = patience.told[0]
+    assert told is not None
+    assert (told.code, told.needed_bytes) == (code, 12_345)
+    assert told.free_bytes is not None
+    assert told.free_bytes > 0
+    assert advice in told.detail
+    assert "12,345 bytes" in told.detail
+    assert str(tmp_path / "not" / "made") in told.detail
+
+
+def test_error_that_waiting_does_not_cure_rises(tmp_path: Path) -> None:
+    patience = Patience()
+    with pytest.raises(IsADirectoryError):
+        patience.room().insist(Refusals(errno.EISDIR), tmp_path / "file", 1)
+    assert not patience.told
+
+
+def test_what_ends_the_waiting_rises_and_nothing_is_written(tmp_path: Path) -> None:
+    def stop(seconds: float) -> None:
+        raise InterruptedError
+
+    refusals = Refusals(errno.ENOSPC)
+    with pytest.raises(InterruptedError):
+        Room(lambda _: None, stop).insist(refusals, tmp_path / "file", 1)
+    assert not refusals.taken
+
+
+def test_child_leaves_room_for_facts_and_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frees = deque(SPARE_BYTES + more for more in (99, 98, 100))
+    monkeypatch.setattr(os, "statvfs", lambda _: _of_free_bytes(frees.popleft()))
+    patience, refusals = Patience(), Refusals()
+    patience.room(SPARE_BYTES).insist(refusals, tmp_path / "file", 100)
+    assert [shortage and shortage.free_bytes for shortage in patience.told] == [SPARE_BYTES + 98, None]
+    assert refusals.taken == 1
+
+
+def test_file_is_whole_or_not_there(tmp_path: Path) -> None:
+    Patience().room().write(tmp_path / "deep" / "file", b"content")
+    assert (tmp_path / "deep" / "file").read_bytes() == b"content"
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["file"]
+
+
+def test_statement_that_was_refused_is_made_once_there_is_room() -> None:
+    later = Later()
+    made: list[str] = []
+    later.write(_once_refused(lambda: made.append("first")))
+    later.write(lambda: made.append("second"))
+    assert made == ["second"]
+    for _ in range(2):
+        later.catch_up()
+    assert made == ["second", "first"]
+
+
+def test_statement_about_a_deleted_record_is_let_go() -> None:
+    later = Later()
+    refusals = Refusals(errno.EROFS, errno.ENOENT)
+    later.write(refusals)
+    for _ in range(2):
+        later.catch_up()
+    assert not refusals.taken
+
+
+def _once_refused(statement: Callable[[], object]) -> Callable[[], None]:
+    refusals = Refusals(errno.ENOSPC, errno.ENOSPC)
+
+    def write() -> None:
+        refusals()
+        statement()
+
+    return write
+
+
+def _of_free_bytes(free_bytes: int) -> os.statvfs_result:
+    return os.statvfs_result((1, 1, 2**40, free_bytes, free_bytes, 100, 100, 100, 0, 255))

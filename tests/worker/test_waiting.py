@@ -1,0 +1,252 @@
+"""An owner on a volume that takes no facts, or whose child finds no room: it waits, and keeps what it has."""
+
+import errno
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from contract import store as records
+from contract.job import Record, State, Want
+from contract.keys import KEYS, RecordKind
+from contract.volume import Volume, write_durably
+from tests.contract.records import Records
+from worker import facts, room
+from worker.child import Child, forkserver
+from worker.facts import read_facts
+from worker.room import Later
+from worker.settings import Settings
+from worker.store import Store
+from worker.supervisor import Supervisor
+
+T = TypeVar("T")
+JOB = RecordKind.JOB
+FIRST, SECOND = "job_0000000000000001", "job_0000000000000002"
+LEASE_SECONDS = 0.5
+
+
+class Disk:
+    """Writes files, or refuses to: planted in the place of the real one."""
+
+    def __init__(self) -> None:
+        self.refuses = threading.Event()
+        self.only = b""
+        """What must be in a file for it to be refused."""
+
+    def write(self, path: Path, content: bytes) -> None:
+        if self.refuses.is_set() and self.only in content:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_durably(path, content)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    """Full."""
+    disk = Disk()
+    disk.refuses.set()
+    monkeypatch.setattr(facts, "write_durably", disk.write)
+    monkeypatch.setattr(room, "LONGEST_PAUSE_SECONDS", room.FIRST_PAUSE_SECONDS)
+    return disk
+
+
+class Worker:
+    """A supervisor in a thread, whose children do one kind of work."""
+
+    def __init__(self, url: str, volume: Volume) -> None:
+        self.records = Records(url)
+        self.volume = volume
+        self.later = Later()
+        self._url = url
+        self._stop = threading.Event()
+        self._thread = threading.Thread()
+
+    def submit(self, *job_ids: str) -> None:
+        for job_id in job_ids:
+            self.volume.job(job_id).mkdir(parents=True)
+            self.records.submit(job_id)
+
+    def start(self, work: str, **settings: float) -> None:
+        server = forkserver(["tests.worker.small_work"])
+        told = {"data_root": self.volume.root, "redis_url": self._url, "lease_seconds": LEASE_SECONDS}
+        supervisor = Supervisor(
+            JOB,
+            "w0",
+            Store(self._url),
+            Settings.model_validate(told | settings),
+            lambda: Child.start(server),
+            lambda _: (f"tests.worker.small_work:{work}", ""),
+            self.later,
+            self._stop,
+        )
+        self._thread = threading.Thread(target=supervisor.work_through_queue)
+        self._thread.start()
+
+    def finish(self) -> None:
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self.finish()
+
+    def control(self, job_id: str, want: Want) -> None:
+        self.records.run(records.control(JOB, job_id, want))
+
+    def until(self, job_id: str, condition: Callable[[Record], T]) -> T:
+        for _ in range(2000):
+            if answer := condition(self.records.read(job_id)):
+                return answer
+            threading.Event().wait(0.01)
+        raise AssertionError(self.records.read(job_id))
+
+    def until_it_waits(self, job_id: str) -> None:
+        self.until(job_id, lambda record: record.waiting_for)
+
+    def events(self, job_id: str) -> list[Any]:
+        entries = self.records.redis.xrange(KEYS[JOB].events_of + job_id)
+        return [json.loads(fields["data"]) for _, fields in entries]
+
+    def warnings(self, job_id: str) -> list[str]:
+        return [event["code"] for event in self.events(job_id) if "code" in event]
+
+
+@pytest.fixture
+def worker(redis_url: str, volume: Volume) -> Iterator[Worker]:
+    worker = Worker(redis_url, volume)
+    yield worker
+    worker.stop()
+
+
+def test_claim_that_finds_no_room_waits_keeps_its_lease_and_goes_on(disk: Disk, worker: Worker) -> None:
+    worker.submit(FIRST, SECOND)
+    worker.start("finish")
+    worker.until_it_waits(FIRST)
+    claimed_until_ms = worker.records.read(FIRST).lease_until_ms or 0
+    later_ms = claimed_until_ms + 3000 * LEASE_SECONDS
+    worker.until(FIRST, lambda record: (record.lease_until_ms or 0) > later_ms)
+    waiting, behind = worker.records.read(FIRST), worker.records.read(SECOND)
+    assert (waiting.state, waiting.attempt) == (State.RUNNING, 1)
+    assert (behind.state, behind.attempt) == (State.QUEUED, 0)
+    assert worker.warnings(FIRST) == ["volume_full"]
+    disk.refuses.clear()
+    worker.finish()
+    for job_id in (FIRST, SECOND):
+        done = worker.records.read(job_id)
+        assert (done.state, done.attempt, done.waiting_for) == (State.SUCCEEDED, 1, None)
+    assert worker.warnings(FIRST) == ["volume_full", "volume_writable"]
+
+
+def test_what_is_waited_for_says_what_is_needed_and_free(disk: Disk, worker: Worker) -> None:
+    worker.submit(FIRST)
+    worker.start("finish")
+    told = worker.until(FIRST, lambda record: record.waiting_for)
+    assert told is not None
+    assert told.code == "volume_full"
+    assert told.needed_bytes > 0
+    assert str(worker.volume.job(FIRST)) in told.detail
+    disk.refuses.clear()
+
+
+@pytest.mark.parametrize(
+    ("want", "state"), [(Want.CANCEL, State.CANCELLED), (Want.PAUSE, State.PAUSED)], ids=str
+)
+def test_owner_that_waits_heeds_what_is_wanted_and_states_it_when_there_is_room(
+    disk: Disk, worker: Worker, want: Want, state: State
+) -> None:
+    worker.submit(FIRST)
+    worker.start("finish")
+    worker.until_it_waits(FIRST)
+    worker.control(FIRST, want)
+    worker.until(FIRST, lambda record: record.state is state)
+    assert worker.records.read(FIRST).waiting_for is None
+    worker.finish()
+    worker.later.catch_up()
+    assert read_facts(worker.volume, FIRST) is None
+    disk.refuses.clear()
+    worker.later.catch_up()
+    stated = read_facts(worker.volume, FIRST)
+    assert stated is not None
+    assert stated.state is (State.CANCELLED if want is Want.CANCEL else State.QUEUED)
+
+
+def test_owner_that_waits_hands_back_when_its_worker_stops(disk: Disk, worker: Worker) -> None:
+    worker.submit(FIRST)
+    worker.start("finish")
+    worker.until_it_waits(FIRST)
+    worker.stop()
+    assert worker.records.read(FIRST).state is State.QUEUED
+    assert "volume_full" in worker.events(FIRST)[-1]["reason"]
+
+
+def test_owner_that_has_lost_its_record_waits_no_longer_and_states_nothing(
+    disk: Disk, worker: Worker
+) -> None:
+    worker.submit(FIRST)
+    worker.start("finish")
+    worker.until_it_waits(FIRST)
+    worker.records.run(records.reap(JOB, max_deaths=3, owner="w0"))
+    successor = worker.records.claim("w1")
+    worker.finish()
+    disk.refuses.clear()
+    worker.later.catch_up()
+    assert read_facts(worker.volume, FIRST) is None
+    assert worker.records.read(FIRST).token == int(successor.token)
+
+
+def test_child_is_not_taken_for_hung_while_its_owner_waits(disk: Disk, worker: Worker) -> None:
+    disk.only = b'"snapshot":{'
+    deadline_seconds = 1.5
+    worker.submit(FIRST)
+    worker.start("save_and_finish", progress_deadline_seconds=deadline_seconds)
+    worker.until_it_waits(FIRST)
+    lease_ms = worker.records.read(FIRST).lease_until_ms or 0
+    worker.until(FIRST, lambda record: (record.lease_until_ms or 0) > lease_ms + 1200 * deadline_seconds)
+    assert worker.records.read(FIRST).snapshot is None  # Redis is told nothing that is not on the volume
+    disk.refuses.clear()
+    worker.finish()
+    done = worker.records.read(FIRST)
+    assert (done.state, done.attempt, done.deaths) == (State.SUCCEEDED, 1, 0)
+    assert done.snapshot is not None
+
+
+def test_late_statement_never_overrules_a_newer_owner(disk: Disk, worker: Worker) -> None:
+    worker.submit(FIRST)
+    worker.start("finish")
+    worker.until_it_waits(FIRST)
+    worker.control(FIRST, Want.PAUSE)
+    worker.until(FIRST, lambda record: record.state is State.PAUSED)
+    worker.finish()
+    disk.refuses.clear()
+    worker.control(FIRST, Want.RUN)
+    worker.start("finish")
+    worker.finish()
+    worker.later.catch_up()
+    stated = read_facts(worker.volume, FIRST)
+    assert stated is not None
+    assert stated.state is State.SUCCEEDED
+
+
+def test_child_that_waits_is_told_of_once(worker: Worker) -> None:
+    worker.submit(FIRST)
+    worker.start("wait_for_room")
+    worker.until_it_waits(FIRST)
+    lease_ms = worker.records.read(FIRST).lease_until_ms or 0
+    worker.until(FIRST, lambda record: (record.lease_until_ms or 0) > lease_ms + 1000 * LEASE_SECONDS)
+    assert worker.warnings(FIRST) == ["volume_full"]
+    worker.control(FIRST, Want.CANCEL)
+    worker.until(FIRST, lambda record: record.state is State.CANCELLED)
+
+
+def test_child_that_waits_is_paused_as_it_was_last_saved(worker: Worker) -> None:
+    worker.submit(FIRST)
+    worker.start("wait_for_room")
+    worker.until_it_waits(FIRST)
+    worker.control(FIRST, Want.PAUSE)
+    worker.until(FIRST, lambda record: record.state is State.PAUSED)
+    reason = worker.events(FIRST)[-1]["reason"]
+    assert reason == "paused on request, from its last snapshot: the volume took no newer one (volume_full)"

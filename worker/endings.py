@@ -1,0 +1,50 @@
+"""How an owner's time with a record ends: in which state that leaves, or of what the child died."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from contract.job import Problem, Shortage, State
+from worker import link, memory
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """In which state a record leaves its owner, and why."""
+
+    state: State
+    reason: str | None = None
+    error: Problem | None = None
+    result: dict[str, Any] | None = None
+
+
+CANCELLED = Outcome(State.CANCELLED, "cancelled on request")
+SLOW_TO_STOP = Outcome(State.QUEUED, "handed back from its last snapshot: saving took too long")
+
+
+def handed_back(shortage: Shortage | None, *, on_request: bool) -> Outcome:
+    """Let go of in the middle: paused on request, else since the worker stops."""
+    reason = "paused on request" if on_request else "handed back by a worker that stops"
+    if shortage:
+        reason += f", from its last snapshot: the volume took no newer one ({shortage.code})"
+    return Outcome(State.QUEUED, reason)
+
+
+def finished(message: link.Finished | link.Failed) -> Outcome:
+    """As the child says."""
+    match message:
+        case link.Finished(result=result):
+            return Outcome(State.SUCCEEDED, result=result)
+        case link.Failed(problem=problem):
+            return Outcome(State.FAILED, error=problem)
+
+
+def cause_of_death(exit_code: int, oom_kills_before: int | None, last_words: str | None) -> str:
+    """Why a child ended that had not said that it would."""
+    if exit_code == link.EXIT_OUT_OF_MEMORY:
+        return "it ran out of memory: choose a smaller batch_size, resolution or width"
+    if exit_code == -9:
+        after = memory.oom_kills()
+        if after is not None and oom_kills_before is not None and after > oom_kills_before:
+            return "the kernel killed it for memory: choose a smaller batch_size, resolution or width"
+        return "its process was killed, possibly for memory"
+    return last_words or f"its process ended with exit code {exit_code}"

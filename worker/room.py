@@ -1,0 +1,160 @@
+"""Waiting for room: what the volume does not take is written again and again until it does, and that is told.
+
+A full volume, or one that has become read-only, is nobody's failure. Who writes waits between two tries, and
+goes on exactly where it was. What need not be written now is left for later.
+"""
+
+import errno
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from contract.job import Shortage
+from contract.volume import LACKS, write_durably
+from worker import link
+from worker.child import Chore
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 3.0
+SPARE_BYTES = 4 * 2**20
+"""What a child leaves free: facts, events, and a Redis whose log lies there and which ends without room."""
+
+
+class Room:
+    """The patience of one writer."""
+
+    def __init__(
+        self,
+        tell: Callable[[Shortage | None], None],
+        rest: Callable[[float], None],
+        spare_bytes: int = 0,
+    ) -> None:
+        """`tell` hears of the shortage at every try in vain, and None when it is over.
+
+        `rest` lets so many seconds pass, or raises what ends the waiting.
+        """
+        self._tell = tell
+        self._rest = rest
+        self._spare_bytes = spare_bytes
+
+    def insist(self, write: Callable[[], T], path: Path, size_bytes: int) -> T:
+        """Write until the volume takes it.
+
+        Raises:
+            OSError: one that waiting does not cure.
+        """
+        needed_bytes = size_bytes + self._spare_bytes
+        pause_seconds, since_ms = FIRST_PAUSE_SECONDS, 0
+        while True:
+            try:
+                if self._spare_bytes:
+                    _require_free(path, needed_bytes)
+                written = write()
+            except OSError as error:
+                since_ms = since_ms or round(time.time() * 1000)
+                self._tell(shortage(error, path, needed_bytes, since_ms))
+                self._rest(pause_seconds)
+                pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+                continue
+            if since_ms:
+                self._tell(None)
+            return written
+
+    def write(self, path: Path, content: bytes) -> None:
+        """A file, durably."""
+        self.insist(lambda: write_durably(path, content), path, len(content))
+
+
+def room_of(chore: Chore) -> Room:
+    """A child's: its supervisor hears of every try, and its word to stop ends the waiting."""
+    return Room(lambda lacking: chore.tell(link.Waiting(shortage=lacking)), chore.rest, SPARE_BYTES)
+
+
+class Later:
+    """Statements that need not be made now: where the volume does not take one, it is made once it does."""
+
+    def __init__(self) -> None:
+        self._owed: deque[Callable[[], object]] = deque()
+
+    def write(self, statement: Callable[[], object]) -> None:
+        """Try at once. Called by any thread; whoever states late must be fenced by its token."""
+        if not _is_taken(statement):
+            logger.warning("the volume takes no statement now; it is made as soon as there is room")
+            self._owed.append(statement)
+
+    def catch_up(self) -> None:
+        """Try what is owed again. Called by one thread."""
+        for _ in range(len(self._owed)):
+            statement = self._owed.popleft()
+            if not _is_taken(statement):
+                self._owed.append(statement)
+
+
+def _is_taken(statement: Callable[[], object]) -> bool:
+    try:
+        statement()
+    except FileNotFoundError:  # the record was deleted meanwhile
+        return True
+    except OSError as error:
+        if error.errno not in LACKS:
+            raise
+        return False
+    return True
+
+
+def shortage(error: OSError, path: Path, needed_bytes: int, since_ms: int) -> Shortage:
+    """What an error of writing to `path` says of the volume.
+
+    Raises:
+        OSError: the same, where waiting does not cure it.
+    """
+    code = LACKS.get(error.errno)
+    if code is None:
+        raise error
+    found = _statistics(path)
+    free_bytes = found.f_bavail * found.f_frsize if found else None
+    needed = f"{needed_bytes:,} bytes are needed in {path.parent}"
+    if code == "volume_read_only":
+        detail = f"The volume cannot be written ({error.strerror}): {needed}. Make it writable."
+    elif code == "volume_failing":
+        detail = (
+            f"The volume fails ({error.strerror}): {needed}. Look after the disk; the kernel's log says more."
+        )
+    elif error.errno == errno.EDQUOT:
+        detail = f"The volume's quota is used up: {needed}. Delete jobs or datasets, or raise the quota."
+    elif found and found.f_files and not found.f_favail:
+        detail = f"The volume holds as many files as it can: {needed}. Delete jobs or datasets."
+    else:
+        detail = (
+            f"The volume is full: {needed}, and {free_bytes or 0:,} are free. "
+            "Delete jobs or datasets, or make the volume larger."
+        )
+    detail += " It then goes on by itself."
+    return Shortage(
+        code=code, detail=detail, needed_bytes=needed_bytes, free_bytes=free_bytes, since_ms=since_ms
+    )
+
+
+def _require_free(path: Path, needed_bytes: int) -> None:
+    found = _statistics(path)
+    if found and found.f_blocks and found.f_bavail * found.f_frsize < needed_bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def _statistics(path: Path) -> os.statvfs_result | None:
+    """Of the file system on which `path` would lie, as far as it can be asked."""
+    for place in path.parents:
+        try:
+            return os.statvfs(place)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+    return None
