@@ -62,6 +62,10 @@ class Volume:
         """Locks and working directories of the processes on this machine; empty when none runs."""
         return self.root / "run"
 
+    def readings(self, worker: str) -> Path:
+        """How fast jobs went by on a trainer."""
+        return self.run / f"{worker}.readings.json"
+
     def dataset(self, dataset_id: str) -> Path:
         return self.datasets / dataset_id
 

@@ -3,6 +3,6 @@
 from dcgan.client import Client
 from dcgan.errors import DcganError
 from dcgan.events import Event
-from dcgan.replies import Alias, Dataset, Job
+from dcgan.replies import Alias, Dataset, DryRun, Job
 
-__all__ = ["Alias", "Client", "Dataset", "DcganError", "Event", "Job"]
+__all__ = ["Alias", "Client", "Dataset", "DcganError", "DryRun", "Event", "Job"]

@@ -15,7 +15,7 @@ from contract.presets import PRESETS
 from contract.submission import Priority
 from dcgan import demo as demonstration
 from dcgan.client import Client
-from dcgan.display import follow
+from dcgan.display import follow, show_estimate
 from dcgan.errors import DcganError
 
 console = Console(highlight=False)
@@ -105,12 +105,18 @@ def upload(url: str, archive: Path, name: str | None) -> None:
 @click.option("--submitter", envvar="DCGAN_SUBMITTER", help="Who asks; submitters take turns.")
 @click.option("--set", "others", multiple=True, metavar="FIELD=JSON", help="Any other field of POST /jobs.")
 @click.option("--detach", is_flag=True, help="Print the job's id and do not wait for its end.")
+@click.option("--dry-run", is_flag=True, help="Say what it would take, and train nothing.")
 @click.pass_obj
-def train(url: str, /, dataset: str, others: tuple[str, ...], detach: bool, **chosen: object) -> None:
+def train(
+    url: str, /, dataset: str, others: tuple[str, ...], detach: bool, dry_run: bool, **chosen: object
+) -> None:
     """Train on a dataset. Ctrl-C leaves the job running; `dcgan cancel` ends it."""
     request: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     request |= dict(_field(other) for other in others)
     with Client(url) as client:
+        if dry_run:
+            show_estimate(client.estimate(dataset=dataset, **request), console)
+            return
         job = client.create_job(dataset=dataset, **request)
         click.echo(job.id)
         if detach:

@@ -12,7 +12,7 @@ import httpx
 
 from dcgan.errors import DcganError, refusal, unreachable
 from dcgan.events import EventFeed
-from dcgan.replies import Alias, Dataset, Job, Reply
+from dcgan.replies import Alias, Dataset, DryRun, Job, Reply
 
 LOCAL = {"localhost", "127.0.0.1", "::1"}
 RETRY_PAUSES_SECONDS = (0.5, 2.0)
@@ -91,6 +91,14 @@ class Client:
         makes one job.
         """
         return self._make_job("/jobs", idempotency_key, request)
+
+    def estimate(self, **request: Any) -> DryRun:
+        """What `create_job` with the same fields would train, and what that takes; nothing is queued.
+
+        A trainer works it out, in a few seconds.
+        """
+        response = self._send("POST", "/jobs", params={"dry_run": "true"}, json=request)
+        return DryRun.model_validate_json(response.content)
 
     def retry(self, job_id: str, *, idempotency_key: str | None = None) -> Job:
         """Train a failed or cancelled job again, from the start, as a new one."""

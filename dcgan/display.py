@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from dcgan.client import Client
-from dcgan.replies import Job
+from dcgan.errors import DcganError
+from dcgan.replies import DryRun, Job, MemoryEstimate, TimeEstimate
 
 LINE_EVERY_SECONDS = 10
 
@@ -15,6 +16,41 @@ LINE_EVERY_SECONDS = 10
 def follow(client: Client, job: Job, console: Console) -> Job:
     """Show the job until it is final or paused, and return it as it stands then."""
     return _draw(client, job, console) if console.is_terminal else _tell(client, job, console)
+
+
+def show_estimate(told: DryRun, console: Console) -> None:
+    """What a job would take, a line each, and why it would fail if it would."""
+    spec, estimate = told.spec, told.estimate
+    trainer, planned = estimate.trainer, estimate.evaluations
+    judged = f", judged {planned.count} times" if planned.count else ""
+    lines = [
+        (
+            "job",
+            f"{spec['images']:,} images at {spec['resolution']} px, batches of {spec['batch_size']}{judged}",
+        ),
+        ("memory", _memory(estimate.memory)),
+        ("time", _duration(estimate.time)),
+        ("", estimate.time.detail),
+        ("trainer", f"{trainer.name}, {trainer.device} ({trainer.device_model})"),
+    ]
+    for name, text in lines:
+        console.print(f"{name:<8}", text, soft_wrap=True, markup=False)
+    if estimate.error:
+        raise DcganError(estimate.error.code, estimate.error.detail)
+
+
+def _memory(memory: MemoryEstimate) -> str:
+    needed = f"{memory.needed_bytes / 2**20:,.0f} MiB"
+    if memory.available_bytes is None:
+        return f"{needed}; what there is cannot be told while the trainer is training"
+    return f"{needed} of {memory.available_bytes / 2**20:,.0f} MiB"
+
+
+def _duration(told: TimeEstimate) -> str:
+    if told.seconds is None:
+        return "unknown"
+    hours, rest = divmod(round(told.seconds), 3600)
+    return f"about {hours}:{rest // 60:02d}:{rest % 60:02d} ({told.basis})"
 
 
 def _draw(client: Client, job: Job, console: Console) -> Job:

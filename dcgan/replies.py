@@ -73,6 +73,55 @@ class Job(Reply):
         return self.state in FINAL
 
 
+class MemoryEstimate(Reply):
+    """The memory that a job would take at its peak, and what the trainer has for it."""
+
+    needed_bytes: int
+    available_bytes: int | None = None
+    fits: bool | None = None
+    batch_size: int | None = None
+
+
+class TimeEstimate(Reply):
+    """How long a job would take once it is begun, and how that was found."""
+
+    seconds: float | None = None
+    basis: str
+    detail: str
+
+
+class EvaluationPlan(Reply):
+    """How often the generator would be judged."""
+
+    count: int
+    every_images: int | None = None
+
+
+class AskedTrainer(Reply):
+    """Who told."""
+
+    name: str
+    device: str
+    device_model: str
+
+
+class Estimate(Reply):
+    """What a job would take on the trainer that told."""
+
+    memory: MemoryEstimate
+    time: TimeEstimate
+    evaluations: EvaluationPlan
+    trainer: AskedTrainer
+    error: Reason | None = None
+
+
+class DryRun(Reply):
+    """What would be trained, and what that would take."""
+
+    spec: Mapping[str, object]
+    estimate: Estimate
+
+
 class Dataset(Reply):
     """An uploaded dataset as it stood when it was asked for."""
 

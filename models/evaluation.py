@@ -77,14 +77,19 @@ def interval(spec: TrainingSpec, panel: Panel, features: Features) -> int:
     if spec.evaluation.every_images is not None:
         return spec.evaluation.every_images
     trained = Cost.of(spec)
-    each = cost.evaluation(
+    each = operations(trained, panel, features.multiply_adds(spec.resolution))
+    return cost.evaluation_interval(trained, each, spec.batch_size)
+
+
+def operations(trained: Cost, panel: Panel, features: int) -> int:
+    """Multiply-adds of one evaluation; `features` are those that the feature network takes for an image."""
+    return cost.evaluation(
         trained,
-        features.multiply_adds(spec.resolution),
+        features,
         generated=panel.samples + PATHS * POINTS + STATISTICS_BATCHES * STATISTICS_BATCH,
         compared=panel.samples + PATHS * POINTS,
         scored=panel.samples + len(panel.reals),
     )
-    return cost.evaluation_interval(trained, each, spec.batch_size)
 
 
 @dataclass(frozen=True)

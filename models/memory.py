@@ -1,5 +1,10 @@
 """Whether a training run fits into memory, told before it begins, and what to change if it does not."""
 
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
 import torch
 
 from contract.errors import ErrorCode, FieldError, ServiceError
@@ -40,13 +45,43 @@ def require_memory(
         ServiceError: `insufficient_memory`, with both figures and what to change.
     """
     needed = needed_bytes(spec, environment) + besides_bytes
-    if needed <= available_bytes:
-        return
+    if needed > available_bytes:
+        raise refused(
+            spec, needed, available_bytes, fitting(spec, environment, available_bytes - besides_bytes)
+        )
+
+
+@dataclass(frozen=True)
+class Smaller:
+    """A batch that fits."""
+
+    batch_size: int
+    needed_bytes: int
+
+
+def fitting(spec: TrainingSpec, environment: NumericEnvironment, available_bytes: int) -> Smaller | None:
+    """The largest half, quarter, … of the batch with which the run fits, or None."""
+    sizes = list(_halvings(spec.batch_size))
+
+    @cache
+    def needed(batch_size: int) -> int:
+        return needed_bytes(spec.model_copy(update={"batch_size": batch_size}), environment)
+
+    place = bisect_left(sizes, True, key=lambda size: needed(size) <= available_bytes)  # noqa: FBT003
+    return Smaller(sizes[place], needed(sizes[place])) if place < len(sizes) else None
+
+
+def refused(spec: TrainingSpec, needed: int, available: int, smaller: Smaller | None) -> ServiceError:
+    """The refusal of a run that does not fit: both figures in bytes, and what to change."""
+    remedy = "No batch_size would fit: choose a smaller resolution or narrower networks, or free some memory."
+    if smaller:
+        taken = _readable(smaller.needed_bytes)
+        remedy = f"Set batch_size to {smaller.batch_size}: that takes about {taken}."
     detail = (
         f"Training at {spec.resolution} px in batches of {spec.batch_size} needs about {_readable(needed)} "
-        f"of memory, and {_readable(available_bytes)} can be had. "
-    ) + _remedy(spec, environment, available_bytes - besides_bytes)
-    raise ServiceError(ErrorCode.INSUFFICIENT_MEMORY, detail, fields=(FieldError("/batch_size", detail),))
+        f"of memory, and {_readable(available)} can be had. {remedy}"
+    )
+    return ServiceError(ErrorCode.INSUFFICIENT_MEMORY, detail, fields=(FieldError("/batch_size", detail),))
 
 
 def free_on_gpu() -> int:
@@ -55,15 +90,10 @@ def free_on_gpu() -> int:
     return free
 
 
-def _remedy(spec: TrainingSpec, environment: NumericEnvironment, available_bytes: int) -> str:
-    """A sentence: the largest half, quarter, … of the batch that fits, or what else would help."""
-    smaller = spec
-    while smaller.batch_size > LEAST_BATCH:
-        smaller = spec.model_copy(update={"batch_size": max(smaller.batch_size // 2, LEAST_BATCH)})
-        needed = needed_bytes(smaller, environment)
-        if needed <= available_bytes:
-            return f"Set batch_size to {smaller.batch_size}: that takes about {_readable(needed)}."
-    return "No batch_size would fit: choose a smaller resolution or narrower networks, or free some memory."
+def _halvings(batch_size: int) -> Iterator[int]:
+    while batch_size > LEAST_BATCH:
+        batch_size = max(batch_size // 2, LEAST_BATCH)
+        yield batch_size
 
 
 def _readable(count: int) -> str:

@@ -15,6 +15,7 @@ from contract.store import workers
 from contract.volume import Volume
 from service import trash, uploads
 from service.bell import Bell
+from service.estimating import Estimates
 from service.hub import Hub
 from service.mailbox import Mailbox
 from service.manifests import Manifests
@@ -43,6 +44,11 @@ class Gateway:
             timeout_seconds=settings.sample_timeout_seconds,
             queue_limit=settings.sample_queue_limit,
         )
+        self.estimates = Estimates(
+            connect(settings.redis_url, connections=4, decode=True),
+            timeout_seconds=settings.estimate_timeout_seconds,
+            limit=settings.estimate_limit,
+        )
         self.bell = Bell(settings.redis_url)
         self.pictures = Pictures(self.mailbox, settings.sample_cache_bytes)
         self.manifests = Manifests(self.volume)
@@ -70,6 +76,7 @@ class Gateway:
             for task in self.background:
                 task.cancel()
             await asyncio.gather(*readers, *self.background, return_exceptions=True)
+            await self.estimates.close()
             await self.store.close()
 
     def close_streams(self) -> None:

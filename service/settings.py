@@ -40,6 +40,10 @@ class Settings(BaseSettings):
     sample_timeout_seconds: float = Field(30, gt=0, description="How long a request waits for a sampler.")
     sample_queue_limit: int = Field(1024, ge=1, description="Sampling requests in flight, at most.")
     sample_cache_bytes: int = Field(256 * 2**20, ge=0, description="Rendered samples kept in memory.")
+    estimate_timeout_seconds: float = Field(
+        20, gt=0, le=600, description="How long a dry run waits for a trainer."
+    )
+    estimate_limit: int = Field(2, ge=1, le=64, description="Dry runs in flight; beyond it 503 at once.")
     keep_jobs_days: float | None = Field(
         None, gt=0, description="Jobs that ended longer ago are deleted; default: none is."
     )

@@ -7,6 +7,7 @@ from typing import Any, Generic, Literal, Self, TypeVar
 from pydantic import Field
 
 from contract.dataset import DatasetSpec, RejectedFile
+from contract.estimate import Estimate
 from contract.evaluation import Evaluation
 from contract.job import CheckpointFact, Problem, Progress, Record, Shortage, State, Want
 from contract.plugin import Frozen
@@ -198,6 +199,13 @@ class Job(Frozen):
             revision=record.revision,
             links=_job_links(record.id, spec.dataset),
         )
+
+
+class DryRun(Frozen):
+    """What would be trained, and what that would take. Nothing was queued."""
+
+    spec: TrainingSpec
+    estimate: Estimate
 
 
 DatasetState = Literal["queued", "preparing", "paused", "ready", "failed", "cancelled"]

@@ -86,6 +86,10 @@ def _main(connection: Connection) -> None:
         raise
 
 
+_ONE_AT_A_TIME = threading.Lock()
+"""Starting a process also reaps others: of two threads that learn of one end, one misreads its code."""
+
+
 class Child:
     """The supervisor's view of that process."""
 
@@ -100,7 +104,8 @@ class Child:
         """Fork an idle process from the preloaded server; the first call waits for the server's imports."""
         ours, theirs = forkserver.Pipe(duplex=True)
         process = forkserver.Process(target=_main, args=(theirs,), daemon=True)
-        process.start()
+        with _ONE_AT_A_TIME:
+            process.start()
         theirs.close()
         return cls(process, ours)
 
@@ -138,15 +143,22 @@ class Child:
 
     @property
     def is_alive(self) -> bool:
-        return self._process.is_alive()
+        with _ONE_AT_A_TIME:
+            return self._process.is_alive()
+
+    @property
+    def process_id(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
 
     def end(self) -> int:
         """Kill it if it still runs; its exit code, negative for a signal. Asking again is harmless."""
-        if self._process.is_alive():
-            self._process.kill()
-        self._process.join()
+        with _ONE_AT_A_TIME:
+            if self._process.is_alive():
+                self._process.kill()
+            self._process.join()
+            code = self._process.exitcode
         self._connection.close()
-        code = self._process.exitcode
         assert code is not None
         return code
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from contract.estimate import Estimate
 from contract.evaluation import Evaluation
 from contract.job import CheckpointFact, Problem, Progress, Shortage, SnapshotFact
 from contract.plugin import Frozen
@@ -66,6 +67,13 @@ class Judged(Frozen):
     warning: Warned | None
 
 
+class Estimated(Frozen):
+    """What a job would take. Told as soon as it is known, and again when it is known better."""
+
+    kind: Literal["estimated"] = "estimated"
+    estimate: Estimate
+
+
 class Waiting(Frozen):
     """The volume does not take a file: told at every try, as a sign of life. Without a shortage: it did."""
 
@@ -106,6 +114,7 @@ Message = Annotated[
     | Previewed
     | Judged
     | Warned
+    | Estimated
     | Waiting
     | Crashed
     | Stopped

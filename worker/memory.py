@@ -32,6 +32,15 @@ def available_bytes(device: Literal["cpu", "cuda"], root: Path = Path("/")) -> i
     return max(min([_left_on_machine(root), *(left for left in groups if left is not None)]), 0)
 
 
+def held_bytes(process: int, root: Path = Path("/")) -> int:
+    """The memory that a process alone holds, which its end gives back; 0 where that is not told."""
+    for line in _lines(root / "proc" / str(process) / "smaps_rollup"):
+        name, _, amount = line.partition(":")
+        if name == "Private_Dirty":
+            return int(amount.split()[0]) * 1024
+    return 0
+
+
 def _left_on_machine(root: Path) -> int:
     """What the kernel could hand out without swapping; where that is not told, all the memory there is."""
     for line in _lines(root / "proc/meminfo"):

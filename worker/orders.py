@@ -5,12 +5,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 from contract.dataset import DatasetSpec
+from contract.estimate import EstimateAsk
 from contract.job import CheckpointFact, Record, SnapshotFact
 from contract.plugin import Frozen
 from contract.training import TrainingSpec
 from contract.volume import Volume
 from worker.facts import read_facts
 from worker.settings import Settings
+
+
+class Reading(Frozen):
+    """How fast a job went by on a trainer, evaluations and all that interrupts a run included."""
+
+    job: str
+    spec: TrainingSpec
+    environment: dict[str, Any]
+    images_per_second: float
+    seconds: float
+    """Over which that was read."""
+    start_up_seconds: float | None
+    """From the order to the first step; None of a job that was resumed."""
 
 
 class TrainingOrder(Frozen):
@@ -45,6 +59,26 @@ class TrainingOrder(Frozen):
             environment=record.environment,
             judged_images_seen=facts.judged_images_seen if facts else 0,
         )
+
+
+class InTraining(Frozen):
+    """The job that its trainer trains meanwhile."""
+
+    process: int
+    environment: dict[str, Any] | None
+    """Once it has been told."""
+
+
+class EstimateOrder(Frozen):
+    """Foretell what this job would take on this trainer."""
+
+    ask: EstimateAsk
+    worker: str
+    data_root: Path
+    device: Literal["auto", "cpu", "cuda"]
+    threads: int
+    readings: tuple[Reading, ...]
+    training: InTraining | None
 
 
 class PreparingOrder(Frozen):

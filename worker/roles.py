@@ -11,7 +11,9 @@ from contract.keys import KIND_OF_ROLE, Role
 from contract.plugin import Frozen
 from contract.volume import Volume
 from worker.child import Child, forkserver
+from worker.estimator import Estimator
 from worker.orders import PreparingOrder, TrainingOrder
+from worker.readings import OverheardChild, Readings
 from worker.room import Later
 from worker.settings import Settings
 from worker.store import Store
@@ -56,7 +58,11 @@ class Trade:
 TRADES = {
     Role.TRAIN: Trade(
         "worker.training:train_job",
-        ("worker.training", "torch._inductor"),  # torch imports the latter at its first step: 3 s
+        (
+            "worker.training",
+            "worker.estimating",
+            "torch._inductor",
+        ),  # torch imports the latter at its first step: 3 s
         TrainingOrder.for_record,
     ),
     Role.PREPARE: Trade("worker.preparing:prepare_dataset", ("worker.preparing",), PreparingOrder.for_record),
@@ -122,6 +128,27 @@ class SupervisedDuty:
         return self._trade.work, self._trade.order(record, self._settings).model_dump_json()
 
 
+class TrainDuty(SupervisedDuty):
+    """Training, and telling beside it what other jobs would take."""
+
+    def __init__(
+        self, name: str, settings: Settings, store: Store, later: Later, stop: threading.Event
+    ) -> None:
+        super().__init__(Role.TRAIN, name, settings, store, later, stop)
+        self._readings = Readings(Volume(settings.data_root).readings(name))
+        self._estimator = Estimator(name, settings, super()._start_child, self._readings, self._is_warm)
+
+    def start(self) -> None:
+        super().start()
+        self._estimator.start()
+
+    def stop(self) -> None:
+        self._estimator.stop()
+
+    def _start_child(self) -> Child:
+        return OverheardChild.start(self._forkserver).overheard_by(self._readings)
+
+
 class SampleDuty:
     """Sampling: a consumer thread of its own; Celery's queue is not used."""
 
@@ -173,4 +200,6 @@ def duty(
     """The duty of a role."""
     if role is Role.SAMPLE:
         return SampleDuty(settings)
+    if role is Role.TRAIN:
+        return TrainDuty(name, settings, store, later, stop)
     return SupervisedDuty(role, name, settings, store, later, stop)

@@ -26,6 +26,9 @@ CHUNK = 64
 DECODERS = 4
 """Threads that decode; Pillow lets go of the interpreter. Each may hold one whole picture in memory."""
 
+FEWEST_SHOWN = 2
+"""With fewer pictures that are not held out, all are shown."""
+
 WAIT_SECONDS = 0.5
 """Between two looks at a lock that another process holds."""
 
@@ -72,7 +75,13 @@ def held_out_indices(manifest: Manifest) -> NDArray[np.int64]:
 def training_indices(manifest: Manifest) -> NDArray[np.int64]:
     """Which pictures may be shown: all that are not held out; all, if hardly any would be left."""
     shown = [index for index in range(manifest.images) if not manifest.held_out(index)]
-    return np.array(shown if len(shown) > 1 else range(manifest.images), dtype=np.int64)
+    return np.array(shown if len(shown) >= FEWEST_SHOWN else range(manifest.images), dtype=np.int64)
+
+
+def split_sizes(images: int, held_out_images: int) -> tuple[int, int]:
+    """How many of so many pictures are shown, and how many never: the lengths of the two lists above."""
+    shown = images - held_out_images
+    return (shown, held_out_images) if shown >= FEWEST_SHOWN else (images, 0)
 
 
 def _derive(

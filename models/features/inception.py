@@ -70,12 +70,7 @@ def load(weights: Path, device: str) -> Inception:
     Raises:
         ServiceError: `features_unavailable`: file or torch-fidelity are missing, or it is another file.
     """
-    if not weights.is_file():
-        raise ServiceError(
-            ErrorCode.FEATURES_UNAVAILABLE,
-            f"{weights} does not exist: put {WEIGHTS} there, which torch-fidelity's release v0.2.0 has, "
-            "or choose the embedded features.",
-        )
+    require_file(weights)
     content = weights.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if not found.startswith(DIGEST):
@@ -85,6 +80,20 @@ def load(weights: Path, device: str) -> Inception:
             f"{found[: len(DIGEST)]}, not {DIGEST}. Fetch it again.",
         )
     return Inception(_network(content), found[:16], device)
+
+
+def require_file(weights: Path) -> None:
+    """Let only a file that exists be loaded.
+
+    Raises:
+        ServiceError: `features_unavailable`.
+    """
+    if not weights.is_file():
+        raise ServiceError(
+            ErrorCode.FEATURES_UNAVAILABLE,
+            f"{weights} does not exist: put {WEIGHTS} there, which torch-fidelity's release v0.2.0 has, "
+            "or choose the embedded features.",
+        )
 
 
 def _network(content: bytes) -> nn.Module:

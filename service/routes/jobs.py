@@ -9,17 +9,19 @@ from pydantic import Field
 from contract.errors import ErrorCode, ServiceError
 from contract.job import State, Want
 from contract.keys import RecordKind, Role
+from contract.plugin import Frozen
 from contract.store import forget_job
 from contract.submission import Idempotency, Submission, read_submission
 from contract.training import JobRequest, TrainingSpec, resolve
 from service import records
-from service.gateway import Here
+from service.gateway import Gateway, Here
+from service.manifests import ManifestSummary
 from service.openapi import read_problems, write_problems
 from service.pages import ListQuery, cut, link_next
 from service.receivers import require_public
 from service.steering import steer
 from service.submitting import IdempotencyKey, find_made, queue_job, require_dataset, show_made
-from service.views import Job, Page
+from service.views import DryRun, Job, Page
 
 router = APIRouter(tags=["jobs"])
 
@@ -39,11 +41,18 @@ _EXAMPLES: Any = {
         },
     },
 }
+_START_SECONDS = 5.0
 _CONTROL_PROBLEMS = write_problems(
     ErrorCode.JOB_NOT_FOUND, ErrorCode.RECORD_DELETED, ErrorCode.JOB_STATE_CONFLICT
 )
 _MADE_BEFORE: dict[int | str, Any] = {
     200: {"model": Job, "description": "The job that this Idempotency-Key has made before."}
+}
+_NOTHING_QUEUED: dict[int | str, Any] = {
+    200: {
+        "model": Job | DryRun,
+        "description": "With `dry_run`, the estimate; else the job that this key has made before.",
+    }
 }
 
 
@@ -52,6 +61,16 @@ class JobsQuery(ListQuery):
 
     state: State | None = Field(
         None, description="Only jobs in this state; `running` includes those pausing and cancelling."
+    )
+
+
+class JobsCommand(Frozen):
+    """How a job is posted."""
+
+    dry_run: bool = Field(
+        default=False,
+        description="Validate and estimate only: everything is refused that would be, nothing is queued or "
+        "written, an Idempotency-Key is not spent; the answer is 200 with `spec` and `estimate`.",
     )
 
 
@@ -70,28 +89,53 @@ class JobsQuery(ListQuery):
             ErrorCode.RECORD_DELETED,
             ErrorCode.DATASET_NOT_READY,
             ErrorCode.IDEMPOTENCY_KEY_REUSED,
+            ErrorCode.NO_TRAINER,
+            ErrorCode.TRAINER_BUSY,
+            ErrorCode.TRAINER_TIMEOUT,
+            ErrorCode.ESTIMATE_FAILED,
         ),
-        **_MADE_BEFORE,
+        **_NOTHING_QUEUED,
     },
 )
 async def create_job(
     gateway: Here,
     response: Response,
+    command: Annotated[JobsCommand, Query()],
     asked: Annotated[JobRequest, Body(openapi_examples=_EXAMPLES)],
     idempotency_key: IdempotencyKey = None,
-) -> Job:
-    """Only `dataset` is required. The answer's `spec` says what was chosen for everything else."""
+) -> Job | Response:
+    """Only `dataset` is required. The answer's `spec` says what was chosen for everything else.
+
+    With `dry_run=true` a trainer is asked instead what the job would take: memory, seconds, evaluations.
+    """
+    if command.dry_run:
+        return await _dry_run(gateway, asked)
     said = asked.model_dump(mode="json", exclude_unset=True)
     idempotency = Idempotency.of(idempotency_key, said)
     if made := await find_made(gateway, idempotency):
         return show_made(response, made)
-    require_public(gateway.settings, asked.webhook)
-    await require_dataset(gateway, asked.dataset)
-    spec = resolve(asked, await gateway.manifests.read(asked.dataset))
+    spec, _ = await _resolved(gateway, asked)
     submission = Submission(
         submitter=asked.submitter, priority=asked.priority, idempotency=idempotency, webhook=asked.webhook
     )
     return await queue_job(gateway, response, spec, submission)
+
+
+async def _dry_run(gateway: Gateway, asked: JobRequest) -> Response:
+    spec, pictures = await _resolved(gateway, asked)
+    if Role.TRAIN not in await gateway.living_roles():
+        detail = "No trainer is alive that could tell what the job takes; start one with --role train."
+        raise ServiceError(ErrorCode.NO_TRAINER, detail, retry_after_seconds=_START_SECONDS)
+    told = DryRun(spec=spec, estimate=await gateway.estimates.ask(spec, pictures))
+    return Response(told.model_dump_json(), media_type="application/json")
+
+
+async def _resolved(gateway: Gateway, asked: JobRequest) -> tuple[TrainingSpec, ManifestSummary]:
+    """What would be trained, and on what. Raises what a job is refused for."""
+    require_public(gateway.settings, asked.webhook)
+    await require_dataset(gateway, asked.dataset)
+    pictures = await gateway.manifests.read(asked.dataset)
+    return resolve(asked, pictures), pictures
 
 
 @router.get(

@@ -184,6 +184,8 @@ def gateway_url(redis_server: RedisServer, data_root: Path) -> Iterator[str]:
         max_upload_bytes=100_000,
         sample_timeout_seconds=0.5,
         sample_queue_limit=4,
+        estimate_timeout_seconds=1,
+        estimate_limit=2,
         heartbeat_seconds=0.1,
         webhook_allow_private=True,
     )

@@ -18,6 +18,32 @@ from contract.volume import Volume
 Refused = Callable[..., dict[str, Any]]
 NewJob = Callable[[], str]
 UNKNOWN = "job_0000000000000000"
+WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
+    ({"resolutoin": 64}, "/resolutoin"),
+    ({"resolution": 48}, "/resolution"),
+    ({"resolution": -1}, "/resolution"),
+    ({"channels": 2}, "/channels"),
+    ({"images": 0}, "/images"),
+    ({"images": 1.5}, "/images"),
+    ({"batch_size": 1}, "/batch_size"),
+    ({"batch_size": 10**9}, "/batch_size"),
+    ({"generator_learning_rate": 0}, "/generator_learning_rate"),
+    ({"generator_learning_rate": "fast"}, "/generator_learning_rate"),
+    ({"beta1": 1}, "/beta1"),
+    ({"seed": -1}, "/seed"),
+    ({"seed": 2**53}, "/seed"),
+    ({"preset": "best"}, "/preset"),
+    ({"name": "n" * 201}, "/name"),
+    ({"architecture": "vae"}, "/architecture/kind"),
+    ({"architecture": {"kind": "dcgan", "generator_width": 0}}, "/architecture/generator_width"),
+    ({"architecture": {"depth": 3}}, "/architecture/depth"),
+    ({"objective": {"kind": "wgan_gp", "critic_steps": 0}}, "/objective/critic_steps"),
+    ({"objective": {"critic_steps": 1}}, "/objective/kind"),
+    ({"terms": ["mmd", {"kind": "r1", "gamma": -1}]}, "/terms/1/gamma"),
+    ({"dataset": "cats"}, "/dataset"),
+    ({"dataset": None}, "/dataset"),
+]
+NO_OBJECTS = [b"{", b"[]", b"null", b"5", b"\xff\xfe", b"[" * 50_000, b'{"dataset": NaN}', b""]
 
 
 @pytest.fixture
@@ -46,34 +72,7 @@ def test_the_trainers_are_rung(client: httpx.Client, worker: Any, new_job: NewJo
     assert json.loads(rung[1])["headers"]["task"] == TASK_OF_ROLE[Role.TRAIN]
 
 
-@pytest.mark.parametrize(
-    ("change", "pointer"),
-    [
-        ({"resolutoin": 64}, "/resolutoin"),
-        ({"resolution": 48}, "/resolution"),
-        ({"resolution": -1}, "/resolution"),
-        ({"channels": 2}, "/channels"),
-        ({"images": 0}, "/images"),
-        ({"images": 1.5}, "/images"),
-        ({"batch_size": 1}, "/batch_size"),
-        ({"batch_size": 10**9}, "/batch_size"),
-        ({"generator_learning_rate": 0}, "/generator_learning_rate"),
-        ({"generator_learning_rate": "fast"}, "/generator_learning_rate"),
-        ({"beta1": 1}, "/beta1"),
-        ({"seed": -1}, "/seed"),
-        ({"seed": 2**53}, "/seed"),
-        ({"preset": "best"}, "/preset"),
-        ({"name": "n" * 201}, "/name"),
-        ({"architecture": "vae"}, "/architecture/kind"),
-        ({"architecture": {"kind": "dcgan", "generator_width": 0}}, "/architecture/generator_width"),
-        ({"architecture": {"depth": 3}}, "/architecture/depth"),
-        ({"objective": {"kind": "wgan_gp", "critic_steps": 0}}, "/objective/critic_steps"),
-        ({"objective": {"critic_steps": 1}}, "/objective/kind"),
-        ({"terms": ["mmd", {"kind": "r1", "gamma": -1}]}, "/terms/1/gamma"),
-        ({"dataset": "cats"}, "/dataset"),
-        ({"dataset": None}, "/dataset"),
-    ],
-)
+@pytest.mark.parametrize(("change", "pointer"), WRONG_FIELDS)
 def test_a_wrong_field_is_refused_by_its_pointer(
     client: httpx.Client, refused: Refused, volume: Volume, dataset: str, change: Any, pointer: str
 ) -> None:
@@ -93,9 +92,7 @@ def test_every_wrong_field_is_named(client: httpx.Client, refused: Refused, data
     assert problem["detail"] == "images is -5 but should be greater than or equal to 1. (1 more in errors.)"
 
 
-@pytest.mark.parametrize(
-    "body", [b"{", b"[]", b"null", b"5", b"\xff\xfe", b"[" * 50_000, b'{"dataset": NaN}', b""]
-)
+@pytest.mark.parametrize("body", NO_OBJECTS)
 def test_a_body_that_is_no_object_is_refused(client: httpx.Client, refused: Refused, body: bytes) -> None:
     answer = client.post("/jobs", content=body, headers={"content-type": "application/json"})
     refused(answer, 422, "invalid_request")

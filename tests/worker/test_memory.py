@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from worker.memory import available_bytes, oom_kills
+from worker.memory import available_bytes, held_bytes, oom_kills
 
 Machine = Callable[..., Path]
 
@@ -109,3 +109,11 @@ def test_kills_are_counted(machine: Machine, path: str) -> None:
 
 def test_kills_of_a_kernel_that_counts_none_are_unknown(machine: Machine) -> None:
     assert oom_kills(machine()) is None
+
+
+def test_memory_that_a_process_alone_holds_is_told(machine: Machine) -> None:
+    files = {
+        "proc/7/smaps_rollup": "5000-7000 ---p 0 00:00 0 [rollup]\nRss: 900 kB\nPrivate_Dirty:   300 kB\n"
+    }
+    assert held_bytes(7, machine(files)) == 300 * 1024
+    assert held_bytes(8, machine(files)) == 0

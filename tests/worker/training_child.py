@@ -17,7 +17,7 @@ from contract.training import JobRequest, resolve
 from contract.volume import Volume
 from models.datasets.archive import prepare
 from worker import link, training
-from worker.child import Chore
+from worker.child import Chore, Work
 from worker.orders import TrainingOrder
 
 DATASET, JOB = "ds_0123456789abcdef", "job_0123456789abcdef"
@@ -69,12 +69,17 @@ def order_for(volume: Volume, pictures: Iterable[bytes], **request: object) -> T
 
 def carry_out(order: TrainingOrder, said: list[link.Message] | None = None) -> list[link.Message]:
     """Do the work; everything it said, also put into `said`, should it raise."""
+    return said_by(training.train_job, order.model_dump_json(), said)
+
+
+def said_by(work: Work, order: str, said: list[link.Message] | None = None) -> list[link.Message]:
+    """Do any child's work; everything it said."""
     supervisor, child = Pipe(duplex=True)
     said = [] if said is None else said
     ear = threading.Thread(target=_hear, args=(supervisor, said))
     ear.start()
     try:
-        training.train_job(order.model_dump_json(), Chore(child))
+        work(order, Chore(child))
     finally:
         child.close()
         ear.join()

@@ -1,0 +1,94 @@
+"""What a job would take, told before it is queued: how a gateway asks the trainers, and what one answers."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from contract.job import Problem
+from contract.plugin import Frozen
+from contract.training import TrainingSpec
+
+Basis = Literal["trained", "measured", "extrapolated", "unknown"]
+
+
+class MemoryEstimate(Frozen):
+    """The memory that training would take, beyond the program itself, and what there is for it."""
+
+    needed_bytes: int = Field(
+        description="At the peak: an estimate, rather high than low.", examples=[134_217_728]
+    )
+    available_bytes: int | None = Field(
+        description="What this trainer has for it: what is free, and what its job in training holds; null on "
+        "a GPU that trains, which is not touched.",
+        examples=[2_147_483_648],
+    )
+    fits: bool | None = Field(description="Null where that cannot be told now.")
+    batch_size: int | None = Field(
+        description="Where it does not fit: the largest half, quarter, … of the batch that does; else null.",
+    )
+
+
+class TimeEstimate(Frozen):
+    """How long the whole run would take on this trainer, with nothing else beside it."""
+
+    seconds: float | None = Field(
+        description="From the claim to the end, start-up and evaluations included; null where the basis is "
+        "`unknown`.",
+        examples=[153.2],
+    )
+    basis: Basis = Field(
+        description="`trained`: a job of the same steps went by here; `measured`: steps of this job were "
+        "timed just now; `extrapolated`: from the multiply-adds per second of a job of other steps, so "
+        "within a factor of a few; `unknown`."
+    )
+    detail: str = Field(
+        description="The basis as a sentence.", examples=["Timed just now: 48 steps of 32 images in 2.1 s."]
+    )
+
+
+class EvaluationPlan(Frozen):
+    """How often the generator would be judged."""
+
+    count: int = Field(examples=[13], description="0 where the dataset has too few pictures to judge by.")
+    every_images: int | None = Field(examples=[9_600], description="Images between two; null where none is.")
+
+
+class AskedTrainer(Frozen):
+    """Who answered: another trainer, on another device, may answer otherwise."""
+
+    name: str = Field(examples=["train-host-0"])
+    device: Literal["cpu", "cuda"]
+    device_model: str = Field(examples=["AMD EPYC 9R14"])
+    threads: int
+    precision: Literal["float32", "bfloat16"] = Field(description="Arithmetic in which it would train.")
+    is_training: bool = Field(description="Whether it was training a job meanwhile.")
+
+
+class Estimate(Frozen):
+    """What a job would take on the trainer that answered."""
+
+    memory: MemoryEstimate
+    time: TimeEstimate
+    evaluations: EvaluationPlan
+    trainer: AskedTrainer
+    error: Problem | None = Field(
+        description="The error with which the job would fail before its first step, as far as it can be "
+        "foretold: `insufficient_memory`, `features_unavailable`; null if it would begin."
+    )
+
+
+class EstimateAsk(Frozen):
+    """Gateway to trainers. `deadline_ms` is Redis time; after it nobody waits for the answer."""
+
+    id: str
+    deadline_ms: int
+    spec: TrainingSpec
+    images: int = Field(ge=1, description="Pictures of the dataset, held-out ones included.")
+    held_out_images: int = Field(ge=0)
+
+
+class EstimateAnswer(Frozen):
+    """Trainer to gateway: the estimate, or why there is none."""
+
+    estimate: Estimate | None = None
+    error: Problem | None = None

@@ -1,0 +1,225 @@
+"""What a job would take: refused as the job would be, told by a trainer, and nothing is left of it."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from contract.errors import ErrorCode
+from contract.estimate import (
+    AskedTrainer,
+    Estimate,
+    EstimateAnswer,
+    EstimateAsk,
+    EvaluationPlan,
+    MemoryEstimate,
+    TimeEstimate,
+)
+from contract.job import Problem, State
+from contract.keys import ESTIMATE_REPLY_OF, ESTIMATES_WAITING, RecordKind, Role
+from contract.store import leave
+from contract.volume import Volume
+from tests.service.test_jobs import NO_OBJECTS, WRONG_FIELDS
+
+Refused = Callable[..., dict[str, Any]]
+
+ESTIMATE = Estimate(
+    memory=MemoryEstimate(needed_bytes=2**27, available_bytes=2**31, fits=True, batch_size=None),
+    time=TimeEstimate(seconds=153.2, basis="measured", detail="Timed just now."),
+    evaluations=EvaluationPlan(count=13, every_images=9_600),
+    trainer=AskedTrainer(
+        name="train-1", device="cpu", device_model="EPYC", threads=2, precision="float32", is_training=False
+    ),
+    error=None,
+)
+
+
+class Trainer(threading.Thread):
+    """Plays the thread of a trainer that estimates: it answers one ask after the other with `answer`."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self.asks: list[EstimateAsk] = []
+        self.answer: EstimateAnswer | None = EstimateAnswer(estimate=ESTIMATE)
+        self._redis = redis.Redis.from_url(url, decode_responses=True)
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(0.005):
+            frame = self._redis.lpop(ESTIMATES_WAITING)
+            if isinstance(frame, str):
+                ask = EstimateAsk.model_validate_json(frame)
+                self.asks.append(ask)
+                if self.answer:
+                    self._redis.set(ESTIMATE_REPLY_OF + ask.id, self.answer.model_dump_json(), ex=30)
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join()
+
+
+@pytest.fixture
+def trainer(redis_url: str, worker: Any) -> Iterator[Trainer]:
+    trainer = Trainer(redis_url)
+    trainer.start()
+    yield trainer
+    trainer.stop()
+
+
+def _dry_run(client: httpx.Client, **request: object) -> httpx.Response:
+    return client.post("/jobs?dry_run=true", json=request)
+
+
+def _traces(worker: Any, volume: Volume) -> tuple[set[str], set[object]]:
+    """All that a job could leave: keys, and files; what workers say of themselves aside."""
+    alive = {key for key in worker.redis.scan_iter() if ":workers" not in key}
+    return alive, set(volume.root.rglob("*"))
+
+
+def test_a_dry_run_tells_what_would_be_trained_and_what_it_takes(
+    client: httpx.Client, trainer: Trainer, dataset: str
+) -> None:
+    answer = _dry_run(client, dataset=dataset, images=640, name="flowers")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.json()["estimate"] == ESTIMATE.model_dump(mode="json")
+    real = client.post("/jobs", json={"dataset": dataset, "images": 640, "name": "flowers"}).json()
+    assert answer.json()["spec"] == real["spec"] == trainer.asks[0].spec.model_dump(mode="json")
+    assert (trainer.asks[0].images, trainer.asks[0].held_out_images) == (10, 1)
+
+
+def test_nothing_is_left_of_a_dry_run(
+    client: httpx.Client, trainer: Trainer, worker: Any, volume: Volume, dataset: str
+) -> None:
+    before = _traces(worker, volume)
+    assert _dry_run(client, dataset=dataset).status_code == 200
+    assert _traces(worker, volume) == before
+    assert client.get("/jobs").json()["items"] == []
+
+
+@pytest.mark.parametrize("change", [change for change, _ in WRONG_FIELDS])
+def test_a_wrong_field_is_refused_as_in_earnest(client: httpx.Client, dataset: str, change: Any) -> None:
+    body = {"dataset": dataset, **change}
+    dry, real = _dry_run(client, **body), client.post("/jobs", json=body)
+    assert (dry.status_code, dry.json()) == (real.status_code, real.json())
+    assert dry.status_code == 422
+
+
+@pytest.mark.parametrize("body", NO_OBJECTS)
+def test_a_body_that_is_no_object_is_refused_as_in_earnest(client: httpx.Client, body: bytes) -> None:
+    answers = [
+        client.post(f"/jobs{query}", content=body, headers={"content-type": "application/json"})
+        for query in ("", "?dry_run=true")
+    ]
+    assert answers[0].json() == answers[1].json()
+
+
+def test_a_dataset_that_cannot_be_trained_on_is_refused_as_in_earnest(
+    client: httpx.Client, trainer: Trainer, worker: Any, pictures: bytes, dataset: str
+) -> None:
+    unprepared = client.post("/datasets", content=pictures).json()["id"]
+    bodies = [{"dataset": "ds_0000000000000000"}, {"dataset": unprepared}, {"dataset": dataset}]
+    client.delete(f"/datasets/{dataset}")
+    for body, status in zip(bodies, (404, 409, 410), strict=True):
+        dry, real = _dry_run(client, **body), client.post("/jobs", json=body)
+        assert (dry.status_code, dry.json()) == (real.status_code, real.json())
+        assert dry.status_code == status
+    worker.run(leave(worker.claim(RecordKind.DATASET), State.FAILED))
+    dry, real = _dry_run(client, dataset=unprepared), client.post("/jobs", json={"dataset": unprepared})
+    assert (dry.status_code, dry.json()) == (real.status_code, real.json())
+    assert trainer.asks == []
+
+
+@pytest.mark.parametrize("query", ["dryrun=true", "dry_run=perhaps", "dry_run=true&dry=1"])
+def test_a_misspelt_dry_run_does_not_become_a_job(
+    client: httpx.Client, refused: Refused, dataset: str, query: str
+) -> None:
+    refused(client.post(f"/jobs?{query}", json={"dataset": dataset}), 422, "invalid_request")
+    assert client.get("/jobs").json()["items"] == []
+
+
+def test_a_dry_run_that_is_not_wanted_is_a_job(client: httpx.Client, dataset: str) -> None:
+    assert client.post("/jobs?dry_run=false", json={"dataset": dataset}).status_code == 202
+
+
+def test_a_key_is_neither_spent_nor_asked_for(client: httpx.Client, trainer: Trainer, dataset: str) -> None:
+    key = {"Idempotency-Key": "key-1"}
+    assert client.post("/jobs?dry_run=true", json={"dataset": dataset}, headers=key).status_code == 200
+    assert client.post("/jobs", json={"dataset": dataset}, headers=key).status_code == 202
+    other = client.post("/jobs?dry_run=true", json={"dataset": dataset, "seed": 1}, headers=key)
+    assert (other.status_code, other.json()["spec"]["seed"]) == (200, 1)
+
+
+def test_without_a_trainer_it_says_so_at_once(
+    client: httpx.Client, refused: Refused, worker: Any, dataset: str, until: Any
+) -> None:
+    worker.goodbye(Role.TRAIN)
+    until(lambda: client.get("/readyz").status_code == 503)
+    answer = _dry_run(client, dataset=dataset)
+    assert refused(answer, 503, "no_trainer")["retryable"]
+    assert answer.headers["retry-after"]
+
+
+def test_a_trainer_that_does_not_answer_is_not_waited_for_longer_than_is_set(
+    client: httpx.Client, refused: Refused, trainer: Trainer, worker: Any, volume: Volume, dataset: str
+) -> None:
+    before = _traces(worker, volume)
+    trainer.answer = None  # it was killed meanwhile
+    since = time.monotonic()
+    answer = _dry_run(client, dataset=dataset)
+    assert refused(answer, 504, "trainer_timeout")["retryable"]
+    assert time.monotonic() - since < 3
+    assert answer.headers["retry-after"]
+    assert _traces(worker, volume) == before
+
+
+def test_an_ask_that_nobody_took_is_taken_back_at_its_deadline(
+    client: httpx.Client, refused: Refused, worker: Any, dataset: str
+) -> None:
+    with ThreadPoolExecutor(1) as thread:
+        asking = thread.submit(_dry_run, client, dataset=dataset)
+        while not (frames := worker.redis.lrange(ESTIMATES_WAITING, 0, -1)):
+            assert not asking.done()
+        seconds, microseconds = worker.redis.time()
+        left_ms = (
+            EstimateAsk.model_validate_json(frames[0]).deadline_ms - seconds * 1000 - microseconds / 1000
+        )
+        assert 0 < left_ms <= 1000
+        assert worker.redis.ttl(ESTIMATES_WAITING) > 0
+        refused(asking.result(), 504, "trainer_timeout")
+    assert not worker.redis.exists(ESTIMATES_WAITING)
+
+
+def test_too_many_at_a_time_are_refused_and_the_others_answered(
+    client: httpx.Client, refused: Refused, trainer: Trainer, dataset: str
+) -> None:
+    trainer.answer = None
+    with ThreadPoolExecutor(2) as threads:
+        asking = [threads.submit(_dry_run, client, dataset=dataset) for _ in range(2)]
+        while len(trainer.asks) < 2:
+            assert not any(one.done() for one in asking)
+        answer = _dry_run(client, dataset=dataset)
+        assert refused(answer, 503, "trainer_busy")["retryable"]
+        assert answer.headers["retry-after"]
+        for one in asking:
+            refused(one.result(), 504, "trainer_timeout")
+    trainer.answer = EstimateAnswer(estimate=ESTIMATE)
+    assert _dry_run(client, dataset=dataset).status_code == 200
+
+
+def test_a_trainer_that_cannot_tell_says_why(
+    client: httpx.Client, refused: Refused, trainer: Trainer, dataset: str
+) -> None:
+    trainer.answer = EstimateAnswer(error=Problem(code=ErrorCode.ESTIMATE_FAILED, detail="Its process died."))
+    assert refused(_dry_run(client, dataset=dataset), 500, "estimate_failed")["detail"] == "Its process died."
+
+
+def test_a_trainer_of_another_version_is_not_understood_but_said(
+    client: httpx.Client, refused: Refused, trainer: Trainer, dataset: str
+) -> None:
+    trainer.answer = EstimateAnswer(error=Problem(code="out_of_cheese", detail="Redo from start."))
+    refused(_dry_run(client, dataset=dataset), 500, "estimate_failed")

@@ -1,0 +1,296 @@
+"""What a trainer foretells: in children of its own, beside whatever it does, and never later than asked."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing import context
+
+import psutil
+import pytest
+import redis
+
+from contract import keys
+from contract.errors import ErrorCode, ServiceError
+from contract.estimate import Estimate, EstimateAnswer, EstimateAsk
+from contract.training import TrainingSpec
+from contract.volume import Volume
+from models.environment import detect
+from models.memory import require_memory
+from models.workload import Workload
+from tests.worker.training_child import carry_out, clothes, order_for, said_by
+from worker import estimating, link
+from worker.child import Child, forkserver
+from worker.estimator import Estimator
+from worker.orders import EstimateOrder, InTraining, Reading, TrainingOrder
+from worker.readings import Readings
+from worker.settings import Settings
+
+PATIENCE_SECONDS = 30
+
+Started = list[Child]
+
+
+@pytest.fixture(scope="session")
+def server() -> context.ForkServerContext:
+    """A forkserver as a trainer has it, warm."""
+    server = forkserver(["worker.training", "worker.estimating", "torch._inductor"])
+    Child.start(server).end()
+    return server
+
+
+@pytest.fixture
+def training(volume: Volume) -> TrainingOrder:
+    """The order of a tiny job on few pictures: their evaluation is short."""
+    return order_for(volume, clothes(20))
+
+
+@pytest.fixture
+def readings(volume: Volume) -> Readings:
+    return Readings(volume.readings("train-1"))
+
+
+class Gateway:
+    """Asks as a gateway does."""
+
+    def __init__(self, url: str, spec: TrainingSpec) -> None:
+        self.redis = redis.Redis.from_url(url, decode_responses=True)
+        self._spec = spec
+
+    def ask(self, seconds: float = PATIENCE_SECONDS) -> EstimateAsk:
+        now, microseconds = self.redis.time()
+        deadline_ms = round((now + microseconds / 1e6 + seconds) * 1000)
+        ask = EstimateAsk(
+            id=os.urandom(8).hex(), deadline_ms=deadline_ms, spec=self._spec, images=20, held_out_images=1
+        )
+        self.redis.rpush(keys.ESTIMATES_WAITING, ask.model_dump_json())
+        return ask
+
+    def answer(self, ask: EstimateAsk) -> EstimateAnswer:
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        while not (found := self.redis.get(keys.ESTIMATE_REPLY_OF + ask.id)):
+            assert time.monotonic() < give_up, "no answer came"
+            time.sleep(0.02)
+        assert 0 < self.redis.ttl(keys.ESTIMATE_REPLY_OF + ask.id) <= 30
+        return EstimateAnswer.model_validate_json(str(found))
+
+    def estimate(self) -> Estimate:
+        estimate = self.answer(self.ask()).estimate
+        assert estimate is not None
+        return estimate
+
+
+@pytest.fixture
+def gateway(redis_url: str, training: TrainingOrder) -> Gateway:
+    return Gateway(redis_url, training.spec)
+
+
+@pytest.fixture
+def start(
+    redis_url: str, volume: Volume, readings: Readings, server: context.ForkServerContext
+) -> Iterator[Callable[..., Started]]:
+    """Starts the thread; gives the children that it will have started. `then` is done to each of them."""
+    running: list[Estimator] = []
+
+    def start(then: Callable[[psutil.Process], None] = lambda _: None) -> Started:
+        started: Started = []
+
+        def start_child() -> Child:
+            started.append(Child.start(server))
+            then(psutil.Process(started[-1].process_id))
+            return started[-1]
+
+        warm = threading.Event()
+        warm.set()
+        settings = Settings(data_root=volume.root, redis_url=redis_url, device="cpu", threads=1)
+        running.append(Estimator("train-1", settings, start_child, readings, warm))
+        running[0].start()
+        return started
+
+    yield start
+    for one in running:
+        one.stop()
+        assert not one.is_alive()
+
+
+def test_idle_trainer_times_steps_and_an_evaluation(gateway: Gateway, start: Callable[..., Started]) -> None:
+    started = start()
+    told = gateway.estimate()
+    assert told.time.basis == "measured"
+    assert told.time.seconds is not None
+    assert 0 < told.time.seconds < 60
+    assert "an evaluation in" in told.time.detail
+    assert told.memory.fits
+    assert (told.error, told.trainer.name, told.trainer.is_training) == (None, "train-1", False)
+    assert not started[0].is_alive
+
+
+def test_job_that_comes_meanwhile_ends_the_timing_and_not_the_answer(
+    gateway: Gateway, start: Callable[..., Started], readings: Readings, training: TrainingOrder
+) -> None:
+    start()
+    ask = gateway.ask()
+    while gateway.redis.exists(keys.ESTIMATES_WAITING):
+        time.sleep(0.002)
+    readings.begin(training.model_dump_json(), os.getpid())
+    told = gateway.answer(ask).estimate
+    assert told is not None
+    assert (told.time.seconds, told.time.basis) == (None, "unknown")
+    assert told.memory.fits
+
+
+def test_trainer_that_trains_counts_alone(
+    gateway: Gateway, start: Callable[..., Started], readings: Readings, training: TrainingOrder
+) -> None:
+    readings.begin(training.model_dump_json(), os.getpid())
+    start()
+    told = gateway.estimate()
+    assert (told.time.seconds, told.time.basis, told.trainer.is_training) == (None, "unknown", True)
+    assert "trains one now" in told.time.detail
+    assert told.evaluations.count > 0
+
+
+def test_child_that_dies_is_told_and_the_next_ask_is_answered(
+    gateway: Gateway, start: Callable[..., Started], readings: Readings, training: TrainingOrder
+) -> None:
+    readings.begin(training.model_dump_json(), os.getpid())
+    killing = iter([True])
+    start(lambda child: child.kill() if next(killing, False) else None)
+    error = gateway.answer(gateway.ask()).error
+    assert error is not None
+    assert (error.code, "exit code -9" in error.detail) == (ErrorCode.ESTIMATE_FAILED, True)
+    assert gateway.estimate().memory.fits
+
+
+def test_child_that_hangs_is_ended_before_the_deadline(
+    gateway: Gateway, start: Callable[..., Started]
+) -> None:
+    started = start(psutil.Process.suspend)
+    since = time.monotonic()
+    error = gateway.answer(gateway.ask(seconds=1)).error
+    assert time.monotonic() - since < 1
+    assert error is not None
+    assert (error.code, "too long" in error.detail) == (ErrorCode.ESTIMATE_FAILED, True)
+    assert not started[0].is_alive
+
+
+def test_ask_past_its_deadline_or_of_another_version_costs_nothing(
+    gateway: Gateway, start: Callable[..., Started], readings: Readings, training: TrainingOrder
+) -> None:
+    readings.begin(training.model_dump_json(), os.getpid())
+    late = gateway.ask(seconds=-1)
+    gateway.redis.rpush(keys.ESTIMATES_WAITING, '{"id": "1", "spec": "of tomorrow"}')
+    started = start()
+    assert gateway.estimate().memory.fits
+    assert len(started) == 1
+    assert not gateway.redis.exists(keys.ESTIMATE_REPLY_OF + late.id)
+
+
+def told_by(training: TrainingOrder, *, readings: tuple[Reading, ...] = (), busy: bool = True) -> Estimate:
+    """The first that an estimating child tells, in this process."""
+    ask = EstimateAsk(id="1", deadline_ms=1, spec=training.spec, images=20, held_out_images=1)
+    order = EstimateOrder(
+        ask=ask,
+        worker="train-1",
+        data_root=training.data_root,
+        device="cpu",
+        threads=1,
+        readings=readings,
+        training=InTraining(process=os.getpid(), environment=None) if busy else None,
+    )
+    first = said_by(estimating.estimate_job, order.model_dump_json())[0]
+    assert isinstance(first, link.Estimated)
+    return first.estimate
+
+
+@pytest.fixture(autouse=True)
+def unchanged_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an estimating child does to itself is not done to the tests."""
+    monkeypatch.setattr(estimating, "_stand_back", lambda _: None)
+
+
+def test_too_large_a_job_is_told_in_the_words_of_its_error(
+    training: TrainingOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    available = 38 * 2**20
+    monkeypatch.setattr(estimating, "available_bytes", lambda _: available)
+    large = training.model_copy(update={"spec": training.spec.model_copy(update={"batch_size": 512})})
+    told = told_by(large, busy=False)
+    with pytest.raises(ServiceError) as refusal:
+        require_memory(large.spec, detect("cpu", 1, large.spec.precision), available)
+    assert told.error is not None
+    assert (told.error.code, told.error.detail) == (refusal.value.code, refusal.value.detail)
+    assert (told.memory.fits, told.time.seconds) == (False, None)
+    assert f"Set batch_size to {told.memory.batch_size}:" in told.error.detail
+
+
+def test_what_the_job_in_training_holds_counts_as_available(
+    training: TrainingOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimating, "available_bytes", lambda _: 1000)
+    monkeypatch.setattr(estimating, "held_bytes", lambda process: 5000 if process == os.getpid() else 0)
+    assert told_by(training).memory.available_bytes == 6000
+
+
+def test_features_that_the_job_would_not_find_are_told(training: TrainingOrder) -> None:
+    judged = training.spec.evaluation.model_copy(update={"features": "inception"})
+    spec = training.spec.model_copy(update={"evaluation": judged})
+    error = told_by(training.model_copy(update={"spec": spec})).error
+    assert error is not None
+    assert (error.code, "weights-inception" in error.detail) == ("features_unavailable", True)
+
+
+def reading(training: TrainingOrder, images_per_second: float, **changes: object) -> Reading:
+    """As if that job, changed so, had gone by at this pace."""
+    environment = detect("cpu", 1, training.spec.precision)
+    spec = TrainingSpec.model_validate(training.spec.model_dump() | changes)
+    return Reading(
+        job=training.job,
+        spec=spec,
+        environment=environment.model_dump(mode="json"),
+        images_per_second=images_per_second,
+        seconds=60,
+        start_up_seconds=2,
+    )
+
+
+def test_pace_of_a_job_of_the_same_steps_is_taken(training: TrainingOrder) -> None:
+    """Whatever its learning rates and seed were, and though a job of other steps was trained later."""
+    others = (reading(training, 4.0, seed=1, beta1=0.1), reading(training, 9.0, batch_size=16))
+    told = told_by(training, readings=others).time
+    assert told.basis == "trained"
+    assert told.seconds == pytest.approx(2 + training.spec.images / 4.0, rel=0.01)
+    assert f"{training.job}, of the same steps, went by at 4 images/s" in told.detail
+
+
+def test_pace_of_a_job_of_other_steps_is_called_extrapolated(training: TrainingOrder) -> None:
+    wide = training.spec.architecture.model_copy(update={"generator_width": 64}).model_dump()
+    told = told_by(training, readings=(reading(training, 1.0, architecture=wide),)).time
+    assert (told.basis, told.seconds is not None) == ("extrapolated", True)
+
+
+def test_pace_in_another_numeric_environment_says_nothing(training: TrainingOrder) -> None:
+    elsewhere = reading(training, 4.0)
+    elsewhere = elsewhere.model_copy(update={"environment": elsewhere.environment | {"threads": 7}})
+    assert told_by(training, readings=(elsewhere,)).time.basis == "unknown"
+
+
+def test_evaluations_are_foretold_as_they_come(volume: Volume) -> None:
+    order = order_for(volume, clothes(20), images=16, evaluation={"every_images": 10})
+    judged = [message.images_seen for message in carry_out(order) if isinstance(message, link.Judged)]
+    told = told_by(order).evaluations
+    assert (told.count, told.every_images, judged) == (2, 10, [12, 16])
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 4])
+@pytest.mark.parametrize("every_images", [1, 2, 3, 5, 7, 24, 25, 100])
+def test_evaluations_are_counted_as_one_by_one(
+    training: TrainingOrder, batch_size: int, every_images: int
+) -> None:
+    seen = range(0, 24, batch_size)
+    passed = [before // every_images != (before + batch_size) // every_images for before in seen]
+    passed[-1] = True
+    judged = training.spec.evaluation.model_copy(update={"every_images": every_images})
+    spec = training.spec.model_copy(update={"batch_size": batch_size, "images": 24, "evaluation": judged})
+    panel = estimating._panel(spec, 20, 1)
+    assert Workload.of(spec, panel, 1).evaluations == sum(passed)

@@ -1,0 +1,249 @@
+"""An estimating child's work: what a job would take on this trainer, told as soon as it is known.
+
+Told first is what a second of counting yields. An idle trainer then times a few steps, and tells that; then
+an evaluation, and tells that, too. Whoever asked takes the last that came in time, so that steps of a minute,
+or a job that comes meanwhile, cost precision and never an answer.
+"""
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from contract.errors import ErrorCode, ServiceError
+from contract.estimate import AskedTrainer, Basis, Estimate, EvaluationPlan, MemoryEstimate, TimeEstimate
+from contract.job import Problem
+from contract.training import TrainingSpec
+from contract.volume import Volume
+from models.datasets.arrays import split_sizes
+from models.environment import NumericEnvironment, detect
+from models.evaluation import Panel
+from models.features import embedded, inception
+from models.memory import fitting, needed_bytes, refused
+from models.workload import Workload
+from worker import link
+from worker.child import Chore
+from worker.memory import available_bytes, held_bytes
+from worker.orders import EstimateOrder, Reading
+from worker.readings import has_steps_of
+from worker.trial import Steps, Trial
+
+CLAIM_SECONDS = 0.5
+"""What a start takes besides what this process does as well: the claim, facts, files."""
+NICENESS = 5
+"""Beside a job in training: a third of what that gets of a core, for a second or two."""
+
+
+def estimate_job(order_json: str, chore: Chore) -> None:
+    """Tell what the job would take, up to three times, each better than the last."""
+    began = time.monotonic()
+    order = EstimateOrder.model_validate_json(order_json)
+    _stand_back(order)
+    try:
+        _tell(order, chore, began)
+    except torch.OutOfMemoryError as error:
+        raise MemoryError(str(error)) from error
+    chore.tell(link.Finished())
+
+
+def _tell(order: EstimateOrder, chore: Chore, began: float) -> None:
+    job = _Job(order)
+    start_up_seconds = time.monotonic() - began + CLAIM_SECONDS
+    foretold = job.foretold(start_up_seconds)
+    chore.tell(link.Estimated(estimate=job.estimate(foretold)))
+    if foretold.basis == "trained" or order.training or job.error:
+        return
+    made = time.monotonic()
+    trial = Trial(job.spec, job.environment, job.workload.training)
+    start_up_seconds += time.monotonic() - made
+    steps = trial.steps()
+    chore.tell(link.Estimated(estimate=job.estimate(job.timed(steps, start_up_seconds))))
+    if job.panel is not None and job.spec.evaluation.features == "embedded":  # the other may take minutes
+        seconds = trial.evaluation(job.panel, embedded.load(job.environment.device))
+        chore.tell(link.Estimated(estimate=job.estimate(job.timed(steps, start_up_seconds, seconds))))
+
+
+def _stand_back(order: EstimateOrder) -> None:
+    """Be the first that the kernel kills for memory, and leave the cores to the job in training."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    if order.training:
+        os.nice(NICENESS)
+        torch.set_num_threads(1)
+
+
+class _Job:
+    """What counting tells."""
+
+    def __init__(self, order: EstimateOrder) -> None:
+        self.spec = order.ask.spec
+        self._order = order
+        self._volume = Volume(order.data_root)
+        self.environment = _environment(order)
+        self._available = self._available_bytes()
+        self.panel = _panel(self.spec, order.ask.images, order.ask.held_out_images)
+        self.workload = Workload.of(self.spec, self.panel, self._features(self.spec))
+        self.memory = self._memory()
+
+    @cached_property
+    def error(self) -> Problem | None:
+        """With what the job would fail before it begins."""
+        try:
+            if self.memory.fits is False:
+                raise self._too_large
+            if self.spec.evaluation.features == "inception" and self.panel is not None:
+                inception.require_file(self._volume.inception)
+        except ServiceError as refusal:
+            return Problem(code=refusal.code, detail=refusal.detail)
+        return None
+
+    def estimate(self, told: TimeEstimate) -> Estimate:
+        environment = self.environment
+        return Estimate(
+            memory=self.memory,
+            time=told,
+            evaluations=EvaluationPlan(
+                count=self.workload.evaluations, every_images=self.workload.every_images
+            ),
+            trainer=AskedTrainer(
+                name=self._order.worker,
+                device=environment.device,
+                device_model=environment.device_model,
+                threads=environment.threads,
+                precision=environment.precision,
+                is_training=self._order.training is not None,
+            ),
+            error=self.error,
+        )
+
+    def foretold(self, start_up_seconds: float) -> TimeEstimate:
+        """From what was read of other jobs on this device, the most similar first."""
+        reading = _nearest(self._order.readings, self.spec, self.environment, self.workload)
+        if reading is None:
+            return self._time(None, "unknown", self._why_unknown())
+        load = Workload.of(reading.spec, self.panel, self._features(reading.spec))
+        pace = reading.images_per_second * load.operations / load.images
+        start_up_seconds = reading.start_up_seconds or start_up_seconds
+        seconds = start_up_seconds + self.workload.operations / pace
+        rate = f"went by at {reading.images_per_second:,.0f} images/s here"
+        if has_steps_of(reading.spec, self.spec):
+            return self._time(seconds, "trained", f"{reading.job}, of the same steps, {rate}.")
+        detail = f"{reading.job}, of other steps, {rate}; told from its multiply-adds per second."
+        return self._time(seconds, "extrapolated", detail)
+
+    def timed(
+        self, steps: Steps, start_up_seconds: float, first_evaluation: float | None = None
+    ) -> TimeEstimate:
+        """From steps, and an evaluation, that were timed."""
+        load, detail = (
+            self.workload,
+            f"{steps.count} steps of {steps.batch_size} images in {steps.seconds:.1f} s",
+        )
+        training_seconds = load.images / steps.images_per_second
+        if first_evaluation is None:
+            judging_seconds = load.judging / (steps.images_per_second * load.training)
+        else:
+            judging_seconds = first_evaluation * load.judging / (load.reference + load.evaluation)
+            detail += f", an evaluation in {first_evaluation:.1f} s"
+        seconds = start_up_seconds + training_seconds + judging_seconds
+        return self._time(seconds, "measured", f"Timed just now: {detail}.")
+
+    def _time(self, seconds: float | None, basis: Basis, detail: str) -> TimeEstimate:
+        spec = self.spec
+        if not self._volume.array(spec.dataset, spec.resolution, spec.channels, spec.fit).exists():
+            detail += (
+                " The first job of this size decodes the dataset's pictures before, which is not counted."
+            )
+        return TimeEstimate(seconds=seconds and round(seconds, 1), basis=basis, detail=detail)
+
+    def _why_unknown(self) -> str:
+        if self._order.training:
+            return "No job has been trained here yet that tells a pace, and this trainer trains one now."
+        if self.error:
+            return "No job has been trained here yet, and this one would not begin."
+        return "No job has been trained here yet, and there was no time to time this one's steps."
+
+    def _memory(self) -> MemoryEstimate:
+        needed, available = needed_bytes(self.spec, self.environment) + self._besides_bytes, self._available
+        fits = None if available is None else needed <= available
+        smaller = None
+        if available is not None and not fits:
+            smaller = fitting(self.spec, self.environment, available - self._besides_bytes)
+            self._too_large = refused(self.spec, needed, available, smaller)
+        return MemoryEstimate(
+            needed_bytes=needed,
+            available_bytes=available,
+            fits=fits,
+            batch_size=smaller.batch_size if smaller else None,
+        )
+
+    def _available_bytes(self) -> int | None:
+        """For the job when its turn comes: what the one in training holds is free by then."""
+        training = self._order.training
+        if training is None:
+            return available_bytes(self.environment.device)
+        if self.environment.device == "cuda":
+            return None
+        return available_bytes("cpu") + held_bytes(training.process)
+
+    @property
+    def _besides_bytes(self) -> int:
+        """The pictures, where they lie in the same memory and are not mapped."""
+        pictures = self._order.ask.images * self.spec.channels * self.spec.resolution**2
+        return pictures if self.environment.device == "cuda" else 0
+
+    def _features(self, spec: TrainingSpec) -> int:
+        if spec.evaluation.features == "inception":
+            return inception.MULTIPLY_ADDS
+        return self._embedded.multiply_adds(spec.resolution)
+
+    @cached_property
+    def _embedded(self) -> embedded.Embedded:
+        return embedded.load("cpu")
+
+
+def _environment(order: EstimateOrder) -> NumericEnvironment:
+    """The numeric environment; a GPU that trains is not asked for it.
+
+    Raises:
+        ServiceError: `trainer_busy`: it has begun to train so lately that nothing is known of it.
+    """
+    precision = order.ask.spec.precision
+    if order.training is None or order.device == "cpu" or not torch.cuda.is_available():
+        return detect(order.device, order.threads, precision)
+    if order.training.environment is None:
+        detail = "The trainer is about to begin a job on its GPU; ask again in a moment."
+        raise ServiceError(ErrorCode.TRAINER_BUSY, detail)
+    chosen = {} if precision == "auto" else {"precision": precision}
+    return NumericEnvironment.model_validate(order.training.environment | chosen)
+
+
+def _panel(spec: TrainingSpec, images: int, held_out_images: int) -> Panel | None:
+    """One of the job's sizes: which pictures are in it does not matter here."""
+    shown, held_out = split_sizes(images, held_out_images)
+    return Panel.of(np.arange(shown), np.arange(shown, shown + held_out), spec.seed)
+
+
+def _nearest(
+    readings: Sequence[Reading], spec: TrainingSpec, environment: NumericEnvironment, load: Workload
+) -> Reading | None:
+    """The reading on this environment whose steps are the same, or as large as can be had."""
+    wanted = environment.model_dump(mode="json")
+    usable = [one for one in readings if one.environment == wanted]
+    same = [one for one in usable if has_steps_of(one.spec, spec)]
+    size = load.training * spec.batch_size
+    return min(same or usable, key=lambda one: _difference(_step_operations(one.spec), size), default=None)
+
+
+def _step_operations(spec: TrainingSpec) -> int:
+    return Workload.of(spec, None, 0).training * spec.batch_size
+
+
+def _difference(one: int, other: int) -> float:
+    return abs(math.log(one / other))

@@ -1,0 +1,86 @@
+"""A few real steps and one real evaluation of a job that is not queued yet, on pictures of noise, timed."""
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from contract.training import TrainingSpec
+from models import trainer
+from models.allocator import keep_freed_memory
+from models.batches import Batches
+from models.environment import NumericEnvironment
+from models.evaluation import Judge, Panel
+from models.features import Features
+from models.state import TrainingState
+from models.trainer import Rules
+
+PICTURES = 64
+WARM_UP_STEPS = 2
+LEAST_SECONDS, MOST_SECONDS = 2.0, 4.0
+OPERATIONS_PER_STEP = {"cpu": 2 * 10**10, "cuda": 2 * 10**13}
+"""About a second's work. A larger batch is timed in a part of it: products of this size run as fast."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """So many steps took so long."""
+
+    count: int
+    batch_size: int
+    seconds: float
+
+    @property
+    def images_per_second(self) -> float:
+        return self.count * self.batch_size / self.seconds
+
+
+class Trial:
+    """A training state of its own, which nobody keeps."""
+
+    def __init__(self, spec: TrainingSpec, environment: NumericEnvironment, operations: int) -> None:
+        """`operations` are those of training, for each image."""
+        environment.apply()
+        keep_freed_memory()
+        batch_size = spec.batch_size
+        while batch_size >= 4 and batch_size * operations > OPERATIONS_PER_STEP[environment.device]:
+            batch_size //= 2
+        self._spec = spec.model_copy(update={"batch_size": batch_size, "images": 2**62})
+        shape = (PICTURES, spec.channels, spec.resolution, spec.resolution)
+        self._pictures = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        self._state = TrainingState.fresh(self._spec, environment)
+
+    def steps(self) -> Steps:
+        """Time steps for a few seconds, in whole rounds of whatever comes every so many of them."""
+        batches = Batches(
+            self._pictures,
+            np.arange(PICTURES),
+            batch_size=self._spec.batch_size,
+            seed=self._spec.seed,
+            device=self._state.environment.device,
+            mirror=self._spec.mirror,
+        )
+        run = trainer.train(self._state, batches)
+        for _ in range(WARM_UP_STEPS):
+            next(run).read()
+        round_of_steps = _round(Rules.of(self._spec))
+        count, seconds, started = 0, 0.0, time.perf_counter()
+        while seconds < LEAST_SECONDS or (count % round_of_steps and seconds < MOST_SECONDS):
+            next(run).read()  # waits for the device
+            count, seconds = count + 1, time.perf_counter() - started
+        return Steps(count, self._spec.batch_size, seconds)
+
+    def evaluation(self, panel: Panel, features: Features) -> float:
+        """Seconds of the first evaluation, for which the real pictures are looked at, too."""
+        places = Panel(panel.reals % PICTURES, panel.neighbours % PICTURES, panel.split)
+        judge = Judge(self._spec, self._pictures, places, features)
+        started = time.perf_counter()
+        judge.evaluate(self._state, {})
+        return time.perf_counter() - started
+
+
+def _round(rules: Rules) -> int:
+    return math.lcm(
+        rules.objective.discriminator_steps, *(term.every_steps for term in rules.discriminator_terms)
+    )
