@@ -61,7 +61,7 @@ class Stack:
                 env=self.environment(),
             )
         try:
-            until(lambda: self._announced(start), "the ready line")
+            until(lambda: self._announced(start), "the ready line", 90)
         except AssertionError:
             self.launcher.kill()
             raise AssertionError(self.log()) from None
@@ -165,7 +165,9 @@ class Stack:
         return sorted((self.root / "jobs" / job_id / "resume").glob("*.safetensors"))
 
     def events(self, job_id: str) -> list[Any]:
-        response = self.http.get(f"/jobs/{job_id}/events", headers={"Accept": "application/json"})
+        response = self.http.get(
+            f"/jobs/{job_id}/events", params={"limit": 5000}, headers={"Accept": "application/json"}
+        )
         return list(response.json()["events"])
 
     def weights(self, job_id: str) -> bytes:

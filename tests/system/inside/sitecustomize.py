@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from types import ModuleType
 
-from tests.system.inside import crash_points
+from tests.system.inside import crash_points, witness
 
-WRAPPERS = (crash_points.wrap,)
-MODULES = crash_points.MODULES
+WRAPPERS = (crash_points.wrap, witness.wrap)
+MODULES = crash_points.MODULES | witness.MODULES
 
 
 class WrappingFinder(MetaPathFinder):
