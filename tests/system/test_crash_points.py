@@ -22,7 +22,7 @@ from tests.system.stack import REPOSITORY, Stack, until
 
 KILL, STOP = signal.SIGKILL, signal.SIGSTOP
 INSIDE = Path(crash_points.__file__).parent
-SPEC: dict[str, Any] = {"images": 6400, "checkpoint_every_images": 1600, "preview_every_images": 3200}
+SPEC: dict[str, Any] = {"images": 3200, "checkpoint_every_images": 800, "preview_every_images": 1600}
 MOST_TELLING = (
     ("after claim, before facts", STOP),
     ("in the write of facts", KILL),
@@ -73,10 +73,12 @@ def test_job_survives(
         earlier.unlink()
     crash_points.arm(crashes, point, number, reached=LATER.get(point, 1))
     job = trainers.train(**SPEC)
-    struck = until(lambda: crash_points.struck(crashes, point), f"a process {point}")
+    struck = until(lambda: crash_points.struck(crashes, point), f"a process {point}", 60)
     if number is STOP:
-        until(lambda: trainers.job(job)["attempt"] > 1, "another owner")
-        os.kill(struck, signal.SIGCONT)
+        try:
+            until(lambda: trainers.job(job)["attempt"] > 1, "another owner", 60)
+        finally:
+            os.kill(struck, signal.SIGCONT)
     told = trainers.await_state(job, "succeeded")
     assert trainers.weights(job) == undisturbed
     _ended_once(trainers.events(job))
@@ -95,7 +97,7 @@ def _ended_once(events: list[Any]) -> None:
 
 def _lists_each_checkpoint_once(home: Path, told: Any) -> None:
     listed = [(one["images_seen"], one["digest"]) for one in told["checkpoints"]]
-    assert [images_seen for images_seen, _ in listed] == [6400, 4800, 3200, 1600]
+    assert [images_seen for images_seen, _ in listed] == [3200, 2400, 1600, 800]
     stated = json.loads((home / "facts.json").read_bytes())["checkpoints"]
     assert [(one["images_seen"], one["digest"]) for one in reversed(stated)] == listed
     for one in stated:
