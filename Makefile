@@ -1,22 +1,27 @@
 # Everything runs in .venv, which is set up again when pyproject.toml or constraints.txt changes.
 #   PYTHON=python3.12   the interpreter to use, instead of the first that works
 #   TORCH_INDEX=URL     the package index to take torch from: that of the CPU builds spares a download of CUDA
+#   JOBS, FAULTS, SEED  how many jobs and faults make chaos has, and which
 # GNU make takes both from its command line or from the environment.
 
 PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 TORCH_INDEX ?=
+JOBS ?= 20
+FAULTS ?= 100
+SEED ?= 0
 BIN := .venv/bin
 READY := .venv/ready
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help demo up test proof lint bench clean
+.PHONY: help demo up test proof chaos lint bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo    train on 5,000 pictures and write demo-samples.png (about 5 minutes)'
 	@echo 'make up      run the service at http://127.0.0.1:8000 until Ctrl-C'
 	@echo 'make test    every test;  make proof: the same at the counts that the issues name'
+	@echo 'make chaos   break every part of the service at random while it trains: JOBS=20 FAULTS=100 SEED=0'
 	@echo 'make lint    style, types, who may import whom;  make bench: every benchmark'
 	@echo 'make clean   remove .venv and the caches; data/ stays'
 
@@ -31,6 +36,9 @@ test: $(READY)
 
 proof: $(READY)
 	DCGAN_PROOF=1 $(BIN)/pytest $(ARGS)
+
+chaos: $(READY)
+	$(BIN)/python -m tests.system.chaos --jobs $(JOBS) --faults $(FAULTS) --seed $(SEED)
 
 lint: $(READY)
 	$(BIN)/ruff check

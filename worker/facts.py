@@ -66,7 +66,10 @@ def write_facts(volume: Volume, record_id: str, facts: Facts) -> bool:
         stated = read_facts(volume, record_id)
         if stated is not None and stated.token > facts.token:
             return False
-        write_durably(volume.facts(record_id), facts.model_dump_json().encode())
+        path = volume.facts(record_id)
+        for torn in path.parent.glob(f".{path.name}.*.tmp"):
+            torn.unlink()  # of a writer that was killed: a living one would hold the lock
+        write_durably(path, facts.model_dump_json().encode())
         return True
     finally:
         os.close(home)

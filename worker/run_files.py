@@ -5,7 +5,7 @@ import logging
 from contract.checkpoint import CheckpointHeader
 from contract.errors import ServiceError
 from contract.job import CheckpointFact, SnapshotFact
-from contract.volume import Volume, weights_name
+from contract.volume import Volume, images_seen_of, weights_name
 from models import checkpoint
 from models.ema import served_generator
 from models.environment import NumericEnvironment
@@ -30,12 +30,10 @@ class RunFiles:
         self._published = {known.images_seen for known in order.checkpoints}
 
     def restored(self, environment: NumericEnvironment) -> TrainingState:
-        """The state to go on from: the recorded snapshot, else another that is whole, else a fresh one."""
+        """The state to go on from: the recorded snapshot, else an older whole one, else a fresh one."""
         state = TrainingState.fresh(self._order.spec, environment)
         directory = self._volume.snapshots(self._order.job)
-        recorded = [self._order.snapshot.file] if self._order.snapshot else []
-        older = sorted((path.name for path in directory.glob("*.safetensors")), reverse=True)
-        for name in [*recorded, *(name for name in older if name not in recorded)]:
+        for name in self._recorded_and_older():
             try:
                 checkpoint.load_snapshot(directory / name, state)
             except ServiceError as error:
@@ -44,6 +42,15 @@ class RunFiles:
             logger.info("%s goes on from %d images", self._order.job, state.images_seen)
             break
         return state
+
+    def _recorded_and_older(self) -> list[str]:
+        """Never a newer one: nobody was told of it, nor perhaps of the checkpoints on the way there."""
+        recorded = self._order.snapshot
+        if recorded is None:
+            return []
+        names = (path.name for path in self._volume.snapshots(self._order.job).glob("*.safetensors"))
+        older = {name for name in names if images_seen_of(name) <= recorded.images_seen}
+        return [recorded.file, *sorted(older - {recorded.file}, reverse=True)]
 
     def go_back(self, state: TrainingState, images_seen: int | None) -> None:
         """Give `state` the weights and optimisers that it had after `images_seen`; None: in the beginning."""

@@ -101,6 +101,7 @@ class Tenure:
             raise
         finally:
             exit_code = self._child.end()
+        self._remove_torn_files(f".*-{self._lease.token}.*.tmp")  # no others: a newer owner may be writing
         if self._testimony.is_lost:
             logger.warning("%s: it is not ours any more; nothing more is written", self._lease.id)
         elif self._outcome is None:
@@ -111,11 +112,18 @@ class Tenure:
     def _take_over(self) -> None:
         """State the claim, and what the last owner stated on the volume but may not have told Redis."""
         self._state_facts({})
-        for directory in (self._volume.snapshots, self._volume.checkpoints, self._volume.previews):
-            for torn in directory(self._lease.id).glob(".*.tmp"):
-                _drop(torn)
+        if self._testimony.is_lost:
+            return
+        self._remove_torn_files(".*.tmp")
         for checkpoint in self._ledger.facts.checkpoints:
             self._report_checkpoint(checkpoint)
+
+    def _remove_torn_files(self, pattern: str) -> None:
+        """What children were writing when they were killed."""
+        volume, job = self._volume, self._lease.id
+        for directory in (volume.snapshots(job), volume.checkpoints(job), volume.previews(job)):
+            for torn in directory.glob(pattern):
+                _drop(torn)
 
     def _watch(self, child: Child) -> None:
         while not self._is_over():

@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ T = TypeVar("T")
 REPOSITORY = Path(__file__).parents[2]
 ARCHIVE = REPOSITORY / "examples" / "fashion-mnist-5k.zip"
 TINY = {"kind": "dcgan", "latent_size": 16, "generator_width": 8, "discriminator_width": 8}
+LEASE_SECONDS = 1.0
 ENDS_WITHIN_SECONDS = 10.0
 
 
@@ -28,23 +29,28 @@ class AwayError(Exception):
 class Stack:
     """One `dcgan up` on a data root, and what the tests do to it."""
 
-    def __init__(self, root: Path, *options: str) -> None:
+    def __init__(self, root: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
         self.root = root
         self._options = options
+        self._environment = environment or {}
         self._port = _free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self.http = httpx.Client(base_url=self.url, timeout=30)
         self._log = root.with_suffix(".log")
 
-    def start(self, cwd: Path = REPOSITORY) -> "Stack":
-        environment = {
+    def environment(self) -> dict[str, str]:
+        """What its processes are started with."""
+        return {
             **os.environ,
             "PYTHONPATH": str(REPOSITORY),
-            "DCGAN_LEASE_SECONDS": "1",
+            "DCGAN_LEASE_SECONDS": str(LEASE_SECONDS),
             "DCGAN_SNAPSHOT_SECONDS": "0.3",
             "DCGAN_WEBHOOK_ALLOW_PRIVATE": "true",
             "DCGAN_THREADS": "1",  # two threads on a shared core wait for each other
+            **self._environment,
         }
+
+    def start(self, cwd: Path = REPOSITORY) -> "Stack":
         command = [sys.executable, "-P", "-m", "service.launcher", "--port", str(self._port)]
         with self._log.open("ab") as log:
             start = log.tell()
@@ -53,10 +59,10 @@ class Stack:
                 stdout=log,
                 stderr=log,
                 cwd=cwd,
-                env=environment,
+                env=self.environment(),
             )
         try:
-            until(lambda: self._announced(start), "the ready line")
+            until(lambda: self._announced(start), "the ready line", 90)
         except AssertionError:
             self.launcher.kill()
             raise AssertionError(self.log()) from None
@@ -160,7 +166,9 @@ class Stack:
         return sorted((self.root / "jobs" / job_id / "resume").glob("*.safetensors"))
 
     def events(self, job_id: str) -> list[Any]:
-        response = self.http.get(f"/jobs/{job_id}/events", headers={"Accept": "application/json"})
+        response = self.http.get(
+            f"/jobs/{job_id}/events", params={"limit": 5000}, headers={"Accept": "application/json"}
+        )
         return list(response.json()["events"])
 
     def weights(self, job_id: str) -> bytes:

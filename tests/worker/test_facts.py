@@ -39,3 +39,10 @@ def test_burial_that_queues_again_states_nothing(volume: Volume) -> None:
     write_facts(volume, JOB, facts(2))
     state_burial(volume, Burial(JOB, State.QUEUED, None))
     assert read_facts(volume, JOB) == facts(2)
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_statement(volume: Volume) -> None:
+    torn = volume.job(JOB) / ".facts.json.0123abcd.tmp"
+    torn.write_text('{"state": "run')
+    write_facts(volume, JOB, facts(1))
+    assert not torn.exists()

@@ -1,8 +1,16 @@
-"""Which snapshots an owner lets go of."""
+"""Which files an owner lets go of: its own, and never those of the owner that came after it."""
 
-from contract.job import SnapshotFact
-from contract.volume import weights_name
-from worker.tenure import superseded
+from contract.job import Record, SnapshotFact, State, Want
+from contract.keys import RecordKind
+from contract.store import Lease
+from contract.volume import Volume, weights_name
+from worker import child
+from worker.child import Child
+from worker.facts import Facts, write_facts
+from worker.room import Later
+from worker.settings import Settings
+from worker.store import Store
+from worker.tenure import Tenure, superseded
 
 NAMES = [weights_name(images_seen, token=7) for images_seen in (100, 200, 300, 400)]
 
@@ -22,3 +30,44 @@ def test_best_stays_however_old_it_is() -> None:
 def test_what_a_later_owner_has_written_stays() -> None:
     later = weights_name(500, token=8)
     assert later not in superseded([*NAMES, later], newest(None))
+
+
+JOB = "job_0123456789abcdef"
+
+
+def carried_out(volume: Volume, redis_url: str, token: int) -> None:
+    """A tenure whose child ends at once, in the way of one that was killed."""
+    idle = Child.start(child.forkserver([]))
+    tenure = Tenure(
+        Lease(RecordKind.JOB, JOB, str(token), seconds=1),
+        Record(
+            id=JOB,
+            state=State.RUNNING,
+            want=Want.RUN,
+            token=token,
+            attempt=1,
+            deaths=0,
+            revision=1,
+            spec="{}",
+            created_us=1,
+        ),
+        idle,
+        store=Store(redis_url),
+        volume=volume,
+        settings=Settings(data_root=volume.root),
+        later=Later(),
+        is_stopping=lambda: True,
+    )
+    tenure.carry_out(lambda _: ("nowhere:nothing", ""))
+
+
+def test_owner_who_comes_late_leaves_the_next_ones_files_alone(volume: Volume, redis_url: str) -> None:
+    volume.snapshots(JOB).mkdir(parents=True)
+    write_facts(volume, JOB, Facts(state=State.RUNNING, token=8, attempt=2, created_us=1))
+    being_written = volume.snapshots(JOB) / f".{weights_name(100, token=8)}.0123abcd.tmp"
+    its_own = volume.snapshots(JOB) / f".{weights_name(100, token=7)}.0123abcd.tmp"
+    for path in (being_written, its_own):
+        path.touch()
+    carried_out(volume, redis_url, token=7)
+    assert being_written.exists()
+    assert not its_own.exists()

@@ -35,6 +35,14 @@ def test_checkpoint_that_is_known_is_not_made_again(order: TrainingOrder) -> Non
     assert not [message for message in again if isinstance(message, link.Published)]
 
 
+def test_snapshot_that_nobody_was_told_of_hides_no_checkpoint(order: TrainingOrder) -> None:
+    """As a child leaves it that went on while its supervisor was stopped: no owner hears of it."""
+    unheard = order.model_copy(update={"snapshot_seconds": 0.0})
+    told = [message.checkpoint for message in carry_out(unheard) if isinstance(message, link.Published)]
+    again = [message.checkpoint for message in carry_out(unheard) if isinstance(message, link.Published)]
+    assert again == told
+
+
 def test_run_that_does_not_fit_into_memory_is_refused_before_it_begins(
     order: TrainingOrder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
