@@ -16,7 +16,8 @@ from contract.job import Progress
 from contract.keys import KEYS, RecordKind
 from contract.plugin import Frozen
 from service.gateway import Gateway
-from service.views import JobProgress, from_ms
+from service.job_views import JobProgress
+from service.views import from_ms
 
 _BATCH = 500
 _RETRY_MS = 1000

@@ -18,7 +18,7 @@ from contract.store import control
 from contract.volume import LACKS, write_durably, write_json
 from service import records
 from service.gateway import Gateway
-from service.views import Job
+from service.job_views import Job
 
 logger = logging.getLogger(__name__)
 

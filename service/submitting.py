@@ -16,7 +16,7 @@ from contract.volume import write_durably
 from service import records
 from service.errors import store_unavailable
 from service.gateway import Gateway
-from service.views import Job
+from service.job_views import Job
 
 IdempotencyKey = Annotated[
     str | None,

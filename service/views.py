@@ -1,21 +1,13 @@
-"""What clients see of jobs and datasets: a record, read at one moment, with links to what can be done."""
+"""What all records show alike: pages, times, what is waited for and why nothing moves."""
 
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
-from typing import Any, Generic, Literal, Self, TypeVar
+from datetime import UTC, datetime
+from typing import Any, Generic, Self, TypeVar
 
 from pydantic import Field
 
-from contract.dataset import DatasetSpec, RejectedFile
-from contract.estimate import Estimate
-from contract.evaluation import Evaluation
-from contract.job import CheckpointFact, Problem, Progress, Record, Shortage, State, Want
+from contract.job import Progress, Record, Shortage
 from contract.plugin import Frozen
-from contract.submission import Priority
-from contract.training import TrainingSpec
 from contract.volume import Lack
-from contract.webhook import Outcome
-from service.manifests import ManifestSummary
 from service.store import Standing
 
 T = TypeVar("T")
@@ -26,87 +18,6 @@ class Page(Frozen, Generic[T]):
 
     items: tuple[T, ...]
     next: str | None = Field(None, description="Address of the following page; null on the last.")
-
-
-class JobState(StrEnum):
-    """A job's state; `pausing` and `cancelling` are asked for and not yet carried out."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    PAUSING = "pausing"
-    CANCELLING = "cancelling"
-    PAUSED = "paused"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-_INTENDED = {Want.PAUSE: JobState.PAUSING, Want.CANCEL: JobState.CANCELLING}
-
-
-class JobProgress(Frozen):
-    """How many real images training has shown."""
-
-    images_seen: int = Field(examples=[25_600])
-    total: int = Field(examples=[100_032])
-    fraction: float = Field(ge=0, le=1, examples=[0.2559])
-    images_per_second: float | None = None
-    losses: dict[str, float] = Field(
-        default_factory=dict, examples=[{"generator": 0.91, "discriminator": 0.58}]
-    )
-
-    @classmethod
-    def of(cls, progress: Progress) -> Self:
-        return cls(
-            images_seen=progress.done,
-            total=progress.total,
-            fraction=_fraction(progress),
-            images_per_second=progress.images_per_second,
-            losses=progress.losses,
-        )
-
-
-class Checkpoint(Frozen):
-    """A generator that can be sampled."""
-
-    digest: str = Field(examples=["sha256:" + "0123456789abcdef" * 4])
-    images_seen: int = Field(examples=[50_000])
-    bytes: int = Field(examples=[14_301_244])
-    metrics: dict[str, float]
-    links: dict[str, str]
-
-    @classmethod
-    def of(cls, fact: CheckpointFact) -> Self:
-        return cls(
-            digest=fact.digest,
-            images_seen=fact.images_seen,
-            bytes=fact.bytes,
-            metrics=fact.metrics,
-            links={"samples": f"/samples?model={fact.digest}&seed=0&count=16"},
-        )
-
-
-class WebhookStatus(Frozen):
-    """Who is told of the job's end, and whether that has been done."""
-
-    origin: str = Field(
-        description="Of its address; the rest is not shown.", examples=["https://example.com"]
-    )
-    delivery: Outcome | Literal["pending"]
-    problem: str | None = Field(description="What the last attempt met with.", examples=["It answered 500."])
-    attempted_at: datetime | None
-
-    @classmethod
-    def of(cls, record: Record) -> Self | None:
-        if record.webhook is None:
-            return None
-        told = record.told
-        return cls(
-            origin=record.webhook,
-            delivery=(told and told.outcome) or "pending",
-            problem=told.problem if told else None,
-            attempted_at=from_ms(told.at_ms) if told else None,
-        )
 
 
 class WaitingFor(Frozen):
@@ -136,154 +47,6 @@ class WaitingFor(Frozen):
         )
 
 
-class Job(Frozen):
-    """A training job."""
-
-    id: str = Field(examples=["job_7f2d9k0w3q5m8x1a"])
-    name: str | None = Field(examples=["flowers"])
-    state: JobState
-    stalled: bool = Field(description="Running by the record, but its worker has stopped renewing the lease.")
-    stalled_reason: str | None
-    waiting_for: WaitingFor | None = Field(
-        description="Running, but the volume takes no files; null when nothing is lacking."
-    )
-    dataset: str
-    spec: TrainingSpec
-    progress: JobProgress
-    estimated_finish: datetime | None
-    queue_position: int | None = Field(description="1 is next; null unless queued.")
-    priority: Priority
-    submitter: str
-    retry_of: str | None = Field(description="The job that this one tries again.")
-    attempt: int = Field(description="How often a worker has taken it.")
-    checkpoint: Checkpoint | None = Field(description="The best so far: what the job's id means as a model.")
-    checkpoints: tuple[Checkpoint, ...] = Field(description="Newest first.")
-    evaluation: Evaluation | None = Field(
-        description="The latest; all of them are in the events of type `metric`."
-    )
-    error: Problem | None
-    webhook: WebhookStatus | None
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    revision: int = Field(description="Rises with every change; the id of its newest event.")
-    links: dict[str, str]
-
-    @classmethod
-    def of(cls, standing: Standing) -> Self:
-        record = standing.record
-        spec = TrainingSpec.model_validate_json(record.spec)
-        progress = record.progress or Progress(done=0, total=_whole_batches(spec))
-        return cls(
-            id=record.id,
-            name=spec.name,
-            state=_job_state(record),
-            stalled=standing.is_stalled,
-            stalled_reason=stalled_reason(standing),
-            waiting_for=_waiting_for(record),
-            dataset=spec.dataset,
-            spec=spec,
-            progress=JobProgress.of(progress),
-            estimated_finish=_estimated_finish(standing, progress),
-            queue_position=standing.queue_position,
-            priority=record.priority,
-            submitter=record.submitter,
-            retry_of=record.retry_of,
-            attempt=record.attempt,
-            checkpoint=Checkpoint.of(record.checkpoint) if record.checkpoint else None,
-            checkpoints=tuple(Checkpoint.of(fact) for fact in standing.checkpoints),
-            evaluation=record.evaluation,
-            error=record.error,
-            webhook=WebhookStatus.of(record),
-            **_times(record),
-            revision=record.revision,
-            links=_job_links(record.id, spec.dataset),
-        )
-
-
-class DryRun(Frozen):
-    """What would be trained, and what that would take. Nothing was queued."""
-
-    spec: TrainingSpec
-    estimate: Estimate
-
-
-DatasetState = Literal["queued", "preparing", "paused", "ready", "failed", "cancelled"]
-_DATASET_STATE: dict[State, DatasetState] = {
-    State.QUEUED: "queued",
-    State.RUNNING: "preparing",
-    State.PAUSED: "paused",
-    State.SUCCEEDED: "ready",
-    State.FAILED: "failed",
-    State.CANCELLED: "cancelled",
-}
-
-
-class DatasetProgress(Frozen):
-    """How many files of the archive have been decoded."""
-
-    done: int
-    total: int
-    fraction: float = Field(ge=0, le=1)
-
-
-class Dataset(Frozen):
-    """An uploaded archive of images, and what was found in it once it is ready."""
-
-    id: str = Field(examples=["ds_3k9w0q2m5x7a1b4c"])
-    name: str | None = Field(examples=["flowers"])
-    state: DatasetState
-    stalled: bool
-    stalled_reason: str | None
-    waiting_for: WaitingFor | None = Field(
-        description="Preparing, but the volume takes no files; null when nothing is lacking."
-    )
-    bytes: int
-    progress: DatasetProgress | None
-    queue_position: int | None
-    attempt: int
-    images: int | None = Field(None, description="Usable pictures; null until ready, as all that follows.")
-    held_out_images: int | None = None
-    rejected_images: int | None = None
-    rejected: tuple[RejectedFile, ...] | None = Field(
-        None, description="Refused files with reasons, the first 1,000; not part of lists."
-    )
-    duplicate_images: int | None = None
-    channels: Literal[1, 3] | None = None
-    median_width: int | None = None
-    median_height: int | None = None
-    content_hash: str | None = None
-    error: Problem | None
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    revision: int
-    links: dict[str, str]
-
-    @classmethod
-    def of(cls, standing: Standing, manifest: ManifestSummary | None) -> Self:
-        record = standing.record
-        spec = DatasetSpec.model_validate_json(record.spec)
-        found: dict[str, Any] = manifest.model_dump() if manifest else {}
-        return cls(
-            id=record.id,
-            name=spec.name,
-            state=_DATASET_STATE[record.state],
-            stalled=standing.is_stalled,
-            stalled_reason=stalled_reason(standing),
-            waiting_for=_waiting_for(record),
-            bytes=spec.bytes,
-            progress=_dataset_progress(record.progress),
-            queue_position=standing.queue_position,
-            attempt=record.attempt,
-            error=record.error,
-            **_times(record),
-            revision=record.revision,
-            links={"self": f"/datasets/{record.id}", "train": "/jobs"},
-            **found,
-        )
-
-
 def stalled_reason(standing: Standing) -> str | None:
     """Why nothing moves, for people."""
     lease = standing.record.lease_until_ms
@@ -296,53 +59,15 @@ def stalled_reason(standing: Standing) -> str | None:
     )
 
 
-def _waiting_for(record: Record) -> WaitingFor | None:
+def waiting_for(record: Record) -> WaitingFor | None:
     return WaitingFor.of(record.waiting_for) if record.waiting_for else None
 
 
-def _job_state(record: Record) -> JobState:
-    if record.state is State.RUNNING and record.want in _INTENDED:
-        return _INTENDED[record.want]
-    return JobState(record.state)
-
-
-def _job_links(job_id: str, dataset_id: str) -> dict[str, str]:
-    own = f"/jobs/{job_id}"
-    parts = ("events", "previews", "checkpoints", "cancel", "pause", "resume", "retry")
-    return {
-        "self": own,
-        "dataset": f"/datasets/{dataset_id}",
-        "samples": f"/samples?model={job_id}&seed=0&count=16",
-        **{part: f"{own}/{part}" for part in parts},
-    }
-
-
-def _estimated_finish(standing: Standing, progress: Progress) -> datetime | None:
-    record = standing.record
-    if record.state is not State.RUNNING or record.waiting_for or not progress.images_per_second:
-        return None
-    seconds = max(progress.total - progress.done, 0) / progress.images_per_second
-    try:
-        return from_ms(standing.now_ms) + timedelta(seconds=round(seconds))
-    except OverflowError:  # at this speed it ends after the year 9999
-        return None
-
-
-def _dataset_progress(progress: Progress | None) -> DatasetProgress | None:
-    if progress is None:
-        return None
-    return DatasetProgress(done=progress.done, total=progress.total, fraction=_fraction(progress))
-
-
-def _fraction(progress: Progress) -> float:
+def fraction(progress: Progress) -> float:
     return min(progress.done / progress.total, 1.0) if progress.total else 0.0
 
 
-def _whole_batches(spec: TrainingSpec) -> int:
-    return -(-spec.images // spec.batch_size) * spec.batch_size
-
-
-def _times(record: Record) -> dict[str, Any]:
+def times(record: Record) -> dict[str, Any]:
     return {
         "created_at": from_ms(record.created_us // 1000),
         "started_at": from_ms(record.started_ms) if record.started_ms else None,

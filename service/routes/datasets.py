@@ -15,13 +15,14 @@ from contract.plugin import Frozen
 from contract.store import forget_dataset, submit
 from contract.volume import publish_durably, sync_directory, write_durably
 from service import archive, records
+from service.dataset_views import Dataset
 from service.gateway import Gateway, Here
 from service.manifests import ManifestSummary
 from service.openapi import read_problems, write_problems
 from service.pages import ListQuery, cut, link_next
 from service.store import Standing
 from service.uploads import FORM_TYPE, RAW_TYPES, Upload, receive
-from service.views import Dataset, Page
+from service.views import Page
 
 router = APIRouter(tags=["datasets"])
 

@@ -15,13 +15,14 @@ from contract.submission import Idempotency, Submission, read_submission
 from contract.training import JobRequest, TrainingSpec, resolve
 from service import records
 from service.gateway import Gateway, Here
+from service.job_views import DryRun, Job
 from service.manifests import ManifestSummary
 from service.openapi import read_problems, write_problems
 from service.pages import ListQuery, cut, link_next
 from service.receivers import require_public
 from service.steering import steer
 from service.submitting import IdempotencyKey, find_made, queue_job, require_dataset, show_made
-from service.views import DryRun, Job, Page
+from service.views import Page
 
 router = APIRouter(tags=["jobs"])
 

@@ -14,9 +14,9 @@ from service import records
 from service.accept import negotiate
 from service.events import EventLog, JobEvent, previews, stream
 from service.gateway import Here
+from service.job_views import Checkpoint
 from service.openapi import read_problems
 from service.routes.jobs import JobPath
-from service.views import Checkpoint
 
 router = APIRouter(tags=["jobs"])
 
