@@ -25,7 +25,6 @@ INSIDE = Path(crash_points.__file__).parent
 SPEC: dict[str, Any] = {"images": 3200, "checkpoint_every_images": 800, "preview_every_images": 1600}
 MOST_TELLING = (
     ("after claim, before facts", STOP),
-    ("in the write of facts", KILL),
     ("snapshot in facts, before Redis", KILL),
     ("in the write of a snapshot", KILL),
     ("checkpoint in facts, before Redis", KILL),
