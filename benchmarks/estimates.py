@@ -1,12 +1,13 @@
-"""Claim: a dry run foretells the seconds of a job within a factor of two, and its memory within a third.
+"""Claim: an idle trainer's dry run foretells the seconds of a job within a factor of two.
 
     python benchmarks/estimates.py [--device cpu] [--threads 2]
 
 Each job is foretold and then trained, in children of a forkserver as a trainer has it, on the example
 pictures. Its seconds are foretold thrice: `measured`, as an idle trainer does that has no pace of it;
 `extrapolated` from the jobs before it, all of other steps; and, once it has been, from its own pace
-(`trained`). Real seconds are those from the order to the last message; real memory is the peak of what is
-resident, less what was there before the order. Some minutes on two cores.
+(`trained`). Real seconds are those from the order to the last message; real memory is the most that was seen
+resident and not of a file, less what was there before the order; of a GPU's it says nothing. Some minutes on
+two cores.
 """
 
 import argparse
@@ -128,14 +129,14 @@ def train(spec: TrainingSpec, setting: Setting, number: int) -> tuple[float, int
         environment=None,
     )
     child = OverheardChild.start(setting.server).overheard_by(readings)
-    before = resident_bytes(child, "VmRSS")
+    before = anonymous_bytes(child)
     since = time.monotonic()
     child.begin("worker.training:train_job", order.model_dump_json())
     peak_bytes = 0
     messages: list[link.Message] = []
     while not messages or not isinstance(messages[-1], link.Finished | link.Failed | link.Crashed):
-        messages += child.messages(0.05)
-        peak_bytes = max(peak_bytes, resident_bytes(child, "VmHWM"))
+        messages += child.messages(0.02)
+        peak_bytes = max(peak_bytes, anonymous_bytes(child))
     seconds = time.monotonic() - since
     child.end()
     assert isinstance(messages[-1], link.Finished), messages[-1]
@@ -150,13 +151,13 @@ def listen(child: Child) -> list[link.Message]:
     return messages + child.messages(0)
 
 
-def resident_bytes(child: Child, name: str) -> int:
-    """`VmRSS`, or `VmHWM` at its peak; 0 of a process that has ended."""
+def anonymous_bytes(child: Child) -> int:
+    """What is resident of a process and not of a file; 0 of one that has ended."""
     try:
         lines = Path(f"/proc/{child.process_id}/status").read_text().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), 0)
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ from typing import Self
 from contract.training import TrainingSpec
 from models import cost, evaluation
 from models.cost import Cost
+from models.ema import STATISTICS_BATCH, STATISTICS_BATCHES
 from models.evaluation import Panel
+from models.rehearsal import SHOWN
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,8 @@ class Workload:
     """Shown in all: whole batches."""
     training: int
     """Operations for each of them."""
+    showing: int
+    """Operations of all previews and checkpoints: for a short run they are many."""
     evaluations: int
     evaluation: int
     """Operations of each."""
@@ -31,15 +35,17 @@ class Workload:
         """`features` are the operations that the feature network takes for an image."""
         counted = Cost.of(spec)
         images = math.ceil(spec.images / spec.batch_size) * spec.batch_size
+        showing = counted.generator * _shown(spec, images)
         if panel is None:
-            return cls(images, counted.training, 0, 0, 0, None)
+            return cls(images, counted.training, showing, 0, 0, 0, None)
         each = evaluation.operations(counted, panel, features)
         every = spec.evaluation.every_images or cost.evaluation_interval(counted, each, spec.batch_size)
         known = len(panel.reals) + len(panel.neighbours)
         return cls(
             images=images,
             training=counted.training,
-            evaluations=evaluations(images, every, spec.batch_size),
+            showing=showing,
+            evaluations=passes(images, every, spec.batch_size, at_the_end=True),
             evaluation=each,
             reference=features * cost.FLOAT32 * known + cost.STATISTICS,
             every_images=every,
@@ -52,11 +58,19 @@ class Workload:
 
     @property
     def operations(self) -> int:
-        return self.images * self.training + self.judging
+        return self.images * self.training + self.showing + self.judging
 
 
-def evaluations(images: int, every_images: int, batch_size: int) -> int:
-    """How often a run of so many images is judged: when a step passes a multiple, and at the end."""
+def passes(images: int, every_images: int, batch_size: int, *, at_the_end: bool) -> int:
+    """How many steps of such a run pass a multiple; with `at_the_end` the last one counts anyway."""
     passed = min(images // every_images, images // batch_size)
-    is_judged_at_the_end_anyway = images // every_images != (images - batch_size) // every_images
-    return passed + (0 if is_judged_at_the_end_anyway else 1)
+    is_last_one_of_them = images // every_images != (images - batch_size) // every_images
+    return passed + (1 if at_the_end and not is_last_one_of_them else 0)
+
+
+def _shown(spec: TrainingSpec, images: int) -> int:
+    """Latents that go through the generator for previews and checkpoints, each with statistics of its own."""
+    statistics = STATISTICS_BATCHES * STATISTICS_BATCH
+    previews = passes(images, spec.preview_every_images, spec.batch_size, at_the_end=False)
+    checkpoints = passes(images, spec.checkpoint_every_images, spec.batch_size, at_the_end=True)
+    return previews * (statistics + SHOWN) + checkpoints * statistics

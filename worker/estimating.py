@@ -145,9 +145,10 @@ class _Job:
             self.workload,
             f"{steps.count} steps of {steps.batch_size} images in {steps.seconds:.1f} s",
         )
-        training_seconds = load.images / steps.images_per_second
+        pace = steps.images_per_second * load.training
+        training_seconds = (load.images * load.training + load.showing) / pace
         if first_evaluation is None:
-            judging_seconds = load.judging / (steps.images_per_second * load.training)
+            judging_seconds = load.judging / pace
         else:
             judging_seconds = first_evaluation * load.judging / (load.reference + load.evaluation)
             detail += f", an evaluation in {first_evaluation:.1f} s"

@@ -15,6 +15,7 @@ from contract.errors import ErrorCode, ServiceError
 from contract.estimate import Estimate, EstimateAnswer, EstimateAsk
 from contract.training import TrainingSpec
 from contract.volume import Volume
+from models.cost import Cost
 from models.environment import detect
 from models.memory import require_memory
 from models.workload import Workload
@@ -280,6 +281,16 @@ def test_evaluations_are_foretold_as_they_come(volume: Volume) -> None:
     judged = [message.images_seen for message in carry_out(order) if isinstance(message, link.Judged)]
     told = told_by(order).evaluations
     assert (told.count, told.every_images, judged) == (2, 10, [12, 16])
+
+
+def test_previews_and_checkpoints_are_counted(training: TrainingOrder) -> None:
+    """They do not depend on the length of a run: most of a short one. 512 latents each, 64 to show."""
+    spec = training.spec.model_copy(
+        update={"images": 24, "preview_every_images": 8, "checkpoint_every_images": 16}
+    )
+    load, generator = Workload.of(spec, None, 1), Cost.of(spec).generator
+    assert load.showing == generator * (3 * (512 + 64) + 2 * 512)
+    assert load.operations == 24 * load.training + load.showing
 
 
 @pytest.mark.parametrize("batch_size", [2, 3, 4])
