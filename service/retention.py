@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 async def run(gateway: Gateway) -> None:
     """For as long as the gateway runs. Several gateways may: a job is deleted once."""
     days = gateway.settings.keep_jobs_days
-    while days is not None:
+    while days is not None and not gateway.hub.is_closing:
         try:
             await delete_expired(gateway, days)
         except (RedisError, ServiceError, OSError) as error:
