@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 SECRET = "whsec_c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0"
-CERTIFICATE = Path(__file__).with_name("receiver.pem")
-"""Of receiver.test, signed by itself; its key opens nothing."""
 
 
 @dataclass(frozen=True)
@@ -78,16 +76,16 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def receiving(port: int = 0, *, tls: bool = False) -> Iterator[Receiver]:
-    """A receiver that listens on loopback."""
+def receiving(port: int = 0, *, certificate: Path | None = None) -> Iterator[Receiver]:
+    """A receiver that listens on loopback; with a certificate (PEM, its key in it) by TLS."""
     receiver = Receiver()
     receiver.open.set()
     server = _Server(("127.0.0.1", port), type("ItsHandler", (_Handler,), {"receiver": receiver}))
-    if tls:
+    if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(CERTIFICATE)
+        context.load_cert_chain(certificate)
         server.socket = context.wrap_socket(server.socket, server_side=True)
-    receiver.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
+    receiver.url = f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

@@ -1,12 +1,15 @@
 """Whom webhooks may reach: the world, and never, by whatever trick, this machine or its network."""
 
 import asyncio
+import shutil
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,7 +18,7 @@ import pytest
 from contract.webhook import Webhook
 from service.receivers import Receivers, UnreachableError, require_public
 from service.settings import Settings
-from tests.service.receiver import CERTIFICATE, SECRET, Receiver, receiving
+from tests.service.receiver import SECRET, Receiver, receiving
 
 PUBLIC, OTHER_PUBLIC = "93.184.216.34", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"
 PRIVATE = [
@@ -142,13 +145,26 @@ def test_proxies_of_the_environment_are_not_used(receiver: Receiver, monkeypatch
     assert post(receiver.url, allow_private=True) == 200
 
 
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Of receiver.test, signed by itself, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl to make a certificate with")
+    key, signed, both = (tmp_path / name for name in ("key.pem", "signed.pem", "both.pem"))
+    request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=receiver.test", "-days", "1"]
+    named = ["-addext", "subjectAltName=DNS:receiver.test", "-keyout", str(key), "-out", str(signed)]
+    subprocess.run(["openssl", *request, *named], check=True, capture_output=True)
+    both.write_bytes(key.read_bytes() + signed.read_bytes())
+    return both
+
+
 def test_a_certificate_is_judged_by_the_name_and_not_by_the_address(
-    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+    resolver: Resolver, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    context = ssl.create_default_context(cafile=CERTIFICATE)
+    context = ssl.create_default_context(cafile=certificate)
     monkeypatch.setattr("httpx.create_ssl_context", lambda: context)
     resolver.answers = [["127.0.0.1"]]
-    with receiving(tls=True) as receiver:
+    with receiving(certificate=certificate) as receiver:
         port = receiver.url.rpartition(":")[2]
         assert post(f"https://receiver.test:{port}/", allow_private=True) == 200
         with pytest.raises(UnreachableError, match=r"not valid for 'other\.test'"):
