@@ -53,9 +53,16 @@ class Mirror:
         self._behind[record_id] = why
 
     def _append_new(self, kind: RecordKind, record_id: str) -> int:
+        """The revision up to which the log is whole; 0 where another worker is at it.
+
+        Nobody waits for that one: it may have been stopped, and whoever waited could not reap its job.
+        """
         path = self._volume.events(record_id)
         with path.open("a+b", buffering=0) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # every worker mirrors; one at a time appends
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return 0
             last = last_event(file)
             file.truncate(last.end)
             events = self._store.events_after(kind, record_id, last.id)

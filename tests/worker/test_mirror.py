@@ -1,6 +1,7 @@
 """The event log on a volume that does not take it: nothing is lost, nothing comes twice."""
 
 import errno
+import fcntl
 import json
 import os
 from collections.abc import Callable
@@ -45,6 +46,18 @@ def owned(store: Store, volume: Volume) -> Callable[[int], None]:
 
 def ids(volume: Volume) -> list[int]:
     return [json.loads(line)["id"] for line in volume.events(JOB_ID).read_text().splitlines()]
+
+
+def test_worker_that_was_stopped_while_it_mirrored_holds_nobody_up(
+    store: Store, volume: Volume, owned: Callable[[int], None]
+) -> None:
+    owned(3)
+    with volume.events(JOB_ID).open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        Mirror(store, volume).copy_events(JOB)
+        assert ids(volume) == []
+    Mirror(store, volume).copy_events(JOB)
+    assert ids(volume) == [1, 2, 3, 4, 5]
 
 
 def test_events_stay_in_the_stream_until_the_volume_takes_them(
