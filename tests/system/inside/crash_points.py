@@ -7,6 +7,7 @@ restarted meanwhile. A point that nobody armed costs a look for that file.
 import functools
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,4 +141,5 @@ def _reach(armed: Path, spoil: Callable[[], object]) -> None:
     except FileNotFoundError:
         return  # another process was faster
     spoil()
-    os.kill(os.getpid(), number)
+    # To this thread: one to the process may be taken by another, and this one would go on for a moment.
+    signal.pthread_kill(threading.get_ident(), number)
