@@ -158,16 +158,17 @@ class Client:
 
     def _make_job(self, path: str, idempotency_key: str | None, request: object) -> Job:
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
-        for pause_seconds in (*RETRY_PAUSES_SECONDS, None):
+        pauses_seconds = iter(RETRY_PAUSES_SECONDS)
+        while True:
             try:
                 return Job.model_validate_json(
                     self._send("POST", path, json=request, headers=headers).content
                 )
             except DcganError as error:
+                pause_seconds = next(pauses_seconds, None)
                 if pause_seconds is None or not _may_have_passed(error):
                     raise
                 time.sleep(pause_seconds)
-        raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _control(self, job_id: str, action: str) -> Job:
         return Job.model_validate_json(self._send("POST", f"/jobs/{job_id}/{action}").content)
