@@ -21,13 +21,10 @@ def follow(client: Client, job: Job, console: Console) -> Job:
 def show_estimate(told: DryRun, console: Console) -> None:
     """What a job would take, a line each, and why it would fail if it would."""
     spec, estimate = told.spec, told.estimate
-    trainer, planned = estimate.trainer, estimate.evaluations
-    judged = f", judged {planned.count} times" if planned.count else ""
+    trainer = estimate.trainer
     lines = [
-        (
-            "job",
-            f"{spec['images']:,} images at {spec['resolution']} px, batches of {spec['batch_size']}{judged}",
-        ),
+        ("job", f"{spec['images']:,} images at {spec['resolution']} px, batches of {spec['batch_size']}"),
+        ("", f"evaluations: {estimate.evaluations.count}"),
         ("memory", _memory(estimate.memory)),
         ("time", _duration(estimate.time)),
         ("", estimate.time.detail),

@@ -46,7 +46,8 @@ def test_a_dry_run_is_printed_and_nothing_else_is_asked_for(service: Service) ->
     answer(service)
     done = CliRunner().invoke(main, ["--url", service.url, "train", "ds_1", "--dry-run"])
     assert done.exit_code == 0, done.output
-    assert "120,000 images at 32 px, batches of 32, judged 15 times" in done.output
+    assert "120,000 images at 32 px, batches of 32\n" in done.output
+    assert "evaluations: 15\n" in done.output
     assert "150 MiB of 2,048 MiB" in done.output
     assert "about 1:02:33 (measured)" in done.output
     assert "Timed just now: [11 steps]." in done.output
