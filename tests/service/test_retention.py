@@ -49,11 +49,14 @@ def test_what_ended_long_ago_is_gone_but_for_what_is_named(
 ) -> None:
     named = _ended(tidy, worker, dataset, State.SUCCEEDED)
     tidy.put("/models/best", json={"job": named}).raise_for_status()
-    failed = _ended(tidy, worker, dataset, State.FAILED)
     expired = _ended(tidy, worker, dataset, State.SUCCEEDED)
     latest = _ended(tidy, worker, dataset, State.SUCCEEDED)
+    failed = _ended(tidy, worker, dataset, State.FAILED)
+    until(lambda: tidy.get(f"/jobs/{failed}").status_code == 410)
+    younger = _ended(tidy, worker, dataset, State.FAILED)
     queued = tidy.post("/jobs", json={"dataset": dataset}).json()["id"]
-    until(lambda: {job["id"] for job in tidy.get("/jobs").json()["items"]} == {named, latest, queued})
+    until(lambda: tidy.get(f"/jobs/{younger}").status_code == 410)  # so `latest` is old enough, twice
+    assert {job["id"] for job in tidy.get("/jobs").json()["items"]} == {named, latest, queued}
     for gone in (failed, expired):
         refused(tidy.get(f"/jobs/{gone}"), 410, "record_deleted")
         assert not volume.job(gone).exists()
