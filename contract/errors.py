@@ -40,6 +40,7 @@ class ErrorCode(StrEnum):
     ESTIMATE_FAILED = "estimate_failed"
     STORE_UNAVAILABLE = "store_unavailable"
     INSUFFICIENT_MEMORY = "insufficient_memory"
+    INSUFFICIENT_DEVICES = "insufficient_devices"
     FEATURES_UNAVAILABLE = "features_unavailable"
     VOLUME_FULL = "volume_full"
     VOLUME_READ_ONLY = "volume_read_only"

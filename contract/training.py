@@ -19,6 +19,10 @@ from contract.submission import Priority, SubmitterName
 from contract.terms import Term
 from contract.webhook import Webhook
 
+MOST_DEVICES = 64
+LEAST_PART = 2
+"""Images of a batch that a device must have: batch norm needs two."""
+
 MAX_SEED = 2**53 - 1
 """The largest seed: every JSON reader can hold it exactly."""
 
@@ -67,6 +71,13 @@ class TrainingParameters(Frozen):
     evaluation: EvaluationParameters = Field(
         EvaluationParameters(), description="How the generator is judged, for the record and by the guards."
     )
+    devices: int = Field(
+        1,
+        ge=1,
+        le=MOST_DEVICES,
+        description="GPUs of one trainer (on a CPU processes) that train together, each on an equal part of"
+        " every batch; waits for a trainer that owns so many.",
+    )
     seed: int = Field(0, ge=0, le=MAX_SEED, description="Everything random in the run follows from it.")
 
 
@@ -108,9 +119,15 @@ class TrainingSpec(TrainingParameters):
     preview_every_images: int = Field(ge=1)
 
     @model_validator(mode="after")
-    def _resolution_is_made(self) -> Self:
+    def _can_be_trained(self) -> Self:
         assert self.resolution in self.architecture.RESOLUTIONS
+        assert not _unequal_parts(self.batch_size, self.devices)
         return self
+
+    @property
+    def part(self) -> "TrainingSpec":
+        """What one of the devices does, as a job of its own: for counting."""
+        return self.model_copy(update={"batch_size": self.batch_size // self.devices, "devices": 1})
 
 
 class Pictures(Protocol):
@@ -133,7 +150,7 @@ def resolve(request: JobRequest, pictures: Pictures) -> TrainingSpec:
 
     Raises:
         ServiceError: `invalid_request` when the architecture cannot make the resolution, or has batch norm
-            under a loss that judges images alone.
+            under a loss that judges images alone, or when the devices cannot share the batch evenly.
     """
     explicit = {name: getattr(request, name) for name in request.model_fields_set - _OF_THE_SUBMISSION}
     chosen = {
@@ -150,6 +167,8 @@ def resolve(request: JobRequest, pictures: Pictures) -> TrainingSpec:
         detail = f"{architecture.kind} makes {allowed} px, not {chosen['resolution']}; choose one of these."
         raise _refused("/resolution", detail)
     chosen["channels"] = request.channels or pictures.channels
+    if unequal := _unequal_parts(chosen.get("batch_size", request.batch_size), request.devices):
+        raise _refused("/devices", unequal)
     images = chosen.get("images", request.images)
     assert isinstance(images, int)
     chosen.setdefault("checkpoint_every_images", max(images // 10, 1))
@@ -170,6 +189,17 @@ def _settled(architecture: Pair, losses: Sequence[Objective | Term]) -> Pair:
         )
         raise _refused("/architecture/discriminator_norm", detail)
     return architecture.settled(judges_images_alone=bool(alone))
+
+
+def _unequal_parts(batch_size: int, devices: int) -> str | None:
+    """What is wrong with sharing a batch among so many devices."""
+    if devices == 1 or (batch_size % devices == 0 and batch_size // devices >= LEAST_PART):
+        return None
+    above = max(-(-batch_size // devices), LEAST_PART) * devices
+    return (
+        f"{devices} devices cannot share batches of {batch_size} evenly, {LEAST_PART} images or more for "
+        f"each; set batch_size to a multiple of {devices}, such as {above}."
+    )
 
 
 def _default_resolution(architecture: Pair, pictures: Pictures) -> int:

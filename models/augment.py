@@ -36,6 +36,10 @@ class Draws:
         words = random_words(seed, f"augment/{stream}", images_seen, DRAWS * count)
         return cls(torch.from_numpy(unit_interval(words)).view(DRAWS, count))
 
+    def of_part(self, part: slice) -> Self:
+        """Those of some images of the batch."""
+        return type(self)(self.values[:, part])
+
 
 def augment(images: Tensor, parameters: DiffAugment, draws: Draws) -> Tensor:
     """Changed images (N, C, R, R), differentiable in `images` (N, C, R, R), float32 in [-1, 1].

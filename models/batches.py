@@ -1,14 +1,18 @@
 """The batch of real images at any point of a run: a function of (seed, images_seen), with no state."""
 
 from functools import lru_cache
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from contract.training import TrainingSpec
 from models.latents import random_words
 from models.pixels import to_numbers
+
+ALL = slice(None)
 
 
 class Batches:
@@ -36,14 +40,28 @@ class Batches:
         self._mirror = mirror
         self._epoch = lru_cache(maxsize=4)(self._shuffled)
 
-    def at(self, images_seen: int) -> Tensor:
-        """The images (N, C, R, R), float32 in [-1, 1], that follow after `images_seen`.
+    @classmethod
+    def of(
+        cls, spec: TrainingSpec, array: NDArray[np.uint8], train_indices: NDArray[np.int64], device: str
+    ) -> Self:
+        """Those of a run."""
+        return cls(
+            array,
+            train_indices,
+            batch_size=spec.batch_size,
+            seed=spec.seed,
+            device=device,
+            mirror=spec.mirror,
+        )
+
+    def at(self, images_seen: int, part: slice = ALL) -> Tensor:
+        """The images (N, C, R, R), float32 in [-1, 1], that follow after `images_seen`; or a part of them.
 
         A batch may straddle epochs, and a dataset smaller than a batch comes up more than once in it.
         """
-        indices = torch.from_numpy(self._indices(images_seen)).to(self._pixels.device)
+        indices = torch.from_numpy(self._indices(images_seen)[part]).to(self._pixels.device)
         images = to_numbers(self._pixels.index_select(0, indices))  # (N, C, R, R)
-        return self._mirrored(images, images_seen) if self._mirror else images
+        return self._mirrored(images, images_seen, part) if self._mirror else images
 
     def _indices(self, images_seen: int) -> NDArray[np.int64]:
         """Which images stand at the positions images_seen … images_seen + N − 1 of the endless sequence."""
@@ -56,7 +74,7 @@ class Batches:
         words = random_words(self._seed, "epoch", epoch, len(self._train_indices))
         return self._train_indices[np.argsort(words, kind="stable")]
 
-    def _mirrored(self, images: Tensor, images_seen: int) -> Tensor:
-        words = random_words(self._seed, "mirror", images_seen, self.batch_size)
+    def _mirrored(self, images: Tensor, images_seen: int, part: slice) -> Tensor:
+        words = random_words(self._seed, "mirror", images_seen, self.batch_size)[part]
         chosen = torch.from_numpy((words >> np.uint64(63)).astype(np.bool_)).to(images.device)  # (N,)
         return torch.where(chosen[:, None, None, None], images.flip(3), images)

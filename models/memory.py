@@ -28,12 +28,16 @@ LEAST_BATCH = 2
 
 
 def needed_bytes(spec: TrainingSpec, environment: NumericEnvironment) -> int:
-    """The peak that training takes beyond the program itself: an estimate, rather high than low."""
-    living = rehearse(spec, environment)
+    """The peak that training takes beyond the program itself: an estimate, rather high than low.
+
+    On the CPU that is for all ranks together, on GPUs in each one's memory.
+    """
+    living = rehearse(spec.part, environment)
     stepping = WORKSPACE * living.peak + min(GAPS * living.peak, MOST_GAPS_BYTES)
     saving = COPIES * living.state + KEPT * (living.peak - living.state)
-    in_one_memory = environment.device == "cpu"  # a GPU's snapshots are written from the host's
-    return AROUND_BYTES + round(max(stepping, saving) if in_one_memory else stepping)
+    if environment.device == "cpu":
+        return AROUND_BYTES * spec.devices + round(max(stepping, saving) + (spec.devices - 1) * stepping)
+    return AROUND_BYTES + round(stepping)  # a GPU's snapshots are written from the host's memory
 
 
 def require_memory(
@@ -61,7 +65,7 @@ class Smaller:
 
 def fitting(spec: TrainingSpec, environment: NumericEnvironment, available_bytes: int) -> Smaller | None:
     """The largest half, quarter, … of the batch with which the run fits, or None."""
-    sizes = list(_halvings(spec.batch_size))
+    sizes = [spec.devices * each for each in _halvings(spec.batch_size // spec.devices)]
 
     @cache
     def needed(batch_size: int) -> int:

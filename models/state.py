@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +69,21 @@ class TrainingState:
             self.discriminator_optimizer,
             spec.discriminator_learning_rate * adjustments.discriminator_rate * left,
         )
+
+    def player(self, name: Literal["generator", "discriminator"]) -> tuple[nn.Module, Adam]:
+        """A network that learns, and its optimiser."""
+        if name == "generator":
+            return self.generator, self.generator_optimizer
+        return self.discriminator, self.discriminator_optimizer
+
+    def statistics(self) -> Iterator[Tensor]:
+        """The running statistics of both players' batch norms: they follow from images, not gradients."""
+        for network in (self.generator, self.discriminator):
+            for layer in network.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    assert layer.running_mean is not None
+                    assert layer.running_var is not None
+                    yield from (layer.running_mean, layer.running_var)
 
     def begin_again(self) -> None:
         """Put networks and optimisers back to their beginning; images and watch go on."""

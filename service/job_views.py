@@ -104,7 +104,10 @@ class Job(Frozen):
     id: str = Field(examples=["job_7f2d9k0w3q5m8x1a"])
     name: str | None = Field(examples=["flowers"])
     state: JobState
-    stalled: bool = Field(description="Running by the record, but its worker has stopped renewing the lease.")
+    stalled: bool = Field(
+        description="Running by the record, but its worker has stopped renewing the lease; or queued, and no"
+        " living trainer owns as many devices."
+    )
     stalled_reason: str | None
     waiting_for: WaitingFor | None = Field(
         description="Running, but the volume takes no files; null when nothing is lacking."
@@ -140,7 +143,7 @@ class Job(Frozen):
             id=record.id,
             name=spec.name,
             state=_job_state(record),
-            stalled=standing.is_stalled,
+            stalled=standing.is_stalled or standing.is_too_large,
             stalled_reason=stalled_reason(standing),
             waiting_for=waiting_for(record),
             dataset=spec.dataset,

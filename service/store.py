@@ -11,8 +11,8 @@ from redis.backoff import NoBackoff
 
 from contract.events import Event
 from contract.job import CheckpointFact, Record, State
-from contract.keys import ALIASES, DIGESTS, EPOCH, KEYS, RENDERER, RecordKind
-from contract.store import Command, Request, Turns, read_request, script, turns
+from contract.keys import ALIASES, DIGESTS, EPOCH, KEYS, RENDERER, RecordKind, Role
+from contract.store import Command, Request, Turns, read_request, script, turns, workers
 
 T = TypeVar("T")
 _PATIENCE_SECONDS = 2.0  # longer than any blocking command of ours
@@ -42,6 +42,13 @@ class Standing:
     now_ms: int
     queue_position: int | None  # from 1
     checkpoints: tuple[CheckpointFact, ...]  # the newest first
+    largest_trainer: int | None = None  # in devices; read where it matters
+
+    @property
+    def is_too_large(self) -> bool:
+        """Whether no living trainer owns the devices that it waits for."""
+        is_waiting = self.record.state is State.QUEUED and self.largest_trainer is not None
+        return is_waiting and self.record.devices > (self.largest_trainer or 0)
 
     @property
     def is_stalled(self) -> bool:
@@ -109,7 +116,15 @@ class Store:
         found = [(Record.from_hash(fields), _checkpoints(entries)) for fields, entries in rows if fields]
         is_any_queued = any(record.state is State.QUEUED for record, _ in found)
         places = await self._places(kind, version) if is_any_queued else {}
-        return [Standing(record, now_ms, places.get(record.id), tuple(made)) for record, made in found]
+        largest = await self._largest_trainer() if any(record.devices > 1 for record, _ in found) else None
+        return [
+            Standing(record, now_ms, places.get(record.id), tuple(made), largest) for record, made in found
+        ]
+
+    async def _largest_trainer(self) -> int:
+        """The most devices that a living trainer owns; 0 where none lives."""
+        facts = await self.run(workers())
+        return max((one.get("devices", 1) for one in facts if one["role"] == Role.TRAIN), default=0)
 
     async def _places(self, kind: RecordKind, version: str | None) -> dict[str, int]:
         """From 1, the place in the queue of all that are queued; worked out anew only when it has changed."""

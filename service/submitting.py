@@ -59,7 +59,9 @@ async def queue_job(gateway: Gateway, response: Response, spec: TrainingSpec, su
             mode=0o600,  # a webhook's secret is in it
         )
         await asyncio.to_thread(write_durably, gateway.volume.spec(job_id), text.encode())
-    command = submit(RecordKind.JOB, job_id, text, dataset=spec.dataset, submission=submission)
+    command = submit(
+        RecordKind.JOB, job_id, text, devices=spec.devices, dataset=spec.dataset, submission=submission
+    )
     outcome, answer = await records.submit(gateway, RecordKind.JOB, job_id, command)
     if outcome == "unusable":
         raise not_ready(spec.dataset, answer)

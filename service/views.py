@@ -49,6 +49,12 @@ class WaitingFor(Frozen):
 
 def stalled_reason(standing: Standing) -> str | None:
     """Why nothing moves, for people."""
+    if standing.is_too_large:
+        devices = standing.record.devices
+        return (
+            f"It asks for {devices} devices, and the largest living trainer owns {standing.largest_trainer}; "
+            f"start one with DCGAN_DEVICES={devices}, or cancel it and ask for fewer."
+        )
     lease = standing.record.lease_until_ms
     if not standing.is_stalled or lease is None:
         return None

@@ -16,6 +16,7 @@ from contract.errors import ServiceError
 from contract.job import Problem
 from worker import link
 
+ALONE = link.Place()
 Work = Callable[[str, "Chore"], None]
 """Does the work of one order (JSON). Named as `module:function`: the supervisor never imports it."""
 
@@ -27,8 +28,9 @@ class StopRequestedError(Exception):
 class Chore:
     """What the work knows of the world outside: whom to tell, and whether to stop."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, place: link.Place = ALONE) -> None:
         self._connection = connection
+        self.place = place
         self._stop = threading.Event()
 
     @property
@@ -66,10 +68,10 @@ def _main(connection: Connection) -> None:
     for inherited in (signal.SIGINT, signal.SIGTERM):
         signal.signal(inherited, signal.SIG_IGN)  # the supervisor decides, over the link
     try:
-        work_name, order = connection.recv_bytes().decode().split("\n", 1)
+        work_name, place, order = connection.recv_bytes().decode().split("\n", 2)
     except (EOFError, OSError):
         os._exit(link.EXIT_ORPHANED)  # there was nothing to do
-    chore = Chore(connection)
+    chore = Chore(connection, link.Place.model_validate_json(place))
     threading.Thread(target=chore.listen, name="lifeline", daemon=True).start()
     module, _, function = work_name.partition(":")
     try:
@@ -109,11 +111,11 @@ class Child:
         theirs.close()
         return cls(process, ours)
 
-    def begin(self, work_name: str, order: str) -> None:
+    def begin(self, work_name: str, order: str, place: link.Place = ALONE) -> None:
         """Give it its one order. Memory and device are given back with its end."""
         self.heard_at = time.monotonic()
         with contextlib.suppress(OSError):  # already dead, which its exit code will tell
-            self._connection.send_bytes(f"{work_name}\n{order}".encode())
+            self._connection.send_bytes(f"{work_name}\n{place.model_dump_json()}\n{order}".encode())
 
     def messages(self, timeout_seconds: float) -> list[link.Message]:
         """What it said since, waiting for the first word, or its end, up to `timeout_seconds`."""
@@ -145,6 +147,12 @@ class Child:
     def is_alive(self) -> bool:
         with _ONE_AT_A_TIME:
             return self._process.is_alive()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended, and not in order."""
+        with _ONE_AT_A_TIME:
+            return self._process.exitcode not in (None, 0)
 
     @property
     def process_id(self) -> int:

@@ -57,7 +57,7 @@ def _tell(order: EstimateOrder, chore: Chore, began: float) -> None:
     start_up_seconds = time.monotonic() - began + CLAIM_SECONDS
     foretold = job.foretold(start_up_seconds)
     chore.tell(link.Estimated(estimate=job.estimate(foretold)))
-    if foretold.basis == "trained" or order.training or job.error:
+    if foretold.basis == "trained" or order.training or job.error or job.spec.devices > 1:
         return
     made = time.monotonic()
     trial = Trial(job.spec, job.environment, job.workload.training)
@@ -168,6 +168,8 @@ class _Job:
             return "No job has been trained here yet that tells a pace, and this trainer trains one now."
         if self.error:
             return "No job has been trained here yet, and this one would not begin."
+        if self.spec.devices > 1:
+            return f"No job on {self.spec.devices} devices has been trained here yet, and none is tried."
         return "No job has been trained here yet, and there was no time to time this one's steps."
 
     def _memory(self) -> MemoryEstimate:
@@ -236,7 +238,7 @@ def _nearest(
 ) -> Reading | None:
     """The reading on this environment whose steps are the same, or as large as can be had."""
     wanted = environment.model_dump(mode="json")
-    usable = [one for one in readings if one.environment == wanted]
+    usable = [one for one in readings if one.environment == wanted and one.spec.devices == spec.devices]
     same = [one for one in usable if has_steps_of(one.spec, spec)]
     size = load.training * spec.batch_size
     return min(same or usable, key=lambda one: _difference(_step_operations(one.spec), size), default=None)

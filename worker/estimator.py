@@ -113,7 +113,7 @@ class Estimator(threading.Thread):
             worker=self._worker,
             data_root=self._settings.data_root,
             device=self._settings.device,
-            threads=training_threads(self._settings),
+            threads=training_threads(self._settings, ask.spec.devices),
             readings=self._readings.all(),
             training=self._readings.in_training,
         )

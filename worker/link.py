@@ -4,6 +4,7 @@ The pair is also the child's lifeline: when the supervisor's end closes, the chi
 """
 
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
@@ -18,6 +19,16 @@ STOP = b"stop"
 
 EXIT_ORPHANED = 77
 EXIT_OUT_OF_MEMORY = 78
+
+
+class Place(Frozen):
+    """Which of the processes of one record's work this is."""
+
+    rank: int = 0
+    """The first leads: it alone writes and speaks."""
+    ranks: int = 1
+    meeting_point: Path | None = None
+    """A file by which several find each other; not there yet."""
 
 
 class Computing(Frozen):

@@ -52,7 +52,7 @@ class TrainingOrder(Frozen):
             spec=TrainingSpec.model_validate_json(record.spec),
             data_root=settings.data_root,
             device=settings.device,
-            threads=training_threads(settings),
+            threads=training_threads(settings, record.devices),
             snapshot_seconds=settings.snapshot_seconds,
             snapshot=record.snapshot,
             checkpoints=facts.checkpoints if facts else (),
@@ -94,6 +94,6 @@ class PreparingOrder(Frozen):
         return cls(dataset=record.id, spec=spec, data_root=settings.data_root)
 
 
-def training_threads(settings: Settings) -> int:
-    """The CPU threads to train with: as set, or one for each core this process may use."""
-    return settings.threads or len(os.sched_getaffinity(0))
+def training_threads(settings: Settings, devices: int) -> int:
+    """The CPU threads of each process that trains: their share of those set, or of the cores to be had."""
+    return max(1, (settings.threads or len(os.sched_getaffinity(0))) // devices)

@@ -14,7 +14,7 @@ from contract.plugin import Frozen
 from contract.training import TrainingSpec
 from contract.volume import write_durably
 from worker import link
-from worker.child import Child
+from worker.child import ALONE, Child
 from worker.orders import InTraining, Reading, TrainingOrder
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ STEP = {
     "resolution",
     "channels",
     "batch_size",
+    "devices",
     "precision",
     "evaluation",
 }
@@ -148,9 +149,9 @@ class OverheardChild(Child):
         self._readings = readings
         return self
 
-    def begin(self, work_name: str, order: str) -> None:
+    def begin(self, work_name: str, order: str, place: link.Place = ALONE) -> None:
         self._readings.begin(order, self.process_id)
-        super().begin(work_name, order)
+        super().begin(work_name, order, place)
 
     def messages(self, timeout_seconds: float) -> list[link.Message]:
         heard = super().messages(timeout_seconds)

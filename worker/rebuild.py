@@ -71,7 +71,8 @@ def _restore(kind: RecordKind, record_id: str, store: Store, volume: Volume, lea
         "attempt": "0",
     }
     if kind is RecordKind.JOB:
-        fields["uses"] = json.loads(spec)["dataset"]
+        asked = json.loads(spec)
+        fields |= {"uses": asked["dataset"], "devices": str(asked.get("devices", 1))}
     if facts is not None:
         fields |= _stated(facts)
     _heed_intent(fields, volume.intent(record_id))

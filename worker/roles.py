@@ -11,6 +11,7 @@ from contract.keys import KIND_OF_ROLE, Role
 from contract.plugin import Frozen
 from contract.volume import Volume
 from worker.child import Child, forkserver
+from worker.crew import Crew
 from worker.estimator import Estimator
 from worker.orders import PreparingOrder, TrainingOrder
 from worker.readings import OverheardChild, Readings
@@ -82,8 +83,17 @@ class SupervisedDuty:
         self._records_stand = threading.Event()
         self._is_warm = threading.Event()
         self._forkserver = forkserver(list(self._trade.preload))
+        self._devices = settings.devices if role is Role.TRAIN else 1
         self._supervisor = Supervisor(
-            KIND_OF_ROLE[role], name, store, settings, self._start_child, self._write_order, later, stop
+            KIND_OF_ROLE[role],
+            name,
+            store,
+            settings,
+            self._start_crew,
+            self._devices,
+            self._write_order,
+            later,
+            stop,
         )
 
     def start(self) -> None:
@@ -98,7 +108,8 @@ class SupervisedDuty:
         self._supervisor.work_through_queue()
 
     def facts(self) -> Mapping[str, Any]:
-        return {"role": self._role, "active": self._records_stand.is_set() and self._is_warm.is_set()}
+        is_active = self._records_stand.is_set() and self._is_warm.is_set()
+        return {"role": self._role, "active": is_active, "devices": self._devices}
 
     def adopt(self, verdict: str) -> None:
         del verdict
@@ -121,6 +132,12 @@ class SupervisedDuty:
                 self._is_warm.set()
                 return
 
+    def _start_crew(self) -> Crew:
+        return Crew.start(self._devices, self._start_leader, self._start_child)
+
+    def _start_leader(self) -> Child:
+        return self._start_child()
+
     def _start_child(self) -> Child:
         return Child.start(self._forkserver)
 
@@ -136,7 +153,7 @@ class TrainDuty(SupervisedDuty):
     ) -> None:
         super().__init__(Role.TRAIN, name, settings, store, later, stop)
         self._readings = Readings(Volume(settings.data_root).readings(name))
-        self._estimator = Estimator(name, settings, super()._start_child, self._readings, self._is_warm)
+        self._estimator = Estimator(name, settings, self._start_child, self._readings, self._is_warm)
 
     def start(self) -> None:
         super().start()
@@ -145,7 +162,7 @@ class TrainDuty(SupervisedDuty):
     def stop(self) -> None:
         self._estimator.stop()
 
-    def _start_child(self) -> Child:
+    def _start_leader(self) -> Child:
         return OverheardChild.start(self._forkserver).overheard_by(self._readings)
 
 

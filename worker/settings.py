@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from contract.training import MOST_DEVICES
+
 
 class Settings(BaseSettings):
     """Read from `DCGAN_*`; the defaults suit one machine."""
@@ -21,6 +23,9 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto`: a GPU where there is one.")
     threads: int = Field(
         0, ge=0, le=1024, description="CPU threads; 0: one per available core to train, one to sample."
+    )
+    devices: int = Field(
+        1, ge=1, le=MOST_DEVICES, description="GPUs (on a CPU processes) of a trainer for one job, at most."
     )
     lease_seconds: float = Field(
         10, gt=0, le=3600, description="A silent worker loses its job after this long."

@@ -8,7 +8,7 @@ from contract import store as records
 from contract.keys import RecordKind
 from contract.store import Lease
 from contract.volume import Volume
-from worker.child import Child
+from worker.crew import Crew
 from worker.room import Later
 from worker.settings import Settings
 from worker.store import Store
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Works through the queue of one kind of record, each in a child process of its own."""
+    """Works through the queue of one kind of record, each in child processes of its own."""
 
     def __init__(
         self,
@@ -26,7 +26,8 @@ class Supervisor:
         name: str,
         store: Store,
         settings: Settings,
-        start_child: Callable[[], Child],
+        start_crew: Callable[[], Crew],
+        devices: int,
         write_order: WriteOrder,
         later: Later,
         stop: threading.Event,
@@ -35,7 +36,8 @@ class Supervisor:
         self._name = name
         self._store = store
         self._settings = settings
-        self._start_child = start_child
+        self._start_crew = start_crew
+        self._devices = devices
         self._write_order = write_order
         self._later = later
         self._stop = stop
@@ -46,16 +48,18 @@ class Supervisor:
         What wakes it is only a doorbell: rung twice or not at all, it does the same.
         """
         while not self._stop.is_set():
-            child = self._start_child()  # before the claim: forking may take longer than a lease
+            crew = self._start_crew()  # before the claim: forking may take longer than a lease
             try:
-                if not self._carry_out_next(child):
+                if not self._carry_out_next(crew):
                     return
             finally:
-                child.end()
+                crew.end()
 
-    def _carry_out_next(self, child: Child) -> bool:
+    def _carry_out_next(self, crew: Crew) -> bool:
         claim = self._store.run(
-            records.claim(self._kind, self._name, lease_seconds=self._settings.lease_seconds)
+            records.claim(
+                self._kind, self._name, lease_seconds=self._settings.lease_seconds, devices=self._devices
+            )
         )
         if claim is None:
             return False
@@ -64,7 +68,7 @@ class Supervisor:
         Tenure(
             lease,
             claim.record,
-            child,
+            crew,
             store=self._store,
             volume=Volume(self._settings.data_root),
             settings=self._settings,

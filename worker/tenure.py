@@ -23,7 +23,7 @@ from contract.job import (
 from contract.store import Burial, Lease
 from contract.volume import Volume, images_seen_of
 from worker import link, memory
-from worker.child import Child
+from worker.crew import Crew
 from worker.endings import CANCELLED, SLOW_TO_STOP, Outcome, cause_of_death, finished, handed_back
 from worker.facts import Ledger, state_burial
 from worker.room import Later, Room
@@ -52,7 +52,7 @@ class Tenure:
         self,
         lease: Lease,
         record: Record,
-        child: Child,
+        crew: Crew,
         *,
         store: Store,
         volume: Volume,
@@ -70,7 +70,7 @@ class Tenure:
         self._later = later
         self._volume = volume
         self._settings = settings
-        self._child = child
+        self._crew = crew
         self._is_stopping = is_stopping
         self._lease = lease
         self._record = record
@@ -83,7 +83,7 @@ class Tenure:
         self._last_words: str | None = None
 
     def carry_out(self, write_order: WriteOrder) -> None:
-        """Run the child to its end, beating all the while, then leave the record in its next state.
+        """Run the crew to its end, beating all the while, then leave the record in its next state.
 
         Raises:
             OSError: the volume fails as no waiting cures. The record was handed back; it is not to blame.
@@ -91,16 +91,16 @@ class Tenure:
         oom_kills = memory.oom_kills()
         try:
             self._take_over()
-            self._child.begin(*write_order(self._record))
-            self._watch(self._child)
+            self._crew.begin(*write_order(self._record), ranks=self._record.devices)
+            self._watch(self._crew)
         except NoTimeToWaitError:
             assert self._is_over()
         except OSError as error:
-            self._child.end()
+            self._crew.end()
             self._testimony.insist(records.leave(self._lease, State.QUEUED, reason=f"the volume: {error}"))
             raise
         finally:
-            exit_code = self._child.end()
+            exit_code = self._crew.end()
         self._remove_torn_files(f".*-{self._lease.token}.*.tmp")  # no others: a newer owner may be writing
         if self._testimony.is_lost:
             logger.warning("%s: it is not ours any more; nothing more is written", self._lease.id)
@@ -125,31 +125,31 @@ class Tenure:
             for torn in directory.glob(pattern):
                 _drop(torn)
 
-    def _watch(self, child: Child) -> None:
+    def _watch(self, crew: Crew) -> None:
         while not self._is_over():
             patience_seconds = min(PATIENCE_SECONDS, max(0.0, self._next_beat - time.monotonic()))
-            for message in child.messages(patience_seconds):
+            for message in crew.messages(patience_seconds):
                 self._hear(message)
-            if not self._is_over() and not child.is_alive:
-                for message in child.messages(0):
+            if not self._is_over() and not crew.is_alive:
+                for message in crew.messages(0):
                     self._hear(message)
                 return
             self._beat_if_due()
-            self._pass_on_what_is_wanted(child)
+            self._pass_on_what_is_wanted(crew)
 
     def _is_over(self) -> bool:
         return self._outcome is not None or self._death is not None or self._testimony.is_lost
 
-    def _pass_on_what_is_wanted(self, child: Child) -> None:
+    def _pass_on_what_is_wanted(self, crew: Crew) -> None:
         if self._is_over():
             return
         if self._want is Want.CANCEL:
             self._outcome = CANCELLED
         elif self._is_stopping() or self._want is Want.PAUSE:
-            child.ask_to_stop()
-            if child.is_slow_to_stop(self._settings.stop_grace_seconds):
+            crew.ask_to_stop()
+            if crew.is_slow_to_stop(self._settings.stop_grace_seconds):
                 self._outcome = SLOW_TO_STOP
-        silent_seconds = time.monotonic() - child.heard_at
+        silent_seconds = time.monotonic() - crew.heard_at
         if silent_seconds > self._settings.progress_deadline_seconds:
             self._death = f"its process said nothing for {silent_seconds:.0f} s and was ended"
 
@@ -299,7 +299,7 @@ class Tenure:
             elif not self._testimony.is_lost:
                 continue
             raise NoTimeToWaitError
-        self._child.heard_at = time.monotonic()  # what it said meanwhile has not been listened to
+        self._crew.heard_at = time.monotonic()  # what it said meanwhile has not been listened to
 
 
 def _drop(path: Path) -> None:

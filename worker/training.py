@@ -14,16 +14,16 @@ from contract.evaluation import Evaluation
 from contract.job import Problem, Progress
 from contract.volume import Volume
 from models import guards, trainer
-from models.allocator import keep_freed_memory
 from models.batches import Batches
 from models.datasets.arrays import array, held_out_indices, training_indices
-from models.environment import NumericEnvironment, detect
+from models.environment import NumericEnvironment
 from models.evaluation import Judge, Panel, interval
 from models.features import Features, embedded, inception
 from models.guards import Continue, GiveUp, RollBack, Signs, Verdict
 from models.memory import require_memory
 from worker import link
 from worker.child import Chore
+from worker.following import follow, join, settle
 from worker.memory import available_bytes
 from worker.meter import Meter
 from worker.orders import TrainingOrder
@@ -39,7 +39,10 @@ def train_job(order_json: str, chore: Chore) -> None:
     """Train to the end, or to the word to stop; resume from the newest snapshot that is whole."""
     order = TrainingOrder.model_validate_json(order_json)
     try:
-        _Run(order, chore).carry_out()
+        if chore.place.rank > 0:
+            follow(order, chore.place)
+        else:
+            _Run(order, chore).carry_out()
     except torch.OutOfMemoryError as error:
         raise MemoryError(str(error)) from error
     except GivenUpError as error:
@@ -67,9 +70,7 @@ class _Run:
         self._losses: dict[str, float] = {}
         self._evaluation: Evaluation | None = None
         self._images_per_second: float | None = None
-        environment = detect(order.device, order.threads, self._spec.precision)
-        environment.apply()
-        keep_freed_memory()
+        environment = settle(order, chore.place)
         self._tell_environment(environment)
         manifest = Manifest.model_validate_json(
             Volume(order.data_root).manifest(self._spec.dataset).read_bytes()
@@ -78,12 +79,14 @@ class _Run:
             self._require_memory(environment, manifest)
         self._state = self._files.restored(environment)
         self._open_dataset(environment, manifest)
+        self._ranks = join(environment, chore.place)
 
     def carry_out(self) -> None:
         meter = Meter(self._state.images_seen)
         told_at = saved_at = time.monotonic()
         before = self._state.images_seen
-        for progress in trainer.train(self._state, self._batches):
+        self._lead(before)
+        for progress in trainer.train(self._state, self._batches, self._ranks):
             self._latest = progress
             self._pass(before, progress.images_seen)
             before = progress.images_seen
@@ -106,7 +109,8 @@ class _Run:
 
     def _pass(self, before: int, after: int) -> None:
         """What is due between two counts of images; the snapshot last, so that a resume lacks nothing."""
-        is_best = (_passes(self._judged_every, before, after) or self._is_over()) and self._look_after()
+        is_judged = _passes(self._judged_every, before, after) or self._is_over()
+        is_best = is_judged and self._look_after()
         is_due = _passes(self._spec.checkpoint_every_images, before, after) or self._is_over()
         if (is_best or is_due) and self._is_sound():
             self._files.publish(self._state, self._metrics())
@@ -114,6 +118,12 @@ class _Run:
             self._files.show(self._state)
         if is_best:
             self._files.save(self._state)
+        if is_judged and not self._is_over():
+            self._lead(after)
+
+    def _lead(self, images_seen: int) -> None:
+        """Let the other ranks go on from this state until it is judged again."""
+        self._ranks.lead(self._state, (images_seen // self._judged_every + 1) * self._judged_every)
 
     def _look_after(self) -> bool:
         """Judge the state, tell the figures, and do what they call for. Whether it is the best so far."""
@@ -182,14 +192,7 @@ class _Run:
             self._room.insist,
         )
         training = training_indices(manifest)
-        self._batches = Batches(
-            pictures,
-            training,
-            batch_size=spec.batch_size,
-            seed=spec.seed,
-            device=environment.device,
-            mirror=spec.mirror,
-        )
+        self._batches = Batches.of(spec, pictures, training, environment.device)
         self._judge: Judge | None = None
         self._judged_every = max(1, self._total() // UNJUDGED_LOOKS)
         panel = Panel.of(training, held_out_indices(manifest), spec.seed)

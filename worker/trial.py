@@ -53,14 +53,8 @@ class Trial:
 
     def steps(self) -> Steps:
         """Time steps for a few seconds, in whole rounds of whatever comes every so many of them."""
-        batches = Batches(
-            self._pictures,
-            np.arange(PICTURES),
-            batch_size=self._spec.batch_size,
-            seed=self._spec.seed,
-            device=self._state.environment.device,
-            mirror=self._spec.mirror,
-        )
+        device = self._state.environment.device
+        batches = Batches.of(self._spec, self._pictures, np.arange(PICTURES), device)
         run = trainer.train(self._state, batches)
         for _ in range(WARM_UP_STEPS):
             next(run).read()

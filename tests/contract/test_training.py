@@ -39,6 +39,15 @@ def test_explicit_fields_win_over_the_preset() -> None:
     assert resolve(request(preset="wgan-gp", batch_size=8), manifest()).batch_size == 8
 
 
+@pytest.mark.parametrize(("devices", "batch_size", "advised"), [(3, 32, 33), (2, 2, 4), (64, 32, 128)])
+def test_devices_that_cannot_share_a_batch_are_refused(devices: int, batch_size: int, advised: int) -> None:
+    with pytest.raises(ServiceError) as refusal:
+        resolve(request(devices=devices, batch_size=batch_size), manifest())
+    assert [field.pointer for field in refusal.value.fields] == ["/devices"]
+    assert f"multiple of {devices}, such as {advised}." in refusal.value.detail
+    assert resolve(request(devices=devices, batch_size=advised), manifest()).devices == devices
+
+
 def test_preset_wins_over_the_fields_default() -> None:
     assert resolve(request(preset="wgan-gp"), manifest()).objective.kind == "wgan_gp"
 

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ from torch import Tensor
 from contract.training import TrainingSpec
 from models.batches import Batches
 from models.environment import NumericEnvironment, detect
+from models.ranks import Alone
 from models.state import TrainingState
 from models.trainer import train
 
@@ -52,27 +53,40 @@ def test_average_follows_the_generator(
     assert all(torch.equal(average, parameter) for average, parameter in pairs)
 
 
-def test_gradients_of_each_network_pass_through_the_reduction_alone(
+class Counting(Alone):
+    """Counts what is averaged at each player's step."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def average(self, tensors: Iterable[Tensor]) -> None:
+        self.sizes.append(sum(tensor.numel() for tensor in tensors))
+
+
+class Vanishing(Alone):
+    """As if the ranks' gradients cancelled each other out."""
+
+    def average(self, tensors: Iterable[Tensor]) -> None:
+        for tensor in tensors:
+            tensor.zero_()
+
+
+def test_gradients_losses_and_statistics_are_averaged_once_for_each_player(
     state: TrainingState, make_batches: MakeBatches
 ) -> None:
-    reduced: list[int] = []
+    counting = Counting()
+    next(train(state, make_batches(state.spec), counting))
+    statistics = sum(statistic.numel() for statistic in state.statistics())
+    discriminator, generator = (
+        sum(parameter.numel() for parameter in network.parameters())
+        for network in (state.discriminator, state.generator)
+    )
+    assert counting.sizes == [discriminator + 1, generator + 1 + statistics]
 
-    def count(gradients: list[Tensor]) -> None:
-        reduced.append(sum(gradient.numel() for gradient in gradients))
 
-    next(train(state, make_batches(state.spec), count))
-    sizes = [sum(p.numel() for p in net.parameters()) for net in (state.discriminator, state.generator)]
-    assert reduced == sizes
-
-
-def test_reduction_to_zero_leaves_the_weights(state: TrainingState, make_batches: MakeBatches) -> None:
+def test_gradients_that_vanish_leave_the_weights(state: TrainingState, make_batches: MakeBatches) -> None:
     before = [parameter.clone() for parameter in state.generator.parameters()]
-
-    def vanish(gradients: list[Tensor]) -> None:
-        for gradient in gradients:
-            gradient.zero_()
-
-    next(train(state, make_batches(state.spec), vanish))
+    next(train(state, make_batches(state.spec), Vanishing()))
     assert all(
         torch.equal(was, parameter)
         for was, parameter in zip(before, state.generator.parameters(), strict=True)

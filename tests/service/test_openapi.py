@@ -20,7 +20,8 @@ OPERATIONS = [
 OUTSIDE_OF_ROUTES = {
     ErrorCode.NOT_FOUND,
     ErrorCode.METHOD_NOT_ALLOWED,
-    ErrorCode.INSUFFICIENT_MEMORY,  # these two are the errors of jobs
+    ErrorCode.INSUFFICIENT_MEMORY,  # this and the next two are the errors of jobs
+    ErrorCode.INSUFFICIENT_DEVICES,
     ErrorCode.FEATURES_UNAVAILABLE,
 }
 

@@ -1,5 +1,8 @@
 """Work for children of the tests: what a child says, without any training. No package of ours calls it."""
 
+import os
+import signal
+
 from contract.job import Progress, Shortage, SnapshotFact
 from worker import link
 from worker.child import Chore
@@ -13,6 +16,31 @@ def finish(order: str, chore: Chore) -> None:
     """Be done at once."""
     del order
     chore.tell(link.Finished(result={"images_seen": 1}))
+
+
+def hang(order: str, chore: Chore) -> None:
+    """Say nothing, until asked to stop."""
+    del order
+    chore.rest(1000)
+
+
+def lose_the_last(order: str, chore: Chore) -> None:
+    """Of several, the last is killed; the first finds that out; the others wait."""
+    place = chore.place
+    if place.rank == place.ranks - 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if place.rank == 0:
+        chore.rest(1000)
+    hang(order, chore)
+
+
+def tell_place(order: str, chore: Chore) -> None:
+    """The first says how many there are, the others find it where it said that they would."""
+    del order
+    assert chore.place.meeting_point
+    if chore.place.rank == 0:
+        chore.place.meeting_point.write_text("here")
+        chore.tell(link.Finished(result={"ranks": chore.place.ranks}))
 
 
 def save_and_finish(order: str, chore: Chore) -> None:

@@ -75,6 +75,16 @@ def test_owner_of_a_running_record_keeps_it(store: Store, volume: Volume) -> Non
     assert store.run(records.beat(Lease(JOB, job, "7", 60))) == Want.CANCEL
 
 
+def test_job_on_several_devices_still_waits_for_a_trainer_that_has_them(store: Store, volume: Volume) -> None:
+    job = lay(volume, "a")
+    volume.spec(job).write_text(json.dumps(json.loads(SPEC) | {"devices": 2}))
+    rebuild(store, volume)
+    assert store.run(records.claim(JOB, "small", lease_seconds=60)) is None
+    claim = store.run(records.claim(JOB, "large", lease_seconds=60, devices=2))
+    assert claim
+    assert claim.record.id == job
+
+
 def test_served_generators_are_found_again(store: Store, volume: Volume) -> None:
     checkpoint = CheckpointFact(file="f", digest="sha256:d", images_seen=1, bytes=1)
     job = lay(volume, "a", facts(State.RUNNING, checkpoints=(checkpoint,)))

@@ -6,6 +6,7 @@ from contract.store import Lease
 from contract.volume import Volume, weights_name
 from worker import child
 from worker.child import Child
+from worker.crew import Crew
 from worker.facts import Facts, write_facts
 from worker.room import Later
 from worker.settings import Settings
@@ -37,7 +38,7 @@ JOB = "job_0123456789abcdef"
 
 def carried_out(volume: Volume, redis_url: str, token: int) -> None:
     """A tenure whose child ends at once, in the way of one that was killed."""
-    idle = Child.start(child.forkserver([]))
+    idle = Crew([Child.start(child.forkserver([]))])
     tenure = Tenure(
         Lease(RecordKind.JOB, JOB, str(token), seconds=1),
         Record(

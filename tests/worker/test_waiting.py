@@ -17,6 +17,7 @@ from contract.volume import Volume, write_durably
 from tests.contract.records import Records
 from worker import facts, room
 from worker.child import Child, forkserver
+from worker.crew import Crew
 from worker.facts import read_facts
 from worker.room import Later
 from worker.settings import Settings
@@ -77,7 +78,8 @@ class Worker:
             "w0",
             Store(self._url),
             Settings.model_validate(told | settings),
-            lambda: Child.start(server),
+            lambda: Crew([Child.start(server)]),
+            1,
             lambda _: (f"tests.worker.small_work:{work}", ""),
             self.later,
             self._stop,
@@ -212,6 +214,16 @@ def test_child_is_not_taken_for_hung_while_its_owner_waits(disk: Disk, worker: W
     done = worker.records.read(FIRST)
     assert (done.state, done.attempt, done.deaths) == (State.SUCCEEDED, 1, 0)
     assert done.snapshot is not None
+
+
+def test_child_that_hangs_is_ended_and_its_job_fails_as_poison(worker: Worker) -> None:
+    worker.submit(FIRST)
+    worker.start("hang", progress_deadline_seconds=0.3, max_deaths=2)
+    worker.finish()
+    failed = worker.records.read(FIRST)
+    assert (failed.state, failed.attempt, failed.deaths) == (State.FAILED, 2, 2)
+    assert failed.error
+    assert "said nothing for" in failed.error.detail
 
 
 def test_late_statement_never_overrules_a_newer_owner(disk: Disk, worker: Worker) -> None:

@@ -1,0 +1,121 @@
+"""The processes that train one job together, each on its part of every batch.
+
+Every rank holds the whole state and takes the same steps with it: what the ranks have learnt from their
+parts is averaged before anybody uses it. That is one sum over one flat tensor at each player's step, always
+in the same order, so that a run that is resumed adds up as one that was not. torch's DistributedDataParallel
+(Li et al. 2020, arXiv 2006.15704) puts gradients into other buckets after its first backward pass, which
+changes the bits from three ranks on.
+
+Batch norm sees a rank's part alone, as is common; so do terms that compare images with each other.
+"""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from contract.plugin import Frozen
+from models.guards import Watch
+from models.state import TrainingState
+
+PATIENCE = timedelta(days=7)
+"""A rank that waits for another is ended by whoever looks after the ranks, not by this."""
+
+
+class Ranks(Protocol):
+    """What a step needs to know of the ranks."""
+
+    def part(self, batch_size: int) -> slice:
+        """The rows of a batch that are this rank's."""
+        ...
+
+    def average(self, tensors: Iterable[Tensor]) -> None:
+        """Put the mean over the ranks into each tensor (float32, of equal shapes on all ranks)."""
+        ...
+
+    def lead(self, state: TrainingState, meet_at: int) -> None:
+        """Give all others this state, and the count of images at which they are to ask for it again."""
+        ...
+
+
+class Alone:
+    """The one rank of most runs."""
+
+    def part(self, batch_size: int) -> slice:
+        return slice(0, batch_size)
+
+    def average(self, tensors: Iterable[Tensor]) -> None:
+        """The tensors stay what they are."""
+
+    def lead(self, state: TrainingState, meet_at: int) -> None:
+        """There are no others."""
+
+
+class Group:
+    """One of several ranks on one machine: nccl on GPUs, gloo on the CPU. A process can be in one group."""
+
+    def __init__(self, rank: int, count: int, meeting_point: Path, device: Literal["cpu", "cuda"]) -> None:
+        """Waits until all ranks are there. `meeting_point` is a file to be, which they all can write."""
+        self._rank, self._count, self._device = rank, count, device
+        dist.init_process_group(
+            "nccl" if device == "cuda" else "gloo",
+            store=dist.FileStore(str(meeting_point), count),  # type: ignore[attr-defined]
+            rank=rank,
+            world_size=count,
+            timeout=PATIENCE,
+        )
+
+    def part(self, batch_size: int) -> slice:
+        each = batch_size // self._count
+        return slice(self._rank * each, (self._rank + 1) * each)
+
+    @torch.no_grad()
+    def average(self, tensors: Iterable[Tensor]) -> None:
+        averaged = list(tensors)
+        flat = torch.cat([tensor.reshape(-1) for tensor in averaged])
+        dist.all_reduce(flat)
+        flat /= self._count
+        means = torch.split(flat, [tensor.numel() for tensor in averaged])
+        for tensor, mean in zip(averaged, means, strict=True):
+            tensor.copy_(mean.view(tensor.shape))
+
+    def lead(self, state: TrainingState, meet_at: int) -> None:
+        said = _Said(images_seen=state.images_seen, watch=state.watch, meet_at=meet_at)
+        content = torch.frombuffer(bytearray(said.model_dump_json().encode()), dtype=torch.uint8)
+        self._broadcast(torch.tensor([len(content)]))
+        self._broadcast(content)
+        for _, tensor in state.tensors():
+            self._broadcast(tensor.detach().contiguous())
+
+    @torch.no_grad()
+    def follow(self, state: TrainingState) -> int:
+        """Take over what the leader has; returns its `meet_at`. Waits for the leader."""
+        length = self._broadcast(torch.zeros(1, dtype=torch.int64))
+        content = self._broadcast(torch.empty(int(length), dtype=torch.uint8))
+        said = _Said.model_validate_json(bytes(content.cpu().numpy()))
+        for _, tensor in state.tensors():
+            tensor.copy_(self._broadcast(torch.empty_like(tensor, memory_format=torch.contiguous_format)))
+        state.images_seen, state.watch = said.images_seen, said.watch
+        return said.meet_at
+
+    def leave(self) -> None:
+        """Let go of the others, who must be about to do the same."""
+        dist.destroy_process_group()
+
+    def _broadcast(self, tensor: Tensor) -> Tensor:
+        """The first rank's tensor, on the group's device."""
+        shared = tensor.to(self._device)
+        dist.broadcast(shared, src=0)
+        return shared
+
+
+class _Said(Frozen):
+    """What a state consists of besides tensors."""
+
+    images_seen: int
+    watch: Watch
+    meet_at: int

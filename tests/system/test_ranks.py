@@ -1,0 +1,89 @@
+"""A job on several devices: several processes that live and die together, and end with the same bits."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from tests.conftest import proof
+from tests.system.stack import Stack, alive, until
+
+DEVICES = 3
+IMAGES = proof(2_400, 24_000)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack whose trainer owns three devices, which on a CPU are processes."""
+    root = tmp_path_factory.mktemp("large") / "data"
+    stack = Stack(root, environment={"DCGAN_DEVICES": str(DEVICES), "DCGAN_DEVICE": "cpu"}).start()
+    yield stack
+    stack.stop()
+
+
+def _train(stack: Stack, ranks: int) -> str:
+    return stack.train(images=IMAGES, batch_size=12, devices=ranks)
+
+
+def _ranks(stack: Stack, count: int) -> list[psutil.Process]:
+    """The processes of the job in training, the leader first."""
+    trainer = stack.process("-m", "worker", "--role", "train")
+
+    def all_there() -> list[psutil.Process]:
+        children = [process for server in trainer.children() for process in server.children()]
+        return sorted(children, key=psutil.Process.create_time) if len(children) == count else []
+
+    return until(all_there, f"{count} ranks")
+
+
+def _await_end(crew: list[psutil.Process]) -> None:
+    until(lambda: not any(map(alive, crew)), "the end of all ranks")
+
+
+def _await_new_snapshot(stack: Stack, job: str) -> None:
+    known = set(stack.snapshots(job))
+    until(lambda: set(stack.snapshots(job)) - known, "another snapshot")
+
+
+@pytest.mark.parametrize("ranks", [2, DEVICES])
+def test_killed_ranks_paused_and_resumed_come_to_the_same_bits(large: Stack, ranks: int) -> None:
+    undisturbed = _train(large, ranks)
+    large.await_state(undisturbed, "succeeded", seconds=120)
+    job = _train(large, ranks)
+    for victim in (ranks - 1, 0):  # one that only computes, then the leader
+        _await_new_snapshot(large, job)
+        crew = _ranks(large, ranks)
+        os.kill(crew[victim].pid, signal.SIGKILL)
+        _await_end(crew)
+    _await_new_snapshot(large, job)
+    large.http.post(f"/jobs/{job}/pause").raise_for_status()
+    large.await_state(job, "paused")
+    large.http.post(f"/jobs/{job}/resume").raise_for_status()
+    told = large.await_state(job, "succeeded", seconds=120)
+    assert told["attempt"] == 4
+    assert large.weights(job) == large.weights(undisturbed)
+    reasons = [event["data"].get("reason") or "" for event in large.events(job) if event["type"] == "state"]
+    assert sum("killed" in reason for reason in reasons) == 2
+
+
+def test_cancel_frees_all_devices_even_when_one_hangs(large: Stack) -> None:
+    job = large.train(images=10**7, batch_size=12, devices=3)
+    large.await_images(job, 24)
+    crew = _ranks(large, 3)
+    crew[2].suspend()
+    large.http.post(f"/jobs/{job}/cancel").raise_for_status()
+    large.await_state(job, "cancelled")
+    _await_end(crew)
+
+
+def test_job_that_no_trainer_is_large_enough_for_says_so_and_lets_others_pass(large: Stack) -> None:
+    too_large = large.train(batch_size=12, devices=DEVICES + 1)
+    passing = large.train()
+    large.await_state(passing, "succeeded")
+    told = large.job(too_large)
+    assert (told["state"], told["stalled"]) == ("queued", True)
+    assert "DCGAN_DEVICES=4" in told["stalled_reason"]
+    large.http.post(f"/jobs/{too_large}/cancel").raise_for_status()
+    assert large.job(too_large)["state"] == "cancelled"

@@ -1,0 +1,50 @@
+"""Several processes for one record: how many work, and which one's end tells why the work ended."""
+
+import signal
+
+import pytest
+
+from tests.worker import small_work
+from worker import link
+from worker.child import Child, forkserver
+from worker.crew import Crew
+
+WORK = small_work.__name__
+
+
+@pytest.fixture
+def children() -> list[Child]:
+    server = forkserver([WORK])
+    return [Child.start(server) for _ in range(3)]
+
+
+def test_others_find_the_leader_and_those_unneeded_end(children: list[Child]) -> None:
+    crew = Crew(children)
+    crew.begin(f"{WORK}:tell_place", "", ranks=2)
+    assert not children[2].is_alive
+    heard: list[link.Message] = []
+    while not heard:
+        heard = crew.messages(1)
+    assert heard == [link.Finished(result={"ranks": 2})]
+    while children[0].is_alive or children[1].is_alive:
+        assert crew.is_alive or not children[0].is_alive  # one that ended in order is no loss
+    assert crew.end() == 0
+
+
+def test_death_of_one_is_the_death_of_all_and_says_of_what(children: list[Child]) -> None:
+    crew = Crew(children)
+    crew.begin(f"{WORK}:lose_the_last", "", ranks=3)
+    while crew.is_alive:
+        assert not crew.messages(0.05)
+    assert children[0].is_alive
+    assert crew.end() == -signal.SIGKILL
+    assert not any(child.is_alive for child in children)
+
+
+def test_work_for_more_than_there_are_is_refused(children: list[Child]) -> None:
+    crew = Crew(children[:1])
+    with pytest.raises(ValueError, match="needs 3 processes"):
+        crew.begin(f"{WORK}:tell_place", "", ranks=3)
+    crew.end()
+    for child in children[1:]:
+        child.end()

@@ -1,0 +1,86 @@
+"""The processes that do one record's work together: the first leads and speaks, the others only compute."""
+
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Self
+
+from worker import link
+from worker.child import Child
+
+
+class Crew:
+    """One process for each device that a worker owns. Most records need only the first."""
+
+    def __init__(self, children: Sequence[Child]) -> None:
+        self._leader, *self._idle = children
+        self._others: list[Child] = []
+        self._meeting: TemporaryDirectory[str] | None = None
+
+    @classmethod
+    def start(cls, size: int, leader: Callable[[], Child], other: Callable[[], Child]) -> Self:
+        """Fork idle processes."""
+        return cls([leader(), *(other() for _ in range(size - 1))])
+
+    def begin(self, work_name: str, order: str, ranks: int) -> None:
+        """Give so many of them their one order, each its place in it, and let the others go."""
+        self._others, unneeded = self._idle[: ranks - 1], self._idle[ranks - 1 :]
+        self._idle = []
+        for child in unneeded:
+            child.end()
+        if len(self._others) < ranks - 1:
+            raise ValueError(f"the work needs {ranks} processes, and there are {len(self._others) + 1}")
+        meeting_point = self._meeting_point() if ranks > 1 else None
+        for rank, child in enumerate([self._leader, *self._others]):
+            child.begin(work_name, order, link.Place(rank=rank, ranks=ranks, meeting_point=meeting_point))
+
+    def messages(self, timeout_seconds: float) -> list[link.Message]:
+        """What they said since. The others speak only of their end."""
+        heard = self._leader.messages(timeout_seconds)
+        for child in self._others:
+            heard += child.messages(0)
+        return heard
+
+    @property
+    def heard_at(self) -> float:
+        """When the leader last spoke. It is silent, too, while it waits for one that hangs."""
+        return self._leader.heard_at
+
+    @heard_at.setter
+    def heard_at(self, moment: float) -> None:
+        self._leader.heard_at = moment
+
+    def ask_to_stop(self) -> None:
+        self._leader.ask_to_stop()
+
+    def is_slow_to_stop(self, grace_seconds: float) -> bool:
+        return self._leader.is_slow_to_stop(grace_seconds)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the work may still be done: the leader lives, and none of the others has died."""
+        return self._leader.is_alive and not any(child.has_failed for child in self._others)
+
+    def end(self) -> int:
+        """Kill those that still run. The exit code of the one whose death ended the work."""
+        codes = [child.end() for child in (self._leader, *self._others, *self._idle) if not child.is_alive]
+        for child in (self._leader, *self._others, *self._idle):
+            child.end()
+        if self._meeting:
+            self._meeting.cleanup()
+            self._meeting = None
+        return min(codes, key=_weight, default=-signal.SIGKILL)
+
+    def _meeting_point(self) -> Path:
+        self._meeting = TemporaryDirectory(prefix="dcgan-ranks-")
+        return Path(self._meeting.name) / "meeting-point"
+
+
+def _weight(exit_code: int) -> int:
+    """Which of several ends tells why: a kill, then memory, then errors, which may follow from those."""
+    if exit_code < 0:
+        return 0
+    if exit_code == link.EXIT_OUT_OF_MEMORY:
+        return 1
+    return 2 if exit_code else 3

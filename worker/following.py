@@ -1,0 +1,64 @@
+"""The work of a child that does not lead: its part of every step, beside the leader.
+
+The leader alone writes and speaks. Evaluations, guards and snapshots are its own: when it has judged, it
+hands out the state as it then is, gone back or not, and says until when to go on.
+"""
+
+import torch
+
+from contract.dataset import Manifest
+from contract.errors import ErrorCode, ServiceError
+from contract.volume import Volume
+from models import trainer
+from models.allocator import keep_freed_memory
+from models.batches import Batches
+from models.datasets.arrays import array, training_indices
+from models.environment import NumericEnvironment, detect
+from models.ranks import Alone, Group
+from models.state import TrainingState
+from worker.link import Place
+from worker.orders import TrainingOrder
+
+
+def follow(order: TrainingOrder, place: Place) -> None:
+    """Compute until the run is over. The leader's end, or its supervisor's, is the end of this, too."""
+    environment = settle(order, place)
+    group = join(environment, place)  # when the leader has found everything that a run needs
+    assert isinstance(group, Group)
+    volume, spec = Volume(order.data_root), order.spec
+    manifest = Manifest.model_validate_json(volume.manifest(spec.dataset).read_bytes())
+    pictures = array(volume, manifest, spec.resolution, spec.channels, spec.fit)
+    batches = Batches.of(spec, pictures, training_indices(manifest), environment.device)
+    state = TrainingState.fresh(spec, environment)
+    meet_at = group.follow(state)
+    for progress in trainer.train(state, batches, group):
+        if meet_at <= progress.images_seen < spec.images:
+            meet_at = group.follow(state)
+
+
+def settle(order: TrainingOrder, place: Place) -> NumericEnvironment:
+    """Set this process up for its device.
+
+    Raises:
+        ServiceError: `insufficient_devices`: there are fewer GPUs than the worker was told that it owns.
+    """
+    if order.device != "cpu" and torch.cuda.is_available():
+        found = torch.cuda.device_count()
+        if place.ranks > found:
+            detail = (
+                f"The job asks for {place.ranks} GPUs, and its worker, which was told that it owns as many, "
+                f"finds {found}; set DCGAN_DEVICES to {found}."
+            )
+            raise ServiceError(ErrorCode.INSUFFICIENT_DEVICES, detail)
+        torch.cuda.set_device(place.rank)
+    environment = detect(order.device, order.threads, order.spec.precision)
+    environment.apply()
+    keep_freed_memory()
+    return environment
+
+
+def join(environment: NumericEnvironment, place: Place) -> Alone | Group:
+    """The ranks of this run. Waits until all are there."""
+    if place.meeting_point is None:
+        return Alone()
+    return Group(place.rank, place.ranks, place.meeting_point, environment.device)
