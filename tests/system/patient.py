@@ -38,7 +38,7 @@ class Patient(Stack):
         redis = self.records().connection_pool.connection_kwargs
         self.black_hole = BlackHole(("127.0.0.1", redis["port"]))
         url = f"redis://:{redis['password']}@127.0.0.1:{self.black_hole.port}/0"
-        self._far = FarTrainer(self.environment() | {"DCGAN_REDIS_URL": url}, self.root)
+        self._far = FarWorker("train", self.environment() | {"DCGAN_REDIS_URL": url}, self.root)
 
     def end(self) -> None:
         """End everything, as Ctrl-C does."""
@@ -64,12 +64,13 @@ class Patient(Stack):
         return done[-1].job if done and not done[-1].command.startswith(("leave", "died")) else None
 
 
-class FarTrainer:
-    """`dcgan worker --role train`, started again whenever it ends."""
+class FarWorker:
+    """`dcgan worker --role …`, started again whenever it ends."""
 
-    def __init__(self, environment: Mapping[str, str], root: Path) -> None:
+    def __init__(self, role: str, environment: Mapping[str, str], root: Path) -> None:
+        self._role = role
         self._environment = {**environment, "DCGAN_DATA_ROOT": str(root)}
-        self._log = root.with_name("far-trainer.log")
+        self._log = root.with_name(f"far-{role}.log")
         self._ending = threading.Event()
         self._start()
         self._keeper = threading.Thread(target=self._keep, daemon=True)
@@ -92,7 +93,7 @@ class FarTrainer:
     def _start(self) -> None:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", *TRAINER],
+                [sys.executable, "-P", "-m", "worker", "--role", self._role],
                 stdout=log,
                 stderr=log,
                 cwd=self._log.parent,

@@ -156,9 +156,15 @@ class Stack:
 
     def records(self) -> redis.Redis:
         """A client of the stack's durable Redis."""
-        settings = dict(
-            line.split(" ", 1) for line in (self.root / "redis" / "redis.conf").read_text().splitlines()
-        )
+        return self._redis(self.root / "redis")
+
+    def samples(self) -> redis.Redis:
+        """A client of the other one."""
+        return self._redis(self.root / "run" / "redis-samples")
+
+    def _redis(self, home: Path) -> redis.Redis:
+        lines = (home / "redis.conf").read_text().splitlines()
+        settings = dict(line.split(" ", 1) for line in lines)
         return redis.Redis(port=int(settings["port"]), password=settings["requirepass"])
 
     def snapshots(self, job_id: str) -> list[Path]:

@@ -1,0 +1,76 @@
+"""Connections whose bytes vanish, with no reset and no end: who waits at one finds out, and begins anew."""
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from tests.conftest import proof
+from tests.system.black_hole import BlackHole
+from tests.system.patient import FarWorker
+from tests.system.stack import Stack, until
+
+HEALED_WITHIN_SECONDS = proof(60, 20)
+LOST_FOR_SECONDS = 0.5
+"""Long enough for every connection that there is; the next ones are sound."""
+
+
+Far = tuple[Stack, list[BlackHole]]
+
+
+@pytest.fixture(scope="module")
+def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
+    """A stack whose only trainer and sampler are behind black holes: its own are stopped."""
+    stack = Stack(tmp_path_factory.mktemp("far") / "data").start()
+    roles = ("train", "sample")
+    near = [stack.process("-m", "worker", "--role", role) for role in roles]
+    holes, urls = zip(*(_before(server) for server in (stack.records(), stack.samples())), strict=True)
+    told = dict(zip(("DCGAN_REDIS_URL", "DCGAN_SAMPLING_REDIS_URL"), urls, strict=True))
+    workers = [FarWorker(role, stack.environment() | told, stack.root) for role in roles]
+    for process in near:
+        process.suspend()
+    yield stack, list(holes)
+    for process in near:
+        process.resume()
+    for worker in workers:
+        worker.end()
+    stack.stop()
+    for hole in holes:
+        hole.close()
+
+
+def _before(server: redis.Redis) -> tuple[BlackHole, str]:
+    settings = server.connection_pool.connection_kwargs
+    hole = BlackHole(("127.0.0.1", settings["port"]))
+    return hole, f"redis://:{settings['password']}@127.0.0.1:{hole.port}/0"
+
+
+def test_trainer_and_sampler_heal_from_half_open_connections(far: Far) -> None:
+    stack, holes = far
+    first = stack.train()
+    stack.await_state(first, "succeeded")
+    picture = until(lambda: _sample(stack, first, 7), "a picture")
+    for hole in holes:
+        hole.swallow(LOST_FOR_SECONDS)
+    second = stack.train()
+    stack.await_state(second, "running", "succeeded", seconds=HEALED_WITHIN_SECONDS)
+    another = until(lambda: _sample(stack, first, 8), "a picture", HEALED_WITHIN_SECONDS)
+    assert another != picture
+    stack.await_state(second, "succeeded")
+    assert stack.weights(second) == stack.weights(first)
+
+
+def test_owner_that_is_cut_off_loses_no_job(far: Far) -> None:
+    stack, (records, _) = far
+    undisturbed = stack.train(images=6_400)
+    stack.await_state(undisturbed, "succeeded")
+    job = stack.train(images=6_400)
+    until(lambda: stack.snapshots(job), "a snapshot")
+    records.swallow(3)
+    stack.await_state(job, "succeeded")
+    assert stack.weights(job) == stack.weights(undisturbed)
+
+
+def _sample(stack: Stack, job: str, seed: int) -> bytes | None:
+    response = stack.http.get(f"/samples?seed={seed}&model={job}")
+    return response.content if response.status_code == 200 else None
