@@ -11,6 +11,8 @@ import ssl
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 import httpx
@@ -26,6 +28,25 @@ _ADDRESSES = 4  # of a name, at most
 _LOOKUPS = 32
 _EMBEDDING = IPv6Network("64:ff9b::/96")  # NAT64 (RFC 6052): an IPv4 address in its last 32 bits
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a receiver answered."""
+
+    status: int
+    retry_after: str | None = None
+
+    def pause_seconds(self, now: float) -> float:
+        """How long it asks to be left alone (RFC 9110, 10.2.3: seconds or a date); 0 where it does not."""
+        if self.status not in (429, 503) or self.retry_after is None:
+            return 0.0
+        if self.retry_after.isascii() and self.retry_after.isdigit():
+            return float(self.retry_after[:9])
+        try:
+            return max(0.0, parsedate_to_datetime(self.retry_after).timestamp() - now)
+        except (ValueError, OverflowError):
+            return 0.0
 
 
 class UnreachableError(Exception):
@@ -79,8 +100,8 @@ class Receivers:
         self._tls: ssl.SSLContext | None = None
         self._lookups = asyncio.Semaphore(_LOOKUPS)
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes, *, allow_private: bool) -> int:
-        """The status that it answers with; the rest of the answer is not read.
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes, *, allow_private: bool) -> Reply:
+        """What it answers; the body of that is not read.
 
         Raises:
             UnreachableError: there was no answer, or no address that may be called.
@@ -95,7 +116,7 @@ class Receivers:
 
     async def _post(
         self, url: httpx.URL, headers: Mapping[str, str], body: bytes, *, allow_private: bool
-    ) -> int:
+    ) -> Reply:
         host = url.raw_host.decode("ascii")
         addresses = await self._look_up(host, url.port or (443 if url.scheme == "https" else 80))
         if not allow_private and not all(is_public(ip_address(address)) for address in addresses):
@@ -114,7 +135,7 @@ class Receivers:
                 extensions={"sni_hostname": host, "timeout": {"connect": _CONNECT_SECONDS}},
             )
             try:
-                return await _status(request, self._tls)
+                return await _reply(request, self._tls)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 problem = str(error)
             except httpx.TransportError as error:  # its text may hold what was answered
@@ -152,8 +173,8 @@ def _addresses(host: str, port: int) -> list[str]:
     return [str(place[0]) for *_, place in found]
 
 
-async def _status(request: httpx.Request, tls: ssl.SSLContext) -> int:
+async def _reply(request: httpx.Request, tls: ssl.SSLContext) -> Reply:
     async with httpx.AsyncHTTPTransport(verify=tls, trust_env=False) as transport:
         response = await transport.handle_async_request(request)
         await response.aclose()
-        return response.status_code
+        return Reply(response.status_code, response.headers.get("Retry-After"))

@@ -120,13 +120,13 @@ class Webhooks:
         name = message_id(record.id, record.state, delivery.endpoint)
         headers = signed_headers(webhook, name, body, int(time.time()))
         may_be_private = self._allows_private or delivery.endpoint is Endpoint.GLOBAL
-        status = await self._receivers.post(str(webhook.url), headers, body, allow_private=may_be_private)
-        if 200 <= status < 300:
+        reply = await self._receivers.post(str(webhook.url), headers, body, allow_private=may_be_private)
+        if 200 <= reply.status < 300:
             await self._end(delivery, Outcome.DELIVERED)
-        elif status == 410:
+        elif reply.status == 410:
             await self._end(delivery, Outcome.GONE, "It answered 410: it wants to hear no more.")
         else:
-            await self._put_back(delivery, f"It answered {status}.")
+            await self._put_back(delivery, f"It answered {reply.status}.", reply.pause_seconds(time.time()))
 
     def _webhook(self, delivery: Delivery) -> Webhook | None:
         """None where the deployment has none. A job's own is on the volume, or the volume is not there."""
@@ -135,8 +135,9 @@ class Webhooks:
         kept = self._volume.submission(delivery.job_id).read_bytes()
         return Submission.model_validate_json(kept).webhook
 
-    async def _put_back(self, delivery: Delivery, problem: str) -> None:
-        pause = pause_seconds(delivery.age_seconds, random.random())  # noqa: S311 — no secret hangs on it
+    async def _put_back(self, delivery: Delivery, problem: str, asked_seconds: float = 0.0) -> None:
+        chance = random.random()  # noqa: S311 — no secret hangs on it
+        pause = pause_seconds(delivery.age_seconds, chance, asked_seconds)
         if pause is None:
             log.error("%s: %s was not told of its end: %s", delivery.job_id, delivery.receiver, problem)
             await self._end(delivery, Outcome.GIVEN_UP, problem)
@@ -166,12 +167,16 @@ class Webhooks:
             log.warning("%s: looked at again when its lease has run out: %s", delivery.job_id, error)
 
 
-def pause_seconds(age_seconds: float, chance: float) -> float | None:
-    """Until the next attempt, after one that failed so long after the end; None when that was the last."""
+def pause_seconds(age_seconds: float, chance: float, asked_seconds: float = 0.0) -> float | None:
+    """Until the next attempt, after one that failed so long after the end; None when that was the last.
+
+    Never less than the receiver has asked for, but for the last attempt, which is at the end of the day.
+    """
     ahead = next((moment for moment in SCHEDULE_SECONDS if moment > age_seconds), None)
     if ahead is None:
         return None
-    return min((ahead - age_seconds) * (1 + JITTER * chance), TOLD_FOR_SECONDS - age_seconds)
+    pause = max((ahead - age_seconds) * (1 + JITTER * chance), asked_seconds)
+    return min(pause, TOLD_FOR_SECONDS - age_seconds)
 
 
 def _now_ms() -> int:

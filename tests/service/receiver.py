@@ -36,6 +36,7 @@ class Receiver:
 
     calls: list[Call] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
+    retry_after: str | None = None
     open: threading.Event = field(default_factory=threading.Event)  # while it is not set, answers wait
     url: str = ""
 
@@ -60,6 +61,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.receiver.open.wait(20)
         self.send_response(status)
         self.send_header("Location", f"{self.receiver.url}/elsewhere")
+        if self.receiver.retry_after:
+            self.send_header("Retry-After", self.receiver.retry_after)
         self.send_header("Content-Length", "2")
         self.end_headers()
         self.wfile.write(b"ok")

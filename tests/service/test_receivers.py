@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from contract.webhook import Webhook
-from service.receivers import Receivers, UnreachableError, require_public
+from service.receivers import Receivers, Reply, UnreachableError, require_public
 from service.settings import Settings
 from tests.service.receiver import SECRET, Receiver, receiving
 
@@ -67,17 +67,17 @@ def reached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The addresses that were connected to; nothing is."""
     hosts: list[str] = []
 
-    async def note(request: httpx.Request, _tls: ssl.SSLContext) -> int:
+    async def note(request: httpx.Request, _tls: ssl.SSLContext) -> Reply:
         hosts.append(request.url.host)
-        return 200
+        return Reply(200)
 
-    monkeypatch.setattr("service.receivers._status", note)
+    monkeypatch.setattr("service.receivers._reply", note)
     return hosts
 
 
 def post(url: str, *, allow_private: bool = False) -> int:
     async def once() -> int:
-        return await Receivers().post(url, {"webhook-id": "x"}, b"{}", allow_private=allow_private)
+        return (await Receivers().post(url, {"webhook-id": "x"}, b"{}", allow_private=allow_private)).status
 
     return asyncio.run(once())
 

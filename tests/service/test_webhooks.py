@@ -13,6 +13,7 @@ import pytest
 from contract.job import State
 from contract.webhook import Endpoint, Webhook
 from service.messages import signed_headers
+from service.receivers import Reply
 from service.webhooks import JITTER, SCHEDULE_SECONDS, pause_seconds
 from tests.service.deployment import DAY, KEY, Deployment
 from tests.service.receiver import SECRET, Receiver, receiving
@@ -136,6 +137,38 @@ def test_after_a_day_it_is_given_up_with_an_error_in_the_log(
     (error,) = [entry for entry in caplog.records if entry.levelno == logging.ERROR]
     assert job_id in error.getMessage()
     assert "500" in error.getMessage()
+
+
+def test_receiver_that_asks_for_a_pause_gets_it(here: Deployment, receiver: Receiver, until: Until) -> None:
+    receiver.answers, receiver.retry_after = [503], "4000"
+    job_id = here.end(webhook=receiver.webhook)
+    until(lambda: here.webhook(job_id)["problem"] == "It answered 503.")
+    next_ms = here.worker.redis.zscore(KEY.deliveries, f"{job_id}:own") or 0
+    assert next_ms > (time.time() + 3_900) * 1000
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after", "seconds"),
+    [
+        (503, "120", 120),
+        (429, "Thu, 01 Jan 1970 00:16:50 GMT", 10),
+        (429, "Thu, 01 Jan 1970 00:00:00 GMT", 0),
+        (500, "120", 0),
+        (503, None, 0),
+        (503, "-5", 0),
+        (503, "soon", 0),
+        (503, "²", 0),
+        (503, "9" * 5000, 999_999_999),
+    ],
+)
+def test_pause_that_is_asked_for_is_read(status: int, retry_after: str | None, seconds: float) -> None:
+    assert Reply(status, retry_after).pause_seconds(now=1000.0) == seconds
+
+
+def test_pause_that_is_asked_for_ends_with_the_day() -> None:
+    assert pause_seconds(10, 0, asked_seconds=600) == 600
+    assert pause_seconds(10, 0, asked_seconds=1) == SCHEDULE_SECONDS[1] - 10
+    assert pause_seconds(10, 0, asked_seconds=10**9) == DAY - 10
 
 
 def test_pauses_grow_and_end_at_a_day() -> None:
