@@ -1,6 +1,7 @@
 """Archives of images: sent here, prepared by a worker, then trained on."""
 
 import asyncio
+import time
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -9,10 +10,10 @@ from pydantic import Field
 from contract.dataset import DatasetSpec
 from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import new_dataset_id
-from contract.job import State
+from contract.job import State, Want
 from contract.keys import RecordKind, Role
 from contract.plugin import Frozen
-from contract.store import forget_dataset, submit
+from contract.store import control, forget_dataset, submit
 from contract.volume import publish_durably, sync_directory, write_durably
 from service import archive, records
 from service.dataset_views import Dataset
@@ -27,6 +28,8 @@ from service.views import Page
 router = APIRouter(tags=["datasets"])
 
 DatasetPath = Annotated[str, Path(description="The dataset's id.", examples=["ds_3k9w0q2m5x7a1b4c"])]
+_LET_GO_SECONDS = 5.0
+_LOOK_SECONDS = 0.1
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FORM = {
     "schema": {
@@ -150,10 +153,11 @@ async def get_dataset(gateway: Here, dataset_id: DatasetPath) -> Dataset:
     responses=write_problems(ErrorCode.DATASET_NOT_FOUND, ErrorCode.RECORD_DELETED, ErrorCode.DATASET_IN_USE),
 )
 async def delete_dataset(gateway: Here, dataset_id: DatasetPath) -> None:
-    """The archive and everything derived from it go for ever. Finished jobs keep their generators."""
-    standing = await records.find(gateway, RecordKind.DATASET, dataset_id)
-    if standing.record.state is State.RUNNING:
-        raise _being_prepared(dataset_id)
+    """The archive and everything derived from it go for ever. Finished jobs keep their generators.
+
+    Its preparation, if it is under way, is broken off first.
+    """
+    standing = await _let_go(gateway, await records.find(gateway, RecordKind.DATASET, dataset_id))
     outcome, user = await records.delete(gateway, RecordKind.DATASET, standing, forget_dataset(dataset_id))
     if outcome == "live":
         raise _being_prepared(dataset_id)
@@ -162,9 +166,25 @@ async def delete_dataset(gateway: Here, dataset_id: DatasetPath) -> None:
         raise ServiceError(ErrorCode.DATASET_IN_USE, detail)
 
 
+async def _let_go(gateway: Gateway, standing: Standing) -> Standing:
+    """The dataset when nobody prepares it any more.
+
+    Raises:
+        ServiceError: `dataset_in_use`: that takes longer than we wait; it has been told to stop.
+    """
+    dataset_id, until = standing.record.id, time.monotonic() + _LET_GO_SECONDS
+    while standing.record.state is State.RUNNING:
+        await gateway.store.run(control(RecordKind.DATASET, dataset_id, Want.CANCEL, "it is to be deleted"))
+        if time.monotonic() > until:
+            raise _being_prepared(dataset_id)
+        await asyncio.sleep(_LOOK_SECONDS)
+        standing = await records.find(gateway, RecordKind.DATASET, dataset_id)
+    return standing
+
+
 def _being_prepared(dataset_id: str) -> ServiceError:
-    detail = f"{dataset_id} is being prepared; wait until GET /datasets/{dataset_id} says ready or failed."
-    return ServiceError(ErrorCode.DATASET_IN_USE, detail)
+    detail = f"{dataset_id} is being prepared, which has been told to stop; delete it again in a moment."
+    return ServiceError(ErrorCode.DATASET_IN_USE, detail, retry_after_seconds=_LOOK_SECONDS)
 
 
 async def _view(gateway: Gateway, standing: Standing) -> Dataset:

@@ -1,12 +1,13 @@
 """Datasets as clients see them: prepared by a worker, listed, deleted."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
-from contract.job import Problem, Progress, State
+from contract.job import Problem, Progress, State, Want
 from contract.keys import KEYS, RecordKind
 from contract.store import beat, leave
 from contract.volume import Volume
@@ -93,12 +94,32 @@ def test_a_queued_dataset_can_be_deleted(client: httpx.Client, worker: Any, queu
     assert worker.redis.zcard(KEYS[RecordKind.DATASET].queued) == 0
 
 
-def test_a_dataset_that_is_being_prepared_stays(
-    client: httpx.Client, refused: Refused, worker: Any, volume: Volume, queued: str
+def test_a_dataset_that_is_being_prepared_is_let_go_before_it_is_deleted(
+    client: httpx.Client, worker: Any, volume: Volume, queued: str, until: Callable[[Any], object]
 ) -> None:
+    lease = worker.claim(RecordKind.DATASET)
+    with ThreadPoolExecutor(1) as pool:
+        deletion = pool.submit(client.delete, f"/datasets/{queued}")
+        until(lambda: worker.run(beat(lease)) is Want.CANCEL)
+        assert not deletion.done()
+        assert volume.original(queued).exists()
+        worker.run(leave(lease, State.CANCELLED))
+        assert deletion.result().status_code == 204
+    assert not volume.dataset(queued).exists()
+
+
+def test_a_dataset_whose_preparer_does_not_let_go_stays_for_now(
+    client: httpx.Client,
+    refused: Refused,
+    worker: Any,
+    volume: Volume,
+    queued: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.routes.datasets._LET_GO_SECONDS", 0.0)
     worker.claim(RecordKind.DATASET)
     problem = refused(client.delete(f"/datasets/{queued}"), 409, "dataset_in_use")
-    assert "being prepared" in problem["detail"]
+    assert "told to stop" in problem["detail"]
     assert volume.original(queued).exists()
     assert not volume.tombstone(queued).exists()
 

@@ -47,6 +47,16 @@ def test_control_twice_is_control_once_and_touches_no_other_job(
         stack.await_state(job, "cancelled")
 
 
+def test_deleted_dataset_is_prepared_no_further(stack: Stack) -> None:
+    dataset = stack.upload()
+    until(lambda: stack.get(f"/datasets/{dataset}")["state"] == "preparing", "a claimed dataset")
+    assert stack.http.delete(f"/datasets/{dataset}").status_code == 204
+    assert stack.http.get(f"/datasets/{dataset}").status_code == 410
+    assert not (stack.root / "datasets" / dataset).exists()
+    another = stack.upload()
+    until(lambda: stack.get(f"/datasets/{another}")["state"] == "ready", "a ready dataset")
+
+
 def test_paused_job_goes_on_where_it_was(stack: Stack, running: str) -> None:
     stack.http.post(f"/jobs/{running}/pause").raise_for_status()
     paused = stack.await_state(running, "paused")
