@@ -106,9 +106,13 @@ class Volume:
         """What the gateway last wanted of it."""
         return self.home(record_id) / "intent.json"
 
-    def facts(self, record_id: str) -> Path:
-        """What its owner last stated."""
-        return self.home(record_id) / "facts.json"
+    def facts(self, record_id: str, token: int) -> Path:
+        """What its owner under this token last stated: in a file of its own."""
+        return self.home(record_id) / f"facts-{token:020d}.json"
+
+    def all_facts(self, record_id: str) -> list[Path]:
+        """Those that there are, the newest owner's last."""
+        return sorted(self.home(record_id).glob("facts-*.json"))
 
     def events(self, record_id: str) -> Path:
         """The mirror of its event stream, one JSON object a line."""

@@ -1,9 +1,8 @@
 """What an owner states about its record on the volume, so that losing Redis loses nothing."""
 
-import fcntl
-import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -12,12 +11,12 @@ from contract.evaluation import Evaluation
 from contract.job import CheckpointFact, Problem, Record, SnapshotFact, State
 from contract.plugin import Frozen
 from contract.store import Burial
-from contract.volume import Volume, write_durably
+from contract.volume import Volume, replace_durably
 from worker.room import Later, Room
 
 
 class Facts(Frozen):
-    """`facts.json`: the record's state as its owner knows it, written before Redis is told."""
+    """A record's state as its owner knows it, written before Redis is told."""
 
     format_version: Literal[1] = 1
     state: State
@@ -53,26 +52,39 @@ class Facts(Frozen):
 
 
 def read_facts(volume: Volume, record_id: str) -> Facts | None:
-    """The last facts stated, or None before the first claim."""
-    path = volume.facts(record_id)
-    return Facts.model_validate_json(path.read_bytes()) if path.exists() else None
+    """The newest owner's last facts, or None before the first claim."""
+    while stated := volume.all_facts(record_id):
+        try:
+            return Facts.model_validate_json(stated[-1].read_bytes())
+        except FileNotFoundError:  # a newer owner has just stated
+            continue
+    return None
 
 
 def write_facts(volume: Volume, record_id: str, facts: Facts) -> bool:
-    """State facts durably, unless an owner with a newer token has: then False, and nothing is changed."""
-    home = os.open(volume.home(record_id), os.O_RDONLY)
+    """State facts durably. False when an owner with a newer token has stated: nobody reads these then.
+
+    There is no lock: who is stopped in the middle of a statement, for however long, holds up nobody.
+    """
+    mine = volume.facts(record_id, facts.token)
+    if _is_fenced(volume, record_id, mine):
+        return False
     try:
-        fcntl.flock(home, fcntl.LOCK_EX)
-        stated = read_facts(volume, record_id)
-        if stated is not None and stated.token > facts.token:
+        replace_durably(mine, facts.model_dump_json().encode())
+    except FileNotFoundError:  # the record was deleted, or a newer owner has swept up in the middle of this
+        if _is_fenced(volume, record_id, mine):
             return False
-        path = volume.facts(record_id)
-        for torn in path.parent.glob(f".{path.name}.*.tmp"):
-            torn.unlink()  # of a writer that was killed: a living one would hold the lock
-        write_durably(path, facts.model_dump_json().encode())
-        return True
-    finally:
-        os.close(home)
+        raise
+    for earlier in volume.home(record_id).glob(
+        "*facts-*"
+    ):  # and what those who were killed left half written
+        if earlier.name.lstrip(".") < mine.name:
+            earlier.unlink(missing_ok=True)
+    return not _is_fenced(volume, record_id, mine)
+
+
+def _is_fenced(volume: Volume, record_id: str, mine: Path) -> bool:
+    return any(stated.name > mine.name for stated in volume.all_facts(record_id))
 
 
 class Ledger:
@@ -93,7 +105,7 @@ class Ledger:
         facts = self.facts.model_copy(update=update)
         is_stated = self._room.insist(
             lambda: write_facts(self._volume, self._id, facts),
-            self._volume.facts(self._id),
+            self._volume.facts(self._id, facts.token),
             len(facts.model_dump_json()),
         )
         self.facts = facts

@@ -1,10 +1,13 @@
 """What owners state on the volume: durable, and fenced like the record."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from contract.job import Problem, State
 from contract.store import Burial
-from contract.volume import Volume
+from contract.volume import Volume, replace_durably
 from worker.facts import Facts, read_facts, state_burial, write_facts
 
 JOB = "job_0123456789abcdef"
@@ -41,8 +44,52 @@ def test_burial_that_queues_again_states_nothing(volume: Volume) -> None:
     assert read_facts(volume, JOB) == facts(2)
 
 
-def test_what_a_killed_writer_left_goes_with_the_next_statement(volume: Volume) -> None:
-    torn = volume.job(JOB) / ".facts.json.0123abcd.tmp"
-    torn.write_text('{"state": "run')
+def test_what_a_killed_writer_left_goes_with_the_next_owners_statement(volume: Volume) -> None:
     write_facts(volume, JOB, facts(1))
+    torn = volume.job(JOB) / f".{volume.facts(JOB, 1).name}.0123abcd.tmp"
+    torn.write_text('{"state": "run')
+    write_facts(volume, JOB, facts(2))
+    assert volume.all_facts(JOB) == [volume.facts(JOB, 2)]
     assert not torn.exists()
+
+
+def test_owner_stopped_in_the_middle_of_a_statement_holds_up_nobody_and_is_not_heard(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its next owner states while it stands still, once before and once after it has written."""
+    for written in (False, True):
+        token = 10 if written else 1
+        write_facts(volume, JOB, facts(token))
+
+        def stopped(path: Path, content: bytes, written: bool = written, token: int = token) -> None:
+            monkeypatch.undo()
+            if written:
+                replace_durably(path, content)
+            assert write_facts(volume, JOB, facts(token + 1))
+            if not written:
+                replace_durably(path, content)
+
+        monkeypatch.setattr("worker.facts.replace_durably", stopped)
+        assert not write_facts(volume, JOB, facts(token, State.SUCCEEDED))
+        assert read_facts(volume, JOB) == facts(token + 1)
+
+
+def test_statement_whose_half_was_swept_up_by_the_next_owner_is_not_made(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def swept(path: Path, content: bytes) -> None:
+        del path, content
+        monkeypatch.undo()
+        assert write_facts(volume, JOB, facts(2))
+        raise FileNotFoundError
+
+    monkeypatch.setattr("worker.facts.replace_durably", swept)
+    assert not write_facts(volume, JOB, facts(1))
+    assert read_facts(volume, JOB) == facts(2)
+
+
+def test_record_that_was_deleted_takes_no_statement(volume: Volume) -> None:
+    shutil.rmtree(volume.job(JOB))
+    with pytest.raises(FileNotFoundError):
+        write_facts(volume, JOB, facts(1))
+    assert not volume.job(JOB).exists()

@@ -96,7 +96,7 @@ def test_served_generators_are_found_again(store: Store, volume: Volume) -> None
 
 def test_one_damaged_file_costs_no_other_record(store: Store, volume: Volume) -> None:
     broken = lay(volume, "a", facts(State.RUNNING))
-    volume.facts(broken).write_text("")
+    volume.facts(broken, 7).write_text("")
     sound = lay(volume, "b", facts(State.FAILED, error=Problem(code="x", detail="y")))
     rebuild(store, volume)
     assert store.run(records.forget_job(broken)) == ("missing", "")

@@ -49,7 +49,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     """Full."""
     disk = Disk()
     disk.refuses.set()
-    monkeypatch.setattr(facts, "write_durably", disk.write)
+    monkeypatch.setattr(facts, "replace_durably", disk.write)
     monkeypatch.setattr(room, "LONGEST_PAUSE_SECONDS", room.FIRST_PAUSE_SECONDS)
     return disk
 

@@ -57,7 +57,7 @@ def _goes_to(folder: str) -> Callable[[Path, Path], bool]:
 
 
 def _is_facts(_: Path, path: Path) -> bool:
-    return path.name == "facts.json"
+    return path.name.startswith("facts-")
 
 
 def _tear(temporary: Path, _: Path) -> None:
