@@ -1,14 +1,15 @@
 """A request for samples, resolved: which generator, seeds and form. Its bytes follow from it alone."""
 
-from typing import Literal, Self
+from typing import Self
+from urllib.parse import urlencode
 
 from pydantic import Field, model_validator
 
+from contract.formats import SampleFormat
 from contract.identifiers import Digest, JobId
 from contract.plugin import Frozen
 from contract.training import MAX_SEED
 
-SampleFormat = Literal["png"]
 MAX_COUNT = 1024
 """The largest sheet, in tiles."""
 
@@ -27,9 +28,25 @@ class SampleSpec(Frozen):
             raise ValueError(f"the sheet runs past the last seed, {MAX_SEED}: lower seed or count")
         return self
 
+    @property
+    def seeds(self) -> range:
+        """The seed of each tile, in order."""
+        return range(self.seed, self.seed + self.count)
+
     def canonical(self) -> str:
         """One text for one picture: what the ETag and the caches are made from."""
         return f"{self.digest}/{self.seed}+{self.count}.{self.format}"
+
+    def address(self) -> str:
+        """Where this, and never anything else, is to be had; relative to the service."""
+        parameters: dict[str, str | int] = {"model": self.digest, "seed": self.seed}
+        if self.count > 1:
+            parameters["count"] = self.count
+        return f"/samples?{urlencode({**parameters, 'format': self.format}, safe=':')}"
+
+    def tile(self, index: int) -> "SampleSpec":
+        """The PNG of one seed of these."""
+        return self.model_copy(update={"seed": self.seeds[index], "count": 1, "format": "png"})
 
 
 class CheckpointPlace(Frozen):

@@ -30,11 +30,19 @@ class Engine:
         Raises:
             ServiceError: `checkpoint_unreadable` when the file is gone, damaged or not this digest.
         """
+        return self.sampler(digest, place).render(seeds)
+
+    def render_floats(self, digest: str, place: CheckpointPlace, seeds: list[int]) -> NDArray[np.float32]:
+        """The same before rounding: (N, C, R, R) in [-1, 1]. Raises likewise."""
+        return self.sampler(digest, place).render_floats(seeds)
+
+    def sampler(self, digest: str, place: CheckpointPlace) -> Sampler:
+        """The generator, loaded if need be. Raises likewise."""
         sampler = self._samplers.get(digest)
         if sampler is None:
             sampler = self._load(digest, self._volume.checkpoint(place.job, place.file))
         self._samplers.move_to_end(digest)
-        return sampler.render(seeds)
+        return sampler
 
     def _load(self, digest: str, path: Path) -> Sampler:
         sampler = Sampler.load(path, digest, self._environment)

@@ -1,17 +1,17 @@
 """Pictures by seed: the same digest, seed and options give the same bytes, for ever."""
 
 import secrets
-from typing import Annotated
-from urllib.parse import urlencode
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from contract.errors import ErrorCode, ServiceError
+from contract.formats import FORMS, SampleFormat
 from contract.identifiers import LATEST, reference_kind
 from contract.keys import Role
 from contract.plugin import Frozen
-from contract.sampling import MAX_COUNT, SampleFormat, SampleSpec
+from contract.sampling import MAX_COUNT, SampleSpec
 from contract.training import MAX_SEED
 from service.accept import negotiate
 from service.errors import parameter_error
@@ -22,9 +22,10 @@ from service.references import Target, resolve
 
 router = APIRouter(tags=["samples"])
 
-_PNG = "image/png"
 _NO_SAMPLER_RETRY_SECONDS = 5.0
 _PINNED = "public, max-age=31536000, immutable"
+_BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+_BY_MEDIA_TYPE = {form.media_type: name for name, form in FORMS.items()}
 
 
 class SamplesQuery(Frozen):
@@ -37,7 +38,9 @@ class SamplesQuery(Frozen):
     model: str | None = Field(
         None, description="A digest (sha256:…), a job (job_…) or an alias; default: the alias latest."
     )
-    format: SampleFormat = Field("png", description="How the picture is encoded.")
+    format: SampleFormat | None = Field(
+        None, description="How the samples are encoded; wins over `Accept`, which decides without it."
+    )
 
 
 @router.head("/samples", include_in_schema=False)
@@ -60,7 +63,7 @@ class SamplesQuery(Frozen):
         ),
         200: {
             "description": "The picture. `X-Seed` and `X-Model-Digest` say what made it.",
-            "content": {_PNG: {"schema": {"type": "string", "format": "binary"}}},
+            "content": {form.media_type: _BINARY for form in FORMS.values()},
         },
         304: {"description": "You have it: the `If-None-Match` you sent is its `ETag`."},
     },
@@ -71,10 +74,10 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
     An address with `model=sha256:…` and a seed never changes its answer; others say in `Content-Location`
     which such address they are just now.
     """
-    negotiate(request, (_PNG,))
+    chosen = query.format or _BY_MEDIA_TYPE[negotiate(request, _BY_MEDIA_TYPE)]
     seed = _seed(query)
     target = await resolve(gateway, query.model)
-    spec = SampleSpec(digest=target.digest, seed=seed, count=query.count, format=query.format)
+    spec = SampleSpec(digest=target.digest, seed=seed, count=query.count, format=chosen)
     headers = _headers(spec, query)
     etag = etag_of(spec, await gateway.store.renderer() or "none yet")
     if _client_has(request, etag):
@@ -83,7 +86,7 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
     headers["ETag"] = picture.etag
     if _client_has(request, picture.etag):
         return Response(status_code=304, headers=headers)
-    return Response(picture.content, media_type=_PNG, headers=headers)
+    return Response(picture.content, media_type=FORMS[spec.format].media_type, headers=headers)
 
 
 async def _render(gateway: Gateway, spec: SampleSpec, target: Target, etag: str) -> Picture:
@@ -111,18 +114,13 @@ def _seed(query: SamplesQuery) -> int:
 
 
 def _headers(spec: SampleSpec, query: SamplesQuery) -> dict[str, str]:
-    headers = {"X-Seed": str(spec.seed), "X-Model-Digest": spec.digest, "Vary": "Accept"}
+    headers = {"X-Seed": str(spec.seed), "X-Model-Digest": spec.digest}
+    if query.format is None:
+        headers["Vary"] = "Accept"
     if query.seed is not None and reference_kind(query.model or LATEST) == "digest":
         return {**headers, "Cache-Control": _PINNED}
     caching = "no-store" if query.seed is None else "no-cache"
-    return {**headers, "Cache-Control": caching, "Content-Location": _pinned_address(spec)}
-
-
-def _pinned_address(spec: SampleSpec) -> str:
-    parameters: dict[str, str | int] = {"model": spec.digest, "seed": spec.seed}
-    if spec.count > 1:
-        parameters["count"] = spec.count
-    return f"/samples?{urlencode(parameters, safe=':')}"
+    return {**headers, "Cache-Control": caching, "Content-Location": spec.address()}
 
 
 def _client_has(request: Request, etag: str) -> bool:

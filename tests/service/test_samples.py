@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from contract.errors import ErrorCode
+from contract.formats import FORMS, SampleFormat
 from contract.job import CheckpointFact, State
 from contract.keys import SAMPLES_WAITING, Role
 from contract.store import leave
@@ -195,9 +196,41 @@ def test_an_older_checkpoint_is_served_by_its_digest(
     assert sampler.asks[0].place.file == older.file
 
 
-def test_only_png_can_be_had(client: httpx.Client, refused: Refused, finished: CheckpointFact) -> None:
-    answer = client.get("/samples?seed=1", headers={"accept": "image/webp, text/*"})
-    assert "image/png" in refused(answer, 406, "not_acceptable")["detail"]
+@pytest.mark.parametrize("chosen", FORMS)
+def test_a_format_is_asked_for_by_name_or_by_accept(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact, chosen: SampleFormat
+) -> None:
+    media_type = FORMS[chosen].media_type
+    named = client.get(f"/samples?seed=7&format={chosen}")
+    assert named.headers["content-type"] == media_type
+    assert named.content.endswith(f".{chosen}".encode())
+    assert "vary" not in named.headers
+    accepted = client.get("/samples?seed=7", headers={"accept": f"{media_type}, */*;q=0.1"})
+    assert (accepted.content, accepted.headers["etag"]) == (named.content, named.headers["etag"])
+    assert accepted.headers["vary"] == "Accept"
+    assert client.get(named.headers["content-location"]).content == named.content
+
+
+def test_a_named_format_wins_over_accept(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact
+) -> None:
+    answer = client.get("/samples?seed=7&format=webp", headers={"accept": "image/png"})
+    assert answer.headers["content-type"] == "image/webp"
+
+
+def test_each_format_has_an_etag_of_its_own(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact
+) -> None:
+    etags = {client.get(f"/samples?seed=7&format={chosen}").headers["etag"] for chosen in FORMS}
+    assert len(etags) == len(FORMS)
+
+
+def test_what_cannot_be_had_is_told_with_what_can(
+    client: httpx.Client, refused: Refused, finished: CheckpointFact
+) -> None:
+    answer = client.get("/samples?seed=1", headers={"accept": "image/avif, text/*"})
+    problem = refused(answer, 406, "not_acceptable")
+    assert all(form.media_type in problem["detail"] for form in FORMS.values())
 
 
 def test_no_sampler_is_told_with_a_time_to_come_back(

@@ -1,15 +1,17 @@
 """The consumer answers whatever can be answered, small asks first, and nothing in the queue ends it."""
 
+import io
 import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import redis
 from numpy.typing import NDArray
+from PIL import Image
 
 from contract import keys
 from contract.checkpoint import CheckpointHeader
@@ -54,8 +56,8 @@ class Gateway:
         self._digest = digest
         self._ids = map(str, itertools.count())
 
-    def ask(self, seed: int, count: int = 1) -> Ask:
-        spec = SampleSpec(digest=self._digest, seed=seed, count=count)
+    def ask(self, seed: int, count: int = 1, **options: Any) -> Ask:
+        spec = SampleSpec(digest=self._digest, seed=seed, count=count, **options)
         return Ask(next(self._ids), "g0", self.now_ms() + PATIENCE_SECONDS * 1000, spec, PLACE)
 
     def now_ms(self) -> int:
@@ -225,6 +227,26 @@ def test_picture_is_the_same_alone_and_in_any_company(gateway: Gateway, engine: 
     for ask in asks:
         gateway.push(ask)
         assert gateway.answers(1)[0].content == together[ask.id]
+
+
+def test_numbers_are_those_that_the_pixels_of_the_same_batch_come_from(
+    gateway: Gateway, engine: Engine, start: Start
+) -> None:
+    numbers, picture = gateway.ask(7, format="npz"), gateway.ask(7)
+    gateway.push(picture, numbers)
+    start(engine)
+    contents = {answer.id: answer.content for answer in gateway.answers(2)}
+    with np.load(io.BytesIO(contents[numbers.id])) as arrays:
+        shown = np.asarray(Image.open(io.BytesIO(contents[picture.id])))
+        assert np.array_equal(arrays["pixels"][0, :, :, 0], shown)
+
+
+def test_only_who_asks_for_numbers_has_them_kept(gateway: Gateway) -> None:
+    asks = [gateway.ask(seed, format=chosen) for seed, chosen in enumerate(("npz", "png", "zip", "npz"))]
+    assert sorted([ask.spec.format for ask in portion] for portion in portions(asks)) == [
+        ["npz", "npz"],
+        ["png", "zip"],
+    ]
 
 
 def test_portions_are_bounded_in_images_and_lose_nothing(gateway: Gateway) -> None:

@@ -24,8 +24,5 @@ def _recipe(spec: SampleSpec) -> PngInfo:
     recipe.add_text("dcgan:digest", spec.digest)
     recipe.add_text("dcgan:seed", str(spec.seed))
     recipe.add_text("dcgan:count", str(spec.count))
-    recipe.add_text(
-        "dcgan:url",
-        f"/samples?seed={spec.seed}&count={spec.count}&model={spec.digest}&format={spec.format}",
-    )
+    recipe.add_text("dcgan:url", spec.address())
     return recipe

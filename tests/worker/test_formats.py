@@ -1,0 +1,116 @@
+"""What each format holds, read back by other programs; and that its bytes follow from the samples alone."""
+
+import base64
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from contract.formats import FORMS, SampleFormat
+from contract.sampling import SampleSpec
+from models.pixels import to_pixels
+from models.sheet import sheet
+from worker.formats import FORMATS, FORMATS_OF_NUMBERS
+from worker.formats.png import encode_png
+from worker.rendering import encode
+
+DIGEST = "sha256:" + "5" * 64
+SEEDS = (7, 8, 9)
+
+
+@pytest.fixture(params=[1, 3], ids=["grey", "colour"])
+def images(request: pytest.FixtureRequest) -> NDArray[np.float32]:
+    """Images (3, C, 16, 16) as a generator gives them, of which no two are equal."""
+    noise = np.random.default_rng(0).uniform(-1, 1, (len(SEEDS), request.param, 16, 16))
+    return noise.astype(np.float32)
+
+
+@pytest.fixture
+def tiles(images: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The pixels (3, 16, 16, C) of these images."""
+    return to_pixels(torch.from_numpy(images)).permute(0, 2, 3, 1).numpy()
+
+
+def spec(chosen: SampleFormat) -> SampleSpec:
+    return SampleSpec(digest=DIGEST, seed=SEEDS[0], count=len(SEEDS), format=chosen)
+
+
+def encoded(chosen: SampleFormat, images: NDArray[np.float32], tiles: NDArray[np.uint8]) -> bytes:
+    return encode(images if chosen in FORMATS_OF_NUMBERS else tiles, spec(chosen))
+
+
+def opened(file: bytes, mode: str) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(io.BytesIO(file)).convert(mode))
+
+
+def single_pngs(tiles: NDArray[np.uint8]) -> list[bytes]:
+    """The file of each seed by itself."""
+    return [
+        encode_png(tiles[index : index + 1], SampleSpec(digest=DIGEST, seed=seed))
+        for index, seed in enumerate(SEEDS)
+    ]
+
+
+def test_every_format_has_one_encoder_and_a_media_type_of_its_own() -> None:
+    named: Sequence[str] = get_args(SampleFormat)
+    assert sorted([*FORMATS, *FORMATS_OF_NUMBERS]) == sorted(named) == sorted(FORMS)
+    assert len({form.media_type for form in FORMS.values()}) == len(named)
+
+
+@pytest.mark.parametrize("chosen", FORMS)
+def test_the_same_samples_are_the_same_bytes_at_any_time(
+    chosen: SampleFormat,
+    images: NDArray[np.float32],
+    tiles: NDArray[np.uint8],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = encoded(chosen, images, tiles)
+    monkeypatch.setattr("time.time", lambda: 2_000_000_000.0)
+    monkeypatch.setattr("time.localtime", lambda *_: (2033, 5, 18, 3, 33, 20, 2, 138, 0))
+    assert encoded(chosen, images, tiles) == before
+
+
+@pytest.mark.parametrize("chosen", ["png", "webp"])
+def test_pictures_lose_nothing(
+    chosen: SampleFormat, images: NDArray[np.float32], tiles: NDArray[np.uint8]
+) -> None:
+    mode = "L" if tiles.shape[-1] == 1 else "RGB"
+    assert np.array_equal(opened(encoded(chosen, images, tiles), mode), sheet(tiles))
+
+
+def test_zip_holds_the_file_of_each_seed(images: NDArray[np.float32], tiles: NDArray[np.uint8]) -> None:
+    with zipfile.ZipFile(io.BytesIO(encoded("zip", images, tiles))) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["0000-7.png", "0001-8.png", "0002-9.png"]
+        assert [archive.read(name) for name in archive.namelist()] == single_pngs(tiles)
+
+
+def test_json_holds_an_address_and_the_picture_of_each_seed(
+    images: NDArray[np.float32], tiles: NDArray[np.uint8]
+) -> None:
+    document = json.loads(encoded("json", images, tiles))
+    assert document["digest"] == DIGEST
+    assert (document["shape"], document["range"]) == ([*tiles.shape], [0, 255])
+    assert [image["seed"] for image in document["images"]] == [*SEEDS]
+    assert document["images"][1]["url"] == f"/samples?model={DIGEST}&seed=8&format=png"
+    heads, contents = zip(*(image["src"].split(",") for image in document["images"]), strict=True)
+    assert set(heads) == {"data:image/png;base64"}
+    assert [base64.b64decode(content) for content in contents] == single_pngs(tiles)
+
+
+def test_npz_holds_the_numbers_before_rounding(images: NDArray[np.float32], tiles: NDArray[np.uint8]) -> None:
+    with np.load(io.BytesIO(encoded("npz", images, tiles)), allow_pickle=False) as arrays:
+        assert set(arrays) == {"pixels", "numbers", "seeds", "digest"}
+        assert arrays["numbers"].dtype == np.float32
+        assert np.array_equal(arrays["numbers"], images.transpose(0, 2, 3, 1))
+        assert arrays["pixels"].dtype == np.uint8
+        assert np.array_equal(arrays["pixels"], tiles)
+        assert arrays["seeds"].tolist() == [*SEEDS]
+        assert str(arrays["digest"]) == DIGEST
