@@ -5,7 +5,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.errors import ErrorCode, ServiceError
+from contract.formats import FORMS
 from contract.sampling import SampleSpec
+from contract.training import TrainingSpec
 from contract.wire import Ask
 from worker.engine import Engine
 from worker.formats import FORMATS, FORMATS_OF_NUMBERS
@@ -19,12 +22,44 @@ def kinship(spec: SampleSpec) -> tuple[str, bool, bool]:
     return spec.digest, spec.count > 1, spec.format in FORMATS_OF_NUMBERS
 
 
+def admit(engine: Engine, portion: Sequence[Ask]) -> tuple[list[Ask], list[tuple[Ask, ServiceError]]]:
+    """The asks of a portion that its generator can fulfil, and the others with why not.
+
+    Raises:
+        ServiceError: what the engine refuses.
+    """
+    trained = engine.sampler(portion[0].spec.digest, portion[0].place).header.spec
+    welcome, refused = [], []
+    for ask in portion:
+        if refusal := _refusal(ask.spec, trained):
+            refused.append((ask, refusal))
+        else:
+            welcome.append(ask)
+    return welcome, refused
+
+
+def _refusal(spec: SampleSpec, trained: TrainingSpec) -> ServiceError | None:
+    form = FORMS[spec.format]
+    width, height = spec.size(trained.resolution)
+    pictures = 1 if form.holds == "a sheet" else spec.count
+    if max(width, height) <= form.longest_side and width * height * pictures <= form.most_pixels:
+        return None
+    detail = (
+        f"With tiles of {trained.resolution} px this would be {pictures} × {width} × {height} pixels; "
+        f"as {spec.format} there may be {form.most_pixels:,} in all, and sides of {form.longest_side:,}. "
+        "Lower count or scale, or choose other columns."
+    )
+    return ServiceError(ErrorCode.INVALID_REQUEST, detail)
+
+
 def render(engine: Engine, portion: Sequence[Ask]) -> Images:
     """The images of all asks of a portion, one after the other; the asks are kin.
 
     Raises:
         ServiceError: what the engine refuses.
     """
+    if not portion:
+        return np.empty((0, 0, 0, 0), dtype=np.uint8)
     first = portion[0]
     paint = engine.render_floats if first.spec.format in FORMATS_OF_NUMBERS else engine.render
     return paint(first.spec.digest, first.place, [seed for ask in portion for seed in ask.spec.seeds])

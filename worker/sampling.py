@@ -17,7 +17,7 @@ from contract import keys
 from contract.errors import ErrorCode, ServiceError
 from contract.wire import Answer, Ask
 from worker.engine import Engine
-from worker.rendering import Images, encode, kinship, render, shares
+from worker.rendering import Images, admit, encode, kinship, render, shares
 from worker.store import connect
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,8 @@ class SampleConsumer(threading.Thread):
 
     def _answer(self, portion: Sequence[Ask]) -> list[tuple[str, Answer]]:
         try:
-            images = render(self._engine, portion)
+            welcome, refused = admit(self._engine, portion)
+            images = render(self._engine, welcome)
         except ServiceError as refusal:
             return [self._refuse(ask, refusal.code, refusal.detail) for ask in portion]
         except Exception:
@@ -110,7 +111,10 @@ class SampleConsumer(threading.Thread):
             return [
                 self._refuse(ask, ErrorCode.INTERNAL, "the sampler failed; see its log") for ask in portion
             ]
-        return [self._encode(ask, own) for ask, own in shares(images, portion)]
+        return [
+            *(self._refuse(ask, refusal.code, refusal.detail) for ask, refusal in refused),
+            *(self._encode(ask, own) for ask, own in shares(images, welcome)),
+        ]
 
     def _encode(self, ask: Ask, images: Images) -> tuple[str, Answer]:
         try:

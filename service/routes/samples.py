@@ -10,8 +10,7 @@ from contract.errors import ErrorCode, ServiceError
 from contract.formats import FORMS, SampleFormat
 from contract.identifiers import LATEST, reference_kind
 from contract.keys import Role
-from contract.plugin import Frozen
-from contract.sampling import MAX_COUNT, SampleSpec
+from contract.sampling import MAX_COUNT, SampleOptions, SampleSpec
 from contract.training import MAX_SEED
 from service.accept import negotiate
 from service.errors import parameter_error
@@ -25,10 +24,15 @@ router = APIRouter(tags=["samples"])
 _NO_SAMPLER_RETRY_SECONDS = 5.0
 _PINNED = "public, max-age=31536000, immutable"
 _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+_MEANINGLESS: dict[str, set[str]] = {
+    "a sheet": set(),
+    "tiles": {"columns", "padding"},
+    "numbers": {"columns", "padding", "scale", "resample"},
+}
 _BY_MEDIA_TYPE = {form.media_type: name for name, form in FORMS.items()}
 
 
-class SamplesQuery(Frozen):
+class SamplesQuery(SampleOptions):
     """Which picture."""
 
     seed: int | None = Field(
@@ -77,7 +81,7 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
     chosen = query.format or _BY_MEDIA_TYPE[negotiate(request, _BY_MEDIA_TYPE)]
     seed = _seed(query)
     target = await resolve(gateway, query.model)
-    spec = SampleSpec(digest=target.digest, seed=seed, count=query.count, format=chosen)
+    spec = _spec(query, target.digest, seed, chosen)
     headers = _headers(spec, query)
     etag = etag_of(spec, await gateway.store.renderer() or "none yet")
     if _client_has(request, etag):
@@ -98,6 +102,16 @@ async def _render(gateway: Gateway, spec: SampleSpec, target: Target, etag: str)
         )
     # While the roster was read, the picture may have come for somebody else.
     return gateway.pictures.find(etag) or await gateway.pictures.render(spec, target.place)
+
+
+def _spec(query: SamplesQuery, digest: str, seed: int, chosen: SampleFormat) -> SampleSpec:
+    for name in sorted(query.chosen().keys() & _MEANINGLESS[FORMS[chosen].holds]):
+        detail = f"{name} is {getattr(query, name)}, but {chosen} holds {FORMS[chosen].holds}: leave it out."
+        raise parameter_error(name, detail)
+    options = query.settled(query.count)
+    return SampleSpec.model_validate(
+        {"digest": digest, "seed": seed, "count": query.count, "format": chosen, **options}
+    )
 
 
 def _seed(query: SamplesQuery) -> int:

@@ -128,6 +128,17 @@ def test_without_a_seed_one_is_drawn(client: httpx.Client, sampler: Any, finishe
         ("seed=1&count=1025", "count"),
         (f"seed={MAX_SEED}&count=2", "count"),
         ("seed=1&format=gif", "format"),
+        ("seed=1&columns=0", "columns"),
+        ("seed=1&count=4&columns=1025", "columns"),
+        ("seed=1&padding=-1", "padding"),
+        ("seed=1&padding=257", "padding"),
+        ("seed=1&scale=0", "scale"),
+        ("seed=1&scale=17", "scale"),
+        ("seed=1&scale=1.5", "scale"),
+        ("seed=1&resample=bicubic", "resample"),
+        ("seed=1&count=4&format=zip&columns=4", "columns"),
+        ("seed=1&count=4&format=json&padding=1", "padding"),
+        ("seed=1&format=npz&scale=2", "scale"),
         ("seed=1&sede=2", "sede"),
         ("seed=1&model=Best", "model"),
         ("seed=1&model=sha256:12", "model"),
@@ -209,6 +220,28 @@ def test_a_format_is_asked_for_by_name_or_by_accept(
     assert (accepted.content, accepted.headers["etag"]) == (named.content, named.headers["etag"])
     assert accepted.headers["vary"] == "Accept"
     assert client.get(named.headers["content-location"]).content == named.content
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("count=4&columns=1&padding=2", "columns=1,padding=2"),
+        ("scale=3&resample=lanczos", "scale=3,resample=lanczos"),
+        ("count=4&columns=2&padding=0&scale=1&resample=lanczos", ""),
+        ("count=1&columns=8&padding=3", ""),
+        ("count=3&columns=1024", "columns=3"),
+        ("count=4&format=zip&scale=2", "scale=2"),
+    ],
+)
+def test_options_that_change_nothing_make_no_other_picture(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact, query: str, said: str
+) -> None:
+    answer = client.get(f"/samples?seed=7&{query}")
+    assert answer.status_code == 200
+    options = answer.text.partition("+")[2].partition(".")[0].partition(",")[2]
+    assert options == said
+    assert client.get(answer.headers["content-location"]).headers["etag"] == answer.headers["etag"]
+    assert len(sampler.asks) == 1
 
 
 def test_a_named_format_wins_over_accept(

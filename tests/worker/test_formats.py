@@ -5,7 +5,7 @@ import io
 import json
 import zipfile
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -38,8 +38,13 @@ def tiles(images: NDArray[np.float32]) -> NDArray[np.uint8]:
     return to_pixels(torch.from_numpy(images)).permute(0, 2, 3, 1).numpy()
 
 
-def spec(chosen: SampleFormat) -> SampleSpec:
-    return SampleSpec(digest=DIGEST, seed=SEEDS[0], count=len(SEEDS), format=chosen)
+def spec(chosen: SampleFormat, **options: Any) -> SampleSpec:
+    return SampleSpec(digest=DIGEST, seed=SEEDS[0], count=len(SEEDS), format=chosen, **options)
+
+
+def mode_of(tiles: NDArray[np.uint8]) -> str:
+    """Pillow's name for as many channels as they have."""
+    return "L" if tiles.shape[-1] == 1 else "RGB"
 
 
 def encoded(chosen: SampleFormat, images: NDArray[np.float32], tiles: NDArray[np.uint8]) -> bytes:
@@ -81,8 +86,33 @@ def test_the_same_samples_are_the_same_bytes_at_any_time(
 def test_pictures_lose_nothing(
     chosen: SampleFormat, images: NDArray[np.float32], tiles: NDArray[np.uint8]
 ) -> None:
-    mode = "L" if tiles.shape[-1] == 1 else "RGB"
-    assert np.array_equal(opened(encoded(chosen, images, tiles), mode), sheet(tiles))
+    assert np.array_equal(opened(encoded(chosen, images, tiles), mode_of(tiles)), sheet(tiles))
+
+
+def test_nearest_repeats_each_pixel(tiles: NDArray[np.uint8]) -> None:
+    shown = opened(encode_png(tiles, spec("png", scale=3)), mode_of(tiles))
+    assert np.array_equal(shown, sheet(np.kron(tiles, np.ones((1, 3, 3, 1), dtype=np.uint8))))
+
+
+def test_lanczos_enlarges_each_tile_by_itself(tiles: NDArray[np.uint8]) -> None:
+    options = {"scale": 2, "resample": "lanczos"}
+    shown = opened(encode_png(tiles, spec("png", columns=3, **options)), mode_of(tiles))
+    for index in range(3):
+        alone = encode_png(tiles[index : index + 1], spec("png", **options).tile(index))
+        assert np.array_equal(shown[:, 32 * index : 32 * (index + 1)], opened(alone, mode_of(tiles)))
+
+
+def test_lanczos_is_smooth_and_keeps_what_is_flat(tiles: NDArray[np.uint8]) -> None:
+    flat, edge = np.full_like(tiles[:1], 90), np.zeros_like(tiles[:1])
+    edge[:, :, 8:] = 200
+    large = SampleSpec(digest=DIGEST, seed=0, scale=4, resample="lanczos")
+    assert set(np.unique(opened(encode_png(flat, large), "L"))) == {90}
+    assert len(np.unique(opened(encode_png(edge, large), "L"))) > 4
+
+
+def test_sheet_has_the_size_that_its_spec_tells(tiles: NDArray[np.uint8]) -> None:
+    for asked in (spec("png"), spec("png", columns=1, padding=5), spec("png", columns=3, scale=2, padding=1)):
+        assert Image.open(io.BytesIO(encode_png(tiles, asked))).size == asked.size(16)
 
 
 def test_zip_holds_the_file_of_each_seed(images: NDArray[np.float32], tiles: NDArray[np.uint8]) -> None:

@@ -26,6 +26,7 @@ from models.environment import NumericEnvironment, detect
 from worker.engine import Engine
 from worker.formats import FORMATS
 from worker.formats.png import encode_png
+from worker.rendering import admit
 from worker.roles import SampleDuty
 from worker.sampling import IMAGES_TOGETHER, SampleConsumer, portions
 from worker.settings import Settings
@@ -247,6 +248,26 @@ def test_only_who_asks_for_numbers_has_them_kept(gateway: Gateway) -> None:
         ["npz", "npz"],
         ["png", "zip"],
     ]
+
+
+def test_picture_that_would_be_too_large_is_refused_alone(
+    gateway: Gateway, engine: Engine, start: Start
+) -> None:
+    fits = gateway.ask(1, 1024, scale=8)
+    asks = [
+        fits,
+        gateway.ask(1, 1024, scale=9),
+        gateway.ask(1, 1024, scale=8, padding=1),
+        gateway.ask(1, 1024, columns=1, format="webp"),
+        gateway.ask(1, 1024, scale=5, format="json"),
+    ]
+    welcome, refused = admit(engine, asks)
+    assert welcome == [fits]
+    assert all(refusal.code is ErrorCode.INVALID_REQUEST for _, refusal in refused)
+    assert "1 × 9216 × 9216 pixels" in refused[0][1].detail
+    gateway.push(asks[1], gateway.ask(3))
+    start(engine)
+    assert [answer.error for answer in gateway.answers(2)] == [None, ErrorCode.INVALID_REQUEST]
 
 
 def test_portions_are_bounded_in_images_and_lose_nothing(gateway: Gateway) -> None:

@@ -20,7 +20,8 @@ def encode_json(tiles: NDArray[np.uint8], spec: SampleSpec) -> bytes:
         }
         for index, seed in enumerate(spec.seeds)
     ]
-    document = {"digest": spec.digest, "shape": tiles.shape, "range": [0, 255], "images": images}
+    shape = len(tiles), *spec.size(tiles.shape[1]), tiles.shape[3]
+    document = {"digest": spec.digest, "shape": shape, "range": [0, 255], "images": images}
     return json.dumps(document, separators=(",", ":")).encode()
 
 

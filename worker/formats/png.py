@@ -4,17 +4,16 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from contract.sampling import SampleSpec
-from models.sheet import sheet
+from worker.formats.picture import picture
 
 
 def encode_png(tiles: NDArray[np.uint8], spec: SampleSpec) -> bytes:
     """Encode tiles (N, R, R, C) as one tile or one sheet."""
     buffer = io.BytesIO()
-    Image.fromarray(sheet(tiles)).save(buffer, "png", pnginfo=_recipe(spec), compress_level=6)
+    picture(tiles, spec).save(buffer, "png", pnginfo=_recipe(spec), compress_level=6)
     return buffer.getvalue()
 
 
