@@ -54,6 +54,8 @@ MEANINGS: dict[ErrorCode, Meaning] = {
     ErrorCode.MODEL_NOT_FOUND: Meaning(404, "No such model"),
     ErrorCode.NO_MODEL_YET: Meaning(404, "There is no model yet"),
     ErrorCode.ALIAS_READ_ONLY: Meaning(409, "The alias is automatic"),
+    ErrorCode.NOT_A_PNG: Meaning(422, "The body is not a PNG"),
+    ErrorCode.NO_RECIPE: Meaning(422, "The PNG does not tell what made it"),
     ErrorCode.PREVIEW_NOT_FOUND: Meaning(404, "No such preview"),
     ErrorCode.CHECKPOINT_UNREADABLE: Meaning(500, "The checkpoint cannot be read"),
     ErrorCode.FOREIGN_HOST: Meaning(403, "The Host is foreign"),

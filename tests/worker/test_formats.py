@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contract.formats import FORMS, SampleFormat
+from contract.recipe import read_recipe
 from contract.sampling import SampleSpec
 from models.pixels import to_pixels
 from models.sheet import sheet
@@ -113,6 +114,20 @@ def test_lanczos_is_smooth_and_keeps_what_is_flat(tiles: NDArray[np.uint8]) -> N
 def test_sheet_has_the_size_that_its_spec_tells(tiles: NDArray[np.uint8]) -> None:
     for asked in (spec("png"), spec("png", columns=1, padding=5), spec("png", columns=3, scale=2, padding=1)):
         assert Image.open(io.BytesIO(encode_png(tiles, asked))).size == asked.size(16)
+
+
+def test_png_tells_what_made_it(tiles: NDArray[np.uint8]) -> None:
+    asked = spec("png", columns=3, padding=1)
+    texts = {str(word): text for word, text in Image.open(io.BytesIO(encode_png(tiles, asked))).info.items()}
+    assert texts == {
+        "Software": "dcgan",
+        "dcgan:digest": DIGEST,
+        "dcgan:seed": "7",
+        "dcgan:count": "3",
+        "dcgan:spec": f'{{"columns":3,"padding":1,"digest":"{DIGEST}","seed":7,"count":3}}',
+        "dcgan:url": f"/samples?model={DIGEST}&seed=7&count=3&columns=3&padding=1&format=png",
+    }
+    assert read_recipe(texts) == asked
 
 
 def test_zip_holds_the_file_of_each_seed(images: NDArray[np.float32], tiles: NDArray[np.uint8]) -> None:
