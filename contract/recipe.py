@@ -10,14 +10,15 @@ _SPEC, _ADDRESS = "dcgan:spec", "dcgan:url"
 
 def recipe(spec: SampleSpec) -> dict[str, str]:
     """The texts of the picture that a spec asks for."""
-    return {
+    texts = {
         "Software": "dcgan",
         _DIGEST: spec.digest,
-        _SEED: str(spec.seed),
+        _SEED: ",".join(map(str, spec.listed or spec.seeds[:1])),
         _COUNT: str(spec.count),
         _SPEC: spec.model_dump_json(exclude_defaults=True),
         _ADDRESS: spec.address(),
     }
+    return {keyword: text for keyword, text in texts.items() if text}
 
 
 def read_recipe(texts: Mapping[str, str]) -> SampleSpec | None:

@@ -1,17 +1,22 @@
 """A request for samples, resolved: which generator, seeds and form. Its bytes follow from it alone."""
 
-from typing import Literal, Self
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Annotated, Literal, Self
 from urllib.parse import urlencode
 
 from pydantic import Field, model_validator
 
 from contract.formats import FORMS, SampleFormat
 from contract.identifiers import Digest, JobId
+from contract.latents import pack, unpack
 from contract.plugin import Frozen
 from contract.training import MAX_SEED
 
 MAX_COUNT = 1024
 """The largest sheet, in tiles."""
+
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
 class SampleOptions(Frozen):
@@ -25,6 +30,12 @@ class SampleOptions(Frozen):
     )
     padding: int = Field(0, ge=0, le=256, description="Black pixels between the tiles of a sheet.")
     scale: int = Field(1, ge=1, le=16, description="How many pixels wide and high each pixel becomes.")
+    truncation: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="The share of the prior that latents are drawn from, its middle: less is less varied.",
+    )
     resample: Literal["nearest", "lanczos"] = Field(
         "nearest", description="How `scale` fills them: nearest repeats the pixel, lanczos is smooth."
     )
@@ -56,15 +67,41 @@ _DEFAULTS = {name: field.default for name, field in SampleOptions.model_fields.i
 
 
 class SampleSpec(SampleOptions):
-    """The seeds `seed … seed + count - 1` of one generator; more than one is a sheet.
+    """Samples of one generator: those of the seeds `seed … seed + count - 1`, or of what is listed.
 
-    Its options are settled: two specs of one picture are equal.
+    Two specs of the same samples are equal: options are settled, and seeds in a row are not listed.
     """
 
     digest: Digest
-    seed: int = Field(ge=0, le=MAX_SEED)
+    seed: int = Field(0, ge=0, le=MAX_SEED)
     count: int = Field(1, ge=1, le=MAX_COUNT)
+    listed: tuple[Seed, ...] | None = None
+    latents: str | None = None
+    """Instead of seeds, `count` rows as `contract.latents` packs them."""
     format: SampleFormat = "png"
+
+    @classmethod
+    def of_seeds(cls, digest: str, chosen: SampleFormat, seeds: Sequence[int], asked: SampleOptions) -> Self:
+        """The spec of these seeds, in this order."""
+        is_row = all(seed == seeds[0] + index for index, seed in enumerate(seeds))
+        return cls.model_validate(
+            {
+                **asked.settled(len(seeds)),
+                "digest": digest,
+                "seed": seeds[0] if is_row else 0,
+                "count": len(seeds),
+                "listed": None if is_row else tuple(seeds),
+                "format": chosen,
+            }
+        )
+
+    @classmethod
+    def of_latents(
+        cls, digest: str, chosen: SampleFormat, rows: Sequence[Sequence[float]], asked: SampleOptions
+    ) -> Self:
+        """The spec of these latents, in this order."""
+        points = {"count": len(rows), "latents": pack(rows)}
+        return cls.model_validate({**asked.settled(len(rows)), **points, "digest": digest, "format": chosen})
 
     @model_validator(mode="after")
     def _ends_within_the_seeds(self) -> Self:
@@ -79,26 +116,65 @@ class SampleSpec(SampleOptions):
                 raise ValueError(f"{name} changes nothing here; the spec of this picture has {value!r}")
         return self
 
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        if self.listed is None and self.latents is None:
+            return self
+        if self.seed or (self.listed is not None and self.latents is not None):
+            raise ValueError("seed, listed seeds and latents exclude each other")
+        if self.listed is not None and len(self.listed) != self.count:
+            raise ValueError(f"count is {self.count}, but {len(self.listed)} seeds are listed")
+        if self.latents is not None:
+            if self.truncation != 1:
+                raise ValueError("latents are taken as they are: truncation is for seeds")
+            unpack(self.latents, self.count)
+        return self
+
     @property
-    def seeds(self) -> range:
-        """The seed of each tile, in order."""
-        return range(self.seed, self.seed + self.count)
+    def seeds(self) -> Sequence[int]:
+        """The seed of each tile, in order; of latents, none."""
+        if self.latents is not None:
+            return ()
+        return self.listed or range(self.seed, self.seed + self.count)
 
     def canonical(self) -> str:
         """One text for one picture: what the ETag and the caches are made from."""
         options = "".join(f",{name}={value}" for name, value in self.chosen().items())
-        return f"{self.digest}/{self.seed}+{self.count}{options}.{self.format}"
+        return f"{self.digest}/{self._points()}+{self.count}{options}.{self.format}"
 
-    def address(self) -> str:
-        """Where this, and never anything else, is to be had; relative to the service."""
+    def _points(self) -> str:
+        if self.latents is not None:
+            return f"latents-{sha256(self.latents.encode()).hexdigest()}"
+        if self.listed is not None:
+            return f"seeds-{sha256(repr(self.listed).encode()).hexdigest()}"
+        return str(self.seed)
+
+    def address(self) -> str | None:
+        """Where this, and never anything else, is to be had, relative to the service; if it has an address.
+
+        What is listed has none: it is asked for by `body`.
+        """
+        if self.listed is not None or self.latents is not None:
+            return None
         count = {"count": self.count} if self.count > 1 else {}
         parameters = {"model": self.digest, "seed": self.seed, **count, **self.chosen()}
         return f"/samples?{urlencode({**parameters, 'format': self.format}, safe=':')}"
 
-    def tile(self, index: int) -> "SampleSpec":
-        """The PNG of one seed of these."""
-        alone = {"seed": self.seeds[index], "count": 1, "columns": None, "padding": 0, "format": "png"}
-        return self.model_copy(update=alone)
+    def body(self) -> dict[str, object]:
+        """What `POST /samples` gives this for."""
+        latents = None if self.latents is None else unpack(self.latents, self.count)
+        points = {"seeds": list(self.seeds)} if latents is None else {"latents": latents}
+        return {"model": self.digest, **points, **self.chosen(), "format": self.format}
+
+    def tiles(self) -> "list[SampleSpec]":
+        """The PNG of each of these by itself."""
+        alone: dict[str, object] = {"count": 1, "columns": None, "padding": 0, "format": "png"}
+        each: list[dict[str, object]]
+        if self.latents is None:
+            each = [{"seed": seed, "listed": None} for seed in self.seeds]
+        else:
+            each = [{"latents": pack([row])} for row in unpack(self.latents, self.count)]
+        return [self.model_copy(update={**alone, **one}) for one in each]
 
     def size(self, resolution: int) -> tuple[int, int]:
         """Width and height of one of its pictures, from a generator of this resolution."""

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from contract.errors import ErrorCode, ServiceError
 from contract.formats import FORMS
+from contract.latents import unpack
 from contract.sampling import SampleSpec
 from contract.training import TrainingSpec
 from contract.wire import Ask
@@ -17,9 +18,14 @@ Images = NDArray[np.uint8] | NDArray[np.float32]
 """Pixels (N, R, R, C), or numbers (N, C, R, R) for the formats that are made of those."""
 
 
-def kinship(spec: SampleSpec) -> tuple[str, bool, bool]:
-    """Equal for specs that may be rendered together: one generator, all singles or all sheets, one kind."""
-    return spec.digest, spec.count > 1, spec.format in FORMATS_OF_NUMBERS
+def kinship(spec: SampleSpec) -> tuple[str, bool, bool, bool, float]:
+    """Equal for specs that may be rendered together.
+
+    They have one generator, are all single or all sheets, all pixels or all numbers, and of latents that are
+    all given or all drawn from one prior.
+    """
+    is_given = spec.latents is not None
+    return spec.digest, spec.count > 1, spec.format in FORMATS_OF_NUMBERS, is_given, spec.truncation
 
 
 def admit(engine: Engine, portion: Sequence[Ask]) -> tuple[list[Ask], list[tuple[Ask, ServiceError]]]:
@@ -28,28 +34,40 @@ def admit(engine: Engine, portion: Sequence[Ask]) -> tuple[list[Ask], list[tuple
     Raises:
         ServiceError: what the engine refuses.
     """
-    trained = engine.sampler(portion[0].spec.digest, portion[0].place).header.spec
+    sampler = engine.sampler(portion[0].spec.digest, portion[0].place)
     welcome, refused = [], []
     for ask in portion:
-        if refusal := _refusal(ask.spec, trained):
-            refused.append((ask, refusal))
+        if detail := _objection(ask.spec, sampler.header.spec):
+            refused.append((ask, ServiceError(ErrorCode.INVALID_REQUEST, detail)))
         else:
             welcome.append(ask)
     return welcome, refused
 
 
-def _refusal(spec: SampleSpec, trained: TrainingSpec) -> ServiceError | None:
+def _objection(spec: SampleSpec, trained: TrainingSpec) -> str | None:
+    """What only somebody who knows the generator can object to."""
+    if spec.truncation != 1 and not trained.prior.HAS_A_MIDDLE:
+        return (
+            f"truncation is {spec.truncation:g}, but this generator's latents come from the prior "
+            f"{trained.prior.kind}, which has no values between its outer ones; leave truncation out."
+        )
+    takes = trained.architecture.latent_size
+    if spec.latents is not None and (given := len(unpack(spec.latents, spec.count)[0])) != takes:
+        return f"The latents have {given} numbers each, and this generator takes {takes}."
+    return _too_large(spec, trained.resolution)
+
+
+def _too_large(spec: SampleSpec, resolution: int) -> str | None:
     form = FORMS[spec.format]
-    width, height = spec.size(trained.resolution)
+    width, height = spec.size(resolution)
     pictures = 1 if form.holds == "a sheet" else spec.count
     if max(width, height) <= form.longest_side and width * height * pictures <= form.most_pixels:
         return None
-    detail = (
-        f"With tiles of {trained.resolution} px this would be {pictures} × {width} × {height} pixels; "
+    return (
+        f"With tiles of {resolution} px this would be {pictures} × {width} × {height} pixels; "
         f"as {spec.format} there may be {form.most_pixels:,} in all, and sides of {form.longest_side:,}. "
-        "Lower count or scale, or choose other columns."
+        "Ask for fewer samples or a smaller scale, or choose other columns."
     )
-    return ServiceError(ErrorCode.INVALID_REQUEST, detail)
 
 
 def render(engine: Engine, portion: Sequence[Ask]) -> Images:
@@ -60,9 +78,21 @@ def render(engine: Engine, portion: Sequence[Ask]) -> Images:
     """
     if not portion:
         return np.empty((0, 0, 0, 0), dtype=np.uint8)
-    first = portion[0]
-    paint = engine.render_floats if first.spec.format in FORMATS_OF_NUMBERS else engine.render
-    return paint(first.spec.digest, first.place, [seed for ask in portion for seed in ask.spec.seeds])
+    spec, place = portion[0].spec, portion[0].place
+    is_of_numbers = spec.format in FORMATS_OF_NUMBERS
+    seeds = [seed for ask in portion for seed in ask.spec.seeds]
+    if spec.latents is None and spec.truncation == 1:
+        paint = engine.render_floats if is_of_numbers else engine.render
+        return paint(spec.digest, place, seeds)
+    sampler = engine.sampler(spec.digest, place)
+    drawn = sampler.draw(seeds, spec.truncation) if seeds else _given(portion)
+    return sampler.render_latent_floats(drawn) if is_of_numbers else sampler.render_latents(drawn)
+
+
+def _given(portion: Sequence[Ask]) -> NDArray[np.float32]:
+    """The latents (N, Z) that came with the asks."""
+    rows = [row for ask in portion for row in unpack(ask.spec.latents or "", ask.spec.count)]
+    return np.array(rows, dtype=np.float32)
 
 
 def shares(images: Images, portion: Sequence[Ask]) -> Iterator[tuple[Ask, Images]]:

@@ -12,7 +12,7 @@ from contract.recipe import read_recipe
 from contract.sampling import SampleSpec
 from service.errors import declared_length
 from service.gateway import Here
-from service.openapi import write_problems
+from service.openapi import read_problems
 from service.png_text import read_texts
 
 router = APIRouter(tags=["samples"])
@@ -26,15 +26,21 @@ class PngInfo(Frozen):
     """What made a picture, by its own word."""
 
     digest: str = Field(description="Of the generator.", examples=["sha256:" + "0123456789abcdef" * 4])
-    seeds: tuple[int, ...] = Field(description="Of the tiles, in order.", examples=[[7]])
+    seeds: tuple[int, ...] = Field(
+        description="Of the tiles, in order; none if they were made of latents.", examples=[[7]]
+    )
     options: dict[str, Any] = Field(
         description="Those of the request that were not at their default.", examples=[{"scale": 4}]
     )
-    url: str = Field(
-        description="Gives the same picture again.",
+    url: str | None = Field(
+        description="Gives the same picture again; null if it was not made by a GET.",
         examples=["/samples?model=sha256:" + "0123456789abcdef" * 4 + "&seed=7&scale=4&format=png"],
     )
-    is_known: bool = Field(description="Whether the generator is here, so that the address works.")
+    body: dict[str, Any] | None = Field(
+        description="Where there is no such address: what `POST /samples` gives the picture for.",
+        examples=[None],
+    )
+    is_known: bool = Field(description="Whether the generator is here, so that these work.")
 
 
 @router.post(
@@ -42,7 +48,8 @@ class PngInfo(Frozen):
     response_model=PngInfo,
     operation_id="readPngInfo",
     summary="Read back what made a PNG",
-    responses=write_problems(
+    responses=read_problems(
+        ErrorCode.FOREIGN_ORIGIN,
         ErrorCode.NOT_A_PNG,
         ErrorCode.NO_RECIPE,
         ErrorCode.BODY_EMPTY,
@@ -65,6 +72,7 @@ async def read_png_info(request: Request, gateway: Here) -> PngInfo:
         seeds=tuple(spec.seeds),
         options=spec.chosen(),
         url=spec.address(),
+        body=None if spec.address() else spec.body(),
         is_known=await gateway.store.job_of_digest(spec.digest) is not None,
     )
 

@@ -3,7 +3,7 @@
 import secrets
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import Field
 
 from contract.errors import ErrorCode, ServiceError
@@ -18,6 +18,7 @@ from service.gateway import Gateway, Here
 from service.openapi import read_problems
 from service.pictures import Picture, etag_of
 from service.references import Target, resolve
+from service.sample_bodies import SamplesBody
 
 router = APIRouter(tags=["samples"])
 
@@ -30,6 +31,17 @@ _MEANINGLESS: dict[str, set[str]] = {
     "numbers": {"columns", "padding", "scale", "resample"},
 }
 _BY_MEDIA_TYPE = {form.media_type: name for name, form in FORMS.items()}
+_CAN_FAIL_BY = (
+    ErrorCode.INVALID_REQUEST,
+    ErrorCode.NOT_ACCEPTABLE,
+    ErrorCode.MODEL_NOT_FOUND,
+    ErrorCode.NO_MODEL_YET,
+    ErrorCode.RECORD_DELETED,
+    ErrorCode.CHECKPOINT_UNREADABLE,
+    ErrorCode.NO_SAMPLER,
+    ErrorCode.SAMPLER_BUSY,
+    ErrorCode.SAMPLER_TIMEOUT,
+)
 
 
 class SamplesQuery(SampleOptions):
@@ -54,17 +66,7 @@ class SamplesQuery(SampleOptions):
     summary="Fetch a picture, or a sheet of them, by seed",
     response_class=Response,
     responses={
-        **read_problems(
-            ErrorCode.INVALID_REQUEST,
-            ErrorCode.NOT_ACCEPTABLE,
-            ErrorCode.MODEL_NOT_FOUND,
-            ErrorCode.NO_MODEL_YET,
-            ErrorCode.RECORD_DELETED,
-            ErrorCode.CHECKPOINT_UNREADABLE,
-            ErrorCode.NO_SAMPLER,
-            ErrorCode.SAMPLER_BUSY,
-            ErrorCode.SAMPLER_TIMEOUT,
-        ),
+        **read_problems(*_CAN_FAIL_BY),
         200: {
             "description": "The picture. `X-Seed` and `X-Model-Digest` say what made it.",
             "content": {form.media_type: _BINARY for form in FORMS.values()},
@@ -78,12 +80,12 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
     An address with `model=sha256:…` and a seed never changes its answer; others say in `Content-Location`
     which such address they are just now.
     """
-    chosen = query.format or _BY_MEDIA_TYPE[negotiate(request, _BY_MEDIA_TYPE)]
+    chosen = _format(request, query, query.format, "")
     seed = _seed(query)
     target = await resolve(gateway, query.model)
-    spec = _spec(query, target.digest, seed, chosen)
+    spec = SampleSpec.of_seeds(target.digest, chosen, range(seed, seed + query.count), query)
     headers = _headers(spec, query)
-    etag = etag_of(spec, await gateway.store.renderer() or "none yet")
+    etag = await _etag(gateway, spec)
     if _client_has(request, etag):
         return Response(status_code=304, headers={**headers, "ETag": etag})
     picture = gateway.pictures.find(etag) or await _render(gateway, spec, target, etag)
@@ -91,6 +93,57 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
     if _client_has(request, picture.etag):
         return Response(status_code=304, headers=headers)
     return Response(picture.content, media_type=FORMS[spec.format].media_type, headers=headers)
+
+
+@router.post(
+    "/samples",
+    operation_id="postSamples",
+    summary="Fetch samples of listed seeds or of latents of your own",
+    response_class=Response,
+    responses={
+        **read_problems(
+            *_CAN_FAIL_BY,
+            ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+            ErrorCode.BODY_TOO_LARGE,
+            ErrorCode.FOREIGN_ORIGIN,
+        ),
+        200: {
+            "description": "All samples, in the order asked for. `X-Model-Digest` says what made them.",
+            "content": {form.media_type: _BINARY for form in FORMS.values()},
+        },
+    },
+)
+async def post_samples(
+    request: Request,
+    gateway: Here,
+    body: Annotated[SamplesBody, Body(examples=[{"seeds": [7, 42, 1729], "format": "zip"}])],
+) -> Response:
+    """Changes nothing: a question too long for an address. All samples are one trip to a sampler."""
+    chosen = _format(request, body, body.format, "/")
+    body.require_whole()
+    target = await resolve(gateway, body.model)
+    spec = body.spec(target.digest, chosen)
+    etag = await _etag(gateway, spec)
+    picture = gateway.pictures.find(etag) or await _render(gateway, spec, target, etag)
+    headers = {"X-Model-Digest": spec.digest, "Cache-Control": "no-store"}
+    if body.format is None:
+        headers["Vary"] = "Accept"
+    if address := spec.address():
+        headers |= {"Content-Location": address, "ETag": picture.etag}
+    return Response(picture.content, media_type=FORMS[spec.format].media_type, headers=headers)
+
+
+def _format(request: Request, asked: SampleOptions, named: SampleFormat | None, root: str) -> SampleFormat:
+    """The format that is named, or else the one that Accept likes best, if the options make sense in it."""
+    chosen = named or _BY_MEDIA_TYPE[negotiate(request, _BY_MEDIA_TYPE)]
+    for name in sorted(asked.chosen().keys() & _MEANINGLESS[FORMS[chosen].holds]):
+        detail = f"{name} is {getattr(asked, name)}, but {chosen} holds {FORMS[chosen].holds}: leave it out."
+        raise parameter_error(root + name, detail)
+    return chosen
+
+
+async def _etag(gateway: Gateway, spec: SampleSpec) -> str:
+    return etag_of(spec, await gateway.store.renderer() or "none yet")
 
 
 async def _render(gateway: Gateway, spec: SampleSpec, target: Target, etag: str) -> Picture:
@@ -102,16 +155,6 @@ async def _render(gateway: Gateway, spec: SampleSpec, target: Target, etag: str)
         )
     # While the roster was read, the picture may have come for somebody else.
     return gateway.pictures.find(etag) or await gateway.pictures.render(spec, target.place)
-
-
-def _spec(query: SamplesQuery, digest: str, seed: int, chosen: SampleFormat) -> SampleSpec:
-    for name in sorted(query.chosen().keys() & _MEANINGLESS[FORMS[chosen].holds]):
-        detail = f"{name} is {getattr(query, name)}, but {chosen} holds {FORMS[chosen].holds}: leave it out."
-        raise parameter_error(name, detail)
-    options = query.settled(query.count)
-    return SampleSpec.model_validate(
-        {"digest": digest, "seed": seed, "count": query.count, "format": chosen, **options}
-    )
 
 
 def _seed(query: SamplesQuery) -> int:
@@ -133,8 +176,10 @@ def _headers(spec: SampleSpec, query: SamplesQuery) -> dict[str, str]:
         headers["Vary"] = "Accept"
     if query.seed is not None and reference_kind(query.model or LATEST) == "digest":
         return {**headers, "Cache-Control": _PINNED}
+    address = spec.address()
+    assert address is not None
     caching = "no-store" if query.seed is None else "no-cache"
-    return {**headers, "Cache-Control": caching, "Content-Location": spec.address()}
+    return {**headers, "Cache-Control": caching, "Content-Location": address}
 
 
 def _client_has(request: Request, etag: str) -> bool:

@@ -47,6 +47,7 @@ def test_what_made_a_picture_is_read_back(client: httpx.Client, finished: Checkp
         "seeds": [7, 8, 9, 10, 11, 12],
         "options": {"columns": 2, "scale": 3},
         "url": f"/samples?model={finished.digest}&seed=7&count=6&columns=2&scale=3&format=png",
+        "body": None,
         "is_known": True,
     }
 

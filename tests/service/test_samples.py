@@ -136,6 +136,9 @@ def test_without_a_seed_one_is_drawn(client: httpx.Client, sampler: Any, finishe
         ("seed=1&scale=17", "scale"),
         ("seed=1&scale=1.5", "scale"),
         ("seed=1&resample=bicubic", "resample"),
+        ("seed=1&truncation=0", "truncation"),
+        ("seed=1&truncation=1.5", "truncation"),
+        ("seed=1&truncation=nan", "truncation"),
         ("seed=1&count=4&format=zip&columns=4", "columns"),
         ("seed=1&count=4&format=json&padding=1", "padding"),
         ("seed=1&format=npz&scale=2", "scale"),
@@ -231,6 +234,8 @@ def test_a_format_is_asked_for_by_name_or_by_accept(
         ("count=1&columns=8&padding=3", ""),
         ("count=3&columns=1024", "columns=3"),
         ("count=4&format=zip&scale=2", "scale=2"),
+        ("truncation=0.50", "truncation=0.5"),
+        ("truncation=1.0", ""),
     ],
 )
 def test_options_that_change_nothing_make_no_other_picture(
@@ -238,7 +243,7 @@ def test_options_that_change_nothing_make_no_other_picture(
 ) -> None:
     answer = client.get(f"/samples?seed=7&{query}")
     assert answer.status_code == 200
-    options = answer.text.partition("+")[2].partition(".")[0].partition(",")[2]
+    options = answer.text.partition("+")[2].rpartition(".")[0].partition(",")[2]
     assert options == said
     assert client.get(answer.headers["content-location"]).headers["etag"] == answer.headers["etag"]
     assert len(sampler.asks) == 1

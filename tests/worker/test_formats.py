@@ -15,7 +15,7 @@ from PIL import Image
 
 from contract.formats import FORMS, SampleFormat
 from contract.recipe import read_recipe
-from contract.sampling import SampleSpec
+from contract.sampling import SampleOptions, SampleSpec
 from models.pixels import to_pixels
 from models.sheet import sheet
 from worker.formats import FORMATS, FORMATS_OF_NUMBERS
@@ -99,7 +99,7 @@ def test_lanczos_enlarges_each_tile_by_itself(tiles: NDArray[np.uint8]) -> None:
     options = {"scale": 2, "resample": "lanczos"}
     shown = opened(encode_png(tiles, spec("png", columns=3, **options)), mode_of(tiles))
     for index in range(3):
-        alone = encode_png(tiles[index : index + 1], spec("png", **options).tile(index))
+        alone = encode_png(tiles[index : index + 1], spec("png", **options).tiles()[index])
         assert np.array_equal(shown[:, 32 * index : 32 * (index + 1)], opened(alone, mode_of(tiles)))
 
 
@@ -148,6 +148,19 @@ def test_json_holds_an_address_and_the_picture_of_each_seed(
     heads, contents = zip(*(image["src"].split(",") for image in document["images"]), strict=True)
     assert set(heads) == {"data:image/png;base64"}
     assert [base64.b64decode(content) for content in contents] == single_pngs(tiles)
+
+
+def test_listed_seeds_and_latents_have_names_of_their_own(tiles: NDArray[np.uint8]) -> None:
+    listed = SampleSpec.of_seeds(DIGEST, "zip", [9, 7, 9], SampleOptions())
+    given = SampleSpec.of_latents(DIGEST, "zip", [[0.5], [0.25], [2]], SampleOptions())
+    for asked, names, seeds in (
+        (listed, ["0000-9.png", "0001-7.png", "0002-9.png"], [9, 7, 9]),
+        (given, ["0000.png", "0001.png", "0002.png"], [None] * 3),
+    ):
+        with zipfile.ZipFile(io.BytesIO(encode(tiles, asked))) as archive:
+            assert archive.namelist() == names
+        document = json.loads(encode(tiles, asked.model_copy(update={"format": "json"})))
+        assert [image["seed"] for image in document["images"]] == seeds
 
 
 def test_npz_holds_the_numbers_before_rounding(images: NDArray[np.float32], tiles: NDArray[np.uint8]) -> None:

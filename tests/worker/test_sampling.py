@@ -16,6 +16,7 @@ from PIL import Image
 from contract import keys
 from contract.checkpoint import CheckpointHeader
 from contract.errors import ErrorCode
+from contract.latents import pack
 from contract.sampling import CheckpointPlace, SampleSpec
 from contract.training import TrainingSpec
 from contract.volume import Volume
@@ -26,7 +27,6 @@ from models.environment import NumericEnvironment, detect
 from worker.engine import Engine
 from worker.formats import FORMATS
 from worker.formats.png import encode_png
-from worker.rendering import admit
 from worker.roles import SampleDuty
 from worker.sampling import IMAGES_TOGETHER, SampleConsumer, portions
 from worker.settings import Settings
@@ -250,24 +250,18 @@ def test_only_who_asks_for_numbers_has_them_kept(gateway: Gateway) -> None:
     ]
 
 
-def test_picture_that_would_be_too_large_is_refused_alone(
+def test_ask_that_the_generator_cannot_fulfil_is_refused_alone(
     gateway: Gateway, engine: Engine, start: Start
 ) -> None:
-    fits = gateway.ask(1, 1024, scale=8)
-    asks = [
-        fits,
-        gateway.ask(1, 1024, scale=9),
-        gateway.ask(1, 1024, scale=8, padding=1),
-        gateway.ask(1, 1024, columns=1, format="webp"),
-        gateway.ask(1, 1024, scale=5, format="json"),
-    ]
-    welcome, refused = admit(engine, asks)
-    assert welcome == [fits]
-    assert all(refusal.code is ErrorCode.INVALID_REQUEST for _, refusal in refused)
-    assert "1 × 9216 × 9216 pixels" in refused[0][1].detail
-    gateway.push(asks[1], gateway.ask(3))
+    gateway.push(gateway.ask(1, 1024, scale=9), gateway.ask(3))
     start(engine)
     assert [answer.error for answer in gateway.answers(2)] == [None, ErrorCode.INVALID_REQUEST]
+
+
+def test_only_drawn_from_one_prior_are_rendered_together(gateway: Gateway) -> None:
+    asks = [gateway.ask(1), gateway.ask(2, truncation=0.5), gateway.ask(3, truncation=0.5)]
+    given = [gateway.ask(0, latents=pack([[float(number)]])) for number in range(2)]
+    assert sorted(len(portion) for portion in portions([*asks, *given])) == [1, 2, 2]
 
 
 def test_portions_are_bounded_in_images_and_lose_nothing(gateway: Gateway) -> None:

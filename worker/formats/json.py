@@ -14,11 +14,11 @@ def encode_json(tiles: NDArray[np.uint8], spec: SampleSpec) -> bytes:
     """Encode tiles (N, R, R, C) with their seeds and addresses."""
     images = [
         {
-            "seed": seed,
-            "url": spec.tile(index).address(),
-            "src": _data_url(encode_png(tiles[index : index + 1], spec.tile(index))),
+            "seed": next(iter(alone.seeds), None),
+            "url": alone.address(),
+            "src": _data_url(encode_png(tiles[index : index + 1], alone)),
         }
-        for index, seed in enumerate(spec.seeds)
+        for index, alone in enumerate(spec.tiles())
     ]
     shape = len(tiles), *spec.size(tiles.shape[1]), tiles.shape[3]
     document = {"digest": spec.digest, "shape": shape, "range": [0, 255], "images": images}

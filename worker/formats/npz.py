@@ -12,7 +12,7 @@ from worker.formats.archive import archive
 
 
 def encode_npz(images: NDArray[np.float32], spec: SampleSpec) -> bytes:
-    """Encode images (N, C, R, R) as arrays: `pixels` and `numbers` (N, R, R, C), `seeds` (N,), `digest`."""
+    """Encode images (N, C, R, R) as `pixels` and `numbers` (N, R, R, C), `seeds` (N,) or (0,), `digest`."""
     numbers = images.transpose(0, 2, 3, 1)
     arrays = {
         "pixels": to_pixels(torch.from_numpy(numbers)).numpy(),

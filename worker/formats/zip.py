@@ -9,8 +9,12 @@ from worker.formats.png import encode_png
 
 
 def encode_zip(tiles: NDArray[np.uint8], spec: SampleSpec) -> bytes:
-    """Encode tiles (N, R, R, C) as files that are named by their place and seed."""
+    """Encode tiles (N, R, R, C) as files that are named by their place and seed, if they have one."""
     return archive(
-        (f"{index:04}-{seed}.png", encode_png(tiles[index : index + 1], spec.tile(index)))
-        for index, seed in enumerate(spec.seeds)
+        (_name(index, alone), encode_png(tiles[index : index + 1], alone))
+        for index, alone in enumerate(spec.tiles())
     )
+
+
+def _name(index: int, alone: SampleSpec) -> str:
+    return "-".join([f"{index:04}", *map(str, alone.seeds)]) + ".png"
