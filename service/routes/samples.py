@@ -22,6 +22,7 @@ from service.sample_bodies import SamplesBody
 
 router = APIRouter(tags=["samples"])
 
+_NO_RENDERER = "none yet"
 _NO_SAMPLER_RETRY_SECONDS = 5.0
 _PINNED = "public, max-age=31536000, immutable"
 _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
@@ -85,10 +86,14 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
     target = await resolve(gateway, query.model)
     spec = SampleSpec.of_seeds(target.digest, chosen, range(seed, seed + query.count), query)
     headers = _headers(spec, query)
-    etag = await _etag(gateway, spec)
+    renderer = await gateway.store.renderer()
+    etag = etag_of(spec, renderer or _NO_RENDERER)
     if _client_has(request, etag):
         return Response(status_code=304, headers={**headers, "ETag": etag})
-    picture = gateway.pictures.find(etag) or await _render(gateway, spec, target, etag)
+    picture = gateway.pictures.find(etag)
+    if picture is None and request.method == "HEAD":
+        return _unrendered(spec, headers if renderer is None else {**headers, "ETag": etag})
+    picture = picture or await _render(gateway, spec, target, etag)
     headers["ETag"] = picture.etag
     if _client_has(request, picture.etag):
         return Response(status_code=304, headers=headers)
@@ -123,7 +128,7 @@ async def post_samples(
     body.require_whole()
     target = await resolve(gateway, body.model)
     spec = body.spec(target.digest, chosen)
-    etag = await _etag(gateway, spec)
+    etag = etag_of(spec, await gateway.store.renderer() or _NO_RENDERER)
     picture = gateway.pictures.find(etag) or await _render(gateway, spec, target, etag)
     headers = {"X-Model-Digest": spec.digest, "Cache-Control": "no-store"}
     if body.format is None:
@@ -142,8 +147,11 @@ def _format(request: Request, asked: SampleOptions, named: SampleFormat | None, 
     return chosen
 
 
-async def _etag(gateway: Gateway, spec: SampleSpec) -> str:
-    return etag_of(spec, await gateway.store.renderer() or "none yet")
+def _unrendered(spec: SampleSpec, headers: dict[str, str]) -> Response:
+    """The answer to a HEAD, without the length, which only rendering would tell (RFC 9110, 9.3.2)."""
+    response = Response(media_type=FORMS[spec.format].media_type, headers=headers)
+    del response.headers["Content-Length"]
+    return response
 
 
 async def _render(gateway: Gateway, spec: SampleSpec, target: Target, etag: str) -> Picture:

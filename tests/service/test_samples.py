@@ -49,25 +49,6 @@ def test_every_reference_leads_to_the_generator(
     client.delete("/models/best")
 
 
-def test_an_address_with_a_digest_is_for_ever(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
-) -> None:
-    answer = client.get(f"/samples?seed=7&model={finished.digest}")
-    assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
-    assert "content-location" not in answer.headers
-
-
-@pytest.mark.parametrize("count", [1, 16])
-def test_another_address_says_which_pinned_one_it_is_now(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact, count: int
-) -> None:
-    answer = client.get(f"/samples?seed=7&count={count}")
-    assert answer.headers["cache-control"] == "no-cache"
-    pinned = client.get(answer.headers["content-location"])
-    assert (pinned.content, pinned.headers["etag"]) == (answer.content, answer.headers["etag"])
-    assert "immutable" in pinned.headers["cache-control"]
-
-
 def test_the_same_picture_is_rendered_once(
     client: httpx.Client, sampler: Any, finished: CheckpointFact
 ) -> None:
@@ -77,42 +58,12 @@ def test_the_same_picture_is_rendered_once(
     assert len(sampler.asks) == 1
 
 
-def test_a_client_that_has_the_picture_is_told_so_with_no_sampler_alive(
-    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until
-) -> None:
-    etag = client.get("/samples?seed=7").headers["etag"]
-    worker.goodbye(Role.SAMPLE)
-    until(lambda: client.get("/readyz").status_code == 503)
-    for header in (etag, f'"other", {etag}', f"W/{etag}", "*"):
-        answer = client.get("/samples?seed=7", headers={"if-none-match": header})
-        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", etag)
-        assert answer.headers["cache-control"] == "no-cache"
-    assert client.get("/samples?seed=7", headers={"if-none-match": '"other"'}).status_code == 200
-    assert len(sampler.asks) == 1
-
-
 def test_another_seed_count_or_model_is_another_picture(
     client: httpx.Client, sampler: Any, finished: CheckpointFact
 ) -> None:
     queries = ("seed=1", "seed=2", "seed=1&count=2")
     etags = {client.get(f"/samples?{query}").headers["etag"] for query in queries}
     assert len(etags) == 3
-
-
-def test_a_head_request_has_the_headers_alone(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
-) -> None:
-    answer = client.head("/samples?seed=7")
-    assert (answer.status_code, answer.content) == (200, b"")
-    assert answer.headers["etag"] == client.get("/samples?seed=7").headers["etag"]
-
-
-def test_without_a_seed_one_is_drawn(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
-    answers = [client.get(f"/samples?model={finished.digest}") for _ in range(2)]
-    assert answers[0].headers["x-seed"] != answers[1].headers["x-seed"]
-    assert {answer.headers["cache-control"] for answer in answers} == {"no-store"}
-    again = client.get(answers[0].headers["content-location"])
-    assert again.content == answers[0].content
 
 
 @pytest.mark.parametrize(
