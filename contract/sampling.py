@@ -83,7 +83,8 @@ class SampleSpec(SampleOptions):
     @classmethod
     def of_seeds(cls, digest: str, chosen: SampleFormat, seeds: Sequence[int], asked: SampleOptions) -> Self:
         """The spec of these seeds, in this order."""
-        is_row = all(seed == seeds[0] + index for index, seed in enumerate(seeds))
+        row = range(seeds[0], seeds[0] + len(seeds))
+        is_row = seeds == row or tuple(seeds) == tuple(row)
         return cls.model_validate(
             {
                 **asked.settled(len(seeds)),

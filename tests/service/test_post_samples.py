@@ -115,9 +115,20 @@ def test_latents_are_finite(
     refused(answer, 422, "invalid_request")
 
 
-def test_body_that_is_all_wrong_has_a_short_answer(client: httpx.Client, finished: CheckpointFact) -> None:
-    answer = client.post("/samples", json={"latents": [["x"] * 1000] * 200, "seeds": [-1] * 1000})
-    assert len(answer.content) < 2000
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"latents": [["x"] * 1000] * 200, "seeds": [-1] * 1000},
+        {f"field{number}": 1 for number in range(50_000)},
+    ],
+    ids=["wrong numbers", "unknown fields"],
+)
+def test_body_that_is_all_wrong_has_a_short_answer(
+    client: httpx.Client, refused: Refused, finished: CheckpointFact, body: Any
+) -> None:
+    answer = client.post("/samples", json=body)
+    refused(answer, 422, "invalid_request")
+    assert len(answer.content) < 10_000
 
 
 def test_body_of_another_type_is_refused(client: httpx.Client, refused: Refused) -> None:
