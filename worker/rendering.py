@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import ErrorCode, ServiceError
-from contract.formats import FORMS
+from contract.formats import FORMS, MOST_PIXELS
 from contract.latents import unpack
 from contract.sampling import SampleSpec
 from contract.training import TrainingSpec
@@ -61,11 +61,11 @@ def _too_large(spec: SampleSpec, resolution: int) -> str | None:
     form = FORMS[spec.format]
     width, height = spec.size(resolution)
     pictures = 1 if form.holds == "a sheet" else spec.count
-    if max(width, height) <= form.longest_side and width * height * pictures <= form.most_pixels:
+    if max(width, height) <= form.longest_side and width * height * pictures <= MOST_PIXELS:
         return None
     return (
         f"With tiles of {resolution} px this would be {pictures} × {width} × {height} pixels; "
-        f"as {spec.format} there may be {form.most_pixels:,} in all, and sides of {form.longest_side:,}. "
+        f"as {spec.format} there may be {MOST_PIXELS:,} in all, and sides of {form.longest_side:,}. "
         "Ask for fewer samples or a smaller scale, or choose other columns."
     )
 

@@ -17,8 +17,8 @@ from service.png_text import read_texts
 
 router = APIRouter(tags=["samples"])
 
-MAX_PNG_BYTES = 2**28
-"""More than any of ours: their 2^26 pixels have three bytes each."""
+MAX_PNG_BYTES = 2**26
+"""More than any of ours: their 2^24 pixels have three bytes each."""
 _TYPES = ("image/png", "application/octet-stream")
 
 

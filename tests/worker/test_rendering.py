@@ -125,10 +125,10 @@ def test_latents_of_another_length_are_refused_with_the_right_one(engine: Engine
 
 def test_picture_that_would_be_too_large_is_refused_alone(engine: Engine, ask: Asking) -> None:
     row = range(1024)
-    fits = ask(row, scale=8)
+    fits = ask(row, scale=4)
     too_large = [
-        ask(row, scale=9),
-        ask(row, scale=8, padding=1),
+        ask(row, scale=5),
+        ask(row, scale=4, padding=1),
         ask(row, chosen="webp", columns=1),
         ask(row, chosen="json", scale=5),
     ]
@@ -136,4 +136,4 @@ def test_picture_that_would_be_too_large_is_refused_alone(engine: Engine, ask: A
     assert welcome == [fits]
     assert [asked for asked, _ in refused] == too_large
     assert all(refusal.code is ErrorCode.INVALID_REQUEST for _, refusal in refused)
-    assert "1 × 9216 × 9216 pixels" in refused[0][1].detail
+    assert "1 × 5120 × 5120 pixels" in refused[0][1].detail
