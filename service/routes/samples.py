@@ -1,7 +1,7 @@
 """Pictures by seed: the same digest, seed and options give the same bytes, for ever."""
 
 import secrets
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import Field
@@ -18,6 +18,7 @@ from service.gateway import Gateway, Here
 from service.openapi import read_problems
 from service.pictures import Picture, etag_of
 from service.references import Target, resolve
+from service.sample_answers import ANSWER
 from service.sample_bodies import SamplesBody
 
 router = APIRouter(tags=["samples"])
@@ -25,7 +26,6 @@ router = APIRouter(tags=["samples"])
 _NO_RENDERER = "none yet"
 _NO_SAMPLER_RETRY_SECONDS = 5.0
 _PINNED = "public, max-age=31536000, immutable"
-_BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _MEANINGLESS: dict[str, set[str]] = {
     "a sheet": set(),
     "tiles": {"columns", "padding"},
@@ -70,7 +70,7 @@ class SamplesQuery(SampleOptions):
         **read_problems(*_CAN_FAIL_BY),
         200: {
             "description": "The picture. `X-Seed` and `X-Model-Digest` say what made it.",
-            "content": {form.media_type: _BINARY for form in FORMS.values()},
+            **ANSWER,
         },
         304: {"description": "You have it: the `If-None-Match` you sent is its `ETag`."},
     },
@@ -114,7 +114,7 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
         ),
         200: {
             "description": "All samples, in the order asked for. `X-Model-Digest` says what made them.",
-            "content": {form.media_type: _BINARY for form in FORMS.values()},
+            **ANSWER,
         },
     },
 )

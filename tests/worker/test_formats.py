@@ -3,11 +3,13 @@
 import base64
 import io
 import json
+import re
 import zipfile
 from collections.abc import Sequence
 from typing import Any, get_args
 
 import numpy as np
+import PIL
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -18,7 +20,8 @@ from contract.recipe import read_recipe
 from contract.sampling import SampleOptions, SampleSpec
 from models.pixels import to_pixels
 from models.sheet import sheet
-from worker.formats import FORMATS, FORMATS_OF_NUMBERS
+from service.sample_answers import SamplesDocument
+from worker.formats import ENCODERS_VERSION, FORMATS, FORMATS_OF_NUMBERS
 from worker.formats.png import encode_png
 from worker.rendering import encode
 
@@ -68,6 +71,11 @@ def test_every_format_has_one_encoder_and_a_media_type_of_its_own() -> None:
     named: Sequence[str] = get_args(SampleFormat)
     assert sorted([*FORMATS, *FORMATS_OF_NUMBERS]) == sorted(named) == sorted(FORMS)
     assert len({form.media_type for form in FORMS.values()}) == len(named)
+
+
+def test_renderer_names_the_libraries_that_encode() -> None:
+    assert f"pillow{PIL.__version__}/" in ENCODERS_VERSION
+    assert re.fullmatch(r"\d+/pillow[\d.]+/zlib[\d.]+\S*/webp[\d.]+", ENCODERS_VERSION)
 
 
 @pytest.mark.parametrize("chosen", FORMS)
@@ -140,7 +148,9 @@ def test_zip_holds_the_file_of_each_seed(images: NDArray[np.float32], tiles: NDA
 def test_json_holds_an_address_and_the_picture_of_each_seed(
     images: NDArray[np.float32], tiles: NDArray[np.uint8]
 ) -> None:
-    document = json.loads(encoded("json", images, tiles))
+    file = encoded("json", images, tiles)
+    SamplesDocument.model_validate_json(file)  # is what the OpenAPI document says
+    document = json.loads(file)
     assert document["digest"] == DIGEST
     assert (document["shape"], document["range"]) == ([*tiles.shape], [0, 255])
     assert [image["seed"] for image in document["images"]] == [*SEEDS]
