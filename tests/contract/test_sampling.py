@@ -1,5 +1,8 @@
 """A picture has one spec, one canonical text and one address."""
 
+import base64
+import math
+import struct
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -112,9 +115,26 @@ def test_latents_are_rounded_to_float32() -> None:
     assert unpack(pack([[0.1, 1 / 3]]), 1) == [[0.10000000149011612, 0.3333333432674408]]
 
 
+def packed(*numbers: float) -> str:
+    return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
+
+
+def test_packed_numbers_are_float32_in_order() -> None:
+    assert pack([[0.5, -1], [100, 0.1]]) == packed(0.5, -1, 100, 0.1)
+
+
 @pytest.mark.parametrize(
     "text",
-    ["", "?", "AAA=", "AADAfw==", "AACAfw==", pack([[100.001]]), pack([[0.0] * 3]), pack([[0.0] * 65_538])],
+    [
+        "",
+        "????????????",
+        "AAAAAAAA",
+        packed(math.nan, 0),
+        packed(0, math.inf),
+        packed(-100.001, 0),
+        packed(0, 0, 0),
+        packed(*[0] * 65_538),
+    ],
 )
 def test_what_is_no_two_rows_of_bounded_numbers_is_no_spec(text: str) -> None:
     with pytest.raises(ValidationError):
