@@ -1,11 +1,8 @@
-"""The generators in memory, and the one way to ask them for pictures."""
+"""The generators in memory."""
 
 import logging
 from collections import OrderedDict
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from contract.sampling import CheckpointPlace
 from contract.volume import Volume
@@ -24,20 +21,12 @@ class Engine:
         self._limit_bytes = limit_bytes
         self._samplers: OrderedDict[str, Sampler] = OrderedDict()
 
-    def render(self, digest: str, place: CheckpointPlace, seeds: list[int]) -> NDArray[np.uint8]:
-        """Pictures (N, R, R, C) of these seeds: each the same, bit for bit, whatever its company.
+    def sampler(self, digest: str, place: CheckpointPlace) -> Sampler:
+        """The generator, loaded if need be.
 
         Raises:
             ServiceError: `checkpoint_unreadable` when the file is gone, damaged or not this digest.
         """
-        return self.sampler(digest, place).render(seeds)
-
-    def render_floats(self, digest: str, place: CheckpointPlace, seeds: list[int]) -> NDArray[np.float32]:
-        """The same before rounding: (N, C, R, R) in [-1, 1]. Raises likewise."""
-        return self.sampler(digest, place).render_floats(seeds)
-
-    def sampler(self, digest: str, place: CheckpointPlace) -> Sampler:
-        """The generator, loaded if need be. Raises likewise."""
         sampler = self._samplers.get(digest)
         if sampler is None:
             sampler = self._load(digest, self._volume.checkpoint(place.job, place.file))

@@ -1,17 +1,16 @@
-"""What a portion of asks comes to: images from the engine, and each ask's share of them in its format."""
+"""What a portion of asks comes to on its generator: images, and each ask's share of them in its format."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.errors import ErrorCode, ServiceError
 from contract.formats import FORMS, MOST_PIXELS
 from contract.latents import unpack
 from contract.sampling import SampleSpec
 from contract.training import TrainingSpec
 from contract.wire import Ask
-from worker.engine import Engine
+from models.sampler import Sampler
 from worker.formats import FORMATS, FORMATS_OF_NUMBERS
 
 Images = NDArray[np.uint8] | NDArray[np.float32]
@@ -28,17 +27,12 @@ def kinship(spec: SampleSpec) -> tuple[str, bool, bool, bool, float]:
     return spec.digest, spec.count > 1, spec.format in FORMATS_OF_NUMBERS, is_given, spec.truncation
 
 
-def admit(engine: Engine, portion: Sequence[Ask]) -> tuple[list[Ask], list[tuple[Ask, ServiceError]]]:
-    """The asks of a portion that its generator can fulfil, and the others with why not.
-
-    Raises:
-        ServiceError: what the engine refuses.
-    """
-    sampler = engine.sampler(portion[0].spec.digest, portion[0].place)
+def admit(sampler: Sampler, portion: Sequence[Ask]) -> tuple[list[Ask], list[tuple[Ask, str]]]:
+    """The asks of a portion that its generator can fulfil, and the others with what is wrong with them."""
     welcome, refused = [], []
     for ask in portion:
         if detail := _objection(ask.spec, sampler.header.spec):
-            refused.append((ask, ServiceError(ErrorCode.INVALID_REQUEST, detail)))
+            refused.append((ask, detail))
         else:
             welcome.append(ask)
     return welcome, refused
@@ -70,23 +64,16 @@ def _too_large(spec: SampleSpec, resolution: int) -> str | None:
     )
 
 
-def render(engine: Engine, portion: Sequence[Ask]) -> Images:
-    """The images of all asks of a portion, one after the other; the asks are kin.
-
-    Raises:
-        ServiceError: what the engine refuses.
-    """
+def render(sampler: Sampler, portion: Sequence[Ask]) -> Images:
+    """The images of all asks of a portion, one after the other; the asks are kin."""
     if not portion:
         return np.empty((0, 0, 0, 0), dtype=np.uint8)
-    spec, place = portion[0].spec, portion[0].place
-    is_of_numbers = spec.format in FORMATS_OF_NUMBERS
+    spec = portion[0].spec
     seeds = [seed for ask in portion for seed in ask.spec.seeds]
-    if spec.latents is None and spec.truncation == 1:
-        paint = engine.render_floats if is_of_numbers else engine.render
-        return paint(spec.digest, place, seeds)
-    sampler = engine.sampler(spec.digest, place)
-    drawn = sampler.draw(seeds, spec.truncation) if seeds else _given(portion)
-    return sampler.render_latent_floats(drawn) if is_of_numbers else sampler.render_latents(drawn)
+    drawn = sampler.draw(seeds, spec.truncation) if spec.latents is None else _given(portion)
+    if spec.format in FORMATS_OF_NUMBERS:
+        return sampler.render_latent_floats(drawn)
+    return sampler.render_latents(drawn)
 
 
 def _given(portion: Sequence[Ask]) -> NDArray[np.float32]:

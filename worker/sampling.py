@@ -102,8 +102,9 @@ class SampleConsumer(threading.Thread):
 
     def _answer(self, portion: Sequence[Ask]) -> list[tuple[str, Answer]]:
         try:
-            welcome, refused = admit(self._engine, portion)
-            images = render(self._engine, welcome)
+            sampler = self._engine.sampler(portion[0].spec.digest, portion[0].place)
+            welcome, refused = admit(sampler, portion)
+            images = render(sampler, welcome)
         except ServiceError as refusal:
             return [self._refuse(ask, refusal.code, refusal.detail) for ask in portion]
         except Exception:
@@ -112,7 +113,7 @@ class SampleConsumer(threading.Thread):
                 self._refuse(ask, ErrorCode.INTERNAL, "the sampler failed; see its log") for ask in portion
             ]
         return [
-            *(self._refuse(ask, refusal.code, refusal.detail) for ask, refusal in refused),
+            *(self._refuse(ask, ErrorCode.INVALID_REQUEST, detail) for ask, detail in refused),
             *(self._encode(ask, own) for ask, own in shares(images, welcome)),
         ]
 

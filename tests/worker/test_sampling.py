@@ -24,6 +24,7 @@ from contract.wire import Answer, Ask
 from models import networks
 from models.checkpoint import save_checkpoint
 from models.environment import NumericEnvironment, detect
+from models.sampler import Sampler
 from worker.engine import Engine
 from worker.formats import FORMATS
 from worker.formats.png import encode_png
@@ -154,29 +155,26 @@ def test_frame_that_cannot_be_read_costs_no_other(
 
 
 class Stumbling(Engine):
-    """Gives something that is no pictures, once."""
+    """Is broken, once."""
 
     def __init__(self, volume: Volume, environment: NumericEnvironment, limit_bytes: int) -> None:
         super().__init__(volume, environment, limit_bytes)
-        self.stumbled = threading.Event()
+        self.stumbles = iter([OverflowError("once")])
 
-    def render(self, digest: str, place: CheckpointPlace, seeds: list[int]) -> NDArray[np.uint8]:
-        if self.stumbled.is_set():
-            return super().render(digest, place, seeds)
-        self.stumbled.set()
-        return np.array(0, dtype=np.uint8)
+    def sampler(self, digest: str, place: CheckpointPlace) -> Sampler:
+        for stumble in self.stumbles:
+            raise stumble
+        return super().sampler(digest, place)
 
 
-def test_error_that_nobody_thought_of_does_not_end_the_thread(
+def test_error_that_nobody_thought_of_refuses_its_own_asks_alone(
     gateway: Gateway, volume: Volume, start: Start
 ) -> None:
-    engine = Stumbling(volume, detect("cpu", 1, "float32"), 0)
     gateway.push(gateway.ask(1))
-    start(engine)
-    assert engine.stumbled.wait(PATIENCE_SECONDS)
-    later = gateway.ask(2)
-    gateway.push(later)
-    assert gateway.answers(1)[0].id == later.id
+    start(Stumbling(volume, detect("cpu", 1, "float32"), 0))
+    assert gateway.answers(1)[0].error is ErrorCode.INTERNAL
+    gateway.push(gateway.ask(2))
+    assert gateway.answers(1)[0].error is None
 
 
 def test_ask_that_cannot_be_encoded_is_refused_alone(
@@ -297,8 +295,8 @@ def test_idle_sampler_says_so_once_a_verdict(
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_consumer_that_has_ended_untold_is_not_well(gateway: Gateway, volume: Volume, start: Start) -> None:
     class Fatal(Engine):
-        def render(self, digest: str, place: CheckpointPlace, seeds: list[int]) -> NDArray[np.uint8]:
-            del digest, place, seeds
+        def sampler(self, digest: str, place: CheckpointPlace) -> Sampler:
+            del digest, place
             raise SystemExit
 
     consumer = start(Fatal(volume, detect("cpu", 1, "float32"), 0))
