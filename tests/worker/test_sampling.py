@@ -251,9 +251,11 @@ def test_only_who_asks_for_numbers_has_them_kept(gateway: Gateway) -> None:
 def test_ask_that_the_generator_cannot_fulfil_is_refused_alone(
     gateway: Gateway, engine: Engine, start: Start
 ) -> None:
-    gateway.push(gateway.ask(1, 1024, scale=9), gateway.ask(3))
+    too_large, fine = gateway.ask(1, 1024, scale=9), gateway.ask(3)
+    gateway.push(too_large, fine)
     start(engine)
-    assert [answer.error for answer in gateway.answers(2)] == [None, ErrorCode.INVALID_REQUEST]
+    errors = {answer.id: answer.error for answer in gateway.answers(2)}
+    assert errors == {too_large.id: ErrorCode.INVALID_REQUEST, fine.id: None}
 
 
 def test_only_drawn_from_one_prior_are_rendered_together(gateway: Gateway) -> None:
