@@ -27,6 +27,8 @@ class ErrorCode(StrEnum):
     MODEL_NOT_FOUND = "model_not_found"
     NO_MODEL_YET = "no_model_yet"
     ALIAS_READ_ONLY = "alias_read_only"
+    NOT_A_PNG = "not_a_png"
+    NO_RECIPE = "no_recipe"
     PREVIEW_NOT_FOUND = "preview_not_found"
     CHECKPOINT_UNREADABLE = "checkpoint_unreadable"
     FOREIGN_HOST = "foreign_host"

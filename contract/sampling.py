@@ -1,25 +1,108 @@
 """A request for samples, resolved: which generator, seeds and form. Its bytes follow from it alone."""
 
-from typing import Literal, Self
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Annotated, Literal, Self
+from urllib.parse import urlencode
 
 from pydantic import Field, model_validator
 
+from contract.formats import FORMS, SampleFormat
 from contract.identifiers import Digest, JobId
+from contract.latents import pack, unpack
 from contract.plugin import Frozen
 from contract.training import MAX_SEED
 
-SampleFormat = Literal["png"]
 MAX_COUNT = 1024
 """The largest sheet, in tiles."""
 
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
-class SampleSpec(Frozen):
-    """The seeds `seed … seed + count - 1` of one generator; more than one is a sheet."""
+
+class SampleOptions(Frozen):
+    """How samples are shown: the same names and defaults in queries, bodies and specs."""
+
+    columns: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_COUNT,
+        description="Tiles in a row of a sheet, at most; default: as square as it can be.",
+    )
+    padding: int = Field(0, ge=0, le=256, description="Black pixels between the tiles of a sheet.")
+    scale: int = Field(1, ge=1, le=16, description="How many pixels wide and high each pixel becomes.")
+    truncation: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="The share of the prior that latents are drawn from, its middle: less is less varied.",
+    )
+    resample: Literal["nearest", "lanczos"] = Field(
+        "nearest", description="How `scale` fills them: nearest repeats the pixel, lanczos is smooth."
+    )
+
+    def settled(self, count: int) -> dict[str, object]:
+        """All options, each as it is in the one spec of the picture of `count` tiles that they ask for.
+
+        What changes nothing there is at its default: padding where there is one tile, a way to resample
+        where nothing is enlarged, the columns that a sheet has anyway.
+        """
+        options = {name: getattr(self, name) for name in _DEFAULTS}
+        if self.columns is not None:
+            columns = min(self.columns, count)
+            options["columns"] = None if columns == sheet_columns(count) else columns
+        if count == 1:
+            options["padding"] = 0
+        if self.scale == 1:
+            options["resample"] = "nearest"
+        return options
+
+    def chosen(self) -> dict[str, object]:
+        """The options that are not at their default."""
+        return {
+            name: value for name, default in _DEFAULTS.items() if (value := getattr(self, name)) != default
+        }
+
+
+_DEFAULTS = {name: field.default for name, field in SampleOptions.model_fields.items()}
+
+
+class SampleSpec(SampleOptions):
+    """Samples of one generator: those of the seeds `seed … seed + count - 1`, or of what is listed.
+
+    Two specs of the same samples are equal: options are settled, and seeds in a row are not listed.
+    """
 
     digest: Digest
-    seed: int = Field(ge=0, le=MAX_SEED)
+    seed: int = Field(0, ge=0, le=MAX_SEED)
     count: int = Field(1, ge=1, le=MAX_COUNT)
+    listed: tuple[Seed, ...] | None = None
+    latents: str | None = None
+    """Instead of seeds, `count` rows as `contract.latents` packs them."""
     format: SampleFormat = "png"
+
+    @classmethod
+    def of_seeds(cls, digest: str, chosen: SampleFormat, seeds: Sequence[int], asked: SampleOptions) -> Self:
+        """The spec of these seeds, in this order."""
+        row = range(seeds[0], seeds[0] + len(seeds))
+        is_row = seeds == row or tuple(seeds) == tuple(row)
+        return cls.model_validate(
+            {
+                **asked.settled(len(seeds)),
+                "digest": digest,
+                "seed": seeds[0] if is_row else 0,
+                "count": len(seeds),
+                "listed": None if is_row else tuple(seeds),
+                "format": chosen,
+            }
+        )
+
+    @classmethod
+    def of_latents(
+        cls, digest: str, chosen: SampleFormat, rows: Sequence[Sequence[float]], asked: SampleOptions
+    ) -> Self:
+        """The spec of these latents, in this order."""
+        points = {"count": len(rows), "latents": pack(rows)}
+        return cls.model_validate({**asked.settled(len(rows)), **points, "digest": digest, "format": chosen})
 
     @model_validator(mode="after")
     def _ends_within_the_seeds(self) -> Self:
@@ -27,9 +110,81 @@ class SampleSpec(Frozen):
             raise ValueError(f"the sheet runs past the last seed, {MAX_SEED}: lower seed or count")
         return self
 
+    @model_validator(mode="after")
+    def _is_settled(self) -> Self:
+        for name, value in self.settled(self.count).items():
+            if getattr(self, name) != value:
+                raise ValueError(f"{name} changes nothing here; the spec of this picture has {value!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        if self.listed is None and self.latents is None:
+            return self
+        if self.seed or (self.listed is not None and self.latents is not None):
+            raise ValueError("seed, listed seeds and latents exclude each other")
+        if self.listed is not None and len(self.listed) != self.count:
+            raise ValueError(f"count is {self.count}, but {len(self.listed)} seeds are listed")
+        if self.latents is not None:
+            if self.truncation != 1:
+                raise ValueError("latents are taken as they are: truncation is for seeds")
+            unpack(self.latents, self.count)
+        return self
+
+    @property
+    def seeds(self) -> Sequence[int]:
+        """The seed of each tile, in order; of latents, none."""
+        if self.latents is not None:
+            return ()
+        return self.listed or range(self.seed, self.seed + self.count)
+
     def canonical(self) -> str:
         """One text for one picture: what the ETag and the caches are made from."""
-        return f"{self.digest}/{self.seed}+{self.count}.{self.format}"
+        options = "".join(f",{name}={value}" for name, value in self.chosen().items())
+        return f"{self.digest}/{self._points()}+{self.count}{options}.{self.format}"
+
+    def _points(self) -> str:
+        if self.latents is not None:
+            return f"latents-{sha256(self.latents.encode()).hexdigest()}"
+        if self.listed is not None:
+            return f"seeds-{sha256(repr(self.listed).encode()).hexdigest()}"
+        return str(self.seed)
+
+    def address(self) -> str | None:
+        """Where this, and never anything else, is to be had, relative to the service; if it has an address.
+
+        What is listed has none: it is asked for by `body`.
+        """
+        if self.listed is not None or self.latents is not None:
+            return None
+        count = {"count": self.count} if self.count > 1 else {}
+        parameters = {"model": self.digest, "seed": self.seed, **count, **self.chosen()}
+        return f"/samples?{urlencode({**parameters, 'format': self.format}, safe=':')}"
+
+    def body(self) -> dict[str, object]:
+        """What `POST /samples` gives this for."""
+        latents = None if self.latents is None else unpack(self.latents, self.count)
+        points = {"seeds": list(self.seeds)} if latents is None else {"latents": latents}
+        return {"model": self.digest, **points, **self.chosen(), "format": self.format}
+
+    def tiles(self) -> "list[SampleSpec]":
+        """The PNG of each of these by itself."""
+        alone: dict[str, object] = {"count": 1, "columns": None, "padding": 0, "format": "png"}
+        each: list[dict[str, object]]
+        if self.latents is None:
+            each = [{"seed": seed, "listed": None} for seed in self.seeds]
+        else:
+            each = [{"latents": pack([row])} for row in unpack(self.latents, self.count)]
+        return [self.model_copy(update={**alone, **one}) for one in each]
+
+    def size(self, resolution: int) -> tuple[int, int]:
+        """Width and height of one of its pictures, from a generator of this resolution."""
+        side = resolution * self.scale
+        if FORMS[self.format].holds != "a sheet":
+            return side, side
+        columns = self.columns or sheet_columns(self.count)
+        rows = -(-self.count // columns)
+        return columns * (side + self.padding) - self.padding, rows * (side + self.padding) - self.padding
 
 
 class CheckpointPlace(Frozen):

@@ -18,10 +18,9 @@ class Ask:
     place: CheckpointPlace
 
     def pack(self) -> bytes:
-        return json.dumps(
-            [self.id, self.gateway, self.deadline_ms, self.spec.model_dump(), self.place.model_dump()],
-            separators=(",", ":"),
-        ).encode()
+        spec, place = self.spec.model_dump(exclude_defaults=True), self.place.model_dump()
+        frame = [self.id, self.gateway, self.deadline_ms, spec, place]
+        return json.dumps(frame, separators=(",", ":")).encode()
 
     @classmethod
     def unpack(cls, frame: bytes) -> "Ask":

@@ -193,13 +193,17 @@ def retry(url: str, job: str) -> None:
 @click.option("--count", type=int, default=1, help="How many seeds from it on; more than one is a sheet.")
 @click.option("--model", help="An alias, a job or a digest.  [default: latest]")
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path), default="samples.png", help="The PNG to write."
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    default="samples.png",
+    help="The file to write; its ending is the format: .png, .webp, .json, .npz or .zip.",
 )
 @click.pass_obj
 def samples(url: str, seed: int, count: int, model: str | None, output: Path) -> None:
-    """Write the picture of a seed, or a sheet of several."""
+    """Write the picture of a seed, or a sheet of several; as .zip, .npz or .json each by itself."""
     with Client(url) as client:
-        output.write_bytes(client.samples(seed, model, count))
+        output.write_bytes(client.samples(seed, model, count, format=output.suffix[1:] or "png"))
     click.echo(output)
 
 

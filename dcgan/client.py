@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
@@ -138,14 +138,33 @@ class Client:
         """Remove a final job with everything it made, unless an alias points to it."""
         self._send("DELETE", f"/jobs/{job_id}")
 
-    def samples(self, seed: int, model: str | None = None, count: int = 1) -> bytes:
-        """The PNG of a seed, or the sheet of `count` seeds from it on; without a model, of the latest."""
-        return self._send("GET", self.samples_url(seed, model, count)).content
+    def samples(self, seed: int, model: str | None = None, count: int = 1, **options: str | float) -> bytes:
+        """The PNG of a seed, or the sheet of `count` seeds from it on; without a model, of the latest.
 
-    def samples_url(self, seed: int, model: str | None = None, count: int = 1) -> str:
-        """Where that PNG is; with a digest as the model, for ever."""
-        chosen: dict[str, str | int] = {"seed": seed, "count": count, **({"model": model} if model else {})}
+        The options are the other parameters of `GET /samples`: `format="webp"`, `scale=4`, `truncation=0.7`.
+        """
+        return self._send("GET", self.samples_url(seed, model, count, **options)).content
+
+    def samples_url(self, seed: int, model: str | None = None, count: int = 1, **options: str | float) -> str:
+        """Where that is; with a digest as the model, for ever."""
+        named = {"model": model} if model else {}
+        chosen: dict[str, str | float] = {"seed": seed, "count": count, **named, **options}
         return str(self._http.base_url.join(f"/samples?{httpx.QueryParams(chosen)}"))
+
+    def samples_of(
+        self,
+        *,
+        seeds: Sequence[int] | None = None,
+        latents: Sequence[Sequence[float]] | None = None,
+        **options: str | float,
+    ) -> bytes:
+        """The samples of seeds in any order, or of latents of your own, in one request.
+
+        The options are the other fields of `POST /samples`: `model="job_…"`, `format="npz"`, `columns=8`.
+        """
+        points = {"seeds": seeds, "latents": latents}
+        body = {name: [*listed] for name, listed in points.items() if listed is not None}
+        return self._send("POST", "/samples", json={**body, **options}).content
 
     def models(self) -> list[Alias]:
         """The aliases, and what they point to."""

@@ -21,6 +21,7 @@ from models.inference import for_inference
 from models.latents import latents
 from models.networks.pair import Generator
 from models.pixels import to_pixels
+from models.priors.truncation import truncated
 
 BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 RENDERING_VERSION = 1
@@ -60,31 +61,39 @@ class Sampler:
         return sum(tensor.nbytes for tensor in self._generator.state_dict().values())
 
     def render(self, seeds: Sequence[int]) -> NDArray[np.uint8]:
-        """The pixels (N, R, R, C) of `seeds`. Only one bucket of them is ever in floats."""
-        spec = self.header.spec
-        pixels = np.empty((len(seeds), spec.resolution, spec.resolution, spec.channels), dtype=np.uint8)
-        for part in self._parts(len(seeds)):
-            images = self._images(seeds[part])  # (n, C, R, R)
-            pixels[part] = to_pixels(images).permute(0, 2, 3, 1).cpu().numpy()
-        return pixels
+        """The pixels (N, R, R, C) of `seeds`."""
+        return self.render_latents(self.draw(seeds))
 
     def render_floats(self, seeds: Sequence[int]) -> NDArray[np.float32]:
         """The images (N, C, R, R) of `seeds` in [-1, 1], as they are before rounding."""
-        return np.concatenate([self._images(seeds[part]).cpu().numpy() for part in self._parts(len(seeds))])
+        return self.render_latent_floats(self.draw(seeds))
+
+    def draw(self, seeds: Sequence[int], truncation: float = 1.0) -> NDArray[np.float32]:
+        """The latents (N, Z) of `seeds`, from the middle share of the prior that `truncation` leaves."""
+        return latents(seeds, self._generator.latent_size, truncated(self._prior, truncation))
+
+    def render_latents(self, drawn: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """The pixels (N, R, R, C) of latents (N, Z). Only one bucket of them is ever in floats."""
+        spec = self.header.spec
+        pixels = np.empty((len(drawn), spec.resolution, spec.resolution, spec.channels), dtype=np.uint8)
+        for part in self._parts(len(drawn)):
+            images = self._images(drawn[part])  # (n, C, R, R)
+            pixels[part] = to_pixels(images).permute(0, 2, 3, 1).cpu().numpy()
+        return pixels
+
+    def render_latent_floats(self, drawn: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The images (N, C, R, R) of latents (N, Z), as they are before rounding."""
+        return np.concatenate([self._images(drawn[part]).cpu().numpy() for part in self._parts(len(drawn))])
 
     def _parts(self, count: int) -> list[slice]:
-        """Where `count` seeds are cut so that each part fits into the largest bucket."""
+        """Where `count` latents are cut so that each part fits into the largest bucket."""
         largest = self.buckets[-1]
         return [slice(start, start + largest) for start in range(0, count, largest)]
 
     @torch.inference_mode()
-    def _images(self, seeds: Sequence[int]) -> Tensor:
-        """The images (N, C, R, R) of at most a largest bucket of seeds."""
-        drawn = torch.from_numpy(latents(seeds, self._generator.latent_size, self._prior))  # (N, Z)
-        return self._padded(drawn.to(self._device))
-
-    def _padded(self, drawn: Tensor) -> Tensor:
+    def _images(self, rows: NDArray[np.float32]) -> Tensor:
         """The images of at most a largest bucket of latents, through the smallest bucket that holds them."""
+        drawn = torch.from_numpy(rows).to(self._device)  # (N, Z)
         bucket = next(bucket for bucket in self.buckets if bucket >= len(drawn))
         padding = drawn.new_zeros((bucket - len(drawn), drawn.shape[1]))
         images: Tensor = self._generator(torch.cat([drawn, padding]))[: len(drawn)]

@@ -20,6 +20,8 @@ from service.validation import field_error
 
 PROBLEM_JSON = "application/problem+json"
 STORE_RETRY_SECONDS = 2.0
+_MOST_FIELDS = 32
+"""Of a body that is wrong everywhere the answer would else be many times larger than itself."""
 _LARGE_BODY_BYTES = 64 * 1024
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,8 @@ MEANINGS: dict[ErrorCode, Meaning] = {
     ErrorCode.MODEL_NOT_FOUND: Meaning(404, "No such model"),
     ErrorCode.NO_MODEL_YET: Meaning(404, "There is no model yet"),
     ErrorCode.ALIAS_READ_ONLY: Meaning(409, "The alias is automatic"),
+    ErrorCode.NOT_A_PNG: Meaning(422, "The body is not a PNG"),
+    ErrorCode.NO_RECIPE: Meaning(422, "The PNG does not tell what made it"),
     ErrorCode.PREVIEW_NOT_FOUND: Meaning(404, "No such preview"),
     ErrorCode.CHECKPOINT_UNREADABLE: Meaning(500, "The checkpoint cannot be read"),
     ErrorCode.FOREIGN_HOST: Meaning(403, "The Host is foreign"),
@@ -175,8 +179,11 @@ async def _invalid(request: Request, error: Exception) -> Response:
         sent = request.headers.get("content-type", "none")
         detail = f"The Content-Type is {sent[:100]}; send a JSON object as application/json."
         return problem_response(ServiceError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, detail), request)
-    fields = tuple(field_error(found, error.body) for found in error.errors())
+    found = error.errors()
+    fields = tuple(field_error(one, error.body) for one in found[:_MOST_FIELDS])
     detail = fields[0].detail + (f" ({len(fields) - 1} more in errors.)" if len(fields) > 1 else "")
+    if len(found) > len(fields):
+        detail += f" {len(found) - len(fields):,} others are not listed."
     return problem_response(ServiceError(ErrorCode.INVALID_REQUEST, detail, fields=fields), request)
 
 

@@ -1,11 +1,8 @@
-"""The generators in memory, and the one way to ask them for pictures."""
+"""The generators in memory."""
 
 import logging
 from collections import OrderedDict
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from contract.sampling import CheckpointPlace
 from contract.volume import Volume
@@ -24,8 +21,8 @@ class Engine:
         self._limit_bytes = limit_bytes
         self._samplers: OrderedDict[str, Sampler] = OrderedDict()
 
-    def render(self, digest: str, place: CheckpointPlace, seeds: list[int]) -> NDArray[np.uint8]:
-        """Pictures (N, R, R, C) of these seeds: each the same, bit for bit, whatever its company.
+    def sampler(self, digest: str, place: CheckpointPlace) -> Sampler:
+        """The generator, loaded if need be.
 
         Raises:
             ServiceError: `checkpoint_unreadable` when the file is gone, damaged or not this digest.
@@ -34,7 +31,7 @@ class Engine:
         if sampler is None:
             sampler = self._load(digest, self._volume.checkpoint(place.job, place.file))
         self._samplers.move_to_end(digest)
-        return sampler.render(seeds)
+        return sampler
 
     def _load(self, digest: str, path: Path) -> Sampler:
         sampler = Sampler.load(path, digest, self._environment)

@@ -11,15 +11,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import cast
 
-import numpy as np
 import redis
-from numpy.typing import NDArray
 
 from contract import keys
 from contract.errors import ErrorCode, ServiceError
 from contract.wire import Answer, Ask
 from worker.engine import Engine
-from worker.formats import FORMATS
+from worker.rendering import Images, admit, encode, kinship, render, shares
 from worker.store import connect
 
 logger = logging.getLogger(__name__)
@@ -103,26 +101,25 @@ class SampleConsumer(threading.Thread):
         return [ask for ask in asks if ask is not None and ask.deadline_ms > now_ms]
 
     def _answer(self, portion: Sequence[Ask]) -> list[tuple[str, Answer]]:
-        seeds = [seed for ask in portion for seed in range(ask.spec.seed, ask.spec.seed + ask.spec.count)]
         try:
-            pictures = self._engine.render(portion[0].spec.digest, portion[0].place, seeds)
+            sampler = self._engine.sampler(portion[0].spec.digest, portion[0].place)
+            welcome, refused = admit(sampler, portion)
+            images = render(sampler, welcome)
         except ServiceError as refusal:
             return [self._refuse(ask, refusal.code, refusal.detail) for ask in portion]
         except Exception:
-            logger.exception("a portion of %d seeds failed", len(seeds))
+            logger.exception("a portion of %d asks failed", len(portion))
             return [
                 self._refuse(ask, ErrorCode.INTERNAL, "the sampler failed; see its log") for ask in portion
             ]
-        answers = []
-        start = 0
-        for ask in portion:
-            answers.append(self._encode(ask, pictures[start : start + ask.spec.count]))
-            start += ask.spec.count
-        return answers
+        return [
+            *(self._refuse(ask, ErrorCode.INVALID_REQUEST, detail) for ask, detail in refused),
+            *(self._encode(ask, own) for ask, own in shares(images, welcome)),
+        ]
 
-    def _encode(self, ask: Ask, tiles: NDArray[np.uint8]) -> tuple[str, Answer]:
+    def _encode(self, ask: Ask, images: Images) -> tuple[str, Answer]:
         try:
-            content = FORMATS[ask.spec.format](tiles, ask.spec)
+            content = encode(images, ask.spec)
         except Exception:
             logger.exception("%s could not be encoded", ask.spec.canonical())
             return self._refuse(ask, ErrorCode.INTERNAL, "the sampler could not encode this; see its log")
@@ -148,7 +145,7 @@ def portions(asks: Sequence[Ask]) -> list[list[Ask]]:
     They come in the order of their largest asks: a single image never waits for a sheet of its batch.
     """
     cut: list[list[Ask]] = []
-    for ask in sorted(asks, key=lambda ask: (ask.spec.digest, ask.spec.count)):
+    for ask in sorted(asks, key=lambda ask: (kinship(ask.spec), ask.spec.count)):
         if cut and _fits(ask, cut[-1]):
             cut[-1].append(ask)
         else:
@@ -157,12 +154,8 @@ def portions(asks: Sequence[Ask]) -> list[list[Ask]]:
 
 
 def _fits(ask: Ask, portion: Sequence[Ask]) -> bool:
-    last = portion[-1].spec
-    return (
-        last.digest == ask.spec.digest
-        and (last.count > 1) == (ask.spec.count > 1)
-        and sum(asked.spec.count for asked in portion) + ask.spec.count <= IMAGES_TOGETHER
-    )
+    images = sum(asked.spec.count for asked in portion) + ask.spec.count
+    return kinship(portion[-1].spec) == kinship(ask.spec) and images <= IMAGES_TOGETHER
 
 
 def _read(frame: bytes) -> Ask | None:

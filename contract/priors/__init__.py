@@ -1,4 +1,7 @@
-"""The latent distributions a job can choose: one file each, joined in this union on `kind`."""
+"""The latent distributions a job can choose: one file each, joined in this union on `kind`.
+
+`HAS_A_MIDDLE` is false where there are no values between the outer ones, so that truncation means nothing.
+"""
 
 from typing import Annotated
 

@@ -1,6 +1,6 @@
 """Parameters of the Bernoulli prior."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -9,6 +9,8 @@ from contract.plugin import Frozen
 
 class Bernoulli(Frozen):
     """Independent coordinates of two values, standardised to zero mean and unit variance."""
+
+    HAS_A_MIDDLE: ClassVar[bool] = False
 
     kind: Literal["bernoulli"] = "bernoulli"
     probability: float = Field(0.5, ge=0.01, le=0.99, description="Of the higher value.")

@@ -1,11 +1,13 @@
 """Parameters of the standard normal prior."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from contract.plugin import Frozen
 
 
 class Normal(Frozen):
     """Independent standard normal coordinates, zero mean and unit variance."""
+
+    HAS_A_MIDDLE: ClassVar[bool] = True
 
     kind: Literal["normal"] = "normal"

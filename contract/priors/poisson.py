@@ -1,6 +1,6 @@
 """Parameters of the Poisson prior."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -9,6 +9,8 @@ from contract.plugin import Frozen
 
 class Poisson(Frozen):
     """Independent Poisson counts, standardised to zero mean and unit variance."""
+
+    HAS_A_MIDDLE: ClassVar[bool] = True
 
     kind: Literal["poisson"] = "poisson"
     rate: float = Field(4.0, ge=0.1, le=100, description="Mean of the counts before they are standardised.")

@@ -1,6 +1,6 @@
 """Parameters of the truncated normal prior."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -9,6 +9,8 @@ from contract.plugin import Frozen
 
 class TruncatedNormal(Frozen):
     """Independent normal coordinates without their tails, standardised to unit variance again."""
+
+    HAS_A_MIDDLE: ClassVar[bool] = True
 
     kind: Literal["truncated_normal"] = "truncated_normal"
     bound: float = Field(2.0, ge=0.5, le=5, description="Where both tails are cut, in standard deviations.")

@@ -2,16 +2,15 @@
 
 import secrets
 from typing import Annotated
-from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import Field
 
 from contract.errors import ErrorCode, ServiceError
+from contract.formats import FORMS, SampleFormat
 from contract.identifiers import LATEST, reference_kind
 from contract.keys import Role
-from contract.plugin import Frozen
-from contract.sampling import MAX_COUNT, SampleFormat, SampleSpec
+from contract.sampling import MAX_COUNT, SampleOptions, SampleSpec
 from contract.training import MAX_SEED
 from service.accept import negotiate
 from service.errors import parameter_error
@@ -19,15 +18,34 @@ from service.gateway import Gateway, Here
 from service.openapi import read_problems
 from service.pictures import Picture, etag_of
 from service.references import Target, resolve
+from service.sample_answers import ANSWER
+from service.sample_bodies import SamplesBody
 
 router = APIRouter(tags=["samples"])
 
-_PNG = "image/png"
+_NO_RENDERER = "none yet"
 _NO_SAMPLER_RETRY_SECONDS = 5.0
 _PINNED = "public, max-age=31536000, immutable"
+_MEANINGLESS: dict[str, set[str]] = {
+    "a sheet": set(),
+    "tiles": {"columns", "padding"},
+    "numbers": {"columns", "padding", "scale", "resample"},
+}
+_BY_MEDIA_TYPE = {form.media_type: name for name, form in FORMS.items()}
+_CAN_FAIL_BY = (
+    ErrorCode.INVALID_REQUEST,
+    ErrorCode.NOT_ACCEPTABLE,
+    ErrorCode.MODEL_NOT_FOUND,
+    ErrorCode.NO_MODEL_YET,
+    ErrorCode.RECORD_DELETED,
+    ErrorCode.CHECKPOINT_UNREADABLE,
+    ErrorCode.NO_SAMPLER,
+    ErrorCode.SAMPLER_BUSY,
+    ErrorCode.SAMPLER_TIMEOUT,
+)
 
 
-class SamplesQuery(Frozen):
+class SamplesQuery(SampleOptions):
     """Which picture."""
 
     seed: int | None = Field(
@@ -37,7 +55,9 @@ class SamplesQuery(Frozen):
     model: str | None = Field(
         None, description="A digest (sha256:…), a job (job_…) or an alias; default: the alias latest."
     )
-    format: SampleFormat = Field("png", description="How the picture is encoded.")
+    format: SampleFormat | None = Field(
+        None, description="How the samples are encoded; wins over `Accept`, which decides without it."
+    )
 
 
 @router.head("/samples", include_in_schema=False)
@@ -47,20 +67,10 @@ class SamplesQuery(Frozen):
     summary="Fetch a picture, or a sheet of them, by seed",
     response_class=Response,
     responses={
-        **read_problems(
-            ErrorCode.INVALID_REQUEST,
-            ErrorCode.NOT_ACCEPTABLE,
-            ErrorCode.MODEL_NOT_FOUND,
-            ErrorCode.NO_MODEL_YET,
-            ErrorCode.RECORD_DELETED,
-            ErrorCode.CHECKPOINT_UNREADABLE,
-            ErrorCode.NO_SAMPLER,
-            ErrorCode.SAMPLER_BUSY,
-            ErrorCode.SAMPLER_TIMEOUT,
-        ),
+        **read_problems(*_CAN_FAIL_BY),
         200: {
             "description": "The picture. `X-Seed` and `X-Model-Digest` say what made it.",
-            "content": {_PNG: {"schema": {"type": "string", "format": "binary"}}},
+            **ANSWER,
         },
         304: {"description": "You have it: the `If-None-Match` you sent is its `ETag`."},
     },
@@ -71,19 +81,77 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
     An address with `model=sha256:…` and a seed never changes its answer; others say in `Content-Location`
     which such address they are just now.
     """
-    negotiate(request, (_PNG,))
+    chosen = _format(request, query, query.format, "")
     seed = _seed(query)
     target = await resolve(gateway, query.model)
-    spec = SampleSpec(digest=target.digest, seed=seed, count=query.count, format=query.format)
+    spec = SampleSpec.of_seeds(target.digest, chosen, range(seed, seed + query.count), query)
     headers = _headers(spec, query)
-    etag = etag_of(spec, await gateway.store.renderer() or "none yet")
+    renderer = await gateway.store.renderer()
+    etag = etag_of(spec, renderer or _NO_RENDERER)
     if _client_has(request, etag):
         return Response(status_code=304, headers={**headers, "ETag": etag})
-    picture = gateway.pictures.find(etag) or await _render(gateway, spec, target, etag)
+    picture = gateway.pictures.find(etag)
+    if picture is None and request.method == "HEAD":
+        return _unrendered(spec, headers if renderer is None else {**headers, "ETag": etag})
+    picture = picture or await _render(gateway, spec, target, etag)
     headers["ETag"] = picture.etag
     if _client_has(request, picture.etag):
         return Response(status_code=304, headers=headers)
-    return Response(picture.content, media_type=_PNG, headers=headers)
+    return Response(picture.content, media_type=FORMS[spec.format].media_type, headers=headers)
+
+
+@router.post(
+    "/samples",
+    operation_id="postSamples",
+    summary="Fetch samples of listed seeds or of latents of your own",
+    response_class=Response,
+    responses={
+        **read_problems(
+            *_CAN_FAIL_BY,
+            ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+            ErrorCode.BODY_TOO_LARGE,
+            ErrorCode.FOREIGN_ORIGIN,
+        ),
+        200: {
+            "description": "All samples, in the order asked for. `X-Model-Digest` says what made them.",
+            **ANSWER,
+        },
+    },
+)
+async def post_samples(
+    request: Request,
+    gateway: Here,
+    body: Annotated[SamplesBody, Body(examples=[{"seeds": [7, 42, 1729], "format": "zip"}])],
+) -> Response:
+    """Changes nothing: a question too long for an address. All samples are one trip to a sampler."""
+    chosen = _format(request, body, body.format, "/")
+    body.require_whole()
+    target = await resolve(gateway, body.model)
+    spec = body.spec(target.digest, chosen)
+    etag = etag_of(spec, await gateway.store.renderer() or _NO_RENDERER)
+    picture = gateway.pictures.find(etag) or await _render(gateway, spec, target, etag)
+    headers = {"X-Model-Digest": spec.digest, "Cache-Control": "no-store"}
+    if body.format is None:
+        headers["Vary"] = "Accept"
+    if address := spec.address():
+        headers |= {"Content-Location": address, "ETag": picture.etag}
+    return Response(picture.content, media_type=FORMS[spec.format].media_type, headers=headers)
+
+
+def _format(request: Request, asked: SampleOptions, named: SampleFormat | None, root: str) -> SampleFormat:
+    """The format that is named, or else the one that Accept likes best, if the options make sense in it."""
+    chosen = named or _BY_MEDIA_TYPE[negotiate(request, _BY_MEDIA_TYPE)]
+    for name in sorted(asked.chosen().keys() & _MEANINGLESS[FORMS[chosen].holds]):
+        detail = f"{name} is {getattr(asked, name)}, but {chosen} holds {FORMS[chosen].holds}: leave it out."
+        raise parameter_error(root + name, detail)
+    return chosen
+
+
+def _unrendered(spec: SampleSpec, headers: dict[str, str]) -> Response:
+    """The answer to a HEAD, without the length, which only rendering would tell (RFC 9110, 9.3.2)."""
+    response = Response(media_type=FORMS[spec.format].media_type, headers=headers)
+    del response.headers["Content-Length"]
+    return response
 
 
 async def _render(gateway: Gateway, spec: SampleSpec, target: Target, etag: str) -> Picture:
@@ -111,18 +179,15 @@ def _seed(query: SamplesQuery) -> int:
 
 
 def _headers(spec: SampleSpec, query: SamplesQuery) -> dict[str, str]:
-    headers = {"X-Seed": str(spec.seed), "X-Model-Digest": spec.digest, "Vary": "Accept"}
+    headers = {"X-Seed": str(spec.seed), "X-Model-Digest": spec.digest}
+    if query.format is None:
+        headers["Vary"] = "Accept"
     if query.seed is not None and reference_kind(query.model or LATEST) == "digest":
         return {**headers, "Cache-Control": _PINNED}
+    address = spec.address()
+    assert address is not None
     caching = "no-store" if query.seed is None else "no-cache"
-    return {**headers, "Cache-Control": caching, "Content-Location": _pinned_address(spec)}
-
-
-def _pinned_address(spec: SampleSpec) -> str:
-    parameters: dict[str, str | int] = {"model": spec.digest, "seed": spec.seed}
-    if spec.count > 1:
-        parameters["count"] = spec.count
-    return f"/samples?{urlencode(parameters, safe=':')}"
+    return {**headers, "Cache-Control": caching, "Content-Location": address}
 
 
 def _client_has(request: Request, etag: str) -> bool:

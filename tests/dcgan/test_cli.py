@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from dcgan.cli import main
+from tests.dcgan.conftest import Service
 
 
 @pytest.mark.parametrize(
@@ -44,3 +45,12 @@ def test_the_demo_needs_an_archive(tmp_path: Path) -> None:
     )
     assert done.exit_code == 1
     assert "There is no archive at" in done.output
+
+
+@pytest.mark.parametrize(("name", "chosen"), [("sheet.webp", "webp"), ("sheet", "png"), ("a.b.zip", "zip")])
+def test_ending_of_the_file_is_the_format(service: Service, tmp_path: Path, name: str, chosen: str) -> None:
+    service.answers["GET /samples"] = (200, "image/png", b"picture")
+    done = CliRunner().invoke(main, ["--url", service.url, "samples", "-o", str(tmp_path / name)])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / name).read_bytes() == b"picture"
+    assert f"format={chosen}" in service.asked[-1]

@@ -98,5 +98,16 @@ def test_a_failed_dataset_is_not_waited_for(service: Service) -> None:
 
 def test_the_address_of_samples_names_every_choice() -> None:
     with Client("http://127.0.0.1:8000") as client:
-        address = client.samples_url(7, "sha256:ab", 4)
-    assert address == "http://127.0.0.1:8000/samples?seed=7&count=4&model=sha256%3Aab"
+        address = client.samples_url(7, "sha256:ab", 4, format="webp", scale=2)
+    assert address == ("http://127.0.0.1:8000/samples?seed=7&count=4&model=sha256%3Aab&format=webp&scale=2")
+
+
+def test_samples_of_many_are_one_request(service: Service) -> None:
+    service.answers["POST /samples"] = (200, "image/png", b"picture")
+    with Client(service.url) as client:
+        assert client.samples_of(seeds=range(7, 4, -1), columns=2) == b"picture"
+        client.samples_of(latents=[(0.5, 1.0)], model="best")
+    assert [json.loads(body) for body in service.bodies] == [
+        {"seeds": [7, 6, 5], "columns": 2},
+        {"latents": [[0.5, 1.0]], "model": "best"},
+    ]

@@ -19,3 +19,14 @@ def test_tile_k_lies_in_row_k_over_columns(count: int, channels: int) -> None:
         assert np.array_equal(place.reshape(tile.shape), tile)
         place[:] = 0
     assert not picture.any()
+
+
+def test_tiles_stand_apart_in_the_columns_asked_for() -> None:
+    tiles = np.arange(1, 6, dtype=np.uint8).repeat(4).reshape(5, 2, 2, 1)
+    assert sheet(tiles, columns=3, padding=1).tolist() == [
+        [1, 1, 0, 2, 2, 0, 3, 3],
+        [1, 1, 0, 2, 2, 0, 3, 3],
+        [0, 0, 0, 0, 0, 0, 0, 0],
+        [4, 4, 0, 5, 5, 0, 0, 0],
+        [4, 4, 0, 5, 5, 0, 0, 0],
+    ]

@@ -317,6 +317,7 @@ def refused(client: httpx.Client) -> Callable[..., dict[str, Any]]:
         assert answer.headers["content-type"] == "application/problem+json", answer.text
         problem: dict[str, Any] = json.loads(answer.read())
         assert (answer.status_code, problem["code"]) == (status, code), problem
+        assert answer.headers["cache-control"] == "no-store"
         assert problem["status"] == status
         assert problem["type"] == f"/problems/{code}"
         assert problem["title"]

@@ -26,13 +26,18 @@ def choose(accept: str | None) -> str:
         ("text/event-stream;q=0.5, application/json", "application/json"),
         ("text/event-stream;q=0, */*", "application/json"),
         ("text/html, application/json;q=0.1", "application/json"),
+        ("text/event-stream;q=nan, application/json;q=0.1", "application/json"),
+        ("text/event-stream;q=inf, application/json;q=0.1", "application/json"),
+        ("text/event-stream;q=0.999, application/json;q=1.000", "application/json"),
     ],
 )
 def test_the_best_of_what_is_offered_is_chosen(accept: str | None, chosen: str) -> None:
     assert choose(accept) == chosen
 
 
-@pytest.mark.parametrize("accept", ["text/html", "application/json;q=0", "image/*", ";q=1", "x;q=y"])
+@pytest.mark.parametrize(
+    "accept", ["text/html", "application/json;q=0", "image/*", ";q=1", "x;q=y", "*/*;q=2", "*/*;q=-1"]
+)
 def test_what_cannot_be_had_is_refused(accept: str) -> None:
     with pytest.raises(ServiceError, match="application/json"):
         choose(accept)

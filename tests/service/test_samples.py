@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from contract.errors import ErrorCode
+from contract.formats import FORMS, SampleFormat
 from contract.job import CheckpointFact, State
 from contract.keys import SAMPLES_WAITING, Role
 from contract.store import leave
@@ -48,25 +49,6 @@ def test_every_reference_leads_to_the_generator(
     client.delete("/models/best")
 
 
-def test_an_address_with_a_digest_is_for_ever(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
-) -> None:
-    answer = client.get(f"/samples?seed=7&model={finished.digest}")
-    assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
-    assert "content-location" not in answer.headers
-
-
-@pytest.mark.parametrize("count", [1, 16])
-def test_another_address_says_which_pinned_one_it_is_now(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact, count: int
-) -> None:
-    answer = client.get(f"/samples?seed=7&count={count}")
-    assert answer.headers["cache-control"] == "no-cache"
-    pinned = client.get(answer.headers["content-location"])
-    assert (pinned.content, pinned.headers["etag"]) == (answer.content, answer.headers["etag"])
-    assert "immutable" in pinned.headers["cache-control"]
-
-
 def test_the_same_picture_is_rendered_once(
     client: httpx.Client, sampler: Any, finished: CheckpointFact
 ) -> None:
@@ -76,42 +58,12 @@ def test_the_same_picture_is_rendered_once(
     assert len(sampler.asks) == 1
 
 
-def test_a_client_that_has_the_picture_is_told_so_with_no_sampler_alive(
-    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until
-) -> None:
-    etag = client.get("/samples?seed=7").headers["etag"]
-    worker.goodbye(Role.SAMPLE)
-    until(lambda: client.get("/readyz").status_code == 503)
-    for header in (etag, f'"other", {etag}', f"W/{etag}", "*"):
-        answer = client.get("/samples?seed=7", headers={"if-none-match": header})
-        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", etag)
-        assert answer.headers["cache-control"] == "no-cache"
-    assert client.get("/samples?seed=7", headers={"if-none-match": '"other"'}).status_code == 200
-    assert len(sampler.asks) == 1
-
-
 def test_another_seed_count_or_model_is_another_picture(
     client: httpx.Client, sampler: Any, finished: CheckpointFact
 ) -> None:
     queries = ("seed=1", "seed=2", "seed=1&count=2")
     etags = {client.get(f"/samples?{query}").headers["etag"] for query in queries}
     assert len(etags) == 3
-
-
-def test_a_head_request_has_the_headers_alone(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
-) -> None:
-    answer = client.head("/samples?seed=7")
-    assert (answer.status_code, answer.content) == (200, b"")
-    assert answer.headers["etag"] == client.get("/samples?seed=7").headers["etag"]
-
-
-def test_without_a_seed_one_is_drawn(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
-    answers = [client.get(f"/samples?model={finished.digest}") for _ in range(2)]
-    assert answers[0].headers["x-seed"] != answers[1].headers["x-seed"]
-    assert {answer.headers["cache-control"] for answer in answers} == {"no-store"}
-    again = client.get(answers[0].headers["content-location"])
-    assert again.content == answers[0].content
 
 
 @pytest.mark.parametrize(
@@ -127,6 +79,20 @@ def test_without_a_seed_one_is_drawn(client: httpx.Client, sampler: Any, finishe
         ("seed=1&count=1025", "count"),
         (f"seed={MAX_SEED}&count=2", "count"),
         ("seed=1&format=gif", "format"),
+        ("seed=1&columns=0", "columns"),
+        ("seed=1&count=4&columns=1025", "columns"),
+        ("seed=1&padding=-1", "padding"),
+        ("seed=1&padding=257", "padding"),
+        ("seed=1&scale=0", "scale"),
+        ("seed=1&scale=17", "scale"),
+        ("seed=1&scale=1.5", "scale"),
+        ("seed=1&resample=bicubic", "resample"),
+        ("seed=1&truncation=0", "truncation"),
+        ("seed=1&truncation=1.5", "truncation"),
+        ("seed=1&truncation=nan", "truncation"),
+        ("seed=1&count=4&format=zip&columns=4", "columns"),
+        ("seed=1&count=4&format=json&padding=1", "padding"),
+        ("seed=1&format=npz&scale=2", "scale"),
         ("seed=1&sede=2", "sede"),
         ("seed=1&model=Best", "model"),
         ("seed=1&model=sha256:12", "model"),
@@ -195,9 +161,65 @@ def test_an_older_checkpoint_is_served_by_its_digest(
     assert sampler.asks[0].place.file == older.file
 
 
-def test_only_png_can_be_had(client: httpx.Client, refused: Refused, finished: CheckpointFact) -> None:
-    answer = client.get("/samples?seed=1", headers={"accept": "image/webp, text/*"})
-    assert "image/png" in refused(answer, 406, "not_acceptable")["detail"]
+@pytest.mark.parametrize("chosen", FORMS)
+def test_a_format_is_asked_for_by_name_or_by_accept(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact, chosen: SampleFormat
+) -> None:
+    media_type = FORMS[chosen].media_type
+    named = client.get(f"/samples?seed=7&format={chosen}")
+    assert named.headers["content-type"] == media_type
+    assert named.content.endswith(f".{chosen}".encode())
+    assert "vary" not in named.headers
+    accepted = client.get("/samples?seed=7", headers={"accept": f"{media_type}, */*;q=0.1"})
+    assert (accepted.content, accepted.headers["etag"]) == (named.content, named.headers["etag"])
+    assert accepted.headers["vary"] == "Accept"
+    assert client.get(named.headers["content-location"]).content == named.content
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("count=4&columns=1&padding=2", "columns=1,padding=2"),
+        ("scale=3&resample=lanczos", "scale=3,resample=lanczos"),
+        ("count=4&columns=2&padding=0&scale=1&resample=lanczos", ""),
+        ("count=1&columns=8&padding=3", ""),
+        ("count=3&columns=1024", "columns=3"),
+        ("count=4&format=zip&scale=2", "scale=2"),
+        ("truncation=0.50", "truncation=0.5"),
+        ("truncation=1.0", ""),
+    ],
+)
+def test_options_that_change_nothing_make_no_other_picture(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact, query: str, said: str
+) -> None:
+    answer = client.get(f"/samples?seed=7&{query}")
+    assert answer.status_code == 200
+    options = answer.text.partition("+")[2].rpartition(".")[0].partition(",")[2]
+    assert options == said
+    assert client.get(answer.headers["content-location"]).headers["etag"] == answer.headers["etag"]
+    assert len(sampler.asks) == 1
+
+
+def test_a_named_format_wins_over_accept(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact
+) -> None:
+    answer = client.get("/samples?seed=7&format=webp", headers={"accept": "image/png"})
+    assert answer.headers["content-type"] == "image/webp"
+
+
+def test_each_format_has_an_etag_of_its_own(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact
+) -> None:
+    etags = {client.get(f"/samples?seed=7&format={chosen}").headers["etag"] for chosen in FORMS}
+    assert len(etags) == len(FORMS)
+
+
+def test_what_cannot_be_had_is_told_with_what_can(
+    client: httpx.Client, refused: Refused, finished: CheckpointFact
+) -> None:
+    answer = client.get("/samples?seed=1", headers={"accept": "image/avif, text/*"})
+    problem = refused(answer, 406, "not_acceptable")
+    assert all(form.media_type in problem["detail"] for form in FORMS.values())
 
 
 def test_no_sampler_is_told_with_a_time_to_come_back(

@@ -2,6 +2,9 @@
 
 import io
 import json
+import zipfile
+from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +19,14 @@ def pixels(png: bytes) -> NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(png)))
 
 
-def sample(stack: Stack, **parameters: str | int) -> bytes:
+def sample(stack: Stack, **parameters: str | float) -> bytes:
     response = stack.http.get("/samples", params=parameters)
+    assert response.status_code == 200, response.text
+    return response.content
+
+
+def posted(stack: Stack, job: str, **body: Any) -> bytes:
+    response = stack.http.post("/samples", json={"model": job, **body})
     assert response.status_code == 200, response.text
     return response.content
 
@@ -66,6 +75,40 @@ def test_unchanged_sample_costs_no_body(stack: Stack, job: str) -> None:
         "/samples", params={"model": job, "seed": 7}, headers={"If-None-Match": first.headers["ETag"]}
     )
     assert (again.status_code, again.content) == (304, b"")
+
+
+def test_every_format_shows_the_same_samples(stack: Stack, job: str) -> None:
+    seeds = [9, 3, 7]
+    alone = [sample(stack, model=job, seed=seed) for seed in seeds]
+    with zipfile.ZipFile(io.BytesIO(posted(stack, job, seeds=seeds, format="zip"))) as archive:
+        assert [archive.read(name) for name in archive.namelist()] == alone
+    with np.load(io.BytesIO(posted(stack, job, seeds=seeds, format="npz"))) as arrays:
+        tiles = arrays["pixels"][..., 0]
+        rounded = np.clip(np.rint((arrays["numbers"] + np.float32(1)) * np.float32(127.5)), 0, 255)
+        assert np.array_equal(arrays["pixels"], rounded)
+    assert np.array_equal(tiles, [pixels(png) for png in alone])
+    sheet = np.concatenate(tiles)
+    for chosen in ("png", "webp"):
+        picture = Image.open(io.BytesIO(posted(stack, job, seeds=seeds, format=chosen, columns=1)))
+        assert np.array_equal(np.asarray(picture.convert("L")), sheet)
+
+
+def test_latents_of_a_seed_are_its_picture(stack: Stack, job: str) -> None:
+    """By the specification of the latents, with nothing of ours: docs/api.md."""
+    raw = np.random.Philox(key=7).random_raw(stack.job(job)["spec"]["architecture"]["latent_size"])
+    for truncation in (1, 0.5):
+        uniform = 0.5 + (((raw >> np.uint64(12)) + 0.5) * 2.0**-52 - 0.5) * truncation
+        latent = [float(np.float32(NormalDist().inv_cdf(share))) for share in uniform]
+        drawn = sample(stack, model=job, seed=7, truncation=truncation)
+        assert np.array_equal(pixels(posted(stack, job, latents=[latent])), pixels(drawn))
+
+
+def test_png_tells_how_to_get_it_again(stack: Stack, job: str) -> None:
+    for png in (sample(stack, model=job, seed=7, scale=2), posted(stack, job, seeds=[9, 3], padding=1)):
+        told = stack.http.post("/png-info", content=png, headers={"Content-Type": "image/png"}).json()
+        assert told["is_known"]
+        again = stack.http.get(told["url"]) if told["url"] else stack.http.post("/samples", json=told["body"])
+        assert again.content == png
 
 
 def test_png_carries_its_recipe(stack: Stack, job: str) -> None:

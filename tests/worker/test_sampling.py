@@ -1,19 +1,22 @@
 """The consumer answers whatever can be answered, small asks first, and nothing in the queue ends it."""
 
+import io
 import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import redis
 from numpy.typing import NDArray
+from PIL import Image
 
 from contract import keys
 from contract.checkpoint import CheckpointHeader
 from contract.errors import ErrorCode
+from contract.latents import pack
 from contract.sampling import CheckpointPlace, SampleSpec
 from contract.training import TrainingSpec
 from contract.volume import Volume
@@ -21,6 +24,7 @@ from contract.wire import Answer, Ask
 from models import networks
 from models.checkpoint import save_checkpoint
 from models.environment import NumericEnvironment, detect
+from models.sampler import Sampler
 from worker.engine import Engine
 from worker.formats import FORMATS
 from worker.formats.png import encode_png
@@ -54,8 +58,8 @@ class Gateway:
         self._digest = digest
         self._ids = map(str, itertools.count())
 
-    def ask(self, seed: int, count: int = 1) -> Ask:
-        spec = SampleSpec(digest=self._digest, seed=seed, count=count)
+    def ask(self, seed: int, count: int = 1, **options: Any) -> Ask:
+        spec = SampleSpec(digest=self._digest, seed=seed, count=count, **options)
         return Ask(next(self._ids), "g0", self.now_ms() + PATIENCE_SECONDS * 1000, spec, PLACE)
 
     def now_ms(self) -> int:
@@ -151,29 +155,26 @@ def test_frame_that_cannot_be_read_costs_no_other(
 
 
 class Stumbling(Engine):
-    """Gives something that is no pictures, once."""
+    """Is broken, once."""
 
     def __init__(self, volume: Volume, environment: NumericEnvironment, limit_bytes: int) -> None:
         super().__init__(volume, environment, limit_bytes)
-        self.stumbled = threading.Event()
+        self.stumbles = iter([OverflowError("once")])
 
-    def render(self, digest: str, place: CheckpointPlace, seeds: list[int]) -> NDArray[np.uint8]:
-        if self.stumbled.is_set():
-            return super().render(digest, place, seeds)
-        self.stumbled.set()
-        return np.array(0, dtype=np.uint8)
+    def sampler(self, digest: str, place: CheckpointPlace) -> Sampler:
+        for stumble in self.stumbles:
+            raise stumble
+        return super().sampler(digest, place)
 
 
-def test_error_that_nobody_thought_of_does_not_end_the_thread(
+def test_error_that_nobody_thought_of_refuses_its_own_asks_alone(
     gateway: Gateway, volume: Volume, start: Start
 ) -> None:
-    engine = Stumbling(volume, detect("cpu", 1, "float32"), 0)
     gateway.push(gateway.ask(1))
-    start(engine)
-    assert engine.stumbled.wait(PATIENCE_SECONDS)
-    later = gateway.ask(2)
-    gateway.push(later)
-    assert gateway.answers(1)[0].id == later.id
+    start(Stumbling(volume, detect("cpu", 1, "float32"), 0))
+    assert gateway.answers(1)[0].error is ErrorCode.INTERNAL
+    gateway.push(gateway.ask(2))
+    assert gateway.answers(1)[0].error is None
 
 
 def test_ask_that_cannot_be_encoded_is_refused_alone(
@@ -227,6 +228,42 @@ def test_picture_is_the_same_alone_and_in_any_company(gateway: Gateway, engine: 
         assert gateway.answers(1)[0].content == together[ask.id]
 
 
+def test_numbers_are_those_that_the_pixels_of_the_same_batch_come_from(
+    gateway: Gateway, engine: Engine, start: Start
+) -> None:
+    numbers, picture = gateway.ask(7, format="npz"), gateway.ask(7)
+    gateway.push(picture, numbers)
+    start(engine)
+    contents = {answer.id: answer.content for answer in gateway.answers(2)}
+    with np.load(io.BytesIO(contents[numbers.id])) as arrays:
+        shown = np.asarray(Image.open(io.BytesIO(contents[picture.id])))
+        assert np.array_equal(arrays["pixels"][0, :, :, 0], shown)
+
+
+def test_only_who_asks_for_numbers_has_them_kept(gateway: Gateway) -> None:
+    asks = [gateway.ask(seed, format=chosen) for seed, chosen in enumerate(("npz", "png", "zip", "npz"))]
+    assert sorted([ask.spec.format for ask in portion] for portion in portions(asks)) == [
+        ["npz", "npz"],
+        ["png", "zip"],
+    ]
+
+
+def test_ask_that_the_generator_cannot_fulfil_is_refused_alone(
+    gateway: Gateway, engine: Engine, start: Start
+) -> None:
+    too_large, fine = gateway.ask(1, 1024, scale=9), gateway.ask(3)
+    gateway.push(too_large, fine)
+    start(engine)
+    errors = {answer.id: answer.error for answer in gateway.answers(2)}
+    assert errors == {too_large.id: ErrorCode.INVALID_REQUEST, fine.id: None}
+
+
+def test_only_drawn_from_one_prior_are_rendered_together(gateway: Gateway) -> None:
+    asks = [gateway.ask(1), gateway.ask(2, truncation=0.5), gateway.ask(3, truncation=0.5)]
+    given = [gateway.ask(0, latents=pack([[float(number)]])) for number in range(2)]
+    assert sorted(len(portion) for portion in portions([*asks, *given])) == [1, 2, 2]
+
+
 def test_portions_are_bounded_in_images_and_lose_nothing(gateway: Gateway) -> None:
     counts = [1, 1024, 3, 1, 255, 2, 256, 257, 1, 200] * 30
     asks = [gateway.ask(seed, count) for seed, count in enumerate(counts)]
@@ -260,8 +297,8 @@ def test_idle_sampler_says_so_once_a_verdict(
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_consumer_that_has_ended_untold_is_not_well(gateway: Gateway, volume: Volume, start: Start) -> None:
     class Fatal(Engine):
-        def render(self, digest: str, place: CheckpointPlace, seeds: list[int]) -> NDArray[np.uint8]:
-            del digest, place, seeds
+        def sampler(self, digest: str, place: CheckpointPlace) -> Sampler:
+            del digest, place
             raise SystemExit
 
     consumer = start(Fatal(volume, detect("cpu", 1, "float32"), 0))

@@ -1,18 +1,47 @@
-"""How rendered pixels become bytes: one file a format, joined in this registry."""
+"""How rendered samples become bytes: one file a format, joined in these registries.
+
+Most formats need the pixels alone. Those of the second registry are given the numbers before rounding, which
+are kept for them only.
+"""
 
 from collections.abc import Callable
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
+from PIL import features
 
-from contract.sampling import SampleFormat, SampleSpec
+from contract.formats import SampleFormat
+from contract.sampling import SampleSpec
+from worker.formats.json import encode_json
+from worker.formats.npz import encode_npz
 from worker.formats.png import encode_png
+from worker.formats.webp import encode_webp
+from worker.formats.zip import encode_zip
 
 Encode = Callable[[NDArray[np.uint8], SampleSpec], bytes]
+"""Tiles (N, R, R, C) to a file."""
+EncodeNumbers = Callable[[NDArray[np.float32], SampleSpec], bytes]
+"""Images (N, C, R, R) in [-1, 1] to a file."""
 
-FORMATS: dict[SampleFormat, Encode] = {"png": encode_png}
+FORMATS: dict[SampleFormat, Encode] = {
+    "png": encode_png,
+    "webp": encode_webp,
+    "json": encode_json,
+    "zip": encode_zip,
+}
+FORMATS_OF_NUMBERS: dict[SampleFormat, EncodeNumbers] = {"npz": encode_npz}
 
-ENCODERS_VERSION = 1
-"""Part of the renderer: raised when any format's bytes change for the same pixels."""
+_OURS = 2  # raised when any format's bytes change for the same pixels
 
-__all__ = ["ENCODERS_VERSION", "FORMATS", "Encode"]
+ENCODERS_VERSION = "/".join(
+    [
+        str(_OURS),
+        f"pillow{PIL.__version__}",
+        f"zlib{features.version_feature('zlib_ng') or features.version_codec('zlib')}",
+        f"webp{features.version_module('webp')}",
+    ]
+)
+"""Part of the renderer: another library, or another version of one, may write other bytes."""
+
+__all__ = ["ENCODERS_VERSION", "FORMATS", "FORMATS_OF_NUMBERS", "Encode", "EncodeNumbers"]

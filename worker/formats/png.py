@@ -4,28 +4,18 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from contract.recipe import recipe
 from contract.sampling import SampleSpec
-from models.sheet import sheet
+from worker.formats.picture import picture
 
 
 def encode_png(tiles: NDArray[np.uint8], spec: SampleSpec) -> bytes:
     """Encode tiles (N, R, R, C) as one tile or one sheet."""
+    texts = PngInfo()
+    for keyword, text in recipe(spec).items():
+        texts.add_text(keyword, text)
     buffer = io.BytesIO()
-    Image.fromarray(sheet(tiles)).save(buffer, "png", pnginfo=_recipe(spec), compress_level=6)
+    picture(tiles, spec).save(buffer, "png", pnginfo=texts, compress_level=6)
     return buffer.getvalue()
-
-
-def _recipe(spec: SampleSpec) -> PngInfo:
-    recipe = PngInfo()
-    recipe.add_text("Software", "dcgan")
-    recipe.add_text("dcgan:digest", spec.digest)
-    recipe.add_text("dcgan:seed", str(spec.seed))
-    recipe.add_text("dcgan:count", str(spec.count))
-    recipe.add_text(
-        "dcgan:url",
-        f"/samples?seed={spec.seed}&count={spec.count}&model={spec.digest}&format={spec.format}",
-    )
-    return recipe

@@ -1,0 +1,117 @@
+"""A PNG of ours is sent back, and told what made it."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import Field
+
+from contract.errors import ErrorCode, ServiceError
+from contract.plugin import Frozen
+from contract.recipe import read_recipe
+from contract.sampling import SampleSpec
+from service.errors import declared_length
+from service.gateway import Here
+from service.openapi import read_problems
+from service.png_text import read_texts
+
+router = APIRouter(tags=["samples"])
+
+MAX_PNG_BYTES = 2**26
+"""More than any of ours: their 2^24 pixels have three bytes each."""
+_TYPES = ("image/png", "application/octet-stream")
+
+
+class PngInfo(Frozen):
+    """What made a picture, by its own word."""
+
+    digest: str = Field(description="Of the generator.", examples=["sha256:" + "0123456789abcdef" * 4])
+    seeds: tuple[int, ...] = Field(
+        description="Of the tiles, in order; none if they were made of latents.", examples=[[7]]
+    )
+    options: dict[str, Any] = Field(
+        description="Those of the request that were not at their default.", examples=[{"scale": 4}]
+    )
+    url: str | None = Field(
+        description="Gives the same picture again; null if it was not made by a GET.",
+        examples=["/samples?model=sha256:" + "0123456789abcdef" * 4 + "&seed=7&scale=4&format=png"],
+    )
+    body: dict[str, Any] | None = Field(
+        description="Where there is no such address: what `POST /samples` gives the picture for.",
+        examples=[None],
+    )
+    is_known: bool = Field(description="Whether the generator is here, so that these work.")
+
+
+@router.post(
+    "/png-info",
+    response_model=PngInfo,
+    operation_id="readPngInfo",
+    summary="Read back what made a PNG",
+    responses=read_problems(
+        ErrorCode.FOREIGN_ORIGIN,
+        ErrorCode.NOT_A_PNG,
+        ErrorCode.NO_RECIPE,
+        ErrorCode.BODY_EMPTY,
+        ErrorCode.BODY_TOO_LARGE,
+        ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+    ),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {_TYPES[0]: {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+async def read_png_info(request: Request, gateway: Here) -> PngInfo:
+    """Send the file as the raw body. Its texts are read, not its picture: they can have been forged."""
+    _require_png(request)
+    spec = _spec(await read_texts(_bounded(request)))
+    return PngInfo(
+        digest=spec.digest,
+        seeds=tuple(spec.seeds),
+        options=spec.chosen(),
+        url=spec.address(),
+        body=None if spec.address() else spec.body(),
+        is_known=await gateway.store.job_of_digest(spec.digest) is not None,
+    )
+
+
+def _require_png(request: Request) -> None:
+    sent = request.headers.get("content-type", _TYPES[0])
+    if sent.partition(";")[0].strip().lower() not in _TYPES:
+        detail = f"The Content-Type is {sent[:100]}; send the file as {' or '.join(_TYPES)}."
+        raise ServiceError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, detail)
+    if declared_length(request) > MAX_PNG_BYTES:
+        raise _too_large()
+
+
+async def _bounded(request: Request) -> AsyncIterator[bytes]:
+    received = 0
+    async for piece in request.stream():
+        received += len(piece)
+        if received > MAX_PNG_BYTES:
+            raise _too_large()
+        yield piece
+    if not received:
+        raise ServiceError(ErrorCode.BODY_EMPTY, "The body has 0 bytes; send a PNG of this service.")
+
+
+def _too_large() -> ServiceError:
+    detail = f"The body is larger than {MAX_PNG_BYTES:,} bytes, and no PNG of this service is; send one."
+    return ServiceError(ErrorCode.BODY_TOO_LARGE, detail)
+
+
+def _spec(texts: dict[str, str]) -> SampleSpec:
+    try:
+        spec = read_recipe(texts)
+    except ValueError:
+        detail = "The PNG tells a recipe that this version does not understand, or that was changed."
+        raise ServiceError(ErrorCode.NO_RECIPE, detail) from None
+    if spec is None:
+        detail = (
+            "The PNG does not tell what made it: it is not of this service, or a program that has saved it "
+            "again left out its texts. Send the file as it was served."
+        )
+        raise ServiceError(ErrorCode.NO_RECIPE, detail)
+    return spec

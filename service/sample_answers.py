@@ -1,0 +1,40 @@
+"""What the answers of /samples look like, for the OpenAPI document."""
+
+from typing import Any
+
+from pydantic import Field
+
+from contract.formats import FORMS
+from contract.plugin import Frozen
+
+_BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+_DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+
+class SampleImage(Frozen):
+    """One sample."""
+
+    seed: int | None = Field(description="Null for latents of your own.", examples=[7])
+    url: str | None = Field(
+        description="Its pinned address, relative; null for latents of your own.",
+        examples=[f"/samples?model={_DIGEST}&seed=7&format=png"],
+    )
+    src: str = Field(description="Its PNG as a data: URL.", examples=["data:image/png;base64,iVBORw0KGgo…"])
+
+
+class SamplesDocument(Frozen):
+    """Samples in the format `json`."""
+
+    digest: str = Field(description="Of the generator.", examples=[_DIGEST])
+    shape: tuple[int, int, int, int] = Field(
+        description="Images, height, width, channels.", examples=[[1, 32, 32, 3]]
+    )
+    range: tuple[int, int] = Field(description="Of the pixels.", examples=[[0, 255]])
+    images: tuple[SampleImage, ...]
+
+
+ANSWER: dict[str, Any] = {
+    "model": SamplesDocument,  # the content of application/json
+    "content": {form.media_type: _BINARY for name, form in FORMS.items() if name != "json"},
+}
+"""What stands in the document under 200, but for its description."""

@@ -1,0 +1,75 @@
+"""The body of `POST /samples`: seeds in any order, or latents of the client's own."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from contract.formats import SampleFormat
+from contract.latents import FURTHEST, MOST_NUMBERS
+from contract.sampling import MAX_COUNT, SampleOptions, SampleSpec, Seed
+from service.errors import parameter_error
+
+MAX_LATENT_SIZE = 1024
+"""No generator takes longer ones."""
+
+# The first error is enough (fail_fast): a body of a megabyte that is all wrong would have a hundred thousand.
+Latent = Annotated[
+    tuple[Annotated[float, Field(ge=-FURTHEST, le=FURTHEST)], ...],
+    Field(max_length=MAX_LATENT_SIZE, fail_fast=True),
+]
+Seeds = Annotated[tuple[Seed, ...], Field(max_length=MAX_COUNT, fail_fast=True)]
+Latents = Annotated[tuple[Latent, ...], Field(max_length=MAX_COUNT, fail_fast=True)]
+
+
+class SamplesBody(SampleOptions):
+    """Which samples: of either seeds or latents."""
+
+    model: str | None = Field(
+        None, description="A digest (sha256:…), a job (job_…) or an alias; default: the alias latest."
+    )
+    seeds: Seeds | None = Field(None, description="In any order; one may come more than once.")
+    latents: Latents | None = Field(
+        None, description="As many numbers each as the generator's latent_size; rounded to float32."
+    )
+    format: SampleFormat | None = Field(
+        None, description="How the samples are encoded; wins over `Accept`, which decides without it."
+    )
+
+    def require_whole(self) -> None:
+        """Refuse what is only wrong as a whole.
+
+        Raises:
+            ServiceError: `invalid_request`.
+        """
+        if (self.seeds is None) == (self.latents is None):
+            raise parameter_error("/seeds", "Give either seeds or latents, and only one of them.")
+        for name, points in (("seeds", self.seeds), ("latents", self.latents)):
+            if points is not None and not points:
+                raise parameter_error(f"/{name}", f"{name} is empty; give 1 to {MAX_COUNT}.")
+        if self.latents is not None:
+            self._require_whole_latents(self.latents)
+
+    def _require_whole_latents(self, latents: Sequence[Sequence[float]]) -> None:
+        if self.truncation != 1:
+            detail = "truncation is of what is drawn from seeds; latents are taken as they are: leave it out."
+            raise parameter_error("/truncation", detail)
+        size = len(latents[0])
+        for index, latent in enumerate(latents):
+            if len(latent) != size or not size:
+                detail = (
+                    f"latents/{index} has {len(latent)} numbers, latents/0 has {size}; give each as many."
+                )
+                raise parameter_error(f"/latents/{index}", detail)
+        if size * len(latents) > MOST_NUMBERS:
+            detail = (
+                f"latents holds {size * len(latents):,} numbers, and may hold {MOST_NUMBERS:,}; "
+                "send them in parts."
+            )
+            raise parameter_error("/latents", detail)
+
+    def spec(self, digest: str, chosen: SampleFormat) -> SampleSpec:
+        """The samples of a generator that it asks for, once it is whole."""
+        if self.latents is not None:
+            return SampleSpec.of_latents(digest, chosen, self.latents, self)
+        return SampleSpec.of_seeds(digest, chosen, self.seeds or (), self)

@@ -1,0 +1,178 @@
+"""A picture has one spec, one canonical text and one address."""
+
+import base64
+import math
+import struct
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from contract.latents import FURTHEST, pack, unpack
+from contract.recipe import read_recipe, recipe
+from contract.sampling import SampleOptions, SampleSpec, sheet_columns
+
+DIGEST = "sha256:" + "5" * 64
+OPTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "columns": st.integers(1, 6),
+        "padding": st.integers(0, 2),
+        "scale": st.integers(1, 2),
+        "resample": st.sampled_from(["nearest", "lanczos"]),
+        "truncation": st.sampled_from([0.25, 0.5, 1]),
+    },
+)
+
+
+SEEDS = st.lists(st.integers(0, 4), min_size=1, max_size=4)
+NUMBERS = st.floats(-FURTHEST, FURTHEST, width=32)
+ROWS = st.integers(1, 3).flatmap(
+    lambda size: st.lists(st.lists(NUMBERS, min_size=size, max_size=size), min_size=1, max_size=4)
+)
+
+
+def settled(count: int, options: dict[str, Any]) -> SampleSpec:
+    asked = SampleOptions.model_validate(options)
+    return SampleSpec.of_seeds(DIGEST, "png", range(7, 7 + count), asked)
+
+
+@given(st.integers(1, 5), OPTIONS)
+def test_settled_options_ask_for_the_same_picture(count: int, options: dict[str, Any]) -> None:
+    """What is laid out: columns that are there, gaps between tiles that are there, and enlarged pixels."""
+
+    def outcome(asked: SampleOptions) -> tuple[object, ...]:
+        columns = min(asked.columns or sheet_columns(count), count)
+        enlarged = asked.scale, asked.resample if asked.scale > 1 else None
+        return columns, asked.padding if count > 1 else None, enlarged, asked.truncation
+
+    spec = settled(count, options)
+    assert outcome(spec) == outcome(SampleOptions.model_validate(options))
+
+
+@given(st.integers(1, 5), OPTIONS, OPTIONS)
+def test_equal_specs_alone_have_equal_texts_and_addresses(
+    count: int, some: dict[str, Any], other: dict[str, Any]
+) -> None:
+    one, two = settled(count, some), settled(count, other)
+    assert (one == two) == (one.canonical() == two.canonical()) == (one.address() == two.address())
+
+
+@given(st.integers(1, 5), OPTIONS)
+def test_address_leads_back_to_the_spec(count: int, options: dict[str, Any]) -> None:
+    spec = settled(count, options)
+    address = spec.address()
+    assert address
+    parameters = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
+    parameters["digest"] = parameters.pop("model")
+    assert SampleSpec.model_validate(parameters) == spec
+
+
+def test_texts_of_before_there_were_options_stay() -> None:
+    assert SampleSpec(digest=DIGEST, seed=7).canonical() == f"{DIGEST}/7+1.png"
+    assert SampleSpec(digest=DIGEST, seed=7, count=9).canonical() == f"{DIGEST}/7+9.png"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"count": 4, "columns": 2},
+        {"count": 4, "columns": 5},
+        {"count": 1, "padding": 1},
+        {"count": 4, "resample": "lanczos"},
+    ],
+)
+def test_spec_that_says_the_same_in_other_words_is_none(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="changes nothing"):
+        SampleSpec.model_validate({"digest": DIGEST, "seed": 7, **options})
+
+
+@given(SEEDS, SEEDS)
+def test_seeds_in_another_order_are_another_picture(some: list[int], other: list[int]) -> None:
+    one, two = (SampleSpec.of_seeds(DIGEST, "png", seeds, SampleOptions()) for seeds in (some, other))
+    assert list(one.seeds) == some
+    assert (some == other) == (one == two) == (one.canonical() == two.canonical())
+
+
+def test_listed_seeds_in_a_row_are_the_picture_that_has_an_address() -> None:
+    assert SampleSpec.of_seeds(DIGEST, "png", [7, 8, 9], SampleOptions()) == SampleSpec(
+        digest=DIGEST, seed=7, count=3
+    )
+    assert SampleSpec.of_seeds(DIGEST, "png", [9, 8, 7], SampleOptions()).address() is None
+
+
+@given(ROWS, ROWS)
+def test_latents_come_out_as_they_went_in(some: list[list[float]], other: list[list[float]]) -> None:
+    one, two = (SampleSpec.of_latents(DIGEST, "png", rows, SampleOptions()) for rows in (some, other))
+    assert one.body()["latents"] == some
+    assert (some == other) == (one.canonical() == two.canonical())
+
+
+def test_latents_are_rounded_to_float32() -> None:
+    assert unpack(pack([[0.1, 1 / 3]]), 1) == [[0.10000000149011612, 0.3333333432674408]]
+
+
+def packed(*numbers: float) -> str:
+    return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
+
+
+def test_packed_numbers_are_float32_in_order() -> None:
+    assert pack([[0.5, -1], [100, 0.1]]) == packed(0.5, -1, 100, 0.1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "????????????",
+        "AAAAAAAA",
+        packed(math.nan, 0),
+        packed(0, math.inf),
+        packed(-100.001, 0),
+        packed(0, 0, 0),
+        packed(*[0] * 65_538),
+    ],
+)
+def test_what_is_no_two_rows_of_bounded_numbers_is_no_spec(text: str) -> None:
+    with pytest.raises(ValidationError):
+        SampleSpec(digest=DIGEST, count=2, latents=text)
+
+
+@given(ROWS, SEEDS)
+def test_tiles_are_the_spec_cut_in_single_pictures(rows: list[list[float]], seeds: list[int]) -> None:
+    asked = SampleOptions(columns=1, padding=2, scale=3)
+    alone = SampleOptions(scale=3)
+    assert SampleSpec.of_seeds(DIGEST, "zip", seeds, asked).tiles() == [
+        SampleSpec.of_seeds(DIGEST, "png", [seed], alone) for seed in seeds
+    ]
+    assert SampleSpec.of_latents(DIGEST, "zip", rows, asked).tiles() == [
+        SampleSpec.of_latents(DIGEST, "png", [row], alone) for row in rows
+    ]
+
+
+@given(ROWS, SEEDS, OPTIONS)
+def test_recipe_of_a_picture_is_its_spec(
+    rows: list[list[float]], seeds: list[int], options: dict[str, Any]
+) -> None:
+    asked = SampleOptions.model_validate(options)
+    drawn = SampleSpec.of_seeds(DIGEST, "png", seeds, asked)
+    given = SampleSpec.of_latents(DIGEST, "png", rows, asked.model_copy(update={"truncation": 1.0}))
+    assert [read_recipe(recipe(spec)) for spec in (drawn, given)] == [drawn, given]
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        {"listed": [1, 5], "latents": pack([[0.5], [1]]), "count": 2},
+        {"listed": [1, 5], "count": 3},
+        {"listed": [1, 5], "seed": 1, "count": 2},
+        {"latents": pack([[0.5]]), "seed": 1},
+        {"latents": pack([[0.5]]), "truncation": 0.5},
+    ],
+)
+def test_spec_that_says_two_things_is_none(points: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        SampleSpec.model_validate({"digest": DIGEST, **points})

@@ -1,0 +1,141 @@
+"""GET and HEAD /samples by the rules of HTTP's own caching (RFC 9110 and 9111)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.job import CheckpointFact
+from contract.keys import RENDERER, Role
+
+Until = Callable[[Callable[[], object]], object]
+Refused = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def no_sampler(client: httpx.Client, worker: Any, sampler: Any, until: Until) -> Callable[[], None]:
+    """Lets the sampler end, and waits until the gateway knows."""
+
+    def end() -> None:
+        sampler.stop()
+        worker.goodbye(Role.SAMPLE)
+        until(lambda: client.get("/readyz").status_code == 503)
+
+    return end
+
+
+def test_an_address_with_a_digest_is_for_ever(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact
+) -> None:
+    answer = client.get(f"/samples?seed=7&model={finished.digest}")
+    assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert answer.headers["etag"].startswith('"')
+    assert "content-location" not in answer.headers
+
+
+@pytest.mark.parametrize("count", [1, 16])
+@pytest.mark.parametrize("accept", ["*/*", "image/webp"])
+def test_another_address_says_which_pinned_one_it_is_now(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact, count: int, accept: str
+) -> None:
+    answer = client.get(f"/samples?seed=7&count={count}", headers={"accept": accept})
+    assert answer.headers["cache-control"] == "no-cache"
+    pinned = client.get(answer.headers["content-location"])
+    assert (pinned.content, pinned.headers["etag"]) == (answer.content, answer.headers["etag"])
+    assert "immutable" in pinned.headers["cache-control"]
+    assert "vary" not in pinned.headers
+
+
+def test_without_a_seed_one_is_drawn_and_told(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact
+) -> None:
+    answers = [client.get(f"/samples?model={finished.digest}") for _ in range(2)]
+    assert answers[0].headers["x-seed"] != answers[1].headers["x-seed"]
+    assert {answer.headers["cache-control"] for answer in answers} == {"no-store"}
+    again = client.get(answers[0].headers["content-location"])
+    assert (again.content, again.headers["x-seed"]) == (answers[0].content, answers[0].headers["x-seed"])
+
+
+def test_a_client_that_has_the_picture_is_told_so_with_no_sampler_alive(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact, no_sampler: Callable[[], None]
+) -> None:
+    first = client.get("/samples?seed=7")
+    no_sampler()
+    etag = first.headers["etag"]
+    for condition in (etag, f'"other", {etag}', f"W/{etag}", "*"):
+        answer = client.get("/samples?seed=7", headers={"if-none-match": condition})
+        assert (answer.status_code, answer.content) == (304, b"")
+        kept = ("etag", "cache-control", "content-location", "vary")  # RFC 9110, 15.4.5
+        assert [answer.headers[name] for name in kept] == [first.headers[name] for name in kept]
+    assert client.get("/samples?seed=7", headers={"if-none-match": '"other"'}).status_code == 200
+    assert len(sampler.asks) == 1
+
+
+def test_what_was_never_rendered_here_is_304_too(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact, no_sampler: Callable[[], None]
+) -> None:
+    no_sampler()
+    etag = client.head("/samples?seed=7").headers["etag"]
+    assert client.get("/samples?seed=7", headers={"if-none-match": etag}).status_code == 304
+    assert not sampler.asks
+
+
+def test_a_picture_in_the_cache_is_served_with_no_sampler_alive(
+    client: httpx.Client,
+    refused: Refused,
+    sampler: Any,
+    finished: CheckpointFact,
+    no_sampler: Callable[[], None],
+) -> None:
+    first = client.get("/samples?seed=7&count=4")
+    no_sampler()
+    again = client.get(f"/samples?seed=7&count=4&columns=2&model={finished.digest}&format=png")
+    assert (again.status_code, again.content) == (200, first.content)
+    refused(client.get("/samples?seed=8"), 503, "no_sampler")
+    assert len(sampler.asks) == 1
+
+
+def test_head_renders_nothing(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact, no_sampler: Callable[[], None]
+) -> None:
+    no_sampler()
+    for query in ("seed=7", f"seed=7&model={finished.digest}&format=zip", "count=2"):
+        answer = client.head(f"/samples?{query}")
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert "content-length" not in answer.headers
+        assert answer.headers["etag"]
+    assert not sampler.asks
+
+
+@pytest.mark.parametrize("is_rendered", [False, True])
+def test_head_has_the_headers_of_get(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact, is_rendered: bool
+) -> None:
+    before = client.get("/samples?seed=7") if is_rendered else None
+    head = client.head("/samples?seed=7")
+    got = before or client.get("/samples?seed=7")
+    allowed_to_differ = {"date", *(() if is_rendered else ("content-length",))}
+    assert {name: value for name, value in head.headers.items() if name not in allowed_to_differ} == {
+        name: value for name, value in got.headers.items() if name not in allowed_to_differ
+    }
+    assert client.head("/samples?seed=7", headers={"if-none-match": got.headers["etag"]}).status_code == 304
+
+
+def test_head_before_there_was_a_sampler_knows_no_etag(
+    client: httpx.Client, worker: Any, finished: CheckpointFact
+) -> None:
+    worker.redis.delete(RENDERER)
+    answer = client.head("/samples?seed=7")
+    assert answer.status_code == 200
+    assert "etag" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("query", "status"), [("seed=-1", 422), ("seed=1&model=nobody", 404), ("seed=1&scale=99", 422)]
+)
+def test_refusals_are_never_stored(
+    client: httpx.Client, finished: CheckpointFact, query: str, status: int
+) -> None:
+    for answer in (client.get(f"/samples?{query}"), client.head(f"/samples?{query}")):
+        assert (answer.status_code, answer.headers["cache-control"]) == (status, "no-store")

@@ -1,0 +1,148 @@
+"""POST /samples: seeds in any order and latents of one's own, with a sampler played by the tests."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.formats import FORMS
+from contract.job import CheckpointFact
+from contract.latents import MOST_NUMBERS
+from contract.sampling import SampleOptions, SampleSpec
+from contract.training import MAX_SEED
+
+Refused = Callable[..., dict[str, Any]]
+
+
+@pytest.mark.parametrize("chosen", FORMS)
+def test_256_seeds_are_one_trip_to_a_sampler(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact, chosen: str
+) -> None:
+    seeds = [seed * 7919 % 1009 for seed in range(256)]
+    answer = client.post("/samples", json={"seeds": seeds, "format": chosen})
+    assert answer.status_code == 200
+    assert list(sampler.asks[0].spec.seeds) == seeds
+    assert len(sampler.asks) == 1
+    assert answer.headers["x-model-digest"] == finished.digest
+
+
+def test_answer_is_stored_by_no_cache_but_ours(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact
+) -> None:
+    answers = [client.post("/samples", json={"seeds": [9, 7]}) for _ in range(3)]
+    assert {answer.headers["cache-control"] for answer in answers} == {"no-store"}
+    assert not any("etag" in answer.headers or "content-location" in answer.headers for answer in answers)
+    assert len({answer.content for answer in answers}) == 1
+    assert len(sampler.asks) == 1
+
+
+def test_seeds_in_a_row_are_what_has_an_address(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact
+) -> None:
+    posted = client.post("/samples", json={"seeds": [7, 8, 9], "columns": 1, "truncation": 0.5})
+    assert posted.headers["cache-control"] == "no-store"
+    got = client.get(posted.headers["content-location"])
+    assert (got.content, got.headers["etag"]) == (posted.content, posted.headers["etag"])
+    assert len(sampler.asks) == 1
+
+
+def test_format_is_named_or_negotiated(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
+    accept = {"accept": "application/zip"}
+    negotiated = client.post("/samples", json={"seeds": [9, 7]}, headers=accept)
+    assert (negotiated.headers["content-type"], negotiated.headers["vary"]) == ("application/zip", "Accept")
+    named = client.post("/samples", json={"seeds": [9, 7], "format": "npz"}, headers=accept)
+    assert named.headers["content-type"] == "application/x-npz"
+    assert "vary" not in named.headers
+
+
+def test_conditions_are_ignored(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
+    answer = client.post("/samples", json={"seeds": [7]}, headers={"if-none-match": "*"})
+    assert answer.status_code == 200
+
+
+def test_latents_reach_the_sampler_as_float32(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact
+) -> None:
+    answer = client.post("/samples", json={"latents": [[0.5, -1], [2, 0.1]], "model": finished.digest})
+    assert answer.status_code == 200
+    assert sampler.asks[0].spec == SampleSpec.of_latents(
+        finished.digest, "png", [[0.5, -1.0], [2.0, 0.10000000149011612]], SampleOptions()
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({}, "/seeds"),
+        ({"seeds": [1], "latents": [[1.0]]}, "/seeds"),
+        ({"seeds": []}, "/seeds"),
+        ({"seeds": [-1]}, "/seeds/0"),
+        ({"seeds": [1, MAX_SEED + 1]}, "/seeds/1"),
+        ({"seeds": [1, 2.5]}, "/seeds/1"),
+        ({"seeds": [0] * 1025}, "/seeds"),
+        ({"seeds": "all"}, "/seeds"),
+        ({"latents": []}, "/latents"),
+        ({"latents": [[]]}, "/latents/0"),
+        ({"latents": [[1.0, 100.1]]}, "/latents/0/1"),
+        ({"latents": [[1.0, "x"]]}, "/latents/0/1"),
+        ({"latents": [[1.0] * 1025]}, "/latents/0"),
+        ({"latents": [[1.0, 2.0], [1.0]]}, "/latents/1"),
+        ({"latents": [[1] * 1024] * (MOST_NUMBERS // 1024 + 1)}, "/latents"),
+        ({"latents": [[1.0]], "truncation": 0.5}, "/truncation"),
+        ({"seeds": [1], "truncation": 0}, "/truncation"),
+        ({"seeds": [1], "truncation": 1.1}, "/truncation"),
+        ({"seeds": [1], "format": "gif"}, "/format"),
+        ({"seeds": [1, 3], "format": "zip", "columns": 2}, "/columns"),
+        ({"seeds": [1], "count": 2}, "/count"),
+    ],
+)
+def test_wrong_body_is_refused_by_pointer(
+    client: httpx.Client, refused: Refused, sampler: Any, finished: CheckpointFact, body: Any, pointer: str
+) -> None:
+    problem = refused(client.post("/samples", json=body), 422, "invalid_request")
+    assert [error["pointer"] for error in problem["errors"]] == [pointer]
+    assert not sampler.asks
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_latents_are_finite(
+    client: httpx.Client, refused: Refused, finished: CheckpointFact, number: str
+) -> None:
+    headers = {"content-type": "application/json"}
+    answer = client.post("/samples", content=f'{{"latents": [[{number}]]}}', headers=headers)
+    refused(answer, 422, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"latents": [["x"] * 1000] * 200, "seeds": [-1] * 1000},
+        {f"field{number}": 1 for number in range(50_000)},
+    ],
+    ids=["wrong numbers", "unknown fields"],
+)
+def test_body_that_is_all_wrong_has_a_short_answer(
+    client: httpx.Client, refused: Refused, finished: CheckpointFact, body: Any
+) -> None:
+    answer = client.post("/samples", json=body)
+    refused(answer, 422, "invalid_request")
+    assert len(answer.content) < 10_000
+
+
+def test_body_of_another_type_is_refused(client: httpx.Client, refused: Refused) -> None:
+    answer = client.post("/samples", content=b"seeds=1", headers={"content-type": "text/plain"})
+    refused(answer, 415, "unsupported_media_type")
+
+
+def test_what_made_a_picture_without_an_address_is_a_body(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact
+) -> None:
+    """The body that /png-info tells asks for the same samples as the one that made the picture."""
+    for asked in ({"seeds": [9, 7], "columns": 1}, {"latents": [[0.5, 0.1]], "scale": 2}):
+        client.post("/samples", json=asked)
+        spec = sampler.asks[-1].spec
+        client.post("/samples", json=json.loads(json.dumps(spec.body())))
+        assert sampler.asks[-1].spec == spec
+    assert len(sampler.asks) == 2  # the second of each was in the cache

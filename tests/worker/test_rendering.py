@@ -1,0 +1,125 @@
+"""What asks come to on a real generator, and what only somebody who knows it can object to."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from contract.checkpoint import CheckpointHeader
+from contract.sampling import CheckpointPlace, SampleOptions, SampleSpec
+from contract.training import TrainingSpec
+from contract.wire import Ask
+from models import networks
+from models.environment import detect
+from models.sampler import Sampler
+from worker.rendering import admit, render
+
+PLACE = CheckpointPlace(job="job_" + "0" * 16, file="generator.safetensors")
+DIGEST = "sha256:" + "5" * 64
+SIZE = 8
+
+
+@pytest.fixture(params=["normal"])
+def sampler(request: pytest.FixtureRequest) -> Sampler:
+    """A generator of this prior."""
+    architecture = {"kind": "dcgan", "latent_size": SIZE, "generator_width": 4, "discriminator_width": 4}
+    trained = TrainingSpec.model_validate(
+        {
+            "dataset": "ds_" + "0" * 16,
+            "preset": "fast",
+            "name": None,
+            "architecture": architecture,
+            "prior": request.param,
+            "resolution": 32,
+            "channels": 1,
+            "checkpoint_every_images": 8,
+            "preview_every_images": 8,
+        }
+    )
+    generator = networks.build(trained.architecture, trained.resolution, trained.channels).generator
+    generator.initialise(0)
+    environment = detect("cpu", 1, "float32")
+    environment.apply()
+    header = CheckpointHeader(job=PLACE.job, spec=trained, images_seen=0)
+    return Sampler(generator.eval(), header, environment)
+
+
+def ask(seeds: Any = None, latents: Any = None, chosen: Any = "png", **options: Any) -> Ask:
+    """Asks for seeds or latents."""
+    asked = SampleOptions.model_validate(options)
+    if latents is None:
+        spec = SampleSpec.of_seeds(DIGEST, chosen, seeds, asked)
+    else:
+        spec = SampleSpec.of_latents(DIGEST, chosen, latents, asked)
+    return Ask("1", "g0", 0, spec, PLACE)
+
+
+def test_listed_seeds_are_the_pictures_of_each(sampler: Sampler) -> None:
+    together = render(sampler, [ask([9, 1, 9, 4])])
+    alone = [render(sampler, [ask([seed])]) for seed in (9, 1, 9, 4)]
+    assert np.array_equal(together, np.concatenate(alone))
+
+
+def test_latents_of_seeds_are_the_pictures_of_these_seeds(sampler: Sampler) -> None:
+    seeds = [3, 1, 4]
+    asked = ask(seeds)
+    drawn = sampler.draw(seeds).tolist()
+    assert np.array_equal(render(sampler, [ask(latents=drawn)]), render(sampler, [asked]))
+    numbers = render(sampler, [ask(seeds, chosen="npz")])
+    assert np.array_equal(render(sampler, [ask(latents=drawn, chosen="npz")]), numbers)
+
+
+def test_truncation_draws_from_the_middle(sampler: Sampler) -> None:
+    asked = ask(range(40), truncation=0.5)
+    drawn = sampler.draw(range(40), 0.5)
+    assert np.abs(drawn).max() <= 0.6745 < np.abs(sampler.draw(range(40))).max()
+    assert np.array_equal(render(sampler, [asked]), sampler.render_latents(drawn))
+
+
+def test_asks_that_are_kin_get_what_each_would_alone(sampler: Sampler) -> None:
+    latents = np.random.default_rng(0).normal(size=(5, SIZE)).tolist()
+    for portion in (
+        [ask(latents=latents[:2]), ask(latents=latents[2:])],
+        [ask([7, 5], truncation=0.5), ask([1, 2], truncation=0.5)],
+    ):
+        alone = [render(sampler, [one]) for one in portion]
+        assert np.array_equal(render(sampler, portion), np.concatenate(alone))
+
+
+@pytest.mark.parametrize("sampler", ["bernoulli"], indirect=True)
+def test_prior_of_two_values_has_no_middle(sampler: Sampler) -> None:
+    fine, truncated = ask([7]), ask([7], truncation=0.5)
+    welcome, [(refused, refusal)] = admit(sampler, [fine, truncated])
+    assert (welcome, refused) == ([fine], truncated)
+    assert "bernoulli" in refusal
+
+
+@pytest.mark.parametrize(
+    "sampler", ["normal", "uniform", "exponential", "poisson", "truncated_normal"], indirect=True
+)
+def test_every_other_prior_has_one(sampler: Sampler) -> None:
+    asked = ask(range(40), truncation=0.5)
+    assert admit(sampler, [asked]) == ([asked], [])
+    assert sampler.draw(range(40), 0.5).std() < sampler.draw(range(40)).std()
+
+
+def test_latents_of_another_length_are_refused_with_the_right_one(sampler: Sampler) -> None:
+    wrong = ask(latents=[[0.5] * (SIZE + 1)])
+    welcome, [(_, refusal)] = admit(sampler, [wrong, ask(latents=[[0.5] * SIZE])])
+    assert len(welcome) == 1
+    assert f"{SIZE + 1} numbers each, and this generator takes {SIZE}" in refusal
+
+
+def test_picture_that_would_be_too_large_is_refused_alone(sampler: Sampler) -> None:
+    row = range(1024)
+    fits = ask(row, scale=4)
+    too_large = [
+        ask(row, scale=5),
+        ask(row, scale=4, padding=1),
+        ask(row, chosen="webp", columns=1),
+        ask(row, chosen="json", scale=5),
+    ]
+    welcome, refused = admit(sampler, [fits, *too_large])
+    assert welcome == [fits]
+    assert [asked for asked, _ in refused] == too_large
+    assert "1 × 5120 × 5120 pixels" in refused[0][1]

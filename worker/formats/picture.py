@@ -1,0 +1,29 @@
+"""Tiles as one picture: each enlarged by itself, then laid out, so that none bleeds into its neighbour."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from contract.sampling import SampleSpec
+from models.sheet import sheet
+
+
+def picture(tiles: NDArray[np.uint8], spec: SampleSpec) -> Image.Image:
+    """The tile, or the sheet of tiles (N, R, R, C)."""
+    return Image.fromarray(sheet(_enlarged(tiles, spec), spec.columns, spec.padding))
+
+
+def _enlarged(tiles: NDArray[np.uint8], spec: SampleSpec) -> NDArray[np.uint8]:
+    if spec.scale == 1:
+        return tiles
+    if spec.resample == "nearest":
+        return tiles.repeat(spec.scale, axis=1).repeat(spec.scale, axis=2)
+    return np.stack([_smooth(tile, spec.scale) for tile in tiles])
+
+
+def _smooth(tile: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    """A tile (R, R, C) enlarged by Lanczos' kernel of three lobes."""
+    side, _, channels = tile.shape
+    small = Image.fromarray(tile[:, :, 0] if channels == 1 else tile)
+    large = small.resize((side * scale, side * scale), Image.Resampling.LANCZOS)
+    return np.asarray(large).reshape(side * scale, side * scale, channels)

@@ -1,0 +1,97 @@
+"""What a portion of asks comes to on its generator: images, and each ask's share of them in its format."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.formats import FORMS, MOST_PIXELS
+from contract.latents import unpack
+from contract.sampling import SampleSpec
+from contract.training import TrainingSpec
+from contract.wire import Ask
+from models.sampler import Sampler
+from worker.formats import FORMATS, FORMATS_OF_NUMBERS
+
+Images = NDArray[np.uint8] | NDArray[np.float32]
+"""Pixels (N, R, R, C), or numbers (N, C, R, R) for the formats that are made of those."""
+
+
+def kinship(spec: SampleSpec) -> tuple[str, bool, bool, bool, float]:
+    """Equal for specs that may be rendered together.
+
+    They have one generator, are all single or all sheets, all pixels or all numbers, and of latents that are
+    all given or all drawn from one prior.
+    """
+    is_given = spec.latents is not None
+    return spec.digest, spec.count > 1, spec.format in FORMATS_OF_NUMBERS, is_given, spec.truncation
+
+
+def admit(sampler: Sampler, portion: Sequence[Ask]) -> tuple[list[Ask], list[tuple[Ask, str]]]:
+    """The asks of a portion that its generator can fulfil, and the others with what is wrong with them."""
+    welcome, refused = [], []
+    for ask in portion:
+        if detail := _objection(ask.spec, sampler.header.spec):
+            refused.append((ask, detail))
+        else:
+            welcome.append(ask)
+    return welcome, refused
+
+
+def _objection(spec: SampleSpec, trained: TrainingSpec) -> str | None:
+    """What only somebody who knows the generator can object to."""
+    if spec.truncation != 1 and not trained.prior.HAS_A_MIDDLE:
+        return (
+            f"truncation is {spec.truncation:g}, but this generator's latents come from the prior "
+            f"{trained.prior.kind}, which has no values between its outer ones; leave truncation out."
+        )
+    takes = trained.architecture.latent_size
+    if spec.latents is not None and (given := len(unpack(spec.latents, spec.count)[0])) != takes:
+        return f"The latents have {given} numbers each, and this generator takes {takes}."
+    return _too_large(spec, trained.resolution)
+
+
+def _too_large(spec: SampleSpec, resolution: int) -> str | None:
+    form = FORMS[spec.format]
+    width, height = spec.size(resolution)
+    pictures = 1 if form.holds == "a sheet" else spec.count
+    if max(width, height) <= form.longest_side and width * height * pictures <= MOST_PIXELS:
+        return None
+    return (
+        f"With tiles of {resolution} px this would be {pictures} × {width} × {height} pixels; "
+        f"as {spec.format} there may be {MOST_PIXELS:,} in all, and sides of {form.longest_side:,}. "
+        "Ask for fewer samples or a smaller scale, or choose other columns."
+    )
+
+
+def render(sampler: Sampler, portion: Sequence[Ask]) -> Images:
+    """The images of all asks of a portion, one after the other; the asks are kin."""
+    if not portion:
+        return np.empty((0, 0, 0, 0), dtype=np.uint8)
+    spec = portion[0].spec
+    seeds = [seed for ask in portion for seed in ask.spec.seeds]
+    drawn = sampler.draw(seeds, spec.truncation) if spec.latents is None else _given(portion)
+    if spec.format in FORMATS_OF_NUMBERS:
+        return sampler.render_latent_floats(drawn)
+    return sampler.render_latents(drawn)
+
+
+def _given(portion: Sequence[Ask]) -> NDArray[np.float32]:
+    """The latents (N, Z) that came with the asks."""
+    rows = [row for ask in portion for row in unpack(ask.spec.latents or "", ask.spec.count)]
+    return np.array(rows, dtype=np.float32)
+
+
+def shares(images: Images, portion: Sequence[Ask]) -> Iterator[tuple[Ask, Images]]:
+    """Each ask of the portion with its own."""
+    start = 0
+    for ask in portion:
+        yield ask, images[start : start + ask.spec.count]
+        start += ask.spec.count
+
+
+def encode(images: Images, spec: SampleSpec) -> bytes:
+    """The file of what `render` gave for this spec."""
+    if spec.format in FORMATS_OF_NUMBERS:
+        return FORMATS_OF_NUMBERS[spec.format](images.astype(np.float32, copy=False), spec)
+    return FORMATS[spec.format](images.astype(np.uint8, copy=False), spec)
