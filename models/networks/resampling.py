@@ -6,6 +6,7 @@ linear: summed over shifts by a pixel, the 3×3 kernel becomes a 4×4 one of str
 """
 
 from torch import Tensor, nn
+from torch.nn import ConvTranspose2d, Parameter
 from torch.nn.functional import conv2d, conv_transpose2d, pad
 
 
@@ -16,8 +17,18 @@ class GrowingConv2d(nn.Conv2d):
         super().__init__(above, below, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        kernel = _with_shifts(self.weight.flip(2, 3)).transpose(0, 1)  # (above, below, 4, 4)
-        return conv_transpose2d(features, kernel, self.bias, stride=2, padding=1)
+        return conv_transpose2d(features, self._kernel(), self.bias, stride=2, padding=1)
+
+    def strided(self) -> ConvTranspose2d:
+        """The same as a layer whose kernel is summed up once: in a residual generator twice as fast alone."""
+        kernel = self._kernel().detach().contiguous()
+        layer = ConvTranspose2d(self.in_channels, self.out_channels, 4, 2, 1, device="meta")
+        layer.weight = Parameter(kernel, requires_grad=self.weight.requires_grad)
+        layer.bias = self.bias
+        return layer.train(self.training)
+
+    def _kernel(self) -> Tensor:
+        return _with_shifts(self.weight.flip(2, 3)).transpose(0, 1)  # (above, below, 4, 4)
 
 
 class ShrinkingConv2d(nn.Conv2d):

@@ -20,6 +20,11 @@ def test_growing_is_nearest_upsampling_and_then_a_convolution(features: Tensor) 
     assert torch.allclose(layer(features), in_two_steps, atol=1e-5)
 
 
+def test_growing_is_the_same_with_a_kernel_that_is_summed_up_once(features: Tensor) -> None:
+    layer = GrowingConv2d(3, 5)
+    assert torch.equal(layer.strided()(features), layer(features))
+
+
 def test_shrinking_is_a_convolution_and_then_the_mean_of_squares(features: Tensor) -> None:
     layer = ShrinkingConv2d(3, 5)
     in_two_steps = avg_pool2d(conv2d(features, layer.weight, layer.bias, padding=1), 2)
