@@ -9,6 +9,7 @@ from contract.plugin import Frozen
 from contract.training import MAX_SEED
 
 SampleFormat = Literal["png"]
+SamplePrecision = Literal["auto", "float32"]
 MAX_COUNT = 1024
 """The largest sheet, in tiles."""
 
@@ -20,6 +21,10 @@ class SampleSpec(Frozen):
     seed: int = Field(ge=0, le=MAX_SEED)
     count: int = Field(1, ge=1, le=MAX_COUNT)
     format: SampleFormat = "png"
+    precision: SamplePrecision = Field(
+        "auto",
+        description="Arithmetic of the generator; auto takes what the samplers' device is fastest in.",
+    )
 
     @model_validator(mode="after")
     def _ends_within_the_seeds(self) -> Self:
@@ -27,9 +32,15 @@ class SampleSpec(Frozen):
             raise ValueError(f"the sheet runs past the last seed, {MAX_SEED}: lower seed or count")
         return self
 
+    @property
+    def seeds(self) -> range:
+        """The seed of each tile, in order."""
+        return range(self.seed, self.seed + self.count)
+
     def canonical(self) -> str:
         """One text for one picture: what the ETag and the caches are made from."""
-        return f"{self.digest}/{self.seed}+{self.count}.{self.format}"
+        precision = "" if self.precision == "auto" else f",precision={self.precision}"
+        return f"{self.digest}/{self.seed}+{self.count}{precision}.{self.format}"
 
 
 class CheckpointPlace(Frozen):

@@ -24,8 +24,9 @@ def _recipe(spec: SampleSpec) -> PngInfo:
     recipe.add_text("dcgan:digest", spec.digest)
     recipe.add_text("dcgan:seed", str(spec.seed))
     recipe.add_text("dcgan:count", str(spec.count))
+    precision = "" if spec.precision == "auto" else f"&precision={spec.precision}"
     recipe.add_text(
         "dcgan:url",
-        f"/samples?seed={spec.seed}&count={spec.count}&model={spec.digest}&format={spec.format}",
+        f"/samples?seed={spec.seed}&count={spec.count}&model={spec.digest}&format={spec.format}{precision}",
     )
     return recipe

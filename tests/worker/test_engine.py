@@ -1,0 +1,95 @@
+"""Generators come and go off the serving thread, and come back the same."""
+
+from collections.abc import Sequence
+from concurrent.futures import wait
+
+import numpy as np
+import pytest
+
+from contract.errors import ErrorCode, ServiceError
+from contract.sampling import CheckpointPlace, SamplePrecision, SampleSpec
+from contract.volume import Volume
+from models.environment import detect
+from models.sampler import Sampler
+from tests.worker.asking import PATIENCE_SECONDS, PLACE, save_generator
+from worker.engine import Engine
+
+OTHER = CheckpointPlace(job="job_" + "1" * 16, file="generator.safetensors")
+
+
+def spec_of(digest: str, precision: SamplePrecision = "auto") -> SampleSpec:
+    return SampleSpec(digest=digest, seed=7, count=1, precision=precision)
+
+
+def loaded(engine: Engine, spec: SampleSpec, place: CheckpointPlace = PLACE) -> Sampler:
+    """The generator, as who asks again gets it."""
+    if (sampler := engine.sampler(spec, place)) is None:
+        assert not wait(engine._loading.values(), PATIENCE_SECONDS).not_done
+        sampler = engine.sampler(spec, place)
+    assert sampler is not None
+    return sampler
+
+
+def in_memory(engine: Engine) -> Sequence[str]:
+    return [digest for digest, _ in engine._samplers]
+
+
+def test_generator_is_loaded_once(engine: Engine, volume: Volume) -> None:
+    spec = spec_of(save_generator(volume))
+    assert loaded(engine, spec) is loaded(engine, spec)
+
+
+def test_longest_unused_generator_leaves_and_comes_back_the_same(volume: Volume) -> None:
+    digests = [save_generator(volume), save_generator(volume, 1, OTHER)]
+    one, other = spec_of(digests[0]), spec_of(digests[1])
+    engine = Engine(volume, detect("cpu", 1, "float32"), limit_bytes=1)
+    before = loaded(engine, one).render_floats(range(9))
+    assert in_memory(engine) == digests[:1]
+    loaded(engine, other, OTHER)
+    assert in_memory(engine) == digests[1:]
+    assert np.array_equal(loaded(engine, one).render_floats(range(9)), before)
+
+
+def test_what_was_used_last_stays(volume: Volume) -> None:
+    places = [CheckpointPlace(job=f"job_{'0' * 15}{index}", file=PLACE.file) for index in range(3)]
+    digests = [save_generator(volume, index, place) for index, place in enumerate(places)]
+    first, second, third = (spec_of(digest) for digest in digests)
+    engine = Engine(volume, detect("cpu", 1, "float32"), 2**30)
+    engine._limit_bytes = 2 * loaded(engine, first, places[0]).bytes
+    loaded(engine, second, places[1])
+    loaded(engine, first, places[0])
+    loaded(engine, third, places[2])
+    assert in_memory(engine) == [digests[0], digests[2]]
+
+
+def test_float32_on_request_is_another_generator_in_memory(volume: Volume) -> None:
+    digest = save_generator(volume)
+    engine = Engine(volume, detect("cpu", 1, "bfloat16"), 2**30)
+    plain = Sampler.load(volume.checkpoint(PLACE.job, PLACE.file), digest, detect("cpu", 1, "float32"))
+    fastest = loaded(engine, spec_of(digest)).render_floats([7])
+    exact = loaded(engine, spec_of(digest, "float32")).render_floats([7])
+    assert np.array_equal(exact, plain.render_floats([7]))
+    assert not np.array_equal(fastest, exact)
+
+
+def test_damaged_file_is_refused_once_and_then_looked_for_again(engine: Engine, volume: Volume) -> None:
+    spec = spec_of(save_generator(volume))
+    path = volume.checkpoint(PLACE.job, PLACE.file)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with pytest.raises(ServiceError) as refusal:
+        loaded(engine, spec)
+    assert refusal.value.code is ErrorCode.CHECKPOINT_UNREADABLE
+    path.write_bytes(whole)
+    assert loaded(engine, spec).still_works()
+
+
+def test_probe_is_the_smallest_generator_until_there_is_another(engine: Engine, volume: Volume) -> None:
+    engine.probe()
+    assert engine._canary is not None
+    sampler = loaded(engine, spec_of(save_generator(volume)))
+    engine.probe()
+    for tensor in sampler._generator.parameters():
+        tensor.data.mul_(2)
+    with pytest.raises(RuntimeError, match="no longer"):
+        engine.probe()
