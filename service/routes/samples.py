@@ -1,6 +1,7 @@
 """Pictures by seed: the same digest, seed and options give the same bytes, for ever."""
 
 import secrets
+import time
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -11,7 +12,7 @@ from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import LATEST, reference_kind
 from contract.keys import Role
 from contract.plugin import Frozen
-from contract.sampling import MAX_COUNT, SampleFormat, SampleSpec
+from contract.sampling import MAX_COUNT, SampleFormat, SamplePrecision, SampleSpec
 from contract.training import MAX_SEED
 from service.accept import negotiate
 from service.errors import parameter_error
@@ -19,6 +20,7 @@ from service.gateway import Gateway, Here
 from service.openapi import read_problems
 from service.pictures import Picture, etag_of
 from service.references import Target, resolve
+from service.timing import server_timing
 
 router = APIRouter(tags=["samples"])
 
@@ -38,6 +40,9 @@ class SamplesQuery(Frozen):
         None, description="A digest (sha256:…), a job (job_…) or an alias; default: the alias latest."
     )
     format: SampleFormat = Field("png", description="How the picture is encoded.")
+    precision: SamplePrecision = Field(
+        "auto", description="Arithmetic of the generator; auto takes what the samplers are fastest in."
+    )
 
 
 @router.head("/samples", include_in_schema=False)
@@ -59,7 +64,8 @@ class SamplesQuery(Frozen):
             ErrorCode.SAMPLER_TIMEOUT,
         ),
         200: {
-            "description": "The picture. `X-Seed` and `X-Model-Digest` say what made it.",
+            "description": "The picture. `X-Seed` and `X-Model-Digest` say what made it, `Server-Timing` in"
+            " what time.",
             "content": {_PNG: {"schema": {"type": "string", "format": "binary"}}},
         },
         304: {"description": "You have it: the `If-None-Match` you sent is its `ETag`."},
@@ -71,16 +77,19 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
     An address with `model=sha256:…` and a seed never changes its answer; others say in `Content-Location`
     which such address they are just now.
     """
+    begun_at = time.monotonic()
     negotiate(request, (_PNG,))
     seed = _seed(query)
     target = await resolve(gateway, query.model)
-    spec = SampleSpec(digest=target.digest, seed=seed, count=query.count, format=query.format)
+    spec = SampleSpec(
+        digest=target.digest, seed=seed, count=query.count, format=query.format, precision=query.precision
+    )
     headers = _headers(spec, query)
     etag = etag_of(spec, await gateway.store.renderer() or "none yet")
     if _client_has(request, etag):
         return Response(status_code=304, headers={**headers, "ETag": etag})
     picture = gateway.pictures.find(etag) or await _render(gateway, spec, target, etag)
-    headers["ETag"] = picture.etag
+    headers |= {"ETag": picture.etag, "Server-Timing": server_timing(picture.stages, begun_at)}
     if _client_has(request, picture.etag):
         return Response(status_code=304, headers=headers)
     return Response(picture.content, media_type=_PNG, headers=headers)
@@ -122,6 +131,8 @@ def _pinned_address(spec: SampleSpec) -> str:
     parameters: dict[str, str | int] = {"model": spec.digest, "seed": spec.seed}
     if spec.count > 1:
         parameters["count"] = spec.count
+    if spec.precision != "auto":
+        parameters["precision"] = spec.precision
     return f"/samples?{urlencode(parameters, safe=':')}"
 
 
