@@ -38,18 +38,21 @@ def save_generator(volume: Volume, seed: int = 0, place: CheckpointPlace = PLACE
     return save_checkpoint(generator, header, volume.checkpoint(place.job, place.file))
 
 
+_IDS = map(str, itertools.count())
+
+
 class Gateway:
     """Asks one generator as a gateway does, and waits for the answers."""
 
-    def __init__(self, url: str, digest: str, place: CheckpointPlace = PLACE) -> None:
+    def __init__(self, url: str, digest: str, place: CheckpointPlace = PLACE, name: str = "g0") -> None:
         self.redis = redis.Redis.from_url(url, socket_timeout=PATIENCE_SECONDS + 5)
         self._digest = digest
         self._place = place
-        self._ids = map(str, itertools.count())
+        self.name = name
 
     def ask(self, seed: int, count: int = 1, **options: Any) -> Ask:
         spec = SampleSpec(digest=self._digest, seed=seed, count=count, **options)
-        return Ask(next(self._ids), "g0", self.now_ms() + PATIENCE_SECONDS * 1000, spec, self._place)
+        return Ask(next(_IDS), self.name, self.now_ms() + PATIENCE_SECONDS * 1000, spec, self._place)
 
     def now_ms(self) -> int:
         return int(self.redis.time()[0]) * 1000
@@ -63,7 +66,7 @@ class Gateway:
         return [self._answer() for _ in range(count)]
 
     def _answer(self) -> Answer:
-        key = keys.SAMPLES_REPLIES_OF + "g0"
+        key = keys.SAMPLES_REPLIES_OF + self.name
         popped = cast("tuple[bytes, bytes] | None", self.redis.blpop([key], PATIENCE_SECONDS))
         assert popped, "no answer came"
         return Answer.unpack(popped[1])

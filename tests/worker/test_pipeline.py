@@ -42,11 +42,9 @@ def slow(volume: Volume) -> Iterator[Slow]:
     engine.may_load.set()
 
 
-def other_gateway(gateway: Gateway, url: str, volume: Volume) -> Gateway:
+def other_gateway(url: str, volume: Volume) -> Gateway:
     """The same, asking another generator."""
-    other = Gateway(url, save_generator(volume, 1, OTHER), OTHER)
-    other._ids = gateway._ids
-    return other
+    return Gateway(url, save_generator(volume, 1, OTHER), OTHER)
 
 
 def test_loaded_generator_does_not_wait_for_another_to_be_loaded(
@@ -55,7 +53,7 @@ def test_loaded_generator_does_not_wait_for_another_to_be_loaded(
     gateway.push(gateway.ask(1))
     start(slow)
     gateway.answers(1)
-    late = other_gateway(gateway, redis_url, volume).ask(1)
+    late = other_gateway(redis_url, volume).ask(1)
     gateway.push(late, *(gateway.ask(seed) for seed in range(3)))
     assert late.id not in {answer.id for answer in gateway.answers(3)}
     slow.may_load.set()
@@ -65,7 +63,7 @@ def test_loaded_generator_does_not_wait_for_another_to_be_loaded(
 def test_damaged_generator_refuses_its_own_asks_alone(
     gateway: Gateway, redis_url: str, volume: Volume, engine: Engine, start: Start
 ) -> None:
-    other = other_gateway(gateway, redis_url, volume)
+    other = other_gateway(redis_url, volume)
     damaged = volume.checkpoint(OTHER.job, OTHER.file)
     damaged.write_bytes(damaged.read_bytes()[:-1])
     bad = [other.ask(seed) for seed in range(3)]
