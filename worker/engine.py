@@ -31,6 +31,10 @@ class Engine:
         self._loading: dict[tuple[Key, CheckpointPlace], Future[Sampler]] = {}
         self._canary: Sampler | None = None
 
+    def begin(self) -> None:
+        """Set up the thread that uses this, before anything else."""
+        self._environments["auto"].apply()
+
     def sampler(self, spec: SampleSpec, place: CheckpointPlace) -> Sampler | None:
         """The generator that renders this, warm. None while it is being loaded: ask again.
 

@@ -93,6 +93,7 @@ class SampleConsumer(threading.Thread):
         super().start()
 
     def run(self) -> None:
+        self._engine.begin()
         while not self._end.is_set():
             self._probe_if_silent()
             if not self._active.wait(POP_SECONDS):
@@ -193,21 +194,19 @@ def portions(asks: Sequence[Ask]) -> list[list[Ask]]:
     They come in the order of their largest asks: a single image never waits for a sheet of its batch.
     """
     cut: list[list[Ask]] = []
+    images = 0  # of the last portion
     for ask in sorted(asks, key=lambda ask: (_generator(ask), ask.spec.count)):
-        if cut and _fits(ask, cut[-1]):
+        images += ask.spec.count
+        if cut and images <= IMAGES_TOGETHER and _are_kin(ask, cut[-1][-1]):
             cut[-1].append(ask)
         else:
             cut.append([ask])
+            images = ask.spec.count
     return sorted(cut, key=lambda portion: portion[-1].spec.count)
 
 
-def _fits(ask: Ask, portion: Sequence[Ask]) -> bool:
-    last = portion[-1]
-    return (
-        _generator(last) == _generator(ask)
-        and (last.spec.count > 1) == (ask.spec.count > 1)
-        and sum(asked.spec.count for asked in portion) + ask.spec.count <= IMAGES_TOGETHER
-    )
+def _are_kin(one: Ask, other: Ask) -> bool:
+    return _generator(one) == _generator(other) and (one.spec.count > 1) == (other.spec.count > 1)
 
 
 def _generator(ask: Ask) -> tuple[str, str]:

@@ -1,5 +1,8 @@
 """Generators come and go off the serving thread, and come back the same."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from concurrent.futures import wait
 
@@ -15,6 +18,34 @@ from tests.worker.asking import PATIENCE_SECONDS, PLACE, save_generator
 from worker.engine import Engine
 
 OTHER = CheckpointPlace(job="job_" + "1" * 16, file="generator.safetensors")
+
+
+ONE_THREAD = """
+import os, sys, threading
+from pathlib import Path
+from contract.volume import Volume
+from models.environment import detect
+from worker.engine import Engine
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+def serve():
+    engine.begin()
+    before = threads()
+    engine.probe()
+    assert threads() == before, (threads(), before)
+    ended.append(True)
+
+ended = []
+environment = detect("cpu", 1, "float32")
+environment.apply()
+engine = Engine(Volume(Path(sys.argv[1])), environment, 1)
+serving = threading.Thread(target=serve)
+serving.start()
+serving.join()
+assert ended
+"""
 
 
 def spec_of(digest: str, precision: SamplePrecision = "auto") -> SampleSpec:
@@ -93,3 +124,10 @@ def test_probe_is_the_smallest_generator_until_there_is_another(engine: Engine, 
         tensor.data.mul_(2)
     with pytest.raises(RuntimeError, match="no longer"):
         engine.probe()
+
+
+def test_thread_that_serves_computes_on_as_many_threads_as_the_renderer_says(volume: Volume) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    command = [sys.executable, "-c", ONE_THREAD, str(volume.root)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

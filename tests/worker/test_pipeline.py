@@ -155,6 +155,32 @@ def test_float32_is_rendered_for_who_asks_for_it(gateway: Gateway, volume: Volum
     assert contents[fastest.id] != encode_png(sampler.render(fastest.spec.seeds), fastest.spec)
 
 
+def until(holds: Callable[[], bool]) -> None:
+    tick = threading.Event()
+    assert any(holds() or tick.wait(0.01) for _ in range(100 * PATIENCE_SECONDS))
+
+
+class Watched(Engine):
+    """Knows which thread set itself up to use it."""
+
+    user = ""
+
+    def begin(self) -> None:
+        super().begin()
+        self.user = threading.current_thread().name
+
+    def probe(self) -> None:
+        assert self.user == threading.current_thread().name
+        super().probe()
+
+
+def test_thread_that_serves_is_set_up_before_it_renders(volume: Volume, start: Start) -> None:
+    engine = Watched(volume, detect("cpu", 1, "float32"), 2**30)
+    consumer = start(engine)
+    until(lambda: consumer.trouble is None)
+    assert engine.user == consumer.name
+
+
 class Broken(Engine):
     """Has a forward pass that fails until it is mended."""
 
@@ -164,11 +190,6 @@ class Broken(Engine):
         if not self.is_mended:
             raise RuntimeError("the device is gone")
         super().probe()
-
-
-def until(holds: Callable[[], bool]) -> None:
-    tick = threading.Event()
-    assert any(holds() or tick.wait(0.01) for _ in range(100 * PATIENCE_SECONDS))
 
 
 def test_broken_forward_pass_is_told_until_it_is_mended(volume: Volume, start: Start) -> None:
