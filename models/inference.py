@@ -5,7 +5,7 @@ process that renders: the same machine always chooses the same.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,8 +15,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from models.environment import Layout, NumericEnvironment, Precision, detect
 from models.networks.pair import Generator
-from models.networks.resampling import GrowingConv2d
+from models.networks.resampling import GrowingConv2d, doubles, subpixel
 
+_FEW_CHANNELS = 4
 _CAST = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
@@ -67,9 +68,9 @@ def for_inference(
     stays, in float32. In bfloat16 the weights themselves are rounded, once and last; images then come in it.
     """
     made = copy.deepcopy(generator).eval().requires_grad_(requires_grad=False)
-    for module in list(made.modules()):
-        if isinstance(module, nn.Sequential):
-            _fold(module)
+    for layers in [module for module in made.modules() if isinstance(module, nn.Sequential)]:
+        folded = _folded(layers)
+        _refill(layers, _shuffled(folded) if precision == "bfloat16" else folded)
     environment.place(made)
     if precision == "bfloat16":
         for module in made.modules():
@@ -78,8 +79,8 @@ def for_inference(
     return made
 
 
-def _fold(layers: nn.Sequential) -> None:
-    """Fold every batch norm of the sequence that has a convolution right before it into that. In place."""
+def _folded(layers: nn.Sequential) -> list[nn.Module]:
+    """Its layers, every batch norm that has a convolution right before it folded into that."""
     folded: list[nn.Module] = []
     for layer in layers:
         before = folded[-1] if folded else None
@@ -89,6 +90,22 @@ def _fold(layers: nn.Sequential) -> None:
             folded[-1] = fuse_conv_bn_eval(before, layer)
         else:
             folded.append(layer.strided() if isinstance(layer, GrowingConv2d) else layer)
+    return folded
+
+
+def _shuffled(layers: Iterable[nn.Module]) -> Iterable[nn.Module]:
+    """Convolutions to a few channels in the form that is faster for those.
+
+    At 32 px 11 % of the whole; in float32 it is less, and a batch of one would come out differently.
+    """
+    for layer in layers:
+        if isinstance(layer, nn.ConvTranspose2d) and layer.out_channels <= _FEW_CHANNELS and doubles(layer):
+            yield from subpixel(layer)
+        else:
+            yield layer
+
+
+def _refill(layers: nn.Sequential, others: Iterable[nn.Module]) -> None:
     for name in list(layers._modules):  # noqa: SLF001 - a Sequential has no public way to be emptied
         del layers._modules[name]  # noqa: SLF001
-    layers.extend(folded)
+    layers.extend(others)
