@@ -18,6 +18,7 @@ from contract.checkpoint import CheckpointHeader
 from models import priors
 from models.checkpoint import load_checkpoint
 from models.environment import NumericEnvironment
+from models.graphs import Graphs
 from models.inference import for_inference, plan
 from models.latents import latents
 from models.networks.pair import Generator
@@ -48,6 +49,7 @@ class Sampler:
         self._plan = plan(environment)
         self._prior = priors.build(header.spec.prior)
         self._generator = for_inference(generator, environment, environment.precision)
+        self._compute = Graphs(self._generator) if environment.device == "cuda" else self._generator
         self.buckets, self._probed = self._agreeing_buckets()
 
     @classmethod
@@ -101,7 +103,7 @@ class Sampler:
     @torch.inference_mode()
     def _forward(self, drawn: Tensor) -> Tensor:
         """The images (N, C, R, R), in float32 whatever they were computed in, of latents (N, Z)."""
-        images: Tensor = self._generator(drawn.to(self._device, self._dtype))
+        images: Tensor = self._compute(drawn.to(self._device, self._dtype))
         return images.float()
 
     def _agreeing_buckets(self) -> tuple[tuple[int, ...], Tensor]:

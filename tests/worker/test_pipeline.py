@@ -16,6 +16,7 @@ from tests.worker.asking import PATIENCE_SECONDS, PLACE, SPEC, Gateway, save_gen
 from worker.engine import Engine, Key
 from worker.formats import FORMATS
 from worker.formats.png import encode_png
+from worker.replies import Replies
 from worker.sampling import SampleConsumer
 
 OTHER = CheckpointPlace(job="job_" + "1" * 16, file="generator.safetensors")
@@ -207,3 +208,18 @@ def test_idle_sampler_has_had_a_forward_pass(engine: Engine, start: Start) -> No
     until(lambda: consumer.trouble is None)
     assert engine._canary is not None
     assert SPEC.resolution == engine._canary.header.spec.resolution
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_sampler_whose_answers_nobody_sends_is_not_well(
+    gateway: Gateway, engine: Engine, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ending(replies: Replies, answers: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(Replies, "_send", ending)
+    consumer = start(engine)
+    assert consumer.is_well
+    gateway.push(gateway.ask(1))
+    consumer._replies.join(PATIENCE_SECONDS)
+    assert not consumer.is_well
