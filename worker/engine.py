@@ -2,6 +2,7 @@
 
 import logging
 from collections import OrderedDict
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from contract.sampling import CheckpointPlace, SamplePrecision, SampleSpec
@@ -14,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 Key = tuple[str, SamplePrecision]
 """A generator in memory: its digest, and the precision it was cast to."""
+Target = tuple[Key, CheckpointPlace]
+"""And where it is said to lie: of two places one may hold a damaged file."""
 
 
 class Engine:
@@ -28,7 +31,7 @@ class Engine:
         self._limit_bytes = limit_bytes
         self._samplers: OrderedDict[Key, Sampler] = OrderedDict()
         self._loader = ThreadPoolExecutor(1, "loading", environment.apply)
-        self._loading: dict[tuple[Key, CheckpointPlace], Future[Sampler]] = {}
+        self._loading: dict[Target, Future[Sampler]] = {}
         self._canary: Sampler | None = None
 
     def begin(self) -> None:
@@ -54,6 +57,17 @@ class Engine:
             self._keep(key, loading.result())
         self._samplers.move_to_end(key)
         return self._samplers[key]
+
+    def settle(self, awaited: Collection[Target]) -> None:
+        """Let go of loads that nobody waits for any more: forget those not begun, keep what was loaded."""
+        for target in [target for target in self._loading if target not in awaited]:
+            loading = self._loading[target]
+            if loading.cancel():
+                del self._loading[target]
+            elif loading.done():
+                del self._loading[target]
+                if loading.exception() is None:
+                    self._keep(target[0], loading.result())
 
     def probe(self) -> None:
         """See that a forward pass works: of the generator asked for last, or of the smallest there is.

@@ -1,5 +1,6 @@
 """Encodes what was rendered and sends it, on a thread of its own: meanwhile the next portion is rendered."""
 
+import contextlib
 import logging
 import queue
 import threading
@@ -69,9 +70,11 @@ class Replies(threading.Thread):
                 logger.exception("%d answers were lost; their gateways ask again", len(made.asks))
 
     def stop(self, timeout_seconds: float) -> None:
-        """Let it finish what it was given; whoever gives must have ended."""
-        self._given.put(None)
-        self.join(timeout_seconds)
+        """Let it finish what it was given, if that takes no longer; whoever gives must have ended."""
+        until = time.monotonic() + timeout_seconds
+        with contextlib.suppress(queue.Full):
+            self._given.put(None, timeout=timeout_seconds)
+        self.join(max(0.0, until - time.monotonic()))
 
     def _refuse(self, refused: Refused) -> list[tuple[str, Answer]]:
         return [

@@ -17,10 +17,9 @@ import redis
 
 from contract import keys
 from contract.errors import ErrorCode, ServiceError
-from contract.sampling import CheckpointPlace
 from contract.wire import Ask
 from models.sampler import Sampler
-from worker.engine import Engine
+from worker.engine import Engine, Key, Target
 from worker.pulse import Pulse
 from worker.replies import Refused, Rendered, Replies
 from worker.store import connect
@@ -150,9 +149,9 @@ class SampleConsumer(threading.Thread):
 
     def _serve(self, asks: Sequence[Ask]) -> None:
         self._aside = []
-        samplers: dict[tuple[str, str], Sampler] = {}
+        samplers: dict[Key, Sampler] = {}
         ready: list[Ask] = []
-        for wanting in _by_generator(ask for ask in asks if self._is_awaited(ask)):
+        for wanting in _by_target(ask for ask in asks if self._is_awaited(ask)):
             if sampler := self._sampler(wanting):
                 samplers[_generator(wanting[0])] = sampler
                 ready += wanting
@@ -160,6 +159,7 @@ class SampleConsumer(threading.Thread):
             if awaited := [ask for ask in portion if self._is_awaited(ask)]:
                 self._replies.give(self._render(awaited, samplers[_generator(awaited[0])]))
         self._taken_at = {ask.id: self._taken_at[ask.id] for ask in self._aside}
+        self._engine.settle({_target(ask) for ask in self._aside})
 
     def _sampler(self, wanting: Sequence[Ask]) -> Sampler | None:
         """The generator that all these want. Without one they have been put aside, or refused."""
@@ -209,15 +209,18 @@ def _are_kin(one: Ask, other: Ask) -> bool:
     return _generator(one) == _generator(other) and (one.spec.count > 1) == (other.spec.count > 1)
 
 
-def _generator(ask: Ask) -> tuple[str, str]:
+def _generator(ask: Ask) -> Key:
     return ask.spec.digest, ask.spec.precision
 
 
-def _by_generator(asks: Iterable[Ask]) -> Iterable[list[Ask]]:
-    """Grouped by the generator that they want and by where it is said to lie: one of two may be wrong."""
-    groups: defaultdict[tuple[tuple[str, str], CheckpointPlace], list[Ask]] = defaultdict(list)
+def _target(ask: Ask) -> Target:
+    return _generator(ask), ask.place
+
+
+def _by_target(asks: Iterable[Ask]) -> Iterable[list[Ask]]:
+    groups: defaultdict[Target, list[Ask]] = defaultdict(list)
     for ask in asks:
-        groups[_generator(ask), ask.place].append(ask)
+        groups[_target(ask)].append(ask)
     return groups.values()
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import wait
 
@@ -15,7 +16,7 @@ from contract.volume import Volume
 from models.environment import detect
 from models.sampler import Sampler
 from tests.worker.asking import PATIENCE_SECONDS, PLACE, save_generator
-from worker.engine import Engine
+from worker.engine import Engine, Key
 
 OTHER = CheckpointPlace(job="job_" + "1" * 16, file="generator.safetensors")
 
@@ -113,6 +114,57 @@ def test_damaged_file_is_refused_once_and_then_looked_for_again(engine: Engine, 
     assert refusal.value.code is ErrorCode.CHECKPOINT_UNREADABLE
     path.write_bytes(whole)
     assert loaded(engine, spec).still_works()
+
+
+def test_generator_that_nobody_waits_for_any_more_is_kept_within_the_bound(volume: Volume) -> None:
+    digests = [save_generator(volume), save_generator(volume, 1, OTHER)]
+    one, other = spec_of(digests[0]), spec_of(digests[1])
+    engine = Engine(volume, detect("cpu", 1, "float32"), limit_bytes=1)
+    assert engine.sampler(one, PLACE) is None
+    assert engine.sampler(other, OTHER) is None
+    wait(engine._loading.values(), PATIENCE_SECONDS)
+    engine.settle({((one.digest, one.precision), PLACE)})
+    assert in_memory(engine) == digests[1:]
+    assert len(engine._loading) == 1
+    engine.settle(())
+    assert in_memory(engine) == digests[:1]
+    assert not engine._loading
+
+
+def test_failure_that_nobody_waits_for_is_forgotten(engine: Engine, volume: Volume) -> None:
+    spec = spec_of(save_generator(volume))
+    path = volume.checkpoint(PLACE.job, PLACE.file)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    assert engine.sampler(spec, PLACE) is None
+    wait(engine._loading.values(), PATIENCE_SECONDS)
+    engine.settle(())
+    path.write_bytes(whole)
+    assert loaded(engine, spec).still_works()
+
+
+def test_load_that_was_not_begun_is_not_made_for_nobody(volume: Volume) -> None:
+    class Stopped(Engine):
+        begun = threading.Event()
+        may_load = threading.Event()
+        loads = 0
+
+        def _load(self, key: Key, place: CheckpointPlace) -> Sampler:
+            self.loads += 1
+            self.begun.set()
+            assert self.may_load.wait(PATIENCE_SECONDS)
+            return super()._load(key, place)
+
+    engine = Stopped(volume, detect("cpu", 1, "float32"), 2**30)
+    spec = spec_of(save_generator(volume))
+    engine.sampler(spec, PLACE)
+    assert engine.begun.wait(PATIENCE_SECONDS)
+    engine.sampler(spec_of(save_generator(volume, 1, OTHER)), OTHER)
+    engine.settle({((spec.digest, spec.precision), PLACE)})
+    engine.may_load.set()
+    assert loaded(engine, spec).still_works()
+    engine._loader.shutdown()
+    assert engine.loads == 1
 
 
 def test_probe_is_the_smallest_generator_until_there_is_another(engine: Engine, volume: Volume) -> None:
