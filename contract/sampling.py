@@ -13,6 +13,7 @@ from contract.latents import pack, unpack
 from contract.plugin import Frozen
 from contract.training import MAX_SEED
 
+SamplePrecision = Literal["auto", "float32"]
 MAX_COUNT = 1024
 """The largest sheet, in tiles."""
 
@@ -38,6 +39,10 @@ class SampleOptions(Frozen):
     )
     resample: Literal["nearest", "lanczos"] = Field(
         "nearest", description="How `scale` fills them: nearest repeats the pixel, lanczos is smooth."
+    )
+    precision: SamplePrecision = Field(
+        "auto",
+        description="Arithmetic of the generator; auto takes what the samplers' device is fastest in.",
     )
 
     def settled(self, count: int) -> dict[str, object]:

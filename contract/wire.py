@@ -35,6 +35,18 @@ class Ask:
 
 
 @dataclass(frozen=True)
+class Stages:
+    """Where a sampler's time for one answer went, in milliseconds."""
+
+    batch: float
+    """From being taken to the forward pass: the portions before it, a generator that was loaded."""
+    forward: float
+    """Of the whole portion that it was part of."""
+    encode: float
+    """Until it was ready to be sent, others of its portion included."""
+
+
+@dataclass(frozen=True)
 class Answer:
     """Sampler to gateway: the encoded picture, or why there is none. `renderer` says who made it."""
 
@@ -43,13 +55,17 @@ class Answer:
     content: bytes
     error: ErrorCode | None = None
     detail: str = ""
+    stages: Stages | None = None
+    """None where nothing was rendered."""
 
     def pack(self) -> bytes:
-        head = json.dumps([self.id, self.renderer, self.error, self.detail], separators=(",", ":"))
-        return head.encode() + b"\n" + self.content
+        took = (self.stages.batch, self.stages.forward, self.stages.encode) if self.stages else ()
+        head = [self.id, self.renderer, self.error, self.detail, *(round(stage, 2) for stage in took)]
+        return json.dumps(head, separators=(",", ":")).encode() + b"\n" + self.content
 
     @classmethod
     def unpack(cls, frame: bytes) -> "Answer":
         head, _, content = frame.partition(b"\n")
-        request_id, renderer, error, detail = json.loads(head)
-        return cls(request_id, renderer, content, ErrorCode(error) if error else None, detail)
+        request_id, renderer, error, detail, *stages = json.loads(head)
+        reason = ErrorCode(error) if error else None
+        return cls(request_id, renderer, content, reason, detail, Stages(*stages) if stages else None)

@@ -37,7 +37,10 @@ class NumericEnvironment(Frozen):
         return f"{device}/{self.precision}/{self.layout}/{self.torch_version}"
 
     def apply(self) -> None:
-        """Set this process up: its threads and torch's deterministic algorithms. Once, before any work.
+        """Set this process up: its threads and torch's deterministic algorithms. Before any work.
+
+        Again in every other thread that computes: OpenMP counts threads for each thread, and a convolution
+        that is the first work of one takes all cores, whatever torch has been told elsewhere.
 
         On a GPU the process must also start with `CUBLAS_WORKSPACE_CONFIG=:4096:8` in its environment:
         matrix products refuse to run without it once deterministic algorithms are asked for.

@@ -2,11 +2,14 @@
 
 import asyncio
 import hashlib
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from contract.sampling import CheckpointPlace, SampleSpec
 from service.cache import SampleCache
 from service.mailbox import Mailbox
+from service.timing import NOTHING, stages_of
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,8 @@ class Picture:
 
     etag: str
     content: bytes
+    stages: Mapping[str, float] = field(default_factory=dict, compare=False)
+    """Where the time for it went, in milliseconds; nothing, if it was kept."""
 
 
 def etag_of(spec: SampleSpec, renderer: str) -> str:
@@ -48,8 +53,10 @@ class Pictures:
         return await asyncio.shield(self._rendering[key])  # one who leaves takes it from nobody
 
     async def _render(self, spec: SampleSpec, place: CheckpointPlace) -> Picture:
+        asked_at = time.monotonic()
         answer = await self._mailbox.ask(spec, place)
-        picture = Picture(etag_of(spec, answer.renderer), answer.content)
+        stages = stages_of(time.monotonic() - asked_at, answer.stages) if answer.stages else NOTHING
+        picture = Picture(etag_of(spec, answer.renderer), answer.content, stages)
         self._cache.put(picture.etag, picture.content)
         return picture
 

@@ -1,15 +1,22 @@
-"""The generators in memory."""
+"""The generators in memory: loaded and warmed on a thread of their own, so that no other ask waits for it."""
 
 import logging
 from collections import OrderedDict
-from pathlib import Path
+from collections.abc import Collection
+from concurrent.futures import Future, ThreadPoolExecutor
 
-from contract.sampling import CheckpointPlace
+from contract.sampling import CheckpointPlace, SamplePrecision, SampleSpec
 from contract.volume import Volume
+from models.canary import canary
 from models.environment import NumericEnvironment
 from models.sampler import Sampler
 
 logger = logging.getLogger(__name__)
+
+Key = tuple[str, SamplePrecision]
+"""A generator in memory: its digest, and the precision it was cast to."""
+Target = tuple[Key, CheckpointPlace]
+"""And where it is said to lie: of two places one may hold a damaged file."""
 
 
 class Engine:
@@ -17,29 +24,85 @@ class Engine:
 
     def __init__(self, volume: Volume, environment: NumericEnvironment, limit_bytes: int) -> None:
         self._volume = volume
-        self._environment = environment
+        self._environments: dict[SamplePrecision, NumericEnvironment] = {
+            "auto": environment,
+            "float32": environment.model_copy(update={"precision": "float32"}),
+        }
         self._limit_bytes = limit_bytes
-        self._samplers: OrderedDict[str, Sampler] = OrderedDict()
+        self._samplers: OrderedDict[Key, Sampler] = OrderedDict()
+        self._loader = ThreadPoolExecutor(1, "loading", environment.apply)
+        self._loading: dict[Target, Future[Sampler]] = {}
+        self._canary: Sampler | None = None
 
-    def sampler(self, digest: str, place: CheckpointPlace) -> Sampler:
-        """The generator, loaded if need be.
+    def begin(self) -> None:
+        """Set up the thread that uses this, before anything else."""
+        self._environments["auto"].apply()
+
+    def sampler(self, spec: SampleSpec, place: CheckpointPlace) -> Sampler | None:
+        """The generator that renders this, warm. None while it is being loaded: ask again.
 
         Raises:
-            ServiceError: `checkpoint_unreadable` when the file is gone, damaged or not this digest.
+            ServiceError: `checkpoint_unreadable` when the file is gone, damaged or not this digest; once. Who
+                asks again has it looked for again.
         """
-        sampler = self._samplers.get(digest)
-        if sampler is None:
-            sampler = self._load(digest, self._volume.checkpoint(place.job, place.file))
-        self._samplers.move_to_end(digest)
+        key = spec.digest, spec.precision
+        if key not in self._samplers:
+            loading = self._loading.get((key, place))
+            if loading is None:
+                self._loading[key, place] = self._loader.submit(self._load, key, place)
+                return None
+            if not loading.done():
+                return None
+            del self._loading[key, place]
+            self._keep(key, loading.result())
+        self._samplers.move_to_end(key)
+        return self._samplers[key]
+
+    def settle(self, awaited: Collection[Target]) -> None:
+        """Let go of loads that nobody waits for any more: forget those not begun, keep what was loaded."""
+        for target in [target for target in self._loading if target not in awaited]:
+            loading = self._loading[target]
+            if loading.cancel():
+                del self._loading[target]
+            elif loading.done():
+                del self._loading[target]
+                if loading.exception() is None:
+                    self._keep(target[0], loading.result())
+
+    def probe(self) -> None:
+        """See that a forward pass works: of the generator asked for last, or of the smallest there is.
+
+        Raises:
+            RuntimeError: it gave another image than it did at first. Or whatever else torch raises.
+        """
+        latest = next(reversed(self._samplers.values()), None) or self._canary
+        if latest is None:
+            latest = self._canary = canary(self._environments["auto"])
+        if not latest.still_works():
+            raise RuntimeError("a forward pass no longer gives the image that it gave at first")
+
+    def close(self) -> None:
+        """Begin no more loads."""
+        self._loader.shutdown(wait=False, cancel_futures=True)
+
+    def _load(self, key: Key, place: CheckpointPlace) -> Sampler:
+        digest, precision = key
+        path = self._volume.checkpoint(place.job, place.file)
+        sampler = Sampler.load(path, digest, self._environments[precision])
+        logger.info(
+            "loaded generator %s (%s, %d kB, batches of %s)",
+            digest[:19],
+            precision,
+            sampler.bytes // 1000,
+            sampler.buckets,
+        )
         return sampler
 
-    def _load(self, digest: str, path: Path) -> Sampler:
-        sampler = Sampler.load(path, digest, self._environment)
-        self._samplers[digest] = sampler
-        logger.info("loaded generator %s (%d kB)", digest[:19], sampler.bytes // 1000)
-        while len(self._samplers) > 1 and sum(loaded.bytes for loaded in self._samplers.values()) > (
-            self._limit_bytes
-        ):
-            evicted, _ = self._samplers.popitem(last=False)
+    def _keep(self, key: Key, sampler: Sampler) -> None:
+        self._samplers[key] = sampler
+        while len(self._samplers) > 1 and self._bytes() > self._limit_bytes:
+            (evicted, _), _ = self._samplers.popitem(last=False)
             logger.info("dropped generator %s", evicted[:19])
-        return sampler
+
+    def _bytes(self) -> int:
+        return sum(loaded.bytes for loaded in self._samplers.values())

@@ -1,6 +1,6 @@
 """What a portion of asks comes to on its generator: images, and each ask's share of them in its format."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,21 +10,22 @@ from contract.latents import unpack
 from contract.sampling import SampleSpec
 from contract.training import TrainingSpec
 from contract.wire import Ask
-from models.sampler import Sampler
+from models.sampler import Sampler, silent
 from worker.formats import FORMATS, FORMATS_OF_NUMBERS
 
 Images = NDArray[np.uint8] | NDArray[np.float32]
 """Pixels (N, R, R, C), or numbers (N, C, R, R) for the formats that are made of those."""
 
 
-def kinship(spec: SampleSpec) -> tuple[str, bool, bool, bool, float]:
+def kinship(spec: SampleSpec) -> tuple[str, str, bool, bool, bool, float]:
     """Equal for specs that may be rendered together.
 
-    They have one generator, are all single or all sheets, all pixels or all numbers, and of latents that are
-    all given or all drawn from one prior.
+    They have one generator in one precision, are all single or all sheets, all pixels or all numbers, and of
+    latents that are all given or all drawn from one prior.
     """
     is_given = spec.latents is not None
-    return spec.digest, spec.count > 1, spec.format in FORMATS_OF_NUMBERS, is_given, spec.truncation
+    is_of_numbers = spec.format in FORMATS_OF_NUMBERS
+    return spec.digest, spec.precision, spec.count > 1, is_of_numbers, is_given, spec.truncation
 
 
 def admit(sampler: Sampler, portion: Sequence[Ask]) -> tuple[list[Ask], list[tuple[Ask, str]]]:
@@ -64,16 +65,14 @@ def _too_large(spec: SampleSpec, resolution: int) -> str | None:
     )
 
 
-def render(sampler: Sampler, portion: Sequence[Ask]) -> Images:
+def render(sampler: Sampler, portion: Sequence[Ask], after_pass: Callable[[], None] = silent) -> Images:
     """The images of all asks of a portion, one after the other; the asks are kin."""
-    if not portion:
-        return np.empty((0, 0, 0, 0), dtype=np.uint8)
     spec = portion[0].spec
     seeds = [seed for ask in portion for seed in ask.spec.seeds]
     drawn = sampler.draw(seeds, spec.truncation) if spec.latents is None else _given(portion)
     if spec.format in FORMATS_OF_NUMBERS:
-        return sampler.render_latent_floats(drawn)
-    return sampler.render_latents(drawn)
+        return sampler.render_latent_floats(drawn, after_pass)
+    return sampler.render_latents(drawn, after_pass)
 
 
 def _given(portion: Sequence[Ask]) -> NDArray[np.float32]:

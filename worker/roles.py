@@ -1,6 +1,7 @@
 """What a worker does besides living: train, prepare or sample. Each role is one object with the same face."""
 
 import logging
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -166,12 +167,17 @@ class TrainDuty(SupervisedDuty):
         return OverheardChild.start(self._forkserver).overheard_by(self._readings)
 
 
+SWITCH_SECONDS = 0.0005
+"""How long the forward pass waits for the interpreter while another thread of a sampler runs Python. Between
+the layers it needs it again and again: at Python's 5 ms a busy thread made a pass of 16 ms take 60, so 23."""
+
+
 class SampleDuty:
     """Sampling: a consumer thread of its own; Celery's queue is not used."""
 
     def __init__(self, settings: Settings) -> None:
         # Here and not above: the other roles' parents stay small without torch.
-        from models import environment
+        from models.inference import rendering_environment
         from models.sampler import renderer
         from worker.engine import Engine
         from worker.formats import ENCODERS_VERSION
@@ -179,7 +185,7 @@ class SampleDuty:
 
         # One thread: the same renderer on machines of any size, and no two threads that wait for each other
         # while a trainer keeps the cores busy. More samplers use more cores.
-        numeric = environment.detect(settings.device, settings.threads or 1, "float32")
+        numeric = rendering_environment(settings.device, settings.threads or 1)
         numeric.apply()
         self._consumer = SampleConsumer(
             settings.sampling_url,
@@ -189,6 +195,7 @@ class SampleDuty:
         )
 
     def start(self) -> None:
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._consumer.start()
 
     def answer_bell(self) -> None:
@@ -197,7 +204,8 @@ class SampleDuty:
     def facts(self) -> Mapping[str, Any]:
         return {
             "role": Role.SAMPLE,
-            "active": self._consumer.is_active and self._consumer.is_alive(),
+            "active": self._consumer.trouble is None,
+            "trouble": self._consumer.trouble,
             "renderer": self._consumer.renderer,
         }
 

@@ -1,34 +1,42 @@
-"""The sampling consumer: takes what has queued, renders it portion by portion, answers each in one trip.
+"""The sampling consumer: takes what has queued and renders it portion by portion.
 
 Batches come from the backlog, not from a timer: an idle sampler answers one request at once, a busy one
 finds many waiting. Requests past their deadline, by Redis TIME, never reach the forward pass. A batch is
-bounded in requests; what is in memory at once is a portion of it, bounded in images.
+bounded in requests; what is in memory at once are portions of it, bounded in images. Asks for a generator
+that is being loaded stand aside, and the others go on.
 """
 
 import logging
 import threading
+import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 import redis
 
 from contract import keys
 from contract.errors import ErrorCode, ServiceError
-from contract.wire import Answer, Ask
-from worker.engine import Engine
-from worker.rendering import Images, admit, encode, kinship, render, shares
+from contract.wire import Ask
+from models.sampler import Sampler
+from worker.engine import Engine, Key, Target
+from worker.pulse import Pulse
+from worker.rendering import admit, kinship, render
+from worker.replies import Refused, Rendered, Replies
 from worker.store import connect
 
 logger = logging.getLogger(__name__)
 
-POP_SECONDS = 1
+POP_SECONDS = 1.0
 """A blocking pop ends well before redis-py's socket timeout."""
-ANSWER_LIVES_SECONDS = 60
+LOADING_SECONDS = 0.02
+"""So long it blocks while asks stand aside: whether their generator is there is then looked at."""
 BREATH_SECONDS = 0.2
 """After a failure, so that one that lasts does not fill the log."""
 IMAGES_TOGETHER = 256
 """Most images of one portion; a larger sheet is a portion of its own."""
+STOP_SECONDS = 8.0
+FAILED = "the sampler failed; see its log"
 
 
 class SampleConsumer(threading.Thread):
@@ -40,6 +48,11 @@ class SampleConsumer(threading.Thread):
         self._engine = engine
         self._renderer = renderer
         self._batch_limit = batch_limit
+        self._replies = Replies(url, renderer)
+        self._pulse = Pulse()
+        self._aside: list[Ask] = []
+        self._taken_at: dict[str, float] = {}  # by the id of the ask, in seconds of our clock
+        self._clock_offset_ms = 0.0  # Redis time - ours
         self._end = threading.Event()
         self._active = threading.Event()
         self._verdict: str | None = None
@@ -49,13 +62,20 @@ class SampleConsumer(threading.Thread):
         return self._renderer
 
     @property
-    def is_active(self) -> bool:
-        return self._active.is_set()
+    def trouble(self) -> str | None:
+        """Why this answers nobody just now; None if it does."""
+        if not self.is_alive():
+            return "it has not begun, or has ended"
+        if not self._active.is_set() and self._verdict is not None:
+            return f"it renders as {self._renderer}, this deployment as {self._verdict}"
+        return self._pulse.trouble if self._active.is_set() else "it has not said hello yet"
 
     @property
     def is_well(self) -> bool:
-        """Whether the thread runs, or is not meant to: it was not started yet, or was told to end."""
-        return self.ident is None or self._end.is_set() or self.is_alive()
+        """Whether both threads run and render, or are not meant to: not started yet, or told to end."""
+        if self.ident is None or self._end.is_set():
+            return True
+        return self.is_alive() and self._replies.is_alive() and not self._pulse.is_dead
 
     def adopt(self, verdict: str) -> None:
         """Heed the store's answer to `hello`: `active`, or the renderer this deployment is bound to."""
@@ -68,13 +88,18 @@ class SampleConsumer(threading.Thread):
             self._active.clear()
             logger.warning("idle: this deployment renders as %s, this sampler as %s", verdict, self._renderer)
 
+    def start(self) -> None:
+        self._replies.start()
+        super().start()
+
     def run(self) -> None:
+        self._engine.begin()
         while not self._end.is_set():
+            self._probe_if_silent()
             if not self._active.wait(POP_SECONDS):
                 continue
             try:
-                for portion in portions(self._take()):
-                    self._send(self._answer(portion))
+                self._serve(self._aside + self._take())
             except redis.RedisError as error:
                 logger.warning("sampling Redis is away: %s", error)
                 self._end.wait(BREATH_SECONDS)
@@ -85,58 +110,89 @@ class SampleConsumer(threading.Thread):
     def stop(self) -> None:
         """Finish the batch in hand, then end."""
         self._end.set()
+        until = time.monotonic() + STOP_SECONDS
         if self.is_alive():
-            self.join(timeout=8)
+            self.join(STOP_SECONDS)
+        if self._replies.is_alive():
+            self._replies.stop(max(0.0, until - time.monotonic()))
+        self._engine.close()
+
+    def _probe_if_silent(self) -> None:
+        if not self._pulse.wants_probe:
+            return
+        try:
+            self._engine.probe()
+        except Exception as error:
+            logger.exception("a forward pass failed")
+            self._pulse.miss(f"its forward pass fails: {error}")
+            self._end.wait(BREATH_SECONDS)
+        else:
+            self._pulse.beat()
 
     def _take(self) -> list[Ask]:
-        first = cast("tuple[bytes, bytes] | None", self._redis.blpop([keys.SAMPLES_WAITING], POP_SECONDS))
+        patience = LOADING_SECONDS if self._aside else POP_SECONDS
+        first = cast("tuple[bytes, bytes] | None", self._redis.blpop([keys.SAMPLES_WAITING], patience))
         if first is None:
             return []
         pipe = self._redis.pipeline(transaction=False)
         pipe.lpop(keys.SAMPLES_WAITING, self._batch_limit)
         pipe.time()
         backlog, (seconds, microseconds) = pipe.execute()
-        now_ms = seconds * 1000 + microseconds // 1000
-        asks = [_read(frame) for frame in [first[1], *(backlog or [])]]
-        return [ask for ask in asks if ask is not None and ask.deadline_ms > now_ms]
+        now = time.monotonic()
+        self._clock_offset_ms = seconds * 1000 + microseconds / 1000 - now * 1000
+        asks = [ask for frame in [first[1], *(backlog or [])] if (ask := _read(frame))]
+        self._taken_at.update((ask.id, now) for ask in asks)
+        return asks
 
-    def _answer(self, portion: Sequence[Ask]) -> list[tuple[str, Answer]]:
+    def _is_awaited(self, ask: Ask) -> bool:
+        """Whether its deadline has not passed, by Redis TIME as of the last take and our clock since."""
+        return ask.deadline_ms > time.monotonic() * 1000 + self._clock_offset_ms
+
+    def _serve(self, asks: Sequence[Ask]) -> None:
+        self._aside = []
+        samplers: dict[Key, Sampler] = {}
+        ready: list[Ask] = []
+        for wanting in _by_target(ask for ask in asks if self._is_awaited(ask)):
+            if sampler := self._sampler(wanting):
+                samplers[_generator(wanting[0])] = sampler
+                ready += self._admit(sampler, wanting)
+        for portion in portions(ready):
+            if awaited := [ask for ask in portion if self._is_awaited(ask)]:
+                self._replies.give(self._render(awaited, samplers[_generator(awaited[0])]))
+        self._taken_at = {ask.id: self._taken_at[ask.id] for ask in self._aside}
+        self._engine.settle({_target(ask) for ask in self._aside})
+
+    def _sampler(self, wanting: Sequence[Ask]) -> Sampler | None:
+        """The generator that all these want. Without one they have been put aside, or refused."""
         try:
-            sampler = self._engine.sampler(portion[0].spec.digest, portion[0].place)
-            welcome, refused = admit(sampler, portion)
-            images = render(sampler, welcome)
+            sampler = self._engine.sampler(wanting[0].spec, wanting[0].place)
         except ServiceError as refusal:
-            return [self._refuse(ask, refusal.code, refusal.detail) for ask in portion]
+            self._replies.give(Refused(wanting, refusal.code, refusal.detail))
+            return None
+        except Exception:
+            logger.exception("generator %s could not be loaded", wanting[0].spec.digest)
+            self._replies.give(Refused(wanting, ErrorCode.INTERNAL, FAILED))
+            return None
+        if sampler is None:
+            self._aside += wanting
+        return sampler
+
+    def _admit(self, sampler: Sampler, wanting: Sequence[Ask]) -> list[Ask]:
+        """Those that this generator can fulfil; the others are refused."""
+        welcome, refused = admit(sampler, wanting)
+        for ask, detail in refused:
+            self._replies.give(Refused([ask], ErrorCode.INVALID_REQUEST, detail))
+        return welcome
+
+    def _render(self, portion: Sequence[Ask], sampler: Sampler) -> Rendered | Refused:
+        begun_at = time.monotonic()
+        try:
+            images = render(sampler, portion, self._pulse.beat)
         except Exception:
             logger.exception("a portion of %d asks failed", len(portion))
-            return [
-                self._refuse(ask, ErrorCode.INTERNAL, "the sampler failed; see its log") for ask in portion
-            ]
-        return [
-            *(self._refuse(ask, ErrorCode.INVALID_REQUEST, detail) for ask, detail in refused),
-            *(self._encode(ask, own) for ask, own in shares(images, welcome)),
-        ]
-
-    def _encode(self, ask: Ask, images: Images) -> tuple[str, Answer]:
-        try:
-            content = encode(images, ask.spec)
-        except Exception:
-            logger.exception("%s could not be encoded", ask.spec.canonical())
-            return self._refuse(ask, ErrorCode.INTERNAL, "the sampler could not encode this; see its log")
-        return ask.gateway, Answer(ask.id, self._renderer, content)
-
-    def _refuse(self, ask: Ask, code: ErrorCode, detail: str) -> tuple[str, Answer]:
-        return ask.gateway, Answer(ask.id, self._renderer, b"", code, detail)
-
-    def _send(self, answers: Sequence[tuple[str, Answer]]) -> None:
-        by_gateway: defaultdict[str, list[bytes]] = defaultdict(list)
-        for gateway, answer in answers:
-            by_gateway[gateway].append(answer.pack())
-        pipe = self._redis.pipeline(transaction=False)
-        for gateway, frames in by_gateway.items():
-            pipe.rpush(keys.SAMPLES_REPLIES_OF + gateway, *frames)
-            pipe.expire(keys.SAMPLES_REPLIES_OF + gateway, ANSWER_LIVES_SECONDS)
-        pipe.execute()
+            return Refused(portion, ErrorCode.INTERNAL, FAILED)
+        taken_at = min(self._taken_at[ask.id] for ask in portion)
+        return Rendered(portion, images, taken_at, begun_at, time.monotonic())
 
 
 def portions(asks: Sequence[Ask]) -> list[list[Ask]]:
@@ -145,17 +201,30 @@ def portions(asks: Sequence[Ask]) -> list[list[Ask]]:
     They come in the order of their largest asks: a single image never waits for a sheet of its batch.
     """
     cut: list[list[Ask]] = []
+    images = 0  # of the last portion
     for ask in sorted(asks, key=lambda ask: (kinship(ask.spec), ask.spec.count)):
-        if cut and _fits(ask, cut[-1]):
+        images += ask.spec.count
+        if cut and images <= IMAGES_TOGETHER and kinship(ask.spec) == kinship(cut[-1][-1].spec):
             cut[-1].append(ask)
         else:
             cut.append([ask])
+            images = ask.spec.count
     return sorted(cut, key=lambda portion: portion[-1].spec.count)
 
 
-def _fits(ask: Ask, portion: Sequence[Ask]) -> bool:
-    images = sum(asked.spec.count for asked in portion) + ask.spec.count
-    return kinship(portion[-1].spec) == kinship(ask.spec) and images <= IMAGES_TOGETHER
+def _generator(ask: Ask) -> Key:
+    return ask.spec.digest, ask.spec.precision
+
+
+def _target(ask: Ask) -> Target:
+    return _generator(ask), ask.place
+
+
+def _by_target(asks: Iterable[Ask]) -> Iterable[list[Ask]]:
+    groups: defaultdict[Target, list[Ask]] = defaultdict(list)
+    for ask in asks:
+        groups[_target(ask)].append(ask)
+    return groups.values()
 
 
 def _read(frame: bytes) -> Ask | None:

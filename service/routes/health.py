@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from collections.abc import Sequence
 from typing import Literal
 
 from fastapi import APIRouter, Response
@@ -10,6 +11,7 @@ from redis.exceptions import RedisError
 
 from contract.keys import Role
 from contract.plugin import Frozen
+from contract.store import workers
 from contract.volume import Volume
 from service.gateway import Gateway, Here
 
@@ -75,12 +77,26 @@ async def _store(gateway: Gateway) -> tuple[Missing, ...]:
     except RedisError as error:
         return (Missing(part="store", detail=f"Redis does not answer: {error}"),)
     records = () if is_rebuilt else (Missing(part="records", detail="Being rebuilt from the volume."),)
-    absent = (role for role in _PART_OF_ROLE if role not in roles)
-    return (*records, *(_absent(role) for role in absent))
+    absent = [role for role in _PART_OF_ROLE if role not in roles]
+    return (*records, *(await _absent(gateway, absent) if absent else ()))
 
 
-def _absent(role: Role) -> Missing:
-    return Missing(part=_PART_OF_ROLE[role], detail=f"No worker with --role {role} is alive.")
+async def _absent(gateway: Gateway, roles: Sequence[Role]) -> tuple[Missing, ...]:
+    """Why there is nobody: no worker lives, or those that do say what keeps them from working."""
+    try:
+        facts = await gateway.store.run(workers())
+    except RedisError:
+        facts = []
+    troubles = {one["role"]: one["trouble"] for one in facts if one.get("trouble")}
+    return tuple(
+        Missing(
+            part=_PART_OF_ROLE[role],
+            detail=f"A worker with --role {role} is alive, but {troubles[role]}."
+            if role in troubles
+            else f"No worker with --role {role} is alive.",
+        )
+        for role in roles
+    )
 
 
 async def _sampling_store(gateway: Gateway) -> tuple[Missing, ...]:

@@ -1,6 +1,7 @@
 """Pictures by seed: the same digest, seed and options give the same bytes, for ever."""
 
 import secrets
+import time
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Request, Response
@@ -20,6 +21,7 @@ from service.pictures import Picture, etag_of
 from service.references import Target, resolve
 from service.sample_answers import ANSWER
 from service.sample_bodies import SamplesBody
+from service.timing import server_timing
 
 router = APIRouter(tags=["samples"])
 
@@ -69,7 +71,8 @@ class SamplesQuery(SampleOptions):
     responses={
         **read_problems(*_CAN_FAIL_BY),
         200: {
-            "description": "The picture. `X-Seed` and `X-Model-Digest` say what made it.",
+            "description": "The picture. `X-Seed` and `X-Model-Digest` say what made it, `Server-Timing` in"
+            " what time.",
             **ANSWER,
         },
         304: {"description": "You have it: the `If-None-Match` you sent is its `ETag`."},
@@ -81,6 +84,7 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
     An address with `model=sha256:…` and a seed never changes its answer; others say in `Content-Location`
     which such address they are just now.
     """
+    begun_at = time.monotonic()
     chosen = _format(request, query, query.format, "")
     seed = _seed(query)
     target = await resolve(gateway, query.model)
@@ -94,7 +98,7 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
     if picture is None and request.method == "HEAD":
         return _unrendered(spec, headers if renderer is None else {**headers, "ETag": etag})
     picture = picture or await _render(gateway, spec, target, etag)
-    headers["ETag"] = picture.etag
+    headers |= {"ETag": picture.etag, "Server-Timing": server_timing(picture.stages, begun_at)}
     if _client_has(request, picture.etag):
         return Response(status_code=304, headers=headers)
     return Response(picture.content, media_type=FORMS[spec.format].media_type, headers=headers)
@@ -124,13 +128,18 @@ async def post_samples(
     body: Annotated[SamplesBody, Body(examples=[{"seeds": [7, 42, 1729], "format": "zip"}])],
 ) -> Response:
     """Changes nothing: a question too long for an address. All samples are one trip to a sampler."""
+    begun_at = time.monotonic()
     chosen = _format(request, body, body.format, "/")
     body.require_whole()
     target = await resolve(gateway, body.model)
     spec = body.spec(target.digest, chosen)
     etag = etag_of(spec, await gateway.store.renderer() or _NO_RENDERER)
     picture = gateway.pictures.find(etag) or await _render(gateway, spec, target, etag)
-    headers = {"X-Model-Digest": spec.digest, "Cache-Control": "no-store"}
+    headers = {
+        "X-Model-Digest": spec.digest,
+        "Cache-Control": "no-store",
+        "Server-Timing": server_timing(picture.stages, begun_at),
+    }
     if body.format is None:
         headers["Vary"] = "Accept"
     if address := spec.address():

@@ -16,6 +16,7 @@ SHELLS = {
     "worker/child.py": "the child tells its supervisor what killed it before it exits",
     "worker/estimator.py": "an estimate that fails is logged; the next one is made",
     "worker/reconciler.py": "a round that fails is logged; the next one tries again",
+    "worker/replies.py": "a portion that cannot be encoded or sent is logged; the others go on",
     "worker/sampling.py": "a batch that fails is logged and answered; the other batches go on",
 }
 """Who may catch everything, and why: the outermost shells, which record what they caught."""

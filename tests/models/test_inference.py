@@ -4,8 +4,8 @@ from torch import Tensor, nn
 
 from contract.architectures import Dcgan, Pair, Resnet
 from models import networks
-from models.environment import NumericEnvironment
-from models.inference import for_inference
+from models.environment import NumericEnvironment, detect
+from models.inference import PLANS, for_inference, plan, rendering_environment
 from models.networks import NETWORKS
 from models.networks.pair import Generator
 
@@ -67,3 +67,50 @@ def test_folding_leaves_the_generator_alone(environment: NumericEnvironment) -> 
 
 def test_nothing_requires_a_gradient(environment: NumericEnvironment) -> None:
     assert not any(p.requires_grad for p in for_inference(lived_in(), environment).parameters())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_bfloat16_weights_are_the_folded_ones_rounded_once(
+    family: type[Pair], environment: NumericEnvironment
+) -> None:
+    exact = for_inference(lived_in(family), environment).state_dict()
+    rounded = for_inference(lived_in(family), environment, "bfloat16")
+    norms = {
+        f"{name}.{tensor}"
+        for name, layer in rounded.named_modules()
+        if isinstance(layer, nn.BatchNorm2d)
+        for tensor in layer.state_dict()
+    }
+    same = [name for name, tensor in rounded.state_dict().items() if tensor.shape == exact[name].shape]
+    assert len(exact) - len(same) in (0, 2)  # of the last convolution, where it is shuffled
+    for name in same:
+        expected = exact[name] if name in norms else exact[name].bfloat16()
+        assert torch.equal(rounded.state_dict()[name], expected), name
+
+
+@pytest.mark.parametrize(("family", "resolution"), SIZES)
+def test_bfloat16_images_are_a_few_levels_off(
+    family: type[Pair], resolution: int, latents: Tensor, environment: NumericEnvironment
+) -> None:
+    with torch.inference_mode():
+        exact = for_inference(lived_in(family, resolution), environment)(latents.float())
+        rounded = for_inference(lived_in(family, resolution), environment, "bfloat16")(latents.bfloat16())
+    assert rounded.dtype == torch.bfloat16
+    assert (rounded - exact).abs().mean().item() * 127.5 < 2
+
+
+def test_every_device_has_a_plan_with_buckets_of_powers_of_two() -> None:
+    assert set(PLANS) == {(device, unit) for device in ("cpu", "cuda") for unit in ("float32", "bfloat16")}
+    for fastest in PLANS.values():
+        assert fastest.largest_bucket.bit_count() == 1
+        assert 0 <= fastest.most_padding <= 1
+
+
+@pytest.mark.parametrize(("units", "precision"), [({}, "float32"), ({"avx512_bf16": True}, "bfloat16")])
+def test_precision_of_rendering_follows_from_the_units_of_the_device(
+    units: dict[str, bool], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units)
+    rendering = rendering_environment("cpu", 1)
+    assert (rendering.precision, rendering.layout) == (precision, plan(rendering).layout)
+    assert rendering.fingerprint != detect("cpu", 2, "auto").fingerprint

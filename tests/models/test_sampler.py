@@ -18,10 +18,11 @@ from models.checkpoint import save_checkpoint
 from models.environment import NumericEnvironment, detect
 from models.networks.pair import Generator
 from models.previews import preview
-from models.sampler import BUCKETS, Sampler, renderer
+from models.sampler import Sampler, parts, renderer
 
 MakeSpec = Callable[..., TrainingSpec]
 JOB = "job_" + "0" * 16
+BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 
 
 def fresh_generator(spec: TrainingSpec) -> Generator:
@@ -30,9 +31,19 @@ def fresh_generator(spec: TrainingSpec) -> Generator:
     return generator.eval()
 
 
-@pytest.fixture(params=[("dcgan", 32, 1), ("dcgan", 64, 3), ("dcgan_fc", 32, 3), ("resnet", 32, 3)], ids=str)
+@pytest.fixture(
+    params=[
+        ("dcgan", 32, 1, "float32"),
+        ("dcgan", 64, 3, "bfloat16"),
+        ("dcgan_fc", 32, 3, "float32"),
+        ("resnet", 32, 3, "float32"),
+        ("resnet", 32, 3, "bfloat16"),
+    ],
+    ids=str,
+)
 def sampler(request: pytest.FixtureRequest, make_spec: MakeSpec, environment: NumericEnvironment) -> Sampler:
-    kind, resolution, channels = request.param
+    kind, resolution, channels, precision = request.param
+    environment = environment.model_copy(update={"precision": precision})
     architecture = {"kind": kind, "latent_size": 8, "generator_width": 4}
     spec = make_spec(architecture=architecture, resolution=resolution, channels=channels)
     return Sampler(fresh_generator(spec), CheckpointHeader(job=JOB, spec=spec, images_seen=0), environment)
@@ -64,6 +75,32 @@ def test_no_seeds_are_no_images(sampler: Sampler) -> None:
 def test_seeds_differ(sampler: Sampler) -> None:
     one, other = sampler.render_floats([0, 1])
     assert not np.array_equal(one, other)
+
+
+def test_sampler_sees_that_a_forward_pass_gives_something_else_than_at_first(sampler: Sampler) -> None:
+    assert sampler.still_works()
+    with torch.no_grad():
+        next(sampler._generator.parameters()).mul_(1.1)
+    assert not sampler.still_works()
+
+
+@pytest.mark.parametrize("buckets", [BUCKETS, (4, 8, 16), (2, 32)])
+@pytest.mark.parametrize("most_padding", [0, 1 / 8, 1])
+def test_parts_are_all_of_it_and_fit_and_waste_little(buckets: tuple[int, ...], most_padding: float) -> None:
+    for count in range(200):
+        cut = parts(count, buckets, most_padding)
+        assert sum(cut) == count
+        assert all(0 < part <= buckets[-1] for part in cut)
+        for part in cut:
+            bucket = next(bucket for bucket in buckets if bucket >= part)
+            assert bucket - part <= most_padding * bucket or bucket == buckets[0]
+
+
+@pytest.mark.parametrize(
+    ("count", "cut"), [(1, [1]), (48, [32, 16]), (57, [57]), (64, [64]), (150, [64, 64, 16, 4, 2])]
+)
+def test_parts_are_full_batches_or_nearly(count: int, cut: list[int]) -> None:
+    assert parts(count, BUCKETS, 1 / 8) == cut
 
 
 class Moody(Generator):

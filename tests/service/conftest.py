@@ -20,7 +20,7 @@ from contract.job import CheckpointFact, State
 from contract.keys import EPOCH, RENDERER, SAMPLES_REPLIES_OF, SAMPLES_WAITING, RecordKind, Role
 from contract.store import Command, Lease, claim, goodbye, hello, leave, report, script
 from contract.volume import Volume, write_durably
-from contract.wire import Answer, Ask
+from contract.wire import Answer, Ask, Stages
 from service.app import create_app
 from service.embedded_redis import RedisServer
 from service.settings import Settings
@@ -28,6 +28,7 @@ from tests.service.deployment import Deployment
 from tests.service.receiver import Receiver, receiving
 
 T = TypeVar("T")
+STAGES = Stages(batch=1, forward=2, encode=3)
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 32
 
 
@@ -120,7 +121,8 @@ class Sampler(threading.Thread):
             ask = Ask.unpack(frame)
             self.asks.append(ask)
             code, detail = self.refusal or (None, "")
-            answer = Answer(ask.id, "r1", b"" if code else ask.spec.canonical().encode(), code, detail)
+            content, stages = (b"", None) if code else (ask.spec.canonical().encode(), STAGES)
+            answer = Answer(ask.id, "r1", content, code, detail, stages)
             self._redis.rpush(SAMPLES_REPLIES_OF + ask.gateway, answer.pack())
 
     def hold(self) -> None:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from contract.keys import EPOCH, Role
+from contract.store import hello
 from service.settings import Settings
 
 Until = Callable[[Callable[[], object]], object]
@@ -37,6 +38,17 @@ def test_an_absent_worker_is_named(
     until(lambda: missing(client) == {part})
     worker.hello(role)
     until(lambda: missing(client) == set())
+
+
+def test_sampler_that_lives_and_does_not_render_says_why(
+    client: httpx.Client, worker: Any, until: Until
+) -> None:
+    trouble = "its last forward pass ended 31 s ago"
+    facts = {"role": Role.SAMPLE, "active": False, "trouble": trouble, "renderer": "r1"}
+    worker.run(hello(f"{Role.SAMPLE}-1", facts, 60))
+    until(lambda: missing(client) == {"sampler"})
+    detail = client.get("/readyz").json()["missing"][0]["detail"]
+    assert detail == f"A worker with --role sample is alive, but {trouble}."
 
 
 def test_records_that_are_being_rebuilt_are_named(client: httpx.Client, worker: Any) -> None:

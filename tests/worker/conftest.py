@@ -1,9 +1,16 @@
 """The workers' part of the session's Redis."""
 
+from collections.abc import Callable, Iterator
+
 import pytest
 import redis
 
+from contract.volume import Volume
+from models.environment import detect
 from service.embedded_redis import RedisServer
+from tests.worker.asking import Gateway, save_generator
+from worker.engine import Engine
+from worker.sampling import SampleConsumer
 
 DATABASE = 1
 
@@ -11,6 +18,35 @@ DATABASE = 1
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
     """A database of their own, emptied: in the other the gateway of `tests/service` is still at work."""
-    url = f"{redis_server.url.rstrip('/')}/{DATABASE}"
+    url = f"{redis_server.url.removesuffix('/0')}/{DATABASE}"
     redis.Redis.from_url(url).flushdb()
     return url
+
+
+@pytest.fixture
+def gateway(redis_url: str, volume: Volume) -> Gateway:
+    return Gateway(redis_url, save_generator(volume))
+
+
+@pytest.fixture
+def engine(volume: Volume) -> Engine:
+    environment = detect("cpu", 1, "float32")
+    environment.apply()
+    return Engine(volume, environment, 2**30)
+
+
+@pytest.fixture
+def start(redis_url: str) -> Iterator[Callable[[Engine], SampleConsumer]]:
+    """Starts a consumer that takes what has been pushed by then as one batch."""
+    started: list[SampleConsumer] = []
+
+    def start(engine: Engine) -> SampleConsumer:
+        consumer = SampleConsumer(redis_url, engine, "ours", 64)
+        started.append(consumer)
+        consumer.adopt("active")
+        consumer.start()
+        return consumer
+
+    yield start
+    for consumer in started:
+        consumer.stop()

@@ -1,30 +1,23 @@
 """The consumer answers whatever can be answered, small asks first, and nothing in the queue ends it."""
 
 import io
-import itertools
 import json
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any, cast
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-import redis
 from numpy.typing import NDArray
 from PIL import Image
 
-from contract import keys
-from contract.checkpoint import CheckpointHeader
 from contract.errors import ErrorCode
 from contract.latents import pack
 from contract.sampling import CheckpointPlace, SampleSpec
-from contract.training import TrainingSpec
 from contract.volume import Volume
-from contract.wire import Answer, Ask
-from models import networks
-from models.checkpoint import save_checkpoint
+from contract.wire import Ask
 from models.environment import NumericEnvironment, detect
 from models.sampler import Sampler
+from tests.worker.asking import PATIENCE_SECONDS, PLACE, Gateway
 from worker.engine import Engine
 from worker.formats import FORMATS
 from worker.formats.png import encode_png
@@ -32,85 +25,7 @@ from worker.roles import SampleDuty
 from worker.sampling import IMAGES_TOGETHER, SampleConsumer, portions
 from worker.settings import Settings
 
-PLACE = CheckpointPlace(job="job_" + "0" * 16, file="generator.safetensors")
-PATIENCE_SECONDS = 30
-SPEC = TrainingSpec.model_validate(
-    {
-        "dataset": "ds_" + "0" * 16,
-        "preset": "fast",
-        "name": None,
-        "architecture": {"kind": "dcgan", "latent_size": 8, "generator_width": 4, "discriminator_width": 4},
-        "resolution": 32,
-        "channels": 1,
-        "checkpoint_every_images": 8,
-        "preview_every_images": 8,
-    }
-)
-
 Start = Callable[[Engine], SampleConsumer]
-
-
-class Gateway:
-    """Asks one generator as a gateway does, and waits for the answers."""
-
-    def __init__(self, url: str, digest: str) -> None:
-        self.redis = redis.Redis.from_url(url, socket_timeout=PATIENCE_SECONDS + 5)
-        self._digest = digest
-        self._ids = map(str, itertools.count())
-
-    def ask(self, seed: int, count: int = 1, **options: Any) -> Ask:
-        spec = SampleSpec(digest=self._digest, seed=seed, count=count, **options)
-        return Ask(next(self._ids), "g0", self.now_ms() + PATIENCE_SECONDS * 1000, spec, PLACE)
-
-    def now_ms(self) -> int:
-        return int(self.redis.time()[0]) * 1000
-
-    def push(self, *asks: Ask | bytes) -> None:
-        frames = [ask.pack() if isinstance(ask, Ask) else ask for ask in asks]
-        self.redis.rpush(keys.SAMPLES_WAITING, *frames)
-
-    def answers(self, count: int) -> list[Answer]:
-        """The next answers, in the order in which they came."""
-        return [self._answer() for _ in range(count)]
-
-    def _answer(self) -> Answer:
-        key = keys.SAMPLES_REPLIES_OF + "g0"
-        popped = cast("tuple[bytes, bytes] | None", self.redis.blpop([key], PATIENCE_SECONDS))
-        assert popped, "no answer came"
-        return Answer.unpack(popped[1])
-
-
-@pytest.fixture
-def gateway(redis_url: str, volume: Volume) -> Gateway:
-    generator = networks.build(SPEC.architecture, SPEC.resolution, SPEC.channels).generator
-    generator.initialise(0)
-    header = CheckpointHeader(job=PLACE.job, spec=SPEC, images_seen=0)
-    digest = save_checkpoint(generator, header, volume.checkpoint(PLACE.job, PLACE.file))
-    return Gateway(redis_url, digest)
-
-
-@pytest.fixture
-def engine(volume: Volume) -> Engine:
-    environment = detect("cpu", 1, "float32")
-    environment.apply()
-    return Engine(volume, environment, 2**30)
-
-
-@pytest.fixture
-def start(redis_url: str) -> Iterator[Start]:
-    """Starts a consumer that takes what has been pushed by then as one batch."""
-    started: list[SampleConsumer] = []
-
-    def start(engine: Engine) -> SampleConsumer:
-        consumer = SampleConsumer(redis_url, engine, "ours", 64)
-        started.append(consumer)
-        consumer.adopt("active")
-        consumer.start()
-        return consumer
-
-    yield start
-    for consumer in started:
-        consumer.stop()
 
 
 def future_format(ask: Ask) -> bytes:
@@ -161,10 +76,10 @@ class Stumbling(Engine):
         super().__init__(volume, environment, limit_bytes)
         self.stumbles = iter([OverflowError("once")])
 
-    def sampler(self, digest: str, place: CheckpointPlace) -> Sampler:
+    def sampler(self, spec: SampleSpec, place: CheckpointPlace) -> Sampler | None:
         for stumble in self.stumbles:
             raise stumble
-        return super().sampler(digest, place)
+        return super().sampler(spec, place)
 
 
 def test_error_that_nobody_thought_of_refuses_its_own_asks_alone(
@@ -297,8 +212,8 @@ def test_idle_sampler_says_so_once_a_verdict(
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_consumer_that_has_ended_untold_is_not_well(gateway: Gateway, volume: Volume, start: Start) -> None:
     class Fatal(Engine):
-        def sampler(self, digest: str, place: CheckpointPlace) -> Sampler:
-            del digest, place
+        def sampler(self, spec: SampleSpec, place: CheckpointPlace) -> Sampler | None:
+            del spec, place
             raise SystemExit
 
     consumer = start(Fatal(volume, detect("cpu", 1, "float32"), 0))

@@ -1,0 +1,150 @@
+"""Claim: a generator folded, in channels_last and, where there are units for it, in bfloat16 renders fastest.
+
+    python benchmarks/inference.py [--device cpu] [--threads 1] [--rounds 5] [--resolutions 32 64]
+
+The same weights (dcgan of width 64, three channels; `--architecture` takes another) in turns in one process,
+batch size by batch size, after a round that does not count. What it finds is written down as `PLANS` in
+`models/inference.py`; no process that renders ever times anything. bfloat16 means weights in bfloat16, not
+autocast. One thread on the CPU is timed by its own clock, which stands still while neighbours have the core.
+Besides, how far each is from eager float32, in levels of 255, and what loading costs: the probes in all
+buckets that make sure that no picture depends on its batch.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from contract.architectures import Architecture
+from contract.checkpoint import CheckpointHeader
+from contract.training import TrainingSpec
+from models import networks
+from models.environment import NumericEnvironment
+from models.inference import for_inference, rendering_environment
+from models.networks.pair import Generator
+from models.sampler import Sampler
+
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+TURN_SECONDS = 0.1
+STATISTICS_BATCHES = 30
+LARGEST = {32: 256, 64: 256, 128: 32}
+"""Beyond these a turn on a core takes seconds."""
+
+Device = Literal["cpu", "cuda"]
+Clock = Callable[[], float]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A generator's forward pass, by layout and precision.")
+    parser.add_argument("--device", choices=get_args(Device), default="cpu")
+    parser.add_argument("--threads", type=int, default=1, help="as samplers have")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--resolutions", type=int, nargs="+", choices=sorted(LARGEST), default=[32, 64])
+    parser.add_argument("--architecture", default="dcgan")
+    parser.add_argument("--width", type=int, default=64)
+    given = parser.parse_args()
+    environment = rendering_environment(given.device, given.threads)
+    environment.apply()
+    print(f"{environment.fingerprint}; medians of {given.rounds} rounds, images/s")
+    for resolution in given.resolutions:
+        spec = spec_of(given.architecture, given.width, resolution)
+        print(f"\n{given.architecture}, width {given.width}, {resolution} px")
+        compare(spec, environment, given.rounds)
+
+
+def spec_of(kind: str, width: int, resolution: int) -> TrainingSpec:
+    architecture = {"kind": kind, "latent_size": 100, "generator_width": width, "discriminator_width": 4}
+    return TrainingSpec.model_validate(
+        {
+            "dataset": "ds_" + "0" * 16,
+            "preset": "fast",
+            "name": None,
+            "architecture": architecture,
+            "resolution": resolution,
+            "channels": 3,
+            "checkpoint_every_images": 1,
+            "preview_every_images": 1,
+        }
+    )
+
+
+def compare(spec: TrainingSpec, environment: NumericEnvironment, rounds: int) -> None:
+    generator = generator_of(spec.architecture, spec.resolution)
+    header = CheckpointHeader(job="job_" + "0" * 16, spec=spec, images_seen=0)
+    Sampler(generator, header, environment)  # the first use of a kernel costs more
+    clock = time.thread_time if (environment.device, environment.threads) == ("cpu", 1) else time.perf_counter
+    started = clock()
+    sampler = Sampler(generator, header, environment)
+    took = clock() - started
+    ways = ways_of(generator, environment)
+    latents = torch.randn(max(BATCHES), generator.latent_size, generator=torch.Generator().manual_seed(0))
+    latents = latents.to(environment.device)
+    print(f"{'batch':>5}" + "".join(f"{name:>24}" for name in ways))
+    for batch in BATCHES:
+        if batch > LARGEST[spec.resolution]:
+            break
+        speeds = in_turns(ways, latents[:batch], rounds, clock)
+        print(f"{batch:>5}" + "".join(f"{statistics.median(speeds[name]):>24,.0f}" for name in ways))
+    eager, *_ = (forward(way, latents[:64]) for way in ways.values())
+    for name, way in ways.items():
+        off = (forward(way, latents[:64]) - eager).abs() * 127.5
+        print(f"{name}: {off.mean():.4f} levels off on average, {off.max():.3f} at most")
+    print(f"loading, from weights in memory: {took:.2f} s; buckets {sampler.buckets}")
+
+
+def generator_of(architecture: Architecture, resolution: int) -> Generator:
+    generator = networks.build(architecture, resolution, 3).generator
+    generator.initialise(0)
+    with torch.no_grad():  # fresh weights need batch norm's statistics to give more than grey
+        for index in range(STATISTICS_BATCHES):
+            randomness = torch.Generator().manual_seed(index)
+            generator.train()(torch.randn(64, generator.latent_size, generator=randomness))
+    return generator.eval()
+
+
+def ways_of(generator: Generator, environment: NumericEnvironment) -> Mapping[str, Generator]:
+    contiguous = environment.model_copy(update={"layout": "contiguous"})
+    last = environment.model_copy(update={"layout": "channels_last"})
+    contiguous.place(generator)
+    return {
+        "eager float32": generator.requires_grad_(requires_grad=False),
+        "folded float32": for_inference(generator, contiguous),
+        "channels_last float32": for_inference(generator, last),
+        "channels_last bfloat16": for_inference(generator, last, "bfloat16"),
+    }
+
+
+def in_turns(
+    ways: Mapping[str, Generator], latents: Tensor, rounds: int, clock: Clock
+) -> dict[str, list[float]]:
+    """Images per second of each way in each round."""
+    speeds: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(rounds + 1):
+        for name, way in ways.items():
+            speed = pace(way, latents, clock)
+            if turn:
+                speeds[name].append(speed)
+    return speeds
+
+
+def pace(way: Generator, latents: Tensor, clock: Clock) -> float:
+    images, started = 0, clock()
+    while images == 0 or clock() - started < TURN_SECONDS:
+        forward(way, latents)
+        images += len(latents)
+    return images / (clock() - started)
+
+
+@torch.inference_mode()
+def forward(way: Generator, latents: Tensor) -> Tensor:
+    """The images in float32, on the CPU: that waits for the device."""
+    images: Tensor = way(latents.to(next(way.parameters()).dtype))
+    return images.float().cpu()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""`Server-Timing`: every millisecond of an answer has a name."""
+
+import re
+import time
+from typing import Any
+
+import httpx
+
+from contract.job import CheckpointFact
+from contract.wire import Stages
+from service.timing import NOTHING, server_timing, stages_of
+
+
+def timing(answer: httpx.Response) -> dict[str, float]:
+    entries = re.findall(r"(\w+);dur=([0-9.]+)", answer.headers["server-timing"])
+    return {name: float(took) for name, took in entries}
+
+
+def test_rendered_picture_says_what_each_stage_took(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact
+) -> None:
+    took = timing(client.get("/samples?seed=7"))
+    assert list(took) == ["queue", "batch", "forward", "encode", "gateway"]
+    assert [took["batch"], took["forward"], took["encode"]] == [1.0, 2.0, 3.0]
+
+
+def test_kept_picture_took_the_gateway_alone(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact
+) -> None:
+    client.get("/samples?seed=7")
+    assert list(timing(client.get("/samples?seed=7"))) == ["gateway"]
+
+
+def test_stages_add_up_to_the_wait() -> None:
+    assert stages_of(0.5, Stages(1, 2, 3)) == {"queue": 494.0, "batch": 1, "forward": 2, "encode": 3}
+    assert stages_of(0.001, Stages(1, 2, 3))["queue"] == 0.0
+
+
+def test_gateway_is_what_is_left() -> None:
+    since = time.monotonic() - 1
+    assert float(server_timing(NOTHING, since).removeprefix("gateway;dur=")) >= 1000
+    queue, gateway = server_timing({"queue": 400.0}, since).split(", ")
+    assert queue == "queue;dur=400.00"
+    assert float(gateway.removeprefix("gateway;dur=")) >= 600
+    assert server_timing({"queue": 10.0**9}, since).endswith("gateway;dur=0.00")

@@ -1,0 +1,72 @@
+"""A gateway that asks one generator, and the generator: the smallest there is."""
+
+import itertools
+from typing import Any, cast
+
+import redis
+
+from contract import keys
+from contract.checkpoint import CheckpointHeader
+from contract.sampling import CheckpointPlace, SampleSpec
+from contract.training import TrainingSpec
+from contract.volume import Volume
+from contract.wire import Answer, Ask
+from models import networks
+from models.checkpoint import save_checkpoint
+
+PLACE = CheckpointPlace(job="job_" + "0" * 16, file="generator.safetensors")
+PATIENCE_SECONDS = 30
+SPEC = TrainingSpec.model_validate(
+    {
+        "dataset": "ds_" + "0" * 16,
+        "preset": "fast",
+        "name": None,
+        "architecture": {"kind": "dcgan", "latent_size": 8, "generator_width": 4, "discriminator_width": 4},
+        "resolution": 32,
+        "channels": 1,
+        "checkpoint_every_images": 8,
+        "preview_every_images": 8,
+    }
+)
+
+
+def save_generator(volume: Volume, seed: int = 0, place: CheckpointPlace = PLACE) -> str:
+    """Put a fresh generator there. Returns its digest."""
+    generator = networks.build(SPEC.architecture, SPEC.resolution, SPEC.channels).generator
+    generator.initialise(seed)
+    header = CheckpointHeader(job=place.job, spec=SPEC, images_seen=0)
+    return save_checkpoint(generator, header, volume.checkpoint(place.job, place.file))
+
+
+_IDS = map(str, itertools.count())
+
+
+class Gateway:
+    """Asks one generator as a gateway does, and waits for the answers."""
+
+    def __init__(self, url: str, digest: str, place: CheckpointPlace = PLACE, name: str = "g0") -> None:
+        self.redis = redis.Redis.from_url(url, socket_timeout=PATIENCE_SECONDS + 5)
+        self._digest = digest
+        self._place = place
+        self.name = name
+
+    def ask(self, seed: int, count: int = 1, **options: Any) -> Ask:
+        spec = SampleSpec(digest=self._digest, seed=seed, count=count, **options)
+        return Ask(next(_IDS), self.name, self.now_ms() + PATIENCE_SECONDS * 1000, spec, self._place)
+
+    def now_ms(self) -> int:
+        return int(self.redis.time()[0]) * 1000
+
+    def push(self, *asks: Ask | bytes) -> None:
+        frames = [ask.pack() if isinstance(ask, Ask) else ask for ask in asks]
+        self.redis.rpush(keys.SAMPLES_WAITING, *frames)
+
+    def answers(self, count: int) -> list[Answer]:
+        """The next answers, in the order in which they came."""
+        return [self._answer() for _ in range(count)]
+
+    def _answer(self) -> Answer:
+        key = keys.SAMPLES_REPLIES_OF + self.name
+        popped = cast("tuple[bytes, bytes] | None", self.redis.blpop([key], PATIENCE_SECONDS))
+        assert popped, "no answer came"
+        return Answer.unpack(popped[1])

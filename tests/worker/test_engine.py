@@ -1,0 +1,185 @@
+"""Generators come and go off the serving thread, and come back the same."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import wait
+
+import numpy as np
+import pytest
+
+from contract.errors import ErrorCode, ServiceError
+from contract.sampling import CheckpointPlace, SamplePrecision, SampleSpec
+from contract.volume import Volume
+from models.environment import detect
+from models.sampler import Sampler
+from tests.worker.asking import PATIENCE_SECONDS, PLACE, save_generator
+from worker.engine import Engine, Key
+
+OTHER = CheckpointPlace(job="job_" + "1" * 16, file="generator.safetensors")
+
+
+ONE_THREAD = """
+import os, sys, threading
+from pathlib import Path
+from contract.volume import Volume
+from models.environment import detect
+from worker.engine import Engine
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+def serve():
+    engine.begin()
+    before = threads()
+    engine.probe()
+    assert threads() == before, (threads(), before)
+    ended.append(True)
+
+ended = []
+environment = detect("cpu", 1, "float32")
+environment.apply()
+engine = Engine(Volume(Path(sys.argv[1])), environment, 1)
+serving = threading.Thread(target=serve)
+serving.start()
+serving.join()
+assert ended
+"""
+
+
+def spec_of(digest: str, precision: SamplePrecision = "auto") -> SampleSpec:
+    return SampleSpec(digest=digest, seed=7, count=1, precision=precision)
+
+
+def loaded(engine: Engine, spec: SampleSpec, place: CheckpointPlace = PLACE) -> Sampler:
+    """The generator, as who asks again gets it."""
+    if (sampler := engine.sampler(spec, place)) is None:
+        assert not wait(engine._loading.values(), PATIENCE_SECONDS).not_done
+        sampler = engine.sampler(spec, place)
+    assert sampler is not None
+    return sampler
+
+
+def in_memory(engine: Engine) -> Sequence[str]:
+    return [digest for digest, _ in engine._samplers]
+
+
+def test_generator_is_loaded_once(engine: Engine, volume: Volume) -> None:
+    spec = spec_of(save_generator(volume))
+    assert loaded(engine, spec) is loaded(engine, spec)
+
+
+def test_longest_unused_generator_leaves_and_comes_back_the_same(volume: Volume) -> None:
+    digests = [save_generator(volume), save_generator(volume, 1, OTHER)]
+    one, other = spec_of(digests[0]), spec_of(digests[1])
+    engine = Engine(volume, detect("cpu", 1, "float32"), limit_bytes=1)
+    before = loaded(engine, one).render_floats(range(9))
+    assert in_memory(engine) == digests[:1]
+    loaded(engine, other, OTHER)
+    assert in_memory(engine) == digests[1:]
+    assert np.array_equal(loaded(engine, one).render_floats(range(9)), before)
+
+
+def test_what_was_used_last_stays(volume: Volume) -> None:
+    places = [CheckpointPlace(job=f"job_{'0' * 15}{index}", file=PLACE.file) for index in range(3)]
+    digests = [save_generator(volume, index, place) for index, place in enumerate(places)]
+    first, second, third = (spec_of(digest) for digest in digests)
+    engine = Engine(volume, detect("cpu", 1, "float32"), 2**30)
+    engine._limit_bytes = 2 * loaded(engine, first, places[0]).bytes
+    loaded(engine, second, places[1])
+    loaded(engine, first, places[0])
+    loaded(engine, third, places[2])
+    assert in_memory(engine) == [digests[0], digests[2]]
+
+
+def test_float32_on_request_is_another_generator_in_memory(volume: Volume) -> None:
+    digest = save_generator(volume)
+    engine = Engine(volume, detect("cpu", 1, "bfloat16"), 2**30)
+    plain = Sampler.load(volume.checkpoint(PLACE.job, PLACE.file), digest, detect("cpu", 1, "float32"))
+    fastest = loaded(engine, spec_of(digest)).render_floats([7])
+    exact = loaded(engine, spec_of(digest, "float32")).render_floats([7])
+    assert np.array_equal(exact, plain.render_floats([7]))
+    assert not np.array_equal(fastest, exact)
+
+
+def test_damaged_file_is_refused_once_and_then_looked_for_again(engine: Engine, volume: Volume) -> None:
+    spec = spec_of(save_generator(volume))
+    path = volume.checkpoint(PLACE.job, PLACE.file)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with pytest.raises(ServiceError) as refusal:
+        loaded(engine, spec)
+    assert refusal.value.code is ErrorCode.CHECKPOINT_UNREADABLE
+    path.write_bytes(whole)
+    assert loaded(engine, spec).still_works()
+
+
+def test_generator_that_nobody_waits_for_any_more_is_kept_within_the_bound(volume: Volume) -> None:
+    digests = [save_generator(volume), save_generator(volume, 1, OTHER)]
+    one, other = spec_of(digests[0]), spec_of(digests[1])
+    engine = Engine(volume, detect("cpu", 1, "float32"), limit_bytes=1)
+    assert engine.sampler(one, PLACE) is None
+    assert engine.sampler(other, OTHER) is None
+    wait(engine._loading.values(), PATIENCE_SECONDS)
+    engine.settle({((one.digest, one.precision), PLACE)})
+    assert in_memory(engine) == digests[1:]
+    assert len(engine._loading) == 1
+    engine.settle(())
+    assert in_memory(engine) == digests[:1]
+    assert not engine._loading
+
+
+def test_failure_that_nobody_waits_for_is_forgotten(engine: Engine, volume: Volume) -> None:
+    spec = spec_of(save_generator(volume))
+    path = volume.checkpoint(PLACE.job, PLACE.file)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    assert engine.sampler(spec, PLACE) is None
+    wait(engine._loading.values(), PATIENCE_SECONDS)
+    engine.settle(())
+    path.write_bytes(whole)
+    assert loaded(engine, spec).still_works()
+
+
+def test_load_that_was_not_begun_is_not_made_for_nobody(volume: Volume) -> None:
+    class Stopped(Engine):
+        begun = threading.Event()
+        may_load = threading.Event()
+        loads = 0
+
+        def _load(self, key: Key, place: CheckpointPlace) -> Sampler:
+            self.loads += 1
+            self.begun.set()
+            assert self.may_load.wait(PATIENCE_SECONDS)
+            return super()._load(key, place)
+
+    engine = Stopped(volume, detect("cpu", 1, "float32"), 2**30)
+    spec = spec_of(save_generator(volume))
+    engine.sampler(spec, PLACE)
+    assert engine.begun.wait(PATIENCE_SECONDS)
+    engine.sampler(spec_of(save_generator(volume, 1, OTHER)), OTHER)
+    engine.settle({((spec.digest, spec.precision), PLACE)})
+    engine.may_load.set()
+    assert loaded(engine, spec).still_works()
+    engine._loader.shutdown()
+    assert engine.loads == 1
+
+
+def test_probe_is_the_smallest_generator_until_there_is_another(engine: Engine, volume: Volume) -> None:
+    engine.probe()
+    assert engine._canary is not None
+    sampler = loaded(engine, spec_of(save_generator(volume)))
+    engine.probe()
+    for tensor in sampler._generator.parameters():
+        tensor.data.mul_(2)
+    with pytest.raises(RuntimeError, match="no longer"):
+        engine.probe()
+
+
+def test_thread_that_serves_computes_on_as_many_threads_as_the_renderer_says(volume: Volume) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    command = [sys.executable, "-c", ONE_THREAD, str(volume.root)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,111 @@
+"""Encodes what was rendered and sends it, on a thread of its own: meanwhile the next portion is rendered."""
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import redis
+
+from contract import keys
+from contract.errors import ErrorCode
+from contract.wire import Answer, Ask, Stages
+from worker.rendering import Images, encode, shares
+from worker.store import connect
+
+logger = logging.getLogger(__name__)
+
+ANSWER_LIVES_SECONDS = 60
+PORTIONS_AHEAD = 1
+"""Rendered portions that may wait here: enough for either thread never to wait for the other's average."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The images of a portion of asks, one after the other, and when they were made."""
+
+    asks: Sequence[Ask]
+    images: Images
+    taken_at: float
+    """In seconds of the monotonic clock, like those below."""
+    begun_at: float
+    ended_at: float
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Asks to which there is but one answer."""
+
+    asks: Sequence[Ask]
+    code: ErrorCode
+    detail: str
+
+
+class Replies(threading.Thread):
+    """Runs until stopped, and then to the end of what it was given."""
+
+    def __init__(self, url: str, renderer: str) -> None:
+        super().__init__(name="replies", daemon=True)
+        self._redis = connect(url, decode=False)
+        self._renderer = renderer
+        self._given: queue.Queue[Rendered | Refused | None] = queue.Queue(PORTIONS_AHEAD)
+
+    def give(self, made: Rendered | Refused) -> None:
+        """Take over a portion; waits while there is one that has not been begun."""
+        self._given.put(made)
+
+    def run(self) -> None:
+        while (made := self._given.get()) is not None:
+            try:
+                self._send(self._refuse(made) if isinstance(made, Refused) else self._encode_all(made))
+            except redis.RedisError as error:
+                logger.warning("%d answers were lost, their gateways ask again: %s", len(made.asks), error)
+            except Exception:
+                logger.exception("%d answers were lost; their gateways ask again", len(made.asks))
+
+    def stop(self, timeout_seconds: float) -> None:
+        """Let it finish what it was given, if that takes no longer; whoever gives must have ended."""
+        until = time.monotonic() + timeout_seconds
+        with contextlib.suppress(queue.Full):
+            self._given.put(None, timeout=timeout_seconds)
+        self.join(max(0.0, until - time.monotonic()))
+
+    def _refuse(self, refused: Refused) -> list[tuple[str, Answer]]:
+        return [
+            (ask.gateway, Answer(ask.id, self._renderer, b"", refused.code, refused.detail))
+            for ask in refused.asks
+        ]
+
+    def _encode_all(self, rendered: Rendered) -> list[tuple[str, Answer]]:
+        return [
+            (ask.gateway, self._encode(ask, images, rendered))
+            for ask, images in shares(rendered.images, rendered.asks)
+        ]
+
+    def _encode(self, ask: Ask, images: Images, rendered: Rendered) -> Answer:
+        try:
+            content = encode(images, ask.spec)
+        except Exception:
+            logger.exception("%s could not be encoded", ask.spec.canonical())
+            detail = "the sampler could not encode this; see its log"
+            return Answer(ask.id, self._renderer, b"", ErrorCode.INTERNAL, detail)
+        stages = Stages(
+            batch=1000 * (rendered.begun_at - rendered.taken_at),
+            forward=1000 * (rendered.ended_at - rendered.begun_at),
+            encode=1000 * (time.monotonic() - rendered.ended_at),
+        )
+        return Answer(ask.id, self._renderer, content, stages=stages)
+
+    def _send(self, answers: Sequence[tuple[str, Answer]]) -> None:
+        by_gateway: defaultdict[str, list[bytes]] = defaultdict(list)
+        for gateway, answer in answers:
+            by_gateway[gateway].append(answer.pack())
+        pipe = self._redis.pipeline(transaction=False)
+        for gateway, frames in by_gateway.items():
+            pipe.rpush(keys.SAMPLES_REPLIES_OF + gateway, *frames)
+            pipe.expire(keys.SAMPLES_REPLIES_OF + gateway, ANSWER_LIVES_SECONDS)
+        pipe.execute()
