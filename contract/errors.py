@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from contract.plugin import Frozen
+
 
 class ErrorCode(StrEnum):
     """Stable names of refusals; `service/errors.py` gives each its status and title."""
@@ -27,6 +29,8 @@ class ErrorCode(StrEnum):
     MODEL_NOT_FOUND = "model_not_found"
     NO_MODEL_YET = "no_model_yet"
     ALIAS_READ_ONLY = "alias_read_only"
+    PRECONDITION_FAILED = "precondition_failed"
+    NOTHING_BEFORE = "nothing_before"
     PREVIEW_NOT_FOUND = "preview_not_found"
     CHECKPOINT_UNREADABLE = "checkpoint_unreadable"
     FOREIGN_HOST = "foreign_host"
@@ -56,7 +60,10 @@ class FieldError:
 
 
 class ServiceError(Exception):
-    """A refusal that a client can act on. `detail` names the value, what was allowed and what to do."""
+    """A refusal that a client can act on. `detail` names the value, what was allowed and what to do.
+
+    `current` is what the client did not know of: the state that its request was not made for.
+    """
 
     def __init__(
         self,
@@ -65,9 +72,11 @@ class ServiceError(Exception):
         *,
         fields: tuple[FieldError, ...] = (),
         retry_after_seconds: float | None = None,
+        current: Frozen | None = None,
     ) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
         self.fields = fields
         self.retry_after_seconds = retry_after_seconds
+        self.current = current

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from contract.identifiers import Digest, JobId
+from contract.identifiers import Digest, Owner
 from contract.plugin import Frozen
 from contract.training import MAX_SEED
 
@@ -33,9 +33,9 @@ class SampleSpec(Frozen):
 
 
 class CheckpointPlace(Frozen):
-    """Where the generator lies on the volume."""
+    """Where the generator lies on the volume: among a job's checkpoints, or among the imported ones."""
 
-    job: JobId
+    job: Owner
     file: str
 
 

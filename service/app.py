@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from service import errors, messages, retention
+from service import aliases, errors, messages, retention
 from service.gateway import Gateway
 from service.limits import SmallBodies
 from service.openapi import describe
@@ -37,6 +37,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with gateway.running():
             gateway.later(retention.run(gateway))
+            gateway.later(aliases.settle(gateway))
             yield
 
     app = _App(

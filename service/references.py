@@ -2,8 +2,9 @@
 
 from typing import Self
 
+from contract.alias import Meaning
 from contract.errors import ErrorCode, ServiceError
-from contract.identifiers import LATEST, Digest, JobId, reference_kind
+from contract.identifiers import IMPORTED, LATEST, Digest, JobId, reference_kind
 from contract.job import CheckpointFact
 from contract.keys import RecordKind
 from contract.plugin import Frozen
@@ -14,28 +15,36 @@ from service.records import find, require_rebuilt
 
 
 class Target(Frozen):
-    """One generator and where it lies. Its JSON is what an alias holds, in Redis and on the volume."""
+    """One generator and where it lies."""
 
-    job: JobId
+    job: JobId | None
+    """Whose checkpoint it is; None: it was imported."""
     digest: Digest
     file: str
     updated_ms: int = 0
 
     @classmethod
-    def of(cls, job_id: str, checkpoint: CheckpointFact, updated_ms: int = 0) -> Self:
+    def of(cls, job_id: str | None, checkpoint: CheckpointFact, updated_ms: int = 0) -> Self:
         return cls(job=job_id, digest=checkpoint.digest, file=checkpoint.file, updated_ms=updated_ms)
 
     @property
     def place(self) -> CheckpointPlace:
-        return CheckpointPlace(job=self.job, file=self.file)
+        return CheckpointPlace(job=self.job or IMPORTED, file=self.file)
 
 
 async def resolve(gateway: Gateway, reference: str | None) -> Target:
-    """The generator that a reference means now.
+    """The generator that a reference means now: none that was read before this was called.
+
+    So, once a PUT has been answered, no process serves the old one; and however many ask at a time, Redis is
+    asked twice.
 
     Raises:
         ServiceError: `model_not_found`, `no_model_yet`, or `invalid_request` for none of the syntaxes.
     """
+    return await gateway.shared.ask(("model", reference), lambda: _resolve(gateway, reference))
+
+
+async def _resolve(gateway: Gateway, reference: str | None) -> Target:
     if reference is None or reference == LATEST:
         return await _latest(gateway)
     match reference_kind(reference):
@@ -84,12 +93,25 @@ async def of_job(gateway: Gateway, job_id: str) -> Target:
 
 async def of_alias(gateway: Gateway, alias: str) -> Target:
     """What somebody pointed an alias at."""
-    text = await gateway.store.alias(alias)
-    if text is None:
+    meaning = await gateway.store.alias(alias)
+    if meaning is None:
         await require_rebuilt(gateway)
-        detail = f"There is no alias {alias!r}; GET /models lists them, PUT /models/{alias} makes it."
-        raise ServiceError(ErrorCode.MODEL_NOT_FOUND, detail)
-    return Target.model_validate_json(text)
+        raise no_alias(alias)
+    return await of_meaning(gateway, meaning)
+
+
+async def of_meaning(gateway: Gateway, meaning: Meaning) -> Target:
+    """The generator itself; of one that follows its job, the best that there is now."""
+    best = await gateway.store.best_checkpoint(meaning.job) if meaning.follow and meaning.job else None
+    if best is not None:
+        return Target.of(meaning.job, best, meaning.updated_ms)
+    return Target(job=meaning.job, digest=meaning.digest, file=meaning.file, updated_ms=meaning.updated_ms)
+
+
+def no_alias(alias: str) -> ServiceError:
+    """Nobody has made it, or it was deleted."""
+    detail = f"There is no alias {alias!r}; GET /models lists them, PUT /models/{alias} makes it."
+    return ServiceError(ErrorCode.MODEL_NOT_FOUND, detail)
 
 
 async def find_latest(gateway: Gateway) -> Target | None:

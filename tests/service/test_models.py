@@ -49,6 +49,7 @@ def test_a_moved_alias_serves_the_new_generator_at_once(
     other = new_job()
     newer = worker.checkpoint(worker.claim())
     assert client.put("/models/best", json={"job": other}).status_code == 200
+    assert sampler.asks[-1].spec.digest == newer.digest  # it was loaded before anyone was sent there
     assert client.get("/samples?seed=1&model=best").headers["x-model-digest"] == newer.digest
 
 
