@@ -1,7 +1,9 @@
 """Moving an alias: seen by everybody at once, taken back in one call, and one of many wins a race."""
 
+import fcntl
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -147,6 +149,22 @@ def test_racing_changes_without_a_condition_all_happen(
     kept = json.loads(volume.alias("live").read_text())
     assert [kept["digest"], *(one["digest"] for one in kept["before"])] == [one["digest"] for one in told]
     assert all(one["digest"] != other["digest"] for one, other in itertools.pairwise(told))
+
+
+def test_one_gateway_at_a_time_changes_an_alias(
+    client: httpx.Client,
+    refused: Refused,
+    generators: list[CheckpointFact],
+    volume: Volume,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    point(client, generators[0])
+    monkeypatch.setattr("service.aliases._PATIENCE_SECONDS", 0.1)
+    other = os.open(volume.aliases, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    refused(point(client, generators[1]), 503, "store_unavailable")
+    os.close(other)
+    assert point(client, generators[1]).json()["revision"] == 2
 
 
 def test_nobody_is_served_the_old_generator_after_the_answer(
