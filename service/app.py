@@ -10,7 +10,7 @@ from service import aliases, errors, messages, retention
 from service.gateway import Gateway
 from service.limits import SmallBodies
 from service.openapi import describe
-from service.routes import datasets, health, jobs, jobs_progress, models, problems, samples
+from service.routes import datasets, health, jobs, jobs_progress, models, models_files, problems, samples
 from service.security import SameOrigin
 from service.settings import Settings
 
@@ -47,7 +47,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.webhooks.include_router(messages.router)
     app.add_middleware(SmallBodies, upload_path="/datasets")
     app.add_middleware(SameOrigin, allowed_hosts=(*_own_names(settings), *settings.allowed_hosts))
-    for part in (datasets, jobs, jobs_progress, samples, models, health, problems):
+    for part in (datasets, jobs, jobs_progress, samples, models, models_files, health, problems):
         app.include_router(part.router)
     errors.install(app)
     return app

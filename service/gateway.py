@@ -23,6 +23,7 @@ from service.pictures import Pictures
 from service.settings import Settings
 from service.sharing import Sharing
 from service.store import Store, connect
+from service.stored_files import Digests
 from service.webhooks import Webhooks
 
 _ROSTER_SECONDS = 1.0
@@ -51,6 +52,7 @@ class Gateway:
         )
         self.bell = Bell(settings.redis_url)
         self.pictures = Pictures(self.mailbox, settings.sample_cache_bytes)
+        self.digests = Digests()
         self.manifests = Manifests(self.volume)
         self.webhooks = Webhooks(self.store, self.volume, settings)
         self.background: set[asyncio.Task[None]] = set()

@@ -71,6 +71,7 @@ class Model(Frozen):
         reference = alias or target.digest
         links = {
             "self": f"/models/{reference}",
+            "export": f"/models/{reference}/export",
             "samples": f"/samples?model={reference}&seed=0&count=16",
             "pinned_samples": f"/samples?model={target.digest}&seed=0&count=16",
         }

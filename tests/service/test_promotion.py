@@ -23,10 +23,11 @@ from worker.store import Store
 
 Refused = Callable[..., dict[str, Any]]
 Until = Callable[[Callable[[], Any]], Any]
+Generators = list[CheckpointFact]
 
 
 @pytest.fixture
-def generators(client: httpx.Client, worker: Any, new_job: Callable[[], str]) -> list[CheckpointFact]:
+def generators(client: httpx.Client, worker: Any, new_job: Callable[[], str]) -> Generators:
     """Three of one finished job."""
     new_job()
     lease = worker.claim()
@@ -64,7 +65,7 @@ def lose_redis(worker: Any) -> None:
 
 
 def test_an_alias_is_moved_from_what_was_seen(
-    client: httpx.Client, refused: Refused, generators: list[CheckpointFact]
+    client: httpx.Client, refused: Refused, generators: Generators
 ) -> None:
     made = point(client, generators[0], **{"If-None-Match": "*"})
     assert (made.status_code, made.headers["location"]) == (201, "/models/live")
@@ -82,7 +83,7 @@ def test_an_alias_is_moved_from_what_was_seen(
 
 @pytest.mark.parametrize("tag", ["*", '"1-0"', "1", ""])
 def test_what_does_not_exist_matches_nothing(
-    client: httpx.Client, refused: Refused, generators: list[CheckpointFact], volume: Volume, tag: str
+    client: httpx.Client, refused: Refused, generators: Generators, volume: Volume, tag: str
 ) -> None:
     assert "current" not in refused(
         point(client, generators[0], "never", **{"If-Match": tag}), 412, "precondition_failed"
@@ -91,7 +92,7 @@ def test_what_does_not_exist_matches_nothing(
 
 
 def test_a_weak_tag_never_matches_but_one_of_several_does(
-    client: httpx.Client, refused: Refused, generators: list[CheckpointFact]
+    client: httpx.Client, refused: Refused, generators: Generators
 ) -> None:
     etag = point(client, generators[0]).headers["etag"]
     refused(point(client, generators[1], **{"If-Match": f"W/{etag}"}), 412, "precondition_failed")
@@ -99,7 +100,7 @@ def test_a_weak_tag_never_matches_but_one_of_several_does(
 
 
 def test_an_alias_that_was_deleted_does_not_come_back_under_its_old_tag(
-    client: httpx.Client, refused: Refused, generators: list[CheckpointFact]
+    client: httpx.Client, refused: Refused, generators: Generators
 ) -> None:
     etag = point(client, generators[0]).headers["etag"]
     refused(client.delete("/models/live", headers={"If-Match": '"1-0"'}), 412, "precondition_failed")
@@ -108,7 +109,7 @@ def test_an_alias_that_was_deleted_does_not_come_back_under_its_old_tag(
     refused(point(client, generators[1], **{"If-Match": etag}), 412, "precondition_failed")
 
 
-def test_what_a_client_has_is_not_sent_again(client: httpx.Client, generators: list[CheckpointFact]) -> None:
+def test_what_a_client_has_is_not_sent_again(client: httpx.Client, generators: Generators) -> None:
     etag = point(client, generators[0]).headers["etag"]
     known = client.get("/models/live", headers={"If-None-Match": etag})
     assert (known.status_code, known.content, known.headers["etag"]) == (304, b"", etag)
@@ -117,7 +118,7 @@ def test_what_a_client_has_is_not_sent_again(client: httpx.Client, generators: l
 
 
 def test_of_many_racing_for_one_state_exactly_one_wins(
-    client: httpx.Client, other_gateway: httpx.Client, generators: list[CheckpointFact], volume: Volume
+    client: httpx.Client, other_gateway: httpx.Client, generators: Generators, volume: Volume
 ) -> None:
     etag = point(client, generators[0]).headers["etag"]
 
@@ -135,7 +136,7 @@ def test_of_many_racing_for_one_state_exactly_one_wins(
 
 
 def test_racing_changes_without_a_condition_all_happen(
-    client: httpx.Client, other_gateway: httpx.Client, generators: list[CheckpointFact], volume: Volume
+    client: httpx.Client, other_gateway: httpx.Client, generators: Generators, volume: Volume
 ) -> None:
     point(client, generators[0])
 
@@ -154,7 +155,7 @@ def test_racing_changes_without_a_condition_all_happen(
 def test_one_gateway_at_a_time_changes_an_alias(
     client: httpx.Client,
     refused: Refused,
-    generators: list[CheckpointFact],
+    generators: Generators,
     volume: Volume,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -168,7 +169,7 @@ def test_one_gateway_at_a_time_changes_an_alias(
 
 
 def test_nobody_is_served_the_old_generator_after_the_answer(
-    client: httpx.Client, other_gateway: httpx.Client, sampler: Any, generators: list[CheckpointFact]
+    client: httpx.Client, other_gateway: httpx.Client, sampler: Any, generators: Generators
 ) -> None:
     for number in range(12):
         to = generators[number % 3]
@@ -180,7 +181,7 @@ def test_nobody_is_served_the_old_generator_after_the_answer(
 
 
 def test_rollback_takes_the_last_change_back(
-    client: httpx.Client, refused: Refused, generators: list[CheckpointFact]
+    client: httpx.Client, refused: Refused, generators: Generators
 ) -> None:
     refused(client.post("/models/live/rollback"), 404, "model_not_found")
     first = point(client, generators[0])
@@ -203,11 +204,7 @@ def test_rollback_takes_the_last_change_back(
 
 
 def test_there_is_no_way_back_to_a_generator_that_was_deleted(
-    client: httpx.Client,
-    refused: Refused,
-    generators: list[CheckpointFact],
-    worker: Any,
-    new_job: Callable[[], str],
+    client: httpx.Client, refused: Refused, generators: Generators, worker: Any, new_job: Callable[[], str]
 ) -> None:
     point(client, generators[0])
     job = client.get("/models/live").json()["job"]
@@ -220,18 +217,14 @@ def test_there_is_no_way_back_to_a_generator_that_was_deleted(
     assert client.get("/models/live").json()["job"] == newer
 
 
-def test_saying_the_same_again_changes_nothing(
-    client: httpx.Client, generators: list[CheckpointFact]
-) -> None:
+def test_saying_the_same_again_changes_nothing(client: httpx.Client, generators: Generators) -> None:
     point(client, generators[0])
     first = point(client, generators[1])
     assert point(client, generators[1]).json() == first.json()
     assert client.post("/models/live/rollback").json()["digest"] == generators[0].digest
 
 
-def test_the_history_is_bounded(
-    client: httpx.Client, generators: list[CheckpointFact], volume: Volume
-) -> None:
+def test_the_history_is_bounded(client: httpx.Client, generators: Generators, volume: Volume) -> None:
     for number in range(3):
         point(client, generators[number])
     kept = json.loads(volume.alias("live").read_text())
@@ -290,7 +283,7 @@ def test_only_a_job_can_be_followed(client: httpx.Client, refused: Refused, body
 
 
 def test_an_alias_and_its_history_outlive_redis(
-    client: httpx.Client, generators: list[CheckpointFact], worker: Any
+    client: httpx.Client, generators: Generators, worker: Any
 ) -> None:
     for generator in generators:
         point(client, generator)
@@ -301,7 +294,7 @@ def test_an_alias_and_its_history_outlive_redis(
 
 
 def test_a_file_from_before_there_were_revisions_is_understood(
-    client: httpx.Client, generators: list[CheckpointFact], worker: Any
+    client: httpx.Client, generators: Generators, worker: Any
 ) -> None:
     point(client, generators[0])
     job = client.get("/models/live").json()["job"]
@@ -321,7 +314,7 @@ def test_a_gateway_that_died_between_volume_and_redis_leaves_one_truth(
     other_gateway: httpx.Client,
     serve: Any,
     until: Until,
-    generators: list[CheckpointFact],
+    generators: Generators,
     worker: Any,
     kept: str,
 ) -> None:
@@ -344,7 +337,7 @@ def test_a_gateway_that_died_between_volume_and_redis_leaves_one_truth(
 
 
 def test_an_emptied_redis_costs_no_alias_its_file(
-    client: httpx.Client, refused: Refused, generators: list[CheckpointFact], worker: Any
+    client: httpx.Client, refused: Refused, generators: Generators, worker: Any
 ) -> None:
     point(client, generators[0])
     kept = worker.volume.alias("live").read_bytes()

@@ -70,7 +70,9 @@ class Load:
     _ended: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> "Load":
-        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(CLIENTS)]
+        self._threads = [
+            threading.Thread(target=self._ask, args=(number,), daemon=True) for number in range(CLIENTS)
+        ]
         for thread in self._threads:
             thread.start()
         return self
@@ -107,6 +109,7 @@ def faults(answer: httpx.Response, table: Table, seed: int) -> list[str]:
     return []
 
 
+@pytest.mark.timeout(proof(180, 1800))
 def test_promotions_under_load_fail_and_mix_nothing(
     stack: Stack, table: Table, gateways: list[tuple[psutil.Process, str]]
 ) -> None:
