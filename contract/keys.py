@@ -77,6 +77,9 @@ SAMPLES_REPLIES_OF = "dcgan:samples:replies:"  # + the gateway that asked
 ESTIMATES_WAITING = "dcgan:estimates:waiting"  # list: what a gateway asks the trainers; lapses by itself
 ESTIMATE_REPLY_OF = "dcgan:estimates:reply:"  # + the id of the ask; lapses by itself
 
+WORKSHOP_WAITING = "dcgan:workshop:waiting"  # list: what is to be done with generators; lapses by itself
+WORKSHOP_REPLY_OF = "dcgan:workshop:reply:"  # + the id of the ask; lapses by itself
+
 CELERY_PREFIX = "dcgan:celery:"
 TASK_OF_ROLE = {Role.TRAIN: "dcgan.train", Role.PREPARE: "dcgan.prepare"}
 ROLE_OF_KIND = {RecordKind.JOB: Role.TRAIN, RecordKind.DATASET: Role.PREPARE}

@@ -1,4 +1,4 @@
-"""The commands of `store.lua` that move aliases, and that forget what none of them means."""
+"""The commands of `store.lua` that move aliases."""
 
 import json
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeVar
 
 from contract.alias import AliasRecord
 from contract.keys import KEYS, RecordKind
-from contract.store import Command, ForgetOutcome
+from contract.store import Command
 
 T = TypeVar("T")
 PointOutcome = Literal["pointed", "moved", "gone", "rebuilding"]
@@ -39,11 +39,6 @@ def restore_alias(alias: str, record: AliasRecord) -> Command[bool]:
     """Re-create an alias that Redis has lost; one that exists is left alone."""
     now, before = record.texts
     return _command("restore_alias", bool, alias=alias, now=now, before=before)
-
-
-def forget_import(digest: str) -> Command[tuple[ForgetOutcome, str]]:
-    """Forget an imported generator unless an alias means it."""
-    return _command("forget_import", tuple, digest=digest)
 
 
 def _read_outcome(reply: PointOutcome) -> PointOutcome:

@@ -427,6 +427,17 @@ function command.restore_alias()
   return 1
 end
 
+-- Remember an imported generator.
+function command.add_import()
+  if redis.call('EXISTS', names.epoch) == 0 then return 0 end
+  redis.call('HSETNX', names.imports, argument.digest, argument.entry)
+  return 1
+end
+
+function command.restore_import()
+  return redis.call('HSETNX', names.imports, argument.digest, argument.entry)
+end
+
 -- Forget an imported generator that no alias means.
 function command.forget_import()
   if redis.call('EXISTS', names.epoch) == 0 then return { 'rebuilding', '' } end

@@ -54,6 +54,11 @@ class Volume:
         """Generators that were not trained here."""
         return self.root / "models"
 
+    @property
+    def incoming_imports(self) -> Path:
+        """What is being received."""
+        return self.imports / ".incoming"
+
     def imported(self, digest: str) -> Path:
         """One of them."""
         return self.imports / imported_name(digest)

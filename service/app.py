@@ -45,7 +45,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.gateway = gateway
     app.webhooks.include_router(messages.router)
-    app.add_middleware(SmallBodies, upload_path="/datasets")
+    app.add_middleware(SmallBodies, upload_paths=("/datasets", "/models"))
     app.add_middleware(SameOrigin, allowed_hosts=(*_own_names(settings), *settings.allowed_hosts))
     for part in (datasets, jobs, jobs_progress, samples, models, models_files, health, problems):
         app.include_router(part.router)

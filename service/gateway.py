@@ -25,6 +25,7 @@ from service.sharing import Sharing
 from service.store import Store, connect
 from service.stored_files import Digests
 from service.webhooks import Webhooks
+from service.workshop import Workshop
 
 _ROSTER_SECONDS = 1.0
 
@@ -49,6 +50,11 @@ class Gateway:
             connect(settings.redis_url, connections=4, decode=True),
             timeout_seconds=settings.estimate_timeout_seconds,
             limit=settings.estimate_limit,
+        )
+        self.workshop = Workshop(
+            connect(settings.redis_url, connections=4, decode=True),
+            timeout_seconds=settings.workshop_timeout_seconds,
+            limit=settings.workshop_limit,
         )
         self.bell = Bell(settings.redis_url)
         self.pictures = Pictures(self.mailbox, settings.sample_cache_bytes)
@@ -79,6 +85,7 @@ class Gateway:
                 task.cancel()
             await asyncio.gather(*readers, *self.background, return_exceptions=True)
             await self.estimates.close()
+            await self.workshop.close()
             await self.store.close()
 
     def close_streams(self) -> None:

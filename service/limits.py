@@ -11,14 +11,14 @@ MAX_JSON_BYTES = 2**20
 
 
 class SmallBodies:
-    """Bounds every body, but that of the route that takes uploads and counts for itself."""
+    """Bounds every body, but those of the routes that take files and count for themselves."""
 
-    def __init__(self, app: ASGIApp, upload_path: str) -> None:
+    def __init__(self, app: ASGIApp, upload_paths: tuple[str, ...]) -> None:
         self._app = app
-        self._upload_path = upload_path
+        self._upload_paths = upload_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] == self._upload_path:
+        if scope["type"] != "http" or scope["path"] in self._upload_paths:
             await self._app(scope, receive, send)
             return
         request = Request(scope)

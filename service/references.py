@@ -5,10 +5,12 @@ from typing import Self
 from contract.alias import Meaning
 from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import IMPORTED, LATEST, Digest, JobId, reference_kind
+from contract.imports import Import
 from contract.job import CheckpointFact
 from contract.keys import RecordKind
 from contract.plugin import Frozen
 from contract.sampling import CheckpointPlace
+from contract.volume import imported_name
 from service.errors import parameter_error
 from service.gateway import Gateway
 from service.records import find, require_rebuilt
@@ -68,9 +70,16 @@ async def of_digest(gateway: Gateway, digest: str) -> Target:
     for checkpoint in checkpoints:
         if job_id and checkpoint.digest == digest:
             return Target.of(job_id, checkpoint)
+    if imported := await gateway.store.imported(digest):
+        return of_import(digest, imported)
     await require_rebuilt(gateway)
     detail = f"No generator has the digest {digest}; GET /jobs/{{id}}/checkpoints lists those of a job."
     raise ServiceError(ErrorCode.MODEL_NOT_FOUND, detail)
+
+
+def of_import(digest: str, imported: Import) -> Target:
+    """A generator that was not trained here."""
+    return Target(job=None, digest=digest, file=imported_name(digest), updated_ms=imported.imported_ms)
 
 
 async def of_job(gateway: Gateway, job_id: str) -> Target:

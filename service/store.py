@@ -11,8 +11,9 @@ from redis.backoff import NoBackoff
 
 from contract.alias import AliasRecord, Meaning
 from contract.events import Event
+from contract.imports import Import
 from contract.job import CheckpointFact, Record, State
-from contract.keys import ALIAS_HISTORIES, ALIASES, DIGESTS, EPOCH, KEYS, RENDERER, RecordKind
+from contract.keys import ALIAS_HISTORIES, ALIASES, DIGESTS, EPOCH, IMPORTS, KEYS, RENDERER, RecordKind
 from contract.store import Command, Request, Turns, read_request, script, turns
 
 T = TypeVar("T")
@@ -158,6 +159,16 @@ class Store:
         key = KEYS[RecordKind.JOB].record_of + job_id
         text = cast("str | None", await reply(self._redis.hget(key, "checkpoint")))
         return CheckpointFact.model_validate_json(text) if text else None
+
+    async def imported(self, digest: str) -> Import | None:
+        """An imported generator."""
+        text = cast("str | None", await reply(self._redis.hget(IMPORTS, digest)))
+        return Import.model_validate_json(text) if text else None
+
+    async def imports(self) -> dict[str, Import]:
+        """All of them, by digest."""
+        texts = cast("dict[str, str]", await reply(self._redis.hgetall(IMPORTS)))
+        return {digest: Import.model_validate_json(text) for digest, text in texts.items()}
 
     async def alias(self, alias: str) -> Meaning | None:
         """What an alias means now."""

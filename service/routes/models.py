@@ -11,11 +11,13 @@ from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import LATEST, Alias, reference_kind
 from service import records
 from service.aliases import change, first
+from service.errors import parameter_error
 from service.gateway import Gateway, Here
+from service.importing import forget
 from service.model_views import AliasTarget, Model, PastMeaning
 from service.openapi import read_problems, write_problems
 from service.preconditions import Conditions, Preconditions
-from service.references import find_latest, no_alias, of_digest, of_job, of_meaning, resolve
+from service.references import find_latest, no_alias, of_digest, of_import, of_job, of_meaning, resolve
 from service.views import Page
 from service.warming import warm
 
@@ -41,11 +43,15 @@ _CHANGED = (
     responses=read_problems(),
 )
 async def list_models(gateway: Here) -> Page[Model]:
-    """`latest` first, if a job has finished; then your own by name."""
+    """`latest` first, if a job has finished; then your own by name; then what was imported, newest first."""
     await records.require_rebuilt(gateway)
-    latest, aliases = await asyncio.gather(find_latest(gateway), gateway.store.aliases())
+    latest, aliases, imports = await asyncio.gather(
+        find_latest(gateway), gateway.store.aliases(), gateway.store.imports()
+    )
     own = await asyncio.gather(*(_view(gateway, alias, aliases[alias]) for alias in sorted(aliases)))
-    return Page(items=(*((Model.of_latest(latest),) if latest else ()), *own))
+    imported = sorted(imports.items(), key=lambda item: item[1].imported_ms, reverse=True)
+    others = [Model.of_target(of_import(digest, entry)) for digest, entry in imported]
+    return Page(items=(*((Model.of_latest(latest),) if latest else ()), *own, *others))
 
 
 @router.get(
@@ -179,14 +185,28 @@ async def get_history(gateway: Here, alias: AliasPath) -> Page[PastMeaning]:
 
 
 @router.delete(
-    "/models/{alias}",
+    "/models/{reference}",
     status_code=204,
     operation_id="deleteModel",
-    summary="Delete an alias",
-    responses=write_problems(*_CHANGED),
+    summary="Delete an alias, or an imported generator",
+    responses=write_problems(*_CHANGED, ErrorCode.MODEL_IN_USE),
 )
-async def delete_model(gateway: Here, alias: AliasPath, conditions: Conditions) -> None:
-    """The name goes, and its history; the generator stays."""
+async def delete_model(gateway: Here, reference: ReferencePath, conditions: Conditions) -> None:
+    """An alias goes with its history, and its generator stays. A digest is that of an imported generator."""
+    match reference_kind(reference):
+        case "digest":
+            await forget(gateway, reference)
+        case "alias":
+            await _delete_alias(gateway, reference, conditions)
+        case _:
+            detail = (
+                f"{reference[:80]!r} is neither an alias nor a digest (sha256:…) of an imported generator; "
+                "what a job made goes with DELETE /jobs/{id}."
+            )
+            raise parameter_error("reference", detail)
+
+
+async def _delete_alias(gateway: Gateway, alias: str, conditions: Preconditions) -> None:
     _refuse_latest(alias)
 
     async def decide(record: AliasRecord | None) -> None:
@@ -231,7 +251,7 @@ async def _meant_before(gateway: Gateway, alias: str, record: AliasRecord) -> Me
         raise ServiceError(ErrorCode.NOTHING_BEFORE, detail)
     before = record.before[0]
     try:
-        await of_digest(gateway, before.digest)
+        found = await of_digest(gateway, before.digest)
     except ServiceError as error:
         if error.code is not ErrorCode.MODEL_NOT_FOUND:
             raise
@@ -241,7 +261,9 @@ async def _meant_before(gateway: Gateway, alias: str, record: AliasRecord) -> Me
             "lists what else it has meant."
         )
         raise ServiceError(ErrorCode.NOTHING_BEFORE, detail) from None
-    return before
+    if before.follow:
+        return before
+    return before.model_copy(update={"job": found.job, "file": found.file})  # it may have been imported since
 
 
 async def _show(gateway: Gateway, response: Response, alias: str, record: AliasRecord | None) -> Model:

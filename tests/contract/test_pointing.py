@@ -3,8 +3,9 @@
 import pytest
 
 from contract.alias import AliasRecord, Meaning
+from contract.imports import forget_import
 from contract.keys import ALIAS_HISTORIES, ALIASES, EPOCH, IMPORTS
-from contract.pointing import forget_import, point, restore_alias, unpoint
+from contract.pointing import point, restore_alias, unpoint
 from tests.contract.records import Records
 
 DIGEST = "sha256:" + "0" * 64
