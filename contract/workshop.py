@@ -10,8 +10,8 @@ from contract.sampling import CheckpointPlace
 from contract.volume import Volume
 
 Program = Literal["onnx", "torch-export"]
-ExportFormat = Literal["safetensors"] | Program
-Task = Literal["inspect"] | Program
+ExportFormat = Literal["safetensors", "onnx", "torch-export"]
+Task = Literal["inspect", "onnx", "torch-export"]
 """Look through a file that somebody sent, or make a program of a generator."""
 
 SUFFIXES: dict[ExportFormat, str] = {"safetensors": "safetensors", "onnx": "onnx", "torch-export": "pt2"}
