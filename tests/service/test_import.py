@@ -112,6 +112,8 @@ def test_a_generator_from_elsewhere_is_like_any_other(
     worker.redis.flushall()
     assert rebuild_if_lost(Store(worker.url), volume, "w0", 60)
     assert client.get("/models/live").json()["digest"] == digest
+    assert client.get("/models").json()["items"][-1]["digest"] == digest
+    assert client.get(f"/models/{digest}/export").content == content
     assert left(volume) == []
 
 
