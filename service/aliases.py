@@ -57,7 +57,7 @@ async def change(gateway: Gateway, alias: str, decide: Decide) -> AliasRecord | 
 async def settle(gateway: Gateway) -> None:
     """Finish what a gateway that died has begun; for as long as it takes to reach Redis."""
     while True:
-        with contextlib.suppress(RedisError, ServiceError):
+        with contextlib.suppress(RedisError, ServiceError, OSError):  # they have been told, or will be
             names = {path.stem for path in gateway.volume.aliases.glob("*.json")}
             for alias in sorted(names | {*await gateway.store.aliases()}):
                 async with _alone(gateway):

@@ -134,8 +134,8 @@ async def put_model(
 
     async def decide(record: AliasRecord | None) -> AliasRecord:
         await _require(gateway, conditions, alias, record.now if record else None)
+        response.status_code = 200 if record else 201
         if record is None:
-            response.status_code = 201
             return first(_dated(meaning))
         return record if record.now.is_same_target(meaning) else record.moved(_dated(meaning))
 
@@ -155,9 +155,8 @@ async def roll_back_model(
     """Takes the last change back, be it a rollback. That is a change as well, and the history has it."""
     _refuse_latest(alias)
     await _require(gateway, conditions, alias, await gateway.store.alias(alias))
-    await warm(
-        gateway, await of_meaning(gateway, await _meant_before(gateway, alias, await _record(gateway, alias)))
-    )
+    before = await _meant_before(gateway, alias, await _record(gateway, alias))
+    await warm(gateway, await of_meaning(gateway, before))
 
     async def decide(record: AliasRecord | None) -> AliasRecord:
         await _require(gateway, conditions, alias, record.now if record else None)
@@ -261,9 +260,14 @@ async def _meant_before(gateway: Gateway, alias: str, record: AliasRecord) -> Me
             "lists what else it has meant."
         )
         raise ServiceError(ErrorCode.NOTHING_BEFORE, detail) from None
-    if before.follow:
+    if before.job == found.job:
         return before
-    return before.model_copy(update={"job": found.job, "file": found.file})  # it may have been imported since
+    imported = {
+        "job": found.job,
+        "file": found.file,
+        "follow": False,
+    }  # its job is gone, it came back as a file
+    return before.model_copy(update=imported)
 
 
 async def _show(gateway: Gateway, response: Response, alias: str, record: AliasRecord | None) -> Model:

@@ -13,8 +13,9 @@ import pytest
 import redis
 
 from contract.errors import ErrorCode
-from contract.job import Problem
+from contract.job import CheckpointFact, Problem, State
 from contract.keys import WORKSHOP_REPLY_OF, WORKSHOP_WAITING, Role
+from contract.store import leave, report
 from contract.volume import Volume
 from contract.workshop import WorkshopAnswer, WorkshopAsk, export
 from service.settings import Settings
@@ -115,6 +116,25 @@ def test_a_generator_from_elsewhere_is_like_any_other(
     assert client.get("/models").json()["items"][-1]["digest"] == digest
     assert client.get(f"/models/{digest}/export").content == content
     assert left(volume) == []
+
+
+def test_the_way_back_leads_to_a_generator_that_came_back_as_a_file(
+    client: httpx.Client, trainer: Trainer, worker: Any, volume: Volume, new_job: Callable[[], str]
+) -> None:
+    content = checkpoint(images_seen=9)
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    job, lease = new_job(), worker.claim()
+    fact = CheckpointFact(file="1.safetensors", digest=digest, images_seen=9, bytes=len(content))
+    worker.run(report(lease, 1, fields={"checkpoint": fact.model_dump_json()}, checkpoint=fact))
+    worker.run(leave(lease, State.SUCCEEDED))
+    other = send(client, checkpoint(images_seen=10)).json()["digest"]
+    client.put("/models/live", json={"job": job, "follow": True}).raise_for_status()
+    client.put("/models/live", json={"digest": other}).raise_for_status()
+    client.delete(f"/jobs/{job}").raise_for_status()
+    send(client, content).raise_for_status()
+    back = client.post("/models/live/rollback").json()
+    assert (back["digest"], back["job"], back["follow"]) == (digest, None, False)
+    assert client.get("/models/live/export").content == content
 
 
 def test_a_program_is_made_once(client: httpx.Client, trainer: Trainer, refused: Refused) -> None:
