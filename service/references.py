@@ -37,25 +37,21 @@ class Target(Frozen):
 async def resolve(gateway: Gateway, reference: str | None) -> Target:
     """The generator that a reference means now: none that was read before this was called.
 
-    So, once a PUT has been answered, no process serves the old one; and however many ask at a time, Redis is
-    asked twice.
+    So, once a PUT has been answered, no process serves the old one; and however many ask for an alias at a
+    time, Redis is asked twice.
 
     Raises:
         ServiceError: `model_not_found`, `no_model_yet`, or `invalid_request` for none of the syntaxes.
     """
-    return await gateway.shared.ask(("model", reference), lambda: _resolve(gateway, reference))
-
-
-async def _resolve(gateway: Gateway, reference: str | None) -> Target:
     if reference is None or reference == LATEST:
-        return await _latest(gateway)
+        return await gateway.shared.ask(("model", LATEST), lambda: _latest(gateway))
     match reference_kind(reference):
         case "digest":
             return await of_digest(gateway, reference)
         case "job":
-            return await of_job(gateway, reference)
+            return await gateway.shared.ask(("model", reference), lambda: of_job(gateway, reference))
         case "alias":
-            return await of_alias(gateway, reference)
+            return await gateway.shared.ask(("model", reference), lambda: of_alias(gateway, reference))
     detail = (
         f"model is {reference[:80]!r}, which is no digest (sha256:…), no job (job_…) and no alias "
         "(a-z, 0-9 and -, beginning with a letter); GET /models lists the aliases."
