@@ -5,9 +5,9 @@ import contextlib
 
 from redis.exceptions import RedisError
 
-from contract.errors import ServiceError
 from contract.keys import Role
 from contract.sampling import SampleSpec
+from contract.wire import Answer
 from service.gateway import Gateway
 from service.references import Target
 
@@ -17,7 +17,14 @@ PATIENCE_SECONDS = 2.0
 
 async def warm(gateway: Gateway, target: Target) -> None:
     """Ask for its first picture, if a sampler is alive, and wait for it a little. Whatever comes is well."""
-    with contextlib.suppress(ServiceError, RedisError, TimeoutError):
+    with contextlib.suppress(RedisError):
         if Role.SAMPLE in await gateway.living_roles():
             spec = SampleSpec(digest=target.digest, seed=0, count=1)
-            await asyncio.wait_for(gateway.pictures.render(spec, target.place), PATIENCE_SECONDS)
+            asked = asyncio.create_task(gateway.mailbox.ask(spec, target.place))
+            asked.add_done_callback(_look_at)
+            await asyncio.wait([asked], timeout=PATIENCE_SECONDS)
+
+
+def _look_at(asked: asyncio.Task[Answer]) -> None:
+    if not asked.cancelled():
+        asked.exception()  # the samples themselves will tell it
