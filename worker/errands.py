@@ -72,9 +72,13 @@ class Errands(threading.Thread, Generic[A]):
                 logger.exception("an ask was lost; its gateway says so at its deadline")
                 self._end.wait(BREATH_SECONDS)
 
-    def stop(self) -> None:
-        """End; an ask in hand is dropped, and its gateway says so at its deadline."""
+    def end(self) -> None:
+        """Take no more; an ask in hand is dropped, and its gateway says so at its deadline."""
         self._end.set()
+
+    def stop(self) -> None:
+        """End, and wait for it a little."""
+        self.end()
         if self.is_alive():
             self.join(timeout=3)
 

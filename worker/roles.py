@@ -147,8 +147,10 @@ class TrainDuty(SupervisedDuty):
         self._workshop.start()
 
     def stop(self) -> None:
-        self._estimator.stop()
-        self._workshop.stop()
+        for errands in (self._estimator, self._workshop):
+            errands.end()  # both, before either is waited for
+        for errands in (self._estimator, self._workshop):
+            errands.stop()
 
     def _start_child(self) -> Child:
         return OverheardChild.start(self._forkserver).overheard_by(self._readings)
