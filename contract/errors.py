@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from contract.plugin import Frozen
+
 
 class ErrorCode(StrEnum):
     """Stable names of refusals; `service/errors.py` gives each its status and title."""
@@ -29,8 +31,15 @@ class ErrorCode(StrEnum):
     ALIAS_READ_ONLY = "alias_read_only"
     NOT_A_PNG = "not_a_png"
     NO_RECIPE = "no_recipe"
+    PRECONDITION_FAILED = "precondition_failed"
+    NOTHING_BEFORE = "nothing_before"
     PREVIEW_NOT_FOUND = "preview_not_found"
     CHECKPOINT_UNREADABLE = "checkpoint_unreadable"
+    NOT_A_CHECKPOINT = "not_a_checkpoint"
+    IMPORTS_FULL = "imports_full"
+    MODEL_IN_USE = "model_in_use"
+    EXPORT_UNAVAILABLE = "export_unavailable"
+    WORKSHOP_FAILED = "workshop_failed"
     FOREIGN_HOST = "foreign_host"
     FOREIGN_ORIGIN = "foreign_origin"
     NO_SAMPLER = "no_sampler"
@@ -59,7 +68,10 @@ class FieldError:
 
 
 class ServiceError(Exception):
-    """A refusal that a client can act on. `detail` names the value, what was allowed and what to do."""
+    """A refusal that a client can act on. `detail` names the value, what was allowed and what to do.
+
+    `current` is what the client did not know of: the state that its request was not made for.
+    """
 
     def __init__(
         self,
@@ -68,9 +80,11 @@ class ServiceError(Exception):
         *,
         fields: tuple[FieldError, ...] = (),
         retry_after_seconds: float | None = None,
+        current: Frozen | None = None,
     ) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
         self.fields = fields
         self.retry_after_seconds = retry_after_seconds
+        self.current = current

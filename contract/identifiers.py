@@ -11,14 +11,17 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: nothing t
 JOB_PATTERN = r"^job_[0-9a-z]{16}$"
 DATASET_PATTERN = r"^ds_[0-9a-z]{16}$"
 ALIAS_PATTERN = r"^[a-z][a-z0-9-]{0,62}$"
+OWNER_PATTERN = r"^(job_[0-9a-z]{16}|imported)$"
 DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
 
 JobId = Annotated[str, StringConstraints(pattern=JOB_PATTERN)]
 DatasetId = Annotated[str, StringConstraints(pattern=DATASET_PATTERN)]
+Owner = Annotated[str, StringConstraints(pattern=OWNER_PATTERN)]
 Alias = Annotated[str, StringConstraints(pattern=ALIAS_PATTERN)]
 Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
 
 LATEST = "latest"  # the automatic, read-only alias
+IMPORTED = "imported"  # in place of a job's id: the generator was not trained here
 
 ReferenceKind = Literal["digest", "job", "alias"]
 

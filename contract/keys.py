@@ -50,6 +50,8 @@ class RecordKeys:
             "epoch": EPOCH,
             "digests": DIGESTS,
             "aliases": ALIASES,
+            "alias_histories": ALIAS_HISTORIES,
+            "imports": IMPORTS,
             "workers": WORKERS,
             "worker_facts": WORKER_FACTS,
             "renderer": RENDERER,
@@ -62,7 +64,9 @@ CHANGES = "dcgan:changes"  # channel: "{record key}:{revision}" for every event;
 EPOCH = "dcgan:epoch"  # set once the records stand; missing means that Redis was emptied
 REBUILDING = "dcgan:rebuilding"  # lock of the process that re-creates them from the volume
 DIGESTS = "dcgan:digests"  # hash: generator digest -> where it lies
-ALIASES = "dcgan:aliases"  # hash: alias -> what it points to
+ALIASES = "dcgan:aliases"  # hash: alias -> what it means now
+ALIAS_HISTORIES = "dcgan:aliases:histories"  # hash: alias -> what it meant before
+IMPORTS = "dcgan:imports"  # hash: digest of an imported generator -> when it came, and its size
 WORKERS = "dcgan:workers"  # sorted set: worker name by the time its heartbeat lapses
 WORKER_FACTS = "dcgan:workers:facts"  # hash: worker name -> what it says of itself
 RENDERER = "dcgan:renderer"  # the one renderer that is active in this deployment
@@ -72,6 +76,9 @@ SAMPLES_REPLIES_OF = "dcgan:samples:replies:"  # + the gateway that asked
 
 ESTIMATES_WAITING = "dcgan:estimates:waiting"  # list: what a gateway asks the trainers; lapses by itself
 ESTIMATE_REPLY_OF = "dcgan:estimates:reply:"  # + the id of the ask; lapses by itself
+
+WORKSHOP_WAITING = "dcgan:workshop:waiting"  # list: what is to be done with generators; lapses by itself
+WORKSHOP_REPLY_OF = "dcgan:workshop:reply:"  # + the id of the ask; lapses by itself
 
 CELERY_PREFIX = "dcgan:celery:"
 TASK_OF_ROLE = {Role.TRAIN: "dcgan.train", Role.PREPARE: "dcgan.prepare"}

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from pydantic import Field, model_validator
 
 from contract.formats import FORMS, SampleFormat
-from contract.identifiers import Digest, JobId
+from contract.identifiers import Digest, Owner
 from contract.latents import pack, unpack
 from contract.plugin import Frozen
 from contract.training import MAX_SEED
@@ -193,9 +193,9 @@ class SampleSpec(SampleOptions):
 
 
 class CheckpointPlace(Frozen):
-    """Where the generator lies on the volume."""
+    """Where the generator lies on the volume: among a job's checkpoints, or among the imported ones."""
 
-    job: JobId
+    job: Owner
     file: str
 
 

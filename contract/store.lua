@@ -392,11 +392,64 @@ function command.forget()
   return { 'forgotten', state }
 end
 
--- Point an alias at a generator, as long as its job stands.
+-- The revision of what an alias means now; 0 where there is none.
+local function alias_revision(alias)
+  local now = redis.call('HGET', names.aliases, alias)
+  return now and (cjson.decode(now).revision or 1) or 0
+end
+
+-- Let an alias mean a generator, if it is still at the revision that this follows, and if the generator stands.
 function command.point()
-  if redis.call('EXISTS', record(argument.job)) == 0 then return 0 end
-  redis.call('HSET', names.aliases, argument.alias, argument.target)
+  if redis.call('EXISTS', names.epoch) == 0 then return 'rebuilding' end
+  if alias_revision(argument.alias) ~= argument.expected then return 'moved' end
+  local stands
+  if argument.job then stands = redis.call('EXISTS', record(argument.job))
+  else stands = redis.call('HEXISTS', names.imports, argument.digest) end
+  if stands == 0 then return 'gone' end
+  redis.call('HSET', names.aliases, argument.alias, argument.now)
+  redis.call('HSET', names.alias_histories, argument.alias, argument.before)
+  return 'pointed'
+end
+
+-- Forget an alias that is still at this revision.
+function command.unpoint()
+  if redis.call('EXISTS', names.epoch) == 0 then return 'rebuilding' end
+  if alias_revision(argument.alias) ~= argument.expected then return 'moved' end
+  redis.call('HDEL', names.aliases, argument.alias)
+  redis.call('HDEL', names.alias_histories, argument.alias)
+  return 'pointed'
+end
+
+-- Re-create an alias from the volume; never touches one that is there.
+function command.restore_alias()
+  if redis.call('HSETNX', names.aliases, argument.alias, argument.now) == 0 then return 0 end
+  redis.call('HSET', names.alias_histories, argument.alias, argument.before)
   return 1
+end
+
+-- Remember an imported generator.
+function command.add_import()
+  if redis.call('EXISTS', names.epoch) == 0 then return 0 end
+  redis.call('HSETNX', names.imports, argument.digest, argument.entry)
+  return 1
+end
+
+function command.restore_import()
+  return redis.call('HSETNX', names.imports, argument.digest, argument.entry)
+end
+
+-- Forget an imported generator that no alias means.
+function command.forget_import()
+  if redis.call('EXISTS', names.epoch) == 0 then return { 'rebuilding', '' } end
+  local aliases = redis.call('HGETALL', names.aliases)
+  for i = 1, #aliases, 2 do
+    local meaning = cjson.decode(aliases[i + 1])
+    if meaning.digest == argument.digest and not (meaning.job and meaning.job ~= cjson.null) then
+      return { 'aliased', aliases[i] }
+    end
+  end
+  if redis.call('HDEL', names.imports, argument.digest) == 0 then return { 'missing', '' } end
+  return { 'forgotten', '' }
 end
 
 -- Deliveries that are due, each leased to whoever asks: due again when the lease has run out, unless it was settled

@@ -53,7 +53,7 @@ class Burial(NamedTuple):
 
 SubmitOutcome = Literal["submitted", "exists", "unusable", "known", "rebuilding"]
 ControlOutcome = Literal["accepted", "conflict", "missing"]
-ForgetOutcome = Literal["forgotten", "missing", "live", "used", "aliased"]
+ForgetOutcome = Literal["forgotten", "missing", "live", "used", "aliased", "rebuilding"]
 
 
 @dataclass(frozen=True)
@@ -273,11 +273,6 @@ def forget_dataset(dataset_id: str) -> Command[tuple[ForgetOutcome, str]]:
     return _command(
         RecordKind.DATASET, "forget", tuple, id=dataset_id, users_record_of=KEYS[RecordKind.JOB].record_of
     )
-
-
-def point(alias: str, job_id: str, target: str) -> Command[bool]:
-    """Point an alias at `target`, the JSON of a generator of that job. False when the job is gone."""
-    return _command(RecordKind.JOB, "point", bool, alias=alias, job=job_id, target=target)
 
 
 def mirrored(kind: RecordKind, record_id: str, revision: int, keep: int) -> Command[int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from contract.dataset import Fit
+from contract.identifiers import IMPORTED
 from contract.webhook import Endpoint
 
 Lack = Literal["volume_full", "volume_read_only", "volume_failing"]
@@ -47,6 +48,20 @@ class Volume:
     @property
     def aliases(self) -> Path:
         return self.root / "aliases"
+
+    @property
+    def imports(self) -> Path:
+        """Generators that were not trained here."""
+        return self.root / "models"
+
+    @property
+    def incoming_imports(self) -> Path:
+        """What is being received."""
+        return self.imports / ".incoming"
+
+    def imported(self, digest: str) -> Path:
+        """One of them."""
+        return self.imports / imported_name(digest)
 
     @property
     def tombstones(self) -> Path:
@@ -129,7 +144,7 @@ class Volume:
 
     def checkpoint(self, job_id: str, file: str) -> Path:
         """A served generator; `file` as the record names it."""
-        return self.checkpoints(job_id) / file
+        return (self.imports if job_id == IMPORTED else self.checkpoints(job_id)) / file
 
     def snapshots(self, job_id: str) -> Path:
         return self.job(job_id) / "resume"
@@ -143,6 +158,11 @@ class Volume:
 
     def tombstone(self, record_id: str) -> Path:
         return self.tombstones / f"{record_id}.json"
+
+
+def imported_name(digest: str) -> str:
+    """The file name of an imported generator."""
+    return f"{digest.removeprefix('sha256:')}.safetensors"
 
 
 def weights_name(images_seen: int, token: int) -> str:

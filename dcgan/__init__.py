@@ -3,6 +3,6 @@
 from dcgan.client import Client
 from dcgan.errors import DcganError
 from dcgan.events import Event
-from dcgan.replies import Alias, Dataset, DryRun, Job
+from dcgan.replies import Dataset, DryRun, Job, Model
 
-__all__ = ["Alias", "Client", "Dataset", "DcganError", "DryRun", "Event", "Job"]
+__all__ = ["Client", "Dataset", "DcganError", "DryRun", "Event", "Job", "Model"]

@@ -17,6 +17,7 @@ from dcgan import demo as demonstration
 from dcgan.client import Client
 from dcgan.display import follow, show_estimate
 from dcgan.errors import DcganError
+from dcgan.models_cli import models
 
 console = Console(highlight=False)
 
@@ -222,6 +223,8 @@ def demo(data_root: Path, output: Path, archive: Path) -> None:
     """Show the whole service once: upload, train a few minutes, write a sheet of samples, stop."""
     demonstration.run(data_root, output, archive, console)
 
+
+main.add_command(models)
 
 if __name__ == "__main__":
     main()

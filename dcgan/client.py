@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
@@ -10,12 +11,14 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from contract.workshop import ExportFormat
 from dcgan.errors import DcganError, refusal, unreachable
 from dcgan.events import EventFeed
-from dcgan.replies import Alias, Dataset, DryRun, Job, Reply
+from dcgan.replies import Dataset, DryRun, Job, Model, PastMeaning, Reply
 
 LOCAL = {"localhost", "127.0.0.1", "::1"}
 RETRY_PAUSES_SECONDS = (0.5, 2.0)
+MADE_WITHIN_SECONDS = 180.0
 
 R = TypeVar("R", bound=Reply)
 
@@ -166,14 +169,65 @@ class Client:
         body = {name: [*listed] for name, listed in points.items() if listed is not None}
         return self._send("POST", "/samples", json={**body, **options}).content
 
-    def models(self) -> list[Alias]:
-        """The aliases, and what they point to."""
-        return [Alias.model_validate(alias) for alias in self._send("GET", "/models").json()]
+    def models(self) -> Iterator[Model]:
+        """The aliases and what they mean, then what was imported."""
+        return self._pages(Model, "/models")
 
-    def point_alias(self, alias: str, *, job: str | None = None, digest: str | None = None) -> Alias:
-        """Let an alias of yours mean a job's best checkpoint as it is now, or the one of a digest."""
-        response = self._send("PUT", f"/models/{alias}", json={"job": job} if job else {"digest": digest})
-        return Alias.model_validate_json(response.content)
+    def model(self, reference: str) -> Model:
+        """What an alias, a job or a digest means now."""
+        return self._get(Model, f"/models/{reference}")
+
+    def point_alias(
+        self,
+        alias: str,
+        *,
+        job: str | None = None,
+        digest: str | None = None,
+        follow: bool = False,
+        if_match: str | None = None,
+    ) -> Model:
+        """Let an alias of yours mean a job's best checkpoint, as it is now or always, or the one of a digest.
+
+        Raises:
+            DcganError: `precondition_failed` when the alias's ETag is not `if_match`.
+        """
+        target = {"job": job, "follow": follow} if job else {"digest": digest}
+        response = self._send("PUT", f"/models/{alias}", json=target, headers=_condition(if_match))
+        return Model.model_validate_json(response.content)
+
+    def roll_back_alias(self, alias: str, *, if_match: str | None = None) -> Model:
+        """Let an alias mean again what it meant before."""
+        response = self._send("POST", f"/models/{alias}/rollback", headers=_condition(if_match))
+        return Model.model_validate_json(response.content)
+
+    def alias_history(self, alias: str) -> Iterator[PastMeaning]:
+        """What an alias means and meant, the newest first."""
+        return self._pages(PastMeaning, f"/models/{alias}/history")
+
+    def export_model(self, reference: str, path: Path | str, form: ExportFormat = "safetensors") -> None:
+        """Write a generator to a file, which is there whole or not at all. A program takes some seconds."""
+        target = Path(path)
+        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            sent = self._stream(f"/models/{reference}/export", {"format": form})
+            with sent as response, temporary.open("wb") as file:
+                for chunk in response.iter_bytes():
+                    file.write(chunk)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def import_model(self, path: Path | str) -> Model:
+        """Send a checkpoint that an instance of the service has exported."""
+        size = str(Path(path).stat().st_size)
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": size}
+        with Path(path).open("rb") as file:
+            response = self._send("POST", "/models", content=file, headers=headers)
+        return Model.model_validate_json(response.content)
+
+    def delete_model(self, reference: str) -> None:
+        """Forget an alias, or an imported generator by its digest."""
+        self._send("DELETE", f"/models/{reference}")
 
     def _make_job(self, path: str, idempotency_key: str | None, request: object) -> Job:
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
@@ -201,6 +255,17 @@ class Client:
             yield from map(kind.model_validate, page["items"])
             address = page.get("next")
 
+    @contextmanager
+    def _stream(self, path: str, params: Mapping[str, str]) -> Iterator[httpx.Response]:
+        try:
+            with self._http.stream("GET", path, params=params, timeout=MADE_WITHIN_SECONDS) as response:
+                if not response.is_success:
+                    response.read()
+                    raise refusal(response)
+                yield response
+        except httpx.TransportError as error:
+            raise unreachable(self._http.base_url, error) from error
+
     def _send(
         self,
         method: str,
@@ -220,6 +285,10 @@ class Client:
         if not response.is_success:
             raise refusal(response)
         return response
+
+
+def _condition(if_match: str | None) -> dict[str, str]:
+    return {"If-Match": if_match} if if_match else {}
 
 
 def _may_have_passed(error: DcganError) -> bool:

@@ -132,12 +132,22 @@ class Dataset(Reply):
     error: Reason | None = None
 
 
-class Alias(Reply):
-    """A name that points to a generator."""
+class Model(Reply):
+    """A generator, and the alias that it was asked for by. Without a job it was imported."""
 
-    alias: str
+    alias: str | None = None
     digest: str
-    job: str
+    job: str | None = None
+    follow: bool = False
+    revision: int | None = None
+    etag: str | None = None
+
+
+class PastMeaning(Model):
+    """What an alias was pointed at, when, and by which request."""
+
+    by: str
+    at: datetime
 
 
 FINAL = frozenset(state.value for state in State if state.is_terminal)

@@ -64,11 +64,7 @@ def load_checkpoint(path: Path, expected_digest: str | None = None) -> tuple[Gen
         ServiceError: `checkpoint_unreadable` when the file is missing or damaged, is of a format that this
             version does not know, or is not the one that `expected_digest` names.
     """
-    content = _content(path)
-    if expected_digest not in (None, _digest(content)):
-        raise _unreadable(path, f"its content is not what its digest {expected_digest} names")
-    text, tensors = _parse(path, content)
-    header = _validated(path, CheckpointHeader, text)
+    header, tensors = read_checkpoint(path, expected_digest)
     spec = header.spec
     generator = networks.build(spec.architecture, spec.resolution, spec.channels).generator
     _fill(path, {n: t for n, t in generator.state_dict().items() if not _is_counter(n)}, tensors)
@@ -76,6 +72,21 @@ def load_checkpoint(path: Path, expected_digest: str | None = None) -> tuple[Gen
         if _is_counter(name):
             tensor.zero_()
     return generator.eval(), header
+
+
+def read_checkpoint(
+    path: Path, expected_digest: str | None = None
+) -> tuple[CheckpointHeader, dict[str, Tensor]]:
+    """What a checkpoint holds, whether or not its tensors are those of the network in its header.
+
+    Raises:
+        ServiceError: `checkpoint_unreadable`.
+    """
+    content = _content(path)
+    if expected_digest not in (None, _digest(content)):
+        raise _unreadable(path, f"its content is not what its digest {expected_digest} names")
+    text, tensors = _parse(path, content)
+    return _validated(path, CheckpointHeader, text), tensors
 
 
 def save_snapshot(state: TrainingState, path: Path, write: Write = write_durably) -> None:

@@ -6,11 +6,21 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from service import errors, messages, retention
+from service import aliases, errors, messages, retention
 from service.gateway import Gateway
 from service.limits import SmallBodies
 from service.openapi import describe
-from service.routes import datasets, health, jobs, jobs_progress, models, png_info, problems, samples
+from service.routes import (
+    datasets,
+    health,
+    jobs,
+    jobs_progress,
+    models,
+    models_files,
+    png_info,
+    problems,
+    samples,
+)
 from service.security import SameOrigin
 from service.settings import Settings
 
@@ -37,6 +47,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with gateway.running():
             gateway.later(retention.run(gateway))
+            gateway.later(aliases.settle(gateway))
             yield
 
     app = _App(
@@ -44,9 +55,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.gateway = gateway
     app.webhooks.include_router(messages.router)
-    app.add_middleware(SmallBodies, upload_paths=("/datasets", "/png-info"))
+    app.add_middleware(SmallBodies, upload_paths=("/datasets", "/models", "/png-info"))
     app.add_middleware(SameOrigin, allowed_hosts=(*_own_names(settings), *settings.allowed_hosts))
-    for part in (datasets, jobs, jobs_progress, samples, png_info, models, health, problems):
+    for part in (datasets, jobs, jobs_progress, samples, png_info, models, models_files, health, problems):
         app.include_router(part.router)
     errors.install(app)
     return app

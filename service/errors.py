@@ -58,8 +58,15 @@ MEANINGS: dict[ErrorCode, Meaning] = {
     ErrorCode.ALIAS_READ_ONLY: Meaning(409, "The alias is automatic"),
     ErrorCode.NOT_A_PNG: Meaning(422, "The body is not a PNG"),
     ErrorCode.NO_RECIPE: Meaning(422, "The PNG does not tell what made it"),
+    ErrorCode.PRECONDITION_FAILED: Meaning(412, "It is not what the request was made for"),
+    ErrorCode.NOTHING_BEFORE: Meaning(409, "There is nothing to go back to"),
     ErrorCode.PREVIEW_NOT_FOUND: Meaning(404, "No such preview"),
     ErrorCode.CHECKPOINT_UNREADABLE: Meaning(500, "The checkpoint cannot be read"),
+    ErrorCode.NOT_A_CHECKPOINT: Meaning(422, "The file is no checkpoint of this service"),
+    ErrorCode.IMPORTS_FULL: Meaning(507, "There is no room for more imported generators"),
+    ErrorCode.MODEL_IN_USE: Meaning(409, "The model is in use"),
+    ErrorCode.EXPORT_UNAVAILABLE: Meaning(501, "The format is not installed"),
+    ErrorCode.WORKSHOP_FAILED: Meaning(500, "The trainer could not do it", retryable=True),
     ErrorCode.FOREIGN_HOST: Meaning(403, "The Host is foreign"),
     ErrorCode.FOREIGN_ORIGIN: Meaning(403, "The Origin is foreign"),
     ErrorCode.NO_SAMPLER: Meaning(503, "No sampler is alive", retryable=True),
@@ -115,6 +122,9 @@ class Problem(Frozen):
     detail: str = Field(description="What was wrong, what is allowed and what to do.")
     retryable: bool = Field(description="Whether the same request may succeed later, unchanged.")
     errors: tuple[ProblemField, ...] = ()
+    current: dict[str, Any] | None = Field(
+        None, description="With `precondition_failed`: what there is now, if there is anything."
+    )
 
 
 def problem_type(code: ErrorCode) -> str:
@@ -133,6 +143,7 @@ def problem(error: ServiceError) -> Problem:
         detail=error.detail,
         retryable=meaning.retryable,
         errors=tuple(ProblemField(pointer=field.pointer, detail=field.detail) for field in error.fields),
+        current=error.current.model_dump(mode="json") if error.current else None,
     )
 
 
@@ -144,7 +155,8 @@ def problem_response(error: ServiceError, request: Request) -> Response:
         headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
     if _may_have_unread_body(request):
         headers["Connection"] = "close"  # or the client would go on sending what nobody reads
-    return Response(document.model_dump_json(), document.status, headers, PROBLEM_JSON)
+    unsaid = {"current"} if document.current is None else None
+    return Response(document.model_dump_json(exclude=unsaid), document.status, headers, PROBLEM_JSON)
 
 
 def _may_have_unread_body(request: Request) -> bool:

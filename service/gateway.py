@@ -23,7 +23,9 @@ from service.pictures import Pictures
 from service.settings import Settings
 from service.sharing import Sharing
 from service.store import Store, connect
+from service.stored_files import Digests
 from service.webhooks import Webhooks
+from service.workshop import Workshop
 
 _ROSTER_SECONDS = 1.0
 
@@ -49,8 +51,14 @@ class Gateway:
             timeout_seconds=settings.estimate_timeout_seconds,
             limit=settings.estimate_limit,
         )
+        self.workshop = Workshop(
+            connect(settings.redis_url, connections=4, decode=True),
+            timeout_seconds=settings.workshop_timeout_seconds,
+            limit=settings.workshop_limit,
+        )
         self.bell = Bell(settings.redis_url)
         self.pictures = Pictures(self.mailbox, settings.sample_cache_bytes)
+        self.digests = Digests()
         self.manifests = Manifests(self.volume)
         self.webhooks = Webhooks(self.store, self.volume, settings)
         self.background: set[asyncio.Task[None]] = set()
@@ -77,6 +85,7 @@ class Gateway:
                 task.cancel()
             await asyncio.gather(*readers, *self.background, return_exceptions=True)
             await self.estimates.close()
+            await self.workshop.close()
             await self.store.close()
 
     def close_streams(self) -> None:

@@ -2,49 +2,56 @@
 
 from typing import Self
 
+from contract.alias import Meaning
 from contract.errors import ErrorCode, ServiceError
-from contract.identifiers import LATEST, Digest, JobId, reference_kind
+from contract.identifiers import IMPORTED, LATEST, Digest, JobId, reference_kind
+from contract.imports import Import
 from contract.job import CheckpointFact
 from contract.keys import RecordKind
 from contract.plugin import Frozen
 from contract.sampling import CheckpointPlace
+from contract.volume import imported_name
 from service.errors import parameter_error
 from service.gateway import Gateway
 from service.records import find, require_rebuilt
 
 
 class Target(Frozen):
-    """One generator and where it lies. Its JSON is what an alias holds, in Redis and on the volume."""
+    """One generator and where it lies."""
 
-    job: JobId
+    job: JobId | None
+    """Whose checkpoint it is; None: it was imported."""
     digest: Digest
     file: str
     updated_ms: int = 0
 
     @classmethod
-    def of(cls, job_id: str, checkpoint: CheckpointFact, updated_ms: int = 0) -> Self:
+    def of(cls, job_id: str | None, checkpoint: CheckpointFact, updated_ms: int = 0) -> Self:
         return cls(job=job_id, digest=checkpoint.digest, file=checkpoint.file, updated_ms=updated_ms)
 
     @property
     def place(self) -> CheckpointPlace:
-        return CheckpointPlace(job=self.job, file=self.file)
+        return CheckpointPlace(job=self.job or IMPORTED, file=self.file)
 
 
 async def resolve(gateway: Gateway, reference: str | None) -> Target:
-    """The generator that a reference means now.
+    """The generator that a reference means now: none that was read before this was called.
+
+    So, once a PUT has been answered, no process serves the old one; and however many ask for an alias at a
+    time, Redis is asked twice.
 
     Raises:
         ServiceError: `model_not_found`, `no_model_yet`, or `invalid_request` for none of the syntaxes.
     """
     if reference is None or reference == LATEST:
-        return await _latest(gateway)
+        return await gateway.shared.ask(("model", LATEST), lambda: _latest(gateway))
     match reference_kind(reference):
         case "digest":
             return await of_digest(gateway, reference)
         case "job":
-            return await of_job(gateway, reference)
+            return await gateway.shared.ask(("model", reference), lambda: of_job(gateway, reference))
         case "alias":
-            return await of_alias(gateway, reference)
+            return await gateway.shared.ask(("model", reference), lambda: of_alias(gateway, reference))
     detail = (
         f"model is {reference[:80]!r}, which is no digest (sha256:…), no job (job_…) and no alias "
         "(a-z, 0-9 and -, beginning with a letter); GET /models lists the aliases."
@@ -59,9 +66,16 @@ async def of_digest(gateway: Gateway, digest: str) -> Target:
     for checkpoint in checkpoints:
         if job_id and checkpoint.digest == digest:
             return Target.of(job_id, checkpoint)
+    if imported := await gateway.store.imported(digest):
+        return of_import(digest, imported)
     await require_rebuilt(gateway)
     detail = f"No generator has the digest {digest}; GET /jobs/{{id}}/checkpoints lists those of a job."
     raise ServiceError(ErrorCode.MODEL_NOT_FOUND, detail)
+
+
+def of_import(digest: str, imported: Import) -> Target:
+    """A generator that was not trained here."""
+    return Target(job=None, digest=digest, file=imported_name(digest), updated_ms=imported.imported_ms)
 
 
 async def of_job(gateway: Gateway, job_id: str) -> Target:
@@ -84,12 +98,25 @@ async def of_job(gateway: Gateway, job_id: str) -> Target:
 
 async def of_alias(gateway: Gateway, alias: str) -> Target:
     """What somebody pointed an alias at."""
-    text = await gateway.store.alias(alias)
-    if text is None:
+    meaning = await gateway.store.alias(alias)
+    if meaning is None:
         await require_rebuilt(gateway)
-        detail = f"There is no alias {alias!r}; GET /models lists them, PUT /models/{alias} makes it."
-        raise ServiceError(ErrorCode.MODEL_NOT_FOUND, detail)
-    return Target.model_validate_json(text)
+        raise no_alias(alias)
+    return await of_meaning(gateway, meaning)
+
+
+async def of_meaning(gateway: Gateway, meaning: Meaning) -> Target:
+    """The generator itself; of one that follows its job, the best that there is now."""
+    best = await gateway.store.best_checkpoint(meaning.job) if meaning.follow and meaning.job else None
+    if best is not None:
+        return Target.of(meaning.job, best, meaning.updated_ms)
+    return Target(job=meaning.job, digest=meaning.digest, file=meaning.file, updated_ms=meaning.updated_ms)
+
+
+def no_alias(alias: str) -> ServiceError:
+    """Nobody has made it, or it was deleted."""
+    detail = f"There is no alias {alias!r}; GET /models lists them, PUT /models/{alias} makes it."
+    return ServiceError(ErrorCode.MODEL_NOT_FOUND, detail)
 
 
 async def find_latest(gateway: Gateway) -> Target | None:

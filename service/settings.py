@@ -44,6 +44,16 @@ class Settings(BaseSettings):
         20, gt=0, le=600, description="How long a dry run waits for a trainer."
     )
     estimate_limit: int = Field(2, ge=1, le=64, description="Dry runs in flight; beyond it 503 at once.")
+    workshop_timeout_seconds: float = Field(
+        120, gt=0, le=600, description="How long an export or import waits for a trainer."
+    )
+    workshop_limit: int = Field(
+        4, ge=1, le=64, description="Exports and imports at a trainer; beyond it 503 at once."
+    )
+    max_import_bytes: int = Field(512 * 2**20, ge=1, description="The largest generator that may be sent.")
+    imports_bytes: int = Field(
+        8 * 2**30, ge=0, description="What imported generators may take of the volume; 0: none is taken."
+    )
     keep_jobs_days: float | None = Field(
         None, gt=0, description="Jobs that ended longer ago are deleted; default: none is."
     )

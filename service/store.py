@@ -9,9 +9,21 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from contract.alias import AliasRecord, Meaning
 from contract.events import Event
+from contract.imports import Import
 from contract.job import CheckpointFact, Record, State
-from contract.keys import ALIASES, DIGESTS, EPOCH, KEYS, RENDERER, RecordKind, Role
+from contract.keys import (
+    ALIAS_HISTORIES,
+    ALIASES,
+    DIGESTS,
+    EPOCH,
+    IMPORTS,
+    KEYS,
+    RENDERER,
+    RecordKind,
+    Role,
+)
 from contract.store import Command, Request, Turns, read_request, script, turns, workers
 
 T = TypeVar("T")
@@ -167,17 +179,39 @@ class Store:
         """The one renderer that is active in this deployment; None before the first sampler."""
         return cast("str | None", await self._redis.get(RENDERER))
 
-    async def alias(self, alias: str) -> str | None:
-        """What an alias points to, as the JSON that was put there."""
-        return cast("str | None", await reply(self._redis.hget(ALIASES, alias)))
+    async def best_checkpoint(self, job_id: str) -> CheckpointFact | None:
+        """A job's best generator so far."""
+        key = KEYS[RecordKind.JOB].record_of + job_id
+        text = cast("str | None", await reply(self._redis.hget(key, "checkpoint")))
+        return CheckpointFact.model_validate_json(text) if text else None
 
-    async def aliases(self) -> dict[str, str]:
+    async def imported(self, digest: str) -> Import | None:
+        """An imported generator."""
+        text = cast("str | None", await reply(self._redis.hget(IMPORTS, digest)))
+        return Import.model_validate_json(text) if text else None
+
+    async def imports(self) -> dict[str, Import]:
+        """All of them, by digest."""
+        texts = cast("dict[str, str]", await reply(self._redis.hgetall(IMPORTS)))
+        return {digest: Import.model_validate_json(text) for digest, text in texts.items()}
+
+    async def alias(self, alias: str) -> Meaning | None:
+        """What an alias means now."""
+        text = cast("str | None", await reply(self._redis.hget(ALIASES, alias)))
+        return Meaning.model_validate_json(text) if text else None
+
+    async def aliases(self) -> dict[str, Meaning]:
         """All of them."""
-        return cast("dict[str, str]", await reply(self._redis.hgetall(ALIASES)))
+        texts = cast("dict[str, str]", await reply(self._redis.hgetall(ALIASES)))
+        return {alias: Meaning.model_validate_json(text) for alias, text in texts.items()}
 
-    async def remove_alias(self, alias: str) -> bool:
-        """False when there was none."""
-        return bool(await reply(self._redis.hdel(ALIASES, alias)))
+    async def alias_record(self, alias: str) -> AliasRecord | None:
+        """What an alias means, and what it meant before."""
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.hget(ALIASES, alias)
+        pipeline.hget(ALIAS_HISTORIES, alias)
+        now, before = await pipeline.execute()
+        return AliasRecord.of_texts(now, before) if now else None
 
 
 async def reply(answer: "Awaitable[Any] | Any") -> Any:

@@ -72,7 +72,7 @@ def sweep(volume: Volume) -> None:
     """Remove what a killed gateway left half-received; what another one is receiving is locked."""
     with contextlib.suppress(OSError):  # then /readyz says so
         _incoming(volume).mkdir(parents=True, exist_ok=True)
-    for path in _incoming(volume).glob("*.zip"):
+    for path in (*_incoming(volume).glob("*.zip"), *volume.incoming_imports.glob("*.safetensors")):
         with contextlib.suppress(OSError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()

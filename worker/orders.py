@@ -10,6 +10,7 @@ from contract.job import CheckpointFact, Record, SnapshotFact
 from contract.plugin import Frozen
 from contract.training import TrainingSpec
 from contract.volume import Volume
+from contract.workshop import WorkshopAsk
 from worker.facts import read_facts
 from worker.settings import Settings
 
@@ -79,6 +80,13 @@ class EstimateOrder(Frozen):
     threads: int
     readings: tuple[Reading, ...]
     training: InTraining | None
+
+
+class WorkshopOrder(Frozen):
+    """Work on this generator."""
+
+    ask: WorkshopAsk
+    data_root: Path
 
 
 class PreparingOrder(Frozen):

@@ -7,8 +7,11 @@ import time
 from pathlib import Path
 
 from contract import store as records
+from contract.alias import AliasRecord
+from contract.imports import Import, restore_import
 from contract.job import State, Want, best_checkpoint
 from contract.keys import RecordKind
+from contract.pointing import restore_alias
 from contract.submission import read_submission
 from contract.volume import Volume
 from contract.webhook import TOLD_FOR_SECONDS, Endpoint, read_told
@@ -35,8 +38,10 @@ def rebuild_if_lost(store: Store, volume: Volume, name: str, lease_seconds: floa
     for kind, root in ((RecordKind.DATASET, volume.datasets), (RecordKind.JOB, volume.jobs)):
         for home in sorted(root.glob("*/spec.json")):
             count += _restore_if_readable(kind, home.parent.name, store, volume, lease_seconds)
+    for path in sorted(volume.imports.glob("*.safetensors")):
+        _restore_import(path, store)
     for alias in sorted(volume.aliases.glob("*.json")):
-        store.point_alias(alias.stem, alias.read_text())
+        _restore_alias(alias, store)
     store.end_rebuild()
     if count:
         logger.warning("Redis was empty: rebuilt %d records from %s", count, volume.root)
@@ -51,6 +56,21 @@ def _restore_if_readable(
     except (OSError, ValueError, KeyError) as error:  # one damaged file must not cost all other records
         logger.error("%s: not rebuilt, a file of it cannot be read: %s", record_id, error)
         return False
+
+
+def _restore_import(path: Path, store: Store) -> None:
+    status = path.stat()
+    entry = Import(bytes=status.st_size, imported_ms=status.st_mtime_ns // 1_000_000)
+    store.run(restore_import(f"sha256:{path.stem}", entry))
+
+
+def _restore_alias(path: Path, store: Store) -> None:
+    try:
+        record = AliasRecord.of_file(path.read_bytes())
+    except (OSError, ValueError) as error:
+        logger.error("the alias %s: not rebuilt, its file cannot be read: %s", path.stem, error)
+    else:
+        store.run(restore_alias(path.stem, record))
 
 
 def _restore(kind: RecordKind, record_id: str, store: Store, volume: Volume, lease_seconds: float) -> bool:

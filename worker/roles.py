@@ -20,6 +20,7 @@ from worker.room import Later
 from worker.settings import Settings
 from worker.store import Store
 from worker.supervisor import Supervisor
+from worker.workshop import Workshop
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ TRADES = {
         (
             "worker.training",
             "worker.estimating",
+            "worker.crafting",
             "torch._inductor",
         ),  # torch imports the latter at its first step: 3 s
         TrainingOrder.for_record,
@@ -147,7 +149,7 @@ class SupervisedDuty:
 
 
 class TrainDuty(SupervisedDuty):
-    """Training, and telling beside it what other jobs would take."""
+    """Training; beside it, telling what other jobs would take, and working on generators."""
 
     def __init__(
         self, name: str, settings: Settings, store: Store, later: Later, stop: threading.Event
@@ -155,13 +157,18 @@ class TrainDuty(SupervisedDuty):
         super().__init__(Role.TRAIN, name, settings, store, later, stop)
         self._readings = Readings(Volume(settings.data_root).readings(name))
         self._estimator = Estimator(name, settings, self._start_child, self._readings, self._is_warm)
+        self._workshop = Workshop(settings, self._start_child, self._readings, self._is_warm)
 
     def start(self) -> None:
         super().start()
         self._estimator.start()
+        self._workshop.start()
 
     def stop(self) -> None:
-        self._estimator.stop()
+        for errands in (self._estimator, self._workshop):
+            errands.end()  # both, before either is waited for
+        for errands in (self._estimator, self._workshop):
+            errands.stop()
 
     def _start_leader(self) -> Child:
         return OverheardChild.start(self._forkserver).overheard_by(self._readings)

@@ -56,10 +56,6 @@ class Store:
         self._redis.set(keys.EPOCH, "1")
         self._redis.delete(keys.REBUILDING)
 
-    def point_alias(self, alias: str, target: str) -> None:
-        """Restore an alias from the volume, unless it was set again meanwhile."""
-        self._redis.hsetnx(keys.ALIASES, alias, target)
-
     def uptime_seconds(self) -> int:
         """How long the server has been up: owners need a lease of grace after a restart."""
         return int(self._redis.info("server")["uptime_in_seconds"])

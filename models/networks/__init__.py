@@ -20,10 +20,15 @@ def build(architecture: parameters.Pair, resolution: int, channels: int) -> Netw
 
     They are then initialised from a seed or filled from a file: nobody pays for both.
     """
-    assert resolution in architecture.RESOLUTIONS
-    with torch.device("meta"):  # layers initialise themselves from the global generator; here they cannot
-        pair = NETWORKS[type(architecture)](architecture, resolution, channels)
+    pair = sketch(architecture, resolution, channels)
     return Networks(pair.generator.to_empty(device="cpu"), pair.discriminator.to_empty(device="cpu"))
 
 
-__all__ = ["NETWORKS", "Networks", "build"]
+def sketch(architecture: parameters.Pair, resolution: int, channels: int) -> Networks:
+    """The networks without memory: names, shapes and types alone."""
+    assert resolution in architecture.RESOLUTIONS
+    with torch.device("meta"):  # layers initialise themselves from the global generator; here they cannot
+        return NETWORKS[type(architecture)](architecture, resolution, channels)
+
+
+__all__ = ["NETWORKS", "Networks", "build", "sketch"]

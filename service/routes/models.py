@@ -1,67 +1,38 @@
-"""Aliases: names of your own for generators, and the automatic `latest`."""
+"""Generators by name: aliases of your own, made, moved, taken back and forgotten; the automatic `latest`."""
 
 import asyncio
 import time
-from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated
 
-from fastapi import APIRouter, Body, Path
-from pydantic import Field, model_validator
+from fastapi import APIRouter, Body, Path, Response
 
+from contract.alias import AliasRecord, Meaning
 from contract.errors import ErrorCode, ServiceError
-from contract.identifiers import LATEST, Alias, Digest, JobId
-from contract.plugin import Frozen
-from contract.store import point
-from contract.volume import sync_directory, write_durably
+from contract.identifiers import LATEST, Alias, reference_kind
 from service import records
+from service.aliases import change, first
+from service.errors import parameter_error
 from service.gateway import Gateway, Here
+from service.importing import forget
+from service.model_views import AliasTarget, Model, PastMeaning
 from service.openapi import read_problems, write_problems
-from service.references import Target, find_latest, of_digest, of_job, resolve
-from service.views import Page, from_ms
+from service.preconditions import Conditions, Preconditions
+from service.references import find_latest, no_alias, of_digest, of_import, of_job, of_meaning, resolve
+from service.views import Page
+from service.warming import warm
 
 router = APIRouter(tags=["models"])
 
 AliasPath = Annotated[Alias, Path(description="The alias's name.", examples=["best-flowers"])]
-
-
-class AliasTarget(Frozen):
-    """What an alias is to point to: a job's best checkpoint as it is now, or one checkpoint by its digest."""
-
-    job: JobId | None = None
-    digest: Digest | None = None
-
-    @model_validator(mode="after")
-    def _names_one(self) -> Self:
-        if (self.job is None) == (self.digest is None):
-            raise ValueError('give either "job" or "digest", and only one of them')
-        return self
-
-
-class Model(Frozen):
-    """An alias and the generator it means."""
-
-    alias: str = Field(examples=["best-flowers"])
-    automatic: bool = Field(description="Follows the newest finished job by itself; cannot be set.")
-    job: str = Field(examples=["job_7f2d9k0w3q5m8x1a"])
-    digest: str = Field(examples=["sha256:" + "0123456789abcdef" * 4])
-    updated_at: datetime
-    links: dict[str, str]
-
-    @classmethod
-    def of(cls, alias: str, target: Target) -> Self:
-        return cls(
-            alias=alias,
-            automatic=alias == LATEST,
-            job=target.job,
-            digest=target.digest,
-            updated_at=from_ms(target.updated_ms),
-            links={
-                "self": f"/models/{alias}",
-                "job": f"/jobs/{target.job}",
-                "samples": f"/samples?model={alias}&seed=0&count=16",
-                "pinned_samples": f"/samples?model={target.digest}&seed=0&count=16",
-            },
-        )
+ReferencePath = Annotated[
+    str, Path(description="An alias, a job (`job_…`) or a digest (`sha256:…`).", examples=["best-flowers"])
+]
+_CHANGED = (
+    ErrorCode.INVALID_REQUEST,
+    ErrorCode.MODEL_NOT_FOUND,
+    ErrorCode.ALIAS_READ_ONLY,
+    ErrorCode.PRECONDITION_FAILED,
+)
 
 
 @router.get(
@@ -72,23 +43,60 @@ class Model(Frozen):
     responses=read_problems(),
 )
 async def list_models(gateway: Here) -> Page[Model]:
-    """`latest` first, if a job has finished; then your own by name."""
+    """`latest` first, if a job has finished; then your own by name; then what was imported, newest first."""
     await records.require_rebuilt(gateway)
-    latest, aliases = await asyncio.gather(find_latest(gateway), gateway.store.aliases())
-    own = [Model.of(alias, Target.model_validate_json(aliases[alias])) for alias in sorted(aliases)]
-    return Page(items=(*((Model.of(LATEST, latest),) if latest else ()), *own))
+    latest, aliases, imports = await asyncio.gather(
+        find_latest(gateway), gateway.store.aliases(), gateway.store.imports()
+    )
+    own = await asyncio.gather(*(_view(gateway, alias, aliases[alias]) for alias in sorted(aliases)))
+    imported = sorted(imports.items(), key=lambda item: item[1].imported_ms, reverse=True)
+    others = [Model.of_target(of_import(digest, entry)) for digest, entry in imported]
+    return Page(items=(*((Model.of_latest(latest),) if latest else ()), *own, *others))
 
 
 @router.get(
-    "/models/{alias}",
+    "/models/{reference}",
     response_model=Model,
     operation_id="getModel",
-    summary="Show what an alias points to",
-    responses=read_problems(ErrorCode.INVALID_REQUEST, ErrorCode.MODEL_NOT_FOUND, ErrorCode.NO_MODEL_YET),
+    summary="Show what an alias, a job or a digest means",
+    responses={
+        **read_problems(
+            ErrorCode.INVALID_REQUEST,
+            ErrorCode.MODEL_NOT_FOUND,
+            ErrorCode.NO_MODEL_YET,
+            ErrorCode.RECORD_DELETED,
+        ),
+        304: {"description": "You have it: the `If-None-Match` you sent is its `ETag`."},
+    },
 )
-async def get_model(gateway: Here, alias: AliasPath) -> Model:
-    """The generator that `GET /samples?model={alias}` uses now."""
-    return Model.of(alias, await resolve(gateway, alias))
+async def get_model(
+    gateway: Here, response: Response, reference: ReferencePath, conditions: Conditions
+) -> object:
+    """The generator that `GET /samples?model={reference}` uses now. Of an alias of yours, with its `ETag`."""
+    model = await _find(gateway, reference)
+    response.headers["Cache-Control"] = "no-cache"
+    if model.etag is None:
+        return model
+    response.headers["ETag"] = model.etag
+    if conditions.has(model.etag):
+        return Response(status_code=304, headers=dict(response.headers))
+    return model
+
+
+async def _find(gateway: Gateway, reference: str) -> Model:
+    if reference == LATEST:
+        return Model.of_latest(await resolve(gateway, reference))
+    if reference_kind(reference) != "alias":
+        return Model.of_target(await resolve(gateway, reference))
+    meaning = await gateway.store.alias(reference)
+    if meaning is None:
+        await records.require_rebuilt(gateway)
+        raise no_alias(reference)
+    return await _view(gateway, reference, meaning)
+
+
+async def _view(gateway: Gateway, alias: str, meaning: Meaning) -> Model:
+    return Model.of_alias(alias, meaning, await of_meaning(gateway, meaning))
 
 
 @router.put(
@@ -96,70 +104,180 @@ async def get_model(gateway: Here, alias: AliasPath) -> Model:
     response_model=Model,
     operation_id="putModel",
     summary="Point an alias at a generator",
-    responses=write_problems(
-        ErrorCode.INVALID_REQUEST,
-        ErrorCode.UNSUPPORTED_MEDIA_TYPE,
-        ErrorCode.BODY_TOO_LARGE,
-        ErrorCode.MODEL_NOT_FOUND,
-        ErrorCode.NO_MODEL_YET,
-        ErrorCode.RECORD_DELETED,
-        ErrorCode.ALIAS_READ_ONLY,
-    ),
+    responses={
+        **write_problems(
+            *_CHANGED,
+            ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+            ErrorCode.BODY_TOO_LARGE,
+            ErrorCode.NO_MODEL_YET,
+            ErrorCode.RECORD_DELETED,
+        ),
+        201: {"model": Model, "description": "The alias is new."},
+    },
 )
 async def put_model(
     gateway: Here,
+    response: Response,
     alias: AliasPath,
     to: Annotated[AliasTarget, Body(examples=[{"job": "job_7f2d9k0w3q5m8x1a"}])],
+    conditions: Conditions,
 ) -> Model:
-    """Makes the alias or moves it. Once this has been answered, nobody is served the old generator."""
+    """Makes the alias or moves it. Once this has been answered, nobody is served the old generator.
+
+    With `If-Match` it is moved only from what you have seen. Where it means that already, nothing changes.
+    """
     _refuse_latest(alias)
-    found = await (of_job(gateway, to.job) if to.job else of_digest(gateway, to.digest or ""))
-    target = found.model_copy(update={"updated_ms": time.time_ns() // 1_000_000})
-    async with gateway.lock(alias):
-        await _point(gateway, alias, target)
-    return Model.of(alias, target)
+    target = await (of_job(gateway, to.job) if to.job else of_digest(gateway, to.digest or ""))
+    await _require(gateway, conditions, alias, await gateway.store.alias(alias))
+    await warm(gateway, target)
+    meaning = Meaning(job=target.job, digest=target.digest, file=target.file, follow=to.follow)
+
+    async def decide(record: AliasRecord | None) -> AliasRecord:
+        await _require(gateway, conditions, alias, record.now if record else None)
+        response.status_code = 200 if record else 201
+        if record is None:
+            return first(_dated(meaning))
+        return record if record.now.is_same_target(meaning) else record.moved(_dated(meaning))
+
+    return await _show(gateway, response, alias, await change(gateway, alias, decide))
 
 
-async def _point(gateway: Gateway, alias: str, target: Target) -> None:
-    """Volume first, so that a rebuild finds it; taken back if the job was deleted meanwhile."""
-    path, text = gateway.volume.alias(alias), target.model_dump_json()
-    before = await gateway.store.alias(alias)
-    await asyncio.to_thread(write_durably, path, text.encode())
-    if not await gateway.store.run(point(alias, target.job, text)):
-        if before is None:
-            await asyncio.to_thread(path.unlink, missing_ok=True)
-        else:
-            await asyncio.to_thread(write_durably, path, before.encode())
-        detail = f"The job {target.job} was deleted meanwhile; point {alias} at another generator."
-        raise ServiceError(ErrorCode.MODEL_NOT_FOUND, detail)
+@router.post(
+    "/models/{alias}/rollback",
+    response_model=Model,
+    operation_id="rollBackModel",
+    summary="Let an alias mean again what it meant before",
+    responses=write_problems(*_CHANGED, ErrorCode.NOTHING_BEFORE),
+)
+async def roll_back_model(
+    gateway: Here, response: Response, alias: AliasPath, conditions: Conditions
+) -> Model:
+    """Takes the last change back, be it a rollback. That is a change as well, and the history has it."""
+    _refuse_latest(alias)
+    await _require(gateway, conditions, alias, await gateway.store.alias(alias))
+    before = await _meant_before(gateway, alias, await _record(gateway, alias))
+    await warm(gateway, await of_meaning(gateway, before))
+
+    async def decide(record: AliasRecord | None) -> AliasRecord:
+        await _require(gateway, conditions, alias, record.now if record else None)
+        if record is None:
+            raise no_alias(alias)
+        before = await _meant_before(gateway, alias, record)
+        return record.moved(_dated(before.model_copy(update={"by": "rollback"})))
+
+    return await _show(gateway, response, alias, await change(gateway, alias, decide))
+
+
+@router.get(
+    "/models/{alias}/history",
+    response_model=Page[PastMeaning],
+    operation_id="getModelHistory",
+    summary="List what an alias means and meant, the newest first",
+    responses=read_problems(ErrorCode.INVALID_REQUEST, ErrorCode.MODEL_NOT_FOUND, ErrorCode.NO_MODEL_YET),
+)
+async def get_history(gateway: Here, alias: AliasPath) -> Page[PastMeaning]:
+    """The newest hundred. A generator in it may be gone: only what an alias means now keeps its job."""
+    if alias == LATEST:
+        return Page(items=(PastMeaning.of_latest(await resolve(gateway, alias)),))
+    record = await _record(gateway, alias)
+    return Page(items=tuple(map(PastMeaning.of, record.meanings)))
 
 
 @router.delete(
-    "/models/{alias}",
+    "/models/{reference}",
     status_code=204,
     operation_id="deleteModel",
-    summary="Delete an alias",
-    responses=write_problems(ErrorCode.INVALID_REQUEST, ErrorCode.MODEL_NOT_FOUND, ErrorCode.ALIAS_READ_ONLY),
+    summary="Delete an alias, or an imported generator",
+    responses=write_problems(*_CHANGED, ErrorCode.MODEL_IN_USE),
 )
-async def delete_model(gateway: Here, alias: AliasPath) -> None:
-    """The name goes; the generator stays."""
+async def delete_model(gateway: Here, reference: ReferencePath, conditions: Conditions) -> None:
+    """An alias goes with its history, and its generator stays. A digest is that of an imported generator."""
+    match reference_kind(reference):
+        case "digest":
+            await forget(gateway, reference)
+        case "alias":
+            await _delete_alias(gateway, reference, conditions)
+        case _:
+            detail = (
+                f"{reference[:80]!r} is neither an alias nor a digest (sha256:…) of an imported generator; "
+                "what a job made goes with DELETE /jobs/{id}."
+            )
+            raise parameter_error("reference", detail)
+
+
+async def _delete_alias(gateway: Gateway, alias: str, conditions: Preconditions) -> None:
     _refuse_latest(alias)
-    async with gateway.lock(alias):
-        await asyncio.to_thread(_remove, gateway, alias)
-        if not await gateway.store.remove_alias(alias):
-            await records.require_rebuilt(gateway)
-            detail = f"There is no alias {alias!r}; GET /models lists them."
-            raise ServiceError(ErrorCode.MODEL_NOT_FOUND, detail)
 
+    async def decide(record: AliasRecord | None) -> None:
+        await _require(gateway, conditions, alias, record.now if record else None)
+        if record is None:
+            raise no_alias(alias)
 
-def _remove(gateway: Gateway, alias: str) -> None:
-    path = gateway.volume.alias(alias)
-    if path.exists():
-        path.unlink()
-        sync_directory(path.parent)
+    await change(gateway, alias, decide)
 
 
 def _refuse_latest(alias: str) -> None:
     if alias == LATEST:
         detail = "latest is automatic: it follows the newest finished job; choose another name for your own."
         raise ServiceError(ErrorCode.ALIAS_READ_ONLY, detail)
+
+
+async def _require(gateway: Gateway, conditions: Preconditions, alias: str, meaning: Meaning | None) -> None:
+    """Refuse a change that was not meant for what the alias is now."""
+    current = await _view(gateway, alias, meaning) if meaning else None
+    if conditions.hold(current.etag if current else None):
+        return
+    state = f"its ETag is {current.etag}, and it means {current.digest}" if current else "there is none"
+    detail = (
+        f"{conditions}, but of the alias {alias} {state}. Nothing was changed; GET /models/{alias}, "
+        "and decide anew."
+    )
+    raise ServiceError(ErrorCode.PRECONDITION_FAILED, detail, current=current)
+
+
+async def _record(gateway: Gateway, alias: str) -> AliasRecord:
+    record = await gateway.store.alias_record(alias)
+    if record is None:
+        await records.require_rebuilt(gateway)
+        raise no_alias(alias)
+    return record
+
+
+async def _meant_before(gateway: Gateway, alias: str, record: AliasRecord) -> Meaning:
+    """The meaning to go back to, if its generator still stands."""
+    if not record.before:
+        detail = f"{alias} has meant nothing else so far; PUT /models/{alias} moves it."
+        raise ServiceError(ErrorCode.NOTHING_BEFORE, detail)
+    before = record.before[0]
+    try:
+        found = await of_digest(gateway, before.digest)
+    except ServiceError as error:
+        if error.code is not ErrorCode.MODEL_NOT_FOUND:
+            raise
+        owner = f"of {before.job} " if before.job else ""
+        detail = (
+            f"{alias} meant {before.digest} {owner}before, which was deleted; GET /models/{alias}/history "
+            "lists what else it has meant."
+        )
+        raise ServiceError(ErrorCode.NOTHING_BEFORE, detail) from None
+    if before.job == found.job:
+        return before
+    imported = {
+        "job": found.job,
+        "file": found.file,
+        "follow": False,
+    }  # its job is gone, it came back as a file
+    return before.model_copy(update=imported)
+
+
+async def _show(gateway: Gateway, response: Response, alias: str, record: AliasRecord | None) -> Model:
+    assert record is not None
+    model = await _view(gateway, alias, record.now)
+    response.headers["ETag"] = model.etag or ""
+    if response.status_code == 201:
+        response.headers["Location"] = f"/models/{alias}"
+    return model
+
+
+def _dated(meaning: Meaning) -> Meaning:
+    return meaning.model_copy(update={"updated_ms": time.time_ns() // 1_000_000})

@@ -14,7 +14,7 @@ MOST_LINES = 350
 SHELLS = {
     "service/webhooks.py": "a delivery that fails by our mistake is logged and tried again; the others go on",
     "worker/child.py": "the child tells its supervisor what killed it before it exits",
-    "worker/estimator.py": "an estimate that fails is logged; the next one is made",
+    "worker/errands.py": "an ask that fails is logged; the next one is taken",
     "worker/reconciler.py": "a round that fails is logged; the next one tries again",
     "worker/replies.py": "a portion that cannot be encoded or sent is logged; the others go on",
     "worker/sampling.py": "a batch that fails is logged and answered; the other batches go on",

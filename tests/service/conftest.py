@@ -194,6 +194,7 @@ def gateway_url(redis_server: RedisServer, data_root: Path) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch, _serve(settings) as url:
         patch.setattr("service.webhooks._POLL_SECONDS", 0.05)
         patch.setattr("service.gateway._ROSTER_SECONDS", 0.1)
+        patch.setattr("service.warming.PATIENCE_SECONDS", 0.05)
         yield url
 
 

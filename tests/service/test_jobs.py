@@ -264,7 +264,7 @@ def test_a_job_that_an_alias_names_cannot_be_deleted(
     client: httpx.Client, refused: Refused, volume: Volume, finished: Any
 ) -> None:
     job_id = client.get("/jobs").json()["items"][0]["id"]
-    assert client.put("/models/best", json={"job": job_id}).status_code == 200
+    assert client.put("/models/best", json={"job": job_id}).is_success
     problem = refused(client.delete(f"/jobs/{job_id}"), 409, "job_in_use")
     assert "best" in problem["detail"]
     assert not volume.tombstone(job_id).exists()

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from contract.errors import ErrorCode
 from contract.job import CheckpointFact
 from contract.volume import Volume
 
@@ -49,6 +50,7 @@ def test_a_moved_alias_serves_the_new_generator_at_once(
     other = new_job()
     newer = worker.checkpoint(worker.claim())
     assert client.put("/models/best", json={"job": other}).status_code == 200
+    assert sampler.asks[-1].spec.digest == newer.digest  # it was loaded before anyone was sent there
     assert client.get("/samples?seed=1&model=best").headers["x-model-digest"] == newer.digest
 
 
@@ -60,6 +62,18 @@ def test_a_deleted_alias_is_not_found(
     assert not volume.alias("best").exists()
     refused(client.get("/models/best"), 404, "model_not_found")
     refused(client.delete("/models/best"), 404, "model_not_found")
+
+
+def test_a_sampler_that_cannot_load_the_generator_keeps_no_alias_from_moving(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact
+) -> None:
+    sampler.refusal = (ErrorCode.CHECKPOINT_UNREADABLE, "The file is damaged.")
+    assert client.put("/models/best", json={"digest": finished.digest}).is_success
+    sampler.refusal = None
+    sampler.hold()
+    client.delete("/models/best")
+    assert client.put("/models/best", json={"digest": finished.digest}).is_success
+    sampler.held.clear()
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])

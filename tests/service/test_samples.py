@@ -41,7 +41,7 @@ def test_a_seed_is_a_picture(client: httpx.Client, sampler: Any, finished: Check
 def test_every_reference_leads_to_the_generator(
     client: httpx.Client, sampler: Any, finished: CheckpointFact, job_id: str, reference: str
 ) -> None:
-    assert client.put("/models/best", json={"digest": finished.digest}).status_code == 200
+    assert client.put("/models/best", json={"digest": finished.digest}).is_success
     model = {"job": job_id, "digest": finished.digest}.get(reference, reference)
     answer = client.get(f"/samples?seed=7&model={model}" if model else "/samples?seed=7")
     assert answer.headers["x-model-digest"] == finished.digest

@@ -33,7 +33,7 @@ class Stack:
         self.root = root
         self._options = options
         self._environment = environment or {}
-        self._port = _free_port()
+        self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self.http = httpx.Client(base_url=self.url, timeout=30)
         self._log = root.with_suffix(".log")
@@ -221,7 +221,7 @@ def _command_line(process: psutil.Process) -> str:
         return ""
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

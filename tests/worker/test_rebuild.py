@@ -4,14 +4,17 @@ import json
 import time
 
 import pytest
+import redis
 
+from contract import keys
 from contract import store as records
+from contract.alias import AliasRecord, Meaning
 from contract.deliveries import take_deliveries
 from contract.job import CheckpointFact, Problem, State, Want
 from contract.keys import RecordKind
 from contract.store import Lease
 from contract.submission import Idempotency, Priority, Submission
-from contract.volume import Volume, write_json
+from contract.volume import Volume, write_durably, write_json
 from contract.webhook import TOLD_FOR_SECONDS, Endpoint, Outcome, Told, Webhook
 from worker.facts import Facts, write_facts
 from worker.mirror import Mirror
@@ -101,6 +104,26 @@ def test_one_damaged_file_costs_no_other_record(store: Store, volume: Volume) ->
     rebuild(store, volume)
     assert store.run(records.forget_job(broken)) == ("missing", "")
     assert store.run(records.forget_job(sound)) == ("forgotten", "failed")
+
+
+def test_aliases_and_imported_generators_come_back_whatever_lies_beside_them(
+    store: Store, volume: Volume, redis_url: str
+) -> None:
+    digest = "sha256:" + "1" * 64
+    now = Meaning(job=None, digest=digest, file="f", revision=2)
+    record = AliasRecord(now=now, before=(now.model_copy(update={"revision": 1}),))
+    for name, content in (("a", b"{"), ("b", record.as_file()), ("c", b'{"job": null, "digest": "x"}')):
+        write_durably(volume.alias(name), content)
+    write_durably(volume.imported(digest), b"weights")
+    write_durably(volume.incoming_imports / "2.safetensors", b"half")
+    rebuild(store, volume)
+    client = redis.Redis.from_url(redis_url, decode_responses=True)
+    assert client.hkeys(keys.ALIASES) == ["b"]
+    assert client.hkeys(keys.IMPORTS) == [digest]
+    found = AliasRecord.of_texts(
+        str(client.hget(keys.ALIASES, "b")), str(client.hget(keys.ALIAS_HISTORIES, "b"))
+    )
+    assert found == record
 
 
 def test_deleted_record_stays_deleted(store: Store, volume: Volume) -> None:

@@ -1,0 +1,94 @@
+"""What an alias means, and what it meant before: the one form in which Redis and the volume hold it."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Literal, Self
+
+from pydantic import Field, TypeAdapter
+
+from contract.identifiers import Digest, JobId
+from contract.plugin import Frozen
+
+Cause = Literal["put", "rollback"]
+
+KEPT_MEANINGS = 100
+"""The newest ones of an alias, the present one included."""
+
+
+class Meaning(Frozen):
+    """One generator that an alias was pointed at. What is read for every sample, so it is small.
+
+    Files from before there were revisions have the first four fields alone.
+    """
+
+    job: JobId | None = Field(description="Whose checkpoint it is; null for an imported generator.")
+    digest: Digest = Field(description="For one that follows: its job's best when it was set.")
+    file: str
+    updated_ms: int = 0
+    follow: bool = False
+    revision: int = 1
+    by: Cause = "put"
+
+    def is_same_target(self, other: "Meaning") -> bool:
+        """Whether both lead to the same generator, now and later."""
+        if self.follow or other.follow:
+            return (self.job, self.follow) == (other.job, other.follow)
+        return self.digest == other.digest
+
+    def etag(self, digest: str) -> str:
+        """The strong ETag of the alias while it comes to the generator of this digest.
+
+        The moment is part of it: an alias that was deleted and made anew begins at revision 1 again.
+        """
+        state = hashlib.sha256(f"{self.updated_ms}/{digest}".encode()).hexdigest()
+        return f'"{self.revision}-{state[:16]}"'
+
+
+class AliasRecord(Frozen):
+    """An alias whole: `aliases/{alias}.json`, but for the names of its fields."""
+
+    now: Meaning
+    before: tuple[Meaning, ...] = ()
+    """The newest first."""
+
+    @classmethod
+    def of_file(cls, text: str | bytes) -> Self:
+        """Read what `as_file` wrote.
+
+        Raises:
+            ValidationError: it is damaged.
+        """
+        file = _File.model_validate_json(text)
+        fields = {name: getattr(file, name) for name in Meaning.model_fields}
+        return cls(now=Meaning(**fields), before=file.before)
+
+    @classmethod
+    def of_texts(cls, now: str, before: str | None) -> Self:
+        """Read the two parts that Redis holds."""
+        earlier = _MEANINGS.validate_json(before) if before else ()
+        return cls(now=Meaning.model_validate_json(now), before=tuple(earlier))
+
+    @property
+    def texts(self) -> tuple[str, str]:
+        """The two parts that Redis holds, of which sampling reads the first alone."""
+        return self.now.model_dump_json(), _MEANINGS.dump_json(self.before).decode()
+
+    def as_file(self) -> bytes:
+        return _File(**self.now.model_dump(), before=self.before).model_dump_json().encode()
+
+    @property
+    def meanings(self) -> Sequence[Meaning]:
+        """The present one, then those before it."""
+        return (self.now, *self.before)
+
+    def moved(self, to: Meaning) -> Self:
+        """The record once it means something else."""
+        now = to.model_copy(update={"revision": self.now.revision + 1})
+        return type(self)(now=now, before=(self.now, *self.before)[: KEPT_MEANINGS - 1])
+
+
+class _File(Meaning):
+    before: tuple[Meaning, ...] = ()
+
+
+_MEANINGS: TypeAdapter[tuple[Meaning, ...]] = TypeAdapter(tuple[Meaning, ...])

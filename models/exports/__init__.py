@@ -1,0 +1,51 @@
+"""Programs made of a generator, for others to run: each is compared with what the service gives."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.workshop import Program
+from models import priors
+from models.checkpoint import load_checkpoint
+from models.environment import detect
+from models.exports import onnx, torch_export
+from models.exports.description import describe
+from models.inference import for_inference
+from models.latents import latents
+from models.networks.pair import Generator
+from models.sampler import Sampler
+
+Made = tuple[bytes, Callable[[NDArray[np.float32]], NDArray[np.float32]], float]
+"""The file, the program as it is when read from the file, and how far its images may be from ours."""
+
+MAKERS: Mapping[Program, Callable[[Generator, str], Made]] = {
+    "onnx": onnx.make,
+    "torch-export": torch_export.make,
+}
+ODD = 3
+"""A batch that is no power of two, so that the batch is known to be free."""
+
+
+def make(program: Program, path: Path, digest: str) -> bytes:
+    """The file: latents (N, Z) in, images (N, C, R, R) in [-1, 1] out, float32, for every N.
+
+    Raises:
+        ServiceError: `checkpoint_unreadable`; `export_unavailable` when a package is not installed.
+        AssertionError: its images are not those of the service.
+    """
+    environment = detect("cpu", 1, "float32")
+    environment.apply()
+    generator, header = load_checkpoint(path, digest)
+    served = Sampler(generator, header, environment)
+    content, run, tolerance = MAKERS[program](
+        for_inference(generator, environment), describe(header, digest, generator.latent_size)
+    )
+    size, prior = header.spec.architecture.latent_size, priors.build(header.spec.prior)
+    for count in (served.buckets[-1], ODD):
+        seeds = range(count)
+        apart = np.abs(run(latents(seeds, size, prior)) - served.render_floats(seeds)).max()
+        allowed = tolerance if count != ODD else max(tolerance, 1e-5)  # not a bucket: other kernels may sum
+        assert apart <= allowed, f"its images differ by {apart:g} from those of the service"
+    return content

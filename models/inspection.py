@@ -1,0 +1,44 @@
+"""Looks through a checkpoint that somebody sent: nothing of it is believed, and nothing is executed."""
+
+from pathlib import Path
+
+import torch
+
+from contract.errors import ErrorCode, ServiceError
+from models import networks, priors
+from models.checkpoint import load_checkpoint, read_checkpoint
+from models.latents import latents
+
+
+def inspect(path: Path, digest: str) -> None:
+    """Make sure that it can be served.
+
+    Its tensors are compared with those of the network in its header before any of that network is allocated.
+
+    Raises:
+        ServiceError: `checkpoint_unreadable`, or `not_a_checkpoint` with what is wrong.
+    """
+    header, tensors = read_checkpoint(path, digest)
+    spec = header.spec
+    expected = networks.sketch(spec.architecture, spec.resolution, spec.channels).generator.state_dict()
+    served = {name: one for name, one in expected.items() if not name.endswith("num_batches_tracked")}
+    if wrong := sorted(served.keys() ^ tensors.keys()):
+        raise _refused(
+            f"the tensor {wrong[0]!r} is {'missing' if wrong[0] in served else 'not of its network'}"
+        )
+    for name, tensor in tensors.items():
+        like = served[name]
+        if (tensor.shape, tensor.dtype) != (like.shape, like.dtype):
+            found = f"{tensor.dtype} {tuple(tensor.shape)}, not {like.dtype} {tuple(like.shape)}"
+            raise _refused(f"the tensor {name!r} is {found}")
+        if not torch.isfinite(tensor).all():
+            raise _refused(f"the tensor {name!r} holds numbers that are not finite")
+    generator, _ = load_checkpoint(path, digest)
+    drawn = latents([0], generator.latent_size, priors.build(spec.prior))
+    with torch.inference_mode():
+        if not torch.isfinite(generator(torch.from_numpy(drawn))).all():
+            raise _refused("its images are not finite")
+
+
+def _refused(why: str) -> ServiceError:
+    return ServiceError(ErrorCode.NOT_A_CHECKPOINT, f"The file is no generator that can be served: {why}.")

@@ -1,0 +1,158 @@
+"""Moves aliases: the volume first, then Redis, whose script decides; one at a time in the whole deployment.
+
+A gateway that dies between the two leaves the volume one revision ahead. Whoever comes next, the same when it
+starts again or another that moves the alias, finishes what was begun: the higher revision is the truth.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from contract.alias import AliasRecord, Meaning
+from contract.errors import ErrorCode, ServiceError
+from contract.pointing import PointOutcome, point, unpoint
+from contract.store import Command
+from contract.volume import sync_directory, write_durably
+from service.errors import store_unavailable
+from service.gateway import Gateway
+from service.records import require_rebuilt
+
+_LOOK_SECONDS = 0.01
+_PATIENCE_SECONDS = 5.0
+_SETTLE_SECONDS = 1.0
+
+Decide = Callable[[AliasRecord | None], Awaitable[AliasRecord | None]]
+"""From what an alias is to what it is to become; None: nothing. Raises what forbids it."""
+
+
+async def change(gateway: Gateway, alias: str, decide: Decide) -> AliasRecord | None:
+    """Carry out a decision on what the alias is at that moment. Returns what has become of it.
+
+    Raises:
+        ServiceError: what `decide` raises; `model_not_found` when the generator was deleted meanwhile.
+    """
+    async with _alone(gateway):
+        while True:
+            before = await _settled(gateway, alias)
+            after = await decide(before)
+            if after == before:
+                return after
+            outcome = await _write(gateway, alias, before, after)
+            if outcome == "pointed":
+                return after
+            if outcome == "rebuilding":
+                raise _rebuilding()
+            if outcome == "gone":
+                detail = f"The generator was deleted meanwhile; point {alias} at another one."
+                raise ServiceError(ErrorCode.MODEL_NOT_FOUND, detail)
+
+
+async def settle(gateway: Gateway) -> None:
+    """Finish what a gateway that died has begun; for as long as it takes to reach Redis."""
+    while True:
+        with contextlib.suppress(RedisError, ServiceError, OSError):  # they have been told, or will be
+            names = {path.stem for path in gateway.volume.aliases.glob("*.json")}
+            for alias in sorted(names | {*await gateway.store.aliases()}):
+                async with _alone(gateway):
+                    await _settled(gateway, alias)
+            return
+        await asyncio.sleep(_SETTLE_SECONDS)
+
+
+@asynccontextmanager
+async def _alone(gateway: Gateway) -> AsyncIterator[None]:
+    """While no other gateway on this volume changes an alias."""
+    give_up = time.monotonic() + _PATIENCE_SECONDS
+    async with gateway.lock("aliases"):
+        directory = await asyncio.to_thread(_open, gateway.volume.aliases)
+        try:
+            while not _lock(directory):
+                if time.monotonic() > give_up:
+                    raise store_unavailable("Another gateway has been changing an alias for seconds")
+                await asyncio.sleep(_LOOK_SECONDS)
+            yield
+        finally:
+            os.close(directory)
+
+
+def _open(path: Path) -> int:
+    path.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_RDONLY)
+
+
+def _lock(directory: int) -> bool:
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+async def _settled(gateway: Gateway, alias: str) -> AliasRecord | None:
+    """What the alias is, once volume and Redis agree about it."""
+    await require_rebuilt(gateway)
+    path = gateway.volume.alias(alias)
+    told, kept = await gateway.store.alias_record(alias), await asyncio.to_thread(_read, path)
+    if kept is not None and kept != told and kept.now.revision > _revision(told):
+        outcome = await gateway.store.run(point(alias, kept, expected=_revision(told)))
+        if outcome == "pointed":
+            return kept
+        if outcome == "rebuilding":
+            raise _rebuilding()
+    if kept != told:
+        await asyncio.to_thread(_keep, path, told)
+    return told
+
+
+async def _write(
+    gateway: Gateway, alias: str, before: AliasRecord | None, after: AliasRecord | None
+) -> PointOutcome:
+    """What Redis says of it. Unless it took it, the volume has again what it had."""
+    path, expected = gateway.volume.alias(alias), _revision(before)
+    command: Command[PointOutcome] = unpoint(alias, expected=expected)
+    if after is not None:
+        command = point(alias, after, expected=expected)
+    await asyncio.to_thread(_keep, path, after)
+    try:
+        outcome = await gateway.store.run(command)
+    except RedisError:
+        gateway.later(settle(gateway))
+        raise
+    if outcome != "pointed":
+        await asyncio.to_thread(_keep, path, before)
+    return outcome
+
+
+def _revision(record: AliasRecord | None) -> int:
+    return record.now.revision if record else 0
+
+
+def _read(path: Path) -> AliasRecord | None:
+    try:
+        return AliasRecord.of_file(path.read_bytes())
+    except (FileNotFoundError, ValueError):  # damaged, it is written again
+        return None
+
+
+def _keep(path: Path, record: AliasRecord | None) -> None:
+    if record is not None:
+        write_durably(path, record.as_file())
+    elif path.exists():
+        path.unlink()
+        sync_directory(path.parent)
+
+
+def _rebuilding() -> ServiceError:
+    return store_unavailable("Redis was emptied and the records are being rebuilt from the volume")
+
+
+def first(meaning: Meaning) -> AliasRecord:
+    """An alias that is new."""
+    return AliasRecord(now=meaning.model_copy(update={"revision": 1}))

@@ -1,0 +1,163 @@
+"""Generators from elsewhere: received onto the volume, looked through without running anything, then kept."""
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, get_args
+
+from fastapi import Request
+
+from contract.errors import ErrorCode, ServiceError
+from contract.identifiers import IMPORTED
+from contract.imports import Import, add_import, forget_import
+from contract.sampling import CheckpointPlace
+from contract.volume import Volume, imported_name, publish_durably
+from contract.workshop import Program, export
+from service.errors import declared_length, store_unavailable
+from service.exporting import require_trainer
+from service.gateway import Gateway
+from service.safetensors import look_through
+
+MEDIA_TYPES = ("application/octet-stream", "application/x-safetensors")
+_WRITE_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A file on the volume, fsynced, in a place that nobody looks at."""
+
+    path: Path
+    bytes: int
+    digest: str
+
+
+async def take_in(request: Request, gateway: Gateway) -> tuple[str, bool]:
+    """The digest of the generator in the body, and whether it is new here.
+
+    Raises:
+        ServiceError: why it is not taken; then nothing of it stays.
+    """
+    await gateway.store.ping()  # not after half a gigabyte has been sent
+    async with _received(request, gateway) as sent:
+        await asyncio.to_thread(look_through, sent.path)
+        async with gateway.lock(sent.digest):
+            if await gateway.store.imported(sent.digest):
+                return sent.digest, False
+            await _require_room(gateway, sent.bytes)
+            await require_trainer(gateway, "that could look through it")
+            place = CheckpointPlace(job=IMPORTED, file=f"{sent.path.parent.name}/{sent.path.name}")
+            await gateway.workshop.ask("inspect", sent.digest, place)
+            async with gateway.lock("imports"):
+                await _require_room(gateway, sent.bytes)
+                await _keep(gateway, sent)
+    return sent.digest, True
+
+
+async def _keep(gateway: Gateway, sent: _Sent) -> None:
+    """The volume first, so that a rebuild finds it."""
+    await asyncio.to_thread(publish_durably, sent.path, gateway.volume.imported(sent.digest))
+    entry = Import(bytes=sent.bytes, imported_ms=time.time_ns() // 1_000_000)
+    if not await gateway.store.run(add_import(sent.digest, entry)):
+        raise store_unavailable("Redis was emptied and the records are being rebuilt from the volume")
+
+
+async def forget(gateway: Gateway, digest: str) -> None:
+    """Remove an imported generator, and the programs made of it.
+
+    Raises:
+        ServiceError: `model_in_use`, `model_not_found`.
+    """
+    outcome, by = await gateway.store.run(forget_import(digest))
+    if outcome == "rebuilding":
+        raise store_unavailable("Redis was emptied and the records are being rebuilt from the volume")
+    if outcome == "aliased":
+        detail = f"The alias {by} means {digest}; PUT /models/{by} elsewhere or DELETE it first."
+        raise ServiceError(ErrorCode.MODEL_IN_USE, detail)
+    if outcome == "missing":
+        detail = f"No imported generator has the digest {digest}; one of a job goes with DELETE /jobs/{{id}}."
+        raise ServiceError(ErrorCode.MODEL_NOT_FOUND, detail)
+    await asyncio.to_thread(_remove, gateway.volume, digest)
+
+
+def _remove(volume: Volume, digest: str) -> None:
+    place = CheckpointPlace(job=IMPORTED, file=imported_name(digest))
+    for program in get_args(Program):
+        export(volume, place, digest, program).unlink(missing_ok=True)
+    volume.imported(digest).unlink(missing_ok=True)
+
+
+async def _require_room(gateway: Gateway, size: int) -> None:
+    held = sum(entry.bytes for entry in (await gateway.store.imports()).values())
+    limit = gateway.settings.imports_bytes
+    if held + size > limit:
+        detail = (
+            f"The file has {size:,} bytes, and of the {limit:,} for imported generators {held:,} are taken; "
+            "DELETE /models/sha256:… frees some, or raise DCGAN_IMPORTS_BYTES."
+        )
+        raise ServiceError(ErrorCode.IMPORTS_FULL, detail)
+
+
+@asynccontextmanager
+async def _received(request: Request, gateway: Gateway) -> AsyncIterator[_Sent]:
+    """The body as a file, until the block ends: then it has been renamed to where it belongs, or is gone."""
+    _require_type(request)
+    limit = gateway.settings.max_import_bytes
+    if declared_length(request) > limit:
+        raise _too_large(limit)
+    path = gateway.volume.incoming_imports / f"{uuid.uuid4().hex}.safetensors"
+    file = await asyncio.to_thread(_create, path)
+    try:
+        size, digest = await _write(request, file, limit)
+        if not size:
+            raise ServiceError(ErrorCode.BODY_EMPTY, "The body has 0 bytes; send a safetensors file.")
+        await asyncio.to_thread(os.fsync, file.fileno())
+        yield _Sent(path, size, f"sha256:{digest}")
+    finally:
+        path.unlink(missing_ok=True)
+        file.close()
+
+
+def _require_type(request: Request) -> None:
+    sent = request.headers.get("content-type", MEDIA_TYPES[0])
+    if sent.partition(";")[0].strip().lower() not in MEDIA_TYPES:
+        detail = f"The Content-Type is {sent[:100]}; send {' or '.join(MEDIA_TYPES)}."
+        raise ServiceError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, detail)
+
+
+def _create(path: Path) -> BinaryIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("wb")
+    fcntl.flock(file, fcntl.LOCK_EX)  # what is not locked is swept when a gateway starts
+    return file
+
+
+async def _write(request: Request, file: BinaryIO, limit: int) -> tuple[int, str]:
+    whole, size, buffer = hashlib.sha256(), 0, bytearray()
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        buffer += chunk
+        if len(buffer) >= _WRITE_BYTES:
+            await asyncio.to_thread(_append, file, whole, bytes(buffer))
+            buffer.clear()
+    await asyncio.to_thread(_append, file, whole, bytes(buffer))
+    await asyncio.to_thread(file.flush)
+    return size, whole.hexdigest()
+
+
+def _append(file: BinaryIO, whole: "hashlib._Hash", content: bytes) -> None:
+    whole.update(content)
+    file.write(content)
+
+
+def _too_large(limit: int) -> ServiceError:
+    detail = f"The file is larger than the {limit:,} bytes allowed; raise DCGAN_MAX_IMPORT_BYTES."
+    return ServiceError(ErrorCode.BODY_TOO_LARGE, detail)

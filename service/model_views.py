@@ -1,0 +1,127 @@
+"""What the API shows of generators, of the aliases that mean them, and of what those meant before."""
+
+from datetime import datetime
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from contract.alias import Cause, Meaning
+from contract.identifiers import LATEST, Digest, JobId
+from contract.plugin import Frozen
+from service.references import Target
+from service.views import from_ms
+
+_DIGEST_EXAMPLE = "sha256:" + "0123456789abcdef" * 4
+
+
+class AliasTarget(Frozen):
+    """What an alias is to mean: a job's best checkpoint, as it is now or always, or one by its digest."""
+
+    job: JobId | None = None
+    digest: Digest | None = None
+    follow: bool = Field(
+        default=False,
+        description="With a job: mean its best checkpoint at each request, so that a running job's better "
+        "ones are served as they come.",
+    )
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if (self.job is None) == (self.digest is None):
+            raise ValueError('give either "job" or "digest", and only one of them')
+        if self.follow and self.job is None:
+            raise ValueError('only a job can be followed: give "job", or leave out "follow"')
+        return self
+
+
+class Model(Frozen):
+    """A generator, and the alias that means it, if it was asked for by one."""
+
+    alias: str | None = Field(
+        description="Null when it was asked for by digest or job.", examples=["flowers"]
+    )
+    automatic: bool = Field(description="Follows the newest finished job by itself; cannot be set.")
+    follow: bool = Field(description="Means its job's best checkpoint at each request.")
+    job: str | None = Field(
+        description="Whose checkpoint it is; null: it was imported.", examples=["job_7f2d9k0w3q5m8x1a"]
+    )
+    digest: str = Field(examples=[_DIGEST_EXAMPLE])
+    revision: int | None = Field(description="Of an alias of yours: how often it was moved, from 1.")
+    etag: str | None = Field(
+        description="Of an alias of yours: for `If-Match`.", examples=['"3-5f0c2d1e9a8b7c6d"']
+    )
+    updated_at: datetime | None = Field(description="When the alias was pointed there.")
+    links: dict[str, str]
+
+    @classmethod
+    def of_alias(cls, alias: str, meaning: Meaning, target: Target) -> Self:
+        return cls._of(alias, target, meaning)
+
+    @classmethod
+    def of_latest(cls, target: Target) -> Self:
+        return cls._of(LATEST, target, None)
+
+    @classmethod
+    def of_target(cls, target: Target) -> Self:
+        """A generator that no alias was asked for."""
+        return cls._of(None, target, None)
+
+    @classmethod
+    def _of(cls, alias: str | None, target: Target, meaning: Meaning | None) -> Self:
+        reference = alias or target.digest
+        links = {
+            "self": f"/models/{reference}",
+            "export": f"/models/{reference}/export",
+            "samples": f"/samples?model={reference}&seed=0&count=16",
+            "pinned_samples": f"/samples?model={target.digest}&seed=0&count=16",
+        }
+        if target.job:
+            links["job"] = f"/jobs/{target.job}"
+        if meaning:
+            links |= {"history": f"/models/{alias}/history", "rollback": f"/models/{alias}/rollback"}
+        return cls(
+            alias=alias,
+            automatic=alias == LATEST,
+            follow=meaning.follow if meaning else False,
+            job=target.job,
+            digest=target.digest,
+            revision=meaning.revision if meaning else None,
+            etag=meaning.etag(target.digest) if meaning else None,
+            updated_at=from_ms(target.updated_ms) if target.updated_ms else None,
+            links=links,
+        )
+
+
+class PastMeaning(Frozen):
+    """What an alias was pointed at, when, and by which request."""
+
+    revision: int | None = Field(description="Null for `latest`.")
+    job: str | None = Field(examples=["job_7f2d9k0w3q5m8x1a"])
+    digest: str = Field(
+        description="Of one that follows: the job's best when it was set.", examples=[_DIGEST_EXAMPLE]
+    )
+    follow: bool
+    by: Cause | Literal["automatic"] = Field(description="`put` or `rollback`; `automatic` for `latest`.")
+    at: datetime
+
+    @classmethod
+    def of(cls, meaning: Meaning) -> Self:
+        return cls(
+            revision=meaning.revision,
+            job=meaning.job,
+            digest=meaning.digest,
+            follow=meaning.follow,
+            by=meaning.by,
+            at=from_ms(meaning.updated_ms),
+        )
+
+    @classmethod
+    def of_latest(cls, target: Target) -> Self:
+        return cls(
+            revision=None,
+            job=target.job,
+            digest=target.digest,
+            follow=False,
+            by="automatic",
+            at=from_ms(target.updated_ms),
+        )

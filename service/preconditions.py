@@ -1,0 +1,58 @@
+"""`If-Match` and `If-None-Match`: a change only of what the client has seen (RFC 9110, 13.1)."""
+
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
+
+from contract.plugin import Frozen
+
+_MAX_SHOWN = 100
+
+
+class Preconditions(Frozen):
+    """What must hold for a request to be carried out; None where nothing was asked for."""
+
+    if_match: tuple[str, ...] | None = None
+    if_none_match: tuple[str, ...] | None = None
+
+    def hold(self, etag: str | None) -> bool:
+        """Whether what has this ETag, or does not exist, may be changed."""
+        if self.if_match is not None and (etag is None or not {"*", etag} & {*self.if_match}):
+            return False
+        return not self.has(etag)
+
+    def has(self, etag: str | None) -> bool:
+        """Whether the client says that it has this already."""
+        if self.if_none_match is None or etag is None:
+            return False
+        return bool({"*", etag} & {one.removeprefix("W/") for one in self.if_none_match})
+
+    def __str__(self) -> str:
+        given = {"If-Match": self.if_match, "If-None-Match": self.if_none_match}
+        told = [
+            f"{name} is {', '.join(tags)[:_MAX_SHOWN]}" for name, tags in given.items() if tags is not None
+        ]
+        return " and ".join(told)
+
+
+async def _read(
+    request: Request,
+    if_match: Annotated[  # noqa: ARG001 — so that the document has them; a header may come in several lines
+        str | None, Header(description="Only if this is its `ETag` now; `*`: only if there is one.")
+    ] = None,
+    if_none_match: Annotated[  # noqa: ARG001
+        str | None, Header(description="`*`: only if there is none yet. With GET: answer 304 if this is it.")
+    ] = None,
+) -> Preconditions:
+    return Preconditions(
+        if_match=_listed(request, "if-match"), if_none_match=_listed(request, "if-none-match")
+    )
+
+
+def _listed(request: Request, name: str) -> tuple[str, ...] | None:
+    """The entity tags of a header; none of ours holds a comma."""
+    lines = request.headers.getlist(name)
+    return tuple(tag.strip() for tag in ",".join(lines).split(",")) if lines else None
+
+
+Conditions = Annotated[Preconditions, Depends(_read)]

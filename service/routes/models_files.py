@@ -1,0 +1,111 @@
+"""Generators as files: taken away to be used elsewhere, and brought from there."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
+
+from contract.errors import ErrorCode
+from contract.identifiers import reference_kind
+from contract.plugin import Frozen
+from contract.workshop import SUFFIXES, ExportFormat
+from service.exporting import exported
+from service.gateway import Here
+from service.importing import MEDIA_TYPES, take_in
+from service.model_views import Model
+from service.openapi import read_problems, write_problems
+from service.preconditions import Conditions
+from service.references import of_digest, resolve
+from service.routes.models import ReferencePath
+from service.stored_files import send
+
+router = APIRouter(tags=["models"])
+
+_PINNED = "public, max-age=31536000, immutable"
+_BINARY = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_OF_A_TRAINER = (
+    ErrorCode.NO_TRAINER,
+    ErrorCode.TRAINER_BUSY,
+    ErrorCode.TRAINER_TIMEOUT,
+    ErrorCode.WORKSHOP_FAILED,
+)
+
+
+class ExportQuery(Frozen):
+    """In which form."""
+
+    format: ExportFormat = Field("safetensors", description="The checkpoint itself, or a program made of it.")
+
+
+@router.head("/models/{reference}/export", include_in_schema=False)
+@router.get(
+    "/models/{reference}/export",
+    operation_id="exportModel",
+    summary="Fetch a generator as a file",
+    response_class=Response,
+    responses={
+        **read_problems(
+            ErrorCode.INVALID_REQUEST,
+            ErrorCode.MODEL_NOT_FOUND,
+            ErrorCode.NO_MODEL_YET,
+            ErrorCode.RECORD_DELETED,
+            ErrorCode.CHECKPOINT_UNREADABLE,
+            ErrorCode.EXPORT_UNAVAILABLE,
+            *_OF_A_TRAINER,
+        ),
+        200: {"description": "The file; its SHA-256 is the `ETag`.", "content": _BINARY},
+        206: {"description": "The part that `Range` asked for.", "content": _BINARY},
+        304: {"description": "You have it: the `If-None-Match` you sent is its `ETag`."},
+    },
+)
+async def export_model(
+    request: Request,
+    gateway: Here,
+    reference: ReferencePath,
+    query: Annotated[ExportQuery, Query()],
+    conditions: Conditions,
+) -> Response:
+    """What is sent has been seen to give the images that the service gives."""
+    target = await resolve(gateway, reference)
+    path, digest = await exported(gateway, target, query.format)
+    is_fixed = reference_kind(reference) == "digest" and digest == target.digest
+    headers = {
+        "ETag": f'"{digest}"',
+        "X-Model-Digest": target.digest,
+        "Cache-Control": _PINNED if is_fixed else "no-cache",
+        "Content-Location": f"/models/{target.digest}/export?format={query.format}",
+    }
+    if conditions.has(headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    name = f"{target.digest.removeprefix('sha256:')[:16]}.{SUFFIXES[query.format]}"
+    return send(request, path, name, headers)
+
+
+@router.post(
+    "/models",
+    status_code=201,
+    response_model=Model,
+    operation_id="importModel",
+    summary="Bring a generator from elsewhere",
+    responses={
+        **write_problems(
+            ErrorCode.NOT_A_CHECKPOINT,
+            ErrorCode.CHECKPOINT_UNREADABLE,
+            ErrorCode.BODY_EMPTY,
+            ErrorCode.BODY_TOO_LARGE,
+            ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+            ErrorCode.IMPORTS_FULL,
+            *_OF_A_TRAINER,
+        ),
+        200: {"model": Model, "description": "It was here already."},
+    },
+    openapi_extra={
+        "requestBody": {"required": True, "content": dict.fromkeys(MEDIA_TYPES, next(iter(_BINARY.values())))}
+    },
+)
+async def import_model(request: Request, response: Response, gateway: Here) -> Model:
+    """A checkpoint that some instance of this service has written. Its digest then serves like any other."""
+    digest, is_new = await take_in(request, gateway)
+    response.status_code = 201 if is_new else 200
+    response.headers["Location"] = f"/models/{digest}"
+    return Model.of_target(await of_digest(gateway, digest))

@@ -1,0 +1,101 @@
+"""A first look at a safetensors file that somebody sent: is it whole, ours, and of a sane size?
+
+Reads the header alone; the tensors are a trainer's to look through. Format: eight bytes of length, a JSON
+object that names dtype, shape and place of every tensor, then their bytes, without gaps.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from contract.checkpoint import HEADER_KEY, CheckpointHeader
+from contract.errors import ErrorCode, ServiceError
+
+MAX_HEADER_BYTES = 256 * 1024
+_LENGTH_BYTES = 8
+_FLOAT_BYTES = 4
+_PICKLES = (
+    b"PK\3\4",
+    b"\x80\2",
+    b"\x80\3",
+    b"\x80\4",
+    b"\x80\5",
+)  # torch.save: a zip with a pickle, or one alone
+
+
+class _WrongError(Exception):
+    pass
+
+
+def look_through(path: Path) -> CheckpointHeader:
+    """What the checkpoint says of itself.
+
+    Raises:
+        ServiceError: `not_a_checkpoint`, with what is wrong.
+    """
+    try:
+        return _look_through(path)
+    except (_WrongError, ValueError, TypeError, LookupError, RecursionError) as error:
+        why = _first_words(error)
+        detail = (
+            f"The file is no checkpoint of this service: {why}. Send what "
+            "GET /models/{reference}/export?format=safetensors gives."
+        )
+        raise ServiceError(ErrorCode.NOT_A_CHECKPOINT, detail) from None
+
+
+def _look_through(path: Path) -> CheckpointHeader:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(_LENGTH_BYTES)
+        if start.startswith(_PICKLES):
+            raise _WrongError("it is a pickle, as torch.save writes it, and no pickle is ever read here")
+        length = int.from_bytes(start, "little")
+        if len(start) < _LENGTH_BYTES or length > size - _LENGTH_BYTES:
+            raise _WrongError("it is no safetensors file, or is cut off in its header")
+        if length > MAX_HEADER_BYTES:
+            raise _WrongError(f"its header has {length:,} bytes; ours have {MAX_HEADER_BYTES:,} at most")
+        header = json.loads(file.read(length).decode())
+    if not isinstance(header, dict):
+        raise _WrongError("its header is no JSON object")
+    _require_whole(header, size - _LENGTH_BYTES - length)
+    return _ours(header.get("__metadata__"))
+
+
+def _require_whole(header: dict[str, Any], body_bytes: int) -> None:
+    """The tensors, all float32, follow each other from the first byte of the body to its last."""
+    position = 0
+    tensors = [(name, entry) for name, entry in header.items() if name != "__metadata__"]
+    for name, entry in sorted(tensors, key=lambda named: named[1]["data_offsets"]):
+        dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+        if dtype != "F32":
+            raise _WrongError(f"its tensor {name[:80]!r} is of dtype {str(dtype)[:20]!r}; ours are F32")
+        if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
+            raise _WrongError(f"shape or place of its tensor {name[:80]!r} are no whole numbers")
+        if begin != position or end - begin != math.prod(shape) * _FLOAT_BYTES:
+            raise _WrongError(f"its tensor {name[:80]!r} does not lie where its header says")
+        position = end
+    if position != body_bytes:
+        raise _WrongError(
+            f"its tensors need {position:,} bytes and {body_bytes:,} are there: it is cut off or padded"
+        )
+
+
+def _ours(metadata: Any) -> CheckpointHeader:
+    text = metadata.get(HEADER_KEY) if isinstance(metadata, dict) else None
+    if not isinstance(text, str):
+        raise _WrongError(f"its metadata has no entry {HEADER_KEY!r}: it was written by something else")
+    return CheckpointHeader.model_validate_json(text)
+
+
+def _first_words(error: Exception) -> str:
+    if isinstance(error, _WrongError):
+        return str(error)
+    if isinstance(error, ValidationError):
+        wrong = error.errors()[0]
+        where = "/".join(map(str, wrong["loc"]))[:100]
+        return f"{where or 'the JSON'} in its header is wrong ({wrong['msg'][:100]})"
+    return "its header is damaged"

@@ -1,0 +1,48 @@
+"""Files on the volume that clients fetch: hashed once, then sent whole or in part."""
+
+import asyncio
+import hashlib
+import re
+from collections import OrderedDict
+from pathlib import Path
+
+from fastapi import Request
+from fastapi.responses import FileResponse
+
+_KNOWN_FILES = 4096
+_RANGE = re.compile(r"bytes=\s*\d*-\d*(\s*,\s*\d*-\d*)*\s*")
+
+
+class Digests:
+    """The SHA-256 of files, computed when they have changed since."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Path, tuple[tuple[int, int, int], str]] = OrderedDict()
+
+    async def of(self, path: Path) -> str:
+        """`sha256:…` of what the file holds.
+
+        Raises:
+            OSError: it is not there, or cannot be read.
+        """
+        return await asyncio.to_thread(self._of, path)
+
+    def _of(self, path: Path) -> str:
+        with path.open("rb") as file:
+            status = path.stat()
+            version = status.st_ino, status.st_mtime_ns, status.st_size
+            known = self._known.get(path)
+            if known is not None and known[0] == version:
+                return known[1]
+            digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        self._known[path] = version, digest
+        while len(self._known) > _KNOWN_FILES:
+            self._known.popitem(last=False)
+        return digest
+
+
+def send(request: Request, path: Path, name: str, headers: dict[str, str]) -> FileResponse:
+    """The file, or the ranges of it that are asked for. A Range that cannot be read is as good as none."""
+    if not _RANGE.fullmatch(request.headers.get("range", "bytes=0-")):
+        request.scope["headers"] = [one for one in request.scope["headers"] if one[0] != b"range"]
+    return FileResponse(path, filename=name, media_type="application/octet-stream", headers=headers)

@@ -1,0 +1,89 @@
+"""Asks the trainers for something that takes torch, and awaits the answer of one.
+
+The ask is a list entry and the answer a key, both in the Redis of the records, and both lapse by themselves.
+The key is looked at again and again: a blocking command would hold a connection for each ask, and one that is
+cancelled leaves its connection unusable (redis-py #2579).
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+from typing import cast
+
+from redis.asyncio import Redis
+
+from contract.errors import ErrorCode, ServiceError
+from contract.job import Problem
+from contract.plugin import Frozen
+from service.store import reply
+
+_LOOK_SECONDS = 0.1
+_LAPSE_SECONDS = 10
+_BUSY_RETRY_SECONDS = 5.0
+_FAILED_RETRY_SECONDS = 1.0
+
+
+class TrainerPost:
+    """A list that trainers take asks from, and a key for each answer."""
+
+    def __init__(
+        self, redis: "Redis", *, waiting: str, reply_of: str, timeout_seconds: float, limit: int
+    ) -> None:
+        self._redis = redis
+        self._waiting = waiting
+        self._reply_of = reply_of
+        self._timeout_seconds = timeout_seconds
+        self._limit = limit
+        self._in_flight = 0
+        self._last_answer_seconds = _BUSY_RETRY_SECONDS
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def ask(self, ask: Callable[[str, int], Frozen], *, busy: str, late: str) -> str:
+        """A trainer's answer to what `ask` makes of an id and a deadline in Redis time.
+
+        Raises:
+            ServiceError: `trainer_busy` or `trainer_timeout`, with these words.
+        """
+        if self._in_flight >= self._limit:
+            raise ServiceError(
+                ErrorCode.TRAINER_BUSY,
+                f"{self._limit} {busy} already; ask again in a moment.",
+                retry_after_seconds=self._last_answer_seconds,
+            )
+        self._in_flight += 1
+        try:
+            return await self._post(ask, late)
+        finally:
+            self._in_flight -= 1
+
+    async def _post(self, ask: Callable[[str, int], Frozen], late: str) -> str:
+        since = time.monotonic()
+        seconds, microseconds = await self._redis.time()
+        deadline_ms = seconds * 1000 + microseconds // 1000 + round(self._timeout_seconds * 1000)
+        ask_id = uuid.uuid4().hex[:16]
+        frame = ask(ask_id, deadline_ms).model_dump_json()
+        await self._push(frame)
+        while time.monotonic() < since + self._timeout_seconds:
+            await asyncio.sleep(_LOOK_SECONDS)
+            found = cast("str | None", await self._redis.getdel(self._reply_of + ask_id))
+            if found:
+                self._last_answer_seconds = time.monotonic() - since
+                return found
+        await reply(self._redis.lrem(self._waiting, 1, frame))
+        detail = f"No trainer {late.format(seconds=f'{self._timeout_seconds:g} s')}"
+        raise ServiceError(ErrorCode.TRAINER_TIMEOUT, detail, retry_after_seconds=_BUSY_RETRY_SECONDS)
+
+    async def _push(self, frame: str) -> None:
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.rpush(self._waiting, frame)
+        pipeline.expire(self._waiting, round(self._timeout_seconds) + _LAPSE_SECONDS)
+        await pipeline.execute()
+
+
+def refused(problem: Problem, otherwise: ErrorCode) -> ServiceError:
+    """What a trainer refused; one of a newer version may have reasons that are not known here."""
+    code = ErrorCode(problem.code) if problem.code in set(ErrorCode) else otherwise
+    return ServiceError(code, problem.detail, retry_after_seconds=_FAILED_RETRY_SECONDS)

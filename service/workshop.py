@@ -1,0 +1,42 @@
+"""Asks the trainers to work on a generator: to look through one, or to make a program of it."""
+
+from redis.asyncio import Redis
+
+from contract.errors import ErrorCode
+from contract.keys import WORKSHOP_REPLY_OF, WORKSHOP_WAITING
+from contract.sampling import CheckpointPlace
+from contract.workshop import Task, WorkshopAnswer, WorkshopAsk
+from service.trainers import TrainerPost, refused
+
+
+class Workshop:
+    """The gateway's side of it."""
+
+    def __init__(self, redis: "Redis", *, timeout_seconds: float, limit: int) -> None:
+        self._post = TrainerPost(
+            redis,
+            waiting=WORKSHOP_WAITING,
+            reply_of=WORKSHOP_REPLY_OF,
+            timeout_seconds=timeout_seconds,
+            limit=limit,
+        )
+
+    async def close(self) -> None:
+        await self._post.close()
+
+    async def ask(self, task: Task, digest: str, place: CheckpointPlace) -> None:
+        """Returns when it has been done.
+
+        Raises:
+            ServiceError: `trainer_busy`, `trainer_timeout`, or why it could not be done.
+        """
+        text = await self._post.ask(
+            lambda ask_id, deadline_ms: WorkshopAsk(
+                id=ask_id, deadline_ms=deadline_ms, task=task, digest=digest, place=place
+            ),
+            busy="generators are being worked on",
+            late="was done with this generator within {seconds}; ask again.",
+        )
+        answer = WorkshopAnswer.model_validate_json(text)
+        if answer.error:
+            raise refused(answer.error, ErrorCode.WORKSHOP_FAILED)

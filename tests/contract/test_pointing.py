@@ -1,0 +1,75 @@
+"""Aliases in Redis: moved only from the revision that was seen, only to what stands, and never half."""
+
+import pytest
+
+from contract.alias import AliasRecord, Meaning
+from contract.imports import forget_import
+from contract.keys import ALIAS_HISTORIES, ALIASES, EPOCH, IMPORTS
+from contract.pointing import point, restore_alias, unpoint
+from tests.contract.records import Records
+
+DIGEST = "sha256:" + "0" * 64
+JOB_ID = "job_" + "a" * 16
+
+
+def meaning(job: str | None = JOB_ID, revision: int = 1) -> Meaning:
+    return Meaning(job=job, digest=DIGEST, file="f", revision=revision)
+
+
+@pytest.fixture
+def standing(records: Records) -> Records:
+    """A job, an imported generator, and records that stand."""
+    records.submit(JOB_ID)
+    records.redis.hset(IMPORTS, DIGEST, "{}")
+    records.redis.set(EPOCH, "1")
+    return records
+
+
+def read(records: Records) -> AliasRecord | None:
+    now = records.redis.hget(ALIASES, "a")
+    return AliasRecord.of_texts(now, records.redis.hget(ALIAS_HISTORIES, "a")) if now else None
+
+
+def test_an_alias_moves_from_the_revision_that_was_seen_alone(standing: Records) -> None:
+    first = AliasRecord(now=meaning())
+    assert standing.run(point("a", first, expected=1)) == "moved"
+    assert standing.run(point("a", first, expected=0)) == "pointed"
+    assert standing.run(point("a", first, expected=0)) == "moved"
+    second = first.moved(meaning(None))
+    assert standing.run(point("a", second, expected=1)) == "pointed"
+    assert read(standing) == second
+    assert standing.run(unpoint("a", expected=1)) == "moved"
+    assert read(standing) == second
+    assert standing.run(unpoint("a", expected=2)) == "pointed"
+    assert (read(standing), standing.redis.hlen(ALIAS_HISTORIES)) == (None, 0)
+
+
+@pytest.mark.parametrize("job", [JOB_ID, None])
+def test_an_alias_means_only_what_stands(standing: Records, job: str | None) -> None:
+    standing.redis.delete(IMPORTS)
+    unknown = meaning(None if job is None else "job_" + "b" * 16)
+    assert standing.run(point("a", AliasRecord(now=unknown), expected=0)) == "gone"
+    assert read(standing) is None
+
+
+def test_an_emptied_redis_takes_no_alias(standing: Records) -> None:
+    standing.redis.delete(EPOCH)
+    assert standing.run(point("a", AliasRecord(now=meaning()), expected=0)) == "rebuilding"
+    assert standing.run(unpoint("a", expected=0)) == "rebuilding"
+    assert standing.run(forget_import(DIGEST)) == ("rebuilding", "")
+
+
+def test_an_alias_is_restored_once(standing: Records) -> None:
+    kept = AliasRecord(now=meaning(revision=7), before=(meaning(None),))
+    assert standing.run(restore_alias("a", kept))
+    assert not standing.run(restore_alias("a", AliasRecord(now=meaning())))
+    assert read(standing) == kept
+
+
+def test_what_an_alias_means_is_not_forgotten(standing: Records) -> None:
+    imported = AliasRecord(now=meaning(None))
+    standing.run(point("a", imported, expected=0))
+    assert standing.run(forget_import(DIGEST)) == ("aliased", "a")
+    standing.run(point("a", imported.moved(meaning()), expected=1))
+    assert standing.run(forget_import(DIGEST)) == ("forgotten", "")
+    assert standing.run(forget_import(DIGEST)) == ("missing", "")

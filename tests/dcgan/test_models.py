@@ -1,0 +1,60 @@
+"""Models from Python and from the command line."""
+
+import json
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from click.testing import CliRunner
+
+from dcgan import Client, DcganError
+from dcgan.cli import main
+
+DIGEST = "sha256:" + "ab" * 32
+
+
+class Service(Protocol):
+    answers: dict[str, tuple[int, str, bytes]]
+    asked: list[str]
+    bodies: list[bytes]
+    url: str
+
+
+def test_models_are_listed_with_what_they_mean(service: Service) -> None:
+    live = {
+        "alias": "live",
+        "digest": DIGEST,
+        "job": "job_1",
+        "follow": True,
+        "revision": 3,
+        "of_tomorrow": 1,
+    }
+    imported = {"alias": None, "digest": "sha256:" + "cd" * 32, "job": None}
+    listed = {"items": [live, imported], "next": None}
+    service.answers["GET /models"] = (200, "application/json", json.dumps(listed).encode())
+    shown = CliRunner().invoke(main, ["--url", service.url, "models"]).output.splitlines()
+    assert shown[1].split() == ["live", DIGEST[:15], "follows", "job_1", "3"]
+    assert shown[2].split() == ["sha256:cdcdcdcd", "imported"]
+
+
+def test_an_export_is_there_whole_or_not_at_all(service: Service, tmp_path: Path) -> None:
+    problem = json.dumps({"code": "no_trainer", "detail": "No trainer is alive."}).encode()
+    service.answers["GET /models/live/export"] = (503, "application/problem+json", problem)
+    target = tmp_path / "g.onnx"
+    with Client(service.url) as client:
+        with pytest.raises(DcganError, match="No trainer"):
+            client.export_model("live", target, "onnx")
+        assert not list(tmp_path.iterdir())
+        service.answers["GET /models/live/export"] = (200, "application/octet-stream", b"whole")
+        client.export_model("live", target, "onnx")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"whole"]
+    assert service.asked[-1] == "GET /models/live/export?format=onnx"
+
+
+def test_a_checkpoint_is_sent_as_it_lies_on_the_disk(service: Service, tmp_path: Path) -> None:
+    file = tmp_path / "g.safetensors"
+    file.write_bytes(bytes(range(256)) * 1000)
+    service.answers["POST /models"] = (201, "application/json", json.dumps({"digest": DIGEST}).encode())
+    done = CliRunner().invoke(main, ["--url", service.url, "models", "import", str(file)])
+    assert (done.exit_code, done.output) == (0, f"{DIGEST}\n")
+    assert service.bodies == [file.read_bytes()]

@@ -1,0 +1,95 @@
+"""Programs made of a generator give the images that the service gives, for every family and any batch."""
+
+import io
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from contract.checkpoint import CheckpointHeader
+from contract.errors import ErrorCode, ServiceError
+from models import exports, networks, priors
+from models.checkpoint import load_checkpoint
+from models.environment import detect
+from models.exports import torch_export
+from models.latents import latents
+from models.sampler import Sampler
+from tests.models.checkpoints import KINDS, write
+
+
+@pytest.fixture(params=KINDS)
+def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
+    """One of each family, its batch norms as after training."""
+    return write(tmp_path / "generator.safetensors", request.param)
+
+
+def served(path: Path, digest: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The latents of the first seeds, and the service's own floats."""
+    environment = detect("cpu", 1, "float32")
+    environment.apply()
+    generator, header = load_checkpoint(path, digest)
+    drawn = latents(range(count), generator.latent_size, priors.build(header.spec.prior))
+    return drawn, Sampler(generator, header, environment).render_floats(range(count))
+
+
+def test_a_torch_program_gives_the_services_bits(checkpoint: tuple[Path, str]) -> None:
+    content = exports.make("torch-export", *checkpoint)
+    told = {"dcgan.json": ""}
+    program = torch.export.load(io.BytesIO(content), extra_files=told).module()
+    drawn, images = served(*checkpoint, 16)
+    with torch.inference_mode():
+        assert torch.equal(program(torch.from_numpy(drawn)), torch.from_numpy(images))
+    description = json.loads(told["dcgan.json"])
+    assert description["digest"] == checkpoint[1]
+    assert description["latents"]["shape"] == ["batch", drawn.shape[1]]
+    assert description["latents"]["prior"] == {"kind": "normal"}
+
+
+def test_the_archive_of_a_torch_program_holds_its_weights_as_plain_bytes(tmp_path: Path) -> None:
+    content = exports.make("torch-export", *write(tmp_path / "g.safetensors", KINDS[0]))
+    names = zipfile.ZipFile(io.BytesIO(content)).namelist()
+    weights = [name for name in names if "/weights/weight_" in name]
+    assert weights
+    assert [name for name in names if name.endswith((".pt", ".pkl"))] == [
+        "archive/data/sample_inputs/model.pt"
+    ]
+
+
+def test_onnx_runtime_gives_the_services_images(checkpoint: tuple[Path, str]) -> None:
+    onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    content = exports.make("onnx", *checkpoint)
+    onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
+    session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    for count in (1, 5, 16):
+        drawn, images = served(*checkpoint, count)
+        assert np.abs(session.run(None, {"latents": drawn})[0] - images).max() < 1e-4
+    assert json.loads(session.get_modelmeta().custom_metadata_map["dcgan"])["digest"] == checkpoint[1]
+
+
+def test_without_its_packages_onnx_is_refused_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ServiceError, match=r"dcgan\[onnx\]") as refusal:
+        exports.make("onnx", *write(tmp_path / "g.safetensors", KINDS[0]))
+    assert refusal.value.code is ErrorCode.EXPORT_UNAVAILABLE
+
+
+def test_a_program_that_gives_other_images_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, digest = write(tmp_path / "g.safetensors", KINDS[0])
+    right = torch_export.make
+
+    def wrong(generator: networks.pair.Generator, description: str) -> exports.Made:
+        content, run, tolerance = right(generator, description)
+        return content, lambda drawn: np.nextafter(run(drawn), 2, dtype=np.float32), tolerance
+
+    monkeypatch.setitem(exports.MAKERS, "torch-export", wrong)
+    with pytest.raises(AssertionError, match="differ"):
+        exports.make("torch-export", path, digest)
+    assert isinstance(load_checkpoint(path)[1], CheckpointHeader)

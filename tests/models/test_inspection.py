@@ -1,0 +1,85 @@
+"""What is sent as a checkpoint is taken only if it is exactly what its header says, and finite."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from contract.checkpoint import HEADER_KEY, CheckpointHeader
+from contract.errors import ErrorCode, ServiceError
+from models.inspection import inspect
+from tests.models.checkpoints import KINDS, generator, spec, write
+
+Tensors = dict[str, Tensor]
+FIRST = "layers.0.weight"
+
+
+def forge(path: Path, spoil: Callable[[Tensors], object], **more: object) -> tuple[Path, str]:
+    """A checkpoint that is whole, but not what it should be."""
+    tensors = {
+        name: one.clone() for name, one in generator().state_dict().items() if "num_batches" not in name
+    }
+    spoil(tensors)
+    header = CheckpointHeader(job="job_" + "0" * 16, spec=spec(**more), images_seen=0)  # type: ignore[arg-type]
+    content = safetensors.torch.save(tensors, metadata={HEADER_KEY: header.model_dump_json()})
+    path.write_bytes(content)
+    return path, f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_we_wrote_is_taken(tmp_path: Path, kind: str) -> None:
+    inspect(*write(tmp_path / "g", kind))
+
+
+def put(name: str, value: Tensor) -> Callable[[Tensors], object]:
+    return lambda tensors: tensors.update({name: value})
+
+
+def poke(name: str, value: float) -> Callable[[Tensors], object]:
+    return lambda tensors: tensors[name].view(-1)[-1].fill_(value)
+
+
+SPOILT: dict[str, tuple[Callable[[Tensors], object], str]] = {
+    "a tensor too many": (put("layers.0.evil", torch.zeros(1)), "not of its network"),
+    "a tensor too few": (lambda tensors: tensors.pop(FIRST), "missing"),
+    "another shape": (put(FIRST, torch.zeros(8, 16, 4, 5)), "not torch.float32"),
+    "another type": (lambda tensors: tensors.update({FIRST: tensors[FIRST].double()}), "float64"),
+    "a number that is none": (poke(FIRST, float("nan")), "not finite"),
+    "an infinite number": (poke(FIRST, float("inf")), "not finite"),
+    "a variance below zero": (poke("layers.1.running_var", -1.0), "images are not finite"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "why"), SPOILT.values(), ids=SPOILT)
+def test_what_is_not_its_network_is_refused(
+    tmp_path: Path, spoil: Callable[[Tensors], object], why: str
+) -> None:
+    with pytest.raises(ServiceError, match=why) as refusal:
+        inspect(*forge(tmp_path / "g", spoil))
+    assert refusal.value.code is ErrorCode.NOT_A_CHECKPOINT
+
+
+def test_a_huge_network_in_the_header_costs_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def allocate(*_: object, **__: object) -> None:
+        raise AssertionError("the network was allocated before it was compared")
+
+    huge = {"kind": "dcgan", "latent_size": 1024, "generator_width": 512, "discriminator_width": 512}
+    forged = forge(tmp_path / "g", lambda _: None, architecture=huge, resolution=256)
+    monkeypatch.setattr(torch.nn.Module, "to_empty", allocate)
+    with pytest.raises(ServiceError, match="the tensor"):
+        inspect(*forged)
+
+
+def test_another_files_digest_is_refused(tmp_path: Path) -> None:
+    path, _ = write(tmp_path / "g")
+    with pytest.raises(ServiceError) as refusal:
+        inspect(path, "sha256:" + "0" * 64)
+    assert refusal.value.code is ErrorCode.CHECKPOINT_UNREADABLE
+    assert json.loads(path.read_bytes()[8:][: int.from_bytes(path.read_bytes()[:8], "little")])

@@ -1,0 +1,64 @@
+"""What becomes of an alias when Redis does not hear of a change, or its answer is lost."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from contract.job import State
+from contract.store import Command, leave
+from service.store import Store
+
+Refused = Callable[..., dict[str, Any]]
+Until = Callable[[Callable[[], Any]], Any]
+
+
+@pytest.fixture
+def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, bool], None]:
+    """Cuts the connection at the next command of this name: before Redis hears it, or before it answers."""
+    monkeypatch.setattr("service.aliases._SETTLE_SECONDS", 0.05)
+    run = Store.run
+    cuts: dict[str, bool] = {}
+
+    async def cut_run(store: Store, command: Command[Any]) -> Any:
+        is_heard = cuts.pop(command.arguments[1], None)
+        if is_heard is None:
+            return await run(store, command)
+        if is_heard:
+            await run(store, command)
+        raise RedisConnectionError("cut")
+
+    monkeypatch.setattr(Store, "run", cut_run)
+    return cuts.__setitem__
+
+
+@pytest.mark.parametrize("is_heard", [False, True])
+def test_a_change_whose_answer_was_lost_is_one_truth_soon(
+    client: httpx.Client,
+    refused: Refused,
+    until: Until,
+    worker: Any,
+    new_job: Callable[[], str],
+    cut: Callable[[str, bool], None],
+    is_heard: bool,
+) -> None:
+    new_job()
+    lease = worker.claim()
+    first, second = (worker.checkpoint(lease, images) for images in (1, 2))
+    worker.run(leave(lease, State.SUCCEEDED))
+    client.put("/models/live", json={"digest": first.digest}).raise_for_status()
+    cut("point", is_heard)
+    refused(client.put("/models/live", json={"digest": second.digest}), 503, "store_unavailable")
+    until(lambda: client.get("/models/live").json()["digest"] == second.digest)
+    kept = json.loads(worker.volume.alias("live").read_text())
+    assert (kept["digest"], kept["revision"]) == (second.digest, 2)
+    cut("unpoint", is_heard)
+    refused(client.delete("/models/live"), 503, "store_unavailable")
+    until(
+        lambda: (
+            worker.volume.alias("live").exists() == client.get("/models/live").is_success == (not is_heard)
+        )
+    )

@@ -1,0 +1,102 @@
+"""A generator is fetched as the very file that is served from, whole or in part."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.job import CheckpointFact, State
+from contract.store import leave, report
+from contract.volume import Volume, write_durably
+
+Refused = Callable[..., dict[str, Any]]
+CONTENT = bytes(range(256)) * 600
+
+
+@pytest.fixture
+def kept(client: httpx.Client, worker: Any, new_job: Callable[[], str], volume: Volume) -> CheckpointFact:
+    """A checkpoint that lies on the volume."""
+    job = new_job()
+    lease = worker.claim()
+    content = CONTENT + job.encode()
+    fact = CheckpointFact(
+        file="1.safetensors",
+        digest=f"sha256:{hashlib.sha256(content).hexdigest()}",
+        images_seen=1,
+        bytes=len(content),
+    )
+    write_durably(volume.checkpoint(job, fact.file), content)
+    worker.run(report(lease, 1, fields={"checkpoint": fact.model_dump_json()}, checkpoint=fact))
+    worker.run(leave(lease, State.SUCCEEDED))
+    return fact
+
+
+def test_the_file_is_the_checkpoint(client: httpx.Client, kept: CheckpointFact) -> None:
+    answer = client.get(f"/models/{kept.digest}/export?format=safetensors")
+    assert f"sha256:{hashlib.sha256(answer.content).hexdigest()}" == kept.digest
+    assert answer.headers["etag"] == f'"{kept.digest}"'
+    assert answer.headers["cache-control"].endswith("immutable")
+    assert answer.headers["content-disposition"] == f'attachment; filename="{kept.digest[7:23]}.safetensors"'
+    assert int(answer.headers["content-length"]) == kept.bytes
+
+
+def test_an_alias_says_which_file_it_is_now(client: httpx.Client, kept: CheckpointFact) -> None:
+    client.put("/models/mine", json={"digest": kept.digest}).raise_for_status()
+    for reference in ("mine", "latest"):
+        answer = client.get(f"/models/{reference}/export")
+        assert answer.headers["cache-control"] == "no-cache"
+        assert client.get(answer.headers["content-location"]).content == answer.content
+
+
+def test_what_a_client_has_is_not_sent_again(client: httpx.Client, kept: CheckpointFact) -> None:
+    answer = client.get("/models/latest/export", headers={"If-None-Match": f'"{kept.digest}"'})
+    assert (answer.status_code, answer.content) == (304, b"")
+    head = client.head("/models/latest/export")
+    assert (head.status_code, head.content, int(head.headers["content-length"])) == (200, b"", kept.bytes)
+
+
+def test_a_part_is_sent_alone(client: httpx.Client, kept: CheckpointFact) -> None:
+    whole = client.get("/models/latest/export").content
+    part = client.get("/models/latest/export", headers={"Range": "bytes=100-65999"})
+    assert (part.status_code, part.content) == (206, whole[100:66000])
+    stale = client.get("/models/latest/export", headers={"Range": "bytes=5-", "If-Range": '"other"'})
+    assert (stale.status_code, stale.content) == (200, whole)
+    beyond = client.get("/models/latest/export", headers={"Range": "bytes=999999999-"})
+    assert (beyond.status_code, beyond.headers["content-range"]) == (416, f"bytes */{len(whole)}")
+
+
+@pytest.mark.parametrize("asked", ["pages=1-2", "bytes", "bytes=x-", "bytes=1", ""])
+def test_a_range_that_cannot_be_read_is_as_good_as_none(
+    client: httpx.Client, kept: CheckpointFact, asked: str
+) -> None:
+    answer = client.get("/models/latest/export", headers={"Range": asked})
+    assert (answer.status_code, len(answer.content)) == (200, kept.bytes)
+
+
+def test_a_file_that_has_rotted_is_not_sent(
+    client: httpx.Client, refused: Refused, volume: Volume, kept: CheckpointFact
+) -> None:
+    client.get("/models/latest/export").raise_for_status()
+    job = client.get("/models/latest").json()["job"]
+    path = volume.checkpoint(job, kept.file)
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    refused(client.get("/models/latest/export"), 500, "checkpoint_unreadable")
+    path.unlink()
+    refused(client.get("/models/latest/export"), 500, "checkpoint_unreadable")
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "code"),
+    [
+        ("nobody/export", 404, "model_not_found"),
+        ("latest/export?format=pickle", 422, "invalid_request"),
+        ("Nobody/export", 422, "invalid_request"),
+        ("latest/export?formt=onnx", 422, "invalid_request"),
+    ],
+)
+def test_what_cannot_be_had_is_refused(
+    client: httpx.Client, refused: Refused, kept: CheckpointFact, address: str, status: int, code: str
+) -> None:
+    refused(client.get(f"/models/{address}"), status, code)

@@ -1,0 +1,347 @@
+"""Moving an alias: seen by everybody at once, taken back in one call, and one of many wins a race."""
+
+import fcntl
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.alias import KEPT_MEANINGS
+from contract.job import CheckpointFact, State
+from contract.keys import ALIASES, EPOCH
+from contract.store import leave
+from contract.volume import Volume
+from service.settings import Settings
+from worker.rebuild import rebuild_if_lost
+from worker.store import Store
+
+Refused = Callable[..., dict[str, Any]]
+Until = Callable[[Callable[[], Any]], Any]
+Generators = list[CheckpointFact]
+
+
+@pytest.fixture
+def generators(client: httpx.Client, worker: Any, new_job: Callable[[], str]) -> Generators:
+    """Three of one finished job."""
+    new_job()
+    lease = worker.claim()
+    made = [worker.checkpoint(lease, images) for images in (100, 200, 300)]
+    assert worker.run(leave(lease, State.SUCCEEDED))
+    return made
+
+
+@pytest.fixture
+def other_gateway(
+    serve: Callable[[Settings], AbstractContextManager[str]], client: httpx.Client, worker: Any
+) -> Iterator[httpx.Client]:
+    """A second gateway on the same volume and records."""
+    settings = Settings(data_root=worker.volume.root, redis_url=worker.url)
+    with serve(settings) as url, httpx.Client(base_url=url) as other:
+        yield other
+
+
+def point(client: httpx.Client, to: CheckpointFact, alias: str = "live", **headers: str) -> httpx.Response:
+    return client.put(f"/models/{alias}", json={"digest": to.digest}, headers=headers)
+
+
+def meant(client: httpx.Client, alias: str = "live") -> str:
+    return str(client.get(f"/models/{alias}").raise_for_status().json()["digest"])
+
+
+def history(client: httpx.Client, alias: str = "live") -> list[Any]:
+    return list(client.get(f"/models/{alias}/history").raise_for_status().json()["items"])
+
+
+def lose_redis(worker: Any) -> None:
+    """Empty Redis, then let a worker rebuild it from the volume."""
+    worker.redis.flushall()
+    assert rebuild_if_lost(Store(worker.url), worker.volume, "w0", 60)
+
+
+def test_an_alias_is_moved_from_what_was_seen(
+    client: httpx.Client, refused: Refused, generators: Generators
+) -> None:
+    made = point(client, generators[0], **{"If-None-Match": "*"})
+    assert (made.status_code, made.headers["location"]) == (201, "/models/live")
+    assert made.headers["etag"] == made.json()["etag"] == client.get("/models/live").headers["etag"]
+    moved = point(client, generators[1], **{"If-Match": made.headers["etag"]})
+    assert (moved.status_code, moved.json()["revision"]) == (200, 2)
+    lost = refused(
+        point(client, generators[2], **{"If-Match": made.headers["etag"]}), 412, "precondition_failed"
+    )
+    assert lost["current"] == client.get("/models/live").json()
+    assert meant(client) == generators[1].digest
+    again = refused(point(client, generators[2], **{"If-None-Match": "*"}), 412, "precondition_failed")
+    assert again["current"]["etag"] == moved.headers["etag"]
+
+
+@pytest.mark.parametrize("tag", ["*", '"1-0"', "1", ""])
+def test_what_does_not_exist_matches_nothing(
+    client: httpx.Client, refused: Refused, generators: Generators, volume: Volume, tag: str
+) -> None:
+    assert "current" not in refused(
+        point(client, generators[0], "never", **{"If-Match": tag}), 412, "precondition_failed"
+    )
+    assert not volume.alias("never").exists()
+
+
+def test_a_weak_tag_never_matches_but_one_of_several_does(
+    client: httpx.Client, refused: Refused, generators: Generators
+) -> None:
+    etag = point(client, generators[0]).headers["etag"]
+    refused(point(client, generators[1], **{"If-Match": f"W/{etag}"}), 412, "precondition_failed")
+    assert point(client, generators[1], **{"If-Match": f'"x", {etag}'}).status_code == 200
+
+
+def test_an_alias_that_was_deleted_does_not_come_back_under_its_old_tag(
+    client: httpx.Client, refused: Refused, generators: Generators
+) -> None:
+    etag = point(client, generators[0]).headers["etag"]
+    refused(client.delete("/models/live", headers={"If-Match": '"1-0"'}), 412, "precondition_failed")
+    assert client.delete("/models/live", headers={"If-Match": etag}).status_code == 204
+    assert point(client, generators[0]).json()["revision"] == 1
+    refused(point(client, generators[1], **{"If-Match": etag}), 412, "precondition_failed")
+
+
+def test_what_a_client_has_is_not_sent_again(client: httpx.Client, generators: Generators) -> None:
+    etag = point(client, generators[0]).headers["etag"]
+    known = client.get("/models/live", headers={"If-None-Match": etag})
+    assert (known.status_code, known.content, known.headers["etag"]) == (304, b"", etag)
+    point(client, generators[1])
+    assert client.get("/models/live", headers={"If-None-Match": etag}).status_code == 200
+
+
+def test_of_many_racing_for_one_state_exactly_one_wins(
+    client: httpx.Client, other_gateway: httpx.Client, generators: Generators, volume: Volume
+) -> None:
+    etag = point(client, generators[0]).headers["etag"]
+
+    def race(number: int) -> httpx.Response:
+        gateway = (client, other_gateway)[number % 2]
+        return point(gateway, generators[1 + number // 2 % 2], **{"If-Match": etag})
+
+    with ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(race, range(16)))
+    assert sorted(answer.status_code for answer in answers) == [200] + [412] * 15
+    (won,) = (answer.json() for answer in answers if answer.status_code == 200)
+    assert won == client.get("/models/live").json() == other_gateway.get("/models/live").json()
+    assert json.loads(volume.alias("live").read_text())["digest"] == won["digest"]
+    assert len(history(client)) == 2
+
+
+def test_racing_changes_without_a_condition_all_happen(
+    client: httpx.Client, other_gateway: httpx.Client, generators: Generators, volume: Volume
+) -> None:
+    point(client, generators[0])
+
+    def race(number: int) -> int:
+        return point((client, other_gateway)[number % 2], generators[number % 3]).status_code
+
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(race, range(12))) == {200}
+    told = history(other_gateway)
+    assert [one["revision"] for one in told] == list(range(len(told), 0, -1))
+    kept = json.loads(volume.alias("live").read_text())
+    assert [kept["digest"], *(one["digest"] for one in kept["before"])] == [one["digest"] for one in told]
+    assert all(one["digest"] != other["digest"] for one, other in itertools.pairwise(told))
+
+
+def test_one_gateway_at_a_time_changes_an_alias(
+    client: httpx.Client,
+    refused: Refused,
+    generators: Generators,
+    volume: Volume,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    point(client, generators[0])
+    monkeypatch.setattr("service.aliases._PATIENCE_SECONDS", 0.1)
+    other = os.open(volume.aliases, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    refused(point(client, generators[1]), 503, "store_unavailable")
+    os.close(other)
+    assert point(client, generators[1]).json()["revision"] == 2
+
+
+def test_nobody_is_served_the_old_generator_after_the_answer(
+    client: httpx.Client, other_gateway: httpx.Client, sampler: Any, generators: Generators
+) -> None:
+    for number in range(12):
+        to = generators[number % 3]
+        assert point((client, other_gateway)[number % 2], to).is_success
+        for gateway in (client, other_gateway):
+            served = gateway.get(f"/samples?model=live&seed={number}")
+            assert served.headers["x-model-digest"] == to.digest
+            assert served.text.startswith(to.digest)
+
+
+def test_rollback_takes_the_last_change_back(
+    client: httpx.Client, refused: Refused, generators: Generators
+) -> None:
+    refused(client.post("/models/live/rollback"), 404, "model_not_found")
+    first = point(client, generators[0])
+    refused(client.post("/models/live/rollback"), 409, "nothing_before")
+    point(client, generators[1])
+    refused(
+        client.post("/models/live/rollback", headers={"If-Match": first.headers["etag"]}),
+        412,
+        "precondition_failed",
+    )
+    back = client.post("/models/live/rollback")
+    assert back.json()["digest"] == meant(client) == generators[0].digest
+    assert back.headers["etag"] not in (first.headers["etag"], "")
+    assert [(one["digest"], one["by"], one["revision"]) for one in history(client)] == [
+        (generators[0].digest, "rollback", 3),
+        (generators[1].digest, "put", 2),
+        (generators[0].digest, "put", 1),
+    ]
+    assert client.post("/models/live/rollback").json()["digest"] == generators[1].digest
+
+
+def test_there_is_no_way_back_to_a_generator_that_was_deleted(
+    client: httpx.Client, refused: Refused, generators: Generators, worker: Any, new_job: Callable[[], str]
+) -> None:
+    point(client, generators[0])
+    job = client.get("/models/live").json()["job"]
+    newer = new_job()
+    worker.checkpoint(worker.claim())
+    client.put("/models/live", json={"job": newer}).raise_for_status()
+    assert client.delete(f"/jobs/{job}").status_code == 204
+    problem = refused(client.post("/models/live/rollback"), 409, "nothing_before")
+    assert job in problem["detail"]
+    assert client.get("/models/live").json()["job"] == newer
+
+
+def test_saying_the_same_again_changes_nothing(client: httpx.Client, generators: Generators) -> None:
+    point(client, generators[0])
+    first = point(client, generators[1])
+    assert point(client, generators[1]).json() == first.json()
+    assert client.post("/models/live/rollback").json()["digest"] == generators[0].digest
+
+
+def test_the_history_is_bounded(client: httpx.Client, generators: Generators, volume: Volume) -> None:
+    for number in range(3):
+        point(client, generators[number])
+    kept = json.loads(volume.alias("live").read_text())
+    kept["before"] = [{**kept["before"][0], "revision": 2}] * KEPT_MEANINGS
+    kept["revision"] = 900
+    volume.alias("live").write_text(json.dumps(kept))
+    point(client, generators[0])
+    assert len(history(client)) == KEPT_MEANINGS
+    assert history(client)[0]["revision"] == 901  # what the volume had was ahead, and was the truth
+
+
+def test_latest_has_no_history_of_its_own(
+    client: httpx.Client, refused: Refused, finished: CheckpointFact
+) -> None:
+    refused(client.post("/models/latest/rollback"), 409, "alias_read_only")
+    (only,) = history(client, "latest")
+    assert (only["digest"], only["by"]) == (finished.digest, "automatic")
+
+
+def test_an_alias_follows_its_job_to_its_best(
+    client: httpx.Client,
+    sampler: Any,
+    refused: Refused,
+    worker: Any,
+    new_job: Callable[[], str],
+    generators: Any,
+) -> None:
+    job = new_job()
+    lease = worker.claim()
+    early = worker.checkpoint(lease, 10)
+    followed = client.put("/models/live", json={"job": job, "follow": True})
+    assert (followed.json()["follow"], followed.json()["digest"]) == (True, early.digest)
+    better = worker.checkpoint(lease, 20)
+    assert client.get("/samples?seed=1&model=live").headers["x-model-digest"] == better.digest
+    refused(
+        point(client, generators[0], **{"If-Match": followed.headers["etag"]}), 412, "precondition_failed"
+    )
+    assert client.get("/samples?seed=1").headers["x-model-digest"] == generators[2].digest  # latest: finished
+    final = worker.checkpoint(lease, 30)
+    worker.run(leave(lease, State.SUCCEEDED))
+    assert meant(client) == final.digest
+    assert job in refused(client.delete(f"/jobs/{job}"), 409, "job_in_use")["detail"]
+    point(client, generators[0])
+    assert client.post("/models/live/rollback").json() | {"revision": 0, "etag": "", "updated_at": ""} == (
+        followed.json()
+        | {"digest": final.digest, "revision": 0, "etag": "", "updated_at": ""}
+        | {"links": client.get("/models/live").json()["links"]}
+    )
+    (_, _, oldest) = history(client)
+    assert (oldest["follow"], oldest["digest"]) == (True, early.digest)
+
+
+@pytest.mark.parametrize("body", [{"digest": "sha256:" + "0" * 64, "follow": True}, {"follow": True}])
+def test_only_a_job_can_be_followed(client: httpx.Client, refused: Refused, body: Any) -> None:
+    refused(client.put("/models/live", json=body), 422, "invalid_request")
+
+
+def test_an_alias_and_its_history_outlive_redis(
+    client: httpx.Client, generators: Generators, worker: Any
+) -> None:
+    for generator in generators:
+        point(client, generator)
+    before, told = client.get("/models/live").json(), history(client)
+    lose_redis(worker)
+    assert history(client) == told
+    assert client.get("/models/live").json() == before
+
+
+def test_a_file_from_before_there_were_revisions_is_understood(
+    client: httpx.Client, generators: Generators, worker: Any
+) -> None:
+    point(client, generators[0])
+    job = client.get("/models/live").json()["job"]
+    old = {"job": job, "digest": generators[1].digest, "file": generators[1].file, "updated_ms": 1}
+    worker.redis.hset(ALIASES, "live", json.dumps(old))
+    worker.redis.hdel("dcgan:aliases:histories", "live")
+    worker.volume.alias("live").write_text(json.dumps(old))
+    assert client.get("/models/live").json()["revision"] == 1
+    etag = client.get("/models/live").headers["etag"]
+    assert point(client, generators[2], **{"If-Match": etag}).json()["revision"] == 2
+    assert client.post("/models/live/rollback").json()["digest"] == generators[1].digest
+
+
+@pytest.mark.parametrize("kept", ["ahead", "behind", "missing", "damaged"])
+def test_a_gateway_that_died_between_volume_and_redis_leaves_one_truth(
+    client: httpx.Client,
+    other_gateway: httpx.Client,
+    serve: Any,
+    until: Until,
+    generators: Generators,
+    worker: Any,
+    kept: str,
+) -> None:
+    point(client, generators[0])
+    path, first = worker.volume.alias("live"), worker.volume.alias("live").read_bytes()
+    point(client, generators[1])
+    second = path.read_bytes()
+    if kept == "ahead":  # Redis did not hear of the second
+        now = json.loads(first)
+        before = now.pop("before")
+        worker.redis.hset(ALIASES, "live", json.dumps(now))
+        worker.redis.hset("dcgan:aliases:histories", "live", json.dumps(before))
+    elif kept == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(first if kept == "behind" else b"{")
+    with serve(Settings(data_root=worker.volume.root, redis_url=worker.url)):
+        until(lambda: path.exists() and path.read_bytes() == second and meant(client) == generators[1].digest)
+    assert [one["revision"] for one in history(other_gateway)] == [2, 1]
+
+
+def test_an_emptied_redis_costs_no_alias_its_file(
+    client: httpx.Client, refused: Refused, generators: Generators, worker: Any
+) -> None:
+    point(client, generators[0])
+    kept = worker.volume.alias("live").read_bytes()
+    worker.redis.delete(ALIASES, EPOCH)
+    refused(point(client, generators[1]), 503, "store_unavailable")
+    refused(client.delete("/models/live"), 503, "store_unavailable")
+    assert worker.volume.alias("live").read_bytes() == kept

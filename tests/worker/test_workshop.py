@@ -1,0 +1,99 @@
+"""The workshop of a trainer: what gateways ask for is done with a generator, or they are told why not."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+import torch
+
+from contract import keys
+from contract.errors import ErrorCode
+from contract.identifiers import IMPORTED
+from contract.job import Problem
+from contract.sampling import CheckpointPlace
+from contract.volume import Volume
+from contract.workshop import Task, WorkshopAnswer, WorkshopAsk, export
+from tests.models.checkpoints import write
+from worker.child import Child, forkserver
+from worker.readings import Readings
+from worker.settings import Settings
+from worker.workshop import Workshop
+
+PATIENCE_SECONDS = 60
+JOB = CheckpointPlace(job="job_" + "0" * 16, file="1.safetensors")
+SENT = CheckpointPlace(job=IMPORTED, file=".incoming/1.safetensors")
+
+Ask = Callable[[Task, str, CheckpointPlace], Problem | None]
+
+
+@pytest.fixture
+def digest(volume: Volume) -> str:
+    """A generator that lies both among a job's and among what is being received."""
+    for place in (JOB, SENT):
+        path = volume.checkpoint(place.job, place.file)
+        path.parent.mkdir(parents=True)
+        _, digest = write(path)
+    return digest
+
+
+@pytest.fixture
+def ask(redis_url: str, volume: Volume) -> Iterator[Ask]:
+    """Asks a workshop as a gateway does, and waits for its answer."""
+    server = forkserver(["worker.crafting"])
+    is_warm = threading.Event()
+    is_warm.set()
+    workshop = Workshop(
+        Settings(data_root=volume.root, redis_url=redis_url),
+        lambda: Child.start(server),
+        Readings(volume.readings("train-1")),
+        is_warm,
+    )
+    workshop.start()
+    client = redis.Redis.from_url(redis_url, decode_responses=True)
+
+    def answer(task: Task, digest: str, place: CheckpointPlace) -> Problem | None:
+        deadline_ms = (int(client.time()[0]) + PATIENCE_SECONDS) * 1000
+        order = WorkshopAsk(id="1", deadline_ms=deadline_ms, task=task, digest=digest, place=place)
+        client.rpush(keys.WORKSHOP_WAITING, "no ask", order.model_dump_json())
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        while not (found := client.getdel(keys.WORKSHOP_REPLY_OF + "1")):
+            assert time.monotonic() < give_up, "no answer came"
+            time.sleep(0.02)
+        return WorkshopAnswer.model_validate_json(str(found)).error
+
+    yield answer
+    workshop.stop()
+    assert not workshop.is_alive()
+
+
+def files(root: Path) -> list[str]:
+    return [path.name for path in root.iterdir()]
+
+
+def test_a_program_is_made_and_lies_whole_on_the_volume(volume: Volume, digest: str, ask: Ask) -> None:
+    assert ask("torch-export", digest, JOB) is None
+    path = export(volume, JOB, digest, "torch-export")
+    assert files(path.parent) == [path.name]
+    assert torch.export.load(path).module()(torch.zeros(3, 8)).shape == (3, 1, 32, 32)
+
+
+def test_a_file_that_was_sent_is_looked_through(volume: Volume, digest: str, ask: Ask) -> None:
+    assert ask("inspect", digest, SENT) is None
+    path = volume.checkpoint(SENT.job, SENT.file)
+    path.write_bytes(path.read_bytes()[:-4])
+    problem = ask("inspect", digest, SENT)
+    assert problem is not None
+    assert problem.code == ErrorCode.CHECKPOINT_UNREADABLE
+
+
+def test_a_job_that_was_deleted_meanwhile_is_not_brought_back(
+    volume: Volume, digest: str, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume.job(JOB.job).rename(volume.root / "gone")
+    problem = ask("torch-export", digest, JOB)
+    assert problem is not None
+    assert problem.code == ErrorCode.CHECKPOINT_UNREADABLE
+    assert not volume.job(JOB.job).exists()

@@ -1,0 +1,49 @@
+"""A workshop child's work on one generator."""
+
+import contextlib
+import os
+from pathlib import Path
+
+import torch
+
+from contract.errors import ErrorCode, ServiceError
+from contract.volume import Volume, replace_durably
+from contract.workshop import WorkshopAsk, export
+from models import exports
+from models.inspection import inspect
+from worker import link
+from worker.child import Chore
+from worker.orders import WorkshopOrder
+
+NICENESS = 5
+"""Beside a job in training: a third of what that gets of a core."""
+
+
+def work_on_generator(order_json: str, chore: Chore) -> None:
+    """Do what was asked. A file that is made appears whole, once it has been seen to equal what is served."""
+    order = WorkshopOrder.model_validate_json(order_json)
+    _stand_back()
+    ask, volume = order.ask, Volume(order.data_root)
+    path = volume.checkpoint(ask.place.job, ask.place.file)
+    if ask.task == "inspect":
+        inspect(path, ask.digest)
+    else:
+        _keep(export(volume, ask.place, ask.digest, ask.task), exports.make(ask.task, path, ask.digest), ask)
+    chore.tell(link.Finished())
+
+
+def _stand_back() -> None:
+    """Be the first that the kernel kills for memory, and leave the cores to what else there is to do."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    os.nice(NICENESS)
+    torch.set_num_threads(1)
+
+
+def _keep(path: Path, content: bytes, ask: WorkshopAsk) -> None:
+    try:
+        path.parent.mkdir(exist_ok=True)
+        replace_durably(path, content)
+    except FileNotFoundError:
+        detail = f"The generator {ask.digest} was deleted while a program was made of it."
+        raise ServiceError(ErrorCode.MODEL_NOT_FOUND, detail) from None
