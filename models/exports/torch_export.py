@@ -19,6 +19,7 @@ def make(
 ) -> tuple[bytes, Callable[[NDArray[np.float32]], NDArray[np.float32]], float]:
     """The archive, and what it does when it is loaded."""
     program = traced(generator)
+    program.example_inputs = None  # or it would be in the archive as a pickle
     buffer = io.BytesIO()
     torch.export.save(program, buffer, extra_files={f"{KEY}.json": description})
     buffer.seek(0)
