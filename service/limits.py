@@ -1,7 +1,5 @@
 """A body that is only JSON is small: what is larger is refused before it is read whole."""
 
-from collections.abc import Collection
-
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,7 +13,7 @@ MAX_JSON_BYTES = 2**20
 class SmallBodies:
     """Bounds every body, but those of the routes that take files and count for themselves."""
 
-    def __init__(self, app: ASGIApp, upload_paths: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, upload_paths: tuple[str, ...]) -> None:
         self._app = app
         self._upload_paths = upload_paths
 

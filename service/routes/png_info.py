@@ -11,9 +11,10 @@ from contract.plugin import Frozen
 from contract.recipe import read_recipe
 from contract.sampling import SampleSpec
 from service.errors import declared_length
-from service.gateway import Here
+from service.gateway import Gateway, Here
 from service.openapi import read_problems
 from service.png_text import read_texts
+from service.references import of_digest
 
 router = APIRouter(tags=["samples"])
 
@@ -73,8 +74,18 @@ async def read_png_info(request: Request, gateway: Here) -> PngInfo:
         options=spec.chosen(),
         url=spec.address(),
         body=None if spec.address() else spec.body(),
-        is_known=await gateway.store.job_of_digest(spec.digest) is not None,
+        is_known=await _is_known(gateway, spec.digest),
     )
+
+
+async def _is_known(gateway: Gateway, digest: str) -> bool:
+    try:
+        await of_digest(gateway, digest)
+    except ServiceError as error:
+        if error.code is not ErrorCode.MODEL_NOT_FOUND:
+            raise
+        return False
+    return True
 
 
 def _require_png(request: Request) -> None:
