@@ -11,6 +11,7 @@ from contract.volume import Volume
 from models import trainer
 from models.batches import Batches
 from models.guards import PATIENCE
+from models.ranks import Ranks
 from models.state import TrainingState
 from tests.worker.training_child import carry_out, clothes, order_for
 from worker import link
@@ -56,8 +57,8 @@ def plant(monkeypatch: pytest.MonkeyPatch, harm: Callable[[TrainingState], None]
     """Let something happen to the state, once, at a count of images."""
     honest = trainer.train
 
-    def planted(state: TrainingState, batches: Batches) -> Iterator[trainer.Progress]:
-        for progress in honest(state, batches):
+    def planted(state: TrainingState, batches: Batches, ranks: Ranks) -> Iterator[trainer.Progress]:
+        for progress in honest(state, batches, ranks):
             if progress.images_seen == at:
                 harm(state)
             yield progress
