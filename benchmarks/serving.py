@@ -1,0 +1,300 @@
+"""Claim: unique seeds come three times as fast as from LitServe, one alone in half the time.
+
+    python benchmarks/serving.py [--rounds 3] [--seconds 4] [--resolution 32] [--samplers 1]
+
+Ours is `dcgan up`; beside it LitServe (in an environment of its own, made when there is none), a plain
+FastAPI route that renders one sample per request, and one that returns constant bytes. All serve the same
+weights on the same cores as this client, one after the other in each round, the rivals stopped meanwhile.
+
+Every answer is checked: ours is, byte for byte, what the same seed gave when it was asked for alone; that of
+a rival is a whole PNG of the right size. Ours asks for so many seeds in turn (`--seeds`) that its cache has
+forgotten each long before it comes again. Medians of the rounds; what warms up does not count. Open loops
+are Poisson arrivals, their latency counts from the scheduled time; a timer may be a millisecond late.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+import uvloop
+
+from benchmarks.load.client import Address, Connection, Reply
+from benchmarks.load.deployment import Generator, lay_generator
+from benchmarks.load.loops import Question, Results, closed_loop, median, open_loop
+from benchmarks.load.players import Player, is_png, start_litserve, start_ours, start_plain
+
+CACHE_BYTES = 2 * 2**20
+HELD = 64
+"""Seeds of the cached rows: they fit into the cache."""
+MANY = 256
+CONNECTIONS = (1, 16, 64)
+
+Questions = Callable[[], Iterator[Question]]
+
+
+@dataclass
+class Row:
+    """One way to ask one player: in which loop, and what came of it in each round."""
+
+    player: Player
+    name: str
+    questions: Questions
+    connections: int = 0
+    rate: float = 0.0
+    rounds: list[Results] = field(default_factory=list)
+
+    async def play(self, seconds: float, chance: Random) -> Results:
+        if self.rate:
+            return await open_loop(self.player.address, self.questions(), self.rate, seconds, chance)
+        return await closed_loop(self.player.address, self.questions(), self.connections, seconds)
+
+    @property
+    def load(self) -> str:
+        return f"{self.rate:g}/s offered" if self.rate else f"{self.connections} connections"
+
+    @property
+    def speed(self) -> float:
+        return median([results.rate for results in self.rounds])
+
+    def latency_ms(self, percent: int) -> float:
+        return median([results.percentile_ms(percent) for results in self.rounds])
+
+
+def main() -> None:
+    given = _parse()
+    print(_machine(), flush=True)
+    with TemporaryDirectory() as folder:
+        generator = lay_generator(Path(folder) / "data", given.resolution)
+        players = _start_all(given, generator, Path(folder))
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(measure(given, generator, players))
+        finally:
+            for player in players.values():
+                player.end()
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Samples by seed: ours, LitServe, plain FastAPI.")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=4, help="of each row in each round")
+    parser.add_argument("--resolution", type=int, default=32)
+    parser.add_argument("--samplers", type=int, default=1, help="sampler processes of ours")
+    parser.add_argument("--seeds", type=int, default=4096, help="that ours is asked for in turn")
+    parser.add_argument("--rates", type=float, nargs="*", default=[100, 400], help="of the open loops")
+    parser.add_argument("--only", nargs="*", default=["litserve", "plain"], help="the rivals to play against")
+    parser.add_argument(
+        "--litserve",
+        type=Path,
+        default=Path(".venv/litserve"),
+        help="LitServe's environment",
+    )
+    parser.add_argument("--threads", type=int, default=1, help="torch's, at each rival")
+    parser.add_argument("--fast-queue", action="store_true", help="LitServe over ZeroMQ")
+    return parser.parse_args()
+
+
+def _machine() -> str:
+    from importlib.metadata import version
+
+    cpus = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(": ")[2] for line in cpus if line.startswith("model name")]
+    python = ".".join(map(str, sys.version_info[:3]))
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "fastapi", "uvicorn", "redis"))
+    return f"{len(names)} × {names[0] if names else 'unknown'}; Python {python}, {packages}"
+
+
+def _start_all(given: argparse.Namespace, generator: Generator, folder: Path) -> dict[str, Player]:
+    players = {"ours": start_ours(folder / "data", given.samplers, CACHE_BYTES)}
+    if "litserve" in given.only:
+        players["litserve"] = start_litserve(
+            generator,
+            given.threads,
+            given.litserve,
+            folder / "litserve.log",
+            fast_queue=given.fast_queue,
+        )
+    if "plain" in given.only:
+        players["plain"] = start_plain(generator, given.threads, folder / "plain.log")
+    return players
+
+
+async def measure(given: argparse.Namespace, generator: Generator, players: dict[str, Player]) -> None:
+    """All rows, round by round, and then what they come to."""
+    ours = players["ours"]
+    seen = await Seen.learn(ours.address, generator, given.seeds)
+    rows = [*_rows_of_ours(ours, seen, given.rates), *_rows_of_rivals(players, generator, given.rates)]
+    if await _takes_lists(ours.address, generator):
+        rows.append(Row(ours, f"{MANY} seeds in a call", seen.lists, 1))
+    for player in players.values():
+        player.sleep()
+    for number in range(given.rounds + 1):
+        for row in rows:
+            with row.player.turn():
+                results = await row.play(given.seconds if number else min(1, given.seconds), Random(number))
+            if number:
+                row.rounds.append(results)
+    _tell(rows)
+
+
+def _rows_of_ours(ours: Player, seen: "Seen", rates: list[float]) -> list[Row]:
+    return [
+        *(Row(ours, "unique seeds", seen.unique, count) for count in CONNECTIONS),
+        *(Row(ours, "unique seeds", seen.unique, rate=rate) for rate in rates),
+        *(Row(ours, "cached", seen.cached, count) for count in (1, 64)),
+        *(Row(ours, "304", seen.known, count) for count in (1, 64)),
+    ]
+
+
+def _rows_of_rivals(players: dict[str, Player], generator: Generator, rates: list[float]) -> list[Row]:
+    rows = []
+    for rival in (players[name] for name in ("litserve", "plain") if name in players):
+        questions = _rival_questions(rival, generator)
+        rows += [Row(rival, "unique seeds", questions, count) for count in CONNECTIONS]
+        rows += [Row(rival, "unique seeds", questions, rate=rate) for rate in rates]
+    if "plain" in players:
+        constant = Question(players["plain"].address.get("/constant"), lambda reply: len(reply.body) == 2048)
+        rows += [
+            Row(players["plain"], "constant bytes", lambda: itertools.repeat(constant), count)
+            for count in (1, 64)
+        ]
+    return rows
+
+
+def _rival_questions(rival: Player, generator: Generator) -> Questions:
+    def of(seed: int) -> bytes:
+        if rival.name == "LitServe":
+            return rival.address.post("/samples", json.dumps({"seed": seed}).encode())
+        return rival.address.get(f"/samples?seed={seed}")
+
+    def is_right(reply: Reply) -> bool:
+        return is_png(reply, generator.resolution)
+
+    return lambda: (Question(of(seed), is_right) for seed in itertools.count())
+
+
+@dataclass
+class Seen:
+    """What ours answered to each seed when it was asked for alone."""
+
+    address: Address
+    digest: str
+    hashes: list[bytes]
+    etags: list[str]
+    _next: Iterator[int]
+
+    @classmethod
+    async def learn(cls, address: Address, generator: Generator, count: int) -> "Seen":
+        seen = cls(address, generator.digest, [], [], itertools.cycle(range(count)))
+        connection = await Connection.open(address)
+        for seed in range(count):
+            reply = await connection.ask(seen._get(seed))
+            assert reply.status == 200, reply
+            assert is_png(reply, generator.resolution), reply
+            seen.hashes.append(sha256(reply.body).digest())
+            seen.etags.append(reply.header("etag") or "")
+        connection.close()
+        return seen
+
+    def unique(self) -> Iterator[Question]:
+        """Goes on where the last one stopped, so that no seed comes again before all others have."""
+        return (self._question(seed) for seed in self._next)
+
+    def cached(self) -> Iterator[Question]:
+        return itertools.cycle([self._question(seed) for seed in range(HELD)])
+
+    def known(self) -> Iterator[Question]:
+        """Asked by somebody who has them."""
+        return itertools.cycle(
+            [
+                Question(
+                    self._get(seed, f"If-None-Match: {self.etags[seed]}"), lambda reply: reply.status == 304
+                )
+                for seed in range(HELD)
+            ]
+        )
+
+    def lists(self) -> Iterator[Question]:
+        for first in itertools.count(step=MANY):
+            body = {"model": self.digest, "seeds": list(range(first, first + MANY)), "format": "zip"}
+            request = self.address.post("/samples", json.dumps(body).encode())
+            yield Question(request, lambda reply: reply.status == 200)
+
+    def _get(self, seed: int, *headers: str) -> bytes:
+        return self.address.get(f"/samples?seed={seed}&model={self.digest}", *headers)
+
+    def _question(self, seed: int) -> Question:
+        def is_right(reply: Reply) -> bool:
+            return sha256(reply.body).digest() == self.hashes[seed]
+
+        return Question(self._get(seed), is_right)
+
+
+async def _takes_lists(address: Address, generator: Generator) -> bool:
+    connection = await Connection.open(address)
+    body = {"model": generator.digest, "seeds": [1, 2], "format": "zip"}
+    reply = await connection.ask(address.post("/samples", json.dumps(body).encode()))
+    connection.close()
+    if reply.status != 200:
+        print(f"POST /samples is left out: it answers {reply.status}")
+    return reply.status == 200
+
+
+def _tell(rows: list[Row]) -> None:
+    print(f"\n{'':<10}{'':<22}{'':<18}{'req/s':>8}{'p50 ms':>9}{'p99 ms':>9}  not good; client")
+    for row in rows:
+        failed = sum(len(results.told) - len(results.good) for results in row.rounds)
+        wrong = sum(results.wrong for results in row.rounds)
+        client = median([results.client_us for results in row.rounds])
+        print(
+            f"{row.player.name:<10}{row.name:<22}{row.load:<18}{row.speed:>8.0f}{row.latency_ms(50):>9.2f}"
+            f"{row.latency_ms(99):>9.2f}  {failed} refused, {wrong} wrong; {client:.0f} µs"
+        )
+    _tell_ratios(rows)
+    _tell_stages(rows)
+
+
+def _tell_ratios(rows: list[Row]) -> None:
+    by = {(row.player.name, row.name, row.connections): row for row in rows if row.connections}
+
+    def ratio(
+        label: str, ours: Row | None, theirs: Row | None, goal: str, of: Callable[[Row], float]
+    ) -> None:
+        if ours and theirs:
+            print(f"{label}: {of(ours) / of(theirs):.2f} ({goal})")
+
+    print()
+    for name in ("LitServe", "plain"):
+        for count in CONNECTIONS:
+            unique = by["ours", "unique seeds", count], by.get((name, "unique seeds", count))
+            ratio(f"req/s against {name}, {count}", *unique, "≥ 3 at 64", lambda row: row.speed)
+        one = by["ours", "unique seeds", 1], by.get((name, "unique seeds", 1))
+        ratio(f"p50 against {name}, 1", *one, "≤ 0.5", lambda row: row.latency_ms(50))
+    for kind, count in itertools.product(("cached", "304"), (1, 64)):
+        pair = by["ours", kind, count], by.get(("plain", "constant bytes", count))
+        ratio(f"{kind} against constant bytes, {count}", *pair, "≥ 0.7", lambda row: row.speed)
+
+
+def _tell_stages(rows: list[Row]) -> None:
+    for row in rows:
+        stages: defaultdict[str, list[float]] = defaultdict(list)
+        for results in row.rounds:
+            for name, durations in results.stages_ms.items():
+                stages[name] += durations
+        if stages:
+            shares = ", ".join(f"{name} {statistics.mean(of):.2f}" for name, of in stages.items())
+            print(f"stages of {row.name}, {row.load}, in ms: {shares}")
+
+
+if __name__ == "__main__":
+    main()
