@@ -13,6 +13,7 @@ from service.openapi import describe
 from service.routes import datasets, health, jobs, jobs_progress, models, problems, samples
 from service.security import SameOrigin
 from service.settings import Settings
+from service.shortcut import PlainSamples
 
 _DESCRIPTION = (
     "Send images, train a generator, fetch pictures by seed: POST a zip to `/datasets`, POST "
@@ -46,6 +47,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.webhooks.include_router(messages.router)
     app.add_middleware(SmallBodies, upload_path="/datasets")
     app.add_middleware(SameOrigin, allowed_hosts=(*_own_names(settings), *settings.allowed_hosts))
+    app.router.routes.insert(0, PlainSamples(gateway))
     for part in (datasets, jobs, jobs_progress, samples, models, health, problems):
         app.include_router(part.router)
     errors.install(app)

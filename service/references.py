@@ -40,7 +40,7 @@ async def resolve(gateway: Gateway, reference: str | None) -> Target:
         return await _latest(gateway)
     match reference_kind(reference):
         case "digest":
-            return await of_digest(gateway, reference)
+            return await gateway.remembered.ask(reference, lambda: of_digest(gateway, reference))
         case "job":
             return await of_job(gateway, reference)
         case "alias":

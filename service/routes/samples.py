@@ -76,7 +76,7 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
     target = await resolve(gateway, query.model)
     spec = SampleSpec(digest=target.digest, seed=seed, count=query.count, format=query.format)
     headers = _headers(spec, query)
-    etag = etag_of(spec, await gateway.store.renderer() or "none yet")
+    etag = etag_of(spec, await gateway.renderer() or "none yet")
     if _client_has(request, etag):
         return Response(status_code=304, headers={**headers, "ETag": etag})
     picture = gateway.pictures.find(etag) or await _render(gateway, spec, target, etag)
