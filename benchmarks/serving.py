@@ -29,11 +29,11 @@ from tempfile import TemporaryDirectory
 import uvloop
 
 from benchmarks.load.client import Address, Connection, Reply
-from benchmarks.load.deployment import Generator, lay_generator
+from benchmarks.load.deployment import Laid, lay_generator
 from benchmarks.load.loops import Question, Results, closed_loop, median, open_loop
 from benchmarks.load.players import Player, is_png, start_litserve, start_ours, start_plain
 
-CACHE_BYTES = 2 * 2**20
+CACHE_BYTES = 512 * 2**10
 HELD = 64
 """Seeds of the cached rows: they fit into the cache."""
 MANY = 256
@@ -52,11 +52,18 @@ class Row:
     connections: int = 0
     rate: float = 0.0
     rounds: list[Results] = field(default_factory=list)
+    server_us: list[float] = field(default_factory=list)
+    """What an answer cost the processes of the server."""
 
-    async def play(self, seconds: float, chance: Random) -> Results:
+    async def play(self, seconds: float, chance: Random) -> None:
+        before = self.player.cpu_seconds()
         if self.rate:
-            return await open_loop(self.player.address, self.questions(), self.rate, seconds, chance)
-        return await closed_loop(self.player.address, self.questions(), self.connections, seconds)
+            loop = open_loop(self.player.address, self.questions(), self.rate, seconds, chance)
+        else:
+            loop = closed_loop(self.player.address, self.questions(), self.connections, seconds)
+        results = await loop
+        self.rounds.append(results)
+        self.server_us.append(1e6 * (self.player.cpu_seconds() - before) / len(results.told))
 
     @property
     def load(self) -> str:
@@ -114,7 +121,7 @@ def _machine() -> str:
     return f"{len(names)} × {names[0] if names else 'unknown'}; Python {python}, {packages}"
 
 
-def _start_all(given: argparse.Namespace, generator: Generator, folder: Path) -> dict[str, Player]:
+def _start_all(given: argparse.Namespace, generator: Laid, folder: Path) -> dict[str, Player]:
     players = {"ours": start_ours(folder / "data", given.samplers, CACHE_BYTES)}
     if "litserve" in given.only:
         players["litserve"] = start_litserve(
@@ -129,7 +136,7 @@ def _start_all(given: argparse.Namespace, generator: Generator, folder: Path) ->
     return players
 
 
-async def measure(given: argparse.Namespace, generator: Generator, players: dict[str, Player]) -> None:
+async def measure(given: argparse.Namespace, generator: Laid, players: dict[str, Player]) -> None:
     """All rows, round by round, and then what they come to."""
     ours = players["ours"]
     seen = await Seen.learn(ours.address, generator, given.seeds)
@@ -141,9 +148,9 @@ async def measure(given: argparse.Namespace, generator: Generator, players: dict
     for number in range(given.rounds + 1):
         for row in rows:
             with row.player.turn():
-                results = await row.play(given.seconds if number else min(1, given.seconds), Random(number))
-            if number:
-                row.rounds.append(results)
+                await row.play(given.seconds if number else min(1, given.seconds), Random(number))
+    for row in rows:
+        del row.rounds[0], row.server_us[0]  # which warmed up
     _tell(rows)
 
 
@@ -156,22 +163,19 @@ def _rows_of_ours(ours: Player, seen: "Seen", rates: list[float]) -> list[Row]:
     ]
 
 
-def _rows_of_rivals(players: dict[str, Player], generator: Generator, rates: list[float]) -> list[Row]:
+def _rows_of_rivals(players: dict[str, Player], generator: Laid, rates: list[float]) -> list[Row]:
     rows = []
     for rival in (players[name] for name in ("litserve", "plain") if name in players):
         questions = _rival_questions(rival, generator)
         rows += [Row(rival, "unique seeds", questions, count) for count in CONNECTIONS]
         rows += [Row(rival, "unique seeds", questions, rate=rate) for rate in rates]
     if "plain" in players:
-        constant = Question(players["plain"].address.get("/constant"), lambda reply: len(reply.body) == 2048)
-        rows += [
-            Row(players["plain"], "constant bytes", lambda: itertools.repeat(constant), count)
-            for count in (1, 64)
-        ]
+        questions = _constant_question(players["plain"], generator)
+        rows += [Row(players["plain"], "constant bytes", questions, count) for count in (1, 64)]
     return rows
 
 
-def _rival_questions(rival: Player, generator: Generator) -> Questions:
+def _rival_questions(rival: Player, generator: Laid) -> Questions:
     def of(seed: int) -> bytes:
         if rival.name == "LitServe":
             return rival.address.post("/samples", json.dumps({"seed": seed}).encode())
@@ -181,6 +185,19 @@ def _rival_questions(rival: Player, generator: Generator) -> Questions:
         return is_png(reply, generator.resolution)
 
     return lambda: (Question(of(seed), is_right) for seed in itertools.count())
+
+
+def _constant_question(plain: Player, generator: Laid) -> Questions:
+    """Checked like an answer of ours: the client's share is the same."""
+    first: list[bytes] = []
+
+    def is_right(reply: Reply) -> bool:
+        found = sha256(reply.body).digest()
+        if not first and is_png(reply, generator.resolution):
+            first.append(found)
+        return found in first
+
+    return lambda: itertools.repeat(Question(plain.address.get("/constant"), is_right))
 
 
 @dataclass
@@ -194,16 +211,22 @@ class Seen:
     _next: Iterator[int]
 
     @classmethod
-    async def learn(cls, address: Address, generator: Generator, count: int) -> "Seen":
+    async def learn(cls, address: Address, generator: Laid, count: int) -> "Seen":
         seen = cls(address, generator.digest, [], [], itertools.cycle(range(count)))
-        connection = await Connection.open(address)
+        connection, total = await Connection.open(address), 0
         for seed in range(count):
             reply = await connection.ask(seen._get(seed))
             assert reply.status == 200, reply
             assert is_png(reply, generator.resolution), reply
             seen.hashes.append(sha256(reply.body).digest())
             seen.etags.append(reply.header("etag") or "")
+            total += len(reply.body)
         connection.close()
+        if total < 2 * CACHE_BYTES:
+            raise SystemExit(
+                f"{count} pictures have {total} bytes: the cache would hold them; give more --seeds"
+            )
+        print(f"a picture has {total / count:.0f} bytes")
         return seen
 
     def unique(self) -> Iterator[Question]:
@@ -240,7 +263,7 @@ class Seen:
         return Question(self._get(seed), is_right)
 
 
-async def _takes_lists(address: Address, generator: Generator) -> bool:
+async def _takes_lists(address: Address, generator: Laid) -> bool:
     connection = await Connection.open(address)
     body = {"model": generator.digest, "seeds": [1, 2], "format": "zip"}
     reply = await connection.ask(address.post("/samples", json.dumps(body).encode()))
@@ -251,14 +274,17 @@ async def _takes_lists(address: Address, generator: Generator) -> bool:
 
 
 def _tell(rows: list[Row]) -> None:
-    print(f"\n{'':<10}{'':<22}{'':<18}{'req/s':>8}{'p50 ms':>9}{'p99 ms':>9}  not good; client")
+    print(
+        f"\n{'':<10}{'':<22}{'':<18}{'req/s':>8}{'p50 ms':>9}{'p99 ms':>9}  CPU µs: server, client; not good"
+    )
     for row in rows:
         failed = sum(len(results.told) - len(results.good) for results in row.rounds)
         wrong = sum(results.wrong for results in row.rounds)
         client = median([results.client_us for results in row.rounds])
         print(
             f"{row.player.name:<10}{row.name:<22}{row.load:<18}{row.speed:>8.0f}{row.latency_ms(50):>9.2f}"
-            f"{row.latency_ms(99):>9.2f}  {failed} refused, {wrong} wrong; {client:.0f} µs"
+            f"{row.latency_ms(99):>9.2f}  {median(row.server_us):.0f}, {client:.0f}; "
+            f"{failed} refused, {wrong} wrong"
         )
     _tell_ratios(rows)
     _tell_stages(rows)

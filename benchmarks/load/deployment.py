@@ -12,13 +12,14 @@ from contract.training import TrainingSpec
 from contract.volume import Volume, weights_name
 from models import networks
 from models.checkpoint import save_checkpoint
+from models.networks.pair import Generator
 from worker.facts import Facts, write_facts
 
 JOB = "job_" + "0" * 16
 
 
 @dataclass(frozen=True)
-class Generator:
+class Laid:
     """A generator on the volume."""
 
     digest: str
@@ -26,8 +27,12 @@ class Generator:
     resolution: int
 
 
-def lay_generator(root: Path, resolution: int, seed: int = 0) -> Generator:
-    """Random weights of the default networks, as a job that has succeeded would have left them."""
+def lay_generator(root: Path, resolution: int, seed: int = 0) -> Laid:
+    """Random weights of the default networks, as a job that has succeeded would have left them.
+
+    Their statistics and contrast are such that pictures weigh in PNG what real ones do: nearly grey ones, of
+    fresh weights, would be cheap to encode.
+    """
     volume = Volume(root)
     spec = TrainingSpec(
         dataset="ds_" + "0" * 16,
@@ -39,8 +44,9 @@ def lay_generator(root: Path, resolution: int, seed: int = 0) -> Generator:
         checkpoint_every_images=1,
         preview_every_images=1,
     )
-    torch.manual_seed(seed)
     generator = networks.build(spec.architecture, spec.resolution, spec.channels).generator
+    generator.initialise(seed)
+    _enliven(generator)
     path = volume.checkpoint(JOB, weights_name(1, 1))
     path.parent.mkdir(parents=True)
     header = CheckpointHeader(job=JOB, spec=spec, images_seen=1)
@@ -59,4 +65,17 @@ def lay_generator(root: Path, resolution: int, seed: int = 0) -> Generator:
         ),
     )
     write_facts(volume, JOB, facts)
-    return Generator(digest, path, resolution)
+    return Laid(digest, path, resolution)
+
+
+@torch.no_grad()
+def _enliven(generator: Generator) -> None:
+    """Let batch norm know its statistics, and pixels use the range. In place."""
+    drawn = torch.randn(256, generator.latent_size)
+    for module in generator.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # the plain average over what it sees
+    contrast = generator.train()(drawn).atanh().std()
+    *_, last = (one for one in generator.modules() if isinstance(one, torch.nn.ConvTranspose2d))
+    last.weight.mul_(0.5 / contrast)
+    generator.eval()

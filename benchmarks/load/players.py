@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.load.client import Address, Reply
-from benchmarks.load.deployment import Generator
+from benchmarks.load.deployment import Laid
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 120.0
@@ -93,7 +93,7 @@ def start_ours(root: Path, samplers: int, cache_bytes: int) -> Player:
     return _up(Player("ours", Address(port), process), "/readyz")
 
 
-def start_plain(generator: Generator, threads: int, log: Path) -> Player:
+def start_plain(generator: Laid, threads: int, log: Path) -> Player:
     port = free_port()
     script = str(ROOT / "benchmarks/rivals/plain_server.py")
     process = _start([sys.executable, *_arguments(script, generator, port, threads)], {}, log)
@@ -101,7 +101,7 @@ def start_plain(generator: Generator, threads: int, log: Path) -> Player:
 
 
 def start_litserve(
-    generator: Generator, threads: int, environment: Path, log: Path, *, fast_queue: bool
+    generator: Laid, threads: int, environment: Path, log: Path, *, fast_queue: bool
 ) -> Player:
     port = free_port()
     script = str(ROOT / "benchmarks/rivals/litserve_server.py")
@@ -111,7 +111,7 @@ def start_litserve(
     return _up(Player("LitServe", Address(port), process, sleeps=True), "/health")
 
 
-def _arguments(script: str, generator: Generator, port: int, threads: int) -> list[str]:
+def _arguments(script: str, generator: Laid, port: int, threads: int) -> list[str]:
     return ["-P", script, str(generator.path), str(port), "--threads", str(threads)]
 
 

@@ -21,7 +21,6 @@ from models.checkpoint import load_checkpoint
 def create_app(checkpoint: Path) -> FastAPI:
     generator, _ = load_checkpoint(checkpoint)
     app = FastAPI()
-    constant = bytes(2048)
 
     @app.get("/samples")
     def sample(seed: int) -> Response:
@@ -32,6 +31,8 @@ def create_app(checkpoint: Path) -> FastAPI:
         buffer = io.BytesIO()
         Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(buffer, "png")
         return Response(buffer.getvalue(), media_type="image/png")
+
+    constant = bytes(sample(0).body)
 
     @app.get("/constant")
     async def same() -> Response:
