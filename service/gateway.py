@@ -99,6 +99,10 @@ class Gateway:
         """The one renderer of this deployment, at most a second old; None before the first sampler."""
         return await self.remembered.ask("renderer", self.store.renderer)
 
+    def remembers_generator(self, digest: str | None) -> bool:
+        """Whether pictures of this digest that are kept, or that a client has, can be told at once."""
+        return self.remembered.knows(digest) and self.remembered.knows("renderer")
+
     async def living_roles(self) -> frozenset[Role]:
         """The roles that somebody fills now; at most a second old."""
         read_at, roles = self._roster

@@ -73,20 +73,28 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
     """
     negotiate(request, (_PNG,))
     seed = _seed(query)
+    _refuse_when_full(gateway, query)
     target = await resolve(gateway, query.model)
     spec = SampleSpec(digest=target.digest, seed=seed, count=query.count, format=query.format)
     headers = _headers(spec, query)
     etag = etag_of(spec, await gateway.renderer() or "none yet")
     if _client_has(request, etag):
         return Response(status_code=304, headers={**headers, "ETag": etag})
-    picture = gateway.pictures.find(etag) or await _render(gateway, spec, target, etag)
+    picture = gateway.pictures.find(etag) or await _render(request, gateway, spec, target, etag)
     headers["ETag"] = picture.etag
     if _client_has(request, picture.etag):
         return Response(status_code=304, headers=headers)
     return Response(picture.content, media_type=_PNG, headers=headers)
 
 
-async def _render(gateway: Gateway, spec: SampleSpec, target: Target, etag: str) -> Picture:
+def _refuse_when_full(gateway: Gateway, query: SamplesQuery) -> None:
+    """While the line is full, nothing is answered that needs a trip to Redis: refusals come at once then."""
+    if gateway.mailbox.line.is_full and not gateway.remembers_generator(query.model):
+        raise gateway.mailbox.line.busy()
+
+
+async def _render(request: Request, gateway: Gateway, spec: SampleSpec, target: Target, etag: str) -> Picture:
+    gateway.pictures.require_room(spec)
     if Role.SAMPLE not in await gateway.living_roles():
         raise ServiceError(
             ErrorCode.NO_SAMPLER,
@@ -94,7 +102,7 @@ async def _render(gateway: Gateway, spec: SampleSpec, target: Target, etag: str)
             retry_after_seconds=_NO_SAMPLER_RETRY_SECONDS,
         )
     # While the roster was read, the picture may have come for somebody else.
-    return gateway.pictures.find(etag) or await gateway.pictures.render(spec, target.place)
+    return gateway.pictures.find(etag) or await gateway.pictures.render(spec, target.place, request)
 
 
 def _seed(query: SamplesQuery) -> int:
