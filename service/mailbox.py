@@ -119,18 +119,22 @@ class Mailbox:
             self._posted.clear()
             asked, self._outbox = list(self._outbox.values()), {}
             withdrawn, self._withdrawn = self._withdrawn, []
-            pipeline = self._sender.pipeline(transaction=False)
-            for frame in withdrawn:
-                pipeline.lrem(SAMPLES_WAITING, 0, frame)  # type: ignore[arg-type]  # bytes are fine
-            if asked:
-                pipeline.rpush(SAMPLES_WAITING, *(one.frame for one in asked))
             try:
-                await pipeline.execute()
+                if withdrawn:
+                    await self._remove(withdrawn)
+                if asked:
+                    await reply(self._sender.rpush(SAMPLES_WAITING, *(one.frame for one in asked)))
             except RedisError as error:
                 for one in asked:
                     _fail(one, error)
             else:
                 self._pushed_place = max([self._pushed_place, *(one.place for one in asked)])
+
+    async def _remove(self, frames: list[bytes]) -> None:
+        pipeline = self._sender.pipeline(transaction=False)
+        for frame in frames:
+            pipeline.lrem(SAMPLES_WAITING, 0, frame)  # type: ignore[arg-type]  # bytes are fine
+        await pipeline.execute()
 
     async def _read(self) -> None:
         broke = False
@@ -155,8 +159,9 @@ class Mailbox:
             first = await reply(self._receiver.blpop([key], _BLOCK_SECONDS))
             if first is not None:
                 self._take(first[1])
-                for frame in await reply(self._receiver.lpop(key, _ANSWERS_AT_ONCE)) or ():
-                    self._take(frame)
+                if self.line:  # more may have come
+                    for frame in await reply(self._receiver.lpop(key, _ANSWERS_AT_ONCE)) or ():
+                        self._take(frame)
             if self.line and now > look_at:
                 await self._find_lost(is_silent=first is None)
                 look_at = now + _LOOK_SECONDS

@@ -5,24 +5,38 @@ from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
-_PATIENCE_SECONDS = 0.02
+_PATIENCE_SECONDS = 0.1
 """Most answers come sooner: then looking whether the client has left would cost more than it saves."""
 
 
 async def await_for(request: Request, work: "asyncio.Task[Any]") -> None:
-    """Until the work is done; it goes on when this is cancelled.
+    """Until the work is done. It goes on when this is cancelled, and when the client leaves.
 
     Raises:
-        ClientDisconnect: the client left first. The work goes on: others may wait for it.
+        ClientDisconnect: the client left first.
     """
-    done, _ = await asyncio.wait((work,), timeout=_PATIENCE_SECONDS)
-    if done:
-        return
-    leaving = asyncio.create_task(_departure(request))
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+    leaving: asyncio.Task[None] | None = None
+
+    def end(_done: object) -> None:
+        if not over.done():
+            over.set_result(None)
+
+    def watch() -> None:
+        nonlocal leaving
+        leaving = loop.create_task(_departure(request))
+        leaving.add_done_callback(end)
+
+    watching = loop.call_later(_PATIENCE_SECONDS, watch)
+    work.add_done_callback(end)
     try:
-        await asyncio.wait((work, leaving), return_when=asyncio.FIRST_COMPLETED)
+        await over
     finally:
-        leaving.cancel()
+        watching.cancel()
+        work.remove_done_callback(end)
+        if leaving:
+            leaving.cancel()
     if not work.done():
         raise ClientDisconnect
 
