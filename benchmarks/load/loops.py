@@ -25,10 +25,11 @@ class Question:
 
 @dataclass(frozen=True)
 class Told:
-    """One answer: when it was to be asked for and how long it took from there, in seconds."""
+    """One answer: when it was to be asked for, and how long it took from there and from when it was."""
 
     since: float
     seconds: float
+    sent_seconds: float
     status: int
 
 
@@ -44,8 +45,9 @@ class Results:
     """The client's own share of a core."""
     stages_ms: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
-    def take(self, question: Question, since: float, reply: Reply) -> None:
-        self.told.append(Told(since, time.perf_counter() - since, reply.status))
+    def take(self, question: Question, since: float, sent: float, reply: Reply) -> None:
+        now = time.perf_counter()
+        self.told.append(Told(since, now - since, now - sent, reply.status))
         self.statuses[reply.status] += 1
         if reply.status in (200, 304):
             self.wrong += not question.is_right(reply)
@@ -62,8 +64,8 @@ class Results:
         return len(self.good) / self.seconds
 
     def percentile_ms(self, percent: int) -> float:
-        latencies = sorted(one.seconds for one in self.good) or [float("nan")]
-        return 1000 * latencies[min(len(latencies) - 1, len(latencies) * percent // 100)]
+        """Of the good answers."""
+        return percentile_ms([one.seconds for one in self.good], percent)
 
     @property
     def client_us(self) -> float:
@@ -82,7 +84,7 @@ async def closed_loop(
     async def ask_on(connection: Connection) -> None:
         while (since := time.perf_counter()) < started + seconds:
             question = next(questions)
-            results.take(question, since, await connection.ask(question.request))
+            results.take(question, since, since, await connection.ask(question.request))
 
     await asyncio.gather(*(ask_on(connection) for connection in opened))
     results.seconds = time.perf_counter() - started
@@ -105,7 +107,8 @@ async def open_loop(
     async def ask(question: Question, since: float) -> None:
         async with places:
             connection = idle.pop() if idle else await Connection.open(address)
-            results.take(question, since, await connection.ask(question.request))
+            sent = time.perf_counter()
+            results.take(question, since, sent, await connection.ask(question.request))
             idle.append(connection)
 
     due = started
@@ -123,6 +126,11 @@ async def open_loop(
     for connection in idle:
         connection.close()
     return results
+
+
+def percentile_ms(seconds: list[float], percent: int) -> float:
+    latencies = sorted(seconds) or [float("nan")]
+    return 1000 * latencies[min(len(latencies) - 1, len(latencies) * percent // 100)]
 
 
 def median(numbers: list[float]) -> float:

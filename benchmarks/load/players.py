@@ -82,7 +82,7 @@ class Player:
 
 
 def start_ours(root: Path, samplers: int, cache_bytes: int) -> Player:
-    """`dcgan up` on a data root, with a cache so small that the seeds of a round never meet themselves."""
+    """`dcgan up` on a data root, with a cache so small that a seed is forgotten before it comes again."""
     port = free_port()
     command = [sys.executable, "-P", "-m", "service.launcher", "--port", str(port)]
     process = _start(
