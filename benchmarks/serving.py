@@ -19,9 +19,8 @@ import json
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -29,19 +28,14 @@ from tempfile import TemporaryDirectory
 import uvloop
 
 from benchmarks.load.bare import bare_rate
-from benchmarks.load.client import Address, Connection, Reply
+from benchmarks.load.client import Address, Connection
 from benchmarks.load.deployment import Laid, lay_generator
-from benchmarks.load.loops import Question, Results, closed_loop, median, open_loop
-from benchmarks.load.players import Player, is_png, start_litserve, start_ours, start_plain
+from benchmarks.load.loops import Results, closed_loop, median, open_loop
+from benchmarks.load.players import Player, start_litserve, start_ours, start_plain
+from benchmarks.load.questions import CACHE_BYTES, MANY, Questions, Seen, constant_question, rival_questions
 
-CACHE_BYTES = 512 * 2**10
-HELD = 64
-"""Seeds of the cached rows: they fit into the cache."""
-MANY = 256
 IN_A_CALL = f"{MANY} seeds in a call"
 CONNECTIONS = (1, 16, 64)
-
-Questions = Callable[[], Iterator[Question]]
 
 
 @dataclass
@@ -53,11 +47,17 @@ class Row:
     questions: Questions
     connections: int = 0
     rate: float = 0.0
+    warmth: Questions = lambda: iter(())
+    """What is asked first in each round, and does not count."""
     rounds: list[Results] = field(default_factory=list)
     server_us: list[float] = field(default_factory=list)
     """What an answer cost the processes of the server."""
 
     async def play(self, seconds: float, chance: Random) -> None:
+        connection = await Connection.open(self.player.address)
+        for question in self.warmth():
+            await connection.ask(question.request)
+        connection.close()
         before = self.player.cpu_seconds()
         if self.rate:
             loop = open_loop(self.player.address, self.questions(), self.rate, seconds, chance)
@@ -168,7 +168,7 @@ def _rows_of_ours(ours: Player, seen: "Seen", rates: list[float]) -> list[Row]:
     return [
         *(Row(ours, "unique seeds", seen.unique, count) for count in CONNECTIONS),
         *(Row(ours, "unique seeds", seen.unique, rate=rate) for rate in rates),
-        *(Row(ours, "cached", seen.cached, count) for count in (1, 64)),
+        *(Row(ours, "cached", seen.cached, count, warmth=seen.held) for count in (1, 64)),
         *(Row(ours, "304", seen.known, count) for count in (1, 64)),
     ]
 
@@ -176,106 +176,13 @@ def _rows_of_ours(ours: Player, seen: "Seen", rates: list[float]) -> list[Row]:
 def _rows_of_rivals(players: dict[str, Player], generator: Laid, rates: list[float]) -> list[Row]:
     rows = []
     for rival in (players[name] for name in ("litserve", "plain") if name in players):
-        questions = _rival_questions(rival, generator)
+        questions = rival_questions(rival, generator)
         rows += [Row(rival, "unique seeds", questions, count) for count in CONNECTIONS]
         rows += [Row(rival, "unique seeds", questions, rate=rate) for rate in rates]
     if "plain" in players:
-        questions = _constant_question(players["plain"], generator)
+        questions = constant_question(players["plain"], generator)
         rows += [Row(players["plain"], "constant bytes", questions, count) for count in (1, 64)]
     return rows
-
-
-def _rival_questions(rival: Player, generator: Laid) -> Questions:
-    def of(seed: int) -> bytes:
-        if rival.name == "LitServe":
-            return rival.address.post("/samples", json.dumps({"seed": seed}).encode())
-        return rival.address.get(f"/samples?seed={seed}")
-
-    def is_right(reply: Reply) -> bool:
-        return is_png(reply, generator.resolution)
-
-    return lambda: (Question(of(seed), is_right) for seed in itertools.count())
-
-
-def _constant_question(plain: Player, generator: Laid) -> Questions:
-    """Checked like an answer of ours: the client's share is the same."""
-    first: list[bytes] = []
-
-    def is_right(reply: Reply) -> bool:
-        found = sha256(reply.body).digest()
-        if not first and is_png(reply, generator.resolution):
-            first.append(found)
-        return found in first
-
-    return lambda: itertools.repeat(Question(plain.address.get("/constant"), is_right))
-
-
-@dataclass
-class Seen:
-    """What ours answered to each seed when it was asked for alone."""
-
-    address: Address
-    digest: str
-    hashes: list[bytes]
-    etags: list[str]
-    _next: Iterator[int]
-
-    @classmethod
-    async def learn(cls, address: Address, generator: Laid, count: int) -> "Seen":
-        seen = cls(address, generator.digest, [], [], itertools.cycle(range(count)))
-        connection, total = await Connection.open(address), 0
-        for seed in range(count):
-            reply = await connection.ask(seen._get(seed))
-            assert reply.status == 200, reply
-            assert is_png(reply, generator.resolution), reply
-            seen.hashes.append(sha256(reply.body).digest())
-            seen.etags.append(reply.header("etag") or "")
-            total += len(reply.body)
-        connection.close()
-        if total < 2 * CACHE_BYTES:
-            raise SystemExit(
-                f"{count} pictures have {total} bytes: the cache would hold them; give more --seeds"
-            )
-        print(f"a picture has {total / count:.0f} bytes")
-        return seen
-
-    def unique(self) -> Iterator[Question]:
-        """Goes on where the last one stopped, so that no seed comes again before all others have."""
-        return (self._question(seed) for seed in self._next)
-
-    def cached(self) -> Iterator[Question]:
-        return itertools.cycle([self._question(seed) for seed in range(HELD)])
-
-    def known(self) -> Iterator[Question]:
-        """Asked by somebody who has them."""
-        return itertools.cycle(
-            [
-                Question(
-                    self._get(seed, f"If-None-Match: {self.etags[seed]}"), lambda reply: reply.status == 304
-                )
-                for seed in range(HELD)
-            ]
-        )
-
-    def lists(self) -> Iterator[Question]:
-        for first in itertools.count(step=MANY):
-            body = {"model": self.digest, "seeds": list(range(first, first + MANY)), "format": "zip"}
-            request = self.address.post("/samples", json.dumps(body).encode())
-            yield Question(request, _holds_many)
-
-    def _get(self, seed: int, *headers: str) -> bytes:
-        return self.address.get(f"/samples?seed={seed}&model={self.digest}", *headers)
-
-    def _question(self, seed: int) -> Question:
-        def is_right(reply: Reply) -> bool:
-            return sha256(reply.body).digest() == self.hashes[seed]
-
-        return Question(self._get(seed), is_right)
-
-
-def _holds_many(reply: Reply) -> bool:
-    """An archive with an entry for each, and as many whole pictures."""
-    return reply.body.count(b"PK\x01\x02") == MANY == reply.body.count(b"IEND\xaeB`\x82")
 
 
 async def _takes_lists(address: Address, generator: Laid) -> bool:

@@ -66,6 +66,10 @@ class Connection(asyncio.Protocol):
         _, connection = await loop.create_connection(cls, "127.0.0.1", address.port)
         return connection
 
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None
+
     async def ask(self, request: bytes) -> Reply:
         """The answer.
 

@@ -106,6 +106,8 @@ async def open_loop(
 
     async def ask(question: Question, since: float) -> None:
         async with places:
+            while idle and not idle[-1].is_open:  # closed by the server, after some seconds of silence
+                idle.pop()
             connection = idle.pop() if idle else await Connection.open(address)
             sent = time.perf_counter()
             results.take(question, since, sent, await connection.ask(question.request))
