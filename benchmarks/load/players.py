@@ -146,7 +146,9 @@ def free_port() -> int:
 def _start(command: list[str], more: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **more}
-        return subprocess.Popen(command, stdout=output, stderr=output, env=environment, cwd=log.parent)
+        return subprocess.Popen(
+            command, stdout=output, stderr=output, env=environment, cwd=log.parent, start_new_session=True
+        )
 
 
 def _up(player: Player, path: str) -> Player:
