@@ -7,7 +7,7 @@ answered twice does no harm; the sampler that was suspected may be slow, stopped
 
 import asyncio
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile
 
 from contract.errors import ErrorCode, ServiceError
 from contract.wire import Answer, Ask
@@ -113,9 +113,14 @@ class Line:
         if not self._waiting:
             self._drain.pause()
 
-    def take_all(self, last_place: int) -> None:
-        """None up to this place is in Redis any more."""
-        self._taken_place = max(self._taken_place, last_place)
+    def take_up_to(self, place: int) -> None:
+        """Samplers have taken all up to this place."""
+        self._taken_place = max(self._taken_place, place)
+
+    def first_waiting(self, count: int, last_place: int) -> list[Waiting]:
+        """The first so many, up to a place, of whom it is not known that they have been taken."""
+        places = range(self._taken_place + 1, last_place + 1)
+        return list(islice((one for one in self._waiting.values() if one.place in places), count))
 
     def all(self) -> list[Waiting]:
         return list(self._waiting.values())

@@ -6,8 +6,8 @@ the cost per request falls as the load rises. Nothing here cancels a blocking co
 
 import asyncio
 import logging
+import secrets
 import time
-import uuid
 
 from redis.exceptions import RedisError
 
@@ -22,6 +22,7 @@ _ANSWERS_AT_ONCE = 32
 """Each becomes a response before the loop looks at new requests; so many cost it some 3 ms."""
 _BLOCK_SECONDS = 0.25
 _LOOK_SECONDS = 0.1
+_LOOK_AT = 16
 _RECONNECT_SECONDS = 0.2
 _CLOCK_SECONDS = 10.0
 
@@ -32,7 +33,7 @@ class Mailbox:
     """The gateway's side of the sampling wire."""
 
     def __init__(self, redis_url: str, *, timeout_seconds: float, queue_limit: int) -> None:
-        self.name = uuid.uuid4().hex[:12]
+        self.name = secrets.token_hex(6)
         self.line = Line(most_images=queue_limit, timeout_seconds=timeout_seconds)
         self._sender = connect(redis_url, connections=2, decode=False)
         self._receiver = connect(redis_url, connections=1, decode=False, retries=0)
@@ -89,7 +90,7 @@ class Mailbox:
         assert self._clock_offset_ms is not None
         now = time.monotonic()
         deadline_ms = now * 1000 + self._clock_offset_ms + self._timeout_seconds * 1000
-        ask = Ask(uuid.uuid4().hex[:16], self.name, round(deadline_ms), spec, place)
+        ask = Ask(secrets.token_hex(8), self.name, round(deadline_ms), spec, place)
         waiting = Waiting(ask, ask.pack(), asyncio.get_running_loop().create_future())
         self.line.join(waiting, now)
         self._send([waiting])
@@ -180,14 +181,24 @@ class Mailbox:
                 self._withdraw(waiting)
 
     async def _find_lost(self, *, is_silent: bool) -> None:
-        """Ask again what samplers seem to have died with. Silence may mean that they took everything."""
-        if is_silent:
-            pushed = self._pushed_place
-            if not await reply(self._receiver.llen(SAMPLES_WAITING)):
-                self.line.take_all(pushed)
+        """Ask again what samplers seem to have died with."""
+        if is_silent:  # no answer tells how far they are
+            await self._look_into_the_list()
         if lost := self.line.lost(time.monotonic()):
             log.warning("%d asks were taken and not answered; asking again", len(lost))
             self._send(lost)
+
+    async def _look_into_the_list(self) -> None:
+        """What of ours is no longer in it has been taken; others' asks may be."""
+        pushed = self._pushed_place
+        looked_at = self.line.first_waiting(_LOOK_AT, pushed)
+        pipeline = self._receiver.pipeline(transaction=False)
+        pipeline.llen(SAMPLES_WAITING)
+        for one in looked_at:
+            pipeline.lpos(SAMPLES_WAITING, one.frame)  # type: ignore[arg-type]  # bytes are fine
+        length, *positions = await pipeline.execute()
+        taken = [one.place for one, found in zip(looked_at, positions, strict=True) if found is None]
+        self.line.take_up_to(max(taken, default=0) if length else pushed)
 
     async def _find_all_lost(self) -> None:
         """After the connection broke: where the list is empty, Redis died with what was in it."""

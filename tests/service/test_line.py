@@ -115,7 +115,7 @@ def test_an_empty_list_says_that_all_were_taken_but_those_pushed_since(line: Lin
     first, second = join(), join()
     pushed = second.place
     since = join()
-    line.take_all(pushed)
+    line.take_up_to(pushed)
     line.lost(0.1)
     assert line.lost(TIMEOUT_SECONDS) == [first, second]
     assert since in line.all()
@@ -124,7 +124,7 @@ def test_an_empty_list_says_that_all_were_taken_but_those_pushed_since(line: Lin
 def test_it_is_asked_for_thrice_more_at_growing_intervals_and_no_more(line: Line, join: Join) -> None:
     ask, moments = join(), []
     for tick in range(1000):
-        line.take_all(ask.place)
+        line.take_up_to(ask.place)
         if line.lost(tick / 10):
             moments.append(tick / 10)
     first, second, third = moments
@@ -135,7 +135,7 @@ def test_the_answer_to_an_earlier_asking_says_nothing_of_the_places_before_the_l
     line: Line, join: Join
 ) -> None:
     asked_twice = join()
-    line.take_all(asked_twice.place)
+    line.take_up_to(asked_twice.place)
     line.lost(0.1)
     still_waits = join()
     assert line.lost(TIMEOUT_SECONDS) == [asked_twice]
@@ -157,7 +157,7 @@ def test_whatever_happens_the_line_is_as_long_as_those_in_it(line: Line, join: J
             case 2:
                 line.leave(chance.choice(waiting))
             case 3:
-                line.take_all(chance.choice(waiting).place)
+                line.take_up_to(chance.choice(waiting).place)
             case 4:
                 line.lost(now)
         places = [one.place for one in line.all()]

@@ -177,6 +177,7 @@ def test_sampling_heals_after_a_restart_of_redis(
     consumer.stop()
 
 
+@pytest.mark.parametrize("others", [(), (b"of another gateway",)])
 def test_asks_that_were_lost_are_asked_again(
     outage: tuple[httpx.Client, Any],
     mortal: Redis,
@@ -184,6 +185,7 @@ def test_asks_that_were_lost_are_asked_again(
     sampler: Any,
     until: Until,
     monkeypatch: pytest.MonkeyPatch,
+    others: tuple[bytes, ...],
 ) -> None:
     monkeypatch.setattr("service.line._PATIENCE_SECONDS", 0.1)
     client, worker = outage
@@ -195,6 +197,11 @@ def test_asks_that_were_lost_are_asked_again(
     thread = threading.Thread(target=lambda: answers.append(client.get("/samples?seed=1")))
     thread.start()
     until(lambda: worker.redis.lpop(SAMPLES_WAITING))  # as a sampler that is killed at once
+    for frame in others:
+        worker.redis.rpush(SAMPLES_WAITING, frame)
+    until(lambda: worker.redis.llen(SAMPLES_WAITING) > len(others))
+    for _ in others:
+        worker.redis.lpop(SAMPLES_WAITING)
     consumer = type(sampler)(mortal.server.url)
     consumer.start()
     thread.join(15)
