@@ -24,7 +24,8 @@ from benchmarks.load.deployment import Laid, lay_generator
 from benchmarks.load.loops import Question, Results, closed_loop, open_loop, percentile_ms
 from benchmarks.load.players import Player, start_ours
 
-CONNECTIONS = 64
+CONNECTIONS = 16
+"""Enough to keep samplers busy, and not so many that the line would refuse some."""
 FACTOR = 10
 CACHE_BYTES = 2 * 2**20
 CALM_SECONDS = 3.0
