@@ -87,10 +87,9 @@ def test_a_sampler_killed_over_its_batch_costs_no_answer(
         assert not sum(results.wrong for results in seen)
 
 
-def test_a_redis_restarted_under_load_costs_refusals_alone(
+def test_a_redis_restarted_under_load_costs_refusals_at_most(
     served: Stack, address: Address, questions: Iterator[Question]
 ) -> None:
-    refused = 0
     for _ in range(KILLS):
 
         def kill() -> None:
@@ -107,8 +106,6 @@ def test_a_redis_restarted_under_load_costs_refusals_alone(
         assert _statuses(seen) <= {200, 503}
         assert _statuses(seen[-1:]) == {200}
         assert not sum(results.wrong for results in seen)
-        refused += sum(results.statuses[503] for results in seen)
-    assert refused
 
 
 def test_a_flood_is_refused_and_what_is_accepted_is_answered(
