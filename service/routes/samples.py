@@ -73,7 +73,7 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
     """
     negotiate(request, (_PNG,))
     seed = _seed(query)
-    _refuse_when_full(gateway, query)
+    _refuse_when_full(gateway, query.model)
     target = await resolve(gateway, query.model)
     spec = SampleSpec(digest=target.digest, seed=seed, count=query.count, format=query.format)
     headers = _headers(spec, query)
@@ -87,9 +87,9 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
     return Response(picture.content, media_type=_PNG, headers=headers)
 
 
-def _refuse_when_full(gateway: Gateway, query: SamplesQuery) -> None:
+def _refuse_when_full(gateway: Gateway, reference: str | None) -> None:
     """While the line is full, nothing is answered that needs a trip to Redis: refusals come at once then."""
-    if gateway.mailbox.line.is_full and not gateway.remembers_generator(query.model):
+    if gateway.mailbox.line.is_full and not gateway.remembers_generator(reference):
         raise gateway.mailbox.line.busy()
 
 
