@@ -6,10 +6,12 @@ Addresses in a plain form are read here; any other form, and whatever is wrong, 
 
 import re
 from functools import lru_cache
+from typing import Any
 
 from pydantic import ValidationError
+from starlette.datastructures import URLPath
 from starlette.requests import Request
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Receive, Scope, Send
 
 from service.gateway import Gateway
@@ -32,6 +34,9 @@ class PlainSamples(BaseRoute):
             if query is not None:
                 return Match.FULL, {"samples_query": query}
         return Match.NONE, {}
+
+    def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
+        raise NoMatchFound(name, path_params)  # the long way has the name
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         response = await get_samples(Request(scope, receive), self._gateway, scope["samples_query"])

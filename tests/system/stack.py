@@ -156,9 +156,14 @@ class Stack:
 
     def records(self) -> redis.Redis:
         """A client of the stack's durable Redis."""
-        settings = dict(
-            line.split(" ", 1) for line in (self.root / "redis" / "redis.conf").read_text().splitlines()
-        )
+        return self._redis(self.root / "redis")
+
+    def traffic(self) -> redis.Redis:
+        """A client of the Redis that asks for samples go through."""
+        return self._redis(self.root / "run" / "redis-samples")
+
+    def _redis(self, directory: Path) -> redis.Redis:
+        settings = dict(line.split(" ", 1) for line in (directory / "redis.conf").read_text().splitlines())
         return redis.Redis(port=int(settings["port"]), password=settings["requirepass"])
 
     def snapshots(self, job_id: str) -> list[Path]:

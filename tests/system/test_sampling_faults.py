@@ -16,10 +16,13 @@ from tests.conftest import proof
 from tests.system.stack import Stack, until
 
 CONNECTIONS = 16
+SAMPLERS = 2
 KILLS = proof(2, 20)
 FLOOD_SECONDS = proof(3, 60)
 OVERLOAD = 10
 STEP_SECONDS = 0.5
+
+pytestmark = pytest.mark.timeout(proof(180, 1800))
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,7 @@ def laid(tmp_path_factory: pytest.TempPathFactory) -> Laid:
 def served(laid: Laid) -> Iterator[Stack]:
     """Two samplers that serve it, and no picture comes from the cache."""
     root = laid.path.parents[3]
-    stack = Stack(root, "--samplers", "2", environment={"DCGAN_SAMPLE_CACHE_BYTES": "0"}).start()
+    stack = Stack(root, "--samplers", str(SAMPLERS), environment={"DCGAN_SAMPLE_CACHE_BYTES": "0"}).start()
     yield stack
     stack.stop()
 
@@ -63,6 +66,11 @@ def _load_until(
     return asyncio.run(load())
 
 
+def _waiting_clients(stack: Stack) -> int:
+    with stack.traffic() as traffic:
+        return int(traffic.info("clients")["blocked_clients"])
+
+
 def _statuses(seen: list[Results]) -> set[int]:
     return {status for results in seen for status in results.statuses}
 
@@ -71,7 +79,7 @@ def test_a_sampler_killed_over_its_batch_costs_no_answer(
     served: Stack, address: Address, questions: Iterator[Question]
 ) -> None:
     for _ in range(KILLS):
-        until(lambda: len(served.find("-m", "worker", "--role", "sample")) == 2, "two samplers")
+        until(lambda: _waiting_clients(served) > SAMPLERS, "samplers that wait for work, and the gateway")
         victim = served.find("-m", "worker", "--role", "sample")[0]
         asked_again = served.log().count("asking again")
 
