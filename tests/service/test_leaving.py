@@ -13,11 +13,13 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from contract.job import CheckpointFact
-from contract.keys import SAMPLES_WAITING
+from contract.job import CheckpointFact, State
+from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING
 from contract.sampling import CheckpointPlace, SampleSpec
+from contract.wire import Answer, Ask
 from service.mailbox import Mailbox
 from service.pictures import Pictures
+from tests.service.deployment import Deployment
 
 Until = Callable[[Callable[[], object]], object]
 Asking = Callable[[str], Any]
@@ -86,6 +88,24 @@ def test_those_who_left_make_room_in_the_line(
     until(lambda: not worker.redis.llen(SAMPLES_WAITING))
     sampler.held.clear()
     assert client.get("/samples?seed=9").status_code == 200
+
+
+def test_the_late_answer_of_a_slow_sampler_takes_the_second_ask_away(
+    elsewhere: Callable[..., Deployment],
+    until: Callable[[Callable[[], Any]], Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.line._PATIENCE_SECONDS", 0.1)
+    there = elsewhere(sample_timeout_seconds=20)
+    there.end(State.SUCCEEDED)
+    redis = there.worker.redis
+    with ThreadPoolExecutor(1) as threads:
+        waits = threads.submit(there.client.get, "/samples?seed=1")
+        ask = Ask.unpack(until(lambda: redis.lpop(SAMPLES_WAITING)))
+        until(lambda: redis.llen(SAMPLES_WAITING))
+        redis.rpush(SAMPLES_REPLIES_OF + ask.gateway, Answer(ask.id, "r1", b"late").pack())
+        assert waits.result().content == b"late"
+    until(lambda: not redis.llen(SAMPLES_WAITING))
 
 
 def _request(receive: Callable[[], Awaitable[Message]]) -> Request:
