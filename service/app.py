@@ -23,6 +23,7 @@ from service.routes import (
 )
 from service.security import SameOrigin
 from service.settings import Settings
+from service.shortcut import PlainSamples
 
 _DESCRIPTION = (
     "Send images, train a generator, fetch pictures by seed: POST a zip to `/datasets`, POST "
@@ -57,6 +58,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.webhooks.include_router(messages.router)
     app.add_middleware(SmallBodies, upload_paths=("/datasets", "/models", "/png-info"))
     app.add_middleware(SameOrigin, allowed_hosts=(*_own_names(settings), *settings.allowed_hosts))
+    app.router.routes.insert(0, PlainSamples(gateway))
     for part in (datasets, jobs, jobs_progress, samples, png_info, models, models_files, health, problems):
         app.include_router(part.router)
     errors.install(app)

@@ -1,6 +1,7 @@
 """Every refusal as a problem document (RFC 9457): its status, and how an exception becomes one."""
 
 import logging
+import math
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -152,7 +153,7 @@ def problem_response(error: ServiceError, request: Request) -> Response:
     document = problem(error)
     headers = {"Cache-Control": "no-store"}
     if error.retry_after_seconds is not None:
-        headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
     if _may_have_unread_body(request):
         headers["Connection"] = "close"  # or the client would go on sending what nobody reads
     unsaid = {"current"} if document.current is None else None

@@ -20,6 +20,7 @@ from service.hub import Hub
 from service.mailbox import Mailbox
 from service.manifests import Manifests
 from service.pictures import Pictures
+from service.remembered import Remembered
 from service.settings import Settings
 from service.sharing import Sharing
 from service.store import Store, connect
@@ -41,6 +42,7 @@ class Gateway:
         self.store = Store(connect(settings.redis_url, connections=64, decode=True))
         self.hub = Hub(connect(settings.redis_url, connections=1, decode=True, retries=0))
         self.shared = Sharing()
+        self.remembered = Remembered(self.shared)
         self.mailbox = Mailbox(
             settings.sampling_redis_url,
             timeout_seconds=settings.sample_timeout_seconds,
@@ -102,13 +104,25 @@ class Gateway:
         """One lock per record or alias, for what writes the volume first and Redis second."""
         return self._locks.setdefault(name, asyncio.Lock())
 
+    async def renderer(self) -> str | None:
+        """The one renderer of this deployment, at most a second old; None before the first sampler."""
+        return await self.remembered.ask("renderer", self.store.renderer)
+
+    def remembers_generator(self, digest: str | None) -> bool:
+        """Whether pictures of this digest that are kept, or that a client has, can be told at once."""
+        return self.remembered.knows(digest) and self.remembered.knows("renderer")
+
     async def living_roles(self) -> frozenset[Role]:
         """The roles that somebody fills now; at most a second old."""
         read_at, roles = self._roster
         if time.monotonic() - read_at > _ROSTER_SECONDS:
-            facts = await self.store.run(workers())
-            roles = frozenset(Role(one["role"]) for one in facts if one.get("active", True))
-            self._roster = (time.monotonic(), roles)
+            return await self.shared.ask("roster", self._read_roster)
+        return roles
+
+    async def _read_roster(self) -> frozenset[Role]:
+        facts = await self.store.run(workers())
+        roles = frozenset(Role(one["role"]) for one in facts if one.get("active", True))
+        self._roster = (time.monotonic(), roles)
         return roles
 
 

@@ -75,6 +75,7 @@ async def forget(gateway: Gateway, digest: str) -> None:
         ServiceError: `model_in_use`, `model_not_found`.
     """
     outcome, by = await gateway.store.run(forget_import(digest))
+    gateway.remembered.forget()
     if outcome == "rebuilding":
         raise store_unavailable("Redis was emptied and the records are being rebuilt from the volume")
     if outcome == "aliased":

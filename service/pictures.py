@@ -3,12 +3,16 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+from starlette.requests import Request
 
 from contract.sampling import CheckpointPlace, SampleSpec
 from service.cache import SampleCache
 from service.mailbox import Mailbox
+from service.presence import await_for
 from service.timing import NOTHING, stages_of
 
 
@@ -20,6 +24,12 @@ class Picture:
     content: bytes
     stages: Mapping[str, float] = field(default_factory=dict, compare=False)
     """Where the time for it went, in milliseconds; nothing, if it was kept."""
+
+
+@dataclass
+class _Rendering:
+    task: asyncio.Task[Picture]
+    waiting: int = 0
 
 
 def etag_of(spec: SampleSpec, renderer: str) -> str:
@@ -34,23 +44,46 @@ class Pictures:
     def __init__(self, mailbox: Mailbox, max_bytes: int) -> None:
         self._mailbox = mailbox
         self._cache = SampleCache(max_bytes)
-        self._rendering: dict[str, asyncio.Task[Picture]] = {}
+        self._rendering: dict[str, _Rendering] = {}
 
     def find(self, etag: str) -> Picture | None:
         """The picture, if it is kept."""
         content = self._cache.get(etag)
         return None if content is None else Picture(etag, content)
 
-    async def render(self, spec: SampleSpec, place: CheckpointPlace) -> Picture:
+    def require_room(self, spec: SampleSpec) -> None:
+        """Raise `sampler_busy` if `render` would: it is not being rendered, and the line is full."""
+        if spec.canonical() not in self._rendering:
+            self._mailbox.line.require_room(spec.count)
+
+    async def render(self, spec: SampleSpec, place: CheckpointPlace, request: Request) -> Picture:
         """The samplers' picture. Who asks for it while it is being rendered waits for the same one.
 
-        Raises what `Mailbox.ask` raises.
+        When the last who waited for it has left, the samplers are told to let it be.
+
+        Raises:
+            ClientDisconnect: who sent the request has left.
+            ServiceError, RedisError: as `Mailbox.ask` does.
         """
+        with self._waiting_for(spec, place) as task:
+            await await_for(request, task)
+            return task.result()
+
+    @contextmanager
+    def _waiting_for(self, spec: SampleSpec, place: CheckpointPlace) -> Iterator[asyncio.Task[Picture]]:
         key = spec.canonical()
-        if key not in self._rendering:
-            task = self._rendering[key] = asyncio.create_task(self._render(spec, place))
-            task.add_done_callback(lambda done: self._finish(key, done))
-        return await asyncio.shield(self._rendering[key])  # one who leaves takes it from nobody
+        rendering = self._rendering.get(key)
+        if rendering is None:
+            rendering = self._rendering[key] = _Rendering(asyncio.create_task(self._render(spec, place)))
+            rendering.task.add_done_callback(lambda done: self._finish(key, done))
+        rendering.waiting += 1
+        try:
+            yield rendering.task
+        finally:
+            rendering.waiting -= 1
+            if not rendering.waiting and not rendering.task.done():
+                del self._rendering[key]  # who comes now begins anew
+                rendering.task.cancel()
 
     async def _render(self, spec: SampleSpec, place: CheckpointPlace) -> Picture:
         asked_at = time.monotonic()
@@ -61,6 +94,8 @@ class Pictures:
         return picture
 
     def _finish(self, key: str, done: asyncio.Task[Picture]) -> None:
-        del self._rendering[key]
+        rendering = self._rendering.get(key)
+        if rendering and rendering.task is done:
+            del self._rendering[key]
         if not done.cancelled():
             done.exception()  # everyone may have left: then nobody else looks at it

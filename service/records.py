@@ -111,6 +111,7 @@ async def delete(
             await asyncio.to_thread(tombstone.unlink, missing_ok=True)
             gateway.later(_settle_deletion(gateway, kind, standing))
             raise
+        gateway.remembered.forget()
         if outcome[0] in ("forgotten", "missing"):
             await remove_home(gateway, record_id)
         else:

@@ -38,7 +38,9 @@ class Settings(BaseSettings):
     )
     max_upload_bytes: int = Field(2 * 2**30, ge=1, description="The largest archive of images.")
     sample_timeout_seconds: float = Field(30, gt=0, description="How long a request waits for a sampler.")
-    sample_queue_limit: int = Field(1024, ge=1, description="Sampling requests in flight, at most.")
+    sample_queue_limit: int = Field(
+        4096, ge=1, description="Images that wait for samplers, at most; fewer where those are slow."
+    )
     sample_cache_bytes: int = Field(256 * 2**20, ge=0, description="Rendered samples kept in memory.")
     estimate_timeout_seconds: float = Field(
         20, gt=0, le=600, description="How long a dry run waits for a trainer."

@@ -87,17 +87,18 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
     begun_at = time.monotonic()
     chosen = _format(request, query, query.format, "")
     seed = _seed(query)
+    _refuse_when_full(gateway, query.model)
     target = await resolve(gateway, query.model)
     spec = SampleSpec.of_seeds(target.digest, chosen, range(seed, seed + query.count), query)
     headers = _headers(spec, query)
-    renderer = await gateway.store.renderer()
+    renderer = await gateway.renderer()
     etag = etag_of(spec, renderer or _NO_RENDERER)
     if _client_has(request, etag):
         return Response(status_code=304, headers={**headers, "ETag": etag})
     picture = gateway.pictures.find(etag)
     if picture is None and request.method == "HEAD":
         return _unrendered(spec, headers if renderer is None else {**headers, "ETag": etag})
-    picture = picture or await _render(gateway, spec, target, etag)
+    picture = picture or await _render(request, gateway, spec, target, etag)
     headers |= {"ETag": picture.etag, "Server-Timing": server_timing(picture.stages, begun_at)}
     if _client_has(request, picture.etag):
         return Response(status_code=304, headers=headers)
@@ -131,10 +132,11 @@ async def post_samples(
     begun_at = time.monotonic()
     chosen = _format(request, body, body.format, "/")
     body.require_whole()
+    _refuse_when_full(gateway, body.model)
     target = await resolve(gateway, body.model)
     spec = body.spec(target.digest, chosen)
-    etag = etag_of(spec, await gateway.store.renderer() or _NO_RENDERER)
-    picture = gateway.pictures.find(etag) or await _render(gateway, spec, target, etag)
+    etag = etag_of(spec, await gateway.renderer() or _NO_RENDERER)
+    picture = gateway.pictures.find(etag) or await _render(request, gateway, spec, target, etag)
     headers = {
         "X-Model-Digest": spec.digest,
         "Cache-Control": "no-store",
@@ -163,7 +165,14 @@ def _unrendered(spec: SampleSpec, headers: dict[str, str]) -> Response:
     return response
 
 
-async def _render(gateway: Gateway, spec: SampleSpec, target: Target, etag: str) -> Picture:
+def _refuse_when_full(gateway: Gateway, reference: str | None) -> None:
+    """While the line is full, nothing is answered that needs a trip to Redis: refusals come at once then."""
+    if gateway.mailbox.line.is_full and not gateway.remembers_generator(reference):
+        raise gateway.mailbox.line.busy()
+
+
+async def _render(request: Request, gateway: Gateway, spec: SampleSpec, target: Target, etag: str) -> Picture:
+    gateway.pictures.require_room(spec)
     if Role.SAMPLE not in await gateway.living_roles():
         raise ServiceError(
             ErrorCode.NO_SAMPLER,
@@ -171,7 +180,7 @@ async def _render(gateway: Gateway, spec: SampleSpec, target: Target, etag: str)
             retry_after_seconds=_NO_SAMPLER_RETRY_SECONDS,
         )
     # While the roster was read, the picture may have come for somebody else.
-    return gateway.pictures.find(etag) or await gateway.pictures.render(spec, target.place)
+    return gateway.pictures.find(etag) or await gateway.pictures.render(spec, target.place, request)
 
 
 def _seed(query: SamplesQuery) -> int:

@@ -65,3 +65,9 @@ def test_a_refusal_carries_its_fields_and_when_to_come_back() -> None:
         "errors": [{"pointer": "/a~1b/0", "detail": "a/b has to be even."}],
     }
     assert answer.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(0.0, "1"), (1.0, "1"), (1.2, "2"), (29.5, "30")])
+def test_nobody_is_told_to_come_back_too_early(seconds: float, told: str) -> None:
+    error = ServiceError(ErrorCode.SAMPLER_BUSY, "Later.", retry_after_seconds=seconds)
+    assert answer_to(error).headers["retry-after"] == told

@@ -30,6 +30,9 @@ from service.settings import Settings
 Refused = Callable[..., dict[str, Any]]
 Until = Callable[[Callable[[], object]], object]
 
+LINE = 16
+"""Images that may wait for samplers."""
+
 
 class Redis:
     """A server of our own that can be killed and started again."""
@@ -64,6 +67,7 @@ def settings(mortal: Redis, tmp_path: Path) -> Settings:
         redis_url=mortal.server.url,
         heartbeat_seconds=0.2,
         sample_timeout_seconds=20,
+        sample_queue_limit=LINE,
     )
 
 
@@ -173,6 +177,7 @@ def test_sampling_heals_after_a_restart_of_redis(
     consumer.stop()
 
 
+@pytest.mark.parametrize("others", [(), (b"of another gateway",)])
 def test_asks_that_were_lost_are_asked_again(
     outage: tuple[httpx.Client, Any],
     mortal: Redis,
@@ -180,8 +185,9 @@ def test_asks_that_were_lost_are_asked_again(
     sampler: Any,
     until: Until,
     monkeypatch: pytest.MonkeyPatch,
+    others: tuple[bytes, ...],
 ) -> None:
-    monkeypatch.setattr("service.mailbox._LOST_SECONDS", 0.1)
+    monkeypatch.setattr("service.line._PATIENCE_SECONDS", 0.1)
     client, worker = outage
     train(client, worker, pictures)
     lease = worker.claim()
@@ -191,11 +197,47 @@ def test_asks_that_were_lost_are_asked_again(
     thread = threading.Thread(target=lambda: answers.append(client.get("/samples?seed=1")))
     thread.start()
     until(lambda: worker.redis.lpop(SAMPLES_WAITING))  # as a sampler that is killed at once
+    for frame in others:
+        worker.redis.rpush(SAMPLES_WAITING, frame)
+    until(lambda: worker.redis.llen(SAMPLES_WAITING) > len(others))
+    for _ in others:
+        worker.redis.lpop(SAMPLES_WAITING)
     consumer = type(sampler)(mortal.server.url)
     consumer.start()
     thread.join(15)
     assert [answer.status_code for answer in answers] == [200]
     consumer.stop()
+
+
+def test_a_full_line_refuses_while_redis_hangs(
+    outage: tuple[httpx.Client, Any],
+    mortal: Redis,
+    pictures: bytes,
+    sampler: Any,
+    refused: Refused,
+    until: Until,
+) -> None:
+    client, worker = outage
+    train(client, worker, pictures)
+    lease = worker.claim()
+    worker.checkpoint(lease)
+    worker.run(leave(lease, State.SUCCEEDED))
+    assert mortal.process
+    with ThreadPoolExecutor(1) as threads:
+        waits = threads.submit(client.get, f"/samples?seed=1&count={LINE}")
+        until(lambda: worker.redis.llen(SAMPLES_WAITING))
+        mortal.process.send_signal(signal.SIGSTOP)
+        ping = threading.Thread(target=worker.redis.ping, daemon=True)
+        ping.start()
+        answer = client.get("/samples?seed=2")
+        assert ping.is_alive(), "it answered before Redis could"
+        mortal.process.send_signal(signal.SIGCONT)
+        refused(answer, 503, "sampler_busy")
+        assert int(answer.headers["retry-after"]) >= 1
+        consumer = type(sampler)(mortal.server.url)
+        consumer.start()
+        assert waits.result().status_code == 200
+        consumer.stop()
 
 
 def test_while_records_are_rebuilt_what_is_missing_may_come_back(

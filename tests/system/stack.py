@@ -158,8 +158,8 @@ class Stack:
         """A client of the stack's durable Redis."""
         return self._redis(self.root / "redis")
 
-    def samples(self) -> redis.Redis:
-        """A client of the other one."""
+    def traffic(self) -> redis.Redis:
+        """A client of the Redis that asks for samples go through."""
         return self._redis(self.root / "run" / "redis-samples")
 
     def _redis(self, home: Path) -> redis.Redis:

@@ -24,7 +24,7 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
     stack = Stack(tmp_path_factory.mktemp("far") / "data").start()
     roles = ("train", "sample")
     near = [stack.process("-m", "worker", "--role", role) for role in roles]
-    holes, urls = zip(*(_before(server) for server in (stack.records(), stack.samples())), strict=True)
+    holes, urls = zip(*(_before(server) for server in (stack.records(), stack.traffic())), strict=True)
     told = dict(zip(("DCGAN_REDIS_URL", "DCGAN_SAMPLING_REDIS_URL"), urls, strict=True))
     workers = [FarWorker(role, stack.environment() | told, stack.root) for role in roles]
     for process in near:

@@ -1,0 +1,81 @@
+"""A data root with one finished job, so that there is something to serve without training it."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from contract.checkpoint import CheckpointHeader
+from contract.job import CheckpointFact, State
+from contract.training import TrainingSpec
+from contract.volume import Volume, weights_name
+from models import networks
+from models.checkpoint import save_checkpoint
+from models.networks.pair import Generator
+from worker.facts import Facts, write_facts
+
+JOB = "job_" + "0" * 16
+
+
+@dataclass(frozen=True)
+class Laid:
+    """A generator on the volume."""
+
+    digest: str
+    path: Path
+    resolution: int
+
+
+def lay_generator(root: Path, resolution: int, seed: int = 0) -> Laid:
+    """Random weights of the default networks, as a job that has succeeded would have left them.
+
+    Their statistics and contrast are such that pictures weigh in PNG what real ones do: nearly grey ones, of
+    fresh weights, would be cheap to encode.
+    """
+    volume = Volume(root)
+    spec = TrainingSpec(
+        dataset="ds_" + "0" * 16,
+        preset="fast",
+        name=None,
+        resolution=resolution,
+        channels=3,
+        images=1,
+        checkpoint_every_images=1,
+        preview_every_images=1,
+    )
+    generator = networks.build(spec.architecture, spec.resolution, spec.channels).generator
+    generator.initialise(seed)
+    _enliven(generator)
+    path = volume.checkpoint(JOB, weights_name(1, 1))
+    path.parent.mkdir(parents=True)
+    header = CheckpointHeader(job=JOB, spec=spec, images_seen=1)
+    digest = save_checkpoint(generator, header, path)
+    volume.spec(JOB).write_text(spec.model_dump_json())
+    now = time.time()
+    facts = Facts(
+        state=State.SUCCEEDED,
+        token=1,
+        attempt=1,
+        created_us=round(now * 1e6),
+        started_ms=round(now * 1e3),
+        finished_ms=round(now * 1e3),
+        checkpoints=(
+            CheckpointFact(file=path.name, digest=digest, images_seen=1, bytes=path.stat().st_size),
+        ),
+    )
+    write_facts(volume, JOB, facts)
+    return Laid(digest, path, resolution)
+
+
+@torch.no_grad()
+def _enliven(generator: Generator) -> None:
+    """Let batch norm know its statistics, and pixels use the range. In place."""
+    drawn = torch.randn(256, generator.latent_size)
+    for module in generator.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # the plain average over what it sees
+    contrast = generator.train()(drawn).atanh().std()
+    *_, last = (one for one in generator.modules() if isinstance(one, torch.nn.ConvTranspose2d))
+    last.weight.mul_(0.5 / contrast)
+    generator.eval()

@@ -1,0 +1,139 @@
+"""Two ways to load a server. A closed loop asks again when it was answered, and so finds the most that the
+server can do; an open one asks at times that the server has no influence on, as the world does.
+"""
+
+import asyncio
+import statistics
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from random import Random
+
+from benchmarks.load.client import Address, Connection, Reply
+
+MOST_CONNECTIONS = 2048
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request as bytes, and whether an answer to it is right."""
+
+    request: bytes
+    is_right: Callable[[Reply], bool]
+
+
+@dataclass(frozen=True)
+class Told:
+    """One answer: when it was to be asked for, and how long it took from there and from when it was."""
+
+    since: float
+    seconds: float
+    sent_seconds: float
+    status: int
+
+
+@dataclass
+class Results:
+    """What a loop has seen. Wrong are answers of status 200 or 304 that are not what they should be."""
+
+    told: list[Told] = field(default_factory=list)
+    statuses: Counter[int] = field(default_factory=Counter)
+    wrong: int = 0
+    seconds: float = 0.0
+    client_seconds: float = 0.0
+    """The client's own share of a core."""
+    stages_ms: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def take(self, question: Question, since: float, sent: float, reply: Reply) -> None:
+        now = time.perf_counter()
+        self.told.append(Told(since, now - since, now - sent, reply.status))
+        self.statuses[reply.status] += 1
+        if reply.status in (200, 304):
+            self.wrong += not question.is_right(reply)
+            for name, duration_ms in reply.stages().items():
+                self.stages_ms[name].append(duration_ms)
+
+    @property
+    def good(self) -> list[Told]:
+        return [one for one in self.told if one.status in (200, 304)]
+
+    @property
+    def rate(self) -> float:
+        """Good answers per second."""
+        return len(self.good) / self.seconds
+
+    def percentile_ms(self, percent: int) -> float:
+        """Of the good answers."""
+        return percentile_ms([one.seconds for one in self.good], percent)
+
+    @property
+    def client_us(self) -> float:
+        """What a request cost the client."""
+        return 1e6 * self.client_seconds / max(1, len(self.told))
+
+
+async def closed_loop(
+    address: Address, questions: Iterator[Question], connections: int, seconds: float
+) -> Results:
+    """So many connections, each of which asks again as soon as it was answered."""
+    opened = [await Connection.open(address) for _ in range(connections)]
+    results = Results()
+    started, cpu = time.perf_counter(), time.process_time()
+
+    async def ask_on(connection: Connection) -> None:
+        while (since := time.perf_counter()) < started + seconds:
+            question = next(questions)
+            results.take(question, since, since, await connection.ask(question.request))
+
+    await asyncio.gather(*(ask_on(connection) for connection in opened))
+    results.seconds = time.perf_counter() - started
+    results.client_seconds = time.process_time() - cpu
+    for connection in opened:
+        connection.close()
+    return results
+
+
+async def open_loop(
+    address: Address, questions: Iterator[Question], rate: float, seconds: float, chance: Random
+) -> Results:
+    """Poisson arrivals; latency counts from when a request was to be sent, whenever it could be."""
+    idle: list[Connection] = []
+    places = asyncio.Semaphore(MOST_CONNECTIONS)
+    results = Results()
+    running: set[asyncio.Task[None]] = set()
+    started, cpu = time.perf_counter(), time.process_time()
+
+    async def ask(question: Question, since: float) -> None:
+        async with places:
+            while idle and not idle[-1].is_open:  # closed by the server, after some seconds of silence
+                idle.pop()
+            connection = idle.pop() if idle else await Connection.open(address)
+            sent = time.perf_counter()
+            results.take(question, since, sent, await connection.ask(question.request))
+            idle.append(connection)
+
+    due = started
+    while (due := due + chance.expovariate(rate)) < started + seconds:
+        if (pause := due - time.perf_counter()) > 0:
+            await asyncio.sleep(pause)
+        elif len(running) % 64 == 0:
+            await asyncio.sleep(0)  # late already: let answers be read all the same
+        task = asyncio.create_task(ask(next(questions), due))
+        running.add(task)
+        task.add_done_callback(running.discard)
+    await asyncio.gather(*running)
+    results.seconds = time.perf_counter() - started
+    results.client_seconds = time.process_time() - cpu
+    for connection in idle:
+        connection.close()
+    return results
+
+
+def percentile_ms(seconds: list[float], percent: int) -> float:
+    latencies = sorted(seconds) or [float("nan")]
+    return 1000 * latencies[min(len(latencies) - 1, len(latencies) * percent // 100)]
+
+
+def median(numbers: list[float]) -> float:
+    return statistics.median(numbers) if numbers else float("nan")

@@ -1,0 +1,130 @@
+"""Claim: ten times the load that can be served costs the served share nothing, and no memory.
+
+    python benchmarks/overload.py [--seconds 60] [--requests 100000] [--count 16]
+
+Sheets of so many images (`--count`) are asked for in a closed loop, which finds the most that the service
+makes of them, then at ten times that rate, then at a tenth of it. Then single images in great numbers, and
+what gateway and sampler weigh before and after.
+"""
+
+import argparse
+import asyncio
+import itertools
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+import uvloop
+
+from benchmarks.load.client import Address, Reply
+from benchmarks.load.deployment import Laid, lay_generator
+from benchmarks.load.loops import Question, Results, closed_loop, open_loop, percentile_ms
+from benchmarks.load.players import Player, start_ours
+
+CONNECTIONS = 16
+"""Enough to keep samplers busy, and not so many that the line would refuse some."""
+FACTOR = 10
+CACHE_BYTES = 2 * 2**20
+CALM_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Flood:
+    """What came before, in and after it; the peak is looked for before and after."""
+
+    peak: Results
+    flood: Results
+    after: Results
+    peak_after: Results
+
+    @property
+    def goodput(self) -> float:
+        """The share of the peak that is served in the flood."""
+        return 2 * self.flood.rate / (self.peak.rate + self.peak_after.rate)
+
+    def recovered_after_seconds(self) -> float:
+        """From the end of the flood to the first request from which on all are answered about as ever."""
+        normal = 3 * self.peak.percentile_ms(50) / 1000
+        start = min(one.since for one in self.after.told)
+        slow = [one.since for one in self.after.told if one.status != 200 or one.seconds > normal]
+        return max(slow, default=start) - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Overload, and memory over many requests.")
+    parser.add_argument("--seconds", type=float, default=60, help="of the flood")
+    parser.add_argument("--requests", type=int, default=100_000, help="over which memory is looked at")
+    parser.add_argument("--count", type=int, default=16, help="images of a sheet")
+    parser.add_argument("--samplers", type=int, default=1)
+    given = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        laid = lay_generator(Path(folder) / "data", 32)
+        ours = start_ours(Path(folder) / "data", given.samplers, CACHE_BYTES)
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                questions = sheets(ours.address, laid, given.count)
+                tell_flood(runner.run(flood(ours.address, questions, given.seconds)))
+                runner.run(tell_memory(ours, sheets(ours.address, laid, 1), given.requests))
+        finally:
+            ours.end()
+
+
+def sheets(address: Address, laid: Laid, count: int) -> Iterator[Question]:
+    """Sheets of seeds that never come again, each checked to be of the seed that was asked for."""
+
+    def one(seed: int) -> Question:
+        text = b"dcgan:seed\0%d" % seed
+        chunk = struct.pack(">I", len(text)) + b"tEXt" + text
+
+        def is_right(reply: Reply) -> bool:
+            return chunk in reply.body
+
+        path = f"/samples?seed={seed}&count={count}&model={laid.digest}"
+        return Question(address.get(path), is_right)
+
+    return (one(seed) for seed in itertools.count(step=count))
+
+
+async def flood(address: Address, questions: Iterator[Question], seconds: float) -> Flood:
+    """The peak, ten times as much, a tenth, and the peak again: the machine may have become another."""
+    await closed_loop(address, questions, CONNECTIONS, CALM_SECONDS)
+    peak = await closed_loop(address, questions, CONNECTIONS, 2 * CALM_SECONDS)
+    flooded = await open_loop(address, questions, FACTOR * peak.rate, seconds, Random(0))
+    after = await open_loop(address, questions, peak.rate / FACTOR, CALM_SECONDS, Random(1))
+    peak_after = await closed_loop(address, questions, CONNECTIONS, 2 * CALM_SECONDS)
+    return Flood(peak, flooded, after, peak_after)
+
+
+def tell_flood(seen: Flood) -> None:
+    peak, flooded = seen.peak, seen.flood
+    refusals = [one.sent_seconds for one in flooded.told if one.status == 503]
+    others = len(flooded.told) - len(flooded.good) - len(refusals)
+    print(f"peak     {peak.rate:.0f} and {seen.peak_after.rate:.0f} sheets/s, ", end="")
+    print(_latency([one.seconds for one in peak.good]))
+    print(f"offered  {len(flooded.told) / flooded.seconds:.0f}/s, client {flooded.client_us:.0f} µs each")
+    print(f"served   {flooded.rate:.0f}/s, {seen.goodput:.0%} of the peak, {flooded.wrong} wrong, ", end="")
+    print(_latency([one.seconds for one in flooded.good]))
+    print(f"refused  {len(refusals)}, {_latency(refusals)}; 504 and others {others}")
+    print(f"after    as before from {seen.recovered_after_seconds():.1f} s on, {dict(seen.after.statuses)}")
+
+
+def _latency(seconds: list[float]) -> str:
+    return ", ".join(f"p{percent} {percentile_ms(seconds, percent):.1f}" for percent in (50, 99, 100)) + " ms"
+
+
+async def tell_memory(ours: Player, questions: Iterator[Question], requests: int) -> None:
+    """Resident memory, before and after; the cache is full long before."""
+    print("requests  gateway MB  sampler MB")
+    for share in (0.1, 0.3, 0.3, 0.3):
+        done = 0
+        while done < share * requests:
+            done += len((await closed_loop(ours.address, questions, CONNECTIONS, 1)).told)
+        weights = (ours.memory("-m service --host"), ours.memory("-m worker --role sample"))
+        print(f"+{done:<8} " + " ".join(f"{weight / 1e6:>11.1f}" for weight in weights), flush=True)
+
+
+if __name__ == "__main__":
+    main()

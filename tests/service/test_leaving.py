@@ -1,0 +1,142 @@
+"""Clients that close their connection: samplers do not work for them, everybody else is answered."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
+
+from contract.job import CheckpointFact, State
+from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING
+from contract.sampling import CheckpointPlace, SampleSpec
+from contract.wire import Answer, Ask
+from service.mailbox import Mailbox
+from service.pictures import Pictures
+from tests.service.deployment import Deployment
+
+Until = Callable[[Callable[[], object]], object]
+Asking = Callable[[str], Any]
+
+
+@pytest.fixture
+def asking(gateway_url: str) -> Asking:
+    """Sends a request, and leaves at the end of the block."""
+
+    @contextmanager
+    def ask(path: str) -> Iterator[socket.socket]:
+        address = urlsplit(gateway_url)
+        with socket.create_connection((address.hostname, address.port)) as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            yield connection
+
+    return ask
+
+
+def test_an_ask_leaves_the_list_with_its_client(
+    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until, asking: Asking
+) -> None:
+    sampler.hold()
+    with asking("/samples?seed=1"), asking("/samples?seed=2"):
+        until(lambda: worker.redis.llen(SAMPLES_WAITING) == 2)
+    until(lambda: not worker.redis.llen(SAMPLES_WAITING))
+    sampler.held.clear()
+    assert client.get("/samples?seed=3").status_code == 200
+    assert [ask.spec.seed for ask in sampler.asks] == [3]
+
+
+def test_it_stays_for_another_who_wants_the_same_picture(
+    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until, asking: Asking
+) -> None:
+    sampler.hold()
+    with ThreadPoolExecutor(1) as threads:
+        with asking("/samples?seed=1"):
+            until(lambda: worker.redis.llen(SAMPLES_WAITING))
+            stays = threads.submit(client.get, "/samples?seed=1")
+            with asking("/samples?seed=2"):
+                until(lambda: worker.redis.llen(SAMPLES_WAITING) == 2)
+        until(lambda: worker.redis.llen(SAMPLES_WAITING) == 1)
+        sampler.held.clear()
+        assert stays.result().status_code == 200
+    assert [ask.spec.seed for ask in sampler.asks] == [1]
+
+
+def test_who_comes_after_the_last_has_left_is_answered(
+    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until, asking: Asking
+) -> None:
+    sampler.hold()
+    with asking("/samples?seed=1"):
+        until(lambda: worker.redis.llen(SAMPLES_WAITING))
+    until(lambda: not worker.redis.llen(SAMPLES_WAITING))
+    sampler.held.clear()
+    assert client.get("/samples?seed=1").status_code == 200
+
+
+def test_those_who_left_make_room_in_the_line(
+    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until, asking: Asking
+) -> None:
+    sampler.hold()
+    with asking("/samples?seed=0&count=4"):
+        until(lambda: worker.redis.llen(SAMPLES_WAITING))
+        assert client.get("/samples?seed=9").json()["code"] == "sampler_busy"
+    until(lambda: not worker.redis.llen(SAMPLES_WAITING))
+    sampler.held.clear()
+    assert client.get("/samples?seed=9").status_code == 200
+
+
+def test_the_late_answer_of_a_slow_sampler_takes_the_second_ask_away(
+    elsewhere: Callable[..., Deployment],
+    until: Callable[[Callable[[], Any]], Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.line._PATIENCE_SECONDS", 0.1)
+    there = elsewhere(sample_timeout_seconds=20)
+    there.end(State.SUCCEEDED)
+    redis = there.worker.redis
+    with ThreadPoolExecutor(1) as threads:
+        waits = threads.submit(there.client.get, "/samples?seed=1")
+        ask = Ask.unpack(until(lambda: redis.lpop(SAMPLES_WAITING)))
+        until(lambda: redis.llen(SAMPLES_WAITING))
+        redis.rpush(SAMPLES_REPLIES_OF + ask.gateway, Answer(ask.id, "r1", b"late").pack())
+        assert waits.result().content == b"late"
+    until(lambda: not redis.llen(SAMPLES_WAITING))
+
+
+def _request(receive: Callable[[], Awaitable[Message]]) -> Request:
+    return Request({"type": "http"}, receive)
+
+
+async def _departure() -> Message:
+    return {"type": "http.disconnect"}
+
+
+async def _silence() -> Message:
+    return await asyncio.Future()
+
+
+def test_who_comes_in_the_very_moment_in_which_the_last_leaves_is_answered(
+    redis_url: str, sampler: Any
+) -> None:
+    spec = SampleSpec(digest="sha256:" + "0" * 64, seed=1)
+    place = CheckpointPlace(job="job_" + "0" * 16, file="f")
+
+    async def leave_and_come() -> bytes:
+        mailbox = Mailbox(redis_url, timeout_seconds=20, queue_limit=10)
+        running = asyncio.create_task(mailbox.run())
+        pictures = Pictures(mailbox, 1000)
+        sampler.hold()
+        with pytest.raises(ClientDisconnect):
+            await pictures.render(spec, place, _request(_departure))
+        sampler.held.clear()
+        picture = await pictures.render(spec, place, _request(_silence))
+        mailbox.close()
+        await running
+        return picture.content
+
+    assert asyncio.run(leave_and_come()) == spec.canonical().encode()

@@ -1,0 +1,137 @@
+"""The short way to a sample answers like the long one, header for header and byte for byte."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.job import CheckpointFact
+from contract.store import forget_job
+from contract.training import MAX_SEED
+from service.remembered import Remembered
+from service.sharing import Sharing
+from service.shortcut import read_plain
+
+Refused = Callable[..., dict[str, Any]]
+Until = Callable[[Callable[[], object]], object]
+
+PLAIN = (
+    "seed=7",
+    "count=4&seed=7",
+    f"seed={MAX_SEED}",
+    "seed=7&model=latest",
+    "seed=7&model=DIGEST",
+    "model=DIGEST&count=2&seed=1",
+    "seed=7&format=png&model=DIGEST",
+    "seed=007&model=DIGEST",
+    "seed=7&model=nobody",
+    "seed=7&model=Best",
+    "seed=7&model=sha256:12",
+    f"count=2&seed={MAX_SEED}",
+)
+ODD = (
+    "seed=-1",
+    "seed=1.5",
+    f"seed={MAX_SEED + 1}",
+    "seed=",
+    "seed",
+    "seed=7&seed=8",
+    "seed=7&count=0",
+    "seed=7&count=1025",
+    "seed=7&format=gif",
+    "seed=7&sede=2",
+    "seed=+7&model=DIGEST",
+    "seed=7&model=a%20b",
+    "seed=7&&model=DIGEST",
+    "&seed=7",
+    "seed=7&model=DIGEST#part",
+    "seed=7;count=2",
+)
+
+
+def ask(client: httpx.Client, method: str, query: str, **headers: str) -> tuple[Any, ...]:
+    """All there is of an answer, but when it came and how long it took."""
+    answer = client.request(method, f"/samples?{query}", headers=headers)
+    told = answer.headers.multi_items()
+    kept = sorted((name, "" if name in ("date", "server-timing") else value) for name, value in told)
+    return answer.status_code, kept, answer.content
+
+
+def by_the_long_way(query: str) -> str:
+    """The same query, its first letter written in a way that has to be decoded."""
+    place = next(place for place, letter in enumerate(query) if letter.isalpha())
+    return f"{query[:place]}%{ord(query[place]):02x}{query[place + 1 :]}"
+
+
+@pytest.mark.parametrize("query", [*PLAIN, *ODD])
+def test_both_ways_answer_alike(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact, query: str
+) -> None:
+    query = query.replace("DIGEST", finished.digest)
+    etag = client.get(f"/samples?seed=7&model={finished.digest}").headers["etag"]
+    for headers in ({}, {"if-none-match": etag}, {"accept": "image/*"}, {"accept": "text/html"}):
+        for method in ("GET", "HEAD", "PUT"):
+            short = ask(client, method, query, **headers)
+            assert short == ask(client, method, by_the_long_way(query), **headers), (method, headers)
+
+
+@pytest.mark.parametrize("query", PLAIN)
+def test_plain_queries_take_the_short_way(query: str) -> None:
+    query = query.replace("DIGEST", "sha256:" + "0" * 64)
+    assert read_plain(query.encode())
+    assert not read_plain(by_the_long_way(query).encode())
+
+
+@pytest.mark.parametrize("query", ODD)
+def test_odd_ones_do_not(query: str) -> None:
+    assert not read_plain(query.encode())
+
+
+def test_a_picture_of_a_job_that_is_deleted_here_is_gone_at_once(
+    client: httpx.Client, sampler: Any, refused: Refused, finished: CheckpointFact
+) -> None:
+    address = f"/samples?seed=7&model={finished.digest}"
+    assert client.get(address).status_code == 200
+    (job,) = client.get("/jobs").json()["items"]
+    assert client.delete(f"/jobs/{job['id']}").status_code == 204
+    refused(client.get(address), 404, "model_not_found")
+
+
+def test_one_that_is_deleted_elsewhere_is_gone_soon(
+    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until
+) -> None:
+    address = f"/samples?seed=7&model={finished.digest}"
+    assert client.get(address).status_code == 200
+    (job,) = client.get("/jobs").json()["items"]
+    assert worker.run(forget_job(job["id"]))[0] == "forgotten"
+    until(lambda: client.get(address).status_code == 404)
+
+
+def test_what_was_being_read_when_it_was_to_be_forgotten_is_not_remembered() -> None:
+    remembered = Remembered(Sharing())
+
+    async def read() -> str:
+        remembered.forget()
+        return "old"
+
+    assert asyncio.run(remembered.ask("question", read)) == "old"
+    assert not remembered.knows("question")
+
+
+def test_an_answer_is_read_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    remembered, reads = Remembered(Sharing()), []
+
+    async def read() -> str:
+        reads.append(1)
+        return "answer"
+
+    async def ask(times: int) -> None:
+        assert [await remembered.ask("question", read) for _ in range(times)] == ["answer"] * times
+
+    asyncio.run(ask(3))
+    assert len(reads) == 1
+    monkeypatch.setattr("service.remembered.REMEMBERED_SECONDS", 0.0)
+    asyncio.run(ask(1))
+    assert len(reads) == 2

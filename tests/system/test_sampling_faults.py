@@ -1,0 +1,128 @@
+"""Samplers and their Redis die under load, and floods come: every accepted request gets its own picture."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator
+from random import Random
+
+import psutil
+import pytest
+
+from benchmarks.load.client import Address
+from benchmarks.load.deployment import Laid, lay_generator
+from benchmarks.load.loops import Question, Results, closed_loop, open_loop
+from benchmarks.overload import sheets
+from tests.conftest import proof
+from tests.system.stack import Stack, until
+
+CONNECTIONS = 16
+SAMPLERS = 2
+KILLS = proof(2, 20)
+FLOOD_SECONDS = proof(3, 60)
+OVERLOAD = 10
+STEP_SECONDS = 0.5
+
+pytestmark = pytest.mark.timeout(proof(180, 1800))
+
+
+@pytest.fixture(scope="module")
+def laid(tmp_path_factory: pytest.TempPathFactory) -> Laid:
+    """A generator on a volume."""
+    return lay_generator(tmp_path_factory.mktemp("served") / "data", 32)
+
+
+@pytest.fixture(scope="module")
+def served(laid: Laid) -> Iterator[Stack]:
+    """Two samplers that serve it, and no picture comes from the cache."""
+    root = laid.path.parents[3]
+    stack = Stack(root, "--samplers", str(SAMPLERS), environment={"DCGAN_SAMPLE_CACHE_BYTES": "0"}).start()
+    yield stack
+    stack.stop()
+
+
+@pytest.fixture
+def address(served: Stack) -> Address:
+    return Address(int(served.url.rpartition(":")[2]))
+
+
+@pytest.fixture
+def questions(address: Address, laid: Laid) -> Iterator[Question]:
+    return sheets(address, laid, 1)
+
+
+def _load_until(
+    address: Address, questions: Iterator[Question], over: Callable[[], bool], act: Callable[[], None]
+) -> list[Results]:
+    """A closed loop in steps; after the first `act` is called beside it, and it goes on until it is over."""
+
+    async def load() -> list[Results]:
+        seen = [await closed_loop(address, questions, CONNECTIONS, STEP_SECONDS)]
+        acting = asyncio.create_task(asyncio.to_thread(act))
+        while not (acting.done() and over()):
+            seen.append(await closed_loop(address, questions, CONNECTIONS, STEP_SECONDS))
+        acting.result()
+        return seen
+
+    return asyncio.run(load())
+
+
+def _waiting_clients(stack: Stack) -> int:
+    with stack.traffic() as traffic:
+        return int(traffic.info("clients")["blocked_clients"])
+
+
+def _statuses(seen: list[Results]) -> set[int]:
+    return {status for results in seen for status in results.statuses}
+
+
+def test_a_sampler_killed_over_its_batch_costs_no_answer(
+    served: Stack, address: Address, questions: Iterator[Question]
+) -> None:
+    for _ in range(KILLS):
+        until(lambda: _waiting_clients(served) > SAMPLERS, "samplers that wait for work, and the gateway")
+        victim = served.find("-m", "worker", "--role", "sample")[0]
+        asked_again = served.log().count("asking again")
+
+        def stop_and_kill(victim: psutil.Process = victim, asked_again: int = asked_again) -> None:
+            # stopped, it keeps what it has, or Redis hands it the next ask: something is lost for sure
+            victim.send_signal(signal.SIGSTOP)
+            until(lambda: served.log().count("asking again") > asked_again, "lost asks")
+            victim.send_signal(signal.SIGKILL)
+            victim.wait(5)
+
+        seen = _load_until(address, questions, lambda: True, stop_and_kill)
+        assert _statuses(seen) == {200}
+        assert not sum(results.wrong for results in seen)
+
+
+def test_a_redis_restarted_under_load_costs_refusals_at_most(
+    served: Stack, address: Address, questions: Iterator[Question]
+) -> None:
+    for _ in range(KILLS):
+
+        def kill() -> None:
+            (victim,) = (
+                one
+                for one in served.launcher.children(recursive=True)
+                if one.name() == "redis-server" and one.cwd() == str(served.root / "run" / "redis-samples")
+            )
+            victim.send_signal(signal.SIGKILL)
+            victim.wait(5)
+
+        seen = _load_until(address, questions, lambda: served.http.get("/readyz").is_success, kill)
+        seen.append(asyncio.run(closed_loop(address, questions, CONNECTIONS, STEP_SECONDS)))
+        assert _statuses(seen) <= {200, 503}
+        assert _statuses(seen[-1:]) == {200}
+        assert not sum(results.wrong for results in seen)
+
+
+def test_a_flood_is_refused_and_what_is_accepted_is_answered(
+    served: Stack, address: Address, laid: Laid
+) -> None:
+    questions = sheets(address, laid, 32)
+    peak = asyncio.run(closed_loop(address, questions, CONNECTIONS, 2))
+    flood = asyncio.run(open_loop(address, questions, OVERLOAD * peak.rate, FLOOD_SECONDS, Random(0)))
+    assert set(flood.statuses) == {200, 503}
+    assert not flood.wrong
+    after = asyncio.run(closed_loop(address, questions, 1, STEP_SECONDS))
+    assert set(after.statuses) == {200}
