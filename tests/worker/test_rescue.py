@@ -18,7 +18,7 @@ from worker import link
 from worker.orders import TrainingOrder
 
 PICTURES = 500
-EVERY = 768
+EVERY = 1536
 NETWORKS = {"kind": "dcgan", "latent_size": 16, "generator_width": 8, "discriminator_width": 8}
 
 
@@ -135,8 +135,8 @@ def test_run_that_cannot_be_helped_fails_with_the_cause_and_keeps_its_best(
 ) -> None:
     honest = trainer.train
 
-    def hopeless(state: TrainingState, batches: Batches) -> Iterator[trainer.Progress]:
-        for progress in honest(state, batches):
+    def hopeless(state: TrainingState, batches: Batches, ranks: Ranks) -> Iterator[trainer.Progress]:
+        for progress in honest(state, batches, ranks):
             if progress.images_seen > EVERY:
                 spoil_discriminator(state)
             yield progress
