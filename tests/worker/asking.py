@@ -1,6 +1,8 @@
 """A gateway that asks one generator, and the generator: the smallest there is."""
 
 import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import redis
@@ -16,6 +18,8 @@ from models.checkpoint import save_checkpoint
 
 PLACE = CheckpointPlace(job="job_" + "0" * 16, file="generator.safetensors")
 PATIENCE_SECONDS = 30
+SILENCE_SECONDS = 3.0
+"""After which a gateway asks again: where Redis is slow to answer, what it gave the sampler is lost."""
 SPEC = TrainingSpec.model_validate(
     {
         "dataset": "ds_" + "0" * 16,
@@ -65,8 +69,26 @@ class Gateway:
         """The next answers, in the order in which they came."""
         return [self._answer() for _ in range(count)]
 
+    def persist(self, asks: Mapping[str, Ask]) -> Iterator[Answer]:
+        """Ask for all of these, by id, and after a silence once more for those without an answer."""
+        missing = dict(asks)
+        self.push(*missing.values())
+        for _ in range(PATIENCE_SECONDS):
+            while missing and (answer := self._next(SILENCE_SECONDS)):
+                missing.pop(answer.id, None)
+                yield answer
+            if not missing:
+                return
+            deadline_ms = self.now_ms() + PATIENCE_SECONDS * 1000
+            self.push(*(replace(ask, deadline_ms=deadline_ms) for ask in missing.values()))
+        raise AssertionError("no answer came")
+
     def _answer(self) -> Answer:
+        answer = self._next(PATIENCE_SECONDS)
+        assert answer, "no answer came"
+        return answer
+
+    def _next(self, patience_seconds: float) -> Answer | None:
         key = keys.SAMPLES_REPLIES_OF + self.name
-        popped = cast("tuple[bytes, bytes] | None", self.redis.blpop([key], PATIENCE_SECONDS))
-        assert popped, "no answer came"
-        return Answer.unpack(popped[1])
+        popped = cast("tuple[bytes, bytes] | None", self.redis.blpop([key], patience_seconds))
+        return Answer.unpack(popped[1]) if popped else None

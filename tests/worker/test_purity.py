@@ -76,17 +76,18 @@ def ask_in_bursts(gateways: list[Gateway], seed: int) -> list[tuple[Ask, Answer]
     """Each burst: singles of all generators in both precisions, and a sheet of each, in any order."""
     randomness = np.random.default_rng(seed)
     answered = []
+    by_id: dict[str, Ask] = {}
     for _ in range(BURSTS):
-        asks = {}
+        asks = []
         for gateway in gateways:
             for precision in ("auto", "float32"):
                 singles = randomness.integers(POOL, size=SINGLES).tolist()
                 counts = [1] * len(singles) + [int(randomness.integers(2, POOL))]
                 for first, count in zip([*singles, 0], counts, strict=True):
-                    ask = gateway.ask(first, count, precision=precision)
-                    asks[ask.id] = ask
-        gateways[0].push(*(list(asks.values())[index] for index in randomness.permutation(len(asks))))
-        answered += [(asks[answer.id], answer) for answer in gateways[0].answers(len(asks))]
+                    asks.append(gateway.ask(first, count, precision=precision))
+        burst = {asks[index].id: asks[index] for index in randomness.permutation(len(asks))}
+        by_id |= burst  # one that was asked for twice may be answered for the second time in the next burst
+        answered += [(by_id[answer.id], answer) for answer in gateways[0].persist(burst)]
     return answered
 
 
