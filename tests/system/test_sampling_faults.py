@@ -66,6 +66,17 @@ def _load_until(
     return asyncio.run(load())
 
 
+def _stopped_with_asks(stack: Stack, victim: psutil.Process) -> bool:
+    """It keeps what it has, or Redis hands it the next ask, unless it is between the two: then it goes on."""
+    asked_again = stack.log().count("asking again")
+    victim.send_signal(signal.SIGSTOP)
+    try:
+        return until(lambda: stack.log().count("asking again") > asked_again, "lost asks", 5)
+    except AssertionError:
+        victim.send_signal(signal.SIGCONT)
+        return False
+
+
 def _waiting_clients(stack: Stack) -> int:
     with stack.traffic() as traffic:
         return int(traffic.info("clients")["blocked_clients"])
@@ -81,12 +92,9 @@ def test_a_sampler_killed_over_its_batch_costs_no_answer(
     for _ in range(KILLS):
         until(lambda: _waiting_clients(served) > SAMPLERS, "samplers that wait for work, and the gateway")
         victim = served.find("-m", "worker", "--role", "sample")[0]
-        asked_again = served.log().count("asking again")
 
-        def stop_and_kill(victim: psutil.Process = victim, asked_again: int = asked_again) -> None:
-            # stopped, it keeps what it has, or Redis hands it the next ask: something is lost for sure
-            victim.send_signal(signal.SIGSTOP)
-            until(lambda: served.log().count("asking again") > asked_again, "lost asks")
+        def stop_and_kill(victim: psutil.Process = victim) -> None:
+            until(lambda: _stopped_with_asks(served, victim), "a sampler that was stopped with asks in hand")
             victim.send_signal(signal.SIGKILL)
             victim.wait(5)
 
