@@ -184,7 +184,7 @@ def gateway_url(redis_server: RedisServer, data_root: Path) -> Iterator[str]:
         data_root=data_root,
         redis_url=redis_server.url,
         max_upload_bytes=100_000,
-        sample_timeout_seconds=0.5,
+        sample_timeout_seconds=1.0,
         sample_queue_limit=4,
         estimate_timeout_seconds=1,
         estimate_limit=2,
