@@ -117,7 +117,7 @@ def _arguments(script: str, generator: Laid, port: int, threads: int) -> list[st
 
 def litserve_python(environment: Path) -> Path:
     """The Python of an environment with LitServe, made if there is none. It sees our torch after its own."""
-    python = environment / "bin" / "python"
+    python = environment.absolute() / "bin" / "python"  # the rival starts elsewhere
     if not python.exists():
         print(f"making an environment with LitServe in {environment}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
