@@ -1,7 +1,8 @@
 """Content negotiation: which of the offered media types an Accept header likes best (RFC 9110, 12.5.1)."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from functools import lru_cache
 
 from starlette.requests import Request
 
@@ -10,20 +11,27 @@ from contract.errors import ErrorCode, ServiceError
 _QUALITY = re.compile(r"(0(\.[0-9]{0,3})?|1(\.0{0,3})?)")
 
 
-def negotiate(request: Request, offered: Iterable[str]) -> str:
+def negotiate(request: Request, offered: Collection[str]) -> str:
     """The best of `offered`, whose order breaks ties.
 
     Raises:
         ServiceError: `not_acceptable` when the client refuses all of them.
     """
     accepted = ",".join(request.headers.getlist("accept")) or "*/*"
+    best = _best(accepted, tuple(offered))
+    if best is None:
+        detail = f"Accept is {accepted[:100]!r}, but this can only be had as {_listed(offered)}."
+        raise ServiceError(ErrorCode.NOT_ACCEPTABLE, detail)
+    return best
+
+
+@lru_cache(maxsize=256)
+def _best(accepted: str, offered: tuple[str, ...]) -> str | None:
+    """Browsers and programs send few different headers."""
     ranges = _ranges(accepted)
     qualities = {media_type: _quality(ranges, media_type) for media_type in offered}
     best = max(qualities, key=qualities.__getitem__)  # the first of equals
-    if qualities[best] > 0:
-        return best
-    detail = f"Accept is {accepted[:100]!r}, but this can only be had as {_listed(qualities)}."
-    raise ServiceError(ErrorCode.NOT_ACCEPTABLE, detail)
+    return best if qualities[best] > 0 else None
 
 
 def _listed(offered: Iterable[str]) -> str:

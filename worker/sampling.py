@@ -140,7 +140,10 @@ class SampleConsumer(threading.Thread):
         backlog, (seconds, microseconds) = pipe.execute()
         now = time.monotonic()
         self._clock_offset_ms = seconds * 1000 + microseconds / 1000 - now * 1000
-        asks = [ask for frame in [first[1], *(backlog or [])] if (ask := _read(frame))]
+        read = [ask for frame in [first[1], *(backlog or [])] if (ask := _read(frame))]
+        asks = [
+            ask for ask in read if ask.id not in self._taken_at
+        ]  # else it stands aside, and is asked again
         self._taken_at.update((ask.id, now) for ask in asks)
         return asks
 
