@@ -17,7 +17,7 @@ RUN pip install --constraint constraints.txt ${TORCH_INDEX:+--index-url "$TORCH_
 
 # Dependencies for a project that has no code yet: this layer outlives every change of ours.
 COPY pyproject.toml ./
-RUN touch README.md && pip install --constraint constraints.txt '.[worker]'
+RUN touch README.md && pip install --constraint constraints.txt '.[worker,onnx]'
 
 COPY contract/ contract/
 COPY models/ models/
