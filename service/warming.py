@@ -23,6 +23,7 @@ async def warm(gateway: Gateway, target: Target) -> None:
             asked = asyncio.create_task(gateway.mailbox.ask(spec, target.place))
             asked.add_done_callback(_look_at)
             await asyncio.wait([asked], timeout=PATIENCE_SECONDS)
+            asked.cancel()  # who waits no longer leaves the line; a sampler that has it loads it all the same
 
 
 def _look_at(asked: asyncio.Task[Answer]) -> None:
