@@ -84,8 +84,9 @@ def main() -> None:
     print(_machine(), flush=True)
     with TemporaryDirectory() as folder:
         generator = lay_generator(Path(folder) / "data", given.resolution)
-        players = _start_all(given, generator, Path(folder))
+        players: dict[str, Player] = {}
         try:
+            _start_all(given, generator, Path(folder), players)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(measure(given, generator, players))
         finally:
@@ -123,8 +124,9 @@ def _machine() -> str:
     return f"{len(names)} × {names[0] if names else 'unknown'}; Python {python}, {packages}"
 
 
-def _start_all(given: argparse.Namespace, generator: Laid, folder: Path) -> dict[str, Player]:
-    players = {"ours": start_ours(folder / "data", given.samplers, CACHE_BYTES)}
+def _start_all(given: argparse.Namespace, generator: Laid, folder: Path, players: dict[str, Player]) -> None:
+    """Add each as it starts: when one does not, the others are ended."""
+    players["ours"] = start_ours(folder / "data", given.samplers, CACHE_BYTES)
     if "litserve" in given.only:
         players["litserve"] = start_litserve(
             generator,
@@ -135,7 +137,6 @@ def _start_all(given: argparse.Namespace, generator: Laid, folder: Path) -> dict
         )
     if "plain" in given.only:
         players["plain"] = start_plain(generator, given.threads, folder / "plain.log")
-    return players
 
 
 async def measure(given: argparse.Namespace, generator: Laid, players: dict[str, Player]) -> None:
