@@ -90,6 +90,16 @@ def test_those_who_left_make_room_in_the_line(
     assert client.get("/samples?seed=9").status_code == 200
 
 
+def test_a_promotion_that_waits_no_longer_leaves_the_line(
+    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until
+) -> None:
+    sampler.hold()
+    assert client.put("/models/mine", json={"digest": finished.digest}).status_code == 201
+    until(lambda: not worker.redis.llen(SAMPLES_WAITING))
+    sampler.held.clear()
+    assert client.get("/samples?seed=1&count=16").status_code == 200  # a full line would refuse it
+
+
 def test_the_late_answer_of_a_slow_sampler_takes_the_second_ask_away(
     elsewhere: Callable[..., Deployment],
     until: Callable[[Callable[[], Any]], Any],
