@@ -200,8 +200,11 @@ def gateway_url(redis_server: RedisServer, data_root: Path) -> Iterator[str]:
 
 @pytest.fixture
 def volume(data_root: Path) -> Volume:
-    """The gateway's volume. It is not emptied: ids never come twice."""
-    return Volume(data_root)
+    """The gateway's volume, without aliases. The rest is not emptied: ids, unlike names, never come twice."""
+    volume = Volume(data_root)
+    for alias in volume.aliases.glob("*.json"):
+        alias.unlink()
+    return volume
 
 
 @pytest.fixture
