@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from service import aliases, errors, messages, retention
+from service import aliases, errors, half_deleted, messages, retention
 from service.gateway import Gateway
 from service.limits import SmallBodies
 from service.openapi import describe
@@ -49,6 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         async with gateway.running():
             gateway.later(retention.run(gateway))
             gateway.later(aliases.settle(gateway))
+            gateway.later(half_deleted.settle(gateway))
             yield
 
     app = _App(

@@ -36,12 +36,13 @@ async def run(gateway: Gateway) -> None:
 async def delete_expired(gateway: Gateway, days: float) -> None:
     """One round over all jobs that ended more than so many days ago."""
     await records.require_rebuilt(gateway)
-    latest = await gateway.store.newest_servable()
+    meant = {meaning.job for meaning in (await gateway.store.aliases()).values()}
+    meant.add(await gateway.store.newest_servable())
     for state in filter(lambda state: state.is_terminal, State):
         async for standing in _created_before(gateway, state, time.time() - days * _DAY_MS / 1000):
             job_id, ended_ms = standing.record.id, standing.record.finished_ms or standing.now_ms
             is_recent = standing.now_ms - ended_ms < days * _DAY_MS
-            if job_id == latest or is_recent or standing.record.is_being_told:
+            if job_id in meant or is_recent or standing.record.is_being_told:
                 continue
             outcome, _ = await records.delete(gateway, RecordKind.JOB, standing, forget_job(job_id))
             if outcome == "forgotten":

@@ -11,7 +11,10 @@ import pytest
 from contract.job import State
 from contract.store import leave
 from contract.volume import Volume
+from service import records
+from service.gateway import Gateway
 from service.settings import Settings
+from service.store import Standing
 from tests.service.receiver import Receiver
 
 Refused = Callable[..., dict[str, Any]]
@@ -45,8 +48,21 @@ def _ended(client: httpx.Client, worker: Any, dataset: str, state: State) -> str
 
 
 def test_what_ended_long_ago_is_gone_but_for_what_is_named(
-    tidy: httpx.Client, worker: Any, dataset: str, volume: Volume, refused: Refused, until: Until
+    tidy: httpx.Client,
+    worker: Any,
+    dataset: str,
+    volume: Volume,
+    refused: Refused,
+    until: Until,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    buried, bury = [], records._bury  # a kill after it must not cost what is named
+
+    async def note(gateway: Gateway, standing: Standing) -> None:
+        buried.append(standing.record.id)
+        await bury(gateway, standing)
+
+    monkeypatch.setattr(records, "_bury", note)
     named = _ended(tidy, worker, dataset, State.SUCCEEDED)
     tidy.put("/models/best", json={"job": named}).raise_for_status()
     expired = _ended(tidy, worker, dataset, State.SUCCEEDED)
@@ -57,6 +73,7 @@ def test_what_ended_long_ago_is_gone_but_for_what_is_named(
     queued = tidy.post("/jobs", json={"dataset": dataset}).json()["id"]
     until(lambda: tidy.get(f"/jobs/{younger}").status_code == 410)  # so `latest` is old enough, twice
     assert {job["id"] for job in tidy.get("/jobs").json()["items"]} == {named, latest, queued}
+    assert not {named, latest} & {*buried}
     for gone in (failed, expired):
         refused(tidy.get(f"/jobs/{gone}"), 410, "record_deleted")
         assert not volume.job(gone).exists()

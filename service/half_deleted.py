@@ -1,0 +1,48 @@
+"""Deletions that a killed gateway left half done: each is carried to its end, or taken back."""
+
+import asyncio
+import contextlib
+import time
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from contract.keys import RecordKind
+from contract.volume import Volume
+from service.gateway import Gateway
+from service.records import remove_home
+
+_ROUND_SECONDS = 1.0
+_IN_HAND_SECONDS = 60.0
+"""Another gateway may be at a younger one."""
+
+
+async def settle(gateway: Gateway) -> None:
+    """Once, as soon as the records stand: a tombstone beside a record goes, a home beside a tombstone too."""
+    while True:
+        with contextlib.suppress(RedisError):
+            if await gateway.store.is_rebuilt():
+                for tombstone in await asyncio.to_thread(_half_done, gateway.volume):
+                    await _settle(gateway, tombstone)
+                return
+        await asyncio.sleep(_ROUND_SECONDS)
+
+
+async def _settle(gateway: Gateway, tombstone: Path) -> None:
+    record_id = tombstone.stem
+    kind = RecordKind.JOB if record_id.startswith("job_") else RecordKind.DATASET
+    async with gateway.lock(record_id):
+        if await gateway.store.exists(kind, record_id):
+            await asyncio.to_thread(tombstone.unlink, missing_ok=True)
+        elif await gateway.store.is_rebuilt():
+            await remove_home(gateway, record_id)
+
+
+def _half_done(volume: Volume) -> list[Path]:
+    """The tombstones beside something that was to be gone."""
+    old = time.time() - _IN_HAND_SECONDS
+    return [
+        tombstone
+        for tombstone in volume.tombstones.glob("*.json")
+        if volume.home(tombstone.stem).exists() and tombstone.stat().st_mtime < old
+    ]

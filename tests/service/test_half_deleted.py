@@ -1,0 +1,74 @@
+"""A gateway that was killed while it deleted something."""
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.store import forget_job
+from contract.volume import Volume, write_json
+from service.settings import Settings
+
+Serve = Callable[[Settings], AbstractContextManager[str]]
+Until = Callable[[Callable[[], object]], object]
+
+
+@pytest.fixture
+def restarted(serve: Serve, redis_url: str, volume: Volume) -> Callable[[], AbstractContextManager[str]]:
+    """Starts another gateway on the same records and the same volume."""
+    return lambda: serve(Settings(data_root=volume.root, redis_url=redis_url))
+
+
+def _bury(volume: Volume, record_id: str, age_seconds: float = 3600) -> None:
+    tombstone = volume.tombstone(record_id)
+    write_json(tombstone, {"id": record_id, "deleted_ms": 1})
+    past = tombstone.stat().st_mtime - age_seconds
+    os.utime(tombstone, (past, past))
+
+
+def test_before_the_record_was_gone_nothing_is_deleted(
+    new_job: Callable[[], str],
+    restarted: Callable[[], AbstractContextManager[str]],
+    volume: Volume,
+    until: Until,
+) -> None:
+    job_id = new_job()
+    _bury(volume, job_id)
+    with restarted() as url:
+        until(lambda: not volume.tombstone(job_id).exists())
+        assert httpx.get(f"{url}/jobs/{job_id}").json()["state"] == "queued"
+    assert volume.spec(job_id).exists()
+
+
+def test_after_the_record_was_gone_its_files_go(
+    client: httpx.Client,
+    new_job: Callable[[], str],
+    worker: Any,
+    restarted: Callable[[], AbstractContextManager[str]],
+    volume: Volume,
+    until: Until,
+) -> None:
+    job_id = new_job()
+    _bury(volume, job_id)
+    client.post(f"/jobs/{job_id}/cancel").raise_for_status()
+    assert worker.run(forget_job(job_id))[0] == "forgotten"
+    with restarted() as url:
+        until(lambda: not volume.home(job_id).exists())
+        assert httpx.get(f"{url}/jobs/{job_id}").status_code == 410
+
+
+def test_what_another_gateway_may_be_at_is_left_alone(
+    new_job: Callable[[], str],
+    restarted: Callable[[], AbstractContextManager[str]],
+    volume: Volume,
+    until: Until,
+) -> None:
+    old, young = new_job(), new_job()
+    _bury(volume, old)
+    _bury(volume, young, age_seconds=0)
+    with restarted():
+        until(lambda: not volume.tombstone(old).exists())
+    assert volume.tombstone(young).exists()
