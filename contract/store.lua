@@ -493,7 +493,10 @@ end
 -- A worker lives. A sampler also learns whether its renderer is the deployment's.
 function command.hello()
   local name = argument.name
-  redis.call('ZREMRANGEBYSCORE', names.workers, '-inf', integer(now_ms - 3600000))
+  for _, gone in ipairs(redis.call('ZRANGEBYSCORE', names.workers, '-inf', integer(now_ms - 3600000))) do
+    redis.call('ZREM', names.workers, gone)
+    redis.call('HDEL', names.worker_facts, gone)
+  end
   redis.call('ZADD', names.workers, integer(now_ms + argument.ttl_ms), name)
   redis.call('HSET', names.worker_facts, name, argument.facts)
   local mine = cjson.decode(argument.facts).renderer

@@ -74,7 +74,7 @@ class Launcher:
         self._runtime.mkdir(parents=True, exist_ok=True)
         given = inherited_environment()
         servers: dict[str, RedisServer] = {}
-        if "DCGAN_REDIS_URL" not in given:
+        if not given.get("DCGAN_REDIS_URL"):
             servers = {
                 "DCGAN_REDIS_URL": durable_server(self._volume.root / "redis"),
                 "DCGAN_SAMPLING_REDIS_URL": transient_server(self._volume.run / "redis-samples"),

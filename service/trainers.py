@@ -68,8 +68,9 @@ class TrainerPost:
         await self._push(frame)
         while time.monotonic() < since + self._timeout_seconds:
             await asyncio.sleep(_LOOK_SECONDS)
-            found = cast("str | None", await self._redis.getdel(self._reply_of + ask_id))
+            found = cast("str | None", await reply(self._redis.get(self._reply_of + ask_id)))
             if found:
+                await reply(self._redis.delete(self._reply_of + ask_id))  # GETDEL said twice finds nothing
                 self._last_answer_seconds = time.monotonic() - since
                 return found
         await reply(self._redis.lrem(self._waiting, 1, frame))

@@ -8,7 +8,7 @@ import pytest
 from contract import keys, store
 from contract.events import EventType
 from contract.job import CheckpointFact, Problem, Progress, SnapshotFact, State, Want
-from contract.keys import KEYS, RecordKind
+from contract.keys import KEYS, WORKER_FACTS, RecordKind
 from contract.store import Command, Lease, Verdict
 from tests.contract.records import JOB, LONG, SHORT, Records
 
@@ -232,6 +232,12 @@ def test_one_renderer_is_active_until_nobody_has_it(records: Records) -> None:
     records.run(store.goodbye("s0"))
     assert hello("s1", "avx2") == "active"
     assert hello("s0", "avx512") == "avx2"
+
+
+def test_worker_that_died_hours_ago_leaves_nothing_behind(records: Records) -> None:
+    records.run(store.hello("old", {"role": "train"}, -3601))
+    records.run(store.hello("new", {"role": "train"}, LONG))
+    assert records.redis.hkeys(WORKER_FACTS) == ["new"]
 
 
 def test_trimmed_stream_keeps_the_newest_events(records: Records) -> None:
