@@ -105,6 +105,9 @@ class JobRequest(TrainingParameters):
 _OF_THE_SUBMISSION = {"priority", "submitter", "webhook"}
 """The fields of a request that say nothing about what is trained."""
 
+_NULL_LEAVES_OPEN = {"resolution", "channels", "checkpoint_every_images", "preview_every_images"}
+"""The fields whose null asks for the default; in others it is a value."""
+
 
 class TrainingSpec(TrainingParameters):
     """A resolved request: nothing is left to choose. Stored as `spec.json`, never changed."""
@@ -156,7 +159,7 @@ def resolve(request: JobRequest, pictures: Pictures) -> TrainingSpec:
     explicit = {name: getattr(request, name) for name in request.model_fields_set - _OF_THE_SUBMISSION}
     chosen = {
         **PRESETS[request.preset].settings(pictures.images - pictures.held_out_images),
-        **{name: value for name, value in explicit.items() if value is not None},
+        **{name: it for name, it in explicit.items() if it is not None or name not in _NULL_LEAVES_OPEN},
     }
     architecture: Architecture = chosen.get("architecture", request.architecture)
     objective: Objective = chosen.get("objective", request.objective)

@@ -131,3 +131,14 @@ def test_small_data_preset_augments_few_pictures_and_not_many() -> None:
 def test_augmentation_can_be_turned_off_again() -> None:
     asked = request(preset="small-data", augmentation={"strength": 0})
     assert resolve(asked, manifest(400)).augmentation == DiffAugment(strength=0)
+
+
+def test_null_augmentation_wins_over_the_preset() -> None:
+    assert resolve(request(preset="small-data", augmentation=None), manifest(400)).augmentation is None
+
+
+@pytest.mark.parametrize(
+    "field", ["name", "resolution", "channels", "checkpoint_every_images", "preview_every_images"]
+)
+def test_null_elsewhere_is_as_if_it_were_not_there(field: str) -> None:
+    assert resolve(request(**{field: None}), manifest()) == resolve(request(), manifest())
