@@ -37,7 +37,8 @@ class Distance(Frozen):
     value: float
     error: float | None = Field(None, description="Standard error, where the estimate has one.")
     floor: float = Field(
-        description="How far one half of the reals is from the other: about what a perfect generator gets."
+        description="How far one half of the reals is from the other. A perfect generator's Fréchet distance "
+        "is lower, since it is judged by more images; its kernel distance is, like this, 0 but for chance."
     )
 
 
@@ -78,7 +79,10 @@ class Evaluation(Frozen):
     precision: float = Field(description="Share of samples that look real.")
     recall: float = Field(description="Share of reals that the samples' variety reaches.")
     density: float = Field(description="Precision that counts by how many reals; around 1 is as dense.")
-    coverage: float = Field(description="Share of reals with a sample near them; 0.97 is best.")
+    coverage: float = Field(
+        description="Share of reals with a sample near them; a perfect generator's is about "
+        "1 − (reals / (reals + samples))⁵."
+    )
     diversity: float = Field(description="Mean distance of two samples, in that of two reals.")
     memorised: float | None = Field(
         description="Share of samples nearer to a training picture than all but 5 % of held-out ones are; "

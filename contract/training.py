@@ -11,12 +11,12 @@ from contract.dataset import Fit
 from contract.errors import ErrorCode, FieldError, ServiceError
 from contract.evaluation import EvaluationParameters
 from contract.identifiers import DatasetId
-from contract.objectives import NonSaturating, Objective
+from contract.objectives import R3, NonSaturating, Objective
 from contract.plugin import Frozen
 from contract.presets import PRESETS, PresetName, describe
 from contract.priors import Normal, Prior
 from contract.submission import Priority, SubmitterName
-from contract.terms import Term
+from contract.terms import R1, R2, Mmd, Term
 from contract.webhook import Webhook
 
 MOST_DEVICES = 64
@@ -105,6 +105,9 @@ class JobRequest(TrainingParameters):
 _OF_THE_SUBMISSION = {"priority", "submitter", "webhook"}
 """The fields of a request that say nothing about what is trained."""
 
+_NULL_LEAVES_OPEN = {"resolution", "channels", "checkpoint_every_images", "preview_every_images"}
+"""The fields whose null asks for the default; in others it is a value."""
+
 
 class TrainingSpec(TrainingParameters):
     """A resolved request: nothing is left to choose. Stored as `spec.json`, never changed."""
@@ -150,16 +153,19 @@ def resolve(request: JobRequest, pictures: Pictures) -> TrainingSpec:
 
     Raises:
         ServiceError: `invalid_request` when the architecture cannot make the resolution, or has batch norm
-            under a loss that judges images alone, or when the devices cannot share the batch evenly.
+            under a loss that judges images alone, when a term is there already, or when the devices cannot
+            share the batch evenly.
     """
     explicit = {name: getattr(request, name) for name in request.model_fields_set - _OF_THE_SUBMISSION}
     chosen = {
         **PRESETS[request.preset].settings(pictures.images - pictures.held_out_images),
-        **{name: value for name, value in explicit.items() if value is not None},
+        **{name: it for name, it in explicit.items() if it is not None or name not in _NULL_LEAVES_OPEN},
     }
     architecture: Architecture = chosen.get("architecture", request.architecture)
-    losses = (chosen.get("objective", request.objective), *chosen.get("terms", request.terms))
-    chosen["architecture"] = _settled(architecture, losses)
+    objective: Objective = chosen.get("objective", request.objective)
+    terms: tuple[Term, ...] = chosen.get("terms", request.terms)
+    _refuse_repeated(objective, terms)
+    chosen["architecture"] = _settled(architecture, (objective, *terms))
     chosen["preset"], chosen["name"] = request.preset, request.name
     chosen["resolution"] = request.resolution or _default_resolution(architecture, pictures)
     if chosen["resolution"] not in architecture.RESOLUTIONS:
@@ -174,6 +180,19 @@ def resolve(request: JobRequest, pictures: Pictures) -> TrainingSpec:
     chosen.setdefault("checkpoint_every_images", max(images // 10, 1))
     chosen.setdefault("preview_every_images", max(images // 20, 1))
     return TrainingSpec.model_validate(chosen)
+
+
+def _refuse_repeated(objective: Objective, terms: Sequence[Term]) -> None:
+    """A loss is told from the others by its name alone."""
+    known = set[str]()
+    for index, term in enumerate(terms):
+        name = f"mmd on {term.on}" if isinstance(term, Mmd) else term.kind
+        if isinstance(objective, R3) and isinstance(term, R1 | R2):
+            detail = f"Objective r3 has {name} already; set its gamma instead of adding the term."
+            raise _refused(f"/terms/{index}", detail)
+        if name in known:
+            raise _refused(f"/terms/{index}", f"There is {name} among the terms already; give it once.")
+        known.add(name)
 
 
 def _settled(architecture: Pair, losses: Sequence[Objective | Term]) -> Pair:

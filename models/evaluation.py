@@ -7,7 +7,6 @@ and pictures are the same at every evaluation of a run, so that two of them diff
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal, Self
 
 import numpy as np
@@ -127,6 +126,7 @@ class Judge:
         self._pixels = pixels
         self._panel = panel
         self._features = features
+        self._compared: Reference | None = None
 
     def evaluate(
         self, state: TrainingState, losses: dict[str, float], show_life: Callable[[], None] = silent
@@ -141,7 +141,7 @@ class Judge:
             return None
         fake_features = self._seen(_chunks(fakes), show_life)
         names = ("fid", "kid") if self._spec.evaluation.features == "inception" else ("fd", "kd")
-        reference = self._reference
+        reference = self._reference(show_life)
         kernel = metrics.kernel_distance(reference.pairs, fake_features)
         support = metrics.support(reference.balls, fake_features)
         return Evaluation(
@@ -165,17 +165,19 @@ class Judge:
             diversity=metrics.diversity(reference.scale, fake_features),
             memorised=metrics.memorised(fake_features, reference.known) if reference.known else None,
             adversarial_accuracy=self._accuracy(state, fakes),
-            latent_paths=self._paths(state, generator, show_life),
+            latent_paths=self._paths(state, generator, reference.scale, show_life),
             losses=losses,
         )
 
-    @cached_property
-    def _reference(self) -> Reference:
+    def _reference(self, show_life: Callable[[], None]) -> Reference:
         """Made for the first evaluation, not before: whoever resumes wants to go on at once."""
-        reals, neighbours = self._pixels[self._panel.reals], self._pixels[self._panel.neighbours]
-        return Reference.of(
-            self._seen(_chunks(reals)), self._seen(_chunks(neighbours)) if len(neighbours) else None
-        )
+        if self._compared is None:
+            reals, neighbours = self._pixels[self._panel.reals], self._pixels[self._panel.neighbours]
+            self._compared = Reference.of(
+                self._seen(_chunks(reals), show_life),
+                self._seen(_chunks(neighbours), show_life) if len(neighbours) else None,
+            )
+        return self._compared
 
     def _samples(
         self, state: TrainingState, generator: Generator, show_life: Callable[[], None]
@@ -187,7 +189,7 @@ class Judge:
         return _rendered(state, generator, torch.from_numpy(drawn), show_life)
 
     def _paths(
-        self, state: TrainingState, generator: Generator, show_life: Callable[[], None]
+        self, state: TrainingState, generator: Generator, scale: float, show_life: Callable[[], None]
     ) -> LatentPaths:
         ends = random_words(self._spec.seed, "evaluation/paths", 0, 2 * PATHS * generator.latent_size)
         start, end = shares(ends).reshape(2, PATHS, -1)
@@ -195,7 +197,7 @@ class Judge:
         images = _rendered(state, generator, torch.from_numpy(latents).flatten(0, 1), show_life)
         assert images is not None, "its samples were numbers"
         features = self._seen(_chunks(images), show_life).reshape(PATHS, POINTS, -1)  # (P, T, F)
-        found = metrics.continuity(features, self._reference.scale)
+        found = metrics.continuity(features, scale)
         return LatentPaths(paths=PATHS, points=POINTS, length=found.length, smoothness=found.smoothness)
 
     def _accuracy(self, state: TrainingState, fakes: Tensor) -> AdversarialAccuracy:
@@ -211,7 +213,7 @@ class Judge:
             real=found.real, fake=found.fake, threshold=threshold, calibrated=found.calibrated
         )
 
-    def _seen(self, chunks: Iterator[Tensor], show_life: Callable[[], None] = silent) -> Tensor:
+    def _seen(self, chunks: Iterator[Tensor], show_life: Callable[[], None]) -> Tensor:
         """The features (N, F) of pixels that come a chunk at a time."""
         parts = []
         for pixels in chunks:

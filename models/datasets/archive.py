@@ -1,6 +1,7 @@
 """Prepare an uploaded archive: look at every file once, keep what is a picture, say why of what is not."""
 
 import hashlib
+import lzma
 import statistics
 import zipfile
 import zlib
@@ -99,7 +100,7 @@ def _look_at(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> _Picture | Reje
 def _opened(archive: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(archive)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
         detail = f"The upload is not a zip archive ({error}). Send a .zip of picture files."
         raise ServiceError(ErrorCode.NOT_A_ZIP, detail) from error
 
@@ -123,7 +124,7 @@ def _read(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | None:
             if not looks_like_picture(entry.filename, beginning):
                 return None
             content = beginning + file.read(MAX_FILE_BYTES)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, UnicodeDecodeError, EOFError, OSError) as error:
         raise UnusablePictureError(f"The archive is damaged here ({error}).") from error
     except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed by an unknown method
         raise UnusablePictureError(f"The archive does not give it away ({error}).") from error

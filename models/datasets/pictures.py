@@ -1,11 +1,12 @@
 """From the bytes of a picture file, as strangers upload them, to 8-bit grey or RGB, and to a square of it."""
 
 import io
+import struct
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from contract.dataset import Fit
 
@@ -19,6 +20,16 @@ _SUFFIXES = frozenset(f".{name}" for name in f"{_READABLE} {_OTHERS}".split())
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 _WHITE = (255, 255, 255, 255)
+_TURNS: dict[object, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture upright, by its EXIF orientation."""
 
 
 class UnusablePictureError(Exception):
@@ -40,7 +51,7 @@ def decode(content: bytes) -> Image.Image:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
             _refuse_giants(opened)
-            return _eight_bits(ImageOps.exif_transpose(opened))
+            return _eight_bits(_upright(opened))
     except UnidentifiedImageError as error:
         raise UnusablePictureError(
             f"It is not in a format that is read here: {', '.join(FORMATS)}."
@@ -73,6 +84,20 @@ def _refuse_giants(picture: Image.Image) -> None:
 
 def _too_large() -> str:
     return f"It has more than {MAX_PIXELS:,} pixels."
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Turned by hand: `ImageOps.exif_transpose` writes the EXIF anew, and fails where it is malformed."""
+    picture.load()  # some formats have their EXIF, or their size, only now
+    turn = _TURNS.get(_orientation(picture))
+    return picture if turn is None else picture.transpose(turn)
+
+
+def _orientation(picture: Image.Image) -> object:
+    try:
+        return picture.getexif().get(ExifTags.Base.Orientation)
+    except (OSError, SyntaxError, ValueError, LookupError, TypeError, AttributeError, struct.error):
+        return None
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:

@@ -1,4 +1,4 @@
-"""The floor of the distances: what a perfect generator would get, told from two halves of the reals."""
+"""The floor of the distances: how far one half of the reals is from the other."""
 
 from dataclasses import dataclass
 from typing import Self

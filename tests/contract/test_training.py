@@ -6,7 +6,7 @@ from contract.augmentation import DiffAugment
 from contract.dataset import Manifest
 from contract.errors import ErrorCode, ServiceError
 from contract.presets import PRESETS, augmentation_strength
-from contract.training import JobRequest, resolve
+from contract.training import JobRequest, TrainingSpec, resolve
 
 DATASET = "ds_" + "0" * 16
 
@@ -96,6 +96,32 @@ def test_batch_norm_is_refused_where_a_loss_judges_images_alone(losses: dict[str
     assert [field.pointer for field in refusal.value.fields] == ["/architecture/discriminator_norm"]
 
 
+@pytest.mark.parametrize(
+    ("losses", "repeated"),
+    [
+        ({"terms": ["r1", "mmd", {"kind": "r1", "gamma": 1}]}, 2),
+        ({"terms": ["weight_penalty", "weight_penalty"]}, 1),
+        ({"terms": ["mmd", {"kind": "mmd", "on": "features", "weight": 1}]}, 1),
+        ({"objective": "r3", "terms": ["r1"]}, 0),
+        ({"objective": "r3", "terms": ["mmd", "r2"]}, 1),
+    ],
+)
+def test_term_that_is_there_already_is_refused(losses: dict[str, object], repeated: int) -> None:
+    with pytest.raises(ServiceError) as refusal:
+        resolve(request(**losses), manifest())
+    assert [field.pointer for field in refusal.value.fields] == [f"/terms/{repeated}"]
+
+
+def test_terms_of_different_names_go_together() -> None:
+    terms = ["r1", "r2", "mmd", {"kind": "mmd", "on": "pixels"}, "weight_penalty"]
+    assert len(resolve(request(terms=terms), manifest()).terms) == 5
+
+
+def test_stored_spec_with_a_repeated_term_can_still_be_read() -> None:
+    stored = resolve(request(objective="r3"), manifest()).model_dump(mode="json")
+    assert TrainingSpec.model_validate({**stored, "terms": [{"kind": "r1"}, {"kind": "r1"}]}).terms
+
+
 def test_small_data_preset_augments_few_pictures_and_not_many() -> None:
     few, many = (resolve(request(preset="small-data"), manifest(images)) for images in (400, 50_000))
     assert few.augmentation == DiffAugment(strength=1.0)
@@ -105,3 +131,14 @@ def test_small_data_preset_augments_few_pictures_and_not_many() -> None:
 def test_augmentation_can_be_turned_off_again() -> None:
     asked = request(preset="small-data", augmentation={"strength": 0})
     assert resolve(asked, manifest(400)).augmentation == DiffAugment(strength=0)
+
+
+def test_null_augmentation_wins_over_the_preset() -> None:
+    assert resolve(request(preset="small-data", augmentation=None), manifest(400)).augmentation is None
+
+
+@pytest.mark.parametrize(
+    "field", ["name", "resolution", "channels", "checkpoint_every_images", "preview_every_images"]
+)
+def test_null_elsewhere_is_as_if_it_were_not_there(field: str) -> None:
+    assert resolve(request(**{field: None}), manifest()) == resolve(request(), manifest())

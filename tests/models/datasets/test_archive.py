@@ -115,6 +115,41 @@ def test_what_is_no_zip_is_refused(content: bytes, volume: Volume, tmp_path: Pat
     assert refusal.value.code is ErrorCode.NOT_A_ZIP
 
 
+def _overwritten(path: Path, signature: bytes, offset: int, content: bytes) -> None:
+    """Damage the last header of this signature."""
+    whole = bytearray(path.read_bytes())
+    start = whole.rindex(signature) + offset
+    whole[start : start + len(content)] = content
+    path.write_bytes(whole)
+
+
+@pytest.mark.parametrize(("offset", "content"), [(46, b"\xff"), (6, b"\x63")], ids=["name", "version"])
+def test_directory_that_cannot_be_read_is_no_zip(
+    offset: int, content: bytes, volume: Volume, upload: Upload
+) -> None:
+    path = upload({"é.png": png(1)})
+    _overwritten(path, b"PK\1\2", offset, content)
+    with pytest.raises(ServiceError) as refusal:
+        prepared(volume, path)
+    assert refusal.value.code is ErrorCode.NOT_A_ZIP
+
+
+def test_file_whose_own_name_cannot_be_read_is_rejected(volume: Volume, upload: Upload) -> None:
+    path = upload({"a.png": png(1), "é.png": png(2)})
+    _overwritten(path, b"PK\3\4", 30, b"\xff")
+    manifest = prepared(volume, path)
+    assert (manifest.files, [file.name for file in manifest.rejected]) == (("a.png",), ["é.png"])
+
+
+def test_damaged_lzma_file_is_rejected(volume: Volume, upload: Upload) -> None:
+    path = upload({"a.png": png(1)})
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("b.png", png(2))
+    _overwritten(path, b"PK\3\4", 30 + len("b.png") + 4, b"\xff")  # the properties of the LZMA stream
+    manifest = prepared(volume, path)
+    assert (manifest.files, [file.name for file in manifest.rejected]) == (("a.png",), ["b.png"])
+
+
 @pytest.mark.parametrize("files", [{}, {"README": b"text"}, {"a.png": b"", "b.jpg": b"\xff\xd8\xff"}])
 def test_zip_without_a_usable_picture_is_refused_and_leaves_nothing(
     files: Mapping[str, bytes], volume: Volume, upload: Upload

@@ -1,9 +1,10 @@
 import io
+import struct
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from contract.dataset import Fit
 from models.datasets.pictures import UnusablePictureError, decode, is_grey, looks_like_picture, square
@@ -74,6 +75,26 @@ def test_photo_is_turned_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # rotate by 90° to see it upright
     assert decode(encoded(Image.new("RGB", (4, 2)), "JPEG", exif=exif)).size == (2, 4)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_made_upright(orientation: int, form: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(COLOUR.resize((16, 8)), form, exif=exif)
+    with Image.open(io.BytesIO(content)) as opened:
+        assert same(decode(content), ImageOps.exif_transpose(opened).convert("RGB"))
+
+
+@pytest.mark.parametrize("tag", [0x011A, 0x0100], ids=["x_resolution", "image_width"])
+def test_malformed_exif_does_not_keep_a_picture_from_being_upright(tag: int) -> None:
+    entries = sorted([struct.pack("<HHI4s", tag, 2, 4, b"abc\0"), struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)])
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + b"".join(entries) + bytes(4)
+    content = encoded(Image.new("RGB", (4, 2)), "JPEG", exif=exif)
+    with Image.open(io.BytesIO(content)) as opened, pytest.raises((struct.error, TypeError)):
+        ImageOps.exif_transpose(opened)
+    assert decode(content).size == (2, 4)
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
