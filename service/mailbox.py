@@ -125,7 +125,9 @@ class Mailbox:
                     await self._remove(withdrawn)
                 if asked:
                     await reply(self._sender.rpush(SAMPLES_WAITING, *(one.frame for one in asked)))
-            except RedisError as error:
+            except Exception as error:
+                if not isinstance(error, RedisError):
+                    log.exception("asks were not pushed by a mistake of ours")
                 for one in asked:
                     _fail(one, error)
             else:
@@ -150,6 +152,10 @@ class Mailbox:
                 log.warning("the sampling Redis does not answer: %s", error)
                 broke = True
                 await asyncio.sleep(_RECONNECT_SECONDS)
+            except Exception:
+                log.exception("answers were not read by a mistake of ours")
+                broke = True
+                await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def _read_answers(self) -> None:
         """Read until the clock is to be looked at again."""
@@ -170,10 +176,10 @@ class Mailbox:
     def _take(self, frame: bytes) -> None:
         try:
             answer = Answer.unpack(frame)
-        except ValueError:
+            waiting = self.line.find(answer.id)
+        except (ValueError, TypeError, KeyError, RecursionError):  # of a newer sampler, say
             log.exception("an answer that cannot be read was dropped")
             return
-        waiting = self.line.find(answer.id)
         if waiting and not waiting.answer.done():
             self.line.answered(waiting, time.monotonic())
             waiting.answer.set_result(answer)
