@@ -111,7 +111,12 @@ class Gateway:
         """Do something in the background, for as long as the gateway runs."""
         task = asyncio.create_task(work)
         self.background.add(task)
-        task.add_done_callback(self.background.discard)
+        task.add_done_callback(self._has_ended)
+
+    def _has_ended(self, task: asyncio.Task[None]) -> None:
+        self.background.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("work in the background failed", exc_info=error)
 
     def lock(self, name: str) -> asyncio.Lock:
         """One lock per record or alias, for what writes the volume first and Redis second."""

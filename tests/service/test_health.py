@@ -1,5 +1,6 @@
 """Liveness asks nobody; readiness names every missing part."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from contract.job import State
 from contract.keys import EPOCH, Role
 from contract.store import hello
+from service.gateway import Gateway
 from service.hub import Hub
 from service.mailbox import Mailbox
 from service.settings import Settings
@@ -102,3 +104,17 @@ def test_a_reader_that_breaks_says_so_and_goes_on(
     consumer.start()
     assert there.client.get("/samples?seed=1").status_code == 200
     consumer.stop()
+
+
+def test_work_in_the_background_that_fails_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise RuntimeError("a mistake of ours")
+
+    async def begin() -> None:
+        gateway = Gateway(Settings(data_root=tmp_path))
+        gateway.later(fail())
+        while gateway.background:
+            await asyncio.sleep(0)
+
+    asyncio.run(begin())
+    assert "RuntimeError: a mistake of ours" in caplog.text
