@@ -69,8 +69,8 @@ async def settle(gateway: Gateway) -> None:
 @asynccontextmanager
 async def _alone(gateway: Gateway) -> AsyncIterator[None]:
     """While no other gateway on this volume changes an alias."""
-    give_up = time.monotonic() + _PATIENCE_SECONDS
     async with gateway.lock("aliases"):
+        give_up = time.monotonic() + _PATIENCE_SECONDS
         directory = await asyncio.to_thread(_open, gateway.volume.aliases)
         try:
             while not _lock(directory):
