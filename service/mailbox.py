@@ -15,6 +15,7 @@ from contract.errors import ErrorCode, ServiceError
 from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING
 from contract.sampling import CheckpointPlace, SampleSpec
 from contract.wire import Answer, Ask
+from service.errors import store_unavailable
 from service.line import Line, Waiting
 from service.store import connect, reply
 
@@ -49,9 +50,15 @@ class Mailbox:
         """The samplers' answer. When this is cancelled, they are not to work for it any more.
 
         Raises:
-            ServiceError: `sampler_busy`, `sampler_timeout`, or what the sampler refused.
-            RedisError: the sampling Redis is away.
+            ServiceError: `sampler_busy`, `sampler_timeout`, what the sampler refused, or `store_unavailable`:
+                the sampling Redis is away.
         """
+        try:
+            return await self._ask(spec, place)
+        except RedisError as error:
+            raise store_unavailable("The sampling Redis does not answer") from error
+
+    async def _ask(self, spec: SampleSpec, place: CheckpointPlace) -> Answer:
         self.line.require_room(spec.count)
         if self._clock_offset_ms is None:
             await asyncio.shield(self._read_clock())

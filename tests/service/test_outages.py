@@ -26,6 +26,7 @@ from service.gateway import Gateway
 from service.records import delete, find
 from service.records import submit as submit_or_undo
 from service.settings import Settings
+from tests.service.deployment import Deployment
 
 Refused = Callable[..., dict[str, Any]]
 Until = Callable[[Callable[[], object]], object]
@@ -175,6 +176,16 @@ def test_sampling_heals_after_a_restart_of_redis(
     consumer.start()
     until(lambda: client.get("/samples?seed=1").status_code == 200)
     consumer.stop()
+
+
+def test_a_sampling_redis_that_is_away_is_named(
+    elsewhere: Callable[..., Deployment], refused: Refused
+) -> None:
+    there = elsewhere(sampling_redis_url="redis://127.0.0.1:9/0")
+    there.end(State.SUCCEEDED)
+    problem = refused(there.client.get("/samples?seed=1"), 503, "store_unavailable")
+    assert problem["detail"].startswith("The sampling Redis")
+    assert there.client.get("/jobs").status_code == 200
 
 
 @pytest.mark.parametrize("others", [(), (b"of another gateway",)])
