@@ -359,6 +359,7 @@ end
 
 -- Forget a record that no one works on, uses, or points to.
 function command.forget()
+  if redis.call('EXISTS', names.epoch) == 0 then return { 'rebuilding', '' } end
   local id = argument.id
   local state = read(id, 'state')
   if not state then return { 'missing', '' } end

@@ -69,8 +69,8 @@ async def settle(gateway: Gateway) -> None:
 @asynccontextmanager
 async def _alone(gateway: Gateway) -> AsyncIterator[None]:
     """While no other gateway on this volume changes an alias."""
-    give_up = time.monotonic() + _PATIENCE_SECONDS
     async with gateway.lock("aliases"):
+        give_up = time.monotonic() + _PATIENCE_SECONDS
         directory = await asyncio.to_thread(_open, gateway.volume.aliases)
         try:
             while not _lock(directory):
@@ -101,7 +101,7 @@ async def _settled(gateway: Gateway, alias: str) -> AliasRecord | None:
     path = gateway.volume.alias(alias)
     told, kept = await gateway.store.alias_record(alias), await asyncio.to_thread(_read, path)
     if kept is not None and kept != told and kept.now.revision > _revision(told):
-        outcome = await gateway.store.run(point(alias, kept, expected=_revision(told)))
+        outcome = await _say(gateway, alias, kept, expected=_revision(told))
         if outcome == "pointed":
             return kept
         if outcome == "rebuilding":
@@ -115,18 +115,25 @@ async def _write(
     gateway: Gateway, alias: str, before: AliasRecord | None, after: AliasRecord | None
 ) -> PointOutcome:
     """What Redis says of it. Unless it took it, the volume has again what it had."""
-    path, expected = gateway.volume.alias(alias), _revision(before)
-    command: Command[PointOutcome] = unpoint(alias, expected=expected)
-    if after is not None:
-        command = point(alias, after, expected=expected)
+    path = gateway.volume.alias(alias)
     await asyncio.to_thread(_keep, path, after)
     try:
-        outcome = await gateway.store.run(command)
+        outcome = await _say(gateway, alias, after, expected=_revision(before))
     except RedisError:
         gateway.later(settle(gateway))
         raise
     if outcome != "pointed":
         await asyncio.to_thread(_keep, path, before)
+    return outcome
+
+
+async def _say(gateway: Gateway, alias: str, wanted: AliasRecord | None, *, expected: int) -> PointOutcome:
+    command: Command[PointOutcome] = unpoint(alias, expected=expected)
+    if wanted is not None:
+        command = point(alias, wanted, expected=expected)
+    outcome = await gateway.store.run(command)
+    if outcome == "moved" and await gateway.store.alias_record(alias) == wanted:
+        return "pointed"  # by this: its answer was lost, and redis-py said it again
     return outcome
 
 

@@ -2,8 +2,8 @@
 
 import logging
 import math
-from collections.abc import Iterable
-from http import HTTPStatus
+from collections.abc import Iterable, Mapping
+from http import HTTPMethod, HTTPStatus
 from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request
@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Match
 
 from contract.errors import ErrorCode, FieldError, ServiceError
 from contract.plugin import Frozen
@@ -211,20 +212,31 @@ async def _http(request: Request, error: Exception) -> Response:
     code = _CODE_OF_STATUS.get(error.status_code)
     if code is None:
         code = ErrorCode.INTERNAL if error.status_code >= 500 else ErrorCode.INVALID_REQUEST
-    response = problem_response(ServiceError(code, _http_detail(request, error)), request)
-    response.headers.update(error.headers or {})
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = _allowed(request)
+    response = problem_response(ServiceError(code, _http_detail(request, error, headers)), request)
+    response.headers.update(headers)
     return response
 
 
-def _http_detail(request: Request, error: HTTPException) -> str:
+def _allowed(request: Request) -> str:
+    """The methods of all routes at this address: the exception has those of the first alone."""
+    scopes = [{**request.scope, "method": method} for method in HTTPMethod]
+    routes = request.app.routes
+    return ", ".join(
+        scope["method"] for scope in scopes if any(route.matches(scope)[0] is Match.FULL for route in routes)
+    )
+
+
+def _http_detail(request: Request, error: HTTPException, headers: Mapping[str, str]) -> str:
     if error.status_code == 400:
         return "The body cannot be read; send a JSON object in UTF-8."
     if error.detail != HTTPStatus(error.status_code).phrase:
         return error.detail
     path = request.url.path[:200]
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "another method")
-        return f"{path} does not take {request.method}; use {allowed}."
+        return f"{path} does not take {request.method}; use {headers['Allow']}."
     return f"There is nothing at {path}; the addresses are listed in /docs."
 
 

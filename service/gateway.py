@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 from weakref import WeakValueDictionary
@@ -29,6 +29,7 @@ from service.webhooks import Webhooks
 from service.workshop import Workshop
 
 _ROSTER_SECONDS = 1.0
+_BEGIN_ANEW_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +74,9 @@ class Gateway:
         await asyncio.to_thread(uploads.sweep, self.volume)
         await asyncio.to_thread(trash.sweep, self.volume)
         self.bell.start()
-        readers = [asyncio.create_task(part.run()) for part in (self.hub, self.mailbox, self.webhooks)]
-        for reader in readers:
-            reader.add_done_callback(_tell_if_broken)
+        readers = [
+            asyncio.create_task(self._keep(part.run)) for part in (self.hub, self.mailbox, self.webhooks)
+        ]
         try:
             yield
         finally:
@@ -90,6 +91,18 @@ class Gateway:
             await self.workshop.close()
             await self.store.close()
 
+    async def _keep(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Run a reader until it ends because it was closed."""
+        while True:
+            try:
+                await run()
+                return
+            except Exception:
+                log.critical("a reader of the gateway broke and begins anew", exc_info=True)
+                if self.hub.is_closing:
+                    return
+                await asyncio.sleep(_BEGIN_ANEW_SECONDS)
+
     def close_streams(self) -> None:
         """Let the event streams end, so that the server need not wait for clients that never leave."""
         self.hub.close()
@@ -98,7 +111,12 @@ class Gateway:
         """Do something in the background, for as long as the gateway runs."""
         task = asyncio.create_task(work)
         self.background.add(task)
-        task.add_done_callback(self.background.discard)
+        task.add_done_callback(self._has_ended)
+
+    def _has_ended(self, task: asyncio.Task[None]) -> None:
+        self.background.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("work in the background failed", exc_info=error)
 
     def lock(self, name: str) -> asyncio.Lock:
         """One lock per record or alias, for what writes the volume first and Redis second."""
@@ -124,11 +142,6 @@ class Gateway:
         roles = frozenset(Role(one["role"]) for one in facts if one.get("active", True))
         self._roster = (time.monotonic(), roles)
         return roles
-
-
-def _tell_if_broken(reader: asyncio.Task[None]) -> None:
-    if not reader.cancelled() and (error := reader.exception()):
-        log.critical("a reader of the gateway broke; restart it", exc_info=error)
 
 
 async def _gateway(request: Request) -> Gateway:

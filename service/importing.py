@@ -74,24 +74,30 @@ async def forget(gateway: Gateway, digest: str) -> None:
     Raises:
         ServiceError: `model_in_use`, `model_not_found`.
     """
-    outcome, by = await gateway.store.run(forget_import(digest))
-    gateway.remembered.forget()
+    async with gateway.lock(digest):
+        outcome, by = await gateway.store.run(forget_import(digest))
+        gateway.remembered.forget()
+        if outcome in ("forgotten", "missing"):  # missing: its removal may have broken off
+            was_there = await asyncio.to_thread(_remove, gateway.volume, digest)
     if outcome == "rebuilding":
         raise store_unavailable("Redis was emptied and the records are being rebuilt from the volume")
     if outcome == "aliased":
         detail = f"The alias {by} means {digest}; PUT /models/{by} elsewhere or DELETE it first."
         raise ServiceError(ErrorCode.MODEL_IN_USE, detail)
-    if outcome == "missing":
+    if outcome == "missing" and not was_there:
         detail = f"No imported generator has the digest {digest}; one of a job goes with DELETE /jobs/{{id}}."
         raise ServiceError(ErrorCode.MODEL_NOT_FOUND, detail)
-    await asyncio.to_thread(_remove, gateway.volume, digest)
 
 
-def _remove(volume: Volume, digest: str) -> None:
+def _remove(volume: Volume, digest: str) -> bool:
+    """Whether its file was there."""
     place = CheckpointPlace(job=IMPORTED, file=imported_name(digest))
     for program in get_args(Program):
         export(volume, place, digest, program).unlink(missing_ok=True)
-    volume.imported(digest).unlink(missing_ok=True)
+    path = volume.imported(digest)
+    was_there = path.exists()
+    path.unlink(missing_ok=True)
+    return was_there
 
 
 async def _require_room(gateway: Gateway, size: int) -> None:

@@ -15,6 +15,7 @@ from contract.errors import ErrorCode, ServiceError
 from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING
 from contract.sampling import CheckpointPlace, SampleSpec
 from contract.wire import Answer, Ask
+from service.errors import store_unavailable
 from service.line import Line, Waiting
 from service.store import connect, reply
 
@@ -49,9 +50,15 @@ class Mailbox:
         """The samplers' answer. When this is cancelled, they are not to work for it any more.
 
         Raises:
-            ServiceError: `sampler_busy`, `sampler_timeout`, or what the sampler refused.
-            RedisError: the sampling Redis is away.
+            ServiceError: `sampler_busy`, `sampler_timeout`, what the sampler refused, or `store_unavailable`:
+                the sampling Redis is away.
         """
+        try:
+            return await self._ask(spec, place)
+        except RedisError as error:
+            raise store_unavailable("The sampling Redis does not answer") from error
+
+    async def _ask(self, spec: SampleSpec, place: CheckpointPlace) -> Answer:
         self.line.require_room(spec.count)
         if self._clock_offset_ms is None:
             await asyncio.shield(self._read_clock())
@@ -125,7 +132,9 @@ class Mailbox:
                     await self._remove(withdrawn)
                 if asked:
                     await reply(self._sender.rpush(SAMPLES_WAITING, *(one.frame for one in asked)))
-            except RedisError as error:
+            except Exception as error:
+                if not isinstance(error, RedisError):
+                    log.exception("asks were not pushed by a mistake of ours")
                 for one in asked:
                     _fail(one, error)
             else:
@@ -150,6 +159,10 @@ class Mailbox:
                 log.warning("the sampling Redis does not answer: %s", error)
                 broke = True
                 await asyncio.sleep(_RECONNECT_SECONDS)
+            except Exception:
+                log.exception("answers were not read by a mistake of ours")
+                broke = True
+                await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def _read_answers(self) -> None:
         """Read until the clock is to be looked at again."""
@@ -170,10 +183,10 @@ class Mailbox:
     def _take(self, frame: bytes) -> None:
         try:
             answer = Answer.unpack(frame)
-        except ValueError:
+            waiting = self.line.find(answer.id)
+        except (ValueError, TypeError, KeyError, RecursionError):  # of a newer sampler, say
             log.exception("an answer that cannot be read was dropped")
             return
-        waiting = self.line.find(answer.id)
         if waiting and not waiting.answer.done():
             self.line.answered(waiting, time.monotonic())
             waiting.answer.set_result(answer)

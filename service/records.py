@@ -100,6 +100,9 @@ async def delete(
 
     The tombstone comes first: when the record is gone, a rebuild does not bring it back. Where Redis breaks
     off before it said so, the tombstone goes again at once, since a rebuild would lose a record that stands.
+
+    Raises:
+        ServiceError: the records are being rebuilt; who uses this one is not known yet.
     """
     record_id = standing.record.id
     tombstone = gateway.volume.tombstone(record_id)
@@ -116,6 +119,8 @@ async def delete(
             await remove_home(gateway, record_id)
         else:
             await asyncio.to_thread(tombstone.unlink, missing_ok=True)
+    if outcome[0] == "rebuilding":
+        raise store_unavailable("Redis was emptied and the records are being rebuilt from the volume")
     return outcome
 
 

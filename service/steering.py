@@ -6,6 +6,7 @@ alone, and to the volume as soon as that takes it.
 
 import asyncio
 import contextlib
+import json
 import logging
 from pathlib import Path
 
@@ -44,7 +45,7 @@ async def steer(gateway: Gateway, job_id: str, want: Want) -> Job:
         finally:
             if is_stated and outcome != "accepted":  # unheard, it may not take effect at a rebuild either
                 await asyncio.to_thread(_put_back, path, before)
-        if not is_stated and outcome == "accepted":
+        if not await _agree(gateway, job_id):
             logger.warning("%s: the volume does not take what is wanted; Redis alone has it", job_id)
             gateway.later(_settle(gateway, job_id))
     if outcome == "conflict":
@@ -69,12 +70,30 @@ async def _settle(gateway: Gateway, job_id: str) -> None:
         await asyncio.sleep(_SETTLE_SECONDS)
         with contextlib.suppress(RedisError):
             async with gateway.lock(job_id):
-                standing = await gateway.store.find(RecordKind.JOB, job_id)
-                path, is_settled = gateway.volume.intent(job_id), standing is None
-                if standing is not None:
-                    is_settled = await asyncio.to_thread(_state, path, _wanted(standing.record))
-            if is_settled:
-                return
+                if await _agree(gateway, job_id):
+                    return
+
+
+async def _agree(gateway: Gateway, job_id: str) -> bool:
+    """Let the volume say what the record says is wanted, be it another gateway's wish. Whether it does."""
+    path = gateway.volume.intent(job_id)
+    while standing := await gateway.store.find(RecordKind.JOB, job_id):
+        wanted = _wanted(standing.record)
+        if await asyncio.to_thread(_stated, path) == wanted:
+            break
+        if not await asyncio.to_thread(_state, path, wanted):
+            return False
+    return True
+
+
+def _stated(path: Path) -> Want | None:
+    """What the volume says; None: nothing that can be read."""
+    try:
+        return Want(json.loads(path.read_bytes())["want"])
+    except FileNotFoundError:
+        return Want.RUN
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _wanted(record: Record) -> Want:

@@ -24,6 +24,7 @@ from contract.wire import Answer, Ask, Stages
 from service.app import create_app
 from service.embedded_redis import RedisServer
 from service.settings import Settings
+from service.store import Store
 from tests.service.deployment import Deployment
 from tests.service.receiver import Receiver, receiving
 
@@ -271,6 +272,21 @@ def new_job(client: httpx.Client, dataset: str) -> Callable[[], str]:
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts follow each other at once, for as long as a test lasts."""
     monkeypatch.setattr("service.webhooks.SCHEDULE_SECONDS", (*(0.2 * n for n in range(1, 500)), 86_400))
+
+
+@pytest.fixture
+def said_twice(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """The next command of this name loses its answer: as redis-py does after a timeout, it is said again."""
+    run, names = Store.run, set[str]()
+
+    async def run_twice(store: Store, command: Command[T]) -> T:
+        if command.arguments[1] in names:
+            names.remove(command.arguments[1])
+            await run(store, command)
+        return await run(store, command)
+
+    monkeypatch.setattr(Store, "run", run_twice)
+    return names.add
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from contract.job import State
+from contract.job import CheckpointFact, State
 from contract.store import Command, leave
 from service.store import Store
 
@@ -35,20 +35,27 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, bool], None]:
     return cuts.__setitem__
 
 
+@pytest.fixture
+def generators(worker: Any, new_job: Callable[[], str]) -> list[CheckpointFact]:
+    """Two of one finished job."""
+    new_job()
+    lease = worker.claim()
+    made = [worker.checkpoint(lease, images) for images in (1, 2)]
+    worker.run(leave(lease, State.SUCCEEDED))
+    return made
+
+
 @pytest.mark.parametrize("is_heard", [False, True])
 def test_a_change_whose_answer_was_lost_is_one_truth_soon(
     client: httpx.Client,
     refused: Refused,
     until: Until,
     worker: Any,
-    new_job: Callable[[], str],
+    generators: list[CheckpointFact],
     cut: Callable[[str, bool], None],
     is_heard: bool,
 ) -> None:
-    new_job()
-    lease = worker.claim()
-    first, second = (worker.checkpoint(lease, images) for images in (1, 2))
-    worker.run(leave(lease, State.SUCCEEDED))
+    first, second = generators
     client.put("/models/live", json={"digest": first.digest}).raise_for_status()
     cut("point", is_heard)
     refused(client.put("/models/live", json={"digest": second.digest}), 503, "store_unavailable")
@@ -62,3 +69,33 @@ def test_a_change_whose_answer_was_lost_is_one_truth_soon(
             worker.volume.alias("live").exists() == client.get("/models/live").is_success == (not is_heard)
         )
     )
+
+
+def test_a_change_that_was_said_twice_happens_once(
+    client: httpx.Client,
+    worker: Any,
+    generators: list[CheckpointFact],
+    said_twice: Callable[[str], None],
+) -> None:
+    first, second = generators
+    kept = worker.volume.alias("live")
+
+    said_twice("point")
+    made = client.put("/models/live", json={"digest": first.digest})
+    assert (made.status_code, made.json()["revision"]) == (201, 1)
+
+    said_twice("point")
+    seen = {"If-Match": made.headers["etag"]}
+    moved = client.put("/models/live", json={"digest": second.digest}, headers=seen)
+    assert (moved.status_code, moved.json()["revision"]) == (200, 2)
+
+    said_twice("point")
+    back = client.post("/models/live/rollback").raise_for_status().json()
+    assert (back["digest"], back["revision"]) == (first.digest, 3)
+    assert back == client.get("/models/live").json()
+    assert json.loads(kept.read_text())["revision"] == 3
+
+    said_twice("unpoint")
+    assert client.delete("/models/live").status_code == 204
+    assert not kept.exists()
+    assert client.get("/models/live").status_code == 404

@@ -1,5 +1,6 @@
 """Liveness asks nobody; readiness names every missing part."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -8,9 +9,14 @@ from typing import Any
 import httpx
 import pytest
 
+from contract.job import State
 from contract.keys import EPOCH, Role
 from contract.store import hello
+from service.gateway import Gateway
+from service.hub import Hub
+from service.mailbox import Mailbox
 from service.settings import Settings
+from tests.service.deployment import Deployment
 
 Until = Callable[[Callable[[], object]], object]
 
@@ -69,3 +75,46 @@ def test_everything_that_is_missing_is_named_at_once(
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])
 def test_probes_may_use_head(client: httpx.Client, path: str) -> None:
     assert (client.head(path).status_code, client.head(path).content) == (200, b"")
+
+
+@pytest.mark.parametrize(("owner", "reading"), [(Mailbox, "_read_answers"), (Hub, "_listen")])
+def test_a_reader_that_breaks_says_so_and_goes_on(
+    elsewhere: Callable[..., Deployment],
+    sampler: Any,
+    until: Until,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    owner: type,
+    reading: str,
+) -> None:
+    read, begun = getattr(owner, reading), []
+
+    async def fail_once(reader: object) -> None:
+        begun.append(reader)
+        if len(begun) == 1:
+            raise RuntimeError("a mistake of ours")
+        await read(reader)
+
+    monkeypatch.setattr(owner, reading, fail_once)
+    there = elsewhere()
+    until(lambda: len(begun) > 1)
+    assert "RuntimeError: a mistake of ours" in caplog.text
+    there.end(State.SUCCEEDED)
+    consumer = type(sampler)(there.worker.url)
+    consumer.start()
+    assert there.client.get("/samples?seed=1").status_code == 200
+    consumer.stop()
+
+
+def test_work_in_the_background_that_fails_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def fail() -> None:
+        raise RuntimeError("a mistake of ours")
+
+    async def begin() -> None:
+        gateway = Gateway(Settings(data_root=tmp_path))
+        gateway.later(fail())
+        while gateway.background:
+            await asyncio.sleep(0)
+
+    asyncio.run(begin())
+    assert "RuntimeError: a mistake of ours" in caplog.text

@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from contract.errors import ErrorCode
+from contract.imports import forget_import
 from contract.job import CheckpointFact, Problem, State
 from contract.keys import WORKSHOP_REPLY_OF, WORKSHOP_WAITING, Role
 from contract.store import leave, report
@@ -162,6 +163,27 @@ def test_an_imported_generator_is_deleted_with_its_programs_once_nothing_means_i
     refused(client.get(f"/models/{digest}"), 404, "model_not_found")
     refused(client.delete(f"/models/{digest}"), 404, "model_not_found")
     refused(client.delete("/models/job_0000000000000000"), 422, "invalid_request")
+
+
+@pytest.mark.parametrize("lost", ["the answer", "the gateway"])
+def test_a_deletion_that_broke_off_is_finished(
+    client: httpx.Client,
+    trainer: Trainer,
+    refused: Refused,
+    volume: Volume,
+    worker: Any,
+    said_twice: Callable[[str], None],
+    lost: str,
+) -> None:
+    digest = send(client, checkpoint(images_seen=11)).json()["digest"]
+    client.get(f"/models/{digest}/export?format=onnx").raise_for_status()
+    if lost == "the answer":
+        said_twice("forget_import")
+    else:  # killed between Redis and the volume
+        worker.run(forget_import(digest))
+    assert client.delete(f"/models/{digest}").status_code == 204
+    assert not list(volume.imports.rglob(f"{digest[7:]}*"))
+    refused(client.delete(f"/models/{digest}"), 404, "model_not_found")
 
 
 WRONG: dict[str, tuple[bytes, str]] = {

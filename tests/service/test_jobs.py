@@ -11,9 +11,10 @@ import pytest
 
 from contract.job import Problem, Progress, State, Want
 from contract.keys import CELERY_PREFIX, TASK_OF_ROLE, RecordKind, Role
-from contract.store import beat, leave
+from contract.store import Command, beat, control, leave
 from contract.training import TrainingSpec
 from contract.volume import Volume
+from service.store import Store
 
 Refused = Callable[..., dict[str, Any]]
 NewJob = Callable[[], str]
@@ -226,6 +227,39 @@ def test_a_refused_wish_leaves_the_one_before(
     problem = refused(client.post(f"/jobs/{running.id}/{action}"), 409, "job_state_conflict")
     assert "cancelling" in problem["detail"]
     assert json.loads(volume.intent(running.id).read_text()) == {"want": "cancel"}
+
+
+@pytest.mark.parametrize("heard_first", ["pause", "cancel"])
+def test_of_two_gateways_that_steer_a_job_the_volume_follows_redis(
+    client: httpx.Client,
+    worker: Any,
+    volume: Volume,
+    new_job: NewJob,
+    monkeypatch: pytest.MonkeyPatch,
+    heard_first: str,
+) -> None:
+    job_id, run = new_job(), Store.run
+
+    def cancel_elsewhere() -> None:
+        if heard_first == "cancel":  # else the volume has its wish already, and then the other
+            volume.intent(job_id).write_text('{"want": "cancel"}')
+        worker.run(control(RecordKind.JOB, job_id, Want.CANCEL))
+
+    async def between(store: Store, command: Command[Any]) -> Any:
+        if command.arguments[1] != "control":
+            return await run(store, command)
+        if heard_first == "cancel":
+            cancel_elsewhere()
+            return await run(store, command)
+        answer = await run(store, command)
+        cancel_elsewhere()
+        return answer
+
+    monkeypatch.setattr(Store, "run", between)
+    answer = client.post(f"/jobs/{job_id}/pause")
+    assert answer.status_code == (202 if heard_first == "pause" else 409)
+    assert client.get(f"/jobs/{job_id}").json()["state"] == "cancelled"
+    assert json.loads(volume.intent(job_id).read_text()) == {"want": "cancel"}
 
 
 @pytest.mark.parametrize(

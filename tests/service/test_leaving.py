@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -49,6 +50,30 @@ def test_an_ask_leaves_the_list_with_its_client(
     sampler.held.clear()
     assert client.get("/samples?seed=3").status_code == 200
     assert [ask.spec.seed for ask in sampler.asks] == [3]
+
+
+def test_a_mistake_while_pushing_costs_only_that_push(
+    client: httpx.Client,
+    sampler: Any,
+    worker: Any,
+    finished: CheckpointFact,
+    until: Until,
+    asking: Asking,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broke = threading.Event()
+
+    async def fail(*_: object) -> None:
+        broke.set()
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(Mailbox, "_remove", fail)
+    sampler.hold()
+    with asking("/samples?seed=1"):
+        until(lambda: worker.redis.llen(SAMPLES_WAITING))
+    assert broke.wait(5)
+    sampler.held.clear()
+    assert client.get("/samples?seed=2").status_code == 200
 
 
 def test_it_stays_for_another_who_wants_the_same_picture(

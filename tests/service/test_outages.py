@@ -17,8 +17,8 @@ from redis import Redis as SyncRedis
 from redis.exceptions import RedisError
 
 from contract.identifiers import new_job_id
-from contract.job import State, Want
-from contract.keys import EPOCH, SAMPLES_WAITING, RecordKind, Role
+from contract.job import CheckpointFact, State, Want
+from contract.keys import ALIASES, EPOCH, KEYS, SAMPLES_WAITING, RecordKind, Role
 from contract.store import control, forget_job, leave, submit
 from contract.volume import Volume, write_json
 from service.embedded_redis import RedisServer, durable_server
@@ -26,6 +26,7 @@ from service.gateway import Gateway
 from service.records import delete, find
 from service.records import submit as submit_or_undo
 from service.settings import Settings
+from tests.service.deployment import Deployment
 
 Refused = Callable[..., dict[str, Any]]
 Until = Callable[[Callable[[], object]], object]
@@ -177,6 +178,16 @@ def test_sampling_heals_after_a_restart_of_redis(
     consumer.stop()
 
 
+def test_a_sampling_redis_that_is_away_is_named(
+    elsewhere: Callable[..., Deployment], refused: Refused
+) -> None:
+    there = elsewhere(sampling_redis_url="redis://127.0.0.1:9/0")
+    there.end(State.SUCCEEDED)
+    problem = refused(there.client.get("/samples?seed=1"), 503, "store_unavailable")
+    assert problem["detail"].startswith("The sampling Redis")
+    assert there.client.get("/jobs").status_code == 200
+
+
 @pytest.mark.parametrize("others", [(), (b"of another gateway",)])
 def test_asks_that_were_lost_are_asked_again(
     outage: tuple[httpx.Client, Any],
@@ -256,6 +267,21 @@ def test_while_records_are_rebuilt_what_is_missing_may_come_back(
         "/samples?seed=1&model=sha256:" + "0" * 64,
     ):
         refused(client.get(path), 503, "store_unavailable")
+
+
+def test_while_records_are_rebuilt_nothing_is_deleted(
+    client: httpx.Client, worker: Any, refused: Refused, finished: CheckpointFact, new_job: Callable[[], str]
+) -> None:
+    client.put("/models/live", json={"digest": finished.digest}).raise_for_status()
+    aliased = client.get("/models/live").json()["job"]
+    dataset = client.get(f"/jobs/{new_job()}").json()["dataset"]
+    worker.redis.delete(EPOCH, ALIASES, KEYS[RecordKind.DATASET].users_of + dataset)  # they come back last
+    for address in (f"/jobs/{aliased}", f"/datasets/{dataset}"):
+        refused(client.delete(address), 503, "store_unavailable")
+        assert client.get(address).status_code == 200
+        record_id = address.rpartition("/")[2]
+        assert worker.volume.home(record_id).exists()
+        assert not worker.volume.tombstone(record_id).exists()
 
 
 def test_a_job_whose_dataset_vanished_leaves_the_volume(settings: Settings) -> None:

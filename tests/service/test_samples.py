@@ -11,7 +11,7 @@ import pytest
 from contract.errors import ErrorCode
 from contract.formats import FORMS, SampleFormat
 from contract.job import CheckpointFact, State
-from contract.keys import SAMPLES_WAITING, Role
+from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING, Role
 from contract.store import leave
 from contract.training import MAX_SEED
 
@@ -285,3 +285,21 @@ def test_what_a_sampler_refuses_is_a_problem(
     assert problem["detail"] == "The file is damaged."
     sampler.refusal = None
     assert client.get("/samples?seed=1").status_code == 200
+
+
+UNREADABLE = {
+    "a stage more": b'["1","r1",null,"",1,2,3,4]\n',
+    "no list": b"7\n",
+    "an id that is a list": b'[[],"r1",null,""]\n',
+    "bottomless": b"[" * 100_000 + b"\n",
+}
+
+
+@pytest.mark.parametrize("frame", UNREADABLE.values(), ids=UNREADABLE)
+def test_an_answer_that_cannot_be_read_costs_no_other(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact, worker: Any, frame: bytes
+) -> None:
+    assert client.get("/samples?seed=1").status_code == 200
+    worker.redis.rpush(SAMPLES_REPLIES_OF + sampler.asks[0].gateway, frame)
+    assert client.get("/samples?seed=2").status_code == 200
+    assert len(sampler.asks) == 2
