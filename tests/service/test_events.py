@@ -18,6 +18,7 @@ from contract.job import Progress, State
 from contract.keys import CHANGES, KEYS, RecordKind
 from contract.store import beat, leave, mirrored, report
 from contract.volume import Volume
+from dcgan.events import EventFeed
 from service.settings import Settings
 from tests.conftest import proof
 from worker.mirror import Mirror
@@ -291,6 +292,19 @@ def test_the_list_is_followed_by_its_next_address(client: httpx.Client, worker: 
         page = client.get(page["next"], headers=JSON).json()
     assert seen == list(range(1, 13))
     assert page["next"].endswith("after=12&limit=5")
+
+
+@pytest.mark.parametrize("streams", [True, False])
+def test_the_client_reads_either_to_its_end(
+    client: httpx.Client, worker: Any, running: Any, streams: bool
+) -> None:
+    """A feed that does not stream asks in turns, as behind something that holds streams back."""
+    advance(worker, running, 5)
+    worker.run(leave(running, State.SUCCEEDED))
+    for after in (0, 4, 8):
+        feed = EventFeed(client, running.id, after, pause_seconds=0)
+        feed._streams = streams
+        assert [event.id for event in feed] == list(range(after + 1, 9))
 
 
 def test_another_representation_is_refused(client: httpx.Client, refused: Refused, running: Any) -> None:
