@@ -111,6 +111,29 @@ def test_an_archive_whose_directory_is_counted_in_zip64_is_read(
     assert judge(content) is None
 
 
+def test_a_zip64_record_that_lies_far_beyond_the_file_is_refused(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 1)
+    whole = zipped({"1": b"", "one.png": PNG})
+    for end in (len(whole), 2**40, 2**62, 2**63, 2**64 - 1):
+        content = bytearray(whole)
+        struct.pack_into("<Q", content, content.find(b"PK\6\7") + 8, end)
+        assert judge(bytes(content)) is ErrorCode.NOT_A_ZIP
+
+
+@pytest.mark.parametrize("offset", [2**40, 2**62, 2**63 - 1, 2**64 - 1])
+def test_a_picture_that_lies_far_beyond_the_file_is_none(judge: Judge, offset: int) -> None:
+    name = b"one.png"
+    extra = struct.pack("<HHQ", 1, 8, offset)
+    fixed = struct.pack(
+        "<4s6H3L5H2L", b"PK\1\2", 45, 45, 0, 0, 0, 0, 0, 9, 9, len(name), len(extra), 0, 0, 0, 0, 2**32 - 1
+    )
+    directory = fixed + name + extra
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, len(directory), 0, 0)
+    assert judge(directory + end) is ErrorCode.NO_IMAGES
+
+
 def test_what_unpacks_to_too_much_is_refused(judge: Judge) -> None:
     content = bytearray(zipped({f"{number}.png": PNG for number in range(20)}))
     position = 0
