@@ -1,6 +1,8 @@
 """The client: what it sends, and how a refusal reads."""
 
 import json
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -77,6 +79,29 @@ def test_nobody_at_the_address_is_told_as_such() -> None:
     with Client("http://127.0.0.1:9") as client, pytest.raises(DcganError, match="dcgan up") as caught:
         client.job("job_1")
     assert caught.value.status is None
+
+
+@pytest.fixture
+def silent_url() -> Iterator[str]:
+    """Somebody who takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_service_that_is_slow_is_not_told_as_away(silent_url: str) -> None:
+    with Client(silent_url, timeout_seconds=0.05) as client, pytest.raises(DcganError) as caught:
+        client.job("job_1")
+    assert "did not answer within 0.05 s; it may still be at work" in caught.value.detail
+    assert "dcgan up" not in caught.value.detail
+
+
+def test_an_import_is_waited_for_as_long_as_the_service_may_take(
+    silent_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dcgan.client.MADE_WITHIN_SECONDS", 0.05)
+    (tmp_path / "one.safetensors").write_bytes(b"x")
+    with Client(silent_url) as client, pytest.raises(DcganError, match=r"within 0\.05 s"):
+        client.import_model(tmp_path / "one.safetensors")
 
 
 def test_a_list_is_read_to_its_last_page(service: Service) -> None:
