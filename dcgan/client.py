@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 
@@ -152,7 +152,8 @@ class Client:
         """Where that is; with a digest as the model, for ever."""
         named = {"model": model} if model else {}
         chosen: dict[str, str | float] = {"seed": seed, "count": count, **named, **options}
-        return str(self._http.base_url.join(f"/samples?{httpx.QueryParams(chosen)}"))
+        query = urlencode(httpx.QueryParams(chosen).multi_items(), safe=":")
+        return f"{str(self._http.base_url).rstrip('/')}/samples?{query}"
 
     def samples_of(
         self,

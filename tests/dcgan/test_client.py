@@ -124,7 +124,15 @@ def test_a_failed_dataset_is_not_waited_for(service: Service) -> None:
 def test_the_address_of_samples_names_every_choice() -> None:
     with Client("http://127.0.0.1:8000") as client:
         address = client.samples_url(7, "sha256:ab", 4, format="webp", scale=2)
-    assert address == ("http://127.0.0.1:8000/samples?seed=7&count=4&model=sha256%3Aab&format=webp&scale=2")
+    assert address == "http://127.0.0.1:8000/samples?seed=7&count=4&model=sha256:ab&format=webp&scale=2"
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_samples_are_asked_for_below_the_path_of_the_service(service: Service, slash: str) -> None:
+    service.answers["GET /prefix/samples"] = (200, "image/png", b"picture")
+    with Client(f"{service.url}/prefix{slash}") as client:
+        assert client.samples_url(7) == f"{service.url}/prefix/samples?seed=7&count=1"
+        assert client.samples(7) == b"picture"
 
 
 def test_samples_of_many_are_one_request(service: Service) -> None:
