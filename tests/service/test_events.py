@@ -102,6 +102,12 @@ def test_a_reconnecting_client_gets_exactly_what_it_lacks(
         assert [one["id"] for one in events(answer)] == list(range(after + 1, 54))
 
 
+def test_an_event_id_of_zero_wins_over_after(client: httpx.Client, worker: Any, running: Any) -> None:
+    worker.run(leave(running, State.SUCCEEDED))
+    answer = client.get(f"/jobs/{running.id}/events?last_event_id=0&after=2", headers=JSON)
+    assert [one["id"] for one in answer.json()["events"]] == [1, 2, 3]
+
+
 def test_a_client_that_has_everything_is_told_not_to_reconnect(
     client: httpx.Client, worker: Any, running: Any
 ) -> None:
