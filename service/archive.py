@@ -90,9 +90,8 @@ def _is_candidate(entry: _Entry) -> bool:
 
 def _is_image(head: bytes) -> bool:
     is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-    is_avif = head[4:12] in (b"ftypavif", b"ftypavis")
     is_netpbm = head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace()
-    return head.startswith(_MAGIC) or is_webp or is_avif or is_netpbm
+    return head.startswith(_MAGIC) or is_webp or is_netpbm
 
 
 def _entries(file: BinaryIO) -> Iterator[_Entry]:

@@ -65,8 +65,11 @@ def test_what_is_no_file_of_the_user_does_not_count(judge: Judge, name: str) -> 
     assert judge(zipped({name: b"" if name.endswith("/") else PNG})) is ErrorCode.NO_IMAGES
 
 
-def test_a_text_named_like_a_picture_is_none(judge: Judge) -> None:
-    assert judge(zipped({"one.png": b"hello"})) is ErrorCode.NO_IMAGES
+@pytest.mark.parametrize("content", [b"hello", b"\0\0\0\x20ftypavif" + b"\0" * 20])
+def test_what_the_preparer_does_not_read_is_no_picture_whatever_its_name(
+    judge: Judge, content: bytes
+) -> None:
+    assert judge(zipped({"one.png": content})) is ErrorCode.NO_IMAGES
 
 
 def test_an_empty_archive_holds_no_images(judge: Judge) -> None:
