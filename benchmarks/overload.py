@@ -107,7 +107,8 @@ def tell_flood(seen: Flood) -> None:
     print(f"offered  {len(flooded.told) / flooded.seconds:.0f}/s, client {flooded.client_us:.0f} µs each")
     print(f"served   {flooded.rate:.0f}/s, {seen.goodput:.0%} of the peak, {flooded.wrong} wrong, ", end="")
     print(_latency([one.seconds for one in flooded.good]))
-    print(f"refused  {len(refusals)}, {_latency(refusals)}; 504 and others {others}")
+    print(f"refused  {len(refusals)}, {_latency(refusals)}; 504 and others {others}; ", end="")
+    print(f"unanswered {flooded.failed}")
     print(f"after    as before from {seen.recovered_after_seconds():.1f} s on, {dict(seen.after.statuses)}")
 
 

@@ -201,13 +201,14 @@ def _tell(rows: list[Row]) -> None:
         f"\n{'':<10}{'':<22}{'':<18}{'req/s':>8}{'p50 ms':>9}{'p99 ms':>9}  CPU µs: server, client; not good"
     )
     for row in rows:
-        failed = sum(len(results.told) - len(results.good) for results in row.rounds)
+        refused = sum(len(results.told) - len(results.good) for results in row.rounds)
+        failed = sum(results.failed for results in row.rounds)
         wrong = sum(results.wrong for results in row.rounds)
         client = median([results.client_us for results in row.rounds])
         print(
             f"{row.player.name:<10}{row.name:<22}{row.load:<18}{row.speed:>8.0f}{row.latency_ms(50):>9.2f}"
             f"{row.latency_ms(99):>9.2f}  {median(row.server_us):.0f}, {client:.0f}; "
-            f"{failed} refused, {wrong} wrong"
+            f"{refused} refused, {failed} unanswered, {wrong} wrong"
         )
     _tell_ratios(rows)
     _tell_stages(rows)

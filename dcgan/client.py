@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 
@@ -152,7 +152,8 @@ class Client:
         """Where that is; with a digest as the model, for ever."""
         named = {"model": model} if model else {}
         chosen: dict[str, str | float] = {"seed": seed, "count": count, **named, **options}
-        return str(self._http.base_url.join(f"/samples?{httpx.QueryParams(chosen)}"))
+        query = urlencode(httpx.QueryParams(chosen).multi_items(), safe=":")
+        return f"{str(self._http.base_url).rstrip('/')}/samples?{query}"
 
     def samples_of(
         self,
@@ -222,7 +223,9 @@ class Client:
         size = str(Path(path).stat().st_size)
         headers = {"Content-Type": "application/octet-stream", "Content-Length": size}
         with Path(path).open("rb") as file:
-            response = self._send("POST", "/models", content=file, headers=headers)
+            response = self._send(
+                "POST", "/models", content=file, headers=headers, timeout_seconds=MADE_WITHIN_SECONDS
+            )
         return Model.model_validate_json(response.content)
 
     def delete_model(self, reference: str) -> None:
@@ -275,10 +278,12 @@ class Client:
         json: object = None,
         content: IO[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
+        timeout_seconds: float | None = None,
     ) -> httpx.Response:
+        timeout = self._http.timeout if timeout_seconds is None else timeout_seconds
         try:
             response = self._http.request(
-                method, path, params=params, json=json, content=content, headers=headers
+                method, path, params=params, json=json, content=content, headers=headers, timeout=timeout
             )
         except httpx.TransportError as error:
             raise unreachable(self._http.base_url, error) from error

@@ -32,6 +32,14 @@ def refusal(response: httpx.Response) -> DcganError:
 
 
 def unreachable(url: httpx.URL | str, error: httpx.TransportError) -> DcganError:
-    """Nobody answers at the address."""
+    """Nobody answers at the address, or not in time."""
+    if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
+        return DcganError("unreachable", _late(url, error))
     reason = str(error) or type(error).__name__
     return DcganError("unreachable", f"No service answers at {url} ({reason}). Start one with `dcgan up`.")
+
+
+def _late(url: httpx.URL | str, error: httpx.TimeoutException) -> str:
+    kind = {httpx.WriteTimeout: "write", httpx.PoolTimeout: "pool"}.get(type(error), "read")
+    seconds = error.request.extensions["timeout"][kind]
+    return f"The service at {url} did not answer within {seconds:g} s; it may still be at work."

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import httpx
 
@@ -84,6 +85,9 @@ class EventFeed:
             if not response.is_success:
                 response.read()
                 raise refusal(response)
+            if response.status_code == HTTPStatus.NO_CONTENT:
+                self._over = True
+                return
             self._streams = False  # until something arrives
             yield from self._news(read_messages(self._heard(response.iter_bytes())))
 
@@ -92,8 +96,8 @@ class EventFeed:
         response = self._http.get(f"{self._job}/events", params={"after": self._last}, headers=wanted)
         if not response.is_success:
             raise refusal(response)
-        items = response.json()["items"]
-        yield from self._news(Event(item["id"], item["type"], item["data"]) for item in items)
+        events = response.json()["events"]
+        yield from self._news(Event(event["id"], event["type"], event["data"]) for event in events)
 
     def _ask_for_the_rest(self) -> Iterator[Event]:
         told = None

@@ -1,4 +1,4 @@
-# The gateway: HTTP, the page and the store's scripts. It has no torch to import.
+# The gateway: HTTP and the store's scripts. It has no torch to import.
 FROM python:3.11-slim
 
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore HOME=/tmp

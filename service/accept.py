@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from contract.errors import ErrorCode, ServiceError
 
-_QUALITY = re.compile(r"(0(\.[0-9]{0,3})?|1(\.0{0,3})?)")
+_QUALITY = re.compile(r"0?\.[0-9]{1,3}|0\.?|1(\.0{0,3})?")
 
 
 def negotiate(request: Request, offered: Collection[str]) -> str:
@@ -55,5 +55,5 @@ def _quality(ranges: dict[str, float], media_type: str) -> float:
 
 
 def _number(text: str) -> float:
-    """A weight; what is none refuses its range."""
-    return float(text) if _QUALITY.fullmatch(text) else 0.0
+    """A weight, also without its zero; what cannot be read is as good as none."""
+    return float(text) if _QUALITY.fullmatch(text) else 1.0

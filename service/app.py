@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from service import aliases, errors, half_deleted, messages, retention
 from service.gateway import Gateway
@@ -24,6 +24,7 @@ from service.routes import (
 from service.security import SameOrigin
 from service.settings import Settings
 from service.shortcut import PlainSamples
+from service.undeclared import refuse_undeclared
 
 _DESCRIPTION = (
     "Send images, train a generator, fetch pictures by seed: POST a zip to `/datasets`, POST "
@@ -53,7 +54,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             yield
 
     app = _App(
-        title="DCGAN service", version="0.1.0", description=_DESCRIPTION, lifespan=lifespan, redoc_url=None
+        title="DCGAN service",
+        version="0.1.0",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+        dependencies=[Depends(refuse_undeclared)],
     )
     app.state.gateway = gateway
     app.webhooks.include_router(messages.router)

@@ -5,6 +5,7 @@ The directory of the archive is read as a stream, one entry at a time: `zipfile`
 """
 
 import bz2
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -89,9 +90,8 @@ def _is_candidate(entry: _Entry) -> bool:
 
 def _is_image(head: bytes) -> bool:
     is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-    is_avif = head[4:12] in (b"ftypavif", b"ftypavis")
     is_netpbm = head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace()
-    return head.startswith(_MAGIC) or is_webp or is_avif or is_netpbm
+    return head.startswith(_MAGIC) or is_webp or is_netpbm
 
 
 def _entries(file: BinaryIO) -> Iterator[_Entry]:
@@ -139,16 +139,16 @@ def _directory(file: BinaryIO) -> tuple[int, int, int]:
     file.seek(max(0, end - _LOCATOR_BYTES))
     locator = file.read(_LOCATOR_BYTES)
     if locator[:4] == _END64_LOCATOR:
-        size, offset, end = _directory64(file, locator)
+        size, offset, end = _directory64(file, locator, file_bytes)
     start = end - size
     if start < 0:
         raise _NotAZipError("its directory is cut off")
     return start, end, start - offset
 
 
-def _directory64(file: BinaryIO, locator: bytes) -> tuple[int, int, int]:
+def _directory64(file: BinaryIO, locator: bytes, file_bytes: int) -> tuple[int, int, int]:
     (end,) = struct.unpack_from("<Q", locator, 8)
-    if end >= 2**63:
+    if end >= file_bytes:
         raise _NotAZipError("its directory lies nowhere")
     file.seek(end)
     record = file.read(56)
@@ -160,7 +160,7 @@ def _directory64(file: BinaryIO, locator: bytes) -> tuple[int, int, int]:
 
 def _head(file: BinaryIO, entry: _Entry) -> bytes:
     """The first bytes of a file in the archive; none when they cannot be read."""
-    if not 0 <= entry.offset < 2**63:
+    if not 0 <= entry.offset < os.fstat(file.fileno()).st_size:
         return b""
     file.seek(entry.offset)
     local = file.read(_LOCAL_BYTES)

@@ -18,6 +18,8 @@ class SampleCache:
         return content
 
     def put(self, key: str, content: bytes) -> None:
+        if len(content) > self._max_bytes:
+            return
         self._bytes += len(content) - len(self._entries.pop(key, b""))
         self._entries[key] = content
         while self._bytes > self._max_bytes:

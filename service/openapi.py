@@ -9,14 +9,14 @@ from fastapi.openapi.utils import get_openapi
 from contract.errors import ErrorCode, ServiceError
 from service.errors import MEANINGS, PROBLEM_JSON, Problem, problem
 
-_READS = (ErrorCode.FOREIGN_HOST, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL)
+_READS = (ErrorCode.INVALID_REQUEST, ErrorCode.FOREIGN_HOST, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL)
 _WRITES = (ErrorCode.FOREIGN_ORIGIN, ErrorCode.VOLUME_FULL, ErrorCode.VOLUME_READ_ONLY)
 
 
 def read_problems(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
     """`responses` of a route that reads: these refusals, and those that any such route can give."""
     by_status: defaultdict[int, list[ErrorCode]] = defaultdict(list)
-    for code in (*codes, *_READS):
+    for code in dict.fromkeys((*codes, *_READS)):
         by_status[MEANINGS[code].status].append(code)
     return {status: _response(by_status[status]) for status in sorted(by_status)}
 

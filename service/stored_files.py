@@ -10,7 +10,7 @@ from fastapi import Request
 from fastapi.responses import FileResponse
 
 _KNOWN_FILES = 4096
-_RANGE = re.compile(r"bytes=\s*\d*-\d*(\s*,\s*\d*-\d*)*\s*")
+_RANGE = re.compile(r"([0-9]{0,1000})-([0-9]{0,1000})")
 
 
 class Digests:
@@ -43,6 +43,25 @@ class Digests:
 
 def send(request: Request, path: Path, name: str, headers: dict[str, str]) -> FileResponse:
     """The file, or the ranges of it that are asked for. A Range that cannot be read is as good as none."""
-    if not _RANGE.fullmatch(request.headers.get("range", "bytes=0-")):
-        request.scope["headers"] = [one for one in request.scope["headers"] if one[0] != b"range"]
+    if (asked := request.headers.get("range")) is not None:
+        others = [one for one in request.scope["headers"] if one[0] != b"range"]
+        ranges = _ranges(asked, path.stat().st_size)
+        request.scope["headers"] = [*others, (b"range", ranges.encode())] if ranges else others
     return FileResponse(path, filename=name, media_type="application/octet-stream", headers=headers)
+
+
+def _ranges(asked: str, size: int) -> str | None:
+    """Those ranges that the file has, or one past its end if it has none; None if invalid (RFC 9110, 14)."""
+    unit, _, listed = asked.partition("=")
+    found = [_RANGE.fullmatch(one.strip()) for one in listed.split(",")]
+    if unit.strip().lower() != "bytes" or not all(found):
+        return None
+    kept = []
+    for first, last in (one.groups() for one in found if one):
+        if not (first or last) or (first and last and int(first) > int(last)):
+            return None
+        start = int(first) if first else max(0, size - int(last))
+        end = min(int(last), size - 1) if first and last else size - 1
+        if start <= end:
+            kept.append(f"{start}-{end}")
+    return f"bytes={','.join(kept) or f'{size}-'}"

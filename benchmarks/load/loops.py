@@ -40,6 +40,8 @@ class Results:
     told: list[Told] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
     wrong: int = 0
+    failed: int = 0
+    """Questions that were not answered: the connection was refused or broke."""
     seconds: float = 0.0
     client_seconds: float = 0.0
     """The client's own share of a core."""
@@ -113,6 +115,10 @@ async def open_loop(
             results.take(question, since, sent, await connection.ask(question.request))
             idle.append(connection)
 
+    def end(task: asyncio.Task[None]) -> None:
+        running.discard(task)
+        results.failed += not task.cancelled() and task.exception() is not None
+
     due = started
     while (due := due + chance.expovariate(rate)) < started + seconds:
         if (pause := due - time.perf_counter()) > 0:
@@ -121,8 +127,8 @@ async def open_loop(
             await asyncio.sleep(0)  # late already: let answers be read all the same
         task = asyncio.create_task(ask(next(questions), due))
         running.add(task)
-        task.add_done_callback(running.discard)
-    await asyncio.gather(*running)
+        task.add_done_callback(end)
+    await asyncio.gather(*running, return_exceptions=True)
     results.seconds = time.perf_counter() - started
     results.client_seconds = time.process_time() - cpu
     for connection in idle:

@@ -17,6 +17,7 @@ from contract.store import control, forget_dataset, submit
 from contract.volume import publish_durably, sync_directory, write_durably
 from service import archive, records
 from service.dataset_views import Dataset
+from service.errors import parameter_error
 from service.gateway import Gateway, Here
 from service.manifests import ManifestSummary
 from service.openapi import read_problems, write_problems
@@ -28,6 +29,7 @@ from service.views import Page
 router = APIRouter(tags=["datasets"])
 
 DatasetPath = Annotated[str, Path(description="The dataset's id.", examples=["ds_3k9w0q2m5x7a1b4c"])]
+MAX_NAME_CHARACTERS = 200
 _LET_GO_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -37,7 +39,7 @@ _FORM = {
         "required": ["file"],
         "properties": {
             "file": {"type": "string", "format": "binary", "description": "The zip archive."},
-            "name": {"type": "string", "maxLength": 200, "description": "A name for people."},
+            "name": {"type": "string", "maxLength": MAX_NAME_CHARACTERS, "description": "A name for people."},
         },
     }
 }
@@ -46,7 +48,7 @@ _FORM = {
 class UploadQuery(Frozen):
     """What may be said beside the archive."""
 
-    name: str | None = Field(None, max_length=200, description="A name for people.")
+    name: str | None = Field(None, max_length=MAX_NAME_CHARACTERS, description="A name for people.")
 
 
 @router.post(
@@ -80,8 +82,9 @@ async def upload_dataset(
     """
     await gateway.store.ping()  # not after two gigabytes have been sent
     async with receive(request, gateway.volume, gateway.settings.max_upload_bytes) as upload:
+        name = _name(upload, query)
         await asyncio.to_thread(archive.inspect, upload.path)
-        spec = DatasetSpec(name=_name(upload, query), bytes=upload.bytes)
+        spec = DatasetSpec(name=name, bytes=upload.bytes)
         dataset_id = await _keep(gateway, upload, spec)
     gateway.bell.ring(Role.PREPARE)
     response.headers["Location"] = f"/datasets/{dataset_id}"
@@ -89,7 +92,10 @@ async def upload_dataset(
 
 
 def _name(upload: Upload, query: UploadQuery) -> str | None:
-    return UploadQuery(name=upload.name).name or query.name
+    if upload.name and len(upload.name) > MAX_NAME_CHARACTERS:
+        detail = f"name has {len(upload.name)} characters; use {MAX_NAME_CHARACTERS} at most."
+        raise parameter_error("name", detail)
+    return upload.name or query.name
 
 
 async def _keep(gateway: Gateway, upload: Upload, spec: DatasetSpec) -> str:

@@ -91,7 +91,7 @@ async def watch_job(
 def _last_event_id(header: str | None, query: EventsQuery) -> int:
     if header is not None and header.isascii() and header.isdecimal():
         return min(int(header[:19]), 2**62)
-    return query.last_event_id or query.after
+    return query.after if query.last_event_id is None else query.last_event_id
 
 
 async def _list_events(log: EventLog, job_id: str, after: int, limit: int) -> Response:

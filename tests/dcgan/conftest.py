@@ -9,6 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from dcgan.replies import FINAL
+
 JOB = "job_0000000000000000"
 
 
@@ -65,11 +67,15 @@ class Handler(BaseHTTPRequestHandler):
     def _tell_events(self) -> None:
         if self.headers["Accept"] == "text/event-stream":
             after = int(self.headers["Last-Event-ID"])
-            self._stream([event for event in self.service.events if event[0] > after])
+            news = [event for event in self.service.events if event[0] > after]
+            if after and not news and self.service.events[-1][2].get("state") in FINAL:
+                self._send(204, "text/event-stream", b"")
+            else:
+                self._stream(news)
         else:
             [after_text] = parse_qs(urlsplit(self.path).query)["after"]
             news = [event for event in self.service.events if event[0] > int(after_text)]
-            self._send_json({"items": [_as_json(event) for event in news[:2]]})
+            self._send_json({"events": [_as_json(event) for event in news[:2]], "next": "unused"})
 
     def _stream(self, news: list[tuple[int, str, dict[str, object]]]) -> None:
         told = b": hello\n\n" + b"".join(_as_message(event) for event in news)

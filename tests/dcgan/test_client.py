@@ -1,6 +1,8 @@
 """The client: what it sends, and how a refusal reads."""
 
 import json
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -79,6 +81,29 @@ def test_nobody_at_the_address_is_told_as_such() -> None:
     assert caught.value.status is None
 
 
+@pytest.fixture
+def silent_url() -> Iterator[str]:
+    """Somebody who takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_service_that_is_slow_is_not_told_as_away(silent_url: str) -> None:
+    with Client(silent_url, timeout_seconds=0.05) as client, pytest.raises(DcganError) as caught:
+        client.job("job_1")
+    assert "did not answer within 0.05 s; it may still be at work" in caught.value.detail
+    assert "dcgan up" not in caught.value.detail
+
+
+def test_an_import_is_waited_for_as_long_as_the_service_may_take(
+    silent_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dcgan.client.MADE_WITHIN_SECONDS", 0.05)
+    (tmp_path / "one.safetensors").write_bytes(b"x")
+    with Client(silent_url) as client, pytest.raises(DcganError, match=r"within 0\.05 s"):
+        client.import_model(tmp_path / "one.safetensors")
+
+
 def test_a_list_is_read_to_its_last_page(service: Service) -> None:
     first = {"items": [{"id": "ds_2", "state": "queued"}], "next": "/older?cursor=5"}
     last = {"items": [{"id": "ds_1", "state": "ready", "bytes": 9}], "next": None}
@@ -99,7 +124,15 @@ def test_a_failed_dataset_is_not_waited_for(service: Service) -> None:
 def test_the_address_of_samples_names_every_choice() -> None:
     with Client("http://127.0.0.1:8000") as client:
         address = client.samples_url(7, "sha256:ab", 4, format="webp", scale=2)
-    assert address == ("http://127.0.0.1:8000/samples?seed=7&count=4&model=sha256%3Aab&format=webp&scale=2")
+    assert address == "http://127.0.0.1:8000/samples?seed=7&count=4&model=sha256:ab&format=webp&scale=2"
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_samples_are_asked_for_below_the_path_of_the_service(service: Service, slash: str) -> None:
+    service.answers["GET /prefix/samples"] = (200, "image/png", b"picture")
+    with Client(f"{service.url}/prefix{slash}") as client:
+        assert client.samples_url(7) == f"{service.url}/prefix/samples?seed=7&count=1"
+        assert client.samples(7) == b"picture"
 
 
 def test_samples_of_many_are_one_request(service: Service) -> None:

@@ -66,8 +66,9 @@ def test_a_service_that_comes_back_is_waited_for(service: Service, http: httpx.C
     assert told(http) == LOG
 
 
-def test_the_feed_of_a_job_that_was_final_before_ends(http: httpx.Client) -> None:
+def test_the_feed_of_a_job_that_was_final_before_ends(service: Service, http: httpx.Client) -> None:
     assert told(http, after=6) == []
+    assert service.asked == [f"GET /jobs/{JOB}/events"]
 
 
 def test_a_service_that_stays_away_is_told_as_such(http: httpx.Client) -> None:

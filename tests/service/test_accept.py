@@ -26,8 +26,13 @@ def choose(accept: str | None) -> str:
         ("text/event-stream;q=0.5, application/json", "application/json"),
         ("text/event-stream;q=0, */*", "application/json"),
         ("text/html, application/json;q=0.1", "application/json"),
-        ("text/event-stream;q=nan, application/json;q=0.1", "application/json"),
-        ("text/event-stream;q=inf, application/json;q=0.1", "application/json"),
+        ("text/event-stream;q=.5, application/json;q=.6", "application/json"),
+        ("text/event-stream;q=.5, application/json;q=0.4", "text/event-stream"),
+        ("text/event-stream;q=0.9, application/json;q=1.0000", "application/json"),
+        ("text/event-stream;q=0.9, application/json;q=nan", "application/json"),
+        ("text/event-stream;q=0.9, application/json;q=", "application/json"),
+        ("*/*;q=2", "text/event-stream"),
+        ("*/*;q=-1", "text/event-stream"),
         ("text/event-stream;q=0.999, application/json;q=1.000", "application/json"),
     ],
 )
@@ -36,7 +41,7 @@ def test_the_best_of_what_is_offered_is_chosen(accept: str | None, chosen: str) 
 
 
 @pytest.mark.parametrize(
-    "accept", ["text/html", "application/json;q=0", "image/*", ";q=1", "x;q=y", "*/*;q=2", "*/*;q=-1"]
+    "accept", ["text/html", "application/json;q=0", "application/json;q=.0", "image/*", ";q=1", "x;q=y"]
 )
 def test_what_cannot_be_had_is_refused(accept: str) -> None:
     with pytest.raises(ServiceError, match="application/json"):

@@ -65,8 +65,11 @@ def test_what_is_no_file_of_the_user_does_not_count(judge: Judge, name: str) -> 
     assert judge(zipped({name: b"" if name.endswith("/") else PNG})) is ErrorCode.NO_IMAGES
 
 
-def test_a_text_named_like_a_picture_is_none(judge: Judge) -> None:
-    assert judge(zipped({"one.png": b"hello"})) is ErrorCode.NO_IMAGES
+@pytest.mark.parametrize("content", [b"hello", b"\0\0\0\x20ftypavif" + b"\0" * 20])
+def test_what_the_preparer_does_not_read_is_no_picture_whatever_its_name(
+    judge: Judge, content: bytes
+) -> None:
+    assert judge(zipped({"one.png": content})) is ErrorCode.NO_IMAGES
 
 
 def test_an_empty_archive_holds_no_images(judge: Judge) -> None:
@@ -109,6 +112,29 @@ def test_an_archive_whose_directory_is_counted_in_zip64_is_read(
     content = zipped({"1": b"", "2": b"", "last.png": PNG})
     assert b"PK\6\6" in content
     assert judge(content) is None
+
+
+def test_a_zip64_record_that_lies_far_beyond_the_file_is_refused(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 1)
+    whole = zipped({"1": b"", "one.png": PNG})
+    for end in (len(whole), 2**40, 2**62, 2**63, 2**64 - 1):
+        content = bytearray(whole)
+        struct.pack_into("<Q", content, content.find(b"PK\6\7") + 8, end)
+        assert judge(bytes(content)) is ErrorCode.NOT_A_ZIP
+
+
+@pytest.mark.parametrize("offset", [2**40, 2**62, 2**63 - 1, 2**64 - 1])
+def test_a_picture_that_lies_far_beyond_the_file_is_none(judge: Judge, offset: int) -> None:
+    name = b"one.png"
+    extra = struct.pack("<HHQ", 1, 8, offset)
+    fixed = struct.pack(
+        "<4s6H3L5H2L", b"PK\1\2", 45, 45, 0, 0, 0, 0, 0, 9, 9, len(name), len(extra), 0, 0, 0, 0, 2**32 - 1
+    )
+    directory = fixed + name + extra
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, len(directory), 0, 0)
+    assert judge(directory + end) is ErrorCode.NO_IMAGES
 
 
 def test_what_unpacks_to_too_much_is_refused(judge: Judge) -> None:

@@ -14,8 +14,9 @@ def test_the_least_recently_used_goes_first() -> None:
 
 def test_what_is_larger_than_the_cache_is_not_kept() -> None:
     cache = SampleCache(10)
-    cache.put("a", b"1" * 11)
-    assert cache.get("a") is None
+    cache.put("a", b"12345")
+    cache.put("b", b"1" * 11)
+    assert (cache.get("a"), cache.get("b")) == (b"12345", None)
 
 
 def test_what_is_put_twice_counts_once() -> None:

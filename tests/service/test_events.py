@@ -18,6 +18,7 @@ from contract.job import Progress, State
 from contract.keys import CHANGES, KEYS, RecordKind
 from contract.store import beat, leave, mirrored, report
 from contract.volume import Volume
+from dcgan.events import EventFeed
 from service.settings import Settings
 from tests.conftest import proof
 from worker.mirror import Mirror
@@ -99,6 +100,12 @@ def test_a_reconnecting_client_gets_exactly_what_it_lacks(
     query = "" if how == "header" else f"?last_event_id={after}"
     with client.stream("GET", f"/jobs/{running.id}/events{query}", headers=headers) as answer:
         assert [one["id"] for one in events(answer)] == list(range(after + 1, 54))
+
+
+def test_an_event_id_of_zero_wins_over_after(client: httpx.Client, worker: Any, running: Any) -> None:
+    worker.run(leave(running, State.SUCCEEDED))
+    answer = client.get(f"/jobs/{running.id}/events?last_event_id=0&after=2", headers=JSON)
+    assert [one["id"] for one in answer.json()["events"]] == [1, 2, 3]
 
 
 def test_a_client_that_has_everything_is_told_not_to_reconnect(
@@ -291,6 +298,19 @@ def test_the_list_is_followed_by_its_next_address(client: httpx.Client, worker: 
         page = client.get(page["next"], headers=JSON).json()
     assert seen == list(range(1, 13))
     assert page["next"].endswith("after=12&limit=5")
+
+
+@pytest.mark.parametrize("streams", [True, False])
+def test_the_client_reads_either_to_its_end(
+    client: httpx.Client, worker: Any, running: Any, streams: bool
+) -> None:
+    """A feed that does not stream asks in turns, as behind something that holds streams back."""
+    advance(worker, running, 5)
+    worker.run(leave(running, State.SUCCEEDED))
+    for after in (0, 4, 8):
+        feed = EventFeed(client, running.id, after, pause_seconds=0)
+        feed._streams = streams
+        assert [event.id for event in feed] == list(range(after + 1, 9))
 
 
 def test_another_representation_is_refused(client: httpx.Client, refused: Refused, running: Any) -> None:

@@ -67,12 +67,50 @@ def test_a_part_is_sent_alone(client: httpx.Client, kept: CheckpointFact) -> Non
     assert (beyond.status_code, beyond.headers["content-range"]) == (416, f"bytes */{len(whole)}")
 
 
-@pytest.mark.parametrize("asked", ["pages=1-2", "bytes", "bytes=x-", "bytes=1", ""])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "pages=1-2",
+        "bytes",
+        "bytes=x-",
+        "bytes=1",
+        "",
+        "bytes=-",
+        "bytes=5-2",
+        "bytes=0-1,-",
+        f"bytes={'9' * 5000}-",
+    ],
+)
 def test_a_range_that_cannot_be_read_is_as_good_as_none(
     client: httpx.Client, kept: CheckpointFact, asked: str
 ) -> None:
     answer = client.get("/models/latest/export", headers={"Range": asked})
     assert (answer.status_code, len(answer.content)) == (200, kept.bytes)
+
+
+@pytest.mark.parametrize(
+    ("asked", "part"),
+    [
+        ("bytes=0-1,900000-900001", slice(0, 2)),
+        ("bytes=900000-, -5", slice(-5, None)),
+        ("bytes=7-99999999999999999999", slice(7, None)),
+        ("bytes=-999999999", slice(None)),
+    ],
+)
+def test_of_several_ranges_those_are_sent_that_there_are(
+    client: httpx.Client, kept: CheckpointFact, asked: str, part: slice
+) -> None:
+    whole = client.get("/models/latest/export").content
+    answer = client.get("/models/latest/export", headers={"Range": asked})
+    assert (answer.status_code, answer.content) == (206, whole[part])
+
+
+@pytest.mark.parametrize("asked", ["bytes=-0", "bytes=900000-", "bytes=900000-900001,-0"])
+def test_only_ranges_that_there_are_not_are_refused(
+    client: httpx.Client, kept: CheckpointFact, asked: str
+) -> None:
+    answer = client.get("/models/latest/export", headers={"Range": asked})
+    assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{kept.bytes}")
 
 
 def test_a_file_that_has_rotted_is_not_sent(

@@ -157,6 +157,8 @@ def test_an_archive_of_exactly_the_limit_is_taken(client: httpx.Client, pictures
         (form(part("file", b"x"), part("file", b"x")), "file"),
         (form(part("flie", b"x")), "flie"),
         (form(part("name", b"n" * 1000), part("file", b"x")), "name"),
+        (form(part("name", b"n" * 201), part("file", b"x")), "name"),
+        (form(part("file", b"x"), part("name", b"n" * 800)), "name"),
     ],
 )
 def test_a_form_with_other_parts_is_refused_by_name(

@@ -1,0 +1,86 @@
+"""What a route does not know is refused, not ignored."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.errors import ErrorCode
+from service.app import create_app
+from service.settings import Settings
+
+Refused = Callable[..., dict[str, Any]]
+OPERATIONS = [
+    (method, path)
+    for path, operations in create_app(Settings()).openapi()["paths"].items()
+    for method in operations
+]
+NOBODY = {"job_id": "job_0000000000000000", "dataset_id": "ds_0000000000000000", "images_seen": "1"}
+
+
+def address(path: str) -> str:
+    named = {**NOBODY, "reference": "nobody", "alias": "nobody", "code": ErrorCode.INTERNAL}
+    return re.sub(r"{(\w+)}", lambda found: named[found[1]], path)
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_a_parameter_that_it_does_not_have_is_refused_by_every_route(
+    client: httpx.Client, refused: Refused, method: str, path: str
+) -> None:
+    answer = client.request(method, address(path), params={"nonsense": "2"})
+    problem = refused(answer, 422, "invalid_request")
+    assert "nonsense" in [error["pointer"] for error in problem["errors"]]
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_a_plain_request_is_not_refused_for_what_it_does_not_say(
+    client: httpx.Client, method: str, path: str
+) -> None:
+    answer = client.request(method, address(path))
+    if answer.status_code == 422:
+        assert "not known here" not in answer.text
+        assert "takes no body" not in answer.text
+
+
+@pytest.fixture
+def cancelled(client: httpx.Client, new_job: Callable[[], str]) -> str:
+    job = new_job()
+    assert client.post(f"/jobs/{job}/cancel").status_code == 202
+    return job
+
+
+def jobs(client: httpx.Client) -> list[str]:
+    return [job["id"] for job in client.get("/jobs").json()["items"]]
+
+
+def test_a_retry_that_is_to_be_estimated_trains_nothing(
+    client: httpx.Client, refused: Refused, cancelled: str
+) -> None:
+    problem = refused(client.post(f"/jobs/{cancelled}/retry?dry_run=true"), 422, "invalid_request")
+    assert problem["errors"][0]["detail"] == "dry_run is not known here; there are no parameters here."
+    assert jobs(client) == [cancelled]
+
+
+def test_a_job_that_is_to_be_deleted_for_show_stays(
+    client: httpx.Client, refused: Refused, cancelled: str
+) -> None:
+    refused(client.delete(f"/jobs/{cancelled}?dry_run=true"), 422, "invalid_request")
+    assert client.get(f"/jobs/{cancelled}").status_code == 200
+
+
+@pytest.mark.parametrize("content", [b'{"images": 5}', iter([b'{"images": 5}'])], ids=["told", "chunked"])
+def test_a_body_that_would_be_ignored_is_refused(
+    client: httpx.Client, refused: Refused, cancelled: str, content: Any
+) -> None:
+    answer = client.post(f"/jobs/{cancelled}/retry", content=content)
+    assert "takes no body" in refused(answer, 422, "invalid_request")["detail"]
+    assert jobs(client) == [cancelled]
+    assert client.post(f"/jobs/{cancelled}/retry", content=b"").status_code == 202
+
+
+def test_samples_of_a_body_take_no_parameters(client: httpx.Client, refused: Refused) -> None:
+    answer = client.post("/samples?model=best&format=webp", json={"seeds": [7]})
+    problem = refused(answer, 422, "invalid_request")
+    assert [error["pointer"] for error in problem["errors"]] == ["model", "format"]
