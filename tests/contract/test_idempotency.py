@@ -25,6 +25,7 @@ def test_second_record_of_a_key_is_not_made(records: Records) -> None:
 
 
 def test_key_cannot_be_judged_while_the_records_are_being_rebuilt(records: Records) -> None:
+    records.redis.delete(EPOCH)
     assert records.run(store.submit(JOB, "job_a", "{}", submission=SUBMISSION)) == ("rebuilding", "")
     assert records.redis.keys() == []
 

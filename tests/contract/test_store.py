@@ -199,7 +199,15 @@ def test_forgotten_job_leaves_no_key_behind(records: Records) -> None:
     records.run(store.leave(lease, State.SUCCEEDED))
     assert records.redis.zrange(KEYS[JOB].servable, 0, -1) == ["job_a"]
     assert records.run(store.forget_job("job_a"))[0] == "forgotten"
-    assert sorted(records.redis.keys()) == [KEYS[JOB].served, KEYS[JOB].turns]
+    assert sorted(records.redis.keys()) == [keys.EPOCH, KEYS[JOB].served, KEYS[JOB].turns]
+
+
+def test_nothing_is_forgotten_while_the_records_are_rebuilt(records: Records) -> None:
+    records.submit()
+    records.run(store.control(JOB, "job_a", Want.CANCEL))
+    records.redis.delete(keys.EPOCH)
+    assert records.run(store.forget_job("job_a"))[0] == "rebuilding"
+    assert records.read().state is State.CANCELLED
 
 
 def test_job_that_an_alias_points_to_is_not_forgotten(records: Records) -> None:
