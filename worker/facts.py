@@ -1,11 +1,12 @@
 """What an owner states about its record on the volume, so that losing Redis loses nothing."""
 
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from contract.evaluation import Evaluation
 from contract.job import CheckpointFact, Problem, Record, SnapshotFact, State
@@ -13,6 +14,8 @@ from contract.plugin import Frozen
 from contract.store import Burial
 from contract.volume import Volume, replace_durably
 from worker.room import Later, Room
+
+logger = logging.getLogger(__name__)
 
 
 class Facts(Frozen):
@@ -119,7 +122,11 @@ class Ledger:
 
 def state_burial(volume: Volume, burial: Burial) -> None:
     """When a record's owner is dead and the record has failed by it, state so in the dead owner's place."""
-    facts = read_facts(volume, burial.id)
+    try:
+        facts = read_facts(volume, burial.id)
+    except ValidationError as error:  # damaged, or of a newer version: that may be what it failed by
+        logger.error("%s: it failed, which its facts do not say: %s", burial.id, error)
+        return
     if facts is None or burial.state is not State.FAILED:
         return
     update = {

@@ -4,7 +4,10 @@ import logging
 import threading
 from collections.abc import Callable
 
+from redis.exceptions import RedisError
+
 from contract import store as records
+from contract.job import Record, State
 from contract.keys import RecordKind
 from contract.store import Lease
 from contract.volume import Volume
@@ -65,9 +68,23 @@ class Supervisor:
             return False
         lease = Lease(self._kind, claim.record.id, claim.token, self._settings.lease_seconds)
         logger.info("%s: claimed, attempt %d", lease.id, claim.record.attempt)
+        try:
+            self._see_through(lease, claim.record, crew)
+        except OSError as error:  # what was handed back already is not ours to leave: that changes nothing
+            self._store.run(records.leave(lease, State.QUEUED, reason=f"the volume: {error}"))
+            raise
+        except RedisError:
+            raise
+        except Exception as error:
+            logger.exception("%s: given up", lease.id)
+            cause = f"{type(error).__name__}: {error}"
+            self._store.run(records.died(lease, cause, self._settings.max_deaths))
+        return True
+
+    def _see_through(self, lease: Lease, record: Record, crew: Crew) -> None:
         Tenure(
             lease,
-            claim.record,
+            record,
             crew,
             store=self._store,
             volume=Volume(self._settings.data_root),
@@ -75,4 +92,3 @@ class Supervisor:
             later=self._later,
             is_stopping=self._stop.is_set,
         ).carry_out(self._write_order)
-        return True

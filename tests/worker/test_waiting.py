@@ -262,3 +262,15 @@ def test_child_that_waits_is_paused_as_it_was_last_saved(worker: Worker) -> None
     worker.until(FIRST, lambda record: record.state is State.PAUSED)
     reason = worker.events(FIRST)[-1]["reason"]
     assert reason == "paused on request, from its last snapshot: the volume took no newer one (volume_full)"
+
+
+def test_job_whose_facts_cannot_be_read_fails_and_lets_the_next_one_pass(worker: Worker) -> None:
+    worker.submit(FIRST, SECOND)
+    worker.volume.facts(FIRST, 0).write_text('{"format_version": 2}')
+    worker.start("finish", max_deaths=2)
+    worker.finish()
+    assert worker.records.read(SECOND).state == State.SUCCEEDED
+    failed = worker.records.read(FIRST)
+    assert (failed.state, failed.deaths) == (State.FAILED, 2)
+    assert failed.error is not None
+    assert "ValidationError" in failed.error.detail
