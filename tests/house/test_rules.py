@@ -12,12 +12,15 @@ from contract import keys
 MOST_LINES = 350
 
 SHELLS = {
+    "service/gateway.py": "a reader that breaks is logged and begins anew; requests go on being answered",
+    "service/mailbox.py": "asks or answers that fail by our mistake are logged; the others go on",
     "service/webhooks.py": "a delivery that fails by our mistake is logged and tried again; the others go on",
     "worker/child.py": "the child tells its supervisor what killed it before it exits",
     "worker/errands.py": "an ask that fails is logged; the next one is taken",
     "worker/reconciler.py": "a round that fails is logged; the next one tries again",
     "worker/replies.py": "a portion that cannot be encoded or sent is logged; the others go on",
     "worker/sampling.py": "a batch that fails is logged and answered; the other batches go on",
+    "worker/supervisor.py": "a record that cannot be carried out is blamed for it; the next one is claimed",
 }
 """Who may catch everything, and why: the outermost shells, which record what they caught."""
 

@@ -17,8 +17,8 @@ from redis import Redis as SyncRedis
 from redis.exceptions import RedisError
 
 from contract.identifiers import new_job_id
-from contract.job import CheckpointFact, State, Want
-from contract.keys import ALIASES, EPOCH, KEYS, SAMPLES_WAITING, RecordKind, Role
+from contract.job import State, Want
+from contract.keys import EPOCH, SAMPLES_WAITING, RecordKind, Role
 from contract.store import control, forget_job, leave, submit
 from contract.volume import Volume, write_json
 from service.embedded_redis import RedisServer, durable_server
@@ -249,39 +249,6 @@ def test_a_full_line_refuses_while_redis_hangs(
         consumer.start()
         assert waits.result().status_code == 200
         consumer.stop()
-
-
-def test_while_records_are_rebuilt_what_is_missing_may_come_back(
-    client: httpx.Client, worker: Any, refused: Refused, new_job: Callable[[], str]
-) -> None:
-    job_id = new_job()
-    worker.redis.flushall()
-    for path in (
-        f"/jobs/{job_id}",
-        "/jobs",
-        "/datasets",
-        "/models",
-        "/samples?seed=1",
-        "/samples?seed=1&model=best",
-        f"/samples?seed=1&model={job_id}",
-        "/samples?seed=1&model=sha256:" + "0" * 64,
-    ):
-        refused(client.get(path), 503, "store_unavailable")
-
-
-def test_while_records_are_rebuilt_nothing_is_deleted(
-    client: httpx.Client, worker: Any, refused: Refused, finished: CheckpointFact, new_job: Callable[[], str]
-) -> None:
-    client.put("/models/live", json={"digest": finished.digest}).raise_for_status()
-    aliased = client.get("/models/live").json()["job"]
-    dataset = client.get(f"/jobs/{new_job()}").json()["dataset"]
-    worker.redis.delete(EPOCH, ALIASES, KEYS[RecordKind.DATASET].users_of + dataset)  # they come back last
-    for address in (f"/jobs/{aliased}", f"/datasets/{dataset}"):
-        refused(client.delete(address), 503, "store_unavailable")
-        assert client.get(address).status_code == 200
-        record_id = address.rpartition("/")[2]
-        assert worker.volume.home(record_id).exists()
-        assert not worker.volume.tombstone(record_id).exists()
 
 
 def test_a_job_whose_dataset_vanished_leaves_the_volume(settings: Settings) -> None:

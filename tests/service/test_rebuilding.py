@@ -1,0 +1,44 @@
+"""While the records come back from the volume nobody is told that a thing is not there, and nothing goes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from contract.job import CheckpointFact
+from contract.keys import ALIASES, EPOCH, KEYS, RecordKind
+
+Refused = Callable[..., dict[str, Any]]
+
+
+def test_while_records_are_rebuilt_what_is_missing_may_come_back(
+    client: httpx.Client, worker: Any, refused: Refused, new_job: Callable[[], str]
+) -> None:
+    job_id = new_job()
+    worker.redis.flushall()
+    for path in (
+        f"/jobs/{job_id}",
+        "/jobs",
+        "/datasets",
+        "/models",
+        "/samples?seed=1",
+        "/samples?seed=1&model=best",
+        f"/samples?seed=1&model={job_id}",
+        "/samples?seed=1&model=sha256:" + "0" * 64,
+    ):
+        refused(client.get(path), 503, "store_unavailable")
+
+
+def test_while_records_are_rebuilt_nothing_is_deleted(
+    client: httpx.Client, worker: Any, refused: Refused, finished: CheckpointFact, new_job: Callable[[], str]
+) -> None:
+    client.put("/models/live", json={"digest": finished.digest}).raise_for_status()
+    aliased = client.get("/models/live").json()["job"]
+    dataset = client.get(f"/jobs/{new_job()}").json()["dataset"]
+    worker.redis.delete(EPOCH, ALIASES, KEYS[RecordKind.DATASET].users_of + dataset)  # they come back last
+    for address in (f"/jobs/{aliased}", f"/datasets/{dataset}"):
+        refused(client.delete(address), 503, "store_unavailable")
+        assert client.get(address).status_code == 200
+        record_id = address.rpartition("/")[2]
+        assert worker.volume.home(record_id).exists()
+        assert not worker.volume.tombstone(record_id).exists()
