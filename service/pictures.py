@@ -63,7 +63,7 @@ class Pictures:
 
         Raises:
             ClientDisconnect: who sent the request has left.
-            ServiceError, RedisError: as `Mailbox.ask` does.
+            ServiceError: as `Mailbox.ask` does.
         """
         with self._waiting_for(spec, place) as task:
             await await_for(request, task)
