@@ -74,7 +74,7 @@ class Volume:
 
     @property
     def run(self) -> Path:
-        """Locks and working directories of the processes on this machine; empty when none runs."""
+        """Locks and working directories of the processes on this machine, and what trainers remember."""
         return self.root / "run"
 
     def readings(self, worker: str) -> Path:

@@ -3,7 +3,6 @@
 import logging
 import shutil
 
-from contract.job import State
 from contract.keys import RecordKind
 from contract.volume import Volume
 from worker.store import Store
@@ -18,4 +17,4 @@ def drop_needless_snapshots(store: Store, volume: Volume) -> None:
         state = store.state(RecordKind.JOB, job_id)
         if state is not None and state.is_terminal:
             shutil.rmtree(directory, ignore_errors=True)
-            logger.info("%s: it is %s; its snapshots are dropped", job_id, State(state))
+            logger.info("%s: it is %s; its snapshots are dropped", job_id, state)

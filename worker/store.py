@@ -9,7 +9,7 @@ from redis.retry import Retry
 from contract import keys
 from contract.events import Event
 from contract.job import State
-from contract.keys import KEYS, RecordKind, Role
+from contract.keys import KEYS, RecordKind
 from contract.store import Command, script
 
 T = TypeVar("T")
@@ -84,8 +84,3 @@ class Store:
             self._redis.xrange(KEYS[kind].events_of + record_id, min=f"({event_id}-0"),
         )
         return [Event.from_stream(entry_id, fields) for entry_id, fields in entries]
-
-
-def bell_queue(role: Role) -> str:
-    """The Celery queue whose messages wake this role."""
-    return role.value

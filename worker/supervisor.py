@@ -3,15 +3,17 @@
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from redis.exceptions import RedisError
 
 from contract import store as records
 from contract.job import Record, State
 from contract.keys import RecordKind
-from contract.store import Lease
+from contract.store import Burial, Lease
 from contract.volume import Volume
 from worker.crew import Crew
+from worker.facts import state_burial
 from worker.room import Later
 from worker.settings import Settings
 from worker.store import Store
@@ -77,9 +79,13 @@ class Supervisor:
             raise
         except Exception as error:
             logger.exception("%s: given up", lease.id)
-            cause = f"{type(error).__name__}: {error}"
-            self._store.run(records.died(lease, cause, self._settings.max_deaths))
+            self._bury(lease, f"{type(error).__name__}: {error}")
         return True
+
+    def _bury(self, lease: Lease, cause: str) -> None:
+        burial = self._store.run(records.died(lease, cause, self._settings.max_deaths))
+        if isinstance(burial, Burial):
+            self._later.write(partial(state_burial, Volume(self._settings.data_root), burial))
 
     def _see_through(self, lease: Lease, record: Record, crew: Crew) -> None:
         Tenure(

@@ -20,7 +20,7 @@ from contract.job import (
     Want,
     best_checkpoint,
 )
-from contract.store import Burial, Lease
+from contract.store import Burial, Lease, Verdict
 from contract.volume import Volume, images_seen_of
 from worker import link, memory
 from worker.crew import Crew
@@ -91,8 +91,9 @@ class Tenure:
         oom_kills = memory.oom_kills()
         try:
             self._take_over()
-            self._crew.begin(*write_order(self._record), ranks=self._record.devices)
-            self._watch(self._crew)
+            if not self._is_over():
+                self._crew.begin(*write_order(self._record), ranks=self._record.devices)
+                self._watch(self._crew)
         except NoTimeToWaitError:
             assert self._is_over()
         except OSError as error:
@@ -117,6 +118,7 @@ class Tenure:
         self._remove_torn_files(".*.tmp")
         for checkpoint in self._ledger.facts.checkpoints:
             self._report_checkpoint(checkpoint)
+            self._beat_if_due()
 
     def _remove_torn_files(self, pattern: str) -> None:
         """What children were writing when they were killed."""
@@ -264,12 +266,15 @@ class Tenure:
         else:
             self._state_facts(facts)
         fields = {"result": json.dumps(outcome.result)} if outcome.result else None
-        self._testimony.insist(
+        heard = self._testimony.insist(
             records.leave(
                 self._lease, outcome.state, reason=outcome.reason, error=outcome.error, fields=fields
             )
         )
-        logger.info("%s: %s %s", self._lease.id, outcome.state, outcome.reason or "")
+        if heard is Verdict.ACCEPTED:
+            logger.info("%s: %s %s", self._lease.id, outcome.state, outcome.reason or "")
+        else:
+            logger.warning("%s: not left as %s: %s", self._lease.id, outcome.state, heard)
 
     def _bury(self, cause: str) -> None:
         logger.error("%s: %s", self._lease.id, cause)

@@ -11,7 +11,7 @@ from contract import store as records
 from contract.alias import AliasRecord, Meaning
 from contract.deliveries import take_deliveries
 from contract.job import CheckpointFact, Problem, State, Want
-from contract.keys import RecordKind
+from contract.keys import KEYS, RecordKind
 from contract.store import Lease
 from contract.submission import Idempotency, Priority, Submission
 from contract.volume import Volume, write_durably, write_json
@@ -88,13 +88,14 @@ def test_job_on_several_devices_still_waits_for_a_trainer_that_has_them(store: S
     assert claim.record.id == job
 
 
-def test_served_generators_are_found_again(store: Store, volume: Volume) -> None:
-    checkpoint = CheckpointFact(file="f", digest="sha256:d", images_seen=1, bytes=1)
-    job = lay(volume, "a", facts(State.RUNNING, checkpoints=(checkpoint,)))
+def test_served_generators_are_found_again(store: Store, volume: Volume, redis_url: str) -> None:
+    both = [CheckpointFact(file=name, digest=f"sha256:{name}", images_seen=1, bytes=1) for name in "de"]
+    finished = lay(volume, "a", facts(State.SUCCEEDED, checkpoints=both[:1], finished_ms=9))
+    running = lay(volume, "b", facts(State.RUNNING, checkpoints=both[1:]))
     rebuild(store, volume)
-    again = records.report(Lease(JOB, job, "7", 60), 1, checkpoint=checkpoint)
-    store.run(again)
-    assert store.run(records.leave(Lease(JOB, job, "7", 60), State.SUCCEEDED)) == "accepted"
+    client = redis.Redis.from_url(redis_url, decode_responses=True)
+    assert client.hgetall(keys.DIGESTS) == {"sha256:d": finished, "sha256:e": running}
+    assert client.zrange(KEYS[JOB].servable, 0, -1) == [finished]
 
 
 def test_one_damaged_file_costs_no_other_record(store: Store, volume: Volume) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from contract import store as records
-from contract.job import State
+from contract.job import State, Want
 from contract.keys import RecordKind
 from contract.store import Lease
 from contract.volume import Volume
@@ -13,7 +13,7 @@ from worker.store import Store
 JOB = RecordKind.JOB
 
 
-@pytest.mark.parametrize("state", [State.QUEUED, State.RUNNING, *(s for s in State if s.is_terminal)])
+@pytest.mark.parametrize("state", list(State))
 def test_snapshots_stay_for_as_long_as_the_job_may_go_on(
     redis_url: str, volume: Volume, state: State
 ) -> None:
@@ -28,8 +28,12 @@ def test_snapshots_stay_for_as_long_as_the_job_may_go_on(
     store.run(records.submit(JOB, job_id, "{}"))
     claim = store.run(records.claim(JOB, "w0", lease_seconds=60))
     assert claim is not None
+    if state is State.PAUSED:
+        store.run(records.control(JOB, job_id, Want.PAUSE))
     if state is not State.RUNNING:
-        store.run(records.leave(Lease(JOB, job_id, claim.token, 60), state))
+        left_as = State.QUEUED if state is State.PAUSED else state
+        store.run(records.leave(Lease(JOB, job_id, claim.token, 60), left_as))
+    assert store.state(JOB, job_id) is state
     drop_needless_snapshots(store, volume)
     assert snapshot.exists() == (not state.is_terminal)
     assert checkpoint.exists()

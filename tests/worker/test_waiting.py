@@ -23,6 +23,7 @@ from worker.room import Later
 from worker.settings import Settings
 from worker.store import Store
 from worker.supervisor import Supervisor
+from worker.tenure import WriteOrder
 
 T = TypeVar("T")
 JOB = RecordKind.JOB
@@ -70,7 +71,7 @@ class Worker:
             self.volume.job(job_id).mkdir(parents=True)
             self.records.submit(job_id)
 
-    def start(self, work: str, **settings: float) -> None:
+    def start(self, work: str, write_order: WriteOrder | None = None, **settings: float) -> None:
         server = forkserver(["tests.worker.small_work"])
         told = {"data_root": self.volume.root, "redis_url": self._url, "lease_seconds": LEASE_SECONDS}
         supervisor = Supervisor(
@@ -80,7 +81,7 @@ class Worker:
             Settings.model_validate(told | settings),
             lambda: Crew([Child.start(server)]),
             1,
-            lambda _: (f"tests.worker.small_work:{work}", ""),
+            write_order or (lambda _: (f"tests.worker.small_work:{work}", "")),
             self.later,
             self._stop,
         )
@@ -274,3 +275,16 @@ def test_job_whose_facts_cannot_be_read_fails_and_lets_the_next_one_pass(worker:
     assert (failed.state, failed.deaths) == (State.FAILED, 2)
     assert failed.error is not None
     assert "ValidationError" in failed.error.detail
+
+
+def test_job_whose_work_cannot_be_ordered_says_so_on_the_volume_too(worker: Worker) -> None:
+    def refuse(_: Record) -> tuple[str, str]:
+        raise ValueError("the dataset has no manifest")
+
+    worker.submit(FIRST)
+    worker.start("finish", refuse, max_deaths=1)
+    worker.finish()
+    worker.later.catch_up()
+    stated = read_facts(worker.volume, FIRST)
+    assert stated is not None
+    assert (stated.state, stated.error) == (State.FAILED, worker.records.read(FIRST).error)

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,17 @@ import redis
 import torch
 
 from contract import keys
-from contract.errors import ErrorCode
+from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import IMPORTED
 from contract.job import Problem
 from contract.sampling import CheckpointPlace
 from contract.volume import Volume
 from contract.workshop import Task, WorkshopAnswer, WorkshopAsk, export
+from models import exports
 from tests.models.checkpoints import write
-from worker.child import Child, forkserver
+from worker import crafting
+from worker.child import Child, Chore, forkserver
+from worker.orders import WorkshopOrder
 from worker.readings import Readings
 from worker.settings import Settings
 from worker.workshop import Workshop
@@ -90,10 +94,18 @@ def test_a_file_that_was_sent_is_looked_through(volume: Volume, digest: str, ask
 
 
 def test_a_job_that_was_deleted_meanwhile_is_not_brought_back(
-    volume: Volume, digest: str, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    volume: Volume, digest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    volume.job(JOB.job).rename(volume.root / "gone")
-    problem = ask("torch-export", digest, JOB)
-    assert problem is not None
-    assert problem.code == ErrorCode.CHECKPOINT_UNREADABLE
+    def make_and_lose(*_: object) -> bytes:
+        volume.job(JOB.job).rename(volume.root / "gone")
+        return b"a program"
+
+    monkeypatch.setattr(crafting, "_stand_back", lambda: None)  # this is no child: it stays as it is
+    monkeypatch.setattr(exports, "make", make_and_lose)
+    ask = WorkshopAsk(id="1", deadline_ms=0, task="torch-export", digest=digest, place=JOB)
+    with pytest.raises(ServiceError) as refusal:
+        crafting.work_on_generator(
+            WorkshopOrder(ask=ask, data_root=volume.root).model_dump_json(), Chore(Pipe()[1])
+        )
+    assert refusal.value.code == ErrorCode.MODEL_NOT_FOUND
     assert not volume.job(JOB.job).exists()
