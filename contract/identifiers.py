@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
+from contract.keys import RecordKind
+
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: nothing that reads like something else
 
 JOB_PATTERN = r"^job_[0-9a-z]{16}$"
@@ -34,6 +36,11 @@ def new_job_id() -> str:
 def new_dataset_id() -> str:
     """A fresh dataset id, 80 random bits."""
     return "ds_" + _random()
+
+
+def kind_of(record_id: str) -> RecordKind:
+    """Of which kind the record with this id is."""
+    return RecordKind.JOB if record_id.startswith("job_") else RecordKind.DATASET
 
 
 def reference_kind(reference: str) -> ReferenceKind | None:

@@ -64,6 +64,7 @@ CHANGES = "dcgan:changes"  # channel: "{record key}:{revision}" for every event;
 EPOCH = "dcgan:epoch"  # set once the records stand; missing means that Redis was emptied
 REBUILDING = "dcgan:rebuilding"  # lock of the process that re-creates them from the volume
 DIGESTS = "dcgan:digests"  # hash: generator digest -> where it lies
+LEFT_OUT = "dcgan:left-out"  # set: records whose files a rebuild could not read
 ALIASES = "dcgan:aliases"  # hash: alias -> what it means now
 ALIAS_HISTORIES = "dcgan:aliases:histories"  # hash: alias -> what it meant before
 IMPORTS = "dcgan:imports"  # hash: digest of an imported generator -> when it came, and its size

@@ -193,10 +193,14 @@ function command.submit()
   return { 'submitted', 'queued' }
 end
 
--- Re-create a record from the volume; never touches one that is there.
+-- Re-create a record from the volume; never touches one that is there. A request has made one record, not two.
 function command.restore()
   local id, fields = argument.id, argument.fields
   if redis.call('EXISTS', record(id)) == 1 then return 0 end
+  if argument.request then
+    local made = redis.call('GET', names.request_of .. argument.request.key)
+    if made and cjson.decode(made).id ~= id then return 0 end
+  end
   for field, value in pairs(fields) do write(id, field, value) end
   redis.call('ZADD', names.all, fields.created_us, id)
   if argument.uses_users then redis.call('SADD', argument.uses_users, id) end

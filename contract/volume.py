@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from contract.dataset import Fit
-from contract.identifiers import IMPORTED
+from contract.identifiers import IMPORTED, kind_of
+from contract.keys import RecordKind
 from contract.webhook import Endpoint
 
 Lack = Literal["volume_full", "volume_read_only", "volume_failing"]
@@ -103,7 +104,7 @@ class Volume:
 
     def home(self, record_id: str) -> Path:
         """The directory of a record of either kind."""
-        return self.job(record_id) if record_id.startswith("job_") else self.dataset(record_id)
+        return self.job(record_id) if kind_of(record_id) is RecordKind.JOB else self.dataset(record_id)
 
     def spec(self, record_id: str) -> Path:
         """What was asked for: written by the gateway before the record exists."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from contract.keys import RecordKind
+from contract.identifiers import kind_of
 from contract.volume import Volume
 from service.gateway import Gateway
 from service.records import remove_home
@@ -30,7 +30,7 @@ async def settle(gateway: Gateway) -> None:
 
 async def _settle(gateway: Gateway, tombstone: Path) -> None:
     record_id = tombstone.stem
-    kind = RecordKind.JOB if record_id.startswith("job_") else RecordKind.DATASET
+    kind = kind_of(record_id)
     async with gateway.lock(record_id):
         if await gateway.store.exists(kind, record_id):
             await asyncio.to_thread(tombstone.unlink, missing_ok=True)

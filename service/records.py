@@ -20,6 +20,7 @@ from service.store import Standing
 from service.trash import discard
 
 _SETTLE_SECONDS = 1.0
+_LEFT_OUT_RETRY_SECONDS = 60.0
 _PATTERN = {RecordKind.JOB: JOB_PATTERN, RecordKind.DATASET: DATASET_PATTERN}
 _NOT_FOUND = {
     RecordKind.JOB: ErrorCode.JOB_NOT_FOUND,
@@ -46,6 +47,13 @@ async def _refuse_missing(gateway: Gateway, kind: RecordKind, record_id: str) ->
     if await asyncio.to_thread(gateway.volume.tombstone(record_id).exists):
         raise ServiceError(ErrorCode.RECORD_DELETED, f"The {kind} {record_id} was deleted.")
     await require_rebuilt(gateway)
+    if await gateway.store.is_left_out(record_id):
+        detail = (
+            f"The {kind} {record_id} is not back since Redis was emptied: a file of it on the volume"
+            " cannot be read. The workers' logs say which; put it back from a copy, and it is tried again"
+            " within a minute."
+        )
+        raise ServiceError(ErrorCode.STORE_UNAVAILABLE, detail, retry_after_seconds=_LEFT_OUT_RETRY_SECONDS)
 
 
 async def require_rebuilt(gateway: Gateway) -> None:

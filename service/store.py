@@ -20,6 +20,7 @@ from contract.keys import (
     EPOCH,
     IMPORTS,
     KEYS,
+    LEFT_OUT,
     RENDERER,
     RecordKind,
     Role,
@@ -91,6 +92,10 @@ class Store:
     async def is_rebuilt(self) -> bool:
         """Whether the records stand: False after Redis was emptied, until a worker has restored them."""
         return bool(await self._redis.exists(EPOCH))
+
+    async def is_left_out(self, record_id: str) -> bool:
+        """Whether it lies on the volume, but could not be read when Redis was emptied."""
+        return bool(await self._redis.sismember(LEFT_OUT, record_id))
 
     async def exists(self, kind: RecordKind, record_id: str) -> bool:
         return bool(await self._redis.exists(KEYS[kind].record_of + record_id))

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import io
+import json
 import logging
 import os
 from collections.abc import Sequence
@@ -84,18 +85,35 @@ def _append(file: io.FileIO, end: int, events: Sequence[Event]) -> None:
 
 
 class LastEvent(NamedTuple):
-    """The id on a log's last whole line, and where that line ends; zeros for an empty file."""
+    """The id on a log's last readable line, and where that line ends; zeros for an empty file."""
 
     id: int
     end: int
 
 
 def last_event(file: BinaryIO) -> LastEvent:
-    """What lies behind it was torn off by a crash."""
+    """What lies behind it was torn off by a crash, or has rotted: what Redis still has of it comes again.
+
+    Raises:
+        ValueError: there are lines, and none of the last ones can be read.
+    """
     size = file.seek(0, os.SEEK_END)
     position = max(0, size - 1_000_000)
     file.seek(position)
     tail = file.read()
-    whole = tail.rfind(b"\n") + 1
-    lines = tail[:whole].splitlines()
-    return LastEvent(Event.model_validate_json(lines[-1]).id if lines else 0, position + whole)
+    whole = end = tail.rfind(b"\n") + 1
+    while end:
+        start = tail.rfind(b"\n", 0, end - 1) + 1
+        event_id = _id_on(tail[start:end])
+        if event_id is not None:
+            return LastEvent(event_id, position + end)
+        end = start
+    if whole:
+        raise ValueError("the last lines of its event log are no events")
+    return LastEvent(0, position)
+
+
+def _id_on(line: bytes) -> int | None:
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return int(json.loads(line)["id"])  # its type may be one of a newer version
+    return None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from contract import store as records
 from contract.alias import AliasRecord
+from contract.identifiers import kind_of
 from contract.imports import Import, restore_import
 from contract.job import State, Want, best_checkpoint
 from contract.keys import RecordKind
@@ -36,8 +37,8 @@ def rebuild_if_lost(store: Store, volume: Volume, name: str, lease_seconds: floa
         return False
     count = 0
     for kind, root in ((RecordKind.DATASET, volume.datasets), (RecordKind.JOB, volume.jobs)):
-        for home in sorted(root.glob("*/spec.json")):
-            count += _restore_if_readable(kind, home.parent.name, store, volume, lease_seconds)
+        for record_id in _surest_first(root, volume):
+            count += _restore_if_readable(kind, record_id, store, volume, lease_seconds)
     for path in sorted(volume.imports.glob("*.safetensors")):
         _restore_import(path, store)
     for alias in sorted(volume.aliases.glob("*.json")):
@@ -48,14 +49,40 @@ def rebuild_if_lost(store: Store, volume: Volume, name: str, lease_seconds: floa
     return True
 
 
+def restore_left_out(store: Store, volume: Volume, lease_seconds: float) -> None:
+    """Try again what could not be read: an owner that lives states its facts anew, people mend files."""
+    for record_id in store.left_out():
+        if _restore_if_readable(kind_of(record_id), record_id, store, volume, lease_seconds):
+            logger.warning("%s: it can be read again, and is back", record_id)
+
+
+def _surest_first(root: Path, volume: Volume) -> list[str]:
+    """Those that Redis certainly knew, then the youngest: of two with one Idempotency-Key the first stays.
+
+    A gateway killed before it had queued what it had written leaves one that nobody was told of.
+    """
+
+    def doubt(home: Path) -> tuple[bool, int]:
+        was_known = bool(volume.all_facts(home.name)) or volume.events(home.name).exists()
+        with contextlib.suppress(FileNotFoundError):  # it was refused, and is just being removed
+            return not was_known, -volume.spec(home.name).stat().st_mtime_ns
+        return True, 0
+
+    homes = (path.parent for path in root.glob("*/spec.json"))
+    return [home.name for home in sorted(homes, key=doubt)]
+
+
 def _restore_if_readable(
     kind: RecordKind, record_id: str, store: Store, volume: Volume, lease_seconds: float
 ) -> bool:
     try:
-        return _restore(kind, record_id, store, volume, lease_seconds)
+        is_restored = _restore(kind, record_id, store, volume, lease_seconds)
     except (OSError, ValueError, KeyError) as error:  # one damaged file must not cost all other records
-        logger.error("%s: not rebuilt, a file of it cannot be read: %s", record_id, error)
+        if store.leave_out(record_id):
+            logger.error("%s: not rebuilt, a file of it cannot be read: %s", record_id, error)
         return False
+    store.take_in(record_id)
+    return is_restored
 
 
 def _restore_import(path: Path, store: Store) -> None:
@@ -74,7 +101,7 @@ def _restore_alias(path: Path, store: Store) -> None:
 
 
 def _restore(kind: RecordKind, record_id: str, store: Store, volume: Volume, lease_seconds: float) -> bool:
-    if volume.tombstone(record_id).exists():
+    if volume.tombstone(record_id).exists() or not volume.home(record_id).exists():
         return False
     spec = volume.spec(record_id).read_text()
     facts = read_facts(volume, record_id)
@@ -84,7 +111,7 @@ def _restore(kind: RecordKind, record_id: str, store: Store, volume: Volume, lea
         "devices": "1",
         "deaths": "0",
         "want": Want.RUN,
-        "revision": str(_last_revision(volume.events(record_id)) + UNMIRRORED_EVENTS),
+        "revision": str(_last_revision(record_id, volume) + UNMIRRORED_EVENTS),
         "created_us": str(volume.spec(record_id).stat().st_mtime_ns // 1000),
         "state": State.QUEUED,
         "token": "0",
@@ -152,8 +179,13 @@ def _heed_telling(fields: dict[str, str], job_id: str, volume: Volume) -> list[E
     return [endpoint for endpoint in Endpoint if told[endpoint] is None]
 
 
-def _last_revision(path: Path) -> int:
-    if not path.exists():
+def _last_revision(record_id: str, volume: Volume) -> int:
+    """Where the log cannot be read, the time in ms: no record has had so many events."""
+    try:
+        with volume.events(record_id).open("rb") as file:
+            return last_event(file).id
+    except FileNotFoundError:
         return 0
-    with path.open("rb") as file:
-        return last_event(file).id
+    except (OSError, ValueError) as error:
+        logger.error("%s: its events are numbered from the clock on: %s", record_id, error)
+        return round(time.time() * 1000)

@@ -16,7 +16,7 @@ from contract.keys import RecordKind
 from contract.volume import Volume
 from worker.facts import state_burial
 from worker.mirror import Mirror
-from worker.rebuild import rebuild_if_lost
+from worker.rebuild import rebuild_if_lost, restore_left_out
 from worker.retention import drop_needless_snapshots
 from worker.room import Later
 from worker.settings import Settings
@@ -104,6 +104,7 @@ class Reconciler(threading.Thread):
         self._later.catch_up()
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + SWEEP_SECONDS
+            restore_left_out(self._store, self._volume, self._settings.lease_seconds)
             drop_needless_snapshots(self._store, self._volume)
 
     def _free_own_slot(self) -> None:

@@ -151,6 +151,18 @@ def test_a_torn_last_line_of_the_mirror_is_no_event(
         assert [one["id"] for one in events(answer)] == list(range(1, 14))
 
 
+def test_a_line_of_the_mirror_that_has_rotted_costs_no_other_event(
+    client: httpx.Client, worker: Any, volume: Volume, running: Any
+) -> None:
+    advance(worker, running, 10)
+    mirror(worker, volume, running, 8)
+    lines = volume.events(running.id).read_text().splitlines(keepends=True)
+    volume.events(running.id).write_text("".join([*lines[:3], "\0" * 9 + "\n", *lines[4:]]))
+    worker.run(leave(running, State.SUCCEEDED))
+    with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
+        assert [one["id"] for one in events(answer)] == [1, 2, 3, *range(5, 14)]
+
+
 def test_events_that_happen_while_it_replays_come_once(
     client: httpx.Client, worker: Any, running: Any
 ) -> None:

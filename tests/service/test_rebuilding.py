@@ -7,6 +7,8 @@ import httpx
 
 from contract.job import CheckpointFact
 from contract.keys import ALIASES, EPOCH, KEYS, RecordKind
+from worker.rebuild import rebuild_if_lost, restore_left_out
+from worker.store import Store
 
 Refused = Callable[..., dict[str, Any]]
 
@@ -27,6 +29,22 @@ def test_while_records_are_rebuilt_what_is_missing_may_come_back(
         "/samples?seed=1&model=sha256:" + "0" * 64,
     ):
         refused(client.get(path), 503, "store_unavailable")
+
+
+def test_record_that_could_not_be_rebuilt_is_not_said_to_be_missing(
+    client: httpx.Client, worker: Any, refused: Refused, new_job: Callable[[], str]
+) -> None:
+    job_id = new_job()
+    spec = worker.volume.spec(job_id)
+    text = spec.read_text()
+    spec.write_text(text[:9])
+    worker.redis.flushall()
+    assert rebuild_if_lost(Store(worker.url), worker.volume, "w0", lease_seconds=60)
+    for answer in (client.get(f"/jobs/{job_id}"), client.delete(f"/jobs/{job_id}")):
+        assert "cannot be read" in refused(answer, 503, "store_unavailable")["detail"]
+    spec.write_text(text)
+    restore_left_out(Store(worker.url), worker.volume, lease_seconds=60)
+    assert client.get(f"/jobs/{job_id}").json()["state"] == "queued"
 
 
 def test_while_records_are_rebuilt_nothing_is_deleted(

@@ -78,6 +78,20 @@ def test_events_stay_in_the_stream_until_the_volume_takes_them(
     assert store.unmirrored(JOB) == []
 
 
+def test_line_that_has_rotted_is_written_again_from_the_stream(
+    store: Store, volume: Volume, owned: Callable[[int], None]
+) -> None:
+    owned(3)
+    Mirror(store, volume).copy_events(JOB)
+    log = volume.events(JOB_ID)
+    whole = log.read_bytes()
+    log.write_bytes(whole[:-9] + b"\0" * 8 + b"\n")
+    owned(1)
+    Mirror(store, volume).copy_events(JOB)
+    assert log.read_bytes().startswith(whole)
+    assert ids(volume) == [1, 2, 3, 4, 5, 6]
+
+
 def test_log_that_is_behind_is_complained_of_once(
     store: Store,
     volume: Volume,

@@ -1,6 +1,8 @@
 """Redis was emptied: what the volume says becomes the records again, whatever lies about on it."""
 
 import json
+import os
+import shutil
 import time
 
 import pytest
@@ -18,7 +20,7 @@ from contract.volume import Volume, write_durably, write_json
 from contract.webhook import TOLD_FOR_SECONDS, Endpoint, Outcome, Told, Webhook
 from worker.facts import Facts, write_facts
 from worker.mirror import Mirror
-from worker.rebuild import rebuild_if_lost
+from worker.rebuild import rebuild_if_lost, restore_left_out
 from worker.store import Store
 
 JOB = RecordKind.JOB
@@ -105,6 +107,57 @@ def test_one_damaged_file_costs_no_other_record(store: Store, volume: Volume) ->
     rebuild(store, volume)
     assert store.run(records.forget_job(broken)) == ("missing", "")
     assert store.run(records.forget_job(sound)) == ("forgotten", "failed")
+
+
+def test_record_that_could_not_be_read_comes_back_when_it_can(store: Store, volume: Volume) -> None:
+    job = lay(volume, "a", facts(State.RUNNING))
+    whole = volume.facts(job, 7).read_bytes()
+    volume.facts(job, 7).write_bytes(whole[:9])
+    rebuild(store, volume)
+    restore_left_out(store, volume, lease_seconds=60)
+    beat = records.beat(Lease(JOB, job, "7", 60))
+    assert store.run(beat) == "unknown"
+    assert store.left_out() == [job]
+    volume.facts(job, 7).write_bytes(whole)  # as its owner does, which still lives
+    restore_left_out(store, volume, lease_seconds=60)
+    assert store.run(beat) == Want.RUN
+    assert store.left_out() == []
+
+
+def test_what_could_not_be_read_and_was_removed_is_let_go_of(store: Store, volume: Volume) -> None:
+    job = lay(volume, "a")
+    volume.spec(job).write_text("{")
+    rebuild(store, volume)
+    assert store.left_out() == [job]
+    shutil.rmtree(volume.job(job))
+    restore_left_out(store, volume, lease_seconds=60)
+    assert store.left_out() == []
+
+
+@pytest.mark.parametrize("rot", [b"", b'{"id": 3, "type": "state"}\n'])
+def test_events_of_a_log_that_has_rotted_never_get_an_id_twice(
+    store: Store, volume: Volume, rot: bytes
+) -> None:
+    job = lay(volume, "a", facts(State.RUNNING))
+    volume.events(job).write_bytes(rot + b"\0" * 99 + b"\n")
+    before_ms = time.time() * 1000
+    rebuild(store, volume)
+    [event] = store.events_after(JOB, job, 0)
+    assert event.id > (before_ms if not rot else 1003)
+
+
+def test_one_request_is_one_job_though_a_gateway_was_killed_in_it(store: Store, volume: Volume) -> None:
+    """Its first try left files that were never queued; the client sent it again, and that was."""
+    homes = {name: lay(volume, name) for name in ("a", "b", "c", "d")}
+    for name, key, age in (("a", "k", 2), ("b", "k", 1), ("c", "l", 2), ("d", "l", 1)):
+        submission = Submission(idempotency=Idempotency.of(key, {}))
+        volume.submission(homes[name]).write_text(submission.model_dump_json())
+        os.utime(volume.spec(homes[name]), (0, 1000 - age))
+    write_facts(volume, homes["c"], facts(State.RUNNING))  # the oldest, but somebody has had it
+    os.utime(volume.spec(homes["c"]), (0, 900))
+    rebuild(store, volume)
+    assert store.run(records.turns(JOB)).ids == (homes["b"],)
+    assert [store.state(JOB, homes[name]) for name in ("a", "c", "d")] == [None, State.RUNNING, None]
 
 
 def test_aliases_and_imported_generators_come_back_whatever_lies_beside_them(
