@@ -176,6 +176,11 @@ def images_seen_of(weights_name: str) -> int:
     return int(weights_name.partition("-")[0])
 
 
+def token_of(weights_name: str) -> int:
+    """The owner that wrote the file of this name; a later owner's is larger."""
+    return int(weights_name.removesuffix(".safetensors").partition("-")[2])
+
+
 def write_durably(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     """Write a file so that after a crash it is there whole, or as it was: temp, fsync, rename, fsync(dir)."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,10 @@
 """The time in which one record is ours: child, heartbeat, facts, leaving."""
 
-import contextlib
 import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from contract import store as records
@@ -21,8 +19,8 @@ from contract.job import (
     best_checkpoint,
 )
 from contract.store import Burial, Lease, Verdict
-from contract.volume import Volume, images_seen_of
-from worker import link, memory
+from contract.volume import Volume
+from worker import leftovers, link, memory
 from worker.crew import Crew
 from worker.endings import CANCELLED, SLOW_TO_STOP, Outcome, cause_of_death, finished, handed_back
 from worker.facts import Ledger, state_burial
@@ -36,7 +34,6 @@ logger = logging.getLogger(__name__)
 WriteOrder = Callable[[Record], tuple[str, str]]
 """The work of a record as `module:function`, and the order for it as JSON."""
 
-KEPT_SNAPSHOTS = 2
 PATIENCE_SECONDS = 0.25
 """Between two looks at what is wanted, when the child says nothing."""
 
@@ -102,7 +99,8 @@ class Tenure:
             raise
         finally:
             exit_code = self._crew.end()
-        self._remove_torn_files(f".*-{self._lease.token}.*.tmp")  # no others: a newer owner may be writing
+        its_own = f".*-{self._lease.token}.*.tmp"  # a newer owner may be writing
+        leftovers.drop_torn(self._volume, self._lease.id, its_own)
         if self._testimony.is_lost:
             logger.warning("%s: it is not ours any more; nothing more is written", self._lease.id)
         elif self._outcome is None:
@@ -115,17 +113,12 @@ class Tenure:
         self._state_facts({})
         if self._testimony.is_lost:
             return
-        self._remove_torn_files(".*.tmp")
-        for checkpoint in self._ledger.facts.checkpoints:
+        told = self._ledger.facts.checkpoints
+        leftovers.drop_torn(self._volume, self._lease.id, ".*.tmp")
+        leftovers.drop_untold(self._volume, self._lease.id, {one.file for one in told}, self._record.token)
+        for checkpoint in told:
             self._report_checkpoint(checkpoint)
             self._beat_if_due()
-
-    def _remove_torn_files(self, pattern: str) -> None:
-        """What children were writing when they were killed."""
-        volume, job = self._volume, self._lease.id
-        for directory in (volume.snapshots(job), volume.checkpoints(job), volume.previews(job)):
-            for torn in directory.glob(pattern):
-                _drop(torn)
 
     def _watch(self, crew: Crew) -> None:
         while not self._is_over():
@@ -199,12 +192,10 @@ class Tenure:
         """Move the pointer, then drop the snapshots that no resume will ask for."""
         self._state_facts({"snapshot": snapshot})
         fields = {"snapshot": snapshot.model_dump_json(), "deaths": "0"}
-        self._testimony.report(fields=fields, then=lambda: self._drop_snapshots_before(snapshot))
-
-    def _drop_snapshots_before(self, newest: SnapshotFact) -> None:
-        names = [path.name for path in self._volume.snapshots(self._lease.id).glob("*.safetensors")]
-        for name in superseded(names, newest):
-            _drop(self._volume.snapshot(self._lease.id, name))
+        self._testimony.report(
+            fields=fields,
+            then=lambda: leftovers.drop_superseded(self._volume, self._lease.id, snapshot),
+        )
 
     def _published(self, checkpoint: CheckpointFact) -> None:
         self._state_facts({"checkpoints": (*self._ledger.facts.checkpoints, checkpoint)})
@@ -305,15 +296,3 @@ class Tenure:
                 continue
             raise NoTimeToWaitError
         self._crew.heard_at = time.monotonic()  # what it said meanwhile has not been listened to
-
-
-def _drop(path: Path) -> None:
-    """Remove a file that nobody needs; on a volume that does not let go of it, some later owner does."""
-    with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
-
-
-def superseded(names: list[str], newest: SnapshotFact) -> list[str]:
-    """The snapshots that nobody will ask for again: all but the newest two and the best."""
-    known = sorted((name for name in names if name <= newest.file), reverse=True)
-    return [name for name in known[KEPT_SNAPSHOTS:] if images_seen_of(name) != newest.best_images_seen]

@@ -8,10 +8,11 @@ from worker import child
 from worker.child import Child
 from worker.crew import Crew
 from worker.facts import Facts, write_facts
+from worker.leftovers import drop_untold, superseded
 from worker.room import Later
 from worker.settings import Settings
 from worker.store import Store
-from worker.tenure import Tenure, superseded
+from worker.tenure import Tenure
 
 NAMES = [weights_name(images_seen, token=7) for images_seen in (100, 200, 300, 400)]
 
@@ -72,3 +73,20 @@ def test_owner_who_comes_late_leaves_the_next_ones_files_alone(volume: Volume, r
     carried_out(volume, redis_url, token=7)
     assert being_written.exists()
     assert not its_own.exists()
+
+
+def test_checkpoint_that_an_owner_did_not_live_to_tell_of_goes(volume: Volume) -> None:
+    told, untold, later = (weights_name(100, token) for token in (5, 6, 8))
+    volume.checkpoints(JOB).mkdir(parents=True)
+    for name in (told, untold, later):
+        volume.checkpoint(JOB, name).touch()
+    drop_untold(volume, JOB, {told}, token=7)
+    assert {path.name for path in volume.checkpoints(JOB).iterdir()} == {told, later}
+
+
+def test_checkpoints_stay_where_it_is_not_known_which_were_told(volume: Volume) -> None:
+    path = volume.checkpoint(JOB, weights_name(100, token=5))
+    path.parent.mkdir(parents=True)
+    path.touch()
+    drop_untold(volume, JOB, (), token=7)
+    assert path.exists()
