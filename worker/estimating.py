@@ -57,10 +57,10 @@ def _tell(order: EstimateOrder, chore: Chore, began: float) -> None:
     start_up_seconds = time.monotonic() - began + CLAIM_SECONDS
     foretold = job.foretold(start_up_seconds)
     chore.tell(link.Estimated(estimate=job.estimate(foretold)))
-    if foretold.basis == "trained" or order.training or job.error or job.spec.devices > 1:
+    if foretold.basis == "trained" or order.training or job.error:
         return
     made = time.monotonic()
-    trial = Trial(job.spec, job.environment, job.workload.training)
+    trial = Trial(job.spec.part, job.environment, job.workload.training)
     start_up_seconds += time.monotonic() - made
     steps = trial.steps()
     chore.tell(link.Estimated(estimate=job.estimate(job.timed(steps, start_up_seconds))))
@@ -141,11 +141,11 @@ class _Job:
         self, steps: Steps, start_up_seconds: float, first_evaluation: float | None = None
     ) -> TimeEstimate:
         """From steps, and an evaluation, that were timed."""
-        load, detail = (
-            self.workload,
-            f"{steps.count} steps of {steps.batch_size} images in {steps.seconds:.1f} s",
-        )
-        pace = steps.images_per_second * load.training
+        load, devices = self.workload, self.spec.devices
+        detail = f"{steps.count} steps of {steps.batch_size} images in {steps.seconds:.1f} s"
+        if devices > 1:
+            detail += f" in one of {devices} processes, alone; what they exchange is not counted"
+        pace = steps.images_per_second * devices * load.training
         training_seconds = (load.images * load.training + load.showing) / pace
         if first_evaluation is None:
             judging_seconds = load.judging / pace
@@ -168,8 +168,6 @@ class _Job:
             return "No job has been trained here yet that tells a pace, and this trainer trains one now."
         if self.error:
             return "No job has been trained here yet, and this one would not begin."
-        if self.spec.devices > 1:
-            return f"No job on {self.spec.devices} devices has been trained here yet, and none is tried."
         return "No job has been trained here yet, and there was no time to time this one's steps."
 
     def _memory(self) -> MemoryEstimate:

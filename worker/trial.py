@@ -40,7 +40,7 @@ class Trial:
     """A training state of its own, which nobody keeps."""
 
     def __init__(self, spec: TrainingSpec, environment: NumericEnvironment, operations: int) -> None:
-        """`operations` are those of training, for each image."""
+        """Of a job on one device, or of one device's part; `operations` are those of training, per image."""
         environment.apply()
         keep_freed_memory()
         batch_size = spec.batch_size

@@ -126,6 +126,16 @@ def test_idle_trainer_times_steps_and_an_evaluation(gateway: Gateway, start: Cal
     assert not started[0].is_alive
 
 
+def test_job_on_several_devices_is_timed_by_the_part_of_one(
+    redis_url: str, training: TrainingOrder, start: Callable[..., Started]
+) -> None:
+    start()
+    told = Gateway(redis_url, training.spec.model_copy(update={"devices": 2})).estimate()
+    assert told.time.basis == "measured"
+    assert f"steps of {training.spec.batch_size // 2} images in" in told.time.detail
+    assert "in one of 2 processes, alone" in told.time.detail
+
+
 def test_job_that_comes_meanwhile_ends_the_timing_and_not_the_answer(
     gateway: Gateway, start: Callable[..., Started], readings: Readings, training: TrainingOrder
 ) -> None:
