@@ -66,6 +66,7 @@ class Answer:
     @classmethod
     def unpack(cls, frame: bytes) -> "Answer":
         head, _, content = frame.partition(b"\n")
-        request_id, renderer, error, detail, *stages = json.loads(head)
+        request_id, renderer, error, detail, *took = json.loads(head)
         reason = ErrorCode(error) if error else None
-        return cls(request_id, renderer, content, reason, detail, Stages(*stages) if stages else None)
+        stages = Stages(*took[:3]) if took else None  # a newer sampler may tell more
+        return cls(request_id, renderer, content, reason, detail, stages)

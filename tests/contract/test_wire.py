@@ -25,6 +25,11 @@ def test_answer_of_a_sampler_that_knows_no_stages_is_read() -> None:
     assert Answer.unpack(frame) == Answer("1", "ours", b"content")
 
 
+def test_answer_of_a_sampler_that_tells_of_more_stages_is_read() -> None:
+    frame = json.dumps(["1", "ours", None, "", 1.0, 2.0, 3.0, 4.0]).encode() + b"\ncontent"
+    assert Answer.unpack(frame) == Answer("1", "ours", b"content", stages=Stages(1.0, 2.0, 3.0))
+
+
 def test_precision_on_request_is_another_picture() -> None:
     automatic = SampleSpec(digest=DIGEST, seed=7, count=1)
     exact = SampleSpec(digest=DIGEST, seed=7, count=1, precision="float32")
