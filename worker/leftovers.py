@@ -18,14 +18,10 @@ def drop_torn(volume: Volume, job_id: str, pattern: str) -> None:
 
 
 def drop_untold(volume: Volume, job_id: str, told: Collection[str], token: int) -> None:
-    """Checkpoints that owners before this token had written when they died, and never told of.
-
-    Where nothing was told nothing is dropped: then it is the telling that may have been lost.
-    """
-    if told:
-        for path in volume.checkpoints(job_id).glob("*.safetensors"):
-            if path.name not in told and token_of(path.name) < token:
-                _drop(path)
+    """Checkpoints that owners before this token had written when they died, and never told of."""
+    for path in volume.checkpoints(job_id).glob("*.safetensors"):
+        if path.name not in told and token_of(path.name) < token:
+            _drop(path)
 
 
 def drop_superseded(volume: Volume, job_id: str, newest: SnapshotFact) -> None:

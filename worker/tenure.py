@@ -115,7 +115,9 @@ class Tenure:
             return
         told = self._ledger.facts.checkpoints
         leftovers.drop_torn(self._volume, self._lease.id, ".*.tmp")
-        leftovers.drop_untold(self._volume, self._lease.id, {one.file for one in told}, self._record.token)
+        if told or self._record.checkpoint is None:  # else facts are missing that Redis once heard of
+            names = {one.file for one in told}
+            leftovers.drop_untold(self._volume, self._lease.id, names, self._record.token)
         for checkpoint in told:
             self._report_checkpoint(checkpoint)
             self._beat_if_due()

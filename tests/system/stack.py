@@ -20,6 +20,7 @@ ARCHIVE = REPOSITORY / "examples" / "fashion-mnist-5k.zip"
 TINY = {"kind": "dcgan", "latent_size": 16, "generator_width": 8, "discriminator_width": 8}
 LEASE_SECONDS = 1.0
 ENDS_WITHIN_SECONDS = 10.0
+LOG_SHOWN = 4000  # characters of its end, where it does not start
 
 
 class AwayError(Exception):
@@ -65,7 +66,7 @@ class Stack:
             until(lambda: self._announced(start), "the ready line", 90)
         except AssertionError:
             self.launcher.kill()
-            raise AssertionError(self.log()) from None
+            raise AssertionError(self.log()[-LOG_SHOWN:]) from None
         return self
 
     def _announced(self, start: int) -> bool:

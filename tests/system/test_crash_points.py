@@ -33,7 +33,9 @@ MOST_TELLING = (
 LATER = {"snapshot in Redis, old ones still there": 3}
 """Points where something happens only the so-manieth time."""
 SUPERVISORS = [
-    name for name, point in POINTS.items() if point.module in ("worker.tenure", "worker.testimony")
+    name
+    for name, point in POINTS.items()
+    if point.module in ("worker.tenure", "worker.testimony", "worker.leftovers")
 ]
 """Where who is stopped loses the lease, which a child has not."""
 STOPPABLE = [name for name in SUPERVISORS if name != "after leave, before the next claim"]
@@ -108,6 +110,7 @@ def _lists_each_checkpoint_once(home: Path, told: Any) -> None:
     for one in stated:
         content = (home / "checkpoints" / one["file"]).read_bytes()
         assert one["digest"] == f"sha256:{hashlib.sha256(content).hexdigest()}"
+    assert {path.name for path in (home / "checkpoints").iterdir()} == {one["file"] for one in stated}
 
 
 def _unfinished_files(stack: Stack, job: str) -> list[Path]:

@@ -1,6 +1,8 @@
 """Which files an owner lets go of: its own, and never those of the owner that came after it."""
 
-from contract.job import Record, SnapshotFact, State, Want
+import pytest
+
+from contract.job import CheckpointFact, Record, SnapshotFact, State, Want
 from contract.keys import RecordKind
 from contract.store import Lease
 from contract.volume import Volume, weights_name
@@ -37,7 +39,7 @@ def test_what_a_later_owner_has_written_stays() -> None:
 JOB = "job_0123456789abcdef"
 
 
-def carried_out(volume: Volume, redis_url: str, token: int) -> None:
+def carried_out(volume: Volume, redis_url: str, token: int, checkpoint: CheckpointFact | None = None) -> None:
     """A tenure whose child ends at once, in the way of one that was killed."""
     idle = Crew([Child.start(child.forkserver([]))])
     tenure = Tenure(
@@ -52,6 +54,7 @@ def carried_out(volume: Volume, redis_url: str, token: int) -> None:
             revision=1,
             spec="{}",
             created_us=1,
+            checkpoint=checkpoint,
         ),
         idle,
         store=Store(redis_url),
@@ -84,9 +87,12 @@ def test_checkpoint_that_an_owner_did_not_live_to_tell_of_goes(volume: Volume) -
     assert {path.name for path in volume.checkpoints(JOB).iterdir()} == {told, later}
 
 
-def test_checkpoints_stay_where_it_is_not_known_which_were_told(volume: Volume) -> None:
+@pytest.mark.parametrize("heard", [None, CheckpointFact(file="x", digest="sha256:x", images_seen=1, bytes=1)])
+def test_checkpoints_stay_where_facts_are_missing_that_were_heard(
+    volume: Volume, redis_url: str, heard: CheckpointFact | None
+) -> None:
     path = volume.checkpoint(JOB, weights_name(100, token=5))
     path.parent.mkdir(parents=True)
     path.touch()
-    drop_untold(volume, JOB, (), token=7)
-    assert path.exists()
+    carried_out(volume, redis_url, token=7, checkpoint=heard)
+    assert path.exists() == (heard is not None)

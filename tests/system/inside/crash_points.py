@@ -77,9 +77,7 @@ POINTS = {
     "after snapshot, before told": Point("after", "models.checkpoint", "save_snapshot"),
     "snapshot told, before facts": Point("before", "worker.tenure", "Tenure._saved"),
     "snapshot in facts, before Redis": _reports("before", counts=_states("snapshot")),
-    "snapshot in Redis, old ones still there": Point(
-        "before", "worker.tenure", "Tenure._drop_snapshots_before"
-    ),
+    "snapshot in Redis, old ones still there": Point("before", "worker.leftovers", "drop_superseded"),
     # a checkpoint
     "in the write of a checkpoint": _torn(_goes_to("checkpoints")),
     "after checkpoint, before told": Point("after", "models.checkpoint", "save_checkpoint"),
