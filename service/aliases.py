@@ -20,7 +20,7 @@ from contract.errors import ErrorCode, ServiceError
 from contract.pointing import PointOutcome, point, unpoint
 from contract.store import Command
 from contract.volume import sync_directory, write_durably
-from service.errors import store_unavailable
+from service.errors import being_rebuilt, store_unavailable
 from service.gateway import Gateway
 from service.records import require_rebuilt
 
@@ -48,7 +48,7 @@ async def change(gateway: Gateway, alias: str, decide: Decide) -> AliasRecord | 
             if outcome == "pointed":
                 return after
             if outcome == "rebuilding":
-                raise _rebuilding()
+                raise being_rebuilt()
             if outcome == "gone":
                 detail = f"The generator was deleted meanwhile; point {alias} at another one."
                 raise ServiceError(ErrorCode.MODEL_NOT_FOUND, detail)
@@ -105,7 +105,7 @@ async def _settled(gateway: Gateway, alias: str) -> AliasRecord | None:
         if outcome == "pointed":
             return kept
         if outcome == "rebuilding":
-            raise _rebuilding()
+            raise being_rebuilt()
     if kept != told:
         await asyncio.to_thread(_keep, path, told)
     return told
@@ -154,10 +154,6 @@ def _keep(path: Path, record: AliasRecord | None) -> None:
     elif path.exists():
         path.unlink()
         sync_directory(path.parent)
-
-
-def _rebuilding() -> ServiceError:
-    return store_unavailable("Redis was emptied and the records are being rebuilt from the volume")
 
 
 def first(meaning: Meaning) -> AliasRecord:

@@ -254,6 +254,11 @@ def store_unavailable(what: str) -> ServiceError:
     )
 
 
+def being_rebuilt() -> ServiceError:
+    """Of what is not there, or may not go: it is not known yet what else there is."""
+    return store_unavailable("Redis was emptied and the records are being rebuilt from the volume")
+
+
 async def _client_left(request: Request, _error: Exception) -> Response:
     return problem_response(ServiceError(ErrorCode.INVALID_REQUEST, "The body ended early."), request)
 

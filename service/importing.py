@@ -20,7 +20,7 @@ from contract.imports import Import, add_import, forget_import
 from contract.sampling import CheckpointPlace
 from contract.volume import Volume, imported_name, publish_durably
 from contract.workshop import Program, export
-from service.errors import declared_length, store_unavailable
+from service.errors import being_rebuilt, declared_length
 from service.exporting import require_trainer
 from service.gateway import Gateway
 from service.safetensors import look_through
@@ -65,7 +65,7 @@ async def _keep(gateway: Gateway, sent: _Sent) -> None:
     await asyncio.to_thread(publish_durably, sent.path, gateway.volume.imported(sent.digest))
     entry = Import(bytes=sent.bytes, imported_ms=time.time_ns() // 1_000_000)
     if not await gateway.store.run(add_import(sent.digest, entry)):
-        raise store_unavailable("Redis was emptied and the records are being rebuilt from the volume")
+        raise being_rebuilt()
 
 
 async def forget(gateway: Gateway, digest: str) -> None:
@@ -80,7 +80,7 @@ async def forget(gateway: Gateway, digest: str) -> None:
         if outcome in ("forgotten", "missing"):  # missing: its removal may have broken off
             was_there = await asyncio.to_thread(_remove, gateway.volume, digest)
     if outcome == "rebuilding":
-        raise store_unavailable("Redis was emptied and the records are being rebuilt from the volume")
+        raise being_rebuilt()
     if outcome == "aliased":
         detail = f"The alias {by} means {digest}; PUT /models/{by} elsewhere or DELETE it first."
         raise ServiceError(ErrorCode.MODEL_IN_USE, detail)

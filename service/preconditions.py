@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Request
 
 from contract.plugin import Frozen
+from service.caching import is_among, tags
 
 _MAX_SHOWN = 100
 
@@ -23,9 +24,7 @@ class Preconditions(Frozen):
 
     def has(self, etag: str | None) -> bool:
         """Whether the client says that it has this already."""
-        if self.if_none_match is None or etag is None:
-            return False
-        return bool({"*", etag} & {one.removeprefix("W/") for one in self.if_none_match})
+        return etag is not None and is_among(etag, self.if_none_match or ())
 
     def __str__(self) -> str:
         given = {"If-Match": self.if_match, "If-None-Match": self.if_none_match}
@@ -44,15 +43,7 @@ async def _read(
         str | None, Header(description="`*`: only if there is none yet. With GET: answer 304 if this is it.")
     ] = None,
 ) -> Preconditions:
-    return Preconditions(
-        if_match=_listed(request, "if-match"), if_none_match=_listed(request, "if-none-match")
-    )
-
-
-def _listed(request: Request, name: str) -> tuple[str, ...] | None:
-    """The entity tags of a header; none of ours holds a comma."""
-    lines = request.headers.getlist(name)
-    return tuple(tag.strip() for tag in ",".join(lines).split(",")) if lines else None
+    return Preconditions(if_match=tags(request, "if-match"), if_none_match=tags(request, "if-none-match"))
 
 
 Conditions = Annotated[Preconditions, Depends(_read)]

@@ -14,7 +14,7 @@ from contract.identifiers import DATASET_PATTERN, JOB_PATTERN
 from contract.keys import RecordKind
 from contract.store import Command, ForgetOutcome, SubmitOutcome
 from contract.volume import LACKS, sync_directory, write_json
-from service.errors import store_unavailable
+from service.errors import being_rebuilt
 from service.gateway import Gateway
 from service.store import Standing
 from service.trash import discard
@@ -59,7 +59,7 @@ async def _refuse_missing(gateway: Gateway, kind: RecordKind, record_id: str) ->
 async def require_rebuilt(gateway: Gateway) -> None:
     """Raise unless the records stand: what is not there may still come back from the volume."""
     if not await gateway.store.is_rebuilt():
-        raise store_unavailable("Redis was emptied and the records are being rebuilt from the volume")
+        raise being_rebuilt()
 
 
 @asynccontextmanager
@@ -128,7 +128,7 @@ async def delete(
         else:
             await asyncio.to_thread(tombstone.unlink, missing_ok=True)
     if outcome[0] == "rebuilding":
-        raise store_unavailable("Redis was emptied and the records are being rebuilt from the volume")
+        raise being_rebuilt()
     return outcome
 
 

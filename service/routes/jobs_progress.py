@@ -12,6 +12,7 @@ from contract.keys import RecordKind
 from contract.plugin import Frozen
 from service import records
 from service.accept import negotiate
+from service.caching import PINNED
 from service.events import EventLog, JobEvent, previews, stream
 from service.gateway import Here
 from service.job_views import Checkpoint
@@ -22,7 +23,6 @@ router = APIRouter(tags=["jobs"])
 
 _EVENT_STREAM = "text/event-stream"
 _JSON = "application/json"
-_IMMUTABLE = "public, max-age=31536000, immutable"
 _PROBLEMS = read_problems(ErrorCode.JOB_NOT_FOUND, ErrorCode.RECORD_DELETED)
 
 
@@ -148,7 +148,7 @@ async def get_preview(
     except FileNotFoundError:
         detail = f"{job_id} has no preview at {images_seen} images; GET /jobs/{job_id}/previews lists them."
         raise ServiceError(ErrorCode.PREVIEW_NOT_FOUND, detail) from None
-    return Response(content, media_type="image/png", headers={"Cache-Control": _IMMUTABLE})
+    return Response(content, media_type="image/png", headers={"Cache-Control": PINNED})
 
 
 @router.get(

@@ -9,6 +9,7 @@ from contract.errors import ErrorCode
 from contract.identifiers import reference_kind
 from contract.plugin import Frozen
 from contract.workshop import SUFFIXES, ExportFormat
+from service.caching import PINNED
 from service.exporting import exported
 from service.gateway import Here
 from service.importing import MEDIA_TYPES, take_in
@@ -21,7 +22,6 @@ from service.stored_files import send
 
 router = APIRouter(tags=["models"])
 
-_PINNED = "public, max-age=31536000, immutable"
 _BINARY = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _OF_A_TRAINER = (
     ErrorCode.NO_TRAINER,
@@ -72,7 +72,7 @@ async def export_model(
     headers = {
         "ETag": f'"{digest}"',
         "X-Model-Digest": target.digest,
-        "Cache-Control": _PINNED if is_fixed else "no-cache",
+        "Cache-Control": PINNED if is_fixed else "no-cache",
         "Content-Location": f"/models/{target.digest}/export?format={query.format}",
     }
     if conditions.has(headers["ETag"]):

@@ -16,6 +16,7 @@ from contract.keys import Role
 from contract.sampling import MAX_COUNT, SampleOptions, SampleSpec
 from contract.training import MAX_SEED
 from service.accept import negotiate
+from service.caching import PINNED, client_has
 from service.errors import parameter_error
 from service.gateway import Gateway, Here
 from service.openapi import read_problems
@@ -29,7 +30,6 @@ router = APIRouter(tags=["samples"])
 
 _NO_RENDERER = "none yet"
 _NO_SAMPLER_RETRY_SECONDS = 5.0
-_PINNED = "public, max-age=31536000, immutable"
 _MEANINGLESS: dict[str, set[str]] = {
     "a sheet": set(),
     "tiles": {"columns", "padding"},
@@ -94,14 +94,14 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
     renderer = await gateway.renderer()
     spec, etag, told = _settled(query, chosen, seed, target.digest, renderer or _NO_RENDERER)
     headers = dict(told)
-    if _client_has(request, etag):
+    if client_has(request, etag):
         return Response(status_code=304, headers={**headers, "ETag": etag})
     picture = gateway.pictures.find(etag)
     if picture is None and request.method == "HEAD":
         return _unrendered(spec, headers if renderer is None else {**headers, "ETag": etag})
     picture = picture or await _render(request, gateway, spec, target, etag)
     headers |= {"ETag": picture.etag, "Server-Timing": server_timing(picture.stages, begun_at)}
-    if _client_has(request, picture.etag):
+    if client_has(request, picture.etag):
         return Response(status_code=304, headers=headers)
     return Response(picture.content, media_type=FORMS[spec.format].media_type, headers=headers)
 
@@ -211,13 +211,8 @@ def _headers(spec: SampleSpec, query: SamplesQuery) -> dict[str, str]:
     if query.format is None:
         headers["Vary"] = "Accept"
     if query.seed is not None and reference_kind(query.model or LATEST) == "digest":
-        return {**headers, "Cache-Control": _PINNED}
+        return {**headers, "Cache-Control": PINNED}
     address = spec.address()
     assert address is not None
     caching = "no-store" if query.seed is None else "no-cache"
     return {**headers, "Cache-Control": caching, "Content-Location": address}
-
-
-def _client_has(request: Request, etag: str) -> bool:
-    listed = ",".join(request.headers.getlist("if-none-match"))
-    return any(one.strip().removeprefix("W/") in (etag, "*") for one in listed.split(","))
