@@ -3,12 +3,16 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar, cast
 
 import redis
 from pydantic import ValidationError
 
+from contract.job import Problem
 from contract.plugin import Frozen
+from worker import link
+from worker.child import Child
 from worker.readings import Readings
 from worker.settings import Settings
 from worker.store import connect
@@ -36,26 +40,55 @@ class Asked(Protocol):
 
 
 A = TypeVar("A", bound=Frozen)
+W = TypeVar("W", bound=Frozen)
+R = TypeVar("R", bound=Frozen)
 
 
-class Errands(threading.Thread, Generic[A]):
-    """Runs until stopped. It holds no device, no lease and no file: what happens to it costs an answer."""
+class Errands(threading.Thread, Generic[A, W, R]):
+    """Runs until stopped. It holds no device, no lease and no file: what happens to it costs an answer.
+
+    Of asks `A` it makes orders `W` for a child that carries out `WORK`, and of what that says answers `R`.
+    """
 
     ASK: type[A]
     WAITING: str
     REPLY_OF: str
+    WORK: str
 
-    def __init__(self, settings: Settings, readings: Readings, is_warm: threading.Event) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        start_child: Callable[[], Child],
+        readings: Readings,
+        is_warm: threading.Event,
+    ) -> None:
         super().__init__(name=type(self).__name__.lower(), daemon=True)
         self._settings = settings
+        self._start_child = start_child
         self._redis = connect(settings.redis_url)
         self._readings = readings
         self._is_warm = is_warm
         self._end = threading.Event()
 
-    def do(self, ask: A, deadline: float) -> Frozen | None:
-        """The answer by the deadline, a monotonic time; None if this worker ends before."""
+    def order(self, ask: A) -> W:
+        """What the child is to do."""
         raise NotImplementedError
+
+    def hear(self, message: link.Message) -> R | None:
+        """The answer that this word of the child makes; None if it makes none."""
+        raise NotImplementedError
+
+    def refuse(self, problem: Problem) -> R:
+        """The answer that there will be no other, because of this."""
+        raise NotImplementedError
+
+    def failure(self, why: str) -> Problem:
+        """What a gateway is told when it did not work, through no fault of the ask."""
+        raise NotImplementedError
+
+    def must_do(self, order: W) -> bool:  # noqa: ARG002
+        """Whether the answer so far has to do, though a better one may come."""
+        return False
 
     def run(self) -> None:
         while not self._end.is_set():
@@ -104,7 +137,47 @@ class Errands(threading.Thread, Generic[A]):
         popped = cast("tuple[str, str] | None", self._redis.blpop([self.WAITING], timeout=POP_SECONDS))
         return popped[1] if popped else None
 
+    def _do(self, ask: A, deadline: float) -> R | None:
+        """The answer by the deadline, a monotonic time; None if this worker ends before."""
+        order, child = self.order(ask), self._start_child()
+        try:
+            child.begin(self.WORK, order.model_dump_json())
+            answer = self._listen(child, order, deadline)
+        finally:
+            exit_code = child.end()
+        if answer is None and not self._end.is_set():
+            is_memory = exit_code == link.EXIT_OUT_OF_MEMORY
+            return self._fail(
+                "it ran out of memory" if is_memory else f"its process ended with exit code {exit_code}"
+            )
+        return answer
+
+    def _listen(self, child: Child, order: W, deadline: float) -> R | None:
+        """What the child says until it has finished, or must; None if it said nothing, or we end."""
+        answer: R | None = None
+        while not self._end.is_set():
+            was_alive = child.is_alive
+            for message in child.messages(PATIENCE_SECONDS if was_alive else 0):
+                match message:
+                    case link.Failed(problem=problem):
+                        return self.refuse(problem)
+                    case link.Crashed(detail=detail):
+                        return answer or self._fail(detail)
+                answer = self.hear(message) or answer
+                if isinstance(message, link.Finished):
+                    return answer
+            if not was_alive or (answer and self.must_do(order)):
+                return answer
+            if time.monotonic() > deadline:
+                return answer or self._fail("it took too long")
+        return None
+
+    def _fail(self, why: str) -> R:
+        problem = self.failure(why)
+        logger.error("%s: %s", self.name, problem.detail)
+        return self.refuse(problem)
+
     def _answer(self, ask: A, ask_id: str, left_seconds: float) -> None:
-        answer = self.do(ask, time.monotonic() + left_seconds)
+        answer = self._do(ask, time.monotonic() + left_seconds)
         if answer is not None:
             self._redis.set(self.REPLY_OF + ask_id, answer.model_dump_json(), ex=ANSWER_LIVES_SECONDS)
