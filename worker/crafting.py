@@ -1,10 +1,6 @@
 """A workshop child's work on one generator."""
 
-import contextlib
-import os
 from pathlib import Path
-
-import torch
 
 from contract.errors import ErrorCode, ServiceError
 from contract.volume import Volume, replace_durably
@@ -13,16 +9,15 @@ from models import exports
 from models.inspection import inspect
 from worker import link
 from worker.child import Chore
+from worker.deference import die_first, leave_the_cores
 from worker.orders import WorkshopOrder
-
-NICENESS = 5
-"""Beside a job in training: a third of what that gets of a core."""
 
 
 def work_on_generator(order_json: str, chore: Chore) -> None:
     """Do what was asked. A file that is made appears whole, once it has been seen to equal what is served."""
     order = WorkshopOrder.model_validate_json(order_json)
-    _stand_back()
+    die_first()
+    leave_the_cores()
     ask, volume = order.ask, Volume(order.data_root)
     path = volume.checkpoint(ask.place.job, ask.place.file)
     if ask.task == "inspect":
@@ -30,14 +25,6 @@ def work_on_generator(order_json: str, chore: Chore) -> None:
     else:
         _keep(export(volume, ask.place, ask.digest, ask.task), exports.make(ask.task, path, ask.digest), ask)
     chore.tell(link.Finished())
-
-
-def _stand_back() -> None:
-    """Be the first that the kernel kills for memory, and leave the cores to what else there is to do."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
-    os.nice(NICENESS)
-    torch.set_num_threads(1)
 
 
 def _keep(path: Path, content: bytes, ask: WorkshopAsk) -> None:

@@ -5,13 +5,10 @@ an evaluation, and tells that, too. Whoever asked takes the last that came in ti
 or a job that comes meanwhile, cost precision and never an answer.
 """
 
-import contextlib
 import math
-import os
 import time
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,6 +26,7 @@ from models.memory import fitting, needed_bytes, refused
 from models.workload import Workload
 from worker import link
 from worker.child import Chore
+from worker.deference import die_first, leave_the_cores
 from worker.memory import available_bytes, held_bytes
 from worker.orders import EstimateOrder, Reading
 from worker.readings import has_steps_of
@@ -36,15 +34,15 @@ from worker.trial import Steps, Trial
 
 CLAIM_SECONDS = 0.5
 """What a start takes besides what this process does as well: the claim, facts, files."""
-NICENESS = 5
-"""Beside a job in training: a third of what that gets of a core, for a second or two."""
 
 
 def estimate_job(order_json: str, chore: Chore) -> None:
     """Tell what the job would take, up to three times, each better than the last."""
     began = time.monotonic()
     order = EstimateOrder.model_validate_json(order_json)
-    _stand_back(order)
+    die_first()
+    if order.training:
+        leave_the_cores()
     try:
         _tell(order, chore, began)
     except torch.OutOfMemoryError as error:
@@ -67,15 +65,6 @@ def _tell(order: EstimateOrder, chore: Chore, began: float) -> None:
     if job.panel is not None and job.spec.evaluation.features == "embedded":  # the other may take minutes
         seconds = trial.evaluation(job.panel, embedded.load(job.environment.device))
         chore.tell(link.Estimated(estimate=job.estimate(job.timed(steps, start_up_seconds, seconds))))
-
-
-def _stand_back(order: EstimateOrder) -> None:
-    """Be the first that the kernel kills for memory, and leave the cores to the job in training."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
-    if order.training:
-        os.nice(NICENESS)
-        torch.set_num_threads(1)
 
 
 class _Job:

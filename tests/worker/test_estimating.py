@@ -217,7 +217,8 @@ def told_by(training: TrainingOrder, *, readings: tuple[Reading, ...] = (), busy
 @pytest.fixture(autouse=True)
 def unchanged_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """What an estimating child does to itself is not done to the tests."""
-    monkeypatch.setattr(estimating, "_stand_back", lambda _: None)
+    for name in ("die_first", "leave_the_cores"):
+        monkeypatch.setattr(estimating, name, lambda: None)
 
 
 def test_too_large_a_job_is_told_in_the_words_of_its_error(

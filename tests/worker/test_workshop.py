@@ -100,7 +100,8 @@ def test_a_job_that_was_deleted_meanwhile_is_not_brought_back(
         volume.job(JOB.job).rename(volume.root / "gone")
         return b"a program"
 
-    monkeypatch.setattr(crafting, "_stand_back", lambda: None)  # this is no child: it stays as it is
+    for name in ("die_first", "leave_the_cores"):
+        monkeypatch.setattr(crafting, name, lambda: None)  # this is no child: it stays as it is
     monkeypatch.setattr(exports, "make", make_and_lose)
     ask = WorkshopAsk(id="1", deadline_ms=0, task="torch-export", digest=digest, place=JOB)
     with pytest.raises(ServiceError) as refusal:
