@@ -181,8 +181,8 @@ class Tenure:
                 self._last_words = detail
 
     def _handed_back(self) -> Outcome:
-        on_request = self._want is Want.PAUSE and not self._is_stopping()
-        return handed_back(self._testimony.shortage, on_request=on_request)
+        """Of a worker that goes on, it was asked for, though it may have been taken back since."""
+        return handed_back(self._testimony.shortage, on_request=not self._is_stopping())
 
     def _computing(self, message: link.Computing) -> None:
         self._state_facts({"environment": message.environment})
