@@ -52,6 +52,7 @@ class RecordKeys:
             "aliases": ALIASES,
             "alias_histories": ALIAS_HISTORIES,
             "imports": IMPORTS,
+            "left_out": LEFT_OUT,
             "workers": WORKERS,
             "worker_facts": WORKER_FACTS,
             "renderer": RENDERER,

@@ -193,13 +193,14 @@ function command.submit()
   return { 'submitted', 'queued' }
 end
 
--- Re-create a record from the volume; never touches one that is there. A request has made one record, not two.
+-- Re-create a record from the volume; never touches one that is there. One that may never have been queued gives
+-- way to another that its request has made.
 function command.restore()
   local id, fields = argument.id, argument.fields
-  if redis.call('EXISTS', record(id)) == 1 then return 0 end
-  if argument.request then
+  if redis.call('EXISTS', record(id)) == 1 then return 'exists' end
+  if argument.request and not argument.was_queued then
     local made = redis.call('GET', names.request_of .. argument.request.key)
-    if made and cjson.decode(made).id ~= id then return 0 end
+    if made and cjson.decode(made).id ~= id then return 'twin' end
   end
   for field, value in pairs(fields) do write(id, field, value) end
   redis.call('ZADD', names.all, fields.created_us, id)
@@ -218,7 +219,13 @@ function command.restore()
   for _, endpoint in ipairs(argument.untold) do queue_delivery(id, endpoint) end
   redis.call('SET', names.turns, integer(now_us))
   append_event(id, 'state', cjson.encode({ state = fields.state, reason = 'rebuilt from the volume' }))
-  return 1
+  return 'restored'
+end
+
+-- Remember a record that cannot be re-created now, and the request that has made it.
+function command.leave_out()
+  remember_request(argument.request)
+  return redis.call('SADD', names.left_out, argument.id)
 end
 
 local function grant(id)

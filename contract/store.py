@@ -53,6 +53,7 @@ class Burial(NamedTuple):
 
 SubmitOutcome = Literal["submitted", "exists", "unusable", "known", "rebuilding"]
 ControlOutcome = Literal["accepted", "conflict", "missing"]
+RestoreOutcome = Literal["restored", "exists", "twin"]
 ForgetOutcome = Literal["forgotten", "missing", "live", "used", "aliased", "rebuilding"]
 
 
@@ -157,13 +158,18 @@ def restore(
     lease_seconds: float,
     submission: Submission = PLAIN,
     untold: Sequence[Endpoint] = (),
-) -> Command[bool]:
-    """Re-create a record that Redis has lost; one that exists is left alone. The `untold` hear of its end."""
+    *,
+    was_queued: bool = True,
+) -> Command[RestoreOutcome]:
+    """Re-create a record that Redis has lost; the `untold` hear of its end. One that exists is left alone.
+
+    A `twin` was never queued, and its Idempotency-Key has made another: nobody was told of it, and it is not.
+    """
     uses = fields.get("uses")
     return _command(
         kind,
         "restore",
-        bool,
+        lambda reply: reply,
         id=record_id,
         fields={**fields, **submission_fields(submission)},
         request=_request(record_id, submission),
@@ -171,7 +177,13 @@ def restore(
         uses_users=KEYS[RecordKind.DATASET].users_of + uses if uses else None,
         lease_ms=_milliseconds(lease_seconds),
         untold=list(untold),
+        was_queued=was_queued,
     )
+
+
+def leave_out(kind: RecordKind, record_id: str, submission: Submission = PLAIN) -> Command[bool]:
+    """Remember a record whose files cannot be read: its request makes no other. True the first time."""
+    return _command(kind, "leave_out", bool, id=record_id, request=_request(record_id, submission))
 
 
 def claim(kind: RecordKind, owner: str, *, lease_seconds: float, devices: int = 1) -> Command[Claim | None]:

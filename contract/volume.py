@@ -176,9 +176,10 @@ def images_seen_of(weights_name: str) -> int:
     return int(weights_name.partition("-")[0])
 
 
-def token_of(weights_name: str) -> int:
-    """The owner that wrote the file of this name; a later owner's is larger."""
-    return int(weights_name.removesuffix(".safetensors").partition("-")[2])
+def token_of(weights_name: str) -> int | None:
+    """The owner that wrote the file of this name, a later one's is larger; None if it is no such name."""
+    token = weights_name.removesuffix(".safetensors").partition("-")[2]
+    return int(token) if token.isdecimal() else None
 
 
 def write_durably(path: Path, content: bytes, *, mode: int = 0o666) -> None:

@@ -56,6 +56,17 @@ async def _refuse_missing(gateway: Gateway, kind: RecordKind, record_id: str) ->
         raise ServiceError(ErrorCode.STORE_UNAVAILABLE, detail, retry_after_seconds=_LEFT_OUT_RETRY_SECONDS)
 
 
+async def require_all_back(gateway: Gateway, what_for: str) -> None:
+    """Raise while records are left out, for what any of them may have to do with."""
+    if left_out := await gateway.store.left_out():
+        detail = (
+            f"{', '.join(left_out[:5])}{' and more' * (len(left_out) > 5)} could not be read when Redis was"
+            f" emptied, and {what_for}. The workers' logs say which files to put back from a copy; or remove"
+            " the directories of these records from the volume."
+        )
+        raise ServiceError(ErrorCode.STORE_UNAVAILABLE, detail, retry_after_seconds=_LEFT_OUT_RETRY_SECONDS)
+
+
 async def require_rebuilt(gateway: Gateway) -> None:
     """Raise unless the records stand: what is not there may still come back from the volume."""
     if not await gateway.store.is_rebuilt():
@@ -110,9 +121,11 @@ async def delete(
     off before it said so, the tombstone goes again at once, since a rebuild would lose a record that stands.
 
     Raises:
-        ServiceError: the records are being rebuilt; who uses this one is not known yet.
+        ServiceError: the records are being rebuilt, or some could not be; who uses this one is not known.
     """
     record_id = standing.record.id
+    if kind is RecordKind.DATASET:
+        await require_all_back(gateway, f"may use {record_id}")
     tombstone = gateway.volume.tombstone(record_id)
     async with gateway.lock(record_id):
         await _bury(gateway, standing)

@@ -13,7 +13,7 @@ from contract.sampling import CheckpointPlace
 from contract.volume import imported_name
 from service.errors import parameter_error
 from service.gateway import Gateway
-from service.records import find, require_rebuilt
+from service.records import find, require_all_back, require_rebuilt
 
 
 class Target(Frozen):
@@ -69,6 +69,7 @@ async def of_digest(gateway: Gateway, digest: str) -> Target:
     if imported := await gateway.store.imported(digest):
         return of_import(digest, imported)
     await require_rebuilt(gateway)
+    await require_all_back(gateway, f"may have made {digest}")
     detail = f"No generator has the digest {digest}; GET /jobs/{{id}}/checkpoints lists those of a job."
     raise ServiceError(ErrorCode.MODEL_NOT_FOUND, detail)
 

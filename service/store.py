@@ -97,6 +97,10 @@ class Store:
         """Whether it lies on the volume, but could not be read when Redis was emptied."""
         return bool(await self._redis.sismember(LEFT_OUT, record_id))
 
+    async def left_out(self) -> list[str]:
+        """All of those."""
+        return sorted(await reply(self._redis.smembers(LEFT_OUT)))
+
     async def exists(self, kind: RecordKind, record_id: str) -> bool:
         return bool(await self._redis.exists(KEYS[kind].record_of + record_id))
 

@@ -17,11 +17,25 @@ def drop_torn(volume: Volume, job_id: str, pattern: str) -> None:
             _drop(torn)
 
 
-def drop_untold(volume: Volume, job_id: str, told: Collection[str], token: int) -> None:
-    """Checkpoints that owners before this token had written when they died, and never told of."""
-    for path in volume.checkpoints(job_id).glob("*.safetensors"):
-        if path.name not in told and token_of(path.name) < token:
+def drop_untold(volume: Volume, job_id: str, published: str, told: Collection[str]) -> None:
+    """What earlier owners wrote in place of this checkpoint, and did not live to tell of.
+
+    Where facts were lost it may have been told of: then what an alias names stays.
+    """
+    for path in volume.checkpoints(job_id).glob(f"{images_seen_of(published):012d}-*.safetensors"):
+        token = token_of(path.name)
+        if token is None or token >= (token_of(published) or 0) or path.name in told:
+            continue
+        if not _is_named(volume, path.name):
             _drop(path)
+
+
+def _is_named(volume: Volume, file: str) -> bool:
+    """Whether an alias means it, or has meant it before; where that cannot be told it counts as named."""
+    try:
+        return any(file in alias.read_text() for alias in volume.aliases.glob("*.json"))
+    except OSError:
+        return True
 
 
 def drop_superseded(volume: Volume, job_id: str, newest: SnapshotFact) -> None:

@@ -108,7 +108,7 @@ def last_event(file: BinaryIO) -> LastEvent:
         if event_id is not None:
             return LastEvent(event_id, position + end)
         end = start
-    if whole:
+    if whole or (tail and not tail.startswith(b"{")):
         raise ValueError("the last lines of its event log are no events")
     return LastEvent(0, position)
 

@@ -3,8 +3,11 @@
 import contextlib
 import json
 import logging
+import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 from contract import store as records
 from contract.alias import AliasRecord
@@ -13,7 +16,8 @@ from contract.imports import Import, restore_import
 from contract.job import State, Want, best_checkpoint
 from contract.keys import RecordKind
 from contract.pointing import restore_alias
-from contract.submission import read_submission
+from contract.store import RestoreOutcome
+from contract.submission import PLAIN, Submission, read_submission
 from contract.volume import Volume
 from contract.webhook import TOLD_FOR_SECONDS, Endpoint, read_told
 from worker.facts import Facts, read_facts
@@ -37,7 +41,7 @@ def rebuild_if_lost(store: Store, volume: Volume, name: str, lease_seconds: floa
         return False
     count = 0
     for kind, root in ((RecordKind.DATASET, volume.datasets), (RecordKind.JOB, volume.jobs)):
-        for record_id in _surest_first(root, volume):
+        for record_id in _surest_first((spec.parent.name for spec in root.glob("*/spec.json")), volume):
             count += _restore_if_readable(kind, record_id, store, volume, lease_seconds)
     for path in sorted(volume.imports.glob("*.safetensors")):
         _restore_import(path, store)
@@ -51,38 +55,49 @@ def rebuild_if_lost(store: Store, volume: Volume, name: str, lease_seconds: floa
 
 def restore_left_out(store: Store, volume: Volume, lease_seconds: float) -> None:
     """Try again what could not be read: an owner that lives states its facts anew, people mend files."""
-    for record_id in store.left_out():
-        if _restore_if_readable(kind_of(record_id), record_id, store, volume, lease_seconds):
-            logger.warning("%s: it can be read again, and is back", record_id)
+    left_out = store.left_out()
+    for kind in (RecordKind.DATASET, RecordKind.JOB):
+        for record_id in _surest_first((one for one in left_out if kind_of(one) is kind), volume):
+            if _restore_if_readable(kind, record_id, store, volume, lease_seconds):
+                logger.warning("%s: it can be read again, and is back", record_id)
 
 
-def _surest_first(root: Path, volume: Volume) -> list[str]:
-    """Those that Redis certainly knew, then the youngest: of two with one Idempotency-Key the first stays.
+def _surest_first(record_ids: Iterable[str], volume: Volume) -> list[str]:
+    """Those that were certainly queued, then the youngest: of two of one request that one may stay."""
 
-    A gateway killed before it had queued what it had written leaves one that nobody was told of.
-    """
-
-    def doubt(home: Path) -> tuple[bool, int]:
-        was_known = bool(volume.all_facts(home.name)) or volume.events(home.name).exists()
-        with contextlib.suppress(FileNotFoundError):  # it was refused, and is just being removed
-            return not was_known, -volume.spec(home.name).stat().st_mtime_ns
+    def doubt(record_id: str) -> tuple[bool, int]:
+        with contextlib.suppress(OSError):
+            return not _was_queued(record_id, volume), -volume.spec(record_id).stat().st_mtime_ns
         return True, 0
 
-    homes = (path.parent for path in root.glob("*/spec.json"))
-    return [home.name for home in sorted(homes, key=doubt)]
+    return sorted(record_ids, key=doubt)
+
+
+def _was_queued(record_id: str, volume: Volume) -> bool:
+    """A gateway killed before it had queued what it had written leaves nothing but that."""
+    return bool(volume.all_facts(record_id)) or volume.events(record_id).exists()
 
 
 def _restore_if_readable(
     kind: RecordKind, record_id: str, store: Store, volume: Volume, lease_seconds: float
 ) -> bool:
     try:
-        is_restored = _restore(kind, record_id, store, volume, lease_seconds)
-    except (OSError, ValueError, KeyError) as error:  # one damaged file must not cost all other records
-        if store.leave_out(record_id):
+        outcome = _restore(kind, record_id, store, volume, lease_seconds)
+    except (OSError, ValueError, KeyError, TypeError) as error:  # one damaged file costs no other record
+        if store.run(records.leave_out(kind, record_id, _submission_if_readable(record_id, volume))):
             logger.error("%s: not rebuilt, a file of it cannot be read: %s", record_id, error)
         return False
+    if outcome == "twin":
+        logger.warning("%s: it was never queued, and its request has made another: removed", record_id)
+        shutil.rmtree(volume.home(record_id), ignore_errors=True)
     store.take_in(record_id)
-    return is_restored
+    return outcome == "restored"
+
+
+def _submission_if_readable(record_id: str, volume: Volume) -> Submission:
+    with contextlib.suppress(OSError, ValueError):
+        return read_submission(volume.submission(record_id))
+    return PLAIN
 
 
 def _restore_import(path: Path, store: Store) -> None:
@@ -100,9 +115,11 @@ def _restore_alias(path: Path, store: Store) -> None:
         store.run(restore_alias(path.stem, record))
 
 
-def _restore(kind: RecordKind, record_id: str, store: Store, volume: Volume, lease_seconds: float) -> bool:
+def _restore(
+    kind: RecordKind, record_id: str, store: Store, volume: Volume, lease_seconds: float
+) -> RestoreOutcome | Literal["gone"]:
     if volume.tombstone(record_id).exists() or not volume.home(record_id).exists():
-        return False
+        return "gone"
     spec = volume.spec(record_id).read_text()
     facts = read_facts(volume, record_id)
     fields = {
@@ -126,7 +143,18 @@ def _restore(kind: RecordKind, record_id: str, store: Store, volume: Volume, lea
     checkpoints = facts.checkpoints if facts else ()
     submission = read_submission(volume.submission(record_id))
     untold = _heed_telling(fields, record_id, volume) if kind is RecordKind.JOB else ()
-    return store.run(records.restore(kind, record_id, fields, checkpoints, lease_seconds, submission, untold))
+    return store.run(
+        records.restore(
+            kind,
+            record_id,
+            fields,
+            checkpoints,
+            lease_seconds,
+            submission,
+            untold,
+            was_queued=_was_queued(record_id, volume),
+        )
+    )
 
 
 def _stated(facts: Facts) -> dict[str, str]:

@@ -56,17 +56,13 @@ class Store:
         self._redis.set(keys.EPOCH, "1")
         self._redis.delete(keys.REBUILDING)
 
-    def leave_out(self, record_id: str) -> bool:
-        """Remember a record that could not be re-created; True the first time."""
-        return bool(self._redis.sadd(keys.LEFT_OUT, record_id))
-
     def take_in(self, record_id: str) -> None:
-        """It has been re-created, or is gone."""
+        """What was left out has been re-created, or is gone."""
         self._redis.srem(keys.LEFT_OUT, record_id)
 
     def left_out(self) -> list[str]:
         """Records that could not be re-created."""
-        return sorted(cast("set[str]", self._redis.smembers(keys.LEFT_OUT)))
+        return [*cast("set[str]", self._redis.smembers(keys.LEFT_OUT))]
 
     def uptime_seconds(self) -> int:
         """How long the server has been up: owners need a lease of grace after a restart."""

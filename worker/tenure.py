@@ -113,12 +113,8 @@ class Tenure:
         self._state_facts({})
         if self._testimony.is_lost:
             return
-        told = self._ledger.facts.checkpoints
         leftovers.drop_torn(self._volume, self._lease.id, ".*.tmp")
-        if told or self._record.checkpoint is None:  # else facts are missing that Redis once heard of
-            names = {one.file for one in told}
-            leftovers.drop_untold(self._volume, self._lease.id, names, self._record.token)
-        for checkpoint in told:
+        for checkpoint in self._ledger.facts.checkpoints:
             self._report_checkpoint(checkpoint)
             self._beat_if_due()
 
@@ -202,6 +198,8 @@ class Tenure:
     def _published(self, checkpoint: CheckpointFact) -> None:
         self._state_facts({"checkpoints": (*self._ledger.facts.checkpoints, checkpoint)})
         self._report_checkpoint(checkpoint)
+        told = {one.file for one in self._ledger.facts.checkpoints}
+        leftovers.drop_untold(self._volume, self._lease.id, checkpoint.file, told)
 
     def _report_checkpoint(self, checkpoint: CheckpointFact) -> None:
         self._testimony.report(

@@ -1,5 +1,6 @@
 """While the records come back from the volume nobody is told that a thing is not there, and nothing goes."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -40,8 +41,15 @@ def test_record_that_could_not_be_rebuilt_is_not_said_to_be_missing(
     spec.write_text(text[:9])
     worker.redis.flushall()
     assert rebuild_if_lost(Store(worker.url), worker.volume, "w0", lease_seconds=60)
+    dataset = json.loads(text)["dataset"]
     for answer in (client.get(f"/jobs/{job_id}"), client.delete(f"/jobs/{job_id}")):
         assert "cannot be read" in refused(answer, 503, "store_unavailable")["detail"]
+    for answer in (
+        client.delete(f"/datasets/{dataset}"),
+        client.get("/samples?seed=1&model=sha256:" + "0" * 64),
+    ):
+        assert job_id in refused(answer, 503, "store_unavailable")["detail"]
+    assert worker.volume.home(dataset).exists()
     spec.write_text(text)
     restore_left_out(Store(worker.url), worker.volume, lease_seconds=60)
     assert client.get(f"/jobs/{job_id}").json()["state"] == "queued"

@@ -1,11 +1,10 @@
 """Which files an owner lets go of: its own, and never those of the owner that came after it."""
 
-import pytest
-
-from contract.job import CheckpointFact, Record, SnapshotFact, State, Want
+from contract.alias import AliasRecord, Meaning
+from contract.job import Record, SnapshotFact, State, Want
 from contract.keys import RecordKind
 from contract.store import Lease
-from contract.volume import Volume, weights_name
+from contract.volume import Volume, weights_name, write_durably
 from worker import child
 from worker.child import Child
 from worker.crew import Crew
@@ -39,7 +38,7 @@ def test_what_a_later_owner_has_written_stays() -> None:
 JOB = "job_0123456789abcdef"
 
 
-def carried_out(volume: Volume, redis_url: str, token: int, checkpoint: CheckpointFact | None = None) -> None:
+def carried_out(volume: Volume, redis_url: str, token: int) -> None:
     """A tenure whose child ends at once, in the way of one that was killed."""
     idle = Crew([Child.start(child.forkserver([]))])
     tenure = Tenure(
@@ -54,7 +53,6 @@ def carried_out(volume: Volume, redis_url: str, token: int, checkpoint: Checkpoi
             revision=1,
             spec="{}",
             created_us=1,
-            checkpoint=checkpoint,
         ),
         idle,
         store=Store(redis_url),
@@ -78,21 +76,26 @@ def test_owner_who_comes_late_leaves_the_next_ones_files_alone(volume: Volume, r
     assert not its_own.exists()
 
 
-def test_checkpoint_that_an_owner_did_not_live_to_tell_of_goes(volume: Volume) -> None:
-    told, untold, later = (weights_name(100, token) for token in (5, 6, 8))
-    volume.checkpoints(JOB).mkdir(parents=True)
-    for name in (told, untold, later):
-        volume.checkpoint(JOB, name).touch()
-    drop_untold(volume, JOB, {told}, token=7)
-    assert {path.name for path in volume.checkpoints(JOB).iterdir()} == {told, later}
-
-
-@pytest.mark.parametrize("heard", [None, CheckpointFact(file="x", digest="sha256:x", images_seen=1, bytes=1)])
-def test_checkpoints_stay_where_facts_are_missing_that_were_heard(
-    volume: Volume, redis_url: str, heard: CheckpointFact | None
+def test_checkpoint_that_an_owner_did_not_live_to_tell_of_goes_when_the_next_one_has_written_it(
+    volume: Volume,
 ) -> None:
-    path = volume.checkpoint(JOB, weights_name(100, token=5))
-    path.parent.mkdir(parents=True)
-    path.touch()
-    carried_out(volume, redis_url, token=7, checkpoint=heard)
-    assert path.exists() == (heard is not None)
+    published, told, untold, later = (weights_name(100, token) for token in (7, 5, 6, 8))
+    elsewhere = weights_name(200, token=6)
+    odd = "000000000100-6 (copy).safetensors"
+    volume.checkpoints(JOB).mkdir(parents=True)
+    for name in (published, told, untold, later, elsewhere, odd):
+        volume.checkpoint(JOB, name).touch()
+    drop_untold(volume, JOB, published, {told, published})
+    left = {path.name for path in volume.checkpoints(JOB).iterdir()}
+    assert left == {published, told, later, elsewhere, odd}
+
+
+def test_checkpoint_that_an_alias_names_stays_though_nobody_knows_that_it_was_told(volume: Volume) -> None:
+    published, told = (weights_name(100, token) for token in (7, 5))
+    meaning = Meaning(job=JOB, digest="sha256:" + "0" * 64, file=told, revision=1)
+    write_durably(volume.alias("live"), AliasRecord(now=meaning).as_file())
+    volume.checkpoints(JOB).mkdir(parents=True)
+    for name in (published, told):
+        volume.checkpoint(JOB, name).touch()
+    drop_untold(volume, JOB, published, {published})
+    assert volume.checkpoint(JOB, told).exists()

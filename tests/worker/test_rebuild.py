@@ -1,9 +1,11 @@
 """Redis was emptied: what the volume says becomes the records again, whatever lies about on it."""
 
+import errno
 import json
 import os
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 import redis
@@ -134,16 +136,26 @@ def test_what_could_not_be_read_and_was_removed_is_let_go_of(store: Store, volum
     assert store.left_out() == []
 
 
-@pytest.mark.parametrize("rot", [b"", b'{"id": 3, "type": "state"}\n'])
+@pytest.mark.parametrize(
+    ("log", "is_numbered_by_the_clock"),
+    [
+        (b"\0" * 99 + b"\n", True),
+        (b"\0" * 3_000_000, True),
+        (b'{"id": 3, "type": "state"}\n' + b"\0" * 99 + b"\n", False),
+        (b'{"id": 1, "ty', False),
+    ],
+    ids=["a line", "no line", "the last line", "torn off"],
+)
 def test_events_of_a_log_that_has_rotted_never_get_an_id_twice(
-    store: Store, volume: Volume, rot: bytes
+    store: Store, volume: Volume, log: bytes, is_numbered_by_the_clock: bool
 ) -> None:
     job = lay(volume, "a", facts(State.RUNNING))
-    volume.events(job).write_bytes(rot + b"\0" * 99 + b"\n")
+    volume.events(job).write_bytes(log)
     before_ms = time.time() * 1000
     rebuild(store, volume)
     [event] = store.events_after(JOB, job, 0)
-    assert event.id > (before_ms if not rot else 1003)
+    assert event.id > 1000
+    assert (event.id > before_ms) == is_numbered_by_the_clock
 
 
 def test_one_request_is_one_job_though_a_gateway_was_killed_in_it(store: Store, volume: Volume) -> None:
@@ -158,6 +170,55 @@ def test_one_request_is_one_job_though_a_gateway_was_killed_in_it(store: Store, 
     rebuild(store, volume)
     assert store.run(records.turns(JOB)).ids == (homes["b"],)
     assert [store.state(JOB, homes[name]) for name in ("a", "c", "d")] == [None, State.RUNNING, None]
+    assert [volume.job(homes[name]).exists() for name in "abcd"] == [False, True, True, False]
+
+
+def test_request_whose_job_cannot_be_read_makes_no_other_and_gets_it_back(
+    store: Store, volume: Volume
+) -> None:
+    job = lay(volume, "a", facts(State.RUNNING))
+    volume.submission(job).write_text(Submission(idempotency=Idempotency.of("k", {})).model_dump_json())
+    whole = volume.facts(job, 7).read_bytes()
+    volume.facts(job, 7).write_bytes(whole[:9])
+    rebuild(store, volume)
+    repeated = records.submit(JOB, "job_c", SPEC, submission=Submission(idempotency=Idempotency.of("k", {})))
+    assert store.run(repeated)[0] == "known"
+    volume.facts(job, 7).write_bytes(whole)
+    restore_left_out(store, volume, lease_seconds=60)
+    assert store.state(JOB, job) == State.RUNNING
+
+
+def test_job_that_was_queued_comes_back_though_its_key_was_used_again_meanwhile(
+    store: Store, volume: Volume
+) -> None:
+    job = lay(volume, "a", facts(State.RUNNING))
+    submission = Submission(idempotency=Idempotency.of("k", {}))
+    text = submission.model_dump_json()
+    volume.submission(job).write_text(text[:9])
+    rebuild(store, volume)
+    assert store.run(records.submit(JOB, "job_c", SPEC, submission=submission))[0] == "submitted"
+    volume.submission(job).write_text(text)
+    restore_left_out(store, volume, lease_seconds=60)
+    assert store.state(JOB, job) == State.RUNNING
+    assert volume.job(job).exists()
+
+
+def test_whatever_is_wrong_with_a_file_costs_its_record_alone(
+    store: Store, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    null, broken, sound = (lay(volume, name) for name in "abc")
+    volume.intent(null).write_text("null")
+    exists = Path.exists
+
+    def fail_for_broken(path: Path) -> bool:
+        if path == volume.events(broken):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", fail_for_broken)
+    rebuild(store, volume)
+    assert sorted(store.left_out()) == [null, broken]
+    assert store.state(JOB, sound) == State.QUEUED
 
 
 def test_aliases_and_imported_generators_come_back_whatever_lies_beside_them(
