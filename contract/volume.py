@@ -114,6 +114,10 @@ class Volume:
         """Who asked for it, and how; written before `spec.json`."""
         return self.home(record_id) / "submission.json"
 
+    def queued(self, record_id: str) -> Path:
+        """There since Redis knows the record, and before its client was told so."""
+        return self.home(record_id) / "queued"
+
     def told(self, job_id: str, endpoint: Endpoint) -> Path:
         """What became of telling that a job has ended, once nothing more will."""
         return self.job(job_id) / f"told-{endpoint}.json"

@@ -13,7 +13,7 @@ from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import DATASET_PATTERN, JOB_PATTERN
 from contract.keys import RecordKind
 from contract.store import Command, ForgetOutcome, SubmitOutcome
-from contract.volume import LACKS, sync_directory, write_json
+from contract.volume import LACKS, replace_durably, sync_directory, write_json
 from service.errors import being_rebuilt
 from service.gateway import Gateway
 from service.store import Standing
@@ -85,7 +85,10 @@ async def new_home(gateway: Gateway, record_id: str) -> AsyncIterator[None]:
 async def submit(
     gateway: Gateway, kind: RecordKind, record_id: str, command: Command[tuple[SubmitOutcome, str]]
 ) -> tuple[SubmitOutcome, str]:
-    """Queue what already lies on the volume. What is refused leaves the volume again."""
+    """Queue what already lies on the volume. What is refused leaves the volume again.
+
+    Of two homes of one request, where a gateway was killed, a rebuild keeps the one that is marked as queued.
+    """
     await asyncio.to_thread(sync_directory, gateway.volume.home(record_id).parent)
     try:
         outcome = await gateway.store.run(command)
@@ -94,6 +97,9 @@ async def submit(
         raise
     if outcome[0] in ("unusable", "known", "rebuilding"):
         await remove_home(gateway, record_id)
+    elif outcome[0] == "submitted":
+        with contextlib.suppress(OSError):  # it is queued, and its first event will say so, too
+            await asyncio.to_thread(replace_durably, gateway.volume.queued(record_id), b"")
     return outcome
 
 

@@ -63,7 +63,7 @@ def restore_left_out(store: Store, volume: Volume, lease_seconds: float) -> None
 
 
 def _surest_first(record_ids: Iterable[str], volume: Volume) -> list[str]:
-    """Those that were certainly queued, then the youngest: of two of one request that one may stay."""
+    """Those that were queued, then the youngest: of two of one request the first stays."""
 
     def doubt(record_id: str) -> tuple[bool, int]:
         with contextlib.suppress(OSError):
@@ -74,8 +74,9 @@ def _surest_first(record_ids: Iterable[str], volume: Volume) -> list[str]:
 
 
 def _was_queued(record_id: str, volume: Volume) -> bool:
-    """A gateway killed before it had queued what it had written leaves nothing but that."""
-    return bool(volume.all_facts(record_id)) or volume.events(record_id).exists()
+    """Nobody was told of one that was not: its gateway was killed before, or lost a race for its request."""
+    signs = volume.queued(record_id), volume.events(record_id)
+    return any(sign.exists() for sign in signs) or bool(volume.all_facts(record_id))
 
 
 def _restore_if_readable(

@@ -34,6 +34,7 @@ def test_the_same_request_sent_again_answers_with_its_job(
     assert again.json() == first.json()
     assert again.headers["location"] == first.headers["location"]
     assert set(volume.jobs.glob("*")) == homes
+    assert volume.queued(first.json()["id"]).exists()
     assert len(client.get("/jobs").json()["items"]) == 1
 
 
