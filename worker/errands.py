@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar, cast
 
@@ -44,7 +45,7 @@ W = TypeVar("W", bound=Frozen)
 R = TypeVar("R", bound=Frozen)
 
 
-class Errands(threading.Thread, Generic[A, W, R]):
+class Errands(threading.Thread, ABC, Generic[A, W, R]):
     """Runs until stopped. It holds no device, no lease and no file: what happens to it costs an answer.
 
     Of asks `A` it makes orders `W` for a child that carries out `WORK`, and of what that says answers `R`.
@@ -70,25 +71,21 @@ class Errands(threading.Thread, Generic[A, W, R]):
         self._is_warm = is_warm
         self._end = threading.Event()
 
+    @abstractmethod
     def order(self, ask: A) -> W:
         """What the child is to do."""
-        raise NotImplementedError
 
+    @abstractmethod
     def hear(self, message: link.Message) -> R | None:
         """The answer that this word of the child makes; None if it makes none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def refuse(self, problem: Problem) -> R:
         """The answer that there will be no other, because of this."""
-        raise NotImplementedError
 
+    @abstractmethod
     def failure(self, why: str) -> Problem:
         """What a gateway is told when it did not work, through no fault of the ask."""
-        raise NotImplementedError
-
-    def must_do(self, order: W) -> bool:  # noqa: ARG002
-        """Whether the answer so far has to do, though a better one may come."""
-        return False
 
     def run(self) -> None:
         while not self._end.is_set():
@@ -139,10 +136,11 @@ class Errands(threading.Thread, Generic[A, W, R]):
 
     def _do(self, ask: A, deadline: float) -> R | None:
         """The answer by the deadline, a monotonic time; None if this worker ends before."""
+        is_idle = self._readings.in_training is None
         order, child = self.order(ask), self._start_child()
         try:
             child.begin(self.WORK, order.model_dump_json())
-            answer = self._listen(child, order, deadline)
+            answer = self._listen(child, deadline, is_idle=is_idle)
         finally:
             exit_code = child.end()
         if answer is None and not self._end.is_set():
@@ -152,7 +150,7 @@ class Errands(threading.Thread, Generic[A, W, R]):
             )
         return answer
 
-    def _listen(self, child: Child, order: W, deadline: float) -> R | None:
+    def _listen(self, child: Child, deadline: float, *, is_idle: bool) -> R | None:
         """What the child says until it has finished, or must; None if it said nothing, or we end."""
         answer: R | None = None
         while not self._end.is_set():
@@ -166,8 +164,10 @@ class Errands(threading.Thread, Generic[A, W, R]):
                 answer = self.hear(message) or answer
                 if isinstance(message, link.Finished):
                     return answer
-            if not was_alive or (answer and self.must_do(order)):
+            if not was_alive:
                 return answer
+            if answer and is_idle and self._readings.in_training:
+                return answer  # a job has come: the cores and the memory are its
             if time.monotonic() > deadline:
                 return answer or self._fail("it took too long")
         return None

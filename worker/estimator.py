@@ -59,7 +59,3 @@ class Estimator(Errands[EstimateAsk, EstimateOrder, EstimateAnswer]):
             f"The trainer could not make the estimate: {why}. Ask again; the job itself may still be queued."
         )
         return Problem(code=ErrorCode.ESTIMATE_FAILED, detail=detail)
-
-    def must_do(self, order: EstimateOrder) -> bool:
-        """A job has come meanwhile: the cores and the memory are its."""
-        return order.training is None and self._readings.in_training is not None
