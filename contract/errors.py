@@ -17,6 +17,7 @@ class ErrorCode(StrEnum):
     BODY_EMPTY = "body_empty"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     NOT_ACCEPTABLE = "not_acceptable"
+    RANGE_NOT_SATISFIABLE = "range_not_satisfiable"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     DATASET_NOT_FOUND = "dataset_not_found"

@@ -46,6 +46,7 @@ MEANINGS: dict[ErrorCode, Meaning] = {
     ErrorCode.BODY_EMPTY: Meaning(422, "The body is empty"),
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: Meaning(415, "The body's media type is not supported"),
     ErrorCode.NOT_ACCEPTABLE: Meaning(406, "No representation is acceptable to the client"),
+    ErrorCode.RANGE_NOT_SATISFIABLE: Meaning(416, "The file has none of this range"),
     ErrorCode.NOT_FOUND: Meaning(404, "There is nothing at this address"),
     ErrorCode.METHOD_NOT_ALLOWED: Meaning(405, "The method is not allowed here"),
     ErrorCode.DATASET_NOT_FOUND: Meaning(404, "No such dataset"),

@@ -7,7 +7,10 @@ from collections import OrderedDict
 from pathlib import Path
 
 from fastapi import Request
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, Response
+
+from contract.errors import ErrorCode, ServiceError
+from service.errors import problem_response
 
 _KNOWN_FILES = 4096
 _RANGE = re.compile(r"([0-9]{0,1000})-([0-9]{0,1000})")
@@ -41,17 +44,36 @@ class Digests:
         return digest
 
 
-def send(request: Request, path: Path, name: str, headers: dict[str, str]) -> FileResponse:
-    """The file, or the ranges of it that are asked for. A Range that cannot be read is as good as none."""
+def send(request: Request, path: Path, name: str, headers: dict[str, str]) -> Response:
+    """The file, or the ranges of it that are asked for. A Range that cannot be read is as good as none.
+
+    `headers` has its `ETag`.
+    """
     if (asked := request.headers.get("range")) is not None:
+        size = path.stat().st_size
+        ranges = _ranges(asked, size) if _is_meant(request, headers["ETag"]) else None
+        if ranges == []:
+            return _without(request, asked, size)
+        kept = [(b"range", f"bytes={','.join(ranges)}".encode())] if ranges else []
         others = [one for one in request.scope["headers"] if one[0] != b"range"]
-        ranges = _ranges(asked, path.stat().st_size)
-        request.scope["headers"] = [*others, (b"range", ranges.encode())] if ranges else others
+        request.scope["headers"] = [*others, *kept]
     return FileResponse(path, filename=name, media_type="application/octet-stream", headers=headers)
 
 
-def _ranges(asked: str, size: int) -> str | None:
-    """Those ranges that the file has, or one past its end if it has none; None if invalid (RFC 9110, 14)."""
+def _is_meant(request: Request, etag: str) -> bool:
+    """Whether the ranges are of the file as it is now (RFC 9110, 13.1.5)."""
+    return request.headers.get("if-range", etag) == etag
+
+
+def _without(request: Request, asked: str, size: int) -> Response:
+    detail = f"Range is {asked[:100]!r}, and the file has {size:,} bytes: ask for some of those, or for all."
+    response = problem_response(ServiceError(ErrorCode.RANGE_NOT_SATISFIABLE, detail), request)
+    response.headers["Content-Range"] = f"bytes */{size}"
+    return response
+
+
+def _ranges(asked: str, size: int) -> list[str] | None:
+    """Those of the ranges that a file of this size has; None if they are invalid (RFC 9110, 14)."""
     unit, _, listed = asked.partition("=")
     found = [_RANGE.fullmatch(one.strip()) for one in listed.split(",")]
     if unit.strip().lower() != "bytes" or not all(found):
@@ -64,4 +86,4 @@ def _ranges(asked: str, size: int) -> str | None:
         end = min(int(last), size - 1) if first and last else size - 1
         if start <= end:
             kept.append(f"{start}-{end}")
-    return f"bytes={','.join(kept) or f'{size}-'}"
+    return kept

@@ -51,6 +51,7 @@ class ExportQuery(Frozen):
             ErrorCode.RECORD_DELETED,
             ErrorCode.CHECKPOINT_UNREADABLE,
             ErrorCode.EXPORT_UNAVAILABLE,
+            ErrorCode.RANGE_NOT_SATISFIABLE,
             *_OF_A_TRAINER,
         ),
         200: {"description": "The file; its SHA-256 is the `ETag`.", "content": _BINARY},

@@ -107,10 +107,15 @@ def test_of_several_ranges_those_are_sent_that_there_are(
 
 @pytest.mark.parametrize("asked", ["bytes=-0", "bytes=900000-", "bytes=900000-900001,-0"])
 def test_only_ranges_that_there_are_not_are_refused(
-    client: httpx.Client, kept: CheckpointFact, asked: str
+    client: httpx.Client, refused: Refused, kept: CheckpointFact, asked: str
 ) -> None:
     answer = client.get("/models/latest/export", headers={"Range": asked})
-    assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{kept.bytes}")
+    assert f"{kept.bytes:,} bytes" in refused(answer, 416, "range_not_satisfiable")["detail"]
+    assert answer.headers["content-range"] == f"bytes */{kept.bytes}"
+    other = client.get("/models/latest/export", headers={"Range": asked, "If-Range": '"other"'})
+    assert (other.status_code, len(other.content)) == (200, kept.bytes)
+    same = client.get("/models/latest/export", headers={"Range": asked, "If-Range": other.headers["etag"]})
+    assert same.status_code == 416
 
 
 def test_a_file_that_has_rotted_is_not_sent(
