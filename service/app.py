@@ -9,6 +9,7 @@ from fastapi.telemetry import TelemetryConfig
 
 from service import aliases, errors, half_deleted, messages, retention
 from service.gateway import Gateway
+from service.heads import Heads
 from service.limits import SmallBodies
 from service.openapi import describe
 from service.routes import (
@@ -72,6 +73,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.router.routes.insert(0, PlainSamples(gateway))
     for part in (datasets, jobs, jobs_progress, samples, png_info, models, models_files, health, problems):
         app.include_router(part.router)
+    app.router.routes.append(Heads(tuple(app.router.routes)))
     errors.install(app)
     return app
 

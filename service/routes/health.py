@@ -47,14 +47,12 @@ class Readiness(Frozen):
     missing: tuple[Missing, ...] = Field(examples=[[]])
 
 
-@router.head("/livez", include_in_schema=False)
 @router.get("/livez", response_model=Alive, operation_id="getLiveness", summary="Whether the gateway lives")
 async def get_liveness() -> Alive:
     """Asks nobody else: a restart would not cure what is wrong elsewhere."""
     return Alive()
 
 
-@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     response_model=Readiness,

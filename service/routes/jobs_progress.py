@@ -118,7 +118,6 @@ async def list_previews(gateway: Here, job_id: JobPath) -> tuple[Preview, ...]:
     return tuple(Preview(images_seen=seen, url=f"/jobs/{job_id}/previews/{seen}.png") for seen in found)
 
 
-@router.head("/jobs/{job_id}/previews/{images_seen}.png", include_in_schema=False)
 @router.get(
     "/jobs/{job_id}/previews/{images_seen}.png",
     operation_id="getPreview",

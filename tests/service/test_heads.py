@@ -1,0 +1,49 @@
+"""HEAD is answered as GET would be, without the body, at every address."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.keys import RecordKind
+from service.app import create_app
+
+_PATHS = [path for path, operations in create_app().openapi()["paths"].items() if "get" in operations]
+_CHANGES = {"date", "server-timing"}
+
+
+@pytest.fixture
+def job(client: httpx.Client, worker: Any, dataset: str) -> str:
+    """A job in training, with a checkpoint."""
+    job_id: str = client.post("/jobs", json={"dataset": dataset}).json()["id"]
+    worker.checkpoint(worker.claim(RecordKind.JOB))
+    return job_id
+
+
+@pytest.mark.parametrize("path", _PATHS)
+def test_head_has_the_status_and_headers_of_get(
+    client: httpx.Client, path: str, job: str, dataset: str
+) -> None:
+    named = {"job_id": job, "dataset_id": dataset, "reference": job, "alias": "none", "images_seen": "7"}
+    address = path.format(code="internal", **named)
+    accept = {"accept": "application/json"}
+    got = client.get(address, headers=accept)
+    head = client.head(address, headers=accept)
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    assert _lasting(head) == _lasting(got)
+
+
+def test_head_of_a_stream_that_does_not_end_ends(client: httpx.Client, job: str) -> None:
+    head = client.head(f"/jobs/{job}/events", timeout=5)
+    assert (head.status_code, head.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+    assert client.get("/livez").json() == {"alive": True}  # over the same connection
+
+
+def test_head_is_refused_as_get_is(client: httpx.Client, refused: Any) -> None:
+    for address, status in (("/jobs?limit=0", 422), ("/jobs/job_0000000000000000", 404), ("/nowhere", 404)):
+        assert client.head(address).status_code == client.get(address).status_code == status
+    assert client.head("/jobs", headers={"host": "evil.example"}).status_code == 403
+
+
+def _lasting(answer: httpx.Response) -> dict[str, str]:
+    return {name: value for name, value in answer.headers.items() if name not in _CHANGES}
