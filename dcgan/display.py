@@ -32,6 +32,8 @@ def show_estimate(told: DryRun, console: Console) -> None:
     ]
     for name, text in lines:
         console.print(f"{name:<8}", text, soft_wrap=True, markup=False)
+    if told.stalled_reason:
+        console.print("It would only wait.", told.stalled_reason, soft_wrap=True, markup=False)
     if estimate.error:
         raise DcganError(estimate.error.code, estimate.error.detail)
 

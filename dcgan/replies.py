@@ -120,6 +120,7 @@ class DryRun(Reply):
 
     spec: Mapping[str, object]
     estimate: Estimate
+    stalled_reason: str | None = None
 
 
 class Dataset(Reply):

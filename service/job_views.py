@@ -14,7 +14,7 @@ from contract.submission import Priority
 from contract.training import TrainingSpec
 from contract.webhook import Outcome
 from service.store import Standing
-from service.views import WaitingFor, fraction, from_ms, stalled_reason, times, waiting_for
+from service.views import WaitingFor, fraction, from_ms, stalled_reason, times, too_many, waiting_for
 
 
 class JobState(StrEnum):
@@ -171,6 +171,15 @@ class DryRun(Frozen):
 
     spec: TrainingSpec
     estimate: Estimate
+    stalled_reason: str | None = Field(
+        description="Why the job would only wait: no living trainer owns as many devices; null if one does."
+    )
+
+    @classmethod
+    def of(cls, spec: TrainingSpec, estimate: Estimate, largest_trainer: int) -> Self:
+        waits = spec.devices > max(largest_trainer, 1)  # one has answered, whatever became of it
+        reason = f"{too_many(spec.devices, largest_trainer)}, or ask for fewer." if waits else None
+        return cls(spec=spec, estimate=estimate, stalled_reason=reason)
 
 
 def _job_state(record: Record) -> JobState:

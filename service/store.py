@@ -137,12 +137,12 @@ class Store:
         found = [(Record.from_hash(fields), _checkpoints(entries)) for fields, entries in rows if fields]
         is_any_queued = any(record.state is State.QUEUED for record, _ in found)
         places = await self._places(kind, version) if is_any_queued else {}
-        largest = await self._largest_trainer() if any(record.devices > 1 for record, _ in found) else None
+        largest = await self.largest_trainer() if any(record.devices > 1 for record, _ in found) else None
         return [
             Standing(record, now_ms, places.get(record.id), tuple(made), largest) for record, made in found
         ]
 
-    async def _largest_trainer(self) -> int:
+    async def largest_trainer(self) -> int:
         """The most devices that a living trainer owns; 0 where none lives."""
         facts = await self.run(workers())
         return max((one.get("devices", 1) for one in facts if one["role"] == Role.TRAIN), default=0)

@@ -50,11 +50,8 @@ class WaitingFor(Frozen):
 def stalled_reason(standing: Standing) -> str | None:
     """Why nothing moves, for people."""
     if standing.is_too_large:
-        devices = standing.record.devices
-        return (
-            f"It asks for {devices} devices, and the largest living trainer owns {standing.largest_trainer}; "
-            f"start one with DCGAN_DEVICES={devices}, or cancel it and ask for fewer."
-        )
+        why = too_many(standing.record.devices, standing.largest_trainer or 0)
+        return f"{why}, or cancel it and ask for fewer."
     lease = standing.record.lease_until_ms
     if not standing.is_stalled or lease is None:
         return None
@@ -62,6 +59,14 @@ def stalled_reason(standing: Standing) -> str | None:
     return (
         f"The lease of the worker {standing.record.owner} ran out {seconds:.0f} s ago; another takes over "
         "as soon as it is declared dead."
+    )
+
+
+def too_many(devices: int, largest_trainer: int) -> str:
+    """Why nobody begins a job that asks for so many."""
+    return (
+        f"It asks for {devices} devices, and the largest living trainer owns {largest_trainer}; "
+        f"start one with DCGAN_DEVICES={devices}"
     )
 
 

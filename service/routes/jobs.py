@@ -127,7 +127,8 @@ async def _dry_run(gateway: Gateway, asked: JobRequest) -> Response:
     if Role.TRAIN not in await gateway.living_roles():
         detail = "No trainer is alive that could tell what the job takes; start one with --role train."
         raise ServiceError(ErrorCode.NO_TRAINER, detail, retry_after_seconds=_START_SECONDS)
-    told = DryRun(spec=spec, estimate=await gateway.estimates.ask(spec, pictures))
+    estimate = await gateway.estimates.ask(spec, pictures)
+    told = DryRun.of(spec, estimate, await gateway.store.largest_trainer())
     return Response(told.model_dump_json(), media_type="application/json")
 
 

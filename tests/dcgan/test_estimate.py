@@ -27,8 +27,8 @@ ESTIMATE: dict[str, object] = {
 }
 
 
-def answer(service: Service, **changes: object) -> None:
-    told = {"spec": SPEC, "estimate": ESTIMATE | changes}
+def answer(service: Service, stalled_reason: str | None = None, **changes: object) -> None:
+    told = {"spec": SPEC, "estimate": ESTIMATE | changes, "stalled_reason": stalled_reason}
     service.answers["POST /jobs"] = (200, "application/json", json.dumps(told).encode())
 
 
@@ -70,3 +70,10 @@ def test_memory_that_cannot_be_told_is_said(service: Service) -> None:
     answer(service, memory={"needed_bytes": 2**30, "available_bytes": None, "fits": None})
     done = CliRunner().invoke(main, ["--url", service.url, "train", "ds_1", "--dry-run"])
     assert "1,024 MiB; what there is cannot be told" in done.output
+
+
+def test_a_job_that_would_only_wait_is_told_why(service: Service) -> None:
+    answer(service, stalled_reason="It asks for 3 [devices].")
+    done = CliRunner().invoke(main, ["--url", service.url, "train", "ds_1", "--dry-run"])
+    assert done.exit_code == 0, done.output
+    assert "It would only wait. It asks for 3 [devices].\n" in done.output

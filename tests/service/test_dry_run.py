@@ -22,7 +22,7 @@ from contract.estimate import (
 )
 from contract.job import Problem, State
 from contract.keys import ESTIMATE_REPLY_OF, ESTIMATES_WAITING, RecordKind, Role
-from contract.store import leave
+from contract.store import goodbye, hello, leave
 from contract.volume import Volume
 from tests.service.test_jobs import NO_OBJECTS, WRONG_FIELDS
 
@@ -90,6 +90,18 @@ def test_a_dry_run_tells_what_would_be_trained_and_what_it_takes(
     real = client.post("/jobs", json={"dataset": dataset, "images": 640, "name": "flowers"}).json()
     assert answer.json()["spec"] == real["spec"] == trainer.asks[0].spec.model_dump(mode="json")
     assert (trainer.asks[0].images, trainer.asks[0].held_out_images) == (10, 1)
+
+
+def test_a_dry_run_tells_that_no_trainer_owns_as_many_devices(
+    client: httpx.Client, trainer: Trainer, worker: Any, dataset: str
+) -> None:
+    assert _dry_run(client, dataset=dataset).json()["stalled_reason"] is None
+    told = _dry_run(client, dataset=dataset, devices=2).json()["stalled_reason"]
+    assert told.startswith("It asks for 2 devices, and the largest living trainer owns 1; ")
+    assert "DCGAN_DEVICES=2" in told
+    worker.run(hello("train-2", {"role": Role.TRAIN, "devices": 2}, 60))
+    assert _dry_run(client, dataset=dataset, devices=2).json()["stalled_reason"] is None
+    worker.run(goodbye("train-2"))
 
 
 def test_nothing_is_left_of_a_dry_run(
