@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Annotated, Literal, Self
-from urllib.parse import urlencode
 
 from pydantic import Field, model_validator
 
@@ -164,7 +163,8 @@ class SampleSpec(SampleOptions):
             return None
         count = {"count": self.count} if self.count > 1 else {}
         parameters = {"model": self.digest, "seed": self.seed, **count, **self.chosen()}
-        return f"/samples?{urlencode({**parameters, 'format': self.format}, safe=':')}"
+        parameters["format"] = self.format
+        return "/samples?" + "&".join(f"{name}={value}" for name, value in parameters.items())
 
     def body(self) -> dict[str, object]:
         """What `POST /samples` gives this for."""

@@ -6,6 +6,7 @@ are kept for them only.
 
 from collections.abc import Callable
 
+import isal
 import numpy as np
 import PIL
 from numpy.typing import NDArray
@@ -32,13 +33,13 @@ FORMATS: dict[SampleFormat, Encode] = {
 }
 FORMATS_OF_NUMBERS: dict[SampleFormat, EncodeNumbers] = {"npz": encode_npz}
 
-_OURS = 2  # raised when any format's bytes change for the same pixels
+_OURS = 3  # raised when any format's bytes change for the same pixels
 
 ENCODERS_VERSION = "/".join(
     [
         str(_OURS),
         f"pillow{PIL.__version__}",
-        f"zlib{features.version_feature('zlib_ng') or features.version_codec('zlib')}",
+        f"isal{isal.__version__}",
         f"webp{features.version_module('webp')}",
     ]
 )

@@ -8,9 +8,12 @@ from contract.sampling import SampleSpec
 from models.sheet import sheet
 
 
-def picture(tiles: NDArray[np.uint8], spec: SampleSpec) -> Image.Image:
-    """The tile, or the sheet of tiles (N, R, R, C)."""
-    return Image.fromarray(sheet(_enlarged(tiles, spec), spec.columns, spec.padding))
+def picture(tiles: NDArray[np.uint8], spec: SampleSpec) -> NDArray[np.uint8]:
+    """The tile, or the sheet of tiles (N, R, R, C): (H, W, C), or (H, W) where C is 1."""
+    enlarged = _enlarged(tiles, spec)
+    if spec.count > 1:
+        return sheet(enlarged, spec.columns, spec.padding)
+    return enlarged[0, :, :, 0] if enlarged.shape[-1] == 1 else enlarged[0]
 
 
 def _enlarged(tiles: NDArray[np.uint8], spec: SampleSpec) -> NDArray[np.uint8]:

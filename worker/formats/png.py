@@ -1,21 +1,56 @@
-"""PNG: one tile, or a sheet of tiles, with the recipe of its making in text chunks."""
+"""PNG (W3C, third edition): one tile, or a sheet of tiles, with the recipe of its making in text chunks.
 
-import io
+Written here, because Pillow and zlib took a third of all the time of a sampler. All rows are filtered as Up,
+the differences to the row above, and deflated by ISA-L: a fifth of Pillow's time for a tile and a twentieth
+for a sheet, for files 2 to 8 % larger (docs/serving.md).
+"""
+
+import struct
+from collections.abc import Iterator
 
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
-from PIL.PngImagePlugin import PngInfo
 
 from contract.recipe import recipe
 from contract.sampling import SampleSpec
 from worker.formats.picture import picture
 
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_BITS = 8
+_COLOUR_TYPES = {1: 0, 3: 2}
+"""Greyscale and truecolour, by channels."""
+_UP = 2
+_LEVEL = 1
+"""0 saves less than half the time and nothing else; 2 does the same as 1, 3 takes longer for no less."""
+
 
 def encode_png(tiles: NDArray[np.uint8], spec: SampleSpec) -> bytes:
     """Encode tiles (N, R, R, C) as one tile or one sheet."""
-    texts = PngInfo()
+    return b"".join(_parts(picture(tiles, spec), spec))
+
+
+def _parts(pixels: NDArray[np.uint8], spec: SampleSpec) -> Iterator[bytes]:
+    height, width = pixels.shape[:2]
+    colour_type = _COLOUR_TYPES[pixels[0, 0].size]
+    yield _SIGNATURE
+    yield _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, _BITS, colour_type, 0, 0, 0))
     for keyword, text in recipe(spec).items():
-        texts.add_text(keyword, text)
-    buffer = io.BytesIO()
-    picture(tiles, spec).save(buffer, "png", pnginfo=texts, compress_level=6)
-    return buffer.getvalue()
+        yield _chunk(b"tEXt", f"{keyword}\0{text}".encode("latin-1"))
+    yield _chunk(b"IDAT", isal_zlib.compress(_filtered(pixels), _LEVEL))
+    yield _chunk(b"IEND", b"")
+
+
+def _filtered(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The rows (H, 1 + W · C): how each is filtered, and its bytes."""
+    rows = pixels.reshape(len(pixels), -1)
+    filtered = np.empty((len(rows), 1 + rows.shape[1]), dtype=np.uint8)
+    filtered[:, 0] = _UP
+    filtered[0, 1:] = rows[0]
+    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])  # modulo 256
+    return filtered
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    check = isal_zlib.crc32(content, isal_zlib.crc32(kind))
+    return struct.pack(">I4s", len(content), kind) + content + struct.pack(">I", check)

@@ -4,18 +4,17 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from contract.sampling import SampleSpec
 from worker.formats.picture import picture
 
-_METHOD, _QUALITY = (
-    1,
-    50,
-)  # a sheet in 4 times a PNG's time and less room; method 4 takes 7 times for 2 % more
+_METHOD, _QUALITY = 1, 50  # method 4 takes twice the time for 2 % less room
 
 
 def encode_webp(tiles: NDArray[np.uint8], spec: SampleSpec) -> bytes:
     """Encode tiles (N, R, R, C) as one tile or one sheet."""
     buffer = io.BytesIO()
-    picture(tiles, spec).save(buffer, "webp", lossless=True, method=_METHOD, quality=_QUALITY)
+    image = Image.fromarray(picture(tiles, spec))
+    image.save(buffer, "webp", lossless=True, method=_METHOD, quality=_QUALITY)
     return buffer.getvalue()
