@@ -202,8 +202,8 @@ class Trial:
                 published.append(message.checkpoint)
             if isinstance(message, link.Advanced):
                 progress, at = message.progress, time.monotonic() - started
-                if progress.images_per_second:
-                    foretold.append((at, at + (progress.total - progress.done) / progress.images_per_second))
+                if progress.seconds_left is not None:
+                    foretold.append((at, at + progress.seconds_left))
         seconds = time.monotonic() - started
         process.join()
         return Run(best_checkpoint(published), progress.done, seconds, foretold)

@@ -63,6 +63,7 @@ class Progress(Frozen):
     done: int = Field(ge=0)
     total: int = Field(ge=0)
     images_per_second: float | None = None
+    seconds_left: float | None = Field(None, description="At the time of this report.")
     losses: dict[str, float] = Field(default_factory=dict)
 
 

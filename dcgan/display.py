@@ -94,8 +94,8 @@ def _rates(job: Job) -> str:
     if not progress.images_per_second:
         return ""
     losses = (f"{name} {loss:.2f}" for name, loss in progress.losses.items() if "/" not in name)
-    seconds = round((progress.total - progress.images_seen) / progress.images_per_second)
-    left = f"{seconds // 60}:{seconds % 60:02d} left"
+    seconds = round(progress.seconds_left or 0)
+    left = () if progress.seconds_left is None else (f"{seconds // 60}:{seconds % 60:02d} left",)
     distance = job.evaluation.frechet if job.evaluation else None
     judged = (f"{distance.name} {distance.value:.3g}",) if distance else ()
-    return "  ".join((f"{progress.images_per_second:,.0f} images/s", *losses, *judged, left))
+    return "  ".join((f"{progress.images_per_second:,.0f} images/s", *losses, *judged, *left))

@@ -27,6 +27,7 @@ class JobProgress(Reply):
     images_seen: int
     total: int
     images_per_second: float | None = None
+    seconds_left: float | None = None
     losses: Mapping[str, float] = Field(default_factory=dict)
 
 

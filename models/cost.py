@@ -27,6 +27,8 @@ FLOAT32 = 2
 """What a product of the feature network costs, in float32, beside one of the networks in training."""
 STATISTICS = 10**10
 """Neighbours, eigenvalues and moments take as long as so many multiply-adds, whatever the networks."""
+EVALUATION_SHARE = 0.05
+"""Of the whole time, that evaluations are to take."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def evaluation(cost: Cost, features: int, *, generated: int, compared: int, scor
     return cost.generator * generated + seen + cost.discriminator * scored + STATISTICS
 
 
-def evaluation_interval(cost: Cost, evaluation: int, batch_size: int, share: float = 0.05) -> int:
+def evaluation_interval(cost: Cost, evaluation: int, batch_size: int, share: float = EVALUATION_SHARE) -> int:
     """Images between two evaluations, whole batches, so that these take `share` of all multiply-adds.
 
     `evaluation` is what one of them costs, in multiply-adds.

@@ -40,6 +40,9 @@ class JobProgress(Frozen):
     total: int = Field(examples=[100_032])
     fraction: float = Field(ge=0, le=1, examples=[0.2559])
     images_per_second: float | None = None
+    seconds_left: float | None = Field(
+        None, description="When this was reported; null while nothing moves.", examples=[241.5]
+    )
     losses: dict[str, float] = Field(
         default_factory=dict, examples=[{"generator": 0.91, "discriminator": 0.58}]
     )
@@ -51,6 +54,7 @@ class JobProgress(Frozen):
             total=progress.total,
             fraction=fraction(progress),
             images_per_second=progress.images_per_second,
+            seconds_left=progress.seconds_left,
             losses=progress.losses,
         )
 
@@ -139,6 +143,8 @@ class Job(Frozen):
         record = standing.record
         spec = TrainingSpec.model_validate_json(record.spec)
         progress = record.progress or Progress(done=0, total=_whole_batches(spec))
+        if record.state is not State.RUNNING or record.waiting_for:
+            progress = progress.model_copy(update={"seconds_left": None})
         return cls(
             id=record.id,
             name=spec.name,
@@ -149,7 +155,7 @@ class Job(Frozen):
             dataset=spec.dataset,
             spec=spec,
             progress=JobProgress.of(progress),
-            estimated_finish=_estimated_finish(standing, progress),
+            estimated_finish=_estimated_finish(standing.now_ms, progress.seconds_left),
             queue_position=standing.queue_position,
             priority=record.priority,
             submitter=record.submitter,
@@ -199,13 +205,11 @@ def _job_links(job_id: str, dataset_id: str) -> dict[str, str]:
     }
 
 
-def _estimated_finish(standing: Standing, progress: Progress) -> datetime | None:
-    record = standing.record
-    if record.state is not State.RUNNING or record.waiting_for or not progress.images_per_second:
+def _estimated_finish(now_ms: int, seconds_left: float | None) -> datetime | None:
+    if seconds_left is None:
         return None
-    seconds = max(progress.total - progress.done, 0) / progress.images_per_second
     try:
-        return from_ms(standing.now_ms) + timedelta(seconds=round(seconds))
+        return from_ms(now_ms) + timedelta(seconds=round(seconds_left))
     except OverflowError:  # at this speed it ends after the year 9999
         return None
 

@@ -1,4 +1,4 @@
-"""How fast the images go by, all that interrupts the training included: for telling when a run will end."""
+"""How fast the images go by, by a clock that may leave out what interrupts them."""
 
 import math
 import time

@@ -24,6 +24,7 @@ from models.memory import require_memory
 from worker import link
 from worker.child import Chore
 from worker.following import follow, join, settle
+from worker.forecast import Forecast
 from worker.memory import available_bytes
 from worker.meter import Meter
 from worker.orders import TrainingOrder
@@ -70,6 +71,7 @@ class _Run:
         self._losses: dict[str, float] = {}
         self._evaluation: Evaluation | None = None
         self._images_per_second: float | None = None
+        self._forecast: Forecast | None = None
         environment = settle(order, chore.place)
         self._tell_environment(environment)
         manifest = Manifest.model_validate_json(
@@ -83,17 +85,19 @@ class _Run:
 
     def carry_out(self) -> None:
         meter = Meter(self._state.images_seen)
+        forecast = Forecast(self._state.images_seen, self._total(), self._judged_every)
+        self._forecast = forecast
         told_at = saved_at = time.monotonic()
         before = self._state.images_seen
         self._lead(before)
         for progress in trainer.train(self._state, self._batches, self._ranks):
             self._latest = progress
-            self._pass(before, progress.images_seen)
+            self._pass(before, progress.images_seen, forecast)
             before = progress.images_seen
             now = time.monotonic()
             if now - told_at >= REPORT_SECONDS or self._is_over():
                 self._read_losses()
-                self._tell_progress(meter)
+                self._tell_progress(meter, forecast)
                 told_at = now
             if self._chore.stop_requested:
                 self._save()
@@ -102,14 +106,21 @@ class _Run:
             if now - saved_at >= self._order.snapshot_seconds:
                 self._save()
                 saved_at = time.monotonic()
-        self._tell_progress(meter)
+        self._tell_progress(meter, forecast)
         best = self._state.watch.best_images_seen
         result = {"images_seen": self._state.images_seen, "best_images_seen": best}
         self._chore.tell(link.Finished(result=result))
 
-    def _pass(self, before: int, after: int) -> None:
-        """What is due between two counts of images; the snapshot last, so that a resume lacks nothing."""
-        is_judged = _passes(self._judged_every, before, after) or self._is_over()
+    def _pass(self, before: int, after: int, forecast: Forecast) -> None:
+        """What is due between two counts of images."""
+        if _passes(self._judged_every, before, after) or self._is_over():
+            with forecast.evaluating():
+                self._do_what_is_due(before, after, is_judged=True)
+        else:
+            self._do_what_is_due(before, after, is_judged=False)
+
+    def _do_what_is_due(self, before: int, after: int, *, is_judged: bool) -> None:
+        """The snapshot last, so that a resume lacks nothing."""
         is_best = is_judged and self._look_after()
         is_due = _passes(self._spec.checkpoint_every_images, before, after) or self._is_over()
         if (is_best or is_due) and self._is_sound():
@@ -238,8 +249,9 @@ class _Run:
             environment = recorded
         self._chore.tell(link.Computing(environment=environment.model_dump(mode="json"), changed=changed))
 
-    def _tell_progress(self, meter: Meter) -> None:
+    def _tell_progress(self, meter: Meter, forecast: Forecast) -> None:
         self._images_per_second = meter.update(self._state.images_seen)
+        forecast.update(self._state.images_seen)
         self._tell_life()
 
     def _progress(self) -> Progress:
@@ -247,6 +259,7 @@ class _Run:
             done=self._state.images_seen,
             total=self._total(),
             images_per_second=self._images_per_second,
+            seconds_left=self._forecast.seconds_left if self._forecast else None,
             losses=self._losses,
         )
 

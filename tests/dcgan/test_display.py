@@ -10,7 +10,7 @@ from dcgan.client import Client
 from dcgan.display import follow
 from dcgan.replies import Job
 
-PROGRESS = {"images_seen": 640, "total": 6400, "images_per_second": 100.0}
+PROGRESS = {"images_seen": 640, "total": 6400, "images_per_second": 100.0, "seconds_left": 62.5}
 
 
 def job(state: str, **more: object) -> Job:
@@ -39,4 +39,5 @@ def test_job_that_waits_for_room_says_so_and_says_when_it_goes_on() -> None:
     screen = Console(file=StringIO(), width=200)
     follow(cast("Client", story), job("running"), screen)
     lines = cast("StringIO", screen.file).getvalue().splitlines()
+    assert "100 images/s  1:02 left" in lines[2]
     assert ["waits: The volume is full." in line for line in lines] == [False, True, False, False]

@@ -138,7 +138,9 @@ def test_a_dataset_that_is_not_ready_is_refused(
 
 
 def test_a_running_job_tells_its_progress(client: httpx.Client, worker: Any, running: Any) -> None:
-    progress = Progress(done=256, total=1024, images_per_second=64, losses={"generator": 0.7})
+    progress = Progress(
+        done=256, total=1024, images_per_second=64, seconds_left=14.5, losses={"generator": 0.7}
+    )
     worker.run(beat(running, progress))
     fact = worker.checkpoint(running)
     job = client.get(f"/jobs/{running.id}").json()
@@ -148,12 +150,17 @@ def test_a_running_job_tells_its_progress(client: httpx.Client, worker: Any, run
         "total": 1024,
         "fraction": 0.25,
         "images_per_second": 64,
+        "seconds_left": 14.5,
         "losses": {"generator": 0.7},
     }
     remaining = datetime.fromisoformat(job["estimated_finish"]) - datetime.fromisoformat(job["started_at"])
-    assert 12 <= remaining.total_seconds() <= 20
+    assert 14 <= remaining.total_seconds() <= 22
     assert job["checkpoint"]["digest"] == job["checkpoints"][0]["digest"] == fact.digest
     assert job["queue_position"] is None
+    worker.run(leave(running, State.QUEUED))
+    job = client.get(f"/jobs/{running.id}").json()
+    assert (job["progress"]["seconds_left"], job["estimated_finish"]) == (None, None)
+    assert job["progress"]["images_per_second"] == 64
 
 
 def test_the_queue_position_counts_from_one(client: httpx.Client, new_job: NewJob) -> None:

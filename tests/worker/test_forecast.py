@@ -1,0 +1,75 @@
+"""The expected finish of runs that evaluations interrupt, on machines of a made-up pace."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from worker.forecast import Forecast
+
+
+class Machine:
+    """Steps of 64 images at a steady pace; every `every` images, and at the end, an evaluation."""
+
+    def __init__(self, images_per_second: float, total: int, every: int, evaluations: list[float]) -> None:
+        self.now = 0.0
+        self._step_seconds = 64 / images_per_second
+        self._total, self._every = total, every
+        self._evaluations = evaluations  # seconds of each; the last one's are those of all that follow
+        self.forecast = Forecast(0, total, every, lambda: self.now)
+
+    def course(self) -> Iterator[tuple[float, float | None]]:
+        """After each step the time, and what is told to be left."""
+        done = 0
+        for images in range(64, self._total + 64, 64):
+            self.now += self._step_seconds
+            if images // self._every != (images - 64) // self._every or images >= self._total:
+                with self.forecast.evaluating():
+                    self.now += self._evaluations[min(done, len(self._evaluations) - 1)]
+                done += 1
+            self.forecast.update(images)
+            yield self.now, self.forecast.seconds_left
+
+    def misses(self, after: float) -> list[float]:
+        """How far off, in seconds, what is told from then on is."""
+        told = list(self.course())
+        return [abs(now + left - self.now) for now, left in told if left is not None and now >= after]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.5, 5.0, 20.0])
+def test_a_steady_machine_is_told_exactly_once_an_evaluation_is_over(seconds: float) -> None:
+    machine = Machine(100, 64_000, 6_400, [seconds])
+    assert max(machine.misses(after=64 + seconds)) == pytest.approx(0, abs=1e-6)
+
+
+def test_before_the_first_evaluation_the_share_that_it_is_meant_to_take_is_counted() -> None:
+    machine = Machine(100, 64_000, 6_400, [64 * 0.05 / 0.95])
+    assert max(machine.misses(after=0)) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_first_evaluation_is_no_measure_of_the_others() -> None:
+    machine = Machine(100, 64_000, 6_400, [30, 3])
+    assert max(machine.misses(after=2 * 64 + 33)) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_last_evaluation_is_counted_wherever_the_run_ends() -> None:
+    for total in (6_400, 6_464, 12_736, 12_800):
+        machine = Machine(100, total, 6_400, [64 * 0.05 / 0.95])
+        assert max(machine.misses(after=0)) == pytest.approx(0, abs=1e-6)
+        assert machine.forecast.seconds_left == 0
+
+
+def test_time_goes_on_between_readings_and_is_never_less_than_none() -> None:
+    machine = Machine(100, 6_400, 6_400, [3])
+    _, left = next(machine.course())
+    assert left is not None
+    machine.now += 10
+    assert machine.forecast.seconds_left == pytest.approx(left - 10)
+    machine.now += 1000
+    assert machine.forecast.seconds_left == 0
+
+
+def test_nothing_is_told_before_any_image_has_gone_by() -> None:
+    forecast = Forecast(0, 640, 64, lambda: 5.0)
+    assert forecast.seconds_left is None
+    forecast.update(0)
+    assert forecast.seconds_left is None

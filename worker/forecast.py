@@ -1,0 +1,70 @@
+"""When a run will end: what is left of the training, and of the evaluations that interrupt it."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from models.cost import EVALUATION_SHARE
+from worker.meter import Meter
+
+
+class Forecast:
+    """The seconds that are left, from the pace of the training alone and what an evaluation takes.
+
+    One takes as long as hundreds of steps, so a pace that holds them all is right only in the long run. But
+    they come at known counts of images: at multiples of `every_images`, and at the end. The first takes
+    longest, for it looks at the reals too. Until it is over, one is thought to take the share of the time
+    that their interval was chosen by.
+    """
+
+    def __init__(
+        self,
+        images_seen: int,
+        total_images: int,
+        every_images: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` tells seconds."""
+        self._total_images = total_images
+        self._every_images = every_images
+        self._clock = clock
+        self._evaluating_seconds = 0.0
+        self._evaluations: list[float] = []  # the seconds of each
+        self._meter = Meter(images_seen, lambda: clock() - self._evaluating_seconds)
+        self._end: float | None = None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """By the last reading; None until images have gone by."""
+        return None if self._end is None else max(0.0, self._end - self._clock())
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Around an evaluation and what follows from it."""
+        began = self._clock()
+        try:
+            yield
+        finally:
+            took = self._clock() - began
+            self._evaluating_seconds += took
+            self._evaluations.append(took)
+
+    def update(self, images_seen: int) -> None:
+        """Take a reading."""
+        pace = self._meter.update(images_seen)
+        if pace:
+            images_left = max(0, self._total_images - images_seen)
+            left = images_left / pace + self._evaluations_left(images_seen) * self._seconds_each(pace)
+            self._end = self._clock() + left
+
+    def _evaluations_left(self, images_seen: int) -> int:
+        if images_seen >= self._total_images:
+            return 0
+        between = (self._total_images - 1) // self._every_images - images_seen // self._every_images
+        return between + 1
+
+    def _seconds_each(self, pace: float) -> float:
+        if not self._evaluations:
+            return self._every_images / pace * EVALUATION_SHARE / (1 - EVALUATION_SHARE)
+        first, *others = self._evaluations
+        return sum(others) / len(others) if others else first
