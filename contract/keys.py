@@ -74,6 +74,7 @@ WORKER_FACTS = "dcgan:workers:facts"  # hash: worker name -> what it says of its
 RENDERER = "dcgan:renderer"  # the one renderer that is active in this deployment
 
 SAMPLES_WAITING = "dcgan:samples:waiting"
+SAMPLES_WAITING_FOR = "dcgan:samples:waiting:"  # + a sampler: what is asked of that one; lapses by itself
 SAMPLES_REPLIES_OF = "dcgan:samples:replies:"  # + the gateway that asked
 
 ESTIMATES_WAITING = "dcgan:estimates:waiting"  # list: what a gateway asks the trainers; lapses by itself

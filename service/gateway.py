@@ -137,6 +137,12 @@ class Gateway:
             return await self.shared.ask("roster", self._read_roster)
         return roles
 
+    async def living_samplers(self) -> list[str]:
+        """The names of those that take asks now."""
+        facts = await self.store.run(workers())
+        active = [one for one in facts if one["role"] == Role.SAMPLE and one.get("active")]
+        return [one["name"] for one in active if "name" in one]  # those of another version may have none
+
     async def _read_roster(self) -> frozenset[Role]:
         facts = await self.store.run(workers())
         roles = frozenset(Role(one["role"]) for one in facts if one.get("active", True))

@@ -1,31 +1,50 @@
-"""Has a sampler load a generator before an alias is moved there, so that no request waits for it."""
+"""Has every sampler load a generator before an alias is moved there, so that no request waits for it."""
 
 import asyncio
 import contextlib
+import secrets
+import time
+from collections.abc import Sequence
 
 from redis.exceptions import RedisError
 
-from contract.keys import Role
+from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING_FOR
 from contract.sampling import SampleSpec
-from contract.wire import Answer
+from contract.wire import Ask
 from service.gateway import Gateway
 from service.references import Target
+from service.store import reply
 
 PATIENCE_SECONDS = 2.0
 """Longer than a generator takes to be read and probed; a promotion never waits longer."""
+_LOOK_SECONDS = 0.01
+_LIVES_SECONDS = 10
+"""What a sampler that has just died was asked is gone by then."""
 
 
 async def warm(gateway: Gateway, target: Target) -> None:
-    """Ask for its first picture, if a sampler is alive, and wait for it a little. Whatever comes is well."""
+    """Ask each living sampler for its first picture, and wait for them a little. Whatever comes is well.
+
+    A sampler loads what it was asked for even when nobody waits for it any more.
+    """
     with contextlib.suppress(RedisError):
-        if Role.SAMPLE in await gateway.living_roles():
-            spec = SampleSpec(digest=target.digest, seed=0, count=1)
-            asked = asyncio.create_task(gateway.mailbox.ask(spec, target.place))
-            asked.add_done_callback(_look_at)
-            await asyncio.wait([asked], timeout=PATIENCE_SECONDS)
-            asked.cancel()  # who waits no longer leaves the line; a sampler that has it loads it all the same
+        if samplers := await gateway.living_samplers():
+            await _ask_each(gateway, samplers, target)
 
 
-def _look_at(asked: asyncio.Task[Answer]) -> None:
-    if not asked.cancelled():
-        asked.exception()  # the samples themselves will tell it
+async def _ask_each(gateway: Gateway, samplers: Sequence[str], target: Target) -> None:
+    redis = gateway.mailbox.redis
+    seconds, _ = await redis.time()
+    answers_to = secrets.token_hex(6)
+    deadline_ms = round(1000 * (seconds + PATIENCE_SECONDS + 1))
+    spec = SampleSpec(digest=target.digest, seed=0, count=1)
+    frame = Ask(secrets.token_hex(8), answers_to, deadline_ms, spec, target.place).pack()
+    pipeline = redis.pipeline(transaction=False)
+    for sampler in samplers:
+        pipeline.rpush(SAMPLES_WAITING_FOR + sampler, frame)
+        pipeline.expire(SAMPLES_WAITING_FOR + sampler, _LIVES_SECONDS)
+    await pipeline.execute()
+    missing, until = len(samplers), time.monotonic() + PATIENCE_SECONDS
+    while missing and time.monotonic() < until:
+        await asyncio.sleep(_LOOK_SECONDS)
+        missing -= len(await reply(redis.lpop(SAMPLES_REPLIES_OF + answers_to, missing)) or ())

@@ -182,7 +182,7 @@ the layers it needs it again and again: at Python's 5 ms a busy thread made a pa
 class SampleDuty:
     """Sampling: a consumer thread of its own; Celery's queue is not used."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, name: str, settings: Settings) -> None:
         # Here and not above: the other roles' parents stay small without torch.
         from models.inference import rendering_environment
         from models.sampler import renderer
@@ -194,7 +194,9 @@ class SampleDuty:
         # while a trainer keeps the cores busy. More samplers use more cores.
         numeric = rendering_environment(settings.device, settings.threads or 1)
         numeric.apply()
+        self._name = name
         self._consumer = SampleConsumer(
+            name,
             settings.sampling_url,
             Engine(Volume(settings.data_root), numeric, settings.generators_bytes),
             f"{renderer(numeric)}-e{ENCODERS_VERSION}",
@@ -211,6 +213,7 @@ class SampleDuty:
     def facts(self) -> Mapping[str, Any]:
         return {
             "role": Role.SAMPLE,
+            "name": self._name,
             "active": self._consumer.trouble is None,
             "trouble": self._consumer.trouble,
             "renderer": self._consumer.renderer,
@@ -231,7 +234,7 @@ def duty(
 ) -> Duty:
     """The duty of a role."""
     if role is Role.SAMPLE:
-        return SampleDuty(settings)
+        return SampleDuty(name, settings)
     if role is Role.TRAIN:
         return TrainDuty(name, settings, store, later, stop)
     return SupervisedDuty(role, name, settings, store, later, stop)

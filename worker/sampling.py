@@ -42,8 +42,9 @@ FAILED = "the sampler failed; see its log"
 class SampleConsumer(threading.Thread):
     """Runs until stopped. While its renderer is not the deployment's it takes nothing."""
 
-    def __init__(self, url: str, engine: Engine, renderer: str, batch_limit: int) -> None:
+    def __init__(self, name: str, url: str, engine: Engine, renderer: str, batch_limit: int) -> None:
         super().__init__(name="sampling", daemon=True)
+        self._lists = [keys.SAMPLES_WAITING_FOR + name, keys.SAMPLES_WAITING]
         self._redis = connect(url, decode=False)
         self._engine = engine
         self._renderer = renderer
@@ -131,7 +132,7 @@ class SampleConsumer(threading.Thread):
 
     def _take(self) -> list[Ask]:
         patience = LOADING_SECONDS if self._aside else POP_SECONDS
-        first = cast("tuple[bytes, bytes] | None", self._redis.blpop([keys.SAMPLES_WAITING], patience))
+        first = cast("tuple[bytes, bytes] | None", self._redis.blpop(self._lists, patience))
         if first is None:
             return []
         pipe = self._redis.pipeline(transaction=False)

@@ -17,7 +17,15 @@ import uvicorn
 
 from contract.dataset import Manifest
 from contract.job import CheckpointFact, State
-from contract.keys import EPOCH, RENDERER, SAMPLES_REPLIES_OF, SAMPLES_WAITING, RecordKind, Role
+from contract.keys import (
+    EPOCH,
+    RENDERER,
+    SAMPLES_REPLIES_OF,
+    SAMPLES_WAITING,
+    SAMPLES_WAITING_FOR,
+    RecordKind,
+    Role,
+)
 from contract.store import Command, Lease, claim, goodbye, hello, leave, report, script
 from contract.volume import Volume, write_durably
 from contract.wire import Answer, Ask, Stages
@@ -57,8 +65,11 @@ class Worker:
     def hello(self, *roles: Role) -> None:
         """Let workers of these roles live for a minute."""
         for role in roles:
-            facts = {"role": role, **({"active": True, "renderer": "r1"} if role is Role.SAMPLE else {})}
-            self.run(hello(f"{role}-1", facts, 60))
+            name = f"{role}-1"
+            facts: dict[str, object] = {"role": role}
+            if role is Role.SAMPLE:
+                facts |= {"name": name, "active": True, "renderer": "r1"}
+            self.run(hello(name, facts, 60))
 
     def goodbye(self, role: Role) -> None:
         self.run(goodbye(f"{role}-1"))
@@ -114,7 +125,7 @@ class Sampler(threading.Thread):
     def run(self) -> None:
         while not self._ended.is_set():
             with self._taking:
-                frame = None if self.held.is_set() else self._redis.lpop(SAMPLES_WAITING)
+                frame = None if self.held.is_set() else self._next()
             if frame is None:
                 time.sleep(0.002)
                 continue
@@ -125,6 +136,9 @@ class Sampler(threading.Thread):
             content, stages = (b"", None) if code else (ask.spec.canonical().encode(), STAGES)
             answer = Answer(ask.id, "r1", content, code, detail, stages)
             self._redis.rpush(SAMPLES_REPLIES_OF + ask.gateway, answer.pack())
+
+    def _next(self) -> Any:
+        return self._redis.lpop(SAMPLES_WAITING_FOR + "sample-1") or self._redis.lpop(SAMPLES_WAITING)
 
     def hold(self) -> None:
         """Take nothing from now on, until `held` is cleared."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -9,7 +10,10 @@ import pytest
 
 from contract.errors import ErrorCode
 from contract.job import CheckpointFact
+from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING_FOR, Role
+from contract.store import hello
 from contract.volume import Volume
+from contract.wire import Answer, Ask
 
 Refused = Callable[..., dict[str, Any]]
 
@@ -52,6 +56,34 @@ def test_a_moved_alias_serves_the_new_generator_at_once(
     assert client.put("/models/best", json={"job": other}).status_code == 200
     assert sampler.asks[-1].spec.digest == newer.digest  # it was loaded before anyone was sent there
     assert client.get("/samples?seed=1&model=best").headers["x-model-digest"] == newer.digest
+
+
+def test_every_sampler_that_works_is_warm_before_an_alias_is_moved(
+    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("service.warming.PATIENCE_SECONDS", 10)
+    works = {"role": Role.SAMPLE, "active": True, "renderer": "r1"}
+    worker.run(hello("sample-2", works | {"name": "sample-2"}, 60))
+    worker.run(hello("sample-3", works | {"name": "sample-3", "active": False}, 60))
+    worker.run(hello("sample-0", works, 60))  # of a version before there were names
+    with ThreadPoolExecutor(1) as thread:
+        moving = thread.submit(client.put, "/models/best", json={"digest": finished.digest})
+        taken = worker.redis.blpop([SAMPLES_WAITING_FOR + "sample-2"], 5)
+        assert taken is not None
+        ask = Ask.unpack(taken[1].encode())
+        assert (ask.spec.digest, ask.place.file) == (finished.digest, finished.file)
+        assert client.get("/models/best").status_code == 404  # not yet
+        worker.redis.rpush(SAMPLES_REPLIES_OF + ask.gateway, Answer(ask.id, "r1", b"png").pack())
+        assert moving.result().status_code == 201
+    assert sampler.asks[-1].spec.digest == finished.digest
+    assert not worker.redis.exists(SAMPLES_WAITING_FOR + "sample-3", SAMPLES_WAITING_FOR + "sample-0")
+
+
+def test_what_a_dying_sampler_was_asked_lapses(
+    client: httpx.Client, worker: Any, finished: CheckpointFact
+) -> None:
+    assert client.put("/models/best", json={"digest": finished.digest}).is_success
+    assert 0 < worker.redis.ttl(SAMPLES_WAITING_FOR + "sample-1") <= 10
 
 
 def test_a_deleted_alias_is_not_found(

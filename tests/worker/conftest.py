@@ -36,12 +36,12 @@ def engine(volume: Volume) -> Engine:
 
 
 @pytest.fixture
-def start(redis_url: str) -> Iterator[Callable[[Engine], SampleConsumer]]:
+def start(redis_url: str) -> Iterator[Callable[..., SampleConsumer]]:
     """Starts a consumer that takes what has been pushed by then as one batch."""
     started: list[SampleConsumer] = []
 
-    def start(engine: Engine) -> SampleConsumer:
-        consumer = SampleConsumer(redis_url, engine, "ours", 64)
+    def start(engine: Engine, name: str = "sample-1") -> SampleConsumer:
+        consumer = SampleConsumer(name, redis_url, engine, "ours", 64)
         started.append(consumer)
         consumer.adopt("active")
         consumer.start()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contract.errors import ErrorCode
+from contract.keys import SAMPLES_WAITING_FOR
 from contract.latents import pack
 from contract.sampling import CheckpointPlace, SampleSpec
 from contract.volume import Volume
@@ -25,7 +26,7 @@ from worker.roles import SampleDuty
 from worker.sampling import IMAGES_TOGETHER, SampleConsumer, portions
 from worker.settings import Settings
 
-Start = Callable[[Engine], SampleConsumer]
+Start = Callable[..., SampleConsumer]
 
 
 def future_format(ask: Ask) -> bytes:
@@ -190,6 +191,18 @@ def test_portions_are_bounded_in_images_and_lose_nothing(gateway: Gateway) -> No
     assert largest == sorted(largest)
 
 
+def test_sampler_can_be_asked_by_name(gateway: Gateway, engine: Engine, start: Start, volume: Volume) -> None:
+    others = Engine(volume, detect("cpu", 1, "float32"), 2**30)
+    start(engine, "sample-7")
+    start(others, "sample-8")
+    for name in ("sample-7", "sample-8", "sample-7"):
+        gateway.redis.rpush(SAMPLES_WAITING_FOR + name, gateway.ask(0).pack())
+    assert len({answer.content for answer in gateway.answers(3)}) == 1
+    spec = gateway.ask(0).spec
+    assert engine.sampler(spec, PLACE) is not None
+    assert others.sampler(spec, PLACE) is not None
+
+
 def test_portion_asks_one_generator() -> None:
     asks = [
         Ask(str(seed), "g0", 0, SampleSpec(digest=f"sha256:{seed % 3:064x}", seed=seed, count=1), PLACE)
@@ -201,7 +214,7 @@ def test_portion_asks_one_generator() -> None:
 def test_idle_sampler_says_so_once_a_verdict(
     redis_url: str, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    consumer = SampleConsumer(redis_url, engine, "ours", 64)
+    consumer = SampleConsumer("sample-1", redis_url, engine, "ours", 64)
     said = []
     for verdict in ("theirs", "theirs", "active", "active", "theirs", "others"):
         consumer.adopt(verdict)
@@ -224,7 +237,7 @@ def test_consumer_that_has_ended_untold_is_not_well(gateway: Gateway, volume: Vo
 
 
 def test_sampler_is_well_before_during_and_after_its_service(redis_url: str, volume: Volume) -> None:
-    duty = SampleDuty(Settings(data_root=volume.root, redis_url=redis_url, device="cpu"))
+    duty = SampleDuty("sample-1", Settings(data_root=volume.root, redis_url=redis_url, device="cpu"))
     assert duty.is_well()
     duty.start()
     assert duty.is_well()
