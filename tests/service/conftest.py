@@ -20,24 +20,20 @@ from contract.job import CheckpointFact, State
 from contract.keys import (
     EPOCH,
     RENDERER,
-    SAMPLES_REPLIES_OF,
-    SAMPLES_WAITING,
-    SAMPLES_WAITING_FOR,
     RecordKind,
     Role,
 )
 from contract.store import Command, Lease, claim, goodbye, hello, leave, report, script
 from contract.volume import Volume, write_durably
-from contract.wire import Answer, Ask, Stages
 from service.app import create_app
 from service.embedded_redis import RedisServer
 from service.settings import Settings
 from service.store import Store
 from tests.service.deployment import Deployment
+from tests.service.playing import Sampler
 from tests.service.receiver import Receiver, receiving
 
 T = TypeVar("T")
-STAGES = Stages(batch=1, forward=2, encode=3)
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 32
 
 
@@ -108,46 +104,6 @@ class Worker:
         text = fact.model_dump_json()
         assert self.run(report(lease, fact.images_seen, fields={"checkpoint": text}, checkpoint=fact))
         return fact
-
-
-class Sampler(threading.Thread):
-    """Plays a sampler: a picture is the text that decides it."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(daemon=True)
-        self.asks: list[Ask] = []
-        self.held = threading.Event()
-        self._taking = threading.Lock()
-        self.refusal: tuple[Any, str] | None = None
-        self._redis = redis.Redis.from_url(url)
-        self._ended = threading.Event()
-
-    def run(self) -> None:
-        while not self._ended.is_set():
-            with self._taking:
-                frame = None if self.held.is_set() else self._next()
-            if frame is None:
-                time.sleep(0.002)
-                continue
-            assert isinstance(frame, bytes)
-            ask = Ask.unpack(frame)
-            self.asks.append(ask)
-            code, detail = self.refusal or (None, "")
-            content, stages = (b"", None) if code else (ask.spec.canonical().encode(), STAGES)
-            answer = Answer(ask.id, "r1", content, code, detail, stages)
-            self._redis.rpush(SAMPLES_REPLIES_OF + ask.gateway, answer.pack())
-
-    def _next(self) -> Any:
-        return self._redis.lpop(SAMPLES_WAITING_FOR + "sample-1") or self._redis.lpop(SAMPLES_WAITING)
-
-    def hold(self) -> None:
-        """Take nothing from now on, until `held` is cleared."""
-        with self._taking:
-            self.held.set()
-
-    def stop(self) -> None:
-        self._ended.set()
-        self.join()
 
 
 class Server(uvicorn.Server):
@@ -361,3 +317,10 @@ def refused(client: httpx.Client) -> Callable[..., dict[str, Any]]:
         return problem
 
     return check
+
+
+@pytest.fixture
+def running(new_job: Callable[[], str], worker: Worker) -> Any:
+    """The lease of a job that a worker has."""
+    new_job()
+    return worker.claim()

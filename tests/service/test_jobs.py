@@ -3,13 +3,12 @@
 import json
 import math
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 import httpx
 import pytest
 
-from contract.job import Problem, Progress, State, Want
+from contract.job import Problem, State, Want
 from contract.keys import CELERY_PREFIX, TASK_OF_ROLE, RecordKind, Role
 from contract.store import Command, beat, control, leave
 from contract.training import TrainingSpec
@@ -45,13 +44,6 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"dataset": None}, "/dataset"),
 ]
 NO_OBJECTS = [b"{", b"[]", b"null", b"5", b"\xff\xfe", b"[" * 50_000, b'{"dataset": NaN}', b""]
-
-
-@pytest.fixture
-def running(new_job: NewJob, worker: Any) -> Any:
-    """The lease of a job that a worker has."""
-    new_job()
-    return worker.claim()
 
 
 def test_a_dataset_alone_is_enough(client: httpx.Client, dataset: str, volume: Volume) -> None:
@@ -135,54 +127,6 @@ def test_a_dataset_that_is_not_ready_is_refused(
     worker.run(leave(lease, State.FAILED, error=Problem(code="no_images", detail="none")))
     problem = refused(client.post("/jobs", json={"dataset": dataset}), 409, "dataset_not_ready")
     assert "failed" in problem["detail"]
-
-
-def test_a_running_job_tells_its_progress(client: httpx.Client, worker: Any, running: Any) -> None:
-    progress = Progress(
-        done=256, total=1024, images_per_second=64, seconds_left=14.5, losses={"generator": 0.7}
-    )
-    worker.run(beat(running, progress))
-    fact = worker.checkpoint(running)
-    job = client.get(f"/jobs/{running.id}").json()
-    assert job["state"] == "running"
-    assert job["progress"] == {
-        "images_seen": 256,
-        "total": 1024,
-        "fraction": 0.25,
-        "images_per_second": 64,
-        "seconds_left": 14.5,
-        "losses": {"generator": 0.7},
-    }
-    remaining = datetime.fromisoformat(job["estimated_finish"]) - datetime.fromisoformat(job["started_at"])
-    assert 14 <= remaining.total_seconds() <= 22
-    assert job["checkpoint"]["digest"] == job["checkpoints"][0]["digest"] == fact.digest
-    assert job["queue_position"] is None
-    worker.run(leave(running, State.QUEUED))
-    job = client.get(f"/jobs/{running.id}").json()
-    assert (job["progress"]["seconds_left"], job["estimated_finish"]) == (None, None)
-    assert job["progress"]["images_per_second"] == 64
-
-
-def test_the_queue_position_counts_from_one(client: httpx.Client, new_job: NewJob) -> None:
-    ids = [new_job() for _ in range(3)]
-    assert [client.get(f"/jobs/{job_id}").json()["queue_position"] for job_id in ids] == [1, 2, 3]
-
-
-def test_a_job_whose_worker_is_lost_is_stalled(
-    client: httpx.Client, new_job: NewJob, worker: Any, until: Callable[[Callable[[], object]], object]
-) -> None:
-    job_id = new_job()
-    worker.claim(seconds=0.01)
-    until(lambda: client.get(f"/jobs/{job_id}").json()["stalled"])
-    job = client.get(f"/jobs/{job_id}").json()
-    assert job["state"] == "running"
-    assert "worker-1" in job["stalled_reason"]
-
-
-def test_a_failed_job_tells_why(client: httpx.Client, worker: Any, running: Any) -> None:
-    worker.run(leave(running, State.FAILED, error=Problem(code="out_of_memory", detail="Too wide.")))
-    job = client.get(f"/jobs/{running.id}").json()
-    assert (job["state"], job["error"]["code"]) == ("failed", "out_of_memory")
 
 
 def test_a_queued_job_is_cancelled_at_once(client: httpx.Client, volume: Volume, new_job: NewJob) -> None:
@@ -326,31 +270,3 @@ def test_an_unknown_state_is_refused(client: httpx.Client, refused: Refused) -> 
     problem = refused(client.get("/jobs?state=sleeping"), 422, "invalid_request")
     assert problem["errors"][0]["pointer"] == "state"
     assert "sleeping" in problem["detail"]
-
-
-def test_checkpoints_are_listed_newest_first_with_pinned_samples(
-    client: httpx.Client, worker: Any, running: Any
-) -> None:
-    facts = [worker.checkpoint(running, seen) for seen in (100, 200)]
-    listed = client.get(f"/jobs/{running.id}/checkpoints").json()
-    assert [one["digest"] for one in listed] == [facts[1].digest, facts[0].digest]
-    assert f"model={facts[1].digest}" in listed[0]["links"]["samples"]
-
-
-def test_previews_are_listed_and_fetched(client: httpx.Client, volume: Volume, running: Any) -> None:
-    assert client.get(f"/jobs/{running.id}/previews").json() == []
-    for seen in (100, 2000):
-        path = volume.preview(running.id, seen)
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"png %d" % seen)
-    listed = client.get(f"/jobs/{running.id}/previews").json()
-    assert [one["images_seen"] for one in listed] == [2000, 100]
-    answer = client.get(listed[1]["url"])
-    assert (answer.content, answer.headers["content-type"]) == (b"png 100", "image/png")
-    assert "immutable" in answer.headers["cache-control"]
-
-
-def test_an_unknown_preview_is_not_found(client: httpx.Client, refused: Refused, running: Any) -> None:
-    refused(client.get(f"/jobs/{running.id}/previews/5.png"), 404, "preview_not_found")
-    for name in ("x", "-1", "9" * 5000):
-        refused(client.get(f"/jobs/{running.id}/previews/{name}.png"), 422, "invalid_request")
