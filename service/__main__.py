@@ -1,6 +1,7 @@
 """`python -P -m service`: one gateway process."""
 
 import argparse
+import gc
 import socket
 
 import uvicorn
@@ -13,14 +14,19 @@ _GRACE_SECONDS = 3
 
 
 class _Server(uvicorn.Server):
-    """A server that lets its event streams end first, since it waits for every open connection."""
+    """A server that leaves what it began with to no garbage collector, and ends its event streams first."""
 
     def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
         super().__init__(config)
         self._gateway = gateway
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()  # under load all of it, which never dies, was looked through for 50 ms every 0.7 s
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._gateway.close_streams()
+        self._gateway.close_streams()  # it waits for every open connection
         await super().shutdown(sockets)
 
 

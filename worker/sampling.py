@@ -131,22 +131,31 @@ class SampleConsumer(threading.Thread):
             self._pulse.beat()
 
     def _take(self) -> list[Ask]:
-        patience = LOADING_SECONDS if self._aside else POP_SECONDS
-        first = cast("tuple[bytes, bytes] | None", self._redis.blpop(self._lists, patience))
-        if first is None:
-            return []
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.lpop(keys.SAMPLES_WAITING, self._batch_limit)
-        pipe.time()
-        backlog, (seconds, microseconds) = pipe.execute()
+        """What has queued; where nothing has, what comes within a moment."""
+        frames = self._pop()
+        if not frames:
+            patience = LOADING_SECONDS if self._aside else POP_SECONDS
+            first = cast("tuple[bytes, bytes] | None", self._redis.blpop(self._lists, patience))
+            if first is None:
+                return []
+            frames = [first[1], *self._pop()]
         now = time.monotonic()
-        self._clock_offset_ms = seconds * 1000 + microseconds / 1000 - now * 1000
-        read = [ask for frame in [first[1], *(backlog or [])] if (ask := _read(frame))]
+        read = [ask for frame in frames if (ask := _read(frame))]
         asks = [
             ask for ask in read if ask.id not in self._taken_at
         ]  # else it stands aside, and is asked again
         self._taken_at.update((ask.id, now) for ask in asks)
         return asks
+
+    def _pop(self) -> list[bytes]:
+        """What is in the lists, and the time of Redis."""
+        pipe = self._redis.pipeline(transaction=False)
+        for name in self._lists:
+            pipe.lpop(name, self._batch_limit)
+        pipe.time()
+        *popped, (seconds, microseconds) = pipe.execute()
+        self._clock_offset_ms = seconds * 1000 + microseconds / 1000 - time.monotonic() * 1000
+        return [frame for frames in popped for frame in frames or ()]
 
     def _is_awaited(self, ask: Ask) -> bool:
         """Whether its deadline has not passed, by Redis TIME as of the last take and our clock since."""
