@@ -143,7 +143,7 @@ class Job(Frozen):
         record = standing.record
         spec = TrainingSpec.model_validate_json(record.spec)
         progress = record.progress or Progress(done=0, total=_whole_batches(spec))
-        if record.state is not State.RUNNING or record.waiting_for:
+        if record.state is not State.RUNNING or record.waiting_for or standing.is_stalled:
             progress = progress.model_copy(update={"seconds_left": None})
         return cls(
             id=record.id,

@@ -25,9 +25,14 @@ _LIVES_SECONDS = 10
 async def warm(gateway: Gateway, target: Target) -> None:
     """Ask each living sampler for its first picture, and wait for them a little. Whatever comes is well.
 
-    A sampler loads what it was asked for even when nobody waits for it any more.
+    A sampler ends the loading that it has begun, even when nobody waits for it any more.
     """
-    with contextlib.suppress(RedisError):
+    asking = asyncio.create_task(_ask_all(gateway, target))
+    await asyncio.wait([asking], timeout=PATIENCE_SECONDS)  # not cancelled: a command would be cut off
+
+
+async def _ask_all(gateway: Gateway, target: Target) -> None:
+    with contextlib.suppress(RedisError):  # the samples themselves will tell it
         if samplers := await gateway.living_samplers():
             await _ask_each(gateway, samplers, target)
 

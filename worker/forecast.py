@@ -1,5 +1,6 @@
 """When a run will end: what is left of the training, and of the evaluations that interrupt it."""
 
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,20 +13,24 @@ class Forecast:
     """The seconds that are left, from the pace of the training alone and what an evaluation takes.
 
     One takes as long as hundreds of steps, so a pace that holds them all is right only in the long run. But
-    they come at known counts of images: at multiples of `every_images`, and at the end. The first takes
-    longest, for it looks at the reals too. Until it is over, one is thought to take the share of the time
-    that their interval was chosen by.
+    they come at known counts of images: after the batches that reach a multiple of `every_images`, and at the
+    end. The first takes longest, for it looks at the reals too. Until it is over, one is thought to take the
+    share of the time that their interval was chosen by. One that had to wait, for room on the volume say, is
+    no measure of the others, so it is their median that counts.
     """
 
     def __init__(
         self,
         images_seen: int,
         total_images: int,
+        *,
+        batch_size: int,
         every_images: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`clock` tells seconds."""
+        """`total_images` are whole batches; `clock` tells seconds."""
         self._total_images = total_images
+        self._batch_size = batch_size
         self._every_images = every_images
         self._clock = clock
         self._evaluating_seconds = 0.0
@@ -60,11 +65,14 @@ class Forecast:
     def _evaluations_left(self, images_seen: int) -> int:
         if images_seen >= self._total_images:
             return 0
-        between = (self._total_images - 1) // self._every_images - images_seen // self._every_images
-        return between + 1
+        batches = (self._total_images - images_seen) // self._batch_size - 1  # before the last one
+        multiples = (
+            self._total_images - self._batch_size
+        ) // self._every_images - images_seen // self._every_images
+        return max(0, min(batches, multiples)) + 1
 
     def _seconds_each(self, pace: float) -> float:
         if not self._evaluations:
             return self._every_images / pace * EVALUATION_SHARE / (1 - EVALUATION_SHARE)
         first, *others = self._evaluations
-        return sum(others) / len(others) if others else first
+        return statistics.median_low(others) if others else first

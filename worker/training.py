@@ -85,7 +85,12 @@ class _Run:
 
     def carry_out(self) -> None:
         meter = Meter(self._state.images_seen)
-        forecast = Forecast(self._state.images_seen, self._total(), self._judged_every)
+        forecast = Forecast(
+            self._state.images_seen,
+            self._total(),
+            batch_size=self._spec.batch_size,
+            every_images=self._judged_every,
+        )
         self._forecast = forecast
         told_at = saved_at = time.monotonic()
         before = self._state.images_seen

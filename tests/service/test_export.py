@@ -61,6 +61,10 @@ def test_a_part_is_sent_alone(client: httpx.Client, kept: CheckpointFact) -> Non
     whole = client.get("/models/latest/export").content
     part = client.get("/models/latest/export", headers={"Range": "bytes=100-65999"})
     assert (part.status_code, part.content) == (206, whole[100:66000])
+    dated = {"Range": "bytes=100-65999", "If-Range": part.headers["last-modified"]}
+    assert client.get("/models/latest/export", headers=dated).status_code == 206
+    head = client.head("/models/latest/export", headers={"Range": "bytes=100-65999"})
+    assert (head.status_code, head.headers["content-length"]) == (200, str(len(whole)))
     stale = client.get("/models/latest/export", headers={"Range": "bytes=5-", "If-Range": '"other"'})
     assert (stale.status_code, stale.content) == (200, whole)
     beyond = client.get("/models/latest/export", headers={"Range": "bytes=999999999-"})

@@ -15,7 +15,7 @@ class Machine:
         self._step_seconds = 64 / images_per_second
         self._total, self._every = total, every
         self._evaluations = evaluations  # seconds of each; the last one's are those of all that follow
-        self.forecast = Forecast(0, total, every, lambda: self.now)
+        self.forecast = Forecast(0, total, batch_size=64, every_images=every, clock=lambda: self.now)
 
     def course(self) -> Iterator[tuple[float, float | None]]:
         """After each step the time, and what is told to be left."""
@@ -58,6 +58,18 @@ def test_the_last_evaluation_is_counted_wherever_the_run_ends() -> None:
         assert machine.forecast.seconds_left == 0
 
 
+@pytest.mark.parametrize(("total", "every"), [(6_464, 646), (6_400, 10), (6_400, 64), (6_400, 65)])
+def test_evaluations_come_once_a_batch_at_most(total: int, every: int) -> None:
+    machine = Machine(100, total, every, [3])
+    assert max(machine.misses(after=20)) == pytest.approx(0, abs=1e-6)
+
+
+def test_an_evaluation_that_had_to_wait_is_no_measure_of_the_others() -> None:
+    machine = Machine(100, 64_000, 6_400, [3, 3, 3600, 3])
+    after_the_wait = 3 * 64 + 3606
+    assert max(machine.misses(after=after_the_wait)) == pytest.approx(0, abs=1e-6)
+
+
 def test_time_goes_on_between_readings_and_is_never_less_than_none() -> None:
     machine = Machine(100, 6_400, 6_400, [3])
     _, left = next(machine.course())
@@ -69,7 +81,7 @@ def test_time_goes_on_between_readings_and_is_never_less_than_none() -> None:
 
 
 def test_nothing_is_told_before_any_image_has_gone_by() -> None:
-    forecast = Forecast(0, 640, 64, lambda: 5.0)
+    forecast = Forecast(0, 640, batch_size=64, every_images=64, clock=lambda: 5.0)
     assert forecast.seconds_left is None
     forecast.update(0)
     assert forecast.seconds_left is None

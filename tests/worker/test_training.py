@@ -29,6 +29,16 @@ def test_finished_work_has_told_its_environment_its_checkpoints_and_its_end(orde
     assert published[-1] == 32
 
 
+def test_rest_of_the_run_is_told_from_the_first_images_to_the_last(volume: Volume) -> None:
+    said = carry_out(order_for(volume, clothes(40), images=64, evaluation={"every_images": 16}))
+    told = [message.progress for message in said if isinstance(message, link.Advanced)]
+    assert told[0].seconds_left is None  # nothing has gone by
+    assert told[-1].seconds_left == 0
+    begun = [one.seconds_left for one in told if 0 < one.done < 64]
+    assert begun
+    assert any(begun)
+
+
 def test_checkpoint_that_is_known_is_not_made_again(order: TrainingOrder) -> None:
     first = [message.checkpoint for message in carry_out(order) if isinstance(message, link.Published)]
     again = carry_out(order.model_copy(update={"checkpoints": tuple(first)}))
