@@ -1,6 +1,8 @@
 """Aliases: made, moved, followed and deleted."""
 
+import asyncio
 import json
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -77,6 +79,18 @@ def test_every_sampler_that_works_is_warm_before_an_alias_is_moved(
         assert moving.result().status_code == 201
     assert sampler.asks[-1].spec.digest == finished.digest
     assert not worker.redis.exists(SAMPLES_WAITING_FOR + "sample-3", SAMPLES_WAITING_FOR + "sample-0")
+
+
+def test_a_redis_that_hangs_keeps_no_alias_from_moving(
+    client: httpx.Client, finished: CheckpointFact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: object) -> None:
+        await asyncio.sleep(3)
+
+    monkeypatch.setattr("service.warming._ask_each", hang)
+    began = time.monotonic()
+    assert client.put("/models/best", json={"digest": finished.digest}).is_success
+    assert time.monotonic() - began < 3
 
 
 def test_what_a_dying_sampler_was_asked_lapses(

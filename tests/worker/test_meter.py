@@ -1,4 +1,4 @@
-"""The expected finish, on machines of a made-up pace."""
+"""The pace of machines of a made-up one: the finish that it alone foretells, interruptions and all."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
