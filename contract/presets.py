@@ -28,14 +28,14 @@ class Preset:
 
 
 def _fast(images: int) -> Settings:
-    """The fields' own defaults.
+    """The fields' own defaults, and augmentation by the number of pictures.
 
     In minutes and on few pictures the discriminator runs ahead; a slower one, a faster generator and small
     batches keep the balance: Fréchet distance 10.4 after 100,000 of 5,000 Fashion-MNIST pictures, against
-    23.8 at 2e-4 and batches of 64. 120,000 take 150 seconds on two cores.
+    23.8 at 2e-4 and batches of 64. Changing what the discriminator sees slows it from the first image on, and
+    keeps it from learning them by heart later. 120,000 images take 150 seconds on two cores.
     """
-    del images
-    return {}
+    return {"augmentation": _augmentation(images)}
 
 
 def _quality(images: int) -> Settings:
@@ -51,12 +51,11 @@ def _quality(images: int) -> Settings:
 
 
 def _small_data(images: int) -> Settings:
-    strength = augmentation_strength(images)
     return {
         "images": 400_000,
         "mirror": True,
         "ema_halflife_images": 10_000,
-        "augmentation": DiffAugment(strength=strength) if strength > 0 else None,
+        "augmentation": _augmentation(images),
     }
 
 
@@ -91,14 +90,17 @@ def _wgan_gp(images: int) -> Settings:
 
 
 PRESETS: Mapping[PresetName, Preset] = {
-    "fast": Preset("minutes on a CPU: the defaults of every field", _fast),
+    "fast": Preset("minutes on a CPU: every field's default, and augmentation for few pictures", _fast),
     "quality": Preset("hours: a wider generator and a million images", _quality),
-    "small-data": Preset(
-        "hundreds of pictures: shows the discriminator changed ones (DiffAugment)", _small_data
-    ),
+    "small-data": Preset("hundreds of pictures: as fast, but mirrored and for longer", _small_data),
     "article": Preset("the article this service is after: minimax, MMD and a weight penalty", _article),
     "wgan-gp": Preset("Wasserstein distance with gradient penalty: slow, steady, hard to collapse", _wgan_gp),
 }
+
+
+def _augmentation(images: int) -> DiffAugment | None:
+    strength = augmentation_strength(images)
+    return DiffAugment(strength=strength) if strength > 0 else None
 
 
 def augmentation_strength(images: int) -> float:

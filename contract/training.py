@@ -38,7 +38,7 @@ class TrainingParameters(Frozen):
         (), max_length=8, description="What is added to the losses: kinds, or objects with parameters."
     )
     augmentation: DiffAugment | None = Field(
-        None, description="Changes to all that the discriminator sees: for small datasets."
+        None, description="Changes to all that the discriminator sees: for small datasets. Presets set it."
     )
     prior: Prior = Field(Normal(), description="The distribution of the latent vectors.")
     fit: Fit = Field(

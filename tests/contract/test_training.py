@@ -122,8 +122,9 @@ def test_stored_spec_with_a_repeated_term_can_still_be_read() -> None:
     assert TrainingSpec.model_validate({**stored, "terms": [{"kind": "r1"}, {"kind": "r1"}]}).terms
 
 
-def test_small_data_preset_augments_few_pictures_and_not_many() -> None:
-    few, many = (resolve(request(preset="small-data"), manifest(images)) for images in (400, 50_000))
+@pytest.mark.parametrize("preset", ["fast", "small-data"])
+def test_preset_augments_few_pictures_and_not_many(preset: str) -> None:
+    few, many = (resolve(request(preset=preset), manifest(images)) for images in (400, 50_000))
     assert few.augmentation == DiffAugment(strength=1.0)
     assert many.augmentation is None
 
