@@ -1,7 +1,6 @@
 """Plays a sampler to a gateway, by the contract's own wire."""
 
 import threading
-import time
 from typing import Any
 
 import redis
@@ -29,7 +28,7 @@ class Sampler(threading.Thread):
             with self._taking:
                 frame = None if self.held.is_set() else self._next()
             if frame is None:
-                time.sleep(0.002)
+                self._ended.wait(0.002)
                 continue
             assert isinstance(frame, bytes)
             ask = Ask.unpack(frame)

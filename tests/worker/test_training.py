@@ -2,7 +2,10 @@
 
 import errno
 import os
+import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from contract.volume import Volume, write_durably
 from tests.worker.training_child import carry_out, clothes, grey_squares, order_for, square
 from worker import link, room, training
 from worker.child import Chore, StopRequestedError
+from worker.forecast import Forecast
 from worker.orders import TrainingOrder
 
 
@@ -29,8 +33,23 @@ def test_finished_work_has_told_its_environment_its_checkpoints_and_its_end(orde
     assert published[-1] == 32
 
 
-def test_rest_of_the_run_is_told_from_the_first_images_to_the_last(volume: Volume) -> None:
+def test_rest_of_the_run_is_told_from_the_first_images_to_the_last(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed: list[float] = []
+
+    class Watched(Forecast):
+        @contextmanager
+        def evaluating(self) -> Iterator[None]:
+            began = time.monotonic()
+            with super().evaluating():
+                yield
+            timed.append(time.monotonic() - began)
+
+    monkeypatch.setattr(training, "Forecast", Watched)
     said = carry_out(order_for(volume, clothes(40), images=64, evaluation={"every_images": 16}))
+    assert len(timed) == len([message for message in said if isinstance(message, link.Judged)]) > 1
+    assert min(timed) > 0.001  # the evaluation itself, not what is beside it
     told = [message.progress for message in said if isinstance(message, link.Advanced)]
     assert told[0].seconds_left is None  # nothing has gone by
     assert told[-1].seconds_left == 0
