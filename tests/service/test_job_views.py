@@ -49,11 +49,12 @@ def test_a_job_whose_worker_is_lost_is_stalled(
     client: httpx.Client, new_job: NewJob, worker: Any, until: Callable[[Callable[[], object]], object]
 ) -> None:
     job_id = new_job()
-    worker.claim(seconds=0.01)
+    worker.run(beat(worker.claim(seconds=0.2), Progress(done=1, total=4, seconds_left=9)))
     until(lambda: client.get(f"/jobs/{job_id}").json()["stalled"])
     job = client.get(f"/jobs/{job_id}").json()
     assert job["state"] == "running"
     assert "worker-1" in job["stalled_reason"]
+    assert (job["progress"]["seconds_left"], job["estimated_finish"]) == (None, None)
 
 
 def test_a_failed_job_tells_why(client: httpx.Client, worker: Any, running: Any) -> None:
