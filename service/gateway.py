@@ -107,11 +107,12 @@ class Gateway:
         """Let the event streams end, so that the server need not wait for clients that never leave."""
         self.hub.close()
 
-    def later(self, work: Coroutine[Any, Any, None]) -> None:
+    def later(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Do something in the background, for as long as the gateway runs."""
         task = asyncio.create_task(work)
         self.background.add(task)
         task.add_done_callback(self._has_ended)
+        return task
 
     def _has_ended(self, task: asyncio.Task[None]) -> None:
         self.background.discard(task)

@@ -27,7 +27,7 @@ async def warm(gateway: Gateway, target: Target) -> None:
 
     A sampler ends the loading that it has begun, even when nobody waits for it any more.
     """
-    asking = asyncio.create_task(_ask_all(gateway, target))
+    asking = gateway.later(_ask_all(gateway, target))
     await asyncio.wait([asking], timeout=PATIENCE_SECONDS)  # not cancelled: a command would be cut off
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from contract.sampling import SampleSpec
 from worker.formats.picture import picture
 
-_METHOD, _QUALITY = 1, 50  # method 4 takes twice the time for 2 % less room
+_METHOD, _QUALITY = 1, 50  # method 4 takes 2.5 times as long for 3 % less room
 
 
 def encode_webp(tiles: NDArray[np.uint8], spec: SampleSpec) -> bytes:
