@@ -107,7 +107,7 @@ class Gateway:
         """Let the event streams end, so that the server need not wait for clients that never leave."""
         self.hub.close()
 
-    def later(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    def later(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Do something in the background, for as long as the gateway runs."""
         task = asyncio.create_task(work)
         self.background.add(task)
