@@ -16,6 +16,7 @@ def main() -> None:
     role: Role = parser.parse_args().role
 
     from celery.exceptions import SecurityWarning
+    from celery.signals import setup_logging
 
     from contract.volume import Volume
     from worker.app import create_app
@@ -28,6 +29,7 @@ def main() -> None:
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stdout
     )
+    setup_logging.connect(_leave_logging_alone)
     warnings.filterwarnings("ignore", category=SecurityWarning)  # about root and pickle; we read JSON alone
     for chatty in ("celery", "kombu", "amqp"):
         logging.getLogger(chatty).setLevel(max(logging.getLogger().level, logging.WARNING))
@@ -47,6 +49,10 @@ def main() -> None:
         )
         worker.start()
     sys.exit(worker.exitcode)
+
+
+def _leave_logging_alone(**_settings: object) -> None:
+    """Celery would raise the root logger to WARNING: where somebody hears its signal it does nothing."""
 
 
 if __name__ == "__main__":

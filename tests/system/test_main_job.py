@@ -46,6 +46,13 @@ def test_finished_job_says_what_it_did(stack: Stack, job: str) -> None:
     assert told["error"] is None
 
 
+def test_log_says_what_becomes_of_a_job_and_which_generators_are_loaded(stack: Stack, job: str) -> None:
+    sample(stack, model=job, seed=0)
+    digest = stack.job(job)["checkpoint"]["digest"]
+    for said in (f"{job}: claimed, attempt 1", f"{job}: succeeded", f"loaded generator {digest[:19]}"):
+        assert said in stack.log()
+
+
 def test_each_tile_of_a_sheet_is_the_single_image(stack: Stack, job: str) -> None:
     sheet = pixels(sample(stack, model=job, seed=3, count=6))  # 3 columns, 2 rows
     for number in range(6):
