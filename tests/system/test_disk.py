@@ -124,7 +124,7 @@ def test_job_waits_says_what_is_needed_and_goes_on_to_the_same_bits(
     needed = await_waiting(running, job)
     told = running.job(job)
     assert needed["code"] == code
-    assert needed["needed_bytes"] > 4096
+    assert needed["needed_bytes"] > 0  # a snapshot, or the ledger of a thing that it said
     assert (needed["free_bytes"] < needed["needed_bytes"]) == (code == "volume_full")
     assert str(running.root / "jobs" / job) in needed["detail"]
     assert (told["state"], told["stalled"], told["estimated_finish"]) == ("running", False, None)
