@@ -70,7 +70,7 @@ def for_inference(
     made = copy.deepcopy(generator).eval().requires_grad_(requires_grad=False)
     for layers in [module for module in made.modules() if isinstance(module, nn.Sequential)]:
         folded = _folded(layers)
-        _refill(layers, _shuffled(folded) if precision == "bfloat16" else folded)
+        refill(layers, _shuffled(folded) if precision == "bfloat16" else folded)
     environment.place(made)
     if precision == "bfloat16":
         for module in made.modules():
@@ -105,7 +105,8 @@ def _shuffled(layers: Iterable[nn.Module]) -> Iterable[nn.Module]:
             yield layer
 
 
-def _refill(layers: nn.Sequential, others: Iterable[nn.Module]) -> None:
+def refill(layers: nn.Sequential, others: Iterable[nn.Module]) -> None:
+    """Put these layers in the place of its own."""
     for name in list(layers._modules):  # noqa: SLF001 - a Sequential has no public way to be emptied
         del layers._modules[name]  # noqa: SLF001
     layers.extend(others)

@@ -22,10 +22,11 @@ from models.graphs import Graphs
 from models.inference import for_inference, plan
 from models.latents import latents
 from models.networks.pair import Generator
+from models.packing import pack
 from models.pixels import to_pixels
 from models.priors.truncation import truncated
 
-RENDERING_VERSION = 2
+RENDERING_VERSION = 3
 """Raised whenever we change what a generator and a seed come to: folding, rounding, choice of kernels."""
 
 
@@ -50,7 +51,7 @@ class Sampler:
         self._plan = plan(environment)
         self._prior = priors.build(header.spec.prior)
         self._generator = for_inference(generator, environment, environment.precision)
-        self._compute = Graphs(self._generator) if environment.device == "cuda" else self._generator
+        self._compute = Graphs(self._generator) if environment.device == "cuda" else pack(self._generator)
         self.buckets, self._probed = self._agreeing_buckets()
 
     @classmethod

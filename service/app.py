@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 from fastapi.telemetry import TelemetryConfig
+from starlette.types import Receive, Scope, Send
 
 from service import aliases, errors, half_deleted, messages, retention
 from service.gateway import Gateway
@@ -23,9 +24,9 @@ from service.routes import (
     problems,
     samples,
 )
-from service.security import SameOrigin
+from service.security import OwnNames, SameOrigin
 from service.settings import Settings
-from service.shortcut import PlainSamples
+from service.shortcut import ShortWay
 from service.undeclared import refuse_undeclared
 
 _DESCRIPTION = (
@@ -40,6 +41,12 @@ _EVERY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104 — compared with, not boun
 
 
 class _App(FastAPI):
+    short_way: ShortWay
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not await self.short_way.answered(scope, receive, send):
+            await super().__call__(scope, receive, send)
+
     def openapi(self) -> dict[str, Any]:
         return describe(self)
 
@@ -69,8 +76,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.gateway = gateway
     app.webhooks.include_router(messages.router)
     app.add_middleware(SmallBodies, upload_paths=("/datasets", "/models", "/png-info"))
-    app.add_middleware(SameOrigin, allowed_hosts=(*_own_names(settings), *settings.allowed_hosts))
-    app.router.routes.insert(0, PlainSamples(gateway))
+    own_names = OwnNames((*_bound_to(settings), *settings.allowed_hosts))
+    app.add_middleware(SameOrigin, own_names=own_names)
+    app.short_way = ShortWay(gateway, own_names)
     for part in (datasets, jobs, jobs_progress, samples, png_info, models, models_files, health, problems):
         app.include_router(part.router)
     app.router.routes.append(Heads(tuple(app.router.routes)))
@@ -78,5 +86,5 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def _own_names(settings: Settings) -> tuple[str, ...]:
+def _bound_to(settings: Settings) -> tuple[str, ...]:
     return () if settings.host in _EVERY_ADDRESS else (settings.host,)

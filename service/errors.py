@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPMethod, HTTPStatus
 from typing import Any, NamedTuple
 
@@ -174,13 +174,16 @@ def declared_length(request: Request) -> int:
 
 def install(app: FastAPI) -> None:
     """Let every exception leave the app as a problem document."""
-    app.add_exception_handler(ServiceError, _refused)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RedisError, _store_away)
-    app.add_exception_handler(ClientDisconnect, _client_left)
-    app.add_exception_handler(OSError, _system)
-    app.add_exception_handler(Exception, _internal)
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)
+
+
+async def response_to(error: Exception, request: Request) -> Response:
+    """What leaves the app for an exception, for who answers past it."""
+    kind = next(kind for kind in type(error).__mro__ if kind in _HANDLERS)
+    if kind is Exception:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return await _HANDLERS[kind](request, error)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -280,3 +283,14 @@ async def _internal(request: Request, _error: Exception) -> Response:
 def parameter_error(name: str, detail: str) -> ServiceError:
     """A parameter or field that was refused after it had been parsed."""
     return ServiceError(ErrorCode.INVALID_REQUEST, detail, fields=(FieldError(name, detail),))
+
+
+_HANDLERS: Mapping[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+    ServiceError: _refused,
+    RequestValidationError: _invalid,
+    HTTPException: _http,
+    RedisError: _store_away,
+    ClientDisconnect: _client_left,
+    OSError: _system,
+    Exception: _internal,
+}

@@ -1,5 +1,7 @@
 """Any web page can reach localhost: requests under a foreign name, or from a foreign page, go no further."""
 
+from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -13,12 +15,23 @@ _OWN_SITES = {"same-origin", "none"}
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
+class OwnNames:
+    """What this service is called: as it is from its own machine, and whatever else it was given."""
+
+    def __init__(self, given: Iterable[str]) -> None:
+        self._names = frozenset(name.lower() for name in (*LOCAL_HOSTS, *given))
+
+    def include(self, host: str) -> bool:
+        """Whether a Host header names it."""
+        return _host_name(host) in self._names
+
+
 class SameOrigin:
     """Refuses a foreign Host (DNS rebinding), and changes of state that a foreign page asks for."""
 
-    def __init__(self, app: ASGIApp, allowed_hosts: tuple[str, ...]) -> None:
+    def __init__(self, app: ASGIApp, own_names: OwnNames) -> None:
         self._app = app
-        self._allowed_hosts = frozenset(name.lower() for name in (*LOCAL_HOSTS, *allowed_hosts))
+        self._own_names = own_names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -31,7 +44,7 @@ class SameOrigin:
 
     def _foreign_host(self, request: Request) -> ServiceError | None:
         host = request.headers.get("host", "")
-        if _host_name(host) in self._allowed_hosts and len(request.headers.getlist("host")) == 1:
+        if self._own_names.include(host) and len(request.headers.getlist("host")) == 1:
             return None
         detail = (
             f"This service does not answer to the Host {host[:100]!r}; call it as localhost, "
@@ -40,6 +53,7 @@ class SameOrigin:
         return ServiceError(ErrorCode.FOREIGN_HOST, detail)
 
 
+@lru_cache(maxsize=64)
 def _host_name(host: str) -> str | None:
     try:
         return urlsplit(f"//{host}").hostname

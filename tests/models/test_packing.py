@@ -1,0 +1,84 @@
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from contract.architectures import Pair, Resnet
+from models import packing
+from models.environment import NumericEnvironment, Precision
+from models.inference import for_inference
+from models.networks.pair import Generator
+from models.packing import pack
+from tests.models.test_inference import FAMILIES, lived_in
+
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+ROUNDING = {"float32": 1e-5, "bfloat16": 2**-5}
+"""In bfloat16 an activation is applied before the rounding, not after it: images of [-1, 1]."""
+
+pytestmark = pytest.mark.skipif(
+    not torch.backends.mkldnn.is_available(),  # type: ignore[no-untyped-call]
+    reason="needs oneDNN",
+)
+
+
+def both(family: type[Pair], environment: NumericEnvironment, precision: Precision) -> list[Generator]:
+    plain = for_inference(lived_in(family), environment, precision)
+    return [plain, pack(copy.deepcopy(plain))]
+
+
+def latents(count: int, precision: Precision = "float32") -> Tensor:
+    return torch.randn(count, 8, generator=torch.Generator().manual_seed(1)).to(DTYPES[precision])
+
+
+@pytest.mark.parametrize("precision", DTYPES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_packed_generator_makes_the_same_images(
+    family: type[Pair], precision: Precision, environment: NumericEnvironment
+) -> None:
+    plain, packed = both(family, environment, precision)
+    with torch.inference_mode():
+        images = plain(latents(5, precision))
+        assert images.std().item() > 0.05
+        assert (packed(latents(5, precision)) - images).abs().max().item() < ROUNDING[precision]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_convolution_is_packed_with_the_activation_after_it(
+    family: type[Pair], environment: NumericEnvironment
+) -> None:
+    plain, packed = both(family, environment, "float32")
+    assert not any(isinstance(layer, CONVOLUTIONS) for layer in packed.modules())
+    activations = [layer for layer in packed.modules() if isinstance(layer, nn.ReLU | nn.LeakyReLU)]
+    after_batch_norm = 2 * 3 - 2 if family is Resnet else 0
+    assert len(activations) == after_batch_norm + (family is not Resnet and _is_linear_first(plain))
+
+
+def _is_linear_first(generator: Generator) -> bool:
+    """In float32 a matrix product is not packed, and keeps the activation after it."""
+    return any(isinstance(layer, nn.Linear) for layer in generator.modules())
+
+
+def test_products_are_packed_in_bfloat16_only(environment: NumericEnvironment) -> None:
+    for precision in DTYPES:
+        _, packed = both(Resnet, environment, precision)
+        left = any(isinstance(layer, nn.Linear) for layer in packed.modules())
+        assert left == (precision == "float32")
+
+
+def test_packed_weights_count_as_memory(environment: NumericEnvironment) -> None:
+    plain, packed = both(FAMILIES[0], environment, "float32")
+
+    def size(generator: Generator) -> int:
+        return sum(tensor.nbytes for tensor in generator.state_dict().values())
+
+    assert size(packed) >= size(plain)
+
+
+def test_without_these_operators_it_is_left_as_it_was(
+    environment: NumericEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "_REORDERS", ("_no_such_operator",))
+    plain, left = both(FAMILIES[0], environment, "float32")
+    assert [type(layer) for layer in left.modules()] == [type(layer) for layer in plain.modules()]
