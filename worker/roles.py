@@ -178,6 +178,8 @@ class TrainDuty(SupervisedDuty):
 SWITCH_SECONDS = 0.0005
 """How long the forward pass waits for the interpreter while another thread of a sampler runs Python. Between
 the layers it needs it again and again: at Python's 5 ms a busy thread made a pass of 16 ms take 60, so 23."""
+YOUNG_OBJECTS = 10_000
+"""That the garbage collector lets gather before it looks through them: more than a batch of 64 makes."""
 
 
 class SampleDuty:
@@ -208,6 +210,7 @@ class SampleDuty:
         sys.setswitchinterval(SWITCH_SECONDS)
         gc.collect()
         gc.freeze()  # looking through all of torch's modules takes 120 ms, in which nobody is served
+        gc.set_threshold(YOUNG_OBJECTS)
         self._consumer.start()
 
     def answer_bell(self) -> None:
