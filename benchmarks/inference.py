@@ -1,4 +1,5 @@
-"""Claim: a generator folded, in channels_last and, where there are units for it, in bfloat16 renders fastest.
+"""Claim: a generator folded, in channels_last and, where there are units for it, in bfloat16 renders fastest;
+on a CPU with its layers packed.
 
     python benchmarks/inference.py [--device cpu] [--threads 1] [--rounds 5] [--resolutions 32 64]
 
@@ -26,6 +27,7 @@ from models import networks
 from models.environment import NumericEnvironment
 from models.inference import for_inference, rendering_environment
 from models.networks.pair import Generator
+from models.packing import pack
 from models.sampler import Sampler
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -110,12 +112,15 @@ def ways_of(generator: Generator, environment: NumericEnvironment) -> Mapping[st
     contiguous = environment.model_copy(update={"layout": "contiguous"})
     last = environment.model_copy(update={"layout": "channels_last"})
     contiguous.place(generator)
-    return {
+    ways = {
         "eager float32": generator.requires_grad_(requires_grad=False),
         "folded float32": for_inference(generator, contiguous),
         "channels_last float32": for_inference(generator, last),
         "channels_last bfloat16": for_inference(generator, last, "bfloat16"),
     }
+    if environment.device == "cpu":
+        ways["packed bfloat16"] = pack(for_inference(generator, last, "bfloat16"))
+    return ways
 
 
 def in_turns(

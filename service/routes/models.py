@@ -194,6 +194,7 @@ async def delete_model(gateway: Here, reference: ReferencePath, conditions: Cond
     """An alias goes with its history, and its generator stays. A digest is that of an imported generator."""
     match reference_kind(reference):
         case "digest":
+            _require_what_never_changes(conditions)
             await forget(gateway, reference)
         case "alias":
             await _delete_alias(gateway, reference, conditions)
@@ -203,6 +204,17 @@ async def delete_model(gateway: Here, reference: ReferencePath, conditions: Cond
                 "what a job made goes with DELETE /jobs/{id}."
             )
             raise parameter_error("reference", detail)
+
+
+def _require_what_never_changes(conditions: Preconditions) -> None:
+    """Refuse a deletion that was meant for some state of a digest's generator, or for none."""
+    if conditions.if_match in (None, ("*",)) and conditions.if_none_match is None:
+        return
+    detail = (
+        f"{conditions}, but what a digest names has no ETag: it never changes. Nothing was deleted; "
+        "leave the condition out."
+    )
+    raise ServiceError(ErrorCode.PRECONDITION_FAILED, detail)
 
 
 async def _delete_alias(gateway: Gateway, alias: str, conditions: Preconditions) -> None:

@@ -14,7 +14,7 @@ MOST_LINES = 350
 SHELLS = {
     "service/gateway.py": "a reader that breaks is logged and begins anew; requests go on being answered",
     "service/mailbox.py": "asks or answers that fail by our mistake are logged; the others go on",
-    "service/shortcut.py": "stands before the middleware that would answer for an exception, and does so itself",
+    "service/shortcut.py": "stands before the middleware that answers for what is raised, and does so itself",
     "service/webhooks.py": "a delivery that fails by our mistake is logged and tried again; the others go on",
     "worker/child.py": "the child tells its supervisor what killed it before it exits",
     "worker/errands.py": "an ask that fails is logged; the next one is taken",

@@ -5,11 +5,11 @@ import errno
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from redis.exceptions import BusyLoadingError, ResponseError
 
 from contract.errors import ErrorCode, FieldError, ServiceError
-from service.errors import install
+from service.errors import install, response_to
 
 
 def answer_to(error: Exception) -> httpx.Response:
@@ -49,6 +49,9 @@ def test_an_exception_becomes_a_problem_that_tells_no_secret(
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.headers["content-type"] == "application/problem+json"
     assert "secret" not in answer.text
+    request = Request({"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []})
+    past_the_app = asyncio.run(response_to(error, request))
+    assert (past_the_app.status_code, past_the_app.body) == (status, answer.content)
 
 
 def test_a_refusal_carries_its_fields_and_when_to_come_back() -> None:

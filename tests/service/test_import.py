@@ -158,7 +158,10 @@ def test_an_imported_generator_is_deleted_with_its_programs_once_nothing_means_i
     client.put("/models/live", json={"digest": digest}).raise_for_status()
     refused(client.delete(f"/models/{digest}"), 409, "model_in_use")
     client.delete("/models/live").raise_for_status()
-    assert client.delete(f"/models/{digest}").status_code == 204
+    for condition in ({"If-Match": '"seen"'}, {"If-None-Match": "*"}):
+        answer = client.delete(f"/models/{digest}", headers=condition)
+        assert "leave the condition out" in refused(answer, 412, "precondition_failed")["detail"]
+    assert client.delete(f"/models/{digest}", headers={"If-Match": "*"}).status_code == 204
     assert not list(volume.imports.rglob(f"{digest[7:]}*"))
     refused(client.get(f"/models/{digest}"), 404, "model_not_found")
     refused(client.delete(f"/models/{digest}"), 404, "model_not_found")

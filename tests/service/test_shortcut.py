@@ -71,7 +71,13 @@ def test_both_ways_answer_alike(
 ) -> None:
     query = query.replace("DIGEST", finished.digest)
     etag = client.get(f"/samples?seed=7&model={finished.digest}").headers["etag"]
-    for headers in ({}, {"if-none-match": etag}, {"accept": "image/*"}, {"accept": "text/html"}):
+    for headers in (
+        {},
+        {"if-none-match": etag},
+        {"accept": "image/*"},
+        {"accept": "text/html"},
+        {"host": "evil.example"},
+    ):
         for method in ("GET", "HEAD", "PUT"):
             short = ask(client, method, query, **headers)
             assert short == ask(client, method, by_the_long_way(query), **headers), (method, headers)
@@ -87,6 +93,24 @@ def test_plain_queries_take_the_short_way(query: str) -> None:
 @pytest.mark.parametrize("query", ODD)
 def test_odd_ones_do_not(query: str) -> None:
     assert not read_plain(query.encode())
+
+
+def test_a_body_that_nobody_asked_for_is_bounded_on_both_ways(client: httpx.Client, refused: Refused) -> None:
+    for query in ("seed=7", by_the_long_way("seed=7")):
+        answer = client.request("GET", f"/samples?{query}", content=bytes(2**20 + 1))
+        refused(answer, 413, "body_too_large")
+
+
+def test_what_fails_on_the_short_way_is_told_as_on_the_long_one(
+    client: httpx.Client, refused: Refused, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object) -> None:
+        raise ZeroDivisionError("a mistake of ours")
+
+    monkeypatch.setattr("service.shortcut.get_samples", fail)
+    refused(client.get("/samples?seed=7"), 500, "internal")
+    assert "a mistake of ours" in caplog.text
+    refused(client.get("/samples?%73eed=7"), 404, "no_model_yet")
 
 
 def test_a_picture_of_a_job_that_is_deleted_here_is_gone_at_once(
