@@ -38,6 +38,8 @@ LARGEST = {32: 256, 64: 256, 128: 32}
 
 Device = Literal["cpu", "cuda"]
 Clock = Callable[[], float]
+Way = Callable[[Tensor], Tensor]
+"""Latents in float32 to images."""
 
 
 def main() -> None:
@@ -108,24 +110,27 @@ def generator_of(architecture: Architecture, resolution: int) -> Generator:
     return generator.eval()
 
 
-def ways_of(generator: Generator, environment: NumericEnvironment) -> Mapping[str, Generator]:
+def ways_of(generator: Generator, environment: NumericEnvironment) -> Mapping[str, Way]:
     contiguous = environment.model_copy(update={"layout": "contiguous"})
     last = environment.model_copy(update={"layout": "channels_last"})
     contiguous.place(generator)
     ways = {
-        "eager float32": generator.requires_grad_(requires_grad=False),
-        "folded float32": for_inference(generator, contiguous),
-        "channels_last float32": for_inference(generator, last),
-        "channels_last bfloat16": for_inference(generator, last, "bfloat16"),
+        "eager float32": _way(generator.requires_grad_(requires_grad=False)),
+        "folded float32": _way(for_inference(generator, contiguous)),
+        "channels_last float32": _way(for_inference(generator, last)),
+        "channels_last bfloat16": _way(for_inference(generator, last, "bfloat16"), torch.bfloat16),
     }
     if environment.device == "cpu":
-        ways["packed bfloat16"] = pack(for_inference(generator, last, "bfloat16"))
+        ways["packed float32"] = _way(pack(for_inference(generator, last)))
+        ways["packed bfloat16"] = _way(pack(for_inference(generator, last, "bfloat16")), torch.bfloat16)
     return ways
 
 
-def in_turns(
-    ways: Mapping[str, Generator], latents: Tensor, rounds: int, clock: Clock
-) -> dict[str, list[float]]:
+def _way(generator: Generator, takes: torch.dtype = torch.float32) -> Way:
+    return lambda latents: generator(latents.to(takes))
+
+
+def in_turns(ways: Mapping[str, Way], latents: Tensor, rounds: int, clock: Clock) -> dict[str, list[float]]:
     """Images per second of each way in each round."""
     speeds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
@@ -136,7 +141,7 @@ def in_turns(
     return speeds
 
 
-def pace(way: Generator, latents: Tensor, clock: Clock) -> float:
+def pace(way: Way, latents: Tensor, clock: Clock) -> float:
     images, started = 0, clock()
     while images == 0 or clock() - started < TURN_SECONDS:
         forward(way, latents)
@@ -145,10 +150,9 @@ def pace(way: Generator, latents: Tensor, clock: Clock) -> float:
 
 
 @torch.inference_mode()
-def forward(way: Generator, latents: Tensor) -> Tensor:
+def forward(way: Way, latents: Tensor) -> Tensor:
     """The images in float32, on the CPU: that waits for the device."""
-    images: Tensor = way(latents.to(next(way.parameters()).dtype))
-    return images.float().cpu()
+    return way(latents).float().cpu()
 
 
 if __name__ == "__main__":

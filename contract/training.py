@@ -55,7 +55,8 @@ class TrainingParameters(Frozen):
         0.0,
         ge=0,
         le=1,
-        description="Share of the run, at its end, over which both learning rates fall evenly to zero.",
+        description="Share of the run, at its end, over which both learning rates fall evenly to zero. "
+        "Presets set it.",
     )
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's decay of the first moment.")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's decay of the second moment.")

@@ -15,24 +15,31 @@ from models.inference import refill
 from models.networks.pair import Generator
 
 _Packable = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
-_REORDERS = (
+_OPERATORS = (
     "_reorder_convolution_weight",
     "_reorder_convolution_transpose_weight",
     "_reorder_linear_weight",
+    "_is_mkldnn_bf16_supported",
+    "_is_mkldnn_acl_supported",
 )
 
 
 def pack(generator: Generator) -> Generator:
     """The same generator, made for inference on a CPU, with its layers packed; without oneDNN as it was.
 
-    In float32 a matrix product gains nothing, and stays.
+    A matrix product in float32 would gain nothing, and stays; so does all in bfloat16 without units for it.
     """
-    if torch.backends.mkldnn.is_available() and all(  # type: ignore[no-untyped-call]
-        hasattr(torch.ops.mkldnn, name) for name in _REORDERS
-    ):
+    if _can_pack():
         for layers in [module for module in generator.modules() if isinstance(module, nn.Sequential)]:
             refill(layers, _packed(list(layers)))
     return generator
+
+
+def _can_pack() -> bool:
+    is_there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if not is_there or not all(hasattr(torch.ops.mkldnn, name) for name in _OPERATORS):
+        return False
+    return not torch.ops.mkldnn._is_mkldnn_acl_supported()  # noqa: SLF001 — Arm's own kernels gain nothing
 
 
 def _packed(layers: Sequence[nn.Module]) -> Iterator[nn.Module]:
@@ -50,7 +57,9 @@ def _packed(layers: Sequence[nn.Module]) -> Iterator[nn.Module]:
 
 
 def _gains(layer: _Packable) -> bool:
-    return not isinstance(layer, nn.Linear) or layer.weight.dtype == torch.bfloat16
+    if layer.weight.dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001
+    return not isinstance(layer, nn.Linear)
 
 
 _NONE: tuple[str, tuple[float, ...]] = ("none", ())

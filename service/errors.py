@@ -183,7 +183,9 @@ async def response_to(error: Exception, request: Request) -> Response:
     kind = next(kind for kind in type(error).__mro__ if kind in _HANDLERS)
     if kind is Exception:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return await _HANDLERS[kind](request, error)
+    response = await _HANDLERS[kind](request, error)
+    error.__traceback__ = None  # its frames hold the task that holds it: a cycle for the garbage collector
+    return response
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -194,7 +194,7 @@ async def delete_model(gateway: Here, reference: ReferencePath, conditions: Cond
     """An alias goes with its history, and its generator stays. A digest is that of an imported generator."""
     match reference_kind(reference):
         case "digest":
-            _require_what_never_changes(conditions)
+            await _refuse_conditions(gateway, reference, conditions)
             await forget(gateway, reference)
         case "alias":
             await _delete_alias(gateway, reference, conditions)
@@ -206,10 +206,11 @@ async def delete_model(gateway: Here, reference: ReferencePath, conditions: Cond
             raise parameter_error("reference", detail)
 
 
-def _require_what_never_changes(conditions: Preconditions) -> None:
-    """Refuse a deletion that was meant for some state of a digest's generator, or for none."""
-    if conditions.if_match in (None, ("*",)) and conditions.if_none_match is None:
+async def _refuse_conditions(gateway: Gateway, digest: str, conditions: Preconditions) -> None:
+    """Refuse a deletion that was meant for some state of a digest's generator, or for none of it."""
+    if conditions.if_match in (None, ("*",)) and "*" not in (conditions.if_none_match or ()):
         return
+    await of_digest(gateway, digest)
     detail = (
         f"{conditions}, but what a digest names has no ETag: it never changes. Nothing was deleted; "
         "leave the condition out."

@@ -122,6 +122,12 @@ def test_stored_spec_with_a_repeated_term_can_still_be_read() -> None:
     assert TrainingSpec.model_validate({**stored, "terms": [{"kind": "r1"}, {"kind": "r1"}]}).terms
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_rates_fall_where_minutes_count(preset: str) -> None:
+    falls = resolve(request(preset=preset), manifest()).learning_rate_decay
+    assert falls == (0.5 if preset in ("fast", "small-data") else 0)
+
+
 @pytest.mark.parametrize("preset", ["fast", "small-data"])
 def test_preset_augments_few_pictures_and_not_many(preset: str) -> None:
     few, many = (resolve(request(preset=preset), manifest(images)) for images in (400, 50_000))

@@ -79,6 +79,6 @@ def test_packed_weights_count_as_memory(environment: NumericEnvironment) -> None
 def test_without_these_operators_it_is_left_as_it_was(
     environment: NumericEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packing, "_REORDERS", ("_no_such_operator",))
+    monkeypatch.setattr(packing, "_OPERATORS", ("_no_such_operator",))
     plain, left = both(FAMILIES[0], environment, "float32")
     assert [type(layer) for layer in left.modules()] == [type(layer) for layer in plain.modules()]

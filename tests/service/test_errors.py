@@ -52,6 +52,7 @@ def test_an_exception_becomes_a_problem_that_tells_no_secret(
     request = Request({"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []})
     past_the_app = asyncio.run(response_to(error, request))
     assert (past_the_app.status_code, past_the_app.body) == (status, answer.content)
+    assert dict(past_the_app.headers) == dict(answer.headers)
 
 
 def test_a_refusal_carries_its_fields_and_when_to_come_back() -> None:

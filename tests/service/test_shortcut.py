@@ -101,6 +101,12 @@ def test_a_body_that_nobody_asked_for_is_bounded_on_both_ways(client: httpx.Clie
         refused(answer, 413, "body_too_large")
 
 
+def test_a_request_with_two_hosts_is_refused_on_both_ways(client: httpx.Client, refused: Refused) -> None:
+    for query in ("seed=7", by_the_long_way("seed=7")):
+        twice = [("Host", "localhost"), ("Host", "evil.example")]
+        refused(client.get(f"/samples?{query}", headers=twice), 403, "foreign_host")
+
+
 def test_what_fails_on_the_short_way_is_told_as_on_the_long_one(
     client: httpx.Client, refused: Refused, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
