@@ -40,9 +40,10 @@ def test_idle_trainer_tells_memory_time_and_evaluations(stack: Stack, told_idle:
 
 
 def test_dry_run_beside_a_job_changes_nothing_in_it(stack: Stack, told_idle: Any) -> None:
-    alone = stack.train(images=IMAGES, seed=5, checkpoint_every_images=IMAGES)
+    even = {"seed": 5, "checkpoint_every_images": IMAGES, "learning_rate_decay": 0}
+    alone = stack.train(images=IMAGES, **even)
     stack.await_state(alone, "succeeded")
-    beside = stack.train(images=ENDLESS, seed=5, checkpoint_every_images=IMAGES)
+    beside = stack.train(images=ENDLESS, **even)
     assert stack.await_images(beside, 1)["progress"]["images_seen"] < IMAGES
     told = dry_run(stack, seed=6)
     assert told["trainer"]["is_training"]

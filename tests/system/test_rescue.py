@@ -11,6 +11,7 @@ def test_collapse_is_named_and_the_best_checkpoint_is_served(stack: Stack) -> No
         images=16_000,
         objective="hinge",
         architecture={**TINY, "discriminator_norm": "none"},  # batch norm would bear with it,
+        learning_rate_decay=0,
         augmentation=None,  # and so would changed pictures
         generator_learning_rate=FAR_TOO_HIGH,
         discriminator_learning_rate=FAR_TOO_HIGH,

@@ -32,6 +32,7 @@ def order_of(volume: Volume, **request: object) -> TrainingOrder:
         "checkpoint_every_images": 3 * EVERY,
         "generator_learning_rate": 4e-3,
         "discriminator_learning_rate": 1e-3,
+        "learning_rate_decay": 0,
     }
     return order_for(volume, clothes(PICTURES), **(asked | request))
 
