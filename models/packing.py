@@ -1,7 +1,7 @@
 """Weights laid out once, in the order that oneDNN computes in, with the activation that follows joined on.
 
 As PyTorch's layers call it, oneDNN puts the weights of a layer into its own order at every forward pass:
-at 32 px two fifths of the time of a single image, a tenth of a batch of sixteen. These are the operators
+at 32 px a third of the time of a single image, a twelfth of a batch of sixteen. These are the operators
 that torch.compile writes such layers with (torch/_inductor/fx_passes/mkldnn_fusion.py), without a compiler.
 """
 
