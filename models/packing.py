@@ -5,7 +5,7 @@ at 32 px a third of the time of a single image, a twelfth of a batch of sixteen.
 that torch.compile writes such layers with (torch/_inductor/fx_passes/mkldnn_fusion.py), without a compiler.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,13 +15,20 @@ from models.inference import refill
 from models.networks.pair import Generator
 
 _Packable = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
-_OPERATORS = (
-    "_reorder_convolution_weight",
-    "_reorder_convolution_transpose_weight",
-    "_reorder_linear_weight",
-    "_is_mkldnn_bf16_supported",
-    "_is_mkldnn_acl_supported",
-)
+_OPERATORS: Mapping[type[nn.Module], tuple[str, str]] = {
+    nn.Conv2d: ("_reorder_convolution_weight", "_convolution_pointwise"),
+    nn.ConvTranspose2d: ("_reorder_convolution_transpose_weight", "_convolution_transpose_pointwise"),
+    nn.Linear: ("_reorder_linear_weight", "_linear_pointwise"),
+}
+"""By kind of layer, what packs its weights and what computes with them."""
+_SETTINGS: Mapping[type[nn.Module], tuple[str, ...]] = {
+    nn.Conv2d: ("padding", "stride", "dilation", "groups"),
+    nn.ConvTranspose2d: ("padding", "output_padding", "stride", "dilation", "groups"),
+    nn.Linear: (),
+}
+"""What both of them ask of a layer besides, in this order."""
+_HAS_BFLOAT16, _HAS_ARMS_KERNELS = "_is_mkldnn_bf16_supported", "_is_mkldnn_acl_supported"
+_NO_ACTIVATION: tuple[str, tuple[float, ...]] = ("none", ())
 
 
 def pack(generator: Generator) -> Generator:
@@ -29,17 +36,23 @@ def pack(generator: Generator) -> Generator:
 
     A matrix product in float32 would gain nothing, and stays; so does all in bfloat16 without units for it.
     """
-    if _can_pack():
+    if can_pack():
         for layers in [module for module in generator.modules() if isinstance(module, nn.Sequential)]:
             refill(layers, _packed(list(layers)))
     return generator
 
 
-def _can_pack() -> bool:
-    is_there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    if not is_there or not all(hasattr(torch.ops.mkldnn, name) for name in _OPERATORS):
+def can_pack() -> bool:
+    """Whether torch has oneDNN and these operators. Arm's own kernels gain nothing by them."""
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
-    return not torch.ops.mkldnn._is_mkldnn_acl_supported()  # noqa: SLF001 — Arm's own kernels gain nothing
+    needed = [name for names in _OPERATORS.values() for name in names] + [_HAS_BFLOAT16, _HAS_ARMS_KERNELS]
+    return all(hasattr(torch.ops.mkldnn, name) for name in needed) and not _operator(_HAS_ARMS_KERNELS)()
+
+
+def _operator(name: str) -> Callable[..., Any]:
+    operator: Callable[..., Any] = getattr(torch.ops.mkldnn, name)
+    return operator
 
 
 def _packed(layers: Sequence[nn.Module]) -> Iterator[nn.Module]:
@@ -50,7 +63,7 @@ def _packed(layers: Sequence[nn.Module]) -> Iterator[nn.Module]:
             joined = False
         elif isinstance(layer, _Packable) and _gains(layer):
             activation = _activation(follower)
-            joined = activation != _NONE
+            joined = activation != _NO_ACTIVATION
             yield _Packed(layer, *activation)
         else:
             yield layer
@@ -58,11 +71,8 @@ def _packed(layers: Sequence[nn.Module]) -> Iterator[nn.Module]:
 
 def _gains(layer: _Packable) -> bool:
     if layer.weight.dtype == torch.bfloat16:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001
+        return bool(_operator(_HAS_BFLOAT16)())
     return not isinstance(layer, nn.Linear)
-
-
-_NONE: tuple[str, tuple[float, ...]] = ("none", ())
 
 
 def _activation(layer: nn.Module | None) -> tuple[str, tuple[float, ...]]:
@@ -73,7 +83,7 @@ def _activation(layer: nn.Module | None) -> tuple[str, tuple[float, ...]]:
         case nn.LeakyReLU(negative_slope=slope):
             return "leaky_relu", (slope,)
         case _:
-            return _NONE
+            return _NO_ACTIVATION
 
 
 class _Packed(nn.Module):
@@ -84,22 +94,12 @@ class _Packed(nn.Module):
 
     def __init__(self, layer: _Packable, activation: str, parameters: tuple[float, ...]) -> None:
         super().__init__()
-        ops, kernel = torch.ops.mkldnn, layer.weight.detach()
-        where: tuple[Any, ...]
-        if isinstance(layer, nn.ConvTranspose2d):
-            where = (layer.padding, layer.output_padding, layer.stride, layer.dilation, layer.groups)
-            weight = ops._reorder_convolution_transpose_weight(kernel, *where)  # noqa: SLF001
-            self._compute = ops._convolution_transpose_pointwise  # noqa: SLF001
-        elif isinstance(layer, nn.Conv2d):
-            where = (layer.padding, layer.stride, layer.dilation, layer.groups)
-            weight = ops._reorder_convolution_weight(kernel, *where)  # noqa: SLF001
-            self._compute = ops._convolution_pointwise  # noqa: SLF001
-        else:
-            where = ()
-            weight = ops._reorder_linear_weight(kernel)  # noqa: SLF001
-            self._compute = ops._linear_pointwise  # noqa: SLF001
-        self._settings = (*where, activation, list(parameters), "")
-        self.register_buffer("weight", weight)
+        kind = next(kind for kind in _OPERATORS if isinstance(layer, kind))
+        pack_weight, compute = map(_operator, _OPERATORS[kind])
+        settings = [getattr(layer, name) for name in _SETTINGS[kind]]
+        self._compute = compute
+        self._settings = (*settings, activation, list(parameters), "")
+        self.register_buffer("weight", pack_weight(layer.weight.detach(), *settings))
         self.register_buffer("bias", None if layer.bias is None else layer.bias.detach())
 
     def forward(self, features: Tensor) -> Tensor:
