@@ -1,5 +1,6 @@
 """The batch of real images at any point of a run: a function of (seed, images_seen), with no state."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Self
 
@@ -54,14 +55,24 @@ class Batches:
             mirror=spec.mirror,
         )
 
-    def at(self, images_seen: int, part: slice = ALL) -> Tensor:
-        """The images (N, C, R, R), float32 in [-1, 1], that follow after `images_seen`; or a part of them.
+    def draw(self, images_seen: int, part: slice = ALL) -> dict[str, Tensor]:
+        """Which pictures follow after `images_seen`, or a part of them: `indices` (N,), int64; if batches are
+        mirrored also `mirrored` (N,), bool. On the CPU.
 
         A batch may straddle epochs, and a dataset smaller than a batch comes up more than once in it.
         """
-        indices = torch.from_numpy(self._indices(images_seen)[part]).to(self._pixels.device)
-        images = to_numbers(self._pixels.index_select(0, indices))  # (N, C, R, R)
-        return self._mirrored(images, images_seen, part) if self._mirror else images
+        drawn = {"indices": torch.from_numpy(self._indices(images_seen)[part])}
+        if self._mirror:
+            words = random_words(self._seed, "mirror", images_seen, self.batch_size)[part]
+            drawn["mirrored"] = torch.from_numpy((words >> np.uint64(63)).astype(np.bool_))
+        return drawn
+
+    def images(self, drawn: Mapping[str, Tensor]) -> Tensor:
+        """The images (N, C, R, R), float32 in [-1, 1], of what `draw` gave, moved to the pixels' device."""
+        images = to_numbers(self._pixels.index_select(0, drawn["indices"]))  # (N, C, R, R)
+        if "mirrored" in drawn:
+            images = torch.where(drawn["mirrored"][:, None, None, None], images.flip(3), images)
+        return images
 
     def _indices(self, images_seen: int) -> NDArray[np.int64]:
         """Which images stand at the positions images_seen … images_seen + N − 1 of the endless sequence."""
@@ -73,8 +84,3 @@ class Batches:
     def _shuffled(self, epoch: int) -> NDArray[np.int64]:
         words = random_words(self._seed, "epoch", epoch, len(self._train_indices))
         return self._train_indices[np.argsort(words, kind="stable")]
-
-    def _mirrored(self, images: Tensor, images_seen: int, part: slice) -> Tensor:
-        words = random_words(self._seed, "mirror", images_seen, self.batch_size)[part]
-        chosen = torch.from_numpy((words >> np.uint64(63)).astype(np.bool_)).to(images.device)  # (N,)
-        return torch.where(chosen[:, None, None, None], images.flip(3), images)

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from contract.training import TrainingSpec
 from models import networks
 from models.networks.pair import Network
-from models.trainer import Rules
+from models.rules import Rules
 
 FORWARD = 1
 BACKWARD = 2

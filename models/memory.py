@@ -15,6 +15,8 @@ from models.rehearsal import rehearse
 # Fitted to the peaks measured in docs/training.md.
 AROUND_BYTES = 32 * 2**20
 """What the first steps bring in that is no tensor: kernels and their plans."""
+AROUND_ON_GPU_BYTES = 320 * 2**20
+"""The same on a GPU: the scratch space of cuBLAS and cuDNN, which every recorded graph holds on to."""
 WORKSPACE = 1.1
 """What tensors take, with the scratch space of the kernels."""
 GAPS, MOST_GAPS_BYTES = 0.25, 256 * 2**20
@@ -37,7 +39,7 @@ def needed_bytes(spec: TrainingSpec, environment: NumericEnvironment) -> int:
     saving = COPIES * living.state + KEPT * (living.peak - living.state)
     if environment.device == "cpu":
         return AROUND_BYTES * spec.devices + round(max(stepping, saving) + (spec.devices - 1) * stepping)
-    return AROUND_BYTES + round(stepping)  # a GPU's snapshots are written from the host's memory
+    return AROUND_ON_GPU_BYTES + round(stepping)  # a GPU's snapshots are written from the host's memory
 
 
 def require_memory(

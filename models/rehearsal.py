@@ -26,8 +26,9 @@ from models.batches import Batches
 from models.environment import NumericEnvironment
 from models.guards import Watch
 from models.networks.pair import Network
+from models.rules import Rules
 from models.state import TrainingState
-from models.trainer import Rules, train
+from models.trainer import train
 
 SHOWN = 64
 """Latents that go through the generator at a time for a preview, or for the statistics of its batch norm."""
@@ -102,11 +103,11 @@ def _pictures(spec: TrainingSpec) -> Batches:
 def _hardest_steps(rules: Rules) -> Iterator[int]:
     """A step of each kind that no other outdoes: in the terms that are due, and the generator's turn."""
     rhythms = [term.every_steps for term in rules.discriminator_terms]
-    first: dict[frozenset[int], int] = {}
+    first: dict[frozenset[object], int] = {}
     for step in range(min(math.lcm(rules.objective.discriminator_steps, *rhythms), MOST_STEPS)):
-        does = {index for index, every in enumerate(rhythms) if step % every == 0}
-        does |= {len(rhythms)} if rules.is_generators_turn(step) else set()
-        first.setdefault(frozenset(does), step)
+        kind = rules.kind(step, None)
+        learners = {"generator"} if kind.is_generators_turn else set()
+        first.setdefault(frozenset({*kind.due, *learners}), step)
     return (step for does, step in first.items() if not any(does < more for more in first))
 
 

@@ -114,16 +114,22 @@ def decayed(decay: float, progress: float) -> float:
 
 def _set_rate(optimizer: Adam, rate: float) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def _adam(network: nn.Module, spec: TrainingSpec, learning_rate: float) -> Adam:
     """Fused Adam with its moments already in place, so that a snapshot always finds storage to load into.
 
     As Adam itself would make them at its first step: `zeros_like` keeps the parameter's memory format, by
-    which the fused kernel pairs the two.
+    which the fused kernel pairs the two. On a GPU the rate is a tensor, which a recorded step reads anew.
     """
-    optimizer = Adam(network.parameters(), learning_rate, (spec.beta1, spec.beta2), fused=True)
+    on_gpu = next(network.parameters()).is_cuda
+    rate = torch.tensor(learning_rate, device="cuda") if on_gpu else learning_rate
+    betas = (spec.beta1, spec.beta2)
+    optimizer = Adam(network.parameters(), rate, betas, fused=True, capturable=on_gpu)
     for parameter in network.parameters():
         optimizer.state[parameter] = {
             "step": torch.zeros((), dtype=torch.float32, device=parameter.device),

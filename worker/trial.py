@@ -13,8 +13,8 @@ from models.batches import Batches
 from models.environment import NumericEnvironment
 from models.evaluation import Judge, Panel
 from models.features import Features
+from models.rules import Rules
 from models.state import TrainingState
-from models.trainer import Rules
 
 PICTURES = 64
 WARM_UP_STEPS = 2

@@ -1,5 +1,7 @@
 """The floats and pixels of a seed are the same bits in batches of any size, order and company."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -25,10 +27,15 @@ def test_image_is_the_same_bits_in_any_batch(
     header = CheckpointHeader(job="job_" + "0" * 16, spec=spec, images_seen=spec.images)
     rendering = environment.model_copy(update={"precision": precision})
     sampler = Sampler(trained(spec), header, rendering)
+    assert_purity(sampler, SIZES)
+
+
+def assert_purity(sampler: Sampler, sizes: Iterable[int]) -> None:
+    """Render a pool of seeds again and again, in batches of these sizes, each of another choice of them."""
     seeds = np.random.default_rng(1).integers(0, 2**53, POOL)
     floats, pixels = sampler.render_floats(seeds.tolist()), sampler.render(seeds.tolist())
     assert len({image.tobytes() for image in floats}) == POOL
-    for size in SIZES:
+    for size in sizes:
         chosen = np.random.default_rng(size).permutation(POOL)[:size]
         batch = seeds[chosen].tolist()
         assert differing(floats[chosen], sampler.render_floats(batch)) == 0, size

@@ -1,0 +1,54 @@
+"""The maths that a spec has chosen, and what it asks for in each step."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from contract.augmentation import DiffAugment
+from contract.training import TrainingSpec
+from models import objectives, priors, terms
+from models.game import DiscriminatorTerm, GeneratorTerm
+from models.objectives import Objective
+from models.priors import Prior
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Which operations a step consists of. Steps of one kind differ in numbers alone."""
+
+    is_generators_turn: bool
+    """Whether the generator learns too, the discriminator having had its share."""
+    due: tuple[DiscriminatorTerm, ...]
+    augmentation: DiffAugment | None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The maths that a spec has chosen."""
+
+    objective: Objective
+    prior: Prior
+    discriminator_terms: tuple[DiscriminatorTerm, ...]
+    generator_terms: tuple[GeneratorTerm, ...]
+
+    @classmethod
+    def of(cls, spec: TrainingSpec) -> Self:
+        objective = objectives.build(spec.objective)
+        added = [terms.build(term) for term in spec.terms]
+        return cls(
+            objective,
+            priors.build(spec.prior),
+            (*objective.discriminator_terms, *(t for t in added if isinstance(t, DiscriminatorTerm))),
+            tuple(t for t in added if isinstance(t, GeneratorTerm)),
+        )
+
+    def kind(self, step: int, augmentation: DiffAugment | None) -> Kind:
+        """That of the step of this number."""
+        return Kind(
+            is_generators_turn=(step + 1) % self.objective.discriminator_steps == 0,
+            due=tuple(term for term in self.discriminator_terms if step % term.every_steps == 0),
+            augmentation=augmentation,
+        )
+
+    @property
+    def shows_generator_reals(self) -> bool:
+        return self.objective.compares_pairs or bool(self.generator_terms)

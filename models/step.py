@@ -1,0 +1,165 @@
+"""One step of adversarial training (Goodfellow et al. 2014, algorithm 1): a function of what was drawn.
+
+The discriminator learns from a batch of reals and a batch of fakes; then the generator learns from the same
+fakes, judged by the discriminator as it has just become. If the objective asks for several discriminator
+steps, each is a step here, and the last is the generator's too.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from models.augment import Draws, augment
+from models.batches import Batches
+from models.game import Exchange, Judged, Loss
+from models.latents import noise, random_words, unit_interval
+from models.ranks import Ranks
+from models.rules import Kind, Rules
+from models.state import TrainingState
+
+Drawn = Mapping[str, Tensor]
+"""All that chance decides in a step, by name: `indices` and `mirrored` of the batch, `latents`, `mix`, …"""
+
+
+class Step:
+    """The steps of one run, each on this rank's part of the batch."""
+
+    def __init__(self, state: TrainingState, batches: Batches, rules: Rules, ranks: Ranks) -> None:
+        self.state = state
+        self._batches = batches
+        self._rules = rules
+        self._ranks = ranks
+        self._part = ranks.part(state.spec.batch_size)
+
+    def draw(self, kind: Kind) -> Drawn:
+        """What chance decides in the next step: a function of (seed, images_seen), made on the CPU."""
+        state, part = self.state, self._part
+        seed, images_seen, count = state.spec.seed, state.images_seen, state.spec.batch_size
+        size = state.generator.latent_size
+        latents = noise(seed, "latents", images_seen, count, size, self._rules.prior)[part]  # (N, Z)
+        mix = unit_interval(random_words(seed, "mix", images_seen, count)[part])  # (N,)
+        changes = {
+            stream: Draws.of(seed, stream, images_seen, count).of_part(part).values  # (7, N)
+            for stream in self._augmented_streams(kind)
+        }
+        drawn = {
+            **self._batches.draw(images_seen, part),
+            "latents": torch.from_numpy(latents),
+            "mix": torch.from_numpy(mix),
+            **changes,
+        }
+        return _pinned(drawn) if state.environment.device == "cuda" else drawn
+
+    def take(self, kind: Kind, drawn: Drawn) -> dict[str, Tensor]:
+        """Let the players learn from what was drawn. Returns their losses by name."""
+        state = self.state
+        drawn = {
+            name: tensor.to(state.environment.device, non_blocking=True) for name, tensor in drawn.items()
+        }
+        real = self._batches.images(drawn).contiguous(memory_format=state.environment.memory_format)
+        with state.environment.autocast(), torch.set_grad_enabled(kind.is_generators_turn):
+            fake = state.generator(drawn["latents"])  # (N, C, R, R)
+        losses = self._train_discriminator(kind, drawn, real, fake.detach())
+        if kind.is_generators_turn:
+            losses |= self._train_generator(kind, drawn, real, fake)
+        return losses
+
+    def forget_gradients(self) -> None:
+        """After a step that failed half-way."""
+        for optimizer in (self.state.generator_optimizer, self.state.discriminator_optimizer):
+            optimizer.zero_grad()
+
+    def _augmented_streams(self, kind: Kind) -> list[str]:
+        if kind.augmentation is None:
+            return []
+        streams = ["real", "fake"]
+        if kind.is_generators_turn:
+            streams += ["generator/fake"]
+            streams += ["generator/real"] if self._rules.shows_generator_reals else []
+        return streams
+
+    def _train_discriminator(self, kind: Kind, drawn: Drawn, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        state = self.state
+        real = _augmented(kind, drawn, "real", real)
+        fake = _augmented(kind, drawn, "fake", fake)
+        with state.environment.autocast():
+            real_scores, fake_scores = state.discriminator(real), state.discriminator(fake)  # (N,), (N,)
+        exchange = Exchange(state.discriminator, real, fake.float(), drawn["mix"][:, None, None, None])
+        loss = Loss(
+            self._rules.objective.discriminator_loss(real_scores.float(), fake_scores.float()),
+            {term.name: term.loss(exchange) for term in kind.due},
+        )
+        return self._descend("discriminator", loss, is_last=not kind.is_generators_turn)
+
+    def _train_generator(self, kind: Kind, drawn: Drawn, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        rules = self._rules
+        with _fixed(self.state.discriminator):
+            judged_fake = self._judged(_augmented(kind, drawn, "generator/fake", fake))
+            judged_real = (
+                self._judged(_augmented(kind, drawn, "generator/real", real))
+                if rules.shows_generator_reals
+                else None
+            )
+            real_scores = judged_real.scores if judged_real else None
+            added = {
+                term.name: term.loss(judged_real, judged_fake)
+                for term in rules.generator_terms
+                if judged_real
+            }
+            loss = Loss(rules.objective.generator_loss(judged_fake.scores, real_scores), added)
+            return self._descend("generator", loss, is_last=True)
+
+    def _judged(self, images: Tensor) -> Judged:
+        discriminator = self.state.discriminator
+        with self.state.environment.autocast():
+            features = discriminator.features(images)  # (N, F)
+            scores = discriminator.score(features)  # (N,)
+        return Judged(images.float(), features.float().flatten(1), scores.float())
+
+    def _descend(
+        self, player: Literal["generator", "discriminator"], loss: Loss, *, is_last: bool
+    ) -> dict[str, Tensor]:
+        """Learn from the loss, and from that of the other ranks. Returns it by name.
+
+        At the last descent of a step no backward pass is to come that needs batch norm's statistics as they
+        are.
+        """
+        network, optimizer = self.state.player(player)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        losses = _named(player, loss)
+        gradients = (parameter.grad for parameter in network.parameters() if parameter.grad is not None)
+        statistics = self.state.statistics() if is_last else ()
+        self._ranks.average(chain(gradients, losses.values(), statistics))
+        optimizer.step()
+        optimizer.zero_grad()  # to None: the next backward pass then writes instead of adding
+        return losses
+
+
+def _pinned(drawn: Drawn) -> Drawn:
+    """In memory that a GPU copies from by itself, while it still works on the step before."""
+    return {name: tensor.pin_memory() for name, tensor in drawn.items()}
+
+
+@contextmanager
+def _fixed(discriminator: nn.Module) -> Iterator[None]:
+    """A discriminator that does not learn: saves the gradients of its kernels, 1/9 of a step."""
+    discriminator.requires_grad_(requires_grad=False)
+    try:
+        yield
+    finally:
+        discriminator.requires_grad_(requires_grad=True)
+
+
+def _augmented(kind: Kind, drawn: Drawn, stream: str, images: Tensor) -> Tensor:
+    """The images as the discriminator shall see them."""
+    return images if kind.augmentation is None else augment(images, kind.augmentation, Draws(drawn[stream]))
+
+
+def _named(player: str, loss: Loss) -> dict[str, Tensor]:
+    """A player's total loss and, where it has several parts, each by name."""
+    parts = {f"{player}/{name}": part.detach() for name, part in loss.parts.items()}
+    return {player: loss.total.detach(), **(parts if loss.terms else {})}
