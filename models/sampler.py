@@ -128,24 +128,32 @@ class Sampler:
     def _agreeing_buckets(self) -> tuple[tuple[int, ...], Tensor]:
         """The buckets that may stand for each other: all that agree with the largest that agrees with itself.
 
-        Every position of every bucket is tried with two different probes among different neighbours, and the
-        floats are compared as bits. It costs four times the largest bucket in images, and warms all of them.
-        Returned with the image (1, C, R, R) of seed 0.
+        Every position of every bucket is tried with two different probes among different neighbours, or with
+        more where the plan asks for it, and the floats are compared as bits. On a CPU it costs four times the
+        largest bucket in images, and warms all of them. Returned with the image (1, C, R, R) of seed 0.
         """
-        sizes = [2**power for power in range(self._plan.largest_bucket.bit_length())]
-        drawn = latents(range(sizes[-1]), self._generator.latent_size, self._prior)
-        probes = torch.from_numpy(drawn)  # (B, Z)
+        smallest, largest = self._plan.smallest_bucket, self._plan.largest_bucket
+        probes = torch.from_numpy(latents(range(largest), self._generator.latent_size, self._prior))  # (B, Z)
         reference: Tensor | None = None
         agreeing = []
-        for bucket in reversed(sizes):
-            there = self._forward(probes[:bucket])
-            back = self._forward(probes[:bucket].flip(0)).flip(0)
-            reference = there if reference is None and _same_bits(there, back) else reference
-            if reference is not None and _same_bits(there, back) and _same_bits(there, reference[:bucket]):
-                agreeing.append(bucket)
+        bucket = largest
+        while bucket >= smallest:
+            images = self._forward(probes[:bucket])
+            if self._is_at_one(probes[:bucket], images):
+                reference = images if reference is None else reference
+                if _same_bits(images, reference[:bucket]):
+                    agreeing.append(bucket)
+            bucket //= 2
         if reference is None:
             raise RuntimeError("no batch of this generator gives the same images twice on this device")
         return tuple(reversed(agreeing)), reference[:1].cpu().clone()
+
+    def _is_at_one(self, probes: Tensor, images: Tensor) -> bool:
+        """Whether the probes give these images wherever they are in a batch of this size."""
+        back = self._forward(probes.flip(0)).flip(0)
+        turns = range(1, min(1 + self._plan.rotations, len(probes)))
+        turned = (self._forward(probes.roll(turn, 0)).roll(-turn, 0) for turn in turns)
+        return _same_bits(images, back) and all(_same_bits(images, other) for other in turned)
 
 
 def parts(count: int, buckets: Sequence[int], most_padding: float) -> list[int]:

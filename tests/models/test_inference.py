@@ -102,7 +102,7 @@ def test_bfloat16_images_are_a_few_levels_off(
 def test_every_device_has_a_plan_with_buckets_of_powers_of_two() -> None:
     assert set(PLANS) == {(device, unit) for device in ("cpu", "cuda") for unit in ("float32", "bfloat16")}
     for fastest in PLANS.values():
-        assert fastest.largest_bucket.bit_count() == 1
+        assert fastest.smallest_bucket.bit_count() == fastest.largest_bucket.bit_count() == 1
         assert 0 <= fastest.most_padding <= 1
 
 
