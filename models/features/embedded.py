@@ -58,7 +58,7 @@ class Embedded:
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         with (
             torch.autocast(torch.device(self._device).type, enabled=False),
-            torch.backends.cudnn.flags(deterministic=True, allow_tf32=False),
+            torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False),
         ):
             found: Tensor = self._network(inputs)
         return found[:count]

@@ -58,7 +58,7 @@ class Inception:
         inputs = functional.pad(images.to(self._device), (0, 0, 0, 0, 0, 0, 0, BATCH - count))
         with (
             torch.autocast(torch.device(self._device).type, enabled=False),
-            torch.backends.cudnn.flags(deterministic=True, allow_tf32=False),
+            torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False),
         ):
             found: Tensor = self._network(to_pixels(inputs).expand(-1, 3, -1, -1))[0]
         return found[:count]
