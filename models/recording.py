@@ -1,4 +1,4 @@
-"""Training steps on a GPU, each kind of them recorded once as a CUDA graph (`models/graphs.py`)."""
+"""Training steps on a GPU, each routine recorded once as a CUDA graph (`models/graphs.py`)."""
 
 import logging
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models import graphs
 from models.graphs import Graph
-from models.rules import Kind
+from models.rules import Routine
 from models.step import Drawn, Step
 
 logger = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Recorded:
-    """Steps of one kind."""
+    """Steps of one routine."""
 
     graph: Graph
     drawn: Drawn
@@ -31,41 +31,41 @@ class RecordedSteps:
 
     def __init__(self, step: Step) -> None:
         self._step = step
-        self._known: dict[Kind, _Recorded | None] = {}
-        self._met: set[Kind] = set()
+        self._known: dict[Routine, _Recorded | None] = {}
+        self._met: set[Routine] = set()
         self._pool: Any = None
 
-    def take(self, kind: Kind, drawn: Drawn) -> dict[str, Tensor]:
-        """As `Step.take`. The first step of a kind is not recorded: what libraries set up then cannot be."""
-        if kind not in self._met:
-            self._met.add(kind)
-            return self._step.take(kind, drawn)
-        if kind not in self._known:
-            self._known[kind] = self._try_to_record(kind, drawn)
-        recorded = self._known[kind]
+    def take(self, routine: Routine, drawn: Drawn) -> dict[str, Tensor]:
+        """As `Step.take`. The first step of a routine is not recorded: what libraries set up cannot be."""
+        if routine not in self._met:
+            self._met.add(routine)
+            return self._step.take(routine, drawn)
+        if routine not in self._known:
+            self._known[routine] = self._try_to_record(routine, drawn)
+        recorded = self._known[routine]
         if recorded is None:
-            return self._step.take(kind, drawn)
+            return self._step.take(routine, drawn)
         for name, fixed in recorded.drawn.items():
             fixed.copy_(drawn[name], non_blocking=True)
         return dict(zip(recorded.names, recorded.graph.launch().unbind(), strict=True))
 
-    def _try_to_record(self, kind: Kind, drawn: Drawn) -> _Recorded | None:
+    def _try_to_record(self, routine: Routine, drawn: Drawn) -> _Recorded | None:
         try:
-            return self._record(kind, drawn)
+            return self._record(routine, drawn)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            logger.warning("no CUDA graph of steps %s: %s", kind, error)
+            logger.warning("no CUDA graph of steps %s: %s", routine, error)
             self._step.forget_gradients()
             return None
 
-    def _record(self, kind: Kind, drawn: Drawn) -> _Recorded:
+    def _record(self, routine: Routine, drawn: Drawn) -> _Recorded:
         device = self._step.state.environment.device
         fixed = {name: tensor.to(device, copy=True) for name, tensor in drawn.items()}
         names: list[str] = []
 
         def compute() -> Tensor:
-            losses = self._step.take(kind, fixed)
+            losses = self._step.take(routine, fixed)
             names.extend(losses)
             return torch.stack(list(losses.values()))
 

@@ -101,13 +101,13 @@ def _pictures(spec: TrainingSpec) -> Batches:
 
 
 def _hardest_steps(rules: Rules) -> Iterator[int]:
-    """A step of each kind that no other outdoes: in the terms that are due, and the generator's turn."""
+    """A step of each routine that no other outdoes: in the terms that are due, and the generator's turn."""
     rhythms = [term.every_steps for term in rules.discriminator_terms]
     first: dict[frozenset[object], int] = {}
     for step in range(min(math.lcm(rules.objective.discriminator_steps, *rhythms), MOST_STEPS)):
-        kind = rules.kind(step, None)
-        learners = {"generator"} if kind.is_generators_turn else set()
-        first.setdefault(frozenset({*kind.due, *learners}), step)
+        routine = rules.routine(step, None)
+        turn = {"generator"} if routine.is_generators_turn else set()
+        first.setdefault(frozenset({*routine.due, *turn}), step)
     return (step for does, step in first.items() if not any(does < more for more in first))
 
 

@@ -12,8 +12,8 @@ from models.priors import Prior
 
 
 @dataclass(frozen=True)
-class Kind:
-    """Which operations a step consists of. Steps of one kind differ in numbers alone."""
+class Routine:
+    """Which operations a step consists of. Steps of one routine differ in numbers alone."""
 
     is_generators_turn: bool
     """Whether the generator learns too, the discriminator having had its share."""
@@ -41,9 +41,9 @@ class Rules:
             tuple(t for t in added if isinstance(t, GeneratorTerm)),
         )
 
-    def kind(self, step: int, augmentation: DiffAugment | None) -> Kind:
+    def routine(self, step: int, augmentation: DiffAugment | None) -> Routine:
         """That of the step of this number."""
-        return Kind(
+        return Routine(
             is_generators_turn=(step + 1) % self.objective.discriminator_steps == 0,
             due=tuple(term for term in self.discriminator_terms if step % term.every_steps == 0),
             augmentation=augmentation,

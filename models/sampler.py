@@ -26,13 +26,13 @@ from models.packing import pack
 from models.pixels import to_pixels
 from models.priors.truncation import truncated
 
-RENDERING_VERSION = 3
+RENDERING_VERSIONS = {"cpu": 3, "cuda": 4}
 """Raised whenever we change what a generator and a seed come to: folding, rounding, choice of kernels."""
 
 
 def renderer(environment: NumericEnvironment) -> str:
     """Names all that a sample's bytes depend on besides generator, seed and options. Part of every ETag."""
-    return f"r{RENDERING_VERSION}/{environment.fingerprint}"
+    return f"r{RENDERING_VERSIONS[environment.device]}/{environment.fingerprint}"
 
 
 def silent() -> None:

@@ -18,7 +18,7 @@ from models.batches import Batches
 from models.game import Exchange, Judged, Loss
 from models.latents import noise, random_words, unit_interval
 from models.ranks import Ranks
-from models.rules import Kind, Rules
+from models.rules import Routine, Rules
 from models.state import TrainingState
 
 Drawn = Mapping[str, Tensor]
@@ -35,7 +35,7 @@ class Step:
         self._ranks = ranks
         self._part = ranks.part(state.spec.batch_size)
 
-    def draw(self, kind: Kind) -> Drawn:
+    def draw(self, routine: Routine) -> Drawn:
         """What chance decides in the next step: a function of (seed, images_seen), made on the CPU."""
         state, part = self.state, self._part
         seed, images_seen, count = state.spec.seed, state.images_seen, state.spec.batch_size
@@ -44,7 +44,7 @@ class Step:
         mix = unit_interval(random_words(seed, "mix", images_seen, count)[part])  # (N,)
         changes = {
             stream: Draws.of(seed, stream, images_seen, count).of_part(part).values  # (7, N)
-            for stream in self._augmented_streams(kind)
+            for stream in self._augmented_streams(routine)
         }
         drawn = {
             **self._batches.draw(images_seen, part),
@@ -54,18 +54,18 @@ class Step:
         }
         return _pinned(drawn) if state.environment.device == "cuda" else drawn
 
-    def take(self, kind: Kind, drawn: Drawn) -> dict[str, Tensor]:
+    def take(self, routine: Routine, drawn: Drawn) -> dict[str, Tensor]:
         """Let the players learn from what was drawn. Returns their losses by name."""
         state = self.state
         drawn = {
             name: tensor.to(state.environment.device, non_blocking=True) for name, tensor in drawn.items()
         }
         real = self._batches.images(drawn).contiguous(memory_format=state.environment.memory_format)
-        with state.environment.autocast(), torch.set_grad_enabled(kind.is_generators_turn):
+        with state.environment.autocast(), torch.set_grad_enabled(routine.is_generators_turn):
             fake = state.generator(drawn["latents"])  # (N, C, R, R)
-        losses = self._train_discriminator(kind, drawn, real, fake.detach())
-        if kind.is_generators_turn:
-            losses |= self._train_generator(kind, drawn, real, fake)
+        losses = self._train_discriminator(routine, drawn, real, fake.detach())
+        if routine.is_generators_turn:
+            losses |= self._train_generator(routine, drawn, real, fake)
         return losses
 
     def forget_gradients(self) -> None:
@@ -73,34 +73,38 @@ class Step:
         for optimizer in (self.state.generator_optimizer, self.state.discriminator_optimizer):
             optimizer.zero_grad()
 
-    def _augmented_streams(self, kind: Kind) -> list[str]:
-        if kind.augmentation is None:
+    def _augmented_streams(self, routine: Routine) -> list[str]:
+        if routine.augmentation is None:
             return []
         streams = ["real", "fake"]
-        if kind.is_generators_turn:
+        if routine.is_generators_turn:
             streams += ["generator/fake"]
             streams += ["generator/real"] if self._rules.shows_generator_reals else []
         return streams
 
-    def _train_discriminator(self, kind: Kind, drawn: Drawn, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def _train_discriminator(
+        self, routine: Routine, drawn: Drawn, real: Tensor, fake: Tensor
+    ) -> dict[str, Tensor]:
         state = self.state
-        real = _augmented(kind, drawn, "real", real)
-        fake = _augmented(kind, drawn, "fake", fake)
+        real = _augmented(routine, drawn, "real", real)
+        fake = _augmented(routine, drawn, "fake", fake)
         with state.environment.autocast():
             real_scores, fake_scores = state.discriminator(real), state.discriminator(fake)  # (N,), (N,)
         exchange = Exchange(state.discriminator, real, fake.float(), drawn["mix"][:, None, None, None])
         loss = Loss(
             self._rules.objective.discriminator_loss(real_scores.float(), fake_scores.float()),
-            {term.name: term.loss(exchange) for term in kind.due},
+            {term.name: term.loss(exchange) for term in routine.due},
         )
-        return self._descend("discriminator", loss, is_last=not kind.is_generators_turn)
+        return self._descend("discriminator", loss, is_last=not routine.is_generators_turn)
 
-    def _train_generator(self, kind: Kind, drawn: Drawn, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    def _train_generator(
+        self, routine: Routine, drawn: Drawn, real: Tensor, fake: Tensor
+    ) -> dict[str, Tensor]:
         rules = self._rules
         with _fixed(self.state.discriminator):
-            judged_fake = self._judged(_augmented(kind, drawn, "generator/fake", fake))
+            judged_fake = self._judged(_augmented(routine, drawn, "generator/fake", fake))
             judged_real = (
-                self._judged(_augmented(kind, drawn, "generator/real", real))
+                self._judged(_augmented(routine, drawn, "generator/real", real))
                 if rules.shows_generator_reals
                 else None
             )
@@ -154,9 +158,13 @@ def _fixed(discriminator: nn.Module) -> Iterator[None]:
         discriminator.requires_grad_(requires_grad=True)
 
 
-def _augmented(kind: Kind, drawn: Drawn, stream: str, images: Tensor) -> Tensor:
+def _augmented(routine: Routine, drawn: Drawn, stream: str, images: Tensor) -> Tensor:
     """The images as the discriminator shall see them."""
-    return images if kind.augmentation is None else augment(images, kind.augmentation, Draws(drawn[stream]))
+    return (
+        images
+        if routine.augmentation is None
+        else augment(images, routine.augmentation, Draws(drawn[stream]))
+    )
 
 
 def _named(player: str, loss: Loss) -> dict[str, Tensor]:

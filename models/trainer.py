@@ -38,9 +38,9 @@ def train(state: TrainingState, batches: Batches, ranks: Ranks | None = None) ->
     take = RecordedSteps(step).take if on_gpu else step.take
     while state.images_seen < state.spec.images:
         state.pace()
-        kind = rules.kind(state.images_seen // batch_size, state.augmentation)
-        losses = take(kind, step.draw(kind))
-        if kind.is_generators_turn:
+        routine = rules.routine(state.images_seen // batch_size, state.augmentation)
+        losses = take(routine, step.draw(routine))
+        if routine.is_generators_turn:
             _average(state, batch_size * rules.objective.discriminator_steps)
         state.images_seen += batch_size
         yield Progress(state.images_seen, losses)

@@ -19,7 +19,7 @@ from models.batches import Batches
 from models.environment import NumericEnvironment
 from models.guards import Adjustments, Watch
 from models.recording import RecordedSteps
-from models.rules import Kind
+from models.rules import Routine
 from models.state import TrainingState
 from models.step import Drawn, Step
 from tests.models.conftest import MakeBatches, MakeSpec
@@ -86,8 +86,8 @@ class OnAGpu(Step):
         super().__init__(*given)
         self._recorded = RecordedSteps(Step(*given))
 
-    def take(self, kind: Kind, drawn: Drawn) -> dict[str, Tensor]:
-        return self._recorded.take(kind, drawn)
+    def take(self, routine: Routine, drawn: Drawn) -> dict[str, Tensor]:
+        return self._recorded.take(routine, drawn)
 
 
 def as_on_a_gpu(state: TrainingState) -> TrainingState:

@@ -47,7 +47,7 @@ def test_dry_run_beside_a_job_changes_nothing_in_it(stack: Stack, told_idle: Any
     assert stack.await_images(beside, 1)["progress"]["images_seen"] < IMAGES
     told = dry_run(stack, seed=6)
     assert told["trainer"]["is_training"]
-    assert told["memory"]["fits"]
+    assert told["memory"]["fits"] is (True if told["trainer"]["device"] == "cpu" else None)  # a GPU is let be
     stack.await_images(beside, IMAGES + 1)
     stack.http.post(f"/jobs/{beside}/cancel").raise_for_status()
     job = stack.await_state(beside, "cancelled")
