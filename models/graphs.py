@@ -33,10 +33,13 @@ class Graph:
         Raises:
             RuntimeError: `compute` does something that cannot be recorded, as waiting for the GPU.
         """
+        torch.cuda.empty_cache()  # recording begins so, too: what is reserved from here on is the graph's
+        before = torch.cuda.memory_reserved()
         self._graph = torch.cuda.CUDAGraph()
         # Another thread may go on rendering.
         with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
             self._result = compute()
+        self.bytes: int = max(0, torch.cuda.memory_reserved() - before)
 
     @property
     def pool(self) -> Any:
@@ -72,6 +75,11 @@ class Graphs:
             return images
         recorded.latents.copy_(latents)
         return recorded.graph.launch()
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the graphs take besides the generator."""
+        return sum(recorded.graph.bytes for recorded in self._passes.values() if recorded)
 
     def _try_to_record(self, latents: Tensor) -> _Pass | None:
         try:

@@ -14,6 +14,9 @@ from models.step import Drawn, Step
 
 logger = logging.getLogger(__name__)
 
+MOST = 32
+"""Routines that are recorded: penalties of many rhythms meet in hundreds of ways, and graphs take memory."""
+
 
 @dataclass(frozen=True)
 class _Recorded:
@@ -40,9 +43,9 @@ class RecordedSteps:
         if routine not in self._met:
             self._met.add(routine)
             return self._step.take(routine, drawn)
-        if routine not in self._known:
+        if routine not in self._known and len(self._known) < MOST:
             self._known[routine] = self._try_to_record(routine, drawn)
-        recorded = self._known[routine]
+        recorded = self._known.get(routine)
         if recorded is None:
             return self._step.take(routine, drawn)
         for name, fixed in recorded.drawn.items():

@@ -51,7 +51,8 @@ class Sampler:
         self._plan = plan(environment)
         self._prior = priors.build(header.spec.prior)
         self._generator = for_inference(generator, environment, environment.precision)
-        self._compute = Graphs(self._generator) if environment.device == "cuda" else pack(self._generator)
+        self._graphs = Graphs(self._generator) if environment.device == "cuda" else None
+        self._compute = self._graphs or pack(self._generator)
         self.buckets, self._probed = self._agreeing_buckets()
 
     @classmethod
@@ -66,8 +67,9 @@ class Sampler:
 
     @property
     def bytes(self) -> int:
-        """Memory that its weights take."""
-        return sum(tensor.nbytes for tensor in self._generator.state_dict().values())
+        """Memory that its weights take, and on a GPU what lies between its layers."""
+        weights: int = sum(tensor.nbytes for tensor in self._generator.state_dict().values())
+        return weights + (self._graphs.bytes if self._graphs else 0)
 
     def render(self, seeds: Sequence[int]) -> NDArray[np.uint8]:
         """The pixels (N, R, R, C) of `seeds`."""

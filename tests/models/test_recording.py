@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from contract.training import TrainingSpec
-from models import graphs, trainer
+from models import graphs, recording, trainer
 from models.batches import Batches
 from models.environment import NumericEnvironment
 from models.guards import Adjustments, Watch
@@ -214,3 +214,14 @@ def test_step_that_finds_no_memory_to_be_recorded_ends_the_run(
     monkeypatch.setattr(graphs, "Graph", too_large)
     with pytest.raises(torch.OutOfMemoryError):
         recorded_losses_of(as_on_a_gpu(state), make_batches(state.spec), monkeypatch)
+
+
+def test_no_more_routines_are_recorded_than_have_room(
+    state: TrainingState,
+    make_batches: MakeBatches,
+    graph: type[LoggedGraph],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recording, "MOST", 1)
+    recorded_losses_of(as_on_a_gpu(state), make_batches(state.spec), monkeypatch)
+    assert graph.count == 1
