@@ -54,7 +54,9 @@ def save_checkpoint(
 ) -> str:
     """Write a generator durably. Returns its digest, `sha256:…` of the file."""
     tensors = {name: tensor for name, tensor in generator.state_dict().items() if not _is_counter(name)}
-    return _save(path, tensors, header, write)
+    content = _serialised(tensors, header)
+    write(path, content)
+    return _digest(content)
 
 
 def load_checkpoint(path: Path, expected_digest: str | None = None) -> tuple[Generator, CheckpointHeader]:
@@ -100,7 +102,7 @@ def save_snapshot(state: TrainingState, path: Path, write: Write = write_durably
         checksum="",
     )
     checksum = _checksum(header.model_dump_json(), tensors)
-    _save(path, tensors, header.model_copy(update={"checksum": checksum}), write)
+    write(path, _serialised(tensors, header.model_copy(update={"checksum": checksum})))
 
 
 def load_snapshot(path: Path, state: TrainingState) -> NumericEnvironment:
@@ -140,13 +142,11 @@ def _is_counter(name: str) -> bool:
     return name.endswith("num_batches_tracked")
 
 
-def _save(path: Path, tensors: Mapping[str, Tensor], header: Frozen, write: Write) -> str:
-    content = safetensors.torch.save(
+def _serialised(tensors: Mapping[str, Tensor], header: Frozen) -> bytes:
+    return safetensors.torch.save(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
         metadata={HEADER_KEY: header.model_dump_json()},
     )
-    write(path, content)
-    return _digest(content)
 
 
 def _content(path: Path) -> bytes:
