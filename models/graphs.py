@@ -4,8 +4,8 @@ Kernels of networks of these sizes are done sooner than the next one is launched
 at 32 px keeps the GPU busy for a tenth of the time that launching it takes. A graph works on the very memory
 it was recorded with, so what goes in is copied there, and what comes out is copied away.
 
-Where a recording fails, kernels are launched one by one, as without. In a sampler the probes of every bucket
-(`models/sampler.py`) go through its graph: one that gave other bits would cost its bucket and no picture.
+Where a recording fails, kernels are launched one by one, as without. In a sampler the probes
+(`models/sampler.py`) go through the graph: one whose images differ by their place is not served.
 """
 
 import logging
@@ -36,8 +36,9 @@ class Graph:
         torch.cuda.empty_cache()  # recording begins so, too: what is reserved from here on is the graph's
         before = torch.cuda.memory_reserved()
         self._graph = torch.cuda.CUDAGraph()
-        # Another thread may go on rendering.
-        with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
+        # A recording that fails would not come back to this stream. Another thread may go on rendering.
+        here = torch.cuda.stream(torch.cuda.current_stream())
+        with here, torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
             self._result = compute()
         self.bytes: int = max(0, torch.cuda.memory_reserved() - before)
 

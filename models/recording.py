@@ -14,9 +14,6 @@ from models.step import Drawn, Step
 
 logger = logging.getLogger(__name__)
 
-MOST = 32
-"""Routines that are recorded: penalties of many rhythms meet in hundreds of ways, and graphs take memory."""
-
 
 @dataclass(frozen=True)
 class _Recorded:
@@ -37,13 +34,15 @@ class RecordedSteps:
         self._known: dict[Routine, _Recorded | None] = {}
         self._met: set[Routine] = set()
         self._pool: Any = None
+        self._can_record = True
 
     def take(self, routine: Routine, drawn: Drawn) -> dict[str, Tensor]:
         """As `Step.take`. The first step of a routine is not recorded: what libraries set up cannot be."""
         if routine not in self._met:
             self._met.add(routine)
+            self._forget()
             return self._step.take(routine, drawn)
-        if routine not in self._known and len(self._known) < MOST:
+        if routine not in self._known and self._can_record:
             self._known[routine] = self._try_to_record(routine, drawn)
         recorded = self._known.get(routine)
         if recorded is None:
@@ -51,6 +50,18 @@ class RecordedSteps:
         for name, fixed in recorded.drawn.items():
             fixed.copy_(drawn[name], non_blocking=True)
         return dict(zip(recorded.names, recorded.graph.launch().unbind(), strict=True))
+
+    def _forget(self) -> None:
+        """Let go of what is recorded, for a step that is not needs as much memory as graphs hold.
+
+        A routine that is met later is a rare penalty, or follows from what the guards have changed.
+        """
+        if self._known:
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            self._known.clear()
+            self._pool = None
+            torch.cuda.empty_cache()
 
     def _try_to_record(self, routine: Routine, drawn: Drawn) -> _Recorded | None:
         try:
@@ -60,6 +71,7 @@ class RecordedSteps:
         except RuntimeError as error:
             logger.warning("no CUDA graph of steps %s: %s", routine, error)
             self._step.forget_gradients()
+            self._can_record = False  # torch may think that it still records
             return None
 
     def _record(self, routine: Routine, drawn: Drawn) -> _Recorded:

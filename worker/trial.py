@@ -64,7 +64,7 @@ class Trial:
         count, seconds, started = 0, 0.0, time.perf_counter()
         while seconds < LEAST_SECONDS or (count % round_of_steps and seconds < MOST_SECONDS):
             progress, count = next(run), count + 1
-            if count % STEPS_AHEAD == 0:
+            if count.bit_count() == 1 or count % STEPS_AHEAD == 0:  # 1, 2, 4, …: long steps are not queued
                 progress.read()  # waits for the device
             seconds = time.perf_counter() - started
         progress.read()

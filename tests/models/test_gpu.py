@@ -104,7 +104,7 @@ def test_image_is_the_same_bits_in_any_batch(kind: str, precision: str) -> None:
     assert_purity(Sampler(trained_generator(spec), header, rendering), range(1, 257))
 
 
-def test_each_routine_is_recorded_once(
+def test_each_routine_is_recorded(
     make_spec: MakeSpec, gpu: NumericEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[RecordedSteps] = []

@@ -13,13 +13,15 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from contract.augmentation import DiffAugment
 from contract.training import TrainingSpec
-from models import graphs, recording, trainer
+from models import graphs, trainer
 from models.batches import Batches
 from models.environment import NumericEnvironment
 from models.guards import Adjustments, Watch
+from models.ranks import Alone
 from models.recording import RecordedSteps
-from models.rules import Routine
+from models.rules import Routine, Rules
 from models.state import TrainingState
 from models.step import Drawn, Step
 from tests.models.conftest import MakeBatches, MakeSpec
@@ -216,12 +218,19 @@ def test_step_that_finds_no_memory_to_be_recorded_ends_the_run(
         recorded_losses_of(as_on_a_gpu(state), make_batches(state.spec), monkeypatch)
 
 
-def test_no_more_routines_are_recorded_than_have_room(
+def test_routine_that_is_met_later_finds_the_memory_of_the_graphs(
     state: TrainingState,
     make_batches: MakeBatches,
     graph: type[LoggedGraph],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(recording, "MOST", 1)
-    recorded_losses_of(as_on_a_gpu(state), make_batches(state.spec), monkeypatch)
-    assert graph.count == 1
+    monkeypatch.setattr(LoggedGraph, "state", state, raising=False)
+    rules = Rules.of(state.spec)
+    step = Step(as_on_a_gpu(state), make_batches(state.spec), rules, Alone())
+    recorded = RecordedSteps(step)
+    usual, changed = rules.routine(0, None), rules.routine(0, DiffAugment(strength=0.5))
+    for routine in (usual, usual, changed):
+        recorded.take(routine, step.draw(routine))
+    assert (recorded._known, graph.count) == ({}, 1)
+    recorded.take(usual, step.draw(usual))
+    assert (list(recorded._known), graph.count) == ([usual], 2)
