@@ -125,12 +125,14 @@ CASES: dict[str, dict[str, object]] = {
 
 
 def losses_of(state: TrainingState, batches: Batches) -> list[dict[str, float]]:
-    """Of a run in which the guards change rates and augmentation half-way."""
+    """Of a run in which the guards change rates and augmentation half-way, and later begin again."""
     losses = []
     for progress in trainer.train(state, batches):
         losses.append(progress.read())
         if progress.images_seen == state.spec.images // 2:
             state.watch = Watch(adjustments=Adjustments(generator_rate=0.5, augmentation=0.1))
+        if progress.images_seen == state.spec.images * 3 // 4:
+            state.begin_again()
     return losses
 
 
@@ -196,11 +198,24 @@ def test_step_that_cannot_be_recorded_is_taken_as_it_is(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def refusing(compute: Callable[[], Tensor], pool: object = None) -> None:
+    plain, unrecorded = (as_on_a_gpu(TrainingState.fresh(spec, environment)) for _ in range(2))
+
+    def refuse() -> None:
         raise RuntimeError("operation not permitted when stream is capturing")
 
+    def refusing(compute: Callable[[], Tensor], _pool: object) -> None:
+        """Half-way, when the generator has its gradients; what was computed is taken back, they are not."""
+        before = {name: tensor.clone() for name, tensor in unrecorded.tensors()}
+        with monkeypatch.context() as context:
+            context.setattr(unrecorded.generator_optimizer, "step", refuse)
+            try:
+                compute()
+            finally:
+                with torch.no_grad():
+                    for name, tensor in unrecorded.tensors():
+                        tensor.copy_(before[name])
+
     monkeypatch.setattr(graphs, "Graph", refusing)
-    plain, unrecorded = (as_on_a_gpu(TrainingState.fresh(spec, environment)) for _ in range(2))
     losses_of(plain, make_batches(spec))
     recorded_losses_of(unrecorded, make_batches(spec), monkeypatch)
     assert bits(unrecorded) == bits(plain)
