@@ -77,6 +77,8 @@ class Objective:
     discriminator_steps: int = 1
     """Batches that the discriminator learns from for each step of the generator."""
     discriminator_terms: tuple[DiscriminatorTerm, ...] = ()
+    wants_sure_discriminator: bool = False
+    """Whether it is trained to its best on purpose, so that judging all right is no fault of a run."""
 
     def discriminator_loss(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
         """Low when reals score high and fakes low."""

@@ -13,6 +13,8 @@ from pydantic import Field
 
 from contract.evaluation import Evaluation
 from contract.plugin import Frozen
+from contract.training import TrainingSpec
+from models import objectives
 
 PATIENCE = 3
 """Rollbacks without a new best after which a run is given up."""
@@ -22,11 +24,11 @@ SURE = 0.98
 STUCK = 2
 """Evaluations without a new best before this one: then a discriminator that is sure is why."""
 COLLAPSED = 0.35
-"""Diversity below this share of the reals' is a collapse if the pictures have become worse."""
+"""Diversity below this share of the reals' is a collapse where it was more, and the pictures were better."""
 DEAD = 0.1
 """Below this share it is one in any run that is not young: nearly all samples are the same."""
-YOUNG_IMAGES = 10_000
-"""Until then a generator may not have found its variety yet."""
+YOUNG_STEPS = 500
+"""Of the generator. Until then it may not have found its variety yet, nor an answer to its discriminator."""
 WORSE = 1.5
 """A distance this many times the best, after it was that good, is not noise."""
 COPIED = 0.5
@@ -70,6 +72,26 @@ class Signs(Frozen):
         )
 
 
+@dataclass(frozen=True)
+class Course:
+    """How far a run has come, and what it is after."""
+
+    images_seen: int
+    generator_steps: int
+    wants_sure_discriminator: bool = False
+    """The objective trains it to its best on purpose: that it judges all right is no fault then."""
+
+    @classmethod
+    def of(cls, spec: TrainingSpec, images_seen: int) -> Self:
+        objective = objectives.build(spec.objective)
+        steps = images_seen // (spec.batch_size * objective.discriminator_steps)
+        return cls(images_seen, steps, objective.wants_sure_discriminator)
+
+    @property
+    def is_young(self) -> bool:
+        return self.generator_steps < YOUNG_STEPS
+
+
 class Adjustments(Frozen):
     """What the guards have changed in a run so far; factors of what the spec says."""
 
@@ -83,6 +105,7 @@ class Watch(Frozen):
 
     best_images_seen: int | None = None
     best_distance: float | None = None
+    best_diversity: float = 0.0
     evaluations_since_best: int = 0
     rollbacks_since_best: int = 0
     adjustments: Adjustments = Adjustments()
@@ -116,11 +139,11 @@ class GiveUp:
 Verdict = Continue | RollBack | GiveUp
 
 
-def judge(watch: Watch, signs: Signs, images_seen: int) -> Verdict:
-    """What to do after an evaluation at `images_seen`."""
-    cause = _cause(watch, signs, is_young=images_seen < YOUNG_IMAGES)
+def judge(watch: Watch, signs: Signs, course: Course) -> Verdict:
+    """What to do after an evaluation of a run that has come so far."""
+    cause = _cause(watch, signs, course)
     if cause is None:
-        return _go_on(watch, signs, images_seen)
+        return _go_on(watch, signs, course.images_seen)
     detail = _told(cause, signs, watch)
     if watch.rollbacks_since_best >= PATIENCE:
         return GiveUp(cause, f"{detail} Going back {PATIENCE} times has not helped. {_ADVICE[cause]}")
@@ -132,24 +155,30 @@ def judge(watch: Watch, signs: Signs, images_seen: int) -> Verdict:
     return RollBack(watch.model_copy(update=changed), cause, detail)
 
 
-def _cause(watch: Watch, signs: Signs, *, is_young: bool) -> Cause | None:
+def _cause(watch: Watch, signs: Signs, course: Course) -> Cause | None:
     """The first that applies: each explains those that come after it."""
     if not signs.is_finite:
         return Cause.NOT_FINITE
-    is_dead = signs.diversity < DEAD and not is_young
-    if is_dead or (signs.diversity < COLLAPSED and _is_worse(watch, signs)):
+    is_varied, is_worse = signs.diversity >= COLLAPSED, _is_worse(watch, signs)
+    is_dead = signs.diversity < DEAD and not course.is_young
+    if is_dead or (is_worse and not is_varied):
         return Cause.MODE_COLLAPSE
-    is_sure = min(signs.real_accuracy, signs.fake_accuracy) >= SURE
-    if is_sure and (_is_worse(watch, signs) or watch.evaluations_since_best >= STUCK):
+    is_sure = min(signs.real_accuracy, signs.fake_accuracy) >= SURE and not course.wants_sure_discriminator
+    is_stuck = watch.evaluations_since_best >= STUCK and not course.is_young
+    if is_sure and (is_worse or is_stuck):
         return Cause.DISCRIMINATOR_WINS
-    if signs.memorised > COPIED and watch.best_distance is not None:
+    has_best = watch.best_distance is not None
+    if signs.memorised > COPIED and is_varied and has_best and not course.is_young:
         return Cause.OVERFITTING
     return None
 
 
 def _is_worse(watch: Watch, signs: Signs) -> bool:
-    """Whether the pictures have become worse than they were; a young run is not blamed for being young."""
-    if signs.distance is None or watch.best_distance is None:
+    """Whether the pictures have become worse than varied ones were.
+
+    A beginner's even grey can be nearer to the pictures than its first attempts: no measure for them.
+    """
+    if signs.distance is None or watch.best_distance is None or watch.best_diversity < COLLAPSED:
         return False
     return signs.distance > WORSE * watch.best_distance
 
@@ -161,6 +190,7 @@ def _go_on(watch: Watch, signs: Signs, images_seen: int) -> Continue:
     best = {
         "best_images_seen": images_seen,
         "best_distance": signs.distance,
+        "best_diversity": signs.diversity,
         "evaluations_since_best": 0,
         "rollbacks_since_best": 0,
     }
@@ -206,7 +236,7 @@ def _slower(adjustments: Adjustments, pace: float) -> Adjustments:
 
 
 def _held_back(adjustments: Adjustments, pace: float) -> Adjustments:
-    """The discriminator alone slower, and shown changed pictures."""
+    """The discriminator alone slower, and shown pictures that are changed more, where that can still be."""
     changed = {
         "discriminator_rate": adjustments.discriminator_rate * pace,
         "augmentation": min(1.0, adjustments.augmentation + 0.25),
@@ -214,17 +244,11 @@ def _held_back(adjustments: Adjustments, pace: float) -> Adjustments:
     return adjustments.model_copy(update=changed)
 
 
-def _augmented(adjustments: Adjustments, pace: float) -> Adjustments:
-    """Pictures that are changed more, so that they cannot be learnt by heart."""
-    del pace
-    return adjustments.model_copy(update={"augmentation": min(1.0, adjustments.augmentation + 0.25)})
-
-
 _REMEDIES: Mapping[Cause, Callable[[Adjustments, float], Adjustments]] = {
     Cause.NOT_FINITE: _slower,
     Cause.MODE_COLLAPSE: _slower,
     Cause.DISCRIMINATOR_WINS: _held_back,
-    Cause.OVERFITTING: _augmented,
+    Cause.OVERFITTING: _held_back,
 }
 
 _ADVICE: Mapping[Cause, str] = {

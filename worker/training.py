@@ -19,7 +19,7 @@ from models.datasets.arrays import array, held_out_indices, training_indices
 from models.environment import NumericEnvironment
 from models.evaluation import Judge, Panel, interval
 from models.features import Features, embedded, inception
-from models.guards import Continue, GiveUp, RollBack, Signs, Verdict
+from models.guards import Continue, Course, GiveUp, RollBack, Signs, Verdict
 from models.memory import require_memory
 from worker import link
 from worker.child import Chore
@@ -146,7 +146,7 @@ class _Run:
         self._evaluation = self._evaluated()
         is_unjudged = self._judge is None and self._is_sound()
         signs = Signs(is_finite=True) if is_unjudged else Signs.of(self._evaluation)
-        verdict = guards.judge(self._state.watch, signs, self._state.images_seen)
+        verdict = guards.judge(self._state.watch, signs, Course.of(self._state.spec, self._state.images_seen))
         self._tell_judgement(verdict)
         match verdict:
             case Continue(watch, is_best):

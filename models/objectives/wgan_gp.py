@@ -11,6 +11,7 @@ class WganGp(Objective):
     """The critic's scores estimate how far the two distributions are apart; they are not probabilities."""
 
     scores_are_logits = False
+    wants_sure_discriminator = True
 
     def __init__(self, parameters: parameters.WganGp) -> None:
         self.parameters = parameters

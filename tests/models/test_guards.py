@@ -4,19 +4,23 @@ from models.guards import (
     DEAD,
     PATIENCE,
     STUCK,
-    YOUNG_IMAGES,
+    YOUNG_STEPS,
     Adjustments,
     Cause,
     Continue,
+    Course,
     GiveUp,
     RollBack,
     Signs,
     Watch,
     judge,
 )
+from tests.models.conftest import MakeSpec
 
 WELL = Signs(is_finite=True, distance=10, real_accuracy=0.7, fake_accuracy=0.7, diversity=0.9, memorised=0.05)
-WATCH = Watch(best_images_seen=1000, best_distance=10)
+WATCH = Watch(best_images_seen=1000, best_distance=10, best_diversity=0.9)
+BEGINNING = Course(500, generator_steps=YOUNG_STEPS - 1)
+GROWN = Course(2000, generator_steps=YOUNG_STEPS)
 ILL: dict[Cause, dict[str, object]] = {
     Cause.NOT_FINITE: {"is_finite": False},
     Cause.MODE_COLLAPSE: {"diversity": 0.1, "distance": 100},
@@ -30,19 +34,21 @@ def ill(cause: Cause) -> Signs:
 
 
 def test_first_evaluation_is_the_best_so_far() -> None:
-    verdict = judge(Watch(), WELL, 500)
-    assert verdict == Continue(Watch(best_images_seen=500, best_distance=10), is_best=True)
+    verdict = judge(Watch(), WELL, BEGINNING)
+    assert verdict == Continue(
+        Watch(best_images_seen=500, best_distance=10, best_diversity=0.9), is_best=True
+    )
 
 
 def test_equal_distance_is_no_new_best() -> None:
-    verdict = judge(WATCH, WELL, 2000)
+    verdict = judge(WATCH, WELL, GROWN)
     assert isinstance(verdict, Continue)
     assert (verdict.is_best, verdict.watch.best_images_seen) == (False, WATCH.best_images_seen)
 
 
 @pytest.mark.parametrize("cause", Cause)
 def test_ill_run_is_rolled_back_and_changed(cause: Cause) -> None:
-    verdict = judge(WATCH, ill(cause), 2000)
+    verdict = judge(WATCH, ill(cause), GROWN)
     assert isinstance(verdict, RollBack)
     assert verdict.cause is cause
     assert verdict.watch.rollbacks_since_best == 1
@@ -53,44 +59,80 @@ def test_ill_run_is_rolled_back_and_changed(cause: Cause) -> None:
 def test_run_is_given_up_only_after_going_back_has_not_helped(cause: Cause) -> None:
     watch = WATCH
     for _ in range(PATIENCE):
-        verdict = judge(watch, ill(cause), 2000)
+        verdict = judge(watch, ill(cause), GROWN)
         assert isinstance(verdict, RollBack)
         watch = verdict.watch
-    assert isinstance(judge(watch, ill(cause), 2000), GiveUp)
+    assert isinstance(judge(watch, ill(cause), GROWN), GiveUp)
 
 
 def test_new_best_renews_the_patience() -> None:
     tried = WATCH.model_copy(update={"rollbacks_since_best": PATIENCE})
-    verdict = judge(tried, WELL.model_copy(update={"distance": 9}), 2000)
+    verdict = judge(tried, WELL.model_copy(update={"distance": 9}), GROWN)
     assert isinstance(verdict, Continue)
     assert verdict.watch.rollbacks_since_best == 0
 
 
 @pytest.mark.parametrize("cause", [Cause.MODE_COLLAPSE, Cause.DISCRIMINATOR_WINS, Cause.OVERFITTING])
 def test_young_run_that_has_no_best_yet_is_left_alone(cause: Cause) -> None:
-    assert isinstance(judge(Watch(), ill(cause), 100), Continue)
+    assert isinstance(judge(Watch(), ill(cause), BEGINNING), Continue)
+
+
+def test_beginners_even_grey_is_no_measure_for_its_first_attempts() -> None:
+    grey = judge(Watch(), WELL.model_copy(update={"diversity": 0.01, "distance": 100}), BEGINNING)
+    assert isinstance(grey, Continue)
+    attempts = WELL.model_copy(update={"diversity": 0.2, "distance": 300, "memorised": 0.9})
+    assert isinstance(judge(grey.watch, attempts, BEGINNING), Continue)
+    assert isinstance(judge(grey.watch, attempts.model_copy(update={"memorised": 0}), GROWN), Continue)
+
+
+def test_beginner_that_loses_the_variety_it_had_is_not_spared() -> None:
+    verdict = judge(WATCH, ill(Cause.MODE_COLLAPSE), BEGINNING)
+    assert isinstance(verdict, RollBack)
+    assert verdict.cause is Cause.MODE_COLLAPSE
+
+
+def test_critic_that_is_trained_to_its_best_may_be_sure() -> None:
+    watch = WATCH.model_copy(update={"evaluations_since_best": STUCK})
+    sure = WELL.model_copy(update={"real_accuracy": 1.0, "fake_accuracy": 1.0})
+    course = Course(GROWN.images_seen, GROWN.generator_steps, wants_sure_discriminator=True)
+    assert isinstance(judge(watch, sure, course), Continue)
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps", "may_be_sure"),
+    [
+        ({"batch_size": 64, "objective": {"kind": "non_saturating"}}, 500, False),
+        ({"batch_size": 64, "objective": {"kind": "wgan_gp"}}, 100, True),
+        ({"batch_size": 1024, "objective": {"kind": "hinge"}}, 31, False),
+    ],
+)
+def test_age_is_counted_in_steps_of_the_generator(
+    make_spec: MakeSpec, settings: dict[str, object], steps: int, may_be_sure: bool
+) -> None:
+    course = Course.of(make_spec(**settings), 32_000)
+    assert course == Course(32_000, steps, wants_sure_discriminator=may_be_sure)
 
 
 def test_numbers_that_are_none_are_noticed_before_there_is_a_best() -> None:
-    assert isinstance(judge(Watch(), ill(Cause.NOT_FINITE), 100), RollBack)
+    assert isinstance(judge(Watch(), ill(Cause.NOT_FINITE), BEGINNING), RollBack)
 
 
 def test_sure_discriminator_is_blamed_for_standing_still() -> None:
     sure = WELL.model_copy(update={"real_accuracy": 1.0, "fake_accuracy": 1.0})
     watch = WATCH
     for _ in range(STUCK):
-        verdict = judge(watch, sure, 2000)
+        verdict = judge(watch, sure, GROWN)
         assert isinstance(verdict, Continue)
         watch = verdict.watch
-    verdict = judge(watch, sure, 2000)
+    verdict = judge(watch, sure, GROWN)
     assert isinstance(verdict, RollBack)
     assert verdict.cause is Cause.DISCRIMINATOR_WINS
 
 
 def test_dead_generator_is_noticed_though_it_was_never_better() -> None:
     dead = WELL.model_copy(update={"diversity": DEAD / 2})
-    assert isinstance(judge(Watch(), dead, YOUNG_IMAGES - 1), Continue)
-    verdict = judge(Watch(), dead, YOUNG_IMAGES)
+    assert isinstance(judge(Watch(), dead, BEGINNING), Continue)
+    verdict = judge(Watch(), dead, GROWN)
     assert isinstance(verdict, RollBack)
     assert verdict.cause is Cause.MODE_COLLAPSE
 
@@ -98,7 +140,7 @@ def test_dead_generator_is_noticed_though_it_was_never_better() -> None:
 def test_each_rollback_slows_down_more_than_the_one_before() -> None:
     paces, watch = [1.0], WATCH
     for _ in range(PATIENCE):
-        verdict = judge(watch, ill(Cause.NOT_FINITE), 2000)
+        verdict = judge(watch, ill(Cause.NOT_FINITE), GROWN)
         assert isinstance(verdict, RollBack)
         watch = verdict.watch
         paces.append(watch.adjustments.generator_rate)
@@ -106,26 +148,33 @@ def test_each_rollback_slows_down_more_than_the_one_before() -> None:
 
 
 def test_unjudged_run_goes_back_to_its_newest() -> None:
-    first = judge(Watch(), Signs(is_finite=True), 100)
+    first = judge(Watch(), Signs(is_finite=True), BEGINNING)
     assert isinstance(first, Continue)
-    second = judge(first.watch, Signs(is_finite=True), 200)
+    second = judge(first.watch, Signs(is_finite=True), GROWN)
     assert isinstance(second, Continue)
-    assert second.watch.best_images_seen == 200
+    assert second.watch.best_images_seen == GROWN.images_seen
 
 
 @pytest.mark.parametrize("harmless", [{"diversity": 0.1}, {"real_accuracy": 1.0, "fake_accuracy": 1.0}])
 def test_signs_without_worse_pictures_are_no_cause(harmless: dict[str, float]) -> None:
-    assert isinstance(judge(WATCH, WELL.model_copy(update=harmless), 2000), Continue)
+    assert isinstance(judge(WATCH, WELL.model_copy(update=harmless), GROWN), Continue)
 
 
 def test_detail_tells_the_figures_and_the_limits() -> None:
-    verdict = judge(WATCH, ill(Cause.MODE_COLLAPSE), 2000)
+    verdict = judge(WATCH, ill(Cause.MODE_COLLAPSE), GROWN)
     assert isinstance(verdict, RollBack)
     assert all(figure in verdict.detail for figure in ("10%", "35%", "100", "best 10"))
 
 
+def test_copies_are_answered_even_where_all_augmentation_is_in_use() -> None:
+    verdict = judge(WATCH, ill(Cause.OVERFITTING), GROWN)
+    assert isinstance(verdict, RollBack)
+    assert verdict.watch.adjustments.augmentation > 0
+    assert verdict.watch.adjustments.discriminator_rate < 1
+
+
 def test_augmentation_never_passes_full_strength() -> None:
     strong = WATCH.model_copy(update={"adjustments": Adjustments(augmentation=0.9)})
-    verdict = judge(strong, ill(Cause.OVERFITTING), 2000)
+    verdict = judge(strong, ill(Cause.OVERFITTING), GROWN)
     assert isinstance(verdict, RollBack)
     assert verdict.watch.adjustments.augmentation == 1.0
