@@ -30,6 +30,10 @@ class PoliteGroup(click.Group):
             return super().invoke(ctx)
         except DcganError as error:
             raise click.ClickException(f"{error.detail} ({error.code})") from error
+        except OSError as error:
+            if error.filename is None:
+                raise
+            raise click.ClickException(f"{error.filename}: {error.strerror}") from error
 
 
 @click.group(cls=PoliteGroup, context_settings={"show_default": True})
@@ -204,7 +208,7 @@ def retry(url: str, job: str) -> None:
 def samples(url: str, seed: int, count: int, model: str | None, output: Path) -> None:
     """Write the picture of a seed, or a sheet of several; as .zip, .npz or .json each by itself."""
     with Client(url) as client:
-        output.write_bytes(client.samples(seed, model, count, format=output.suffix[1:] or "png"))
+        output.write_bytes(client.samples(seed, model, count, format=output.suffix[1:].lower() or "png"))
     click.echo(output)
 
 

@@ -2,11 +2,12 @@
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from operator import index
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, TypeVar
+from typing import IO, Any, Self, SupportsFloat, SupportsIndex, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import httpx
@@ -158,17 +159,20 @@ class Client:
     def samples_of(
         self,
         *,
-        seeds: Sequence[int] | None = None,
-        latents: Sequence[Sequence[float]] | None = None,
+        seeds: Iterable[SupportsIndex] | None = None,
+        latents: Iterable[Iterable[SupportsFloat]] | None = None,
         **options: str | float,
     ) -> bytes:
-        """The samples of seeds in any order, or of latents of your own, in one request.
+        """The samples of seeds in any order, or of latents of your own, in one request; arrays will do.
 
         The options are the other fields of `POST /samples`: `model="job_…"`, `format="npz"`, `columns=8`.
         """
-        points = {"seeds": seeds, "latents": latents}
-        body = {name: [*listed] for name, listed in points.items() if listed is not None}
-        return self._send("POST", "/samples", json={**body, **options}).content
+        body: dict[str, object] = {**options}
+        if seeds is not None:
+            body["seeds"] = [index(seed) for seed in seeds]
+        if latents is not None:
+            body["latents"] = [[float(number) for number in row] for row in latents]
+        return self._send("POST", "/samples", json=body).content
 
     def models(self) -> Iterator[Model]:
         """The aliases and what they mean, then what was imported."""
@@ -192,7 +196,8 @@ class Client:
         Raises:
             DcganError: `precondition_failed` when the alias's ETag is not `if_match`.
         """
-        target = {"job": job, "follow": follow} if job else {"digest": digest}
+        given = {"job": job, "digest": digest, "follow": follow or None}
+        target = {name: value for name, value in given.items() if value is not None}
         response = self._send("PUT", f"/models/{alias}", json=target, headers=_condition(if_match))
         return Model.model_validate_json(response.content)
 

@@ -20,15 +20,17 @@ def refusal(response: httpx.Response) -> DcganError:
     try:
         problem = response.json()
         code, detail = str(problem["code"]), str(problem["detail"])
-        fields = [f"{error['pointer']}: {error['detail']}" for error in problem.get("errors", ())]
+        fields = [
+            f"{error['pointer']}: {error['detail']}"
+            for error in problem.get("errors", ())
+            if error["detail"] not in detail
+        ]
     except (ValueError, KeyError, TypeError):
         phrase = HTTPStatus(response.status_code).phrase
         return DcganError(
             "http", f"{response.url} answered {response.status_code} {phrase}.", response.status_code
         )
-    return DcganError(
-        code, "\n".join([detail, *(line for line in fields if line not in detail)]), response.status_code
-    )
+    return DcganError(code, "\n".join([detail, *fields]), response.status_code)
 
 
 def unreachable(url: httpx.URL | str, error: httpx.TransportError) -> DcganError:

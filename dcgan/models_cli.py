@@ -1,18 +1,15 @@
 """The commands `dcgan models …`: what generators there are, and what the aliases mean."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from contract.identifiers import JOB_PATTERN
+from contract.identifiers import DIGEST_PATTERN, JOB_PATTERN
 from contract.workshop import SUFFIXES, ExportFormat
 from dcgan.client import Client
 from dcgan.replies import Model
-
-console = Console(highlight=False)
 
 IfMatch = click.option("--if-match", metavar="ETAG", help="Only if this is the alias's ETag now.")
 
@@ -23,11 +20,14 @@ def models(context: click.Context) -> None:
     """List the aliases and imported generators; or one of the commands below."""
     if context.invoked_subcommand is not None:
         return
-    table = Table("alias", "generator", "of", "revision", box=None)
     with Client(context.obj) as client:
-        for model in client.models():
-            table.add_row(model.alias or "", _short(model), _source(model), str(model.revision or ""))
-    console.print(table)
+        _print(
+            ("alias", "revision", "of", "generator"),
+            [
+                (model.alias or "", _revision(model), _source(model), model.digest)
+                for model in client.models()
+            ],
+        )
 
 
 @models.command()
@@ -39,6 +39,10 @@ def models(context: click.Context) -> None:
 def promote(url: str, alias: str, generator: str, follow: bool, if_match: str | None) -> None:
     """Let an alias mean a job's best checkpoint (job_…), or that of a digest (sha256:…)."""
     is_job = re.fullmatch(JOB_PATTERN, generator)
+    if not is_job and not re.fullmatch(DIGEST_PATTERN, generator):
+        raise click.BadParameter(
+            f"{generator!r} is neither a job's id (job_…) nor a whole digest (sha256:…)."
+        )
     target = {"job" if is_job else "digest": generator}
     with Client(url) as client:
         _tell(client.point_alias(alias, **target, follow=follow, if_match=if_match))
@@ -59,12 +63,20 @@ def rollback(url: str, alias: str, if_match: str | None) -> None:
 @click.pass_obj
 def history(url: str, alias: str) -> None:
     """What an alias means and meant, the newest first."""
-    table = Table("#", "generator", "of", "by", "at", box=None)
     with Client(url) as client:
-        for past in client.alias_history(alias):
-            moment = past.at.astimezone().strftime("%Y-%m-%d %H:%M")
-            table.add_row(str(past.revision or ""), _short(past), _source(past), past.by, moment)
-    console.print(table)
+        _print(
+            ("#", "at", "by", "of", "generator"),
+            [
+                (
+                    _revision(past),
+                    f"{past.at.astimezone():%Y-%m-%d %H:%M}",
+                    past.by,
+                    _source(past),
+                    past.digest,
+                )
+                for past in client.alias_history(alias)
+            ],
+        )
 
 
 @models.command()
@@ -106,8 +118,17 @@ def _tell(model: Model) -> None:
     click.echo(f"{model.alias} means {model.digest} (revision {model.revision}, ETag {model.etag})")
 
 
-def _short(model: Model) -> str:
-    return model.digest[:15]
+def _print(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table whose last column is never cut in a narrow terminal: other commands take what it says."""
+    table = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def _revision(model: Model) -> str:
+    return str(model.revision or "")
 
 
 def _source(model: Model) -> str:

@@ -44,6 +44,9 @@ class Handler(BaseHTTPRequestHandler):
         self.service.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         self._answer()
 
+    def do_PUT(self) -> None:
+        self.do_POST()
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 — the base class names it so
         """Stay quiet."""
 

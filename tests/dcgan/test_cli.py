@@ -47,10 +47,19 @@ def test_the_demo_needs_an_archive(tmp_path: Path) -> None:
     assert "There is no archive at" in done.output
 
 
-@pytest.mark.parametrize(("name", "chosen"), [("sheet.webp", "webp"), ("sheet", "png"), ("a.b.zip", "zip")])
+@pytest.mark.parametrize(
+    ("name", "chosen"), [("sheet.webp", "webp"), ("sheet", "png"), ("a.b.zip", "zip"), ("S.PNG", "png")]
+)
 def test_ending_of_the_file_is_the_format(service: Service, tmp_path: Path, name: str, chosen: str) -> None:
     service.answers["GET /samples"] = (200, "image/png", b"picture")
     done = CliRunner().invoke(main, ["--url", service.url, "samples", "-o", str(tmp_path / name)])
     assert done.exit_code == 0, done.output
     assert (tmp_path / name).read_bytes() == b"picture"
     assert f"format={chosen}" in service.asked[-1]
+
+
+def test_a_file_that_cannot_be_written_is_told_in_a_sentence(service: Service, tmp_path: Path) -> None:
+    service.answers["GET /samples"] = (200, "image/png", b"picture")
+    target = tmp_path / "nowhere" / "sheet.png"
+    done = CliRunner().invoke(main, ["--url", service.url, "samples", "-o", str(target)])
+    assert (done.exit_code, done.output) == (1, f"Error: {target}: No such file or directory\n")

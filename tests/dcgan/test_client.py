@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import pytest
 
 from dcgan import Client, DcganError
@@ -140,7 +141,13 @@ def test_samples_of_many_are_one_request(service: Service) -> None:
     with Client(service.url) as client:
         assert client.samples_of(seeds=range(7, 4, -1), columns=2) == b"picture"
         client.samples_of(latents=[(0.5, 1.0)], model="best")
+        client.samples_of(seeds=np.arange(2))
+        client.samples_of(latents=np.ones((1, 2), np.float32))
+        client.samples_of(latents=[np.zeros(1), [np.float32(0.5)]])
     assert [json.loads(body) for body in service.bodies] == [
         {"seeds": [7, 6, 5], "columns": 2},
         {"latents": [[0.5, 1.0]], "model": "best"},
+        {"seeds": [0, 1]},
+        {"latents": [[1.0, 1.0]]},
+        {"latents": [[0.0], [0.5]]},
     ]

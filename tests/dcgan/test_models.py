@@ -33,8 +33,24 @@ def test_models_are_listed_with_what_they_mean(service: Service) -> None:
     listed = {"items": [live, imported], "next": None}
     service.answers["GET /models"] = (200, "application/json", json.dumps(listed).encode())
     shown = CliRunner().invoke(main, ["--url", service.url, "models"]).output.splitlines()
-    assert shown[1].split() == ["live", DIGEST[:15], "follows", "job_1", "3"]
-    assert shown[2].split() == ["sha256:cdcdcdcd", "imported"]
+    assert shown[1].split() == ["live", "3", "follows", "job_1", DIGEST]
+    assert shown[2].split() == ["imported", imported["digest"]]
+
+
+def test_an_alias_is_asked_to_mean_all_that_was_said(service: Service) -> None:
+    problem = json.dumps({"code": "invalid_request", "detail": "Only a job can be followed."}).encode()
+    service.answers["PUT /models/live"] = (422, "application/problem+json", problem)
+    done = CliRunner().invoke(main, ["--url", service.url, "models", "promote", "live", DIGEST, "--follow"])
+    assert (done.exit_code, done.output) == (1, "Error: Only a job can be followed. (invalid_request)\n")
+    assert json.loads(service.bodies[-1]) == {"digest": DIGEST, "follow": True}
+
+
+@pytest.mark.parametrize("generator", ["staging", "job_1", DIGEST[:15]])
+def test_what_no_alias_can_mean_is_not_sent(service: Service, generator: str) -> None:
+    done = CliRunner().invoke(main, ["--url", service.url, "models", "promote", "live", generator])
+    assert done.exit_code == 2
+    assert "neither a job's id (job_…) nor a whole digest (sha256:…)" in done.output
+    assert not service.asked
 
 
 def test_an_export_is_there_whole_or_not_at_all(service: Service, tmp_path: Path) -> None:
