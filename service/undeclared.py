@@ -3,6 +3,7 @@
 Routes whose parameters are a model refuse the others by that.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,10 +29,19 @@ async def refuse_undeclared(request: Request) -> None:
     if not isinstance(route, APIRoute):
         return
     if request.scope["query_string"]:
+        _refuse_repetition(request)
         _refuse_parameters(request, route)
     if request.method not in ("GET", "HEAD") and not _takes_body(route) and _has_body(request):
         detail = f"{request.method} {route.path_format} takes no body; send it without one."
         raise parameter_error("", detail)
+
+
+def _refuse_repetition(request: Request) -> None:
+    """Of what comes twice only one can be heeded, and others would heed the other; no route takes lists."""
+    for name, times in Counter(name for name, _ in request.query_params.multi_items()).items():
+        if times > 1:
+            shown = name[:_SHOWN_CHARACTERS]
+            raise parameter_error(shown, f"{shown} is given {times} times; give it once.")
 
 
 def _refuse_parameters(request: Request, route: APIRoute) -> None:

@@ -34,6 +34,16 @@ def test_a_parameter_that_it_does_not_have_is_refused_by_every_route(
     assert "nonsense" in [error["pointer"] for error in problem["errors"]]
 
 
+@pytest.mark.parametrize("address", ["/samples?seed=7&seed=8", "/jobs?limit=5&state=queued&limit=6"])
+def test_a_parameter_that_comes_twice_is_refused(
+    client: httpx.Client, refused: Refused, address: str
+) -> None:
+    problem = refused(client.get(address), 422, "invalid_request")
+    (error,) = problem["errors"]
+    assert error["pointer"] in ("seed", "limit")
+    assert "is given 2 times" in error["detail"]
+
+
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_a_plain_request_is_not_refused_for_what_it_does_not_say(
     client: httpx.Client, method: str, path: str
