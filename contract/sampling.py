@@ -79,7 +79,7 @@ class SampleSpec(SampleOptions):
     digest: Digest
     seed: int = Field(0, ge=0, le=MAX_SEED)
     count: int = Field(1, ge=1, le=MAX_COUNT)
-    listed: tuple[Seed, ...] | None = None
+    listed: tuple[Seed, ...] | None = Field(None, max_length=MAX_COUNT, fail_fast=True)
     latents: str | None = None
     """Instead of seeds, `count` rows as `contract.latents` packs them."""
     format: SampleFormat = "png"

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 from contract.errors import ErrorCode, ServiceError
 
-MAX_TEXT_BYTES = 2**22
+MAX_TEXT_BYTES = 2**20
 MAX_CHUNKS = 2**16
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER = b"IHDR"
