@@ -7,6 +7,9 @@ from typing import Literal
 MOST_PIXELS = 2**24
 """Of one answer, all its pictures together. Four times as many smooth ones took a sampler 40 s to encode."""
 
+MOST_BYTES_OF_NUMBERS = 2**26
+"""Of one answer that is arrays: it passes through Redis in one piece, and is whole in memory twice."""
+
 SampleFormat = Literal["png", "webp", "json", "npz", "zip"]
 
 

@@ -5,13 +5,16 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.formats import FORMS, MOST_PIXELS
+from contract.formats import FORMS, MOST_BYTES_OF_NUMBERS, MOST_PIXELS
 from contract.latents import unpack
 from contract.sampling import SampleSpec
 from contract.training import TrainingSpec
 from contract.wire import Ask
 from models.sampler import Sampler, silent
 from worker.formats import FORMATS, FORMATS_OF_NUMBERS
+
+_BYTES_OF_A_VALUE = 1 + 4
+"""As a pixel and as a float: an `npz` has both."""
 
 Images = NDArray[np.uint8] | NDArray[np.float32]
 """Pixels (N, R, R, C), or numbers (N, C, R, R) for the formats that are made of those."""
@@ -49,7 +52,7 @@ def _objection(spec: SampleSpec, trained: TrainingSpec) -> str | None:
     takes = trained.architecture.latent_size
     if spec.latents is not None and (given := len(unpack(spec.latents, spec.count)[0])) != takes:
         return f"The latents have {given} numbers each, and this generator takes {takes}."
-    return _too_large(spec, trained.resolution)
+    return _too_large(spec, trained.resolution) or _too_many_numbers(spec, trained)
 
 
 def _too_large(spec: SampleSpec, resolution: int) -> str | None:
@@ -62,6 +65,19 @@ def _too_large(spec: SampleSpec, resolution: int) -> str | None:
         f"With tiles of {resolution} px this would be {pictures} × {width} × {height} pixels; "
         f"as {spec.format} there may be {MOST_PIXELS:,} in all, and sides of {form.longest_side:,}. "
         "Ask for fewer samples or a smaller scale, or choose other columns."
+    )
+
+
+def _too_many_numbers(spec: SampleSpec, trained: TrainingSpec) -> str | None:
+    if FORMS[spec.format].holds != "numbers":
+        return None
+    each = trained.channels * trained.resolution**2 * _BYTES_OF_A_VALUE
+    most = MOST_BYTES_OF_NUMBERS // each
+    if spec.count <= most:
+        return None
+    return (
+        f"count is {spec.count}, and as {spec.format} a sample of this generator takes {each:,} bytes; one "
+        f"answer may have {MOST_BYTES_OF_NUMBERS:,}. Ask for {most} at most at a time."
     )
 
 

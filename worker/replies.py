@@ -53,10 +53,17 @@ class Replies(threading.Thread):
         self._redis = connect(url, decode=False)
         self._renderer = renderer
         self._given: queue.Queue[Rendered | Refused | None] = queue.Queue(PORTIONS_AHEAD)
+        self._unsent: set[str] = set()
+        """The ids of the asks that were given and are not sent."""
 
     def give(self, made: Rendered | Refused) -> None:
         """Take over a portion; waits while there is one that has not been begun."""
+        self._unsent.update(ask.id for ask in made.asks)
         self._given.put(made)
+
+    def has(self, ask: Ask) -> bool:
+        """Whether the answer is on its way: a gateway that has lost patience meanwhile asks once more."""
+        return ask.id in self._unsent
 
     def run(self) -> None:
         while (made := self._given.get()) is not None:
@@ -66,6 +73,8 @@ class Replies(threading.Thread):
                 logger.warning("%d answers were lost, their gateways ask again: %s", len(made.asks), error)
             except Exception:
                 logger.exception("%d answers were lost; their gateways ask again", len(made.asks))
+            finally:
+                self._unsent.difference_update(ask.id for ask in made.asks)
 
     def stop(self, timeout_seconds: float) -> None:
         """Let it finish what it was given, if that takes no longer; whoever gives must have ended."""
@@ -108,4 +117,7 @@ class Replies(threading.Thread):
         for gateway, frames in by_gateway.items():
             pipe.rpush(keys.SAMPLES_REPLIES_OF + gateway, *frames)
             pipe.expire(keys.SAMPLES_REPLIES_OF + gateway, ANSWER_LIVES_SECONDS)
-        pipe.execute()
+        # Told to raise, redis-py would write all that was sent into the error: seconds for a large sheet.
+        for result in pipe.execute(raise_on_error=False):
+            if isinstance(result, redis.RedisError):
+                raise result

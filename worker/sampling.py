@@ -141,9 +141,8 @@ class SampleConsumer(threading.Thread):
             frames = [first[1], *self._pop()]
         now = time.monotonic()
         read = [ask for frame in frames if (ask := _read(frame))]
-        asks = [
-            ask for ask in read if ask.id not in self._taken_at
-        ]  # else it stands aside, and is asked again
+        # A gateway may ask again for what stands aside, or is just being answered: that is left out.
+        asks = [ask for ask in read if ask.id not in self._taken_at and not self._replies.has(ask)]
         self._taken_at.update((ask.id, now) for ask in asks)
         return asks
 

@@ -1,5 +1,6 @@
 """What asks come to on a real generator, and what only somebody who knows it can object to."""
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,16 @@ def test_every_other_prior_has_one(sampler: Sampler) -> None:
     asked = ask(range(40), truncation=0.5)
     assert admit(sampler, [asked]) == ([asked], [])
     assert sampler.draw(range(40), 0.5).std() < sampler.draw(range(40)).std()
+
+
+def test_arrays_are_bounded_in_bytes(sampler: Sampler) -> None:
+    size = {"resolution": 128, "channels": 3}
+    large = copy(sampler)
+    large.header = sampler.header.model_copy(update={"spec": sampler.header.spec.model_copy(update=size)})
+    fits, pictures, too_many = ask(range(273), chosen="npz"), ask(range(1024)), ask(range(274), chosen="npz")
+    welcome, [(refused, refusal)] = admit(large, [fits, pictures, too_many])
+    assert (welcome, refused) == ([fits, pictures], too_many)
+    assert "Ask for 273 at most at a time" in refusal
 
 
 def test_latents_of_another_length_are_refused_with_the_right_one(sampler: Sampler) -> None:

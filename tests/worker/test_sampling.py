@@ -3,6 +3,7 @@
 import io
 import json
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contract.errors import ErrorCode
-from contract.keys import SAMPLES_WAITING_FOR
+from contract.keys import SAMPLES_WAITING, SAMPLES_WAITING_FOR
 from contract.latents import pack
 from contract.sampling import CheckpointPlace, SampleSpec
 from contract.volume import Volume
@@ -105,6 +106,32 @@ def test_ask_that_cannot_be_encoded_is_refused_alone(
     gateway.push(*(gateway.ask(seed) for seed in (12, 13, 14)))
     start(engine)
     assert [answer.error for answer in gateway.answers(3)] == [None, ErrorCode.INTERNAL, None]
+
+
+def test_ask_that_is_repeated_while_it_is_being_answered_is_rendered_once(
+    gateway: Gateway, engine: Engine, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded, begun, may_end = [], threading.Event(), threading.Event()
+
+    def slow(tiles: NDArray[np.uint8], spec: SampleSpec) -> bytes:
+        encoded.append(spec.seed)
+        begun.set()
+        assert may_end.wait(PATIENCE_SECONDS)
+        return encode_png(tiles, spec)
+
+    monkeypatch.setitem(FORMATS, "png", slow)
+    slow_one, other = gateway.ask(1), gateway.ask(2)
+    gateway.push(slow_one)
+    start(engine)
+    assert begun.wait(PATIENCE_SECONDS)
+    gateway.push(slow_one, other)
+    while gateway.redis.llen(SAMPLES_WAITING):
+        time.sleep(0.01)
+    may_end.set()
+    assert [answer.id for answer in gateway.answers(2)] == [slow_one.id, other.id]
+    gateway.push(gateway.ask(3))
+    gateway.answers(1)
+    assert encoded == [1, 2, 3]
 
 
 def test_generator_that_is_gone_is_refused_as_unreadable(
