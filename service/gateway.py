@@ -43,12 +43,12 @@ class Gateway:
         self.store = Store(connect(settings.redis_url, connections=64, decode=True))
         self.hub = Hub(connect(settings.redis_url, connections=1, decode=True, retries=0))
         self.shared = Sharing()
-        self.remembered = Remembered(self.shared)
         self.mailbox = Mailbox(
             settings.sampling_redis_url,
             timeout_seconds=settings.sample_timeout_seconds,
             queue_limit=settings.sample_queue_limit,
         )
+        self.remembered = Remembered(self.shared, lambda: self.mailbox.line.is_full, self.later)
         self.estimates = Estimates(
             connect(settings.redis_url, connections=4, decode=True),
             timeout_seconds=settings.estimate_timeout_seconds,

@@ -3,25 +3,41 @@
 A digest means the same generator for as long as its job lives, and the renderer changes only when samplers of
 another kind take over. What can be stale is that the job still lives: what this process deletes it forgets
 before it says so; what another deletes, within a second. Aliases can be moved, and are never remembered.
+
+Under pressure, when nobody may wait for Redis, what is older is good enough for half a minute, and is read
+anew behind the answer's back.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from typing import Any, TypeVar, cast
 
+from redis import RedisError
+
+from contract.errors import ServiceError
 from service.sharing import Sharing
 
 T = TypeVar("T")
 
 REMEMBERED_SECONDS = 1.0
+UNDER_PRESSURE_SECONDS = 30.0
 _MOST = 4096
 
 
 class Remembered:
-    """Answers by question, each from not longer than a second ago. Refusals and None are not remembered."""
+    """Answers by question, none older than is told above. Refusals and None are not remembered."""
 
-    def __init__(self, shared: Sharing) -> None:
+    def __init__(
+        self,
+        shared: Sharing,
+        is_pressed: Callable[[], bool],
+        later: Callable[[Coroutine[Any, Any, None]], object],
+    ) -> None:
+        """`later` lets something be done in the background."""
         self._shared = shared
+        self._is_pressed = is_pressed
+        self._later = later
+        self._renewing: set[Hashable] = set()
         self._known: dict[Hashable, tuple[float, object]] = {}
         self._forgettings = 0
 
@@ -33,6 +49,9 @@ class Remembered:
         """The answer of `read`; its exceptions too. Equal questions must read the same."""
         known = self._find(question)
         if known is not None:
+            if self._is_stale(question) and question not in self._renewing:
+                self._renewing.add(question)
+                self._later(self._renew(question, read))
             return cast("T", known)
         return await self._shared.ask(("remembered", question), lambda: self._learn(question, read))
 
@@ -42,8 +61,26 @@ class Remembered:
         self._forgettings += 1
 
     def _find(self, question: Hashable) -> object:
-        read_at, answer = self._known.get(question, (0.0, None))
-        return answer if time.monotonic() - read_at < REMEMBERED_SECONDS else None
+        if question in self._known and self._is_stale(question):
+            pressed = self._is_pressed() and self._age(question) < UNDER_PRESSURE_SECONDS
+            return self._known[question][1] if pressed else None
+        return self._known.get(question, (0.0, None))[1]
+
+    def _age(self, question: Hashable) -> float:
+        return time.monotonic() - self._known[question][0]
+
+    def _is_stale(self, question: Hashable) -> bool:
+        return self._age(question) >= REMEMBERED_SECONDS
+
+    async def _renew(self, question: Hashable, read: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await self._shared.ask(("remembered", question), lambda: self._learn(question, read))
+        except ServiceError:
+            self._known.pop(question, None)  # it is no more: whoever asks next hears so
+        except RedisError:
+            pass  # what is known stays known until it is too old
+        finally:
+            self._renewing.discard(question)
 
     async def _learn(self, question: Hashable, read: Callable[[], Awaitable[Any]]) -> Any:
         began, forgettings = time.monotonic(), self._forgettings

@@ -8,7 +8,9 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import redis
 
+from contract.errors import ErrorCode, ServiceError
 from contract.job import CheckpointFact
 from contract.store import forget_job
 from contract.training import MAX_SEED
@@ -145,7 +147,7 @@ def test_one_that_is_deleted_elsewhere_is_gone_soon(
 
 
 def test_what_was_being_read_when_it_was_to_be_forgotten_is_not_remembered() -> None:
-    remembered = Remembered(Sharing())
+    remembered = Remembered(Sharing(), lambda: False, asyncio.create_task)
 
     async def read() -> str:
         remembered.forget()
@@ -156,7 +158,7 @@ def test_what_was_being_read_when_it_was_to_be_forgotten_is_not_remembered() -> 
 
 
 def test_an_answer_is_read_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    remembered, reads = Remembered(Sharing()), []
+    remembered, reads = Remembered(Sharing(), lambda: False, asyncio.create_task), []
 
     async def read() -> str:
         reads.append(1)
@@ -170,3 +172,40 @@ def test_an_answer_is_read_once_a_second(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("service.remembered.REMEMBERED_SECONDS", 0.0)
     asyncio.run(ask(1))
     assert len(reads) == 2
+
+
+@pytest.mark.parametrize(("fate", "then"), [("renewed", "new"), ("away", "old"), ("gone", None)])
+def test_under_pressure_what_is_older_is_told_and_renewed_behind(
+    monkeypatch: pytest.MonkeyPatch, fate: str, then: str | None
+) -> None:
+    pressed, reads, tasks = [False], iter(["old", "new"]), list[asyncio.Task[None]]()
+    remembered = Remembered(
+        Sharing(), lambda: pressed[0], lambda work: tasks.append(asyncio.create_task(work))
+    )
+
+    async def read() -> str:
+        answer = next(reads)
+        if answer == "new" and fate == "away":
+            raise redis.ConnectionError
+        if answer == "new" and fate == "gone":
+            raise ServiceError(ErrorCode.MODEL_NOT_FOUND, "It was deleted.")
+        return answer
+
+    async def play() -> None:
+        assert await remembered.ask("question", read) == "old"
+        monkeypatch.setattr("service.remembered.REMEMBERED_SECONDS", 0.0)
+        assert not remembered.knows("question")
+        pressed[0] = True
+        assert remembered.knows("question")
+        assert await remembered.ask("question", read) == "old"
+        assert await remembered.ask("question", read) == "old", "one renewal at a time"
+        await asyncio.gather(*tasks)
+        assert len(tasks) == 1
+        assert remembered.knows("question") == (then is not None)
+        monkeypatch.setattr("service.remembered.REMEMBERED_SECONDS", 60.0)
+        assert then is None or await remembered.ask("question", read) == then
+        monkeypatch.setattr("service.remembered.REMEMBERED_SECONDS", 0.0)
+        monkeypatch.setattr("service.remembered.UNDER_PRESSURE_SECONDS", 0.0)
+        assert not remembered.knows("question"), "it is too old even so"
+
+    asyncio.run(play())
