@@ -40,14 +40,12 @@ def _fast(images: int) -> Settings:
 
 
 def _quality(images: int) -> Settings:
-    del images
+    """As `fast`, with a wider generator, a longer average, and time for both."""
     return {
         "images": 1_000_000,
-        "batch_size": 64,
-        "generator_learning_rate": 2e-4,
-        "discriminator_learning_rate": 2e-4,
         "ema_halflife_images": 10_000,
         "architecture": Dcgan(generator_width=96),
+        **_fast(images),
     }
 
 
@@ -92,7 +90,7 @@ def _wgan_gp(images: int) -> Settings:
 
 PRESETS: Mapping[PresetName, Preset] = {
     "fast": Preset("minutes on a CPU: rates that fall, and augmentation for few pictures", _fast),
-    "quality": Preset("hours: a wider generator and a million images", _quality),
+    "quality": Preset("hours: as fast, with a wider generator and a million images", _quality),
     "small-data": Preset("hundreds of pictures: as fast, but mirrored and for longer", _small_data),
     "article": Preset("the article this service is after: minimax, MMD and a weight penalty", _article),
     "wgan-gp": Preset("Wasserstein distance with gradient penalty: slow, steady, hard to collapse", _wgan_gp),
