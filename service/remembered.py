@@ -8,6 +8,7 @@ Under pressure, when nobody may wait for Redis, what is older is good enough for
 anew behind the answer's back.
 """
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from typing import Any, TypeVar, cast
@@ -49,7 +50,7 @@ class Remembered:
         """The answer of `read`; its exceptions too. Equal questions must read the same."""
         known = self._find(question)
         if known is not None:
-            if self._is_stale(question) and question not in self._renewing:
+            if self._age(question) >= REMEMBERED_SECONDS and question not in self._renewing:
                 self._renewing.add(question)
                 self._later(self._renew(question, read))
             return cast("T", known)
@@ -61,16 +62,13 @@ class Remembered:
         self._forgettings += 1
 
     def _find(self, question: Hashable) -> object:
-        if question in self._known and self._is_stale(question):
-            pressed = self._is_pressed() and self._age(question) < UNDER_PRESSURE_SECONDS
-            return self._known[question][1] if pressed else None
-        return self._known.get(question, (0.0, None))[1]
+        age = self._age(question)
+        if age < REMEMBERED_SECONDS or (age < UNDER_PRESSURE_SECONDS and self._is_pressed()):
+            return self._known[question][1]
+        return None
 
     def _age(self, question: Hashable) -> float:
-        return time.monotonic() - self._known[question][0]
-
-    def _is_stale(self, question: Hashable) -> bool:
-        return self._age(question) >= REMEMBERED_SECONDS
+        return time.monotonic() - self._known[question][0] if question in self._known else math.inf
 
     async def _renew(self, question: Hashable, read: Callable[[], Awaitable[object]]) -> None:
         try:

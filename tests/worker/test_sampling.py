@@ -3,8 +3,7 @@
 import io
 import json
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contract.errors import ErrorCode
-from contract.keys import SAMPLES_WAITING, SAMPLES_WAITING_FOR
+from contract.keys import SAMPLES_WAITING_FOR
 from contract.latents import pack
 from contract.sampling import CheckpointPlace, SampleSpec
 from contract.volume import Volume
@@ -23,6 +22,7 @@ from tests.worker.asking import PATIENCE_SECONDS, PLACE, Gateway
 from worker.engine import Engine
 from worker.formats import FORMATS
 from worker.formats.png import encode_png
+from worker.rendering import Images, render
 from worker.roles import SampleDuty
 from worker.sampling import IMAGES_TOGETHER, SampleConsumer, portions
 from worker.settings import Settings
@@ -111,27 +111,29 @@ def test_ask_that_cannot_be_encoded_is_refused_alone(
 def test_ask_that_is_repeated_while_it_is_being_answered_is_rendered_once(
     gateway: Gateway, engine: Engine, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoded, begun, may_end = [], threading.Event(), threading.Event()
+    rendered: list[int] = []
+    is_encoded, other_is_taken = threading.Event(), threading.Event()
 
     def slow(tiles: NDArray[np.uint8], spec: SampleSpec) -> bytes:
-        encoded.append(spec.seed)
-        begun.set()
-        assert may_end.wait(PATIENCE_SECONDS)
+        is_encoded.set()
+        assert other_is_taken.wait(PATIENCE_SECONDS)
         return encode_png(tiles, spec)
 
+    def counted(sampler: Sampler, portion: Sequence[Ask], after_pass: Callable[[], None]) -> Images:
+        rendered.extend(ask.spec.seed for ask in portion)
+        if 2 in rendered:
+            other_is_taken.set()
+        return render(sampler, portion, after_pass)
+
     monkeypatch.setitem(FORMATS, "png", slow)
-    slow_one, other = gateway.ask(1), gateway.ask(2)
-    gateway.push(slow_one)
+    monkeypatch.setattr("worker.sampling.render", counted)
+    repeated, other = gateway.ask(1), gateway.ask(2)
+    gateway.push(repeated)
     start(engine)
-    assert begun.wait(PATIENCE_SECONDS)
-    gateway.push(slow_one, other)
-    while gateway.redis.llen(SAMPLES_WAITING):
-        time.sleep(0.01)
-    may_end.set()
-    assert [answer.id for answer in gateway.answers(2)] == [slow_one.id, other.id]
-    gateway.push(gateway.ask(3))
-    gateway.answers(1)
-    assert encoded == [1, 2, 3]
+    assert is_encoded.wait(PATIENCE_SECONDS)
+    gateway.push(repeated, other)
+    assert [answer.id for answer in gateway.answers(2)] == [repeated.id, other.id]
+    assert rendered == [1, 2]
 
 
 def test_generator_that_is_gone_is_refused_as_unreadable(
