@@ -9,13 +9,12 @@ from typing import Any, NoReturn
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from contract.presets import PRESETS
 from contract.submission import Priority
 from dcgan import demo as demonstration
 from dcgan.client import Client
-from dcgan.display import follow, show_estimate
+from dcgan.display import follow, show_estimate, show_table
 from dcgan.errors import DcganError
 from dcgan.models_cli import models
 
@@ -148,13 +147,19 @@ def _field(text: str) -> tuple[str, object]:
 @click.pass_obj
 def jobs(url: str, state: str | None) -> None:
     """List the jobs, newest first."""
-    table = Table("job", "name", "state", "images", box=None)
     with Client(url) as client:
-        for job in client.jobs(state):
-            table.add_row(
-                job.id, job.name or "", job.state, f"{job.progress.images_seen:,}/{job.progress.total:,}"
-            )
-    console.print(table)
+        show_table(
+            ("job", "state", "images", "name"),
+            [
+                (
+                    job.id,
+                    job.state,
+                    f"{job.progress.images_seen:,}/{job.progress.total:,}",
+                    job.name or "",
+                )
+                for job in client.jobs(state)
+            ],
+        )
 
 
 @main.command()

@@ -1,8 +1,9 @@
 """How a training job looks on a terminal: a bar that moves; elsewhere a line every ten seconds."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
@@ -16,6 +17,15 @@ LINE_EVERY_SECONDS = 10
 def follow(client: Client, job: Job, console: Console) -> Job:
     """Show the job until it is final or paused, and return it as it stands then."""
     return _draw(client, job, console) if console.is_terminal else _tell(client, job, console)
+
+
+def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Rows under their header. Nothing is cut in a narrow terminal: other commands take what it says."""
+    table = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
 
 
 def show_estimate(told: DryRun, console: Console) -> None:

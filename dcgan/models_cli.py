@@ -1,7 +1,6 @@
 """The commands `dcgan models …`: what generators there are, and what the aliases mean."""
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -9,6 +8,7 @@ import click
 from contract.identifiers import DIGEST_PATTERN, JOB_PATTERN
 from contract.workshop import SUFFIXES, ExportFormat
 from dcgan.client import Client
+from dcgan.display import show_table
 from dcgan.replies import Model
 
 IfMatch = click.option("--if-match", metavar="ETAG", help="Only if this is the alias's ETag now.")
@@ -21,7 +21,7 @@ def models(context: click.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     with Client(context.obj) as client:
-        _print(
+        show_table(
             ("alias", "revision", "of", "generator"),
             [
                 (model.alias or "", _revision(model), _source(model), model.digest)
@@ -64,7 +64,7 @@ def rollback(url: str, alias: str, if_match: str | None) -> None:
 def history(url: str, alias: str) -> None:
     """What an alias means and meant, the newest first."""
     with Client(url) as client:
-        _print(
+        show_table(
             ("#", "at", "by", "of", "generator"),
             [
                 (
@@ -116,15 +116,6 @@ def delete(url: str, reference: str) -> None:
 
 def _tell(model: Model) -> None:
     click.echo(f"{model.alias} means {model.digest} (revision {model.revision}, ETag {model.etag})")
-
-
-def _print(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table whose last column is never cut in a narrow terminal: other commands take what it says."""
-    table = [header, *rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
 
 
 def _revision(model: Model) -> str:

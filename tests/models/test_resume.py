@@ -71,6 +71,7 @@ CASES: dict[str, dict[str, object]] = {
     "augmented": {"augmentation": {}},
     "decayed": {"learning_rate_decay": 0.5},
     "terms": {"objective": "hinge", "terms": TERMS},
+    "preset fast": small("fast"),
     "preset article": small("article"),
     "preset quality": small("quality"),
     "preset small-data": small("small-data"),
