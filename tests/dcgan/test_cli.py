@@ -1,5 +1,6 @@
 """The command line: processes become ours whatever lies about, and refusals are sentences."""
 
+import json
 import os
 import subprocess
 import sys
@@ -63,3 +64,12 @@ def test_a_file_that_cannot_be_written_is_told_in_a_sentence(service: Service, t
     target = tmp_path / "nowhere" / "sheet.png"
     done = CliRunner().invoke(main, ["--url", service.url, "samples", "-o", str(target)])
     assert (done.exit_code, done.output) == (1, f"Error: {target}: No such file or directory\n")
+
+
+def test_jobs_are_listed_whole_however_long_their_names(service: Service) -> None:
+    progress = {"images_seen": 1200, "total": 120_000}
+    job = {"id": "job_" + "0" * 16, "state": "running", "progress": progress, "name": "n" * 120}
+    listed = json.dumps({"items": [job], "next": None}).encode()
+    service.answers["GET /jobs"] = (200, "application/json", listed)
+    shown = CliRunner().invoke(main, ["--url", service.url, "jobs"]).output.splitlines()
+    assert shown[1].split() == [job["id"], "running", "1,200/120,000", "n" * 120]

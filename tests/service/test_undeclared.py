@@ -17,6 +17,12 @@ OPERATIONS = [
     for path, operations in create_app(Settings()).openapi()["paths"].items()
     for method in operations
 ]
+PARAMETERS = [
+    parameter
+    for operations in create_app(Settings()).openapi()["paths"].values()
+    for operation in operations.values()
+    for parameter in operation.get("parameters", ())
+]
 NOBODY = {"job_id": "job_0000000000000000", "dataset_id": "ds_0000000000000000", "images_seen": "1"}
 
 
@@ -32,6 +38,11 @@ def test_a_parameter_that_it_does_not_have_is_refused_by_every_route(
     answer = client.request(method, address(path), params={"nonsense": "2"})
     problem = refused(answer, 422, "invalid_request")
     assert "nonsense" in [error["pointer"] for error in problem["errors"]]
+
+
+def test_no_parameter_is_a_list_so_that_each_can_come_once() -> None:
+    assert PARAMETERS
+    assert not [one["name"] for one in PARAMETERS if "array" in str(one["schema"])]
 
 
 @pytest.mark.parametrize("address", ["/samples?seed=7&seed=8", "/jobs?limit=5&state=queued&limit=6"])
