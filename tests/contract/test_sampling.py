@@ -176,3 +176,11 @@ def test_recipe_of_a_picture_is_its_spec(
 def test_spec_that_says_two_things_is_none(points: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         SampleSpec.model_validate({"digest": DIGEST, **points})
+
+
+@pytest.mark.parametrize("listed", [[""] * 1000, list(range(1025))])
+def test_what_is_wrong_with_listed_seeds_is_said_once(listed: list[Any]) -> None:
+    with pytest.raises(ValidationError) as error:
+        SampleSpec.model_validate({"digest": DIGEST, "count": 1000, "listed": listed})
+    (wrong,) = error.value.errors()
+    assert wrong["loc"][0] == "listed"

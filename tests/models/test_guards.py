@@ -166,6 +166,11 @@ def test_detail_tells_the_figures_and_the_limits() -> None:
     assert all(figure in verdict.detail for figure in ("10%", "35%", "100", "best 10"))
 
 
+def test_samples_that_are_all_alike_are_no_copies() -> None:
+    alike = WELL.model_copy(update={"diversity": 0.2, "memorised": 0.9})
+    assert isinstance(judge(WATCH, alike, GROWN), Continue)
+
+
 def test_copies_are_answered_even_where_all_augmentation_is_in_use() -> None:
     verdict = judge(WATCH, ill(Cause.OVERFITTING), GROWN)
     assert isinstance(verdict, RollBack)

@@ -227,12 +227,18 @@ def test_a_full_line_refuses_while_redis_hangs(
     sampler: Any,
     refused: Refused,
     until: Until,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     client, worker = outage
     train(client, worker, pictures)
     lease = worker.claim()
     worker.checkpoint(lease)
     worker.run(leave(lease, State.SUCCEEDED))
+    consumer = type(sampler)(mortal.server.url)
+    consumer.start()
+    kept = client.get(client.get("/samples?seed=7").headers["content-location"])
+    consumer.stop()
+    monkeypatch.setattr("service.remembered.REMEMBERED_SECONDS", 0.0)
     assert mortal.process
     with ThreadPoolExecutor(1) as threads:
         waits = threads.submit(client.get, f"/samples?seed=1&count={LINE}")
@@ -240,10 +246,11 @@ def test_a_full_line_refuses_while_redis_hangs(
         mortal.process.send_signal(signal.SIGSTOP)
         ping = threading.Thread(target=worker.redis.ping, daemon=True)
         ping.start()
-        answer = client.get("/samples?seed=2")
+        answer, still_kept = client.get("/samples?seed=2"), client.get(kept.url)
         assert ping.is_alive(), "it answered before Redis could"
         mortal.process.send_signal(signal.SIGCONT)
         refused(answer, 503, "sampler_busy")
+        assert (still_kept.status_code, still_kept.content) == (200, kept.content)
         assert int(answer.headers["retry-after"]) >= 1
         consumer = type(sampler)(mortal.server.url)
         consumer.start()

@@ -109,7 +109,9 @@ def test_planted_harm_is_named_at_once_taken_back_and_survived(harmed: Harmed) -
     assert isinstance(harmed.said[-1], link.Finished)
     published = [message.checkpoint for message in harmed.said if isinstance(message, link.Published)]
     distances = [judged.evaluation.frechet.value for judged in judgements(harmed.said) if judged.evaluation]
-    assert best_checkpoint(published).distance == min(distances)
+    best = best_checkpoint(published)
+    assert best.distance == min(distances)
+    assert harmed.said[-1].result["best_images_seen"] == best.images_seen
 
 
 def test_resumed_run_takes_the_same_decisions(harmed: Harmed) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -134,6 +135,26 @@ def test_ask_that_is_repeated_while_it_is_being_answered_is_rendered_once(
     gateway.push(repeated, other)
     assert [answer.id for answer in gateway.answers(2)] == [repeated.id, other.id]
     assert rendered == [1, 2]
+
+
+def test_answer_that_redis_has_no_room_for_is_lost_in_few_words(
+    gateway: Gateway, engine: Engine, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway.push(gateway.ask(1, count=64))
+    gateway.redis.config_set("maxmemory", 1)
+    try:
+        start(engine)
+        for _ in range(PATIENCE_SECONDS * 10):
+            if "answers were lost" in caplog.text:
+                break
+            time.sleep(0.1)
+    finally:
+        gateway.redis.config_set("maxmemory", 0)
+    (lost,) = [one.getMessage() for one in caplog.records if "answers were lost" in one.getMessage()]
+    assert "maxmemory" in lost
+    assert len(lost) < 200
+    gateway.push(gateway.ask(2))
+    assert gateway.answers(1)[0].error is None
 
 
 def test_generator_that_is_gone_is_refused_as_unreadable(
