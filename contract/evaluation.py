@@ -43,7 +43,10 @@ class Distance(Frozen):
 
 
 class AdversarialAccuracy(Frozen):
-    """The shares that the discriminator judges right; a half of both is the game's equilibrium."""
+    """The shares that the discriminator judges right; a half of both is the game's equilibrium.
+
+    Of pictures augmented as in the training: it has seen no others.
+    """
 
     real: float = Field(description="Of held-out pictures, the share called real.")
     fake: float = Field(description="Of samples, the share called fake.")
@@ -85,8 +88,8 @@ class Evaluation(Frozen):
     )
     diversity: float = Field(description="Mean distance of two samples, in that of two reals.")
     memorised: float | None = Field(
-        description="Share of samples nearer to a training picture than all but 5 % of held-out ones are; "
-        "null without held-out ones."
+        description="Share of samples nearer to a training picture than all but 5 % of held-out ones are, or "
+        "without these, than all but 5 % of training pictures are to another. Null in old records only."
     )
     adversarial_accuracy: AdversarialAccuracy
     latent_paths: LatentPaths

@@ -5,7 +5,7 @@ and pictures are the same at every evaluation of a run, so that two of them diff
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from contract.evaluation import AdversarialAccuracy, Distance, Evaluation, LatentPaths
 from contract.training import TrainingSpec
 from models import cost, metrics, objectives, priors
+from models.augment import Draws, augment
 from models.cost import Cost
 from models.ema import STATISTICS_BATCH, STATISTICS_BATCHES, served_generator
 from models.features import Features
@@ -53,17 +54,17 @@ class Panel:
 
     reals: Indices
     neighbours: Indices
-    """The training pictures in which copies are looked for; none where the reals are training pictures."""
+    """The training pictures in which copies are looked for."""
     split: Literal["held_out", "training"]
 
     @classmethod
     def of(cls, training: Indices, held_out: Indices, seed: int) -> Self | None:
         """The panel from the pictures of both splits, or None where there are too few to judge by."""
+        neighbours = _some(training, MOST_NEIGHBOURS, seed, "neighbours")
         if len(held_out) >= FEWEST_REALS:
-            neighbours = _some(training, MOST_NEIGHBOURS, seed, "neighbours")
             return cls(_some(held_out, MOST_REALS, seed, "reals"), neighbours, "held_out")
         if len(training) >= FEWEST_REALS:
-            return cls(_some(training, MOST_REALS, seed, "reals"), training[:0], "training")
+            return cls(_some(training, MOST_REALS, seed, "reals"), neighbours, "training")
         return None
 
     @property
@@ -98,20 +99,19 @@ class Reference:
     moments: metrics.Moments
     pairs: metrics.Pairs
     balls: metrics.Balls
-    known: metrics.Known | None
-    """None where the reals are training pictures."""
+    known: metrics.Known
     floor: metrics.Floor
     scale: float
     """Their mean distance from each other."""
 
     @classmethod
-    def of(cls, reals: Tensor, neighbours: Tensor | None) -> Self:
-        """From the features of the reals (N, F) and of training pictures (T, F)."""
+    def of(cls, reals: Tensor, neighbours: Tensor, *, are_new: bool) -> Self:
+        """From the features of the reals (N, F), new or trained on, and of training pictures (V, T, F)."""
         return cls(
             metrics.Moments.of(reals),
             metrics.Pairs.of(reals),
             metrics.Balls.of(reals),
-            metrics.Known.of(neighbours, reals) if neighbours is not None else None,
+            metrics.Known.of(neighbours, reals if are_new else None),
             metrics.Floor.of(reals),
             max(metrics.mean_pairwise_distance(reals), SAME),
         )
@@ -139,7 +139,7 @@ class Judge:
         fakes = self._samples(state, generator, show_life)  # (M, C, R, R) uint8
         if fakes is None:
             return None
-        fake_features = self._seen(_chunks(fakes), show_life)
+        fake_features = self._seen(torch.split(fakes, CHUNK), show_life)
         names = ("fid", "kid") if self._spec.evaluation.features == "inception" else ("fd", "kd")
         reference = self._reference(show_life)
         kernel = metrics.kernel_distance(reference.pairs, fake_features)
@@ -163,7 +163,7 @@ class Judge:
             density=support.density,
             coverage=support.coverage,
             diversity=metrics.diversity(reference.scale, fake_features),
-            memorised=metrics.memorised(fake_features, reference.known) if reference.known else None,
+            memorised=metrics.memorised(fake_features, reference.known),
             adversarial_accuracy=self._accuracy(state, fakes),
             latent_paths=self._paths(state, generator, reference.scale, show_life),
             losses=losses,
@@ -172,12 +172,20 @@ class Judge:
     def _reference(self, show_life: Callable[[], None]) -> Reference:
         """Made for the first evaluation, not before: whoever resumes wants to go on at once."""
         if self._compared is None:
-            reals, neighbours = self._pixels[self._panel.reals], self._pixels[self._panel.neighbours]
+            views: list[Iterable[Tensor]] = [self._pictures(self._panel.neighbours)]
+            if self._spec.mirror:
+                views.append(chunk.flip(3) for chunk in self._pictures(self._panel.neighbours))
             self._compared = Reference.of(
-                self._seen(_chunks(reals), show_life),
-                self._seen(_chunks(neighbours), show_life) if len(neighbours) else None,
+                self._seen(self._pictures(self._panel.reals), show_life),
+                torch.stack([self._seen(view, show_life) for view in views]),  # (V, T, F)
+                are_new=self._panel.split == "held_out",
             )
         return self._compared
+
+    def _pictures(self, indices: Indices) -> Iterator[Tensor]:
+        """The pixels of pictures, a chunk at a time: of a large set all would be hundreds of megabytes."""
+        for some in torch.split(torch.from_numpy(indices), CHUNK):
+            yield torch.from_numpy(self._pixels[some.numpy()])
 
     def _samples(
         self, state: TrainingState, generator: Generator, show_life: Callable[[], None]
@@ -196,7 +204,7 @@ class Judge:
         latents = path(priors.build(self._spec.prior), start, end, POINTS)  # (P, T, Z)
         images = _rendered(state, generator, torch.from_numpy(latents).flatten(0, 1), show_life)
         assert images is not None, "its samples were numbers"
-        features = self._seen(_chunks(images), show_life).reshape(PATHS, POINTS, -1)  # (P, T, F)
+        features = self._seen(torch.split(images, CHUNK), show_life).reshape(PATHS, POINTS, -1)  # (P, T, F)
         found = metrics.continuity(features, scale)
         return LatentPaths(paths=PATHS, points=POINTS, length=found.length, smoothness=found.smoothness)
 
@@ -204,8 +212,8 @@ class Judge:
         threshold = self._spec.evaluation.accuracy_threshold
         discriminator = copy.deepcopy(state.discriminator)  # batch norm keeps count of what it sees
         found = metrics.adversarial_accuracy(
-            _scores(state, discriminator, torch.from_numpy(self._pixels[self._panel.reals])),
-            _scores(state, discriminator, fakes),
+            _scores(state, discriminator, self._pixels, self._panel.reals, "real"),
+            _scores(state, discriminator, fakes.numpy(), np.arange(len(fakes)), "fake"),
             scores_are_logits=objectives.build(self._spec.objective).scores_are_logits,
             threshold=threshold,
         )
@@ -213,7 +221,7 @@ class Judge:
             real=found.real, fake=found.fake, threshold=threshold, calibrated=found.calibrated
         )
 
-    def _seen(self, chunks: Iterator[Tensor], show_life: Callable[[], None]) -> Tensor:
+    def _seen(self, chunks: Iterable[Tensor], show_life: Callable[[], None]) -> Tensor:
         """The features (N, F) of pixels that come a chunk at a time."""
         parts = []
         for pixels in chunks:
@@ -239,21 +247,29 @@ def _rendered(
 
 
 @torch.no_grad()
-def _scores(state: TrainingState, discriminator: Discriminator, pixels: Tensor) -> Tensor:
-    """The scores (N,) of pixels of one kind, in batches like those of the training: batch norm sees them."""
-    count = max(1, len(pixels) // state.spec.batch_size)
+def _scores(
+    state: TrainingState,
+    discriminator: Discriminator,
+    pixels: Pixels,
+    indices: Indices,
+    kind: Literal["real", "fake"],
+) -> Tensor:
+    """The scores (N,) of some pictures, in batches like those of the training: batch norm sees them.
+
+    They are augmented as in the training: a discriminator has seen no others.
+    """
+    draws = Draws.of(state.spec.seed, f"evaluation/{kind}", 0, len(indices))
+    count = max(1, len(indices) // state.spec.batch_size)
     scores = []
-    for some in pixels.tensor_split(count):
-        images = to_numbers(some.to(state.environment.device))
+    for places in np.array_split(np.arange(len(indices)), count):
+        images = to_numbers(torch.from_numpy(pixels[indices[places]]).to(state.environment.device))
+        if state.augmentation is not None:
+            images = augment(images, state.augmentation, Draws(draws.values[:, places]))
         with state.environment.autocast():
             scores.append(
                 discriminator(images.contiguous(memory_format=state.environment.memory_format)).float()
             )
     return torch.cat(scores)
-
-
-def _chunks(pixels: Pixels | Tensor) -> Iterator[Tensor]:
-    yield from torch.split(torch.as_tensor(pixels), CHUNK)
 
 
 def _some(indices: Indices, most: int, seed: int, stream: str) -> Indices:

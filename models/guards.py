@@ -27,6 +27,8 @@ COLLAPSED = 0.35
 """Diversity below this share of the reals' is a collapse where it was more, and the pictures were better."""
 DEAD = 0.1
 """Below this share it is one in any run that is not young: nearly all samples are the same."""
+RUNAWAY = 1_000.0
+"""A loss beyond this comes of weights that have run away, which no beginner's do: then youth is no excuse."""
 YOUNG_STEPS = 500
 """Of the generator. Until then it may not have found its variety yet, nor an answer to its discriminator."""
 WORSE = 1.5
@@ -56,6 +58,7 @@ class Signs(Frozen):
     fake_accuracy: float = 0.5
     diversity: float = 1.0
     memorised: float = 0.0
+    largest_loss: float = Field(0.0, description="Without its sign, of either player or a term.")
 
     @classmethod
     def of(cls, evaluation: Evaluation | None) -> Self:
@@ -69,6 +72,7 @@ class Signs(Frozen):
             fake_accuracy=evaluation.adversarial_accuracy.fake,
             diversity=evaluation.diversity,
             memorised=evaluation.memorised or 0.0,
+            largest_loss=max(map(abs, evaluation.losses.values()), default=0.0),
         )
 
 
@@ -82,9 +86,10 @@ class Course:
     """The objective trains it to its best on purpose: that it judges all right is no fault then."""
 
     @classmethod
-    def of(cls, spec: TrainingSpec, images_seen: int) -> Self:
+    def of(cls, spec: TrainingSpec, images_seen: int, begun_images_seen: int = 0) -> Self:
+        """That of a run whose networks were as at the beginning when it had seen `begun_images_seen`."""
         objective = objectives.build(spec.objective)
-        steps = images_seen // (spec.batch_size * objective.discriminator_steps)
+        steps = (images_seen - begun_images_seen) // (spec.batch_size * objective.discriminator_steps)
         return cls(images_seen, steps, objective.wants_sure_discriminator)
 
     @property
@@ -103,6 +108,8 @@ class Adjustments(Frozen):
 class Watch(Frozen):
     """The guards' memory: part of the training state."""
 
+    begun_images_seen: int = 0
+    """Where it last went back to its beginning."""
     best_images_seen: int | None = None
     best_distance: float | None = None
     best_diversity: float = 0.0
@@ -121,7 +128,7 @@ class Continue:
 
 @dataclass(frozen=True)
 class RollBack:
-    """Go back to the best, or where there is none yet to the beginning, changed as `watch` says."""
+    """Go back to the best, or where there is none that lives to the beginning, changed as `watch` says."""
 
     watch: Watch
     cause: Cause
@@ -147,12 +154,14 @@ def judge(watch: Watch, signs: Signs, course: Course) -> Verdict:
     detail = _told(cause, signs, watch)
     if watch.rollbacks_since_best >= PATIENCE:
         return GiveUp(cause, f"{detail} Going back {PATIENCE} times has not helped. {_ADVICE[cause]}")
+    has_living_best = watch.best_images_seen is not None and watch.best_diversity >= DEAD
+    goal = watch if has_living_best else Watch(begun_images_seen=course.images_seen)
     changed = {
-        "evaluations_since_best": 0,
         "rollbacks_since_best": watch.rollbacks_since_best + 1,
         "adjustments": _REMEDIES[cause](watch.adjustments, 0.5 ** (watch.rollbacks_since_best + 1)),
+        "evaluations_since_best": 0,
     }
-    return RollBack(watch.model_copy(update=changed), cause, detail)
+    return RollBack(goal.model_copy(update=changed), cause, detail)
 
 
 def _cause(watch: Watch, signs: Signs, course: Course) -> Cause | None:
@@ -160,7 +169,7 @@ def _cause(watch: Watch, signs: Signs, course: Course) -> Cause | None:
     if not signs.is_finite:
         return Cause.NOT_FINITE
     is_varied, is_worse = signs.diversity >= COLLAPSED, _is_worse(watch, signs)
-    is_dead = signs.diversity < DEAD and not course.is_young
+    is_dead = signs.diversity < DEAD and (not course.is_young or signs.largest_loss > RUNAWAY)
     if is_dead or (is_worse and not is_varied):
         return Cause.MODE_COLLAPSE
     is_sure = min(signs.real_accuracy, signs.fake_accuracy) >= SURE and not course.wants_sure_discriminator
@@ -206,8 +215,8 @@ def _told(cause: Cause, signs: Signs, watch: Watch) -> str:
     return {
         Cause.NOT_FINITE: "Losses or weights are no longer finite numbers.",
         Cause.MODE_COLLAPSE: (
-            f"The samples are {signs.diversity:.0%} as varied as the pictures (limit {COLLAPSED:.0%}), and "
-            f"their Fréchet distance is {distances}."
+            f"The samples are {signs.diversity:.0%} as varied as the pictures (limit {COLLAPSED:.0%}), "
+            f"their Fréchet distance is {distances}, and the largest loss is {signs.largest_loss:.3g}."
         ),
         Cause.DISCRIMINATOR_WINS: (
             f"The discriminator judges {signs.real_accuracy:.0%} of the held-out pictures and "

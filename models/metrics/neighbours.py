@@ -17,6 +17,9 @@ DENSITY_NEIGHBOURS = 5
 COMMON = 0.05
 """The share of new reals that count as near: what `memorised` is expected to be of an honest generator."""
 
+DOUBLE = 0.01
+"""The share of the usual squared distance (the ninth decile) below which two reals are one, sent twice."""
+
 
 @dataclass(frozen=True, eq=False)
 class Balls:
@@ -89,19 +92,29 @@ class Known:
     """The training images, and how near to one of them is nearer than nearly all new reals are."""
 
     points: Tensor
-    """(T, F), float64."""
+    """(V T, F), float64."""
     near: float
-    """The k-th smallest squared distance of N held-out reals to their nearest, k = 0.05 (N + 1)."""
+    """The k-th smallest squared distance of N new reals to their nearest, k = 0.05 (N + 1)."""
 
     @classmethod
-    def of(cls, training: Tensor, held_out: Tensor) -> Self:
-        """What is known from features (T, F) and (N, F), T and N ≥ 1.
+    def of(cls, training: Tensor, held_out: Tensor | None = None) -> Self:
+        """What is known from training images in each of their views (V, T, F), and from new reals (N, F).
+
+        Views are what else is trained on of an image, such as its mirror image. Without new reals each
+        training image stands in for one, compared with the others. Reals that are double, sent twice with
+        other names or sizes, are no measure of what is new, and are left out.
 
         Raises:
-            ValueError: none of a kind, or some not finite.
+            ValueError: no new real, or no second training image in place of them, or some not finite.
         """
-        points = taken(training, at_least=1)
-        usual = _to_nearest(taken(held_out, at_least=1), points)  # (N,)
+        points = taken(training.flatten(0, 1), at_least=1 if held_out is not None else 2)
+        usual = (
+            _to_nearest(taken(held_out, at_least=1), points)  # (N,)
+            if held_out is not None
+            else _to_nearest_other(points, training.shape[1])  # (T,)
+        )
+        single = usual[usual > DOUBLE * usual.quantile(0.9)]
+        usual = single if len(single) else usual
         rank = max(1, round(COMMON * (len(usual) + 1)))
         return cls(points, float(usual.kthvalue(rank).values))
 
@@ -126,3 +139,15 @@ def _balls(given: Tensor | Balls) -> Balls:
 
 def _to_nearest(points: Tensor, known: Tensor) -> Tensor:
     return torch.cat([some.amin(1) for some in squared_distances(points, known)])
+
+
+def _to_nearest_other(points: Tensor, images: int) -> Tensor:
+    """The squared distance (T,) of each image's first view to the nearest view of another, of (V T, F)."""
+    rows, columns = torch.split(torch.arange(images), ROWS), torch.arange(len(points)) % images
+    distances = squared_distances(points[:images], points)
+    return torch.cat(
+        [
+            some.masked_fill_(own[:, None] == columns, torch.inf).amin(1)
+            for own, some in zip(rows, distances, strict=True)
+        ]
+    )

@@ -1,18 +1,23 @@
-"""Judging a generator: that it shows life all the while."""
+"""Judging a generator: that it shows life all the while, and what it is compared with."""
 
 from collections.abc import Callable
 
 import numpy as np
-from torch import Tensor
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from contract.training import TrainingSpec
+from models import evaluation
 from models.environment import NumericEnvironment
 from models.evaluation import CHUNK, Judge, Panel
+from models.pixels import to_numbers
 from models.state import TrainingState
 
 
 class Means:
-    """The means of an image's rows, and how many images were looked at since the last sign of life."""
+    """The means of an image's columns, and how many images were looked at since the last sign of life."""
 
     name, version, size = "means", "1", 32
 
@@ -23,7 +28,7 @@ class Means:
         self.seen += len(images)
         self.since += len(images)
         self.most = max(self.most, self.since)
-        return images.mean((1, 3))
+        return images.mean((1, 2))
 
     def multiply_adds(self, resolution: int) -> int:
         return resolution
@@ -32,11 +37,15 @@ class Means:
         self.since = 0
 
 
+def noise(count: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
+
+
 def test_every_chunk_of_an_evaluation_is_a_sign_of_life(
     make_spec: Callable[..., TrainingSpec], environment: NumericEnvironment
 ) -> None:
     spec, features = make_spec(), Means()
-    pixels = np.random.default_rng(0).integers(0, 256, (400, 3, 32, 32), dtype=np.uint8)
+    pixels = noise(400)
     panel = Panel.of(np.arange(200), np.arange(200, 400), spec.seed)
     assert panel is not None
     judge, state = Judge(spec, pixels, panel, features), TrainingState.fresh(spec, environment)
@@ -45,3 +54,52 @@ def test_every_chunk_of_an_evaluation_is_a_sign_of_life(
     before = features.seen
     assert judge.evaluate(state, {}, features.show_life) == first
     assert features.seen - before == before - len(pixels), "the reals and the neighbours are looked at once"
+
+
+@pytest.mark.parametrize("held_out", [0, 100])
+@pytest.mark.parametrize("mirror", [False, True])
+def test_copies_are_found_with_and_without_pictures_that_were_held_out(
+    make_spec: Callable[..., TrainingSpec],
+    environment: NumericEnvironment,
+    monkeypatch: pytest.MonkeyPatch,
+    held_out: int,
+    mirror: bool,
+) -> None:
+    spec, pixels = make_spec(mirror=mirror), noise(200)
+    panel = Panel.of(np.arange(200 - held_out), np.arange(200 - held_out, 200), spec.seed)
+    assert panel is not None
+    judge, state = Judge(spec, pixels, panel, Means()), TrainingState.fresh(spec, environment)
+
+    def memorised(samples: NDArray[np.uint8]) -> float:
+        def rendered(_state: object, _generator: object, latents: Tensor, _life: object) -> Tensor:
+            return torch.from_numpy(np.resize(samples, (len(latents), *samples.shape[1:])))
+
+        monkeypatch.setattr(evaluation, "_rendered", rendered)
+        found = judge.evaluate(state, {})
+        assert found is not None
+        assert found.memorised is not None
+        return found.memorised
+
+    assert memorised(pixels[:100]) == 1
+    mirrored = memorised(np.ascontiguousarray(pixels[:100, ..., ::-1]))
+    assert mirrored == 1 if mirror else mirrored < 0.2
+
+
+@pytest.mark.parametrize("strength", [None, 1.0])
+def test_discriminator_judges_pictures_as_it_was_shown_them(
+    make_spec: Callable[..., TrainingSpec], environment: NumericEnvironment, strength: float | None
+) -> None:
+    spec = make_spec(augmentation=None if strength is None else {"strength": strength}, batch_size=50)
+    panel = Panel.of(np.arange(50), np.arange(50, 100), spec.seed)
+    assert panel is not None
+    pixels, state = noise(100), TrainingState.fresh(spec, environment)
+    shown: list[Tensor] = []
+
+    def see(_network: nn.Module, given: tuple[Tensor]) -> None:
+        shown.append(given[0])
+
+    state.discriminator.register_forward_pre_hook(see)  # its copies have it too
+    Judge(spec, pixels, panel, Means()).evaluate(state, {})
+    plain = to_numbers(torch.from_numpy(pixels[50:]))
+    assert shown[0].shape == plain.shape
+    assert torch.equal(shown[0], plain) == (strength is None)

@@ -3,6 +3,7 @@ import pytest
 from models.guards import (
     DEAD,
     PATIENCE,
+    RUNAWAY,
     STUCK,
     YOUNG_STEPS,
     Adjustments,
@@ -85,6 +86,23 @@ def test_beginners_even_grey_is_no_measure_for_its_first_attempts() -> None:
     assert isinstance(judge(grey.watch, attempts.model_copy(update={"memorised": 0}), GROWN), Continue)
 
 
+def test_run_whose_best_is_dead_begins_again_and_is_young_again(make_spec: MakeSpec) -> None:
+    grey = judge(Watch(), WELL.model_copy(update={"diversity": DEAD / 2}), BEGINNING)
+    assert isinstance(grey, Continue)
+    assert grey.is_best
+    verdict = judge(grey.watch, WELL.model_copy(update={"diversity": DEAD / 2}), GROWN)
+    assert isinstance(verdict, RollBack)
+    again = verdict.watch
+    assert (again.best_images_seen, again.best_distance) == (None, None)
+    assert again.begun_images_seen == GROWN.images_seen
+    assert again.rollbacks_since_best == 1
+    assert again.adjustments != Adjustments()
+    spec = make_spec(batch_size=64, objective={"kind": "non_saturating"})
+    later = GROWN.images_seen + 64 * (YOUNG_STEPS - 1)
+    assert Course.of(spec, later, again.begun_images_seen).is_young
+    assert not Course.of(spec, later, 0).is_young
+
+
 def test_beginner_that_loses_the_variety_it_had_is_not_spared() -> None:
     verdict = judge(WATCH, ill(Cause.MODE_COLLAPSE), BEGINNING)
     assert isinstance(verdict, RollBack)
@@ -135,6 +153,15 @@ def test_dead_generator_is_noticed_though_it_was_never_better() -> None:
     verdict = judge(Watch(), dead, GROWN)
     assert isinstance(verdict, RollBack)
     assert verdict.cause is Cause.MODE_COLLAPSE
+
+
+def test_youth_excuses_no_weights_that_have_run_away() -> None:
+    dead = WELL.model_copy(update={"diversity": DEAD / 2, "largest_loss": 2 * RUNAWAY})
+    verdict = judge(Watch(), dead, BEGINNING)
+    assert isinstance(verdict, RollBack)
+    assert verdict.cause is Cause.MODE_COLLAPSE
+    varied = dead.model_copy(update={"diversity": 0.9})
+    assert isinstance(judge(Watch(), varied, BEGINNING), Continue)
 
 
 def test_each_rollback_slows_down_more_than_the_one_before() -> None:

@@ -74,19 +74,54 @@ def test_five_of_a_kind_are_refused(cloud: Cloud) -> None:
 
 def test_copies_of_training_images_are_all_memorised(cloud: Cloud) -> None:
     training = cloud(200)
-    assert memorised(training[:50], Known.of(training, cloud(100, seed=1))) == 1
+    assert memorised(training[:50], Known.of(training[None], cloud(100, seed=1))) == 1
 
 
 def test_of_new_images_as_many_are_memorised_as_of_new_reals(cloud: Cloud) -> None:
-    known = Known.of(cloud(200), cloud(2000, seed=1))
+    known = Known.of(cloud(200)[None], cloud(2000, seed=1))
     assert memorised(cloud(2000, seed=2), known) == pytest.approx(0.05, abs=0.02)
 
 
 def test_images_far_away_are_not_memorised(cloud: Cloud) -> None:
-    assert memorised(cloud(50, seed=2) + 100, Known.of(cloud(200), cloud(100, seed=1))) == 0
+    assert memorised(cloud(50, seed=2) + 100, Known.of(cloud(200)[None], cloud(100, seed=1))) == 0
 
 
 def test_a_part_of_copies_is_seen_as_that_part(cloud: Cloud) -> None:
     training = cloud(200)
     fakes = torch.cat([training[:60], cloud(140, seed=2) + 100])
-    assert memorised(fakes, Known.of(training, cloud(100, seed=1))) == pytest.approx(0.3)
+    assert memorised(fakes, Known.of(training[None], cloud(100, seed=1))) == pytest.approx(0.3)
+
+
+def test_without_new_reals_training_images_stand_in_for_them(cloud: Cloud) -> None:
+    training = cloud(2000)
+    known = Known.of(training[None])
+    assert memorised(cloud(2000, seed=2), known) == pytest.approx(0.05, abs=0.02)
+    assert memorised(training, known) == 1
+
+
+def test_a_mirrored_copy_is_a_copy(cloud: Cloud) -> None:
+    training, mirror = cloud(400), torch.tensor([-1.0, *[1.0] * 7], dtype=torch.float64)
+    both = torch.stack([training, training * mirror])
+    for new in (cloud(1000, seed=1), None):
+        assert memorised(training[:50] * mirror, Known.of(both, new)) == 1
+        assert memorised(cloud(2000, seed=2), Known.of(both, new)) == pytest.approx(0.05, abs=0.02)
+
+
+def test_an_image_that_is_its_own_mirror_image_is_not_its_own_neighbour(cloud: Cloud) -> None:
+    training = cloud(50)
+    assert Known.of(torch.stack([training, training])).near == Known.of(training[None]).near > 0
+
+
+def test_reals_that_were_sent_twice_do_not_hide_copies(cloud: Cloud) -> None:
+    training = cloud(400)
+    twice = training[:50] + 1e-2 * cloud(50, seed=3)
+    new = torch.cat([cloud(250, seed=1), twice])
+    copies = training[100:200] + 3e-2 * cloud(100, seed=4)
+    assert memorised(copies, Known.of(training[None], new)) == 1
+    assert memorised(copies, Known.of(torch.cat([training, twice])[None])) == 1
+
+
+def test_where_all_are_the_same_all_are_copies(cloud: Cloud) -> None:
+    same = torch.ones(20, 8, dtype=torch.float64)
+    assert memorised(same, Known.of(same[None])) == 1
+    assert memorised(same, Known.of(same[None], same)) == 1
