@@ -28,7 +28,10 @@ COLLAPSED = 0.35
 DEAD = 0.1
 """Below this share it is one in any run that is not young: nearly all samples are the same."""
 RUNAWAY = 1_000.0
-"""A loss beyond this comes of weights that have run away, which no beginner's do: then youth is no excuse."""
+"""A loss beyond this comes of weights that have run away, which no beginner's do: then youth is no excuse.
+
+Not of a critic, whose scores grow with the number of pixels: 276 was seen of a sound one at 64 px.
+"""
 YOUNG_STEPS = 500
 """Of the generator. Until then it may not have found its variety yet, nor an answer to its discriminator."""
 WORSE = 1.5
@@ -83,7 +86,7 @@ class Course:
     images_seen: int
     generator_steps: int
     wants_sure_discriminator: bool = False
-    """The objective trains it to its best on purpose: that it judges all right is no fault then."""
+    """The objective trains it to its best on purpose: that it judges all right, or far apart, is no fault."""
 
     @classmethod
     def of(cls, spec: TrainingSpec, images_seen: int, begun_images_seen: int = 0) -> Self:
@@ -169,7 +172,8 @@ def _cause(watch: Watch, signs: Signs, course: Course) -> Cause | None:
     if not signs.is_finite:
         return Cause.NOT_FINITE
     is_varied, is_worse = signs.diversity >= COLLAPSED, _is_worse(watch, signs)
-    is_dead = signs.diversity < DEAD and (not course.is_young or signs.largest_loss > RUNAWAY)
+    has_run_away = signs.largest_loss > RUNAWAY and not course.wants_sure_discriminator
+    is_dead = signs.diversity < DEAD and (has_run_away or not course.is_young)
     if is_dead or (is_worse and not is_varied):
         return Cause.MODE_COLLAPSE
     is_sure = min(signs.real_accuracy, signs.fake_accuracy) >= SURE and not course.wants_sure_discriminator

@@ -162,6 +162,8 @@ def test_youth_excuses_no_weights_that_have_run_away() -> None:
     assert verdict.cause is Cause.MODE_COLLAPSE
     varied = dead.model_copy(update={"diversity": 0.9})
     assert isinstance(judge(Watch(), varied, BEGINNING), Continue)
+    critic = Course(BEGINNING.images_seen, BEGINNING.generator_steps, wants_sure_discriminator=True)
+    assert isinstance(judge(Watch(), dead, critic), Continue)
 
 
 def test_each_rollback_slows_down_more_than_the_one_before() -> None:
