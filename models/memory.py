@@ -17,6 +17,8 @@ AROUND_BYTES = 32 * 2**20
 """What the first steps bring in that is no tensor: kernels and their plans."""
 AROUND_ON_GPU_BYTES = 320 * 2**20
 """The same on a GPU: the scratch space of cuBLAS and cuDNN, which every recorded graph holds on to."""
+JUDGING_BYTES = {"embedded": 20 * 2**20, "inception": 800 * 2**20}
+"""What evaluations bring in, by their features: the network, its maps, and the reals' features, which stay."""
 WORKSPACE = 1.1
 """What tensors take, with the scratch space of the kernels."""
 GAPS, MOST_GAPS_BYTES = 0.25, 256 * 2**20
@@ -37,9 +39,12 @@ def needed_bytes(spec: TrainingSpec, environment: NumericEnvironment) -> int:
     living = rehearse(spec.part, environment)
     stepping = WORKSPACE * living.peak + min(GAPS * living.peak, MOST_GAPS_BYTES)
     saving = COPIES * living.state + KEPT * (living.peak - living.state)
+    judging = JUDGING_BYTES[spec.evaluation.features]
     if environment.device == "cpu":
-        return AROUND_BYTES * spec.devices + round(max(stepping, saving) + (spec.devices - 1) * stepping)
-    return AROUND_ON_GPU_BYTES + round(stepping)  # a GPU's snapshots are written from the host's memory
+        all_ranks = max(stepping, saving) + (spec.devices - 1) * stepping
+        return AROUND_BYTES * spec.devices + judging + round(all_ranks)
+    # A GPU's snapshots are written from the host's memory.
+    return AROUND_ON_GPU_BYTES + judging + round(stepping)
 
 
 def require_memory(
