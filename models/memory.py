@@ -18,7 +18,7 @@ AROUND_BYTES = 32 * 2**20
 AROUND_ON_GPU_BYTES = 320 * 2**20
 """The same on a GPU: the scratch space of cuBLAS and cuDNN, which every recorded graph holds on to."""
 JUDGING_BYTES = {"embedded": 20 * 2**20, "inception": 800 * 2**20}
-"""What evaluations bring in, by their features: the network, its maps, and the reals' features, which stay."""
+"""What evaluations bring in, by their features: a network and its maps, and what it has made of the reals."""
 WORKSPACE = 1.1
 """What tensors take, with the scratch space of the kernels."""
 GAPS, MOST_GAPS_BYTES = 0.25, 256 * 2**20

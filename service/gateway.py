@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from contract.keys import Role
 from contract.store import workers
 from contract.volume import Volume
+from contract.warming import living_samplers
 from service import trash, uploads
 from service.bell import Bell
 from service.estimating import Estimates
@@ -140,9 +141,7 @@ class Gateway:
 
     async def living_samplers(self) -> list[str]:
         """The names of those that take asks now."""
-        facts = await self.store.run(workers())
-        active = [one for one in facts if one["role"] == Role.SAMPLE and one.get("active")]
-        return [one["name"] for one in active if "name" in one]  # those of another version may have none
+        return living_samplers(await self.store.run(workers()))
 
     async def _read_roster(self) -> frozenset[Role]:
         facts = await self.store.run(workers())

@@ -7,6 +7,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from contract import keys
+from contract.alias import Meaning
 from contract.events import Event
 from contract.job import State
 from contract.keys import KEYS, RecordKind
@@ -80,6 +81,11 @@ class Store:
         """The record's state; None where there is no record."""
         state = self._redis.hget(KEYS[kind].record_of + record_id, "state")
         return State(cast("str", state)) if state else None
+
+    def is_followed(self, job_id: str) -> bool:
+        """Whether some alias means the job's best checkpoint, whatever that becomes."""
+        meanings = map(Meaning.model_validate_json, cast("list[str]", self._redis.hvals(keys.ALIASES)))
+        return any(meaning.follow and meaning.job == job_id for meaning in meanings)
 
     def unmirrored(self, kind: RecordKind) -> list[str]:
         """Records with events that may not be on the volume yet."""

@@ -18,6 +18,7 @@ from worker.room import Later
 from worker.settings import Settings
 from worker.store import Store
 from worker.tenure import Tenure, WriteOrder
+from worker.warming import Warming
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Supervisor:
         self._write_order = write_order
         self._later = later
         self._stop = stop
+        self._warming = Warming(store, settings.sampling_url, settings.heartbeat_seconds)
 
     def work_through_queue(self) -> None:
         """Claim and carry out until nothing is queued or the worker is to stop.
@@ -96,5 +98,6 @@ class Supervisor:
             volume=Volume(self._settings.data_root),
             settings=self._settings,
             later=self._later,
+            warming=self._warming,
             is_stopping=self._stop.is_set,
         ).carry_out(self._write_order)

@@ -28,6 +28,7 @@ from worker.room import Later, Room
 from worker.settings import Settings
 from worker.store import Store
 from worker.testimony import Testimony
+from worker.warming import Warming
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class Tenure:
         volume: Volume,
         settings: Settings,
         later: Later,
+        warming: Warming,
         is_stopping: Callable[[], bool],
     ) -> None:
         self._testimony = Testimony(
@@ -65,6 +67,7 @@ class Tenure:
             grace_seconds=settings.stop_grace_seconds,
         )
         self._later = later
+        self._warming = warming
         self._volume = volume
         self._settings = settings
         self._crew = crew
@@ -197,6 +200,8 @@ class Tenure:
 
     def _published(self, checkpoint: CheckpointFact) -> None:
         self._state_facts({"checkpoints": (*self._ledger.facts.checkpoints, checkpoint)})
+        if best_checkpoint(self._ledger.facts.checkpoints) == checkpoint:
+            self._warming.of_best_so_far(self._lease.id, checkpoint)
         self._report_checkpoint(checkpoint)
         told = {one.file for one in self._ledger.facts.checkpoints}
         leftovers.drop_untold(self._volume, self._lease.id, checkpoint.file, told)
@@ -256,6 +261,8 @@ class Tenure:
             self._ledger.state_later(facts)
         else:
             self._state_facts(facts)
+        if outcome.state is State.SUCCEEDED and self._ledger.facts.checkpoints:
+            self._warming.of_finished(self._lease.id, best_checkpoint(self._ledger.facts.checkpoints))
         fields = {"result": json.dumps(outcome.result)} if outcome.result else None
         heard = self._testimony.insist(
             records.leave(

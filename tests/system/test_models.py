@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner
 
 from dcgan.cli import main
-from tests.system.stack import Stack
+from tests.system.stack import Stack, until
 
 Run = Callable[..., str]
 
@@ -32,6 +32,13 @@ def job(stack: Stack) -> str:
     job_id = stack.train(name="to take away", seed=3, checkpoint_every_images=320)
     stack.await_state(job_id, "succeeded")
     return job_id
+
+
+def test_what_a_job_comes_to_is_loaded_before_anyone_asks(stack: Stack) -> None:
+    job_id = stack.train(name="nobody asked yet", seed=4)
+    stack.await_state(job_id, "succeeded")
+    loaded = f"loaded generator {stack.job(job_id)['checkpoint']['digest'][:19]}"
+    until(lambda: loaded in stack.log(), "a generator loaded unasked")
 
 
 def test_an_alias_is_promoted_and_rolled_back(stack: Stack, job: str, run: Run) -> None:

@@ -14,6 +14,7 @@ from worker.room import Later
 from worker.settings import Settings
 from worker.store import Store
 from worker.tenure import Tenure
+from worker.warming import Warming
 
 NAMES = [weights_name(images_seen, token=7) for images_seen in (100, 200, 300, 400)]
 
@@ -59,6 +60,7 @@ def carried_out(volume: Volume, redis_url: str, token: int) -> None:
         volume=volume,
         settings=Settings(data_root=volume.root),
         later=Later(),
+        warming=Warming(Store(redis_url), redis_url, patience_seconds=0),
         is_stopping=lambda: True,
     )
     tenure.carry_out(lambda _: ("nowhere:nothing", ""))
