@@ -88,13 +88,15 @@ def sheets(address: Address, laid: Laid, count: int) -> Iterator[Question]:
     return (one(seed) for seed in itertools.count(step=count))
 
 
-async def flood(address: Address, questions: Iterator[Question], seconds: float) -> Flood:
+async def flood(
+    address: Address, questions: Iterator[Question], seconds: float, calm_seconds: float = CALM_SECONDS
+) -> Flood:
     """The peak, ten times as much, a tenth, and the peak again: the machine may have become another."""
-    await closed_loop(address, questions, CONNECTIONS, CALM_SECONDS)
-    peak = await closed_loop(address, questions, CONNECTIONS, 2 * CALM_SECONDS)
+    await closed_loop(address, questions, CONNECTIONS, calm_seconds)
+    peak = await closed_loop(address, questions, CONNECTIONS, 2 * calm_seconds)
     flooded = await open_loop(address, questions, FACTOR * peak.rate, seconds, Random(0))
-    after = await open_loop(address, questions, peak.rate / FACTOR, CALM_SECONDS, Random(1))
-    peak_after = await closed_loop(address, questions, CONNECTIONS, 2 * CALM_SECONDS)
+    after = await open_loop(address, questions, peak.rate / FACTOR, calm_seconds, Random(1))
+    peak_after = await closed_loop(address, questions, CONNECTIONS, 2 * calm_seconds)
     return Flood(peak, flooded, after, peak_after)
 
 

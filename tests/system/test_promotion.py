@@ -22,7 +22,7 @@ SEEDS = 32
 CLIENTS = 4
 PROMOTIONS = proof(12, 200)
 REQUESTS_BETWEEN = 20
-GROWTH_BYTES = 24 * 2**20
+GROWTH_BYTES = proof(24, 4) * 2**20
 
 Table = Mapping[str, tuple[bytes, ...]]
 
