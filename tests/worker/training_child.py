@@ -47,12 +47,13 @@ def clothes(count: int) -> Iterable[bytes]:
 
 def order_for(volume: Volume, pictures: Iterable[bytes], **request: object) -> TrainingOrder:
     """An order for a tiny job on these pictures."""
-    volume.original(DATASET).parent.mkdir(parents=True)
+    volume.original(DATASET).parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(volume.original(DATASET), "w") as archive:
         for index, picture in enumerate(pictures):
             archive.writestr(f"{index}.png", picture)
     manifest = prepare(volume.original(DATASET), DATASET, volume, lambda *_: None)
     asked = {"dataset": DATASET, "images": 32, "batch_size": 4, "architecture": TINY} | request
+    asked = {name: value for name, value in asked.items() if value is not None}  # None: as the preset has it
     return TrainingOrder(
         job=JOB,
         token=1,
