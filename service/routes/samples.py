@@ -94,14 +94,15 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
     renderer = await gateway.renderer()
     spec, etag, told = _settled(query, chosen, seed, target.digest, renderer or _NO_RENDERER)
     headers = dict(told)
-    if client_has(request, etag):
+    is_drawn = query.seed is None  # nobody has, or should keep, what is drawn anew
+    if client_has(request, etag) and not is_drawn:
         return Response(status_code=304, headers={**headers, "ETag": etag})
     picture = gateway.pictures.find(etag)
     if picture is None and request.method == "HEAD":
         return _unrendered(spec, headers if renderer is None else {**headers, "ETag": etag})
     picture = picture or await _render(request, gateway, spec, target, etag)
     headers |= {"ETag": picture.etag, "Server-Timing": server_timing(picture.stages, begun_at)}
-    if client_has(request, picture.etag):
+    if client_has(request, picture.etag) and not is_drawn:
         return Response(status_code=304, headers=headers)
     return Response(picture.content, media_type=FORMS[spec.format].media_type, headers=headers)
 

@@ -57,6 +57,15 @@ def test_without_a_seed_one_is_drawn_and_told(
     assert (again.content, again.headers["x-seed"]) == (answers[0].content, answers[0].headers["x-seed"])
 
 
+def test_a_drawn_picture_is_sent_to_whoever_has_any(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact
+) -> None:
+    has_any = {"if-none-match": "*"}
+    assert client.get("/samples?seed=7", headers=has_any).status_code == 304
+    drawn = client.get("/samples", headers=has_any)
+    assert (drawn.status_code, bool(drawn.content)) == (200, True)
+
+
 def test_a_client_that_has_the_picture_is_told_so_with_no_sampler_alive(
     client: httpx.Client, sampler: Any, finished: CheckpointFact, no_sampler: Callable[[], None]
 ) -> None:
