@@ -13,6 +13,22 @@ from contract.volume import Volume
 from service.embedded_redis import RedisServer, transient_server
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For several processes: what starts whole services shares one and begins first, for it takes longest.
+
+    It mostly waits, and the tests of the other files, which mostly compute, fill the time.
+    """
+    for item in items:
+        group = "system" if _is_of_the_whole(item) else str(item.path.relative_to(TESTS))
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: not _is_of_the_whole(item))
+
+
+def _is_of_the_whole(item: pytest.Item) -> bool:
+    return item.path.is_relative_to(TESTS / "system")
+
+
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """One real redis-server for the whole session, without persistence."""
@@ -39,6 +55,7 @@ def volume(tmp_path: Path) -> Volume:
     return Volume(tmp_path / "volume")
 
 
+TESTS = Path(__file__).parent
 N = TypeVar("N", int, float)
 
 

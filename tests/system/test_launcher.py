@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.conftest import proof
 from tests.system.stack import ENDS_WITHIN_SECONDS, REPOSITORY, Stack, alive, until
 
 
@@ -68,7 +69,7 @@ def test_damaged_records_end_the_start_at_once_and_are_named(own_stack: Stack) -
     launcher = launch(own_stack)
     _, told = launcher.communicate(timeout=70)
     assert launcher.returncode == 1
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < proof(60, 10)
     assert str(redis / "redis.log") in told
     assert "Bad file format reading the append only file" in told
     assert "Traceback" not in told
@@ -83,7 +84,7 @@ def test_signal_ends_the_wait_for_redis_within_a_second(own_stack: Stack) -> Non
     launcher.send_signal(signal.SIGTERM)
     launcher.communicate(timeout=70)
     assert launcher.returncode == 0
-    assert time.monotonic() - signalled < 1.5  # a second, and Python's own end
+    assert time.monotonic() - signalled < proof(15, 1.5)  # a second, and Python's own end
 
 
 def test_stack_goes_on_when_nobody_reads_its_output(own_stack: Stack) -> None:
