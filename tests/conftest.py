@@ -8,25 +8,30 @@ from typing import TypeVar
 
 import pytest
 import redis
+from xdist.scheduler import LoadScopeScheduling
 
 from contract.volume import Volume
 from service.embedded_redis import RedisServer, transient_server
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For several processes: what starts whole services shares one and begins first, for it takes longest.
+class Halves(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """For two processes: what starts whole services shares one, the other files come to the other in turn.
 
-    It mostly waits, and the tests of the other files, which mostly compute, fill the time.
+    The first half mostly waits, and the second, which mostly computes, fills the time.
     """
-    for item in items:
-        group = "system" if _is_of_the_whole(item) else str(item.path.relative_to(TESTS))
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: not _is_of_the_whole(item))
+
+    def _split_scope(self, nodeid: str) -> str:
+        return WHOLE if nodeid.startswith(WHOLE) else nodeid.partition("::")[0]
 
 
-def _is_of_the_whole(item: pytest.Item) -> bool:
-    return item.path.is_relative_to(TESTS / "system")
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Halves:
+    return Halves(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest half begins first."""
+    items.sort(key=lambda item: not item.nodeid.startswith(WHOLE))
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +60,7 @@ def volume(tmp_path: Path) -> Volume:
     return Volume(tmp_path / "volume")
 
 
-TESTS = Path(__file__).parent
+WHOLE = "tests/system/"
 N = TypeVar("N", int, float)
 
 

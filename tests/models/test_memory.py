@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from contract.training import TrainingSpec
 from models import checkpoint
+from models.allocator import keep_freed_memory
 from models.batches import Batches
 from models.environment import detect
 from models.evaluation import Judge, Panel
@@ -38,6 +39,7 @@ def told(name):
 spec = TrainingSpec.model_validate_json(sys.argv[1])
 environment = detect("cpu", 1, "float32")
 environment.apply()
+keep_freed_memory()
 before = told("VmRSS")
 state = TrainingState.fresh(spec, environment)
 pictures = np.zeros((1000, spec.channels, spec.resolution, spec.resolution), np.uint8)
