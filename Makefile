@@ -32,7 +32,7 @@ up: $(READY)
 	$(BIN)/dcgan up
 
 test: $(READY)
-	$(BIN)/pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest $(ARGS)
 
 proof: $(READY)
 	DCGAN_PROOF=1 $(BIN)/pytest $(ARGS)

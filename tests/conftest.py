@@ -8,30 +8,9 @@ from typing import TypeVar
 
 import pytest
 import redis
-from xdist.scheduler import LoadScopeScheduling
 
 from contract.volume import Volume
 from service.embedded_redis import RedisServer, transient_server
-
-
-class Halves(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
-    """For two processes: what starts whole services shares one, the other files come to the other in turn.
-
-    The first half mostly waits, and the second, which mostly computes, fills the time.
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        return WHOLE if nodeid.startswith(WHOLE) else nodeid.partition("::")[0]
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Halves:
-    return Halves(config, log)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest half begins first."""
-    items.sort(key=lambda item: not item.nodeid.startswith(WHOLE))
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +39,6 @@ def volume(tmp_path: Path) -> Volume:
     return Volume(tmp_path / "volume")
 
 
-WHOLE = "tests/system/"
 N = TypeVar("N", int, float)
 
 
