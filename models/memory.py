@@ -19,14 +19,16 @@ AROUND_ON_GPU_BYTES = 320 * 2**20
 """The same on a GPU: the scratch space of cuBLAS and cuDNN, which every recorded graph holds on to."""
 JUDGING_BYTES = {"embedded": 20 * 2**20, "inception": 800 * 2**20}
 """What evaluations bring in, by their features: a network and its maps, and what it has made of the reals."""
+HEAP = 1.6
+"""What tensors take on a CPU, with the scratch space of kernels, and the gaps of a heap that keeps all."""
 WORKSPACE = 1.1
-"""What tensors take, with the scratch space of the kernels."""
+"""What tensors take on a GPU, with the scratch space of the kernels."""
 GAPS, MOST_GAPS_BYTES = 0.25, 256 * 2**20
-"""What the gaps that freed tensors leave take besides; the largest tensors leave none."""
+"""What the gaps that freed tensors leave take there besides; the largest tensors leave none."""
 COPIES = 4
 """How often the state is there while a snapshot is written: a contiguous copy, and both forms of the file."""
-KEPT = 0.7
-"""Of what a step has freed, what the allocator still holds by then."""
+KEPT = 0.9
+"""Of what a step has freed, what of the heap is of no use to them."""
 
 LEAST_BATCH = 2
 
@@ -37,12 +39,13 @@ def needed_bytes(spec: TrainingSpec, environment: NumericEnvironment) -> int:
     On the CPU that is for all ranks together, on GPUs in each one's memory.
     """
     living = rehearse(spec.part, environment)
-    stepping = WORKSPACE * living.peak + min(GAPS * living.peak, MOST_GAPS_BYTES)
-    saving = COPIES * living.state + KEPT * (living.peak - living.state)
     judging = JUDGING_BYTES[spec.evaluation.features]
     if environment.device == "cpu":
+        stepping = HEAP * living.peak
+        saving = COPIES * living.state + KEPT * (living.peak - living.state)
         all_ranks = max(stepping, saving) + (spec.devices - 1) * stepping
         return AROUND_BYTES * spec.devices + judging + round(all_ranks)
+    stepping = WORKSPACE * living.peak + min(GAPS * living.peak, MOST_GAPS_BYTES)
     # A GPU's snapshots are written from the host's memory.
     return AROUND_ON_GPU_BYTES + judging + round(stepping)
 

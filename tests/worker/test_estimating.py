@@ -224,7 +224,7 @@ def unchanged_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_too_large_a_job_is_told_in_the_words_of_its_error(
     training: TrainingOrder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    available = 38 * 2**20
+    available = 58 * 2**20
     monkeypatch.setattr(estimating, "available_bytes", lambda _: available)
     large = training.model_copy(update={"spec": training.spec.model_copy(update={"batch_size": 512})})
     told = told_by(large, busy=False)

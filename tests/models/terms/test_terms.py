@@ -137,8 +137,8 @@ def mean_kernel(shift: float, size: int) -> float:
     coordinate, of which the mean of exp(−a (x − y)²/2) is (1 + 2a)^(−1/2) exp(−a shift² / 2(1 + 2a)); here
     a = s / size. The integral over s is a sum over u, s = u⁵: its density has a pole at 0.
     """
-    step = 1e-4
-    u = torch.arange(0.5, 34_000, dtype=torch.float64) * step
+    step = 1e-3
+    u = torch.arange(0.5, 3_400, dtype=torch.float64) * step
     s = u**5
     a = s / size
     of_pair = (1 + 2 * a) ** (-size / 2) * torch.exp(-size * a * shift**2 / (2 * (1 + 2 * a)))
@@ -153,10 +153,10 @@ def mean_kernel(shift: float, size: int) -> float:
 
 def test_mmd_of_shifted_gaussians_is_that_of_their_densities() -> None:
     generator, size = torch.Generator().manual_seed(0), 3
-    real, fake = torch.randn(2, 3000, size, generator=generator)
+    real, fake = torch.randn(2, 1200, size, generator=generator)
     for shift in (0.0, 0.7, 2.0):
         expected = 2 * mean_kernel(0, size) - 2 * mean_kernel(shift, size)
-        assert squared_mmd(real, fake + shift).item() == pytest.approx(expected, abs=0.05)
+        assert squared_mmd(real, fake + shift).item() == pytest.approx(expected, abs=0.08)
     assert 2 * mean_kernel(0, size) - 2 * mean_kernel(2.0, size) > 1
 
 
