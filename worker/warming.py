@@ -34,7 +34,7 @@ class Warming:
         try:
             if self._store.is_followed(job_id):
                 self._warm(job_id, best)
-        except redis.RedisError as error:
+        except (redis.RedisError, ValueError) as error:  # the latter of an alias that another version wrote
             logger.info("%s: samplers were not told of its new best: %s", job_id, error)
 
     def of_finished(self, job_id: str, best: CheckpointFact) -> None:

@@ -114,6 +114,13 @@ def test_while_a_job_runs_its_best_is_loaded_only_where_an_alias_follows_it(
     assert bool(asked) == is_asked
 
 
+def test_an_alias_that_cannot_be_read_keeps_no_job_from_going_on(
+    warming: Warming, best: CheckpointFact, redis_url: str
+) -> None:
+    redis.Redis.from_url(redis_url).hset(ALIASES, "best", "of another version")
+    warming.of_best_so_far(PLACE.job, best)
+
+
 def test_a_redis_that_is_away_keeps_no_job_from_finishing(store: Store, best: CheckpointFact) -> None:
     greet(store, "sample-1")
     away = Warming(store, "redis://127.0.0.1:1/0", LONG_SECONDS)
