@@ -16,7 +16,8 @@ logger = logging.getLogger(__name__)
 
 GUARD = Path(__file__).with_name("guard.py")
 BACKOFF_SECONDS = (0.1, 10.0)
-WELL_AFTER_SECONDS = 30.0
+WELL_AFTER_SECONDS = 10.0
+"""Who has lived so long and dies is in no crash loop, and is back at once; as Docker has it."""
 LAST_WORDS_SECONDS = 0.1
 """For output still in the pipe of a process that ended; a stranger who holds the pipe is not waited for."""
 
