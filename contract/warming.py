@@ -9,7 +9,6 @@ from contract.wire import Ask
 
 PATIENCE_SECONDS = 2.0
 """Longer than a generator takes to be read and probed; whoever moves a name waits no longer."""
-LOOK_SECONDS = 0.01
 LIVES_SECONDS = 10
 """What a sampler that has just died was asked is gone by then."""
 

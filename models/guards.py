@@ -79,27 +79,6 @@ class Signs(Frozen):
         )
 
 
-@dataclass(frozen=True)
-class Course:
-    """How far a run has come, and what it is after."""
-
-    images_seen: int
-    generator_steps: int
-    wants_sure_discriminator: bool = False
-    """The objective trains it to its best on purpose: that it judges all right, or far apart, is no fault."""
-
-    @classmethod
-    def of(cls, spec: TrainingSpec, images_seen: int, begun_images_seen: int = 0) -> Self:
-        """That of a run whose networks were as at the beginning when it had seen `begun_images_seen`."""
-        objective = objectives.build(spec.objective)
-        steps = (images_seen - begun_images_seen) // (spec.batch_size * objective.discriminator_steps)
-        return cls(images_seen, steps, objective.wants_sure_discriminator)
-
-    @property
-    def is_young(self) -> bool:
-        return self.generator_steps < YOUNG_STEPS
-
-
 class Adjustments(Frozen):
     """What the guards have changed in a run so far; factors of what the spec says."""
 
@@ -119,6 +98,27 @@ class Watch(Frozen):
     evaluations_since_best: int = 0
     rollbacks_since_best: int = 0
     adjustments: Adjustments = Adjustments()
+
+
+@dataclass(frozen=True)
+class Course:
+    """How far a run has come, and what it is after."""
+
+    images_seen: int
+    generator_steps: int
+    wants_sure_discriminator: bool = False
+    """The objective trains it to its best on purpose: that it judges all right, or far apart, is no fault."""
+
+    @classmethod
+    def of(cls, spec: TrainingSpec, images_seen: int, watch: Watch) -> Self:
+        """That of a run since its networks were last as at the beginning."""
+        objective = objectives.build(spec.objective)
+        steps = (images_seen - watch.begun_images_seen) // (spec.batch_size * objective.discriminator_steps)
+        return cls(images_seen, steps, objective.wants_sure_discriminator)
+
+    @property
+    def is_young(self) -> bool:
+        return self.generator_steps < YOUNG_STEPS
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from redis.exceptions import RedisError
 
 from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING_FOR
-from contract.warming import LIVES_SECONDS, LOOK_SECONDS, PATIENCE_SECONDS, first_picture
+from contract.warming import LIVES_SECONDS, PATIENCE_SECONDS, first_picture
 from service.gateway import Gateway
 from service.references import Target
 from service.store import reply
+
+_LOOK_SECONDS = 0.01
+"""Not a blocking pop: an async one must not be cut off, and this may be."""
 
 
 async def warm(gateway: Gateway, target: Target) -> None:
@@ -40,5 +43,5 @@ async def _ask_each(gateway: Gateway, samplers: Sequence[str], target: Target) -
     await pipeline.execute()
     missing, until = len(samplers), time.monotonic() + PATIENCE_SECONDS
     while missing and time.monotonic() < until:
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(_LOOK_SECONDS)
         missing -= len(await reply(redis.lpop(SAMPLES_REPLIES_OF + ask.gateway, missing)) or ())

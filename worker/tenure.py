@@ -201,7 +201,7 @@ class Tenure:
     def _published(self, checkpoint: CheckpointFact) -> None:
         self._state_facts({"checkpoints": (*self._ledger.facts.checkpoints, checkpoint)})
         if best_checkpoint(self._ledger.facts.checkpoints) == checkpoint:
-            self._warming.of_best_so_far(self._lease.id, checkpoint)
+            self._warming.load(self._lease.id, checkpoint, is_latest=False)
         self._report_checkpoint(checkpoint)
         told = {one.file for one in self._ledger.facts.checkpoints}
         leftovers.drop_untold(self._volume, self._lease.id, checkpoint.file, told)
@@ -262,7 +262,8 @@ class Tenure:
         else:
             self._state_facts(facts)
         if outcome.state is State.SUCCEEDED and self._ledger.facts.checkpoints:
-            self._warming.of_finished(self._lease.id, best_checkpoint(self._ledger.facts.checkpoints))
+            best = best_checkpoint(self._ledger.facts.checkpoints)
+            self._warming.load(self._lease.id, best, is_latest=True)
         fields = {"result": json.dumps(outcome.result)} if outcome.result else None
         heard = self._testimony.insist(
             records.leave(

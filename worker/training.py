@@ -147,8 +147,7 @@ class _Run:
         is_unjudged = self._judge is None and self._is_sound()
         signs = Signs(is_finite=True) if is_unjudged else Signs.of(self._evaluation)
         watch = self._state.watch
-        course = Course.of(self._state.spec, self._state.images_seen, watch.begun_images_seen)
-        verdict = guards.judge(watch, signs, course)
+        verdict = guards.judge(watch, signs, Course.of(self._spec, self._state.images_seen, watch))
         self._tell_judgement(verdict)
         match verdict:
             case Continue(watch, is_best):

@@ -14,10 +14,15 @@ from contract.job import CheckpointFact
 from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING_FOR
 from contract.sampling import CheckpointPlace
 from contract.store import workers
-from contract.warming import LIVES_SECONDS, LOOK_SECONDS, PATIENCE_SECONDS, first_picture, living_samplers
+from contract.warming import LIVES_SECONDS, PATIENCE_SECONDS, first_picture, living_samplers
 from worker.store import Store, connect
 
 logger = logging.getLogger(__name__)
+
+POP_SECONDS = 1.0
+"""A blocking pop ends well before redis-py's socket timeout."""
+SHORTEST_POP_SECONDS = 0.01
+"""Redis 6 takes less than a millisecond for none, and waits for ever."""
 
 
 class Warming:
@@ -29,20 +34,13 @@ class Warming:
         self._redis = connect(sampling_url, decode=False)
         self._patience_seconds = min(PATIENCE_SECONDS, patience_seconds)
 
-    def of_best_so_far(self, job_id: str, best: CheckpointFact) -> None:
-        """Before Redis is told of the best checkpoint of a job that still runs."""
+    def load(self, job_id: str, best: CheckpointFact, *, is_latest: bool) -> None:
+        """Before Redis is told of a new best, or that the job has succeeded and `latest` means its best."""
         try:
-            if self._store.is_followed(job_id):
+            if is_latest or self._store.is_followed(job_id):
                 self._warm(job_id, best)
         except (redis.RedisError, ValueError) as error:  # the latter of an alias that another version wrote
-            logger.info("%s: samplers were not told of its new best: %s", job_id, error)
-
-    def of_finished(self, job_id: str, best: CheckpointFact) -> None:
-        """Before a job has succeeded, and `latest` means its best."""
-        try:
-            self._warm(job_id, best)
-        except redis.RedisError as error:
-            logger.info("%s: samplers were not told that it finishes: %s", job_id, error)
+            logger.info("%s: samplers were not asked to load its best generator: %s", job_id, error)
 
     def _warm(self, job_id: str, checkpoint: CheckpointFact) -> None:
         if samplers := living_samplers(self._store.run(workers())):
@@ -57,6 +55,6 @@ class Warming:
             pipe.expire(SAMPLES_WAITING_FOR + sampler, LIVES_SECONDS)
         pipe.execute()
         missing, until = len(samplers), time.monotonic() + self._patience_seconds
-        while missing and time.monotonic() < until:
-            time.sleep(LOOK_SECONDS)
-            missing -= len(self._redis.lpop(SAMPLES_REPLIES_OF + ask.gateway, missing) or ())
+        while missing and (left := until - time.monotonic()) > 0:
+            patience = min(max(left, SHORTEST_POP_SECONDS), POP_SECONDS)
+            missing -= self._redis.blpop([SAMPLES_REPLIES_OF + ask.gateway], patience) is not None

@@ -99,8 +99,8 @@ def test_run_whose_best_is_dead_begins_again_and_is_young_again(make_spec: MakeS
     assert again.adjustments != Adjustments()
     spec = make_spec(batch_size=64, objective={"kind": "non_saturating"})
     later = GROWN.images_seen + 64 * (YOUNG_STEPS - 1)
-    assert Course.of(spec, later, again.begun_images_seen).is_young
-    assert not Course.of(spec, later, 0).is_young
+    assert Course.of(spec, later, again).is_young
+    assert not Course.of(spec, later, Watch()).is_young
 
 
 def test_beginner_that_loses_the_variety_it_had_is_not_spared() -> None:
@@ -127,7 +127,7 @@ def test_critic_that_is_trained_to_its_best_may_be_sure() -> None:
 def test_age_is_counted_in_steps_of_the_generator(
     make_spec: MakeSpec, settings: dict[str, object], steps: int, may_be_sure: bool
 ) -> None:
-    course = Course.of(make_spec(**settings), 32_000)
+    course = Course.of(make_spec(**settings), 32_000, Watch())
     assert course == Course(32_000, steps, wants_sure_discriminator=may_be_sure)
 
 

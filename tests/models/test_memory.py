@@ -61,17 +61,27 @@ def refusal(spec: TrainingSpec, environment: NumericEnvironment, available: int)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process's peak here")
+@pytest.mark.parametrize(("resolution", "width", "batch_size"), [(32, 64, 64), (64, 16, 256)])
 def test_estimate_is_near_the_peak_of_a_real_run(
-    make_spec: MakeSpec, environment: NumericEnvironment, tmp_path: Path
+    make_spec: MakeSpec,
+    environment: NumericEnvironment,
+    tmp_path: Path,
+    resolution: int,
+    width: int,
+    batch_size: int,
 ) -> None:
-    spec = make_spec(architecture=WIDE, batch_size=64, images=128)
+    """Once a snapshot is the most that it takes, once a step."""
+    networks = {"kind": "dcgan", "generator_width": width, "discriminator_width": width}
+    spec = make_spec(
+        resolution=resolution, architecture=networks, batch_size=batch_size, images=3 * batch_size
+    )
     shown = subprocess.run(
         [sys.executable, "-c", PEAK_OF_A_RUN, spec.model_dump_json(), str(tmp_path / "snapshot")],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert 0.95 < needed_bytes(spec, environment) / int(shown.stdout) < 1.3
+    assert 0.9 < needed_bytes(spec, environment) / int(shown.stdout) < 1.4
 
 
 def test_estimate_grows_with_the_batch(make_spec: MakeSpec, environment: NumericEnvironment) -> None:

@@ -143,7 +143,7 @@ def test_a_redis_restarted_under_load_costs_refusals_at_most(
                 for one in served.launcher.children(recursive=True)
                 if one.name() == "redis-server" and one.cwd() == str(served.root / "run" / "redis-samples")
             )
-            time.sleep(max(0.0, LIVED_SECONDS - (time.time() - victim.create_time())))
+            until(lambda: time.time() - victim.create_time() > LIVED_SECONDS, "a server that has lived")
             killed_at = time.perf_counter()
             victim.send_signal(signal.SIGKILL)
             victim.wait(5)

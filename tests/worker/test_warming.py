@@ -62,7 +62,7 @@ def test_a_sampler_has_loaded_it_when_the_job_is_let_finish(
 ) -> None:
     start(engine, "sample-1")
     greet(store, "sample-1")
-    warming.of_finished(PLACE.job, best)
+    warming.load(PLACE.job, best, is_latest=True)
     assert [digest for digest, _ in engine._samplers] == [best.digest]
 
 
@@ -73,7 +73,7 @@ def test_whoever_moves_a_name_waits_for_each_sampler_that_works(
         greet(store, name)
     greet(store, "sample-3", is_active=False)
     client = redis.Redis.from_url(redis_url)
-    with in_a_thread(lambda: warming.of_finished(PLACE.job, best)) as moving:
+    with in_a_thread(lambda: warming.load(PLACE.job, best, is_latest=True)) as moving:
         for name in ("sample-1", "sample-2"):
             taken = cast("tuple[bytes, bytes] | None", client.blpop([SAMPLES_WAITING_FOR + name], 10))
             assert taken is not None
@@ -91,7 +91,7 @@ def test_what_a_dying_sampler_was_asked_lapses_and_nobody_waits_long_for_it(
 ) -> None:
     greet(store, "sample-1")
     began = time.monotonic()
-    Warming(store, redis_url, patience_seconds=0.1).of_finished(PLACE.job, best)
+    Warming(store, redis_url, patience_seconds=0.1).load(PLACE.job, best, is_latest=True)
     assert time.monotonic() - began < LONG_SECONDS
     assert 0 < int(redis.Redis.from_url(redis_url).ttl(SAMPLES_WAITING_FOR + "sample-1")) <= 10
 
@@ -109,7 +109,7 @@ def test_while_a_job_runs_its_best_is_loaded_only_where_an_alias_follows_it(
 ) -> None:
     greet(store, "sample-1")
     follow(redis_url, job_id, follow=follows)
-    Warming(store, redis_url, patience_seconds=0).of_best_so_far(PLACE.job, best)
+    Warming(store, redis_url, patience_seconds=0).load(PLACE.job, best, is_latest=False)
     asked = redis.Redis.from_url(redis_url).exists(SAMPLES_WAITING_FOR + "sample-1")
     assert bool(asked) == is_asked
 
@@ -118,12 +118,12 @@ def test_an_alias_that_cannot_be_read_keeps_no_job_from_going_on(
     warming: Warming, best: CheckpointFact, redis_url: str
 ) -> None:
     redis.Redis.from_url(redis_url).hset(ALIASES, "best", "of another version")
-    warming.of_best_so_far(PLACE.job, best)
+    warming.load(PLACE.job, best, is_latest=False)
 
 
 def test_a_redis_that_is_away_keeps_no_job_from_finishing(store: Store, best: CheckpointFact) -> None:
     greet(store, "sample-1")
     away = Warming(store, "redis://127.0.0.1:1/0", LONG_SECONDS)
-    away.of_finished(PLACE.job, best)
+    away.load(PLACE.job, best, is_latest=True)
     nowhere = Warming(Store("redis://127.0.0.1:1/0"), "redis://127.0.0.1:1/0", LONG_SECONDS)
-    nowhere.of_best_so_far(PLACE.job, best)
+    nowhere.load(PLACE.job, best, is_latest=False)
