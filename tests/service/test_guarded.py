@@ -1,8 +1,16 @@
-"""A process of the embedded stack does not depend on who reads the launcher's output."""
+"""A process of the embedded stack needs nobody who reads its output, and is restarted when it dies."""
 
+import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import pytest
+
+from service import guarded
+from service.guarded import GuardedProcess
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -33,3 +41,25 @@ def test_process_goes_on_when_nobody_reads_its_output(tmp_path: Path) -> None:
         assert launcher.wait(20) == 0
         assert launcher.stderr.read() == ""
     assert (tmp_path / "said").exists()
+
+
+@pytest.mark.parametrize(("well_after", "pauses"), [(60.0, ["0.1", "0.2", "0.4"]), (0.0, ["0.1"] * 3)])
+def test_only_a_crash_loop_is_slowed_down(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    well_after: float,
+    pauses: list[str],
+) -> None:
+    """Who lived long enough before its death is back after the shortest pause."""
+    monkeypatch.setattr(guarded, "WELL_AFTER_SECONDS", well_after)
+    process = GuardedProcess("mortal", [sys.executable, "-c", "pass"], os.environ, tmp_path)
+    process.start()
+    told: list[str] = []
+    until = time.monotonic() + 60
+    while len(told) < len(pauses) and time.monotonic() < until:
+        process.restart_if_dead()
+        told = re.findall(r"restarting in ([\d.]+) s", caplog.text)
+        time.sleep(0.01)
+    process.end(time.monotonic() + 10)
+    assert told == pauses
