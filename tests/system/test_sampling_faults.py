@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import uvloop
 
 from benchmarks.load.client import Address
 from benchmarks.load.deployment import Laid, lay_generator
@@ -56,7 +57,7 @@ def served(laid: Laid) -> Iterator[Stack]:
 
 @pytest.fixture
 def served_by_one(tmp_path: Path) -> Iterator[tuple[Stack, Laid]]:
-    """On two cores a second sampler would compete with the gateway, and with the client, in a flood."""
+    """Before the other stack starts: in a flood, on two cores, any process beside it takes from the gateway."""
     laid = lay_generator(tmp_path / "data", 32)
     stack = serve(laid, 1)
     yield stack, laid
@@ -113,6 +114,26 @@ def _statuses(seen: list[Results]) -> set[int]:
     return {status for results in seen for status in results.statuses}
 
 
+def test_a_flood_is_refused_and_what_is_accepted_is_answered(served_by_one: tuple[Stack, Laid]) -> None:
+    stack, laid = served_by_one
+    address = address_of(stack)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # the client costs half as much
+        seen = runner.run(flood(address, sheets(address, laid, 16), FLOOD_SECONDS, CALM_SECONDS))
+    assert set(seen.flood.statuses) == {200, 503}
+    assert not seen.flood.wrong and not seen.flood.failed
+    assert set(seen.after.statuses) == {200}
+    slowest = max(one.sent_seconds for one in seen.flood.good)
+    logger.info(
+        "goodput %.0f %%, slowest %.2f s, as before after %.2f s",
+        100 * seen.goodput,
+        slowest,
+        seen.recovered_after_seconds(),
+    )
+    assert seen.goodput >= proof(0, 0.9)
+    assert slowest <= proof(math.inf, DEADLINE_SECONDS + 0.05)
+    assert seen.recovered_after_seconds() <= proof(math.inf, 2)
+
+
 def test_a_sampler_killed_over_its_batch_costs_no_answer(
     served: Stack, address: Address, questions: Iterator[Question]
 ) -> None:
@@ -157,22 +178,3 @@ def test_a_redis_restarted_under_load_costs_refusals_at_most(
         assert _statuses(seen) <= {200, 503}
         assert _statuses(seen[-1:]) == {200}
         assert not sum(results.wrong for results in seen)
-
-
-def test_a_flood_is_refused_and_what_is_accepted_is_answered(served_by_one: tuple[Stack, Laid]) -> None:
-    stack, laid = served_by_one
-    address = address_of(stack)
-    seen = asyncio.run(flood(address, sheets(address, laid, 16), FLOOD_SECONDS, CALM_SECONDS))
-    assert set(seen.flood.statuses) == {200, 503}
-    assert not seen.flood.wrong and not seen.flood.failed
-    assert set(seen.after.statuses) == {200}
-    slowest = max(one.sent_seconds for one in seen.flood.good)
-    logger.info(
-        "goodput %.0f %%, slowest %.2f s, as before after %.2f s",
-        100 * seen.goodput,
-        slowest,
-        seen.recovered_after_seconds(),
-    )
-    assert seen.goodput >= proof(0, 0.9)
-    assert slowest <= proof(math.inf, DEADLINE_SECONDS + 0.05)
-    assert seen.recovered_after_seconds() <= proof(math.inf, 2)
