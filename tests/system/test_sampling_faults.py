@@ -57,7 +57,7 @@ def served(laid: Laid) -> Iterator[Stack]:
 
 @pytest.fixture
 def served_by_one(tmp_path: Path) -> Iterator[tuple[Stack, Laid]]:
-    """Before the other stack starts: in a flood, on two cores, any process beside it takes from the gateway."""
+    """Before the other stack starts: in a flood, on two cores, whatever is beside it costs the gateway."""
     laid = lay_generator(tmp_path / "data", 32)
     stack = serve(laid, 1)
     yield stack, laid
