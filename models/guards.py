@@ -167,6 +167,16 @@ def judge(watch: Watch, signs: Signs, course: Course) -> Verdict:
     return RollBack(goal.model_copy(update=changed), cause, detail)
 
 
+def regret(watch: Watch) -> str | None:
+    """What to say at the end of a run of which nothing lives; None if something does, or nobody can tell."""
+    if watch.best_distance is None or watch.best_diversity >= DEAD:
+        return None
+    return (
+        f"The run is over and its best samples are {watch.best_diversity:.0%} as varied as the pictures "
+        f"(limit {DEAD:.0%}): nearly all are the same. Train on more images. {_ADVICE[Cause.MODE_COLLAPSE]}"
+    )
+
+
 def _cause(watch: Watch, signs: Signs, course: Course) -> Cause | None:
     """The first that applies: each explains those that come after it."""
     if not signs.is_finite:

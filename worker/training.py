@@ -19,7 +19,7 @@ from models.datasets.arrays import array, held_out_indices, training_indices
 from models.environment import NumericEnvironment
 from models.evaluation import Judge, Panel, interval
 from models.features import Features, embedded, inception
-from models.guards import Continue, Course, GiveUp, RollBack, Signs, Verdict
+from models.guards import Cause, Continue, Course, GiveUp, RollBack, Signs, Verdict
 from models.memory import require_memory
 from worker import link
 from worker.child import Chore
@@ -235,12 +235,20 @@ class _Run:
         """Once: what a killed child had told already is not told again."""
         if self._state.images_seen <= self._order.judged_images_seen:
             return
-        warning = None
-        if not isinstance(verdict, Continue):
-            warning = link.Warned(code=verdict.cause, detail=verdict.detail)
         self._chore.tell(
-            link.Judged(images_seen=self._state.images_seen, evaluation=self._evaluation, warning=warning)
+            link.Judged(
+                images_seen=self._state.images_seen,
+                evaluation=self._evaluation,
+                warning=self._warning(verdict),
+            )
         )
+
+    def _warning(self, verdict: Verdict) -> link.Warned | None:
+        if not isinstance(verdict, Continue):
+            return link.Warned(code=verdict.cause, detail=verdict.detail)
+        if self._is_over() and (regret := guards.regret(verdict.watch)):
+            return link.Warned(code=Cause.MODE_COLLAPSE, detail=regret)
+        return None
 
     def _tell_environment(self, environment: NumericEnvironment) -> None:
         first = self._order.environment

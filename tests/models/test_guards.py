@@ -15,6 +15,7 @@ from models.guards import (
     Signs,
     Watch,
     judge,
+    regret,
 )
 from tests.models.conftest import MakeSpec
 
@@ -212,3 +213,11 @@ def test_augmentation_never_passes_full_strength() -> None:
     verdict = judge(strong, ill(Cause.OVERFITTING), GROWN)
     assert isinstance(verdict, RollBack)
     assert verdict.watch.adjustments.augmentation == 1.0
+
+
+def test_end_of_a_run_of_which_nothing_lives_is_told_with_figures_and_what_to_do() -> None:
+    told = regret(WATCH.model_copy(update={"best_diversity": DEAD / 2}))
+    assert told
+    assert all(words in told for words in ("5%", "10%", "more images", "smaller learning rates"))
+    assert regret(WATCH) is None
+    assert regret(Watch(best_images_seen=1000)) is None  # nothing to judge by

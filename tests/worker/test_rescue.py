@@ -151,3 +151,12 @@ def test_run_that_cannot_be_helped_fails_with_the_cause_and_keeps_its_best(
     assert last.problem.code == "not_finite"
     assert f"{PATIENCE} times" in last.problem.detail
     assert [m.checkpoint.images_seen for m in said if isinstance(m, link.Published)] == [EVERY]
+
+
+def test_run_that_ends_dead_while_it_is_young_says_so(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch, kill_generator, at=EVERY)
+    (warned,) = warnings(carry_out(order_of(volume, images=EVERY)))
+    assert warned.code == "mode_collapse"
+    assert "The run is over" in warned.detail
