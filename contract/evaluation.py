@@ -7,6 +7,9 @@ from pydantic import Field
 
 from contract.plugin import Frozen
 
+DEAD = 0.1
+"""A generator is dead if its diversity is below this: nearly all its samples are the same."""
+
 
 class EvaluationParameters(Frozen):
     """How a job's generator is judged."""

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from contract.evaluation import Evaluation
+from contract.evaluation import DEAD, Evaluation
 from contract.plugin import Frozen
 from contract.submission import ANYONE, Priority
 from contract.volume import Lack
@@ -81,11 +81,19 @@ class CheckpointFact(Frozen):
         """The Fréchet distance, by which checkpoints of one job are compared; infinite if not judged."""
         return self.metrics.get("fd", self.metrics.get("fid", math.inf))
 
+    @property
+    def is_dead(self) -> bool:
+        """Whether it was judged and found to give nearly the same picture for every seed."""
+        return self.metrics.get("diversity", math.inf) < DEAD
+
 
 def best_checkpoint(checkpoints: Sequence[CheckpointFact]) -> CheckpointFact:
-    """What a job's id means as a model: the closest to the real pictures; if none was judged, the latest."""
-    best = min(checkpoints, key=lambda checkpoint: checkpoint.distance)
-    return checkpoints[-1] if math.isinf(best.distance) else best
+    """What a job's id means as a model: of those that live the closest to the real pictures.
+
+    One that is dead is better than one that nobody has judged; if none was judged, it is the latest.
+    """
+    judged = [checkpoint for checkpoint in checkpoints if math.isfinite(checkpoint.distance)]
+    return min(judged, key=lambda one: (one.is_dead, one.distance)) if judged else checkpoints[-1]
 
 
 class SnapshotFact(Frozen):

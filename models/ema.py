@@ -1,7 +1,8 @@
 """The moving average of the generator, and the generator that is served from it.
 
-The half-life is counted in images and grows with the run, as in NVlabs' StyleGAN2 code: an average over more
-than a small share of what has been learnt would hold on to the beginning.
+The half-life is counted in images and grows with the run since it began, or began again, as in NVlabs'
+StyleGAN2 code: an average over more than a small share of what has been learnt would hold on to the
+beginning.
 """
 
 import copy
@@ -37,7 +38,7 @@ def decay(halflife_images: float, batch_size: int) -> float:
 
 
 def ramped_halflife(halflife_images: int, images_seen: int) -> float:
-    """The half-life in force after `images_seen`."""
+    """The half-life in force when `images_seen` have made the networks what they are."""
     return min(float(halflife_images), images_seen * RAMP)
 
 

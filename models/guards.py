@@ -11,7 +11,7 @@ from typing import Self
 
 from pydantic import Field
 
-from contract.evaluation import Evaluation
+from contract.evaluation import DEAD, Evaluation
 from contract.plugin import Frozen
 from contract.training import TrainingSpec
 from models import objectives
@@ -25,8 +25,6 @@ STUCK = 2
 """Evaluations without a new best before this one: then a discriminator that is sure is why."""
 COLLAPSED = 0.35
 """Diversity below this share of the reals' is a collapse where it was more, and the pictures were better."""
-DEAD = 0.1
-"""Below this share it is one in any run that is not young: nearly all samples are the same."""
 RUNAWAY = 1_000.0
 """A loss beyond this comes of weights that have run away, which no beginner's do: then youth is no excuse.
 
@@ -99,6 +97,11 @@ class Watch(Frozen):
     rollbacks_since_best: int = 0
     adjustments: Adjustments = Adjustments()
 
+    @property
+    def has_living_best(self) -> bool:
+        """Whether there is something to go back to, and to serve."""
+        return self.best_images_seen is not None and self.best_diversity >= DEAD
+
 
 @dataclass(frozen=True)
 class Course:
@@ -137,6 +140,11 @@ class RollBack:
     cause: Cause
     detail: str
 
+    @property
+    def goal_images_seen(self) -> int | None:
+        """When the state was saved to which the run goes back; None for its beginning."""
+        return self.watch.best_images_seen if self.watch.has_living_best else None
+
 
 @dataclass(frozen=True)
 class GiveUp:
@@ -157,19 +165,17 @@ def judge(watch: Watch, signs: Signs, course: Course) -> Verdict:
     detail = _told(cause, signs, watch)
     if watch.rollbacks_since_best >= PATIENCE:
         return GiveUp(cause, f"{detail} Going back {PATIENCE} times has not helped. {_ADVICE[cause]}")
-    has_living_best = watch.best_images_seen is not None and watch.best_diversity >= DEAD
-    goal = watch if has_living_best else Watch(begun_images_seen=course.images_seen)
     changed = {
         "rollbacks_since_best": watch.rollbacks_since_best + 1,
         "adjustments": _REMEDIES[cause](watch.adjustments, 0.5 ** (watch.rollbacks_since_best + 1)),
         "evaluations_since_best": 0,
     }
-    return RollBack(goal.model_copy(update=changed), cause, detail)
+    return RollBack(watch.model_copy(update=changed), cause, detail)
 
 
 def regret(watch: Watch) -> str | None:
     """What to say at the end of a run of which nothing lives; None if something does, or nobody can tell."""
-    if watch.best_distance is None or watch.best_diversity >= DEAD:
+    if watch.best_distance is None or watch.has_living_best:
         return None
     return (
         f"The run is over and its best samples are {watch.best_diversity:.0%} as varied as the pictures "
@@ -190,8 +196,7 @@ def _cause(watch: Watch, signs: Signs, course: Course) -> Cause | None:
     is_stuck = watch.evaluations_since_best >= STUCK and not course.is_young
     if is_sure and (is_worse or is_stuck):
         return Cause.DISCRIMINATOR_WINS
-    has_best = watch.best_distance is not None
-    if signs.memorised > COPIED and is_varied and has_best and not course.is_young:
+    if signs.memorised > COPIED and is_varied and watch.has_living_best and not course.is_young:
         return Cause.OVERFITTING
     return None
 
@@ -207,7 +212,7 @@ def _is_worse(watch: Watch, signs: Signs) -> bool:
 
 
 def _go_on(watch: Watch, signs: Signs, images_seen: int) -> Continue:
-    if not _is_closer(signs.distance, watch.best_distance):
+    if not _is_better(watch, signs):
         waited = {"evaluations_since_best": watch.evaluations_since_best + 1}
         return Continue(watch.model_copy(update=waited), is_best=False)
     best = {
@@ -215,13 +220,16 @@ def _go_on(watch: Watch, signs: Signs, images_seen: int) -> Continue:
         "best_distance": signs.distance,
         "best_diversity": signs.diversity,
         "evaluations_since_best": 0,
-        "rollbacks_since_best": 0,
+        "rollbacks_since_best": 0 if signs.diversity >= DEAD else watch.rollbacks_since_best,
     }
     return Continue(watch.model_copy(update=best), is_best=True)
 
 
-def _is_closer(distance: float | None, best: float | None) -> bool:
-    return distance is None or best is None or distance < best
+def _is_better(watch: Watch, signs: Signs) -> bool:
+    """As `best_checkpoint` of the contract compares: what lives is better than what does not."""
+    if watch.best_images_seen is None or watch.has_living_best is not (signs.diversity >= DEAD):
+        return not watch.has_living_best
+    return signs.distance is None or watch.best_distance is None or signs.distance < watch.best_distance
 
 
 def _told(cause: Cause, signs: Signs, watch: Watch) -> str:

@@ -86,11 +86,12 @@ class TrainingState:
                     yield from (layer.running_mean, layer.running_var)
 
     def begin_again(self) -> None:
-        """Put networks and optimisers back to their beginning; images and watch go on."""
+        """Put networks and optimisers back to their beginning, and note when that was; images go on."""
         beginning = dict(type(self).fresh(self.spec, self.environment).tensors())
         with torch.no_grad():
             for name, tensor in self.tensors():
                 tensor.copy_(beginning[name])
+        self.watch = self.watch.model_copy(update={"begun_images_seen": self.images_seen})
 
     def is_finite(self) -> bool:
         """Whether every parameter is a number. Waits for the device."""

@@ -48,5 +48,6 @@ def train(state: TrainingState, batches: Batches, ranks: Ranks | None = None) ->
 
 def _average(state: TrainingState, images: int) -> None:
     """Let the average follow a generator's step, which has taken so many images."""
-    halflife = ema.ramped_halflife(state.spec.ema_halflife_images, state.images_seen + state.spec.batch_size)
+    seen = state.images_seen + state.spec.batch_size - state.watch.begun_images_seen
+    halflife = ema.ramped_halflife(state.spec.ema_halflife_images, seen)
     ema.keep(ema.decay(halflife, images), state.ema, state.generator)

@@ -153,11 +153,12 @@ class _Run:
             case Continue(watch, is_best):
                 self._state.watch = watch
                 return is_best
-            case RollBack(watch) if not self._is_over():
-                self._files.go_back(self._state, watch.best_images_seen)
-                self._state.watch, self._evaluation = watch, None
-            case GiveUp() | RollBack() if not self._is_over() or self._state.watch.best_images_seen is None:
+            case RollBack() if not self._is_over():
+                self._state.watch = verdict.watch
+                self._files.go_back(self._state, verdict.goal_images_seen)
+            case GiveUp() | RollBack() if not self._is_over() or not watch.has_living_best:
                 raise GivenUpError(verdict)
+        self._evaluation = None  # what was refused is not published as if it might be the best
         return False
 
     def _evaluated(self) -> Evaluation | None:

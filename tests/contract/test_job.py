@@ -1,5 +1,6 @@
 """What a job's id means as a model."""
 
+from contract.evaluation import DEAD
 from contract.job import CheckpointFact, best_checkpoint
 
 
@@ -10,6 +11,12 @@ def checkpoint(images_seen: int, **metrics: float) -> CheckpointFact:
 def test_closest_checkpoint_is_the_best_wherever_it_stands() -> None:
     known = [checkpoint(1, fd=9.0), checkpoint(2, fd=3.0), checkpoint(3, fd=5.0)]
     assert best_checkpoint(known).images_seen == 2
+
+
+def test_one_that_lives_is_better_than_a_closer_one_that_is_dead() -> None:
+    dead, living = checkpoint(1, fd=3.0, diversity=DEAD / 2), checkpoint(2, fd=9.0, diversity=DEAD)
+    assert best_checkpoint([dead, living]) == living
+    assert best_checkpoint([dead, checkpoint(3)]) == dead
 
 
 def test_judged_checkpoint_is_better_than_a_later_one_that_is_not() -> None:

@@ -1,7 +1,7 @@
 import pytest
 
+from contract.evaluation import DEAD
 from models.guards import (
-    DEAD,
     PATIENCE,
     RUNAWAY,
     STUCK,
@@ -53,6 +53,7 @@ def test_ill_run_is_rolled_back_and_changed(cause: Cause) -> None:
     verdict = judge(WATCH, ill(cause), GROWN)
     assert isinstance(verdict, RollBack)
     assert verdict.cause is cause
+    assert verdict.goal_images_seen == WATCH.best_images_seen
     assert verdict.watch.rollbacks_since_best == 1
     assert verdict.watch.adjustments != Adjustments()
 
@@ -93,15 +94,36 @@ def test_run_whose_best_is_dead_begins_again_and_is_young_again(make_spec: MakeS
     assert grey.is_best
     verdict = judge(grey.watch, WELL.model_copy(update={"diversity": DEAD / 2}), GROWN)
     assert isinstance(verdict, RollBack)
-    again = verdict.watch
-    assert (again.best_images_seen, again.best_distance) == (None, None)
-    assert again.begun_images_seen == GROWN.images_seen
-    assert again.rollbacks_since_best == 1
-    assert again.adjustments != Adjustments()
+    assert verdict.goal_images_seen is None
+    assert verdict.watch.adjustments != Adjustments()
     spec = make_spec(batch_size=64, objective={"kind": "non_saturating"})
     later = GROWN.images_seen + 64 * (YOUNG_STEPS - 1)
-    assert Course.of(spec, later, again).is_young
+    assert Course.of(spec, later, Watch(begun_images_seen=GROWN.images_seen)).is_young
     assert not Course.of(spec, later, Watch()).is_young
+
+
+def test_beginning_again_in_vain_is_given_up_however_near_a_dead_one_comes() -> None:
+    watch, distance = Watch(), 100.0
+    for _ in range(PATIENCE):
+        distance -= 1
+        dead = WELL.model_copy(update={"diversity": DEAD / 2, "distance": distance})
+        young = judge(watch, dead, BEGINNING)
+        assert isinstance(young, Continue)
+        assert young.is_best
+        verdict = judge(young.watch, dead, GROWN)
+        assert isinstance(verdict, RollBack)
+        watch = verdict.watch
+    assert isinstance(judge(watch, dead, GROWN), GiveUp)
+
+
+def test_first_that_lives_is_the_best_however_near_a_dead_one_came() -> None:
+    dead = judge(Watch(), WELL.model_copy(update={"diversity": DEAD / 2, "distance": 5}), BEGINNING)
+    assert isinstance(dead, Continue)
+    living = judge(dead.watch, WELL.model_copy(update={"distance": 300}), GROWN)
+    assert isinstance(living, Continue)
+    assert living.is_best
+    later = judge(living.watch, WELL.model_copy(update={"diversity": DEAD / 2, "distance": 1}), BEGINNING)
+    assert later == Continue(living.watch.model_copy(update={"evaluations_since_best": 1}), is_best=False)
 
 
 def test_beginner_that_loses_the_variety_it_had_is_not_spared() -> None:

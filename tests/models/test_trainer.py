@@ -53,6 +53,17 @@ def test_average_follows_the_generator(
     assert all(torch.equal(average, parameter) for average, parameter in pairs)
 
 
+def test_average_of_a_run_that_has_begun_again_does_not_hold_on_to_its_beginning(
+    make_spec: MakeSpec, make_batches: MakeBatches, environment: NumericEnvironment
+) -> None:
+    state = TrainingState.fresh(make_spec(images=10**6, ema_halflife_images=10**5), environment)
+    state.images_seen = 10**6 - 2
+    state.begin_again()
+    next(train(state, make_batches(state.spec)))
+    pairs = zip(state.ema.parameters(), state.generator.parameters(), strict=True)
+    assert all(torch.allclose(average, parameter, rtol=1e-4, atol=1e-8) for average, parameter in pairs)
+
+
 class Counting(Alone):
     """Counts what is averaged at each player's step."""
 

@@ -8,7 +8,7 @@ import torch
 
 from contract.job import best_checkpoint
 from contract.volume import Volume
-from models import trainer
+from models import guards, trainer
 from models.batches import Batches
 from models.guards import PATIENCE
 from models.ranks import Ranks
@@ -151,6 +151,38 @@ def test_run_that_cannot_be_helped_fails_with_the_cause_and_keeps_its_best(
     assert last.problem.code == "not_finite"
     assert f"{PATIENCE} times" in last.problem.detail
     assert [m.checkpoint.images_seen for m in said if isinstance(m, link.Published)] == [EVERY]
+
+
+def test_run_that_is_judged_bad_at_its_end_serves_what_was_good(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though its last pictures are nearer: most of them are copies."""
+    monkeypatch.setattr(guards, "COPIED", -1.0)
+    monkeypatch.setattr(guards, "COLLAPSED", 0.0)
+    monkeypatch.setattr(guards, "YOUNG_STEPS", 2 * EVERY // 16)
+    said = carry_out(order_of(volume, images=2 * EVERY))
+    assert [judged.images_seen for judged in judgements(said) if judged.warning] == [2 * EVERY]
+    first, last = [message.checkpoint for message in said if isinstance(message, link.Published)]
+    assert best_checkpoint([first, last]) == first
+    assert isinstance(said[-1], link.Finished)
+    assert said[-1].result["best_images_seen"] == first.images_seen == EVERY
+
+
+def test_run_that_ends_dead_though_it_is_not_young_fails(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guards, "YOUNG_STEPS", 2 * EVERY // 16)
+    honest = trainer.train
+
+    def hopeless(state: TrainingState, batches: Batches, ranks: Ranks) -> Iterator[trainer.Progress]:
+        for progress in honest(state, batches, ranks):
+            kill_generator(state)
+            yield progress
+
+    monkeypatch.setattr(trainer, "train", hopeless)
+    last = carry_out(order_of(volume, images=2 * EVERY))[-1]
+    assert isinstance(last, link.Failed)
+    assert last.problem.code == "mode_collapse"
 
 
 def test_run_that_ends_dead_while_it_is_young_says_so(
