@@ -3,12 +3,12 @@
 import secrets
 from typing import Any
 
-from contract.keys import Role
+from contract.keys import SAMPLES_REPLIES_OF, Role
 from contract.sampling import CheckpointPlace, SampleSpec
 from contract.wire import Ask
 
 PATIENCE_SECONDS = 2.0
-"""Longer than a generator takes to be read and probed; whoever moves a name waits no longer."""
+"""Longer than a generator takes to be read and probed; whoever moves a name waits no longer, if so long."""
 LIVES_SECONDS = 10
 """What a sampler that has just died was asked is gone by then."""
 
@@ -24,3 +24,8 @@ def first_picture(digest: str, place: CheckpointPlace, redis_seconds: int) -> As
     deadline_ms = round(1000 * (redis_seconds + PATIENCE_SECONDS + 1))
     spec = SampleSpec(digest=digest, seed=0, count=1)
     return Ask(secrets.token_hex(8), secrets.token_hex(6), deadline_ms, spec, place)
+
+
+def answers_to(ask: Ask) -> str:
+    """The list to which samplers push what they answer to it."""
+    return SAMPLES_REPLIES_OF + ask.gateway

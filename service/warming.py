@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from redis.exceptions import RedisError
 
-from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING_FOR
-from contract.warming import LIVES_SECONDS, PATIENCE_SECONDS, first_picture
+from contract.keys import SAMPLES_WAITING_FOR
+from contract.warming import LIVES_SECONDS, PATIENCE_SECONDS, answers_to, first_picture
 from service.gateway import Gateway
 from service.references import Target
 from service.store import reply
@@ -44,4 +44,4 @@ async def _ask_each(gateway: Gateway, samplers: Sequence[str], target: Target) -
     missing, until = len(samplers), time.monotonic() + PATIENCE_SECONDS
     while missing and time.monotonic() < until:
         await asyncio.sleep(_LOOK_SECONDS)
-        missing -= len(await reply(redis.lpop(SAMPLES_REPLIES_OF + ask.gateway, missing)) or ())
+        missing -= len(await reply(redis.lpop(answers_to(ask), missing)) or ())

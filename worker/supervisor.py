@@ -12,6 +12,7 @@ from contract.job import Record, State
 from contract.keys import RecordKind
 from contract.store import Burial, Lease
 from contract.volume import Volume
+from contract.warming import PATIENCE_SECONDS
 from worker.crew import Crew
 from worker.facts import state_burial
 from worker.room import Later
@@ -47,7 +48,8 @@ class Supervisor:
         self._write_order = write_order
         self._later = later
         self._stop = stop
-        self._warming = Warming(store, settings.sampling_url, settings.heartbeat_seconds)
+        patience_seconds = min(PATIENCE_SECONDS, settings.heartbeat_seconds)
+        self._warming = Warming(store, settings.sampling_url, patience_seconds)
 
     def work_through_queue(self) -> None:
         """Claim and carry out until nothing is queued or the worker is to stop.

@@ -117,6 +117,8 @@ class Tenure:
         if self._testimony.is_lost:
             return
         leftovers.drop_torn(self._volume, self._lease.id, ".*.tmp")
+        if self._ledger.facts.checkpoints:
+            self._warm_best(is_latest=False)
         for checkpoint in self._ledger.facts.checkpoints:
             self._report_checkpoint(checkpoint)
             self._beat_if_due()
@@ -201,10 +203,16 @@ class Tenure:
     def _published(self, checkpoint: CheckpointFact) -> None:
         self._state_facts({"checkpoints": (*self._ledger.facts.checkpoints, checkpoint)})
         if best_checkpoint(self._ledger.facts.checkpoints) == checkpoint:
-            self._warming.load(self._lease.id, checkpoint, is_latest=False)
+            self._warm_best(is_latest=False)
         self._report_checkpoint(checkpoint)
         told = {one.file for one in self._ledger.facts.checkpoints}
         leftovers.drop_untold(self._volume, self._lease.id, checkpoint.file, told)
+
+    def _warm_best(self, *, is_latest: bool) -> None:
+        """A beat first: the warming lasts as long as from one to the next."""
+        self._beat_if_due()
+        best = best_checkpoint(self._ledger.facts.checkpoints)
+        self._warming.load(self._lease.id, best, is_latest=is_latest)
 
     def _report_checkpoint(self, checkpoint: CheckpointFact) -> None:
         self._testimony.report(
@@ -262,8 +270,7 @@ class Tenure:
         else:
             self._state_facts(facts)
         if outcome.state is State.SUCCEEDED and self._ledger.facts.checkpoints:
-            best = best_checkpoint(self._ledger.facts.checkpoints)
-            self._warming.load(self._lease.id, best, is_latest=True)
+            self._warm_best(is_latest=True)
         fields = {"result": json.dumps(outcome.result)} if outcome.result else None
         heard = self._testimony.insist(
             records.leave(

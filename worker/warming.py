@@ -5,16 +5,17 @@ that has just succeeded. The supervisor tells both, so it is who can ask before.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Sequence
 
 import redis
 
 from contract.job import CheckpointFact
-from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING_FOR
+from contract.keys import SAMPLES_WAITING_FOR
 from contract.sampling import CheckpointPlace
 from contract.store import workers
-from contract.warming import LIVES_SECONDS, PATIENCE_SECONDS, first_picture, living_samplers
+from contract.warming import LIVES_SECONDS, answers_to, first_picture, living_samplers
 from worker.store import Store, connect
 
 logger = logging.getLogger(__name__)
@@ -29,13 +30,23 @@ class Warming:
     """Asks samplers in vain at worst: what it cannot do, the first request for the generator does."""
 
     def __init__(self, store: Store, sampling_url: str, patience_seconds: float) -> None:
-        """It waits so long at most, for nobody renews a lease meanwhile."""
+        """It keeps its caller no longer than it is patient: nobody renews a lease meanwhile."""
         self._store = store
         self._redis = connect(sampling_url, decode=False)
-        self._patience_seconds = min(PATIENCE_SECONDS, patience_seconds)
+        self._patience_seconds = patience_seconds
 
     def load(self, job_id: str, best: CheckpointFact, *, is_latest: bool) -> None:
-        """Before Redis is told of a new best, or that the job has succeeded and `latest` means its best."""
+        """Before Redis is told of a new best, or that the job has succeeded and `latest` means its best.
+
+        In a thread, which may be left: of a Redis that takes calls and is silent, each lasts for seconds.
+        """
+        asking = threading.Thread(
+            target=self._load, args=(job_id, best), kwargs={"is_latest": is_latest}, daemon=True
+        )
+        asking.start()
+        asking.join(self._patience_seconds)
+
+    def _load(self, job_id: str, best: CheckpointFact, *, is_latest: bool) -> None:
         try:
             if is_latest or self._store.is_followed(job_id):
                 self._warm(job_id, best)
@@ -57,4 +68,4 @@ class Warming:
         missing, until = len(samplers), time.monotonic() + self._patience_seconds
         while missing and (left := until - time.monotonic()) > 0:
             patience = min(max(left, SHORTEST_POP_SECONDS), POP_SECONDS)
-            missing -= self._redis.blpop([SAMPLES_REPLIES_OF + ask.gateway], patience) is not None
+            missing -= self._redis.blpop([answers_to(ask)], patience) is not None

@@ -9,6 +9,7 @@ from contract.volume import Volume
 from models.environment import detect
 from service.embedded_redis import RedisServer
 from tests.worker.asking import Gateway, save_generator
+from tests.worker.owner import Worker
 from worker.engine import Engine
 from worker.sampling import SampleConsumer
 
@@ -50,3 +51,10 @@ def start(redis_url: str) -> Iterator[Callable[..., SampleConsumer]]:
     yield start
     for consumer in started:
         consumer.stop()
+
+
+@pytest.fixture
+def worker(redis_url: str, volume: Volume) -> Iterator[Worker]:
+    worker = Worker(redis_url, volume)
+    yield worker
+    worker.stop()

@@ -3,7 +3,7 @@
 import os
 import signal
 
-from contract.job import Progress, Shortage, SnapshotFact
+from contract.job import CheckpointFact, Progress, Shortage, SnapshotFact
 from worker import link
 from worker.child import Chore
 
@@ -51,6 +51,22 @@ def save_and_finish(order: str, chore: Chore) -> None:
         chore.tell(link.Advanced(progress=Progress(done=done, total=250)))
         chore.rest(0.01)
     chore.tell(link.Finished())
+
+
+def publish_and_finish(order: str, chore: Chore) -> None:
+    """Publish a best, one that is not, and a better one; then be done."""
+    del order
+    for images_seen, distance in ((1, 9.0), (2, 10.0), (3, 8.0)):
+        chore.tell(link.Published(checkpoint=checkpoint(images_seen, distance)))
+    chore.tell(link.Finished(result={"images_seen": 3}))
+
+
+def checkpoint(images_seen: int, distance: float) -> CheckpointFact:
+    """One so far from the real pictures."""
+    digest = f"sha256:{images_seen:064x}"
+    return CheckpointFact(
+        file=f"{images_seen}", digest=digest, images_seen=images_seen, bytes=1, metrics={"fd": distance}
+    )
 
 
 def wait_for_room(order: str, chore: Chore) -> None:

@@ -1,34 +1,22 @@
 """An owner on a volume that takes no facts, or whose child finds no room: it waits, and keeps what it has."""
 
 import errno
-import json
 import os
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
 
 from contract import store as records
 from contract.job import Record, State, Want
-from contract.keys import KEYS, RecordKind
-from contract.volume import Volume, write_durably
-from tests.contract.records import Records
+from contract.volume import write_durably
+from tests.worker.owner import JOB, LEASE_SECONDS, Worker
 from worker import facts, room
-from worker.child import Child, forkserver
-from worker.crew import Crew
 from worker.facts import read_facts
-from worker.room import Later
-from worker.settings import Settings
-from worker.store import Store
-from worker.supervisor import Supervisor
-from worker.tenure import WriteOrder
 
 T = TypeVar("T")
-JOB = RecordKind.JOB
 FIRST, SECOND = "job_0000000000000001", "job_0000000000000002"
-LEASE_SECONDS = 0.5
 
 
 class Disk:
@@ -53,76 +41,6 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     monkeypatch.setattr(facts, "replace_durably", disk.write)
     monkeypatch.setattr(room, "LONGEST_PAUSE_SECONDS", room.FIRST_PAUSE_SECONDS)
     return disk
-
-
-class Worker:
-    """A supervisor in a thread, whose children do one kind of work."""
-
-    def __init__(self, url: str, volume: Volume) -> None:
-        self.records = Records(url)
-        self.volume = volume
-        self.later = Later()
-        self._url = url
-        self._stop = threading.Event()
-        self._thread = threading.Thread()
-
-    def submit(self, *job_ids: str) -> None:
-        for job_id in job_ids:
-            self.volume.job(job_id).mkdir(parents=True)
-            self.records.submit(job_id)
-
-    def start(self, work: str, write_order: WriteOrder | None = None, **settings: float) -> None:
-        server = forkserver(["tests.worker.small_work"])
-        told = {"data_root": self.volume.root, "redis_url": self._url, "lease_seconds": LEASE_SECONDS}
-        supervisor = Supervisor(
-            JOB,
-            "w0",
-            Store(self._url),
-            Settings.model_validate(told | settings),
-            lambda: Crew([Child.start(server)]),
-            1,
-            write_order or (lambda _: (f"tests.worker.small_work:{work}", "")),
-            self.later,
-            self._stop,
-        )
-        self._thread = threading.Thread(target=supervisor.work_through_queue)
-        self._thread.start()
-
-    def finish(self) -> None:
-        self._thread.join(20)
-        assert not self._thread.is_alive()
-
-    def stop(self) -> None:
-        self._stop.set()
-        if self._thread.is_alive():
-            self.finish()
-
-    def control(self, job_id: str, want: Want) -> None:
-        self.records.run(records.control(JOB, job_id, want))
-
-    def until(self, job_id: str, condition: Callable[[Record], T]) -> T:
-        for _ in range(2000):
-            if answer := condition(self.records.read(job_id)):
-                return answer
-            threading.Event().wait(0.01)
-        raise AssertionError(self.records.read(job_id))
-
-    def until_it_waits(self, job_id: str) -> None:
-        self.until(job_id, lambda record: record.waiting_for)
-
-    def events(self, job_id: str) -> list[Any]:
-        entries = self.records.redis.xrange(KEYS[JOB].events_of + job_id)
-        return [json.loads(fields["data"]) for _, fields in entries]
-
-    def warnings(self, job_id: str) -> list[str]:
-        return [event["code"] for event in self.events(job_id) if "code" in event]
-
-
-@pytest.fixture
-def worker(redis_url: str, volume: Volume) -> Iterator[Worker]:
-    worker = Worker(redis_url, volume)
-    yield worker
-    worker.stop()
 
 
 def test_claim_that_finds_no_room_waits_keeps_its_lease_and_goes_on(disk: Disk, worker: Worker) -> None:

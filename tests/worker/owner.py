@@ -1,0 +1,89 @@
+"""Owns jobs as a worker does, in a thread, with children that only say what they are told to say."""
+
+import json
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from contract import store as records
+from contract.job import Record, Want
+from contract.keys import KEYS, RecordKind
+from contract.volume import Volume
+from tests.contract.records import Records
+from worker.child import Child, forkserver
+from worker.crew import Crew
+from worker.room import Later
+from worker.settings import Settings
+from worker.store import Store
+from worker.supervisor import Supervisor
+from worker.tenure import WriteOrder
+
+T = TypeVar("T")
+JOB = RecordKind.JOB
+LEASE_SECONDS = 0.5
+
+
+class Worker:
+    """A supervisor in a thread, whose children do one kind of work."""
+
+    def __init__(self, url: str, volume: Volume) -> None:
+        self.records = Records(url)
+        self.volume = volume
+        self.later = Later()
+        self._url = url
+        self._stop = threading.Event()
+        self._thread = threading.Thread()
+
+    def submit(self, *job_ids: str) -> None:
+        for job_id in job_ids:
+            self.volume.job(job_id).mkdir(parents=True)
+            self.records.submit(job_id)
+
+    def start(self, work: str, write_order: WriteOrder | None = None, **settings: float) -> None:
+        server = forkserver(["tests.worker.small_work"])
+        told = {"data_root": self.volume.root, "redis_url": self._url, "lease_seconds": LEASE_SECONDS}
+        supervisor = Supervisor(
+            JOB,
+            "w0",
+            Store(self._url),
+            Settings.model_validate(told | settings),
+            lambda: Crew([Child.start(server)]),
+            1,
+            write_order or (lambda _: (f"tests.worker.small_work:{work}", "")),
+            self.later,
+            self._stop,
+        )
+        self._thread = threading.Thread(target=supervisor.work_through_queue)
+        self._thread.start()
+
+    def finish(self) -> None:
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self.finish()
+
+    def rest_for_a_heartbeat(self) -> None:
+        threading.Event().wait(LEASE_SECONDS / 5)
+
+    def control(self, job_id: str, want: Want) -> None:
+        self.records.run(records.control(JOB, job_id, want))
+
+    def until(self, job_id: str, condition: Callable[[Record], T]) -> T:
+        for _ in range(2000):
+            if answer := condition(self.records.read(job_id)):
+                return answer
+            threading.Event().wait(0.01)
+        raise AssertionError(self.records.read(job_id))
+
+    def until_it_waits(self, job_id: str) -> None:
+        self.until(job_id, lambda record: record.waiting_for)
+
+    def events(self, job_id: str) -> list[Any]:
+        entries = self.records.redis.xrange(KEYS[JOB].events_of + job_id)
+        return [json.loads(fields["data"]) for _, fields in entries]
+
+    def warnings(self, job_id: str) -> list[str]:
+        return [event["code"] for event in self.events(job_id) if "code" in event]

@@ -1,0 +1,81 @@
+"""The order in which an owner does things: samplers load a better generator before anybody is told of it."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from contract.job import CheckpointFact, State
+from contract.volume import Volume
+from tests.worker.owner import Worker
+from tests.worker.small_work import checkpoint
+from worker.facts import Facts, write_facts
+from worker.warming import Warming
+
+FIRST = "job_0000000000000001"
+
+
+@dataclass(frozen=True)
+class Loading:
+    """What samplers were asked to load, and what Redis said of the job then."""
+
+    best: int
+    is_latest: bool
+    told: int | None
+    state: State
+
+
+@pytest.fixture
+def loadings(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> list[Loading]:
+    """Every loading that is asked for, while it is."""
+    seen: list[Loading] = []
+
+    def load(warming: Warming, job_id: str, best: CheckpointFact, *, is_latest: bool) -> None:
+        record = worker.records.read(job_id)
+        told = record.checkpoint.images_seen if record.checkpoint else None
+        seen.append(Loading(best.images_seen, is_latest, told, record.state))
+
+    monkeypatch.setattr(Warming, "load", load)
+    return seen
+
+
+def test_a_new_best_is_loaded_before_redis_is_told_of_it_and_of_success(
+    worker: Worker, loadings: list[Loading]
+) -> None:
+    worker.submit(FIRST)
+    worker.start("publish_and_finish")
+    worker.finish()
+    assert loadings == [
+        Loading(best=1, is_latest=False, told=None, state=State.RUNNING),
+        Loading(best=3, is_latest=False, told=1, state=State.RUNNING),
+        Loading(best=3, is_latest=True, told=3, state=State.RUNNING),
+    ]
+    assert worker.records.read(FIRST).state is State.SUCCEEDED
+
+
+def test_what_a_dead_owner_stated_and_did_not_tell_is_loaded_first(
+    worker: Worker, loadings: list[Loading], volume: Volume
+) -> None:
+    worker.submit(FIRST)
+    stated = (checkpoint(1, 8.0), checkpoint(2, 9.0))
+    write_facts(
+        volume, FIRST, Facts(state=State.RUNNING, token=0, attempt=1, created_us=1, checkpoints=stated)
+    )
+    worker.start("finish")
+    worker.finish()
+    assert loadings[0] == Loading(best=1, is_latest=False, told=None, state=State.RUNNING)
+
+
+def test_lease_is_renewed_before_each_loading(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may take as long as from one beat to the next, and several can be due at once."""
+    until_ms: list[int] = []
+
+    def load(warming: Warming, job_id: str, best: CheckpointFact, *, is_latest: bool) -> None:
+        until_ms.append(worker.records.read(job_id).lease_until_ms or 0)
+        worker.rest_for_a_heartbeat()
+
+    monkeypatch.setattr(Warming, "load", load)
+    worker.submit(FIRST)
+    worker.start("publish_and_finish")
+    worker.finish()
+    assert len(until_ms) == 3
+    assert until_ms == sorted(set(until_ms))
