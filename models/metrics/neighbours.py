@@ -17,8 +17,8 @@ DENSITY_NEIGHBOURS = 5
 COMMON = 0.05
 """The share of new reals that count as near: what `memorised` is expected to be of an honest generator."""
 
-DOUBLE = 0.01
-"""The share of the usual squared distance (the ninth decile) below which two reals are one, sent twice."""
+DOUBLE = 0.002
+"""The share of the mean squared distance of two reals below which they are one, sent twice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,22 +101,22 @@ class Known:
         """What is known from training images in each of their views (V, T, F), and from new reals (N, F).
 
         Views are what else is trained on of an image, such as its mirror image. Without new reals each
-        training image stands in for one, compared with the others. Reals that are double, sent twice with
-        other names or sizes, are no measure of what is new, and are left out.
+        training image stands in for one, compared with the others. A real that is double, sent twice with
+        other names or sizes, is compared with what else there is: its double is no measure of what is new.
 
         Raises:
             ValueError: no new real, or no second training image in place of them, or some not finite.
         """
         points = taken(training.flatten(0, 1), at_least=1 if held_out is not None else 2)
+        double = DOUBLE * 2 * float((points - points.mean(0)).square().sum(1).mean())
         usual = (
-            _to_nearest(taken(held_out, at_least=1), points)  # (N,)
+            _to_nearest(taken(held_out, at_least=1), points, beyond=double)  # (N,)
             if held_out is not None
-            else _to_nearest_other(points, training.shape[1])  # (T,)
+            else _to_nearest_other(points, training.shape[1], beyond=double)  # (T,)
         )
-        single = usual[usual > DOUBLE * usual.quantile(0.9)]
-        usual = single if len(single) else usual
+        usual = usual[usual.isfinite()]  # none where all images are one
         rank = max(1, round(COMMON * (len(usual) + 1)))
-        return cls(points, float(usual.kthvalue(rank).values))
+        return cls(points, float(usual.kthvalue(rank).values) if len(usual) else 0.0)
 
 
 def memorised(fake: Tensor, known: Known) -> float:
@@ -137,17 +137,22 @@ def _balls(given: Tensor | Balls) -> Balls:
     return given if isinstance(given, Balls) else Balls.of(given)
 
 
-def _to_nearest(points: Tensor, known: Tensor) -> Tensor:
-    return torch.cat([some.amin(1) for some in squared_distances(points, known)])
+def _to_nearest(points: Tensor, known: Tensor, *, beyond: float = -1.0) -> Tensor:
+    """The squared distance of each to the nearest that is farther than that; infinite if there is none."""
+    return torch.cat([_nearest(some, beyond) for some in squared_distances(points, known)])
 
 
-def _to_nearest_other(points: Tensor, images: int) -> Tensor:
-    """The squared distance (T,) of each image's first view to the nearest view of another, of (V T, F)."""
+def _nearest(distances: Tensor, beyond: float) -> Tensor:
+    return distances.masked_fill_(distances <= beyond, torch.inf).amin(1)
+
+
+def _to_nearest_other(points: Tensor, images: int, *, beyond: float) -> Tensor:
+    """The same, of each image's first view to the nearest view of another, of (V T, F): (T,)."""
     rows, columns = torch.split(torch.arange(images), ROWS), torch.arange(len(points)) % images
     distances = squared_distances(points[:images], points)
     return torch.cat(
         [
-            some.masked_fill_(own[:, None] == columns, torch.inf).amin(1)
+            _nearest(some.masked_fill_(own[:, None] == columns, torch.inf), beyond)
             for own, some in zip(rows, distances, strict=True)
         ]
     )

@@ -119,6 +119,10 @@ def test_reals_that_were_sent_twice_do_not_hide_copies(cloud: Cloud) -> None:
     copies = training[100:200] + 3e-2 * cloud(100, seed=4)
     assert memorised(copies, Known.of(training[None], new)) == 1
     assert memorised(copies, Known.of(torch.cat([training, twice])[None])) == 1
+    all_twice = torch.cat([training, training + 1e-2 * cloud(400, seed=5)])
+    assert memorised(copies, Known.of(all_twice[None])) == 1
+    assert memorised(copies, Known.of(training[None], all_twice[400:])) == 1
+    assert memorised(cloud(2000, seed=2), Known.of(all_twice[None])) == pytest.approx(0.05, abs=0.03)
 
 
 def test_where_all_are_the_same_all_are_copies(cloud: Cloud) -> None:
