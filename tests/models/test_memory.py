@@ -81,7 +81,7 @@ def test_estimate_is_near_the_peak_of_a_real_run(
         text=True,
         check=True,
     )
-    assert 0.9 < needed_bytes(spec, environment) / int(shown.stdout) < 1.4
+    assert 0.95 < needed_bytes(spec, environment) / int(shown.stdout) < 1.5
 
 
 def test_estimate_grows_with_the_batch(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
