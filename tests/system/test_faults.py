@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import proof
 from tests.system.stack import Stack, until
 
-IMAGES = proof(6400, 64000)
+IMAGES = proof(4800, 64000)
 
 
 @pytest.fixture(scope="module")
