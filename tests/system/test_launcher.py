@@ -13,8 +13,10 @@ from tests.conftest import proof
 from tests.system.stack import ENDS_WITHIN_SECONDS, REPOSITORY, Stack, alive, until
 
 
-def test_ctrl_c_hands_the_job_back_and_ends_everything_in_time(own_stack: Stack) -> None:
+def test_ctrl_c_hands_the_job_back_and_the_next_start_goes_on_from_there(own_stack: Stack) -> None:
     own_stack.start()
+    url = _url_of_a_picture(own_stack)
+    before = own_stack.http.get(url)
     job = own_stack.train(images=10**7)
     own_stack.await_images(job, 64)
     assert own_stack.stop() < ENDS_WITHIN_SECONDS
@@ -22,23 +24,19 @@ def test_ctrl_c_hands_the_job_back_and_ends_everything_in_time(own_stack: Stack)
     own_stack.start()
     resumed = own_stack.await_images(job, 64)
     assert resumed["attempt"] == 2
-    assert [*(own_stack.root / "jobs" / job / "resume").glob("*.safetensors")]
+    assert own_stack.snapshots(job)
+    after = own_stack.http.get(url)
+    assert (after.content, after.headers["ETag"]) == (before.content, before.headers["ETag"])
     own_stack.http.post(f"/jobs/{job}/cancel").raise_for_status()
     own_stack.await_state(job, "cancelled")
     own_stack.stop()
 
 
-def test_same_url_gives_the_same_bytes_after_a_restart(own_stack: Stack) -> None:
-    own_stack.start()
-    job = own_stack.train()
-    own_stack.await_state(job, "succeeded")
-    url = f"/samples?seed=7&model={own_stack.job(job)['checkpoint']['digest']}"
-    before = own_stack.http.get(url)
-    own_stack.stop()
-    own_stack.start()
-    after = own_stack.http.get(url)
-    assert (after.content, after.headers["ETag"]) == (before.content, before.headers["ETag"])
-    own_stack.stop()
+def _url_of_a_picture(stack: Stack) -> str:
+    """Of a new generator, by its digest."""
+    job = stack.train()
+    stack.await_state(job, "succeeded")
+    return f"/samples?seed=7&model={stack.job(job)['checkpoint']['digest']}"
 
 
 def test_ctrl_c_ends_in_time_even_what_hangs(own_stack: Stack) -> None:

@@ -47,7 +47,7 @@ def _await_new_snapshot(stack: Stack, job: str) -> None:
     until(lambda: set(stack.snapshots(job)) - known, "another snapshot")
 
 
-@pytest.mark.parametrize("ranks", [2, DEVICES])
+@pytest.mark.parametrize("ranks", range(proof(DEVICES, 2), DEVICES + 1))
 def test_killed_ranks_paused_and_resumed_come_to_the_same_bits(large: Stack, ranks: int) -> None:
     undisturbed = _train(large, ranks)
     large.await_state(undisturbed, "succeeded", seconds=120)

@@ -16,6 +16,13 @@ from worker.sampling import SampleConsumer
 DATABASE = 1
 
 
+@pytest.fixture(autouse=True)
+def _short_pops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits at Redis looks often whether it is to end: a test waits for that."""
+    monkeypatch.setattr("worker.sampling.POP_SECONDS", 0.1)
+    monkeypatch.setattr("worker.errands.POP_SECONDS", 0.1)
+
+
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
     """A database of their own, emptied: in the other the gateway of `tests/service` is still at work."""

@@ -18,7 +18,7 @@ from worker import link
 from worker.orders import TrainingOrder
 
 PICTURES = 500
-EVERY = 1536
+EVERY = 768
 NETWORKS = {"kind": "dcgan", "latent_size": 16, "generator_width": 8, "discriminator_width": 8}
 
 
@@ -30,6 +30,7 @@ def order_of(volume: Volume, **request: object) -> TrainingOrder:
         "architecture": NETWORKS,
         "evaluation": {"every_images": EVERY},
         "checkpoint_every_images": 3 * EVERY,
+        "preview_every_images": 3 * EVERY,
         "generator_learning_rate": 4e-3,
         "discriminator_learning_rate": 1e-3,
         "learning_rate_decay": 0,
