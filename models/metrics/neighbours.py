@@ -18,7 +18,9 @@ COMMON = 0.05
 """The share of new reals that count as near: what `memorised` is expected to be of an honest generator."""
 
 DOUBLE = 0.002
-"""The share of the mean squared distance of two reals below which they are one, sent twice."""
+"""The share of the mean squared distance of two reals below which they may be one, sent twice."""
+FEW = 4
+"""They are, if so many are that near at most: sent three times and seen in two views. More are a kind."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,11 +112,11 @@ class Known:
         points = taken(training.flatten(0, 1), at_least=1 if held_out is not None else 2)
         double = DOUBLE * 2 * float((points - points.mean(0)).square().sum(1).mean())
         usual = (
-            _to_nearest(taken(held_out, at_least=1), points, beyond=double)  # (N,)
+            _to_nearest(taken(held_out, at_least=1), points, double=double)  # (N,)
             if held_out is not None
-            else _to_nearest_other(points, training.shape[1], beyond=double)  # (T,)
+            else _to_nearest_other(points, training.shape[1], double=double)  # (T,)
         )
-        usual = usual[usual.isfinite()]  # none where all images are one
+        usual = usual[usual.isfinite()]  # nothing is left where a few images are one
         rank = max(1, round(COMMON * (len(usual) + 1)))
         return cls(points, float(usual.kthvalue(rank).values) if len(usual) else 0.0)
 
@@ -137,22 +139,24 @@ def _balls(given: Tensor | Balls) -> Balls:
     return given if isinstance(given, Balls) else Balls.of(given)
 
 
-def _to_nearest(points: Tensor, known: Tensor, *, beyond: float = -1.0) -> Tensor:
-    """The squared distance of each to the nearest that is farther than that; infinite if there is none."""
-    return torch.cat([_nearest(some, beyond) for some in squared_distances(points, known)])
+def _to_nearest(points: Tensor, known: Tensor, *, double: float = -1.0) -> Tensor:
+    """The squared distance of each to the nearest but doubles, within `double`; infinite if none is left."""
+    return torch.cat([_nearest(some, double) for some in squared_distances(points, known)])
 
 
-def _nearest(distances: Tensor, beyond: float) -> Tensor:
-    return distances.masked_fill_(distances <= beyond, torch.inf).amin(1)
+def _nearest(distances: Tensor, double: float) -> Tensor:
+    near = distances <= double
+    doubles = near & (near.sum(1, keepdim=True) <= FEW)
+    return distances.masked_fill_(doubles, torch.inf).amin(1)
 
 
-def _to_nearest_other(points: Tensor, images: int, *, beyond: float) -> Tensor:
+def _to_nearest_other(points: Tensor, images: int, *, double: float) -> Tensor:
     """The same, of each image's first view to the nearest view of another, of (V T, F): (T,)."""
     rows, columns = torch.split(torch.arange(images), ROWS), torch.arange(len(points)) % images
     distances = squared_distances(points[:images], points)
     return torch.cat(
         [
-            _nearest(some.masked_fill_(own[:, None] == columns, torch.inf), beyond)
+            _nearest(some.masked_fill_(own[:, None] == columns, torch.inf), double)
             for own, some in zip(rows, distances, strict=True)
         ]
     )

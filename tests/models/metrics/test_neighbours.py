@@ -125,6 +125,13 @@ def test_reals_that_were_sent_twice_do_not_hide_copies(cloud: Cloud) -> None:
     assert memorised(cloud(2000, seed=2), Known.of(all_twice[None])) == pytest.approx(0.05, abs=0.03)
 
 
+def test_kinds_whose_images_are_nearly_the_same_are_no_doubles(cloud: Cloud) -> None:
+    kinds = cloud(10)[torch.arange(3000) % 10]
+    known, new, honest = (kinds + 1e-2 * cloud(3000, seed=seed) for seed in (1, 2, 3))
+    for held_out in (new, None):
+        assert memorised(honest, Known.of(known[None], held_out)) == pytest.approx(0.05, abs=0.02)
+
+
 def test_where_all_are_the_same_all_are_copies(cloud: Cloud) -> None:
     same = torch.ones(20, 8, dtype=torch.float64)
     assert memorised(same, Known.of(same[None])) == 1
