@@ -17,7 +17,7 @@ from contract.training import TrainingSpec
 from models import objectives
 
 PATIENCE = 3
-"""Rollbacks without a new best after which a run is given up."""
+"""Rollbacks without a new best that lives after which a run is given up."""
 
 SURE = 0.98
 """A discriminator that judges this share of reals and of fakes right has nothing left to teach."""
@@ -193,8 +193,8 @@ def _cause(watch: Watch, signs: Signs, course: Course) -> Cause | None:
     if is_dead or (is_worse and not is_varied):
         return Cause.MODE_COLLAPSE
     is_sure = min(signs.real_accuracy, signs.fake_accuracy) >= SURE and not course.wants_sure_discriminator
-    is_stuck = watch.evaluations_since_best >= STUCK and not course.is_young
-    if is_sure and (is_worse or is_stuck):
+    is_stuck = watch.evaluations_since_best >= STUCK and not _is_better(watch, signs)
+    if is_sure and (is_worse or (is_stuck and not course.is_young)):
         return Cause.DISCRIMINATOR_WINS
     if signs.memorised > COPIED and is_varied and watch.has_living_best and not course.is_young:
         return Cause.OVERFITTING

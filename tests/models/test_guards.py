@@ -168,6 +168,9 @@ def test_sure_discriminator_is_blamed_for_standing_still() -> None:
     verdict = judge(watch, sure, GROWN)
     assert isinstance(verdict, RollBack)
     assert verdict.cause is Cause.DISCRIMINATOR_WINS
+    better = judge(watch, sure.model_copy(update={"distance": 9}), GROWN)
+    assert isinstance(better, Continue)
+    assert better.is_best
 
 
 def test_dead_generator_is_noticed_though_it_was_never_better() -> None:

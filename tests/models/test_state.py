@@ -45,7 +45,7 @@ def test_run_that_begins_again_has_its_first_weights_and_its_count(
     state.begin_again()
     fresh = dict(TrainingState.fresh(spec, environment).tensors())
     assert all(torch.equal(tensor, fresh[name]) for name, tensor in state.tensors())
-    assert state.images_seen == spec.batch_size
+    assert state.images_seen == state.watch.begun_images_seen == spec.batch_size
 
 
 def test_one_number_that_is_none_is_found(state: TrainingState) -> None:

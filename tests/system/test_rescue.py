@@ -1,8 +1,10 @@
 """A job that is asked to learn far too fast: the service notices, says so, goes back, and serves the best."""
 
-from contract.evaluation import DEAD
+from contract.job import best_checkpoint
+from contract.volume import Volume
 from models.guards import Cause
 from tests.system.stack import TINY, Stack
+from worker.facts import read_facts
 
 FAR_TOO_HIGH = 0.5
 """At a tenth of it one run in three collapses, by chance; at this, every one."""
@@ -22,7 +24,7 @@ def test_collapse_is_named_and_the_best_checkpoint_is_served(stack: Stack) -> No
     job = stack.await_state(job_id, "succeeded", "failed", seconds=150)
     warned = {event["data"]["code"] for event in stack.events(job_id) if event["type"] == "warning"}
     assert warned & set(Cause), (job["evaluation"], job["error"])
-    judged = [checkpoint["metrics"] for checkpoint in job["checkpoints"] if checkpoint["metrics"]]
-    living = [metrics["fd"] for metrics in judged if metrics["diversity"] >= DEAD]
-    assert job["checkpoint"]["metrics"]["fd"] == min(living)
+    facts = read_facts(Volume(stack.root), job_id)
+    assert facts
+    assert job["checkpoint"]["digest"] == best_checkpoint(facts.checkpoints).digest
     assert stack.http.get("/samples", params={"model": job_id, "seed": 7}).status_code == 200

@@ -55,13 +55,13 @@ def warnings(said: list[link.Message]) -> list[link.Warned]:
     return [judged.warning for judged in judgements(said) if judged.warning]
 
 
-def plant(monkeypatch: pytest.MonkeyPatch, harm: Callable[[TrainingState], None], at: int) -> None:
-    """Let something happen to the state, once, at a count of images."""
+def plant(monkeypatch: pytest.MonkeyPatch, harm: Callable[[TrainingState], None], *at: int) -> None:
+    """Let something happen to the state, at these counts of images."""
     honest = trainer.train
 
     def planted(state: TrainingState, batches: Batches, ranks: Ranks) -> Iterator[trainer.Progress]:
         for progress in honest(state, batches, ranks):
-            if progress.images_seen == at:
+            if progress.images_seen in at:
                 harm(state)
             yield progress
 
@@ -88,7 +88,8 @@ def harmed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     """A run that is harmed when it is judged for the second time."""
     order = order_of(Volume(tmp_path_factory.mktemp(request.param) / "volume"))
     with pytest.MonkeyPatch.context() as monkeypatch:
-        plant(monkeypatch, HARM[request.param], at=2 * EVERY)
+        monkeypatch.setattr(guards, "WORSE", 1.0)  # how far an even grey is differs from one to the next
+        plant(monkeypatch, HARM[request.param], 2 * EVERY)
         return Harmed(request.param, order, carry_out(order))
 
 
@@ -119,13 +120,33 @@ def test_resumed_run_takes_the_same_decisions(harmed: Harmed) -> None:
     """As if killed after the first snapshot, before the harm, which happens again."""
     first = next(message.snapshot for message in harmed.said if isinstance(message, link.Saved))
     with pytest.MonkeyPatch.context() as monkeypatch:
-        plant(monkeypatch, HARM[harmed.cause], at=2 * EVERY)
+        monkeypatch.setattr(guards, "WORSE", 1.0)
+        plant(monkeypatch, HARM[harmed.cause], 2 * EVERY)
         again = carry_out(harmed.order.model_copy(update={"snapshot": first}))
     for kind in (link.Judged, link.Published):
         resumed = [message.model_dump() for message in again if isinstance(message, kind)]
         straight = [message.model_dump() for message in harmed.said if isinstance(message, kind)]
         assert resumed
         assert resumed == straight[-len(resumed) :]
+
+
+def test_run_that_was_never_alive_begins_again_and_is_young_again(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dead at the first three looks: young, grown, and young again. A resumed run has the same youth."""
+    monkeypatch.setattr(guards, "YOUNG_STEPS", EVERY // 16 + 1)
+    plant(monkeypatch, kill_generator, EVERY, 2 * EVERY, 3 * EVERY)
+    order = order_of(volume, images=4 * EVERY).model_copy(update={"snapshot_seconds": 0.05})
+    said = carry_out(order)
+    assert [judged.images_seen for judged in judgements(said) if judged.warning] == [2 * EVERY]
+    assert isinstance(said[-1], link.Finished)
+    assert said[-1].result["best_images_seen"] == 4 * EVERY
+    saved = [message.snapshot for message in said if isinstance(message, link.Saved)]
+    for look in (EVERY, 2 * EVERY):
+        snapshot = next(one for one in saved if one.images_seen > look)
+        again = judgements(carry_out(order.model_copy(update={"snapshot": snapshot})))
+        assert again
+        assert again == judgements(said)[-len(again) :]
 
 
 def test_what_a_killed_child_has_told_is_not_told_again(volume: Volume) -> None:
@@ -189,7 +210,7 @@ def test_run_that_ends_dead_though_it_is_not_young_fails(
 def test_run_that_ends_dead_while_it_is_young_says_so(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plant(monkeypatch, kill_generator, at=EVERY)
+    plant(monkeypatch, kill_generator, EVERY)
     (warned,) = warnings(carry_out(order_of(volume, images=EVERY)))
     assert warned.code == "mode_collapse"
     assert "The run is over" in warned.detail
