@@ -211,6 +211,8 @@ class Tenure:
     def _warm_best(self, *, is_latest: bool) -> None:
         """A beat first: the warming lasts as long as from one to the next."""
         self._beat_if_due()
+        if self._testimony.is_lost:
+            return
         best = best_checkpoint(self._ledger.facts.checkpoints)
         self._warming.load(self._lease.id, best, is_latest=is_latest)
 

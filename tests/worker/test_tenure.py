@@ -6,9 +6,16 @@ import pytest
 
 from contract.job import CheckpointFact, State
 from contract.volume import Volume
-from tests.worker.owner import Worker
+from tests.worker.owner import LEASE_SECONDS, Worker
 from tests.worker.small_work import checkpoint
+from worker.child import Child, forkserver
+from worker.crew import Crew
 from worker.facts import Facts, write_facts
+from worker.link import Published
+from worker.room import Later
+from worker.settings import Settings
+from worker.store import Store
+from worker.tenure import Tenure
 from worker.warming import Warming
 
 FIRST = "job_0000000000000001"
@@ -65,8 +72,10 @@ def test_what_a_dead_owner_stated_and_did_not_tell_is_loaded_first(
     assert loadings[0] == Loading(best=1, is_latest=False, told=None, state=State.RUNNING)
 
 
-def test_lease_is_renewed_before_each_loading(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each may take as long as from one beat to the next, and several can be due at once."""
+def test_lease_is_renewed_before_each_loading(
+    worker: Worker, volume: Volume, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each may take as long as from one beat to the next, and a child can have said several things."""
     until_ms: list[int] = []
 
     def load(warming: Warming, job_id: str, best: CheckpointFact, *, is_latest: bool) -> None:
@@ -75,7 +84,22 @@ def test_lease_is_renewed_before_each_loading(worker: Worker, monkeypatch: pytes
 
     monkeypatch.setattr(Warming, "load", load)
     worker.submit(FIRST)
-    worker.start("publish_and_finish")
-    worker.finish()
+    lease = worker.records.claim(seconds=LEASE_SECONDS)
+    idle = Crew([Child.start(forkserver([]))])
+    tenure = Tenure(
+        lease,
+        worker.records.read(FIRST),
+        idle,
+        store=Store(redis_url),
+        volume=volume,
+        settings=Settings(data_root=volume.root, redis_url=redis_url, lease_seconds=LEASE_SECONDS),
+        later=Later(),
+        warming=Warming(Store(redis_url), redis_url, patience_seconds=0),
+        is_stopping=lambda: False,
+    )
+    worker.rest_for_a_heartbeat()
+    for images_seen in (1, 2, 3):
+        tenure._hear(Published(checkpoint=checkpoint(images_seen, distance=9.0 - images_seen)))
+    idle.end()
     assert len(until_ms) == 3
     assert until_ms == sorted(set(until_ms))

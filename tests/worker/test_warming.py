@@ -92,7 +92,7 @@ def test_what_a_dying_sampler_was_asked_lapses_and_nobody_waits_long_for_it(
 ) -> None:
     greet(store, "sample-1")
     began = time.monotonic()
-    Warming(store, redis_url, patience_seconds=0.1).load(PLACE.job, best, is_latest=True)
+    Warming(store, redis_url, patience_seconds=1).load(PLACE.job, best, is_latest=True)
     assert time.monotonic() - began < LONG_SECONDS / 3
     assert 0 < int(redis.Redis.from_url(redis_url).ttl(SAMPLES_WAITING_FOR + "sample-1")) <= 10
 
