@@ -78,7 +78,8 @@ async def upload_dataset(
 ) -> Dataset:
     """Send the archive as the raw body, or as the part `file` of a form. A worker then decodes it.
 
-    Sub-folders are fine; files that are not pictures are listed as rejected, with reasons, once it is ready.
+    Sub-folders are fine. What claims to be a picture and is none is listed as rejected, with reasons, once it
+    is ready; other files are passed over.
     """
     await gateway.store.ping()  # not after two gigabytes have been sent
     async with receive(request, gateway.volume, gateway.settings.max_upload_bytes) as upload:
