@@ -24,10 +24,21 @@ def main(lifeline: int, command: list[str]) -> int:
     signal.set_wakeup_fd(woken)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the launcher, which decides
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    guard = os.getpid()
+
+    def bind_to_guard() -> None:
+        """In the child, before the command."""
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != guard:  # dead before the kernel was asked
+            os._exit(1)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # until there is somebody to pass it on to
     process = subprocess.Popen(  # noqa: S603 — the command is the launcher's own
-        command, start_new_session=True, preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        command, start_new_session=True, preexec_fn=bind_to_guard
     )
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     try:
         while process.poll() is None:
             readable, _, _ = select.select([lifeline, wake], [], [])

@@ -1,12 +1,15 @@
 """A process of the embedded stack needs nobody who reads its output, and is restarted when it dies."""
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from service import guarded
@@ -63,3 +66,20 @@ def test_only_a_crash_loop_is_slowed_down(
         time.sleep(0.01)
     process.end(time.monotonic() + 10)
     assert told == pauses
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux tells a process's children here")
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
+def test_guard_that_is_ended_as_it_starts_its_command_leaves_nobody_behind(ending: signal.Signals) -> None:
+    for _ in range(10):
+        theirs, lifeline = os.pipe()
+        command = [sys.executable, "-I", "-S", str(guarded.GUARD), str(theirs), "sleep", "600"]
+        with subprocess.Popen(command, pass_fds=(theirs,)) as guard:
+            children = Path(f"/proc/{guard.pid}/task/{guard.pid}/children")
+            while not (born := children.read_text()):
+                assert guard.poll() is None
+            guard.send_signal(ending)
+        os.close(theirs)
+        os.close(lifeline)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(int(born)).wait(5)
