@@ -17,7 +17,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def main(lifeline: int, command: list[str]) -> int:
-    """Run `command`, pass SIGTERM on to it, and return its exit code, negative for a signal."""
+    """Run `command`, pass SIGTERM on to it, and return its exit code; for a signal, 128 and its number."""
     libc = ctypes.CDLL(None)
     wake, woken = os.pipe()
     os.set_blocking(woken, False)
@@ -48,7 +48,8 @@ def main(lifeline: int, command: list[str]) -> int:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    return process.wait()
+    code = process.wait()
+    return code if code >= 0 else 128 - code
 
 
 if __name__ == "__main__":

@@ -68,6 +68,15 @@ def test_only_a_crash_loop_is_slowed_down(
     assert told == pauses
 
 
+@pytest.mark.parametrize(("ending", "code"), [("exit 3", 3), ("kill -9 $$", 137)])
+def test_guard_ends_with_the_code_that_a_shell_would(ending: str, code: int) -> None:
+    theirs, lifeline = os.pipe()
+    command = [sys.executable, "-I", "-S", str(guarded.GUARD), str(theirs), "sh", "-c", ending]
+    assert subprocess.run(command, pass_fds=(theirs,), check=False).returncode == code
+    os.close(theirs)
+    os.close(lifeline)
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux tells a process's children here")
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
 def test_guard_that_is_ended_as_it_starts_its_command_leaves_nobody_behind(ending: signal.Signals) -> None:
