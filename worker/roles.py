@@ -123,7 +123,8 @@ class SupervisedDuty:
         return True  # what dies here is a child, and its supervisor sees to that
 
     def stop(self) -> None:
-        """Nothing is held: the supervisor left its record when it was told to stop."""
+        """Whatever ends the worker: not every signal of Celery's has told the supervisor before."""
+        self._stop.set()
 
     def _warm_up(self) -> None:
         while not self._stop.is_set():
@@ -166,6 +167,7 @@ class TrainDuty(SupervisedDuty):
         self._workshop.start()
 
     def stop(self) -> None:
+        super().stop()
         for errands in (self._estimator, self._workshop):
             errands.end()  # both, before either is waited for
         for errands in (self._estimator, self._workshop):

@@ -1,10 +1,12 @@
 """The order in which an owner does things: samplers load a better generator before anybody is told of it."""
 
+import threading
 from dataclasses import dataclass
 
 import pytest
 
 from contract.job import CheckpointFact, State
+from contract.keys import Role
 from contract.volume import Volume
 from tests.worker.owner import LEASE_SECONDS, Worker
 from tests.worker.small_work import checkpoint
@@ -12,6 +14,7 @@ from worker.child import Child, forkserver
 from worker.crew import Crew
 from worker.facts import Facts, write_facts
 from worker.link import Published
+from worker.roles import duty
 from worker.room import Later
 from worker.settings import Settings
 from worker.store import Store
@@ -103,3 +106,11 @@ def test_lease_is_renewed_before_each_loading(
     idle.end()
     assert len(until_ms) == 3
     assert until_ms == sorted(set(until_ms))
+
+
+def test_whatever_ends_a_worker_its_supervisor_hears_of_it(volume: Volume, redis_url: str) -> None:
+    """Celery tells of some signals that it ends by, and not of others."""
+    stop = threading.Event()
+    settings = Settings(data_root=volume.root, redis_url=redis_url)
+    duty(Role.PREPARE, "prepare-1", settings, Store(redis_url), Later(), stop).stop()
+    assert stop.is_set()
