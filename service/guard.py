@@ -18,17 +18,18 @@ PR_SET_PDEATHSIG = 1
 
 def main(lifeline: int, command: list[str]) -> int:
     """Run `command`, pass SIGTERM on to it, and return its exit code; for a signal, 128 and its number."""
-    libc = ctypes.CDLL(None)
     wake, woken = os.pipe()
     os.set_blocking(woken, False)
     signal.set_wakeup_fd(woken)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the launcher, which decides
+    for number in (signal.SIGINT, signal.SIGHUP):  # of the terminal: they reach the launcher, which decides
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     guard = os.getpid()
 
     def bind_to_guard() -> None:
         """In the child, before the command."""
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != guard:  # dead before the kernel was asked
             os._exit(1)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})

@@ -19,7 +19,7 @@ from types import FrameType
 
 from contract.keys import Role
 from contract.volume import Volume
-from service.console import Console, say
+from service.console import Console, fall_silent, say
 from service.embedded_redis import CannotStartError, RedisServer, durable_server, transient_server
 from service.guarded import GuardedProcess
 from service.settings import Settings, inherited_environment
@@ -32,6 +32,8 @@ REDIS_STOP_SECONDS = 1.0
 REDIS_START_SECONDS = 60.0
 """Loading a long append-only file takes its time."""
 TRAINER_GRACE_SECONDS = 6.0
+LAST_WORDS_SECONDS = 0.2
+"""For output that is still to be written when all has ended."""
 
 
 def main() -> int:
@@ -61,7 +63,7 @@ class Launcher:
         self._options = options
         self._volume = volume
         self._runtime = volume.run / "launcher"
-        self._stop = threading.Event()
+        self._signal: int | None = None
         self._redis: list[GuardedProcess] = []
         self._processes: list[GuardedProcess] = []
 
@@ -104,20 +106,23 @@ class Launcher:
         Raises:
             CannotStartError: a Redis of ours ended at its start, or does not answer.
         """
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._heed_signal)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                signal.signal(number, self._heed_signal)
         try:
             for process in self._redis:
                 process.start()
             self._await_redis()
-            if self._stop.is_set():
-                return
-            for process in self._processes:
-                process.start()
-            threading.Thread(target=self._announce, daemon=True).start()
-            while not self._stop.wait(0.1):
+            if self._signal is None:
+                for process in self._processes:
+                    process.start()
+                threading.Thread(target=self._announce, daemon=True).start()
+            while self._signal is None:
+                time.sleep(0.1)
                 for process in [*self._redis, *self._processes]:
                     process.restart_if_dead()
+            told = signal.Signals(self._signal).name
+            logger.info("%s: ending; a job in training is saved and handed back", told)
         finally:
             self._end_all()
 
@@ -125,7 +130,8 @@ class Launcher:
         """Until both answer, or a signal comes."""
         deadline = time.monotonic() + REDIS_START_SECONDS
         for process, server in zip(self._redis, self._servers, strict=True):
-            while not server.is_up() and not self._stop.wait(0.05):
+            while self._signal is None and not server.is_up():
+                time.sleep(0.05)
                 if process.exit_code is not None:
                     problem = f"redis-server ended at its start with exit code {process.exit_code}"
                 elif time.monotonic() > deadline:
@@ -148,22 +154,19 @@ class Launcher:
         return GuardedProcess(name, [sys.executable, "-P", "-m", *module], environment, self._runtime)
 
     def _heed_signal(self, number: int, frame: FrameType | None) -> None:
+        """Nothing that takes a lock: the thread that is interrupted may hold it."""
         del frame
-        if not self._stop.is_set():
-            logger.info("%s: ending; a job in training is saved and handed back", signal.Signals(number).name)
-        self._stop.set()
+        self._signal = number
 
     def _announce(self) -> None:
         host = "127.0.0.1" if self._options.host in ("0.0.0.0", "::") else self._options.host  # noqa: S104
-        while not self._stop.wait(0.1):
+        while self._signal is None:
             try:
                 with urllib.request.urlopen(f"http://{host}:{self._options.port}/readyz", timeout=2):
-                    break
+                    say(f"ready http://{self._options.host}:{self._options.port}\n")
+                    return
             except (urllib.error.URLError, OSError):
-                continue
-        else:
-            return
-        say(f"ready http://{self._options.host}:{self._options.port}\n")
+                time.sleep(0.1)
 
     def _end_all(self) -> None:
         deadline = time.monotonic() + STOP_SECONDS
@@ -178,6 +181,7 @@ class Launcher:
         for process in self._redis:
             process.end(deadline)
         logger.info("ended")
+        fall_silent(LAST_WORDS_SECONDS)
 
 
 def _parse() -> argparse.Namespace:

@@ -50,11 +50,16 @@ def test_ctrl_c_ends_in_time_even_what_hangs(own_stack: Stack) -> None:
 
 
 def launch(stack: Stack) -> psutil.Popen:
-    """`dcgan up` with its output in pipes."""
+    """`dcgan up` with its output in pipes, and as if alone in a terminal."""
     port = str(stack.http.base_url.port)
     command = [sys.executable, "-P", "-m", "service.launcher", "--port", port, "--data-root", str(stack.root)]
     stack.launcher = psutil.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+        start_new_session=True,
     )
     return stack.launcher
 
@@ -85,7 +90,7 @@ def test_signal_ends_the_wait_for_redis_within_a_second(own_stack: Stack) -> Non
     assert time.monotonic() - signalled < proof(15, 1.5)  # a second, and Python's own end
 
 
-def test_stack_goes_on_when_nobody_reads_its_output(own_stack: Stack) -> None:
+def test_stack_goes_on_when_nobody_reads_its_output_and_ends_with_its_terminal(own_stack: Stack) -> None:
     launcher = launch(own_stack)
     launcher.stdout.readline()
     launcher.stdout.close()
@@ -94,9 +99,13 @@ def test_stack_goes_on_when_nobody_reads_its_output(own_stack: Stack) -> None:
     dead.kill()
     dead.wait()
     until(lambda: own_stack.find("-m", "worker", "--role", "prepare"), "a new preparer")
-    launcher.send_signal(signal.SIGINT)
+    job = own_stack.train(images=10**7)
+    own_stack.await_images(job, 64)
+    os.killpg(launcher.pid, signal.SIGHUP)
     assert launcher.wait(ENDS_WITHIN_SECONDS) == 0
     assert launcher.stderr.read() == ""
+    assert own_stack.processes() == []
+    assert own_stack.snapshots(job)
 
 
 def test_second_stack_on_the_same_data_root_is_refused_by_name(stack: Stack) -> None:
