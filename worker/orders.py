@@ -104,4 +104,8 @@ class PreparingOrder(Frozen):
 
 def training_threads(settings: Settings, devices: int) -> int:
     """The CPU threads of each process that trains: their share of those set, or of the cores to be had."""
-    return max(1, (settings.threads or len(os.sched_getaffinity(0))) // devices)
+    return max(1, (settings.threads or _cores()) // devices)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,7 +1,9 @@
 """Several processes for one record: how many work, and which one's end tells why the work ended."""
 
 import signal
+import time
 
+import psutil
 import pytest
 
 from tests.worker import small_work
@@ -48,3 +50,17 @@ def test_work_for_more_than_there_are_is_refused(children: list[Child]) -> None:
     crew.end()
     for child in children[1:]:
         child.end()
+
+
+def test_child_lives_on_when_a_signal_goes_to_the_whole_group(children: list[Child]) -> None:
+    """It is the supervisor's to heed: a forkserver that ended of it would make its children look dead."""
+    crew = Crew(children)
+    crew.begin(f"{WORK}:hang", "", ranks=1)
+    server = psutil.Process(psutil.Process(children[0].process_id).ppid())
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        server.send_signal(number)
+        time.sleep(0.2)
+    assert server.is_running()
+    assert crew.is_alive
+    crew.ask_to_stop()
+    crew.end()
