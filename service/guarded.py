@@ -46,7 +46,19 @@ class GuardedProcess:
     def start(self) -> None:
         """Start it, with a lifeline that only this process holds."""
         theirs, self._lifeline = os.pipe()
-        self._process = subprocess.Popen(  # noqa: S603 — the command is our own
+        try:
+            self._process = self._begin(theirs)
+        except OSError:
+            self._cut_lifeline()
+            raise
+        finally:
+            os.close(theirs)
+        self._started_at = time.monotonic()
+        self._reader = threading.Thread(target=self._pass_on_output, args=(self._process,), daemon=True)
+        self._reader.start()
+
+    def _begin(self, theirs: int) -> "subprocess.Popen[str]":
+        return subprocess.Popen(  # noqa: S603 — the command is our own
             [sys.executable, "-I", "-S", str(GUARD), str(theirs), *self._command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -57,10 +69,12 @@ class GuardedProcess:
             text=True,
             errors="replace",
         )
-        os.close(theirs)
-        self._started_at = time.monotonic()
-        self._reader = threading.Thread(target=self._pass_on_output, args=(self._process,), daemon=True)
-        self._reader.start()
+
+    def _cut_lifeline(self) -> None:
+        """Once: the number may be another file's by the next time."""
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+        self._lifeline = -1
 
     def restart_if_dead(self) -> None:
         """Look once; restart it when its pause is over."""
@@ -77,8 +91,11 @@ class GuardedProcess:
             self._backoff = min(self._backoff * 2, BACKOFF_SECONDS[1])
         elif now >= self._restart_at:
             self._restart_at = 0.0
-            os.close(self._lifeline)
-            self.start()
+            self._cut_lifeline()
+            try:
+                self.start()
+            except OSError as error:  # no memory, or no file descriptor, just now
+                logger.warning("%s cannot be started now: %s", self.name, error)
 
     def terminate(self) -> None:
         """Ask it to end."""
@@ -96,7 +113,7 @@ class GuardedProcess:
             willing = True
         except subprocess.TimeoutExpired:
             willing = False
-        os.close(self._lifeline)
+        self._cut_lifeline()
         self._process.wait()
         if self._reader is not None:
             self._reader.join(LAST_WORDS_SECONDS)

@@ -70,6 +70,26 @@ def test_only_a_crash_loop_is_slowed_down(
     assert told == pauses
 
 
+@pytest.mark.parametrize("lacking", ["os.pipe", "subprocess.Popen"])
+def test_what_cannot_be_started_just_now_is_started_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, lacking: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise BlockingIOError("no more of these")
+
+    process = GuardedProcess("mortal", ["sh", "-c", "echo >> born"], os.environ, tmp_path)
+    process.start()
+    until = time.monotonic() + 60
+    with monkeypatch.context() as failing:
+        failing.setattr(lacking, fail)
+        while "cannot be started now" not in caplog.text and time.monotonic() < until:
+            process.restart_if_dead()
+    while (tmp_path / "born").read_text() != "\n\n" and time.monotonic() < until:
+        process.restart_if_dead()
+    assert process.end(until)
+    assert (tmp_path / "born").read_text().startswith("\n\n")
+
+
 @pytest.mark.parametrize(("ending", "code"), [("exit 3", 3), ("kill -9 $$", 137)])
 def test_guard_ends_with_the_code_that_a_shell_would(ending: str, code: int) -> None:
     theirs, lifeline = os.pipe()
