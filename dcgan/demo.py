@@ -1,6 +1,7 @@
 """`dcgan demo`: the whole service, from a zip of pictures to a sheet of samples, and nothing left running."""
 
 import ctypes
+import os
 import signal
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -73,7 +75,7 @@ def running_service(data_root: Path, console: Console) -> Iterator[str]:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is ours to answer
-            preexec_fn=_end_with_parent,
+            preexec_fn=partial(_end_with, os.getpid()),
         )
         try:
             yield _await_ready(process, log_path)
@@ -95,10 +97,12 @@ def _await_ready(process: subprocess.Popen[bytes], log_path: Path) -> str:
     raise DcganError("not_started", f"The service did not start; {log_path} ends with:\n{tail}")
 
 
-def _end_with_parent() -> None:
-    """Should even SIGKILL end the demo, the service is told to stop."""
+def _end_with(demo: int) -> None:
+    """In the child: should even SIGKILL end the demo, of this process id, the service is told to stop."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != demo:  # dead before the kernel was asked
+        os._exit(1)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
