@@ -22,7 +22,7 @@ JUDGING_BYTES = {"embedded": 20 * 2**20, "inception": 800 * 2**20}
 HEAP = 1.6
 """What tensors take on a CPU, with the scratch space of kernels, and the gaps of a heap that keeps all."""
 MARGIN = 1.05
-"""The rest is right to 5 % on a CPU: a run that is let begin shall not end for want of memory."""
+"""The rest is right to 5 % in float32 on a CPU: a run that is let begin shall not end for want of memory."""
 WORKSPACE = 1.1
 """What tensors take on a GPU, with the scratch space of the kernels."""
 GAPS, MOST_GAPS_BYTES = 0.25, 256 * 2**20

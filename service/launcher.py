@@ -106,9 +106,10 @@ class Launcher:
         Raises:
             CannotStartError: a Redis of ours ended at its start, or does not answer.
         """
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
-                signal.signal(number, self._heed_signal)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._heed_signal)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(signal.SIGHUP, self._heed_signal)
         try:
             for process in self._redis:
                 process.start()
