@@ -136,7 +136,7 @@ def test_run_that_was_never_alive_begins_again_and_is_young_again(
     """Dead at the first three looks: young, grown, and young again. A resumed run has the same youth."""
     monkeypatch.setattr(guards, "YOUNG_STEPS", EVERY // 16 + 1)
     plant(monkeypatch, kill_generator, EVERY, 2 * EVERY, 3 * EVERY)
-    order = order_of(volume, images=4 * EVERY).model_copy(update={"snapshot_seconds": 0.05})
+    order = order_of(volume, images=4 * EVERY).model_copy(update={"snapshot_seconds": 0.3})
     said = carry_out(order)
     assert [judged.images_seen for judged in judgements(said) if judged.warning] == [2 * EVERY]
     assert isinstance(said[-1], link.Finished)
