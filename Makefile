@@ -1,12 +1,14 @@
 # Everything runs in .venv, which is set up again when pyproject.toml or constraints.txt changes.
 #   PYTHON=python3.12   the interpreter to use, instead of the first that works
 #   TORCH_INDEX=URL     the package index to take torch from: that of the CPU builds spares a download of CUDA
+#   TESTERS=4           how many files of tests make test runs at a time
 #   JOBS, FAULTS, SEED  how many jobs and faults make chaos has, and which
 # GNU make takes both from its command line or from the environment.
 
 PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 TORCH_INDEX ?=
+TESTERS ?= 2
 JOBS ?= 20
 FAULTS ?= 100
 SEED ?= 0
@@ -32,7 +34,7 @@ up: $(READY)
 	$(BIN)/dcgan up
 
 test: $(READY)
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 proof: $(READY)
 	DCGAN_PROOF=1 $(BIN)/pytest $(ARGS)

@@ -12,6 +12,14 @@ import redis
 from contract.volume import Volume
 from service.embedded_redis import RedisServer, transient_server
 
+_LONGEST_FIRST = ("system", "worker", "models")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: else one of the processes that share the files is left alone with it."""
+    ranks = {name: rank for rank, name in enumerate(_LONGEST_FIRST)}
+    items.sort(key=lambda item: ranks.get(item.path.relative_to(Path(__file__).parent).parts[0], len(ranks)))
+
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
