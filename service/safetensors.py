@@ -17,6 +17,7 @@ from contract.errors import ErrorCode, ServiceError
 MAX_HEADER_BYTES = 256 * 1024
 _LENGTH_BYTES = 8
 _FLOAT_BYTES = 4
+_MOST_DIMENSIONS = 8
 _PICKLES = (
     b"PK\3\4",
     b"\x80\2",
@@ -75,6 +76,10 @@ def _require_whole(header: dict[str, Any], body_bytes: int) -> None:
             raise _WrongError(f"its tensor {name[:80]!r} is of dtype {str(dtype)[:20]!r}; ours are F32")
         if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
             raise _WrongError(f"shape or place of its tensor {name[:80]!r} are no whole numbers")
+        if len(shape) > _MOST_DIMENSIONS:
+            raise _WrongError(
+                f"its tensor {name[:80]!r} has {len(shape):,} dimensions, not {_MOST_DIMENSIONS} at most"
+            )
         if begin != position or end - begin != math.prod(shape) * _FLOAT_BYTES:
             raise _WrongError(f"its tensor {name[:80]!r} does not lie where its header says")
         position = end

@@ -209,6 +209,7 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "an overlap": (packed({"a": TENSOR, "b": TENSOR}), "does not lie"),
     "a negative shape": (packed({"a": {**TENSOR, "shape": [-2, -3]}}), "whole numbers"),
     "a huge shape": (packed({"a": {**TENSOR, "shape": [2**62, 2**62]}}), "does not lie"),
+    "an endless shape": (packed({"a": {**TENSOR, "shape": [9] * 86_000}}), "86,000 dimensions"),
     "a shape of words": (packed({"a": {**TENSOR, "shape": ["2", 3]}}), "whole numbers"),
     "no places": (packed({"a": {"dtype": "F32", "shape": [2, 3]}}), "damaged"),
     "a tensor that is a number": (packed({"a": 7}), "damaged"),
