@@ -4,11 +4,11 @@ The directory of the archive is read as a stream, one entry at a time: `zipfile`
 600 bytes for each, which a directory of 2 GiB would turn into 30 GB. Format: PKWARE's APPNOTE, 4.3 and 4.5.
 """
 
-import bz2
 import os
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +17,7 @@ from contract.errors import ErrorCode, ServiceError
 
 MAX_ENTRIES = 2_000_000
 MAX_UNPACKED_BYTES = 64 * 2**30
+MAX_FILES_LOOKED_INTO = 10_000
 _HEAD_BYTES = 16
 _READ_BYTES = 4096
 _STORED, _DEFLATED, _BZIP2 = 0, 8, 12
@@ -24,6 +25,7 @@ _END, _END64, _END64_LOCATOR = b"PK\5\6", b"PK\6\6", b"PK\6\7"
 _END_BYTES, _LOCATOR_BYTES, _ENTRY_BYTES, _LOCAL_BYTES = 22, 20, 46, 30
 _IN_ZIP64 = 0xFFFFFFFF
 _ENCRYPTED = 1
+_MOST_EXTRA_FIELDS = 64
 
 _MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 
@@ -63,12 +65,15 @@ def inspect(path: Path) -> None:
 
 
 def _look_through(file: BinaryIO) -> bool:
-    unpacked_bytes = 0
+    """Whether it may hold an image: where so many files have been none, the preparer sees to the others."""
+    unpacked_bytes = looked_into = 0
     has_image = False
     for entries, entry in enumerate(_entries(file), start=1):
         unpacked_bytes += entry.unpacked_bytes
         _refuse_too_much(entries, unpacked_bytes)
-        has_image = has_image or (_is_candidate(entry) and _is_image(_head(file, entry)))
+        if not has_image and _is_candidate(entry):
+            looked_into += 1
+            has_image = looked_into > MAX_FILES_LOOKED_INTO or _may_be_image(file, entry)
     return has_image
 
 
@@ -86,6 +91,14 @@ def _is_candidate(entry: _Entry) -> bool:
     parts = entry.name.split("/")
     is_file = bool(parts[-1]) and not entry.is_encrypted
     return is_file and not any(part.startswith(".") or part == "__MACOSX" for part in parts)
+
+
+def _may_be_image(file: BinaryIO, entry: _Entry) -> bool:
+    """By its first bytes; of bzip2 not even one is had for less than a block of 900 kB."""
+    packed = _packed(file, entry)
+    if entry.method == _BZIP2:
+        return packed.startswith(b"BZh")
+    return _is_image(_unpack(packed, entry.method))
 
 
 def _is_image(head: bytes) -> bool:
@@ -115,14 +128,23 @@ def _widen(unpacked: int, offset: int, fixed: bytes, extra: bytes) -> tuple[int,
     (packed,) = struct.unpack_from("<L", fixed, 20)
     narrow = (unpacked, packed, offset)
     wide_values = sum(value == _IN_ZIP64 for value in narrow)
-    while wide_values and len(extra) >= 4:
-        kind, length = struct.unpack_from("<HH", extra)
+    for kind, at in _fields(extra) if wide_values else ():
         if kind == 1:
-            wide = iter(struct.unpack_from(f"<{wide_values}Q", extra, 4))
+            wide = iter(struct.unpack_from(f"<{wide_values}Q", extra, at))
             unpacked, _, offset = (next(wide) if value == _IN_ZIP64 else value for value in narrow)
             break
-        extra = extra[4 + length :]
     return unpacked, offset
+
+
+def _fields(extra: bytes) -> Iterator[tuple[int, int]]:
+    """The kinds of the first fields, and where their values begin."""
+    position = 0
+    for _ in range(_MOST_EXTRA_FIELDS):
+        if len(extra) < position + 4:
+            break
+        kind, length = struct.unpack_from("<HH", extra, position)
+        yield kind, position + 4
+        position += 4 + length
 
 
 def _directory(file: BinaryIO) -> tuple[int, int, int]:
@@ -158,8 +180,8 @@ def _directory64(file: BinaryIO, locator: bytes, file_bytes: int) -> tuple[int, 
     return size, offset, end
 
 
-def _head(file: BinaryIO, entry: _Entry) -> bytes:
-    """The first bytes of a file in the archive; none when they cannot be read."""
+def _packed(file: BinaryIO, entry: _Entry) -> bytes:
+    """The beginning of a file, as it lies in the archive; none when it cannot be read."""
     if not 0 <= entry.offset < os.fstat(file.fileno()).st_size:
         return b""
     file.seek(entry.offset)
@@ -167,18 +189,13 @@ def _head(file: BinaryIO, entry: _Entry) -> bytes:
     if len(local) < _LOCAL_BYTES or local[:4] != b"PK\3\4":
         return b""
     file.seek(sum(struct.unpack_from("<HH", local, 26)), 1)
-    packed = file.read(_READ_BYTES)
-    try:
-        return _unpack(packed, entry.method)
-    except (zlib.error, OSError, ValueError):
-        return b""
+    return file.read(_READ_BYTES)
 
 
 def _unpack(packed: bytes, method: int) -> bytes:
     if method == _STORED:
         return packed[:_HEAD_BYTES]
     if method == _DEFLATED:
-        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, _HEAD_BYTES)
-    if method == _BZIP2:
-        return bz2.BZ2Decompressor().decompress(packed, _HEAD_BYTES)
+        with suppress(zlib.error):
+            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, _HEAD_BYTES)
     return b""

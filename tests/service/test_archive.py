@@ -23,6 +23,17 @@ def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes
     return buffer.getvalue()
 
 
+def placed_by(extra: bytes) -> bytes:
+    """An archive of one picture, whose place stands in these extra fields."""
+    name = b"one.png"
+    local = struct.pack("<4s5H3L2H", b"PK\3\4", 45, 0, 0, 0, 0, 0, 9, 9, len(name), 0) + name + PNG
+    fixed = struct.pack(
+        "<4s6H3L5H2L", b"PK\1\2", 45, 45, 0, 0, 0, 0, 0, 9, 9, len(name), len(extra), 0, 0, 0, 0, 2**32 - 1
+    )
+    directory = fixed + name + extra
+    return local + directory + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, len(directory), len(local), 0)
+
+
 @pytest.fixture
 def judge(tmp_path: Path) -> Judge:
     def verdict(content: bytes) -> ErrorCode | None:
@@ -40,6 +51,20 @@ def judge(tmp_path: Path) -> Judge:
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
 def test_a_picture_is_known_by_its_content_however_packed(judge: Judge, method: int) -> None:
     assert judge(zipped({"notes.txt": b"hello", "deep/er/photo.dat": PNG}, method)) is None
+
+
+def test_of_what_is_packed_with_bzip2_nothing_is_unpacked_here(judge: Judge) -> None:
+    packed = zipped({"notes.txt": b"hello"}, zipfile.ZIP_BZIP2)
+    assert judge(packed) is None  # the preparer will tell
+    assert judge(packed.replace(b"BZh", b"BZ0")) is ErrorCode.NO_IMAGES
+
+
+def test_after_so_many_files_that_are_none_the_preparer_looks_for_pictures(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "MAX_FILES_LOOKED_INTO", 3)
+    assert judge(zipped({f"{number}.txt": b"hello" for number in range(3)})) is ErrorCode.NO_IMAGES
+    assert judge(zipped({f"{number}.txt": b"hello" for number in range(4)})) is None
 
 
 @pytest.mark.parametrize(
@@ -127,14 +152,14 @@ def test_a_zip64_record_that_lies_far_beyond_the_file_is_refused(
 
 @pytest.mark.parametrize("offset", [2**40, 2**62, 2**63 - 1, 2**64 - 1])
 def test_a_picture_that_lies_far_beyond_the_file_is_none(judge: Judge, offset: int) -> None:
-    name = b"one.png"
-    extra = struct.pack("<HHQ", 1, 8, offset)
-    fixed = struct.pack(
-        "<4s6H3L5H2L", b"PK\1\2", 45, 45, 0, 0, 0, 0, 0, 9, 9, len(name), len(extra), 0, 0, 0, 0, 2**32 - 1
-    )
-    directory = fixed + name + extra
-    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, len(directory), 0, 0)
-    assert judge(directory + end) is ErrorCode.NO_IMAGES
+    assert judge(placed_by(struct.pack("<HHQ", 1, 8, offset))) is ErrorCode.NO_IMAGES
+
+
+@pytest.mark.parametrize(("fields", "verdict"), [(10, None), (16_000, ErrorCode.NO_IMAGES)])
+def test_a_place_behind_more_fields_than_any_zip_has_is_not_looked_for(
+    judge: Judge, fields: int, verdict: ErrorCode | None
+) -> None:
+    assert judge(placed_by(struct.pack("<HH", 2, 0) * fields + struct.pack("<HHQ", 1, 8, 0))) is verdict
 
 
 def test_what_unpacks_to_too_much_is_refused(judge: Judge) -> None:
