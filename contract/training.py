@@ -35,7 +35,10 @@ class TrainingParameters(Frozen):
     )
     objective: Objective = Field(NonSaturating(), description="The pair of losses.")
     terms: tuple[Term, ...] = Field(
-        (), max_length=8, description="What is added to the losses: kinds, or objects with parameters."
+        (),
+        max_length=8,
+        fail_fast=True,
+        description="What is added to the losses: kinds, or objects with parameters.",
     )
     augmentation: DiffAugment | None = Field(
         None, description="Changes to all that the discriminator sees: for small datasets. Presets set it."

@@ -5,6 +5,7 @@ Routes whose parameters are a model refuse the others by that.
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from fastapi import Request
@@ -17,6 +18,10 @@ from service.errors import declared_length, parameter_error
 
 _MOST_FIELDS = 32
 _SHOWN_CHARACTERS = 80
+_MOST_NAMES = 256
+"""In a body, where the largest has about a hundred; one error for each of many would stop the event loop."""
+_MOST_OBJECTS_LISTED = 64
+"""More are too many for any list of objects, which says so before it looks at the others."""
 
 
 async def refuse_undeclared(request: Request) -> None:
@@ -31,7 +36,11 @@ async def refuse_undeclared(request: Request) -> None:
     if request.scope["query_string"]:
         _refuse_repetition(request)
         _refuse_parameters(request, route)
-    if request.method not in ("GET", "HEAD") and not _takes_body(route) and _has_body(request):
+    if request.method in ("GET", "HEAD"):
+        return
+    if route.body_field is not None:
+        await _refuse_sprawl(request)
+    elif not _reads_its_body(route) and _has_body(request):
         detail = f"{request.method} {route.path_format} takes no body; send it without one."
         raise parameter_error("", detail)
 
@@ -67,8 +76,31 @@ def _declared(dependant: Dependant) -> Iterator[tuple[str, Any]]:
         yield from _declared(dependency)
 
 
-def _takes_body(route: APIRoute) -> bool:
-    return route.body_field is not None or "requestBody" in (route.openapi_extra or {})
+async def _refuse_sprawl(request: Request) -> None:
+    """Of a body that FastAPI has read by now, and has not yet compared with what is declared."""
+    if "json" not in request.headers.get("content-type", ""):
+        return
+    with suppress(ValueError, RecursionError):  # of a type that FastAPI takes for no JSON, and refuses
+        if _names(await request.json()) > _MOST_NAMES:
+            detail = f"The body has more than {_MOST_NAMES} fields; send only those that /docs lists."
+            raise parameter_error("", detail)
+
+
+def _names(body: object) -> int:
+    """How many fields it has in all, or some number above the limit."""
+    found, left = 0, [body]
+    while left and found <= _MOST_NAMES:
+        value = left.pop()
+        if isinstance(value, dict):
+            found += len(value)
+            left.extend(value.values() if found <= _MOST_NAMES else ())
+        elif isinstance(value, list):
+            left.extend(one for one in value[:_MOST_OBJECTS_LISTED] if isinstance(one, dict | list))
+    return found
+
+
+def _reads_its_body(route: APIRoute) -> bool:
+    return "requestBody" in (route.openapi_extra or {})
 
 
 def _has_body(request: Request) -> bool:

@@ -105,3 +105,45 @@ def test_samples_of_a_body_take_no_parameters(client: httpx.Client, refused: Ref
     answer = client.post("/samples?model=best&format=webp", json={"seeds": [7]})
     problem = refused(answer, 422, "invalid_request")
     assert [error["pointer"] for error in problem["errors"]] == ["model", "format"]
+
+
+MANY: dict[str, Any] = {f"field{number}": 1 for number in range(1_000)}
+PUT_MODEL = ("PUT", "/models/live")
+POST_JOB = ("POST", "/jobs")
+
+
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [
+        (("POST", "/samples"), MANY),
+        (PUT_MODEL, MANY),
+        (POST_JOB, MANY),
+        (POST_JOB, {"architecture": {"kind": "dcgan", **MANY}}),
+        (POST_JOB, {"terms": ["mmd", {"kind": "r1", **MANY}]}),
+    ],
+)
+def test_a_body_of_more_fields_than_any_has_gets_one_error(
+    client: httpx.Client, refused: Refused, route: tuple[str, str], body: Any
+) -> None:
+    problem = refused(client.request(*route, json=body), 422, "invalid_request")
+    assert [error["pointer"] for error in problem["errors"]] == [""]
+    assert "more than 256 fields" in problem["detail"]
+
+
+@pytest.mark.parametrize("term", [{}, 0, [[]], "r3"])
+def test_of_a_list_that_is_all_wrong_the_first_entry_is_told(
+    client: httpx.Client, refused: Refused, term: Any
+) -> None:
+    body = {"dataset": NOBODY["dataset_id"], "terms": [term] * 1_000}
+    problem = refused(client.post("/jobs", json=body), 422, "invalid_request")
+    (error,) = problem["errors"]
+    assert error["pointer"].startswith("/terms/0")
+
+
+@pytest.mark.parametrize("content_type", ["text/json", "application/jsonish"])
+@pytest.mark.parametrize("content", [b"{", b"[" * 50_000, b'{"a": 1}'])
+def test_what_only_looks_like_json_is_refused_and_breaks_nothing(
+    client: httpx.Client, content_type: str, content: bytes
+) -> None:
+    answer = client.post("/jobs", content=content, headers={"content-type": content_type})
+    assert answer.status_code == 422
