@@ -59,7 +59,15 @@ class EventLog:
         position = await self._shared.ask(
             ("position", self._job_id), lambda: self._store.position(RecordKind.JOB, self._job_id)
         )
-        return position is None or (position[0].is_terminal and position[1] <= after)
+        if position is None:
+            return await self._shared.ask(("gone", self._job_id), self._is_gone)
+        return position[0].is_terminal and position[1] <= after
+
+    async def _is_gone(self) -> bool:
+        """Not while it may come back from the volume; looked for once more, for it may have come just now."""
+        if not await self._store.is_rebuilt() or await self._store.is_left_out(self._job_id):
+            return False
+        return not await self._store.exists(RecordKind.JOB, self._job_id)
 
     async def after(self, revision: int, limit: int = _BATCH) -> list[Event]:
         """The events that follow a revision, the oldest first.

@@ -55,6 +55,25 @@ def test_record_that_could_not_be_rebuilt_is_not_said_to_be_missing(
     assert client.get(f"/jobs/{job_id}").json()["state"] == "queued"
 
 
+def test_who_watches_a_job_while_redis_is_emptied_sees_its_end(
+    client: httpx.Client, worker: Any, new_job: Callable[[], str]
+) -> None:
+    job_id = new_job()
+    spec = worker.volume.spec(job_id)
+    text = spec.read_text()
+    with client.stream("GET", f"/jobs/{job_id}/events", headers={"accept": "text/event-stream"}) as answer:
+        lines = answer.iter_lines()
+        spec.write_text(text[:9])
+        worker.redis.flushall()
+        assert [next(line for line in lines if line == ": heartbeat") for _ in range(2)]
+        assert rebuild_if_lost(Store(worker.url), worker.volume, "w0", lease_seconds=60)  # but for this job
+        assert [next(line for line in lines if line == ": heartbeat") for _ in range(2)]
+        spec.write_text(text)
+        restore_left_out(Store(worker.url), worker.volume, lease_seconds=60)
+        client.post(f"/jobs/{job_id}/cancel").raise_for_status()
+        assert '"state":"cancelled"' in [line for line in lines if line.startswith("data")][-1]
+
+
 def test_while_records_are_rebuilt_nothing_is_deleted(
     client: httpx.Client, worker: Any, refused: Refused, finished: CheckpointFact, new_job: Callable[[], str]
 ) -> None:
