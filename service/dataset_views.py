@@ -46,7 +46,10 @@ class Dataset(Frozen):
     progress: DatasetProgress | None
     queue_position: int | None
     attempt: int
-    images: int | None = Field(None, description="Usable pictures; null until ready, as all that follows.")
+    images: int | None = Field(
+        None,
+        description="Usable pictures; null until ready, as all that follows, and where that cannot be read.",
+    )
     held_out_images: int | None = None
     rejected_images: int | None = None
     rejected: tuple[RejectedFile, ...] | None = Field(

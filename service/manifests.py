@@ -1,6 +1,7 @@
 """What a prepared dataset holds, without its two long lists: read once, for a manifest never changes."""
 
 import asyncio
+import logging
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -10,6 +11,8 @@ from contract.errors import ErrorCode, ServiceError
 from contract.volume import Volume
 
 _KEPT = 1024
+
+log = logging.getLogger(__name__)
 
 
 class ManifestSummary(BaseModel):
@@ -39,7 +42,7 @@ class Manifests:
         """The summary of a dataset that is prepared.
 
         Raises:
-            ServiceError: `dataset_not_ready` when the volume has no manifest of it.
+            ServiceError: `dataset_not_ready` when the volume has no manifest of it, or none that can be read.
         """
         if dataset_id not in self._kept:
             summary = await asyncio.to_thread(self._load, dataset_id)
@@ -51,6 +54,10 @@ class Manifests:
     def _load(self, dataset_id: str) -> ManifestSummary:
         try:
             return ManifestSummary.model_validate_json(self._volume.manifest(dataset_id).read_bytes())
-        except FileNotFoundError:
-            detail = f"The manifest of {dataset_id} is missing on the volume; upload the images again."
+        except (OSError, ValueError) as error:
+            log.warning("the manifest of %s cannot be read: %s", dataset_id, error)
+            detail = (
+                f"The manifest of {dataset_id} is missing on the volume, or damaged; put it back from a copy,"
+                " or upload the images again."
+            )
             raise ServiceError(ErrorCode.DATASET_NOT_READY, detail) from None

@@ -1,15 +1,20 @@
 """Cursor pagination: how far a list has been read, and the address of what follows."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 from urllib.parse import urlencode
 
 from fastapi import Response
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from contract.plugin import Frozen
 from service.store import Standing
 
+T = TypeVar("T")
 MAX_LIMIT = 200
+
+log = logging.getLogger(__name__)
 
 
 class ListQuery(Frozen):
@@ -25,17 +30,20 @@ class ListQuery(Frozen):
         return int(self.cursor) if self.cursor else None
 
 
-def cut(standings: Sequence[Standing], limit: int) -> tuple[Sequence[Standing], str | None]:
-    """The page, and the cursor of the next one. `standings` was read one longer, to know if there is one."""
-    shown = standings[:limit]
-    return shown, str(shown[-1].record.created_us) if len(standings) > limit else None
+def readable(view: Callable[[Standing], T], standings: Iterable[Standing]) -> Iterator[T]:
+    """The views of a page, but for those of records that another version has written and this cannot read."""
+    for standing in standings:
+        try:
+            yield view(standing)
+        except ValidationError as error:
+            log.warning("%s is in no list: this version cannot read its spec: %s", standing.record.id, error)
 
 
-def link_next(response: Response, path: str, parameters: dict[str, str | None]) -> str | None:
-    """The address of the next page, also as a `Link` header (RFC 8288); None without a cursor."""
-    if parameters["cursor"] is None:
+def link_next(response: Response, path: str, next_us: int | None, **parameters: str | None) -> str | None:
+    """The address of the page that follows at this cursor, also as a `Link` header (RFC 8288)."""
+    if next_us is None:
         return None
-    query = urlencode({name: value for name, value in parameters.items() if value is not None})
-    address = f"{path}?{query}"
+    chosen = {name: value for name, value in parameters.items() if value is not None}
+    address = f"{path}?{urlencode({**chosen, 'cursor': next_us})}"
     response.headers["Link"] = f'<{address}>; rel="next"'
     return address

@@ -50,8 +50,10 @@ async def delete_expired(gateway: Gateway, days: float) -> None:
 
 
 async def _created_before(gateway: Gateway, state: State, seconds: float) -> AsyncIterator[Standing]:
-    before_us = round(seconds * 1e6)
-    while page := await gateway.store.page(RecordKind.JOB, state=state, before_us=before_us, limit=_PAGE):
+    before_us: int | None = round(seconds * 1e6)
+    while before_us is not None:
+        page, before_us = await gateway.store.page(
+            RecordKind.JOB, state=state, before_us=before_us, limit=_PAGE
+        )
         for standing in page:
             yield standing
-        before_us = page[-1].record.created_us

@@ -1,9 +1,10 @@
 """The gateway's view of the records in Redis: it runs the contract's commands, and reads."""
 
 import json
-from collections.abc import Awaitable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -28,7 +29,10 @@ from contract.keys import (
 from contract.store import Command, Request, Turns, read_request, script, turns, workers
 
 T = TypeVar("T")
+_Parts = tuple[Record, tuple[CheckpointFact, ...]]
 _PATIENCE_SECONDS = 2.0  # longer than any blocking command of ours
+
+log = logging.getLogger(__name__)
 
 
 def connect(url: str, *, connections: int, decode: bool, retries: int = 1) -> "Redis":
@@ -70,6 +74,13 @@ class Standing:
         return self.record.state is State.RUNNING and lease is not None and lease < self.now_ms
 
 
+class Listed(NamedTuple):
+    """A page of records, without those that cannot be read."""
+
+    standings: list[Standing]
+    next_us: int | None  # the cursor of the next page, if there is one
+
+
 class Store:
     """Asynchronous reads of the records, and the one way to run a command of `contract.store`."""
 
@@ -106,12 +117,12 @@ class Store:
 
     async def find(self, kind: RecordKind, record_id: str) -> Standing | None:
         """One record, or None."""
-        found = await self._read(kind, [record_id])
+        found = await self._read(kind, [record_id], _parts)
         return found[0] if found else None
 
     async def page(
         self, kind: RecordKind, *, state: State | None, before_us: int | None, limit: int
-    ) -> list[Standing]:
+    ) -> Listed:
         """Records created before a moment, the newest first.
 
         The moment is a cursor that needs no tie-break: scripts run one at a time, so no two records
@@ -120,10 +131,20 @@ class Store:
         keys = KEYS[kind]
         index = keys.all if state is None else keys.state_of + state
         newest = "+inf" if before_us is None else f"({before_us}"
-        ids = await self._redis.zrevrangebyscore(index, newest, "-inf", start=0, num=limit)
-        return await self._read(kind, cast("list[str]", ids))
+        entries = await self._redis.zrevrangebyscore(
+            index, newest, "-inf", start=0, num=limit + 1, withscores=True
+        )
+        created_us = {record_id: int(score) for record_id, score in cast("list[tuple[str, float]]", entries)}
+        ids = [*created_us][:limit]
+        standings = await self._read(kind, ids, _parts_if_readable)
+        return Listed(standings, created_us[ids[-1]] if len(created_us) > limit else None)
 
-    async def _read(self, kind: RecordKind, ids: Sequence[str]) -> list[Standing]:
+    async def _read(
+        self,
+        kind: RecordKind,
+        ids: Sequence[str],
+        parts_of: Callable[[Mapping[str, str], list[str]], _Parts | None],
+    ) -> list[Standing]:
         keys = KEYS[kind]
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.time()
@@ -134,13 +155,12 @@ class Store:
         clock, version, *replies = await pipeline.execute()
         now_ms = clock[0] * 1000 + clock[1] // 1000
         rows = zip(replies[0::2], replies[1::2], strict=True)  # two commands a record
-        found = [(Record.from_hash(fields), _checkpoints(entries)) for fields, entries in rows if fields]
+        read = [parts_of(fields, entries) for fields, entries in rows if fields]
+        found = [one for one in read if one]
         is_any_queued = any(record.state is State.QUEUED for record, _ in found)
         places = await self._places(kind, version) if is_any_queued else {}
         largest = await self.largest_trainer() if any(record.devices > 1 for record, _ in found) else None
-        return [
-            Standing(record, now_ms, places.get(record.id), tuple(made), largest) for record, made in found
-        ]
+        return [Standing(record, now_ms, places.get(record.id), made, largest) for record, made in found]
 
     async def largest_trainer(self) -> int:
         """The most devices that a living trainer owns; 0 where none lives."""
@@ -230,3 +250,15 @@ async def reply(answer: "Awaitable[Any] | Any") -> Any:
 
 def _checkpoints(entries: list[str]) -> list[CheckpointFact]:
     return [CheckpointFact.model_validate(json.loads(entry)) for entry in reversed(entries)]
+
+
+def _parts(fields: Mapping[str, str], entries: list[str]) -> _Parts:
+    return Record.from_hash(fields), tuple(_checkpoints(entries))
+
+
+def _parts_if_readable(fields: Mapping[str, str], entries: list[str]) -> _Parts | None:
+    try:
+        return _parts(fields, entries)
+    except ValueError as error:
+        log.warning("%s is in no list: this version cannot read its record: %s", fields.get("id"), error)
+        return None

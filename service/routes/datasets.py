@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -21,7 +22,7 @@ from service.errors import parameter_error
 from service.gateway import Gateway, Here
 from service.manifests import ManifestSummary
 from service.openapi import read_problems, write_problems
-from service.pages import ListQuery, cut, link_next
+from service.pages import ListQuery, link_next, readable
 from service.store import Standing
 from service.uploads import FORM_TYPE, RAW_TYPES, Upload, receive
 from service.views import Page
@@ -129,14 +130,14 @@ async def list_datasets(
 ) -> Page[Dataset]:
     """Follow `next`, or the `Link` header, to read on."""
     await records.require_rebuilt(gateway)
-    standings = await gateway.store.page(
-        RecordKind.DATASET, state=None, before_us=query.before_us, limit=query.limit + 1
+    standings, next_us = await gateway.store.page(
+        RecordKind.DATASET, state=None, before_us=query.before_us, limit=query.limit
     )
-    shown, cursor = cut(standings, query.limit)
-    views = [await _view(gateway, standing) for standing in shown]
+    manifests = {standing.record.id: await _manifest(gateway, standing) for standing in standings}
+    views = readable(lambda standing: Dataset.of(standing, manifests[standing.record.id]), standings)
     return Page(
         items=tuple(view.model_copy(update={"rejected": None}) for view in views),
-        next=link_next(response, "/datasets", {"limit": str(query.limit), "cursor": cursor}),
+        next=link_next(response, "/datasets", next_us, limit=str(query.limit)),
     )
 
 
@@ -199,6 +200,8 @@ async def _view(gateway: Gateway, standing: Standing) -> Dataset:
 
 
 async def _manifest(gateway: Gateway, standing: Standing) -> ManifestSummary | None:
-    if standing.record.state is not State.SUCCEEDED:
-        return None
-    return await gateway.manifests.read(standing.record.id)
+    """None also where it cannot be read, which is said to who would train on it."""
+    if standing.record.state is State.SUCCEEDED:
+        with suppress(ServiceError):
+            return await gateway.manifests.read(standing.record.id)
+    return None

@@ -18,7 +18,7 @@ from service.gateway import Gateway, Here
 from service.job_views import DryRun, Job
 from service.manifests import ManifestSummary
 from service.openapi import read_problems, write_problems
-from service.pages import ListQuery, cut, link_next
+from service.pages import ListQuery, link_next, readable
 from service.receivers import require_public
 from service.steering import steer
 from service.submitting import IdempotencyKey, find_made, queue_job, require_dataset, show_made
@@ -150,12 +150,13 @@ async def _resolved(gateway: Gateway, asked: JobRequest) -> tuple[TrainingSpec, 
 async def list_jobs(gateway: Here, response: Response, query: Annotated[JobsQuery, Query()]) -> Page[Job]:
     """Follow `next`, or the `Link` header, to read on."""
     await records.require_rebuilt(gateway)
-    standings = await gateway.store.page(
-        RecordKind.JOB, state=query.state, before_us=query.before_us, limit=query.limit + 1
+    standings, next_us = await gateway.store.page(
+        RecordKind.JOB, state=query.state, before_us=query.before_us, limit=query.limit
     )
-    shown, cursor = cut(standings, query.limit)
-    parameters = {"state": query.state, "limit": str(query.limit), "cursor": cursor}
-    return Page(items=tuple(map(Job.of, shown)), next=link_next(response, "/jobs", parameters))
+    return Page(
+        items=tuple(readable(Job.of, standings)),
+        next=link_next(response, "/jobs", next_us, state=query.state, limit=str(query.limit)),
+    )
 
 
 @router.get(

@@ -64,6 +64,20 @@ def test_a_list_leaves_out_the_rejected_files(client: httpx.Client, dataset: str
     assert (listed["rejected"], listed["rejected_images"]) == (None, 1)
 
 
+@pytest.mark.parametrize("manifest", [None, b"", b'{"images": 1}'], ids=["missing", "empty", "damaged"])
+def test_a_manifest_that_cannot_be_read_costs_only_its_own_dataset(
+    client: httpx.Client, refused: Refused, volume: Volume, dataset: str, queued: str, manifest: bytes | None
+) -> None:
+    volume.manifest(dataset).unlink()
+    if manifest is not None:
+        volume.manifest(dataset).write_bytes(manifest)
+    listed = client.get("/datasets").json()["items"]
+    assert [(one["id"], one["state"]) for one in listed] == [(queued, "queued"), (dataset, "ready")]
+    assert client.get(f"/datasets/{dataset}").json()["images"] is None
+    problem = refused(client.post("/jobs", json={"dataset": dataset}), 409, "dataset_not_ready")
+    assert "damaged" in problem["detail"]
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "cursor=-1", "cursor=x", "page=2"])
 def test_a_wrong_page_is_refused(client: httpx.Client, refused: Refused, query: str) -> None:
     problem = refused(client.get(f"/datasets?{query}"), 422, "invalid_request")

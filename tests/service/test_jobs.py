@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from contract.job import Problem, State, Want
-from contract.keys import CELERY_PREFIX, TASK_OF_ROLE, RecordKind, Role
+from contract.keys import CELERY_PREFIX, KEYS, TASK_OF_ROLE, RecordKind, Role
 from contract.store import Command, beat, control, leave
 from contract.training import TrainingSpec
 from contract.volume import Volume
@@ -264,6 +264,21 @@ def test_jobs_are_listed_by_state_newest_first(client: httpx.Client, new_job: Ne
     assert [job["id"] for job in page["items"]] == [ids[3], ids[2]]
     assert [job["id"] for job in client.get(page["next"]).json()["items"]] == [ids[0]]
     assert [job["id"] for job in client.get("/jobs?state=cancelled").json()["items"]] == [ids[1]]
+
+
+@pytest.mark.parametrize("field", ["spec", "evaluation"])
+def test_a_job_that_this_version_cannot_read_costs_no_list_another(
+    client: httpx.Client, worker: Any, new_job: NewJob, field: str
+) -> None:
+    ids = [new_job() for _ in range(5)]
+    for job_id in (ids[1], ids[3]):
+        worker.redis.hset(KEYS[RecordKind.JOB].record_of + job_id, field, '{"of the next version": 1}')
+    seen, address = [], "/jobs?limit=2"
+    while address:
+        page = client.get(address).json()
+        seen += [job["id"] for job in page["items"]]
+        address = page["next"]
+    assert seen == [ids[4], ids[2], ids[0]]
 
 
 def test_an_unknown_state_is_refused(client: httpx.Client, refused: Refused) -> None:
