@@ -44,18 +44,24 @@ class GuardedProcess:
         return None if self._process is None else self._process.poll()
 
     def start(self) -> None:
-        """Start it, with a lifeline that only this process holds."""
+        """Start it, with a lifeline that only this process holds.
+
+        Raises:
+            OSError: there is no memory for it, or no file descriptor.
+            RuntimeError: there is no thread for its output; it has begun, and ends at once.
+        """
         theirs, self._lifeline = os.pipe()
         try:
             self._process = self._begin(theirs)
-        except OSError:
+            self._started_at = time.monotonic()
+            reader = threading.Thread(target=self._pass_on_output, args=(self._process,), daemon=True)
+            reader.start()
+        except (OSError, RuntimeError):
             self._cut_lifeline()
             raise
         finally:
             os.close(theirs)
-        self._started_at = time.monotonic()
-        self._reader = threading.Thread(target=self._pass_on_output, args=(self._process,), daemon=True)
-        self._reader.start()
+        self._reader = reader
 
     def _begin(self, theirs: int) -> "subprocess.Popen[str]":
         return subprocess.Popen(  # noqa: S603 — the command is our own
@@ -94,7 +100,7 @@ class GuardedProcess:
             self._cut_lifeline()
             try:
                 self.start()
-            except OSError as error:  # no memory, or no file descriptor, just now
+            except (OSError, RuntimeError) as error:
                 logger.warning("%s cannot be started now: %s", self.name, error)
 
     def terminate(self) -> None:

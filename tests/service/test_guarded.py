@@ -69,24 +69,56 @@ def test_only_a_crash_loop_is_slowed_down(
     assert told == pauses
 
 
-@pytest.mark.parametrize("lacking", ["os.pipe", "subprocess.Popen"])
+@pytest.mark.parametrize(
+    ("lacking", "error"),
+    [
+        ("os.pipe", BlockingIOError),
+        ("subprocess.Popen", BlockingIOError),
+        ("threading.Thread.start", RuntimeError),
+    ],
+)
 def test_what_cannot_be_started_just_now_is_started_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, lacking: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    lacking: str,
+    error: type[Exception],
 ) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise BlockingIOError("no more of these")
+        raise error("no more of these")
 
-    process = GuardedProcess("mortal", ["sh", "-c", "echo >> born"], os.environ, tmp_path)
+    process, born = (
+        GuardedProcess("mortal", ["sh", "-c", "echo >> born"], os.environ, tmp_path),
+        tmp_path / "born",
+    )
     process.start()
     until = time.monotonic() + 60
     with monkeypatch.context() as failing:
         failing.setattr(lacking, fail)
         while "cannot be started now" not in caplog.text and time.monotonic() < until:
             process.restart_if_dead()
-    while (tmp_path / "born").read_text() != "\n\n" and time.monotonic() < until:
+        while process.exit_code is None and time.monotonic() < until:
+            time.sleep(0.01)
+    born.unlink()
+    while not born.exists() and time.monotonic() < until:
         process.restart_if_dead()
     assert process.end(until)
-    assert (tmp_path / "born").read_text().startswith("\n\n")
+    assert born.exists()
+
+
+def test_what_has_begun_and_has_no_thread_for_its_output_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = GuardedProcess("unheard", ["sleep", "600"], os.environ, tmp_path)
+
+    def fail(_: object) -> None:
+        raise RuntimeError("no more of these")
+
+    with monkeypatch.context() as failing:
+        failing.setattr("threading.Thread.start", fail)
+        with pytest.raises(RuntimeError):
+            process.start()
+    assert process.end(time.monotonic() + 30)
 
 
 @pytest.mark.parametrize(("ending", "code"), [("exit 3", 3), ("kill -9 $$", 137)])
