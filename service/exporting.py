@@ -9,36 +9,41 @@ from contract.keys import Role
 from contract.workshop import ExportFormat, Program, export
 from service.gateway import Gateway
 from service.references import Target
+from service.stored_files import StoredFile
 
 _START_SECONDS = 5.0
 
 
-async def exported(gateway: Gateway, target: Target, form: ExportFormat) -> tuple[Path, str]:
-    """Where the file lies, and the digest of what it holds.
+async def exported(gateway: Gateway, target: Target, form: ExportFormat) -> StoredFile:
+    """The file of the generator in this form.
 
     Raises:
-        ServiceError: `checkpoint_unreadable` when the checkpoint is gone, or no longer what its digest names;
-            or what becomes of asking a trainer.
+        ServiceError: `checkpoint_unreadable` when the file is gone, or the checkpoint is no longer what its
+            digest names; or what becomes of asking a trainer.
     """
     if form == "safetensors":
         return await _checkpoint(gateway, target)
     path = export(gateway.volume, target.place, target.digest, form)
     make = functools.partial(_make, gateway, target, form, path)
     await gateway.shared.ask(("export", target.digest, form), make)
-    return path, await gateway.digests.of(path)
+    return await _stored(gateway, path)
 
 
-async def _checkpoint(gateway: Gateway, target: Target) -> tuple[Path, str]:
-    path = gateway.volume.checkpoint(target.place.job, target.file)
+async def _checkpoint(gateway: Gateway, target: Target) -> StoredFile:
+    file = await _stored(gateway, gateway.volume.checkpoint(target.place.job, target.file))
+    if file.digest != target.digest:
+        detail = f"{target.file} cannot be sent: its content is not what its digest {target.digest} names."
+        raise ServiceError(ErrorCode.CHECKPOINT_UNREADABLE, detail)
+    return file
+
+
+async def _stored(gateway: Gateway, path: Path) -> StoredFile:
+    """Gone it may be since it was meant or made: with its job, by anybody."""
     try:
-        digest = await gateway.digests.of(path)
+        return await gateway.digests.of(path)
     except FileNotFoundError:
         detail = f"{path.name} cannot be sent: there is no such file on the volume."
         raise ServiceError(ErrorCode.CHECKPOINT_UNREADABLE, detail) from None
-    if digest != target.digest:
-        detail = f"{path.name} cannot be sent: its content is not what its digest {target.digest} names."
-        raise ServiceError(ErrorCode.CHECKPOINT_UNREADABLE, detail)
-    return path, digest
 
 
 async def _make(gateway: Gateway, target: Target, program: Program, path: Path) -> None:

@@ -2,9 +2,11 @@
 
 import asyncio
 import hashlib
+import os
 import re
 from collections import OrderedDict
 from pathlib import Path
+from typing import NamedTuple
 
 from fastapi import Request
 from fastapi.responses import FileResponse, Response
@@ -16,48 +18,63 @@ _KNOWN_FILES = 4096
 _RANGE = re.compile(r"([0-9]{0,1000})-([0-9]{0,1000})")
 
 
+class StoredFile(NamedTuple):
+    """A file as it was looked at, once."""
+
+    path: Path
+    digest: str
+    """`sha256:…` of what it holds."""
+    status: os.stat_result
+
+
 class Digests:
     """The SHA-256 of files, computed when they have changed since."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[Path, tuple[tuple[int, int, int], str]] = OrderedDict()
 
-    async def of(self, path: Path) -> str:
-        """`sha256:…` of what the file holds.
+    async def of(self, path: Path) -> StoredFile:
+        """The file, with the digest of what it holds.
 
         Raises:
             OSError: it is not there, or cannot be read.
         """
         return await asyncio.to_thread(self._of, path)
 
-    def _of(self, path: Path) -> str:
+    def _of(self, path: Path) -> StoredFile:
         with path.open("rb") as file:
-            status = path.stat()
+            status = os.fstat(file.fileno())
             version = status.st_ino, status.st_mtime_ns, status.st_size
             known = self._known.get(path)
             if known is not None and known[0] == version:
-                return known[1]
+                return StoredFile(path, known[1], status)
             digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
         self._known[path] = version, digest
         while len(self._known) > _KNOWN_FILES:
             self._known.popitem(last=False)
-        return digest
+        return StoredFile(path, digest, status)
 
 
-def send(request: Request, path: Path, name: str, headers: dict[str, str]) -> Response:
+def send(request: Request, file: StoredFile, name: str, headers: dict[str, str]) -> Response:
     """The file, or the ranges of it that are asked for. A Range that cannot be read is as good as none.
 
     `headers` has its `ETag`.
     """
     if (asked := request.headers.get("range")) is not None:
-        size = path.stat().st_size
+        size = file.status.st_size
         ranges = _ranges(asked, size) if request.method == "GET" else None
         if ranges == [] and request.headers.get("if-range", headers["ETag"]) == headers["ETag"]:
             return _without(request, asked, size)
         kept = [(b"range", f"bytes={','.join(ranges)}".encode())] if ranges else []
         others = [one for one in request.scope["headers"] if one[0] != b"range"]
         request.scope["headers"] = [*others, *kept]
-    return FileResponse(path, filename=name, media_type="application/octet-stream", headers=headers)
+    return FileResponse(
+        file.path,
+        filename=name,
+        media_type="application/octet-stream",
+        headers=headers,
+        stat_result=file.status,
+    )
 
 
 def _without(request: Request, asked: str, size: int) -> Response:

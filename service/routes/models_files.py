@@ -68,10 +68,10 @@ async def export_model(
 ) -> Response:
     """What is sent has been seen to give the images that the service gives."""
     target = await resolve(gateway, reference)
-    path, digest = await exported(gateway, target, query.format)
-    is_fixed = reference_kind(reference) == "digest" and digest == target.digest
+    file = await exported(gateway, target, query.format)
+    is_fixed = reference_kind(reference) == "digest" and file.digest == target.digest
     headers = {
-        "ETag": f'"{digest}"',
+        "ETag": f'"{file.digest}"',
         "X-Model-Digest": target.digest,
         "Cache-Control": PINNED if is_fixed else "no-cache",
         "Content-Location": f"/models/{target.digest}/export?format={query.format}",
@@ -79,7 +79,7 @@ async def export_model(
     if conditions.has(headers["ETag"]):
         return Response(status_code=304, headers=headers)
     name = f"{target.digest.removeprefix('sha256:')[:16]}.{SUFFIXES[query.format]}"
-    return send(request, path, name, headers)
+    return send(request, file, name, headers)
 
 
 @router.post(

@@ -10,6 +10,8 @@ import pytest
 from contract.job import CheckpointFact, State
 from contract.store import leave, report
 from contract.volume import Volume, write_durably
+from service.exporting import exported
+from service.stored_files import StoredFile
 
 Refused = Callable[..., dict[str, Any]]
 CONTENT = bytes(range(256)) * 600
@@ -132,6 +134,23 @@ def test_a_file_that_has_rotted_is_not_sent(
     refused(client.get("/models/latest/export"), 500, "checkpoint_unreadable")
     path.unlink()
     refused(client.get("/models/latest/export"), 500, "checkpoint_unreadable")
+
+
+@pytest.mark.parametrize("asked", [{}, {"Range": "bytes=9999999-"}])
+def test_what_is_told_of_a_file_was_seen_when_it_was_hashed(
+    client: httpx.Client,
+    kept: CheckpointFact,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: dict[str, str],
+) -> None:
+    async def then_deleted(*asked: Any) -> StoredFile:
+        file = await exported(*asked)
+        file.path.unlink()
+        return file
+
+    monkeypatch.setattr("service.routes.models_files.exported", then_deleted)
+    answer = client.head("/models/latest/export", headers=asked)
+    assert (answer.status_code, answer.headers["content-length"]) == (200, str(kept.bytes))
 
 
 @pytest.mark.parametrize(

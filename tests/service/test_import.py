@@ -50,6 +50,7 @@ class Trainer(threading.Thread):
         super().__init__(daemon=True)
         self.asks: list[WorkshopAsk] = []
         self.refusal: Problem | None = None
+        self.loses_what_it_makes = False
         self._volume = volume
         self._redis = redis.Redis.from_url(url, decode_responses=True)
         self._ended = threading.Event()
@@ -65,6 +66,8 @@ class Trainer(threading.Thread):
                     path = export(self._volume, ask.place, ask.digest, ask.task)
                     path.parent.mkdir(exist_ok=True)
                     path.write_bytes(ask.task.encode())
+                    if self.loses_what_it_makes:
+                        path.unlink()
                 answer = WorkshopAnswer(error=self.refusal)
                 self._redis.set(WORKSHOP_REPLY_OF + ask.id, answer.model_dump_json(), ex=30)
 
@@ -148,6 +151,15 @@ def test_a_program_is_made_once(client: httpx.Client, trainer: Trainer, refused:
     assert [ask.task for ask in trainer.asks] == ["inspect", "onnx"]
     trainer.refusal = Problem(code=ErrorCode.EXPORT_UNAVAILABLE, detail="Install it.")
     refused(client.get(f"/models/{digest}/export?format=torch-export"), 501, "export_unavailable")
+
+
+def test_a_program_that_is_gone_once_it_is_made_is_no_mistake_of_the_gateway(
+    client: httpx.Client, trainer: Trainer, refused: Refused
+) -> None:
+    """Deleted with its job by another gateway, say."""
+    digest = send(client, checkpoint(images_seen=10)).json()["digest"]
+    trainer.loses_what_it_makes = True
+    refused(client.get(f"/models/{digest}/export?format=onnx"), 500, "checkpoint_unreadable")
 
 
 def test_an_imported_generator_is_deleted_with_its_programs_once_nothing_means_it(
