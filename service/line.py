@@ -101,9 +101,16 @@ class Line:
 
     def answered(self, waiting: Waiting, now: float) -> None:
         """A sampler did its work: those before it have been taken, and this is how fast it goes."""
-        if waiting.askings == 1:  # else it may be the answer to the ask before, and say nothing of this place
-            self._taken_place = max(self._taken_place, waiting.place)
         self._drain.count(waiting.images, now)
+        self._came_back(waiting)
+
+    def refused(self, waiting: Waiting) -> None:
+        """A sampler wanted none of its work: those before it have been taken, and nothing tells the pace."""
+        self._came_back(waiting)
+
+    def _came_back(self, waiting: Waiting) -> None:
+        if waiting.askings == 1:  # else it may be the answer to the ask before, and say nothing of this place
+            self.take_up_to(waiting.place)
         self.leave(waiting)
 
     def leave(self, waiting: Waiting) -> None:

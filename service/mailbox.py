@@ -194,7 +194,10 @@ class Mailbox:
             log.exception("an answer that cannot be read was dropped")
             return
         if waiting and not waiting.answer.done():
-            self.line.answered(waiting, time.monotonic())
+            if answer.error:
+                self.line.refused(waiting)
+            else:
+                self.line.answered(waiting, time.monotonic())
             waiting.answer.set_result(answer)
             if waiting.askings > 1:
                 self._withdraw(waiting)

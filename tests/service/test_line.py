@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterator
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from contract.errors import ErrorCode, ServiceError
 from contract.sampling import CheckpointPlace, SampleSpec
 from contract.wire import Ask
 from service.line import LEAST_IMAGES, Line, Waiting
+from service.mailbox import Mailbox
 
 TIMEOUT_SECONDS = 30.0
 MOST = 2500
@@ -85,6 +87,39 @@ def test_idle_time_is_not_slowness(line: Line, join: Join) -> None:
     assert line.limit == pytest.approx(500, rel=0.01)
 
 
+def test_what_samplers_refuse_is_no_work_and_tells_nothing_of_their_pace(line: Line, join: Join) -> None:
+    now = work(line, join, per_second=300, seconds=4)
+    limit, busy = line.limit, join(now)
+    for _ in range(100):
+        line.refused(join(now, images=128))
+    assert line.limit == limit
+    assert line.all() == [busy]
+
+
+def test_a_refusal_says_as_well_that_those_before_it_were_taken(line: Line, join: Join) -> None:
+    lost, refused = join(), join()
+    line.refused(refused)
+    line.lost(0.1)
+    assert line.lost(TIMEOUT_SECONDS) == [lost]
+
+
+def test_before_anything_was_rendered_refusals_leave_the_pace_unknown(redis_url: str, sampler: Any) -> None:
+    spec = SampleSpec(digest="sha256:" + "0" * 64, seed=0)
+    place = CheckpointPlace(job="job_" + "0" * 16, file="f")
+    sampler.refusal = (ErrorCode.INVALID_REQUEST, "That many pixels are too many.")
+
+    async def limit_after_a_refusal() -> int:
+        mailbox = Mailbox(redis_url, timeout_seconds=20, queue_limit=MOST)
+        running = asyncio.create_task(mailbox.run())
+        with pytest.raises(ServiceError):
+            await mailbox.ask(spec, place)
+        mailbox.close()
+        await running
+        return mailbox.line.limit
+
+    assert asyncio.run(limit_after_a_refusal()) == MOST
+
+
 def test_a_full_line_refuses_by_images_and_says_when_to_come_back(line: Line, join: Join) -> None:
     now = work(line, join, per_second=500, seconds=2)
     join(now, images=line.limit - 1)
@@ -149,7 +184,7 @@ def test_whatever_happens_the_line_is_as_long_as_those_in_it(line: Line, join: J
     chance = Random(0)
     for step in range(2000):
         now, waiting = step / 100, line.all()
-        match chance.randrange(5 if waiting else 1):
+        match chance.randrange(6 if waiting else 1):
             case 0:
                 join(now, images=chance.randint(1, 20))
             case 1:
@@ -160,6 +195,8 @@ def test_whatever_happens_the_line_is_as_long_as_those_in_it(line: Line, join: J
                 line.take_up_to(chance.choice(waiting).place)
             case 4:
                 line.lost(now)
+            case 5:
+                line.refused(chance.choice(waiting))
         places = [one.place for one in line.all()]
         assert places == sorted(places)
         assert line._images == sum(one.images for one in line.all())
