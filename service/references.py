@@ -15,6 +15,9 @@ from service.errors import parameter_error
 from service.gateway import Gateway
 from service.records import find, require_all_back, require_rebuilt
 
+_LOOKS = 10
+"""Each that finds nothing was overtaken by the deletion of the job that was the newest."""
+
 
 class Target(Frozen):
     """One generator and where it lies."""
@@ -122,11 +125,14 @@ def no_alias(alias: str) -> ServiceError:
 
 async def find_latest(gateway: Gateway) -> Target | None:
     """The best generator of the job that finished last; None before the first one."""
-    job_id = await gateway.store.newest_servable()
-    standing = await gateway.store.find(RecordKind.JOB, job_id) if job_id else None
-    if standing is None or standing.record.checkpoint is None:
-        return None
-    return Target.of(standing.record.id, standing.record.checkpoint, standing.record.finished_ms or 0)
+    for _ in range(_LOOKS):
+        job_id = await gateway.store.newest_servable()
+        if job_id is None:
+            return None
+        standing = await gateway.store.find(RecordKind.JOB, job_id)
+        if standing and standing.record.checkpoint:
+            return Target.of(job_id, standing.record.checkpoint, standing.record.finished_ms or 0)
+    return None
 
 
 async def _latest(gateway: Gateway) -> Target:

@@ -11,11 +11,12 @@ import httpx
 import pytest
 
 from contract.errors import ErrorCode
-from contract.job import CheckpointFact
+from contract.job import CheckpointFact, State
 from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING_FOR, Role
-from contract.store import hello
+from contract.store import forget_job, hello, leave
 from contract.volume import Volume
 from contract.wire import Answer, Ask
+from service.store import Store
 
 Refused = Callable[..., dict[str, Any]]
 
@@ -36,6 +37,24 @@ def test_latest_comes_by_itself(client: httpx.Client, finished: CheckpointFact, 
 def test_before_the_first_job_there_is_no_latest(client: httpx.Client, refused: Refused) -> None:
     assert client.get("/models").json()["items"] == []
     refused(client.get("/models/latest"), 404, "no_model_yet")
+
+
+def test_latest_is_the_job_before_the_one_that_is_being_deleted(
+    client: httpx.Client, finished: CheckpointFact, new_job: Callable[[], str], worker: Any, monkeypatch: Any
+) -> None:
+    newest = new_job()
+    lease = worker.claim()
+    worker.checkpoint(lease)
+    assert worker.run(leave(lease, State.SUCCEEDED))
+    read = Store.newest_servable
+
+    async def read_before_a_deletion(store: Store) -> str | None:
+        job_id = await read(store)
+        worker.run(forget_job(newest))
+        return job_id
+
+    monkeypatch.setattr(Store, "newest_servable", read_before_a_deletion)
+    assert client.get("/models/latest").json()["digest"] == finished.digest
 
 
 @pytest.mark.parametrize("by", ["job", "digest"])
