@@ -31,6 +31,8 @@ from service.workshop import Workshop
 
 _ROSTER_SECONDS = 1.0
 _BEGIN_ANEW_SECONDS = 0.5
+_WARMINGS_AT_ONCE = 8
+"""Of different generators; about as many as a sampler loads while somebody waits for it."""
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,8 @@ class Gateway:
             timeout_seconds=settings.sample_timeout_seconds,
             queue_limit=settings.sample_queue_limit,
         )
+        self.warming_redis = connect(settings.sampling_redis_url, connections=4, decode=False)
+        self.warmings = asyncio.Semaphore(_WARMINGS_AT_ONCE)
         self.remembered = Remembered(self.shared, lambda: self.mailbox.line.is_full, self.later)
         self.estimates = Estimates(
             connect(settings.redis_url, connections=4, decode=True),
@@ -90,6 +94,7 @@ class Gateway:
             await asyncio.gather(*readers, *self.background, return_exceptions=True)
             await self.estimates.close()
             await self.workshop.close()
+            await self.warming_redis.aclose()
             await self.store.close()
 
     async def _keep(self, run: Callable[[], Awaitable[None]]) -> None:

@@ -9,7 +9,6 @@ import logging
 import secrets
 import time
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from contract.errors import ErrorCode, ServiceError
@@ -76,11 +75,6 @@ class Mailbox:
         if answer.error:
             raise ServiceError(answer.error, answer.detail)
         return answer
-
-    @property
-    def redis(self) -> "Redis":
-        """The sampling Redis, for what does not block."""
-        return self._sender
 
     async def ping(self) -> None:
         """Raise RedisError unless the sampling Redis answers."""

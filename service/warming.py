@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from contract.keys import SAMPLES_WAITING_FOR
@@ -20,20 +21,24 @@ _LOOK_SECONDS = 0.01
 async def warm(gateway: Gateway, target: Target) -> None:
     """Ask each living sampler for its first picture, and wait for them a little. Whatever comes is well.
 
-    A sampler ends the loading that it has begun, even when nobody waits for it any more.
+    However many want the same generator, it is asked for once at a time; while many others are being loaded,
+    not at all. A sampler ends the loading that it has begun, even when nobody waits for it any more.
     """
-    asking = gateway.later(_ask_all(gateway, target))
+    question = ("warm", target.digest)
+    asking = gateway.later(gateway.shared.ask(question, lambda: _ask_all(gateway, target)))
     await asyncio.wait([asking], timeout=PATIENCE_SECONDS)  # not cancelled: a command would be cut off
 
 
 async def _ask_all(gateway: Gateway, target: Target) -> None:
-    with contextlib.suppress(RedisError):  # the samples themselves will tell it
-        if samplers := await gateway.living_samplers():
-            await _ask_each(gateway, samplers, target)
+    if gateway.warmings.locked():
+        return
+    async with gateway.warmings:
+        with contextlib.suppress(RedisError):  # the samples themselves will tell it
+            if samplers := await gateway.living_samplers():
+                await _ask_each(gateway.warming_redis, samplers, target)
 
 
-async def _ask_each(gateway: Gateway, samplers: Sequence[str], target: Target) -> None:
-    redis = gateway.mailbox.redis
+async def _ask_each(redis: "Redis", samplers: Sequence[str], target: Target) -> None:
     seconds, _ = await redis.time()
     ask = first_picture(target.digest, target.place, seconds)
     pipeline = redis.pipeline(transaction=False)

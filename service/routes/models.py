@@ -17,7 +17,16 @@ from service.importing import forget
 from service.model_views import AliasTarget, Model, PastMeaning
 from service.openapi import read_problems, write_problems
 from service.preconditions import Conditions, Preconditions
-from service.references import find_latest, no_alias, of_digest, of_import, of_job, of_meaning, resolve
+from service.references import (
+    Target,
+    find_latest,
+    no_alias,
+    of_digest,
+    of_import,
+    of_job,
+    of_meaning,
+    resolve,
+)
 from service.views import Page
 from service.warming import warm
 
@@ -128,8 +137,9 @@ async def put_model(
     """
     _refuse_latest(alias)
     target = await (of_job(gateway, to.job) if to.job else of_digest(gateway, to.digest or ""))
-    await _require(gateway, conditions, alias, await gateway.store.alias(alias))
-    await warm(gateway, target)
+    seen = await gateway.store.alias(alias)
+    await _require(gateway, conditions, alias, seen)
+    await _warm(gateway, seen, target)
     meaning = Meaning(job=target.job, digest=target.digest, file=target.file, follow=to.follow)
 
     async def decide(record: AliasRecord | None) -> AliasRecord:
@@ -154,9 +164,10 @@ async def roll_back_model(
 ) -> Model:
     """Takes the last change back, be it a rollback. That is a change as well, and the history has it."""
     _refuse_latest(alias)
-    await _require(gateway, conditions, alias, await gateway.store.alias(alias))
+    seen = await gateway.store.alias(alias)
+    await _require(gateway, conditions, alias, seen)
     before = await _meant_before(gateway, alias, await _record(gateway, alias))
-    await warm(gateway, await of_meaning(gateway, before))
+    await _warm(gateway, seen, await of_meaning(gateway, before))
 
     async def decide(record: AliasRecord | None) -> AliasRecord:
         await _require(gateway, conditions, alias, record.now if record else None)
@@ -246,6 +257,12 @@ async def _require(gateway: Gateway, conditions: Preconditions, alias: str, mean
         "and decide anew."
     )
     raise ServiceError(ErrorCode.PRECONDITION_FAILED, detail, current=current)
+
+
+async def _warm(gateway: Gateway, seen: Meaning | None, target: Target) -> None:
+    """Have samplers load what an alias is to come to, unless it does so already: then they serve it."""
+    if seen is None or (await of_meaning(gateway, seen)).digest != target.digest:
+        await warm(gateway, target)
 
 
 async def _record(gateway: Gateway, alias: str) -> AliasRecord:

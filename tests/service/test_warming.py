@@ -1,0 +1,62 @@
+"""Asking samplers to load a generator: little, however many move names, and at nobody else's cost."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.job import CheckpointFact
+from contract.keys import SAMPLES_WAITING_FOR
+from service.gateway import Gateway
+from service.references import Target
+from service.settings import Settings
+from service.warming import warm
+
+
+@pytest.fixture
+def warm_all(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[int]], None]:
+    """Warms generators, named by numbers, all at the same time."""
+    monkeypatch.setattr("service.warming.PATIENCE_SECONDS", 0.05)
+
+    async def together(numbers: list[int]) -> None:
+        gateway = Gateway(Settings(data_root=tmp_path, redis_url=redis_url))
+        gateway.mailbox._sender = None  # type: ignore[assignment]  # pushing alone may use it
+        await asyncio.gather(*(warm(gateway, target(number)) for number in numbers))
+        await asyncio.gather(*gateway.background)
+        await gateway.warming_redis.aclose()
+        await gateway.store.close()
+
+    return lambda numbers: asyncio.run(together(numbers))
+
+
+def target(number: int) -> Target:
+    return Target(job=None, digest=f"sha256:{number:064x}", file="f")
+
+
+def test_those_who_want_the_same_generator_share_its_loading(
+    warm_all: Callable[[list[int]], None], sampler: Any
+) -> None:
+    warm_all([7] * 50)
+    assert 1 <= len(sampler.asks) <= 2  # one under way, and one for all who came since
+
+
+def test_of_different_generators_only_some_are_loaded_at_a_time(
+    warm_all: Callable[[list[int]], None], sampler: Any, worker: Any
+) -> None:
+    sampler.hold()
+    warm_all(list(range(50)))
+    assert worker.redis.llen(SAMPLES_WAITING_FOR + "sample-1") == 8
+
+
+@pytest.mark.parametrize("body", ["job", "digest"])
+def test_what_an_alias_comes_to_already_is_not_loaded_again(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact, body: str
+) -> None:
+    job_id = client.get("/models/latest").json()["job"]
+    named = {"job": job_id} if body == "job" else {"digest": finished.digest}
+    for _ in range(3):
+        assert client.put("/models/best", json=named).is_success
+    assert len(sampler.asks) == 1
