@@ -23,6 +23,10 @@ MOST_DEVICES = 64
 LEAST_PART = 2
 """Images of a batch that a device must have: batch norm needs two."""
 
+MOST_KEPT = 1_000
+"""Checkpoints of a job, and previews: whoever shows a job shows all of the former."""
+_AT_MOST = f"Of {MOST_KEPT:,} intervals at most."
+
 MAX_SEED = 2**53 - 1
 """The largest seed: every JSON reader can hold it exactly."""
 
@@ -99,8 +103,12 @@ class JobRequest(TrainingParameters):
         " up to 64.",
     )
     channels: Literal[1, 3] | None = Field(None, description="1 grey, 3 colour; default from the dataset.")
-    checkpoint_every_images: int | None = Field(None, ge=1, description="Default: a tenth of the run.")
-    preview_every_images: int | None = Field(None, ge=1, description="Default: a twentieth of the run.")
+    checkpoint_every_images: int | None = Field(
+        None, ge=1, description=f"Default: a tenth of the run. {_AT_MOST}"
+    )
+    preview_every_images: int | None = Field(
+        None, ge=1, description=f"Default: a twentieth of the run. {_AT_MOST}"
+    )
     priority: Priority = Field(Priority.NORMAL, description="Its place in the queue.")
     submitter: str = SubmitterName
     webhook: Webhook | None = Field(None, description="Whom to tell when it has ended.")
@@ -157,8 +165,8 @@ def resolve(request: JobRequest, pictures: Pictures) -> TrainingSpec:
 
     Raises:
         ServiceError: `invalid_request` when the architecture cannot make the resolution, or has batch norm
-            under a loss that judges images alone, when a term is there already, or when the devices cannot
-            share the batch evenly.
+            under a loss that judges images alone, when a term is there already, when the devices cannot
+            share the batch evenly, or when too much would be kept.
     """
     explicit = {name: getattr(request, name) for name in request.model_fields_set - _OF_THE_SUBMISSION}
     chosen = {
@@ -183,7 +191,26 @@ def resolve(request: JobRequest, pictures: Pictures) -> TrainingSpec:
     assert isinstance(images, int)
     chosen.setdefault("checkpoint_every_images", max(images // 10, 1))
     chosen.setdefault("preview_every_images", max(images // 20, 1))
-    return TrainingSpec.model_validate(chosen)
+    spec = TrainingSpec.model_validate(chosen)
+    require_few(spec)
+    return spec
+
+
+def require_few(spec: TrainingSpec) -> None:
+    """Refuse a job that would keep too many checkpoints or previews. One that was queued before may.
+
+    Raises:
+        ServiceError: `invalid_request`.
+    """
+    for made in ("checkpoint", "preview"):
+        field = f"{made}_every_images"
+        every = getattr(spec, field)
+        if spec.images // max(every, spec.batch_size) > MOST_KEPT:
+            detail = (
+                f"{field} is {every}, so {spec.images} images make more than {MOST_KEPT} {made}s; set it to "
+                f"{-(-spec.images // MOST_KEPT)} or more."
+            )
+            raise _refused(f"/{field}", detail)
 
 
 def _refuse_repeated(objective: Objective, terms: Sequence[Term]) -> None:

@@ -12,7 +12,7 @@ from contract.keys import RecordKind, Role
 from contract.plugin import Frozen
 from contract.store import forget_job
 from contract.submission import Idempotency, Submission, read_submission
-from contract.training import JobRequest, TrainingSpec, resolve
+from contract.training import JobRequest, TrainingSpec, require_few, resolve
 from service import records
 from service.gateway import Gateway, Here
 from service.job_views import DryRun, Job
@@ -243,6 +243,7 @@ async def retry_job(
         detail = f"{job_id} is {failed.state}; only failed and cancelled jobs can be tried again."
         raise ServiceError(ErrorCode.JOB_STATE_CONFLICT, detail)
     spec = TrainingSpec.model_validate_json(failed.spec)
+    require_few(spec)
     await require_dataset(gateway, spec.dataset)
     said = await asyncio.to_thread(read_submission, gateway.volume.submission(job_id))
     submission = Submission(

@@ -48,6 +48,32 @@ def test_devices_that_cannot_share_a_batch_are_refused(devices: int, batch_size:
     assert resolve(request(devices=devices, batch_size=advised), manifest()).devices == devices
 
 
+@pytest.mark.parametrize("made", ["checkpoint", "preview"])
+def test_more_than_a_thousand_checkpoints_or_previews_are_refused(made: str) -> None:
+    field = f"{made}_every_images"
+    with pytest.raises(ServiceError, match=f"{field} is 1, .* set it to 101 or more") as refusal:
+        resolve(request(images=100_010, **{field: 1}), manifest())
+    assert [it.pointer for it in refusal.value.fields] == [f"/{field}"]
+    assert resolve(request(images=100_010, **{field: 101}), manifest())
+
+
+def test_what_comes_once_a_batch_is_counted_by_batches() -> None:
+    often = {"checkpoint_every_images": 1, "preview_every_images": 1}
+    assert resolve(request(images=32_000, batch_size=32, **often), manifest())
+    with pytest.raises(ServiceError):
+        resolve(request(images=32_032, batch_size=32, **often), manifest())
+
+
+@pytest.mark.parametrize("images", [1, 999, 10**10])
+def test_what_is_chosen_for_a_job_is_few(images: int) -> None:
+    assert resolve(request(images=images, batch_size=2), manifest())
+
+
+def test_stored_spec_that_keeps_too_much_can_still_be_read() -> None:
+    stored = resolve(request(images=10**6), manifest()).model_dump(mode="json")
+    assert TrainingSpec.model_validate({**stored, "checkpoint_every_images": 1})
+
+
 def test_preset_wins_over_the_fields_default() -> None:
     assert resolve(request(preset="wgan-gp"), manifest()).objective.kind == "wgan_gp"
 

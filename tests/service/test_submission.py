@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from contract.job import Problem, State
-from contract.keys import EPOCH
+from contract.keys import EPOCH, KEYS, RecordKind
 from contract.store import leave
 from contract.submission import Submission
 from contract.volume import Volume
@@ -160,6 +160,16 @@ def test_a_job_that_did_not_fail_is_not_tried_again(
     assert "queued" in refused(client.post(f"/jobs/{job_id}/retry"), 409, "job_state_conflict")["detail"]
     worker.run(leave(worker.claim(), State.SUCCEEDED))
     assert "succeeded" in refused(client.post(f"/jobs/{job_id}/retry"), 409, "job_state_conflict")["detail"]
+
+
+def test_a_job_from_before_checkpoints_were_few_is_shown_and_not_tried_again(
+    client: httpx.Client, refused: Refused, worker: Any, failed: str
+) -> None:
+    spec = client.get(f"/jobs/{failed}").json()["spec"] | {"images": 10**6, "checkpoint_every_images": 1}
+    worker.redis.hset(KEYS[RecordKind.JOB].record_of + failed, "spec", json.dumps(spec))
+    assert client.get(f"/jobs/{failed}").json()["spec"] == spec
+    problem = refused(client.post(f"/jobs/{failed}/retry"), 422, "invalid_request")
+    assert problem["errors"][0]["pointer"] == "/checkpoint_every_images"
 
 
 def test_a_retry_needs_the_dataset(client: httpx.Client, refused: Refused, failed: str) -> None:
