@@ -218,6 +218,12 @@ def publish_durably(temporary: Path, path: Path) -> None:
     sync_directory(path.parent)
 
 
+def remove_durably(path: Path) -> None:
+    """Remove a file, if it is there, so that no crash brings it back."""
+    path.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
 def sync_directory(path: Path) -> None:
     """Make the names in a directory last."""
     directory = os.open(path, os.O_RDONLY)

@@ -19,7 +19,7 @@ from contract.alias import AliasRecord, Meaning
 from contract.errors import ErrorCode, ServiceError
 from contract.pointing import PointOutcome, point, unpoint
 from contract.store import Command
-from contract.volume import sync_directory, write_durably
+from contract.volume import remove_durably, write_durably
 from service.errors import being_rebuilt, store_unavailable
 from service.gateway import Gateway
 from service.records import require_rebuilt
@@ -152,8 +152,7 @@ def _keep(path: Path, record: AliasRecord | None) -> None:
     if record is not None:
         write_durably(path, record.as_file())
     elif path.exists():
-        path.unlink()
-        sync_directory(path.parent)
+        remove_durably(path)
 
 
 def first(meaning: Meaning) -> AliasRecord:

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from redis.exceptions import RedisError
 
 from contract.identifiers import kind_of
-from contract.volume import Volume
+from contract.volume import Volume, remove_durably
 from service.gateway import Gateway
 from service.records import remove_home
 
@@ -18,13 +19,15 @@ _IN_HAND_SECONDS = 60.0
 
 
 async def settle(gateway: Gateway) -> None:
-    """Once, as soon as the records stand: a tombstone beside a record goes, a home beside a tombstone too."""
+    """Until none is left: a tombstone beside a record goes, a home beside a tombstone without one, too."""
     while True:
-        with contextlib.suppress(RedisError):
+        with contextlib.suppress(RedisError, OSError):  # another gateway may have settled it first
             if await gateway.store.is_rebuilt():
-                for tombstone in await asyncio.to_thread(_half_done, gateway.volume):
+                half_done = await asyncio.to_thread(_half_done, gateway.volume)
+                if not half_done:
+                    return
+                for tombstone in await asyncio.to_thread(_left, half_done):
                     await _settle(gateway, tombstone)
-                return
         await asyncio.sleep(_ROUND_SECONDS)
 
 
@@ -33,16 +36,19 @@ async def _settle(gateway: Gateway, tombstone: Path) -> None:
     kind = kind_of(record_id)
     async with gateway.lock(record_id):
         if await gateway.store.exists(kind, record_id):
-            await asyncio.to_thread(tombstone.unlink, missing_ok=True)
+            await asyncio.to_thread(remove_durably, tombstone)
         elif await gateway.store.is_rebuilt():
             await remove_home(gateway, record_id)
 
 
 def _half_done(volume: Volume) -> list[Path]:
     """The tombstones beside something that was to be gone."""
-    old = time.time() - _IN_HAND_SECONDS
     return [
-        tombstone
-        for tombstone in volume.tombstones.glob("*.json")
-        if volume.home(tombstone.stem).exists() and tombstone.stat().st_mtime < old
+        tombstone for tombstone in volume.tombstones.glob("*.json") if volume.home(tombstone.stem).exists()
     ]
+
+
+def _left(half_done: Iterable[Path]) -> list[Path]:
+    """Those that nobody is at."""
+    old = time.time() - _IN_HAND_SECONDS
+    return [tombstone for tombstone in half_done if tombstone.stat().st_mtime < old]

@@ -13,7 +13,7 @@ from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import DATASET_PATTERN, JOB_PATTERN
 from contract.keys import RecordKind
 from contract.store import Command, ForgetOutcome, SubmitOutcome
-from contract.volume import LACKS, replace_durably, sync_directory, write_json
+from contract.volume import LACKS, remove_durably, replace_durably, sync_directory, write_json
 from service.errors import being_rebuilt
 from service.gateway import Gateway
 from service.store import Standing
@@ -138,14 +138,14 @@ async def delete(
         try:
             outcome = await gateway.store.run(command)
         except (RedisError, asyncio.CancelledError):
-            await asyncio.to_thread(tombstone.unlink, missing_ok=True)
+            await asyncio.to_thread(remove_durably, tombstone)
             gateway.later(_settle_deletion(gateway, kind, standing))
             raise
         gateway.remembered.forget()
         if outcome[0] in ("forgotten", "missing"):
             await remove_home(gateway, record_id)
         else:
-            await asyncio.to_thread(tombstone.unlink, missing_ok=True)
+            await asyncio.to_thread(remove_durably, tombstone)
     if outcome[0] == "rebuilding":
         raise being_rebuilt()
     return outcome

@@ -3,17 +3,26 @@
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+import contract.volume
+from contract.job import CheckpointFact
 from contract.store import forget_job
 from contract.volume import Volume, write_json
+from service import half_deleted
 from service.settings import Settings
 
 Serve = Callable[[Settings], AbstractContextManager[str]]
 Until = Callable[[Callable[[], object]], object]
+
+
+@pytest.fixture(autouse=True)
+def _short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(half_deleted, "_ROUND_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -25,8 +34,12 @@ def restarted(serve: Serve, redis_url: str, volume: Volume) -> Callable[[], Abst
 def _bury(volume: Volume, record_id: str, age_seconds: float = 3600) -> None:
     tombstone = volume.tombstone(record_id)
     write_json(tombstone, {"id": record_id, "deleted_ms": 1})
-    past = tombstone.stat().st_mtime - age_seconds
-    os.utime(tombstone, (past, past))
+    _age(tombstone, age_seconds)
+
+
+def _age(path: Path, seconds: float) -> None:
+    past = path.stat().st_mtime - seconds
+    os.utime(path, (past, past))
 
 
 def test_before_the_record_was_gone_nothing_is_deleted(
@@ -60,7 +73,7 @@ def test_after_the_record_was_gone_its_files_go(
         assert httpx.get(f"{url}/jobs/{job_id}").status_code == 410
 
 
-def test_what_another_gateway_may_be_at_is_left_alone(
+def test_what_another_gateway_may_be_at_is_left_alone_until_it_is_old(
     new_job: Callable[[], str],
     restarted: Callable[[], AbstractContextManager[str]],
     volume: Volume,
@@ -71,4 +84,44 @@ def test_what_another_gateway_may_be_at_is_left_alone(
     _bury(volume, young, age_seconds=0)
     with restarted():
         until(lambda: not volume.tombstone(old).exists())
-    assert volume.tombstone(young).exists()
+        assert volume.tombstone(young).exists()
+        _age(volume.tombstone(young), 3600)
+        until(lambda: not volume.tombstone(young).exists())
+
+
+def test_what_another_gateway_has_settled_first_stops_nobody(
+    new_job: Callable[[], str],
+    restarted: Callable[[], AbstractContextManager[str]],
+    volume: Volume,
+    until: Until,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job_id = new_job()
+    _bury(volume, job_id)
+    find_half_done = half_deleted._half_done
+
+    def find_one_that_goes(volume: Volume) -> list[Path]:
+        monkeypatch.setattr(half_deleted, "_half_done", find_half_done)
+        raise FileNotFoundError
+
+    monkeypatch.setattr(half_deleted, "_half_done", find_one_that_goes)
+    with restarted():
+        until(lambda: not volume.tombstone(job_id).exists())
+
+
+def test_no_crash_brings_the_tombstone_of_a_refused_deletion_back(
+    client: httpx.Client, finished: CheckpointFact, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.put("/models/live", json={"digest": finished.digest}).raise_for_status()
+    job_id = client.get("/models/live").json()["job"]
+    lasting: list[bool] = []
+    sync_directory = contract.volume.sync_directory
+
+    def watch(path: Path) -> None:
+        sync_directory(path)
+        if path == volume.tombstones:
+            lasting.append(volume.tombstone(job_id).exists())
+
+    monkeypatch.setattr(contract.volume, "sync_directory", watch)
+    assert client.delete(f"/jobs/{job_id}").status_code == 409
+    assert lasting == [True, False]
