@@ -48,6 +48,7 @@ class RecordKeys:
             **vars(self),
             "channel": CHANGES,
             "epoch": EPOCH,
+            "rebuilding": REBUILDING,
             "digests": DIGESTS,
             "aliases": ALIASES,
             "alias_histories": ALIAS_HISTORIES,

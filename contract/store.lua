@@ -228,6 +228,12 @@ function command.leave_out()
   return redis.call('SADD', names.left_out, argument.id)
 end
 
+-- The records stand.
+function command.end_rebuild()
+  redis.call('SET', names.epoch, '1')
+  return redis.call('DEL', names.rebuilding)
+end
+
 local function grant(id)
   write(id, 'token', integer(math.max(tonumber(read(id, 'token')) + 1, now_us)),
     'owner', argument.owner, 'reports', '0')
@@ -535,4 +541,9 @@ function command.workers()
   return redis.call('HMGET', names.worker_facts, unpack(alive))
 end
 
+-- What a rebuild does counts only together: nothing of it, when Redis was emptied in the middle of it.
+if argument.rebuild then
+  if redis.call('GET', names.rebuilding) ~= argument.rebuild then return 'overtaken' end
+  redis.call('PEXPIRE', names.rebuilding, argument.rebuild_ms)
+end
 return command[ARGV[2]]()

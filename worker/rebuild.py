@@ -16,6 +16,7 @@ from contract.imports import Import, restore_import
 from contract.job import State, Want, best_checkpoint
 from contract.keys import RecordKind
 from contract.pointing import restore_alias
+from contract.rebuilding import OvertakenError, end_rebuild
 from contract.store import RestoreOutcome
 from contract.submission import PLAIN, Submission, read_submission
 from contract.volume import Volume
@@ -26,19 +27,35 @@ from worker.store import Store
 
 logger = logging.getLogger(__name__)
 
-LOCK_SECONDS = 20
-"""A rebuilder that dies is followed by another; two at once do no harm, for what exists is left alone."""
+LOCK_SECONDS = 60
+"""From one record to the next, and to sort them at first. A rebuilder that dies is followed by another."""
 
 UNMIRRORED_EVENTS = 1000
 """More than can have happened since the last mirroring: an id is never given to two events. A gap shows."""
 
 
 def rebuild_if_lost(store: Store, volume: Volume, name: str, lease_seconds: float) -> bool:
-    """Whether the records stand. Of all processes that find Redis empty, one does the work."""
+    """Whether the records stand. Of all processes that find Redis empty, one does the work.
+
+    When Redis is emptied again before the end, none of it counts: the next call begins again.
+    """
     if store.is_rebuilt():
         return True
-    if not store.begin_rebuild(name, LOCK_SECONDS):
+    rebuild = store.begin_rebuild(name, LOCK_SECONDS)
+    if rebuild is None:
         return False
+    try:
+        count = _restore_all(rebuild, volume, lease_seconds)
+        rebuild.run(end_rebuild())
+    except OvertakenError:
+        logger.warning("Redis was emptied again, or another rebuilds: not rebuilt from %s yet", volume.root)
+        return False
+    if count:
+        logger.warning("Redis was empty: rebuilt %d records from %s", count, volume.root)
+    return True
+
+
+def _restore_all(store: Store, volume: Volume, lease_seconds: float) -> int:
     count = 0
     for kind, root in ((RecordKind.DATASET, volume.datasets), (RecordKind.JOB, volume.jobs)):
         for record_id in _surest_first((spec.parent.name for spec in root.glob("*/spec.json")), volume):
@@ -47,10 +64,7 @@ def rebuild_if_lost(store: Store, volume: Volume, name: str, lease_seconds: floa
         _restore_import(path, store)
     for alias in sorted(volume.aliases.glob("*.json")):
         _restore_alias(alias, store)
-    store.end_rebuild()
-    if count:
-        logger.warning("Redis was empty: rebuilt %d records from %s", count, volume.root)
-    return True
+    return count
 
 
 def restore_left_out(store: Store, volume: Volume, lease_seconds: float) -> None:

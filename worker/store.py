@@ -1,5 +1,6 @@
 """The worker's synchronous hand on the records: runs the commands of `contract.store`."""
 
+import uuid
 from typing import TypeVar, cast
 
 import redis
@@ -11,6 +12,7 @@ from contract.alias import Meaning
 from contract.events import Event
 from contract.job import State
 from contract.keys import KEYS, RecordKind
+from contract.rebuilding import within
 from contract.store import Command, script
 
 T = TypeVar("T")
@@ -48,14 +50,12 @@ class Store:
         """Whether the records stand; False means that Redis came up empty."""
         return bool(self._redis.exists(keys.EPOCH))
 
-    def begin_rebuild(self, name: str, seconds: int) -> bool:
-        """Take the lock of the one process that re-creates the records."""
-        return bool(self._redis.set(keys.REBUILDING, name, nx=True, ex=seconds))
-
-    def end_rebuild(self) -> None:
-        """Declare that the records stand."""
-        self._redis.set(keys.EPOCH, "1")
-        self._redis.delete(keys.REBUILDING)
+    def begin_rebuild(self, name: str, seconds: int) -> "Rebuild | None":
+        """Take the lock of the one process that re-creates the records, unless another has it."""
+        rebuild = f"{name}:{uuid.uuid4().hex}"
+        if not self._redis.set(keys.REBUILDING, rebuild, nx=True, ex=seconds):
+            return None
+        return Rebuild(self._redis, rebuild, seconds)
 
     def take_in(self, record_id: str) -> None:
         """What was left out has been re-created, or is gone."""
@@ -98,3 +98,20 @@ class Store:
             self._redis.xrange(KEYS[kind].events_of + record_id, min=f"({event_id}-0"),
         )
         return [Event.from_stream(entry_id, fields) for entry_id, fields in entries]
+
+
+class Rebuild(Store):
+    """The store of the one that re-creates the records: each command needs its lock, and extends it."""
+
+    def __init__(self, client: redis.Redis, rebuild: str, seconds: int) -> None:
+        self._redis = client
+        self._script = client.register_script(script())
+        self._rebuild, self._seconds = rebuild, seconds
+
+    def run(self, command: Command[T]) -> T:
+        """Likewise.
+
+        Raises:
+            OvertakenError: the lock is gone, or another's. Nothing has changed.
+        """
+        return super().run(within(self._rebuild, self._seconds, command))

@@ -1,0 +1,96 @@
+"""Redis is emptied again in the middle of a rebuild, or its process stopped: all of it counts, or nothing."""
+
+import itertools
+import json
+from collections.abc import Callable
+
+import pytest
+import redis
+
+from contract import keys
+from contract import store as records
+from contract.job import State
+from contract.keys import KEYS, RecordKind
+from contract.rebuilding import OvertakenError, end_rebuild
+from contract.volume import Volume
+from worker.rebuild import rebuild_if_lost
+from worker.store import Store
+
+JOB = RecordKind.JOB
+JOBS = ("job_000000000000000a", "job_000000000000000b", "job_000000000000000c")
+Between = Callable[[int, Callable[[], object]], None]
+
+
+@pytest.fixture
+def client(redis_url: str) -> redis.Redis:
+    return redis.Redis.from_url(redis_url, decode_responses=True)
+
+
+@pytest.fixture
+def store(redis_url: str) -> Store:
+    return Store(redis_url)
+
+
+@pytest.fixture
+def laid(volume: Volume) -> Volume:
+    """A volume with jobs that wait."""
+    for job in JOBS:
+        volume.job(job).mkdir(parents=True)
+        volume.spec(job).write_text(json.dumps({"dataset": "ds_0123456789abcdef"}))
+    return volume
+
+
+@pytest.fixture
+def between(monkeypatch: pytest.MonkeyPatch) -> Between:
+    """Lets something happen once so many records have come back."""
+    take_in = Store.take_in
+
+    def let(restored_before: int, happen: Callable[[], object]) -> None:
+        restored = itertools.count(1)
+
+        def take_in_and_let(store: Store, record_id: str) -> None:
+            take_in(store, record_id)
+            if next(restored) == restored_before:
+                happen()
+
+        monkeypatch.setattr(Store, "take_in", take_in_and_let)
+
+    return let
+
+
+@pytest.mark.parametrize("restored_before", [1, len(JOBS)])
+def test_emptied_again_in_the_middle_nothing_is_missing_in_the_end(
+    store: Store, laid: Volume, client: redis.Redis, between: Between, restored_before: int
+) -> None:
+    between(restored_before, client.flushdb)
+    while not rebuild_if_lost(store, laid, "w0", lease_seconds=60):
+        assert not store.is_rebuilt()
+    assert [store.state(JOB, job) for job in JOBS] == [State.QUEUED] * 3
+
+
+def test_who_wakes_in_a_rebuild_of_another_takes_no_part_in_it_and_does_not_end_it(
+    store: Store, laid: Volume, client: redis.Redis, between: Between
+) -> None:
+    between(1, lambda: client.set(keys.REBUILDING, "another's"))
+    assert not rebuild_if_lost(store, laid, "w0", lease_seconds=60)
+    assert not store.is_rebuilt()
+    assert client.get(keys.REBUILDING) == "another's"
+    assert client.zcard(KEYS[JOB].all) == 1
+
+
+def test_who_rebuilds_keeps_the_lock_from_one_record_to_the_next(store: Store, client: redis.Redis) -> None:
+    rebuild = store.begin_rebuild("w0", 60)
+    assert rebuild
+    client.expire(keys.REBUILDING, 5)
+    rebuild.run(records.restore(JOB, JOBS[0], {"created_us": "1", "state": "queued"}, [], 60))
+    assert client.ttl(keys.REBUILDING) > 5
+    assert not store.begin_rebuild("w1", 60)
+
+
+def test_end_that_is_said_again_to_an_emptied_redis_is_not_its_end(store: Store, client: redis.Redis) -> None:
+    rebuild = store.begin_rebuild("w0", 60)
+    assert rebuild
+    client.flushdb()
+    with pytest.raises(OvertakenError):
+        rebuild.run(end_rebuild())
+    assert not store.is_rebuilt()
