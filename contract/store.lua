@@ -399,13 +399,13 @@ function command.forget()
   if uses and argument.uses_users_of then redis.call('SREM', argument.uses_users_of .. uses, id) end
   local key = read(id, 'idempotency_key')
   if key then redis.call('EXPIRE', names.request_of .. key, REQUEST_KEPT_SECONDS) end
-  redis.call('SET', names.turns, integer(now_us))
   redis.call('DEL', record(id), names.events_of .. id, names.checkpoints_of .. id, names.users_of .. id)
   for _, index in ipairs({ names.all, names.queued, names.leased, names.servable, names.state_of .. state }) do
     redis.call('ZREM', index, id)
   end
   if names.deliveries then redis.call('ZREM', names.deliveries, id .. ':own', id .. ':global') end
   redis.call('SREM', names.unmirrored, id)
+  redis.call('SET', names.turns, integer(now_us)) -- a Redis that is full would refuse it as the first write
   redis.call('PUBLISH', names.channel, record(id) .. ':0')
   return { 'forgotten', state }
 end
@@ -499,12 +499,17 @@ function command.settle_delivery()
   return 1
 end
 
+local EVENTS_KEPT_OF_ENDED = 30 -- for ever: of thousands of jobs
+
 -- The events up to this revision are safe on the volume: the stream need not keep the older ones.
 function command.mirrored()
-  local id = argument.id
-  if read(id, 'revision') == argument.revision then redis.call('SREM', names.unmirrored, id) end
-  local keep = tonumber(argument.revision) - argument.keep
-  if keep > 0 then redis.call('XTRIM', names.events_of .. id, 'MINID', integer(keep) .. '-0') end
+  local id, keep = argument.id, argument.keep
+  if read(id, 'revision') == argument.revision then
+    redis.call('SREM', names.unmirrored, id)
+    if is_terminal(read(id, 'state')) then keep = math.min(keep, EVENTS_KEPT_OF_ENDED) end
+  end
+  local oldest = tonumber(argument.revision) - keep
+  if oldest > 0 then redis.call('XTRIM', names.events_of .. id, 'MINID', integer(oldest) .. '-0') end
   return 1
 end
 

@@ -18,7 +18,7 @@ from worker.store import Store
 logger = logging.getLogger(__name__)
 
 KEPT_IN_REDIS = 500
-"""Newest events of each record that stay in the stream, for watchers that reconnect."""
+"""Newest events of a record that stay in the stream, for watchers that reconnect; fewer once it has ended."""
 
 
 class Mirror:

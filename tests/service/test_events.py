@@ -129,6 +129,23 @@ def test_there_is_no_gap_where_the_mirror_meets_the_stream(
         assert [one["id"] for one in events(answer)] == list(range(after + 1, 54))
 
 
+def test_whoever_comes_when_a_job_is_over_reads_all_of_it(
+    client: httpx.Client, worker: Any, redis_url: str, volume: Volume, running: Any
+) -> None:
+    advance(worker, running, 100)
+    worker.run(leave(running, State.SUCCEEDED))
+    Mirror(Store(redis_url), volume).copy_events(RecordKind.JOB)
+    [(entry, _)] = worker.redis.xrange(KEYS[RecordKind.JOB].events_of + running.id, count=1)
+    oldest = int(entry.partition("-")[0])
+    assert oldest > 50
+    for after in (0, oldest - 2, oldest - 1, oldest, oldest + 1):
+        headers = {**STREAM, "last-event-id": str(after)}
+        with client.stream("GET", f"/jobs/{running.id}/events", headers=headers) as answer:
+            assert [one["id"] for one in events(answer)] == list(range(after + 1, 104))
+        listed = client.get(f"/jobs/{running.id}/events?after={after}", headers=JSON).json()
+        assert [one["id"] for one in listed["events"]] == list(range(after + 1, 104))
+
+
 def test_a_log_longer_than_a_batch_is_read_through(
     client: httpx.Client, worker: Any, volume: Volume, running: Any
 ) -> None:

@@ -78,6 +78,16 @@ def test_events_stay_in_the_stream_until_the_volume_takes_them(
     assert store.unmirrored(JOB) == []
 
 
+def test_of_a_job_that_is_over_the_volume_keeps_all_and_the_stream_little(
+    store: Store, volume: Volume, owned: Callable[[int], None]
+) -> None:
+    owned(MANY)
+    store.run(records.reap(JOB, max_deaths=1, owner="w0"))
+    Mirror(store, volume).copy_events(JOB)
+    assert ids(volume) == list(range(1, MANY + 4))
+    assert len(store.events_after(JOB, JOB_ID, 0)) < 50
+
+
 def test_line_that_has_rotted_is_written_again_from_the_stream(
     store: Store, volume: Volume, owned: Callable[[int], None]
 ) -> None:
