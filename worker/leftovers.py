@@ -1,13 +1,16 @@
 """Files of a job that nobody will ask for again. An owner drops its own and those of owners before it."""
 
 import contextlib
-from collections.abc import Collection
+import json
+from collections.abc import Callable, Collection
 from pathlib import Path
 
+from contract.checkpoint import HEADER_KEY
 from contract.job import SnapshotFact
 from contract.volume import Volume, images_seen_of, token_of
 
 KEPT_SNAPSHOTS = 2
+MOST_HEADER_BYTES = 2**22
 
 
 def drop_torn(volume: Volume, job_id: str, pattern: str) -> None:
@@ -40,15 +43,27 @@ def _is_named(volume: Volume, file: str) -> bool:
 
 def drop_superseded(volume: Volume, job_id: str, newest: SnapshotFact) -> None:
     """The snapshots that no resume will ask for once this one is known."""
-    names = [path.name for path in volume.snapshots(job_id).glob("*.safetensors")]
-    for name in superseded(names, newest):
-        _drop(volume.snapshot(job_id, name))
+    directory = volume.snapshots(job_id)
+    names = [path.name for path in directory.glob("*.safetensors")]
+    for name in superseded(names, newest, lambda kept: _best_at(directory / kept)):
+        _drop(directory / name)
 
 
-def superseded(names: list[str], newest: SnapshotFact) -> list[str]:
-    """All but the newest two and the best; and none of an owner that came later."""
+def superseded(names: list[str], newest: SnapshotFact, best_at: Callable[[str], int | None]) -> list[str]:
+    """All but the newest two and what was the best at each; and none of an owner that came later."""
     known = sorted((name for name in names if name <= newest.file), reverse=True)
-    return [name for name in known[KEPT_SNAPSHOTS:] if images_seen_of(name) != newest.best_images_seen]
+    bests = {newest.best_images_seen, *map(best_at, known[1:KEPT_SNAPSHOTS])}
+    return [name for name in known[KEPT_SNAPSHOTS:] if images_seen_of(name) not in bests]
+
+
+def _best_at(snapshot: Path) -> int | None:
+    """To which a run that resumes from it may go back; None where it cannot be read, nor resumed from."""
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError), snapshot.open("rb") as file:
+        length = min(int.from_bytes(file.read(8), "little"), MOST_HEADER_BYTES)
+        header = json.loads(json.loads(file.read(length))["__metadata__"][HEADER_KEY])
+        best_images_seen: int | None = header["watch"]["best_images_seen"]
+        return best_images_seen
+    return None
 
 
 def _drop(path: Path) -> None:

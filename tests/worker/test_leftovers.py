@@ -4,12 +4,17 @@ from contract.alias import AliasRecord, Meaning
 from contract.job import Record, SnapshotFact, State, Want
 from contract.keys import RecordKind
 from contract.store import Lease
-from contract.volume import Volume, weights_name, write_durably
+from contract.volume import Volume, images_seen_of, weights_name, write_durably
+from models.checkpoint import save_snapshot
+from models.environment import detect
+from models.guards import Watch
+from models.state import TrainingState
+from tests.trained import spec_of
 from worker import child
 from worker.child import Child
 from worker.crew import Crew
 from worker.facts import Facts, write_facts
-from worker.leftovers import drop_untold, superseded
+from worker.leftovers import drop_superseded, drop_untold, superseded
 from worker.room import Later
 from worker.settings import Settings
 from worker.store import Store
@@ -23,17 +28,43 @@ def newest(best_images_seen: int | None) -> SnapshotFact:
     return SnapshotFact(file=NAMES[-1], images_seen=400, best_images_seen=best_images_seen)
 
 
+def unjudged(name: str) -> None:
+    del name
+
+
 def test_newest_two_stay() -> None:
-    assert set(superseded(NAMES, newest(None))) == set(NAMES[:2])
+    assert set(superseded(NAMES, newest(None), unjudged)) == set(NAMES[:2])
 
 
 def test_best_stays_however_old_it_is() -> None:
-    assert superseded(NAMES, newest(100)) == [NAMES[1]]
+    assert superseded(NAMES, newest(100), unjudged) == [NAMES[1]]
 
 
 def test_what_a_later_owner_has_written_stays() -> None:
     later = weights_name(500, token=8)
-    assert later not in superseded([*NAMES, later], newest(None))
+    assert later not in superseded([*NAMES, later], newest(None), unjudged)
+
+
+def test_what_was_the_best_stays_for_a_resume_from_the_snapshot_before_the_newest(volume: Volume) -> None:
+    """That comes once more to where the run went back to it."""
+    state = TrainingState.fresh(spec_of("dcgan", width=4), detect("cpu", 1, "float32"))
+
+    def saved(images_seen: int, best_images_seen: int) -> list[int]:
+        """Which are left."""
+        state.images_seen, state.watch = images_seen, Watch(best_images_seen=best_images_seen)
+        name = weights_name(images_seen, token=7)
+        save_snapshot(state, volume.snapshot(JOB, name))
+        fact = SnapshotFact(file=name, images_seen=images_seen, best_images_seen=best_images_seen)
+        drop_superseded(volume, JOB, fact)
+        return sorted(images_seen_of(path.name) for path in volume.snapshots(JOB).iterdir())
+
+    for images_seen in (100, 800, 900):
+        saved(images_seen, best_images_seen=100)
+    assert saved(1000, best_images_seen=1000) == [100, 900, 1000]
+    assert saved(1100, best_images_seen=1000) == [1000, 1100]
+    with volume.snapshot(JOB, weights_name(1100, token=7)).open("r+b") as rotten:
+        rotten.write(b"\xff" * 16)
+    assert saved(1200, best_images_seen=1000) == [1000, 1100, 1200]
 
 
 JOB = "job_0123456789abcdef"
