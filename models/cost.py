@@ -78,7 +78,8 @@ def _forward(network: Network, given: torch.Tensor) -> int:
 
 def _training(spec: TrainingSpec, generator: int, discriminator: int) -> int:
     rules = Rules.of(spec)
-    penalties = sum(SECOND_ORDER / term.every_steps for term in rules.discriminator_terms)
+    on_slopes = (term for term in rules.discriminator_terms if term.differentiates_slopes)
+    penalties = sum(SECOND_ORDER / term.every_steps for term in on_slopes)
     each_step = generator * FORWARD + discriminator * (2 * (FORWARD + BACKWARD) + penalties)
     judging = FORWARD * (2 if rules.shows_generator_reals else 1) + BACKWARD_TO_INPUT
     generators_step = generator * BACKWARD + discriminator * judging

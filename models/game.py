@@ -51,6 +51,8 @@ class DiscriminatorTerm:
 
     name: str
     every_steps: int = 1
+    differentiates_slopes: bool
+    """Whether it passes images through the discriminator, and differentiates their slopes: what it costs."""
 
     def loss(self, exchange: Exchange) -> Tensor:
         """A scalar, its weight and its rarity included."""

@@ -28,6 +28,8 @@ def fakes(exchange: Exchange) -> Tensor:
 class ZeroCentred(DiscriminatorTerm):
     """γ/2 E‖∇D(x)‖² over some of the images of a step."""
 
+    differentiates_slopes = True
+
     def __init__(self, name: str, where: Where, gamma: Callable[[int], float], every_steps: int) -> None:
         self.name = name
         self.every_steps = every_steps

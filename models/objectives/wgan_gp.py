@@ -29,6 +29,7 @@ class GradientPenalty(DiscriminatorTerm):
     """λ E(‖∇D(x)‖ − 1)², each x a random point between a real and a fake."""
 
     name = "gradient_penalty"
+    differentiates_slopes = True
 
     def __init__(self, weight: float) -> None:
         self._weight = weight

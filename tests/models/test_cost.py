@@ -47,6 +47,10 @@ def test_rarer_penalties_cost_less(make_spec: MakeSpec) -> None:
     assert rarely < always
 
 
+def test_penalty_on_weights_costs_no_passes(make_spec: MakeSpec) -> None:
+    assert Cost.of(make_spec(terms=["weight_penalty"])) == Cost.of(make_spec())
+
+
 def test_critic_steps_spare_the_generators(make_spec: MakeSpec) -> None:
     one, five = (
         Cost.of(make_spec(objective={"kind": "wgan_gp", "critic_steps": steps})).training for steps in (1, 5)
