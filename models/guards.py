@@ -102,6 +102,15 @@ class Watch(Frozen):
         """Whether there is something to go back to, and to serve."""
         return self.best_images_seen is not None and self.best_diversity >= DEAD
 
+    def begun_again(self, images_seen: int) -> Self:
+        """That of a run which is at its beginning once more.
+
+        A best that lives can be lost, or the run would be back there. It is no measure for a beginner.
+        """
+        lost = {"best_images_seen": None, "best_distance": None, "best_diversity": 0.0}
+        forgotten = lost if self.has_living_best else {}
+        return self.model_copy(update={"begun_images_seen": images_seen, **forgotten})
+
 
 @dataclass(frozen=True)
 class Course:

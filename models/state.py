@@ -91,7 +91,7 @@ class TrainingState:
         with torch.no_grad():
             for name, tensor in self.tensors():
                 tensor.copy_(beginning[name])
-        self.watch = self.watch.model_copy(update={"begun_images_seen": self.images_seen})
+        self.watch = self.watch.begun_again(self.images_seen)
 
     def is_finite(self) -> bool:
         """Whether every parameter is a number. Waits for the device."""

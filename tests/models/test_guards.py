@@ -102,6 +102,19 @@ def test_run_whose_best_is_dead_begins_again_and_is_young_again(make_spec: MakeS
     assert not Course.of(spec, later, Watch()).is_young
 
 
+def test_run_whose_living_best_is_lost_is_measured_by_it_no_more() -> None:
+    lost = WATCH.begun_again(GROWN.images_seen)
+    grey = WELL.model_copy(update={"diversity": DEAD / 2, "distance": 100})
+    verdict = judge(lost, grey, BEGINNING)
+    assert isinstance(verdict, Continue)
+    assert verdict.is_best
+
+
+def test_run_that_begins_again_remembers_how_near_a_dead_one_came() -> None:
+    dead = WATCH.model_copy(update={"best_diversity": DEAD / 2})
+    assert dead.begun_again(2000) == dead.model_copy(update={"begun_images_seen": 2000})
+
+
 def test_beginning_again_in_vain_is_given_up_however_near_a_dead_one_comes() -> None:
     watch, distance = Watch(), 100.0
     for _ in range(PATIENCE):

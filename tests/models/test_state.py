@@ -36,16 +36,18 @@ def test_guards_strengthen_the_augmentation_up_to_full(state: TrainingState) -> 
     assert state.augmentation.strength == 0.25
 
 
-def test_run_that_begins_again_has_its_first_weights_and_its_count(
+def test_run_that_begins_again_has_its_first_weights_its_count_and_no_lost_best(
     spec: TrainingSpec, make_batches: MakeBatches, environment: NumericEnvironment
 ) -> None:
     state = TrainingState.fresh(spec, environment)
     steps = train(state, make_batches(spec))
     next(steps)
+    state.watch = Watch(best_images_seen=spec.batch_size, best_distance=10, best_diversity=0.9)
     state.begin_again()
     fresh = dict(TrainingState.fresh(spec, environment).tensors())
     assert all(torch.equal(tensor, fresh[name]) for name, tensor in state.tensors())
-    assert state.images_seen == state.watch.begun_images_seen == spec.batch_size
+    assert state.images_seen == spec.batch_size
+    assert state.watch == Watch(begun_images_seen=spec.batch_size)
 
 
 def test_one_number_that_is_none_is_found(state: TrainingState) -> None:
