@@ -167,7 +167,7 @@ def _parse(path: Path, content: bytes) -> tuple[str, dict[str, Tensor]]:
         length = int.from_bytes(content[:8], "little")
         text: str = json.loads(content[8 : 8 + length])["__metadata__"][HEADER_KEY]
         version = json.loads(text).get("format_version")
-    except (SafetensorError, ValueError, LookupError, TypeError) as error:
+    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise _unreadable(path, f"it is not a whole safetensors file of ours ({error})") from error
     if version not in FORMAT_VERSIONS:
         raise _unreadable(path, f"its format version is {version}; this program reads {FORMAT_VERSIONS}")

@@ -77,6 +77,15 @@ def test_a_huge_network_in_the_header_costs_no_memory(
         inspect(*forged)
 
 
+@pytest.mark.parametrize("text", ["[]", "null", "1", '"x"', "[" * 200_000], ids=lambda text: text[:4])
+def test_header_that_is_json_and_no_header_is_refused(tmp_path: Path, text: str) -> None:
+    content = safetensors.torch.save({}, metadata={HEADER_KEY: text})
+    (path := tmp_path / "g").write_bytes(content)
+    with pytest.raises(ServiceError) as refusal:
+        inspect(path, f"sha256:{hashlib.sha256(content).hexdigest()}")
+    assert refusal.value.code is ErrorCode.CHECKPOINT_UNREADABLE
+
+
 def test_another_files_digest_is_refused(tmp_path: Path) -> None:
     path, _ = write(tmp_path / "g")
     with pytest.raises(ServiceError) as refusal:
