@@ -6,11 +6,8 @@ starts again or another that moves the alias, finishes what was begun: the highe
 
 import asyncio
 import contextlib
-import fcntl
-import os
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from redis.exceptions import RedisError
@@ -20,12 +17,11 @@ from contract.errors import ErrorCode, ServiceError
 from contract.pointing import PointOutcome, point, unpoint
 from contract.store import Command
 from contract.volume import remove_durably, write_durably
-from service.errors import being_rebuilt, store_unavailable
+from service.alone import alone
+from service.errors import being_rebuilt
 from service.gateway import Gateway
 from service.records import require_rebuilt
 
-_LOOK_SECONDS = 0.01
-_PATIENCE_SECONDS = 5.0
 _SETTLE_SECONDS = 1.0
 
 Decide = Callable[[AliasRecord | None], Awaitable[AliasRecord | None]]
@@ -66,33 +62,8 @@ async def settle(gateway: Gateway) -> None:
         await asyncio.sleep(_SETTLE_SECONDS)
 
 
-@asynccontextmanager
-async def _alone(gateway: Gateway) -> AsyncIterator[None]:
-    """While no other gateway on this volume changes an alias."""
-    async with gateway.lock("aliases"):
-        give_up = time.monotonic() + _PATIENCE_SECONDS
-        directory = await asyncio.to_thread(_open, gateway.volume.aliases)
-        try:
-            while not _lock(directory):
-                if time.monotonic() > give_up:
-                    raise store_unavailable("Another gateway has been changing an alias for seconds")
-                await asyncio.sleep(_LOOK_SECONDS)
-            yield
-        finally:
-            os.close(directory)
-
-
-def _open(path: Path) -> int:
-    path.mkdir(parents=True, exist_ok=True)
-    return os.open(path, os.O_RDONLY)
-
-
-def _lock(directory: int) -> bool:
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _alone(gateway: Gateway) -> AbstractAsyncContextManager[None]:
+    return alone(gateway, gateway.volume.aliases, doing="changing an alias")
 
 
 async def _settled(gateway: Gateway, alias: str) -> AliasRecord | None:

@@ -1,18 +1,20 @@
 """Generators from elsewhere: received onto the volume, looked through without running anything, then kept."""
 
 import asyncio
+import contextlib
 import fcntl
 import hashlib
 import os
 import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, get_args
 
 from fastapi import Request
+from redis.exceptions import RedisError
 
 from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import IMPORTED
@@ -20,13 +22,16 @@ from contract.imports import Import, add_import, forget_import
 from contract.sampling import CheckpointPlace
 from contract.volume import Volume, imported_name, publish_durably
 from contract.workshop import Program, export
+from service.alone import alone
 from service.errors import being_rebuilt, declared_length
 from service.exporting import require_trainer
 from service.gateway import Gateway
+from service.records import require_rebuilt
 from service.safetensors import look_through
 
 MEDIA_TYPES = ("application/octet-stream", "application/x-safetensors")
 _WRITE_BYTES = 2**20
+_SETTLE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ async def take_in(request: Request, gateway: Gateway) -> tuple[str, bool]:
     Raises:
         ServiceError: why it is not taken; then nothing of it stays.
     """
-    await gateway.store.ping()  # not after half a gigabyte has been sent
+    await require_rebuilt(gateway)  # not after half a gigabyte has been sent
     async with _received(request, gateway) as sent:
         await asyncio.to_thread(look_through, sent.path)
         async with gateway.lock(sent.digest):
@@ -54,7 +59,7 @@ async def take_in(request: Request, gateway: Gateway) -> tuple[str, bool]:
             await require_trainer(gateway, "that could look through it")
             place = CheckpointPlace(job=IMPORTED, file=f"{sent.path.parent.name}/{sent.path.name}")
             await gateway.workshop.ask("inspect", sent.digest, place)
-            async with gateway.lock("imports"):
+            async with _alone(gateway):
                 await _require_room(gateway, sent.bytes)
                 await _keep(gateway, sent)
     return sent.digest, True
@@ -62,10 +67,32 @@ async def take_in(request: Request, gateway: Gateway) -> tuple[str, bool]:
 
 async def _keep(gateway: Gateway, sent: _Sent) -> None:
     """The volume first, so that a rebuild finds it."""
-    await asyncio.to_thread(publish_durably, sent.path, gateway.volume.imported(sent.digest))
+    path = gateway.volume.imported(sent.digest)
     entry = Import(bytes=sent.bytes, imported_ms=time.time_ns() // 1_000_000)
-    if not await gateway.store.run(add_import(sent.digest, entry)):
-        raise being_rebuilt()
+    async with AsyncExitStack() as undo:
+        if not await asyncio.to_thread(path.exists):  # else it is another's, and Redis may have lost it
+            undo.callback(lambda: gateway.later(_settle(gateway, sent.digest)))
+        await asyncio.to_thread(publish_durably, sent.path, path)
+        if not await gateway.store.run(add_import(sent.digest, entry)):
+            raise being_rebuilt()
+        undo.pop_all()
+
+
+async def _settle(gateway: Gateway, digest: str) -> None:
+    """It broke off before Redis said whether it took it: ask when the records stand, and remove it if not."""
+    while True:
+        with contextlib.suppress(RedisError, ServiceError, OSError):
+            async with _alone(gateway):
+                await require_rebuilt(gateway)
+                if not await gateway.store.imported(digest):
+                    await asyncio.to_thread(_remove, gateway.volume, digest)
+            return
+        await asyncio.sleep(_SETTLE_SECONDS)
+
+
+def _alone(gateway: Gateway) -> AbstractAsyncContextManager[None]:
+    """While no other gateway takes one in, counting those that are there, or removes one."""
+    return alone(gateway, gateway.volume.imports, doing="taking in or removing a generator")
 
 
 async def forget(gateway: Gateway, digest: str) -> None:
@@ -74,7 +101,7 @@ async def forget(gateway: Gateway, digest: str) -> None:
     Raises:
         ServiceError: `model_in_use`, `model_not_found`.
     """
-    async with gateway.lock(digest):
+    async with gateway.lock(digest), _alone(gateway):
         outcome, by = await gateway.store.run(forget_import(digest))
         gateway.remembered.forget()
         if outcome in ("forgotten", "missing"):  # missing: its removal may have broken off

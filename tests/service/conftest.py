@@ -14,15 +14,11 @@ import httpx
 import pytest
 import redis
 import uvicorn
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from contract.dataset import Manifest
 from contract.job import CheckpointFact, State
-from contract.keys import (
-    EPOCH,
-    RENDERER,
-    RecordKind,
-    Role,
-)
+from contract.keys import EPOCH, RENDERER, RecordKind, Role
 from contract.store import Command, Lease, claim, goodbye, hello, leave, report, script
 from contract.volume import Volume, write_durably
 from service.app import create_app
@@ -257,6 +253,26 @@ def said_twice(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
     monkeypatch.setattr(Store, "run", run_twice)
     return names.add
+
+
+@pytest.fixture
+def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, bool], None]:
+    """Cuts the connection at the next command of this name: before Redis hears it, or before it answers."""
+    monkeypatch.setattr("service.aliases._SETTLE_SECONDS", 0.05)
+    monkeypatch.setattr("service.importing._SETTLE_SECONDS", 0.05)
+    run = Store.run
+    cuts: dict[str, bool] = {}
+
+    async def cut_run(store: Store, command: Command[Any]) -> Any:
+        is_heard = cuts.pop(command.arguments[1], None)
+        if is_heard is None:
+            return await run(store, command)
+        if is_heard:
+            await run(store, command)
+        raise RedisConnectionError("cut")
+
+    monkeypatch.setattr(Store, "run", cut_run)
+    return cuts.__setitem__
 
 
 @pytest.fixture

@@ -6,33 +6,12 @@ from typing import Any
 
 import httpx
 import pytest
-from redis.exceptions import ConnectionError as RedisConnectionError
 
 from contract.job import CheckpointFact, State
-from contract.store import Command, leave
-from service.store import Store
+from contract.store import leave
 
 Refused = Callable[..., dict[str, Any]]
 Until = Callable[[Callable[[], Any]], Any]
-
-
-@pytest.fixture
-def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, bool], None]:
-    """Cuts the connection at the next command of this name: before Redis hears it, or before it answers."""
-    monkeypatch.setattr("service.aliases._SETTLE_SECONDS", 0.05)
-    run = Store.run
-    cuts: dict[str, bool] = {}
-
-    async def cut_run(store: Store, command: Command[Any]) -> Any:
-        is_heard = cuts.pop(command.arguments[1], None)
-        if is_heard is None:
-            return await run(store, command)
-        if is_heard:
-            await run(store, command)
-        raise RedisConnectionError("cut")
-
-    monkeypatch.setattr(Store, "run", cut_run)
-    return cuts.__setitem__
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 """A generator that is sent is taken, or refused with what is wrong; nothing that is refused stays."""
 
+import fcntl
 import hashlib
 import json
+import os
 import pickle
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +17,7 @@ import redis
 from contract.errors import ErrorCode
 from contract.imports import forget_import
 from contract.job import CheckpointFact, Problem, State
-from contract.keys import WORKSHOP_REPLY_OF, WORKSHOP_WAITING, Role
+from contract.keys import EPOCH, IMPORTS, WORKSHOP_REPLY_OF, WORKSHOP_WAITING, Role
 from contract.store import leave, report
 from contract.volume import Volume
 from contract.workshop import WorkshopAnswer, WorkshopAsk, export
@@ -200,6 +202,67 @@ def test_a_deletion_that_broke_off_is_finished(
     assert client.delete(f"/models/{digest}").status_code == 204
     assert not list(volume.imports.rglob(f"{digest[7:]}*"))
     refused(client.delete(f"/models/{digest}"), 404, "model_not_found")
+
+
+@pytest.mark.parametrize("is_heard", [False, True])
+def test_an_import_that_broke_off_is_whole_or_gone(
+    client: httpx.Client,
+    trainer: Trainer,
+    refused: Refused,
+    volume: Volume,
+    until: Until,
+    cut: Callable[[str, bool], None],
+    is_heard: bool,
+) -> None:
+    content = checkpoint(images_seen=12 + is_heard)
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    cut("add_import", is_heard)
+    refused(send(client, content), 503, "store_unavailable")
+    until(lambda: volume.imported(digest).exists() == client.get(f"/models/{digest}").is_success == is_heard)
+    assert send(client, content).status_code == (200 if is_heard else 201)
+
+
+def test_an_import_that_breaks_off_removes_no_file_but_its_own(
+    client: httpx.Client,
+    trainer: Trainer,
+    refused: Refused,
+    volume: Volume,
+    worker: Any,
+    cut: Callable[[str, bool], None],
+    monkeypatch: Any,
+) -> None:
+    removed: list[str] = []
+    monkeypatch.setattr("service.importing._settle", lambda _, digest: removed.append(digest))
+    content = checkpoint(images_seen=14)
+    digest = send(client, content).json()["digest"]
+    worker.redis.hdel(IMPORTS, digest)  # a Redis that lost its last second
+    cut("add_import", False)
+    refused(send(client, content), 503, "store_unavailable")
+    assert not removed
+    assert volume.imported(digest).read_bytes() == content
+
+
+def test_while_records_are_rebuilt_nothing_is_taken_in(
+    client: httpx.Client, trainer: Trainer, refused: Refused, volume: Volume, worker: Any
+) -> None:
+    content = checkpoint(images_seen=17)
+    worker.redis.delete(EPOCH)
+    refused(send(client, content), 503, "store_unavailable")
+    assert not volume.imported(f"sha256:{hashlib.sha256(content).hexdigest()}").exists()
+
+
+def test_one_gateway_at_a_time_takes_in_or_removes_a_generator(
+    client: httpx.Client, trainer: Trainer, refused: Refused, volume: Volume, monkeypatch: Any
+) -> None:
+    digest = send(client, checkpoint(images_seen=15)).json()["digest"]
+    monkeypatch.setattr("service.alone._PATIENCE_SECONDS", 0.1)
+    other = os.open(volume.imports, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    refused(send(client, checkpoint(images_seen=16)), 503, "store_unavailable")
+    refused(client.delete(f"/models/{digest}"), 503, "store_unavailable")
+    os.close(other)
+    assert send(client, checkpoint(images_seen=16)).status_code == 201
+    assert client.delete(f"/models/{digest}").status_code == 204
 
 
 WRONG: dict[str, tuple[bytes, str]] = {

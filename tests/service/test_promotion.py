@@ -160,7 +160,7 @@ def test_one_gateway_at_a_time_changes_an_alias(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     point(client, generators[0])
-    monkeypatch.setattr("service.aliases._PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("service.alone._PATIENCE_SECONDS", 0.1)
     other = os.open(volume.aliases, os.O_RDONLY)
     fcntl.flock(other, fcntl.LOCK_EX)
     refused(point(client, generators[1]), 503, "store_unavailable")

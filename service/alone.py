@@ -1,0 +1,48 @@
+"""One at a time in the whole deployment: by a lock on a directory, which its holder's death frees."""
+
+import asyncio
+import fcntl
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from service.errors import store_unavailable
+from service.gateway import Gateway
+
+_LOOK_SECONDS = 0.01
+_PATIENCE_SECONDS = 5.0
+
+
+@asynccontextmanager
+async def alone(gateway: Gateway, directory: Path, *, doing: str) -> AsyncIterator[None]:
+    """While no other gateway on this volume is in such a block for the same directory.
+
+    Raises:
+        ServiceError: `store_unavailable`: another has been `doing` so for seconds.
+    """
+    async with gateway.lock(str(directory)):
+        give_up = time.monotonic() + _PATIENCE_SECONDS
+        opened = await asyncio.to_thread(_open, directory)
+        try:
+            while not _lock(opened):
+                if time.monotonic() > give_up:
+                    raise store_unavailable(f"Another gateway has been {doing} for seconds")
+                await asyncio.sleep(_LOOK_SECONDS)
+            yield
+        finally:
+            os.close(opened)
+
+
+def _open(path: Path) -> int:
+    path.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_RDONLY)
+
+
+def _lock(directory: int) -> bool:
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
