@@ -1,8 +1,9 @@
 """The commands of `store.lua` that tell how jobs ended. A delivery is one end, for one endpoint."""
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from contract.keys import KEYS, RecordKind
@@ -19,24 +20,39 @@ class Delivery:
     job_id: str
     endpoint: Endpoint
     receiver: str  # the origin of a job's own webhook, or "global"
+    submitter: str  # of the job
     lease: str
     age_seconds: float  # since the job ended
 
 
-def take_deliveries(
-    most: int, *, lease_seconds: float, under_way: Mapping[str, int], each: int
-) -> Command[list[Delivery]]:
-    """Lease what is due, at most `each` of one receiver. What is not settled before it lapses comes again.
+@dataclass(frozen=True)
+class Bounds:
+    """How many may be under way at a time. The deployment's endpoint has its places beside all `own`."""
 
-    `under_way` are those that the caller has of each receiver already.
+    own: int
+    """To jobs' own endpoints."""
+    receiver: int
+    """To one receiver."""
+    submitter: int
+    """To own endpoints of one submitter's jobs."""
+
+
+def take_deliveries(
+    most: Bounds, *, lease_seconds: float, under_way: Collection[Delivery]
+) -> Command[list[Delivery]]:
+    """Lease what is due, within bounds. What is not settled before it lapses comes again.
+
+    `under_way` are those that the caller has already.
     """
+    own = [delivery for delivery in under_way if delivery.endpoint is Endpoint.OWN]
     return _command(
         "take_deliveries",
         lambda reply: [_read(*row) for row in reply],
-        most=most,
+        most=asdict(most),
         lease_ms=round(lease_seconds * 1000),
-        under_way=dict(under_way),
-        each=each,
+        own=len(own),
+        to_receiver=Counter(delivery.receiver for delivery in under_way),
+        of_submitter=Counter(delivery.submitter for delivery in own),
     )
 
 
@@ -59,5 +75,5 @@ def _command(command: str, parse: Callable[[Any], T], **arguments: object) -> Co
     return Command((json.dumps(KEYS[RecordKind.JOB].names()), command, json.dumps(arguments)), parse)
 
 
-def _read(job_id: str, endpoint: str, receiver: str, lease: str, age_ms: str) -> Delivery:
-    return Delivery(job_id, Endpoint(endpoint), receiver, lease, int(age_ms) / 1000)
+def _read(job_id: str, endpoint: str, receiver: str, submitter: str, lease: str, age_ms: str) -> Delivery:
+    return Delivery(job_id, Endpoint(endpoint), receiver, submitter, lease, int(age_ms) / 1000)

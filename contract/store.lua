@@ -471,19 +471,26 @@ function command.forget_import()
 end
 
 -- Deliveries that are due, each leased to whoever asks: due again when the lease has run out, unless it was settled
--- before. Of one receiver no more than `each`, those counted that whoever asks has under way, so that one that is
--- slow does not take everybody's place.
+-- before. Of one receiver, of one submitter's own and of all jobs' own no more than `most`, those counted that whoever
+-- asks has under way: so who is slow, or has many names that are, does not take everybody's place.
 function command.take_deliveries()
-  local taken, under_way = {}, argument.under_way
+  local taken, most = {}, argument.most
+  local own, to, of = argument.own, argument.to_receiver, argument.of_submitter
   local lease = integer(now_ms + argument.lease_ms)
   for _, delivery in ipairs(redis.call('ZRANGEBYSCORE', names.deliveries, '-inf', integer(now_ms))) do
-    if #taken >= argument.most then break end
     local id, endpoint = string.match(delivery, '^(.+):(%l+)$')
-    local receiver = endpoint == 'own' and read(id, 'webhook') or endpoint
-    under_way[receiver] = (under_way[receiver] or 0) + 1
-    if under_way[receiver] <= argument.each then
-      redis.call('ZADD', names.deliveries, lease, delivery)
-      taken[#taken + 1] = { id, endpoint, receiver, lease, integer(now_ms - (read(id, 'finished_ms') or now_ms)) }
+    local is_own = endpoint == 'own'
+    if not is_own or own < most.own then
+      local receiver = is_own and read(id, 'webhook') or endpoint
+      local submitter = read(id, 'submitter') or ''
+      local there, his = to[receiver] or 0, of[submitter] or 0
+      if there < most.receiver and (not is_own or his < most.submitter) then
+        to[receiver] = there + 1
+        if is_own then own, of[submitter] = own + 1, his + 1 end
+        redis.call('ZADD', names.deliveries, lease, delivery)
+        local age_ms = integer(now_ms - (read(id, 'finished_ms') or now_ms))
+        taken[#taken + 1] = { id, endpoint, receiver, submitter, lease, age_ms }
+      end
     end
   end
   return taken

@@ -8,12 +8,11 @@ import asyncio
 import logging
 import random
 import time
-from collections import Counter
 from contextlib import suppress
 
 from redis.exceptions import RedisError
 
-from contract.deliveries import Delivery, settle_delivery, take_deliveries
+from contract.deliveries import Bounds, Delivery, settle_delivery, take_deliveries
 from contract.job import Record
 from contract.keys import RecordKind
 from contract.submission import Submission
@@ -29,8 +28,7 @@ SCHEDULE_SECONDS = (5, 305, 2_105, 9_305, 27_305, 63_305, TOLD_FOR_SECONDS)
 JITTER = 0.1
 """Of a pause, at most: jobs that ended together are not told together for ever."""
 
-AT_ONCE = 16
-AT_ONCE_TO_ONE_RECEIVER = 4
+AT_ONCE = Bounds(own=28, receiver=4, submitter=16)
 _LEASE_SECONDS = 30.0  # an attempt takes ten at most
 _POLL_SECONDS = 1.0
 _CLOSE_SECONDS = 1.0
@@ -39,15 +37,15 @@ log = logging.getLogger(__name__)
 
 
 class Webhooks:
-    """One loop in every gateway; attempts run beside each other, bounded in all and for each receiver."""
+    """One loop in every gateway; attempts run beside each other, within bounds."""
 
     def __init__(self, store: Store, volume: Volume, settings: Settings) -> None:
         self._store = store
         self._volume = volume
         self._global = settings.webhook
         self._allows_private = settings.webhook_allow_private
-        self._receivers = Receivers()
-        self._under_way: dict[asyncio.Task[None], str] = {}  # to which receiver
+        self._receivers = {endpoint: Receivers() for endpoint in Endpoint}  # names of jobs' own may hang
+        self._under_way: dict[asyncio.Task[None], Delivery] = {}
         self._stirred = asyncio.Event()  # an attempt has ended, or the gateway is to
         self._is_closing = False
 
@@ -73,18 +71,11 @@ class Webhooks:
         self._stirred.set()
 
     async def _start_due(self) -> None:
-        free = AT_ONCE - len(self._under_way)
-        if not free:
-            return
-        command = take_deliveries(
-            free,
-            lease_seconds=_LEASE_SECONDS,
-            under_way=Counter(self._under_way.values()),
-            each=AT_ONCE_TO_ONE_RECEIVER,
-        )
+        under_way = self._under_way.values()
+        command = take_deliveries(AT_ONCE, lease_seconds=_LEASE_SECONDS, under_way=under_way)
         for delivery in await self._store.run(command):
             attempt = asyncio.create_task(self._deliver(delivery))
-            self._under_way[attempt] = delivery.receiver
+            self._under_way[attempt] = delivery
             attempt.add_done_callback(self._forget)
 
     def _forget(self, attempt: asyncio.Task[None]) -> None:
@@ -120,7 +111,8 @@ class Webhooks:
         name = message_id(record.id, record.state, delivery.endpoint)
         headers = signed_headers(webhook, name, body, int(time.time()))
         may_be_private = self._allows_private or delivery.endpoint is Endpoint.GLOBAL
-        reply = await self._receivers.post(str(webhook.url), headers, body, allow_private=may_be_private)
+        receivers = self._receivers[delivery.endpoint]
+        reply = await receivers.post(str(webhook.url), headers, body, allow_private=may_be_private)
         if 200 <= reply.status < 300:
             await self._end(delivery, Outcome.DELIVERED)
         elif reply.status == 410:

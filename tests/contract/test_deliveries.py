@@ -3,10 +3,10 @@
 import pytest
 
 from contract import store
-from contract.deliveries import Delivery, settle_delivery, take_deliveries
+from contract.deliveries import Bounds, Delivery, settle_delivery, take_deliveries
 from contract.job import State, Want
 from contract.keys import KEYS, RecordKind
-from contract.submission import Submission
+from contract.submission import ANYONE, Submission
 from contract.webhook import Endpoint, Outcome, Told, Webhook
 from tests.contract.records import JOB, LONG, SHORT, Records
 
@@ -15,21 +15,22 @@ DELIVERIES = KEYS[JOB].deliveries
 DELIVERED = Told(outcome=Outcome.DELIVERED, at_ms=5)
 
 
-def submission(url: str = "https://example.com/hook") -> Submission:
-    return Submission(webhook=Webhook.model_validate({"url": url, "secret": SECRET}))
+def submission(url: str = "https://example.com/hook", submitter: str = ANYONE) -> Submission:
+    return Submission(submitter=submitter, webhook=Webhook.model_validate({"url": url, "secret": SECRET}))
 
 
-def submit(records: Records, record_id: str = "job_a", url: str = "https://example.com/hook") -> None:
-    records.run(store.submit(JOB, record_id, "{}", submission=submission(url)))
+def submit(records: Records, record_id: str = "job_a", *who: str) -> None:
+    """A job that tells an address, of a submitter."""
+    records.run(store.submit(JOB, record_id, "{}", submission=submission(*who)))
 
 
 def cancel(records: Records, record_id: str = "job_a") -> None:
     records.run(store.control(JOB, record_id, Want.CANCEL))
 
 
-def take(records: Records, seconds: float = LONG, under_way: dict[str, int] | None = None) -> list[Delivery]:
-    command = take_deliveries(9, lease_seconds=seconds, under_way=under_way or {}, each=2)
-    return records.run(command)
+def take(records: Records, seconds: float = LONG, *under_way: Delivery) -> list[Delivery]:
+    most = Bounds(own=6, receiver=2, submitter=3)
+    return records.run(take_deliveries(most, lease_seconds=seconds, under_way=under_way))
 
 
 def names(deliveries: list[Delivery]) -> list[str]:
@@ -125,8 +126,34 @@ def test_a_receiver_gets_no_more_at_once_than_its_share(records: Records) -> Non
         cancel(records, f"job_{number}")
     submit(records, "job_z", "https://other.example/hook")
     cancel(records, "job_z")
-    taken = take(records, under_way={"global": 2, "https://slow.example": 1})
-    assert names(taken) == ["job_0:own", "job_z:own"]
+    slow = Delivery("job_x", Endpoint.OWN, "https://slow.example", "ann", "", 0)
+    ours = Delivery("job_x", Endpoint.GLOBAL, "global", "ann", "", 0)
+    assert names(take(records, LONG, slow, ours, ours)) == ["job_0:own", "job_z:own"]
+
+
+def test_who_has_many_receivers_takes_no_more_than_a_submitters_share(records: Records) -> None:
+    for number in range(5):
+        submit(records, f"job_{number}", f"https://a{number}.example/hook", "ann")
+        cancel(records, f"job_{number}")
+    submit(records, "job_z", "https://other.example/hook", "bob")
+    cancel(records, "job_z")
+    taken = take(records)
+    assert names(taken) == [
+        "job_0:global",
+        "job_0:own",
+        "job_1:global",
+        "job_1:own",
+        "job_2:own",
+        "job_z:own",
+    ]
+    assert take(records, LONG, *taken) == []
+
+
+def test_the_deployment_is_told_however_many_others_are_waited_for(records: Records) -> None:
+    submit(records)
+    cancel(records)
+    others = [Delivery("job_x", Endpoint.OWN, f"https://{n}.example", f"{n}", "", 0) for n in range(6)]
+    assert names(take(records, LONG, *others)) == ["job_a:global"]
 
 
 def test_a_forgotten_job_is_told_no_more(records: Records) -> None:

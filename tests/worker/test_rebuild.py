@@ -13,7 +13,7 @@ import redis
 from contract import keys
 from contract import store as records
 from contract.alias import AliasRecord, Meaning
-from contract.deliveries import take_deliveries
+from contract.deliveries import Bounds, take_deliveries
 from contract.job import CheckpointFact, Problem, State, Want
 from contract.keys import KEYS, RecordKind
 from contract.store import Lease
@@ -259,7 +259,7 @@ def test_place_in_the_queue_and_key_come_back(store: Store, volume: Volume) -> N
 
 
 def deliveries(store: Store) -> list[str]:
-    taken = store.run(take_deliveries(9, lease_seconds=60, under_way={}, each=9))
+    taken = store.run(take_deliveries(Bounds(9, 9, 9), lease_seconds=60, under_way=()))
     return sorted(f"{delivery.job_id}:{delivery.endpoint}" for delivery in taken)
 
 
