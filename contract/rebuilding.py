@@ -1,17 +1,65 @@
-"""What holds a rebuild together: each of its commands needs its lock, which an emptied Redis has lost."""
+"""The commands of `store.lua` that re-create records from the volume, and what holds a rebuild together."""
 
 import json
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
+from contract.job import CheckpointFact
 from contract.keys import KEYS, RecordKind
-from contract.store import Command
+from contract.store import Command, request_of, submission_fields
+from contract.submission import PLAIN, Submission
+from contract.webhook import Endpoint
 
 T = TypeVar("T")
+RestoreOutcome = Literal["restored", "exists", "twin"]
 
 
 class OvertakenError(Exception):
     """Redis was emptied again, or another has begun: what was re-created until now may be gone."""
+
+
+def restore(
+    kind: RecordKind,
+    record_id: str,
+    fields: Mapping[str, str],
+    checkpoints: Sequence[CheckpointFact],
+    lease_seconds: float,
+    submission: Submission = PLAIN,
+    untold: Sequence[Endpoint] = (),
+    *,
+    unheard: Sequence[CheckpointFact] = (),
+    was_queued: bool = True,
+) -> Command[RestoreOutcome]:
+    """Re-create a record that Redis has lost. One that exists is left alone.
+
+    The `untold` hear of its end. Of the `unheard` checkpoints no event has been kept: each has one now.
+    A `twin` was never queued, and its Idempotency-Key has made another: nobody was told of it, and it is not.
+    """
+    uses = fields.get("uses")
+    return _command(
+        kind,
+        "restore",
+        lambda reply: reply,
+        id=record_id,
+        fields={**fields, **submission_fields(submission)},
+        request=request_of(record_id, submission),
+        checkpoints=[checkpoint.model_dump_json() for checkpoint in checkpoints],
+        unheard=[checkpoint.model_dump_json() for checkpoint in unheard],
+        uses_users=KEYS[RecordKind.DATASET].users_of + uses if uses else None,
+        lease_ms=round(lease_seconds * 1000),
+        untold=list(untold),
+        was_queued=was_queued,
+    )
+
+
+def leave_out(kind: RecordKind, record_id: str, submission: Submission = PLAIN) -> Command[bool]:
+    """Remember a record whose files cannot be read: its request makes no other. True the first time."""
+    return _command(kind, "leave_out", bool, id=record_id, request=request_of(record_id, submission))
+
+
+def end_rebuild() -> Command[int]:
+    """Declare that the records stand."""
+    return _command(RecordKind.JOB, "end_rebuild", int)
 
 
 def within(rebuild: str, seconds: float, command: Command[T]) -> Command[T]:
@@ -24,11 +72,6 @@ def within(rebuild: str, seconds: float, command: Command[T]) -> Command[T]:
     return Command((names, name, json.dumps(given)), _unless_overtaken(command.parse))
 
 
-def end_rebuild() -> Command[int]:
-    """Declare that the records stand."""
-    return Command((json.dumps(KEYS[RecordKind.JOB].names()), "end_rebuild", "{}"), int)
-
-
 def _unless_overtaken(parse: Callable[[Any], T]) -> Callable[[Any], T]:
     def read(reply: object) -> T:
         if reply == "overtaken":
@@ -36,3 +79,8 @@ def _unless_overtaken(parse: Callable[[Any], T]) -> Callable[[Any], T]:
         return parse(reply)
 
     return read
+
+
+def _command(kind: RecordKind, command: str, parse: Callable[[Any], T], **arguments: object) -> Command[T]:
+    given = {key: value for key, value in arguments.items() if value is not None}  # cjson's null is truthy
+    return Command((json.dumps(KEYS[kind].names()), command, json.dumps(given)), parse)

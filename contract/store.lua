@@ -217,6 +217,7 @@ function command.restore()
     redis.call('ZADD', names.servable, (fields.finished_ms or '0') .. '000', id)
   end
   for _, endpoint in ipairs(argument.untold) do queue_delivery(id, endpoint) end
+  for _, checkpoint in ipairs(argument.unheard) do append_event(id, 'checkpoint', checkpoint) end
   redis.call('SET', names.turns, integer(now_us))
   append_event(id, 'state', cjson.encode({ state = fields.state, reason = 'rebuilt from the volume' }))
   return 'restored'

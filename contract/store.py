@@ -16,7 +16,6 @@ from contract.events import EventType
 from contract.job import TRANSITIONS, CheckpointFact, Problem, Progress, Record, State, Want
 from contract.keys import KEYS, RecordKind
 from contract.submission import PLAIN, Submission
-from contract.webhook import Endpoint
 
 T = TypeVar("T")
 
@@ -53,7 +52,6 @@ class Burial(NamedTuple):
 
 SubmitOutcome = Literal["submitted", "exists", "unusable", "known", "rebuilding"]
 ControlOutcome = Literal["accepted", "conflict", "missing"]
-RestoreOutcome = Literal["restored", "exists", "twin"]
 ForgetOutcome = Literal["forgotten", "missing", "live", "used", "aliased", "rebuilding"]
 
 
@@ -117,7 +115,7 @@ def submit(
         devices=str(devices),
         uses=uses,
         fields=submission_fields(submission),
-        request=_request(record_id, submission),
+        request=request_of(record_id, submission),
     )
 
 
@@ -133,7 +131,8 @@ def submission_fields(submission: Submission) -> dict[str, str]:
     return fields
 
 
-def _request(record_id: str, submission: Submission) -> dict[str, str] | None:
+def request_of(record_id: str, submission: Submission) -> dict[str, str] | None:
+    """What is to be remembered of its key."""
     made_by = submission.idempotency
     if made_by is None:
         return None
@@ -148,42 +147,6 @@ def read_request(text: str) -> Request:
 def turns(kind: RecordKind) -> Command[Turns]:
     """Who is served when."""
     return _command(kind, "turns", lambda reply: Turns(reply[0], tuple(reply[1:])))
-
-
-def restore(
-    kind: RecordKind,
-    record_id: str,
-    fields: Mapping[str, str],
-    checkpoints: Sequence[CheckpointFact],
-    lease_seconds: float,
-    submission: Submission = PLAIN,
-    untold: Sequence[Endpoint] = (),
-    *,
-    was_queued: bool = True,
-) -> Command[RestoreOutcome]:
-    """Re-create a record that Redis has lost; the `untold` hear of its end. One that exists is left alone.
-
-    A `twin` was never queued, and its Idempotency-Key has made another: nobody was told of it, and it is not.
-    """
-    uses = fields.get("uses")
-    return _command(
-        kind,
-        "restore",
-        lambda reply: reply,
-        id=record_id,
-        fields={**fields, **submission_fields(submission)},
-        request=_request(record_id, submission),
-        checkpoints=[checkpoint.model_dump_json() for checkpoint in checkpoints],
-        uses_users=KEYS[RecordKind.DATASET].users_of + uses if uses else None,
-        lease_ms=_milliseconds(lease_seconds),
-        untold=list(untold),
-        was_queued=was_queued,
-    )
-
-
-def leave_out(kind: RecordKind, record_id: str, submission: Submission = PLAIN) -> Command[bool]:
-    """Remember a record whose files cannot be read: its request makes no other. True the first time."""
-    return _command(kind, "leave_out", bool, id=record_id, request=_request(record_id, submission))
 
 
 def claim(kind: RecordKind, owner: str, *, lease_seconds: float, devices: int = 1) -> Command[Claim | None]:

@@ -5,19 +5,18 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from contract import store as records
+from contract import rebuilding
 from contract.alias import AliasRecord
 from contract.identifiers import kind_of
 from contract.imports import Import, restore_import
-from contract.job import State, Want, best_checkpoint
+from contract.job import CheckpointFact, State, Want, best_checkpoint
 from contract.keys import RecordKind
 from contract.pointing import restore_alias
-from contract.rebuilding import OvertakenError, end_rebuild
-from contract.store import RestoreOutcome
+from contract.rebuilding import OvertakenError, RestoreOutcome
 from contract.submission import PLAIN, Submission, read_submission
 from contract.volume import Volume
 from contract.webhook import TOLD_FOR_SECONDS, Endpoint, read_told
@@ -46,7 +45,7 @@ def rebuild_if_lost(store: Store, volume: Volume, name: str, lease_seconds: floa
         return False
     try:
         count = _restore_all(rebuild, volume, lease_seconds)
-        rebuild.run(end_rebuild())
+        rebuild.run(rebuilding.end_rebuild())
     except OvertakenError:
         logger.warning("Redis was emptied again, or another rebuilds: not rebuilt from %s yet", volume.root)
         return False
@@ -99,7 +98,7 @@ def _restore_if_readable(
     try:
         outcome = _restore(kind, record_id, store, volume, lease_seconds)
     except (OSError, ValueError, KeyError, TypeError) as error:  # one damaged file costs no other record
-        if store.run(records.leave_out(kind, record_id, _submission_if_readable(record_id, volume))):
+        if store.run(rebuilding.leave_out(kind, record_id, _submission_if_readable(record_id, volume))):
             logger.error("%s: not rebuilt, a file of it cannot be read: %s", record_id, error)
         return False
     if outcome == "twin":
@@ -159,7 +158,7 @@ def _restore(
     submission = read_submission(volume.submission(record_id))
     untold = _heed_telling(fields, record_id, volume) if kind is RecordKind.JOB else ()
     return store.run(
-        records.restore(
+        rebuilding.restore(
             kind,
             record_id,
             fields,
@@ -167,6 +166,7 @@ def _restore(
             lease_seconds,
             submission,
             untold,
+            unheard=_unheard(checkpoints, fields, volume),
             was_queued=_was_queued(record_id, volume),
         )
     )
@@ -220,6 +220,21 @@ def _heed_telling(fields: dict[str, str], job_id: str, volume: Volume) -> list[E
     if not State(fields["state"]).is_terminal or age_seconds > TOLD_FOR_SECONDS:
         return []
     return [endpoint for endpoint in Endpoint if told[endpoint] is None]
+
+
+def _unheard(
+    checkpoints: Iterable[CheckpointFact], fields: Mapping[str, str], volume: Volume
+) -> list[CheckpointFact]:
+    """Those that an unfinished record's log does not tell of; what has ended is not watched."""
+    if State(fields["state"]).is_terminal:
+        return []
+    try:
+        log = volume.events(fields["id"]).read_bytes()
+    except FileNotFoundError:
+        log = b""
+    except OSError:
+        return []
+    return [checkpoint for checkpoint in checkpoints if checkpoint.digest.encode() not in log]
 
 
 def _last_revision(record_id: str, volume: Volume) -> int:

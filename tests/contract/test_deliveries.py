@@ -6,6 +6,7 @@ from contract import store
 from contract.deliveries import Bounds, Delivery, settle_delivery, take_deliveries
 from contract.job import State, Want
 from contract.keys import KEYS, RecordKind
+from contract.rebuilding import restore
 from contract.submission import ANYONE, Submission
 from contract.webhook import Endpoint, Outcome, Told, Webhook
 from tests.contract.records import JOB, LONG, SHORT, Records
@@ -169,7 +170,7 @@ def test_a_rebuilt_end_is_told_to_those_who_have_not_heard(records: Records, unt
         "id": "job_a", "spec": "{}", "state": "failed", "want": "run", "token": "0", "attempt": "0",
         "deaths": "0", "devices": "1", "revision": "1", "created_us": "5", "finished_ms": "6",
     }  # fmt: skip
-    records.run(store.restore(JOB, "job_a", fields, [], SHORT, submission(), untold))
+    records.run(restore(JOB, "job_a", fields, [], SHORT, submission(), untold))
     assert names(take(records)) == sorted(f"job_a:{endpoint}" for endpoint in untold)
 
 

@@ -3,6 +3,7 @@
 from contract import store
 from contract.job import State, Want
 from contract.keys import EPOCH, KEYS
+from contract.rebuilding import restore
 from contract.store import Request
 from contract.submission import Idempotency, Submission
 from tests.contract.records import JOB, SHORT, Records
@@ -37,7 +38,7 @@ def test_rebuilt_record_brings_its_key_back(records: Records) -> None:
         "id": "job_a", "spec": "{}", "state": "queued", "want": "run", "token": "0", "attempt": "0",
         "deaths": "0", "devices": "1", "revision": "1", "created_us": "5",
     }  # fmt: skip
-    assert records.run(store.restore(JOB, "job_a", fields, [], SHORT, SUBMISSION)) == "restored"
+    assert records.run(restore(JOB, "job_a", fields, [], SHORT, SUBMISSION)) == "restored"
     assert _send(records, "job_b")[0] == "known"
 
 

@@ -10,6 +10,7 @@ from contract import keys, store
 from contract.events import EventType
 from contract.job import CheckpointFact, Problem, Progress, SnapshotFact, State, Want
 from contract.keys import KEYS, WORKER_FACTS, RecordKind
+from contract.rebuilding import restore
 from contract.store import Command, Lease, Verdict
 from tests.contract.records import JOB, LONG, SHORT, Records
 
@@ -238,7 +239,7 @@ def test_restored_record_is_claimed_under_a_newer_token(records: Records) -> Non
         "id": "job_a", "spec": "{}", "state": "running", "want": "run", "token": "9007199254740000",
         "attempt": "2", "deaths": "0", "devices": "1", "revision": "41", "created_us": "5", "owner": "gone",
     }  # fmt: skip
-    command = store.restore(JOB, "job_a", fields, [_checkpoint("d")], SHORT)
+    command = restore(JOB, "job_a", fields, [_checkpoint("d")], SHORT)
     assert [records.run(command), records.run(command)] == ["restored", "exists"]
     assert records.read().revision == 42
     records.reap_expired()

@@ -14,6 +14,7 @@ from contract import keys
 from contract import store as records
 from contract.alias import AliasRecord, Meaning
 from contract.deliveries import Bounds, take_deliveries
+from contract.events import Event, EventType
 from contract.job import CheckpointFact, Problem, State, Want
 from contract.keys import KEYS, RecordKind
 from contract.store import Lease
@@ -100,6 +101,19 @@ def test_served_generators_are_found_again(store: Store, volume: Volume, redis_u
     client = redis.Redis.from_url(redis_url, decode_responses=True)
     assert client.hgetall(keys.DIGESTS) == {"sha256:d": finished, "sha256:e": running}
     assert client.zrange(KEYS[JOB].servable, 0, -1) == [finished]
+
+
+def test_checkpoint_of_which_no_event_was_kept_is_told_once(store: Store, volume: Volume) -> None:
+    both = [CheckpointFact(file=name, digest=f"sha256:{name}", images_seen=1, bytes=1) for name in "de"]
+    kept = Event(id=3, type=EventType.CHECKPOINT, at_ms=1, data=both[0].model_dump_json())
+    job = lay(volume, "a", facts(State.RUNNING, checkpoints=both))
+    volume.events(job).write_text(kept.model_dump_json() + "\n")
+    rebuild(store, volume)
+    unheard = (EventType.CHECKPOINT, both[1].model_dump())
+    report = records.report(Lease(JOB, job, "7", 60), 1, checkpoint=both[1], event=unheard)
+    assert store.run(report) == "accepted"
+    told = [event for event in store.events_after(JOB, job, 0) if event.type is EventType.CHECKPOINT]
+    assert [json.loads(event.data) for event in told] == [both[1].model_dump()]
 
 
 def test_one_damaged_file_costs_no_other_record(store: Store, volume: Volume) -> None:

@@ -8,10 +8,9 @@ import pytest
 import redis
 
 from contract import keys
-from contract import store as records
 from contract.job import State
 from contract.keys import KEYS, RecordKind
-from contract.rebuilding import OvertakenError, end_rebuild
+from contract.rebuilding import OvertakenError, end_rebuild, restore
 from contract.volume import Volume
 from worker.rebuild import rebuild_if_lost
 from worker.store import Store
@@ -82,7 +81,7 @@ def test_who_rebuilds_keeps_the_lock_from_one_record_to_the_next(store: Store, c
     rebuild = store.begin_rebuild("w0", 60)
     assert rebuild
     client.expire(keys.REBUILDING, 5)
-    rebuild.run(records.restore(JOB, JOBS[0], {"created_us": "1", "state": "queued"}, [], 60))
+    rebuild.run(restore(JOB, JOBS[0], {"created_us": "1", "state": "queued"}, [], 60))
     assert client.ttl(keys.REBUILDING) > 5
     assert not store.begin_rebuild("w1", 60)
 
