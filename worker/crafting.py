@@ -10,6 +10,7 @@ from models.inspection import inspect
 from worker import link
 from worker.child import Chore
 from worker.deference import die_first, leave_the_cores
+from worker.leftovers import drop_abandoned
 from worker.orders import WorkshopOrder
 
 
@@ -30,6 +31,7 @@ def work_on_generator(order_json: str, chore: Chore) -> None:
 def _keep(path: Path, content: bytes, ask: WorkshopAsk) -> None:
     try:
         path.parent.mkdir(exist_ok=True)
+        drop_abandoned(path.parent)
         replace_durably(path, content)
     except FileNotFoundError:
         detail = f"The generator {ask.digest} was deleted while a program was made of it."

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from contract.volume import Volume, images_seen_of, token_of
 
 KEPT_SNAPSHOTS = 2
 MOST_HEADER_BYTES = 2**22
+ABANDONED_SECONDS = 3600.0
+"""Nobody is at one file for so long."""
 
 
 def drop_torn(volume: Volume, job_id: str, pattern: str) -> None:
@@ -18,6 +21,15 @@ def drop_torn(volume: Volume, job_id: str, pattern: str) -> None:
     for directory in (volume.snapshots(job_id), volume.checkpoints(job_id), volume.previews(job_id)):
         for torn in directory.glob(pattern):
             _drop(torn)
+
+
+def drop_abandoned(directory: Path) -> None:
+    """What whoever it was had half written there when it was killed."""
+    long_ago = time.time() - ABANDONED_SECONDS
+    for torn in directory.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            if torn.stat().st_mtime < long_ago:
+                torn.unlink(missing_ok=True)
 
 
 def drop_untold(volume: Volume, job_id: str, published: str, told: Collection[str]) -> None:

@@ -1,5 +1,6 @@
 """The workshop of a trainer: what gateways ask for is done with a generator, or they are told why not."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -93,6 +94,32 @@ def test_a_file_that_was_sent_is_looked_through(volume: Volume, digest: str, ask
     assert problem.code == ErrorCode.CHECKPOINT_UNREADABLE
 
 
+def craft(volume: Volume, digest: str, monkeypatch: pytest.MonkeyPatch, make: Callable[..., bytes]) -> None:
+    """Let what `make` gives be kept, in this process."""
+    for name in ("die_first", "leave_the_cores"):
+        monkeypatch.setattr(crafting, name, lambda: None)  # this is no child: it stays as it is
+    monkeypatch.setattr(exports, "make", make)
+    ask = WorkshopAsk(id="1", deadline_ms=0, task="torch-export", digest=digest, place=JOB)
+    hears, says = Pipe()
+    with hears, says:
+        crafting.work_on_generator(
+            WorkshopOrder(ask=ask, data_root=volume.root).model_dump_json(), Chore(says)
+        )
+
+
+def test_what_children_had_half_written_when_they_were_killed_goes_with_the_next_program(
+    volume: Volume, digest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = export(volume, JOB, digest, "torch-export")
+    path.parent.mkdir()
+    abandoned, in_hand = (path.with_name(f".{path.name}.{name}.tmp") for name in ("00000000", "11111111"))
+    abandoned.touch()
+    os.utime(abandoned, (0, time.time() - 7200))
+    in_hand.touch()
+    craft(volume, digest, monkeypatch, lambda *_: b"a program")
+    assert sorted(files(path.parent)) == sorted([in_hand.name, path.name])
+
+
 def test_a_job_that_was_deleted_meanwhile_is_not_brought_back(
     volume: Volume, digest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,13 +127,7 @@ def test_a_job_that_was_deleted_meanwhile_is_not_brought_back(
         volume.job(JOB.job).rename(volume.root / "gone")
         return b"a program"
 
-    for name in ("die_first", "leave_the_cores"):
-        monkeypatch.setattr(crafting, name, lambda: None)  # this is no child: it stays as it is
-    monkeypatch.setattr(exports, "make", make_and_lose)
-    ask = WorkshopAsk(id="1", deadline_ms=0, task="torch-export", digest=digest, place=JOB)
     with pytest.raises(ServiceError) as refusal:
-        crafting.work_on_generator(
-            WorkshopOrder(ask=ask, data_root=volume.root).model_dump_json(), Chore(Pipe()[1])
-        )
+        craft(volume, digest, monkeypatch, make_and_lose)
     assert refusal.value.code == ErrorCode.MODEL_NOT_FOUND
     assert not volume.job(JOB.job).exists()
