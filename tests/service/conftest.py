@@ -26,7 +26,7 @@ from service.embedded_redis import RedisServer
 from service.settings import Settings
 from service.store import Store
 from tests.service.deployment import Deployment
-from tests.service.playing import Sampler
+from tests.service.playing import Sampler, Trainer
 from tests.service.receiver import Receiver, receiving
 
 T = TypeVar("T")
@@ -181,6 +181,14 @@ def worker(redis_url: str, volume: Volume) -> Worker:
     worker.redis.set(EPOCH, "1")
     worker.hello(*Role)
     return worker
+
+
+@pytest.fixture
+def trainer(worker: Worker, volume: Volume) -> Iterator[Trainer]:
+    trainer = Trainer(worker.url, volume)
+    trainer.start()
+    yield trainer
+    trainer.stop()
 
 
 @pytest.fixture

@@ -1,12 +1,21 @@
-"""Plays a sampler to a gateway, by the contract's own wire."""
+"""Plays workers to a gateway, by the contract's own wire."""
 
 import threading
 from typing import Any
 
 import redis
 
-from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING, SAMPLES_WAITING_FOR
+from contract.job import Problem
+from contract.keys import (
+    SAMPLES_REPLIES_OF,
+    SAMPLES_WAITING,
+    SAMPLES_WAITING_FOR,
+    WORKSHOP_REPLY_OF,
+    WORKSHOP_WAITING,
+)
+from contract.volume import Volume
 from contract.wire import Answer, Ask, Stages
+from contract.workshop import WorkshopAnswer, WorkshopAsk, export
 
 STAGES = Stages(batch=1, forward=2, encode=3)
 
@@ -45,6 +54,39 @@ class Sampler(threading.Thread):
         """Take nothing from now on, until `held` is cleared."""
         with self._taking:
             self.held.set()
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join()
+
+
+class Trainer(threading.Thread):
+    """Plays the workshop of a trainer."""
+
+    def __init__(self, url: str, volume: Volume) -> None:
+        super().__init__(daemon=True)
+        self.asks: list[WorkshopAsk] = []
+        self.refusal: Problem | None = None
+        self.loses_what_it_makes = False
+        self._volume = volume
+        self._redis = redis.Redis.from_url(url, decode_responses=True)
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(0.005):
+            frame = self._redis.lpop(WORKSHOP_WAITING)
+            if isinstance(frame, str):
+                ask = WorkshopAsk.model_validate_json(frame)
+                self.asks.append(ask)
+                assert self._volume.checkpoint(ask.place.job, ask.place.file).exists()
+                if ask.task != "inspect" and not self.refusal:
+                    path = export(self._volume, ask.place, ask.digest, ask.task)
+                    path.parent.mkdir(exist_ok=True)
+                    path.write_bytes(ask.task.encode())
+                    if self.loses_what_it_makes:
+                        path.unlink()
+                answer = WorkshopAnswer(error=self.refusal)
+                self._redis.set(WORKSHOP_REPLY_OF + ask.id, answer.model_dump_json(), ex=30)
 
     def stop(self) -> None:
         self._ended.set()

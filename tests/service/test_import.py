@@ -1,100 +1,29 @@
-"""A generator that is sent is taken, or refused with what is wrong; nothing that is refused stays."""
+"""A generator that is sent is taken whole, and is then like any other."""
 
 import fcntl
 import hashlib
-import json
 import os
-import pickle
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
 import pytest
-import redis
 
 from contract.errors import ErrorCode
 from contract.imports import forget_import
 from contract.job import CheckpointFact, Problem, State
-from contract.keys import EPOCH, IMPORTS, WORKSHOP_REPLY_OF, WORKSHOP_WAITING, Role
+from contract.keys import EPOCH, IMPORTS
 from contract.store import leave, report
 from contract.volume import Volume
-from contract.workshop import WorkshopAnswer, WorkshopAsk, export
 from service.settings import Settings
-from tests.models.checkpoints import spec
+from tests.service.playing import Trainer
+from tests.service.sending import checkpoint, left, send
 from worker.rebuild import rebuild_if_lost
 from worker.store import Store
 
 Refused = Callable[..., dict[str, Any]]
 Until = Callable[[Callable[[], Any]], Any]
-SPEC = spec().model_dump(mode="json")
-HEADER = {"format_version": 1, "job": "job_" + "0" * 16, "spec": SPEC, "images_seen": 7}
-BINARY = "application/octet-stream"
-TENSOR = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
-
-
-def packed(header: object, body: bytes = b"\0" * 24) -> bytes:
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return len(text).to_bytes(8, "little") + text + body
-
-
-def checkpoint(**more: object) -> bytes:
-    """A whole file by its header; its tensors are the trainer's to judge."""
-    metadata = {"dcgan": json.dumps({**HEADER, **more})}
-    return packed({"__metadata__": metadata, "a": TENSOR})
-
-
-class Trainer(threading.Thread):
-    """Plays the workshop of a trainer."""
-
-    def __init__(self, url: str, volume: Volume) -> None:
-        super().__init__(daemon=True)
-        self.asks: list[WorkshopAsk] = []
-        self.refusal: Problem | None = None
-        self.loses_what_it_makes = False
-        self._volume = volume
-        self._redis = redis.Redis.from_url(url, decode_responses=True)
-        self._ended = threading.Event()
-
-    def run(self) -> None:
-        while not self._ended.wait(0.005):
-            frame = self._redis.lpop(WORKSHOP_WAITING)
-            if isinstance(frame, str):
-                ask = WorkshopAsk.model_validate_json(frame)
-                self.asks.append(ask)
-                assert self._volume.checkpoint(ask.place.job, ask.place.file).exists()
-                if ask.task != "inspect" and not self.refusal:
-                    path = export(self._volume, ask.place, ask.digest, ask.task)
-                    path.parent.mkdir(exist_ok=True)
-                    path.write_bytes(ask.task.encode())
-                    if self.loses_what_it_makes:
-                        path.unlink()
-                answer = WorkshopAnswer(error=self.refusal)
-                self._redis.set(WORKSHOP_REPLY_OF + ask.id, answer.model_dump_json(), ex=30)
-
-    def stop(self) -> None:
-        self._ended.set()
-        self.join()
-
-
-@pytest.fixture
-def trainer(worker: Any, volume: Volume) -> Iterator[Trainer]:
-    trainer = Trainer(worker.url, volume)
-    trainer.start()
-    yield trainer
-    trainer.stop()
-
-
-def send(
-    client: httpx.Client, content: bytes, media_type: str = "application/octet-stream"
-) -> httpx.Response:
-    return client.post("/models", content=content, headers={"Content-Type": media_type})
-
-
-def left(volume: Volume) -> list[str]:
-    """What is being received, or was left by it."""
-    return [path.name for path in volume.incoming_imports.glob("*")]
 
 
 def test_a_generator_from_elsewhere_is_like_any_other(
@@ -263,94 +192,6 @@ def test_one_gateway_at_a_time_takes_in_or_removes_a_generator(
     os.close(other)
     assert send(client, checkpoint(images_seen=16)).status_code == 201
     assert client.delete(f"/models/{digest}").status_code == 204
-
-
-WRONG: dict[str, tuple[bytes, str]] = {
-    "a pickle": (pickle.dumps({"weights": [1.0]}), "pickle"),
-    "a pickle of torch": (b"PK\3\4" + b"\0" * 100, "pickle"),
-    "a few bytes": (b"abc", "cut off"),
-    "a header beyond the file": (packed({})[:8] + b"{", "cut off"),
-    "a length that nobody has": (b"\xff" * 8 + b"{}", "cut off"),
-    "an endless header": (packed(b" " * 300_000, b""), "at most"),
-    "no JSON": (packed(b"\xff\xfe", b""), "damaged"),
-    "bottomless": (packed(b"[" * 100_000, b""), "damaged"),
-    "a list": (packed([1], b""), "no JSON object"),
-    "somebody else's": (packed({"a": TENSOR}), "something else"),
-    "other metadata": (packed({"__metadata__": {"format": "pt"}, "a": TENSOR}), "something else"),
-    "torn": (checkpoint()[:-1], "23"),
-    "padded": (checkpoint() + b"\0", "25"),
-    "half floats": (packed({"a": {**TENSOR, "dtype": "F16"}}), "F16"),
-    "a gap": (packed({"a": {**TENSOR, "data_offsets": [4, 28]}}, b"\0" * 28), "does not lie"),
-    "an overlap": (packed({"a": TENSOR, "b": TENSOR}), "does not lie"),
-    "a negative shape": (packed({"a": {**TENSOR, "shape": [-2, -3]}}), "whole numbers"),
-    "a huge shape": (packed({"a": {**TENSOR, "shape": [2**62, 2**62]}}), "does not lie"),
-    "an endless shape": (packed({"a": {**TENSOR, "shape": [9] * 86_000}}), "86,000 dimensions"),
-    "a shape of words": (packed({"a": {**TENSOR, "shape": ["2", 3]}}), "whole numbers"),
-    "no places": (packed({"a": {"dtype": "F32", "shape": [2, 3]}}), "damaged"),
-    "a tensor that is a number": (packed({"a": 7}), "damaged"),
-    "a newer version": (checkpoint(format_version=2), "format_version"),
-    "an absurd width": (
-        checkpoint(spec={**SPEC, "architecture": {"kind": "dcgan", "generator_width": 10**9}}),
-        "generator_width",
-    ),
-    "an absurd resolution": (checkpoint(spec={**SPEC, "resolution": 10**6}), "spec"),
-    "an unknown family": (checkpoint(spec={**SPEC, "architecture": "gpt"}), "architecture"),
-    "no job": (checkpoint(job="../../etc"), "job"),
-}
-
-
-@pytest.mark.parametrize(("content", "why"), WRONG.values(), ids=WRONG)
-def test_what_is_no_checkpoint_of_ours_is_refused(
-    client: httpx.Client, trainer: Trainer, refused: Refused, volume: Volume, content: bytes, why: str
-) -> None:
-    problem = refused(send(client, content), 422, "not_a_checkpoint")
-    assert why in problem["detail"]
-    assert (trainer.asks, left(volume)) == ([], [])
-
-
-def test_what_a_trainer_refuses_is_not_kept(
-    client: httpx.Client, trainer: Trainer, refused: Refused, volume: Volume
-) -> None:
-    trainer.refusal = Problem(code=ErrorCode.NOT_A_CHECKPOINT, detail="It holds a number that is not finite.")
-    content = checkpoint(images_seen=4)
-    assert "finite" in refused(send(client, content), 422, "not_a_checkpoint")["detail"]
-    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-    refused(client.get(f"/models/{digest}"), 404, "model_not_found")
-    assert (left(volume), volume.imported(digest).exists()) == ([], False)
-
-
-def test_bodies_of_the_wrong_kind_are_refused(
-    client: httpx.Client, refused: Refused, volume: Volume, worker: Any, until: Until
-) -> None:
-    refused(send(client, b""), 422, "body_empty")
-    refused(send(client, checkpoint(), "application/json"), 415, "unsupported_media_type")
-    worker.goodbye(Role.TRAIN)
-    until(lambda: client.get("/readyz").status_code == 503)
-    refused(send(client, checkpoint(images_seen=5)), 503, "no_trainer")
-    assert left(volume) == []
-
-
-def test_what_is_too_large_is_refused_before_it_is_read_whole(
-    serve: Callable[[Settings], AbstractContextManager[str]], worker: Any, trainer: Trainer, refused: Refused
-) -> None:
-    content = checkpoint(images_seen=6)
-    limits = {"max_import_bytes": len(content), "imports_bytes": 2 * len(content) - 1}
-    worker.redis.delete("dcgan:imports")
-    with (
-        serve(Settings(data_root=worker.volume.root, redis_url=worker.url, **limits)) as url,  # type: ignore[arg-type]
-        httpx.Client(base_url=url) as client,
-    ):
-        refused(send(client, content + b"\0"), 413, "body_too_large")
-        stream = (content[:100] for _ in range(1000))
-        refused(
-            client.post("/models", content=stream, headers={"Content-Type": BINARY}),
-            413,
-            "body_too_large",
-        )
-        assert send(client, content).status_code == 201
-        assert "DELETE" in refused(send(client, checkpoint(images_seen=8)), 507, "imports_full")["detail"]
-        assert send(client, content).status_code == 200
-    assert left(worker.volume) == []
 
 
 def test_what_a_killed_gateway_had_only_begun_to_receive_is_swept(
