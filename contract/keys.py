@@ -29,6 +29,7 @@ class RecordKeys:
         self.all = f"dcgan:{kind}s:all"
         self.queued = f"dcgan:{kind}s:queued"
         self.leased = f"dcgan:{kind}s:leased"
+        self.lease_ms = f"dcgan:{kind}s:lease-ms"  # hash: how long the lease of each is that is leased
         self.servable = f"dcgan:{kind}s:servable"
         self.unmirrored = f"dcgan:{kind}s:unmirrored"
         self.users_of = f"dcgan:{kind}s:users:"

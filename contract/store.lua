@@ -100,6 +100,7 @@ local function move(id, to, reason, err)
   redis.call('SET', names.turns, integer(now_us))
   if to ~= 'running' then
     redis.call('ZREM', names.leased, id)
+    redis.call('HDEL', names.lease_ms, id)
     redis.call('HDEL', record(id), 'owner', 'lease_until_ms', 'waiting_for')
   end
   write(id, 'state', to)
@@ -132,11 +133,14 @@ local function objection(id)
   if state ~= 'running' or read(id, 'token') ~= argument.token then return 'lost' end
 end
 
-local function renew_lease(id)
-  local lease_until = integer(now_ms + argument.lease_ms)
+local function lease(id, lease_ms)
+  local lease_until = integer(now_ms + lease_ms)
   write(id, 'lease_until_ms', lease_until)
+  redis.call('HSET', names.lease_ms, id, lease_ms)
   redis.call('ZADD', names.leased, lease_until, id)
 end
+
+local function renew_lease(id) lease(id, argument.lease_ms) end
 
 -- Where a record goes when its owner lets go of it without having finished.
 local function release(id, reason)
@@ -325,6 +329,15 @@ function command.died()
   return bury(id, argument.reason)
 end
 
+-- A lease that lies further ahead than it is long was written before the clock was set back.
+local function shorten_leases()
+  local leased = redis.call('ZRANGE', names.leased, 0, -1, 'WITHSCORES')
+  for i = 1, #leased, 2 do
+    local lease_ms = redis.call('HGET', names.lease_ms, leased[i])
+    if lease_ms and tonumber(leased[i + 1]) > now_ms + lease_ms then lease(leased[i], lease_ms) end
+  end
+end
+
 -- Leases that ran out, or everything that a slot owned before it was restarted.
 function command.reap()
   local buried = {}
@@ -335,6 +348,7 @@ function command.reap()
       end
     end
   else
+    shorten_leases()
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', names.leased, '-inf', integer(now_ms))) do
       buried[#buried + 1] = bury(id, 'the worker ' .. (read(id, 'owner') or '?') .. ' did not renew its lease')
     end

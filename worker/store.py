@@ -1,6 +1,8 @@
 """The worker's synchronous hand on the records: runs the commands of `contract.store`."""
 
+import time
 import uuid
+from collections.abc import Callable
 from typing import TypeVar, cast
 
 import redis
@@ -34,9 +36,12 @@ def connect(url: str, *, decode: bool = True) -> redis.Redis:
 class Store:
     """Thread-safe: redis-py hands each call a pooled connection of its own."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis = connect(url)
         self._script = self._redis.register_script(script())
+        self._clock = clock
+        self._first_seen = ("", 0.0)
+        """The server that runs now, and when we saw it first."""
 
     def run(self, command: Command[T]) -> T:
         """Carry out one transition.
@@ -65,9 +70,15 @@ class Store:
         """Records that could not be re-created."""
         return [*cast("set[str]", self._redis.smembers(keys.LEFT_OUT))]
 
-    def uptime_seconds(self) -> int:
-        """How long the server has been up: owners need a lease of grace after a restart."""
-        return int(self._redis.info("server")["uptime_in_seconds"])
+    def uptime_seconds(self) -> float:
+        """How long the server has been up: owners need a lease of grace after a restart.
+
+        Where its clock was set back, as long as we have seen it.
+        """
+        server = self._redis.info("server")
+        if server["run_id"] != self._first_seen[0]:
+            self._first_seen = (server["run_id"], self._clock())
+        return max(float(server["uptime_in_seconds"]), self._clock() - self._first_seen[1])
 
     def is_unheard(self, kind: RecordKind) -> bool:
         """Whether something is queued and no doorbell is on its way to a worker."""

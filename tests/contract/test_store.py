@@ -69,6 +69,22 @@ def test_owner_whose_token_is_old_changes_nothing(records: Records, act: int) ->
     assert records.redis.hgetall(KEYS[JOB].record_of + "job_a") == before
 
 
+def test_lease_from_before_the_clock_was_set_back_is_as_long_as_any(records: Records) -> None:
+    records.submit("job_a")
+    records.submit("job_b")
+    records.claim("w0", SHORT)
+    records.claim("w1", LONG)
+    kept = records.read("job_b").lease_until_ms
+    assert kept
+    ahead_ms = kept + 3_600_000
+    records.redis.zadd(KEYS[JOB].leased, {"job_a": ahead_ms})
+    records.redis.hset(KEYS[JOB].record_of + "job_a", "lease_until_ms", ahead_ms)
+    assert records.run(store.reap(JOB, max_deaths=3)) == []
+    assert records.redis.zscore(KEYS[JOB].leased, "job_a") < kept
+    assert records.read("job_b").lease_until_ms == kept
+    assert records.reap_expired() == ["job_a"]
+
+
 def test_event_ids_are_the_revisions_without_a_gap(records: Records) -> None:
     records.submit()
     lease = records.claim()
