@@ -122,5 +122,9 @@ class Reconciler(threading.Thread):
             self._later.write(partial(state_burial, self._volume, burial))
 
     def _touch_heartbeat(self) -> None:
+        """Where it cannot be touched, that is all it tells: whoever looks at it takes the worker for dead."""
         if self._settings.heartbeat_file:
-            self._settings.heartbeat_file.touch()
+            try:
+                self._settings.heartbeat_file.touch()
+            except OSError as error:
+                logger.error("the heartbeat file cannot be touched: %s", error)

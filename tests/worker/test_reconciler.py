@@ -1,0 +1,54 @@
+"""The thread beside a worker's work goes on, whatever fails in one of its rounds."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from contract.volume import Volume
+from worker.reconciler import Reconciler
+from worker.room import Later
+from worker.settings import Settings
+from worker.store import Store
+
+LEASE_SECONDS = 0.25
+
+
+@pytest.fixture
+def rounds(redis_url: str, volume: Volume) -> Iterator[Callable[[Path], threading.Semaphore]]:
+    """Runs a reconciler that touches a file, and counts its signs of life."""
+    running: list[Reconciler] = []
+
+    def run(heartbeat_file: Path) -> threading.Semaphore:
+        seen = threading.Semaphore(0)
+        settings = Settings(
+            data_root=volume.root,
+            redis_url=redis_url,
+            lease_seconds=LEASE_SECONDS,
+            heartbeat_file=heartbeat_file,
+        )
+        reconciler = Reconciler(
+            "train-1",
+            settings,
+            Store(redis_url),
+            ring=lambda _: None,
+            facts=lambda: {"role": "train"},
+            adopt=lambda _: seen.release(),
+            is_well=lambda: True,
+            later=Later(),
+        )
+        reconciler.start()
+        running.append(reconciler)
+        return seen
+
+    yield run
+    for reconciler in running:
+        reconciler.stop()
+
+
+def test_heartbeat_file_that_cannot_be_touched_ends_nothing(
+    rounds: Callable[[Path], threading.Semaphore], tmp_path: Path
+) -> None:
+    seen = rounds(tmp_path / "missing" / "heartbeat")
+    assert all(seen.acquire(timeout=5) for _ in range(3))
