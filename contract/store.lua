@@ -246,15 +246,17 @@ local function grant(id)
   return redis.call('HGETALL', record(id))
 end
 
--- The queued record whose turn it is and that fits, not "the one in the message". Who claims holds nothing: what
--- is leased to it was granted in an answer that it never heard, and is granted anew.
+-- The queued record whose turn it is and that fits, not "the one in the message"; none that this owner has set
+-- aside. Who claims holds nothing: what is leased to it was granted in an answer that it never heard, and is
+-- granted anew.
 function command.claim()
   for _, id in ipairs(redis.call('ZRANGE', names.leased, 0, -1)) do
     if read(id, 'owner') == argument.owner then return grant(id) end
   end
-  local id
+  local id, is_set_aside = nil, {}
+  for _, other in ipairs(argument.set_aside) do is_set_aside[other] = true end
   in_turn(function(candidate)
-    if tonumber(read(candidate, 'devices')) > argument.devices then return end
+    if is_set_aside[candidate] or tonumber(read(candidate, 'devices')) > argument.devices then return end
     id = candidate
     return 'enough'
   end)

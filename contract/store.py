@@ -55,16 +55,14 @@ ControlOutcome = Literal["accepted", "conflict", "missing"]
 ForgetOutcome = Literal["forgotten", "missing", "live", "used", "aliased", "rebuilding"]
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """What a supervisor got: the record, now its own as long as it renews the lease under this token."""
 
     record: Record
     token: str
 
 
-@dataclass(frozen=True)
-class Lease:
+class Lease(NamedTuple):
     """Proof of ownership, shown with every fact."""
 
     kind: RecordKind
@@ -80,8 +78,7 @@ class Turns(NamedTuple):
     ids: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """What is remembered of an `Idempotency-Key`: the record that it made, and of which body."""
 
     id: str
@@ -149,10 +146,13 @@ def turns(kind: RecordKind) -> Command[Turns]:
     return _command(kind, "turns", lambda reply: Turns(reply[0], tuple(reply[1:])))
 
 
-def claim(kind: RecordKind, owner: str, *, lease_seconds: float, devices: int = 1) -> Command[Claim | None]:
-    """Take the queued record whose turn it is, of those that fit into `devices`."""
+def claim(
+    kind: RecordKind, owner: str, *, lease_seconds: float, devices: int = 1, set_aside: Sequence[str] = ()
+) -> Command[Claim | None]:
+    """Take the queued record whose turn it is, of those that fit into `devices` and are not `set_aside`."""
+    lease_ms = _milliseconds(lease_seconds)
     return _command(
-        kind, "claim", _read_claim, owner=owner, lease_ms=_milliseconds(lease_seconds), devices=devices
+        kind, "claim", _read_claim, owner=owner, lease_ms=lease_ms, devices=devices, set_aside=set_aside
     )
 
 

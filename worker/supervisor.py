@@ -17,6 +17,7 @@ from worker.crew import Crew
 from worker.facts import state_burial
 from worker.room import Later
 from worker.settings import Settings
+from worker.shelf import Shelf
 from worker.store import Store
 from worker.tenure import Tenure, WriteOrder
 from worker.warming import Warming
@@ -48,6 +49,7 @@ class Supervisor:
         self._write_order = write_order
         self._later = later
         self._stop = stop
+        self._shelf = Shelf()
         patience_seconds = min(PATIENCE_SECONDS, settings.heartbeat_seconds)
         self._warming = Warming(store, settings.sampling_url, patience_seconds)
 
@@ -67,7 +69,11 @@ class Supervisor:
     def _carry_out_next(self, crew: Crew) -> bool:
         claim = self._store.run(
             records.claim(
-                self._kind, self._name, lease_seconds=self._settings.lease_seconds, devices=self._devices
+                self._kind,
+                self._name,
+                lease_seconds=self._settings.lease_seconds,
+                devices=self._devices,
+                set_aside=self._shelf.ids(),
             )
         )
         if claim is None:
@@ -76,15 +82,20 @@ class Supervisor:
         logger.info("%s: claimed, attempt %d", lease.id, claim.record.attempt)
         try:
             self._see_through(lease, claim.record, crew)
-        except OSError as error:  # what was handed back already is not ours to leave: that changes nothing
-            self._store.run(records.leave(lease, State.QUEUED, reason=f"the volume: {error}"))
-            raise
+        except OSError as error:
+            self._set_aside(lease, f"the volume: {error}")
         except RedisError:
             raise
         except Exception as error:
             logger.exception("%s: given up", lease.id)
             self._bury(lease, f"{type(error).__name__}: {error}")
         return True
+
+    def _set_aside(self, lease: Lease, why: str) -> None:
+        """Hand it back, if that was not done yet, and leave it to others for a while; nobody is to blame."""
+        logger.error("%s: handed back and set aside: %s", lease.id, why)
+        self._shelf.put(lease.id)
+        self._store.run(records.leave(lease, State.QUEUED, reason=why))
 
     def _bury(self, lease: Lease, cause: str) -> None:
         burial = self._store.run(records.died(lease, cause, self._settings.max_deaths))

@@ -1,5 +1,6 @@
 """The time in which one record is ours: child, heartbeat, facts, leaving."""
 
+import contextlib
 import json
 import logging
 import threading
@@ -98,8 +99,11 @@ class Tenure:
             assert self._is_over()
         except OSError as error:
             self._crew.end()
-            self._testimony.insist(records.leave(self._lease, State.QUEUED, reason=f"the volume: {error}"))
-            raise
+            if not self._is_gone():
+                reason = f"the volume: {error}"
+                self._testimony.insist(records.leave(self._lease, State.QUEUED, reason=reason))
+                raise
+            self._death = f"its directory {self._volume.home(self._lease.id)} is gone from the volume"
         finally:
             exit_code = self._crew.end()
         its_own = f".*-{self._lease.token}.*.tmp"  # a newer owner may be writing
@@ -137,6 +141,13 @@ class Tenure:
 
     def _is_over(self) -> bool:
         return self._outcome is not None or self._death is not None or self._testimony.is_lost
+
+    def _is_gone(self) -> bool:
+        """Whether the record has no files any more, though the volume is there."""
+        home = self._volume.home(self._lease.id)
+        with contextlib.suppress(OSError):
+            return home.parent.is_dir() and not home.exists()
+        return False
 
     def _pass_on_what_is_wanted(self, crew: Crew) -> None:
         if self._is_over():

@@ -102,3 +102,13 @@ def test_datasets_are_prepared_first_come_first_served(records: Records) -> None
     for name in ("ds_a", "ds_b"):
         records.run(store.submit(RecordKind.DATASET, name, "{}"))
     assert list(records.run(store.turns(RecordKind.DATASET)).ids) == ["ds_a", "ds_b"]
+
+
+def test_what_an_owner_has_set_aside_is_left_to_others_and_keeps_its_place(records: Records) -> None:
+    _submit(records, "job_ann0")
+    _submit(records, "job_ann1")
+    claim = records.run(store.claim(JOB, "w0", lease_seconds=60, set_aside=["job_ann0"]))
+    assert claim is not None
+    assert claim.record.id == "job_ann1"
+    assert records.run(store.claim(JOB, "w1", lease_seconds=60, set_aside=["job_ann0"])) is None
+    assert records.claim("w1").id == "job_ann0"

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import TypeVar
@@ -10,10 +11,11 @@ import pytest
 
 from contract import store as records
 from contract.job import Record, State, Want
-from contract.volume import write_durably
+from contract.volume import replace_durably, write_durably
 from tests.worker.owner import JOB, LEASE_SECONDS, Worker
 from worker import facts, room
 from worker.facts import read_facts
+from worker.shelf import SET_ASIDE_SECONDS, Shelf
 
 T = TypeVar("T")
 FIRST, SECOND = "job_0000000000000001", "job_0000000000000002"
@@ -193,6 +195,45 @@ def test_job_whose_facts_cannot_be_read_fails_and_lets_the_next_one_pass(worker:
     assert (failed.state, failed.deaths) == (State.FAILED, 2)
     assert failed.error is not None
     assert "ValidationError" in failed.error.detail
+
+
+def test_job_whose_directory_is_gone_fails_and_lets_the_next_one_pass(worker: Worker) -> None:
+    worker.submit(FIRST, SECOND)
+    shutil.rmtree(worker.volume.job(FIRST))
+    worker.start("finish")
+    worker.finish()
+    assert worker.records.read(SECOND).state is State.SUCCEEDED
+    failed = worker.records.read(FIRST)
+    assert failed.state is State.FAILED
+    assert failed.error is not None
+    assert "is gone from the volume" in failed.error.detail
+
+
+def test_job_whose_directory_takes_nothing_is_set_aside_and_lets_the_next_one_pass(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(path: Path, content: bytes) -> None:
+        if path.parent == worker.volume.job(FIRST):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        replace_durably(path, content)
+
+    monkeypatch.setattr(facts, "replace_durably", write)
+    worker.submit(FIRST, SECOND)
+    worker.start("finish")
+    worker.finish()
+    assert worker.records.read(SECOND).state is State.SUCCEEDED
+    waiting = worker.records.read(FIRST)
+    assert (waiting.state, waiting.attempt, waiting.deaths) == (State.QUEUED, 1, 0)
+    assert "Permission denied" in worker.events(FIRST)[-1]["reason"]
+
+
+def test_what_is_set_aside_is_tried_again_after_a_while() -> None:
+    now = [0.0]
+    shelf = Shelf(lambda: now[0])
+    shelf.put(FIRST)
+    assert shelf.ids() == [FIRST]
+    now[0] += SET_ASIDE_SECONDS
+    assert not shelf.ids()
 
 
 def test_job_whose_work_cannot_be_ordered_says_so_on_the_volume_too(worker: Worker) -> None:
