@@ -34,6 +34,7 @@ class RecordKeys:
         self.unmirrored = f"dcgan:{kind}s:unmirrored"
         self.users_of = f"dcgan:{kind}s:users:"
         self.request_of = f"dcgan:{kind}s:request:"  # + an Idempotency-Key: the record that it made
+        self.withdrawn_of = f"dcgan:{kind}s:withdrawn:"  # + an id that is not to be queued any more
         self.served = (
             f"dcgan:{kind}s:served"  # sorted set: submitter by when a record of theirs was last claimed
         )

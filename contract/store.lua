@@ -177,6 +177,7 @@ end
 function command.submit()
   local id = argument.id
   if redis.call('EXISTS', record(id)) == 1 then return { 'exists', read(id, 'state') } end
+  if redis.call('EXISTS', names.withdrawn_of .. id) == 1 then return { 'withdrawn', '' } end
   if argument.request then
     if redis.call('EXISTS', names.epoch) == 0 then return { 'rebuilding', '' } end
     local made = redis.call('GET', names.request_of .. argument.request.key)
@@ -195,6 +196,14 @@ function command.submit()
   redis.call('ZADD', names.all, integer(now_us), id)
   move(id, 'queued')
   return { 'submitted', 'queued' }
+end
+
+-- Whoever submitted this has not heard of it, and removes its files: should the message arrive only now, then
+-- in vain. Not once it is queued.
+function command.withdraw()
+  if redis.call('EXISTS', record(argument.id)) == 1 then return 0 end
+  redis.call('SET', names.withdrawn_of .. argument.id, '', 'EX', REQUEST_KEPT_SECONDS)
+  return 1
 end
 
 -- Re-create a record from the volume; never touches one that is there. One that may never have been queued gives

@@ -50,7 +50,7 @@ class Burial(NamedTuple):
     error: Problem | None
 
 
-SubmitOutcome = Literal["submitted", "exists", "unusable", "known", "rebuilding"]
+SubmitOutcome = Literal["submitted", "exists", "unusable", "known", "rebuilding", "withdrawn"]
 ControlOutcome = Literal["accepted", "conflict", "missing"]
 ForgetOutcome = Literal["forgotten", "missing", "live", "used", "aliased", "rebuilding"]
 

@@ -14,6 +14,7 @@ from contract.identifiers import DATASET_PATTERN, JOB_PATTERN
 from contract.keys import RecordKind
 from contract.store import Command, ForgetOutcome, SubmitOutcome
 from contract.volume import LACKS, remove_durably, replace_durably, sync_directory, write_json
+from contract.withdrawal import withdraw
 from service.errors import being_rebuilt
 from service.gateway import Gateway
 from service.store import Standing
@@ -104,10 +105,10 @@ async def submit(
 
 
 async def _settle(gateway: Gateway, kind: RecordKind, record_id: str) -> None:
-    """Redis broke off before it said whether it took the record: ask when it is back."""
+    """Redis broke off before it said whether it took the record: once it is back, it has or never will."""
     while True:
         with contextlib.suppress(RedisError):
-            if not await gateway.store.exists(kind, record_id):
+            if await gateway.store.run(withdraw(kind, record_id)):
                 await remove_home(gateway, record_id)
             return
         await asyncio.sleep(_SETTLE_SECONDS)

@@ -12,7 +12,20 @@ from contract.job import CheckpointFact, Problem, Progress, SnapshotFact, State,
 from contract.keys import KEYS, WORKER_FACTS, RecordKind
 from contract.rebuilding import restore
 from contract.store import Command, Lease, Verdict
+from contract.withdrawal import withdraw
 from tests.contract.records import JOB, LONG, SHORT, Records
+
+
+def test_what_was_withdrawn_is_not_queued_by_a_message_that_comes_late(records: Records) -> None:
+    assert records.run(withdraw(JOB, "job_a"))
+    assert records.run(store.submit(JOB, "job_a", "{}")) == ("withdrawn", "")
+    assert not records.redis.exists(KEYS[JOB].record_of + "job_a")
+
+
+def test_what_is_queued_cannot_be_withdrawn(records: Records) -> None:
+    records.submit()
+    assert not records.run(withdraw(JOB, "job_a"))
+    assert records.claim().id == "job_a"
 
 
 def test_submitting_twice_makes_one_record(records: Records) -> None:

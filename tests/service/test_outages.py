@@ -271,24 +271,23 @@ def test_a_job_whose_dataset_vanished_leaves_the_volume(settings: Settings) -> N
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("taken", [False, True])
-def test_when_redis_breaks_off_a_record_stays_only_if_it_was_taken(
-    settings: Settings, mortal: Redis, *, taken: bool
-) -> None:
-    async def submit_to_the_dead() -> bool:
+def test_redis_that_breaks_off_takes_nothing_late(settings: Settings, mortal: Redis, *, taken: bool) -> None:
+    async def submit_to_the_dead() -> tuple[bool, str]:
         gateway, job_id = Gateway(settings), new_job_id()
+        command = submit(RecordKind.JOB, job_id, "{}")
         write_json(gateway.volume.spec(job_id), {})
         if taken:  # as if the answer alone was lost
-            await gateway.store.run(submit(RecordKind.JOB, job_id, "{}"))
+            await gateway.store.run(command)
         mortal.kill()
         async with gateway.running():
             with pytest.raises(RedisError):
-                await submit_or_undo(gateway, RecordKind.JOB, job_id, submit(RecordKind.JOB, job_id, "{}"))
+                await submit_or_undo(gateway, RecordKind.JOB, job_id, command)
             assert gateway.volume.job(job_id).exists()
             await asyncio.to_thread(mortal.start)
             await asyncio.gather(*gateway.background)
-        return gateway.volume.job(job_id).exists()
+            return gateway.volume.job(job_id).exists(), (await gateway.store.run(command))[0]
 
-    assert asyncio.run(submit_to_the_dead()) is taken
+    assert asyncio.run(submit_to_the_dead()) == ((True, "exists") if taken else (False, "withdrawn"))
 
 
 @pytest.mark.usefixtures("impatient")
