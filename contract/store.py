@@ -55,14 +55,16 @@ ControlOutcome = Literal["accepted", "conflict", "missing"]
 ForgetOutcome = Literal["forgotten", "missing", "live", "used", "aliased", "rebuilding"]
 
 
-class Claim(NamedTuple):
+@dataclass(frozen=True)
+class Claim:
     """What a supervisor got: the record, now its own as long as it renews the lease under this token."""
 
     record: Record
     token: str
 
 
-class Lease(NamedTuple):
+@dataclass(frozen=True)
+class Lease:
     """Proof of ownership, shown with every fact."""
 
     kind: RecordKind
@@ -78,7 +80,8 @@ class Turns(NamedTuple):
     ids: tuple[str, ...]
 
 
-class Request(NamedTuple):
+@dataclass(frozen=True)
+class Request:
     """What is remembered of an `Idempotency-Key`: the record that it made, and of which body."""
 
     id: str
