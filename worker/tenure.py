@@ -23,6 +23,7 @@ from contract.store import Burial, Lease, Verdict
 from contract.volume import Volume
 from worker import leftovers, link, memory
 from worker.crew import Crew
+from worker.deputy import Deputy
 from worker.endings import CANCELLED, SLOW_TO_STOP, Outcome, cause_of_death, finished, handed_back
 from worker.facts import Ledger, state_burial
 from worker.room import Later, Room
@@ -77,6 +78,12 @@ class Tenure:
         self._record = record
         self._ledger = Ledger(volume, record, Room(self._testimony.lack, self._hold_out), later)
         self._next_beat = time.monotonic() + settings.heartbeat_seconds
+        self._deputy = Deputy(
+            lease,
+            store,
+            every_seconds=settings.heartbeat_seconds,
+            at_most_seconds=settings.progress_deadline_seconds,
+        )
         self._want = record.want
         self._progress: Progress | None = None
         self._outcome: Outcome | None = None
@@ -89,6 +96,13 @@ class Tenure:
         Raises:
             OSError: the volume fails as no waiting cures. The record was handed back; it is not to blame.
         """
+        self._deputy.start()
+        try:
+            self._carry_out(write_order)
+        finally:
+            self._deputy.end()
+
+    def _carry_out(self, write_order: WriteOrder) -> None:
         oom_kills = memory.oom_kills()
         try:
             self._take_over()
@@ -251,6 +265,7 @@ class Tenure:
         if time.monotonic() < self._next_beat:
             return
         self._next_beat = time.monotonic() + self._settings.heartbeat_seconds
+        self._deputy.owner_beats()
         progress, self._progress = self._progress, None
         self._testimony.flush()
         heard = self._testimony.tell(records.beat(self._lease, progress))

@@ -1,0 +1,44 @@
+"""Whoever is kept from beating keeps the record for a while: a slow disk is nobody's death."""
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from contract.job import State
+from contract.store import reap
+from tests.worker.owner import JOB, LEASE_SECONDS, Worker
+from worker.facts import Ledger
+
+FIRST = "job_0000000000000001"
+
+
+@pytest.fixture
+def slow_disk(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every statement takes two leases, while another worker reaps."""
+    state = Ledger.state
+
+    def state_slowly(ledger: Ledger, update: Mapping[str, Any]) -> bool:
+        for _ in range(8):
+            threading.Event().wait(LEASE_SECONDS / 4)
+            worker.records.run(reap(JOB, max_deaths=3))
+        return state(ledger, update)
+
+    monkeypatch.setattr(Ledger, "state", state_slowly)
+
+
+def test_an_owner_that_its_disk_keeps_for_longer_than_a_lease_is_not_dead(
+    worker: Worker, slow_disk: None
+) -> None:
+    worker.submit(FIRST)
+    worker.start("finish")
+    worker.finish()
+    record = worker.records.read(FIRST)
+    assert (record.state, record.attempt, record.deaths) == (State.SUCCEEDED, 1, 0)
+
+
+def test_an_owner_that_is_kept_for_too_long_is(worker: Worker, slow_disk: None) -> None:
+    worker.submit(FIRST)
+    worker.start("finish", progress_deadline_seconds=LEASE_SECONDS / 2)
+    assert worker.until(FIRST, lambda record: record.deaths)

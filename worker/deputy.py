@@ -1,0 +1,38 @@
+"""Renews the lease while its owner is kept, as by a disk that needs longer for a write than a lease lasts."""
+
+import contextlib
+import threading
+import time
+
+from redis.exceptions import RedisError
+
+from contract.store import Lease, beat
+from worker.store import Store
+
+
+class Deputy(threading.Thread):
+    """Beats in the owner's place, for a while: whoever is kept for longer is as good as dead."""
+
+    def __init__(self, lease: Lease, store: Store, *, every_seconds: float, at_most_seconds: float) -> None:
+        super().__init__(name="deputy", daemon=True)
+        self._lease = lease
+        self._store = store
+        self._every_seconds = every_seconds
+        self._at_most_seconds = at_most_seconds
+        self._beaten_at = time.monotonic()
+        self._over = threading.Event()
+
+    def owner_beats(self) -> None:
+        """The owner is at its work, and needs nobody."""
+        self._beaten_at = time.monotonic()
+
+    def run(self) -> None:
+        while not self._over.wait(self._every_seconds):
+            silent_seconds = time.monotonic() - self._beaten_at
+            if 1.5 * self._every_seconds < silent_seconds < self._at_most_seconds:
+                with contextlib.suppress(RedisError):
+                    self._store.run(beat(self._lease, None))
+
+    def end(self) -> None:
+        """The tenure is over, or nearly: nothing is kept alive any more."""
+        self._over.set()
