@@ -18,6 +18,7 @@ from service.errors import declared_length, parameter_error
 
 _MOST_FIELDS = 32
 _SHOWN_CHARACTERS = 80
+_MOST_PARAMETERS = 64
 _MOST_NAMES = 256
 """In a body, where the largest has about a hundred; one error for each of many would stop the event loop."""
 _MOST_OBJECTS_LISTED = 64
@@ -34,6 +35,7 @@ async def refuse_undeclared(request: Request) -> None:
     if not isinstance(route, APIRoute):
         return
     if request.scope["query_string"]:
+        _refuse_many(request)
         _refuse_repetition(request)
         _refuse_parameters(request, route)
     if request.method in ("GET", "HEAD"):
@@ -42,6 +44,14 @@ async def refuse_undeclared(request: Request) -> None:
         await _refuse_sprawl(request)
     elif not _reads_its_body(route) and _has_body(request):
         detail = f"{request.method} {route.path_format} takes no body; send it without one."
+        raise parameter_error("", detail)
+
+
+def _refuse_many(request: Request) -> None:
+    """Before each is an error of its own: thousands would hold up the event loop."""
+    given = len(request.query_params)
+    if given > _MOST_PARAMETERS:
+        detail = f"The address has {given} parameters; send only those that /docs lists."
         raise parameter_error("", detail)
 
 

@@ -55,6 +55,16 @@ def test_a_parameter_that_comes_twice_is_refused(
     assert "is given 2 times" in error["detail"]
 
 
+@pytest.mark.parametrize("path", ["/samples", "/jobs", "/livez"])
+def test_parameters_that_are_far_too_many_are_one_error(
+    client: httpx.Client, refused: Refused, path: str
+) -> None:
+    query = "&".join(f"n{number}=1" for number in range(5000))
+    problem = refused(client.get(f"{path}?{query}"), 422, "invalid_request")
+    assert len(problem["errors"]) == 1
+    assert "5000 parameters" in problem["detail"]
+
+
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_a_plain_request_is_not_refused_for_what_it_does_not_say(
     client: httpx.Client, method: str, path: str
