@@ -24,7 +24,7 @@ LEAST_PART = 2
 """Images of a batch that a device must have: batch norm needs two."""
 
 MOST_KEPT = 1_000
-"""Checkpoints of a job, and previews: whoever shows a job shows all of the former."""
+"""Checkpoints of a job, previews, and evaluations: whoever shows a job shows all of the first."""
 _AT_MOST = f"Of {MOST_KEPT:,} intervals at most."
 
 MAX_SEED = 2**53 - 1
@@ -197,17 +197,20 @@ def resolve(request: JobRequest, pictures: Pictures) -> TrainingSpec:
 
 
 def require_few(spec: TrainingSpec) -> None:
-    """Refuse a job that would keep too many checkpoints or previews. One that was queued before may.
+    """Refuse a job that would keep too many checkpoints, previews or evaluations. One queued before may.
 
     Raises:
         ServiceError: `invalid_request`.
     """
-    for made in ("checkpoint", "preview"):
-        field = f"{made}_every_images"
-        every = getattr(spec, field)
+    made = {
+        "checkpoints": ("checkpoint_every_images", spec.checkpoint_every_images),
+        "previews": ("preview_every_images", spec.preview_every_images),
+        "evaluations": ("evaluation/every_images", spec.evaluation.every_images or spec.images),
+    }
+    for what, (field, every) in made.items():
         if spec.images // max(every, spec.batch_size) > MOST_KEPT:
             detail = (
-                f"{field} is {every}, so {spec.images} images make more than {MOST_KEPT} {made}s; set it to "
+                f"{field} is {every}, so {spec.images} images make more than {MOST_KEPT} {what}; set it to "
                 f"{-(-spec.images // MOST_KEPT)} or more."
             )
             raise _refused(f"/{field}", detail)

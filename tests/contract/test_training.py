@@ -57,6 +57,13 @@ def test_more_than_a_thousand_checkpoints_or_previews_are_refused(made: str) -> 
     assert resolve(request(images=100_010, **{field: 101}), manifest())
 
 
+def test_more_than_a_thousand_evaluations_are_refused() -> None:
+    with pytest.raises(ServiceError, match="1000 evaluations; set it to 101 or more") as refusal:
+        resolve(request(images=100_010, evaluation={"every_images": 1}), manifest())
+    assert [it.pointer for it in refusal.value.fields] == ["/evaluation/every_images"]
+    assert resolve(request(images=100_010, evaluation={"every_images": 101}), manifest())
+
+
 def test_what_comes_once_a_batch_is_counted_by_batches() -> None:
     often = {"checkpoint_every_images": 1, "preview_every_images": 1}
     assert resolve(request(images=32_000, batch_size=32, **often), manifest())
