@@ -150,6 +150,8 @@ class Record(Frozen):
     devices: int = 1
     reports: int = 0
     buried_token: int | None = Field(None, description="Of the last owner that died.")
+    judged_images_seen: int = Field(0, description="Up to where what came of judging the run was told.")
+    previewed_images_seen: int = Field(0, description="Up to where its previews were told.")
 
     @property
     def is_being_told(self) -> bool:

@@ -3,7 +3,7 @@
 --
 -- A record is a hash: state, want, token, owner, lease_until_ms, attempt, deaths, revision, devices, spec,
 -- submitter, priority, webhook, created_us, started_ms, finished_ms, progress, snapshot, checkpoint, environment,
--- result, error, told, waiting_for.
+-- result, error, told, waiting_for, judged_images_seen, previewed_images_seen.
 -- The token fences: only the process that holds the newest one may write a fact.
 
 local names = cjson.decode(ARGV[1])

@@ -30,7 +30,7 @@ class Facts(Frozen):
     finished_ms: int | None = None
     snapshot: SnapshotFact | None = None
     checkpoints: tuple[CheckpointFact, ...] = ()
-    judged_images_seen: int = 0
+    judged_images_seen: int = Field(0, description="Up to where Redis has heard what came of judging it.")
     evaluation: Evaluation | None = Field(None, description="The latest.")
     environment: dict[str, Any] | None = None
     result: dict[str, Any] | None = None

@@ -43,6 +43,8 @@ class TrainingOrder(Frozen):
     environment: dict[str, Any] | None
     judged_images_seen: int = 0
     """Up to where the record has been told what came out of looking after the run."""
+    previewed_images_seen: int = 0
+    """Up to where it has been told of previews."""
 
     @classmethod
     def for_record(cls, record: Record, settings: Settings) -> "TrainingOrder":
@@ -58,7 +60,8 @@ class TrainingOrder(Frozen):
             snapshot=record.snapshot,
             checkpoints=facts.checkpoints if facts else (),
             environment=record.environment,
-            judged_images_seen=facts.judged_images_seen if facts else 0,
+            judged_images_seen=max(record.judged_images_seen, facts.judged_images_seen if facts else 0),
+            previewed_images_seen=record.previewed_images_seen,
         )
 
 

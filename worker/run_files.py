@@ -96,10 +96,11 @@ class RunFiles:
         self._chore.tell(link.Published(checkpoint=fact))
 
     def show(self, state: TrainingState) -> None:
-        """A preview, once."""
+        """A preview, once; told of once, too, though not always by whoever made it."""
         path = self._volume.preview(self._order.job, state.images_seen)
         if not path.exists():
             self._room.write(path, preview(served_generator(state), state.spec, state.environment))
+        if state.images_seen > self._order.previewed_images_seen:
             self._chore.tell(link.Previewed(images_seen=state.images_seen))
 
     def _warn_unreadable(self, name: str, error: ServiceError) -> None:

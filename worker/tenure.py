@@ -187,7 +187,10 @@ class Tenure:
             case link.Computing():
                 self._computing(message)
             case link.Previewed(images_seen=images_seen):
-                self._testimony.report(event=(EventType.PREVIEW, {"images_seen": images_seen}))
+                self._testimony.report(
+                    fields={"previewed_images_seen": str(images_seen)},
+                    event=(EventType.PREVIEW, {"images_seen": images_seen}),
+                )
             case link.Judged():
                 self._judged(message)
             case link.Warned() | link.Waiting() | link.Crashed():
@@ -249,16 +252,22 @@ class Tenure:
         )
 
     def _judged(self, message: link.Judged) -> None:
-        """Told before it is stated: what comes twice after a crash is the same, what never comes is lost."""
-        evaluation = message.evaluation
-        update: dict[str, Any] = {"judged_images_seen": message.images_seen}
+        """Stated as told once it is heard: what was not, the next owner's child comes by and tells again.
+
+        The record itself remembers up to where it has heard; the facts do in case that it is rebuilt.
+        """
+        evaluation, warning = message.evaluation, message.warning
+        heard = {"judged_images_seen": str(message.images_seen)}
+        update: dict[str, Any] = {}
+        if warning:  # the first of two: after a crash between them it is this that comes twice
+            self._testimony.warn(warning.code, warning.detail, None if evaluation else heard)
         if evaluation:
-            fields = {"evaluation": evaluation.model_dump_json()}
+            fields = {"evaluation": evaluation.model_dump_json()} | heard
             event = (EventType.METRIC, evaluation.model_dump(mode="json"))
             self._testimony.report(fields=fields, event=event)
             update["evaluation"] = evaluation
-        if message.warning:
-            self._testimony.warn(message.warning.code, message.warning.detail)
+        if self._testimony.is_heard:
+            update["judged_images_seen"] = message.images_seen
         self._state_facts(update)
 
     def _beat_if_due(self) -> None:

@@ -90,6 +90,11 @@ class Testimony:
             return True
         return time.monotonic() - self._warned_at > REMIND_SECONDS
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether Redis has heard everything."""
+        return not self._unheard
+
     def flush(self) -> None:
         """Tell what has not been heard yet. While Redis is away the work goes on."""
         while self._unheard and not self.is_lost:

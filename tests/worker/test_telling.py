@@ -1,0 +1,102 @@
+"""What is told of a run is told once, though whoever tells it dies before it is heard."""
+
+from typing import Any
+
+import pytest
+from redis.exceptions import ConnectionError as Away
+
+from contract.evaluation import AdversarialAccuracy, Distance, Evaluation, LatentPaths
+from contract.job import Record, State, Want
+from contract.store import Command, Lease
+from contract.volume import Volume
+from tests.worker.owner import Worker
+from tests.worker.training_child import carry_out, grey_squares, order_for
+from worker import link
+from worker.child import Child, forkserver
+from worker.crew import Crew
+from worker.facts import read_facts
+from worker.orders import TrainingOrder
+from worker.room import Later
+from worker.settings import Settings
+from worker.store import Store
+from worker.tenure import Tenure
+from worker.warming import Warming
+
+FIRST = "job_0000000000000001"
+DISTANCE = Distance(name="fd", value=1.0, floor=0.5)
+JUDGED = link.Judged(
+    images_seen=8,
+    evaluation=Evaluation(
+        images_seen=8, samples=2, reals=2, split="training", features="embedded-1",
+        frechet=DISTANCE, kernel=DISTANCE, precision=1, recall=1, density=1, coverage=1, diversity=1,
+        memorised=0, adversarial_accuracy=AdversarialAccuracy(real=1, fake=1, threshold=0, calibrated=False),
+        latent_paths=LatentPaths(paths=1, points=1, length=1, smoothness=1), losses={},
+    ),
+    warning=link.Warned(code="mode_collapse", detail="d"),
+)  # fmt: skip
+
+
+@pytest.fixture
+def tenure(worker: Worker, volume: Volume, redis_url: str) -> Tenure:
+    worker.submit(FIRST)
+    lease: Lease = worker.records.claim()
+    idle = Crew([Child.start(forkserver([]))])
+    idle.end()
+    return Tenure(
+        lease,
+        worker.records.read(FIRST),
+        idle,
+        store=Store(redis_url),
+        volume=volume,
+        settings=Settings(data_root=volume.root, redis_url=redis_url),
+        later=Later(),
+        warming=Warming(Store(redis_url), redis_url, patience_seconds=0),
+        is_stopping=lambda: False,
+    )
+
+
+def test_judgement_that_is_heard_is_told_with_its_mark(tenure: Tenure, worker: Worker) -> None:
+    tenure._hear(JUDGED)
+    record, stated = worker.records.read(FIRST), read_facts(worker.volume, FIRST)
+    assert stated is not None
+    assert (record.judged_images_seen, record.evaluation) == (8, JUDGED.evaluation)
+    assert (stated.judged_images_seen, stated.evaluation) == (8, JUDGED.evaluation)
+
+
+def test_judgement_that_is_not_heard_is_kept_and_not_stated_as_told(
+    tenure: Tenure, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def be_away(_: Store, command: Command[Any]) -> None:
+        raise Away(command.arguments[1])
+
+    monkeypatch.setattr(Store, "run", be_away)
+    tenure._hear(JUDGED)
+    stated = read_facts(worker.volume, FIRST)
+    assert stated is not None
+    assert (stated.judged_images_seen, stated.evaluation) == (0, JUDGED.evaluation)
+
+
+def test_preview_is_told_with_its_mark(tenure: Tenure, worker: Worker) -> None:
+    tenure._hear(link.Previewed(images_seen=8))
+    assert worker.records.read(FIRST).previewed_images_seen == 8
+    assert worker.events(FIRST)[-1] == {"images_seen": 8}
+
+
+def test_child_is_told_up_to_where_the_record_has_heard(volume: Volume) -> None:
+    made = order_for(volume, grey_squares())
+    record = Record(
+        id=made.job, state=State.RUNNING, want=Want.RUN, token=2, attempt=2, deaths=1, revision=9,
+        created_us=1, spec=made.spec.model_dump_json(), judged_images_seen=16, previewed_images_seen=8,
+    )  # fmt: skip
+    order = TrainingOrder.for_record(record, Settings(data_root=volume.root))
+    assert (order.judged_images_seen, order.previewed_images_seen) == (16, 8)
+
+
+def test_preview_that_nobody_has_heard_of_is_told_by_who_finds_it(volume: Volume) -> None:
+    order = order_for(volume, grey_squares(), preview_every_images=16)
+    assert _previewed(order) == [16, 32]
+    assert _previewed(order.model_copy(update={"previewed_images_seen": 16})) == [32]
+
+
+def _previewed(order: TrainingOrder) -> list[int]:
+    return [said.images_seen for said in carry_out(order) if isinstance(said, link.Previewed)]
