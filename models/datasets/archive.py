@@ -14,8 +14,9 @@ from contract.dataset import Manifest, RejectedFile, is_held_out
 from contract.errors import ErrorCode, ServiceError
 from contract.training import JobRequest, resolve
 from contract.volume import Insist, Volume, as_json, once, write_durably
-from models.datasets.arrays import CHUNK, DECODERS, array
-from models.datasets.pictures import UnusablePictureError, decode, is_grey, looks_like_picture
+from models.datasets.arrays import CHUNK, array
+from models.datasets.decoding import DECODERS, PixelLimit
+from models.datasets.pictures import UnusablePictureError, is_grey, looks_like_picture
 
 Report = Callable[[int, int], None]
 """Told how much is done, of how much in all. Called often enough to serve as a sign of life."""
@@ -64,12 +65,13 @@ class _Survey:
 
 def _survey(archive: Path, report: Report) -> _Survey:
     """Look at every file, in the order of names. What is no picture and claims to be none is passed over."""
+    limit = PixelLimit()
     with _opened(archive) as opened, ThreadPoolExecutor(DECODERS) as pool:
         entries = sorted(filter(_is_wanted, _entries(opened)), key=lambda entry: entry.filename)
         survey, known = _Survey(len(entries)), set[str]()
         for start in range(0, len(entries), CHUNK):
             chunk = entries[start : start + CHUNK]
-            for finding in pool.map(lambda entry: _look_at(opened, entry), chunk):
+            for finding in pool.map(lambda entry: _look_at(opened, entry, limit), chunk):
                 _file(finding, survey, known)
             report(start + len(chunk), len(entries))
     return survey
@@ -85,16 +87,17 @@ def _file(finding: _Picture | RejectedFile | None, survey: _Survey, known: set[s
         survey.pictures.append(finding)
 
 
-def _look_at(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> _Picture | RejectedFile | None:
+def _look_at(
+    opened: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: PixelLimit
+) -> _Picture | RejectedFile | None:
     try:
         content = _read(opened, entry)
         if content is None:
             return None
-        picture = decode(content)
+        width, height, grey = limit.decoded(content, lambda picture: (*picture.size, is_grey(picture)))
     except UnusablePictureError as error:
         return RejectedFile(name=entry.filename, reason=str(error))
-    sha256 = hashlib.sha256(content).hexdigest()
-    return _Picture(entry.filename, sha256, picture.width, picture.height, is_grey(picture))
+    return _Picture(entry.filename, hashlib.sha256(content).hexdigest(), width, height, grey)
 
 
 def _opened(archive: Path) -> zipfile.ZipFile:

@@ -16,15 +16,13 @@ from PIL import Image
 
 from contract.dataset import Fit, Manifest
 from contract.volume import Insist, Volume, once, publish_durably
-from models.datasets.pictures import decode, square
+from models.datasets.decoding import DECODERS, PixelLimit
+from models.datasets.pictures import square
 
 Pixels = NDArray[np.uint8]
 
 CHUNK = 64
 """Pictures between two reports."""
-
-DECODERS = 4
-"""Threads that decode; Pillow lets go of the interpreter. Each may hold one whole picture in memory."""
 
 FEWEST_SHOWN = 2
 """With fewer pictures that are not held out, all are shown."""
@@ -117,18 +115,21 @@ def _derive(
 
 def _rows(original: Path, manifest: Manifest, form: tuple[int, int, Fit]) -> Iterator[tuple[int, Pixels]]:
     """Chunks (n, C, R, R) of the array, each with the index at which it ends."""
+    limit = PixelLimit()
     with zipfile.ZipFile(original) as opened, ThreadPoolExecutor(DECODERS) as pool:
         for start in range(0, manifest.images, CHUNK):
             names = manifest.files[start : start + CHUNK]
-            rows = np.stack(list(pool.map(lambda name: _pixels(opened.read(name), form), names)))
+            rows = np.stack(list(pool.map(lambda name: _pixels(opened.read(name), form, limit), names)))
             yield start + len(rows), rows
 
 
-def _pixels(content: bytes, form: tuple[int, int, Fit]) -> Pixels:
+def _pixels(content: bytes, form: tuple[int, int, Fit], limit: PixelLimit) -> Pixels:
     """One picture as (C, R, R)."""
     channels, resolution, fit = form
-    picture = decode(content).convert("L" if channels == 1 else "RGB")
-    return _channels_first(square(picture, resolution, fit))
+    mode = "L" if channels == 1 else "RGB"
+    return limit.decoded(
+        content, lambda picture: _channels_first(square(picture.convert(mode), resolution, fit))
+    )
 
 
 def _channels_first(picture: Image.Image) -> Pixels:

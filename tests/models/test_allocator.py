@@ -21,8 +21,40 @@ for _ in range(4):
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
+COUNT_GIVEN_BACK = """
+import resource, threading
+from models.allocator import give_back_freed_memory, keep_freed_memory
+keep_freed_memory()
+filled, over = threading.Event(), threading.Event()
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+
+def fill():
+    blocks = [b"x" * 2**16 for _ in range(2**10)]
+    del blocks[:-1]
+    filled.set()
+    over.wait()
+
+thread = threading.Thread(target=fill)
+thread.start()
+filled.wait()
+before = resident()
+give_back_freed_memory()
+print(before - resident())
+over.set()
+"""
+
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
 def test_tensors_find_the_pages_that_others_have_left() -> None:
     shown = subprocess.run([sys.executable, "-c", COUNT_FAULTS], capture_output=True, text=True, check=True)
     assert int(shown.stdout) < 4_000  # of 32,768 that they fill; one tensor may have moved
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a call of glibc")
+def test_what_another_thread_has_freed_is_given_back() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-c", COUNT_GIVEN_BACK], capture_output=True, text=True, check=True
+    )
+    assert int(shown.stdout) > 48 * 2**20  # of 64 MiB

@@ -65,6 +65,16 @@ def test_half_transparent_is_halfway_to_white() -> None:
     assert decode(encoded(veil)).getpixel((0, 0)) == (127, 127, 127)
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
+def test_every_transparency_of_every_shade_is_as_by_alpha_compositing(mode: str) -> None:
+    shades, opacities = np.meshgrid(np.arange(256, dtype=np.uint8), np.arange(256, dtype=np.uint8))
+    grey, alpha = Image.fromarray(shades), Image.fromarray(opacities)
+    veil = Image.merge("RGBA", (grey, grey.rotate(90), grey.rotate(180), alpha)).convert(mode)
+    white = Image.new("RGBA", veil.size, "white")
+    flat = Image.alpha_composite(white, veil.convert("RGBA")).convert("L" if mode == "LA" else "RGB")
+    assert same(decode(encoded(veil, "TIFF")), flat)
+
+
 def test_animation_is_its_first_frame() -> None:
     frames = [Image.new("L", (4, 4), shade) for shade in (10, 200)]
     animated = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
