@@ -151,7 +151,13 @@ local function release(id, reason)
 end
 
 -- Its owner is dead: fence it, then queue it again, unless it has killed too many owners without progress; that
--- comes before a pause that was wanted. Tells the record, the state it is in now, and its error.
+-- comes before a pause that was wanted. Tells how the record stands now.
+local function burial(id)
+  local told = { 'state', 'error', 'token', 'attempt', 'created_us' }
+  for i, field in ipairs(told) do told[i] = read(id, field) or '' end
+  return { id, unpack(told) }
+end
+
 local function bury(id, reason)
   write(id, 'buried_token', read(id, 'token'))
   redis.call('HINCRBY', record(id), 'token', 1)
@@ -162,7 +168,7 @@ local function bury(id, reason)
       detail = 'The process that worked on this died ' .. deaths .. ' times without saving progress; last: ' .. reason
     }))
   else release(id, reason) end
-  return { id, read(id, 'state'), read(id, 'error') or '' }
+  return burial(id)
 end
 
 local command = {}
@@ -333,10 +339,10 @@ end
 function command.died()
   local id = argument.id
   if read(id, 'buried_token') == argument.token and read(id, 'state') ~= 'running' then
-    return { id, read(id, 'state'), read(id, 'error') or '' }
+    return burial(id)
   end
   local no = objection(id)
-  if no then return { no, '', '' } end
+  if no then return { no } end
   return bury(id, argument.reason)
 end
 

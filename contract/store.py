@@ -43,11 +43,14 @@ class Verdict(StrEnum):
 
 
 class Burial(NamedTuple):
-    """Where a record went when its owner had died; `error` if it failed."""
+    """Where a record went when its owner had died: under a newer token, with an `error` if it failed."""
 
     id: str
     state: State
     error: Problem | None
+    token: int
+    attempt: int
+    created_us: int
 
 
 SubmitOutcome = Literal["submitted", "exists", "unusable", "known", "rebuilding", "withdrawn"]
@@ -308,8 +311,9 @@ def _read_death(reply: Sequence[str]) -> Burial | Verdict:
     return Verdict(reply[0]) if reply[0] in list(Verdict) else _read_burial(*reply)
 
 
-def _read_burial(record_id: str, state: str, error: str) -> Burial:
-    return Burial(record_id, State(state), Problem.model_validate_json(error) if error else None)
+def _read_burial(record_id: str, state: str, error: str, token: str, attempt: str, created_us: str) -> Burial:
+    problem = Problem.model_validate_json(error) if error else None
+    return Burial(record_id, State(state), problem, int(token), int(attempt), int(created_us))
 
 
 def _milliseconds(seconds: float) -> int:

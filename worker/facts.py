@@ -121,18 +121,20 @@ class Ledger:
 
 
 def state_burial(volume: Volume, burial: Burial) -> None:
-    """When a record's owner is dead and the record has failed by it, state so in the dead owner's place."""
+    """When a record's owner is dead and the record has failed by it, state so over all that owner states."""
+    if burial.state is not State.FAILED:
+        return
     try:
         facts = read_facts(volume, burial.id)
     except ValidationError as error:  # damaged, or of a newer version: that may be what it failed by
         logger.error("%s: it failed, which its facts do not say: %s", burial.id, error)
         return
-    if facts is None or burial.state is not State.FAILED:
-        return
     update = {
         "state": burial.state,
         "error": burial.error,
-        "token": facts.token + 1,  # as the script that buried it did: the dead owner is fenced here too
+        "token": burial.token,
+        "attempt": burial.attempt,
+        "created_us": burial.created_us,
         "finished_ms": round(time.time() * 1000),
     }
-    write_facts(volume, burial.id, facts.model_copy(update=update))
+    write_facts(volume, burial.id, facts.model_copy(update=update) if facts else Facts.model_validate(update))

@@ -137,9 +137,10 @@ def test_living_lease_is_not_reaped(records: Records) -> None:
 def test_restarted_slot_frees_what_it_owned_and_nothing_else(records: Records) -> None:
     records.submit("job_a")
     records.submit("job_b")
-    records.claim("w0")
+    lease = records.claim("w0")
     records.claim("w1")
-    assert records.run(store.reap(JOB, max_deaths=3, owner="w0")) == [("job_a", State.QUEUED, None)]
+    (burial,) = records.run(store.reap(JOB, max_deaths=3, owner="w0"))
+    assert burial[:5] == ("job_a", State.QUEUED, None, int(lease.token) + 1, 1)
     assert records.read("job_b").state == State.RUNNING
 
 

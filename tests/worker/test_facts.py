@@ -29,18 +29,24 @@ def test_owner_whose_token_is_old_states_nothing(volume: Volume) -> None:
     assert read_facts(volume, JOB) == facts(2)
 
 
-def test_failure_by_death_is_stated_in_the_place_of_the_dead(volume: Volume) -> None:
-    write_facts(volume, JOB, facts(2))
-    state_burial(volume, Burial(JOB, State.FAILED, Problem(code="died_repeatedly", detail="x")))
+@pytest.mark.parametrize("stated_by", [None, 2, 7], ids=["nobody", "an owner before", "the dead one"])
+def test_failure_by_death_is_stated_and_what_the_dead_one_states_later_is_not(
+    volume: Volume, stated_by: int | None
+) -> None:
+    if stated_by:
+        write_facts(volume, JOB, facts(stated_by))
+    problem = Problem(code="died_repeatedly", detail="x")
+    state_burial(volume, Burial(JOB, State.FAILED, problem, token=8, attempt=3, created_us=1))
     stated = read_facts(volume, JOB)
     assert stated is not None
-    assert (stated.state, stated.error) == (State.FAILED, Problem(code="died_repeatedly", detail="x"))
-    assert not write_facts(volume, JOB, facts(2, State.SUCCEEDED))
+    assert (stated.state, stated.error, stated.attempt) == (State.FAILED, problem, 3)
+    assert not write_facts(volume, JOB, facts(7))
+    assert read_facts(volume, JOB) == stated
 
 
 def test_burial_that_queues_again_states_nothing(volume: Volume) -> None:
     write_facts(volume, JOB, facts(2))
-    state_burial(volume, Burial(JOB, State.QUEUED, None))
+    state_burial(volume, Burial(JOB, State.QUEUED, None, token=3, attempt=1, created_us=1))
     assert read_facts(volume, JOB) == facts(2)
 
 
