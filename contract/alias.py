@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, TypeAdapter
 
 from contract.identifiers import Digest, JobId
-from contract.plugin import Frozen
+from contract.kept import Kept
 
 Cause = Literal["put", "rollback"]
 
@@ -15,7 +15,7 @@ KEPT_MEANINGS = 100
 """The newest ones of an alias, the present one included."""
 
 
-class Meaning(Frozen):
+class Meaning(Kept):
     """One generator that an alias was pointed at. What is read for every sample, so it is small.
 
     Files from before there were revisions have the first four fields alone.
@@ -44,7 +44,7 @@ class Meaning(Frozen):
         return f'"{self.revision}-{state[:16]}"'
 
 
-class AliasRecord(Frozen):
+class AliasRecord(Kept):
     """An alias whole: `aliases/{alias}.json`, but for the names of its fields."""
 
     now: Meaning

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from contract.kept import Kept
 from contract.plugin import Frozen
 
 DEAD = 0.1
@@ -30,7 +31,7 @@ class EvaluationParameters(Frozen):
     )
 
 
-class Distance(Frozen):
+class Distance(Kept):
     """How far the samples are from real pictures, in features: lower is better.
 
     Comparable only with distances of the same name, features, and numbers of samples and reals.
@@ -45,7 +46,7 @@ class Distance(Frozen):
     )
 
 
-class AdversarialAccuracy(Frozen):
+class AdversarialAccuracy(Kept):
     """The shares that the discriminator judges right; a half of both is the game's equilibrium.
 
     Of pictures augmented as in the training: it has seen no others.
@@ -59,7 +60,7 @@ class AdversarialAccuracy(Frozen):
     )
 
 
-class LatentPaths(Frozen):
+class LatentPaths(Kept):
     """How images change along paths between latents: evenly, or in jumps."""
 
     paths: int
@@ -70,7 +71,7 @@ class LatentPaths(Frozen):
     smoothness: float = Field(description="Mean step over largest step: 1 at constant speed.")
 
 
-class Evaluation(Frozen):
+class Evaluation(Kept):
     """The generator that would be served, judged after `images_seen`."""
 
     images_seen: int

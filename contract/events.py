@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Self
 
-from contract.plugin import Frozen
+from contract.kept import Kept
 
 
 class EventType(StrEnum):
@@ -18,7 +18,7 @@ class EventType(StrEnum):
     WARNING = "warning"
 
 
-class Event(Frozen):
+class Event(Kept):
     """One entry of a record's log; `data` is the JSON text of what its type says."""
 
     id: int

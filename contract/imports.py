@@ -2,12 +2,12 @@
 
 import json
 
+from contract.kept import Kept
 from contract.keys import KEYS, RecordKind
-from contract.plugin import Frozen
 from contract.store import Command, ForgetOutcome
 
 
-class Import(Frozen):
+class Import(Kept):
     """One of them, under its digest. The rest is in the file."""
 
     bytes: int

@@ -9,7 +9,7 @@ from typing import Any, Self
 from pydantic import Field
 
 from contract.evaluation import DEAD, Evaluation
-from contract.plugin import Frozen
+from contract.kept import Kept
 from contract.submission import ANYONE, Priority
 from contract.volume import Lack
 from contract.webhook import Told
@@ -50,14 +50,14 @@ class Want(StrEnum):
     CANCEL = "cancel"
 
 
-class Problem(Frozen):
+class Problem(Kept):
     """Why a record failed: a stable code and a sentence."""
 
     code: str
     detail: str
 
 
-class Progress(Frozen):
+class Progress(Kept):
     """How far the work is, in images: shown ones for a job, decoded ones for a dataset."""
 
     done: int = Field(ge=0)
@@ -67,7 +67,7 @@ class Progress(Frozen):
     losses: dict[str, float] = Field(default_factory=dict)
 
 
-class CheckpointFact(Frozen):
+class CheckpointFact(Kept):
     """A generator on the volume that can be served."""
 
     file: str
@@ -96,7 +96,7 @@ def best_checkpoint(checkpoints: Sequence[CheckpointFact]) -> CheckpointFact:
     return min(judged, key=lambda one: (one.is_dead, one.distance)) if judged else checkpoints[-1]
 
 
-class SnapshotFact(Frozen):
+class SnapshotFact(Kept):
     """A training state on the volume from which the job goes on, bit for bit."""
 
     file: str
@@ -106,7 +106,7 @@ class SnapshotFact(Frozen):
     )
 
 
-class Shortage(Frozen):
+class Shortage(Kept):
     """What a record's work waits for: the volume does not take what it writes."""
 
     code: Lack
@@ -116,7 +116,7 @@ class Shortage(Frozen):
     since_ms: int
 
 
-class Record(Frozen):
+class Record(Kept):
     """One record as it stands in Redis."""
 
     id: str

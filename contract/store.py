@@ -62,8 +62,14 @@ ForgetOutcome = Literal["forgotten", "missing", "live", "used", "aliased", "rebu
 class Claim:
     """What a supervisor got: the record, now its own as long as it renews the lease under this token."""
 
-    record: Record
+    id: str
     token: str
+    fields: Mapping[str, str]
+
+    @property
+    def record(self) -> Record:
+        """The fields, read only here: what is owned can be let go of, readable or not."""
+        return Record.from_hash(self.fields)
 
 
 @dataclass(frozen=True)
@@ -304,7 +310,7 @@ def _read_claim(reply: Sequence[str]) -> Claim | None:
     if not reply:
         return None
     fields = dict(zip(reply[::2], reply[1::2], strict=True))
-    return Claim(Record.from_hash(fields), fields["token"])
+    return Claim(fields["id"], fields["token"], fields)
 
 
 def _read_death(reply: Sequence[str]) -> Burial | Verdict:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
-from contract.plugin import Frozen
+from contract.kept import Kept
 from contract.webhook import Webhook
 
 ANYONE = "anyone"
@@ -29,7 +29,7 @@ class Priority(StrEnum):
     LOW = "low"
 
 
-class Idempotency(Frozen):
+class Idempotency(Kept):
     """The `Idempotency-Key` of a request, and a hash of its body: the same key means the same request."""
 
     key: str
@@ -43,7 +43,7 @@ class Idempotency(Frozen):
         return cls(key=key, fingerprint=hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest())
 
 
-class Submission(Frozen):
+class Submission(Kept):
     """`submission.json`, beside a job's spec: written once, before the record exists; our user's alone."""
 
     model_config = ConfigDict(hide_input_in_errors=True)

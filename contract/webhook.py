@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, HttpUrl, PlainSerializer, SecretStr, field_validator
 
+from contract.kept import Kept
 from contract.plugin import Frozen
 
 TOLD_FOR_SECONDS = 86_400
@@ -94,7 +95,7 @@ class Outcome(StrEnum):
     GIVEN_UP = "given_up"
 
 
-class Told(Frozen):
+class Told(Kept):
     """What became of telling an endpoint; on the volume as `told-{endpoint}.json` once it is over."""
 
     outcome: Outcome | None = Field(description="None: it will be tried again.")

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from contract.evaluation import Evaluation
 from contract.job import CheckpointFact, Problem, Record, SnapshotFact, State
-from contract.plugin import Frozen
+from contract.kept import Kept
 from contract.store import Burial
 from contract.volume import Volume, replace_durably
 from worker.room import Later, Room
@@ -18,7 +18,7 @@ from worker.room import Later, Room
 logger = logging.getLogger(__name__)
 
 
-class Facts(Frozen):
+class Facts(Kept):
     """A record's state as its owner knows it, written before Redis is told."""
 
     format_version: Literal[1] = 1

@@ -2,7 +2,9 @@
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+from pydantic import ValidationError
 
 from contract.dataset import DatasetSpec
 from contract.estimate import EstimateAsk
@@ -13,6 +15,12 @@ from contract.volume import Volume
 from contract.workshop import WorkshopAsk
 from worker.facts import read_facts
 from worker.settings import Settings
+
+Spec = TypeVar("Spec", bound=Frozen)
+
+
+class ForeignSpecError(Exception):
+    """The spec says something that only another version understands."""
 
 
 class Reading(Frozen):
@@ -52,7 +60,7 @@ class TrainingOrder(Frozen):
         return cls(
             job=record.id,
             token=record.token,
-            spec=TrainingSpec.model_validate_json(record.spec),
+            spec=_understood(TrainingSpec, record.spec),
             data_root=settings.data_root,
             device=settings.device,
             threads=training_threads(settings, record.devices),
@@ -101,8 +109,22 @@ class PreparingOrder(Frozen):
 
     @classmethod
     def for_record(cls, record: Record, settings: Settings) -> "PreparingOrder":
-        spec = DatasetSpec.model_validate_json(record.spec)
+        spec = _understood(DatasetSpec, record.spec)
         return cls(dataset=record.id, spec=spec, data_root=settings.data_root)
+
+
+def _understood(kind: type[Spec], spec: str) -> Spec:
+    """A gateway has found it in order: where it cannot be read, that was one of another version.
+
+    Raises:
+        ForeignSpecError: it is left to workers of that version.
+    """
+    try:
+        return kind.model_validate_json(spec)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ForeignSpecError(f"its spec is of another version: {where}: {first['msg']}") from error
 
 
 def training_threads(settings: Settings, devices: int) -> int:

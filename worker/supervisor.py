@@ -15,6 +15,7 @@ from contract.volume import Volume
 from contract.warming import PATIENCE_SECONDS
 from worker.crew import Crew
 from worker.facts import state_burial
+from worker.orders import ForeignSpecError
 from worker.room import Later
 from worker.settings import Settings
 from worker.shelf import Shelf
@@ -78,12 +79,13 @@ class Supervisor:
         )
         if claim is None:
             return False
-        lease = Lease(self._kind, claim.record.id, claim.token, self._settings.lease_seconds)
-        logger.info("%s: claimed, attempt %d", lease.id, claim.record.attempt)
+        lease = Lease(self._kind, claim.id, claim.token, self._settings.lease_seconds)
         try:
             self._see_through(lease, claim.record, crew)
         except OSError as error:
             self._set_aside(lease, f"the volume: {error}")
+        except ForeignSpecError as error:
+            self._set_aside(lease, str(error))
         except RedisError:
             raise
         except Exception as error:
@@ -103,6 +105,7 @@ class Supervisor:
             self._later.write(partial(state_burial, Volume(self._settings.data_root), burial))
 
     def _see_through(self, lease: Lease, record: Record, crew: Crew) -> None:
+        logger.info("%s: claimed, attempt %d", lease.id, record.attempt)
         Tenure(
             lease,
             record,
