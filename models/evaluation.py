@@ -53,6 +53,7 @@ class Panel:
     """Which pictures a run is judged by: a function of the dataset and the job's seed."""
 
     reals: Indices
+    """In an order of the seed: pictures whose names are near each other may be of one scene."""
     neighbours: Indices
     """The training pictures in which copies are looked for."""
     split: Literal["held_out", "training"]
@@ -60,11 +61,11 @@ class Panel:
     @classmethod
     def of(cls, training: Indices, held_out: Indices, seed: int) -> Self | None:
         """The panel from the pictures of both splits, or None where there are too few to judge by."""
-        neighbours = _some(training, MOST_NEIGHBOURS, seed, "neighbours")
+        neighbours = np.sort(_drawn(training, MOST_NEIGHBOURS, seed, "neighbours"))
         if len(held_out) >= FEWEST_REALS:
-            return cls(_some(held_out, MOST_REALS, seed, "reals"), neighbours, "held_out")
+            return cls(_drawn(held_out, MOST_REALS, seed, "reals"), neighbours, "held_out")
         if len(training) >= FEWEST_REALS:
-            return cls(_some(training, MOST_REALS, seed, "reals"), neighbours, "training")
+            return cls(_drawn(training, MOST_REALS, seed, "reals"), neighbours, "training")
         return None
 
     @property
@@ -126,6 +127,8 @@ class Judge:
         self._pixels = pixels
         self._panel = panel
         self._features = features
+        coins = random_words(spec.seed, "evaluation/mirror", 0, len(panel.reals))
+        self._mirrored = (coins >> np.uint64(63)).astype(np.bool_) & spec.mirror
         self._compared: Reference | None = None
 
     def evaluate(
@@ -176,7 +179,7 @@ class Judge:
             if self._spec.mirror:
                 views.append(chunk.flip(3) for chunk in self._pictures(self._panel.neighbours))
             self._compared = Reference.of(
-                self._seen(self._pictures(self._panel.reals), show_life),
+                self._seen(map(self._reals, _chunks(np.arange(len(self._panel.reals)))), show_life),
                 torch.stack([self._seen(view, show_life) for view in views]),  # (V, T, F)
                 are_new=self._panel.split == "held_out",
             )
@@ -184,8 +187,17 @@ class Judge:
 
     def _pictures(self, indices: Indices) -> Iterator[Tensor]:
         """The pixels of pictures, a chunk at a time: of a large set all would be hundreds of megabytes."""
-        for some in torch.split(torch.from_numpy(indices), CHUNK):
-            yield torch.from_numpy(self._pixels[some.numpy()])
+        for some in _chunks(indices):
+            yield torch.from_numpy(self._pixels[some])
+
+    def _reals(self, places: Indices) -> Tensor:
+        """The pixels of reals by their places in the panel.
+
+        Each is mirrored or not, once and for all, where the run mirrors: as its generator was taught.
+        """
+        pixels = torch.from_numpy(self._pixels[self._panel.reals[places]])  # (N, C, R, R)
+        mirrored = torch.from_numpy(self._mirrored[places])[:, None, None, None]
+        return torch.where(mirrored, pixels.flip(3), pixels)
 
     def _samples(
         self, state: TrainingState, generator: Generator, show_life: Callable[[], None]
@@ -212,8 +224,8 @@ class Judge:
         threshold = self._spec.evaluation.accuracy_threshold
         discriminator = copy.deepcopy(state.discriminator)  # batch norm keeps count of what it sees
         found = metrics.adversarial_accuracy(
-            _scores(state, discriminator, self._pixels, self._panel.reals, "real"),
-            _scores(state, discriminator, fakes.numpy(), np.arange(len(fakes)), "fake"),
+            _scores(state, discriminator, self._reals, len(self._panel.reals), "real"),
+            _scores(state, discriminator, lambda places: fakes[places], len(fakes), "fake"),
             scores_are_logits=objectives.build(self._spec.objective).scores_are_logits,
             threshold=threshold,
         )
@@ -250,19 +262,19 @@ def _rendered(
 def _scores(
     state: TrainingState,
     discriminator: Discriminator,
-    pixels: Pixels,
-    indices: Indices,
+    pixels: Callable[[Indices], Tensor],
+    count: int,
     kind: Literal["real", "fake"],
 ) -> Tensor:
-    """The scores (N,) of some pictures, in batches like those of the training: batch norm sees them.
+    """The scores (N,) of `count` pictures, in batches like those of the training: batch norm sees them.
 
-    They are augmented as in the training: a discriminator has seen no others.
+    They are augmented as in the training: a discriminator has seen no others. `pixels` gives some of them.
     """
-    draws = Draws.of(state.spec.seed, f"evaluation/{kind}", 0, len(indices))
-    count = max(1, len(indices) // state.spec.batch_size)
+    draws = Draws.of(state.spec.seed, f"evaluation/{kind}", 0, count)
+    batches = max(1, count // state.spec.batch_size)
     scores = []
-    for places in np.array_split(np.arange(len(indices)), count):
-        images = to_numbers(torch.from_numpy(pixels[indices[places]]).to(state.environment.device))
+    for places in np.array_split(np.arange(count), batches):
+        images = to_numbers(pixels(places).to(state.environment.device))
         if state.augmentation is not None:
             images = augment(images, state.augmentation, Draws(draws.values[:, places]))
         with state.environment.autocast():
@@ -272,9 +284,11 @@ def _scores(
     return torch.cat(scores)
 
 
-def _some(indices: Indices, most: int, seed: int, stream: str) -> Indices:
-    """At most so many of them, chosen by the seed, in their order."""
-    if len(indices) <= most:
-        return indices
+def _chunks(indices: Indices) -> Iterator[Indices]:
+    return (indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK))
+
+
+def _drawn(indices: Indices, most: int, seed: int, stream: str) -> Indices:
+    """At most so many of them, and their order, drawn by the seed."""
     words = random_words(seed, f"evaluation/{stream}", 0, len(indices))
-    return indices[np.sort(np.argsort(words, kind="stable")[:most])]
+    return indices[np.argsort(words, kind="stable")[:most]]

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from contract.evaluation import Distance
 from contract.training import TrainingSpec
 from models import evaluation
 from models.environment import NumericEnvironment
@@ -85,6 +86,56 @@ def test_copies_are_found_with_and_without_pictures_that_were_held_out(
     assert mirrored == 1 if mirror else mirrored < 0.2
 
 
+def frechet(
+    spec: TrainingSpec,
+    environment: NumericEnvironment,
+    monkeypatch: pytest.MonkeyPatch,
+    pixels: NDArray[np.uint8],
+    panel: Panel | None,
+    samples: NDArray[np.uint8],
+) -> Distance:
+    """As told of a generator that gives these samples."""
+    assert panel is not None
+
+    def rendered(_state: object, _generator: object, latents: Tensor, _life: object) -> Tensor:
+        return torch.from_numpy(np.resize(samples, (len(latents), *samples.shape[1:])))
+
+    monkeypatch.setattr(evaluation, "_rendered", rendered)
+    found = Judge(spec, pixels, panel, Means()).evaluate(TrainingState.fresh(spec, environment), {})
+    assert found is not None
+    return found.frechet
+
+
+def test_generator_that_mirrors_half_is_near_the_pictures_where_the_run_does(
+    make_spec: Callable[..., TrainingSpec], environment: NumericEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = noise(512)
+    pixels[..., :16] //= 2  # the left is dark
+    taught = pixels[:256].copy()
+    taught[::2] = taught[::2, ..., ::-1]
+    panel = Panel.of(np.arange(256), np.arange(256, 512), seed=0)
+    told = {
+        mirror: frechet(make_spec(mirror=mirror), environment, monkeypatch, pixels, panel, taught)
+        for mirror in (False, True)
+    }
+    assert told[True].value < 0.05 * told[False].value
+
+
+@pytest.mark.parametrize("held_out", [0, 64])
+def test_pictures_that_stand_in_pairs_do_not_lower_the_floor(
+    make_spec: Callable[..., TrainingSpec],
+    environment: NumericEnvironment,
+    monkeypatch: pytest.MonkeyPatch,
+    held_out: int,
+) -> None:
+    pixels = noise(128).repeat(2, axis=0)
+    training, kept = np.arange(256 - held_out), np.arange(256 - held_out, 256)
+    distance = frechet(
+        make_spec(), environment, monkeypatch, pixels, Panel.of(training, kept, 0), pixels[:64]
+    )
+    assert distance.floor > 1e-3
+
+
 @pytest.mark.parametrize("strength", [None, 1.0])
 def test_discriminator_judges_pictures_as_it_was_shown_them(
     make_spec: Callable[..., TrainingSpec], environment: NumericEnvironment, strength: float | None
@@ -100,6 +151,6 @@ def test_discriminator_judges_pictures_as_it_was_shown_them(
 
     state.discriminator.register_forward_pre_hook(see)  # its copies have it too
     Judge(spec, pixels, panel, Means()).evaluate(state, {})
-    plain = to_numbers(torch.from_numpy(pixels[50:]))
+    plain = to_numbers(torch.from_numpy(pixels[panel.reals]))
     assert shown[0].shape == plain.shape
     assert torch.equal(shown[0], plain) == (strength is None)
