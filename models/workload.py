@@ -40,7 +40,7 @@ class Workload:
             return cls(images, counted.training, showing, 0, 0, 0, None)
         each = evaluation.operations(counted, panel, features)
         every = spec.evaluation.every_images or cost.evaluation_interval(counted, each, spec.batch_size)
-        known = len(panel.reals) + len(panel.neighbours)
+        known = len(panel.reals) + len(panel.neighbours) * (2 if spec.mirror else 1)
         return cls(
             images=images,
             training=counted.training,

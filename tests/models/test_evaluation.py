@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from contract.evaluation import Distance
 from contract.training import TrainingSpec
 from models import evaluation
+from models.cost import FLOAT32, STATISTICS
 from models.environment import NumericEnvironment
 from models.evaluation import CHUNK, Judge, Panel
 from models.pixels import to_numbers
 from models.state import TrainingState
+from models.workload import Workload
 
 
 class Means:
@@ -55,6 +57,21 @@ def test_every_chunk_of_an_evaluation_is_a_sign_of_life(
     before = features.seen
     assert judge.evaluate(state, {}, features.show_life) == first
     assert features.seen - before == before - len(pixels), "the reals and the neighbours are looked at once"
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_workload_counts_every_picture_that_is_looked_at_before_the_first_evaluation(
+    make_spec: Callable[..., TrainingSpec], environment: NumericEnvironment, mirror: bool
+) -> None:
+    spec, features = make_spec(mirror=mirror), Means()
+    panel = Panel.of(np.arange(40), np.arange(40, 60), spec.seed)
+    assert panel is not None
+    judge, state = Judge(spec, noise(60), panel, features), TrainingState.fresh(spec, environment)
+    judge.evaluate(state, {})
+    first = features.seen
+    judge.evaluate(state, {})
+    looked_at = first - (features.seen - first)
+    assert Workload.of(spec, panel, 1).reference == looked_at * FLOAT32 + STATISTICS
 
 
 @pytest.mark.parametrize("held_out", [0, 100])
