@@ -4,7 +4,7 @@ So a run that was killed and resumed takes the same decisions. Thresholds are sh
 same for every dataset. The figures themselves come from `models.metrics`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
@@ -28,7 +28,8 @@ COLLAPSED = 0.35
 RUNAWAY = 1_000.0
 """A loss beyond this comes of weights that have run away, which no beginner's do: then youth is no excuse.
 
-Not of a critic, whose scores grow with the number of pixels: 276 was seen of a sound one at 64 px.
+Not of a term, which a user weighs, nor of a critic, whose scores grow with the number of pixels: 276 was seen
+of a sound one at 64 px.
 """
 YOUNG_STEPS = 500
 """Of the generator. Until then it may not have found its variety yet, nor an answer to its discriminator."""
@@ -59,7 +60,7 @@ class Signs(Frozen):
     fake_accuracy: float = 0.5
     diversity: float = 1.0
     memorised: float = 0.0
-    largest_loss: float = Field(0.0, description="Without its sign, of either player or a term.")
+    largest_loss: float = Field(0.0, description="Without its sign, of either player; terms do not count.")
 
     @classmethod
     def of(cls, evaluation: Evaluation | None) -> Self:
@@ -73,8 +74,14 @@ class Signs(Frozen):
             fake_accuracy=evaluation.adversarial_accuracy.fake,
             diversity=evaluation.diversity,
             memorised=evaluation.memorised or 0.0,
-            largest_loss=max(map(abs, evaluation.losses.values()), default=0.0),
+            largest_loss=max(map(abs, _adversarial(evaluation.losses)), default=0.0),
         )
+
+
+def _adversarial(losses: Mapping[str, float]) -> Iterator[float]:
+    """What each player's objective comes to by itself: how large terms are is for whoever weighs them."""
+    for player in (name for name in losses if "/" not in name):
+        yield losses.get(f"{player}/adversarial", losses[player])
 
 
 class Adjustments(Frozen):
@@ -247,7 +254,8 @@ def _told(cause: Cause, signs: Signs, watch: Watch) -> str:
         Cause.NOT_FINITE: "Losses or weights are no longer finite numbers.",
         Cause.MODE_COLLAPSE: (
             f"The samples are {signs.diversity:.0%} as varied as the pictures (limit {COLLAPSED:.0%}), "
-            f"their Fréchet distance is {distances}, and the largest loss is {signs.largest_loss:.3g}."
+            f"their Fréchet distance is {distances}, and the largest loss, terms apart, is "
+            f"{signs.largest_loss:.3g}."
         ),
         Cause.DISCRIMINATOR_WINS: (
             f"The discriminator judges {signs.real_accuracy:.0%} of the held-out pictures and "

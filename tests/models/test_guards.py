@@ -1,6 +1,6 @@
 import pytest
 
-from contract.evaluation import DEAD
+from contract.evaluation import DEAD, AdversarialAccuracy, Distance, Evaluation, LatentPaths
 from models.guards import (
     PATIENCE,
     RUNAWAY,
@@ -29,6 +29,26 @@ ILL: dict[Cause, dict[str, object]] = {
     Cause.DISCRIMINATOR_WINS: {"real_accuracy": 1.0, "fake_accuracy": 1.0, "distance": 100},
     Cause.OVERFITTING: {"memorised": 0.9},
 }
+
+
+EVALUATION = Evaluation(
+    images_seen=500,
+    samples=256,
+    reals=16,
+    split="held_out",
+    features="means/1",
+    frechet=Distance(name="fd", value=10, floor=1),
+    kernel=Distance(name="kd", value=0, error=1, floor=0),
+    precision=1,
+    recall=1,
+    density=1,
+    coverage=1,
+    diversity=0.9,
+    memorised=0.05,
+    adversarial_accuracy=AdversarialAccuracy(real=0.7, fake=0.7, threshold=0.5, calibrated=False),
+    latent_paths=LatentPaths(paths=1, points=2, length=1, smoothness=1),
+    losses={"discriminator": 1.5, "generator": -3},
+)
 
 
 def ill(cause: Cause) -> Signs:
@@ -203,6 +223,14 @@ def test_youth_excuses_no_weights_that_have_run_away() -> None:
     assert isinstance(judge(Watch(), varied, BEGINNING), Continue)
     critic = Course(BEGINNING.images_seen, BEGINNING.generator_steps, wants_sure_discriminator=True)
     assert isinstance(judge(Watch(), dead, critic), Continue)
+
+
+def test_a_users_weight_of_a_term_is_no_sign_of_weights_that_have_run_away() -> None:
+    parts = {"discriminator/adversarial": 1.5, "discriminator/weight_penalty": 2000}
+    penalised = EVALUATION.model_copy(update={"losses": {"discriminator": 2001.5, "generator": -3, **parts}})
+    assert Signs.of(penalised) == Signs.of(EVALUATION) == WELL.model_copy(update={"largest_loss": 3})
+    ran_away = {"generator": 5, "generator/adversarial": -2000, "generator/mmd_pixels": 2005}
+    assert Signs.of(EVALUATION.model_copy(update={"losses": ran_away})).largest_loss == 2000
 
 
 def test_each_rollback_slows_down_more_than_the_one_before() -> None:
