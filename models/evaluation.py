@@ -266,12 +266,12 @@ def _scores(
     count: int,
     kind: Literal["real", "fake"],
 ) -> Tensor:
-    """The scores (N,) of `count` pictures, in batches like those of the training: batch norm sees them.
+    """The scores (N,) of `count` pictures, in batches like a rank's of the training: batch norm sees them.
 
     They are augmented as in the training: a discriminator has seen no others. `pixels` gives some of them.
     """
     draws = Draws.of(state.spec.seed, f"evaluation/{kind}", 0, count)
-    batches = max(1, count // state.spec.batch_size)
+    batches = max(1, count // state.spec.part.batch_size)
     scores = []
     for places in np.array_split(np.arange(count), batches):
         images = to_numbers(pixels(places).to(state.environment.device))

@@ -153,6 +153,20 @@ def test_pictures_that_stand_in_pairs_do_not_lower_the_floor(
     assert distance.floor > 1e-3
 
 
+def shown(
+    spec: TrainingSpec, environment: NumericEnvironment, pixels: NDArray[np.uint8], panel: Panel
+) -> list[Tensor]:
+    """The batches that an evaluation shows the discriminator: of reals, then of samples."""
+    state, batches = TrainingState.fresh(spec, environment), list[Tensor]()
+
+    def see(_network: nn.Module, given: tuple[Tensor]) -> None:
+        batches.append(given[0])
+
+    state.discriminator.register_forward_pre_hook(see)  # its copies have it too
+    Judge(spec, pixels, panel, Means()).evaluate(state, {})
+    return batches
+
+
 @pytest.mark.parametrize("strength", [None, 1.0])
 def test_discriminator_judges_pictures_as_it_was_shown_them(
     make_spec: Callable[..., TrainingSpec], environment: NumericEnvironment, strength: float | None
@@ -160,14 +174,18 @@ def test_discriminator_judges_pictures_as_it_was_shown_them(
     spec = make_spec(augmentation=None if strength is None else {"strength": strength}, batch_size=50)
     panel = Panel.of(np.arange(50), np.arange(50, 100), spec.seed)
     assert panel is not None
-    pixels, state = noise(100), TrainingState.fresh(spec, environment)
-    shown: list[Tensor] = []
-
-    def see(_network: nn.Module, given: tuple[Tensor]) -> None:
-        shown.append(given[0])
-
-    state.discriminator.register_forward_pre_hook(see)  # its copies have it too
-    Judge(spec, pixels, panel, Means()).evaluate(state, {})
+    pixels = noise(100)
+    first, *_ = shown(spec, environment, pixels, panel)
     plain = to_numbers(torch.from_numpy(pixels[panel.reals]))
-    assert shown[0].shape == plain.shape
-    assert torch.equal(shown[0], plain) == (strength is None)
+    assert first.shape == plain.shape
+    assert torch.equal(first, plain) == (strength is None)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_discriminator_judges_as_many_at_once_as_it_was_shown_on_each_device(
+    make_spec: Callable[..., TrainingSpec], environment: NumericEnvironment, devices: int
+) -> None:
+    spec = make_spec(batch_size=32, devices=devices)
+    panel = Panel.of(np.arange(64), np.arange(64, 128), spec.seed)
+    assert panel is not None
+    assert {len(batch) for batch in shown(spec, environment, noise(128), panel)} == {32 // devices}
