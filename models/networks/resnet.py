@@ -1,8 +1,11 @@
 """Residual networks (Gulrajani et al. 2017, arXiv 1704.00028; Miyato et al. 2018, arXiv 1802.05957).
 
-The layers are those of the appendices' tables, their widths a parameter. The generator has batch norm before
-each ReLU; the discriminator has spectral norm, as in the later paper, or none, as under the gradient penalty
-of the earlier one. Shortcuts change the channels where the picture is small: it comes to the same.
+The blocks are those of the appendices, laid out at every size as in the later paper's networks for 48 to 128
+px: widths double as the picture is halved, down to 4×4, where a discriminator has one more block and judges
+the sum over the pixels. At 32 px the papers' own have a constant width, their discriminators stop at 8×8, and
+the earlier paper's ends in a mean. The generator has batch norm before each ReLU; the discriminator has
+spectral norm, as in the later paper, or none, as under the gradient penalty of the earlier one. Shortcuts
+change the channels where the picture is small: it comes to the same.
 Letters: N batch, Z latent, F width, R resolution, C channels.
 """
 
