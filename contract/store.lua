@@ -150,14 +150,15 @@ local function release(id, reason)
   else move(id, 'queued', reason) end
 end
 
--- Its owner is dead: fence it, then queue it again, unless it has killed too many owners without progress; that
--- comes before a pause that was wanted. Tells how the record stands now.
+-- How a record stands that was buried.
 local function burial(id)
   local told = { 'state', 'error', 'token', 'attempt', 'created_us' }
   for i, field in ipairs(told) do told[i] = read(id, field) or '' end
   return { id, unpack(told) }
 end
 
+-- Its owner is dead: fence it, then queue it again, unless it has killed too many owners without progress; that
+-- comes before a pause that was wanted.
 local function bury(id, reason)
   write(id, 'buried_token', read(id, 'token'))
   redis.call('HINCRBY', record(id), 'token', 1)
