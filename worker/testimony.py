@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 REMIND_SECONDS = 600.0
 """A shortage that lasts is told again after so long."""
+MISSING_LEASES = 3
+"""A record that has been missing for so long among those that stand could not be rebuilt."""
 
 
 class Testimony:
@@ -48,6 +50,8 @@ class Testimony:
         self._unheard: deque[tuple[Command[Verdict], Callable[[], None] | None]] = deque()
         self.is_lost = False
         """Whether somebody else owns the record, or nobody any more: nothing may be stated."""
+        self._is_missing = False
+        """Whether Redis, when it was last told something, had no such record."""
 
     def report(
         self,
@@ -111,24 +115,42 @@ class Testimony:
             heard = self._store.run(command)
         except redis.RedisError as error:
             logger.warning("%s: Redis is away (%s); the work goes on", self._lease.id, error)
+            self._is_missing = False
             return Verdict.UNKNOWN
-        is_gone = heard is Verdict.UNKNOWN and not self._volume.home(self._lease.id).exists()
+        self._is_missing = heard is Verdict.UNKNOWN
+        is_gone = self._is_missing and not self._volume.home(self._lease.id).exists()
         if heard is Verdict.LOST or is_gone:
             self.is_lost = True
             return Verdict.LOST
         return heard
 
     def insist(self, command: Command[T | Verdict]) -> T | Verdict:
-        """Tell it, after all the rest, until it is heard; a worker that stops leaves that to the reaper."""
+        """Tell it, after all the rest, until it is heard; a worker that stops leaves that to the reaper.
+
+        Where the records have been rebuilt without this one, the volume alone says what became of it.
+        """
         give_up_at = time.monotonic() + self._grace_seconds
+        last_seen = time.monotonic()
         while True:
+            stand = self._records_stand()
             self.flush()
             if self.is_lost:
                 return Verdict.LOST
             heard = Verdict.UNKNOWN if self._unheard else self.tell(command)
             if heard is not Verdict.UNKNOWN:
                 return heard
+            if not (stand and self._is_missing):
+                last_seen = time.monotonic()
+            elif time.monotonic() - last_seen > MISSING_LEASES * self._lease.seconds:
+                logger.error("%s: it was not rebuilt; what became of it is on the volume", self._lease.id)
+                return heard
             if self._is_stopping() and time.monotonic() > give_up_at:
                 logger.error("%s: could not be handed back; its lease will lapse", self._lease.id)
                 return heard
             threading.Event().wait(0.5)
+
+    def _records_stand(self) -> bool:
+        try:
+            return self._store.is_rebuilt()
+        except redis.RedisError:
+            return False

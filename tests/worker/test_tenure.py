@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from contract.job import CheckpointFact, State
-from contract.keys import Role
+from contract.job import CheckpointFact, Record, State
+from contract.keys import EPOCH, Role
 from contract.volume import Volume
 from tests.worker.owner import LEASE_SECONDS, Worker
 from tests.worker.small_work import checkpoint
 from worker.child import Child, forkserver
 from worker.crew import Crew
-from worker.facts import Facts, write_facts
+from worker.facts import Facts, read_facts, write_facts
 from worker.link import Published
 from worker.roles import duty
 from worker.room import Later
@@ -21,7 +21,7 @@ from worker.store import Store
 from worker.tenure import Tenure
 from worker.warming import Warming
 
-FIRST = "job_0000000000000001"
+FIRST, SECOND = "job_0000000000000001", "job_0000000000000002"
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,24 @@ def test_lease_is_renewed_before_each_loading(
     idle.end()
     assert len(until_ms) == 3
     assert until_ms == sorted(set(until_ms))
+
+
+def test_job_that_was_not_rebuilt_ends_on_the_volume_and_lets_the_next_one_pass(worker: Worker) -> None:
+    def lose(record: Record) -> tuple[str, str]:
+        """Redis is emptied, and the rebuild could not read a file of this job."""
+        if record.id == FIRST:
+            worker.records.redis.flushdb()
+            worker.records.redis.set(EPOCH, "1")
+            worker.submit(SECOND)
+        return "tests.worker.small_work:finish", ""
+
+    worker.submit(FIRST)
+    worker.start("finish", lose, lease_seconds=0.1)
+    worker.finish()
+    stated = read_facts(worker.volume, FIRST)
+    assert stated is not None
+    assert stated.state is State.SUCCEEDED
+    assert worker.records.read(SECOND).state is State.SUCCEEDED
 
 
 def test_whatever_ends_a_worker_its_supervisor_hears_of_it(volume: Volume, redis_url: str) -> None:
