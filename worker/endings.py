@@ -1,9 +1,11 @@
 """How an owner's time with a record ends: in which state that leaves, or of what the child died."""
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
 from contract.job import Problem, Shortage, State
+from contract.volume import Volume
 from worker import link, memory
 
 
@@ -48,3 +50,12 @@ def cause_of_death(exit_code: int, oom_kills_before: int | None, last_words: str
             return "the kernel killed it for memory: choose a smaller batch_size, resolution or width"
         return "its process was killed, possibly for memory"
     return last_words or f"its process ended with exit code {exit_code}"
+
+
+def lost_files(volume: Volume, record_id: str) -> str | None:
+    """That a record's directory is gone from a volume that is there; None where that cannot be said."""
+    home = volume.home(record_id)
+    with contextlib.suppress(OSError):
+        if home.parent.is_dir() and not home.exists():
+            return f"its directory {home} is gone from the volume"
+    return None

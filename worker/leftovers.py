@@ -68,6 +68,37 @@ def superseded(names: list[str], newest: SnapshotFact, best_at: Callable[[str], 
     return [name for name in known[KEPT_SNAPSHOTS:] if images_seen_of(name) not in bests]
 
 
+def drop_unheard(volume: Volume, job_id: str, newest: SnapshotFact, named: Collection[SnapshotFact]) -> None:
+    """Of the newest's owner, what no resume will ask for though Redis has not heard of the newest.
+
+    Redis names one of `named`, of which it has heard or may have heard; once rebuilt, the newest.
+    """
+    directory = volume.snapshots(job_id)
+    names = [path.name for path in directory.glob("*.safetensors")]
+    for name in unheard(names, newest, named, lambda kept: _best_at(directory / kept)):
+        _drop(directory / name)
+
+
+def unheard(
+    names: list[str],
+    newest: SnapshotFact,
+    named: Collection[SnapshotFact],
+    best_at: Callable[[str], int | None],
+) -> list[str]:
+    """The owner's own after what is named and before the newest two, but for what was the best at any."""
+    own = [name for name in names if token_of(name) == token_of(newest.file) and name <= newest.file]
+    own = sorted(own, reverse=True)
+    oldest = min((one.images_seen for one in named), default=0)
+    files = {one.file for one in named}
+    bests = {newest.best_images_seen, *(one.best_images_seen for one in named)}
+    bests |= set(map(best_at, own[1:KEPT_SNAPSHOTS]))
+    return [
+        name
+        for name in own[KEPT_SNAPSHOTS:]
+        if name not in files and images_seen_of(name) > oldest and images_seen_of(name) not in bests
+    ]
+
+
 def _best_at(snapshot: Path) -> int | None:
     """To which a run that resumes from it may go back; None where it cannot be read, nor resumed from."""
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError), snapshot.open("rb") as file:

@@ -1,6 +1,5 @@
 """The time in which one record is ours: child, heartbeat, facts, leaving."""
 
-import contextlib
 import json
 import logging
 import threading
@@ -24,7 +23,7 @@ from contract.volume import Volume
 from worker import leftovers, link, memory
 from worker.crew import Crew
 from worker.deputy import Deputy
-from worker.endings import CANCELLED, SLOW_TO_STOP, Outcome, cause_of_death, finished, handed_back
+from worker.endings import CANCELLED, SLOW_TO_STOP, Outcome, cause_of_death, finished, handed_back, lost_files
 from worker.facts import Ledger, state_burial
 from worker.room import Later, Room
 from worker.settings import Settings
@@ -63,6 +62,7 @@ class Tenure:
     ) -> None:
         self._testimony = Testimony(
             lease,
+            record.snapshot,
             store=store,
             volume=volume,
             is_stopping=is_stopping,
@@ -113,11 +113,11 @@ class Tenure:
             assert self._is_over()
         except OSError as error:
             self._crew.end()
-            if not self._is_gone():
+            self._death = lost_files(self._volume, self._lease.id)
+            if self._death is None:
                 reason = f"the volume: {error}"
                 self._testimony.insist(records.leave(self._lease, State.QUEUED, reason=reason))
                 raise
-            self._death = f"its directory {self._volume.home(self._lease.id)} is gone from the volume"
         finally:
             exit_code = self._crew.end()
         its_own = f".*-{self._lease.token}.*.tmp"  # a newer owner may be writing
@@ -155,13 +155,6 @@ class Tenure:
 
     def _is_over(self) -> bool:
         return self._outcome is not None or self._death is not None or self._testimony.is_lost
-
-    def _is_gone(self) -> bool:
-        """Whether the record has no files any more, though the volume is there."""
-        home = self._volume.home(self._lease.id)
-        with contextlib.suppress(OSError):
-            return home.parent.is_dir() and not home.exists()
-        return False
 
     def _pass_on_what_is_wanted(self, crew: Crew) -> None:
         if self._is_over():
@@ -225,8 +218,12 @@ class Tenure:
         fields = {"snapshot": snapshot.model_dump_json(), "deaths": "0"}
         self._testimony.report(
             fields=fields,
+            snapshot=snapshot,
             then=lambda: leftovers.drop_superseded(self._volume, self._lease.id, snapshot),
         )
+        if not self._testimony.is_heard:
+            named = self._testimony.named_snapshots
+            leftovers.drop_unheard(self._volume, self._lease.id, snapshot, named)
 
     def _published(self, checkpoint: CheckpointFact) -> None:
         self._state_facts({"checkpoints": (*self._ledger.facts.checkpoints, checkpoint)})

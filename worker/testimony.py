@@ -5,13 +5,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import redis
 
 from contract import store as records
 from contract.events import EventType
-from contract.job import CheckpointFact, Shortage
+from contract.job import CheckpointFact, Shortage, SnapshotFact
 from contract.store import Command, Lease, Verdict
 from contract.volume import Volume
 from worker.store import Store
@@ -26,12 +27,22 @@ MISSING_LEASES = 3
 """A record that has been missing for so long among those that stand could not be rebuilt."""
 
 
+@dataclass(frozen=True)
+class _Report:
+    """Something to be told, and what follows once it is heard."""
+
+    command: Command[Verdict]
+    then: Callable[[], None] | None
+    snapshot: SnapshotFact | None
+
+
 class Testimony:
     """Survives a Redis that is away, and one that was emptied: then it waits for the rebuild."""
 
     def __init__(
         self,
         lease: Lease,
+        snapshot: SnapshotFact | None,
         *,
         store: Store,
         volume: Volume,
@@ -39,6 +50,8 @@ class Testimony:
         grace_seconds: float,
     ) -> None:
         self._lease = lease
+        self._snapshot = snapshot
+        """The last of which Redis has heard."""
         self._store = store
         self._volume = volume
         self._is_stopping = is_stopping
@@ -47,7 +60,7 @@ class Testimony:
         self.shortage: Shortage | None = None
         """What the work waits for, as it was told last."""
         self._warned_at = 0.0
-        self._unheard: deque[tuple[Command[Verdict], Callable[[], None] | None]] = deque()
+        self._unheard: deque[_Report] = deque()
         self.is_lost = False
         """Whether somebody else owns the record, or nobody any more: nothing may be stated."""
         self._is_missing = False
@@ -60,13 +73,22 @@ class Testimony:
         checkpoint: CheckpointFact | None = None,
         event: tuple[EventType, Mapping[str, Any]] | None = None,
         then: Callable[[], None] | None = None,
+        snapshot: SnapshotFact | None = None,
     ) -> None:
-        """State facts now, or as soon as Redis is back; `then` follows once it has heard."""
+        """State facts now, or as soon as Redis is back; `then` follows once it has heard.
+
+        A report of a newer `snapshot` takes the place of those that were never tried to be told.
+        """
+        if snapshot:
+            tried = self._unheard.popleft() if self._unheard else None
+            self._unheard = deque(report for report in self._unheard if report.snapshot is None)
+            if tried:
+                self._unheard.appendleft(tried)
         self._reports += 1
         command = records.report(
             self._lease, self._reports, fields=fields, checkpoint=checkpoint, event=event
         )
-        self._unheard.append((command, then))
+        self._unheard.append(_Report(command, then, snapshot))
         self.flush()
 
     def warn(self, code: str, detail: str, fields: Mapping[str, str] | None = None) -> None:
@@ -99,15 +121,22 @@ class Testimony:
         """Whether Redis has heard everything."""
         return not self._unheard
 
+    @property
+    def named_snapshots(self) -> list[SnapshotFact]:
+        """Redis names one of these: it may have heard of the one that was tried, and the answer was lost."""
+        tried = self._unheard[0].snapshot if self._unheard else None
+        return [snapshot for snapshot in (self._snapshot, tried) if snapshot]
+
     def flush(self) -> None:
         """Tell what has not been heard yet. While Redis is away the work goes on."""
         while self._unheard and not self.is_lost:
-            command, then = self._unheard[0]
-            if self.tell(command) is not Verdict.ACCEPTED:
+            report = self._unheard[0]
+            if self.tell(report.command) is not Verdict.ACCEPTED:
                 return
             self._unheard.popleft()
-            if then:
-                then()
+            self._snapshot = report.snapshot or self._snapshot
+            if report.then:
+                report.then()
 
     def tell(self, command: Command[T | Verdict]) -> T | Verdict:
         """One try. A Redis that is away, or was emptied and is not rebuilt yet, has not heard: UNKNOWN."""

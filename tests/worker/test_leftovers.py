@@ -14,7 +14,7 @@ from worker import child
 from worker.child import Child
 from worker.crew import Crew
 from worker.facts import Facts, write_facts
-from worker.leftovers import drop_superseded, drop_untold, superseded
+from worker.leftovers import drop_superseded, drop_untold, superseded, unheard
 from worker.room import Later
 from worker.settings import Settings
 from worker.store import Store
@@ -65,6 +65,16 @@ def test_what_was_the_best_stays_for_a_resume_from_the_snapshot_before_the_newes
     with volume.snapshot(JOB, weights_name(1100, token=7)).open("r+b") as rotten:
         rotten.write(b"\xff" * 16)
     assert saved(1200, best_images_seen=1000) == [1000, 1100, 1200]
+
+
+def test_while_redis_is_away_its_snapshot_the_newest_two_and_their_bests_stay() -> None:
+    """What Redis may have heard of stays, too, and so does what others have written."""
+    own = [weights_name(images_seen, token=7) for images_seen in range(100, 1000, 100)]
+    others = [weights_name(250, token=6), weights_name(250, token=8)]
+    named = [SnapshotFact(file=name, images_seen=images_seen_of(name)) for name in (own[1], own[3])]
+    latest = SnapshotFact(file=own[-1], images_seen=900, best_images_seen=500)
+    dropped = unheard(own + others, latest, named, {own[-2]: 600}.get)
+    assert sorted(map(images_seen_of, dropped)) == [300, 700]
 
 
 JOB = "job_0123456789abcdef"

@@ -1,14 +1,15 @@
 """What is told of a run is told once, though whoever tells it dies before it is heard."""
 
+import json
 from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as Away
 
 from contract.evaluation import AdversarialAccuracy, Distance, Evaluation, LatentPaths
-from contract.job import Record, State, Want
+from contract.job import Record, SnapshotFact, State, Want
 from contract.store import Command, Lease
-from contract.volume import Volume
+from contract.volume import Volume, images_seen_of, weights_name
 from tests.worker.owner import Worker
 from tests.worker.training_child import carry_out, grey_squares, order_for
 from worker import link
@@ -74,6 +75,35 @@ def test_judgement_that_is_not_heard_is_kept_and_not_stated_as_told(
     stated = read_facts(worker.volume, FIRST)
     assert stated is not None
     assert (stated.judged_images_seen, stated.evaluation) == (0, JUDGED.evaluation)
+
+
+def test_of_the_snapshots_that_were_not_heard_few_stay_and_none_is_told_that_is_gone(
+    tenure: Tenure, worker: Worker, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [weights_name(images_seen, token=7) for images_seen in range(1, 8)]
+    told: list[str] = []
+    honest = Store.run
+
+    def listen(store: Store, command: Command[Any]) -> Any:
+        told.append(json.loads(json.loads(command.arguments[2])["fields"]["snapshot"])["file"])
+        if len(told) < 2 * len(names):
+            raise Away
+        assert volume.snapshot(FIRST, told[-1]).exists()
+        return honest(store, command)
+
+    monkeypatch.setattr(Store, "run", listen)
+    volume.snapshots(FIRST).mkdir()
+    for name in names:
+        volume.snapshot(FIRST, name).touch()
+        tenure._hear(link.Saved(snapshot=SnapshotFact(file=name, images_seen=images_seen_of(name))))
+    assert sorted(path.name for path in volume.snapshots(FIRST).iterdir()) == [names[0], *names[-2:]]
+    for _ in names:
+        tenure._testimony.flush()
+    tenure._testimony.flush()
+    assert set(told) == {names[0], names[-1]}
+    snapshot = worker.records.read(FIRST).snapshot
+    assert snapshot is not None
+    assert snapshot.file == names[-1]
 
 
 def test_preview_is_told_with_its_mark(tenure: Tenure, worker: Worker) -> None:
