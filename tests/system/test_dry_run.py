@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from contract.training import MOST_KEPT
 from tests.system.stack import TINY, Stack
 
 IMAGES = 1_600
-ENDLESS = 10**7
 
 
 def dry_run(stack: Stack, **parameters: object) -> Any:
@@ -43,7 +43,7 @@ def test_dry_run_beside_a_job_changes_nothing_in_it(stack: Stack, told_idle: Any
     even = {"seed": 5, "checkpoint_every_images": IMAGES, "learning_rate_decay": 0}
     alone = stack.train(images=IMAGES, **even)
     stack.await_state(alone, "succeeded")
-    beside = stack.train(images=ENDLESS, **even)
+    beside = stack.train(images=MOST_KEPT * IMAGES, **even)
     assert stack.await_images(beside, 1)["progress"]["images_seen"] < IMAGES
     told = dry_run(stack, seed=6)
     assert told["trainer"]["is_training"]
