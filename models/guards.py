@@ -100,21 +100,28 @@ class Watch(Frozen):
     best_images_seen: int | None = None
     best_distance: float | None = None
     best_diversity: float = 0.0
+    has_lived: bool = False
+    """Whether there was a best that lived, be it lost or not."""
     evaluations_since_best: int = 0
     rollbacks_since_best: int = 0
     adjustments: Adjustments = Adjustments()
 
     @property
     def has_living_best(self) -> bool:
-        """Whether there is something to go back to, and to serve."""
+        """Whether there is something to go back to."""
         return self.best_images_seen is not None and self.best_diversity >= DEAD
+
+    @property
+    def has_something_to_serve(self) -> bool:
+        """Whether a checkpoint lives, though the run may not be able to go back to it."""
+        return self.has_lived or self.has_living_best
 
     def begun_again(self, images_seen: int) -> Self:
         """That of a run which is at its beginning once more.
 
         A best that lives can be lost, or the run would be back there. It is no measure for a beginner.
         """
-        lost = {"best_images_seen": None, "best_distance": None, "best_diversity": 0.0}
+        lost = {"best_images_seen": None, "best_distance": None, "best_diversity": 0.0, "has_lived": True}
         forgotten = lost if self.has_living_best else {}
         return self.model_copy(update={"begun_images_seen": images_seen, **forgotten})
 
@@ -191,7 +198,7 @@ def judge(watch: Watch, signs: Signs, course: Course) -> Verdict:
 
 def regret(watch: Watch) -> str | None:
     """What to say at the end of a run of which nothing lives; None if something does, or nobody can tell."""
-    if watch.best_distance is None or watch.has_living_best:
+    if watch.best_distance is None or watch.has_something_to_serve:
         return None
     return (
         f"The run is over and its best samples are {watch.best_diversity:.0%} as varied as the pictures "
@@ -235,6 +242,7 @@ def _go_on(watch: Watch, signs: Signs, images_seen: int) -> Continue:
         "best_images_seen": images_seen,
         "best_distance": signs.distance,
         "best_diversity": signs.diversity,
+        "has_lived": watch.has_something_to_serve or signs.diversity >= DEAD,
         "evaluations_since_best": 0,
         "rollbacks_since_best": 0 if signs.diversity >= DEAD else watch.rollbacks_since_best,
     }

@@ -156,7 +156,7 @@ class _Run:
             case RollBack() if not self._is_over():
                 self._state.watch = verdict.watch
                 self._files.go_back(self._state, verdict.goal_images_seen)
-            case GiveUp() | RollBack() if not self._is_over() or not watch.has_living_best:
+            case GiveUp() | RollBack() if not self._is_over() or not watch.has_something_to_serve:
                 raise GivenUpError(verdict)
         self._evaluation = None  # what was refused is not published as if it might be the best
         return False

@@ -58,7 +58,7 @@ def ill(cause: Cause) -> Signs:
 def test_first_evaluation_is_the_best_so_far() -> None:
     verdict = judge(Watch(), WELL, BEGINNING)
     assert verdict == Continue(
-        Watch(best_images_seen=500, best_distance=10, best_diversity=0.9), is_best=True
+        Watch(best_images_seen=500, best_distance=10, best_diversity=0.9, has_lived=True), is_best=True
     )
 
 
@@ -128,6 +128,14 @@ def test_run_whose_living_best_is_lost_is_measured_by_it_no_more() -> None:
     verdict = judge(lost, grey, BEGINNING)
     assert isinstance(verdict, Continue)
     assert verdict.is_best
+
+
+def test_run_whose_living_best_is_lost_has_something_to_serve_all_the_same() -> None:
+    verdict = judge(WATCH.begun_again(2000), WELL.model_copy(update={"diversity": DEAD / 2}), BEGINNING)
+    assert isinstance(verdict, Continue)
+    assert not verdict.watch.has_living_best
+    assert verdict.watch.has_something_to_serve
+    assert regret(verdict.watch) is None
 
 
 def test_run_that_begins_again_remembers_how_near_a_dead_one_came() -> None:

@@ -47,7 +47,7 @@ def test_run_that_begins_again_has_its_first_weights_its_count_and_no_lost_best(
     fresh = dict(TrainingState.fresh(spec, environment).tensors())
     assert all(torch.equal(tensor, fresh[name]) for name, tensor in state.tensors())
     assert state.images_seen == spec.batch_size
-    assert state.watch == Watch(begun_images_seen=spec.batch_size)
+    assert state.watch == Watch(begun_images_seen=spec.batch_size, has_lived=True)
 
 
 def test_one_number_that_is_none_is_found(state: TrainingState) -> None:
