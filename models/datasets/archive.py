@@ -71,9 +71,10 @@ def _survey(archive: Path, report: Report) -> _Survey:
         survey, known = _Survey(len(entries)), set[str]()
         for start in range(0, len(entries), CHUNK):
             chunk = entries[start : start + CHUNK]
-            for finding in pool.map(lambda entry: _look_at(opened, entry, limit), chunk):
+            findings = pool.map(lambda entry: _look_at(opened, entry, limit), chunk)
+            for count, finding in enumerate(findings, start + 1):
                 _file(finding, survey, known)
-            report(start + len(chunk), len(entries))
+                report(count, len(entries))
     return survey
 
 

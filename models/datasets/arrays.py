@@ -102,9 +102,9 @@ def _derive(
     try:
         with temporary.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
-            for end, rows in _rows(original, manifest, form):
-                file.write(rows.tobytes())
-                report(end, manifest.images)
+            for count, pixels in enumerate(_rows(original, manifest, form), 1):
+                file.write(pixels.tobytes())
+                report(count, manifest.images)
             file.flush()
             os.fsync(file.fileno())
         publish_durably(temporary, path)
@@ -113,14 +113,13 @@ def _derive(
             temporary.unlink(missing_ok=True)
 
 
-def _rows(original: Path, manifest: Manifest, form: tuple[int, int, Fit]) -> Iterator[tuple[int, Pixels]]:
-    """Chunks (n, C, R, R) of the array, each with the index at which it ends."""
+def _rows(original: Path, manifest: Manifest, form: tuple[int, int, Fit]) -> Iterator[Pixels]:
+    """The pictures of the array, (C, R, R) each; not many are decoded before they are taken."""
     limit = PixelLimit()
     with zipfile.ZipFile(original) as opened, ThreadPoolExecutor(DECODERS) as pool:
         for start in range(0, manifest.images, CHUNK):
             names = manifest.files[start : start + CHUNK]
-            rows = np.stack(list(pool.map(lambda name: _pixels(opened.read(name), form, limit), names)))
-            yield start + len(rows), rows
+            yield from pool.map(lambda name: _pixels(opened.read(name), form, limit), names)
 
 
 def _pixels(content: bytes, form: tuple[int, int, Fit], limit: PixelLimit) -> Pixels:
