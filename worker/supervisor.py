@@ -84,6 +84,7 @@ class Supervisor:
             self._see_through(lease, claim.record, crew)
         except OSError as error:
             self._set_aside(lease, f"the volume: {error}")
+            return False  # it may be this host's fault, and all others' turn would come to the same
         except ForeignSpecError as error:
             self._set_aside(lease, str(error))
         except RedisError:

@@ -26,6 +26,8 @@ LEASE_SECONDS = 0.5
 class Worker:
     """A supervisor in a thread, whose children do one kind of work."""
 
+    _supervisor: Supervisor
+
     def __init__(self, url: str, volume: Volume) -> None:
         self.records = Records(url)
         self.volume = volume
@@ -42,7 +44,7 @@ class Worker:
     def start(self, work: str, write_order: WriteOrder | None = None, **settings: float) -> None:
         server = forkserver(["tests.worker.small_work"])
         told = {"data_root": self.volume.root, "redis_url": self._url, "lease_seconds": LEASE_SECONDS}
-        supervisor = Supervisor(
+        self._supervisor = Supervisor(
             JOB,
             "w0",
             Store(self._url),
@@ -53,7 +55,11 @@ class Worker:
             self.later,
             self._stop,
         )
-        self._thread = threading.Thread(target=supervisor.work_through_queue)
+        self.ring()
+
+    def ring(self) -> None:
+        """The doorbell of the one that was started."""
+        self._thread = threading.Thread(target=self._supervisor.work_through_queue)
         self._thread.start()
 
     def finish(self) -> None:
