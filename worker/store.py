@@ -58,7 +58,8 @@ class Store:
     def begin_rebuild(self, name: str, seconds: int) -> "Rebuild | None":
         """Take the lock of the one process that re-creates the records, unless another has it."""
         rebuild = f"{name}:{uuid.uuid4().hex}"
-        if not self._redis.set(keys.REBUILDING, rebuild, nx=True, ex=seconds):
+        is_set = self._redis.set(keys.REBUILDING, rebuild, nx=True, ex=seconds)
+        if not is_set and self._redis.get(keys.REBUILDING) != rebuild:  # set, and the answer was lost
             return None
         return Rebuild(self._redis, rebuild, seconds)
 

@@ -86,6 +86,17 @@ def test_who_rebuilds_keeps_the_lock_from_one_record_to_the_next(store: Store, c
     assert not store.begin_rebuild("w1", 60)
 
 
+def test_who_did_not_hear_that_it_has_the_lock_has_it(
+    store: Store, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def try_again(name: str, value: str, *, nx: bool, ex: int) -> object:
+        client.set(name, value, ex=ex)  # of which the answer was lost
+        return client.set(name, value, nx=nx, ex=ex)
+
+    monkeypatch.setattr(store._redis, "set", try_again)
+    assert store.begin_rebuild("w0", 60)
+
+
 def test_end_that_is_said_again_to_an_emptied_redis_is_not_its_end(store: Store, client: redis.Redis) -> None:
     rebuild = store.begin_rebuild("w0", 60)
     assert rebuild
