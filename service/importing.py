@@ -53,7 +53,7 @@ async def take_in(request: Request, gateway: Gateway) -> tuple[str, bool]:
     async with _received(request, gateway) as sent:
         await asyncio.to_thread(look_through, sent.path)
         async with gateway.lock(sent.digest):
-            if await gateway.store.imported(sent.digest):
+            if await _is_here(gateway, sent.digest):
                 return sent.digest, False
             await _require_room(gateway, sent.bytes)
             await require_trainer(gateway, "that could look through it")
@@ -63,6 +63,13 @@ async def take_in(request: Request, gateway: Gateway) -> tuple[str, bool]:
                 await _require_room(gateway, sent.bytes)
                 await _keep(gateway, sent)
     return sent.digest, True
+
+
+async def _is_here(gateway: Gateway, digest: str) -> bool:
+    """Whether it was taken in before; one that Redis knows of and whose file is gone is not here."""
+    if not await gateway.store.imported(digest):
+        return False
+    return await asyncio.to_thread(gateway.volume.imported(digest).exists)
 
 
 async def _keep(gateway: Gateway, sent: _Sent) -> None:

@@ -171,6 +171,16 @@ def test_an_import_that_breaks_off_removes_no_file_but_its_own(
     assert volume.imported(digest).read_bytes() == content
 
 
+def test_one_whose_file_is_gone_is_taken_in_anew(
+    client: httpx.Client, trainer: Trainer, volume: Volume
+) -> None:
+    content = checkpoint(images_seen=18)
+    digest = send(client, content).json()["digest"]
+    volume.imported(digest).unlink()
+    assert send(client, content).status_code == 201
+    assert volume.imported(digest).read_bytes() == content
+
+
 def test_while_records_are_rebuilt_nothing_is_taken_in(
     client: httpx.Client, trainer: Trainer, refused: Refused, volume: Volume, worker: Any
 ) -> None:
