@@ -1,5 +1,6 @@
 """The time in which one record is ours: child, heartbeat, facts, leaving."""
 
+import contextlib
 import json
 import logging
 import threading
@@ -96,7 +97,8 @@ class Tenure:
         Raises:
             OSError: the volume fails as no waiting cures. The record was handed back; it is not to blame.
         """
-        self._deputy.start()
+        with contextlib.suppress(RuntimeError):  # no thread is to be had: it is missed only by a slow disk
+            self._deputy.start()
         try:
             self._carry_out(write_order)
         finally:
@@ -221,7 +223,7 @@ class Tenure:
             snapshot=snapshot,
             then=lambda: leftovers.drop_superseded(self._volume, self._lease.id, snapshot),
         )
-        if not self._testimony.is_heard:
+        if not self._testimony.is_heard and not self._testimony.is_lost:
             named = self._testimony.named_snapshots
             leftovers.drop_unheard(self._volume, self._lease.id, snapshot, named)
 
