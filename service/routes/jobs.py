@@ -243,7 +243,7 @@ async def retry_job(
         detail = f"{job_id} is {failed.state}; only failed and cancelled jobs can be tried again."
         raise ServiceError(ErrorCode.JOB_STATE_CONFLICT, detail)
     spec = TrainingSpec.model_validate_json(failed.spec)
-    require_few(spec)
+    _require_few_again(spec)
     await require_dataset(gateway, spec.dataset)
     said = await asyncio.to_thread(read_submission, gateway.volume.submission(job_id))
     submission = Submission(
@@ -254,6 +254,15 @@ async def retry_job(
         webhook=said.webhook,
     )
     return await queue_job(gateway, response, spec, submission)
+
+
+def _require_few_again(spec: TrainingSpec) -> None:
+    """A job from before there was that limit has a field that nobody can change here."""
+    try:
+        require_few(spec)
+    except ServiceError as refusal:
+        detail = f"Its spec is taken no more: {refusal.detail} POST it to /jobs so."
+        raise ServiceError(ErrorCode.INVALID_REQUEST, detail) from None
 
 
 @router.delete(
