@@ -24,7 +24,7 @@ class EvaluationParameters(Frozen):
         None,
         ge=1,
         description="Images between two evaluations; default: counted from the operations of both, so that "
-        "evaluations take about 5 % of the time. Of 1,000 intervals at most.",
+        "evaluations take about 5 % of the time. If you choose it: 1,000 in a run at most.",
     )
     accuracy_threshold: float = Field(
         0.5, gt=0, lt=1, description="Probability from which on the discriminator calls an image real."

@@ -24,8 +24,8 @@ LEAST_PART = 2
 """Images of a batch that a device must have: batch norm needs two."""
 
 MOST_KEPT = 1_000
-"""Checkpoints of a job, previews, and evaluations: whoever shows a job shows all of the first."""
-_AT_MOST = f"Of {MOST_KEPT:,} intervals at most."
+"""Checkpoints, previews and evaluations that somebody may choose: a job is shown with all of the first."""
+_AT_MOST = f"If you choose it: {MOST_KEPT:,} in a run at most."
 
 MAX_SEED = 2**53 - 1
 """The largest seed: every JSON reader can hold it exactly."""

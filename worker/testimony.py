@@ -1,4 +1,4 @@
-"""What an owner tells Redis: in order, each fact once, until it is heard or the record is lost."""
+"""What an owner tells Redis: in order, each fact once, until it is heard, overtaken or the record is lost."""
 
 import logging
 import threading
