@@ -41,6 +41,13 @@ def redis_url(redis_server: RedisServer) -> str:
     return redis_server.url
 
 
+def own_database(server: RedisServer, number: int) -> str:
+    """The address of one of its databases, emptied: in the first a gateway of `tests/service` may be."""
+    url = f"{server.url.removesuffix('/0')}/{number}"
+    redis.Redis.from_url(url).flushdb()
+    return url
+
+
 @pytest.fixture
 def volume(tmp_path: Path) -> Volume:
     """An empty volume."""

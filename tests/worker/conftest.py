@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-import redis
 
 from contract.volume import Volume
 from models.environment import detect
 from service.embedded_redis import RedisServer
+from tests.conftest import own_database
 from tests.worker.asking import Gateway, save_generator
 from tests.worker.owner import Worker
 from worker.engine import Engine
@@ -25,10 +25,7 @@ def _short_pops(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
-    """A database of their own, emptied: in the other the gateway of `tests/service` is still at work."""
-    url = f"{redis_server.url.removesuffix('/0')}/{DATABASE}"
-    redis.Redis.from_url(url).flushdb()
-    return url
+    return own_database(redis_server, DATABASE)
 
 
 @pytest.fixture
