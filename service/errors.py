@@ -16,12 +16,14 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from contract.errors import ErrorCode, FieldError, ServiceError
+from contract.keys import RecordKind
 from contract.plugin import Frozen
 from contract.volume import LACKS, Lack
 from service.validation import field_error
 
 PROBLEM_JSON = "application/problem+json"
 STORE_RETRY_SECONDS = 2.0
+_UPGRADE_SECONDS = 60.0
 _MOST_FIELDS = 32
 """Of a body that is wrong everywhere the answer would else be many times larger than itself."""
 _LARGE_BODY_BYTES = 64 * 1024
@@ -263,6 +265,15 @@ def store_unavailable(what: str) -> ServiceError:
 def being_rebuilt() -> ServiceError:
     """Of what is not there, or may not go: it is not known yet what else there is."""
     return store_unavailable("Redis was emptied and the records are being rebuilt from the volume")
+
+
+def of_another_version(kind: RecordKind, record_id: str) -> ServiceError:
+    """Of what is there, and was written by a version that knows something which this one does not."""
+    detail = (
+        f"The {kind} {record_id} is there, but this version of the service cannot read its record: another"
+        " version wrote it. Start the gateway of that version, or a newer one, and ask again."
+    )
+    return ServiceError(ErrorCode.STORE_UNAVAILABLE, detail, retry_after_seconds=_UPGRADE_SECONDS)
 
 
 async def _client_left(request: Request, _error: Exception) -> Response:

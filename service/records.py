@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
+from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 from contract.errors import ErrorCode, ServiceError
@@ -15,11 +17,12 @@ from contract.keys import RecordKind
 from contract.store import Command, ForgetOutcome, SubmitOutcome
 from contract.volume import LACKS, remove_durably, replace_durably, sync_directory, write_json
 from contract.withdrawal import withdraw
-from service.errors import being_rebuilt
+from service.errors import being_rebuilt, of_another_version
 from service.gateway import Gateway
 from service.store import Standing
 from service.trash import discard
 
+T = TypeVar("T")
 _SETTLE_SECONDS = 1.0
 _LEFT_OUT_RETRY_SECONDS = 60.0
 _PATTERN = {RecordKind.JOB: JOB_PATTERN, RecordKind.DATASET: DATASET_PATTERN}
@@ -33,7 +36,7 @@ async def find(gateway: Gateway, kind: RecordKind, record_id: str) -> Standing:
     """The record.
 
     Raises:
-        ServiceError: it was never there, was deleted, or the records are being rebuilt.
+        ServiceError: it was never there, was deleted, cannot be read, or the records are being rebuilt.
     """
     if re.fullmatch(_PATTERN[kind], record_id):  # before an id becomes a path
         standing = await gateway.store.find(kind, record_id)
@@ -42,6 +45,15 @@ async def find(gateway: Gateway, kind: RecordKind, record_id: str) -> Standing:
         await _refuse_missing(gateway, kind, record_id)
     detail = f"There is no {kind} {record_id[:100]!r}; GET /{kind}s lists those that exist."
     raise ServiceError(_NOT_FOUND[kind], detail)
+
+
+async def show(gateway: Gateway, kind: RecordKind, record_id: str, view: Callable[[Standing], T]) -> T:
+    """A view of the record. Raises what `find` does."""
+    standing = await find(gateway, kind, record_id)
+    try:
+        return view(standing)
+    except ValidationError as error:  # of its spec
+        raise of_another_version(kind, record_id) from error
 
 
 async def _refuse_missing(gateway: Gateway, kind: RecordKind, record_id: str) -> None:

@@ -16,7 +16,7 @@ from contract.errors import ErrorCode, ServiceError
 from contract.job import Record, State, Want
 from contract.keys import RecordKind
 from contract.store import control
-from contract.volume import LACKS, write_durably, write_json
+from contract.volume import LACKS, remove_durably, write_durably, write_json
 from service import records
 from service.gateway import Gateway
 from service.job_views import Job
@@ -50,7 +50,7 @@ async def steer(gateway: Gateway, job_id: str, want: Want) -> Job:
             gateway.later(_settle(gateway, job_id))
     if outcome == "conflict":
         raise _conflict(job_id, want, state)
-    return Job.of(await records.find(gateway, RecordKind.JOB, job_id))
+    return await records.show(gateway, RecordKind.JOB, job_id, Job.of)
 
 
 def _state(path: Path, want: Want) -> bool:
@@ -106,10 +106,11 @@ def _read(path: Path) -> bytes | None:
 
 
 def _put_back(path: Path, content: bytes | None) -> None:
-    if content is None:
-        path.unlink(missing_ok=True)
-    else:
-        write_durably(path, content)
+    with contextlib.suppress(FileNotFoundError):  # the job was deleted meanwhile
+        if content is None:
+            remove_durably(path)
+        else:
+            write_durably(path, content)
 
 
 def _conflict(job_id: str, want: Want, state: str) -> ServiceError:

@@ -27,6 +27,7 @@ from contract.keys import (
     Role,
 )
 from contract.store import Command, Request, Turns, read_request, script, turns, workers
+from service.errors import of_another_version
 
 T = TypeVar("T")
 _Parts = tuple[Record, tuple[CheckpointFact, ...]]
@@ -116,8 +117,15 @@ class Store:
         return bool(await self._redis.exists(KEYS[kind].record_of + record_id))
 
     async def find(self, kind: RecordKind, record_id: str) -> Standing | None:
-        """One record, or None."""
-        found = await self._read(kind, [record_id], _parts)
+        """One record, or None.
+
+        Raises:
+            ServiceError: `store_unavailable`: it is there, and this version cannot read it.
+        """
+        try:
+            found = await self._read(kind, [record_id], _parts)
+        except ValueError as error:
+            raise of_another_version(kind, record_id) from error
         return found[0] if found else None
 
     async def page(

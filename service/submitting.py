@@ -73,7 +73,7 @@ async def queue_job(gateway: Gateway, response: Response, spec: TrainingSpec, su
     gateway.bell.ring(Role.TRAIN)
     response.status_code = 202
     response.headers["Location"] = f"/jobs/{job_id}"
-    return Job.of(await records.find(gateway, RecordKind.JOB, job_id))
+    return await records.show(gateway, RecordKind.JOB, job_id, Job.of)
 
 
 def show_made(response: Response, job: Job) -> Job:
@@ -91,7 +91,7 @@ async def _original(gateway: Gateway, idempotency: Idempotency, made: Request) -
         )
         fields = (FieldError("Idempotency-Key", detail),)
         raise ServiceError(ErrorCode.IDEMPOTENCY_KEY_REUSED, detail, fields=fields)
-    return Job.of(await records.find(gateway, RecordKind.JOB, made.id))
+    return await records.show(gateway, RecordKind.JOB, made.id, Job.of)
 
 
 async def require_dataset(gateway: Gateway, dataset_id: str) -> None:

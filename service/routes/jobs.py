@@ -168,7 +168,7 @@ async def list_jobs(gateway: Here, response: Response, query: Annotated[JobsQuer
 )
 async def get_job(gateway: Here, job_id: JobPath) -> Job:
     """State, progress, estimated finish, place in the queue, losses, checkpoints and error."""
-    return Job.of(await records.find(gateway, RecordKind.JOB, job_id))
+    return await records.show(gateway, RecordKind.JOB, job_id, Job.of)
 
 
 @router.post(

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from contract.job import Problem, State, Want
+from contract.job import CheckpointFact, Problem, State, Want
 from contract.keys import CELERY_PREFIX, KEYS, TASK_OF_ROLE, RecordKind, Role
 from contract.store import Command, beat, control, leave
 from contract.training import TrainingSpec
@@ -279,6 +279,24 @@ def test_a_job_that_this_version_cannot_read_costs_no_list_another(
         seen += [job["id"] for job in page["items"]]
         address = page["next"]
     assert seen == [ids[4], ids[2], ids[0]]
+
+
+@pytest.mark.parametrize(
+    ("field", "address"),
+    [
+        ("spec", "/jobs/{}"),
+        ("evaluation", "/jobs/{}"),
+        ("evaluation", "/samples?seed=1&model={}"),
+        ("evaluation", "/samples?seed=1"),
+    ],
+)
+def test_a_job_that_this_version_cannot_read_says_so(
+    client: httpx.Client, worker: Any, finished: CheckpointFact, refused: Refused, field: str, address: str
+) -> None:
+    job_id = client.get("/jobs").json()["items"][0]["id"]
+    worker.redis.hset(KEYS[RecordKind.JOB].record_of + job_id, field, '{"of the next version": 1}')
+    problem = refused(client.get(address.format(job_id)), 503, "store_unavailable")
+    assert job_id in problem["detail"] and "another version" in problem["detail"]
 
 
 def test_an_unknown_state_is_refused(client: httpx.Client, refused: Refused) -> None:
