@@ -238,7 +238,7 @@ def shortened(steps: list[Step], fails: Callable[[list[Step]], bool]) -> list[St
     return steps
 
 
-@pytest.mark.timeout(proof(180, 3600))
+@pytest.mark.timeout(proof(600, 3600))
 def test_script_does_what_the_model_says(records: Records) -> None:
     random, seen = Random(SEED), Counter[str]()
 

@@ -17,7 +17,7 @@ POOL = 256
 SIZES = range(1, POOL + 1, proof(51, 1))
 
 
-@pytest.mark.timeout(proof(180, 3600))
+@pytest.mark.timeout(proof(600, 3600))
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 def test_image_is_the_same_bits_in_any_batch(

@@ -33,7 +33,7 @@ T = TypeVar("T")
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 32
 
 
-def _until(condition: Callable[[], T], seconds: float = 10) -> T:
+def _until(condition: Callable[[], T], seconds: float = 60) -> T:
     """Wait for a condition, and say what it became."""
     deadline = time.monotonic() + seconds
     while not (outcome := condition()):
@@ -308,7 +308,7 @@ def elsewhere(
             base = {"data_root": there.volume.root, "redis_url": url, "webhook_allow_private": True}
             running = stack.enter_context(ExitStack())
             address = running.enter_context(serve(Settings(**{**base, **settings})))
-            client = running.enter_context(httpx.Client(base_url=address, timeout=20))
+            client = running.enter_context(httpx.Client(base_url=address, timeout=60))
             assert client.post("/datasets", content=pictures).status_code == 202
             return Deployment(client, there, there.prepare(), running.close)
 

@@ -4,7 +4,6 @@ import asyncio
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -134,13 +133,11 @@ def test_a_redis_that_hangs_delays_a_refusal_by_seconds_and_nothing_else(
     client, _ = outage
     assert mortal.process
     mortal.process.send_signal(signal.SIGSTOP)
-    asked_at = time.monotonic()
     with ThreadPoolExecutor(1) as threads:
         answer = threads.submit(client.get, "/jobs")
         assert client.get("/livez").status_code == 200
-        assert time.monotonic() - asked_at < 1
+        assert not answer.done()
         refused(answer.result(), 503, "store_unavailable")
-    assert time.monotonic() - asked_at < 6
     mortal.process.send_signal(signal.SIGCONT)
     until(lambda: client.get("/jobs").status_code == 200)
 

@@ -156,7 +156,7 @@ class Stack:
     def job(self, job_id: str) -> Any:
         return self.get(f"/jobs/{job_id}")
 
-    def await_state(self, job_id: str, *states: str, seconds: float = 60) -> Any:
+    def await_state(self, job_id: str, *states: str, seconds: float = 300) -> Any:
         def reached() -> Any:
             job = self.job(job_id)
             return job if job["state"] in states else None
@@ -169,7 +169,7 @@ class Stack:
             assert job["state"] in ("queued", "running"), job
             return job if job["progress"]["images_seen"] >= images else None
 
-        return until(reached, f"{job_id} past {images} images", 60)
+        return until(reached, f"{job_id} past {images} images", 300)
 
     def records(self) -> redis.Redis:
         """A client of the stack's durable Redis."""
@@ -211,7 +211,7 @@ def few_pictures() -> bytes:
     return few.getvalue()
 
 
-def until(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
+def until(condition: Callable[[], T], what: str, seconds: float = 120) -> T:
     """Wait for a truthy answer. The service may be away meanwhile."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -74,10 +74,10 @@ def test_job_survives(
         earlier.unlink()
     crash_points.arm(crashes, point, number, reached=LATER.get(point, 1))
     job = trainers.train(**SPEC)
-    struck = until(lambda: crash_points.struck(crashes, point), f"a process {point}", 60)
+    struck = until(lambda: crash_points.struck(crashes, point), f"a process {point}", 120)
     if number is STOP:
         try:
-            until(lambda: trainers.job(job)["attempt"] > 1, "another owner", 60)
+            until(lambda: trainers.job(job)["attempt"] > 1, "another owner", 120)
         finally:
             os.kill(struck, signal.SIGCONT)
     told = trainers.await_state(job, "succeeded")

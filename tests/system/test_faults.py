@@ -80,7 +80,7 @@ def test_killed_launcher_leaves_no_orphan_and_the_next_one_finishes_the_job(
     own_stack.start()
     job = _job_with_a_snapshot(own_stack)
     _kill(own_stack.launcher)
-    until(lambda: not own_stack.processes(), "the end of every process", 5)
+    until(lambda: not own_stack.processes(), "the end of every process", 60)
     own_stack.start()
     own_stack.await_state(job, "succeeded")
     assert own_stack.weights(job) == undisturbed

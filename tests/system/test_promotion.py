@@ -109,7 +109,7 @@ def faults(answer: httpx.Response, table: Table, seed: int) -> list[str]:
     return []
 
 
-@pytest.mark.timeout(proof(180, 1800))
+@pytest.mark.timeout(proof(600, 1800))
 def test_promotions_under_load_fail_and_mix_nothing(
     stack: Stack, table: Table, gateways: list[tuple[psutil.Process, str]]
 ) -> None:

@@ -17,7 +17,7 @@ from models import networks
 from models.checkpoint import save_checkpoint
 
 PLACE = CheckpointPlace(job="job_" + "0" * 16, file="generator.safetensors")
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 SILENCE_SECONDS = 3.0
 """After which a gateway asks again: where Redis is slow to answer, what it gave the sampler is lost."""
 SPEC = TrainingSpec.model_validate(

@@ -20,7 +20,7 @@ LONGER = 1.3
 """Than the beginning."""
 LOOKS = proof(3, 6)
 
-pytestmark = pytest.mark.timeout(proof(180, 3600))
+pytestmark = pytest.mark.timeout(proof(600, 3600))
 
 
 @pytest.mark.parametrize("preset", PRESETS)

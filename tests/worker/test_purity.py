@@ -72,11 +72,13 @@ def sampler_process(volume: Volume, url: str) -> Iterator[subprocess.Popen[bytes
         process.wait(20)
 
 
-def ask_in_bursts(gateways: list[Gateway], seed: int) -> list[tuple[Ask, Answer]]:
-    """Each burst: singles of all generators in both precisions, and a sheet of each, in any order."""
+def ask_in_bursts(gateways: list[Gateway], by_id: dict[str, Ask], seed: int) -> list[tuple[Ask, Answer]]:
+    """Each burst: singles of all generators in both precisions, and a sheet of each, in any order.
+
+    What is asked is added to `by_id`: of an ask that was sent twice, the second answer may come much later.
+    """
     randomness = np.random.default_rng(seed)
     answered = []
-    by_id: dict[str, Ask] = {}
     for _ in range(BURSTS):
         asks = []
         for gateway in gateways:
@@ -86,12 +88,12 @@ def ask_in_bursts(gateways: list[Gateway], seed: int) -> list[tuple[Ask, Answer]
                 for first, count in zip([*singles, 0], counts, strict=True):
                     asks.append(gateway.ask(first, count, precision=precision))
         burst = {asks[index].id: asks[index] for index in randomness.permutation(len(asks))}
-        by_id |= burst  # one that was asked for twice may be answered for the second time in the next burst
+        by_id |= burst
         answered += [(by_id[answer.id], answer) for answer in gateways[0].persist(burst)]
     return answered
 
 
-@pytest.mark.timeout(proof(180, 3600))
+@pytest.mark.timeout(proof(600, 3600))
 def test_bytes_depend_on_nothing_but_what_is_asked(redis_url: str, volume: Volume) -> None:
     rendering_environment("cpu", 1).apply()
     places: dict[str, CheckpointPlace] = {}
@@ -105,11 +107,12 @@ def test_bytes_depend_on_nothing_but_what_is_asked(redis_url: str, volume: Volum
         [Gateway(redis_url, digest, place, f"g{client}") for digest, place in places.items()]
         for client in range(CLIENTS)
     ]
+    asked: list[dict[str, Ask]] = [{} for _ in clients]
     samples = 0
     for start in range(2):
         with sampler_process(volume, redis_url), ThreadPoolExecutor(CLIENTS) as pool:
             seeds = range(start * CLIENTS, (start + 1) * CLIENTS)
-            for answered in pool.map(ask_in_bursts, clients, seeds):
+            for answered in pool.map(ask_in_bursts, clients, asked, seeds):
                 for ask, answer in answered:
                     assert answer.error is None, answer.detail
                     assert answer.renderer == expected.renderer
