@@ -22,11 +22,13 @@ class Form:
     """All tiles on one picture, a picture for each, or arrays. What it does not hold cannot be laid out."""
     longest_side: int = 2**16
     """Of one picture, in pixels."""
+    enlarging: float = 0.1
+    """What it costs to encode as many pixels more as a sample has, in samples: about, and in any size."""
 
 
 FORMS: Mapping[SampleFormat, Form] = {
     "png": Form("image/png", "a sheet"),
-    "webp": Form("image/webp", "a sheet", longest_side=2**14 - 1),
+    "webp": Form("image/webp", "a sheet", longest_side=2**14 - 1, enlarging=1.0),
     "json": Form("application/json", "tiles"),
     "npz": Form("application/x-npz", "numbers"),
     "zip": Form("application/zip", "tiles"),

@@ -142,6 +142,11 @@ class SampleSpec(SampleOptions):
             return ()
         return self.listed or range(self.seed, self.seed + self.count)
 
+    @property
+    def weight(self) -> int:
+        """What it costs a sampler, in samples of their own size: what is enlarged takes long to encode."""
+        return self.count + round(self.count * (self.scale**2 - 1) * FORMS[self.format].enlarging)
+
     def canonical(self) -> str:
         """One text for one picture: what the ETag and the caches are made from."""
         options = "".join(f",{name}={value}" for name, value in self.chosen().items())

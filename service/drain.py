@@ -27,18 +27,15 @@ class Drain:
             self._since = now
 
     def count(self, images: int, now: float) -> None:
-        """So many were answered."""
-        if self._since is not None:
-            kept = math.exp((self._since - now) / _WINDOW_SECONDS)
-            self._images *= kept
-            self._seconds = self._seconds * kept + (1 - kept) * _WINDOW_SECONDS
-            self._since = now
-        self._images += images
+        """So many were answered. Nothing is counted while nobody waits."""
+        if self._since is None:
+            return
+        seconds = now - self._since
+        kept = math.exp(-seconds / _WINDOW_SECONDS)
+        self._images = self._images * kept + images
+        self._seconds = self._seconds * kept + seconds
+        self._since = now
 
     def pause(self) -> None:
         """Nobody waits."""
         self._since = None
-
-    def seconds_for(self, images: int) -> float:
-        """How long so many take; 0 as long as nothing is known."""
-        return images / self.per_second if self.per_second else 0.0

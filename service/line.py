@@ -15,10 +15,15 @@ from service.drain import Drain
 
 LONGEST_SECONDS = 1.0
 """What the samplers need for a full line: when a flood ends, so long later they have caught up."""
-LEAST_IMAGES = 64
+LEAST_WEIGHT = 64
 """A full batch may always wait: else samplers that were slow for a moment would never get up to speed."""
+FEWEST = 4
+"""With fewer asks the line is never full, and none of them takes more of it than this part."""
+_OF_A_BATCH = 8
+"""A batch is about so many times as fast as one image after the other."""
 _PATIENCE_SECONDS = 0.5
 _PATIENCE_FACTOR = 4
+_PATIENCE_AT_LEAST = 1.5
 _MOST_ASKINGS = 4
 
 
@@ -34,24 +39,33 @@ class Waiting:
     taken_since: float | None = None
     """When it was first known to be with a sampler."""
     askings: int = 1
+    room: int = 0
+    """What it takes of the line: its weight, or the most that one ask may take."""
 
     @property
-    def images(self) -> int:
-        return self.ask.spec.count
+    def weight(self) -> int:
+        return self.ask.spec.weight
 
 
 class Line:
-    """Times are of one monotonic clock, and passed in. Lengths are in images: a sheet counts its tiles."""
+    """Times are of one monotonic clock, and passed in. Lengths are weights, in samples: a sheet's tiles.
+
+    One large sheet does not fill the line: whoever comes with a picture that is kept would be refused, and
+    others though a second sampler idles.
+    """
 
     def __init__(self, *, most_images: int, timeout_seconds: float) -> None:
-        self._most_images = most_images
+        self._most = most_images
         self._longest_seconds = min(LONGEST_SECONDS, timeout_seconds / 2)
+        self._longest_wait_seconds = timeout_seconds * 3 / 4
         self._most_patience_seconds = timeout_seconds / 8
         self._waiting: dict[str, Waiting] = {}  # by the id of the ask, in the order of pushing
-        self._images = 0
+        self._weight = 0
+        self._room_taken = 0
         self._last_place = 0
         self._taken_place = 0
-        self._drain = Drain()
+        self._at_work = Drain()  # while anybody waits
+        self._at_full_speed = Drain()  # while a batch does
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -62,38 +76,60 @@ class Line:
 
     @property
     def limit(self) -> int:
-        """The images that may wait now."""
-        pace = self._drain.per_second
+        """What may wait now."""
+        pace = self._pace
         if pace is None:
-            return self._most_images
-        drained = round(pace * self._longest_seconds)
-        return min(self._most_images, max(LEAST_IMAGES, drained))
+            return self._most
+        return min(self._most, max(LEAST_WEIGHT, round(pace * self._longest_seconds)))
+
+    @property
+    def _pace(self) -> float | None:
+        """What is answered in a second when enough waits for full batches; None before the first answer."""
+        slowly = self._at_work.per_second
+        return self._at_full_speed.per_second or (slowly and _OF_A_BATCH * slowly)
 
     @property
     def is_full(self) -> bool:
-        return self._images >= self.limit
+        return len(self._waiting) >= FEWEST and self._room_taken >= self.limit
 
-    def require_room(self, images: int) -> None:
-        """Raise `sampler_busy` unless so many more may wait. One may always, when nobody does."""
-        if self._images and self._images + images > self.limit:
+    def require_room(self, weight: int) -> None:
+        """Raise `sampler_busy` unless so much more may wait. One ask may always, when nobody does."""
+        if not self._waiting:
+            return
+        is_too_long = self._room_taken + self._room(weight) > self.limit
+        is_too_late = self._seconds_for(self._weight + weight) > self._longest_wait_seconds
+        if (len(self._waiting) >= FEWEST and is_too_long) or is_too_late:
             raise self.busy()
+
+    def _room(self, weight: int) -> int:
+        return min(weight, self.limit // FEWEST)
 
     def busy(self) -> ServiceError:
         """The refusal, with when the line will have gone by at the pace of the last seconds."""
         return ServiceError(
             ErrorCode.SAMPLER_BUSY,
-            f"{self._images} images wait for the samplers, and {self.limit} may; ask again in a moment.",
+            f"{len(self._waiting)} requests for {self._weight} samples are already waiting for the samplers,"
+            " which is as much as they can answer soon; try again in a moment.",
             retry_after_seconds=self.seconds_to_empty,
         )
 
     @property
     def seconds_to_empty(self) -> float:
-        return self._drain.seconds_for(self._images)
+        return self._seconds_for(self._weight)
+
+    def _seconds_for(self, weight: int) -> float:
+        """How long so much takes; 0 as long as nothing is known."""
+        pace = self._pace
+        return weight / pace if pace else 0.0
 
     def join(self, waiting: Waiting, now: float) -> None:
         """At the end, for the first time."""
-        self._drain.begin(now)
-        self._images += waiting.images
+        self._at_work.begin(now)
+        waiting.room = self._room(waiting.weight)
+        self._weight += waiting.weight
+        self._room_taken += waiting.room
+        if self._weight >= LEAST_WEIGHT:
+            self._at_full_speed.begin(now)
         self._append(waiting)
 
     def find(self, ask_id: str) -> Waiting | None:
@@ -101,7 +137,8 @@ class Line:
 
     def answered(self, waiting: Waiting, now: float) -> None:
         """A sampler did its work: those before it have been taken, and this is how fast it goes."""
-        self._drain.count(waiting.images, now)
+        for drain in (self._at_work, self._at_full_speed):
+            drain.count(waiting.weight, now)
         self._came_back(waiting)
 
     def refused(self, waiting: Waiting) -> None:
@@ -116,9 +153,12 @@ class Line:
     def leave(self, waiting: Waiting) -> None:
         """Answered, expired or withdrawn."""
         if self._waiting.pop(waiting.ask.id, None):
-            self._images -= waiting.images
+            self._weight -= waiting.weight
+            self._room_taken -= waiting.room
+        if self._weight < LEAST_WEIGHT:
+            self._at_full_speed.pause()
         if not self._waiting:
-            self._drain.pause()
+            self._at_work.pause()
 
     def take_up_to(self, place: int) -> None:
         """Samplers have taken all up to this place."""
@@ -135,8 +175,9 @@ class Line:
     def lost(self, now: float) -> list[Waiting]:
         """Those that were taken too long ago. They are asked again: they stand at the end now."""
         taken = list(takewhile(lambda one: one.place <= self._taken_place, self._waiting.values()))
-        needed = self._drain.seconds_for(sum(one.images for one in taken))
+        needed = self._seconds_for(sum(one.weight for one in taken))
         patience = min(_PATIENCE_SECONDS + _PATIENCE_FACTOR * needed, self._most_patience_seconds)
+        patience = max(patience, _PATIENCE_AT_LEAST * needed)
         lost = []
         for one in taken:
             if one.taken_since is None:

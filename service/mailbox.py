@@ -59,7 +59,7 @@ class Mailbox:
             raise store_unavailable("The sampling Redis does not answer") from error
 
     async def _ask(self, spec: SampleSpec, place: CheckpointPlace) -> Answer:
-        self.line.require_room(spec.count)
+        self.line.require_room(spec.weight)
         if self._clock_offset_ms is None:
             await asyncio.shield(self._read_clock())
         waiting = self._post(spec, place)

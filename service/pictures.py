@@ -54,7 +54,7 @@ class Pictures:
     def require_room(self, spec: SampleSpec) -> None:
         """Raise `sampler_busy` if `render` would: it is not being rendered, and the line is full."""
         if spec.canonical() not in self._rendering:
-            self._mailbox.line.require_room(spec.count)
+            self._mailbox.line.require_room(spec.weight)
 
     async def render(self, spec: SampleSpec, place: CheckpointPlace, request: Request) -> Picture:
         """The samplers' picture. Who asks for it while it is being rendered waits for the same one.

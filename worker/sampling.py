@@ -2,7 +2,7 @@
 
 Batches come from the backlog, not from a timer: an idle sampler answers one request at once, a busy one
 finds many waiting. Requests past their deadline, by Redis TIME, never reach the forward pass. A batch is
-bounded in requests; what is in memory at once are portions of it, bounded in images. Asks for a generator
+bounded in requests; what is in memory at once are portions of it, bounded in weight. Asks for a generator
 that is being loaded stand aside, and the others go on.
 """
 
@@ -33,8 +33,8 @@ LOADING_SECONDS = 0.02
 """So long it blocks while asks stand aside: whether their generator is there is then looked at."""
 BREATH_SECONDS = 0.2
 """After a failure, so that one that lasts does not fill the log."""
-IMAGES_TOGETHER = 256
-"""Most images of one portion; a larger sheet is a portion of its own."""
+MOST_WEIGHT = 256
+"""Of one portion, in samples of their own size; what weighs more is a portion of its own."""
 STOP_SECONDS = 8.0
 FAILED = "the sampler failed; see its log"
 
@@ -210,18 +210,18 @@ class SampleConsumer(threading.Thread):
 def portions(asks: Sequence[Ask]) -> list[list[Ask]]:
     """What is rendered together: asks of one generator, either all for one image or all for sheets.
 
-    They come in the order of their largest asks: a single image never waits for a sheet of its batch.
+    They come in the order of their heaviest asks: a single image never waits for a sheet of its batch.
     """
     cut: list[list[Ask]] = []
-    images = 0  # of the last portion
-    for ask in sorted(asks, key=lambda ask: (kinship(ask.spec), ask.spec.count)):
-        images += ask.spec.count
-        if cut and images <= IMAGES_TOGETHER and kinship(ask.spec) == kinship(cut[-1][-1].spec):
+    weight = 0  # of the last portion
+    for ask in sorted(asks, key=lambda ask: (kinship(ask.spec), ask.spec.weight)):
+        weight += ask.spec.weight
+        if cut and weight <= MOST_WEIGHT and kinship(ask.spec) == kinship(cut[-1][-1].spec):
             cut[-1].append(ask)
         else:
             cut.append([ask])
-            images = ask.spec.count
-    return sorted(cut, key=lambda portion: portion[-1].spec.count)
+            weight = ask.spec.weight
+    return sorted(cut, key=lambda portion: portion[-1].spec.weight)
 
 
 def _generator(ask: Ask) -> Key:

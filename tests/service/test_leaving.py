@@ -5,7 +5,7 @@ import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -107,8 +107,10 @@ def test_those_who_left_make_room_in_the_line(
     client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until, asking: Asking
 ) -> None:
     sampler.hold()
-    with asking("/samples?seed=0&count=4"):
-        until(lambda: worker.redis.llen(SAMPLES_WAITING))
+    with ExitStack() as asked:
+        for seed in range(4):
+            asked.enter_context(asking(f"/samples?seed={seed}"))
+        until(lambda: worker.redis.llen(SAMPLES_WAITING) == 4)
         assert client.get("/samples?seed=9").json()["code"] == "sampler_busy"
     until(lambda: not worker.redis.llen(SAMPLES_WAITING))
     sampler.held.clear()

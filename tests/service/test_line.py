@@ -11,7 +11,7 @@ import pytest
 from contract.errors import ErrorCode, ServiceError
 from contract.sampling import CheckpointPlace, SampleSpec
 from contract.wire import Ask
-from service.line import LEAST_IMAGES, Line, Waiting
+from service.line import FEWEST, LEAST_WEIGHT, Line, Waiting
 from service.mailbox import Mailbox
 
 TIMEOUT_SECONDS = 30.0
@@ -72,7 +72,7 @@ def test_the_pace_follows_the_samplers_within_some_seconds_of_work(line: Line, j
 
 def test_slow_samplers_keep_a_batch_waiting(line: Line, join: Join) -> None:
     work(line, join, per_second=5, seconds=60)
-    assert line.limit == LEAST_IMAGES
+    assert line.limit == LEAST_WEIGHT
 
 
 def test_fast_ones_keep_no_more_than_the_most(line: Line, join: Join) -> None:
@@ -83,8 +83,49 @@ def test_fast_ones_keep_no_more_than_the_most(line: Line, join: Join) -> None:
 def test_idle_time_is_not_slowness(line: Line, join: Join) -> None:
     for second in range(100):
         line.leave(join(second))
-        line.answered(join(second + 0.5), second + 0.502)
-    assert line.limit == pytest.approx(500, rel=0.01)
+        line.answered(join(second + 0.5), second + 0.51)
+    assert line.limit == pytest.approx(8 * 100, rel=0.01)
+
+
+def test_few_who_come_one_after_the_other_are_not_all_that_samplers_can_answer(
+    line: Line, join: Join
+) -> None:
+    now = work(line, join, per_second=2000, seconds=2)
+    limit = line.limit
+    for _ in range(1000):
+        now += 0.003
+        line.answered(join(now - 0.003), now)
+    assert line.limit == limit
+    for _ in range(6):  # of one page, say
+        line.require_room(64)
+        join(now, images=64)
+
+
+@pytest.mark.parametrize("pace", [100, 300, 800])
+def test_one_large_sheet_keeps_nobody_else_from_being_answered(line: Line, join: Join, pace: int) -> None:
+    now = work(line, join, per_second=pace, seconds=5)
+    join(now, images=1024)
+    for _ in range(10):
+        assert not line.is_full
+        line.require_room(1)
+        join(now)
+
+
+def test_a_large_sheet_finds_room_where_a_few_are_always_waiting(line: Line, join: Join) -> None:
+    now = work(line, join, per_second=300, seconds=5)
+    for _ in range(20):
+        join(now)
+    line.require_room(1024)
+
+
+def test_what_could_not_be_answered_in_time_is_refused(line: Line, join: Join) -> None:
+    now = work(line, join, per_second=50, seconds=20)
+    join(now, images=1024)  # 20 of the 30 s that anybody waits
+    line.require_room(1)
+    with pytest.raises(ServiceError) as refusal:
+        line.require_room(1024)
+    assert refusal.value.retry_after_seconds == pytest.approx(1024 / 50, rel=0.1)
+    assert not line.is_full
 
 
 def test_what_samplers_refuse_is_no_work_and_tells_nothing_of_their_pace(line: Line, join: Join) -> None:
@@ -122,12 +163,17 @@ def test_before_anything_was_rendered_refusals_leave_the_pace_unknown(redis_url:
 
 def test_a_full_line_refuses_by_images_and_says_when_to_come_back(line: Line, join: Join) -> None:
     now = work(line, join, per_second=500, seconds=2)
-    join(now, images=line.limit - 1)
+    sheet = line.limit // FEWEST
+    for _ in range(FEWEST - 1):
+        join(now, images=sheet)
+    join(now, images=sheet - 1)
     line.require_room(1)
     assert not line.is_full
     with pytest.raises(ServiceError) as refusal:
         line.require_room(2)
     assert refusal.value.code is ErrorCode.SAMPLER_BUSY
+    join(now)
+    assert line.is_full
     assert refusal.value.retry_after_seconds == pytest.approx(1, rel=0.01)
 
 
@@ -144,6 +190,15 @@ def test_what_was_taken_and_not_answered_is_asked_again_and_what_waits_is_not(li
     assert line.lost(TIMEOUT_SECONDS) == [lost]
     assert lost.place > still_waits.place
     assert line.lost(2 * TIMEOUT_SECONDS) == []  # it waits again: nothing after it was answered
+
+
+def test_a_sheet_is_not_asked_for_again_before_it_can_be_there(line: Line, join: Join) -> None:
+    now = work(line, join, per_second=100, seconds=10)
+    sheet = join(now, images=1024)
+    line.take_up_to(sheet.place)
+    assert line.lost(now) == []
+    assert line.lost(now + 1024 / 100) == []
+    assert line.lost(now + 2 * 1024 / 100) == [sheet]
 
 
 def test_an_empty_list_says_that_all_were_taken_but_those_pushed_since(line: Line, join: Join) -> None:
@@ -199,4 +254,5 @@ def test_whatever_happens_the_line_is_as_long_as_those_in_it(line: Line, join: J
                 line.refused(chance.choice(waiting))
         places = [one.place for one in line.all()]
         assert places == sorted(places)
-        assert line._images == sum(one.images for one in line.all())
+        assert line._weight == sum(one.weight for one in line.all())
+        assert line._room_taken == sum(one.room for one in line.all())

@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from worker.formats import FORMATS
 from worker.formats.png import encode_png
 from worker.rendering import Images, render
 from worker.roles import SampleDuty
-from worker.sampling import IMAGES_TOGETHER, SampleConsumer, portions
+from worker.sampling import MOST_WEIGHT, SampleConsumer, portions
 from worker.settings import Settings
 
 Start = Callable[..., SampleConsumer]
@@ -236,9 +237,21 @@ def test_portions_are_bounded_in_images_and_lose_nothing(gateway: Gateway) -> No
     served = portions(asks)
     assert sorted(ask.id for portion in served for ask in portion) == sorted(ask.id for ask in asks)
     for portion in served:
-        assert len(portion) == 1 or sum(ask.spec.count for ask in portion) <= IMAGES_TOGETHER
+        assert len(portion) == 1 or sum(ask.spec.count for ask in portion) <= MOST_WEIGHT
     largest = [max(ask.spec.count for ask in portion) for portion in served]
     assert largest == sorted(largest)
+
+
+def test_what_takes_long_to_encode_weighs_more(gateway: Gateway) -> None:
+    smooth: dict[str, Any] = {"format": "webp", "scale": 16, "resample": "lanczos"}
+    asks = [gateway.ask(seed, **smooth) for seed in range(3)]
+    asks += [gateway.ask(seed, scale=16) for seed in range(20)]
+    asks += [gateway.ask(seed) for seed in range(100)]
+    served = portions(asks)
+    assert set(asks[-100:]) <= set(served[0])
+    assert [[ask] for ask in asks[:3]] == [portion for portion in served if portion[0].spec.format == "webp"]
+    for portion in served:
+        assert len(portion) == 1 or sum(ask.spec.weight for ask in portion) <= MOST_WEIGHT
 
 
 def test_sampler_can_be_asked_by_name(gateway: Gateway, engine: Engine, start: Start, volume: Volume) -> None:
