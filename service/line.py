@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import islice, takewhile
 
 from contract.errors import ErrorCode, ServiceError
+from contract.formats import FORMS
 from contract.wire import Answer, Ask
 from service.drain import Drain
 
@@ -46,6 +47,15 @@ class Waiting:
     def weight(self) -> int:
         return self.ask.spec.weight
 
+    @property
+    def is_heavy(self) -> bool:
+        """Whether its answer may be large."""
+        return self.weight >= LEAST_WEIGHT or FORMS[self.ask.spec.format].holds == "numbers"
+
+    @property
+    def may_be_asked_again(self) -> bool:
+        return self.askings < _MOST_ASKINGS
+
 
 class Line:
     """Times are of one monotonic clock, and passed in. Lengths are weights, in samples: a sheet's tiles.
@@ -62,6 +72,7 @@ class Line:
         self._waiting: dict[str, Waiting] = {}  # by the id of the ask, in the order of pushing
         self._weight = 0
         self._room_taken = 0
+        self._heavy = 0
         self._last_place = 0
         self._taken_place = 0
         self._at_work = Drain()  # while anybody waits
@@ -87,6 +98,11 @@ class Line:
         """What is answered in a second when enough waits for full batches; None before the first answer."""
         slowly = self._at_work.per_second
         return self._at_full_speed.per_second or (slowly and _OF_A_BATCH * slowly)
+
+    @property
+    def is_any_heavy(self) -> bool:
+        """Whether any answer that is to come may be large."""
+        return self._heavy > 0
 
     @property
     def is_full(self) -> bool:
@@ -128,6 +144,7 @@ class Line:
         waiting.room = self._room(waiting.weight)
         self._weight += waiting.weight
         self._room_taken += waiting.room
+        self._heavy += waiting.is_heavy
         if self._weight >= LEAST_WEIGHT:
             self._at_full_speed.begin(now)
         self._append(waiting)
@@ -155,6 +172,7 @@ class Line:
         if self._waiting.pop(waiting.ask.id, None):
             self._weight -= waiting.weight
             self._room_taken -= waiting.room
+            self._heavy -= waiting.is_heavy
         if self._weight < LEAST_WEIGHT:
             self._at_full_speed.pause()
         if not self._waiting:
@@ -182,7 +200,7 @@ class Line:
         for one in taken:
             if one.taken_since is None:
                 one.taken_since = now
-            elif one.askings < _MOST_ASKINGS and now - one.taken_since > patience * 2 ** (one.askings - 1):
+            elif one.may_be_asked_again and now - one.taken_since > patience * 2 ** (one.askings - 1):
                 lost.append(one)
         self.again(lost)
         return lost

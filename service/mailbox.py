@@ -21,6 +21,8 @@ from service.store import connect, reply
 
 _ANSWERS_AT_ONCE = 32
 """Each becomes a response before the loop looks at new requests; so many cost it some 3 ms."""
+_ANSWER_SECONDS = 10.0
+"""An answer may have 64 MiB, and what has been popped is lost where it is not there by then."""
 _BLOCK_SECONDS = 0.25
 _LOOK_SECONDS = 0.1
 _LOOK_AT = 16
@@ -37,7 +39,9 @@ class Mailbox:
         self.name = secrets.token_hex(6)
         self.line = Line(most_images=queue_limit, timeout_seconds=timeout_seconds)
         self._sender = connect(redis_url, connections=2, decode=False)
-        self._receiver = connect(redis_url, connections=1, decode=False, retries=0)
+        self._receiver = connect(
+            redis_url, connections=1, decode=False, retries=0, reply_seconds=_ANSWER_SECONDS
+        )
         self._timeout_seconds = timeout_seconds
         self._outbox: dict[str, Waiting] = {}  # by the id of the ask
         self._pushed_place = 0
@@ -173,7 +177,7 @@ class Mailbox:
             first = await reply(self._receiver.blpop([key], _BLOCK_SECONDS))
             if first is not None:
                 self._take(first[1])
-                if self.line:  # more may have come
+                if self.line and not self.line.is_any_heavy:  # more may have come, and all are small
                     for frame in await reply(self._receiver.lpop(key, _ANSWERS_AT_ONCE)) or ():
                         self._take(frame)
             if self.line and now > look_at:
@@ -218,7 +222,8 @@ class Mailbox:
 
     async def _find_all_lost(self) -> None:
         """After the connection broke: where the list is empty, Redis died with what was in it."""
-        lost = [one for one in self.line.all() if one.place <= self._pushed_place]
+        pushed = [one for one in self.line.all() if one.place <= self._pushed_place]
+        lost = [one for one in pushed if one.may_be_asked_again]
         if lost and not await reply(self._receiver.llen(SAMPLES_WAITING)):
             lost = [one for one in lost if self.line.find(one.ask.id)]
             self.line.again(lost)

@@ -36,14 +36,19 @@ _PATIENCE_SECONDS = 2.0  # longer than any blocking command of ours
 log = logging.getLogger(__name__)
 
 
-def connect(url: str, *, connections: int, decode: bool, retries: int = 1) -> "Redis":
-    """A client that never waits long: a Redis that hangs is an error after two seconds, twice."""
+def connect(
+    url: str, *, connections: int, decode: bool, retries: int = 1, reply_seconds: float = _PATIENCE_SECONDS
+) -> "Redis":
+    """A client that never waits long: a Redis that hangs is an error after two seconds, twice.
+
+    A reply has to be there whole within `reply_seconds`.
+    """
     return Redis(
         connection_pool=BlockingConnectionPool.from_url(
             url,
             max_connections=connections,
             timeout=_PATIENCE_SECONDS,
-            socket_timeout=_PATIENCE_SECONDS,
+            socket_timeout=reply_seconds,
             socket_connect_timeout=_PATIENCE_SECONDS,
             health_check_interval=10,
             retry=Retry(NoBackoff(), retries),

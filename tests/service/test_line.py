@@ -241,7 +241,7 @@ def test_whatever_happens_the_line_is_as_long_as_those_in_it(line: Line, join: J
         now, waiting = step / 100, line.all()
         match chance.randrange(6 if waiting else 1):
             case 0:
-                join(now, images=chance.randint(1, 20))
+                join(now, images=chance.choice([1, 20, 100]))
             case 1:
                 line.answered(chance.choice(waiting), now)
             case 2:
@@ -256,3 +256,4 @@ def test_whatever_happens_the_line_is_as_long_as_those_in_it(line: Line, join: J
         assert places == sorted(places)
         assert line._weight == sum(one.weight for one in line.all())
         assert line._room_taken == sum(one.room for one in line.all())
+        assert line.is_any_heavy == any(one.is_heavy for one in line.all())

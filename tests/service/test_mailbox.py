@@ -1,0 +1,54 @@
+"""What the gateway reads from its list of answers at a time."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from contract.formats import SampleFormat
+from contract.sampling import CheckpointPlace, SampleSpec
+from service.mailbox import Mailbox
+
+PLACE = CheckpointPlace(job="job_" + "0" * 16, file="f")
+
+
+def _spec(seed: int, chosen: SampleFormat = "png", count: int = 1) -> SampleSpec:
+    return SampleSpec(digest="sha256:" + "0" * 64, seed=seed, format=chosen, count=count)
+
+
+@pytest.mark.parametrize(
+    ("also", "most"), [([], 32), ([_spec(10_000, "npz", 2)], 1), ([_spec(10_000, "zip", 256)], 1)]
+)
+def test_answers_are_read_one_by_one_while_a_large_one_may_be_among_them(
+    redis_url: str, sampler: Any, monkeypatch: pytest.MonkeyPatch, also: Sequence[SampleSpec], most: int
+) -> None:
+    read: list[int] = []
+
+    async def ask_for_many() -> None:
+        mailbox = Mailbox(redis_url, timeout_seconds=60, queue_limit=4096)
+        blpop, lpop = mailbox._receiver.blpop, mailbox._receiver.lpop
+
+        async def one(*arguments: Any) -> Any:
+            read.append(1)
+            return await blpop(*arguments)
+
+        async def several(key: str, count: int) -> Any:
+            read.append(count)
+            return await lpop(key, count)
+
+        monkeypatch.setattr(mailbox._receiver, "blpop", one)
+        monkeypatch.setattr(mailbox._receiver, "lpop", several)
+        sampler.hold()
+        running = asyncio.create_task(mailbox.run())
+        asked = [asyncio.ensure_future(mailbox.ask(_spec(seed), PLACE)) for seed in range(5)]
+        asked += [asyncio.ensure_future(mailbox.ask(spec, PLACE)) for spec in also]
+        await asyncio.sleep(0.1)
+        read.clear()
+        sampler.held.clear()
+        await asyncio.gather(*asked)
+        mailbox.close()
+        await running
+
+    asyncio.run(ask_for_many())
+    assert max(read) == most
