@@ -11,12 +11,14 @@ import torch
 from torch import nn
 
 from contract.plugin import Frozen
+from models.arithmetic import arithmetic
 
 Precision = Literal["float32", "bfloat16"]
 Layout = Literal["contiguous", "channels_last"]
 
 _BFLOAT16_UNITS = ("avx512_bf16", "amx_bf16")
 _FIRST_TENSOR_CORES = (7, 0)
+_FOUND = "+"
 
 
 class NumericEnvironment(Frozen):
@@ -25,6 +27,10 @@ class NumericEnvironment(Frozen):
     device: Literal["cpu", "cuda"]
     device_model: str
     isa: str
+    """ATen's instruction set and, of a CPU, `+` with what its arithmetic comes to; of a GPU nothing is tried.
+
+    One field: a worker of another version would refuse a record or snapshot that had one more.
+    """
     threads: int
     precision: Precision
     layout: Layout
@@ -35,6 +41,11 @@ class NumericEnvironment(Frozen):
         """The whole on one readable line: equal exactly when the environments are."""
         device = f"{self.device}/{'-'.join(self.device_model.split())}/{self.isa}/{self.threads}t"
         return f"{device}/{self.precision}/{self.layout}/{self.torch_version}"
+
+    def agrees_with(self, recorded: "NumericEnvironment") -> bool:
+        """Whether nothing is known to differ. What was recorded before arithmetic was tried says less."""
+        isa = self.isa if _FOUND in recorded.isa else self.isa.partition(_FOUND)[0]
+        return recorded == self.model_copy(update={"isa": isa})
 
     def apply(self) -> None:
         """Set this process up: its threads and torch's deterministic algorithms. Before any work.
@@ -86,12 +97,13 @@ def detect(
 def _detect_cpu(threads: int, precision: str) -> NumericEnvironment:
     able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     isa = torch.backends.cpu.get_cpu_capability()
+    chosen = _precision(precision, able=any(able.get(unit) for unit in _BFLOAT16_UNITS))
     return NumericEnvironment(
         device="cpu",
         device_model=_cpu_model(),
-        isa=isa,
+        isa=f"{isa}{_FOUND}{_arithmetic(chosen)}",
         threads=threads,
-        precision=_precision(precision, able=any(able.get(unit) for unit in _BFLOAT16_UNITS)),
+        precision=chosen,
         layout="channels_last" if isa.startswith("AVX") else "contiguous",  # oneDNN's kernels: 1.2 to 1.35×
         torch_version=torch.__version__,
     )
@@ -116,6 +128,12 @@ def _precision(asked: str, *, able: bool) -> Precision:
     if asked == "auto":
         return "bfloat16" if able else "float32"
     return "bfloat16" if asked == "bfloat16" else "float32"
+
+
+def _arithmetic(precision: Precision) -> str:
+    """Of the one precision or of both: what stays in float32 beside bfloat16 is computed, too."""
+    exact = arithmetic(torch.float32)
+    return exact if precision == "float32" else f"{exact}-{arithmetic(torch.bfloat16)}"
 
 
 def _cpu_model() -> str:

@@ -256,7 +256,7 @@ class _Run:
         changed = None
         if first is not None:
             recorded = NumericEnvironment.model_validate(first)
-            if recorded != environment:
+            if not environment.agrees_with(recorded):
                 changed = (
                     f"the run began on {recorded.fingerprint} and goes on on {environment.fingerprint}: "
                     "from here its result may differ in the last bits from an uninterrupted run"

@@ -103,6 +103,18 @@ def test_resume_elsewhere_goes_on_and_says_so(order: TrainingOrder) -> None:
     assert "7t" in told.changed
 
 
+def test_resume_of_a_run_whose_record_does_not_tell_its_arithmetic_warns_of_nothing(
+    order: TrainingOrder,
+) -> None:
+    computing = carry_out(order)[0]
+    assert isinstance(computing, link.Computing)
+    earlier = {**computing.environment, "isa": computing.environment["isa"].partition("+")[0]}
+    assert earlier != computing.environment
+    told = carry_out(order.model_copy(update={"environment": earlier}))[0]
+    assert isinstance(told, link.Computing)
+    assert (told.changed, told.environment) == (None, earlier)
+
+
 def test_run_that_finds_no_room_waits_and_comes_to_the_same_bits(
     order: TrainingOrder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
