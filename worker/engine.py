@@ -17,10 +17,12 @@ Key = tuple[str, SamplePrecision]
 """A generator in memory: its digest, and the precision it was cast to."""
 Target = tuple[Key, CheckpointPlace]
 """And where it is said to lie: of two places one may hold a damaged file."""
+LOADS_AHEAD = 2
+"""Loads that nobody has come for yet, at most: one and the next. The bound in bytes leaves them out."""
 
 
 class Engine:
-    """An LRU of loaded generators, bounded in bytes. Used by one thread."""
+    """An LRU of loaded generators, bounded in bytes but for a few just loaded. Used by one thread."""
 
     def __init__(self, volume: Volume, environment: NumericEnvironment, limit_bytes: int) -> None:
         self._volume = volume
@@ -39,7 +41,7 @@ class Engine:
         self._environments["auto"].apply()
 
     def sampler(self, spec: SampleSpec, place: CheckpointPlace) -> Sampler | None:
-        """The generator that renders this, warm. None while it is being loaded: ask again.
+        """The generator that renders this, warm. None while it, or others before it, are loaded: ask again.
 
         Raises:
             ServiceError: `checkpoint_unreadable` when the file is gone, damaged or not this digest; once. Who
@@ -48,10 +50,9 @@ class Engine:
         key = spec.digest, spec.precision
         if key not in self._samplers:
             loading = self._loading.get((key, place))
-            if loading is None:
+            if loading is None and len(self._loading) < LOADS_AHEAD:
                 self._loading[key, place] = self._loader.submit(self._load, key, place)
-                return None
-            if not loading.done():
+            if loading is None or not loading.done():
                 return None
             del self._loading[key, place]
             self._keep(key, loading.result())

@@ -16,7 +16,7 @@ from contract.volume import Volume
 from models.environment import detect
 from models.sampler import Sampler
 from tests.worker.asking import PATIENCE_SECONDS, PLACE, save_generator
-from worker.engine import Engine, Key
+from worker.engine import LOADS_AHEAD, Engine, Key
 
 OTHER = CheckpointPlace(job="job_" + "1" * 16, file="generator.safetensors")
 
@@ -129,6 +129,18 @@ def test_generator_that_nobody_waits_for_any_more_is_kept_within_the_bound(volum
     engine.settle(())
     assert in_memory(engine) == digests[:1]
     assert not engine._loading
+
+
+def test_of_many_generators_asked_for_at_once_few_lie_outside_the_bound(volume: Volume) -> None:
+    places = [CheckpointPlace(job=f"job_{'0' * 15}{index}", file=PLACE.file) for index in range(5)]
+    wanted = {spec_of(save_generator(volume, index, place)): place for index, place in enumerate(places)}
+    engine = Engine(volume, detect("cpu", 1, "float32"), limit_bytes=1)
+    while wanted:
+        came = [spec for spec, place in wanted.items() if engine.sampler(spec, place)]
+        wanted = {spec: place for spec, place in wanted.items() if spec not in came}
+        assert len(in_memory(engine)) <= 1
+        assert len(engine._loading) == min(LOADS_AHEAD, len(wanted))
+        assert not wait(engine._loading.values(), PATIENCE_SECONDS).not_done
 
 
 def test_failure_that_nobody_waits_for_is_forgotten(engine: Engine, volume: Volume) -> None:
