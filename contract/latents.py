@@ -8,6 +8,7 @@ import base64
 import binascii
 import sys
 from collections.abc import Sequence
+from itertools import chain
 
 MOST_NUMBERS = 2**16
 """Of one request: 512 latents of 128 numbers, 64 of 1024."""
@@ -18,7 +19,9 @@ _BYTES = 4
 
 def pack(rows: Sequence[Sequence[float]]) -> str:
     """Rows of one length as text, each number rounded to float32; −0 becomes 0, which it equals."""
-    numbers = array.array("f", (number + 0.0 for row in rows for number in row))
+    numbers = array.array("f", chain.from_iterable(rows))
+    # Not before they are rounded, which makes a −0 of what is negative and next to nothing.
+    numbers = array.array("f", (number + 0.0 for number in numbers))
     return base64.b64encode(_little_endian(numbers).tobytes()).decode()
 
 

@@ -115,6 +115,11 @@ def test_latents_are_rounded_to_float32() -> None:
     assert unpack(pack([[0.1, 1 / 3]]), 1) == [[0.10000000149011612, 0.3333333432674408]]
 
 
+@pytest.mark.parametrize("number", [-0.0, -1e-50, 1e-50, -math.ulp(0)])
+def test_latent_that_is_rounded_to_zero_is_the_zero(number: float) -> None:
+    assert pack([[number]]) == pack([[0]])
+
+
 def packed(*numbers: float) -> str:
     return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
 
