@@ -95,7 +95,7 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
     spec, etag, told = _settled(query, chosen, seed, target.digest, renderer or _NO_RENDERER)
     headers = dict(told)
     is_drawn = query.seed is None  # nobody has, or should keep, what is drawn anew
-    if client_has(request, etag) and not is_drawn:
+    if renderer is not None and client_has(request, etag) and not is_drawn:
         return Response(status_code=304, headers={**headers, "ETag": etag})
     picture = gateway.pictures.find(etag)
     if picture is None and request.method == "HEAD":

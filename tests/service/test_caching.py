@@ -139,6 +139,19 @@ def test_head_before_there_was_a_sampler_knows_no_etag(
     assert client.head("/samples?seed=7").status_code == 200
 
 
+def test_who_has_any_before_there_was_a_sampler_is_told_no_etag_but_a_pictures(
+    client: httpx.Client, worker: Any, sampler: Any, finished: CheckpointFact, until: Until
+) -> None:
+    worker.redis.delete(RENDERER)
+    until(lambda: "etag" not in client.head("/samples?seed=7").headers)
+    has_any = {"if-none-match": "*"}
+    head = client.head("/samples?seed=7", headers=has_any)
+    assert (head.status_code, "etag" in head.headers) == (200, False)
+    answer = client.get("/samples?seed=7", headers=has_any)
+    assert answer.status_code == 304
+    assert answer.headers["etag"] == client.get("/samples?seed=7").headers["etag"]
+
+
 @pytest.mark.parametrize(
     ("query", "status"), [("seed=-1", 422), ("seed=1&model=nobody", 404), ("seed=1&scale=99", 422)]
 )
