@@ -1,4 +1,4 @@
-"""`If-Match` and `If-None-Match`: a change only of what the client has seen (RFC 9110, 13.1)."""
+"""`If-Match` and `If-None-Match`: only of what the client has seen, or has not (RFC 9110, 13.1)."""
 
 from typing import Annotated
 
@@ -18,9 +18,11 @@ class Preconditions(Frozen):
 
     def hold(self, etag: str | None) -> bool:
         """Whether what has this ETag, or does not exist, may be changed."""
-        if self.if_match is not None and (etag is None or not {"*", etag} & {*self.if_match}):
-            return False
-        return not self.has(etag)
+        return self.fit(etag) and not self.has(etag)
+
+    def fit(self, etag: str | None) -> bool:
+        """Whether this is what `If-Match` asks for, in the strong comparison, or it asks for nothing."""
+        return self.if_match is None or (etag is not None and bool({"*", etag} & {*self.if_match}))
 
     def has(self, etag: str | None) -> bool:
         """Whether the client says that it has this already."""

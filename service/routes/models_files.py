@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from contract.errors import ErrorCode
+from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import reference_kind
 from contract.plugin import Frozen
 from contract.workshop import SUFFIXES, ExportFormat
@@ -51,6 +51,7 @@ class ExportQuery(Frozen):
             ErrorCode.RECORD_DELETED,
             ErrorCode.CHECKPOINT_UNREADABLE,
             ErrorCode.EXPORT_UNAVAILABLE,
+            ErrorCode.PRECONDITION_FAILED,
             ErrorCode.RANGE_NOT_SATISFIABLE,
             *_OF_A_TRAINER,
         ),
@@ -76,6 +77,12 @@ async def export_model(
         "Cache-Control": PINNED if is_fixed else "no-cache",
         "Content-Location": f"/models/{target.digest}/export?format={query.format}",
     }
+    if not conditions.fit(headers["ETag"]):
+        detail = (
+            f"{conditions}, but the ETag of this file is {headers['ETag']}. Leave If-Match out, or fetch by "
+            "digest what you mean."
+        )
+        raise ServiceError(ErrorCode.PRECONDITION_FAILED, detail)
     if conditions.has(headers["ETag"]):
         return Response(status_code=304, headers=headers)
     name = f"{target.digest.removeprefix('sha256:')[:16]}.{SUFFIXES[query.format]}"

@@ -59,6 +59,22 @@ def test_what_a_client_has_is_not_sent_again(client: httpx.Client, kept: Checkpo
     assert (head.status_code, head.content, int(head.headers["content-length"])) == (200, b"", kept.bytes)
 
 
+@pytest.mark.parametrize("asked", [{}, {"Range": "bytes=5-"}])
+def test_only_what_a_client_means_is_sent(
+    client: httpx.Client, refused: Refused, kept: CheckpointFact, asked: dict[str, str]
+) -> None:
+    whole, etag = client.get("/models/latest/export").content, f'"{kept.digest}"'
+    for meant in (etag, "*", f'"other", {etag}'):
+        answer = client.get("/models/latest/export", headers={"If-Match": meant} | asked)
+        assert whole.endswith(answer.raise_for_status().content)
+    for other in ('"other"', f"W/{etag}", ""):
+        answer = client.get("/models/latest/export", headers={"If-Match": other} | asked)
+        assert etag in refused(answer, 412, "precondition_failed")["detail"]
+    both = {"If-Match": '"other"', "If-None-Match": etag} | asked
+    refused(client.get("/models/latest/export", headers=both), 412, "precondition_failed")
+    assert client.head("/models/latest/export", headers={"If-Match": '"other"'}).status_code == 412
+
+
 def test_a_part_is_sent_alone(client: httpx.Client, kept: CheckpointFact) -> None:
     whole = client.get("/models/latest/export").content
     part = client.get("/models/latest/export", headers={"Range": "bytes=100-65999"})
