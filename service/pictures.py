@@ -44,7 +44,7 @@ class Pictures:
     def __init__(self, mailbox: Mailbox, max_bytes: int) -> None:
         self._mailbox = mailbox
         self._cache = SampleCache(max_bytes)
-        self._rendering: dict[str, _Rendering] = {}
+        self._rendering: dict[SampleSpec, _Rendering] = {}
 
     def find(self, etag: str) -> Picture | None:
         """The picture, if it is kept."""
@@ -53,7 +53,7 @@ class Pictures:
 
     def require_room(self, spec: SampleSpec) -> None:
         """Raise `sampler_busy` if `render` would: it is not being rendered, and the line is full."""
-        if spec.canonical() not in self._rendering:
+        if spec not in self._rendering:
             self._mailbox.line.require_room(spec.weight)
 
     async def render(self, spec: SampleSpec, place: CheckpointPlace, request: Request) -> Picture:
@@ -71,18 +71,17 @@ class Pictures:
 
     @contextmanager
     def _waiting_for(self, spec: SampleSpec, place: CheckpointPlace) -> Iterator[asyncio.Task[Picture]]:
-        key = spec.canonical()
-        rendering = self._rendering.get(key)
+        rendering = self._rendering.get(spec)
         if rendering is None:
-            rendering = self._rendering[key] = _Rendering(asyncio.create_task(self._render(spec, place)))
-            rendering.task.add_done_callback(lambda done: self._finish(key, done))
+            rendering = self._rendering[spec] = _Rendering(asyncio.create_task(self._render(spec, place)))
+            rendering.task.add_done_callback(lambda done: self._finish(spec, done))
         rendering.waiting += 1
         try:
             yield rendering.task
         finally:
             rendering.waiting -= 1
             if not rendering.waiting and not rendering.task.done():
-                del self._rendering[key]  # who comes now begins anew
+                del self._rendering[spec]  # who comes now begins anew
                 rendering.task.cancel()
 
     async def _render(self, spec: SampleSpec, place: CheckpointPlace) -> Picture:
@@ -93,9 +92,9 @@ class Pictures:
         self._cache.put(picture.etag, picture.content)
         return picture
 
-    def _finish(self, key: str, done: asyncio.Task[Picture]) -> None:
-        rendering = self._rendering.get(key)
+    def _finish(self, spec: SampleSpec, done: asyncio.Task[Picture]) -> None:
+        rendering = self._rendering.get(spec)
         if rendering and rendering.task is done:
-            del self._rendering[key]
+            del self._rendering[spec]
         if not done.cancelled():
             done.exception()  # everyone may have left: then nobody else looks at it
