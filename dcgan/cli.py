@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 from rich.console import Console
 
+from contract.job import State
 from contract.presets import PRESETS
 from contract.submission import Priority
 from dcgan import demo as demonstration
@@ -17,6 +18,7 @@ from dcgan.client import Client
 from dcgan.display import follow, show_estimate, show_table
 from dcgan.errors import DcganError
 from dcgan.models_cli import models
+from dcgan.replies import Job
 
 console = Console(highlight=False)
 
@@ -114,7 +116,10 @@ def upload(url: str, archive: Path, name: str | None) -> None:
 def train(
     url: str, /, dataset: str, others: tuple[str, ...], detach: bool, dry_run: bool, **chosen: object
 ) -> None:
-    """Train on a dataset. Ctrl-C leaves the job running; `dcgan cancel` ends it."""
+    """Train on a dataset. Ctrl-C leaves the job running; `dcgan cancel` ends it.
+
+    The exit code is 0 when the job has succeeded, 130 after Ctrl-C, else 1.
+    """
     request: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     request |= dict(_field(other) for other in others)
     with Client(url) as client:
@@ -125,13 +130,22 @@ def train(
         click.echo(job.id)
         if detach:
             return
-        try:
-            job = follow(client, job, console)
-        except KeyboardInterrupt:
-            console.print(f"The job goes on; `dcgan cancel {job.id}` ends it.")
-            return
+        _follow_to_success(client, job)
+
+
+def _follow_to_success(client: Client, job: Job) -> None:
+    try:
+        job = follow(client, job, console)
+    except KeyboardInterrupt:
+        console.print(f"The job goes on; `dcgan cancel {job.id}` ends it.", soft_wrap=True)
+        raise click.exceptions.Exit(130) from None
+    if job.state == State.SUCCEEDED:
+        return
+    if job.state == State.PAUSED:
+        raise click.ClickException(f"{job.id} is paused; `dcgan resume {job.id}` queues it again.")
     if job.error:
         raise DcganError(job.error.code, job.error.detail)
+    raise click.ClickException(f"{job.id} ended as {job.state}; `dcgan retry {job.id}` trains it again.")
 
 
 def _field(text: str) -> tuple[str, object]:
