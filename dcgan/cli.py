@@ -106,7 +106,9 @@ def upload(url: str, archive: Path, name: str | None) -> None:
 @click.option("--resolution", type=int, help="Side of the square pictures.")
 @click.option("--seed", type=int, help="Everything random in the run follows from it.")
 @click.option(
-    "--priority", type=click.Choice(list(Priority)), help="Its place in the queue.  [default: normal]"
+    "--priority",
+    type=click.Choice([each.value for each in Priority]),
+    help="Its place in the queue.  [default: normal]",
 )
 @click.option("--submitter", envvar="DCGAN_SUBMITTER", help="Who asks; submitters take turns.")
 @click.option("--set", "others", multiple=True, metavar="FIELD=JSON", help="Any other field of POST /jobs.")

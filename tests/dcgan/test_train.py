@@ -2,10 +2,12 @@
 
 import json
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
+from contract.submission import Priority
 from dcgan.cli import main
 from tests.dcgan.conftest import JOB, Service
 
@@ -31,6 +33,14 @@ def test_only_a_job_that_succeeded_is_a_success(
     service.events = [(1, "state", {"state": "queued"}), (2, "state", {"state": state})]
     done = train(service)
     assert (done.exit_code, done.stderr) == (exit_code, told)
+
+
+def test_priority_is_chosen_in_the_words_of_the_api(service: Service) -> None:
+    [option] = [option for option in main.commands["train"].params if option.name == "priority"]
+    assert isinstance(option.type, click.Choice)
+    assert [*option.type.choices] == [priority.value for priority in Priority]
+    assert train(service, "--detach", "--priority", "low").exit_code == 0
+    assert json.loads(service.bodies[0]) == {"dataset": "ds_1", "priority": "low"}
 
 
 def test_ctrl_c_leaves_the_job_and_is_no_success(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
