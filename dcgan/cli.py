@@ -91,11 +91,37 @@ def _become(module: str, given: Mapping[str, object]) -> NoReturn:
 @click.option("--name", help="A name for people.  [default: the file's]")
 @click.pass_obj
 def upload(url: str, archive: Path, name: str | None) -> None:
-    """Send a zip of pictures, wait until it can be trained on, and print its id."""
+    """Send a zip of pictures, wait until it can be trained on, and print its id.
+
+    The id is also told at once, beside the output. Ctrl-C leaves it being prepared."""
     with Client(url) as client:
         dataset = client.upload_dataset(archive, name)
-        client.wait_dataset(dataset.id)
+        click.echo(f"{dataset.id} is uploaded and being prepared.", err=True)
+        try:
+            client.wait_dataset(dataset.id)
+        except KeyboardInterrupt:
+            click.echo("Its preparation goes on; `dcgan datasets` shows how it stands.", err=True)
+            raise click.exceptions.Exit(130) from None
     click.echo(dataset.id)
+
+
+@main.command()
+@click.pass_obj
+def datasets(url: str) -> None:
+    """List the datasets, newest first."""
+    with Client(url) as client:
+        show_table(
+            ("dataset", "state", "images", "name"),
+            [
+                (
+                    dataset.id,
+                    dataset.state,
+                    "" if dataset.images is None else f"{dataset.images:,}",
+                    dataset.name or "",
+                )
+                for dataset in client.datasets()
+            ],
+        )
 
 
 @main.command()

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from operator import index
 from pathlib import Path
@@ -13,13 +13,14 @@ from urllib.parse import urlencode, urlsplit
 import httpx
 
 from contract.workshop import ExportFormat
-from dcgan.errors import DcganError, refusal, unreachable
-from dcgan.events import EventFeed
+from dcgan.errors import DcganError, may_pass, refusal, unreachable
+from dcgan.events import PATIENCE_SECONDS, EventFeed
 from dcgan.replies import Dataset, DryRun, Job, Model, PastMeaning, Reply
 
 LOCAL = {"localhost", "127.0.0.1", "::1"}
 RETRY_PAUSES_SECONDS = (0.5, 2.0)
 MADE_WITHIN_SECONDS = 180.0
+LOOK_EVERY_SECONDS = 0.2
 
 R = TypeVar("R", bound=Reply)
 
@@ -71,22 +72,18 @@ class Client:
         self._send("DELETE", f"/datasets/{dataset_id}")
 
     def wait_dataset(self, dataset_id: str, *, timeout_seconds: float = 3600) -> Dataset:
-        """Wait until the dataset is ready to train on.
+        """Wait until the dataset is ready to train on; a service that is away has a minute to come back.
 
         Raises:
             DcganError: `dataset_failed` with the preparer's reason, or `timeout`.
         """
-        give_up = time.monotonic() + timeout_seconds
-        while (dataset := self.dataset(dataset_id)).state != "ready":
-            if dataset.state in {"failed", "cancelled"}:
-                reason = dataset.error.detail if dataset.error else dataset.state
-                raise DcganError("dataset_failed", f"Dataset {dataset_id} could not be prepared: {reason}")
-            if time.monotonic() > give_up:
-                raise DcganError(
-                    "timeout", f"Dataset {dataset_id} is still {dataset.state}. Is a preparer alive?"
-                )
-            time.sleep(0.2)
-        return dataset
+        dataset = _await(lambda: self.dataset(dataset_id), _is_prepared_or_not, timeout_seconds)
+        if dataset.state == "ready":
+            return dataset
+        if _is_prepared_or_not(dataset):
+            reason = dataset.error.detail if dataset.error else dataset.state
+            raise DcganError("dataset_failed", f"Dataset {dataset_id} could not be prepared: {reason}")
+        raise DcganError("timeout", f"Dataset {dataset_id} is still {dataset.state}. Is a preparer alive?")
 
     def create_job(self, *, idempotency_key: str | None = None, **request: Any) -> Job:
         """Train: `create_job(dataset="ds_…")`; the fields are those of `POST /jobs`.
@@ -295,6 +292,27 @@ class Client:
         if not response.is_success:
             raise refusal(response)
         return response
+
+
+def _await(look: Callable[[], R], is_over: Callable[[R], bool], timeout_seconds: float) -> R:
+    """What is looked at once it is over, or as it stands when the time is up; an outage is waited out."""
+    heard_at = time.monotonic()
+    give_up = heard_at + timeout_seconds
+    while True:
+        try:
+            seen = look()
+            heard_at = time.monotonic()
+        except DcganError as error:
+            if not may_pass(error) or time.monotonic() > min(heard_at + PATIENCE_SECONDS, give_up):
+                raise
+        else:
+            if is_over(seen) or heard_at > give_up:
+                return seen
+        time.sleep(LOOK_EVERY_SECONDS)
+
+
+def _is_prepared_or_not(dataset: Dataset) -> bool:
+    return dataset.state in {"ready", "failed", "cancelled"}
 
 
 def _condition(if_match: str | None) -> dict[str, str]:

@@ -41,6 +41,14 @@ def unreachable(url: httpx.URL | str, error: httpx.TransportError) -> DcganError
     return DcganError("unreachable", f"No service answers at {url} ({reason}). Start one with `dcgan up`.")
 
 
+def may_pass(error: BaseException | None) -> bool:
+    """Whether the same may be answered in a moment: the service is away, on its way down or on its way up."""
+    if isinstance(error, DcganError):
+        return (error.status or 0) >= 500 or may_pass(error.__cause__)
+    never = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
+    return isinstance(error, httpx.TransportError) and not isinstance(error, never)
+
+
 def _late(url: httpx.URL | str, error: httpx.TimeoutException) -> str:
     kind = {httpx.WriteTimeout: "write", httpx.PoolTimeout: "pool"}.get(type(error), "read")
     seconds = error.request.extensions["timeout"][kind]

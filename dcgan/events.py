@@ -12,11 +12,14 @@ from http import HTTPStatus
 
 import httpx
 
-from dcgan.errors import DcganError, refusal, unreachable
+from dcgan.errors import DcganError, may_pass, refusal, unreachable
 from dcgan.replies import FINAL, Job
 
 SILENCE_SECONDS = 40
 """The service sends a comment every 15 s; a connection silent for longer than this is dead."""
+
+PATIENCE_SECONDS = 60.0
+"""How long a service may be away before whoever waits for something is told so."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class EventFeed:
         job_id: str,
         after: int = 0,
         *,
-        patience_seconds: float = 60,
+        patience_seconds: float = PATIENCE_SECONDS,
         pause_seconds: float = 1,
     ) -> None:
         self._http = http
@@ -72,7 +75,7 @@ class EventFeed:
                     yield from self._ask_for_the_rest()
                 self._heard_at = time.monotonic()
             except (httpx.TransportError, DcganError) as error:
-                if not _may_pass(error) or time.monotonic() - self._heard_at > self._patience_seconds:
+                if not may_pass(error) or time.monotonic() - self._heard_at > self._patience_seconds:
                     raise _told(error, self._http.base_url) from error
             if self._over:
                 return
@@ -149,10 +152,6 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             yield line.removesuffix(b"\r").decode()
-
-
-def _may_pass(error: httpx.TransportError | DcganError) -> bool:
-    return isinstance(error, httpx.TransportError) or (error.status or 0) >= 500
 
 
 def _told(error: httpx.TransportError | DcganError, url: httpx.URL) -> DcganError:

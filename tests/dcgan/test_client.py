@@ -18,6 +18,7 @@ class Service(Protocol):
     bodies: list[bytes]
     idempotency_keys: list[str | None]
     losses: int
+    outages: int
     url: str
 
 
@@ -120,6 +121,35 @@ def test_a_failed_dataset_is_not_waited_for(service: Service) -> None:
     service.answers["GET /datasets/ds_1"] = (200, "application/json", json.dumps(failed).encode())
     with Client(service.url) as client, pytest.raises(DcganError, match="No picture in it"):
         client.wait_dataset("ds_1")
+
+
+def _ready(service: Service) -> None:
+    service.answers["GET /datasets/ds_1"] = (200, "application/json", b'{"id": "ds_1", "state": "ready"}')
+
+
+def test_a_service_that_comes_back_is_waited_for(service: Service) -> None:
+    _ready(service)
+    service.losses, service.outages = 1, 1
+    with Client(service.url) as client:
+        assert client.wait_dataset("ds_1").state == "ready"
+    assert len(service.asked) == 3
+
+
+def test_a_service_that_stays_away_is_not_waited_for_longer(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dcgan.client.PATIENCE_SECONDS", 0)
+    _ready(service)
+    service.outages = 9
+    with Client(service.url) as client, pytest.raises(DcganError, match="503 Service Unavailable"):
+        client.wait_dataset("ds_1")
+
+
+def test_a_dataset_that_takes_too_long_is_told_as_it_stands(service: Service) -> None:
+    service.answers["GET /datasets/ds_1"] = (200, "application/json", b'{"id": "ds_1", "state": "queued"}')
+    with Client(service.url) as client, pytest.raises(DcganError, match="still queued") as caught:
+        client.wait_dataset("ds_1", timeout_seconds=0)
+    assert caught.value.code == "timeout"
 
 
 def test_the_address_of_samples_names_every_choice() -> None:

@@ -1,0 +1,51 @@
+"""`dcgan upload` and `dcgan datasets`: an id that was given is never lost."""
+
+import json
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from click.testing import CliRunner, Result
+
+from dcgan import Client
+from dcgan.cli import main
+from tests.dcgan.conftest import Service
+
+
+def upload(service: Service, tmp_path: Path) -> Result:
+    (tmp_path / "cats.zip").write_bytes(b"pictures")
+    service.answers["POST /datasets"] = (202, "application/json", b'{"id": "ds_1", "state": "queued"}')
+    return CliRunner().invoke(main, ["--url", service.url, "upload", str(tmp_path / "cats.zip")])
+
+
+def test_the_id_alone_is_the_output(service: Service, tmp_path: Path) -> None:
+    service.answers["GET /datasets/ds_1"] = (200, "application/json", b'{"id": "ds_1", "state": "ready"}')
+    done = upload(service, tmp_path)
+    assert (done.exit_code, done.stdout) == (0, "ds_1\n")
+
+
+def test_the_id_is_told_before_anything_can_fail(service: Service, tmp_path: Path) -> None:
+    done = upload(service, tmp_path)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("ds_1 is uploaded")
+
+
+def test_ctrl_c_leaves_the_dataset_being_prepared(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Client, "wait_dataset", interrupt)
+    done = upload(service, tmp_path)
+    assert (done.exit_code, done.stdout) == (130, "")
+    assert "ds_1" in done.stderr
+    assert "`dcgan datasets`" in done.stderr
+
+
+def test_datasets_are_listed(service: Service) -> None:
+    ready = {"id": "ds_2", "state": "ready", "images": 5000, "name": "cats"}
+    listed = {"items": [ready, {"id": "ds_1", "state": "queued"}], "next": None}
+    service.answers["GET /datasets"] = (200, "application/json", json.dumps(listed).encode())
+    shown = CliRunner().invoke(main, ["--url", service.url, "datasets"]).stdout.splitlines()
+    assert [line.split() for line in shown[1:]] == [["ds_2", "ready", "5,000", "cats"], ["ds_1", "queued"]]
