@@ -2,22 +2,21 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from operator import index
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, SupportsFloat, SupportsIndex, TypeVar
-from urllib.parse import urlencode, urlsplit
+from typing import Any, Self, SupportsFloat, SupportsIndex, TypeVar
+from urllib.parse import urlencode
 
 import httpx
 
 from contract.workshop import ExportFormat
-from dcgan.errors import DcganError, may_pass, refusal, unreachable
+from dcgan.connection import Connection
+from dcgan.errors import DcganError, may_pass
 from dcgan.events import PATIENCE_SECONDS, EventFeed
 from dcgan.replies import Dataset, DryRun, Job, Model, PastMeaning, Reply
 
-LOCAL = {"localhost", "127.0.0.1", "::1"}
 RETRY_PAUSES_SECONDS = (0.5, 2.0)
 MADE_WITHIN_SECONDS = 180.0
 LOOK_EVERY_SECONDS = 0.2
@@ -29,11 +28,7 @@ class Client:
     """A connection to one service. Every method raises `DcganError` when the service refuses or is away."""
 
     def __init__(self, url: str = "http://127.0.0.1:8000", *, timeout_seconds: float = 60) -> None:
-        is_local = urlsplit(url).hostname in LOCAL
-        transport = httpx.HTTPTransport(retries=2) if is_local else None  # no proxy stands before oneself
-        self._http = httpx.Client(
-            base_url=url, timeout=timeout_seconds, transport=transport, trust_env=not is_local
-        )
+        self._service = Connection(url, timeout_seconds)
 
     def __enter__(self) -> Self:
         return self
@@ -45,12 +40,12 @@ class Client:
 
     def close(self) -> None:
         """Let go of the connections."""
-        self._http.close()
+        self._service.http.close()
 
     def upload_dataset(self, path: Path | str, name: str | None = None) -> Dataset:
         """Send a zip of pictures; it is read as it is sent, so its size does not matter here."""
         with Path(path).open("rb") as archive:
-            response = self._send(
+            response = self._service.send(
                 "POST",
                 "/datasets",
                 params={"name": name or Path(path).stem},
@@ -61,15 +56,15 @@ class Client:
 
     def dataset(self, dataset_id: str) -> Dataset:
         """The dataset as it stands."""
-        return self._get(Dataset, f"/datasets/{dataset_id}")
+        return self._service.get(Dataset, f"/datasets/{dataset_id}")
 
     def datasets(self) -> Iterator[Dataset]:
         """Every dataset, newest first."""
-        return self._pages(Dataset, "/datasets")
+        return self._service.pages(Dataset, "/datasets")
 
     def delete_dataset(self, dataset_id: str) -> None:
         """Remove a dataset that no live job uses."""
-        self._send("DELETE", f"/datasets/{dataset_id}")
+        self._service.send("DELETE", f"/datasets/{dataset_id}")
 
     def wait_dataset(self, dataset_id: str, *, timeout_seconds: float = 3600) -> Dataset:
         """Wait until the dataset is ready to train on; a service that is away has a minute to come back.
@@ -98,7 +93,7 @@ class Client:
 
         A trainer works it out, in a few seconds.
         """
-        response = self._send("POST", "/jobs", params={"dry_run": "true"}, json=request)
+        response = self._service.send("POST", "/jobs", params={"dry_run": "true"}, json=request)
         return DryRun.model_validate_json(response.content)
 
     def retry(self, job_id: str, *, idempotency_key: str | None = None) -> Job:
@@ -107,15 +102,15 @@ class Client:
 
     def job(self, job_id: str) -> Job:
         """The job as it stands."""
-        return self._get(Job, f"/jobs/{job_id}")
+        return self._service.get(Job, f"/jobs/{job_id}")
 
     def jobs(self, state: str | None = None) -> Iterator[Job]:
         """Every job, newest first; with `state`, those alone that are in it."""
-        return self._pages(Job, f"/jobs?state={state}" if state else "/jobs")
+        return self._service.pages(Job, f"/jobs?state={state}" if state else "/jobs")
 
     def events(self, job_id: str, after: int = 0) -> EventFeed:
         """What happened to the job after the event of this id, and what happens until it is final."""
-        return EventFeed(self._http, job_id, after)
+        return EventFeed(self._service.http, job_id, after)
 
     def wait_job(self, job_id: str) -> Job:
         """Wait until the job has succeeded, failed or been cancelled, and say how it stands then."""
@@ -137,21 +132,21 @@ class Client:
 
     def delete_job(self, job_id: str) -> None:
         """Remove a final job with everything it made, unless an alias points to it."""
-        self._send("DELETE", f"/jobs/{job_id}")
+        self._service.send("DELETE", f"/jobs/{job_id}")
 
     def samples(self, seed: int, model: str | None = None, count: int = 1, **options: str | float) -> bytes:
         """The PNG of a seed, or the sheet of `count` seeds from it on; without a model, of the latest.
 
         The options are the other parameters of `GET /samples`: `format="webp"`, `scale=4`, `truncation=0.7`.
         """
-        return self._send("GET", self.samples_url(seed, model, count, **options)).content
+        return self._service.send("GET", self.samples_url(seed, model, count, **options)).content
 
     def samples_url(self, seed: int, model: str | None = None, count: int = 1, **options: str | float) -> str:
         """Where that is; with a digest as the model, for ever."""
         named = {"model": model} if model else {}
         chosen: dict[str, str | float] = {"seed": seed, "count": count, **named, **options}
         query = urlencode(httpx.QueryParams(chosen).multi_items(), safe=":")
-        return f"{str(self._http.base_url).rstrip('/')}/samples?{query}"
+        return f"{str(self._service.http.base_url).rstrip('/')}/samples?{query}"
 
     def samples_of(
         self,
@@ -169,15 +164,15 @@ class Client:
             body["seeds"] = [index(seed) for seed in seeds]
         if latents is not None:
             body["latents"] = [[float(number) for number in row] for row in latents]
-        return self._send("POST", "/samples", json=body).content
+        return self._service.send("POST", "/samples", json=body).content
 
     def models(self) -> Iterator[Model]:
         """The aliases and what they mean, then what was imported."""
-        return self._pages(Model, "/models")
+        return self._service.pages(Model, "/models")
 
     def model(self, reference: str) -> Model:
         """What an alias, a job or a digest means now."""
-        return self._get(Model, f"/models/{reference}")
+        return self._service.get(Model, f"/models/{reference}")
 
     def point_alias(
         self,
@@ -195,24 +190,24 @@ class Client:
         """
         given = {"job": job, "digest": digest, "follow": follow or None}
         target = {name: value for name, value in given.items() if value is not None}
-        response = self._send("PUT", f"/models/{alias}", json=target, headers=_condition(if_match))
+        response = self._service.send("PUT", f"/models/{alias}", json=target, headers=_condition(if_match))
         return Model.model_validate_json(response.content)
 
     def roll_back_alias(self, alias: str, *, if_match: str | None = None) -> Model:
         """Let an alias mean again what it meant before."""
-        response = self._send("POST", f"/models/{alias}/rollback", headers=_condition(if_match))
+        response = self._service.send("POST", f"/models/{alias}/rollback", headers=_condition(if_match))
         return Model.model_validate_json(response.content)
 
     def alias_history(self, alias: str) -> Iterator[PastMeaning]:
         """What an alias means and meant, the newest first."""
-        return self._pages(PastMeaning, f"/models/{alias}/history")
+        return self._service.pages(PastMeaning, f"/models/{alias}/history")
 
     def export_model(self, reference: str, path: Path | str, form: ExportFormat = "safetensors") -> None:
         """Write a generator to a file, which is there whole or not at all. A program takes some seconds."""
         target = Path(path)
         temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
         try:
-            sent = self._stream(f"/models/{reference}/export", {"format": form})
+            sent = self._service.stream(f"/models/{reference}/export", {"format": form}, MADE_WITHIN_SECONDS)
             with sent as response, temporary.open("wb") as file:
                 for chunk in response.iter_bytes():
                     file.write(chunk)
@@ -225,14 +220,14 @@ class Client:
         size = str(Path(path).stat().st_size)
         headers = {"Content-Type": "application/octet-stream", "Content-Length": size}
         with Path(path).open("rb") as file:
-            response = self._send(
+            response = self._service.send(
                 "POST", "/models", content=file, headers=headers, timeout_seconds=MADE_WITHIN_SECONDS
             )
         return Model.model_validate_json(response.content)
 
     def delete_model(self, reference: str) -> None:
         """Forget an alias, or an imported generator by its digest."""
-        self._send("DELETE", f"/models/{reference}")
+        self._service.send("DELETE", f"/models/{reference}")
 
     def _make_job(self, path: str, idempotency_key: str | None, request: object) -> Job:
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
@@ -240,7 +235,7 @@ class Client:
         while True:
             try:
                 return Job.model_validate_json(
-                    self._send("POST", path, json=request, headers=headers).content
+                    self._service.send("POST", path, json=request, headers=headers).content
                 )
             except DcganError as error:
                 pause_seconds = next(pauses_seconds, None)
@@ -249,49 +244,7 @@ class Client:
                 time.sleep(pause_seconds)
 
     def _control(self, job_id: str, action: str) -> Job:
-        return Job.model_validate_json(self._send("POST", f"/jobs/{job_id}/{action}").content)
-
-    def _get(self, kind: type[R], path: str) -> R:
-        return kind.model_validate_json(self._send("GET", path).content)
-
-    def _pages(self, kind: type[R], address: str | None) -> Iterator[R]:
-        while address:
-            page = self._send("GET", address).json()
-            yield from map(kind.model_validate, page["items"])
-            address = page.get("next")
-
-    @contextmanager
-    def _stream(self, path: str, params: Mapping[str, str]) -> Iterator[httpx.Response]:
-        try:
-            with self._http.stream("GET", path, params=params, timeout=MADE_WITHIN_SECONDS) as response:
-                if not response.is_success:
-                    response.read()
-                    raise refusal(response)
-                yield response
-        except httpx.TransportError as error:
-            raise unreachable(self._http.base_url, error) from error
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        json: object = None,
-        content: IO[bytes] | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout_seconds: float | None = None,
-    ) -> httpx.Response:
-        timeout = self._http.timeout if timeout_seconds is None else timeout_seconds
-        try:
-            response = self._http.request(
-                method, path, params=params, json=json, content=content, headers=headers, timeout=timeout
-            )
-        except httpx.TransportError as error:
-            raise unreachable(self._http.base_url, error) from error
-        if not response.is_success:
-            raise refusal(response)
-        return response
+        return Job.model_validate_json(self._service.send("POST", f"/jobs/{job_id}/{action}").content)
 
 
 def _await(look: Callable[[], R], is_over: Callable[[R], bool], timeout_seconds: float) -> R:

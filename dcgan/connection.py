@@ -1,0 +1,74 @@
+"""Requests to one service: a refusal or an absence becomes an exception, an answer what it means."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import IO, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+
+from dcgan.errors import refusal, unreachable
+from dcgan.replies import Reply
+
+LOCAL = {"localhost", "127.0.0.1", "::1"}
+
+R = TypeVar("R", bound=Reply)
+
+
+class Connection:
+    """Where the service is, and how it is asked."""
+
+    def __init__(self, url: str, timeout_seconds: float) -> None:
+        is_local = urlsplit(url).hostname in LOCAL
+        transport = httpx.HTTPTransport(retries=2) if is_local else None  # no proxy stands before oneself
+        self.http = httpx.Client(
+            base_url=url, timeout=timeout_seconds, transport=transport, trust_env=not is_local
+        )
+
+    def get(self, kind: type[R], path: str) -> R:
+        """What lies at the path."""
+        return kind.model_validate_json(self.send("GET", path).content)
+
+    def pages(self, kind: type[R], address: str | None) -> Iterator[R]:
+        """A list to its last page."""
+        while address:
+            page = self.send("GET", address).json()
+            yield from map(kind.model_validate, page["items"])
+            address = page.get("next")
+
+    @contextmanager
+    def stream(
+        self, path: str, params: Mapping[str, str], timeout_seconds: float
+    ) -> Iterator[httpx.Response]:
+        """An answer that is read as it comes."""
+        try:
+            with self.http.stream("GET", path, params=params, timeout=timeout_seconds) as response:
+                if not response.is_success:
+                    response.read()
+                    raise refusal(response)
+                yield response
+        except httpx.TransportError as error:
+            raise unreachable(self.http.base_url, error) from error
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        json: object = None,
+        content: IO[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_seconds: float | None = None,
+    ) -> httpx.Response:
+        """The whole answer."""
+        timeout = self.http.timeout if timeout_seconds is None else timeout_seconds
+        try:
+            response = self.http.request(
+                method, path, params=params, json=json, content=content, headers=headers, timeout=timeout
+            )
+        except httpx.TransportError as error:
+            raise unreachable(self.http.base_url, error) from error
+        if not response.is_success:
+            raise refusal(response)
+        return response
