@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import httpx
 
 from contract.workshop import ExportFormat
-from dcgan.connection import Connection
+from dcgan.connection import Connection, path_to
 from dcgan.errors import DcganError, may_pass
 from dcgan.events import PATIENCE_SECONDS, EventFeed
 from dcgan.replies import Dataset, DryRun, Job, Model, PastMeaning, Reply
@@ -56,7 +56,7 @@ class Client:
 
     def dataset(self, dataset_id: str) -> Dataset:
         """The dataset as it stands."""
-        return self._service.get(Dataset, f"/datasets/{dataset_id}")
+        return self._service.get(Dataset, path_to("datasets", dataset_id))
 
     def datasets(self) -> Iterator[Dataset]:
         """Every dataset, newest first."""
@@ -64,7 +64,7 @@ class Client:
 
     def delete_dataset(self, dataset_id: str) -> None:
         """Remove a dataset that no live job uses."""
-        self._service.send("DELETE", f"/datasets/{dataset_id}")
+        self._service.send("DELETE", path_to("datasets", dataset_id))
 
     def wait_dataset(self, dataset_id: str, *, timeout_seconds: float = 3600) -> Dataset:
         """Wait until the dataset is ready to train on; a service that is away has a minute to come back.
@@ -98,15 +98,15 @@ class Client:
 
     def retry(self, job_id: str, *, idempotency_key: str | None = None) -> Job:
         """Train a failed or cancelled job again, from the start, as a new one."""
-        return self._make_job(f"/jobs/{job_id}/retry", idempotency_key, None)
+        return self._make_job(path_to("jobs", job_id, "retry"), idempotency_key, None)
 
     def job(self, job_id: str) -> Job:
         """The job as it stands."""
-        return self._service.get(Job, f"/jobs/{job_id}")
+        return self._service.get(Job, path_to("jobs", job_id))
 
     def jobs(self, state: str | None = None) -> Iterator[Job]:
         """Every job, newest first; with `state`, those alone that are in it."""
-        return self._service.pages(Job, f"/jobs?state={state}" if state else "/jobs")
+        return self._service.pages(Job, "/jobs", {"state": state} if state else None)
 
     def events(self, job_id: str, after: int = 0) -> EventFeed:
         """What happened to the job after the event of this id, and what happens until it is final."""
@@ -132,7 +132,7 @@ class Client:
 
     def delete_job(self, job_id: str) -> None:
         """Remove a final job with everything it made, unless an alias points to it."""
-        self._service.send("DELETE", f"/jobs/{job_id}")
+        self._service.send("DELETE", path_to("jobs", job_id))
 
     def samples(self, seed: int, model: str | None = None, count: int = 1, **options: str | float) -> bytes:
         """The PNG of a seed, or the sheet of `count` seeds from it on; without a model, of the latest.
@@ -172,7 +172,7 @@ class Client:
 
     def model(self, reference: str) -> Model:
         """What an alias, a job or a digest means now."""
-        return self._service.get(Model, f"/models/{reference}")
+        return self._service.get(Model, path_to("models", reference))
 
     def point_alias(
         self,
@@ -190,24 +190,30 @@ class Client:
         """
         given = {"job": job, "digest": digest, "follow": follow or None}
         target = {name: value for name, value in given.items() if value is not None}
-        response = self._service.send("PUT", f"/models/{alias}", json=target, headers=_condition(if_match))
+        response = self._service.send(
+            "PUT", path_to("models", alias), json=target, headers=_condition(if_match)
+        )
         return Model.model_validate_json(response.content)
 
     def roll_back_alias(self, alias: str, *, if_match: str | None = None) -> Model:
         """Let an alias mean again what it meant before."""
-        response = self._service.send("POST", f"/models/{alias}/rollback", headers=_condition(if_match))
+        response = self._service.send(
+            "POST", path_to("models", alias, "rollback"), headers=_condition(if_match)
+        )
         return Model.model_validate_json(response.content)
 
     def alias_history(self, alias: str) -> Iterator[PastMeaning]:
         """What an alias means and meant, the newest first."""
-        return self._service.pages(PastMeaning, f"/models/{alias}/history")
+        return self._service.pages(PastMeaning, path_to("models", alias, "history"))
 
     def export_model(self, reference: str, path: Path | str, form: ExportFormat = "safetensors") -> None:
         """Write a generator to a file, which is there whole or not at all. A program takes some seconds."""
         target = Path(path)
         temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
         try:
-            sent = self._service.stream(f"/models/{reference}/export", {"format": form}, MADE_WITHIN_SECONDS)
+            sent = self._service.stream(
+                path_to("models", reference, "export"), {"format": form}, MADE_WITHIN_SECONDS
+            )
             with sent as response, temporary.open("wb") as file:
                 for chunk in response.iter_bytes():
                     file.write(chunk)
@@ -227,7 +233,7 @@ class Client:
 
     def delete_model(self, reference: str) -> None:
         """Forget an alias, or an imported generator by its digest."""
-        self._service.send("DELETE", f"/models/{reference}")
+        self._service.send("DELETE", path_to("models", reference))
 
     def _make_job(self, path: str, idempotency_key: str | None, request: object) -> Job:
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
@@ -244,7 +250,7 @@ class Client:
                 time.sleep(pause_seconds)
 
     def _control(self, job_id: str, action: str) -> Job:
-        return Job.model_validate_json(self._service.send("POST", f"/jobs/{job_id}/{action}").content)
+        return Job.model_validate_json(self._service.send("POST", path_to("jobs", job_id, action)).content)
 
 
 def _await(look: Callable[[], R], is_over: Callable[[R], bool], timeout_seconds: float) -> R:

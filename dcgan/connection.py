@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 
-from dcgan.errors import refusal, unreachable
+from dcgan.errors import DcganError, refusal, unreachable
 from dcgan.replies import Reply
 
 LOCAL = {"localhost", "127.0.0.1", "::1"}
@@ -29,12 +29,13 @@ class Connection:
         """What lies at the path."""
         return kind.model_validate_json(self.send("GET", path).content)
 
-    def pages(self, kind: type[R], address: str | None) -> Iterator[R]:
+    def pages(self, kind: type[R], path: str, params: Mapping[str, str] | None = None) -> Iterator[R]:
         """A list to its last page."""
+        address: str | None = path
         while address:
-            page = self.send("GET", address).json()
+            page = self.send("GET", address, params=params).json()
             yield from map(kind.model_validate, page["items"])
-            address = page.get("next")
+            address, params = page.get("next"), None
 
     @contextmanager
     def stream(
@@ -72,3 +73,15 @@ class Connection:
         if not response.is_success:
             raise refusal(response)
         return response
+
+
+def path_to(*parts: str) -> str:
+    """The path of these parts, each of which stays one, whatever it holds.
+
+    Raises:
+        DcganError: for a part that a path would lose.
+    """
+    for part in parts:
+        if part in {"", ".", ".."}:
+            raise DcganError("invalid_reference", f"{part!r} is neither an id nor a name; give a whole one.")
+    return "".join(f"/{quote(part, safe=':', errors='surrogateescape')}" for part in parts)

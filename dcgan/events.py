@@ -12,6 +12,7 @@ from http import HTTPStatus
 
 import httpx
 
+from dcgan.connection import path_to
 from dcgan.errors import DcganError, may_pass, refusal, unreachable
 from dcgan.replies import FINAL, Job
 
@@ -53,7 +54,7 @@ class EventFeed:
         pause_seconds: float = 1,
     ) -> None:
         self._http = http
-        self._job = f"/jobs/{job_id}"
+        self._job = path_to("jobs", job_id)
         self._last = after
         self._patience_seconds = patience_seconds
         self._pause_seconds = pause_seconds

@@ -44,6 +44,9 @@ class Handler(BaseHTTPRequestHandler):
         self.service.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         self._answer()
 
+    def do_DELETE(self) -> None:
+        self._answer()
+
     def do_PUT(self) -> None:
         self.do_POST()
 
