@@ -5,7 +5,6 @@ starts again or another that moves the alias, finishes what was begun: the highe
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -21,8 +20,7 @@ from service.alone import alone
 from service.errors import being_rebuilt
 from service.gateway import Gateway
 from service.records import require_rebuilt
-
-_SETTLE_SECONDS = 1.0
+from service.settling import until_settled
 
 Decide = Callable[[AliasRecord | None], Awaitable[AliasRecord | None]]
 """From what an alias is to what it is to become; None: nothing. Raises what forbids it."""
@@ -52,14 +50,15 @@ async def change(gateway: Gateway, alias: str, decide: Decide) -> AliasRecord | 
 
 async def settle(gateway: Gateway) -> None:
     """Finish what a gateway that died has begun; for as long as it takes to reach Redis."""
-    while True:
-        with contextlib.suppress(RedisError, ServiceError, OSError):  # they have been told, or will be
-            names = {path.stem for path in gateway.volume.aliases.glob("*.json")}
-            for alias in sorted(names | {*await gateway.store.aliases()}):
-                async with _alone(gateway):
-                    await _settled(gateway, alias)
-            return
-        await asyncio.sleep(_SETTLE_SECONDS)
+
+    async def attempt() -> bool:
+        names = {path.stem for path in gateway.volume.aliases.glob("*.json")}
+        for alias in sorted(names | {*await gateway.store.aliases()}):
+            async with _alone(gateway):
+                await _settled(gateway, alias)
+        return True
+
+    await until_settled(attempt, ServiceError, OSError)  # whom it concerns has been told, or will be
 
 
 def _alone(gateway: Gateway) -> AbstractAsyncContextManager[None]:

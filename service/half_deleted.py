@@ -1,34 +1,34 @@
 """Deletions that a killed gateway left half done: each is carried to its end, or taken back."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Iterable
 from pathlib import Path
-
-from redis.exceptions import RedisError
 
 from contract.identifiers import kind_of
 from contract.volume import Volume, remove_durably
 from service.gateway import Gateway
 from service.records import remove_home
+from service.settling import until_settled
 
-_ROUND_SECONDS = 1.0
 _IN_HAND_SECONDS = 60.0
 """Another gateway may be at a younger one."""
 
 
 async def settle(gateway: Gateway) -> None:
     """Until none is left: a tombstone beside a record goes, a home beside a tombstone without one, too."""
-    while True:
-        with contextlib.suppress(RedisError, OSError):  # another gateway may have settled it first
-            if await gateway.store.is_rebuilt():
-                half_done = await asyncio.to_thread(_half_done, gateway.volume)
-                if not half_done:
-                    return
-                for tombstone in await asyncio.to_thread(_left, half_done):
-                    await _settle(gateway, tombstone)
-        await asyncio.sleep(_ROUND_SECONDS)
+
+    async def attempt() -> bool:
+        if not await gateway.store.is_rebuilt():
+            return False
+        half_done = await asyncio.to_thread(_half_done, gateway.volume)
+        if not half_done:
+            return True
+        for tombstone in await asyncio.to_thread(_left, half_done):
+            await _settle(gateway, tombstone)
+        return False
+
+    await until_settled(attempt, OSError)  # another gateway may have settled it first
 
 
 async def _settle(gateway: Gateway, tombstone: Path) -> None:

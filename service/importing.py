@@ -1,7 +1,6 @@
 """Generators from elsewhere: received onto the volume, looked through without running anything, then kept."""
 
 import asyncio
-import contextlib
 import fcntl
 import hashlib
 import os
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import BinaryIO, get_args
 
 from fastapi import Request
-from redis.exceptions import RedisError
 
 from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import IMPORTED
@@ -28,10 +26,10 @@ from service.exporting import require_trainer
 from service.gateway import Gateway
 from service.records import require_rebuilt
 from service.safetensors import look_through
+from service.settling import until_settled
 
 MEDIA_TYPES = ("application/octet-stream", "application/x-safetensors")
 _WRITE_BYTES = 2**20
-_SETTLE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -87,14 +85,15 @@ async def _keep(gateway: Gateway, sent: _Sent) -> None:
 
 async def _settle(gateway: Gateway, digest: str) -> None:
     """It broke off before Redis said whether it took it: ask when the records stand, and remove it if not."""
-    while True:
-        with contextlib.suppress(RedisError, ServiceError, OSError):
-            async with _alone(gateway):
-                await require_rebuilt(gateway)
-                if not await gateway.store.imported(digest):
-                    await asyncio.to_thread(_remove, gateway.volume, digest)
-            return
-        await asyncio.sleep(_SETTLE_SECONDS)
+
+    async def attempt() -> bool:
+        async with _alone(gateway):
+            await require_rebuilt(gateway)
+            if not await gateway.store.imported(digest):
+                await asyncio.to_thread(_remove, gateway.volume, digest)
+        return True
+
+    await until_settled(attempt, ServiceError, OSError)
 
 
 def _alone(gateway: Gateway) -> AbstractAsyncContextManager[None]:

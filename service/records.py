@@ -19,11 +19,11 @@ from contract.volume import LACKS, remove_durably, replace_durably, sync_directo
 from contract.withdrawal import withdraw
 from service.errors import being_rebuilt, of_another_version
 from service.gateway import Gateway
+from service.settling import until_settled
 from service.store import Standing
 from service.trash import discard
 
 T = TypeVar("T")
-_SETTLE_SECONDS = 1.0
 _LEFT_OUT_RETRY_SECONDS = 60.0
 _PATTERN = {RecordKind.JOB: JOB_PATTERN, RecordKind.DATASET: DATASET_PATTERN}
 _NOT_FOUND = {
@@ -118,12 +118,13 @@ async def submit(
 
 async def _settle(gateway: Gateway, kind: RecordKind, record_id: str) -> None:
     """Redis broke off before it said whether it took the record: once it is back, it has or never will."""
-    while True:
-        with contextlib.suppress(RedisError):
-            if await gateway.store.run(withdraw(kind, record_id)):
-                await remove_home(gateway, record_id)
-            return
-        await asyncio.sleep(_SETTLE_SECONDS)
+
+    async def attempt() -> bool:
+        if await gateway.store.run(withdraw(kind, record_id)):
+            await remove_home(gateway, record_id)
+        return True
+
+    await until_settled(attempt)
 
 
 async def remove_home(gateway: Gateway, record_id: str) -> None:
@@ -170,14 +171,15 @@ async def _settle_deletion(gateway: Gateway, kind: RecordKind, standing: Standin
     Where it comes back empty, the record comes back from the volume.
     """
     record_id = standing.record.id
-    while True:
-        with contextlib.suppress(RedisError):
-            async with gateway.lock(record_id):
-                if not await gateway.store.exists(kind, record_id) and await gateway.store.is_rebuilt():
-                    await _bury(gateway, standing)
-                    await remove_home(gateway, record_id)
-            return
-        await asyncio.sleep(_SETTLE_SECONDS)
+
+    async def attempt() -> bool:
+        async with gateway.lock(record_id):
+            if not await gateway.store.exists(kind, record_id) and await gateway.store.is_rebuilt():
+                await _bury(gateway, standing)
+                await remove_home(gateway, record_id)
+        return True
+
+    await until_settled(attempt)
 
 
 async def _bury(gateway: Gateway, standing: Standing) -> None:

@@ -10,8 +10,6 @@ import json
 import logging
 from pathlib import Path
 
-from redis.exceptions import RedisError
-
 from contract.errors import ErrorCode, ServiceError
 from contract.job import Record, State, Want
 from contract.keys import RecordKind
@@ -20,10 +18,10 @@ from contract.volume import LACKS, remove_durably, write_durably, write_json
 from service import records
 from service.gateway import Gateway
 from service.job_views import Job
+from service.settling import until_settled
 
 logger = logging.getLogger(__name__)
 
-_SETTLE_SECONDS = 1.0
 _VERB = {Want.RUN: "resumed", Want.PAUSE: "paused", Want.CANCEL: "cancelled"}
 
 
@@ -66,12 +64,12 @@ def _state(path: Path, want: Want) -> bool:
 
 async def _settle(gateway: Gateway, job_id: str) -> None:
     """State what the record says is wanted, once the volume takes it; by then that may be something else."""
-    while True:
-        await asyncio.sleep(_SETTLE_SECONDS)
-        with contextlib.suppress(RedisError):
-            async with gateway.lock(job_id):
-                if await _agree(gateway, job_id):
-                    return
+
+    async def attempt() -> bool:
+        async with gateway.lock(job_id):
+            return await _agree(gateway, job_id)
+
+    await until_settled(attempt)
 
 
 async def _agree(gateway: Gateway, job_id: str) -> bool:

@@ -266,8 +266,7 @@ def said_twice(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 @pytest.fixture
 def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, bool], None]:
     """Cuts the connection at the next command of this name: before Redis hears it, or before it answers."""
-    monkeypatch.setattr("service.aliases._SETTLE_SECONDS", 0.05)
-    monkeypatch.setattr("service.importing._SETTLE_SECONDS", 0.05)
+    monkeypatch.setattr("service.settling.ROUND_SECONDS", 0.05)
     run = Store.run
     cuts: dict[str, bool] = {}
 

@@ -22,7 +22,7 @@ Until = Callable[[Callable[[], object]], object]
 
 @pytest.fixture(autouse=True)
 def _short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(half_deleted, "_ROUND_SECONDS", 0.05)
+    monkeypatch.setattr("service.settling.ROUND_SECONDS", 0.05)
 
 
 @pytest.fixture

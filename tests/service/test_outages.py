@@ -124,7 +124,7 @@ def test_while_redis_is_away_everything_is_503_and_nothing_is_made(
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gateways that are started after this lose their patience sooner."""
     monkeypatch.setattr("service.store._PATIENCE_SECONDS", 0.8)
-    monkeypatch.setattr("service.records._SETTLE_SECONDS", 0.1)
+    monkeypatch.setattr("service.settling.ROUND_SECONDS", 0.1)
 
 
 @pytest.mark.usefixtures("impatient")
