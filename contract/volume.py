@@ -82,6 +82,11 @@ class Volume:
         """How fast jobs went by on a trainer."""
         return self.run / f"{worker}.readings.json"
 
+    @property
+    def incoming_uploads(self) -> Path:
+        """The archives that are being received."""
+        return self.datasets / ".incoming"
+
     def dataset(self, dataset_id: str) -> Path:
         return self.datasets / dataset_id
 

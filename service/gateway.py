@@ -14,7 +14,7 @@ from contract.keys import Role
 from contract.store import workers
 from contract.volume import Volume
 from contract.warming import living_samplers
-from service import trash, uploads
+from service import receiving, trash
 from service.bell import Bell
 from service.estimating import Estimates
 from service.hub import Hub
@@ -76,7 +76,7 @@ class Gateway:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Readers and the bell work inside; leaving takes at most some two seconds."""
-        await asyncio.to_thread(uploads.sweep, self.volume)
+        await asyncio.to_thread(receiving.sweep, self.volume)
         await asyncio.to_thread(trash.sweep, self.volume)
         self.bell.start()
         readers = [

@@ -1,16 +1,14 @@
 """Generators from elsewhere: received onto the volume, looked through without running anything, then kept."""
 
 import asyncio
-import fcntl
 import hashlib
-import os
 import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, get_args
+from typing import get_args
 
 from fastapi import Request
 
@@ -24,12 +22,12 @@ from service.alone import alone
 from service.errors import being_rebuilt, declared_length
 from service.exporting import require_trainer
 from service.gateway import Gateway
+from service.receiving import bounded, kept, require_type
 from service.records import require_rebuilt
 from service.safetensors import look_through
 from service.settling import until_settled
 
 MEDIA_TYPES = ("application/octet-stream", "application/x-safetensors")
-_WRITE_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -147,55 +145,16 @@ async def _require_room(gateway: Gateway, size: int) -> None:
 @asynccontextmanager
 async def _received(request: Request, gateway: Gateway) -> AsyncIterator[_Sent]:
     """The body as a file, until the block ends: then it has been renamed to where it belongs, or is gone."""
-    _require_type(request)
+    require_type(request, MEDIA_TYPES, " or ".join(MEDIA_TYPES))
     limit = gateway.settings.max_import_bytes
     if declared_length(request) > limit:
         raise _too_large(limit)
     path = gateway.volume.incoming_imports / f"{uuid.uuid4().hex}.safetensors"
-    file = await asyncio.to_thread(_create, path)
-    try:
-        size, digest = await _write(request, file, limit)
+    whole = hashlib.sha256()
+    async with kept(bounded(request.stream(), limit, _too_large(limit)), path, whole.update) as size:
         if not size:
             raise ServiceError(ErrorCode.BODY_EMPTY, "The body has 0 bytes; send a safetensors file.")
-        await asyncio.to_thread(os.fsync, file.fileno())
-        yield _Sent(path, size, f"sha256:{digest}")
-    finally:
-        path.unlink(missing_ok=True)
-        file.close()
-
-
-def _require_type(request: Request) -> None:
-    sent = request.headers.get("content-type", MEDIA_TYPES[0])
-    if sent.partition(";")[0].strip().lower() not in MEDIA_TYPES:
-        detail = f"The Content-Type is {sent[:100]}; send {' or '.join(MEDIA_TYPES)}."
-        raise ServiceError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, detail)
-
-
-def _create(path: Path) -> BinaryIO:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("wb")
-    fcntl.flock(file, fcntl.LOCK_EX)  # what is not locked is swept when a gateway starts
-    return file
-
-
-async def _write(request: Request, file: BinaryIO, limit: int) -> tuple[int, str]:
-    whole, size, buffer = hashlib.sha256(), 0, bytearray()
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise _too_large(limit)
-        buffer += chunk
-        if len(buffer) >= _WRITE_BYTES:
-            await asyncio.to_thread(_append, file, whole, bytes(buffer))
-            buffer.clear()
-    await asyncio.to_thread(_append, file, whole, bytes(buffer))
-    await asyncio.to_thread(file.flush)
-    return size, whole.hexdigest()
-
-
-def _append(file: BinaryIO, whole: "hashlib._Hash", content: bytes) -> None:
-    whole.update(content)
-    file.write(content)
+        yield _Sent(path, size, f"sha256:{whole.hexdigest()}")
 
 
 def _too_large(limit: int) -> ServiceError:

@@ -1,15 +1,11 @@
 """Receives an archive of images straight onto the volume, raw or as a form, and never more than allowed."""
 
-import asyncio
-import contextlib
-import fcntl
-import os
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -18,11 +14,11 @@ from starlette.requests import Request
 from contract.errors import ErrorCode, ServiceError
 from contract.volume import Volume
 from service.errors import declared_length, parameter_error
+from service.receiving import bounded, kept, wrong_type
 
 RAW_TYPES = ("application/zip", "application/octet-stream", "application/x-zip-compressed")
 FORM_TYPE = "multipart/form-data"
 _FRAMING_BYTES = 64 * 1024  # what a form may add to its file
-_WRITE_BYTES = 2**20
 _MAX_NAME_BYTES = 800
 
 
@@ -54,56 +50,20 @@ async def receive(request: Request, volume: Volume, max_bytes: int) -> AsyncIter
     body = _body(request)
     if declared_length(request) > max_bytes + _FRAMING_BYTES * isinstance(body, _Form):
         raise _too_large(max_bytes)
-    path = _incoming(volume) / f"{uuid.uuid4().hex}.zip"
-    file = await asyncio.to_thread(_create, path)
-    try:
-        size = await _write(request, body, file, max_bytes)
+    path = volume.incoming_uploads / f"{uuid.uuid4().hex}.zip"
+    contents = bounded(_contents(request, body, max_bytes), max_bytes, _too_large(max_bytes))
+    async with kept(contents, path) as size:
         name = body.finish()
         if not size:
             raise ServiceError(ErrorCode.BODY_EMPTY, "The upload has 0 bytes; send a zip archive of images.")
-        await asyncio.to_thread(os.fsync, file.fileno())
         yield Upload(path, size, name)
-    finally:
-        path.unlink(missing_ok=True)
-        file.close()
 
 
-def sweep(volume: Volume) -> None:
-    """Remove what a killed gateway left half-received; what another one is receiving is locked."""
-    with contextlib.suppress(OSError):  # then /readyz says so
-        _incoming(volume).mkdir(parents=True, exist_ok=True)
-    for path in (*_incoming(volume).glob("*.zip"), *volume.incoming_imports.glob("*.safetensors")):
-        with contextlib.suppress(OSError), path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
-
-
-def _incoming(volume: Volume) -> Path:
-    return volume.datasets / ".incoming"
-
-
-def _create(path: Path) -> BinaryIO:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("wb")
-    fcntl.flock(file, fcntl.LOCK_EX)
-    return file
-
-
-async def _write(request: Request, body: _Body, file: BinaryIO, max_bytes: int) -> int:
-    received, size, buffer = 0, 0, bytearray()
-    async for chunk in request.stream():
-        content = body.feed(chunk)
-        received += len(chunk)
-        size += len(content)
-        if size > max_bytes or received > max_bytes + _FRAMING_BYTES:
-            raise _too_large(max_bytes)
-        buffer += content
-        if len(buffer) >= _WRITE_BYTES:
-            await asyncio.to_thread(file.write, bytes(buffer))
-            buffer.clear()
-    await asyncio.to_thread(file.write, bytes(buffer))
-    await asyncio.to_thread(file.flush)
-    return size
+async def _contents(request: Request, body: _Body, max_bytes: int) -> AsyncIterator[bytes]:
+    """The bytes of the file, as they come."""
+    too_large = _too_large(max_bytes)
+    async for chunk in bounded(request.stream(), max_bytes + _FRAMING_BYTES, too_large):
+        yield body.feed(chunk)
 
 
 def _too_large(max_bytes: int) -> ServiceError:
@@ -120,8 +80,7 @@ def _body(request: Request) -> _Body:
     if media_type.decode("latin-1") in RAW_TYPES:
         return _Raw()
     if media_type.decode("latin-1") != FORM_TYPE:
-        detail = f"The Content-Type is {sent[:100]}; send {RAW_TYPES[0]}, {RAW_TYPES[1]} or {FORM_TYPE}."
-        raise ServiceError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, detail)
+        raise wrong_type(sent, f"{RAW_TYPES[0]}, {RAW_TYPES[1]} or {FORM_TYPE}")
     if not options.get(b"boundary"):
         raise ServiceError(ErrorCode.INVALID_REQUEST, "The form's Content-Type names no boundary; add it.")
     return _Form(options[b"boundary"])

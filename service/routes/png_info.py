@@ -14,6 +14,7 @@ from service.errors import declared_length
 from service.gateway import Gateway, Here
 from service.openapi import read_problems
 from service.png_text import read_texts
+from service.receiving import bounded, require_type
 from service.references import of_digest
 
 router = APIRouter(tags=["samples"])
@@ -67,7 +68,7 @@ class PngInfo(Frozen):
 async def read_png_info(request: Request, gateway: Here) -> PngInfo:
     """Send the file as the raw body. Its texts are read, not its picture: they can have been forged."""
     _require_png(request)
-    spec = _spec(await read_texts(_bounded(request)))
+    spec = _spec(await read_texts(_pieces(request)))
     return PngInfo(
         digest=spec.digest,
         seeds=tuple(spec.seeds),
@@ -89,22 +90,17 @@ async def _is_known(gateway: Gateway, digest: str) -> bool:
 
 
 def _require_png(request: Request) -> None:
-    sent = request.headers.get("content-type", _TYPES[0])
-    if sent.partition(";")[0].strip().lower() not in _TYPES:
-        detail = f"The Content-Type is {sent[:100]}; send the file as {' or '.join(_TYPES)}."
-        raise ServiceError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, detail)
+    require_type(request, _TYPES, f"the file as {' or '.join(_TYPES)}")
     if declared_length(request) > MAX_PNG_BYTES:
         raise _too_large()
 
 
-async def _bounded(request: Request) -> AsyncIterator[bytes]:
-    received = 0
-    async for piece in request.stream():
-        received += len(piece)
-        if received > MAX_PNG_BYTES:
-            raise _too_large()
+async def _pieces(request: Request) -> AsyncIterator[bytes]:
+    is_empty = True
+    async for piece in bounded(request.stream(), MAX_PNG_BYTES, _too_large()):
+        is_empty = is_empty and not piece
         yield piece
-    if not received:
+    if is_empty:
         raise ServiceError(ErrorCode.BODY_EMPTY, "The body has 0 bytes; send a PNG of this service.")
 
 

@@ -1,0 +1,93 @@
+"""A body that is a file: of a known type, no larger than allowed, written to the volume as it comes."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from starlette.requests import Request
+
+from contract.errors import ErrorCode, ServiceError
+from contract.volume import Volume
+
+_WRITE_BYTES = 2**20
+
+
+def require_type(request: Request, types: tuple[str, ...], wanted: str) -> None:
+    """Raise unless the body is declared as one of the types; one that is not declared is of the first."""
+    sent = request.headers.get("content-type", types[0])
+    if sent.partition(";")[0].strip().lower() not in types:
+        raise wrong_type(sent, wanted)
+
+
+def wrong_type(sent: str, wanted: str) -> ServiceError:
+    """Refuses the body for its Content-Type."""
+    return ServiceError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"The Content-Type is {sent[:100]}; send {wanted}.")
+
+
+async def bounded(pieces: AsyncIterator[bytes], most: int, refusal: ServiceError) -> AsyncIterator[bytes]:
+    """The pieces, until they are more than `most` bytes: that is refused."""
+    received = 0
+    async for piece in pieces:
+        received += len(piece)
+        if received > most:
+            raise refusal
+        yield piece
+
+
+@asynccontextmanager
+async def kept(
+    pieces: AsyncIterator[bytes], path: Path, see: Callable[[bytes], object] | None = None
+) -> AsyncIterator[int]:
+    """The pieces as a new file, fsynced, until the block ends: then it has been renamed, or is gone.
+
+    Gives its size. `see` is shown every portion before it is written, off the loop.
+    """
+    file = await asyncio.to_thread(_create, path)
+    try:
+        size = await _write(pieces, file, see)
+        await asyncio.to_thread(os.fsync, file.fileno())
+        yield size
+    finally:
+        path.unlink(missing_ok=True)
+        file.close()
+
+
+def sweep(volume: Volume) -> None:
+    """Remove what a killed gateway left half-received; what another one is receiving is locked."""
+    with contextlib.suppress(OSError):  # then /readyz says so
+        volume.incoming_uploads.mkdir(parents=True, exist_ok=True)
+    for path in (*volume.incoming_uploads.glob("*.zip"), *volume.incoming_imports.glob("*.safetensors")):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
+def _create(path: Path) -> BinaryIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("wb")
+    fcntl.flock(file, fcntl.LOCK_EX)  # what is not locked is swept when a gateway starts
+    return file
+
+
+async def _write(pieces: AsyncIterator[bytes], file: BinaryIO, see: Callable[[bytes], object] | None) -> int:
+    size, buffer = 0, bytearray()
+    async for piece in pieces:
+        size += len(piece)
+        buffer += piece
+        if len(buffer) >= _WRITE_BYTES:
+            await asyncio.to_thread(_append, file, see, bytes(buffer))
+            buffer.clear()
+    await asyncio.to_thread(_append, file, see, bytes(buffer))
+    await asyncio.to_thread(file.flush)
+    return size
+
+
+def _append(file: BinaryIO, see: Callable[[bytes], object] | None, content: bytes) -> None:
+    if see is not None:
+        see(content)
+    file.write(content)
