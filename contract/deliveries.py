@@ -1,16 +1,12 @@
 """The commands of `store.lua` that tell how jobs ended. A delivery is one end, for one endpoint."""
 
-import json
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
 
-from contract.keys import KEYS, RecordKind
-from contract.store import Command
+from contract.keys import RecordKind
+from contract.store import Command, command_of
 from contract.webhook import Endpoint, Told
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,8 @@ def take_deliveries(
     `under_way` are those that the caller has already.
     """
     own = [delivery for delivery in under_way if delivery.endpoint is Endpoint.OWN]
-    return _command(
+    return command_of(
+        RecordKind.JOB,
         "take_deliveries",
         lambda reply: [_read(*row) for row in reply],
         most=asdict(most),
@@ -60,19 +57,16 @@ def settle_delivery(
     delivery: Delivery, told: Told | None, *, retry_seconds: float | None = None
 ) -> Command[bool]:
     """Say what became of it: over, or to be tried again. False, and no change, when the lease had run out."""
-    given = {
-        "id": delivery.job_id,
-        "endpoint": delivery.endpoint,
-        "lease": delivery.lease,
-        "told": told.model_dump_json() if told and delivery.endpoint is Endpoint.OWN else None,
-        "retry_ms": None if retry_seconds is None else round(retry_seconds * 1000),
-    }
-    present = {name: value for name, value in given.items() if value is not None}  # cjson's null is truthy
-    return _command("settle_delivery", bool, **present)
-
-
-def _command(command: str, parse: Callable[[Any], T], **arguments: object) -> Command[T]:
-    return Command((json.dumps(KEYS[RecordKind.JOB].names()), command, json.dumps(arguments)), parse)
+    return command_of(
+        RecordKind.JOB,
+        "settle_delivery",
+        bool,
+        id=delivery.job_id,
+        endpoint=delivery.endpoint,
+        lease=delivery.lease,
+        told=told.model_dump_json() if told and delivery.endpoint is Endpoint.OWN else None,
+        retry_ms=None if retry_seconds is None else round(retry_seconds * 1000),
+    )
 
 
 def _read(job_id: str, endpoint: str, receiver: str, submitter: str, lease: str, age_ms: str) -> Delivery:

@@ -1,10 +1,8 @@
 """Generators that were not trained here: what Redis holds of each, and the commands that change it."""
 
-import json
-
 from contract.kept import Kept
-from contract.keys import KEYS, RecordKind
-from contract.store import Command, ForgetOutcome
+from contract.keys import RecordKind
+from contract.store import Command, ForgetOutcome, command_of
 
 
 class Import(Kept):
@@ -16,18 +14,14 @@ class Import(Kept):
 
 def add_import(digest: str, entry: Import) -> Command[bool]:
     """Remember one; False where the records do not stand, so that a rebuild will find its file."""
-    return Command(_arguments("add_import", digest=digest, entry=entry.model_dump_json()), bool)
+    return command_of(RecordKind.JOB, "add_import", bool, digest=digest, entry=entry.model_dump_json())
 
 
 def restore_import(digest: str, entry: Import) -> Command[bool]:
     """Re-create one from the volume, before the records stand."""
-    return Command(_arguments("restore_import", digest=digest, entry=entry.model_dump_json()), bool)
+    return command_of(RecordKind.JOB, "restore_import", bool, digest=digest, entry=entry.model_dump_json())
 
 
 def forget_import(digest: str) -> Command[tuple[ForgetOutcome, str]]:
     """Forget one unless an alias means it."""
-    return Command(_arguments("forget_import", digest=digest), tuple)
-
-
-def _arguments(command: str, **arguments: str) -> tuple[str, str, str]:
-    return json.dumps(KEYS[RecordKind.JOB].names()), command, json.dumps(arguments)
+    return command_of(RecordKind.JOB, "forget_import", tuple, digest=digest)

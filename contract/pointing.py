@@ -1,14 +1,11 @@
 """The commands of `store.lua` that move aliases."""
 
-import json
-from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 from contract.alias import AliasRecord
-from contract.keys import KEYS, RecordKind
-from contract.store import Command
+from contract.keys import RecordKind
+from contract.store import Command, command_of
 
-T = TypeVar("T")
 PointOutcome = Literal["pointed", "moved", "gone", "rebuilding"]
 
 
@@ -18,7 +15,8 @@ def point(alias: str, record: AliasRecord, *, expected: int) -> Command[PointOut
     `moved`: it is not. `gone`: the generator's job, or the imported generator, was deleted.
     """
     now, before = record.texts
-    return _command(
+    return command_of(
+        RecordKind.JOB,
         "point",
         _read_outcome,
         alias=alias,
@@ -32,19 +30,14 @@ def point(alias: str, record: AliasRecord, *, expected: int) -> Command[PointOut
 
 def unpoint(alias: str, *, expected: int) -> Command[PointOutcome]:
     """Forget an alias, if its revision is the `expected` one."""
-    return _command("unpoint", _read_outcome, alias=alias, expected=expected)
+    return command_of(RecordKind.JOB, "unpoint", _read_outcome, alias=alias, expected=expected)
 
 
 def restore_alias(alias: str, record: AliasRecord) -> Command[bool]:
     """Re-create an alias that Redis has lost; one that exists is left alone."""
     now, before = record.texts
-    return _command("restore_alias", bool, alias=alias, now=now, before=before)
+    return command_of(RecordKind.JOB, "restore_alias", bool, alias=alias, now=now, before=before)
 
 
 def _read_outcome(reply: PointOutcome) -> PointOutcome:
     return reply
-
-
-def _command(command: str, parse: Callable[[Any], T], **arguments: object) -> Command[T]:
-    given = {key: value for key, value in arguments.items() if value is not None}  # cjson's null is truthy
-    return Command((json.dumps(KEYS[RecordKind.JOB].names()), command, json.dumps(given)), parse)

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeVar
 
 from contract.job import CheckpointFact
 from contract.keys import KEYS, RecordKind
-from contract.store import Command, request_of, submission_fields
+from contract.store import Command, command_of, request_of, submission_fields
 from contract.submission import PLAIN, Submission
 from contract.webhook import Endpoint
 
@@ -36,7 +36,7 @@ def restore(
     A `twin` was never queued, and its Idempotency-Key has made another: nobody was told of it, and it is not.
     """
     uses = fields.get("uses")
-    return _command(
+    return command_of(
         kind,
         "restore",
         lambda reply: reply,
@@ -54,12 +54,12 @@ def restore(
 
 def leave_out(kind: RecordKind, record_id: str, submission: Submission = PLAIN) -> Command[bool]:
     """Remember a record whose files cannot be read: its request makes no other. True the first time."""
-    return _command(kind, "leave_out", bool, id=record_id, request=request_of(record_id, submission))
+    return command_of(kind, "leave_out", bool, id=record_id, request=request_of(record_id, submission))
 
 
 def end_rebuild() -> Command[int]:
     """Declare that the records stand."""
-    return _command(RecordKind.JOB, "end_rebuild", int)
+    return command_of(RecordKind.JOB, "end_rebuild", int)
 
 
 def within(rebuild: str, seconds: float, command: Command[T]) -> Command[T]:
@@ -79,8 +79,3 @@ def _unless_overtaken(parse: Callable[[Any], T]) -> Callable[[Any], T]:
         return parse(reply)
 
     return read
-
-
-def _command(kind: RecordKind, command: str, parse: Callable[[Any], T], **arguments: object) -> Command[T]:
-    given = {key: value for key, value in arguments.items() if value is not None}  # cjson's null is truthy
-    return Command((json.dumps(KEYS[kind].names()), command, json.dumps(given)), parse)

@@ -34,6 +34,17 @@ class Command(Generic[T]):
     parse: Callable[[Any], T]
 
 
+def command_of(kind: RecordKind, name: str, parse: Callable[[Any], T], /, **arguments: object) -> Command[T]:
+    """The call of a command by its name. Arguments that are None are left out."""
+    given = {key: value for key, value in arguments.items() if value is not None}  # cjson's null is truthy
+    return Command((_names(kind), name, json.dumps(given)), parse)
+
+
+@cache
+def _names(kind: RecordKind) -> str:
+    return json.dumps(KEYS[kind].names())
+
+
 class Verdict(StrEnum):
     """What becomes of an owner's statement."""
 
@@ -115,7 +126,7 @@ def submit(
     if dataset is not None:
         keys = KEYS[RecordKind.DATASET]
         uses = {"id": dataset, "record": keys.record_of + dataset, "users": keys.users_of + dataset}
-    return _command(
+    return command_of(
         kind,
         "submit",
         tuple,
@@ -155,7 +166,7 @@ def read_request(text: str) -> Request:
 
 def turns(kind: RecordKind) -> Command[Turns]:
     """Who is served when."""
-    return _command(kind, "turns", lambda reply: Turns(reply[0], tuple(reply[1:])))
+    return command_of(kind, "turns", lambda reply: Turns(reply[0], tuple(reply[1:])))
 
 
 def claim(
@@ -163,7 +174,7 @@ def claim(
 ) -> Command[Claim | None]:
     """Take the queued record whose turn it is, of those that fit into `devices` and are not `set_aside`."""
     lease_ms = _milliseconds(lease_seconds)
-    return _command(
+    return command_of(
         kind, "claim", _read_claim, owner=owner, lease_ms=lease_ms, devices=devices, set_aside=set_aside
     )
 
@@ -231,7 +242,7 @@ def died(lease: Lease, reason: str, max_deaths: int) -> Command[Burial | Verdict
 
 def reap(kind: RecordKind, *, max_deaths: int, owner: str | None = None) -> Command[list[Burial]]:
     """Bury what expired, or with `owner` what that slot owned before its restart."""
-    return _command(
+    return command_of(
         kind, "reap", lambda reply: [_read_burial(*row) for row in reply], max_deaths=max_deaths, owner=owner
     )
 
@@ -240,12 +251,12 @@ def control(
     kind: RecordKind, record_id: str, want: Want, reason: str | None = None
 ) -> Command[tuple[ControlOutcome, str]]:
     """Cancel, pause or resume; says the state that follows, or the one that forbids it."""
-    return _command(kind, "control", tuple, id=record_id, want=want, reason=reason)
+    return command_of(kind, "control", tuple, id=record_id, want=want, reason=reason)
 
 
 def forget_job(job_id: str) -> Command[tuple[ForgetOutcome, str]]:
     """Remove a job's record unless it is live or an alias points to it."""
-    return _command(
+    return command_of(
         RecordKind.JOB,
         "forget",
         tuple,
@@ -257,53 +268,45 @@ def forget_job(job_id: str) -> Command[tuple[ForgetOutcome, str]]:
 
 def forget_dataset(dataset_id: str) -> Command[tuple[ForgetOutcome, str]]:
     """Remove a dataset's record unless it is being prepared or a live job uses it."""
-    return _command(
+    return command_of(
         RecordKind.DATASET, "forget", tuple, id=dataset_id, users_record_of=KEYS[RecordKind.JOB].record_of
     )
 
 
 def mirrored(kind: RecordKind, record_id: str, revision: int, keep: int) -> Command[int]:
     """Events up to `revision` are fsynced on the volume; trim all but the newest `keep`."""
-    return _command(kind, "mirrored", int, id=record_id, revision=str(revision), keep=keep)
+    return command_of(kind, "mirrored", int, id=record_id, revision=str(revision), keep=keep)
 
 
 def hello(name: str, facts: Mapping[str, Any], ttl_seconds: float) -> Command[str]:
     """A worker lives. `active`, or for a sampler the other renderer to which this deployment is bound."""
-    return _command(
+    return command_of(
         RecordKind.JOB, "hello", str, name=name, facts=json.dumps(facts), ttl_ms=_milliseconds(ttl_seconds)
     )
 
 
 def goodbye(name: str) -> Command[int]:
     """A worker ends on purpose."""
-    return _command(RecordKind.JOB, "goodbye", int, name=name)
+    return command_of(RecordKind.JOB, "goodbye", int, name=name)
 
 
 def workers() -> Command[list[dict[str, Any]]]:
     """What every living worker says of itself."""
-    return _command(RecordKind.JOB, "workers", lambda reply: [json.loads(facts) for facts in reply if facts])
+    return command_of(
+        RecordKind.JOB, "workers", lambda reply: [json.loads(facts) for facts in reply if facts]
+    )
 
 
-def _owned(lease: Lease, command: str, parse: Callable[[Any], T], /, **arguments: object) -> Command[T]:
-    return _command(
+def _owned(lease: Lease, name: str, parse: Callable[[Any], T], /, **arguments: object) -> Command[T]:
+    return command_of(
         lease.kind,
-        command,
+        name,
         parse,
         id=lease.id,
         token=lease.token,
         lease_ms=_milliseconds(lease.seconds),
         **arguments,
     )
-
-
-def _command(kind: RecordKind, command: str, parse: Callable[[Any], T], /, **arguments: object) -> Command[T]:
-    given = {key: value for key, value in arguments.items() if value is not None}  # cjson's null is truthy
-    return Command((_names(kind), command, json.dumps(given)), parse)
-
-
-@cache
-def _names(kind: RecordKind) -> str:
-    return json.dumps(KEYS[kind].names())
 
 
 def _read_claim(reply: Sequence[str]) -> Claim | None:
