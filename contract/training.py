@@ -140,6 +140,11 @@ class TrainingSpec(TrainingParameters):
         return self
 
     @property
+    def total_images(self) -> int:
+        """The images of the whole run: whole batches."""
+        return -(-self.images // self.batch_size) * self.batch_size
+
+    @property
     def part(self) -> "TrainingSpec":
         """What one of the devices does, as a job of its own: for counting."""
         return self.model_copy(update={"batch_size": self.batch_size // self.devices, "devices": 1})

@@ -1,6 +1,5 @@
 """A whole run by counting: its evaluations, and the multiply-adds of everything."""
 
-import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -34,7 +33,7 @@ class Workload:
     def of(cls, spec: TrainingSpec, panel: Panel | None, features: int) -> Self:
         """`features` are the operations that the feature network takes for an image."""
         counted = Cost.of(spec)
-        images = math.ceil(spec.images / spec.batch_size) * spec.batch_size
+        images = spec.total_images
         showing = counted.generator * _shown(spec, images)
         if panel is None:
             return cls(images, counted.training, showing, 0, 0, 0, None)

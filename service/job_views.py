@@ -142,7 +142,7 @@ class Job(Frozen):
     def of(cls, standing: Standing) -> Self:
         record = standing.record
         spec = TrainingSpec.model_validate_json(record.spec)
-        progress = record.progress or Progress(done=0, total=_whole_batches(spec))
+        progress = record.progress or Progress(done=0, total=spec.total_images)
         if record.state is not State.RUNNING or record.waiting_for or standing.is_stalled:
             progress = progress.model_copy(update={"seconds_left": None})
         return cls(
@@ -212,7 +212,3 @@ def _estimated_finish(now_ms: int, seconds_left: float | None) -> datetime | Non
         return from_ms(now_ms) + timedelta(seconds=round(seconds_left))
     except OverflowError:  # at this speed it ends after the year 9999
         return None
-
-
-def _whole_batches(spec: TrainingSpec) -> int:
-    return -(-spec.images // spec.batch_size) * spec.batch_size

@@ -87,7 +87,7 @@ class _Run:
         meter = Meter(self._state.images_seen)
         forecast = Forecast(
             self._state.images_seen,
-            self._total(),
+            self._spec.total_images,
             batch_size=self._spec.batch_size,
             every_images=self._judged_every,
         )
@@ -212,7 +212,7 @@ class _Run:
         training = training_indices(manifest)
         self._batches = Batches.of(spec, pictures, training, environment.device)
         self._judge: Judge | None = None
-        self._judged_every = max(1, self._total() // UNJUDGED_LOOKS)
+        self._judged_every = max(1, spec.total_images // UNJUDGED_LOOKS)
         panel = Panel.of(training, held_out_indices(manifest), spec.seed)
         if panel is not None:
             features = self._features(volume, environment)
@@ -272,7 +272,7 @@ class _Run:
     def _progress(self) -> Progress:
         return Progress(
             done=self._state.images_seen,
-            total=self._total(),
+            total=self._spec.total_images,
             images_per_second=self._images_per_second,
             seconds_left=self._forecast.seconds_left if self._forecast else None,
             losses=self._losses,
@@ -280,10 +280,6 @@ class _Run:
 
     def _is_over(self) -> bool:
         return self._state.images_seen >= self._spec.images
-
-    def _total(self) -> int:
-        """The images of the whole run: whole batches."""
-        return -(-self._spec.images // self._spec.batch_size) * self._spec.batch_size
 
 
 def _passes(every: int, before: int, after: int) -> bool:
