@@ -151,9 +151,9 @@ def gateway_url(redis_server: RedisServer, data_root: Path) -> Iterator[str]:
         data_root=data_root,
         redis_url=redis_server.url,
         max_upload_bytes=100_000,
-        sample_timeout_seconds=1.0,
+        sample_timeout_seconds=20,
         sample_queue_limit=4,
-        estimate_timeout_seconds=1,
+        estimate_timeout_seconds=20,
         estimate_limit=2,
         heartbeat_seconds=0.1,
         webhook_allow_private=True,
@@ -202,7 +202,7 @@ def sampler(redis_url: str, worker: Worker) -> Iterator[Sampler]:
 
 @pytest.fixture
 def client(gateway_url: str, worker: Worker) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=gateway_url, verify=False) as client:  # no TLS here: spare 30 ms a test
+    with httpx.Client(base_url=gateway_url, verify=False, timeout=60) as client:  # no TLS: 30 ms less
         _until(lambda: client.get("/readyz").status_code == 200)  # the roster is a second old at most
         yield client
 

@@ -23,9 +23,11 @@ from contract.job import Problem, State
 from contract.keys import ESTIMATE_REPLY_OF, ESTIMATES_WAITING, RecordKind, Role
 from contract.store import goodbye, hello, leave
 from contract.volume import Volume
+from tests.service.deployment import Deployment
 from tests.service.test_jobs import NO_OBJECTS, WRONG_FIELDS
 
 Refused = Callable[..., dict[str, Any]]
+Until = Callable[[Callable[[], Any]], Any]
 
 ESTIMATE = Estimate(
     memory=MemoryEstimate(needed_bytes=2**27, available_bytes=2**31, fits=True, batch_size=None),
@@ -176,47 +178,59 @@ def test_without_a_trainer_it_says_so_at_once(
 
 
 def test_a_trainer_that_does_not_answer_is_not_waited_for_longer_than_is_set(
-    client: httpx.Client, refused: Refused, trainer: Trainer, worker: Any, volume: Volume, dataset: str
+    elsewhere: Callable[..., Deployment], refused: Refused
 ) -> None:
-    before = _traces(worker, volume)
+    there = elsewhere(estimate_timeout_seconds=0.3)
+    before = _traces(there.worker, there.worker.volume)
+    trainer = Trainer(there.worker.url)
     trainer.answer = None  # it was killed meanwhile
-    answer = _dry_run(client, dataset=dataset)
+    trainer.start()
+    answer = _dry_run(there.client, dataset=there.dataset)
+    trainer.stop()
     assert refused(answer, 504, "trainer_timeout")["retryable"]
     assert answer.headers["retry-after"]
-    assert _traces(worker, volume) == before
+    assert _traces(there.worker, there.worker.volume) == before
 
 
 def test_an_ask_that_nobody_took_is_taken_back_at_its_deadline(
-    client: httpx.Client, refused: Refused, worker: Any, dataset: str
+    elsewhere: Callable[..., Deployment], refused: Refused
 ) -> None:
+    there = elsewhere(estimate_timeout_seconds=0.3)
+    refused(_dry_run(there.client, dataset=there.dataset), 504, "trainer_timeout")
+    assert not there.worker.redis.exists(ESTIMATES_WAITING)
+
+
+def test_an_ask_waits_in_a_list_that_lapses_until_a_deadline_in_the_time_of_redis(
+    client: httpx.Client, worker: Any, dataset: str, until: Until
+) -> None:
+    before, _ = worker.redis.time()
     with ThreadPoolExecutor(1) as thread:
         asking = thread.submit(_dry_run, client, dataset=dataset)
-        while not (frames := worker.redis.lrange(ESTIMATES_WAITING, 0, -1)):
-            assert not asking.done()
-        seconds, microseconds = worker.redis.time()
-        left_ms = (
-            EstimateAsk.model_validate_json(frames[0]).deadline_ms - seconds * 1000 - microseconds / 1000
-        )
-        assert 0 < left_ms <= 1000
-        assert worker.redis.ttl(ESTIMATES_WAITING) > 0
-        refused(asking.result(), 504, "trainer_timeout")
-    assert not worker.redis.exists(ESTIMATES_WAITING)
+        frames = until(lambda: worker.redis.lrange(ESTIMATES_WAITING, 0, -1))
+        after, _ = worker.redis.time()
+        lives_seconds = worker.redis.ttl(ESTIMATES_WAITING)
+        ask = EstimateAsk.model_validate_json(frames[0])
+        worker.redis.set(ESTIMATE_REPLY_OF + ask.id, EstimateAnswer(estimate=ESTIMATE).model_dump_json())
+        assert asking.result().status_code == 200
+    assert before + 20 <= ask.deadline_ms / 1000 < after + 21
+    assert 0 < lives_seconds <= 30
 
 
 def test_too_many_at_a_time_are_refused_and_the_others_answered(
-    client: httpx.Client, refused: Refused, trainer: Trainer, dataset: str
+    client: httpx.Client, refused: Refused, trainer: Trainer, worker: Any, dataset: str, until: Until
 ) -> None:
     trainer.answer = None
+    answer = EstimateAnswer(estimate=ESTIMATE)
     with ThreadPoolExecutor(2) as threads:
         asking = [threads.submit(_dry_run, client, dataset=dataset) for _ in range(2)]
-        while len(trainer.asks) < 2:
-            assert not any(one.done() for one in asking)
-        answer = _dry_run(client, dataset=dataset)
-        assert refused(answer, 503, "trainer_busy")["retryable"]
-        assert answer.headers["retry-after"]
-        for one in asking:
-            refused(one.result(), 504, "trainer_timeout")
-    trainer.answer = EstimateAnswer(estimate=ESTIMATE)
+        until(lambda: len(trainer.asks) == 2)
+        busy = _dry_run(client, dataset=dataset)
+        for ask in trainer.asks:
+            worker.redis.set(ESTIMATE_REPLY_OF + ask.id, answer.model_dump_json())
+        assert [one.result().status_code for one in asking] == [200, 200]
+    assert refused(busy, 503, "trainer_busy")["retryable"]
+    assert busy.headers["retry-after"]
+    trainer.answer = answer
     assert _dry_run(client, dataset=dataset).status_code == 200
 
 
