@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from contract.job import Problem
+from contract.job import Failure
 from contract.plugin import Frozen
 from contract.training import TrainingSpec
 
@@ -71,7 +71,7 @@ class Estimate(Frozen):
     time: TimeEstimate
     evaluations: EvaluationPlan
     trainer: AskedTrainer
-    error: Problem | None = Field(
+    error: Failure | None = Field(
         description="The error with which the job would fail before its first step, as far as it can be "
         "foretold: `insufficient_memory`, `features_unavailable`; null if it would begin."
     )
@@ -91,4 +91,4 @@ class EstimateAnswer(Frozen):
     """Trainer to gateway: the estimate, or why there is none."""
 
     estimate: Estimate | None = None
-    error: Problem | None = None
+    error: Failure | None = None

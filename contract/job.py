@@ -50,7 +50,7 @@ class Want(StrEnum):
     CANCEL = "cancel"
 
 
-class Problem(Kept):
+class Failure(Kept):
     """Why a record failed: a stable code and a sentence."""
 
     code: str
@@ -145,7 +145,7 @@ class Record(Kept):
     evaluation: Evaluation | None = None
     environment: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
-    error: Problem | None = None
+    error: Failure | None = None
     waiting_for: Shortage | None = None
     devices: int = 1
     reports: int = 0

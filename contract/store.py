@@ -13,7 +13,7 @@ from importlib import resources
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from contract.events import EventType
-from contract.job import TRANSITIONS, CheckpointFact, Problem, Progress, Record, State, Want
+from contract.job import TRANSITIONS, CheckpointFact, Failure, Progress, Record, State, Want
 from contract.keys import KEYS, RecordKind
 from contract.submission import PLAIN, Submission
 
@@ -58,7 +58,7 @@ class Burial(NamedTuple):
 
     id: str
     state: State
-    error: Problem | None
+    error: Failure | None
     token: int
     attempt: int
     created_us: int
@@ -218,7 +218,7 @@ def leave(
     state: State,
     *,
     reason: str | None = None,
-    error: Problem | None = None,
+    error: Failure | None = None,
     fields: Mapping[str, str] | None = None,
 ) -> Command[Verdict]:
     """Let go of a record, in its next state. `queued` means handed back: what is wanted then decides."""
@@ -321,8 +321,8 @@ def _read_death(reply: Sequence[str]) -> Burial | Verdict:
 
 
 def _read_burial(record_id: str, state: str, error: str, token: str, attempt: str, created_us: str) -> Burial:
-    problem = Problem.model_validate_json(error) if error else None
-    return Burial(record_id, State(state), problem, int(token), int(attempt), int(created_us))
+    failure = Failure.model_validate_json(error) if error else None
+    return Burial(record_id, State(state), failure, int(token), int(attempt), int(created_us))
 
 
 def _milliseconds(seconds: float) -> int:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from contract.identifiers import IMPORTED, Digest
-from contract.job import Problem
+from contract.job import Failure
 from contract.plugin import Frozen
 from contract.sampling import CheckpointPlace
 from contract.volume import Volume
@@ -30,7 +30,7 @@ class WorkshopAsk(Frozen):
 class WorkshopAnswer(Frozen):
     """Trainer to gateway: done, or why not. What was made lies on the volume."""
 
-    error: Problem | None = None
+    error: Failure | None = None
 
 
 def exports(volume: Volume, place: CheckpointPlace) -> Path:

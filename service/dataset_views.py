@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import Field
 
 from contract.dataset import DatasetSpec, RejectedFile
-from contract.job import Problem, Progress, State
+from contract.job import Failure, Progress, State
 from contract.plugin import Frozen
 from service.manifests import ManifestSummary
 from service.store import Standing
@@ -60,7 +60,7 @@ class Dataset(Frozen):
     median_width: int | None = None
     median_height: int | None = None
     content_hash: str | None = None
-    error: Problem | None
+    error: Failure | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from contract.estimate import Estimate
 from contract.evaluation import Evaluation
-from contract.job import CheckpointFact, Problem, Progress, Record, State, Want
+from contract.job import CheckpointFact, Failure, Progress, Record, State, Want
 from contract.plugin import Frozen
 from contract.submission import Priority
 from contract.training import TrainingSpec
@@ -130,7 +130,7 @@ class Job(Frozen):
     evaluation: Evaluation | None = Field(
         description="The latest; all of them are in the events of type `metric`."
     )
-    error: Problem | None
+    error: Failure | None
     webhook: WebhookStatus | None
     created_at: datetime
     started_at: datetime | None

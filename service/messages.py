@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from fastapi import APIRouter, Header
 from pydantic import Field
 
-from contract.job import Problem, Record, State
+from contract.job import Failure, Record, State
 from contract.plugin import Frozen
 from contract.training import TrainingSpec
 from contract.webhook import Endpoint, Webhook
@@ -24,7 +24,7 @@ class EndedJob(Frozen):
     name: str | None = Field(examples=["flowers"])
     dataset: str = Field(examples=["ds_3k9w0q2m5x7a1b4c"])
     state: Literal["succeeded", "failed", "cancelled"]
-    error: Problem | None
+    error: Failure | None
     checkpoint: str | None = Field(description="The digest of its best.", examples=["sha256:0123…cdef"])
     links: dict[str, str]
 

@@ -14,7 +14,7 @@ from typing import cast
 from redis.asyncio import Redis
 
 from contract.errors import ErrorCode, ServiceError
-from contract.job import Problem
+from contract.job import Failure
 from contract.plugin import Frozen
 from service.store import reply
 
@@ -84,7 +84,7 @@ class TrainerPost:
         await pipeline.execute()
 
 
-def refused(problem: Problem, otherwise: ErrorCode) -> ServiceError:
+def refused(problem: Failure, otherwise: ErrorCode) -> ServiceError:
     """What a trainer refused; one of a newer version may have reasons that are not known here."""
     code = ErrorCode(problem.code) if problem.code in set(ErrorCode) else otherwise
     return ServiceError(code, problem.detail, retry_after_seconds=_FAILED_RETRY_SECONDS)

@@ -13,7 +13,7 @@ from multiprocessing.context import ForkServerProcess
 from typing import Self
 
 from contract.errors import ServiceError
-from contract.job import Problem
+from contract.job import Failure
 from worker import link
 
 ALONE = link.Place()
@@ -82,7 +82,7 @@ def _main(connection: Connection) -> None:
     except StopRequestedError:
         chore.tell(link.Stopped())
     except ServiceError as refusal:
-        chore.tell(link.Failed(problem=Problem(code=refusal.code, detail=refusal.detail)))
+        chore.tell(link.Failed(problem=Failure(code=refusal.code, detail=refusal.detail)))
     except Exception as error:
         chore.tell(link.Crashed(detail=f"{type(error).__name__}: {error}"[:2000]))
         raise

@@ -4,7 +4,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import Any
 
-from contract.job import Problem, Shortage, State
+from contract.job import Failure, Shortage, State
 from contract.volume import Volume
 from worker import link, memory
 
@@ -15,7 +15,7 @@ class Outcome:
 
     state: State
     reason: str | None = None
-    error: Problem | None = None
+    error: Failure | None = None
     result: dict[str, Any] | None = None
 
 

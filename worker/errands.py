@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar, cast
 import redis
 from pydantic import ValidationError
 
-from contract.job import Problem
+from contract.job import Failure
 from contract.plugin import Frozen
 from worker import link
 from worker.child import Child
@@ -80,11 +80,11 @@ class Errands(threading.Thread, ABC, Generic[A, W, R]):
         """The answer that this word of the child makes; None if it makes none."""
 
     @abstractmethod
-    def refuse(self, problem: Problem) -> R:
+    def refuse(self, problem: Failure) -> R:
         """The answer that there will be no other, because of this."""
 
     @abstractmethod
-    def failure(self, why: str) -> Problem:
+    def failure(self, why: str) -> Failure:
         """What a gateway is told when it did not work, through no fault of the ask."""
 
     def run(self) -> None:

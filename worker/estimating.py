@@ -15,7 +15,7 @@ import torch
 
 from contract.errors import ErrorCode, ServiceError
 from contract.estimate import AskedTrainer, Basis, Estimate, EvaluationPlan, MemoryEstimate, TimeEstimate
-from contract.job import Problem
+from contract.job import Failure
 from contract.training import TrainingSpec
 from contract.volume import Volume
 from models.datasets.arrays import split_sizes
@@ -81,7 +81,7 @@ class _Job:
         self.memory = self._memory()
 
     @cached_property
-    def error(self) -> Problem | None:
+    def error(self) -> Failure | None:
         """With what the job would fail before it begins."""
         try:
             if self.memory.fits is False:
@@ -89,7 +89,7 @@ class _Job:
             if self.spec.evaluation.features == "inception" and self.panel is not None:
                 inception.require_file(self._volume.inception)
         except ServiceError as refusal:
-            return Problem(code=refusal.code, detail=refusal.detail)
+            return Failure(code=refusal.code, detail=refusal.detail)
         return None
 
     def estimate(self, told: TimeEstimate) -> Estimate:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contract import keys
 from contract.errors import ErrorCode
 from contract.estimate import EstimateAnswer, EstimateAsk
-from contract.job import Problem
+from contract.job import Failure
 from worker import link
 from worker.child import Child
 from worker.errands import Errands
@@ -51,11 +51,11 @@ class Estimator(Errands[EstimateAsk, EstimateOrder, EstimateAnswer]):
                 return EstimateAnswer(estimate=estimate)
         return None
 
-    def refuse(self, problem: Problem) -> EstimateAnswer:
+    def refuse(self, problem: Failure) -> EstimateAnswer:
         return EstimateAnswer(error=problem)
 
-    def failure(self, why: str) -> Problem:
+    def failure(self, why: str) -> Failure:
         detail = (
             f"The trainer could not make the estimate: {why}. Ask again; the job itself may still be queued."
         )
-        return Problem(code=ErrorCode.ESTIMATE_FAILED, detail=detail)
+        return Failure(code=ErrorCode.ESTIMATE_FAILED, detail=detail)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from contract.evaluation import Evaluation
-from contract.job import CheckpointFact, Problem, Record, SnapshotFact, State
+from contract.job import CheckpointFact, Failure, Record, SnapshotFact, State
 from contract.kept import Kept
 from contract.store import Burial
 from contract.volume import Volume, replace_durably
@@ -34,7 +34,7 @@ class Facts(Kept):
     evaluation: Evaluation | None = Field(None, description="The latest.")
     environment: dict[str, Any] | None = None
     result: dict[str, Any] | None = None
-    error: Problem | None = None
+    error: Failure | None = None
     reason: str | None = Field(None, description="Why it is in this state.")
 
     @classmethod

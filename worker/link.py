@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter
 
 from contract.estimate import Estimate
 from contract.evaluation import Evaluation
-from contract.job import CheckpointFact, Problem, Progress, Shortage, SnapshotFact
+from contract.job import CheckpointFact, Failure, Progress, Shortage, SnapshotFact
 from contract.plugin import Frozen
 
 STOP = b"stop"
@@ -114,7 +114,7 @@ class Failed(Frozen):
     """The work cannot be done, now or later; not a death."""
 
     kind: Literal["failed"] = "failed"
-    problem: Problem
+    problem: Failure
 
 
 Message = Annotated[

@@ -11,7 +11,7 @@ import torch
 
 from contract.dataset import Manifest
 from contract.evaluation import Evaluation
-from contract.job import Problem, Progress
+from contract.job import Failure, Progress
 from contract.volume import Volume
 from models import guards, trainer
 from models.batches import Batches
@@ -47,7 +47,7 @@ def train_job(order_json: str, chore: Chore) -> None:
     except torch.OutOfMemoryError as error:
         raise MemoryError(str(error)) from error
     except GivenUpError as error:
-        chore.tell(link.Failed(problem=Problem(code=error.verdict.cause, detail=error.verdict.detail)))
+        chore.tell(link.Failed(problem=Failure(code=error.verdict.cause, detail=error.verdict.detail)))
 
 
 class GivenUpError(Exception):

@@ -2,7 +2,7 @@
 
 from contract import keys
 from contract.errors import ErrorCode
-from contract.job import Problem
+from contract.job import Failure
 from contract.workshop import WorkshopAnswer, WorkshopAsk
 from worker import link
 from worker.errands import Errands
@@ -23,9 +23,9 @@ class Workshop(Errands[WorkshopAsk, WorkshopOrder, WorkshopAnswer]):
     def hear(self, message: link.Message) -> WorkshopAnswer | None:
         return WorkshopAnswer() if isinstance(message, link.Finished) else None
 
-    def refuse(self, problem: Problem) -> WorkshopAnswer:
+    def refuse(self, problem: Failure) -> WorkshopAnswer:
         return WorkshopAnswer(error=problem)
 
-    def failure(self, why: str) -> Problem:
+    def failure(self, why: str) -> Failure:
         detail = f"The trainer could not do this with the generator: {why}."
-        return Problem(code=ErrorCode.WORKSHOP_FAILED, detail=detail)
+        return Failure(code=ErrorCode.WORKSHOP_FAILED, detail=detail)

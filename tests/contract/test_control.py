@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from contract import store
-from contract.job import TRANSITIONS, Problem, State, Want
+from contract.job import TRANSITIONS, Failure, State, Want
 from contract.store import Command, Lease
 from tests.contract.records import JOB, Records
 
@@ -63,7 +63,7 @@ def _to_succeeded(records: Records) -> None:
 
 def _to_failed(records: Records) -> None:
     records.submit()
-    records.run(store.leave(records.claim(), State.FAILED, error=Problem(code="x", detail="y")))
+    records.run(store.leave(records.claim(), State.FAILED, error=Failure(code="x", detail="y")))
 
 
 REACH: dict[State, Callable[[Records], None]] = {

@@ -15,7 +15,7 @@ import pytest
 
 from contract import store
 from contract.events import EventType
-from contract.job import TRANSITIONS, CheckpointFact, Problem, Progress, SnapshotFact, State, Want
+from contract.job import TRANSITIONS, CheckpointFact, Failure, Progress, SnapshotFact, State, Want
 from contract.keys import EPOCH
 from contract.store import Burial, Command, Lease, Verdict
 from contract.submission import Idempotency, Priority, Submission
@@ -157,7 +157,7 @@ class Walk:
 
     def leave(self, back: int, state: State) -> None:
         held = self._in_hand(back)
-        error = Problem(code="unreadable", detail="y") if state is State.FAILED else None
+        error = Failure(code="unreadable", detail="y") if state is State.FAILED else None
         command = store.leave(held.lease, state, error=error)
         self._act(held, command, self._model.leave(held.ticket, state, error.code if error else None))
 

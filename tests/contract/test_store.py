@@ -8,7 +8,7 @@ from redis.exceptions import OutOfMemoryError
 
 from contract import keys, store
 from contract.events import EventType
-from contract.job import CheckpointFact, Problem, Progress, SnapshotFact, State, Want
+from contract.job import CheckpointFact, Failure, Progress, SnapshotFact, State, Want
 from contract.keys import KEYS, WORKER_FACTS, RecordKind
 from contract.rebuilding import restore
 from contract.store import Command, Lease, Verdict
@@ -104,7 +104,7 @@ def test_event_ids_are_the_revisions_without_a_gap(records: Records) -> None:
     records.run(store.beat(lease, Progress(done=1, total=2)))
     records.run(store.beat(lease))
     records.run(store.report(lease, 1, event=(EventType.PREVIEW, {"images_seen": 1})))
-    records.run(store.leave(lease, State.FAILED, error=Problem(code="x", detail="y")))
+    records.run(store.leave(lease, State.FAILED, error=Failure(code="x", detail="y")))
     entries = records.redis.xrange(KEYS[JOB].events_of + "job_a")
     assert [entry_id for entry_id, _ in entries] == [f"{n}-0" for n in range(1, 6)]
     assert [fields["type"] for _, fields in entries] == ["state", "state", "progress", "preview", "state"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from contract.job import Problem, State
+from contract.job import Failure, State
 from contract.keys import KEYS, RecordKind
 from contract.store import leave
 
@@ -36,7 +36,7 @@ class Deployment:
         assert lease.id == job_id
         if state is State.SUCCEEDED:
             self.worker.checkpoint(lease)
-        problem = Problem(code="not_finite", detail="It diverged.") if state is State.FAILED else None
+        problem = Failure(code="not_finite", detail="It diverged.") if state is State.FAILED else None
         self.worker.run(leave(lease, state, error=problem))
         return job_id
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import redis
 
-from contract.job import Problem
+from contract.job import Failure
 from contract.keys import (
     SAMPLES_REPLIES_OF,
     SAMPLES_WAITING,
@@ -66,7 +66,7 @@ class Trainer(threading.Thread):
     def __init__(self, url: str, volume: Volume) -> None:
         super().__init__(daemon=True)
         self.asks: list[WorkshopAsk] = []
-        self.refusal: Problem | None = None
+        self.refusal: Failure | None = None
         self.loses_what_it_makes = False
         self._volume = volume
         self._redis = redis.Redis.from_url(url, decode_responses=True)

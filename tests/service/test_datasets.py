@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from contract.job import Problem, Progress, State, Want
+from contract.job import Failure, Progress, State, Want
 from contract.keys import KEYS, RecordKind
 from contract.store import beat, leave
 from contract.volume import Volume
@@ -43,7 +43,7 @@ def test_a_ready_dataset_tells_what_was_found(client: httpx.Client, dataset: str
 
 def test_a_failed_dataset_tells_why(client: httpx.Client, worker: Any, queued: str) -> None:
     lease = worker.claim(RecordKind.DATASET)
-    worker.run(leave(lease, State.FAILED, error=Problem(code="no_images", detail="All are broken.")))
+    worker.run(leave(lease, State.FAILED, error=Failure(code="no_images", detail="All are broken.")))
     dataset = client.get(f"/datasets/{queued}").json()
     assert (dataset["state"], dataset["error"]["code"]) == ("failed", "no_images")
 

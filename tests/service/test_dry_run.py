@@ -19,7 +19,7 @@ from contract.estimate import (
     MemoryEstimate,
     TimeEstimate,
 )
-from contract.job import Problem, State
+from contract.job import Failure, State
 from contract.keys import ESTIMATE_REPLY_OF, ESTIMATES_WAITING, RecordKind, Role
 from contract.store import goodbye, hello, leave
 from contract.volume import Volume
@@ -237,12 +237,12 @@ def test_too_many_at_a_time_are_refused_and_the_others_answered(
 def test_a_trainer_that_cannot_tell_says_why(
     client: httpx.Client, refused: Refused, trainer: Trainer, dataset: str
 ) -> None:
-    trainer.answer = EstimateAnswer(error=Problem(code=ErrorCode.ESTIMATE_FAILED, detail="Its process died."))
+    trainer.answer = EstimateAnswer(error=Failure(code=ErrorCode.ESTIMATE_FAILED, detail="Its process died."))
     assert refused(_dry_run(client, dataset=dataset), 500, "estimate_failed")["detail"] == "Its process died."
 
 
 def test_a_trainer_of_another_version_is_not_understood_but_said(
     client: httpx.Client, refused: Refused, trainer: Trainer, dataset: str
 ) -> None:
-    trainer.answer = EstimateAnswer(error=Problem(code="out_of_cheese", detail="Redo from start."))
+    trainer.answer = EstimateAnswer(error=Failure(code="out_of_cheese", detail="Redo from start."))
     refused(_dry_run(client, dataset=dataset), 500, "estimate_failed")

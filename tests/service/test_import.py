@@ -12,7 +12,7 @@ import pytest
 
 from contract.errors import ErrorCode
 from contract.imports import forget_import
-from contract.job import CheckpointFact, Problem, State
+from contract.job import CheckpointFact, Failure, State
 from contract.keys import EPOCH, IMPORTS
 from contract.store import leave, report
 from contract.volume import Volume
@@ -80,7 +80,7 @@ def test_a_program_is_made_once(client: httpx.Client, trainer: Trainer, refused:
         assert answer.headers["cache-control"] == "no-cache"
         assert answer.headers["content-disposition"].endswith('.onnx"')
     assert [ask.task for ask in trainer.asks] == ["inspect", "onnx"]
-    trainer.refusal = Problem(code=ErrorCode.EXPORT_UNAVAILABLE, detail="Install it.")
+    trainer.refusal = Failure(code=ErrorCode.EXPORT_UNAVAILABLE, detail="Install it.")
     refused(client.get(f"/models/{digest}/export?format=torch-export"), 501, "export_unavailable")
 
 

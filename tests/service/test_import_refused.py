@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from contract.errors import ErrorCode
-from contract.job import Problem
+from contract.job import Failure
 from contract.keys import Role
 from contract.volume import Volume
 from service.settings import Settings
@@ -67,7 +67,7 @@ def test_what_is_no_checkpoint_of_ours_is_refused(
 def test_what_a_trainer_refuses_is_not_kept(
     client: httpx.Client, trainer: Trainer, refused: Refused, volume: Volume
 ) -> None:
-    trainer.refusal = Problem(code=ErrorCode.NOT_A_CHECKPOINT, detail="It holds a number that is not finite.")
+    trainer.refusal = Failure(code=ErrorCode.NOT_A_CHECKPOINT, detail="It holds a number that is not finite.")
     content = checkpoint(images_seen=4)
     assert "finite" in refused(send(client, content), 422, "not_a_checkpoint")["detail"]
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"

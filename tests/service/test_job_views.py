@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from contract.job import Problem, Progress, State
+from contract.job import Failure, Progress, State
 from contract.store import beat, leave
 from contract.volume import Volume
 
@@ -58,7 +58,7 @@ def test_a_job_whose_worker_is_lost_is_stalled(
 
 
 def test_a_failed_job_tells_why(client: httpx.Client, worker: Any, running: Any) -> None:
-    worker.run(leave(running, State.FAILED, error=Problem(code="out_of_memory", detail="Too wide.")))
+    worker.run(leave(running, State.FAILED, error=Failure(code="out_of_memory", detail="Too wide.")))
     job = client.get(f"/jobs/{running.id}").json()
     assert (job["state"], job["error"]["code"]) == ("failed", "out_of_memory")
 

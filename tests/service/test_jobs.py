@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from contract.job import CheckpointFact, Problem, State, Want
+from contract.job import CheckpointFact, Failure, State, Want
 from contract.keys import CELERY_PREFIX, KEYS, TASK_OF_ROLE, RecordKind, Role
 from contract.store import Command, beat, control, leave
 from contract.training import TrainingSpec
@@ -124,7 +124,7 @@ def test_a_dataset_that_is_not_ready_is_refused(
     problem = refused(client.post("/jobs", json={"dataset": dataset}), 409, "dataset_not_ready")
     assert "queued" in problem["detail"]
     lease = worker.claim(RecordKind.DATASET)
-    worker.run(leave(lease, State.FAILED, error=Problem(code="no_images", detail="none")))
+    worker.run(leave(lease, State.FAILED, error=Failure(code="no_images", detail="none")))
     problem = refused(client.post("/jobs", json={"dataset": dataset}), 409, "dataset_not_ready")
     assert "failed" in problem["detail"]
 

@@ -70,6 +70,12 @@ def test_every_json_that_is_sent_or_answered_has_an_example() -> None:
         assert body is None or "example" in json.dumps(body)
 
 
+def test_why_a_job_failed_is_a_code_and_a_sentence() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    (reference,) = (one["$ref"] for one in schemas["Job"]["properties"]["error"]["anyOf"] if "$ref" in one)
+    assert set(schemas[reference.rpartition("/")[2]]["properties"]) == {"code", "detail"}
+
+
 def test_operation_ids_are_unique() -> None:
     ids = [operation["operationId"] for _, operation in OPERATIONS]
     assert len(ids) == len(set(ids))

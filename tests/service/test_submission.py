@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from contract.job import Problem, State
+from contract.job import Failure, State
 from contract.keys import EPOCH, KEYS, RecordKind
 from contract.store import leave
 from contract.submission import Submission
@@ -131,7 +131,7 @@ def failed(client: httpx.Client, dataset: str, worker: Any) -> str:
     """A job of ann's that has failed."""
     request = {"dataset": dataset, "images": 640, "seed": 3, "submitter": "ann", "priority": "low"}
     job_id: str = client.post("/jobs", json=request).json()["id"]
-    worker.run(leave(worker.claim(), State.FAILED, error=Problem(code="died_repeatedly", detail="Thrice.")))
+    worker.run(leave(worker.claim(), State.FAILED, error=Failure(code="died_repeatedly", detail="Thrice.")))
     return job_id
 
 

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from contract.identifiers import new_job_id
-from contract.job import Problem, State
+from contract.job import Failure, State
 from contract.store import leave
 from contract.submission import Submission
 from contract.volume import Volume, replace_durably
@@ -98,7 +98,7 @@ def test_the_secret_is_seen_by_nobody(
     receiver.answers = [500]
     made = client.post("/jobs", json={"dataset": dataset, "webhook": receiver.webhook})
     job_id = made.json()["id"]
-    worker.run(leave(worker.claim(), State.FAILED, error=Problem(code="not_finite", detail="It diverged.")))
+    worker.run(leave(worker.claim(), State.FAILED, error=Failure(code="not_finite", detail="It diverged.")))
     until(lambda: client.get(f"/jobs/{job_id}").json()["webhook"]["problem"])
     submission = volume.submission(job_id)
     others = [path for path in volume.job(job_id).rglob("*") if path.is_file() and path != submission]

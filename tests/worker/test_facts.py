@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.job import Problem, State
+from contract.job import Failure, State
 from contract.store import Burial
 from contract.volume import Volume, replace_durably
 from worker.facts import Facts, read_facts, state_burial, write_facts
@@ -35,7 +35,7 @@ def test_failure_by_death_is_stated_and_what_the_dead_one_states_later_is_not(
 ) -> None:
     if stated_by:
         write_facts(volume, JOB, facts(stated_by))
-    problem = Problem(code="died_repeatedly", detail="x")
+    problem = Failure(code="died_repeatedly", detail="x")
     state_burial(volume, Burial(JOB, State.FAILED, problem, token=8, attempt=3, created_us=1))
     stated = read_facts(volume, JOB)
     assert stated is not None

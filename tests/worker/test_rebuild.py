@@ -15,7 +15,7 @@ from contract import store as records
 from contract.alias import AliasRecord, Meaning
 from contract.deliveries import Bounds, take_deliveries
 from contract.events import Event, EventType
-from contract.job import CheckpointFact, Problem, State, Want
+from contract.job import CheckpointFact, Failure, State, Want
 from contract.keys import KEYS, RecordKind
 from contract.store import Lease
 from contract.submission import Idempotency, Priority, Submission
@@ -119,7 +119,7 @@ def test_checkpoint_of_which_no_event_was_kept_is_told_once(store: Store, volume
 def test_one_damaged_file_costs_no_other_record(store: Store, volume: Volume) -> None:
     broken = lay(volume, "a", facts(State.RUNNING))
     volume.facts(broken, 7).write_text("")
-    sound = lay(volume, "b", facts(State.FAILED, error=Problem(code="x", detail="y")))
+    sound = lay(volume, "b", facts(State.FAILED, error=Failure(code="x", detail="y")))
     rebuild(store, volume)
     assert store.run(records.forget_job(broken)) == ("missing", "")
     assert store.run(records.forget_job(sound)) == ("forgotten", "failed")

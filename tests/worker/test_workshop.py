@@ -14,7 +14,7 @@ import torch
 from contract import keys
 from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import IMPORTED
-from contract.job import Problem
+from contract.job import Failure
 from contract.sampling import CheckpointPlace
 from contract.volume import Volume
 from contract.workshop import Task, WorkshopAnswer, WorkshopAsk, export
@@ -31,7 +31,7 @@ PATIENCE_SECONDS = 60
 JOB = CheckpointPlace(job="job_" + "0" * 16, file="1.safetensors")
 SENT = CheckpointPlace(job=IMPORTED, file=".incoming/1.safetensors")
 
-Ask = Callable[[Task, str, CheckpointPlace], Problem | None]
+Ask = Callable[[Task, str, CheckpointPlace], Failure | None]
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def ask(redis_url: str, volume: Volume) -> Iterator[Ask]:
     workshop.start()
     client = redis.Redis.from_url(redis_url, decode_responses=True)
 
-    def answer(task: Task, digest: str, place: CheckpointPlace) -> Problem | None:
+    def answer(task: Task, digest: str, place: CheckpointPlace) -> Failure | None:
         deadline_ms = (int(client.time()[0]) + PATIENCE_SECONDS) * 1000
         order = WorkshopAsk(id="1", deadline_ms=deadline_ms, task=task, digest=digest, place=place)
         client.rpush(keys.WORKSHOP_WAITING, "no ask", order.model_dump_json())
