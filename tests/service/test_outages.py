@@ -123,7 +123,7 @@ def test_while_redis_is_away_everything_is_503_and_nothing_is_made(
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gateways that are started after this lose their patience sooner."""
-    monkeypatch.setattr("service.store._PATIENCE_SECONDS", 0.8)
+    monkeypatch.setattr("service.store._PATIENCE_SECONDS", 3.0)
     monkeypatch.setattr("service.settling.ROUND_SECONDS", 0.1)
 
 
