@@ -21,6 +21,7 @@ from worker.tenure import WriteOrder
 T = TypeVar("T")
 JOB = RecordKind.JOB
 LEASE_SECONDS = 0.5
+PATIENCE_SECONDS = 120
 
 
 class Worker:
@@ -63,7 +64,7 @@ class Worker:
         self._thread.start()
 
     def finish(self) -> None:
-        self._thread.join(20)
+        self._thread.join(PATIENCE_SECONDS)
         assert not self._thread.is_alive()
 
     def stop(self) -> None:
@@ -78,7 +79,7 @@ class Worker:
         self.records.run(records.control(JOB, job_id, want))
 
     def until(self, job_id: str, condition: Callable[[Record], T]) -> T:
-        for _ in range(2000):
+        for _ in range(100 * PATIENCE_SECONDS):
             if answer := condition(self.records.read(job_id)):
                 return answer
             threading.Event().wait(0.01)
