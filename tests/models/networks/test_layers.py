@@ -68,11 +68,12 @@ def test_results_lie_in_memory_as_the_convolutions_do(make: Make, layout: torch.
 
 def test_checkpoints_of_the_convolutions_load() -> None:
     pairs = [
-        (FromPoint(6, 5, 4), nn.ConvTranspose2d(6, 5, 4, bias=False)),
-        (ToPoint(6, 2, 4), nn.Conv2d(6, 2, 4)),
+        (FromPoint(6, 5, 4), nn.ConvTranspose2d(6, 5, 4, bias=False), drawn(3, 6, 1, 1)),
+        (ToPoint(6, 2, 4), nn.Conv2d(6, 2, 4), drawn(3, 6, 4, 4)),
     ]
-    for ours, theirs in pairs:
-        ours.load_state_dict(theirs.state_dict())  # raises where names or shapes differ
+    for ours, theirs, features in pairs:
+        ours.load_state_dict(theirs.state_dict())
+        torch.testing.assert_close(ours(features), theirs(features))
 
 
 def test_sample_does_not_depend_on_its_batch_in_eval_mode() -> None:
