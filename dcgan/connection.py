@@ -11,6 +11,7 @@ from dcgan.errors import DcganError, refusal, unreachable
 from dcgan.replies import Reply
 
 LOCAL = {"localhost", "127.0.0.1", "::1"}
+EXAMPLE = "http://127.0.0.1:8000"
 
 R = TypeVar("R", bound=Reply)
 
@@ -19,7 +20,7 @@ class Connection:
     """Where the service is, and how it is asked."""
 
     def __init__(self, url: str, timeout_seconds: float) -> None:
-        is_local = urlsplit(url).hostname in LOCAL
+        is_local = _host(url) in LOCAL
         transport = httpx.HTTPTransport(retries=2) if is_local else None  # no proxy stands before oneself
         self.http = httpx.Client(
             base_url=url, timeout=timeout_seconds, transport=transport, trust_env=not is_local
@@ -73,6 +74,23 @@ class Connection:
         if not response.is_success:
             raise refusal(response)
         return response
+
+
+def _host(url: str) -> str:
+    """The host of a service's address. What is no such address is told at once, not at the first request."""
+    try:
+        parts = urlsplit(url)
+        host, _ = (parts.hostname or ""), parts.port
+        host.encode("idna")
+        httpx.URL(url)
+    except (ValueError, httpx.InvalidURL) as error:
+        detail = f"{url!r} is not an address: {error}. One looks like {EXAMPLE}."
+        raise DcganError("invalid_url", detail) from error
+    if parts.scheme not in {"http", "https"} or not host:
+        example = EXAMPLE if not url or "//" in url else f"http://{url}"
+        detail = f"{url!r} does not begin as an address does, with http:// or https:// and a host: {example}"
+        raise DcganError("invalid_url", detail)
+    return host
 
 
 def path_to(*parts: str) -> str:

@@ -48,3 +48,31 @@ def test_what_is_deleted_is_named(service: Service) -> None:
         client.delete_dataset("ds_1")
         client.delete_job("job_1")
     assert service.asked == ["DELETE /datasets/ds_1", "DELETE /jobs/job_1"]
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("localhost:8765", "with http:// or https:// and a host: http://localhost:8765"),
+        ("127.0.0.1:8000", "with http:// or https:// and a host: http://127.0.0.1:8000"),
+        ("ftp://x", "with http:// or https:// and a host: http://127.0.0.1:8000"),
+        ("http://", "with http:// or https:// and a host: http://127.0.0.1:8000"),
+        ("http://[bad", "'http://[bad' is not an address: Invalid IPv6 URL"),
+        ("http://localhost:abc", "is not an address: Port could not be cast"),
+        ("http://localhost:99999", "is not an address: Port out of range"),
+        ("http://x/\a", "is not an address: Invalid non-printable ASCII character"),
+        ("http://a..b", "is not an address: "),
+    ],
+)
+def test_what_is_no_address_is_told_at_once(address: str, told: str) -> None:
+    with pytest.raises(DcganError) as caught:
+        Client(address)
+    assert caught.value.code == "invalid_url"
+    assert told in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    "address", ["https://é.example/a/", "HTTP://[::1]:80", "http://my_box.", "http://u:p@h"]
+)
+def test_every_address_of_a_host_is_one(address: str) -> None:
+    Client(address).close()

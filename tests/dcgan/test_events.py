@@ -78,6 +78,12 @@ def test_a_service_that_stays_away_is_told_as_such(http: httpx.Client) -> None:
     assert caught.value.code == "unreachable"
 
 
+def test_an_address_that_cannot_be_asked_is_not_tried_again(http: httpx.Client) -> None:
+    http.base_url = httpx.URL("localhost:8765")
+    with pytest.raises(DcganError, match="unsupported protocol"):
+        list(EventFeed(http, JOB, pause_seconds=0))
+
+
 def test_a_refusal_is_not_tried_again(service: Service, http: httpx.Client) -> None:
     with pytest.raises(DcganError) as caught:
         list(EventFeed(http, "job_zzzzzzzzzzzzzzzz", pause_seconds=0))
