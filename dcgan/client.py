@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import index
 from pathlib import Path
 from types import TracebackType
@@ -11,8 +11,9 @@ from urllib.parse import urlencode
 
 import httpx
 
+from contract.formats import FORMS
 from contract.workshop import ExportFormat
-from dcgan.connection import Connection, path_to
+from dcgan.connection import Connection, path_to, read
 from dcgan.errors import DcganError, may_pass
 from dcgan.events import PATIENCE_SECONDS, EventFeed
 from dcgan.replies import Dataset, DryRun, Job, Model, PastMeaning, Reply
@@ -20,6 +21,7 @@ from dcgan.replies import Dataset, DryRun, Job, Model, PastMeaning, Reply
 RETRY_PAUSES_SECONDS = (0.5, 2.0)
 MADE_WITHIN_SECONDS = 180.0
 LOOK_EVERY_SECONDS = 0.2
+MEDIA_TYPES: Mapping[object, str] = {name: form.media_type for name, form in FORMS.items()}
 
 R = TypeVar("R", bound=Reply)
 
@@ -52,7 +54,7 @@ class Client:
                 content=archive,
                 headers={"Content-Type": "application/zip", "Content-Length": str(Path(path).stat().st_size)},
             )
-        return Dataset.model_validate_json(response.content)
+        return read(Dataset, response)
 
     def dataset(self, dataset_id: str) -> Dataset:
         """The dataset as it stands."""
@@ -64,7 +66,7 @@ class Client:
 
     def delete_dataset(self, dataset_id: str) -> None:
         """Remove a dataset that no live job uses."""
-        self._service.send("DELETE", path_to("datasets", dataset_id))
+        self._service.delete(path_to("datasets", dataset_id))
 
     def wait_dataset(self, dataset_id: str, *, timeout_seconds: float = 3600) -> Dataset:
         """Wait until the dataset is ready to train on; a service that is away has a minute to come back.
@@ -94,7 +96,7 @@ class Client:
         A trainer works it out, in a few seconds.
         """
         response = self._service.send("POST", "/jobs", params={"dry_run": "true"}, json=request)
-        return DryRun.model_validate_json(response.content)
+        return read(DryRun, response)
 
     def retry(self, job_id: str, *, idempotency_key: str | None = None) -> Job:
         """Train a failed or cancelled job again, from the start, as a new one."""
@@ -132,14 +134,15 @@ class Client:
 
     def delete_job(self, job_id: str) -> None:
         """Remove a final job with everything it made, unless an alias points to it."""
-        self._service.send("DELETE", path_to("jobs", job_id))
+        self._service.delete(path_to("jobs", job_id))
 
     def samples(self, seed: int, model: str | None = None, count: int = 1, **options: str | float) -> bytes:
         """The PNG of a seed, or the sheet of `count` seeds from it on; without a model, of the latest.
 
         The options are the other parameters of `GET /samples`: `format="webp"`, `scale=4`, `truncation=0.7`.
         """
-        return self._service.send("GET", self.samples_url(seed, model, count, **options)).content
+        address = self.samples_url(seed, model, count, **options)
+        return self._service.send("GET", address, media_type=_media_type(options)).content
 
     def samples_url(self, seed: int, model: str | None = None, count: int = 1, **options: str | float) -> str:
         """Where that is; with a digest as the model, for ever."""
@@ -164,7 +167,7 @@ class Client:
             body["seeds"] = [index(seed) for seed in seeds]
         if latents is not None:
             body["latents"] = [[float(number) for number in row] for row in latents]
-        return self._service.send("POST", "/samples", json=body).content
+        return self._service.send("POST", "/samples", json=body, media_type=_media_type(options)).content
 
     def models(self) -> Iterator[Model]:
         """The aliases and what they mean, then what was imported."""
@@ -193,14 +196,14 @@ class Client:
         response = self._service.send(
             "PUT", path_to("models", alias), json=target, headers=_condition(if_match)
         )
-        return Model.model_validate_json(response.content)
+        return read(Model, response)
 
     def roll_back_alias(self, alias: str, *, if_match: str | None = None) -> Model:
         """Let an alias mean again what it meant before."""
         response = self._service.send(
             "POST", path_to("models", alias, "rollback"), headers=_condition(if_match)
         )
-        return Model.model_validate_json(response.content)
+        return read(Model, response)
 
     def alias_history(self, alias: str) -> Iterator[PastMeaning]:
         """What an alias means and meant, the newest first."""
@@ -229,20 +232,18 @@ class Client:
             response = self._service.send(
                 "POST", "/models", content=file, headers=headers, timeout_seconds=MADE_WITHIN_SECONDS
             )
-        return Model.model_validate_json(response.content)
+        return read(Model, response)
 
     def delete_model(self, reference: str) -> None:
         """Forget an alias, or an imported generator by its digest."""
-        self._service.send("DELETE", path_to("models", reference))
+        self._service.delete(path_to("models", reference))
 
     def _make_job(self, path: str, idempotency_key: str | None, request: object) -> Job:
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         pauses_seconds = iter(RETRY_PAUSES_SECONDS)
         while True:
             try:
-                return Job.model_validate_json(
-                    self._service.send("POST", path, json=request, headers=headers).content
-                )
+                return read(Job, self._service.send("POST", path, json=request, headers=headers))
             except DcganError as error:
                 pause_seconds = next(pauses_seconds, None)
                 if pause_seconds is None or not _may_have_passed(error):
@@ -250,7 +251,7 @@ class Client:
                 time.sleep(pause_seconds)
 
     def _control(self, job_id: str, action: str) -> Job:
-        return Job.model_validate_json(self._service.send("POST", path_to("jobs", job_id, action)).content)
+        return read(Job, self._service.send("POST", path_to("jobs", job_id, action)))
 
 
 def _await(look: Callable[[], R], is_over: Callable[[R], bool], timeout_seconds: float) -> R:
@@ -272,6 +273,11 @@ def _await(look: Callable[[], R], is_over: Callable[[R], bool], timeout_seconds:
 
 def _is_prepared_or_not(dataset: Dataset) -> bool:
     return dataset.state in {"ready", "failed", "cancelled"}
+
+
+def _media_type(options: Mapping[str, object]) -> str | None:
+    """What samples so asked for come as; None where the service alone knows."""
+    return MEDIA_TYPES.get(options.get("format", "png"))
 
 
 def _condition(if_match: str | None) -> dict[str, str]:

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import IO, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
+from pydantic import ValidationError
 
-from dcgan.errors import DcganError, refusal, unreachable
+from dcgan.errors import DcganError, not_the_service, refusal, unreachable
 from dcgan.replies import Reply
 
 LOCAL = {"localhost", "127.0.0.1", "::1"}
@@ -28,29 +30,39 @@ class Connection:
 
     def get(self, kind: type[R], path: str) -> R:
         """What lies at the path."""
-        return kind.model_validate_json(self.send("GET", path).content)
+        return read(kind, self.send("GET", path))
+
+    def delete(self, path: str) -> None:
+        """Have what lies at the path removed."""
+        response = self.send("DELETE", path)
+        if response.status_code != HTTPStatus.NO_CONTENT:
+            raise not_the_service(response.url)
 
     def pages(self, kind: type[R], path: str, params: Mapping[str, str] | None = None) -> Iterator[R]:
         """A list to its last page."""
         address: str | None = path
         while address:
-            page = self.send("GET", address, params=params).json()
-            yield from map(kind.model_validate, page["items"])
-            address, params = page.get("next"), None
+            response = self.send("GET", address, params=params)
+            try:
+                page = response.json()
+                items, address, params = [*map(kind.model_validate, page["items"])], page.get("next"), None
+            except (ValueError, LookupError, TypeError) as error:
+                raise not_the_service(response.url) from error
+            yield from items
 
     @contextmanager
     def stream(
         self, path: str, params: Mapping[str, str], timeout_seconds: float
     ) -> Iterator[httpx.Response]:
-        """An answer that is read as it comes."""
-        try:
-            with self.http.stream("GET", path, params=params, timeout=timeout_seconds) as response:
-                if not response.is_success:
-                    response.read()
-                    raise refusal(response)
-                yield response
-        except httpx.TransportError as error:
-            raise unreachable(self.http.base_url, error) from error
+        """A file that is read as it comes."""
+        with (
+            self._in_our_words(),
+            self.http.stream("GET", path, params=params, timeout=timeout_seconds) as response,
+        ):
+            if not response.is_success:
+                response.read()
+            check(response, "application/octet-stream")
+            yield response
 
     def send(
         self,
@@ -62,18 +74,41 @@ class Connection:
         content: IO[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_seconds: float | None = None,
+        media_type: str | None = None,
     ) -> httpx.Response:
-        """The whole answer."""
+        """The whole answer, which must be of the media type if one is named."""
         timeout = self.http.timeout if timeout_seconds is None else timeout_seconds
-        try:
+        with self._in_our_words():
             response = self.http.request(
                 method, path, params=params, json=json, content=content, headers=headers, timeout=timeout
             )
+        check(response, media_type)
+        return response
+
+    @contextmanager
+    def _in_our_words(self) -> Iterator[None]:
+        try:
+            yield
         except httpx.TransportError as error:
             raise unreachable(self.http.base_url, error) from error
-        if not response.is_success:
-            raise refusal(response)
-        return response
+        except httpx.DecodingError as error:
+            raise not_the_service(self.http.base_url) from error
+
+
+def check(response: httpx.Response, media_type: str | None) -> None:
+    """Raise what the service refuses, and what comes as something else than it would send."""
+    if not response.is_success:
+        raise refusal(response)
+    if media_type and response.headers.get("content-type", "").partition(";")[0].strip() != media_type:
+        raise not_the_service(response.url)
+
+
+def read(kind: type[R], response: httpx.Response) -> R:
+    """What an answer says; a page of something else that listens there says nothing."""
+    try:
+        return kind.model_validate_json(response.content)
+    except ValidationError as error:
+        raise not_the_service(response.url) from error
 
 
 def _host(url: str) -> str:

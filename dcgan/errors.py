@@ -1,7 +1,5 @@
 """What goes wrong between a client and the service, as one exception with a stable code."""
 
-from http import HTTPStatus
-
 import httpx
 
 
@@ -26,10 +24,8 @@ def refusal(response: httpx.Response) -> DcganError:
             if error["detail"] not in detail
         ]
     except (ValueError, KeyError, TypeError):
-        phrase = HTTPStatus(response.status_code).phrase
-        return DcganError(
-            "http", f"{response.url} answered {response.status_code} {phrase}.", response.status_code
-        )
+        said = f"{response.status_code} {response.reason_phrase}".rstrip()
+        return DcganError("http", f"{response.url} answered {said}.", response.status_code)
     return DcganError(code, "\n".join([detail, *fields]), response.status_code)
 
 
@@ -39,6 +35,12 @@ def unreachable(url: httpx.URL | str, error: httpx.TransportError) -> DcganError
         return DcganError("unreachable", _late(url, error))
     reason = str(error) or type(error).__name__
     return DcganError("unreachable", f"No service answers at {url} ({reason}). Start one with `dcgan up`.")
+
+
+def not_the_service(url: httpx.URL) -> DcganError:
+    """Somebody answers, but another."""
+    detail = f"{url} answered, but not as this service does; is the address right?"
+    return DcganError("not_the_service", detail)
 
 
 def may_pass(error: BaseException | None) -> bool:

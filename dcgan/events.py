@@ -12,8 +12,8 @@ from http import HTTPStatus
 
 import httpx
 
-from dcgan.connection import path_to
-from dcgan.errors import DcganError, may_pass, refusal, unreachable
+from dcgan.connection import check, path_to, read
+from dcgan.errors import DcganError, may_pass, not_the_service, refusal, unreachable
 from dcgan.replies import FINAL, Job
 
 SILENCE_SECONDS = 40
@@ -92,16 +92,19 @@ class EventFeed:
             if response.status_code == HTTPStatus.NO_CONTENT:
                 self._over = True
                 return
+            check(response, "text/event-stream")
             self._streams = False  # until something arrives
             yield from self._news(read_messages(self._heard(response.iter_bytes())))
 
     def _ask(self) -> Iterator[Event]:
         wanted = {"Accept": "application/json"}
         response = self._http.get(f"{self._job}/events", params={"after": self._last}, headers=wanted)
-        if not response.is_success:
-            raise refusal(response)
-        events = response.json()["events"]
-        yield from self._news(Event(event["id"], event["type"], event["data"]) for event in events)
+        check(response, "application/json")
+        try:
+            told = [Event(event["id"], event["type"], event["data"]) for event in response.json()["events"]]
+        except (ValueError, LookupError, TypeError) as error:
+            raise not_the_service(response.url) from error
+        yield from self._news(told)
 
     def _ask_for_the_rest(self) -> Iterator[Event]:
         told = None
@@ -127,9 +130,8 @@ class EventFeed:
 
     def _job_is_final(self) -> bool:
         response = self._http.get(self._job)
-        if not response.is_success:
-            raise refusal(response)
-        return Job.model_validate_json(response.content).is_final
+        check(response, "application/json")
+        return read(Job, response).is_final
 
 
 def read_messages(chunks: Iterable[bytes]) -> Iterator[Event]:

@@ -24,6 +24,7 @@ class Service:
     losses: int = 0  # of so many requests the answer is lost
     # "GET /path" -> status, media type, body
     answers: dict[str, tuple[int, str, bytes]] = field(default_factory=dict)
+    page: bytes = b""  # of another server, for whatever is asked
     asked: list[str] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     idempotency_keys: list[str | None] = field(default_factory=list)
@@ -62,6 +63,8 @@ class Handler(BaseHTTPRequestHandler):
         elif self.service.outages:
             self.service.outages -= 1
             self._send(503, "text/plain", b"away")
+        elif self.service.page:
+            self._send(200, "text/html; charset=utf-8", self.service.page)
         elif path == f"/jobs/{JOB}/events":
             self._tell_events()
         elif path == f"/jobs/{JOB}":

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from contract.formats import FORMS, SampleFormat
 from dcgan.cli import main
-from tests.dcgan.conftest import Service
+from tests.dcgan.conftest import JOB, Service
 
 
 @pytest.mark.parametrize(
@@ -51,8 +52,10 @@ def test_the_demo_needs_an_archive(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "chosen"), [("sheet.webp", "webp"), ("sheet", "png"), ("a.b.zip", "zip"), ("S.PNG", "png")]
 )
-def test_ending_of_the_file_is_the_format(service: Service, tmp_path: Path, name: str, chosen: str) -> None:
-    service.answers["GET /samples"] = (200, "image/png", b"picture")
+def test_ending_of_the_file_is_the_format(
+    service: Service, tmp_path: Path, name: str, chosen: SampleFormat
+) -> None:
+    service.answers["GET /samples"] = (200, FORMS[chosen].media_type, b"picture")
     done = CliRunner().invoke(main, ["--url", service.url, "samples", "-o", str(tmp_path / name)])
     assert done.exit_code == 0, done.output
     assert (tmp_path / name).read_bytes() == b"picture"
@@ -73,3 +76,30 @@ def test_jobs_are_listed_whole_however_long_their_names(service: Service) -> Non
     service.answers["GET /jobs"] = (200, "application/json", listed)
     shown = CliRunner().invoke(main, ["--url", service.url, "jobs"]).output.splitlines()
     assert shown[1].split() == [job["id"], "running", "1,200/120,000", "n" * 120]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("jobs",),
+        ("models",),
+        ("models", "delete", "live"),
+        ("models", "promote", "live", JOB),
+        ("cancel", JOB),
+        ("train", "ds_1"),
+        ("train", "ds_1", "--dry-run"),
+        ("upload", "FILE"),
+        ("samples", "-o", "made"),
+        ("models", "export", "-o", "made"),
+    ],
+)
+def test_what_another_server_answers_is_neither_believed_nor_saved(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("FILE").write_bytes(b"pictures")
+    service.page = b"<!doctype html><h1>It works!</h1>"
+    done = CliRunner().invoke(main, ["--url", service.url, *words])
+    assert done.exit_code == 1, done.output
+    assert "answered, but not as this service does; is the address right? (not_the_service)" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["FILE"]

@@ -77,6 +77,12 @@ def test_an_answer_of_something_in_between_becomes_an_exception_too(service: Ser
         client.samples(7)
 
 
+def test_a_status_that_is_in_no_book_becomes_one_too(service: Service) -> None:
+    service.answers["GET /samples"] = (520, "text/html", b"<h1>Web server returns an unknown error</h1>")
+    with Client(service.url) as client, pytest.raises(DcganError, match="answered 520"):
+        client.samples(7)
+
+
 def test_nobody_at_the_address_is_told_as_such() -> None:
     with Client("http://127.0.0.1:9") as client, pytest.raises(DcganError, match="dcgan up") as caught:
         client.job("job_1")

@@ -24,6 +24,7 @@ class Service(Protocol):
     events: list[tuple[int, str, dict[str, object]]]
     cuts: list[int]
     outages: int
+    page: bytes
     asked: list[str]
     url: str
 
@@ -82,6 +83,15 @@ def test_an_address_that_cannot_be_asked_is_not_tried_again(http: httpx.Client) 
     http.base_url = httpx.URL("localhost:8765")
     with pytest.raises(DcganError, match="unsupported protocol"):
         list(EventFeed(http, JOB, pause_seconds=0))
+
+
+@pytest.mark.parametrize("streams", [True, False])
+def test_another_server_is_told_as_such(service: Service, http: httpx.Client, streams: bool) -> None:
+    service.page = b"<h1>It works!</h1>"
+    feed = EventFeed(http, JOB, pause_seconds=0)
+    feed._streams = streams
+    with pytest.raises(DcganError, match="not as this service does"):
+        list(feed)
 
 
 def test_a_refusal_is_not_tried_again(service: Service, http: httpx.Client) -> None:
