@@ -177,11 +177,23 @@ def _follow_to_success(client: Client, job: Job) -> None:
 
 
 def _field(text: str) -> tuple[str, object]:
-    name, _, value = text.partition("=")
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise _unsettable(f"{text!r} is not FIELD=JSON, such as batch_size=32.")
+    if name == "dataset":
+        raise _unsettable("the dataset is an argument of its own, as in `dcgan train ds_…`.")
+    if name == "idempotency_key":
+        raise _unsettable("idempotency_key is no field of a job; this command chooses one itself.")
     try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
+        meant = json.loads(value)
+        json.dumps(meant, allow_nan=False)
+    except (ValueError, RecursionError):
         return name, value  # a bare word is a text
+    return name, meant
+
+
+def _unsettable(why: str) -> click.BadParameter:
+    return click.BadParameter(why, param_hint="--set")
 
 
 @main.command()

@@ -82,7 +82,7 @@ class Client:
             raise DcganError("dataset_failed", f"Dataset {dataset_id} could not be prepared: {reason}")
         raise DcganError("timeout", f"Dataset {dataset_id} is still {dataset.state}. Is a preparer alive?")
 
-    def create_job(self, *, idempotency_key: str | None = None, **request: Any) -> Job:
+    def create_job(self, /, *, idempotency_key: str | None = None, **request: Any) -> Job:
         """Train: `create_job(dataset="ds_…")`; the fields are those of `POST /jobs`.
 
         Sent again when the answer is lost on the way: under one key, a fresh one unless you choose it, that
@@ -90,7 +90,7 @@ class Client:
         """
         return self._make_job("/jobs", idempotency_key, request)
 
-    def estimate(self, **request: Any) -> DryRun:
+    def estimate(self, /, **request: Any) -> DryRun:
         """What `create_job` with the same fields would train, and what that takes; nothing is queued.
 
         A trainer works it out, in a few seconds.

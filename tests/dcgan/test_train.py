@@ -43,6 +43,40 @@ def test_priority_is_chosen_in_the_words_of_the_api(service: Service) -> None:
     assert json.loads(service.bodies[0]) == {"dataset": "ds_1", "priority": "low"}
 
 
+def test_any_other_field_is_set_as_json_or_as_a_bare_word(service: Service) -> None:
+    fields = ("prior.dimension=8", "weights=[0.5]", "note=well=done", "limit=NaN", "self=me", "empty=")
+    done = train(service, "--detach", *(word for field in fields for word in ("--set", field)))
+    assert done.exit_code == 0, done.output
+    assert json.loads(service.bodies[0]) == {
+        "dataset": "ds_1",
+        "prior.dimension": 8,
+        "weights": [0.5],
+        "note": "well=done",
+        "limit": "NaN",
+        "self": "me",
+        "empty": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        ("dataset=ds_2", "the dataset is an argument"),
+        ("idempotency_key=5", "idempotency_key is no field of a job"),
+        ("batch_size", "'batch_size' is not FIELD=JSON"),
+        ("=5", "'=5' is not FIELD=JSON"),
+    ],
+)
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_what_cannot_be_set_is_told(
+    service: Service, field: str, told: str, options: tuple[str, ...]
+) -> None:
+    done = train(service, *options, "--set", field)
+    assert done.exit_code == 2
+    assert told in done.stderr
+    assert not service.asked
+
+
 def test_ctrl_c_leaves_the_job_and_is_no_success(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
