@@ -3,10 +3,11 @@
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from operator import index
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, SupportsFloat, SupportsIndex, TypeVar
+from typing import IO, Any, Self, SupportsFloat, SupportsIndex, TypeVar
 from urllib.parse import urlencode
 
 import httpx
@@ -46,13 +47,13 @@ class Client:
 
     def upload_dataset(self, path: Path | str, name: str | None = None) -> Dataset:
         """Send a zip of pictures; it is read as it is sent, so its size does not matter here."""
-        with Path(path).open("rb") as archive:
+        with _opened(path) as (archive, size):
             response = self._service.send(
                 "POST",
                 "/datasets",
                 params={"name": name or Path(path).stem},
                 content=archive,
-                headers={"Content-Type": "application/zip", "Content-Length": str(Path(path).stat().st_size)},
+                headers={"Content-Type": "application/zip", "Content-Length": size},
             )
         return read(Dataset, response)
 
@@ -226,9 +227,8 @@ class Client:
 
     def import_model(self, path: Path | str) -> Model:
         """Send a checkpoint that an instance of the service has exported."""
-        size = str(Path(path).stat().st_size)
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": size}
-        with Path(path).open("rb") as file:
+        with _opened(path) as (file, size):
+            headers = {"Content-Type": "application/octet-stream", "Content-Length": size}
             response = self._service.send(
                 "POST", "/models", content=file, headers=headers, timeout_seconds=MADE_WITHIN_SECONDS
             )
@@ -252,6 +252,16 @@ class Client:
 
     def _control(self, job_id: str, action: str) -> Job:
         return read(Job, self._service.send("POST", path_to("jobs", job_id, action)))
+
+
+@contextmanager
+def _opened(path: Path | str) -> Iterator[tuple[IO[bytes], str]]:
+    """A file and its size. To open a pipe would be to wait for somebody at its other end."""
+    file = Path(path)
+    if file.exists() and not file.is_file():
+        raise DcganError("not_a_file", f"{file} is not a regular file; only such a one has a size to send.")
+    with file.open("rb") as opened:
+        yield opened, str(file.stat().st_size)
 
 
 def _await(look: Callable[[], R], is_over: Callable[[R], bool], timeout_seconds: float) -> R:

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import ValidationError
 
-from dcgan.errors import DcganError, not_the_service, refusal, unreachable
+from dcgan.errors import DcganError, not_the_service, refusal, unreachable, unsendable
 from dcgan.replies import Reply
 
 LOCAL = {"localhost", "127.0.0.1", "::1"}
@@ -93,6 +93,8 @@ class Connection:
             raise unreachable(self.http.base_url, error) from error
         except httpx.DecodingError as error:
             raise not_the_service(self.http.base_url) from error
+        except UnicodeEncodeError as error:
+            raise unsendable(error) from error
 
 
 def check(response: httpx.Response, media_type: str | None) -> None:

@@ -33,6 +33,8 @@ def unreachable(url: httpx.URL | str, error: httpx.TransportError) -> DcganError
     """Nobody answers at the address, or not in time."""
     if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
         return DcganError("unreachable", _late(url, error))
+    if isinstance(error, httpx.LocalProtocolError):
+        return DcganError("not_sendable", f"The request cannot be sent: {error}.")
     reason = str(error) or type(error).__name__
     return DcganError("unreachable", f"No service answers at {url} ({reason}). Start one with `dcgan up`.")
 
@@ -41,6 +43,12 @@ def not_the_service(url: httpx.URL) -> DcganError:
     """Somebody answers, but another."""
     detail = f"{url} answered, but not as this service does; is the address right?"
     return DcganError("not_the_service", detail)
+
+
+def unsendable(error: UnicodeEncodeError) -> DcganError:
+    """What was given holds characters that its place in a request does not."""
+    given = error.object if len(error.object) <= 80 else error.object[error.start : error.end]
+    return DcganError("not_sendable", f"{given!r} cannot be sent: it is not {error.encoding.upper()}.")
 
 
 def may_pass(error: BaseException | None) -> bool:

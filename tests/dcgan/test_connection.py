@@ -76,3 +76,19 @@ def test_what_is_no_address_is_told_at_once(address: str, told: str) -> None:
 )
 def test_every_address_of_a_host_is_one(address: str) -> None:
     Client(address).close()
+
+
+@pytest.mark.parametrize(
+    ("condition", "told"), [("é", "'é' cannot be sent: it is not ASCII"), ("a\nb", "cannot be sent: Illegal")]
+)
+def test_what_no_header_can_hold_is_told(service: Service, condition: str, told: str) -> None:
+    with Client(service.url) as client, pytest.raises(DcganError, match=told) as caught:
+        client.roll_back_alias("live", if_match=condition)
+    assert caught.value.code == "not_sendable"
+
+
+def test_what_is_no_utf_8_is_told(service: Service) -> None:
+    with Client(service.url) as client:
+        for send in (lambda: client.create_job(name="\udce9"), lambda: list(client.jobs("\udce9"))):
+            with pytest.raises(DcganError, match="it is not UTF-8"):
+                send()

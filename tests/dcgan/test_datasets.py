@@ -1,6 +1,7 @@
 """`dcgan upload` and `dcgan datasets`: an id that was given is never lost."""
 
 import json
+import os
 from pathlib import Path
 from typing import NoReturn
 
@@ -41,6 +42,22 @@ def test_ctrl_c_leaves_the_dataset_being_prepared(
     assert (done.exit_code, done.stdout) == (130, "")
     assert "ds_1" in done.stderr
     assert "`dcgan datasets`" in done.stderr
+
+
+def test_a_pipe_is_told_and_not_waited_for(service: Service, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for words in (("upload",), ("models", "import")):
+        done = CliRunner().invoke(main, ["--url", service.url, *words, str(tmp_path / "pipe")])
+        assert done.exit_code == 1
+        assert f"{tmp_path / 'pipe'} is not a regular file" in done.stderr
+
+
+def test_a_name_that_is_no_utf_8_is_told(service: Service, tmp_path: Path) -> None:
+    archive = tmp_path / "caf\udce9.zip"
+    archive.write_bytes(b"pictures")
+    done = CliRunner().invoke(main, ["--url", service.url, "upload", str(archive)])
+    assert done.exit_code == 1
+    assert "cannot be sent: it is not UTF-8. (not_sendable)" in done.stderr
 
 
 def test_datasets_are_listed(service: Service) -> None:
