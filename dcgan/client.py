@@ -1,9 +1,11 @@
 """The service from Python: datasets in, training jobs, pictures out."""
 
+import errno
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from operator import index
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +15,7 @@ from urllib.parse import urlencode
 import httpx
 
 from contract.formats import FORMS
-from contract.workshop import ExportFormat
+from contract.workshop import SUFFIXES, ExportFormat
 from dcgan.connection import Connection, path_to, read
 from dcgan.errors import DcganError, may_pass
 from dcgan.events import PATIENCE_SECONDS, EventFeed
@@ -21,6 +23,7 @@ from dcgan.replies import Dataset, DryRun, Job, Model, PastMeaning, Reply
 
 RETRY_PAUSES_SECONDS = (0.5, 2.0)
 MADE_WITHIN_SECONDS = 180.0
+FORM_OF_ENDING: Mapping[str, ExportFormat] = {f".{ending}": form for form, ending in SUFFIXES.items()}
 LOOK_EVERY_SECONDS = 0.2
 MEDIA_TYPES: Mapping[object, str] = {name: form.media_type for name, form in FORMS.items()}
 
@@ -210,20 +213,20 @@ class Client:
         """What an alias means and meant, the newest first."""
         return self._service.pages(PastMeaning, path_to("models", alias, "history"))
 
-    def export_model(self, reference: str, path: Path | str, form: ExportFormat = "safetensors") -> None:
-        """Write a generator to a file, which is there whole or not at all. A program takes some seconds."""
+    def export_model(self, reference: str, path: Path | str, form: ExportFormat | None = None) -> None:
+        """Write a generator to a file, which is there whole or not at all. A program takes some seconds.
+
+        Without a form the file's ending says it: `.onnx` or `.pt2` for a program, else safetensors.
+        """
         target = Path(path)
-        temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
-        try:
-            sent = self._service.stream(
-                path_to("models", reference, "export"), {"format": form}, MADE_WITHIN_SECONDS
-            )
-            with sent as response, temporary.open("wb") as file:
-                for chunk in response.iter_bytes():
-                    file.write(chunk)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        params = {"format": form or FORM_OF_ENDING.get(target.suffix.lower(), "safetensors")}
+        address = path_to("models", reference, "export")
+        with (
+            _written(target) as file,
+            self._service.stream(address, params, MADE_WITHIN_SECONDS) as response,
+        ):
+            for chunk in response.iter_bytes():
+                file.write(chunk)
 
     def import_model(self, path: Path | str) -> Model:
         """Send a checkpoint that an instance of the service has exported."""
@@ -262,6 +265,23 @@ def _opened(path: Path | str) -> Iterator[tuple[IO[bytes], str]]:
         raise DcganError("not_a_file", f"{file} is not a regular file; only such a one has a size to send.")
     with file.open("rb") as opened:
         yield opened, str(file.stat().st_size)
+
+
+@contextmanager
+def _written(target: Path) -> Iterator[IO[bytes]]:
+    """A file that takes the target's place when the block ends well. What fails is told of the target."""
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(target)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target)) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _await(look: Callable[[], R], is_over: Callable[[R], bool], timeout_seconds: float) -> R:

@@ -7,7 +7,7 @@ import click
 
 from contract.identifiers import DIGEST_PATTERN, JOB_PATTERN
 from contract.workshop import SUFFIXES, ExportFormat
-from dcgan.client import Client
+from dcgan.client import FORM_OF_ENDING, Client
 from dcgan.display import show_table
 from dcgan.replies import Model
 
@@ -81,17 +81,25 @@ def history(url: str, alias: str) -> None:
 
 @models.command()
 @click.argument("reference", default="latest")
-@click.option("--format", "form", type=click.Choice(list(SUFFIXES)), default="safetensors")
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path), help="The file to write.  [default: by the digest]"
+    "--format", "form", type=click.Choice(list(SUFFIXES)), help="[default: by the file's ending; safetensors]"
+)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="The file to write: .safetensors, .onnx or .pt2.  [default: by the digest]",
 )
 @click.pass_obj
-def export(url: str, reference: str, form: ExportFormat, output: Path | None) -> None:
+def export(url: str, reference: str, form: ExportFormat | None, output: Path | None) -> None:
     """Write a generator as a file: the checkpoint, or a program made of it."""
+    if output and form and (ending := FORM_OF_ENDING.get(output.suffix.lower(), form)) != form:
+        raise click.BadParameter(f"{output} would hold {form}, but its ending says {ending}.")
     with Client(url) as client:
         if output is None:
             digest = client.model(reference).digest
-            reference, output = digest, Path(f"{digest.removeprefix('sha256:')[:16]}.{SUFFIXES[form]}")
+            name = f"{digest.removeprefix('sha256:')[:16]}.{SUFFIXES[form or 'safetensors']}"
+            reference, output = digest, Path(name)
         client.export_model(reference, output, form)
     click.echo(output)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from dcgan import Client, DcganError
 from dcgan.cli import main
@@ -65,6 +65,48 @@ def test_an_export_is_there_whole_or_not_at_all(service: Service, tmp_path: Path
         client.export_model("live", target, "onnx")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"whole"]
     assert service.asked[-1] == "GET /models/live/export?format=onnx"
+
+
+def export(service: Service, *words: str) -> Result:
+    service.answers["GET /models/live/export"] = (200, "application/octet-stream", b"whole")
+    return CliRunner().invoke(main, ["--url", service.url, "models", "export", "live", *words])
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("g.onnx", "onnx"), ("g.PT2", "torch-export"), ("g.safetensors", "safetensors"), ("g", "safetensors")],
+)
+def test_ending_of_an_export_is_its_format(service: Service, tmp_path: Path, name: str, form: str) -> None:
+    done = export(service, "-o", str(tmp_path / name))
+    assert (done.exit_code, done.output) == (0, f"{tmp_path / name}\n")
+    assert service.asked == [f"GET /models/live/export?format={form}"]
+
+
+def test_a_format_that_the_ending_contradicts_is_refused(service: Service) -> None:
+    done = export(service, "-o", "g.onnx", "--format", "safetensors")
+    assert done.exit_code == 2
+    assert "g.onnx would hold safetensors, but its ending says onnx." in done.output
+    assert not service.asked
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        (".", "Is a directory"),
+        ("there", "Is a directory"),
+        ("no/g", "No such file or directory"),
+        ("file/g", "Not a directory"),
+    ],
+)
+def test_an_export_that_cannot_be_written_is_told_before_it_is_made(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("there").mkdir()
+    Path("file").touch()
+    done = export(service, "-o", place)
+    assert (done.exit_code, done.output) == (1, f"Error: {place}: {told}\n")
+    assert not service.asked
 
 
 def test_a_checkpoint_is_sent_as_it_lies_on_the_disk(service: Service, tmp_path: Path) -> None:
