@@ -1,9 +1,12 @@
 """The command `dcgan`: runs the service's processes, and asks a running service for everything else."""
 
+import errno
+import io
 import json
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,9 +35,18 @@ class PoliteGroup(click.Group):
         except DcganError as error:
             raise click.ClickException(f"{error.detail} ({error.code})") from error
         except OSError as error:
-            if error.filename is None:
+            if error.errno in {None, errno.EPIPE}:  # click ends quietly when nobody reads on
                 raise
-            raise click.ClickException(f"{error.filename}: {error.strerror}") from error
+            if error.filename is not None:
+                raise click.ClickException(f"{error.filename}: {error.strerror}") from error
+            _let_go_of_output()
+            raise click.ClickException(f"The output cannot be written: {error.strerror}") from error
+
+
+def _let_go_of_output() -> None:
+    """Else what could not be written fails again at the interpreter's end, in a traceback."""
+    with suppress(OSError), Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 @click.group(cls=PoliteGroup, context_settings={"show_default": True})
@@ -43,6 +55,8 @@ class PoliteGroup(click.Group):
 def main(context: click.Context, url: str) -> None:
     """Train DCGAN-family generators and fetch pictures by seed."""
     context.obj = url
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a name may hold what this terminal cannot show
 
 
 @main.command()

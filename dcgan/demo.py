@@ -38,7 +38,7 @@ def run(data_root: Path, output: Path, archive: Path, console: Console) -> None:
             "no_archive", f"There is no archive at {archive}; name a zip of pictures with --archive."
         )
     with running_service(data_root, console) as url, Client(url) as client:
-        console.print(f"The service runs at {url}; uploading {archive.name} …")
+        console.print(f"The service runs at {url}; uploading {archive.name} ...")
         dataset = client.upload_dataset(archive)
         dataset = client.wait_dataset(dataset.id)
         console.print(f"Dataset {dataset.id} is ready. Training, a few minutes on two cores:")

@@ -69,13 +69,35 @@ def test_a_file_that_cannot_be_written_is_told_in_a_sentence(service: Service, t
     assert (done.exit_code, done.output) == (1, f"Error: {target}: No such file or directory\n")
 
 
-def test_jobs_are_listed_whole_however_long_their_names(service: Service) -> None:
+def list_a_job(service: Service, name: str) -> None:
     progress = {"images_seen": 1200, "total": 120_000}
-    job = {"id": "job_" + "0" * 16, "state": "running", "progress": progress, "name": "n" * 120}
+    job = {"id": JOB, "state": "running", "progress": progress, "name": name}
     listed = json.dumps({"items": [job], "next": None}).encode()
     service.answers["GET /jobs"] = (200, "application/json", listed)
+
+
+def test_jobs_are_listed_whole_however_long_their_names(service: Service) -> None:
+    list_a_job(service, "n" * 120)
     shown = CliRunner().invoke(main, ["--url", service.url, "jobs"]).output.splitlines()
-    assert shown[1].split() == [job["id"], "running", "1,200/120,000", "n" * 120]
+    assert shown[1].split() == [JOB, "running", "1,200/120,000", "n" * 120]
+
+
+def test_output_that_does_not_fit_is_told_in_a_sentence(service: Service) -> None:
+    list_a_job(service, "one")
+    command = [sys.executable, "-P", "-m", "dcgan.cli", "--url", service.url, "jobs"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    told = "Error: The output cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, told)
+
+
+def test_a_name_that_the_terminal_cannot_show_is_shown_in_part(service: Service) -> None:
+    list_a_job(service, "猫 é")
+    command = [sys.executable, "-P", "-m", "dcgan.cli", "--url", service.url, "jobs"]
+    environment = os.environ | {"PYTHONIOENCODING": "iso-8859-1"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(b"  ? \xe9\n")
 
 
 @pytest.mark.parametrize(
