@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from contract.dataset import is_wanted
 from contract.errors import ErrorCode, ServiceError
 
 MAX_ENTRIES = 2_000_000
@@ -88,9 +89,7 @@ def _refuse_too_much(entries: int, unpacked_bytes: int) -> None:
 
 
 def _is_candidate(entry: _Entry) -> bool:
-    parts = entry.name.split("/")
-    is_file = bool(parts[-1]) and not entry.is_encrypted
-    return is_file and not any(part.startswith(".") or part == "__MACOSX" for part in parts)
+    return is_wanted(entry.name) and not entry.is_encrypted
 
 
 def _may_be_image(file: BinaryIO, entry: _Entry) -> bool:

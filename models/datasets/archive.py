@@ -8,9 +8,9 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from contract.dataset import Manifest, RejectedFile, is_held_out
+from contract.dataset import Manifest, RejectedFile, is_held_out, is_wanted
 from contract.errors import ErrorCode, ServiceError
 from contract.training import JobRequest, resolve
 from contract.volume import Insist, Volume, as_json, once, write_durably
@@ -67,7 +67,7 @@ def _survey(archive: Path, report: Report) -> _Survey:
     """Look at every file, in the order of names. What is no picture and claims to be none is passed over."""
     limit = PixelLimit()
     with _opened(archive) as opened, ThreadPoolExecutor(DECODERS) as pool:
-        entries = sorted(filter(_is_wanted, _entries(opened)), key=lambda entry: entry.filename)
+        entries = sorted(_entries(opened), key=lambda entry: entry.filename)
         survey, known = _Survey(len(entries)), set[str]()
         for start in range(0, len(entries), CHUNK):
             chunk = entries[start : start + CHUNK]
@@ -110,14 +110,9 @@ def _opened(archive: Path) -> zipfile.ZipFile:
 
 
 def _entries(opened: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """One entry per name: of several the last, as every unzip would leave it."""
-    return list({entry.filename: entry for entry in opened.infolist()}.values())
-
-
-def _is_wanted(entry: zipfile.ZipInfo) -> bool:
-    """Whether this is a file of the user's: no directory, and nothing that a file manager left behind."""
-    parts = PurePosixPath(entry.filename).parts
-    return not (entry.is_dir() or "__MACOSX" in parts or any(part.startswith(".") for part in parts))
+    """The user's, one entry per name: of several the last, as every unzip would leave it."""
+    wanted = (entry for entry in opened.infolist() if is_wanted(entry.filename))
+    return list({entry.filename: entry for entry in wanted}.values())
 
 
 def _read(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | None:

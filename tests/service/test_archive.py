@@ -90,6 +90,11 @@ def test_what_is_no_file_of_the_user_does_not_count(judge: Judge, name: str) -> 
     assert judge(zipped({name: b"" if name.endswith("/") else PNG})) is ErrorCode.NO_IMAGES
 
 
+@pytest.mark.parametrize("name", ["./one.png", "../one.png"])
+def test_a_file_is_the_users_wherever_it_claims_to_lie(judge: Judge, name: str) -> None:
+    assert judge(zipped({name: PNG})) is None
+
+
 @pytest.mark.parametrize("content", [b"hello", b"\0\0\0\x20ftypavif" + b"\0" * 20])
 def test_what_the_preparer_does_not_read_is_no_picture_whatever_its_name(
     judge: Judge, content: bytes

@@ -94,6 +94,17 @@ def test_what_is_no_picture_of_the_users_is_passed_over(name: str, volume: Volum
     assert (manifest.images, manifest.rejected_images) == (1, 0)
 
 
+def test_files_are_the_users_wherever_they_claim_to_lie(volume: Volume, upload: Upload) -> None:
+    manifest = prepared(volume, upload({"./a.png": png(10), "../b.png": png(20)}))
+    assert manifest.files == ("../b.png", "./a.png")
+
+
+def test_file_whose_name_begins_with_a_nul_is_passed_over(volume: Volume, upload: Upload) -> None:
+    path = upload({"a.png": png(10), "b.png": png(20)})
+    _overwritten(path, b"PK\x01\x02", 46, b"\0")
+    assert prepared(volume, path).files == ("a.png",)
+
+
 @pytest.mark.parametrize(
     ("shades", "channels"),
     [([1, 2], 1), ([1, (2, 2, 2)], 1), ([1, (2, 3, 2)], 3)],
@@ -169,7 +180,7 @@ def test_damage_inside_the_zip_costs_one_picture(volume: Volume, upload: Upload)
     content[content.index(b"IDAT") + 8] ^= 255
     path.write_bytes(content)
     manifest = prepared(volume, path)
-    assert manifest.files == ("b.png",)
+    assert manifest.files == ("a.png",)
     assert manifest.rejected[0].name == "a.png"
 
 
