@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from contract.augmentation import DiffAugment
-from models.latents import random_words, unit_interval
+from models.randomness import random_words, unit_interval
 
 BRIGHTNESS = 0.5
 """Half the width of a change of brightness, where an image spans 2."""

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from contract.training import TrainingSpec
-from models.latents import random_words
 from models.pixels import to_numbers
+from models.randomness import coin_flips, permutation
 
 ALL = slice(None)
 
@@ -63,8 +63,8 @@ class Batches:
         """
         drawn = {"indices": torch.from_numpy(self._indices(images_seen)[part])}
         if self._mirror:
-            words = random_words(self._seed, "mirror", images_seen, self.batch_size)[part]
-            drawn["mirrored"] = torch.from_numpy((words >> np.uint64(63)).astype(np.bool_))
+            mirrored = coin_flips(self._seed, "mirror", images_seen, self.batch_size)
+            drawn["mirrored"] = torch.from_numpy(mirrored[part])
         return drawn
 
     def images(self, drawn: Mapping[str, Tensor]) -> Tensor:
@@ -82,5 +82,4 @@ class Batches:
         return np.concatenate(chosen)
 
     def _shuffled(self, epoch: int) -> NDArray[np.int64]:
-        words = random_words(self._seed, "epoch", epoch, len(self._train_indices))
-        return self._train_indices[np.argsort(words, kind="stable")]
+        return self._train_indices[permutation(self._seed, "epoch", epoch, len(self._train_indices))]

@@ -21,10 +21,11 @@ from models.augment import Draws, augment
 from models.cost import Cost
 from models.ema import STATISTICS_BATCH, STATISTICS_BATCHES, served_generator
 from models.features import Features
-from models.latents import noise, random_words, shares
+from models.latents import noise, shares
 from models.networks.pair import Discriminator, Generator
 from models.pixels import to_numbers, to_pixels
 from models.priors.paths import path
+from models.randomness import coin_flips, permutation, random_words
 from models.state import TrainingState
 
 FEWEST_REALS = 16
@@ -127,8 +128,7 @@ class Judge:
         self._pixels = pixels
         self._panel = panel
         self._features = features
-        coins = random_words(spec.seed, "evaluation/mirror", 0, len(panel.reals))
-        self._mirrored = (coins >> np.uint64(63)).astype(np.bool_) & spec.mirror
+        self._mirrored = coin_flips(spec.seed, "evaluation/mirror", 0, len(panel.reals)) & spec.mirror
         self._compared: Reference | None = None
 
     def evaluate(
@@ -290,5 +290,4 @@ def _chunks(indices: Indices) -> Iterator[Indices]:
 
 def _drawn(indices: Indices, most: int, seed: int, stream: str) -> Indices:
     """At most so many of them, and their order, drawn by the seed."""
-    words = random_words(seed, f"evaluation/{stream}", 0, len(indices))
-    return indices[np.argsort(words, kind="stable")[:most]]
+    return indices[permutation(seed, f"evaluation/{stream}", 0, len(indices))[:most]]

@@ -1,4 +1,4 @@
-"""The latent of a seed, specified for ever; and by the same functions every other draw of the product.
+"""The latent of a seed, specified for ever; and by the same functions all other noise.
 
 **Specification.** The latent of `seed` (0 … 2^53 - 1) with Z coordinates under a prior is
 
@@ -13,13 +13,13 @@
 The first coordinates do not depend on Z. Nothing depends on the machine, on torch or on the batch.
 """
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.priors import Prior
+from models.randomness import random_words
 
 
 def latents(seeds: Sequence[int], size: int, prior: Prior) -> NDArray[np.float32]:
@@ -39,21 +39,9 @@ def noise(seed: int, stream: str, index: int, count: int, size: int, prior: Prio
     return _draw(random_words(seed, stream, index, count * size).reshape(count, size), prior)
 
 
-def random_words(seed: int, stream: str, index: int, count: int) -> NDArray[np.uint64]:
-    """The first `count` 64-bit words of the Philox sequence that belongs to (seed, stream, index)."""
-    digest = hashlib.blake2b(f"{seed}/{stream}/{index}".encode(), digest_size=16).digest()
-    words = np.random.Philox(key=int.from_bytes(digest, "little")).random_raw(count)
-    return np.asarray(words, dtype=np.uint64)
-
-
 def shares(words: NDArray[np.uint64]) -> NDArray[np.float64]:
     """Step 2 of the specification: the shares of a prior, in (0, 1), that latents are quantiles of."""
     return ((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
-
-
-def unit_interval(words: NDArray[np.uint64]) -> NDArray[np.float32]:
-    """Uniform numbers in (0, 1): the midpoints of 2^23 cells, each a float32 number."""
-    return ((words >> np.uint64(41)).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-23)
 
 
 def _draw(raw: NDArray[np.uint64], prior: Prior) -> NDArray[np.float32]:

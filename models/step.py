@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from models.augment import Draws, augment
 from models.batches import Batches
 from models.game import Exchange, Judged, Loss
-from models.latents import noise, random_words, unit_interval
+from models.latents import noise
+from models.randomness import random_words, unit_interval
 from models.ranks import Ranks
 from models.rules import Routine, Rules
 from models.state import TrainingState

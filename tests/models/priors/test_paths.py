@@ -12,10 +12,11 @@ import pytest
 from pydantic import TypeAdapter
 
 from contract.priors import Prior as Parameters
-from models.latents import latents, random_words, shares
+from models.latents import latents, shares
 from models.priors import PRIORS, Prior, build
 from models.priors.paths import Shares, between, path
 from models.priors.truncation import truncated
+from models.randomness import random_words
 
 KINDS = [parameters.model_fields["kind"].default for parameters in PRIORS]  # type: ignore[attr-defined]
 COUNT = 50_000
@@ -107,7 +108,8 @@ HASH_PATHS = """
 import hashlib
 from contract import priors as parameters
 from models import priors
-from models.latents import random_words, shares
+from models.latents import shares
+from models.randomness import random_words
 from models.priors.paths import path
 start, end = (shares(random_words(0, stream, 0, 1000))[None] for stream in ("start", "end"))
 found = path(priors.build(parameters.Exponential()), start, end, 5)
