@@ -8,10 +8,10 @@ from typing import Any, Self
 
 from pydantic import Field
 
+from contract.durable import Lack
 from contract.evaluation import DEAD, Evaluation
 from contract.kept import Kept
 from contract.submission import ANYONE, Priority
-from contract.volume import Lack
 from contract.webhook import Told
 
 

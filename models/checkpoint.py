@@ -21,10 +21,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from contract.checkpoint import HEADER_KEY, CheckpointHeader
+from contract.durable import Write, write_durably
 from contract.errors import ErrorCode, ServiceError
 from contract.plugin import Frozen
 from contract.training import TrainingSpec
-from contract.volume import Write, write_durably
 from models import networks
 from models.environment import NumericEnvironment
 from models.guards import Watch

@@ -12,10 +12,10 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from contract.alias import AliasRecord, Meaning
+from contract.durable import remove_durably, write_durably
 from contract.errors import ErrorCode, ServiceError
 from contract.pointing import PointOutcome, point, unpoint
 from contract.store import Command
-from contract.volume import remove_durably, write_durably
 from service.alone import alone
 from service.errors import being_rebuilt
 from service.gateway import Gateway

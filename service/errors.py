@@ -15,10 +15,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match
 
+from contract.durable import LACKS, Lack
 from contract.errors import ErrorCode, FieldError, ServiceError
 from contract.keys import RecordKind
 from contract.plugin import Frozen
-from contract.volume import LACKS, Lack
 from service.validation import field_error
 
 PROBLEM_JSON = "application/problem+json"

@@ -5,8 +5,9 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from contract.durable import remove_durably
 from contract.identifiers import kind_of
-from contract.volume import Volume, remove_durably
+from contract.volume import Volume
 from service.gateway import Gateway
 from service.records import remove_home
 from service.settling import until_settled

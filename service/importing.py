@@ -12,11 +12,12 @@ from typing import get_args
 
 from fastapi import Request
 
+from contract.durable import publish_durably
 from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import IMPORTED
 from contract.imports import Import, add_import, forget_import
 from contract.sampling import CheckpointPlace
-from contract.volume import Volume, imported_name, publish_durably
+from contract.volume import Volume, imported_name
 from contract.workshop import Program, export
 from service.alone import alone
 from service.errors import being_rebuilt, declared_length

@@ -11,11 +11,11 @@ from typing import TypeVar
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
+from contract.durable import LACKS, remove_durably, replace_durably, sync_directory, write_json
 from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import DATASET_PATTERN, JOB_PATTERN
 from contract.keys import RecordKind
 from contract.store import Command, ForgetOutcome, SubmitOutcome
-from contract.volume import LACKS, remove_durably, replace_durably, sync_directory, write_json
 from contract.withdrawal import withdraw
 from service.errors import being_rebuilt, of_another_version
 from service.gateway import Gateway

@@ -10,11 +10,11 @@ import json
 import logging
 from pathlib import Path
 
+from contract.durable import LACKS, remove_durably, write_durably, write_json
 from contract.errors import ErrorCode, ServiceError
 from contract.job import Record, State, Want
 from contract.keys import RecordKind
 from contract.store import control
-from contract.volume import LACKS, remove_durably, write_durably, write_json
 from service import records
 from service.gateway import Gateway
 from service.job_views import Job

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Header, Response
 
+from contract.durable import write_durably
 from contract.errors import ErrorCode, FieldError, ServiceError
 from contract.identifiers import new_job_id
 from contract.job import State
@@ -12,7 +13,6 @@ from contract.keys import RecordKind, Role
 from contract.store import Request, read_request, submit
 from contract.submission import Idempotency, Submission
 from contract.training import TrainingSpec
-from contract.volume import write_durably
 from service import records
 from service.errors import store_unavailable
 from service.gateway import Gateway

@@ -5,9 +5,9 @@ from typing import Any, Generic, Self, TypeVar
 
 from pydantic import Field
 
+from contract.durable import Lack
 from contract.job import Progress, Record, Shortage
 from contract.plugin import Frozen
-from contract.volume import Lack
 from service.store import Standing
 
 T = TypeVar("T")

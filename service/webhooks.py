@@ -13,10 +13,11 @@ from contextlib import suppress
 from redis.exceptions import RedisError
 
 from contract.deliveries import Bounds, Delivery, settle_delivery, take_deliveries
+from contract.durable import replace_durably
 from contract.job import Record
 from contract.keys import RecordKind
 from contract.submission import Submission
-from contract.volume import Volume, replace_durably
+from contract.volume import Volume
 from contract.webhook import TOLD_FOR_SECONDS, Endpoint, Outcome, Told, Webhook, read_told
 from service.messages import Message, message_id, signed_headers
 from service.receivers import Receivers, UnreachableError

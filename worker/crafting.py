@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from contract.durable import replace_durably
 from contract.errors import ErrorCode, ServiceError
-from contract.volume import Volume, replace_durably
+from contract.volume import Volume
 from contract.workshop import WorkshopAsk, export
 from models import exports
 from models.inspection import inspect

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from contract.durable import replace_durably
 from contract.evaluation import Evaluation
 from contract.job import CheckpointFact, Failure, Record, SnapshotFact, State
 from contract.kept import Kept
 from contract.store import Burial
-from contract.volume import Volume, replace_durably
+from contract.volume import Volume
 from worker.room import Later, Room
 
 logger = logging.getLogger(__name__)

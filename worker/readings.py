@@ -10,9 +10,9 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
+from contract.durable import write_durably
 from contract.plugin import Frozen
 from contract.training import TrainingSpec
-from contract.volume import write_durably
 from worker import link
 from worker.child import ALONE, Child
 from worker.orders import InTraining, Reading, TrainingOrder

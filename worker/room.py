@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from contract.durable import LACKS, write_durably
 from contract.job import Shortage
-from contract.volume import LACKS, write_durably
 from worker import link
 from worker.child import Chore
 

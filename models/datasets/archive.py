@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contract.dataset import Manifest, RejectedFile, is_held_out, is_wanted
+from contract.durable import Insist, as_json, once, write_durably
 from contract.errors import ErrorCode, ServiceError
 from contract.training import JobRequest, resolve
-from contract.volume import Insist, Volume, as_json, once, write_durably
+from contract.volume import Volume
 from models.datasets.arrays import CHUNK, array
 from models.datasets.decoding import DECODERS, PixelLimit
 from models.datasets.pictures import UnusablePictureError, is_grey, looks_like_picture

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contract.dataset import Fit, Manifest
-from contract.volume import Insist, Volume, once, publish_durably
+from contract.durable import Insist, once, publish_durably
+from contract.volume import Volume
 from models.datasets.decoding import DECODERS, PixelLimit
 from models.datasets.pictures import square
 

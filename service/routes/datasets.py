@@ -9,13 +9,13 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 
 from contract.dataset import DatasetSpec
+from contract.durable import publish_durably, sync_directory, write_durably
 from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import new_dataset_id
 from contract.job import State, Want
 from contract.keys import RecordKind, Role
 from contract.plugin import Frozen
 from contract.store import control, forget_dataset, submit
-from contract.volume import publish_durably, sync_directory, write_durably
 from service import archive, records
 from service.dataset_views import Dataset
 from service.errors import parameter_error

@@ -17,10 +17,11 @@ import uvicorn
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from contract.dataset import Manifest
+from contract.durable import write_durably
 from contract.job import CheckpointFact, State
 from contract.keys import EPOCH, RENDERER, RecordKind, Role
 from contract.store import Command, Lease, claim, goodbye, hello, leave, report, script
-from contract.volume import Volume, write_durably
+from contract.volume import Volume
 from service.app import create_app
 from service.embedded_redis import RedisServer
 from service.settings import Settings

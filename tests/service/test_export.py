@@ -7,9 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
+from contract.durable import write_durably
 from contract.job import CheckpointFact, State
 from contract.store import leave, report
-from contract.volume import Volume, write_durably
+from contract.volume import Volume
 from service.exporting import exported
 from service.stored_files import StoredFile
 

@@ -9,10 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-import contract.volume
+import contract.durable
+from contract.durable import write_json
 from contract.job import CheckpointFact
 from contract.store import forget_job
-from contract.volume import Volume, write_json
+from contract.volume import Volume
 from service import half_deleted
 from service.settings import Settings
 
@@ -115,13 +116,13 @@ def test_no_crash_brings_the_tombstone_of_a_refused_deletion_back(
     client.put("/models/live", json={"digest": finished.digest}).raise_for_status()
     job_id = client.get("/models/live").json()["job"]
     lasting: list[bool] = []
-    sync_directory = contract.volume.sync_directory
+    sync_directory = contract.durable.sync_directory
 
     def watch(path: Path) -> None:
         sync_directory(path)
         if path == volume.tombstones:
             lasting.append(volume.tombstone(job_id).exists())
 
-    monkeypatch.setattr(contract.volume, "sync_directory", watch)
+    monkeypatch.setattr(contract.durable, "sync_directory", watch)
     assert client.delete(f"/jobs/{job_id}").status_code == 409
     assert lasting == [True, False]

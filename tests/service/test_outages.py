@@ -15,11 +15,12 @@ import pytest
 from redis import Redis as SyncRedis
 from redis.exceptions import RedisError
 
+from contract.durable import write_json
 from contract.identifiers import new_job_id
 from contract.job import State, Want
 from contract.keys import EPOCH, SAMPLES_WAITING, RecordKind, Role
 from contract.store import control, forget_job, leave, submit
-from contract.volume import Volume, write_json
+from contract.volume import Volume
 from service.embedded_redis import RedisServer, durable_server
 from service.gateway import Gateway
 from service.line import FEWEST

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from contract.volume import replace_durably
+from contract.durable import replace_durably
 from contract.webhook import Endpoint, Outcome, Told
 from service.settings import Settings
 from tests.service.deployment import DAY, KEY, Deployment

@@ -11,11 +11,12 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
+from contract.durable import replace_durably
 from contract.identifiers import new_job_id
 from contract.job import Failure, State
 from contract.store import leave
 from contract.submission import Submission
-from contract.volume import Volume, replace_durably
+from contract.volume import Volume
 from contract.webhook import Webhook
 from service.settings import Settings
 from tests.service.receiver import SECRET, Receiver

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from contract.durable import replace_durably
 from contract.job import Failure, State
 from contract.store import Burial
-from contract.volume import Volume, replace_durably
+from contract.volume import Volume
 from worker.facts import Facts, read_facts, state_burial, write_facts
 
 JOB = "job_0123456789abcdef"

@@ -1,10 +1,11 @@
 """Which files an owner lets go of: its own, and never those of the owner that came after it."""
 
 from contract.alias import AliasRecord, Meaning
+from contract.durable import write_durably
 from contract.job import Record, SnapshotFact, State, Want
 from contract.keys import RecordKind
 from contract.store import Lease
-from contract.volume import Volume, images_seen_of, weights_name, write_durably
+from contract.volume import Volume, images_seen_of, weights_name
 from models.checkpoint import save_snapshot
 from models.environment import detect
 from models.guards import Watch

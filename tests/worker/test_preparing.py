@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from contract.dataset import DatasetSpec
-from contract.volume import Volume, write_durably
+from contract.durable import write_durably
+from contract.volume import Volume
 from models.datasets import archive
 from tests.worker.training_child import DATASET, grey_squares, order_for
 from worker import link

@@ -14,12 +14,13 @@ from contract import keys
 from contract import store as records
 from contract.alias import AliasRecord, Meaning
 from contract.deliveries import Bounds, take_deliveries
+from contract.durable import write_durably, write_json
 from contract.events import Event, EventType
 from contract.job import CheckpointFact, Failure, State, Want
 from contract.keys import KEYS, RecordKind
 from contract.store import Lease
 from contract.submission import Idempotency, Priority, Submission
-from contract.volume import Volume, write_durably, write_json
+from contract.volume import Volume
 from contract.webhook import TOLD_FOR_SECONDS, Endpoint, Outcome, Told, Webhook
 from worker.facts import Facts, write_facts
 from worker.mirror import Mirror

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from contract.durable import write_durably
 from contract.errors import ErrorCode, ServiceError
-from contract.volume import Volume, write_durably
+from contract.volume import Volume
 from tests.worker.training_child import carry_out, clothes, grey_squares, order_for, square
 from worker import link, room, training
 from worker.child import Chore, StopRequestedError

@@ -11,8 +11,8 @@ from typing import TypeVar
 import pytest
 
 from contract import store as records
+from contract.durable import replace_durably, write_durably
 from contract.job import Record, State, Want
-from contract.volume import replace_durably, write_durably
 from tests.worker.owner import JOB, LEASE_SECONDS, Worker
 from worker import facts, room
 from worker.facts import read_facts

@@ -64,7 +64,7 @@ def _tear(temporary: Path, _: Path) -> None:
     os.truncate(temporary, temporary.stat().st_size // 2)
 
 
-_torn = functools.partial(Point, "before", "contract.volume", "publish_durably", spoil=_tear)
+_torn = functools.partial(Point, "before", "contract.durable", "publish_durably", spoil=_tear)
 _reports = functools.partial(Point, module="worker.testimony", function="Testimony.report")
 
 POINTS = {
