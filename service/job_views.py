@@ -13,6 +13,7 @@ from contract.plugin import Frozen
 from contract.submission import Priority
 from contract.training import TrainingSpec
 from contract.webhook import Outcome
+from service.links import some_samples
 from service.store import Standing
 from service.views import WaitingFor, fraction, from_ms, stalled_reason, times, too_many, waiting_for
 
@@ -75,7 +76,7 @@ class Checkpoint(Frozen):
             images_seen=fact.images_seen,
             bytes=fact.bytes,
             metrics=fact.metrics,
-            links={"samples": f"/samples?model={fact.digest}&seed=0&count=16"},
+            links={"samples": some_samples(fact.digest)},
         )
 
 
@@ -200,7 +201,7 @@ def _job_links(job_id: str, dataset_id: str) -> dict[str, str]:
     return {
         "self": own,
         "dataset": f"/datasets/{dataset_id}",
-        "samples": f"/samples?model={job_id}&seed=0&count=16",
+        "samples": some_samples(job_id),
         **{part: f"{own}/{part}" for part in parts},
     }
 

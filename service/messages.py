@@ -14,6 +14,7 @@ from contract.job import Failure, Record, State
 from contract.plugin import Frozen
 from contract.training import TrainingSpec
 from contract.webhook import Endpoint, Webhook
+from service.links import some_samples
 from service.views import from_ms
 
 
@@ -43,7 +44,7 @@ class Message(Frozen):
         own = f"/jobs/{record.id}"
         links = {"self": own, "checkpoints": f"{own}/checkpoints"}
         if record.checkpoint:
-            links["samples"] = f"/samples?model={record.checkpoint.digest}&seed=0&count=16"
+            links["samples"] = some_samples(record.checkpoint.digest)
         assert record.finished_ms is not None
         return cls.model_validate(
             {

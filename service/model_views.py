@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from contract.alias import Cause, Meaning
 from contract.identifiers import LATEST, Digest, JobId
 from contract.plugin import Frozen
+from service.links import some_samples
 from service.references import Target
 from service.views import from_ms
 
@@ -72,8 +73,8 @@ class Model(Frozen):
         links = {
             "self": f"/models/{reference}",
             "export": f"/models/{reference}/export",
-            "samples": f"/samples?model={reference}&seed=0&count=16",
-            "pinned_samples": f"/samples?model={target.digest}&seed=0&count=16",
+            "samples": some_samples(reference),
+            "pinned_samples": some_samples(target.digest),
         }
         if target.job:
             links["job"] = f"/jobs/{target.job}"
