@@ -27,7 +27,7 @@ class EvaluationParameters(Frozen):
         "evaluations take about 5 % of the time. If you choose it: 1,000 in a run at most.",
     )
     accuracy_threshold: float = Field(
-        0.5, gt=0, lt=1, description="Probability from which on the discriminator calls an image real."
+        0.5, gt=0, lt=1, description="Probability from which an image is called real."
     )
 
 
@@ -85,12 +85,17 @@ class Evaluation(Kept):
     kernel: Distance
     precision: float = Field(description="Share of samples that look real.")
     recall: float = Field(description="Share of reals that the samples' variety reaches.")
-    density: float = Field(description="Precision that counts by how many reals; around 1 is as dense.")
+    density: float = Field(
+        description="Like precision, but counts how many real neighbourhoods hold a sample; about 1 means as "
+        "dense as the reals."
+    )
     coverage: float = Field(
         description="Share of reals with a sample near them; a perfect generator's is about "
         "1 − (reals / (reals + samples))⁵."
     )
-    diversity: float = Field(description="Mean distance of two samples, in that of two reals.")
+    diversity: float = Field(
+        description="Mean distance between two samples, relative to that between two reals."
+    )
     memorised: float | None = Field(
         description="Share of samples nearer to a training picture than all but 5 % of held-out ones are, or "
         "without these, than all but 5 % of training pictures are to another. Null in old records only."

@@ -17,7 +17,8 @@ SubmitterName = Field(
     ANYONE,
     min_length=1,
     max_length=100,
-    description="Who asks. Submitters take turns, so that one's many jobs do not keep another's one waiting.",
+    description="Who asks. Submitters take turns, so that one person's many jobs do not hold up another's "
+    "single job.",
 )
 
 

@@ -187,7 +187,9 @@ def resolve(request: JobRequest, pictures: Pictures) -> TrainingSpec:
     chosen["resolution"] = request.resolution or _default_resolution(architecture, pictures)
     if chosen["resolution"] not in architecture.RESOLUTIONS:
         allowed = ", ".join(map(str, architecture.RESOLUTIONS))
-        detail = f"{architecture.kind} makes {allowed} px, not {chosen['resolution']}; choose one of these."
+        detail = (
+            f"{architecture.kind} supports {allowed} px, not {chosen['resolution']}; choose one of those."
+        )
         raise _refused("/resolution", detail)
     chosen["channels"] = request.channels or pictures.channels
     if unequal := _unequal_parts(chosen.get("batch_size", request.batch_size), request.devices):
@@ -230,7 +232,7 @@ def _refuse_repeated(objective: Objective, terms: Sequence[Term]) -> None:
             detail = f"Objective r3 has {name} already; set its gamma instead of adding the term."
             raise _refused(f"/terms/{index}", detail)
         if name in known:
-            raise _refused(f"/terms/{index}", f"There is {name} among the terms already; give it once.")
+            raise _refused(f"/terms/{index}", f"terms lists {name} more than once; list it once.")
         known.add(name)
 
 
@@ -255,8 +257,8 @@ def _unequal_parts(batch_size: int, devices: int) -> str | None:
         return None
     above = max(-(-batch_size // devices), LEAST_PART) * devices
     return (
-        f"{devices} devices cannot share batches of {batch_size} evenly, {LEAST_PART} images or more for "
-        f"each; set batch_size to a multiple of {devices}, such as {above}."
+        f"A batch of {batch_size} cannot be split evenly over {devices} devices with at least {LEAST_PART} "
+        f"images each; set batch_size to a multiple of {devices}, such as {above}."
     )
 
 

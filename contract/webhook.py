@@ -18,7 +18,8 @@ TOLD_FOR_SECONDS = 86_400
 SECRET_PREFIX = "whsec_"  # noqa: S105 — how one begins
 _KEY_BYTES = range(24, 65)
 _HOW_TO_MAKE_ONE = (
-    "take whsec_ and the base64 of 24 to 64 random bytes, as of: echo whsec_$(openssl rand -base64 32)"
+    "use whsec_ followed by the base64 of 24 to 64 random bytes, such as the output of: "
+    "echo whsec_$(openssl rand -base64 32)"
 )
 
 # Hidden wherever it is shown as text; itself in JSON, since that is how it is kept on the volume.
@@ -43,7 +44,9 @@ class Webhook(Frozen):
     @classmethod
     def _names_nobody(cls, url: HttpUrl) -> HttpUrl:
         if url.username is not None or url.password is not None:
-            raise ValueError("an address with a user or a password is not called; leave out what is before @")
+            raise ValueError(
+                "the URL must not contain a user name or password; remove everything before the @"
+            )
         return url
 
     @field_validator("secret")
@@ -54,7 +57,7 @@ class Webhook(Frozen):
         except ValueError:
             length = 0
         if length not in _KEY_BYTES:
-            raise ValueError(f"this is no secret of a webhook; {_HOW_TO_MAKE_ONE}")
+            raise ValueError(f"this is not a webhook secret; {_HOW_TO_MAKE_ONE}")
         return secret
 
     @property

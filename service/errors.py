@@ -289,7 +289,7 @@ async def _system(request: Request, error: Exception) -> Response:
 
 
 async def _internal(request: Request, _error: Exception) -> Response:
-    detail = "The service made a mistake; its log says which. Try again, and report it if it stays."
+    detail = "Internal error; the gateway's log has the details. Try again, and report it if it persists."
     return problem_response(ServiceError(ErrorCode.INTERNAL, detail), request)
 
 

@@ -38,9 +38,8 @@ class Estimates:
                 images=pictures.images,
                 held_out_images=pictures.held_out_images,
             ),
-            busy="estimates are being made",
-            late="told within {seconds} what this job takes; ask again. "
-            "The job itself may be queued all the same.",
+            late="No trainer answered within {seconds} s. Try again; the job can be queued without an "
+            "estimate.",
         )
         answer = EstimateAnswer.model_validate_json(text)
         if answer.error:

@@ -49,12 +49,12 @@ async def _stored(gateway: Gateway, path: Path) -> StoredFile:
 async def _make(gateway: Gateway, target: Target, program: Program, path: Path) -> None:
     """Who asks while it is being made comes here next, and finds it."""
     if not await asyncio.to_thread(path.exists):
-        await require_trainer(gateway, f"that could make {program} of it")
+        await require_trainer(gateway, f"to export it as {program}")
         await gateway.workshop.ask(program, target.digest, target.place)
 
 
 async def require_trainer(gateway: Gateway, for_what: str) -> None:
     """Raise unless somebody with torch and time to spare lives."""
     if Role.TRAIN not in await gateway.living_roles():
-        detail = f"No trainer is alive {for_what}; start one with --role train."
+        detail = f"No trainer is running {for_what}; start one with --role train."
         raise ServiceError(ErrorCode.NO_TRAINER, detail, retry_after_seconds=_START_SECONDS)

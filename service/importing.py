@@ -53,7 +53,7 @@ async def take_in(request: Request, gateway: Gateway) -> tuple[str, bool]:
             if await _is_here(gateway, sent.digest):
                 return sent.digest, False
             await _require_room(gateway, sent.bytes)
-            await require_trainer(gateway, "that could look through it")
+            await require_trainer(gateway, "to check the file")
             place = CheckpointPlace(job=IMPORTED, file=f"{sent.path.parent.name}/{sent.path.name}")
             await gateway.workshop.ask("inspect", sent.digest, place)
             async with _alone(gateway):
@@ -137,8 +137,8 @@ async def _require_room(gateway: Gateway, size: int) -> None:
     limit = gateway.settings.imports_bytes
     if held + size > limit:
         detail = (
-            f"The file has {size:,} bytes, and of the {limit:,} for imported generators {held:,} are taken; "
-            "DELETE /models/sha256:… frees some, or raise DCGAN_IMPORTS_BYTES."
+            f"The file has {size:,} bytes, but {held:,} of the {limit:,} bytes for imported generators are "
+            "already used; free some with DELETE /models/sha256:…, or raise DCGAN_IMPORTS_BYTES."
         )
         raise ServiceError(ErrorCode.IMPORTS_FULL, detail)
 

@@ -110,8 +110,8 @@ class Job(Frozen):
     name: str | None = Field(examples=["flowers"])
     state: JobState
     stalled: bool = Field(
-        description="Running by the record, but its worker has stopped renewing the lease; or queued, and no"
-        " living trainer owns as many devices."
+        description="The record says running but its worker no longer renews the lease; or the job is queued"
+        " and no living trainer owns as many devices."
     )
     stalled_reason: str | None
     waiting_for: WaitingFor | None = Field(

@@ -25,25 +25,25 @@ async def read_texts(pieces: AsyncIterator[bytes]) -> dict[str, str]:
     """
     source = _Source(pieces)
     if await source.take(len(_SIGNATURE)) != _SIGNATURE:
-        raise _no_png("it does not begin like one")
+        raise _not_readable("it does not start with the PNG signature")
     texts: dict[str, str] = {}
     room = MAX_TEXT_BYTES
     for number in range(MAX_CHUNKS):
         length, kind = struct.unpack(">I4s", await source.take(8))
         if (kind == _HEADER) is not (number == 0):
-            raise _no_png("it does not begin with its one header")
+            raise _not_readable("its first chunk, and no other, must be IHDR")
         if kind not in _READ:
             await source.skip(length + 4)
         elif (room := room - length) < 0:
-            raise _no_png(f"it has more than {MAX_TEXT_BYTES:,} bytes of text")
+            raise _not_readable(f"it has more than {MAX_TEXT_BYTES:,} bytes of text")
         else:
             content, check = await source.take(length), await source.take(4)
             if zlib.crc32(kind + content) != int.from_bytes(check):
-                raise _no_png(f"the checksum of a chunk of type {kind.decode()} is wrong")
+                raise _not_readable(f"the checksum of a chunk of type {kind.decode()} is wrong")
             _add(texts, kind, content)
         if kind == _LAST:
             return texts
-    raise _no_png(f"it has more than {MAX_CHUNKS:,} chunks")
+    raise _not_readable(f"it has more than {MAX_CHUNKS:,} chunks")
 
 
 def _add(texts: dict[str, str], kind: bytes, content: bytes) -> None:
@@ -83,8 +83,8 @@ class _Source:
     async def _next(self) -> bytes:
         async for piece in self._pieces:
             return piece
-        raise _no_png("it ends before its last chunk")
+        raise _not_readable("it ends before its last chunk")
 
 
-def _no_png(reason: str) -> ServiceError:
-    return ServiceError(ErrorCode.NOT_A_PNG, f"The body is no PNG that can be read: {reason}.")
+def _not_readable(reason: str) -> ServiceError:
+    return ServiceError(ErrorCode.NOT_A_PNG, f"The body is not a readable PNG: {reason}.")

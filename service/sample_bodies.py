@@ -52,7 +52,10 @@ class SamplesBody(SampleOptions):
 
     def _require_whole_latents(self, latents: Sequence[Sequence[float]]) -> None:
         if self.truncation != 1:
-            detail = "truncation is of what is drawn from seeds; latents are taken as they are: leave it out."
+            detail = (
+                "truncation applies only to latents drawn from seeds; your own latents are used unchanged. "
+                "Leave it out."
+            )
             raise parameter_error("/truncation", detail)
         size = len(latents[0])
         for index, latent in enumerate(latents):

@@ -78,7 +78,10 @@ def send(request: Request, file: StoredFile, name: str, headers: dict[str, str])
 
 
 def _without(request: Request, asked: str, size: int) -> Response:
-    detail = f"Range is {asked[:100]!r}, and the file has {size:,} bytes: ask for some of those, or for all."
+    detail = (
+        f"Range is {asked[:100]!r}, but the file has only {size:,} bytes; ask for a range within it, or omit "
+        "Range."
+    )
     response = problem_response(ServiceError(ErrorCode.RANGE_NOT_SATISFIABLE, detail), request)
     response.headers["Content-Range"] = f"bytes */{size}"
     return response

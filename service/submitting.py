@@ -66,7 +66,9 @@ async def queue_job(gateway: Gateway, response: Response, spec: TrainingSpec, su
     if outcome == "unusable":
         raise not_ready(spec.dataset, answer)
     if outcome == "rebuilding":
-        raise store_unavailable("Redis was emptied, and whether this key has made a job is being looked up")
+        raise store_unavailable(
+            "Redis was emptied, and it is not yet known whether this key has already created a job"
+        )
     if outcome == "known":
         assert submission.idempotency
         return show_made(response, await _original(gateway, submission.idempotency, read_request(answer)))

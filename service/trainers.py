@@ -41,16 +41,18 @@ class TrainerPost:
     async def close(self) -> None:
         await self._redis.aclose()
 
-    async def ask(self, ask: Callable[[str, int], Frozen], *, busy: str, late: str) -> str:
+    async def ask(self, ask: Callable[[str, int], Frozen], *, late: str) -> str:
         """A trainer's answer to what `ask` makes of an id and a deadline in Redis time.
 
         Raises:
-            ServiceError: `trainer_busy` or `trainer_timeout`, with these words.
+            ServiceError: `trainer_busy`, or `trainer_timeout` with the sentence `late`, in which `{seconds}`
+                stands for the limit.
         """
         if self._in_flight >= self._limit:
             raise ServiceError(
                 ErrorCode.TRAINER_BUSY,
-                f"{self._limit} {busy} already; ask again in a moment.",
+                f"The gateway already has {self._limit} such requests at the trainers; try again in a "
+                "moment.",
                 retry_after_seconds=self._last_answer_seconds,
             )
         self._in_flight += 1
@@ -74,7 +76,7 @@ class TrainerPost:
                 self._last_answer_seconds = time.monotonic() - since
                 return found
         await reply(self._redis.lrem(self._waiting, 1, frame))
-        detail = f"No trainer {late.format(seconds=f'{self._timeout_seconds:g} s')}"
+        detail = late.format(seconds=f"{self._timeout_seconds:g}")
         raise ServiceError(ErrorCode.TRAINER_TIMEOUT, detail, retry_after_seconds=_BUSY_RETRY_SECONDS)
 
     async def _push(self, frame: str) -> None:

@@ -29,7 +29,7 @@ class WaitingFor(Frozen):
         examples=[
             "The volume is full: 5,242,880 bytes are needed in /data/jobs/job_7f2d9k0w3q5m8x1a/resume, "
             "and 1,204,224 are free. Delete jobs or datasets, or make the volume larger. "
-            "It then goes on by itself."
+            "The work then continues by itself."
         ],
     )
     needed_bytes: int = Field(description="What must be free.", examples=[5_242_880])

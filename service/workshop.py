@@ -34,8 +34,7 @@ class Workshop:
             lambda ask_id, deadline_ms: WorkshopAsk(
                 id=ask_id, deadline_ms=deadline_ms, task=task, digest=digest, place=place
             ),
-            busy="generators are being worked on",
-            late="was done with this generator within {seconds}; ask again.",
+            late="No trainer finished with this generator within {seconds} s. Try again.",
         )
         answer = WorkshopAnswer.model_validate_json(text)
         if answer.error:

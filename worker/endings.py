@@ -20,14 +20,16 @@ class Outcome:
 
 
 CANCELLED = Outcome(State.CANCELLED, "cancelled on request")
-SLOW_TO_STOP = Outcome(State.QUEUED, "handed back from its last snapshot: saving took too long")
+SLOW_TO_STOP = Outcome(State.QUEUED, "returned to the queue at its last snapshot: saving took too long")
 
 
 def handed_back(shortage: Shortage | None, *, on_request: bool) -> Outcome:
     """Let go of in the middle: paused on request, else since the worker stops."""
-    reason = "paused on request" if on_request else "handed back by a worker that stops"
+    reason = "paused on request" if on_request else "returned to the queue because its worker is stopping"
     if shortage:
-        reason += f", from its last snapshot: the volume took no newer one ({shortage.code})"
+        reason += (
+            f"; it resumes from its last snapshot, since the volume accepted no newer one ({shortage.code})"
+        )
     return Outcome(State.QUEUED, reason)
 
 

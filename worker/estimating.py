@@ -120,10 +120,10 @@ class _Job:
         pace = reading.images_per_second * load.operations / load.images
         start_up_seconds = reading.start_up_seconds or start_up_seconds
         seconds = start_up_seconds + self.workload.operations / pace
-        rate = f"went by at {reading.images_per_second:,.0f} images/s here"
+        rate = f"ran at {reading.images_per_second:,.0f} images/s on this trainer"
         if has_steps_of(reading.spec, self.spec):
-            return self._time(seconds, "trained", f"{reading.job}, of the same steps, {rate}.")
-        detail = f"{reading.job}, of other steps, {rate}; told from its multiply-adds per second."
+            return self._time(seconds, "trained", f"{reading.job}, with identical steps, {rate}.")
+        detail = f"{reading.job}, with other steps, {rate}; estimated from its multiply-adds per second."
         return self._time(seconds, "extrapolated", detail)
 
     def timed(
@@ -148,16 +148,16 @@ class _Job:
         spec = self.spec
         if not self._volume.array(spec.dataset, spec.resolution, spec.channels, spec.fit).exists():
             detail += (
-                " The first job of this size decodes the dataset's pictures before, which is not counted."
+                " The first job of this size decodes the dataset's pictures first, which is not counted."
             )
         return TimeEstimate(seconds=seconds and round(seconds, 1), basis=basis, detail=detail)
 
     def _why_unknown(self) -> str:
         if self._order.training:
-            return "No job has been trained here yet that tells a pace, and this trainer trains one now."
+            return "No comparable job has been trained here yet, and this trainer is busy training one now."
         if self.error:
             return "No job has been trained here yet, and this one would not begin."
-        return "No job has been trained here yet, and there was no time to time this one's steps."
+        return "No job has been trained here yet, and there was not enough time to measure this job's steps."
 
     def _memory(self) -> MemoryEstimate:
         needed, available = needed_bytes(self.spec, self.environment) + self._besides_bytes, self._available
@@ -208,7 +208,7 @@ def _environment(order: EstimateOrder) -> NumericEnvironment:
     if order.training is None or order.device == "cpu" or not torch.cuda.is_available():
         return detect(order.device, order.threads, precision)
     if order.training.environment is None:
-        detail = "The trainer is about to begin a job on its GPU; ask again in a moment."
+        detail = "The trainer is about to begin a job on its GPU; try again in a moment."
         raise ServiceError(ErrorCode.TRAINER_BUSY, detail)
     chosen = {} if precision == "auto" else {"precision": precision}
     return NumericEnvironment.model_validate(order.training.environment | chosen)

@@ -124,9 +124,7 @@ def shortage(error: OSError, path: Path, needed_bytes: int, since_ms: int) -> Sh
     if code == "volume_read_only":
         detail = f"The volume cannot be written ({error.strerror}): {needed}. Make it writable."
     elif code == "volume_failing":
-        detail = (
-            f"The volume fails ({error.strerror}): {needed}. Look after the disk; the kernel's log says more."
-        )
+        detail = f"The volume fails ({error.strerror}): {needed}. Check the disk; the kernel log has details."
     elif error.errno == errno.EDQUOT:
         detail = f"The volume's quota is used up: {needed}. Delete jobs or datasets, or raise the quota."
     elif found and found.f_files and not found.f_favail:
@@ -136,7 +134,7 @@ def shortage(error: OSError, path: Path, needed_bytes: int, since_ms: int) -> Sh
             f"The volume is full: {needed}, and {free_bytes or 0:,} are free. "
             "Delete jobs or datasets, or make the volume larger."
         )
-    detail += " It then goes on by itself."
+    detail += " The work then continues by itself."
     return Shortage(
         code=code, detail=detail, needed_bytes=needed_bytes, free_bytes=free_bytes, since_ms=since_ms
     )

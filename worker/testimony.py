@@ -103,7 +103,7 @@ class Testimony:
         if shortage is None:
             if before:
                 seconds = time.time() - before.since_ms / 1000
-                detail = f"The volume takes what is written again, after {seconds:.0f} s; the work goes on."
+                detail = f"The volume accepts writes again after {seconds:.0f} s; the work continues."
                 self.warn("volume_writable", detail, fields)
         elif self._is_news(shortage, before):
             self._warned_at = time.monotonic()

@@ -258,8 +258,9 @@ class _Run:
             recorded = NumericEnvironment.model_validate(first)
             if not environment.agrees_with(recorded):
                 changed = (
-                    f"the run began on {recorded.fingerprint} and goes on on {environment.fingerprint}: "
-                    "from here its result may differ in the last bits from an uninterrupted run"
+                    f"the run began on {recorded.fingerprint} and now continues on "
+                    f"{environment.fingerprint}: from here its result may "
+                    "differ in the last bits from an uninterrupted run"
                 )
             environment = recorded
         self._chore.tell(link.Computing(environment=environment.model_dump(mode="json"), changed=changed))

@@ -127,7 +127,7 @@ def _read(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | None:
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, UnicodeDecodeError, EOFError, OSError) as error:
         raise UnusablePictureError(f"The archive is damaged here ({error}).") from error
     except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed by an unknown method
-        raise UnusablePictureError(f"The archive does not give it away ({error}).") from error
+        raise UnusablePictureError(f"It cannot be extracted ({error}).") from error
     if len(content) > MAX_FILE_BYTES:
         raise UnusablePictureError(f"It is larger than {MAX_FILE_BYTES // 2**20} MiB.")
     return content

@@ -77,7 +77,7 @@ def load(weights: Path, device: str) -> Inception:
         raise ServiceError(
             ErrorCode.FEATURES_UNAVAILABLE,
             f"{weights} is not the {WEIGHTS} that FID is defined by: its SHA-256 begins with "
-            f"{found[: len(DIGEST)]}, not {DIGEST}. Fetch it again.",
+            f"{found[: len(DIGEST)]}, not {DIGEST}. Download it again.",
         )
     return Inception(_network(content), found[:16], device)
 
@@ -91,8 +91,8 @@ def require_file(weights: Path) -> None:
     if not weights.is_file():
         raise ServiceError(
             ErrorCode.FEATURES_UNAVAILABLE,
-            f"{weights} does not exist: put {WEIGHTS} there, which torch-fidelity's release v0.2.0 has, "
-            "or choose the embedded features.",
+            f"{weights} does not exist. Download {WEIGHTS} from torch-fidelity's release v0.2.0 to that "
+            "path, or choose the embedded features.",
         )
 
 
@@ -104,7 +104,7 @@ def _network(content: bytes) -> nn.Module:
         raise ServiceError(
             ErrorCode.FEATURES_UNAVAILABLE,
             f"Inception's features need torch-fidelity, and it cannot be imported ({error}): "
-            "pip install 'dcgan[fid]', with the torchvision that belongs to your torch, or choose the "
+            "pip install 'dcgan[fid]', with the torchvision that matches your torch, or choose the "
             "embedded features.",
         ) from error
     # torch-fidelity unpickles whatever a file says. These bytes may hold tensors and nothing else.

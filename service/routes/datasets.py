@@ -79,8 +79,8 @@ async def upload_dataset(
 ) -> Dataset:
     """Send the archive as the raw body, or as the part `file` of a form. A worker then decodes it.
 
-    Sub-folders are fine. What claims to be a picture and is none is listed as rejected, with reasons, once it
-    is ready; other files are passed over.
+    Sub-folders are fine. Files that look like pictures but cannot be decoded are listed as rejected, with
+    reasons, once the dataset is ready; others are ignored.
     """
     await gateway.store.ping()  # not after two gigabytes have been sent
     async with receive(request, gateway.volume, gateway.settings.max_upload_bytes) as upload:
@@ -191,7 +191,10 @@ async def _let_go(gateway: Gateway, standing: Standing) -> Standing:
 
 
 def _being_prepared(dataset_id: str) -> ServiceError:
-    detail = f"{dataset_id} is being prepared, which has been told to stop; delete it again in a moment."
+    detail = (
+        f"{dataset_id} is still being prepared; the preparation has been told to stop. Repeat the DELETE in "
+        "a moment."
+    )
     return ServiceError(ErrorCode.DATASET_IN_USE, detail, retry_after_seconds=_LOOK_SECONDS)
 
 

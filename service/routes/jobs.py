@@ -70,8 +70,8 @@ class JobsCommand(Frozen):
 
     dry_run: bool = Field(
         default=False,
-        description="Validate and estimate only: everything is refused that would be, nothing is queued or "
-        "written, an Idempotency-Key is not spent; the answer is 200 with `spec` and `estimate`.",
+        description="Validate and estimate only. Refuses exactly what a real submission would, but queues "
+        "and writes nothing and uses up no Idempotency-Key. The answer is 200 with `spec` and `estimate`.",
     )
 
 
@@ -125,7 +125,7 @@ async def create_job(
 async def _dry_run(gateway: Gateway, asked: JobRequest) -> Response:
     spec, pictures = await _resolved(gateway, asked)
     if Role.TRAIN not in await gateway.living_roles():
-        detail = "No trainer is alive that could tell what the job takes; start one with --role train."
+        detail = "No trainer is running to estimate the job; start one with --role train."
         raise ServiceError(ErrorCode.NO_TRAINER, detail, retry_after_seconds=_START_SECONDS)
     estimate = await gateway.estimates.ask(spec, pictures)
     told = DryRun.of(spec, estimate, await gateway.store.largest_trainer())
@@ -261,7 +261,10 @@ def _require_few_again(spec: TrainingSpec) -> None:
     try:
         require_few(spec)
     except ServiceError as refusal:
-        detail = f"Its spec is taken no more: {refusal.detail} POST it to /jobs so."
+        detail = (
+            f"This job's spec is no longer accepted: {refusal.detail} Submit the corrected spec with POST "
+            "/jobs."
+        )
         raise ServiceError(ErrorCode.INVALID_REQUEST, detail) from None
 
 

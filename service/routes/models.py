@@ -162,7 +162,7 @@ async def put_model(
 async def roll_back_model(
     gateway: Here, response: Response, alias: AliasPath, conditions: Conditions
 ) -> Model:
-    """Takes the last change back, be it a rollback. That is a change as well, and the history has it."""
+    """Undoes the last change, even a rollback; the undo is recorded in the history."""
     _refuse_latest(alias)
     seen = await gateway.store.alias(alias)
     await _require(gateway, conditions, alias, seen)
@@ -223,8 +223,8 @@ async def _refuse_conditions(gateway: Gateway, digest: str, conditions: Precondi
         return
     await of_digest(gateway, digest)
     detail = (
-        f"{conditions}, but what a digest names has no ETag: it never changes. Nothing was deleted; "
-        "leave the condition out."
+        f"{conditions}, but a digest never changes and has no ETag. Nothing was deleted; repeat without the "
+        "condition."
     )
     raise ServiceError(ErrorCode.PRECONDITION_FAILED, detail)
 
@@ -251,11 +251,11 @@ async def _require(gateway: Gateway, conditions: Preconditions, alias: str, mean
     current = await _view(gateway, alias, meaning) if meaning else None
     if conditions.hold(current.etag if current else None):
         return
-    state = f"its ETag is {current.etag}, and it means {current.digest}" if current else "there is none"
-    detail = (
-        f"{conditions}, but of the alias {alias} {state}. Nothing was changed; GET /models/{alias}, "
-        "and decide anew."
-    )
+    if current:
+        state = f"the alias {alias} now has ETag {current.etag} and points to {current.digest}"
+    else:
+        state = f"there is no alias {alias}"
+    detail = f"{conditions}, but {state}; nothing was changed. GET /models/{alias}, then decide again."
     raise ServiceError(ErrorCode.PRECONDITION_FAILED, detail, current=current)
 
 

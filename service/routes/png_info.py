@@ -101,11 +101,11 @@ async def _pieces(request: Request) -> AsyncIterator[bytes]:
         is_empty = is_empty and not piece
         yield piece
     if is_empty:
-        raise ServiceError(ErrorCode.BODY_EMPTY, "The body has 0 bytes; send a PNG of this service.")
+        raise ServiceError(ErrorCode.BODY_EMPTY, "The body is empty; send a PNG from this service.")
 
 
 def _too_large() -> ServiceError:
-    detail = f"The body is larger than {MAX_PNG_BYTES:,} bytes, and no PNG of this service is; send one."
+    detail = f"The body exceeds {MAX_PNG_BYTES:,} bytes, more than any PNG this service produces."
     return ServiceError(ErrorCode.BODY_TOO_LARGE, detail)
 
 
@@ -113,12 +113,12 @@ def _spec(texts: dict[str, str]) -> SampleSpec:
     try:
         spec = read_recipe(texts)
     except ValueError:
-        detail = "The PNG tells a recipe that this version does not understand, or that was changed."
+        detail = "The PNG contains a recipe that this version cannot read, or that was altered."
         raise ServiceError(ErrorCode.NO_RECIPE, detail) from None
     if spec is None:
         detail = (
-            "The PNG does not tell what made it: it is not of this service, or a program that has saved it "
-            "again left out its texts. Send the file as it was served."
+            "The PNG does not say what made it: it is not from this service, or a program that saved it "
+            "again dropped its text chunks. Send the file as it was served."
         )
         raise ServiceError(ErrorCode.NO_RECIPE, detail)
     return spec

@@ -103,7 +103,7 @@ def test_an_imported_generator_is_deleted_with_its_programs_once_nothing_means_i
     client.delete("/models/live").raise_for_status()
     for condition in ({"If-Match": '"seen"'}, {"If-None-Match": "*"}):
         answer = client.delete(f"/models/{digest}", headers=condition)
-        assert "leave the condition out" in refused(answer, 412, "precondition_failed")["detail"]
+        assert "repeat without the condition" in refused(answer, 412, "precondition_failed")["detail"]
     assert client.delete(f"/models/{digest}", headers={"If-Match": "*"}).status_code == 204
     refused(client.delete(f"/models/{digest}", headers={"If-Match": '"seen"'}), 404, "model_not_found")
     assert not list(volume.imports.rglob(f"{digest[7:]}*"))

@@ -169,7 +169,7 @@ def test_a_job_from_before_checkpoints_were_few_is_shown_and_not_tried_again(
     worker.redis.hset(KEYS[RecordKind.JOB].record_of + failed, "spec", json.dumps(spec))
     assert client.get(f"/jobs/{failed}").json()["spec"] == spec
     problem = refused(client.post(f"/jobs/{failed}/retry"), 422, "invalid_request")
-    assert "set it to 1000 or more. POST it to /jobs so." in problem["detail"]
+    assert "set it to 1000 or more. Submit the corrected spec with POST /jobs." in problem["detail"]
     assert problem["errors"] == []  # the retry has no body that one could point into
 
 

@@ -157,7 +157,7 @@ def test_trainer_that_trains_counts_alone(
     start()
     told = gateway.estimate()
     assert (told.time.seconds, told.time.basis, told.trainer.is_training) == (None, "unknown", True)
-    assert "trains one now" in told.time.detail
+    assert "is busy training one now" in told.time.detail
     assert told.evaluations.count > 0
 
 
@@ -271,7 +271,7 @@ def test_pace_of_a_job_of_the_same_steps_is_taken(training: TrainingOrder) -> No
     told = told_by(training, readings=others).time
     assert told.basis == "trained"
     assert told.seconds == pytest.approx(2 + training.spec.images / 4.0, rel=0.01)
-    assert f"{training.job}, of the same steps, went by at 4 images/s" in told.detail
+    assert f"{training.job}, with identical steps, ran at 4 images/s on this trainer" in told.detail
 
 
 def test_pace_of_a_job_of_other_steps_is_called_extrapolated(training: TrainingOrder) -> None:

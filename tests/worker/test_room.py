@@ -63,7 +63,7 @@ def test_every_try_in_vain_is_told_and_so_is_the_end(tmp_path: Path) -> None:
         (errno.ENOSPC, "volume_full", "Delete jobs or datasets, or make the volume larger."),
         (errno.EDQUOT, "volume_full", "raise the quota"),
         (errno.EROFS, "volume_read_only", "Make it writable."),
-        (errno.EIO, "volume_failing", "Look after the disk"),
+        (errno.EIO, "volume_failing", "Check the disk; the kernel log has details."),
     ],
 )
 def test_shortage_says_what_is_needed_what_is_free_and_what_to_do(

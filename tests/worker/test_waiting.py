@@ -186,7 +186,10 @@ def test_child_that_waits_is_paused_as_it_was_last_saved(worker: Worker) -> None
     worker.control(FIRST, Want.PAUSE)
     worker.until(FIRST, lambda record: record.state is State.PAUSED)
     reason = worker.events(FIRST)[-1]["reason"]
-    assert reason == "paused on request, from its last snapshot: the volume took no newer one (volume_full)"
+    assert reason == (
+        "paused on request; it resumes from its last snapshot, since the volume accepted no newer one"
+        " (volume_full)"
+    )
 
 
 def test_job_whose_facts_cannot_be_read_fails_and_lets_the_next_one_pass(worker: Worker) -> None:
