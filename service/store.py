@@ -37,18 +37,18 @@ log = logging.getLogger(__name__)
 
 
 def connect(
-    url: str, *, connections: int, decode: bool, retries: int = 1, reply_seconds: float = _PATIENCE_SECONDS
+    url: str, *, connections: int, decode: bool, retries: int = 1, reply_seconds: float | None = None
 ) -> "Redis":
     """A client that never waits long: a Redis that hangs is an error after two seconds, twice.
 
-    A reply has to be there whole within `reply_seconds`.
+    A reply has to be there whole within `reply_seconds`, or those two.
     """
     return Redis(
         connection_pool=BlockingConnectionPool.from_url(
             url,
             max_connections=connections,
             timeout=_PATIENCE_SECONDS,
-            socket_timeout=reply_seconds,
+            socket_timeout=reply_seconds or _PATIENCE_SECONDS,
             socket_connect_timeout=_PATIENCE_SECONDS,
             health_check_interval=10,
             retry=Retry(NoBackoff(), retries),
