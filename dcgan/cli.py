@@ -18,12 +18,12 @@ from contract.presets import PRESETS
 from contract.submission import Priority
 from dcgan import demo as demonstration
 from dcgan.client import Client
-from dcgan.display import follow, show_estimate, show_table
+from dcgan.display import follow, plain, show_estimate, show_table
 from dcgan.errors import DcganError
 from dcgan.models_cli import models
 from dcgan.replies import Job
 
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False)
 
 
 class PoliteGroup(click.Group):
@@ -33,7 +33,8 @@ class PoliteGroup(click.Group):
         try:
             return super().invoke(ctx)
         except DcganError as error:
-            raise click.ClickException(f"{error.detail} ({error.code})") from error
+            told = "\n".join(map(plain, error.detail.split("\n")))
+            raise click.ClickException(f"{told} ({error.code})") from error
         except OSError as error:
             if error.errno in {None, errno.EPIPE}:  # click ends quietly when nobody reads on
                 raise

@@ -1,6 +1,7 @@
 """How a training job looks on a terminal: a bar that moves; elsewhere a line every ten seconds."""
 
 import time
+import unicodedata
 from collections.abc import Iterator, Sequence
 
 import click
@@ -21,11 +22,23 @@ def follow(client: Client, job: Job, console: Console) -> Job:
 
 def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Rows under their header. Nothing is cut in a narrow terminal: other commands take what it says."""
-    table = [header, *rows]
+    table = [header, *([plain(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         click.echo("  ".join(cells).rstrip())
+
+
+def plain(text: str) -> str:
+    """The text on one line: what would move the cursor, change colours or turn the line round is replaced."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if _is_a_command(each) else each for each in text)
+
+
+def _is_a_command(character: str) -> bool:
+    return unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} or (
+        unicodedata.bidirectional(character)
+        in {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    )
 
 
 def show_estimate(told: DryRun, console: Console) -> None:
@@ -41,9 +54,9 @@ def show_estimate(told: DryRun, console: Console) -> None:
         ("trainer", f"{trainer.name}, {trainer.device} ({trainer.device_model})"),
     ]
     for name, text in lines:
-        console.print(f"{name:<8}", text, soft_wrap=True, markup=False)
+        console.print(f"{name:<8}", plain(text), soft_wrap=True, markup=False)
     if told.stalled_reason:
-        console.print("It would only wait.", told.stalled_reason, soft_wrap=True, markup=False)
+        console.print("It would only wait.", plain(told.stalled_reason), soft_wrap=True, markup=False)
     if estimate.error:
         raise DcganError(estimate.error.code, estimate.error.detail)
 
@@ -64,10 +77,10 @@ def _duration(told: TimeEstimate) -> str:
 
 def _draw(client: Client, job: Job, console: Console) -> Job:
     columns = (
-        TextColumn("{task.description:<10}"),
+        TextColumn("{task.description:<10}", markup=False),
         BarColumn(bar_width=None),
         TextColumn("{task.completed:,.0f}/{task.total:,.0f} images"),
-        TextColumn("{task.fields[rates]}"),
+        TextColumn("{task.fields[rates]}", markup=False),
     )
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task(job.state, total=job.progress.total, rates="")
@@ -83,7 +96,7 @@ def _tell(client: Client, job: Job, console: Console) -> Job:
         if news != told or time.monotonic() - told_at > LINE_EVERY_SECONDS:
             told_at, told = time.monotonic(), news
             counted = f"{now.progress.images_seen:,}/{now.progress.total:,} images"
-            console.print(f"{now.state:<10}", counted, _rates(now), soft_wrap=True)
+            console.print(f"{now.state:<10}", counted, _rates(now), soft_wrap=True, markup=False)
     return now
 
 
@@ -100,7 +113,7 @@ def _watch(client: Client, job: Job) -> Iterator[Job]:
 def _rates(job: Job) -> str:
     progress = job.progress
     if job.waiting_for:
-        return f"waits: {job.waiting_for.detail}"
+        return f"waits: {plain(job.waiting_for.detail)}"
     if not progress.images_per_second:
         return ""
     losses = (f"{name} {loss:.2f}" for name, loss in progress.losses.items() if "/" not in name)

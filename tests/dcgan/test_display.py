@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from io import StringIO
 from typing import cast
 
+import pytest
 from rich.console import Console
 
 from dcgan.client import Client
-from dcgan.display import follow
+from dcgan.display import follow, show_table
 from dcgan.replies import Job
 
 PROGRESS = {"images_seen": 640, "total": 6400, "images_per_second": 100.0, "seconds_left": 62.5}
@@ -41,3 +42,22 @@ def test_job_that_waits_for_room_says_so_and_says_when_it_goes_on() -> None:
     lines = cast("StringIO", screen.file).getvalue().splitlines()
     assert "100 images/s  1:02 left" in lines[2]
     assert ["waits: The volume is full." in line for line in lines] == [False, True, False, False]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_what_somebody_else_wrote_is_shown_and_not_obeyed(terminal: bool) -> None:
+    needed = {"code": "volume_full", "detail": "[red]Full[/red] \x1b[2J\rof it [/]."}
+    story = Story(job("paused", waiting_for=needed))
+    screen = Console(file=StringIO(), width=200, force_terminal=terminal, color_system=None, _environ={})
+    follow(cast("Client", story), job("running"), screen)
+    shown = cast("StringIO", screen.file).getvalue()
+    assert "waits: [red]Full[/red] \ufffd[2J\ufffdof it [/]." in shown
+
+
+def test_a_name_keeps_to_its_row(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table(("job", "name"), [("job_1", "a\nb\x1b[31m\u202ec\u2028"), ("job_2", "名\u3000前 👩\u200d🚀")])
+    assert capsys.readouterr().out.splitlines() == [
+        "job    name",
+        "job_1  a\ufffdb\ufffd[31m\ufffdc\ufffd",
+        "job_2  名\u3000前 👩\u200d🚀",
+    ]
