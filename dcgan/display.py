@@ -17,7 +17,8 @@ LINE_EVERY_SECONDS = 10
 
 def follow(client: Client, job: Job, console: Console) -> Job:
     """Show the job until it is final or paused, and return it as it stands then."""
-    return _draw(client, job, console) if console.is_terminal else _tell(client, job, console)
+    can_draw = console.is_terminal and not console.is_dumb_terminal
+    return _draw(client, job, console) if can_draw else _tell(client, job, console)
 
 
 def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -61,3 +61,10 @@ def test_a_name_keeps_to_its_row(capsys: pytest.CaptureFixture[str]) -> None:
         "job_1  a\ufffdb\ufffd[31m\ufffdc\ufffd",
         "job_2  名\u3000前 👩\u200d🚀",
     ]
+
+
+def test_a_dumb_terminal_is_told_line_by_line() -> None:
+    screen = Console(file=StringIO(), width=200, force_terminal=True, _environ={"TERM": "dumb"})
+    follow(cast("Client", Story(job("running"), job("succeeded"))), job("queued"), screen)
+    lines = cast("StringIO", screen.file).getvalue().splitlines()
+    assert [line.split()[0] for line in lines] == ["queued", "running", "succeeded"]
