@@ -26,6 +26,7 @@ from models.networks.pair import Discriminator, Generator
 from models.pixels import to_numbers, to_pixels
 from models.priors.paths import path
 from models.randomness import coin_flips, permutation, random_words
+from models.silence import silent
 from models.state import TrainingState
 
 FEWEST_REALS = 16
@@ -43,10 +44,6 @@ CHUNK = 64
 
 Pixels = NDArray[np.uint8]
 Indices = NDArray[np.int64]
-
-
-def silent() -> None:
-    """Told of nothing."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from models.networks.pair import Generator
 from models.packing import pack
 from models.pixels import to_pixels
 from models.priors.truncation import truncated
+from models.silence import silent
 
 RENDERING_VERSIONS = {"cpu": 3, "cuda": 4}
 """Raised whenever we change what a generator and a seed come to: folding, rounding, choice of kernels."""
@@ -33,10 +34,6 @@ RENDERING_VERSIONS = {"cpu": 3, "cuda": 4}
 def renderer(environment: NumericEnvironment) -> str:
     """Names all that a sample's bytes depend on besides generator, seed and options. Part of every ETag."""
     return f"r{RENDERING_VERSIONS[environment.device]}/{environment.fingerprint}"
-
-
-def silent() -> None:
-    """Told of nothing."""
 
 
 class Sampler:

@@ -10,7 +10,8 @@ from contract.latents import unpack
 from contract.sampling import SampleSpec
 from contract.training import TrainingSpec
 from contract.wire import Ask
-from models.sampler import Sampler, silent
+from models.sampler import Sampler
+from models.silence import silent
 from worker.formats import FORMATS, FORMATS_OF_NUMBERS
 
 _BYTES_OF_A_VALUE = 1 + 4

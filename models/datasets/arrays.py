@@ -19,6 +19,7 @@ from contract.durable import Insist, once, publish_durably
 from contract.volume import Volume
 from models.datasets.decoding import DECODERS, PixelLimit
 from models.datasets.pictures import square
+from models.silence import silent
 
 Pixels = NDArray[np.uint8]
 
@@ -30,10 +31,6 @@ FEWEST_SHOWN = 2
 
 WAIT_SECONDS = 0.5
 """Between two looks at a lock that another process holds."""
-
-
-def silent(done: int, total: int) -> None:
-    """Reports to nobody."""
 
 
 def array(

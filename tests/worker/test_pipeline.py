@@ -11,7 +11,8 @@ from contract.errors import ErrorCode
 from contract.sampling import CheckpointPlace, SampleSpec
 from contract.volume import Volume
 from models.environment import detect
-from models.sampler import Sampler, silent
+from models.sampler import Sampler
+from models.silence import silent
 from tests.worker.asking import PATIENCE_SECONDS, PLACE, SPEC, Gateway, save_generator
 from worker.engine import Engine, Key
 from worker.formats import FORMATS

@@ -18,7 +18,8 @@ from contract.dataset import Manifest
 from contract.errors import ErrorCode, ServiceError
 from contract.volume import Volume
 from models.datasets.archive import prepare
-from models.datasets.arrays import array, silent, training_indices
+from models.datasets.arrays import array, training_indices
+from models.silence import silent
 
 DATASET = "ds_" + "0" * 16
 

@@ -12,9 +12,9 @@ from PIL import Image
 from contract.volume import Volume
 from models.datasets import decoding
 from models.datasets.archive import prepare
-from models.datasets.arrays import silent
 from models.datasets.decoding import DECODERS, PixelLimit
 from models.datasets.pictures import UnusablePictureError, decode, is_grey
+from models.silence import silent
 
 SIDE = 16
 
