@@ -8,6 +8,9 @@ from contract.identifiers import IMPORTED, kind_of
 from contract.keys import RecordKind
 from contract.webhook import Endpoint
 
+INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
+"""As torch-fidelity's release names them."""
+
 
 @dataclass(frozen=True)
 class Volume:
@@ -48,7 +51,7 @@ class Volume:
     @property
     def inception(self) -> Path:
         """Inception's weights, for who wants true FID: put there by people."""
-        return self.root / "features" / "weights-inception-2015-12-05-6726825d.pth"
+        return self.root / "features" / INCEPTION_WEIGHTS
 
     @property
     def run(self) -> Path:

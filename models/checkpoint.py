@@ -53,7 +53,7 @@ def save_checkpoint(
     generator: Generator, header: CheckpointHeader, path: Path, write: Write = write_durably
 ) -> str:
     """Write a generator durably. Returns its digest, `sha256:…` of the file."""
-    tensors = {name: tensor for name, tensor in generator.state_dict().items() if not _is_counter(name)}
+    tensors = {name: tensor for name, tensor in generator.state_dict().items() if not is_counter(name)}
     content = _serialised(tensors, header)
     write(path, content)
     return _digest(content)
@@ -69,9 +69,9 @@ def load_checkpoint(path: Path, expected_digest: str | None = None) -> tuple[Gen
     header, tensors = read_checkpoint(path, expected_digest)
     spec = header.spec
     generator = networks.build(spec.architecture, spec.resolution, spec.channels).generator
-    _fill(path, {n: t for n, t in generator.state_dict().items() if not _is_counter(n)}, tensors)
+    _fill(path, {n: t for n, t in generator.state_dict().items() if not is_counter(n)}, tensors)
     for name, tensor in generator.state_dict().items():
-        if _is_counter(name):
+        if is_counter(name):
             tensor.zero_()
     return generator.eval(), header
 
@@ -137,7 +137,7 @@ def _restore(path: Path, state: TrainingState) -> SnapshotHeader:
     return header
 
 
-def _is_counter(name: str) -> bool:
+def is_counter(name: str) -> bool:
     """Whether this is a batch norm's count of steps, which no generator that is served has a use for."""
     return name.endswith("num_batches_tracked")
 

@@ -6,7 +6,7 @@ import torch
 
 from contract.errors import ErrorCode, ServiceError
 from models import networks, priors
-from models.checkpoint import load_checkpoint, read_checkpoint
+from models.checkpoint import is_counter, load_checkpoint, read_checkpoint
 from models.latents import latents
 
 
@@ -21,7 +21,7 @@ def inspect(path: Path, digest: str) -> None:
     header, tensors = read_checkpoint(path, digest)
     spec = header.spec
     expected = networks.sketch(spec.architecture, spec.resolution, spec.channels).generator.state_dict()
-    served = {name: one for name, one in expected.items() if not name.endswith("num_batches_tracked")}
+    served = {name: one for name, one in expected.items() if not is_counter(name)}
     if wrong := sorted(served.keys() ^ tensors.keys()):
         raise _refused(
             f"the tensor {wrong[0]!r} is {'missing' if wrong[0] in served else 'not of its network'}"

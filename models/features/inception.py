@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from contract.errors import ErrorCode, ServiceError
+from contract.volume import INCEPTION_WEIGHTS as WEIGHTS
 from models.pixels import to_pixels
 
-WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 DIGEST = "6726825d"  # how the SHA-256 of that file begins
 FEATURES = 2048
 MULTIPLY_ADDS = 5_711_168_096
