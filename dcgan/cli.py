@@ -62,7 +62,7 @@ def main(context: click.Context, url: str) -> None:
 
 @main.command()
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
-@click.option("--port", type=int, help="Port to listen on.  [default: 8000]")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: 8000]")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Where everything lies.  [default: data]")
 @click.option("--trainers", type=click.IntRange(min=0), help="Jobs trained at a time.  [default: 1]")
 @click.option("--samplers", type=click.IntRange(min=0), help="Sampler processes.  [default: 1]")
@@ -72,7 +72,8 @@ def up(
     """Run the whole service until Ctrl-C: Redis, gateway and workers.
 
     What is not given here comes from the environment (DCGAN_HOST, DCGAN_PORT, DCGAN_DATA_ROOT). The line
-    `ready http://HOST:PORT` says that it can train and sample.
+    `ready http://HOST:PORT` says that it can train and sample. Called by other names than localhost and
+    --host it refuses, unless DCGAN_ALLOWED_HOSTS lists them.
     """
     given = {"host": host, "port": port, "data-root": data_root, "trainers": trainers, "samplers": samplers}
     _become("service.launcher", given)
@@ -80,7 +81,7 @@ def up(
 
 @main.command()
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
-@click.option("--port", type=int, help="Port to listen on.  [default: 8000]")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: 8000]")
 def gateway(host: str | None, port: int | None) -> None:
     """Run one gateway; DCGAN_REDIS_URL and DCGAN_DATA_ROOT say what it stands before."""
     _become("service", {"host": host, "port": port})

@@ -8,7 +8,7 @@ import uvicorn
 
 from service.app import create_app
 from service.gateway import Gateway
-from service.settings import Settings
+from service.settings import read_settings
 
 _GRACE_SECONDS = 3
 _YOUNG_OBJECTS = 10_000
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--host", help="address to listen on (DCGAN_HOST)")
     parser.add_argument("--port", type=int, help="port to listen on (DCGAN_PORT)")
     given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
-    settings = Settings(**given)
+    settings = read_settings(**given)
     app = create_app(settings)
     config = uvicorn.Config(
         app,

@@ -82,10 +82,10 @@ class GuardedProcess:
             os.close(self._lifeline)
         self._lifeline = -1
 
-    def restart_if_dead(self) -> None:
-        """Look once; restart it when its pause is over."""
+    def restart_if_dead(self) -> bool:
+        """Look once; restart it when its pause is over. Whether it has died since the last look."""
         if self._process is None or self._stopping or self._process.poll() is None:
-            return
+            return False
         now = time.monotonic()
         if self._restart_at == 0.0:
             if now - self._started_at > WELL_AFTER_SECONDS:
@@ -95,13 +95,15 @@ class GuardedProcess:
                 "%s ended (%s); restarting in %.1f s", self.name, self._process.returncode, self._backoff
             )
             self._backoff = min(self._backoff * 2, BACKOFF_SECONDS[1])
-        elif now >= self._restart_at:
+            return True
+        if now >= self._restart_at:
             self._restart_at = 0.0
             self._cut_lifeline()
             try:
                 self.start()
             except (OSError, RuntimeError) as error:
                 logger.warning("%s cannot be started now: %s", self.name, error)
+        return False
 
     def terminate(self) -> None:
         """Ask it to end."""

@@ -5,24 +5,25 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
+from contract.configuration import EXIT_CODE
 from contract.keys import Role
 from contract.volume import Volume
 from service.console import Console, fall_silent, say
 from service.embedded_redis import CannotStartError, RedisServer, durable_server, transient_server
 from service.guarded import GuardedProcess
-from service.settings import Settings, inherited_environment
+from service.settings import inherited_environment, read_settings
 
 logger = logging.getLogger("launcher")
 
@@ -34,6 +35,9 @@ REDIS_START_SECONDS = 60.0
 TRAINER_GRACE_SECONDS = 6.0
 LAST_WORDS_SECONDS = 0.2
 """For output that is still to be written when all has ended."""
+FULL_BYTES = 2**20
+"""With less room a Redis of ours cannot write its log, in either sense of the word."""
+REACHABLE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 — every address, and one that leads there
 
 
 def main() -> int:
@@ -41,14 +45,14 @@ def main() -> int:
     options = _parse()
     logging.basicConfig(level=logging.INFO, format="launcher   | %(message)s", stream=Console())
     data_root = options.data_root.absolute()
-    data_root.mkdir(parents=True, exist_ok=True)
-    url = f"http://{options.host}:{options.port}"
     with ExitStack() as stack:
         try:
-            _claim_data_root(stack, data_root, url)
-            _refuse_busy_port(options.host, options.port)
             launcher = Launcher(options, Volume(data_root))
-            launcher.prepare()
+            with _using(data_root):
+                data_root.mkdir(parents=True, exist_ok=True)
+                _claim_data_root(stack, data_root, launcher.url)
+                _refuse_busy_port(options.host, options.port)
+                launcher.prepare()
             launcher.run()
         except CannotStartError as refusal:
             print(f"dcgan up: {refusal}", file=sys.stderr)  # noqa: T201 — the answer to a person at a terminal
@@ -66,6 +70,14 @@ class Launcher:
         self._signal: int | None = None
         self._redis: list[GuardedProcess] = []
         self._processes: list[GuardedProcess] = []
+
+    @property
+    def url(self) -> str:
+        """Where the gateway can be reached from this machine."""
+        host = REACHABLE.get(self._options.host, self._options.host)
+        return (
+            f"http://[{host}]:{self._options.port}" if ":" in host else f"http://{host}:{self._options.port}"
+        )
 
     def prepare(self) -> None:
         """Decide who runs, without starting anyone.
@@ -104,7 +116,8 @@ class Launcher:
         """Until a signal comes. Called in the main thread.
 
         Raises:
-            CannotStartError: a Redis of ours ended at its start, or does not answer.
+            CannotStartError: a Redis of ours ended at its start, or does not answer; or settings that the
+                launcher does not read cannot be.
         """
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._heed_signal)
@@ -120,8 +133,7 @@ class Launcher:
                 threading.Thread(target=self._announce, daemon=True).start()
             while self._signal is None:
                 time.sleep(0.1)
-                for process in [*self._redis, *self._processes]:
-                    process.restart_if_dead()
+                self._restart_who_died()
             told = signal.Signals(self._signal).name
             logger.info("%s: ending; a job in training is saved and handed back", told)
         finally:
@@ -140,6 +152,21 @@ class Launcher:
                 else:
                     continue
                 raise CannotStartError(f"{problem}; {server.log} ends with:\n{server.last_words()}")
+
+    def _restart_who_died(self) -> None:
+        for process, server in zip(self._redis, self._servers, strict=True):
+            if process.restart_if_dead():
+                self._say_why_redis_died(server)
+        for process in self._processes:
+            if process.exit_code == EXIT_CODE:
+                raise CannotStartError(f"the {process.name} cannot begin with its settings; see above")
+            process.restart_if_dead()
+
+    def _say_why_redis_died(self, server: RedisServer) -> None:
+        """Where the disk is full, its log, which is on it, says nothing."""
+        logger.warning("%s ends with:\n%s", server.log, server.last_words())
+        if shutil.disk_usage(self._volume.root).free < FULL_BYTES:
+            logger.error("the volume at %s is full; make room, and all goes on", self._volume.root)
 
     def _address(self) -> list[str]:
         return ["--host", self._options.host, "--port", str(self._options.port)]
@@ -160,14 +187,19 @@ class Launcher:
         self._signal = number
 
     def _announce(self) -> None:
-        host = "127.0.0.1" if self._options.host in ("0.0.0.0", "::") else self._options.host  # noqa: S104
+        for role, count in (("trainer", self._options.trainers), ("sampler", self._options.samplers)):
+            if not count:
+                logger.info("no %s here: it is ready when one has been started elsewhere", role)
+        straight = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # to oneself by no proxy
         while self._signal is None:
             try:
-                with urllib.request.urlopen(f"http://{host}:{self._options.port}/readyz", timeout=2):
-                    say(f"ready http://{self._options.host}:{self._options.port}\n")
-                    return
-            except (urllib.error.URLError, OSError):
+                with straight.open(f"{self.url}/readyz", timeout=2):
+                    break
+            except OSError:
                 time.sleep(0.1)
+        if self._options.host in REACHABLE and not self._options.allowed_hosts:
+            logger.info("called by other names than localhost it refuses; DCGAN_ALLOWED_HOSTS lists more")
+        say(f"ready {self.url}\n")
 
     def _end_all(self) -> None:
         deadline = time.monotonic() + STOP_SECONDS
@@ -186,7 +218,7 @@ class Launcher:
 
 
 def _parse() -> argparse.Namespace:
-    settings = Settings()
+    settings = read_settings()
     parser = argparse.ArgumentParser(prog="dcgan up", description=__doc__)
     parser.add_argument("--host", default=settings.host)
     parser.add_argument("--port", type=int, default=settings.port)
@@ -196,11 +228,25 @@ def _parse() -> argparse.Namespace:
     options = parser.parse_args()
     if options.trainers < 0 or options.samplers < 0:
         parser.error("--trainers and --samplers count processes: 0 or more")
+    if not 1 <= options.port <= 65535:
+        parser.error(f"--port is {options.port}; ports are from 1 to 65535")
+    options.allowed_hosts = settings.allowed_hosts
     return options
 
 
+@contextmanager
+def _using(data_root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise CannotStartError(
+            f"cannot use {data_root}: {why}; make it writable, or choose another --data-root"
+        ) from error
+
+
 def _claim_data_root(stack: ExitStack, data_root: Path, url: str) -> None:
-    lock = stack.enter_context((data_root / "launcher.lock").open("a+"))
+    lock = stack.enter_context((data_root / "launcher.lock").open("a+b", buffering=0))
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -211,8 +257,7 @@ def _claim_data_root(stack: ExitStack, data_root: Path, url: str) -> None:
             "use that one, end it, or choose another --data-root"
         ) from None
     lock.truncate(0)
-    lock.write(json.dumps({"pid": os.getpid(), "url": url}))
-    lock.flush()
+    lock.write(json.dumps({"pid": os.getpid(), "url": url}).encode())
 
 
 def _refuse_busy_port(host: str, port: int) -> None:

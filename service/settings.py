@@ -1,12 +1,14 @@
 """The gateway's settings: the only place of the service that reads the environment (`DCGAN_*`)."""
 
 import os
+import sys
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, HttpUrl, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from contract.configuration import EXIT_CODE, PREFIX, RedisUrl, complaints
 from contract.webhook import Webhook
 
 
@@ -18,7 +20,7 @@ class Settings(BaseSettings):
     """Each field is the environment variable `DCGAN_` + its name in capitals."""
 
     model_config = SettingsConfigDict(
-        env_prefix="DCGAN_",
+        env_prefix=PREFIX,
         env_ignore_empty=True,  # compose passes on what is not set as an empty text
         frozen=True,
         extra="ignore",
@@ -26,8 +28,8 @@ class Settings(BaseSettings):
     )
 
     data_root: Path = Field(Path("data"), description="The volume that gateway and workers share.")
-    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Records, queue and doorbell.")
-    sampling_redis_url: str = Field(
+    redis_url: RedisUrl = Field("redis://127.0.0.1:6379/0", description="Records, queue and doorbell.")
+    sampling_redis_url: RedisUrl = Field(
         default_factory=lambda settled: settled["redis_url"],
         description="Sampling requests and replies; may be the same server.",
     )
@@ -86,6 +88,15 @@ class Settings(BaseSettings):
         if self.webhook_url is None or self.webhook_secret is None:
             return None
         return Webhook(url=self.webhook_url, secret=self.webhook_secret)
+
+
+def read_settings(**given: Any) -> Settings:
+    """The settings of this process, but for what is given; where they cannot be, it ends and says why."""
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        print(complaints(error, os.environ), file=sys.stderr)  # noqa: T201 — the answer to who starts it
+        sys.exit(EXIT_CODE)
 
 
 def inherited_environment() -> dict[str, str]:

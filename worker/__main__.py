@@ -20,11 +20,11 @@ def main() -> None:
 
     from contract.volume import Volume
     from worker.app import create_app
-    from worker.settings import Settings, let_cuda_be_deterministic
+    from worker.settings import let_cuda_be_deterministic, read_settings
     from worker.slot import Slot
 
     let_cuda_be_deterministic()
-    settings = Settings()
+    settings = read_settings()
     settings = settings.model_copy(update={"data_root": settings.data_root.absolute()})
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stdout

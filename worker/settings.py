@@ -1,25 +1,41 @@
 """Everything a worker can be told from outside. The one place in this package that reads the environment."""
 
+import logging
 import os
+import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from contract.configuration import EXIT_CODE, PREFIX, RedisUrl, complaints
 from contract.training import MOST_DEVICES
+
+
+def _known_level(name: str) -> str:
+    if name.upper() not in logging.getLevelNamesMapping():
+        raise ValueError("one of DEBUG, INFO, WARNING, ERROR and CRITICAL is expected")
+    return name.upper()
 
 
 class Settings(BaseSettings):
     """Read from `DCGAN_*`; the defaults suit one machine."""
 
-    model_config = SettingsConfigDict(env_prefix="DCGAN_", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,  # compose passes on what is not set as an empty text
+        frozen=True,
+        hide_input_in_errors=True,  # some hold passwords
+    )
 
     data_root: Path = Field(Path("data"), description="The volume: datasets, jobs, aliases.")
-    redis_url: str = Field(
+    redis_url: RedisUrl = Field(
         "redis://127.0.0.1:6379/0", description="Job records and the broker; wants persistence."
     )
-    sampling_redis_url: str | None = Field(None, description="Sampling traffic; default: the same server.")
+    sampling_redis_url: RedisUrl | None = Field(
+        None, description="Sampling traffic; default: the same server."
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto`: a GPU where there is one.")
     threads: int = Field(
         0, ge=0, le=1024, description="CPU threads; 0: one per available core to train, one to sample."
@@ -45,7 +61,9 @@ class Settings(BaseSettings):
     heartbeat_file: Path | None = Field(
         None, description="Touched while the worker is well; for health checks."
     )
-    log_level: str = Field("INFO", description="Python's name of the least severe level that is logged.")
+    log_level: Annotated[str, AfterValidator(_known_level)] = Field(
+        "INFO", description="Python's name of the least severe level that is logged."
+    )
 
     @property
     def heartbeat_seconds(self) -> float:
@@ -55,6 +73,15 @@ class Settings(BaseSettings):
     @property
     def sampling_url(self) -> str:
         return self.sampling_redis_url or self.redis_url
+
+
+def read_settings() -> Settings:
+    """The settings of this process; where they cannot be, it ends and says why."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        print(complaints(error, os.environ), file=sys.stderr)  # noqa: T201 — there is no log without settings
+        sys.exit(EXIT_CODE)
 
 
 def let_cuda_be_deterministic() -> None:

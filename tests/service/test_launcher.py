@@ -1,0 +1,150 @@
+"""What keeps `dcgan up` from beginning is said in a sentence, and what it says of itself is so."""
+
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from argparse import Namespace
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from contract.configuration import EXIT_CODE
+from contract.volume import Volume
+from service.embedded_redis import RedisServer
+from service.launcher import Launcher
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*command: str, **settings: str) -> tuple[int, str]:
+    """The exit code, and all that was said."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", *command],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **settings},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def launcher(root: Path, host: str, port: int) -> Launcher:
+    options = Namespace(host=host, port=port, trainers=1, samplers=1, allowed_hosts=())
+    return Launcher(options, Volume(root))
+
+
+@pytest.mark.parametrize("process", ["service.launcher", "service", "worker"])
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"DCGAN_REDIS_URL": "localhost:6379"}, "DCGAN_REDIS_URL: a URL that begins with redis://"),
+        ({"DCGAN_SAMPLING_REDIS_URL": "http://me:secret@h"}, "DCGAN_SAMPLING_REDIS_URL: a URL that begins"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named(process: str, settings: Mapping[str, str], line: str) -> None:
+    role = ("--role", "train") if process == "worker" else ()
+    code, said = run(process, *role, **settings)
+    assert code == EXIT_CODE
+    assert said.startswith(line)
+    assert "Traceback" not in said and "secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("process", "settings", "line"),
+    [
+        ("service", {"DCGAN_PORT": "abc"}, "DCGAN_PORT='abc': "),
+        ("service", {"DCGAN_MAX_UPLOAD_BYTES": "2GiB"}, "DCGAN_MAX_UPLOAD_BYTES='2GiB': "),
+        ("worker", {"DCGAN_THREADS": "two"}, "DCGAN_THREADS='two': "),
+        ("worker", {"DCGAN_LOG_LEVEL": "loud"}, "DCGAN_LOG_LEVEL='loud': one of DEBUG, "),
+    ],
+)
+def test_its_value_is_said_too(process: str, settings: Mapping[str, str], line: str) -> None:
+    role = ("--role", "train") if process == "worker" else ()
+    code, said = run(process, *role, **settings)
+    assert (code, said[: len(line)]) == (EXIT_CODE, line)
+
+
+def test_a_setting_of_a_worker_that_cannot_be_ends_the_stack(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    code, said = run("service.launcher", f"--port={port}", f"--data-root={tmp_path}", DCGAN_THREADS="two")
+    assert code == 1
+    assert "DCGAN_THREADS='two'" in said
+    assert "cannot begin with its settings" in said.splitlines()[-1]
+    assert "restarting" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--port=0"], "ports are from 1 to 65535"),
+        (["--port=99999"], "ports are from 1 to 65535"),
+        (["--data-root={}/file"], "cannot use {}/file: File exists"),
+        (["--data-root={}/file/below"], "cannot use {}/file/below: Not a directory"),
+        (["--data-root=/proc/nowhere"], "cannot use /proc/nowhere: "),
+    ],
+)
+def test_where_it_cannot_begin_it_says_why(tmp_path: Path, arguments: list[str], why: str) -> None:
+    (tmp_path / "file").touch()
+    code, said = run("service.launcher", *(argument.format(tmp_path) for argument in arguments))
+    assert code != 0
+    assert why.format(tmp_path) in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::", "http://[::1]:8000"),
+        ("fd00::7", "http://[fd00::7]:8000"),
+        ("gpu.example", "http://gpu.example:8000"),
+    ],
+)
+def test_the_address_that_it_prints_can_be_called(tmp_path: Path, host: str, url: str) -> None:
+    assert launcher(tmp_path, host, 8000).url == url
+
+
+class _Ready(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+
+def test_no_proxy_stands_before_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    said: list[str] = []
+    monkeypatch.setattr("service.launcher.say", said.append)
+    with HTTPServer(("127.0.0.1", 0), _Ready) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        announcing = threading.Thread(
+            target=launcher(tmp_path, "127.0.0.1", server.server_port)._announce, daemon=True
+        )
+        announcing.start()
+        announcing.join(60)
+        assert said == [f"ready http://127.0.0.1:{server.server_port}\n"]
+
+
+@pytest.mark.parametrize(("free", "is_full"), [(0, True), (2**30, False)])
+def test_of_a_redis_that_died_its_last_words_are_said_and_whether_the_disk_is_full(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    free: int,
+    is_full: bool,
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Namespace(free=free))
+    server = RedisServer("redis://127.0.0.1:1/0", (), tmp_path)
+    server.log.write_text("Can't open the append-only file\n")
+    with caplog.at_level(logging.WARNING):
+        launcher(tmp_path, "127.0.0.1", 8000)._say_why_redis_died(server)
+    assert "append-only file" in caplog.text
+    assert ("is full" in caplog.text) == is_full
