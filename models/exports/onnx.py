@@ -49,7 +49,7 @@ def _require(*names: str) -> ModuleType:
         return [importlib.import_module(name) for name in names][-1]
     except ImportError as error:
         detail = (
-            f"The trainer cannot make ONNX: {error}. Install its extra, pip install 'dcgan[onnx]', or take "
-            "torch-export or safetensors."
+            f"The trainer cannot make ONNX: {error}. Install its extra, pip install '.[onnx]' in a "
+            "checkout, or take torch-export or safetensors."
         )
         raise ServiceError(ErrorCode.EXPORT_UNAVAILABLE, detail) from None

@@ -104,7 +104,7 @@ def _network(content: bytes) -> nn.Module:
         raise ServiceError(
             ErrorCode.FEATURES_UNAVAILABLE,
             f"Inception's features need torch-fidelity, and it cannot be imported ({error}): "
-            "pip install 'dcgan[fid]', with the torchvision that matches your torch, or choose the "
+            "pip install '.[fid]' in a checkout, with the torchvision that matches your torch, or choose the "
             "embedded features.",
         ) from error
     # torch-fidelity unpickles whatever a file says. These bytes may hold tensors and nothing else.

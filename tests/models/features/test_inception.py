@@ -49,7 +49,7 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
     monkeypatch.delitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", raising=False)
-    with pytest.raises(ServiceError, match=r"pip install 'dcgan\[fid\]'"):
+    with pytest.raises(ServiceError, match=r"pip install '\.\[fid\]'"):
         _network(b"")
 
 
