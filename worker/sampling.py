@@ -39,6 +39,10 @@ STOP_SECONDS = 8.0
 FAILED = "the sampler failed; see its log"
 
 
+class _UnawaitedError(Exception):
+    """Nobody waits any more for what is being rendered."""
+
+
 class SampleConsumer(threading.Thread):
     """Runs until stopped. While its renderer is not the deployment's it takes nothing."""
 
@@ -169,8 +173,9 @@ class SampleConsumer(threading.Thread):
                 samplers[_generator(wanting[0])] = sampler
                 ready += self._admit(sampler, wanting)
         for portion in portions(ready):
-            if awaited := [ask for ask in portion if self._is_awaited(ask)]:
-                self._replies.give(self._render(awaited, samplers[_generator(awaited[0])]))
+            awaited = [ask for ask in portion if self._is_awaited(ask)]
+            if awaited and (made := self._render(awaited, samplers[_generator(awaited[0])])):
+                self._replies.give(made)
         self._taken_at = {ask.id: self._taken_at[ask.id] for ask in self._aside}
         self._engine.settle({_target(ask) for ask in self._aside})
 
@@ -196,10 +201,20 @@ class SampleConsumer(threading.Thread):
             self._replies.give(Refused([ask], ErrorCode.INVALID_REQUEST, detail))
         return welcome
 
-    def _render(self, portion: Sequence[Ask], sampler: Sampler) -> Rendered | Refused:
+    def _render(self, portion: Sequence[Ask], sampler: Sampler) -> Rendered | Refused | None:
+        """None as soon as all deadlines have passed: gateways have refused them, and no longer listen."""
+
+        def go_on() -> None:
+            self._pulse.beat()
+            if not any(map(self._is_awaited, portion)):
+                raise _UnawaitedError
+
         begun_at = time.monotonic()
         try:
-            images = render(sampler, portion, self._pulse.beat)
+            images = render(sampler, portion, go_on)
+        except _UnawaitedError:
+            logger.info("a portion of %d asks was given up: their deadlines had passed", len(portion))
+            return None
         except Exception:
             logger.exception("a portion of %d asks failed", len(portion))
             return Refused(portion, ErrorCode.INTERNAL, FAILED)

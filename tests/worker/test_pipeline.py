@@ -114,8 +114,9 @@ def test_portion_whose_deadline_passes_in_the_batch_is_not_rendered(
         sampler: Sampler, drawn: NDArray[np.float32], after_pass: Callable[[], None] = silent
     ) -> NDArray[np.uint8]:
         rendered.append(len(drawn))
+        pixels = render(sampler, drawn, after_pass)
         consumers[0]._clock_offset_ms += 2 * PATIENCE_SECONDS * 1000
-        return render(sampler, drawn, after_pass)
+        return pixels
 
     single, sheet = gateway.ask(1), gateway.ask(2, count=9)
     gateway.push(single, sheet)
