@@ -1,6 +1,7 @@
 """The service from Python: datasets in, training jobs, pictures out."""
 
 import errno
+import math
 import os
 import time
 import uuid
@@ -24,7 +25,7 @@ from dcgan.replies import Dataset, DryRun, Job, Model, PastMeaning, Reply
 RETRY_PAUSES_SECONDS = (0.5, 2.0)
 MADE_WITHIN_SECONDS = 180.0
 FORM_OF_ENDING: Mapping[str, ExportFormat] = {f".{ending}": form for form, ending in SUFFIXES.items()}
-LOOK_EVERY_SECONDS = 0.2
+SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 1.0
 MEDIA_TYPES: Mapping[object, str] = {name: form.media_type for name, form in FORMS.items()}
 
 R = TypeVar("R", bound=Reply)
@@ -118,11 +119,21 @@ class Client:
         """What happened to the job after the event of this id, and what happens until it is final."""
         return EventFeed(self._service.http, job_id, after)
 
-    def wait_job(self, job_id: str) -> Job:
-        """Wait until the job has succeeded, failed or been cancelled, and say how it stands then."""
-        for _ in self.events(job_id):
-            pass
-        return self.job(job_id)
+    def wait_job(self, job_id: str, *, timeout_seconds: float | None = None) -> Job:
+        """Wait until the job has succeeded, failed or been cancelled, and say how it stands then.
+
+        A paused job is waited for until somebody resumes or cancels it: give a timeout where nobody may. A
+        service that is away has a minute to come back.
+
+        Raises:
+            DcganError: `timeout`.
+        """
+        job = _await(lambda: self.job(job_id), lambda job: job.is_final, timeout_seconds)
+        if job.is_final:
+            return job
+        raise DcganError(
+            "timeout", f"Job {job_id} is still {job.state} after {timeout_seconds:g} s; it goes on."
+        )
 
     def cancel(self, job_id: str) -> Job:
         """End the job; its checkpoints stay."""
@@ -284,10 +295,10 @@ def _written(target: Path) -> Iterator[IO[bytes]]:
             temporary.unlink()
 
 
-def _await(look: Callable[[], R], is_over: Callable[[R], bool], timeout_seconds: float) -> R:
+def _await(look: Callable[[], R], is_over: Callable[[R], bool], timeout_seconds: float | None) -> R:
     """What is looked at once it is over, or as it stands when the time is up; an outage is waited out."""
-    heard_at = time.monotonic()
-    give_up = heard_at + timeout_seconds
+    heard_at, pause_seconds = time.monotonic(), SHORTEST_PAUSE_SECONDS
+    give_up = math.inf if timeout_seconds is None else heard_at + timeout_seconds
     while True:
         try:
             seen = look()
@@ -298,7 +309,8 @@ def _await(look: Callable[[], R], is_over: Callable[[R], bool], timeout_seconds:
         else:
             if is_over(seen) or heard_at > give_up:
                 return seen
-        time.sleep(LOOK_EVERY_SECONDS)
+        time.sleep(pause_seconds)
+        pause_seconds = min(1.1 * pause_seconds, LONGEST_PAUSE_SECONDS)
 
 
 def _is_prepared_or_not(dataset: Dataset) -> bool:

@@ -158,6 +158,27 @@ def test_a_dataset_that_takes_too_long_is_told_as_it_stands(service: Service) ->
     assert caught.value.code == "timeout"
 
 
+def _tell_job(service: Service, state: str) -> None:
+    job = {"id": "job_1", "state": state, "progress": {"images_seen": 0, "total": 1}}
+    service.answers["GET /jobs/job_1"] = (200, "application/json", json.dumps(job).encode())
+
+
+@pytest.mark.parametrize("state", ["succeeded", "failed", "cancelled"])
+def test_a_job_is_waited_for_through_an_outage_until_it_is_final(service: Service, state: str) -> None:
+    _tell_job(service, state)
+    service.losses, service.outages = 1, 1
+    with Client(service.url) as client:
+        assert client.wait_job("job_1").state == state
+    assert len(service.asked) == 3
+
+
+def test_a_paused_job_is_not_waited_for_longer_than_was_said(service: Service) -> None:
+    _tell_job(service, "paused")
+    with Client(service.url) as client, pytest.raises(DcganError, match="still paused after 0 s") as caught:
+        client.wait_job("job_1", timeout_seconds=0)
+    assert caught.value.code == "timeout"
+
+
 def test_the_address_of_samples_names_every_choice() -> None:
     with Client("http://127.0.0.1:8000") as client:
         address = client.samples_url(7, "sha256:ab", 4, format="webp", scale=2)
