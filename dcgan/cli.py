@@ -52,6 +52,7 @@ def _let_go_of_output() -> None:
 
 @click.group(cls=PoliteGroup, context_settings={"show_default": True})
 @click.option("--url", default="http://127.0.0.1:8000", envvar="DCGAN_URL", help="Where the service is.")
+@click.version_option(package_name="dcgan")
 @click.pass_context
 def main(context: click.Context, url: str) -> None:
     """Train DCGAN-family generators and fetch pictures by seed."""
@@ -160,7 +161,7 @@ def datasets(url: str) -> None:
 def train(
     url: str, /, dataset: str, others: tuple[str, ...], detach: bool, dry_run: bool, **chosen: object
 ) -> None:
-    """Train on a dataset. Ctrl-C leaves the job running; `dcgan cancel` ends it.
+    """Train on a dataset. Ctrl-C leaves the job running: `dcgan watch` shows it again.
 
     The exit code is 0 when the job has succeeded, 130 after Ctrl-C, else 1.
     """
@@ -181,7 +182,8 @@ def _follow_to_success(client: Client, job: Job) -> None:
     try:
         job = follow(client, job, console)
     except KeyboardInterrupt:
-        console.print(f"The job goes on; `dcgan cancel {job.id}` ends it.", soft_wrap=True)
+        hint = f"The job goes on; `dcgan watch {job.id}` shows it again, `dcgan cancel {job.id}` ends it."
+        console.print(hint, soft_wrap=True)
         raise click.exceptions.Exit(130) from None
     if job.state == State.SUCCEEDED:
         return
@@ -230,6 +232,15 @@ def jobs(url: str, state: str | None) -> None:
                 for job in client.jobs(state)
             ],
         )
+
+
+@main.command()
+@click.argument("job")
+@click.pass_obj
+def watch(url: str, job: str) -> None:
+    """Show a job until it ends, as `dcgan train` does, and with its exit codes."""
+    with Client(url) as client:
+        _follow_to_success(client, client.job(job))
 
 
 @main.command()

@@ -104,6 +104,8 @@ def _tell(client: Client, job: Job, console: Console) -> Job:
 def _watch(client: Client, job: Job) -> Iterator[Job]:
     """The job, and the job again after everything that happens to it."""
     yield job
+    if job.is_final or job.state == "paused":
+        return
     for _ in client.events(job.id, after=job.revision):
         job = client.job(job.id)
         yield job

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,10 @@ def test_a_refusal_is_a_sentence() -> None:
     done = CliRunner().invoke(main, ["--url", "http://127.0.0.1:9", "jobs"])
     assert done.exit_code == 1
     assert done.output.startswith("Error: No service answers at http://127.0.0.1:9")
+
+
+def test_the_version_is_told() -> None:
+    assert CliRunner().invoke(main, ["--version"]).output.endswith(f"version {version('dcgan')}\n")
 
 
 def test_the_demo_needs_an_archive(tmp_path: Path) -> None:

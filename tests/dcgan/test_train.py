@@ -33,6 +33,9 @@ def test_only_a_job_that_succeeded_is_a_success(
     service.events = [(1, "state", {"state": "queued"}), (2, "state", {"state": state})]
     done = train(service)
     assert (done.exit_code, done.stderr) == (exit_code, told)
+    watched = CliRunner().invoke(main, ["--url", service.url, "watch", JOB])
+    assert (watched.exit_code, watched.stderr) == (exit_code, told)
+    assert watched.stdout.startswith(state)
 
 
 def test_priority_is_chosen_in_the_words_of_the_api(service: Service) -> None:
@@ -85,4 +88,4 @@ def test_ctrl_c_leaves_the_job_and_is_no_success(service: Service, monkeypatch: 
     monkeypatch.setattr("dcgan.cli.console", Console(highlight=False, width=40))
     done = train(service)
     assert done.exit_code == 130
-    assert f"The job goes on; `dcgan cancel {JOB}` ends it.\n" in done.stdout
+    assert f"`dcgan watch {JOB}` shows it again, `dcgan cancel {JOB}` ends it.\n" in done.stdout

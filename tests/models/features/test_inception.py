@@ -35,7 +35,7 @@ def _saved(tensors: dict[str, torch.Tensor]) -> bytes:
 
 
 def test_without_weights_it_says_which_to_put_where(tmp_path: Path) -> None:
-    with pytest.raises(ServiceError, match=r"here\.pth does not exist: put weights-inception"):
+    with pytest.raises(ServiceError, match=r"here\.pth does not exist. Download weights-inception"):
         load(tmp_path / "here.pth", "cpu")
 
 
