@@ -114,9 +114,9 @@ def test_event_ids_are_the_revisions_without_a_gap(records: Records) -> None:
 def test_every_event_is_published_on_the_one_channel(records: Records) -> None:
     listener = records.redis.pubsub()
     listener.subscribe(keys.CHANGES)
-    listener.get_message(timeout=1)
+    listener.get_message(timeout=60)
     records.submit()
-    message = listener.get_message(timeout=1)
+    message = listener.get_message(timeout=60)
     assert message is not None
     assert message["data"] == KEYS[JOB].record_of + "job_a:1"
 
