@@ -55,8 +55,9 @@ def test_of_different_generators_only_some_are_loaded_at_a_time(
 
 @pytest.mark.parametrize("body", ["job", "digest"])
 def test_what_an_alias_comes_to_already_is_not_loaded_again(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact, body: str
+    client: httpx.Client, sampler: Any, finished: CheckpointFact, body: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("service.warming.PATIENCE_SECONDS", 60)
     job_id = client.get("/models/latest").json()["job"]
     named = {"job": job_id} if body == "job" else {"digest": finished.digest}
     for _ in range(3):
