@@ -109,7 +109,7 @@ def test_a_request_with_two_hosts_is_refused_on_both_ways(gateway_url: str) -> N
     place = urlsplit(gateway_url)
     for query in ("seed=7", by_the_long_way("seed=7")):
         head = f"GET /samples?{query} HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n"
-        with socket.create_connection((place.hostname, place.port), timeout=5) as connection:
+        with socket.create_connection((place.hostname, place.port), timeout=60) as connection:
             connection.sendall(head.encode())
             assert connection.recv(4096).startswith(b"HTTP/1.1 403 ")
 
@@ -158,6 +158,7 @@ def test_what_was_being_read_when_it_was_to_be_forgotten_is_not_remembered() -> 
 
 
 def test_an_answer_is_read_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.remembered.REMEMBERED_SECONDS", 60.0)
     remembered, reads = Remembered(Sharing(), lambda: False, asyncio.create_task), []
 
     async def read() -> str:
