@@ -34,7 +34,7 @@ def test_head_has_the_status_and_headers_of_get(
 
 
 def test_head_of_a_stream_that_does_not_end_ends(client: httpx.Client, job: str) -> None:
-    head = client.head(f"/jobs/{job}/events", timeout=5)
+    head = client.head(f"/jobs/{job}/events")
     assert (head.status_code, head.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
     assert client.get("/livez").json() == {"alive": True}  # over the same connection
 

@@ -45,7 +45,7 @@ class Redis:
 
     def start(self) -> None:
         self.process = subprocess.Popen(self.server.command)
-        assert self.server.wait_until_up(10)
+        assert self.server.wait_until_up(60)
 
     def kill(self) -> None:
         if self.process:
@@ -83,7 +83,7 @@ def outage(
     there = type(worker)(settings.redis_url, Volume(settings.data_root))
     there.redis.set(EPOCH, "1")
     there.hello(*Role)
-    with serve(settings) as url, httpx.Client(base_url=url, timeout=20) as client:
+    with serve(settings) as url, httpx.Client(base_url=url, timeout=60) as client:
         yield client, there
 
 
@@ -214,7 +214,7 @@ def test_asks_that_were_lost_are_asked_again(
         worker.redis.lpop(SAMPLES_WAITING)
     consumer = type(sampler)(mortal.server.url)
     consumer.start()
-    thread.join(15)
+    thread.join(60)
     assert [answer.status_code for answer in answers] == [200]
     consumer.stop()
 

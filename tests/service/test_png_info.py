@@ -132,7 +132,7 @@ def test_nothing_is_refused(client: httpx.Client, refused: Refused) -> None:
 def test_declared_length_over_the_limit_is_refused_before_the_body_is_read(gateway_url: str) -> None:
     place = urlsplit(gateway_url)
     head = f"POST /png-info HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Length: {MAX_PNG_BYTES + 1}\r\n\r\n"
-    with socket.create_connection((place.hostname, place.port), timeout=5) as connection:
+    with socket.create_connection((place.hostname, place.port), timeout=60) as connection:
         connection.sendall(head.encode())
         answer = connection.makefile("rb").read()  # to its end: the connection is closed
     assert answer.startswith(b"HTTP/1.1 413")

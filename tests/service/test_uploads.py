@@ -106,7 +106,7 @@ def test_a_zip_without_images_is_refused(client: httpx.Client, refused: Refused)
 def test_a_declared_length_over_the_limit_is_refused_before_the_body_is_read(gateway_url: str) -> None:
     place = urlsplit(gateway_url)
     head = f"POST /datasets HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Length: {10**12}\r\n\r\n"
-    with socket.create_connection((place.hostname, place.port), timeout=5) as connection:
+    with socket.create_connection((place.hostname, place.port), timeout=60) as connection:
         connection.sendall(head.encode())
         answer = connection.makefile("rb").read()  # to its end: the connection is closed
     assert answer.startswith(b"HTTP/1.1 413")
