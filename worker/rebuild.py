@@ -22,7 +22,7 @@ from contract.volume import Volume
 from contract.webhook import TOLD_FOR_SECONDS, Endpoint, read_told
 from worker.facts import Facts, read_facts
 from worker.mirror import last_event
-from worker.store import Store
+from worker.store import Rebuild, Store
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def rebuild_if_lost(store: Store, volume: Volume, name: str, lease_seconds: floa
     return True
 
 
-def _restore_all(store: Store, volume: Volume, lease_seconds: float) -> int:
+def _restore_all(store: Rebuild, volume: Volume, lease_seconds: float) -> int:
     count = 0
     for kind, root in ((RecordKind.DATASET, volume.datasets), (RecordKind.JOB, volume.jobs)):
         for record_id in _surest_first((spec.parent.name for spec in root.glob("*/spec.json")), volume):
@@ -93,7 +93,7 @@ def _was_queued(record_id: str, volume: Volume) -> bool:
 
 
 def _restore_if_readable(
-    kind: RecordKind, record_id: str, store: Store, volume: Volume, lease_seconds: float
+    kind: RecordKind, record_id: str, store: Store | Rebuild, volume: Volume, lease_seconds: float
 ) -> bool:
     try:
         outcome = _restore(kind, record_id, store, volume, lease_seconds)
@@ -114,13 +114,13 @@ def _submission_if_readable(record_id: str, volume: Volume) -> Submission:
     return PLAIN
 
 
-def _restore_import(path: Path, store: Store) -> None:
+def _restore_import(path: Path, store: Rebuild) -> None:
     status = path.stat()
     entry = Import(bytes=status.st_size, imported_ms=status.st_mtime_ns // 1_000_000)
     store.run(restore_import(f"sha256:{path.stem}", entry))
 
 
-def _restore_alias(path: Path, store: Store) -> None:
+def _restore_alias(path: Path, store: Rebuild) -> None:
     try:
         record = AliasRecord.of_file(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -130,7 +130,7 @@ def _restore_alias(path: Path, store: Store) -> None:
 
 
 def _restore(
-    kind: RecordKind, record_id: str, store: Store, volume: Volume, lease_seconds: float
+    kind: RecordKind, record_id: str, store: Store | Rebuild, volume: Volume, lease_seconds: float
 ) -> RestoreOutcome | Literal["gone"]:
     if volume.tombstone(record_id).exists() or not volume.home(record_id).exists():
         return "gone"

@@ -61,7 +61,7 @@ class Store:
         is_set = self._redis.set(keys.REBUILDING, rebuild, nx=True, ex=seconds)
         if not is_set and self._redis.get(keys.REBUILDING) != rebuild:  # set, and the answer was lost
             return None
-        return Rebuild(self._redis, rebuild, seconds)
+        return Rebuild(self, rebuild, seconds)
 
     def take_in(self, record_id: str) -> None:
         """What was left out has been re-created, or is gone."""
@@ -112,18 +112,22 @@ class Store:
         return [Event.from_stream(entry_id, fields) for entry_id, fields in entries]
 
 
-class Rebuild(Store):
+class Rebuild:
     """The store of the one that re-creates the records: each command needs its lock, and extends it."""
 
-    def __init__(self, client: redis.Redis, rebuild: str, seconds: int) -> None:
-        self._redis = client
-        self._script = client.register_script(script())
+    def __init__(self, store: Store, rebuild: str, seconds: int) -> None:
+        self._store = store
         self._rebuild, self._seconds = rebuild, seconds
 
     def run(self, command: Command[T]) -> T:
-        """Likewise.
+        """Carry out one transition.
 
         Raises:
             OvertakenError: the lock is gone, or another's. Nothing has changed.
+            redis.RedisError: Redis is away; nothing is known about the outcome.
         """
-        return super().run(within(self._rebuild, self._seconds, command))
+        return self._store.run(within(self._rebuild, self._seconds, command))
+
+    def take_in(self, record_id: str) -> None:
+        """What was left out has been re-created, or is gone."""
+        self._store.take_in(record_id)
