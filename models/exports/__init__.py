@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from contract.workshop import Program
 from models import priors
@@ -12,15 +11,13 @@ from models.checkpoint import load_checkpoint
 from models.environment import detect
 from models.exports import onnx, torch_export
 from models.exports.description import describe
+from models.exports.exported import Exported
 from models.inference import for_inference
 from models.latents import latents
 from models.networks.pair import Generator
 from models.sampler import Sampler
 
-Made = tuple[bytes, Callable[[NDArray[np.float32]], NDArray[np.float32]], float]
-"""The file, the program as it is when read from the file, and how far its images may be from ours."""
-
-MAKERS: Mapping[Program, Callable[[Generator, str], Made]] = {
+MAKERS: Mapping[Program, Callable[[Generator, str], Exported]] = {
     "onnx": onnx.make,
     "torch-export": torch_export.make,
 }
@@ -39,12 +36,12 @@ def make(program: Program, path: Path, digest: str) -> bytes:
     environment.apply()
     generator, header = load_checkpoint(path, digest)
     served = Sampler(generator, header, environment)
-    content, run, tolerance = MAKERS[program](
+    exported = MAKERS[program](
         for_inference(generator, environment), describe(header, digest, generator.latent_size)
     )
     size, prior = header.spec.architecture.latent_size, priors.build(header.spec.prior)
     for count in (served.buckets[-1], ODD):
         seeds = range(count)
-        apart = np.abs(run(latents(seeds, size, prior)) - served.render_floats(seeds)).max()
-        assert apart <= tolerance, f"its images differ by {apart:g} from those of the service"
-    return content
+        apart = np.abs(exported.run(latents(seeds, size, prior)) - served.render_floats(seeds)).max()
+        assert apart <= exported.tolerance, f"its images differ by {apart:g} from those of the service"
+    return exported.content

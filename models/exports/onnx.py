@@ -1,7 +1,6 @@
 """The program as ONNX, from `latents` to `images`: many runtimes compute it, each in its way."""
 
 import importlib
-from collections.abc import Callable
 from types import ModuleType
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from contract.errors import ErrorCode, ServiceError
 from models.exports.description import KEY
+from models.exports.exported import Exported
 from models.exports.torch_export import traced
 from models.networks.pair import Generator
 
@@ -17,9 +17,7 @@ TOLERANCE = 1e-4
 """Of images in [-1, 1], whose pixels are 8e-3 apart. ONNX Runtime sums in another order: some 4e-6."""
 
 
-def make(
-    generator: Generator, description: str
-) -> tuple[bytes, Callable[[NDArray[np.float32]], NDArray[np.float32]], float]:
+def make(generator: Generator, description: str) -> Exported:
     """The model, and what ONNX Runtime computes of it.
 
     Raises:
@@ -40,7 +38,7 @@ def make(
         images: NDArray[np.float32] = session.run(["images"], {"latents": latents})[0]
         return images
 
-    return content, run, TOLERANCE
+    return Exported(content, run, TOLERANCE)
 
 
 def _require(*names: str) -> ModuleType:

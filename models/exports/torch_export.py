@@ -4,13 +4,13 @@ It has the service's bits wherever oneDNN sums alike in a layer and in a packed 
 """
 
 import io
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from models.exports.description import KEY
+from models.exports.exported import Exported
 from models.networks.pair import Generator
 
 MOST = 4096
@@ -19,9 +19,7 @@ ROUNDING = 1e-5
 """Of sums in another order, in [-1, 1]."""
 
 
-def make(
-    generator: Generator, description: str
-) -> tuple[bytes, Callable[[NDArray[np.float32]], NDArray[np.float32]], float]:
+def make(generator: Generator, description: str) -> Exported:
     """The archive, and what it does when it is loaded."""
     program = traced(generator)
     program.example_inputs = None  # or it would be in the archive as a pickle
@@ -35,7 +33,7 @@ def make(
             images: torch.Tensor = loaded(torch.from_numpy(latents))
             return images.numpy()
 
-    return buffer.getvalue(), run, ROUNDING
+    return Exported(buffer.getvalue(), run, ROUNDING)
 
 
 def traced(generator: Generator) -> torch.export.ExportedProgram:

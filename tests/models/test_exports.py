@@ -4,6 +4,7 @@ import io
 import json
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from models import exports, networks, priors
 from models.checkpoint import load_checkpoint
 from models.environment import detect
 from models.exports import torch_export
+from models.exports.exported import Exported
 from models.latents import latents
 from models.sampler import Sampler
 from tests.models.checkpoints import KINDS, write
@@ -85,9 +87,9 @@ def test_a_program_that_gives_other_images_is_not_kept(
     path, digest = write(tmp_path / "g.safetensors", KINDS[0])
     right = torch_export.make
 
-    def wrong(generator: networks.pair.Generator, description: str) -> exports.Made:
-        content, run, tolerance = right(generator, description)
-        return content, lambda drawn: run(drawn) + np.float32(1e-4), tolerance
+    def wrong(generator: networks.pair.Generator, description: str) -> Exported:
+        made = right(generator, description)
+        return replace(made, run=lambda drawn: made.run(drawn) + np.float32(1e-4))
 
     monkeypatch.setitem(exports.MAKERS, "torch-export", wrong)
     with pytest.raises(AssertionError, match="differ"):
