@@ -3,7 +3,6 @@
 import contextlib
 import json
 import logging
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -337,7 +336,7 @@ class Tenure:
         """Keep the lease while there is no room, and heed what is wanted."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            threading.Event().wait(PATIENCE_SECONDS)
+            time.sleep(PATIENCE_SECONDS)
             self._beat_if_due()
             if self._want is Want.CANCEL:
                 self._outcome = CANCELLED
