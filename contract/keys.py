@@ -39,10 +39,6 @@ class RecordKeys:
             f"dcgan:{kind}s:served"  # sorted set: submitter by when a record of theirs was last claimed
         )
         self.turns = f"dcgan:{kind}s:turns"  # when the order of the queue changed last
-        if kind is RecordKind.JOB:
-            self.deliveries = (
-                "dcgan:jobs:deliveries"  # sorted set: "{job}:{endpoint}" by when it is to be told
-            )
 
     def names(self) -> dict[str, str]:
         """All of them, plus the keys that no kind owns: what the scripts are given."""
@@ -62,7 +58,16 @@ class RecordKeys:
         }
 
 
-KEYS = {kind: RecordKeys(kind) for kind in RecordKind}
+class JobKeys(RecordKeys):
+    """Those of jobs, of whose ends somebody is told."""
+
+    def __init__(self) -> None:
+        super().__init__(RecordKind.JOB)
+        self.deliveries = "dcgan:jobs:deliveries"  # sorted set: "{job}:{endpoint}" by when it is to be told
+
+
+JOB_KEYS = JobKeys()
+KEYS = {RecordKind.JOB: JOB_KEYS, RecordKind.DATASET: RecordKeys(RecordKind.DATASET)}
 
 CHANGES = "dcgan:changes"  # channel: "{record key}:{revision}" for every event; revision 0: forgotten
 EPOCH = "dcgan:epoch"  # set once the records stand; missing means that Redis was emptied

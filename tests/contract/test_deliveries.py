@@ -5,14 +5,14 @@ import pytest
 from contract import store
 from contract.deliveries import Bounds, Delivery, settle_delivery, take_deliveries
 from contract.job import State, Want
-from contract.keys import KEYS, RecordKind
+from contract.keys import JOB_KEYS, RecordKind
 from contract.rebuilding import restore
 from contract.submission import ANYONE, Submission
 from contract.webhook import Endpoint, Outcome, Told, Webhook
 from tests.contract.records import JOB, LONG, SHORT, Records
 
 SECRET = "whsec_" + "MDEy" * 8
-DELIVERIES = KEYS[JOB].deliveries
+DELIVERIES = JOB_KEYS.deliveries
 DELIVERED = Told(outcome=Outcome.DELIVERED, at_ms=5)
 
 

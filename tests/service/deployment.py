@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 
 from contract.job import Failure, State
-from contract.keys import KEYS, RecordKind
+from contract.keys import JOB_KEYS
 from contract.store import leave
 
-KEY = KEYS[RecordKind.JOB]
+KEY = JOB_KEYS
 DAY = 86_400
 
 
