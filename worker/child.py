@@ -117,6 +117,10 @@ class Child:
         with contextlib.suppress(OSError):  # already dead, which its exit code will tell
             self._connection.send_bytes(f"{work_name}\n{place.model_dump_json()}\n{order}".encode())
 
+    def listen_anew(self) -> None:
+        """Count its silence from now on."""
+        self.heard_at = time.monotonic()
+
     def messages(self, timeout_seconds: float) -> list[link.Message]:
         """What it said since, waiting for the first word, or its end, up to `timeout_seconds`."""
         if not self._connection.closed:

@@ -47,9 +47,9 @@ class Crew:
         """When the leader last spoke. It is silent, too, while it waits for one that hangs."""
         return self._leader.heard_at
 
-    @heard_at.setter
-    def heard_at(self, moment: float) -> None:
-        self._leader.heard_at = moment
+    def listen_anew(self) -> None:
+        """Count its silence from now on."""
+        self._leader.listen_anew()
 
     def ask_to_stop(self) -> None:
         self._leader.ask_to_stop()

@@ -330,7 +330,7 @@ class Tenure:
             NoTimeToWaitError: the tenure is over. What is new has not been stated, and may not be told.
         """
         if not self._ledger.state(update):
-            self._testimony.is_lost = True
+            self._testimony.lose()
 
     def _hold_out(self, seconds: float) -> None:
         """Keep the lease while there is no room, and heed what is wanted."""
@@ -345,4 +345,4 @@ class Tenure:
             elif not self._testimony.is_lost:
                 continue
             raise NoTimeToWaitError
-        self._crew.heard_at = time.monotonic()  # what it said meanwhile has not been listened to
+        self._crew.listen_anew()  # what it said meanwhile has not been listened to

@@ -65,6 +65,10 @@ class Testimony:
         self._is_missing = False
         """Whether Redis, when it was last told something, had no such record."""
 
+    def lose(self) -> None:
+        """A newer owner has shown itself elsewhere."""
+        self.is_lost = True
+
     def report(
         self,
         *,
