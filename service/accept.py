@@ -20,7 +20,7 @@ def negotiate(request: Request, offered: Collection[str]) -> str:
     accepted = ",".join(request.headers.getlist("accept")) or "*/*"
     best = _best(accepted, tuple(offered))
     if best is None:
-        detail = f"Accept is {accepted[:100]!r}, but this can only be had as {_listed(offered)}."
+        detail = f"Accept is {accepted[:100]!r}, but this is only available as {_listed(offered)}."
         raise ServiceError(ErrorCode.NOT_ACCEPTABLE, detail)
     return best
 

@@ -44,7 +44,7 @@ async def change(gateway: Gateway, alias: str, decide: Decide) -> AliasRecord | 
             if outcome == "rebuilding":
                 raise being_rebuilt()
             if outcome == "gone":
-                detail = f"The generator was deleted meanwhile; point {alias} at another one."
+                detail = f"The generator has been deleted meanwhile; point {alias} at another one."
                 raise ServiceError(ErrorCode.MODEL_NOT_FOUND, detail)
 
 

@@ -28,7 +28,7 @@ async def alone(gateway: Gateway, directory: Path, *, doing: str) -> AsyncIterat
         try:
             while not _lock(opened):
                 if time.monotonic() > give_up:
-                    raise store_unavailable(f"Another gateway has been {doing} for seconds")
+                    raise store_unavailable(f"Another gateway has been {doing} for several seconds")
                 await asyncio.sleep(_LOOK_SECONDS)
             yield
         finally:

@@ -40,7 +40,7 @@ class Dataset(Frozen):
     stalled: bool
     stalled_reason: str | None
     waiting_for: WaitingFor | None = Field(
-        description="Preparing, but the volume takes no files; null when nothing is lacking."
+        description="Set while its preparation waits because the volume accepts no files; else null."
     )
     bytes: int
     progress: DatasetProgress | None
@@ -48,12 +48,12 @@ class Dataset(Frozen):
     attempt: int
     images: int | None = Field(
         None,
-        description="Usable pictures; null until ready, as all that follows, and where that cannot be read.",
+        description="Usable pictures. This and what follows is null until ready, or if it cannot be read.",
     )
     held_out_images: int | None = None
     rejected_images: int | None = None
     rejected: tuple[RejectedFile, ...] | None = Field(
-        None, description="Refused files with reasons, the first 1,000; not part of lists."
+        None, description="Rejected files with reasons, the first 1,000; omitted from lists."
     )
     duplicate_images: int | None = None
     channels: Literal[1, 3] | None = None

@@ -43,12 +43,12 @@ MEANINGS: dict[ErrorCode, Meaning] = {
     ErrorCode.INVALID_REQUEST: Meaning(422, "The request is not valid"),
     ErrorCode.NOT_A_ZIP: Meaning(422, "The upload is not a zip archive"),
     ErrorCode.NO_IMAGES: Meaning(422, "The archive holds no images"),
-    ErrorCode.ARCHIVE_TOO_LARGE: Meaning(422, "The archive unpacks to too much"),
+    ErrorCode.ARCHIVE_TOO_LARGE: Meaning(422, "The archive is too large when unpacked"),
     ErrorCode.BODY_TOO_LARGE: Meaning(413, "The body is too large"),
     ErrorCode.BODY_EMPTY: Meaning(422, "The body is empty"),
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: Meaning(415, "The body's media type is not supported"),
     ErrorCode.NOT_ACCEPTABLE: Meaning(406, "No representation is acceptable to the client"),
-    ErrorCode.RANGE_NOT_SATISFIABLE: Meaning(416, "The file has none of this range"),
+    ErrorCode.RANGE_NOT_SATISFIABLE: Meaning(416, "The file has nothing in this range"),
     ErrorCode.NOT_FOUND: Meaning(404, "There is nothing at this address"),
     ErrorCode.METHOD_NOT_ALLOWED: Meaning(405, "The method is not allowed here"),
     ErrorCode.DATASET_NOT_FOUND: Meaning(404, "No such dataset"),
@@ -62,29 +62,29 @@ MEANINGS: dict[ErrorCode, Meaning] = {
     ErrorCode.NO_MODEL_YET: Meaning(404, "There is no model yet"),
     ErrorCode.ALIAS_READ_ONLY: Meaning(409, "The alias is automatic"),
     ErrorCode.NOT_A_PNG: Meaning(422, "The body is not a PNG"),
-    ErrorCode.NO_RECIPE: Meaning(422, "The PNG does not tell what made it"),
-    ErrorCode.PRECONDITION_FAILED: Meaning(412, "It is not what the request was made for"),
+    ErrorCode.NO_RECIPE: Meaning(422, "The PNG does not say what made it"),
+    ErrorCode.PRECONDITION_FAILED: Meaning(412, "It is not in the state that the request requires"),
     ErrorCode.NOTHING_BEFORE: Meaning(409, "There is nothing to go back to"),
     ErrorCode.PREVIEW_NOT_FOUND: Meaning(404, "No such preview"),
     ErrorCode.CHECKPOINT_UNREADABLE: Meaning(500, "The checkpoint cannot be read"),
-    ErrorCode.NOT_A_CHECKPOINT: Meaning(422, "The file is no checkpoint of this service"),
+    ErrorCode.NOT_A_CHECKPOINT: Meaning(422, "The file is not a checkpoint of this service"),
     ErrorCode.IMPORTS_FULL: Meaning(507, "There is no room for more imported generators"),
     ErrorCode.MODEL_IN_USE: Meaning(409, "The model is in use"),
     ErrorCode.EXPORT_UNAVAILABLE: Meaning(501, "The format is not installed"),
     ErrorCode.WORKSHOP_FAILED: Meaning(500, "The trainer could not do it", retryable=True),
-    ErrorCode.FOREIGN_HOST: Meaning(403, "The Host is foreign"),
-    ErrorCode.FOREIGN_ORIGIN: Meaning(403, "The Origin is foreign"),
-    ErrorCode.NO_SAMPLER: Meaning(503, "No sampler is alive", retryable=True),
+    ErrorCode.FOREIGN_HOST: Meaning(403, "The Host is not allowed"),
+    ErrorCode.FOREIGN_ORIGIN: Meaning(403, "The Origin is not allowed"),
+    ErrorCode.NO_SAMPLER: Meaning(503, "No sampler is running", retryable=True),
     ErrorCode.SAMPLER_BUSY: Meaning(503, "The samplers are busy", retryable=True),
     ErrorCode.SAMPLER_TIMEOUT: Meaning(504, "No sampler answered in time", retryable=True),
-    ErrorCode.NO_TRAINER: Meaning(503, "No trainer is alive", retryable=True),
-    ErrorCode.TRAINER_BUSY: Meaning(503, "The trainers have enough to estimate", retryable=True),
+    ErrorCode.NO_TRAINER: Meaning(503, "No trainer is running", retryable=True),
+    ErrorCode.TRAINER_BUSY: Meaning(503, "The trainers are busy", retryable=True),
     ErrorCode.TRAINER_TIMEOUT: Meaning(504, "No trainer answered in time", retryable=True),
     ErrorCode.ESTIMATE_FAILED: Meaning(500, "The estimate could not be made", retryable=True),
     ErrorCode.STORE_UNAVAILABLE: Meaning(503, "The record store is unavailable", retryable=True),
     ErrorCode.INSUFFICIENT_MEMORY: Meaning(507, "The run does not fit into memory"),
-    ErrorCode.INSUFFICIENT_DEVICES: Meaning(507, "The trainer has fewer GPUs than it was said to have"),
-    ErrorCode.FEATURES_UNAVAILABLE: Meaning(507, "The features to judge by are not installed"),
+    ErrorCode.INSUFFICIENT_DEVICES: Meaning(507, "The trainer has fewer GPUs than its settings say"),
+    ErrorCode.FEATURES_UNAVAILABLE: Meaning(507, "The features for the evaluation are not installed"),
     ErrorCode.VOLUME_FULL: Meaning(507, "The volume is full", retryable=True),
     ErrorCode.VOLUME_READ_ONLY: Meaning(507, "The volume is read-only", retryable=True),
     ErrorCode.RECORD_DELETED: Meaning(410, "It was deleted"),
@@ -124,7 +124,7 @@ class Problem(Frozen):
     title: str
     status: int
     code: ErrorCode
-    detail: str = Field(description="What was wrong, what is allowed and what to do.")
+    detail: str = Field(description="What is wrong, what is allowed and what to do.")
     retryable: bool = Field(description="Whether the same request may succeed later, unchanged.")
     errors: tuple[ProblemField, ...] = ()
     current: dict[str, Any] | None = Field(
@@ -244,8 +244,8 @@ def _http_detail(request: Request, error: HTTPException, headers: Mapping[str, s
         return error.detail
     path = request.url.path[:200]
     if error.status_code == 405:
-        return f"{path} does not take {request.method}; use {headers['Allow']}."
-    return f"There is nothing at {path}; the addresses are listed in /docs."
+        return f"{path} does not support {request.method}; use {headers['Allow']}."
+    return f"There is nothing at {path}; /docs lists all addresses."
 
 
 async def _store_away(request: Request, error: Exception) -> Response:
@@ -257,7 +257,7 @@ def store_unavailable(what: str) -> ServiceError:
     """Redis is away, or its records are not back yet: nothing was changed, come back."""
     return ServiceError(
         ErrorCode.STORE_UNAVAILABLE,
-        f"{what}; jobs and their data are safe on the volume. Ask again in a moment.",
+        f"{what}; jobs and their data are safe on the volume. Try again in a moment.",
         retry_after_seconds=STORE_RETRY_SECONDS,
     )
 
@@ -270,14 +270,16 @@ def being_rebuilt() -> ServiceError:
 def of_another_version(kind: RecordKind, record_id: str) -> ServiceError:
     """Of what is there, and was written by a version that knows something which this one does not."""
     detail = (
-        f"The {kind} {record_id} is there, but this version of the service cannot read its record: another"
-        " version wrote it. Start the gateway of that version, or a newer one, and ask again."
+        f"The {kind} {record_id} exists, but this version of the service cannot read its record: another"
+        " version wrote it. Start a gateway of that version or a newer one, and try again."
     )
     return ServiceError(ErrorCode.STORE_UNAVAILABLE, detail, retry_after_seconds=_UPGRADE_SECONDS)
 
 
 async def _client_left(request: Request, _error: Exception) -> Response:
-    return problem_response(ServiceError(ErrorCode.INVALID_REQUEST, "The body ended early."), request)
+    return problem_response(
+        ServiceError(ErrorCode.INVALID_REQUEST, "The body ended early; send it again."), request
+    )
 
 
 async def _system(request: Request, error: Exception) -> Response:

@@ -32,7 +32,7 @@ async def exported(gateway: Gateway, target: Target, form: ExportFormat) -> Stor
 async def _checkpoint(gateway: Gateway, target: Target) -> StoredFile:
     file = await _stored(gateway, gateway.volume.checkpoint(target.place.job, target.file))
     if file.digest != target.digest:
-        detail = f"{target.file} cannot be sent: its content is not what its digest {target.digest} names."
+        detail = f"{target.file} cannot be sent: its content no longer has the digest {target.digest}."
         raise ServiceError(ErrorCode.CHECKPOINT_UNREADABLE, detail)
     return file
 

@@ -114,10 +114,13 @@ async def forget(gateway: Gateway, digest: str) -> None:
     if outcome == "rebuilding":
         raise being_rebuilt()
     if outcome == "aliased":
-        detail = f"The alias {by} means {digest}; PUT /models/{by} elsewhere or DELETE it first."
+        detail = f"The alias {by} points to {digest}; move it with PUT /models/{by}, or delete it, first."
         raise ServiceError(ErrorCode.MODEL_IN_USE, detail)
     if outcome == "missing" and not was_there:
-        detail = f"No imported generator has the digest {digest}; one of a job goes with DELETE /jobs/{{id}}."
+        detail = (
+            f"No imported generator has the digest {digest}; one made by a job is deleted with "
+            "DELETE /jobs/{id}."
+        )
         raise ServiceError(ErrorCode.MODEL_NOT_FOUND, detail)
 
 
@@ -154,7 +157,7 @@ async def _received(request: Request, gateway: Gateway) -> AsyncIterator[_Sent]:
     whole = hashlib.sha256()
     async with kept(bounded(request.stream(), limit, _too_large(limit)), path, whole.update) as size:
         if not size:
-            raise ServiceError(ErrorCode.BODY_EMPTY, "The body has 0 bytes; send a safetensors file.")
+            raise ServiceError(ErrorCode.BODY_EMPTY, "The body is empty; send a safetensors file.")
         yield _Sent(path, size, f"sha256:{whole.hexdigest()}")
 
 

@@ -19,7 +19,7 @@ from service.views import WaitingFor, fraction, from_ms, stalled_reason, times, 
 
 
 class JobState(StrEnum):
-    """A job's state; `pausing` and `cancelling` are asked for and not yet carried out."""
+    """A job's state; `pausing` and `cancelling` have been requested and are not yet carried out."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -35,14 +35,14 @@ _INTENDED = {Want.PAUSE: JobState.PAUSING, Want.CANCEL: JobState.CANCELLING}
 
 
 class JobProgress(Frozen):
-    """How many real images training has shown."""
+    """How many real images training has used."""
 
     images_seen: int = Field(examples=[25_600])
     total: int = Field(examples=[100_032])
     fraction: float = Field(ge=0, le=1, examples=[0.2559])
     images_per_second: float | None = None
     seconds_left: float | None = Field(
-        None, description="When this was reported; null while nothing moves.", examples=[241.5]
+        None, description="As of this report; null while nothing moves.", examples=[241.5]
     )
     losses: dict[str, float] = Field(
         default_factory=dict, examples=[{"generator": 0.91, "discriminator": 0.58}]
@@ -81,13 +81,15 @@ class Checkpoint(Frozen):
 
 
 class WebhookStatus(Frozen):
-    """Who is told of the job's end, and whether that has been done."""
+    """Who is notified of the job's end, and whether that has been done."""
 
     origin: str = Field(
-        description="Of its address; the rest is not shown.", examples=["https://example.com"]
+        description="The origin of its address; the rest is not shown.", examples=["https://example.com"]
     )
     delivery: Outcome | Literal["pending"]
-    problem: str | None = Field(description="What the last attempt met with.", examples=["It answered 500."])
+    problem: str | None = Field(
+        description="What went wrong with the last attempt.", examples=["It answered 500."]
+    )
     attempted_at: datetime | None
 
     @classmethod
@@ -115,7 +117,7 @@ class Job(Frozen):
     )
     stalled_reason: str | None
     waiting_for: WaitingFor | None = Field(
-        description="Running, but the volume takes no files; null when nothing is lacking."
+        description="Set while it runs but waits because the volume accepts no files; else null."
     )
     dataset: str
     spec: TrainingSpec
@@ -124,8 +126,8 @@ class Job(Frozen):
     queue_position: int | None = Field(description="1 is next; null unless queued.")
     priority: Priority
     submitter: str
-    retry_of: str | None = Field(description="The job that this one tries again.")
-    attempt: int = Field(description="How often a worker has taken it.")
+    retry_of: str | None = Field(description="The job that this one retries.")
+    attempt: int = Field(description="How many times a worker has taken it up.")
     checkpoint: Checkpoint | None = Field(description="The best so far: what the job's id means as a model.")
     checkpoints: tuple[Checkpoint, ...] = Field(description="Newest first.")
     evaluation: Evaluation | None = Field(
@@ -174,12 +176,12 @@ class Job(Frozen):
 
 
 class DryRun(Frozen):
-    """What would be trained, and what that would take. Nothing was queued."""
+    """What would be trained, and what it would take. Nothing was queued."""
 
     spec: TrainingSpec
     estimate: Estimate
     stalled_reason: str | None = Field(
-        description="Why the job would only wait: no living trainer owns as many devices; null if one does."
+        description="Why the job would only wait: no living trainer owns as many devices. Null if one does."
     )
 
     @classmethod

@@ -44,5 +44,5 @@ def _counted(receive: Receive) -> Receive:
 
 def _too_large() -> ServiceError:
     return ServiceError(
-        ErrorCode.BODY_TOO_LARGE, f"A JSON body may have {MAX_JSON_BYTES:,} bytes here; send less."
+        ErrorCode.BODY_TOO_LARGE, f"The JSON body exceeds the limit of {MAX_JSON_BYTES:,} bytes; send less."
     )

@@ -57,7 +57,7 @@ class Manifests:
         except (OSError, ValueError) as error:
             log.warning("the manifest of %s cannot be read: %s", dataset_id, error)
             detail = (
-                f"The manifest of {dataset_id} is missing on the volume, or damaged; put it back from a copy,"
+                f"The manifest of {dataset_id} is missing on the volume or damaged; restore it from a backup,"
                 " or upload the images again."
             )
             raise ServiceError(ErrorCode.DATASET_NOT_READY, detail) from None

@@ -26,7 +26,9 @@ class EndedJob(Frozen):
     dataset: str = Field(examples=["ds_3k9w0q2m5x7a1b4c"])
     state: Literal["succeeded", "failed", "cancelled"]
     error: Failure | None
-    checkpoint: str | None = Field(description="The digest of its best.", examples=["sha256:0123…cdef"])
+    checkpoint: str | None = Field(
+        description="The digest of its best checkpoint.", examples=["sha256:0123…cdef"]
+    )
     links: dict[str, str]
 
 

@@ -16,40 +16,42 @@ _DIGEST_EXAMPLE = "sha256:" + "0123456789abcdef" * 4
 
 
 class AliasTarget(Frozen):
-    """What an alias is to mean: a job's best checkpoint, as it is now or always, or one by its digest."""
+    """What an alias is to point to: a job's best checkpoint, as it is now or always, or one by its digest."""
 
     job: JobId | None = None
     digest: Digest | None = None
     follow: bool = Field(
         default=False,
-        description="With a job: mean its best checkpoint at each request, so that a running job's better "
-        "ones are served as they come.",
+        description="With a job: always serve its best checkpoint, so that better ones of a running job are "
+        "served as soon as they exist.",
     )
 
     @model_validator(mode="after")
     def _names_one(self) -> Self:
         if (self.job is None) == (self.digest is None):
-            raise ValueError('give either "job" or "digest", and only one of them')
+            raise ValueError('give either "job" or "digest", not both')
         if self.follow and self.job is None:
             raise ValueError('only a job can be followed: give "job", or leave out "follow"')
         return self
 
 
 class Model(Frozen):
-    """A generator, and the alias that means it, if it was asked for by one."""
+    """A generator, and the alias by which it was requested, if any."""
 
     alias: str | None = Field(
-        description="Null when it was asked for by digest or job.", examples=["flowers"]
+        description="Null when it was requested by digest or job.", examples=["flowers"]
     )
-    automatic: bool = Field(description="Follows the newest finished job by itself; cannot be set.")
-    follow: bool = Field(description="Means its job's best checkpoint at each request.")
+    automatic: bool = Field(
+        description="Whether it follows the newest finished job by itself, and cannot be set."
+    )
+    follow: bool = Field(description="Whether it always points to its job's best checkpoint.")
     job: str | None = Field(
-        description="Whose checkpoint it is; null: it was imported.", examples=["job_7f2d9k0w3q5m8x1a"]
+        description="The job that made it; null if it was imported.", examples=["job_7f2d9k0w3q5m8x1a"]
     )
     digest: str = Field(examples=[_DIGEST_EXAMPLE])
-    revision: int | None = Field(description="Of an alias of yours: how often it was moved, from 1.")
+    revision: int | None = Field(description="For your own aliases: rises by one with each move, from 1.")
     etag: str | None = Field(
-        description="Of an alias of yours: for `If-Match`.", examples=['"3-5f0c2d1e9a8b7c6d"']
+        description="For your own aliases: send it as `If-Match`.", examples=['"3-5f0c2d1e9a8b7c6d"']
     )
     updated_at: datetime | None = Field(description="When the alias was pointed there.")
     links: dict[str, str]
@@ -99,7 +101,8 @@ class PastMeaning(Frozen):
     revision: int | None = Field(description="Null for `latest`.")
     job: str | None = Field(examples=["job_7f2d9k0w3q5m8x1a"])
     digest: str = Field(
-        description="Of one that follows: the job's best when it was set.", examples=[_DIGEST_EXAMPLE]
+        description="If it follows a job: the job's best checkpoint when the alias was set.",
+        examples=[_DIGEST_EXAMPLE],
     )
     follow: bool
     by: Cause | Literal["automatic"] = Field(description="`put` or `rollback`; `automatic` for `latest`.")

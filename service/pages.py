@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 class ListQuery(Frozen):
     """What every list takes."""
 
-    limit: int = Field(50, ge=1, le=MAX_LIMIT, description="Entries a page.")
+    limit: int = Field(50, ge=1, le=MAX_LIMIT, description="Entries per page.")
     cursor: str | None = Field(
-        None, pattern=r"^[0-9]{1,19}$", description="From `next` of the page before; opaque."
+        None, pattern=r"^[0-9]{1,19}$", description="From `next` of the previous page; opaque."
     )
 
     @property

@@ -62,8 +62,8 @@ def require_public(settings: Settings, webhook: Webhook | None) -> None:
     if webhook is None or settings.webhook_allow_private or not _is_plainly_private(webhook.url):
         return
     detail = (
-        f"webhook/url leads to {webhook.origin}, which is not a public address; name a host that the world "
-        "can reach, or have the operator set DCGAN_WEBHOOK_ALLOW_PRIVATE=true."
+        f"webhook/url points to {webhook.origin}, which is not a public address; name a host that is "
+        "reachable from the internet, or have the operator set DCGAN_WEBHOOK_ALLOW_PRIVATE=true."
     )
     fields = (FieldError("/webhook/url", detail),)
     raise ServiceError(ErrorCode.INVALID_REQUEST, detail, fields=fields)
@@ -139,7 +139,7 @@ class Receivers:
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 problem = str(error)
             except httpx.TransportError as error:  # its text may hold what was answered
-                raise UnreachableError("It broke off before it had answered.") from error
+                raise UnreachableError("The connection broke before it had answered.") from error
         raise UnreachableError(f"It could not be reached: {problem[:200] or 'no connection in time'}.")
 
     async def _look_up(self, host: str, port: int) -> Sequence[str]:

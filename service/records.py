@@ -62,9 +62,9 @@ async def _refuse_missing(gateway: Gateway, kind: RecordKind, record_id: str) ->
     await require_rebuilt(gateway)
     if await gateway.store.is_left_out(record_id):
         detail = (
-            f"The {kind} {record_id} is not back since Redis was emptied: a file of it on the volume"
-            " cannot be read. The workers' logs say which; put it back from a copy, and it is tried again"
-            " within a minute."
+            f"The {kind} {record_id} has not been restored since Redis was emptied: one of its files on"
+            " the volume cannot be read. The workers' logs say which. Restore that file from a backup; the"
+            " service tries again within a minute."
         )
         raise ServiceError(ErrorCode.STORE_UNAVAILABLE, detail, retry_after_seconds=_LEFT_OUT_RETRY_SECONDS)
 
@@ -74,7 +74,7 @@ async def require_all_back(gateway: Gateway, what_for: str) -> None:
     if left_out := await gateway.store.left_out():
         detail = (
             f"{', '.join(left_out[:5])}{' and more' * (len(left_out) > 5)} could not be read when Redis was"
-            f" emptied, and {what_for}. The workers' logs say which files to put back from a copy; or remove"
+            f" emptied, and {what_for}. The workers' logs say which files to restore from a backup; or remove"
             " the directories of these records from the volume."
         )
         raise ServiceError(ErrorCode.STORE_UNAVAILABLE, detail, retry_after_seconds=_LEFT_OUT_RETRY_SECONDS)

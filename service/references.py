@@ -56,7 +56,7 @@ async def resolve(gateway: Gateway, reference: str | None) -> Target:
         case "alias":
             return await gateway.shared.ask(("model", reference), lambda: of_alias(gateway, reference))
     detail = (
-        f"model is {reference[:80]!r}, which is no digest (sha256:…), no job (job_…) and no alias "
+        f"model is {reference[:80]!r}, which is not a digest (sha256:…), a job (job_…) or an alias "
         "(a-z, 0-9 and -, beginning with a letter); GET /models lists the aliases."
     )
     raise parameter_error("model", detail)
@@ -119,7 +119,9 @@ async def of_meaning(gateway: Gateway, meaning: Meaning) -> Target:
 
 def no_alias(alias: str) -> ServiceError:
     """Nobody has made it, or it was deleted."""
-    detail = f"There is no alias {alias!r}; GET /models lists them, PUT /models/{alias} makes it."
+    detail = (
+        f"There is no alias {alias!r}; GET /models lists those that exist, PUT /models/{alias} creates it."
+    )
     return ServiceError(ErrorCode.MODEL_NOT_FOUND, detail)
 
 

@@ -42,8 +42,8 @@ def look_through(path: Path) -> CheckpointHeader:
     except (_WrongError, ValueError, TypeError, LookupError, RecursionError) as error:
         why = _first_words(error)
         detail = (
-            f"The file is no checkpoint of this service: {why}. Send what "
-            "GET /models/{reference}/export?format=safetensors gives."
+            f"The file is not a checkpoint of this service: {why}. Send a file from "
+            "GET /models/{reference}/export?format=safetensors."
         )
         raise ServiceError(ErrorCode.NOT_A_CHECKPOINT, detail) from None
 
@@ -53,15 +53,15 @@ def _look_through(path: Path) -> CheckpointHeader:
     with path.open("rb") as file:
         start = file.read(_LENGTH_BYTES)
         if start.startswith(_PICKLES):
-            raise _WrongError("it is a pickle, as torch.save writes it, and no pickle is ever read here")
+            raise _WrongError("it is a pickle, as torch.save writes it, and this service never reads pickles")
         length = int.from_bytes(start, "little")
         if len(start) < _LENGTH_BYTES or length > size - _LENGTH_BYTES:
-            raise _WrongError("it is no safetensors file, or is cut off in its header")
+            raise _WrongError("it is not a safetensors file, or is cut off in its header")
         if length > MAX_HEADER_BYTES:
-            raise _WrongError(f"its header has {length:,} bytes; ours have {MAX_HEADER_BYTES:,} at most")
+            raise _WrongError(f"its header has {length:,} bytes; the limit is {MAX_HEADER_BYTES:,}")
         header = json.loads(file.read(length).decode())
     if not isinstance(header, dict):
-        raise _WrongError("its header is no JSON object")
+        raise _WrongError("its header is not a JSON object")
     _require_whole(header, size - _LENGTH_BYTES - length)
     return _ours(header.get("__metadata__"))
 
@@ -73,19 +73,19 @@ def _require_whole(header: dict[str, Any], body_bytes: int) -> None:
     for name, entry in sorted(tensors, key=lambda named: named[1]["data_offsets"]):
         dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
         if dtype != "F32":
-            raise _WrongError(f"its tensor {name[:80]!r} is of dtype {str(dtype)[:20]!r}; ours are F32")
+            raise _WrongError(f"its tensor {name[:80]!r} has dtype {str(dtype)[:20]!r}; it must be F32")
         if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
-            raise _WrongError(f"shape or place of its tensor {name[:80]!r} are no whole numbers")
+            raise _WrongError(f"the shape or place of its tensor {name[:80]!r} is not given in whole numbers")
         if len(shape) > _MOST_DIMENSIONS:
             raise _WrongError(
-                f"its tensor {name[:80]!r} has {len(shape):,} dimensions, not {_MOST_DIMENSIONS} at most"
+                f"its tensor {name[:80]!r} has {len(shape):,} dimensions; the limit is {_MOST_DIMENSIONS}"
             )
         if begin != position or end - begin != math.prod(shape) * _FLOAT_BYTES:
             raise _WrongError(f"its tensor {name[:80]!r} does not lie where its header says")
         position = end
     if position != body_bytes:
         raise _WrongError(
-            f"its tensors need {position:,} bytes and {body_bytes:,} are there: it is cut off or padded"
+            f"its tensors need {position:,} bytes, but it has {body_bytes:,}: it is cut off or padded"
         )
 
 

@@ -14,9 +14,9 @@ _DIGEST = "sha256:" + "0123456789abcdef" * 4
 class SampleImage(Frozen):
     """One sample."""
 
-    seed: int | None = Field(description="Null for latents of your own.", examples=[7])
+    seed: int | None = Field(description="Null for your own latents.", examples=[7])
     url: str | None = Field(
-        description="Its pinned address, relative; null for latents of your own.",
+        description="Its pinned address, relative to the service; null for your own latents.",
         examples=[f"/samples?model={_DIGEST}&seed=7&format=png"],
     )
     src: str = Field(description="Its PNG as a data: URL.", examples=["data:image/png;base64,iVBORw0KGgo…"])
@@ -25,11 +25,11 @@ class SampleImage(Frozen):
 class SamplesDocument(Frozen):
     """Samples in the format `json`."""
 
-    digest: str = Field(description="Of the generator.", examples=[_DIGEST])
+    digest: str = Field(description="The generator's digest.", examples=[_DIGEST])
     shape: tuple[int, int, int, int] = Field(
         description="Images, height, width, channels.", examples=[[1, 32, 32, 3]]
     )
-    range: tuple[int, int] = Field(description="Of the pixels.", examples=[[0, 255]])
+    range: tuple[int, int] = Field(description="The range of the pixels.", examples=[[0, 255]])
     images: tuple[SampleImage, ...]
 
 

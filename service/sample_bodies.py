@@ -28,12 +28,12 @@ class SamplesBody(SampleOptions):
     model: str | None = Field(
         None, description="A digest (sha256:…), a job (job_…) or an alias; default: the alias latest."
     )
-    seeds: Seeds | None = Field(None, description="In any order; one may come more than once.")
+    seeds: Seeds | None = Field(None, description="In any order; a seed may be repeated.")
     latents: Latents | None = Field(
-        None, description="As many numbers each as the generator's latent_size; rounded to float32."
+        None, description="Each with as many numbers as the generator's latent_size; rounded to float32."
     )
     format: SampleFormat | None = Field(
-        None, description="How the samples are encoded; wins over `Accept`, which decides without it."
+        None, description="How the samples are encoded; takes precedence over `Accept`."
     )
 
     def require_whole(self) -> None:
@@ -43,7 +43,7 @@ class SamplesBody(SampleOptions):
             ServiceError: `invalid_request`.
         """
         if (self.seeds is None) == (self.latents is None):
-            raise parameter_error("/seeds", "Give either seeds or latents, and only one of them.")
+            raise parameter_error("/seeds", "Give either seeds or latents, not both.")
         for name, points in (("seeds", self.seeds), ("latents", self.latents)):
             if points is not None and not points:
                 raise parameter_error(f"/{name}", f"{name} is empty; give 1 to {MAX_COUNT}.")
@@ -61,13 +61,14 @@ class SamplesBody(SampleOptions):
         for index, latent in enumerate(latents):
             if len(latent) != size or not size:
                 detail = (
-                    f"latents/{index} has {len(latent)} numbers, latents/0 has {size}; give each as many."
+                    f"latents/{index} has {len(latent)} numbers, but latents/0 has {size}; "
+                    "give each the same number, at least one."
                 )
                 raise parameter_error(f"/latents/{index}", detail)
         if size * len(latents) > MOST_NUMBERS:
             detail = (
-                f"latents holds {size * len(latents):,} numbers, and may hold {MOST_NUMBERS:,}; "
-                "send them in parts."
+                f"latents has {size * len(latents):,} numbers in all; the limit is {MOST_NUMBERS:,}. "
+                "Send them in parts."
             )
             raise parameter_error("/latents", detail)
 

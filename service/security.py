@@ -47,7 +47,7 @@ class SameOrigin:
         if self._own_names.include(host) and len(request.headers.getlist("host")) == 1:
             return None
         detail = (
-            f"This service does not answer to the Host {host[:100]!r}; call it as localhost, "
+            f"This service does not answer under the Host {host[:100]!r}; call it as localhost, "
             "or list the name in DCGAN_ALLOWED_HOSTS."
         )
         return ServiceError(ErrorCode.FOREIGN_HOST, detail)
@@ -68,7 +68,7 @@ def _foreign_origin(request: Request) -> ServiceError | None:
     if site in _OWN_SITES and (origin is None or _is_own(origin, request.headers["host"])):
         return None
     detail = (
-        f"A page of {(origin or 'another site')[:100]!r} may not change anything here; "
+        f"A page of {(origin or 'another site')[:100]!r} must not change anything here; "
         "send the request from this service's own pages or from a program."
     )
     return ServiceError(ErrorCode.FOREIGN_ORIGIN, detail)

@@ -113,8 +113,8 @@ def _put_back(path: Path, content: bytes | None) -> None:
 
 def _conflict(job_id: str, want: Want, state: str) -> ServiceError:
     if state == "cancelling":
-        possible = "wait until it is cancelled; POST /jobs to train anew"
+        possible = "wait until it is cancelled; POST /jobs to train again"
     else:
-        possible = "that is final; POST /jobs to train anew, or DELETE it"
+        possible = "that is final; POST /jobs to train again, or DELETE it"
     detail = f"{job_id} is {state} and cannot be {_VERB[want]}: {possible}."
     return ServiceError(ErrorCode.JOB_STATE_CONFLICT, detail)

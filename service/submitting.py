@@ -88,8 +88,8 @@ def show_made(response: Response, job: Job) -> Job:
 async def _original(gateway: Gateway, idempotency: Idempotency, made: Request) -> Job:
     if made.fingerprint != idempotency.fingerprint:
         detail = (
-            f"The Idempotency-Key {idempotency.key!r} has made {made.id} from another request; "
-            "send that one again, or choose a fresh key."
+            f"The Idempotency-Key {idempotency.key!r} has already created {made.id} from a different "
+            "request; repeat that request, or choose a new key."
         )
         fields = (FieldError("Idempotency-Key", detail),)
         raise ServiceError(ErrorCode.IDEMPOTENCY_KEY_REUSED, detail, fields=fields)

@@ -43,7 +43,7 @@ async def refuse_undeclared(request: Request) -> None:
     if route.body_field is not None:
         await _refuse_sprawl(request)
     elif not _reads_its_body(route) and _has_body(request):
-        detail = f"{request.method} {route.path_format} takes no body; send it without one."
+        detail = f"{request.method} {route.path_format} does not accept a body; send it without one."
         raise parameter_error("", detail)
 
 
@@ -60,7 +60,7 @@ def _refuse_repetition(request: Request) -> None:
     for name, times in Counter(name for name, _ in request.query_params.multi_items()).items():
         if times > 1:
             shown = name[:_SHOWN_CHARACTERS]
-            raise parameter_error(shown, f"{shown} is given {times} times; give it once.")
+            raise parameter_error(shown, f"{shown} is given {times} times; give it only once.")
 
 
 def _refuse_parameters(request: Request, route: APIRoute) -> None:
@@ -70,9 +70,9 @@ def _refuse_parameters(request: Request, route: APIRoute) -> None:
     unknown = [name for name in request.query_params if name not in declared]
     if not unknown:
         return
-    known = f"there are {', '.join(sorted(declared))}" if declared else "there are no parameters here"
+    known = f"use {', '.join(sorted(declared))}" if declared else "this address has no parameters"
     fields = tuple(
-        FieldError(name[:_SHOWN_CHARACTERS], f"{name[:_SHOWN_CHARACTERS]} is not known here; {known}.")
+        FieldError(name[:_SHOWN_CHARACTERS], f"{name[:_SHOWN_CHARACTERS]} is not a known parameter; {known}.")
         for name in unknown[:_MOST_FIELDS]
     )
     detail = fields[0].detail + (f" ({len(unknown) - 1} more in errors.)" if len(unknown) > 1 else "")

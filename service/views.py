@@ -21,7 +21,7 @@ class Page(Frozen, Generic[T]):
 
 
 class WaitingFor(Frozen):
-    """What must change outside for the work to go on; it then does so by itself, exactly where it was."""
+    """What must change outside for the work to continue; it then does so by itself, exactly where it was."""
 
     code: Lack = Field(examples=["volume_full"])
     detail: str = Field(
@@ -32,8 +32,10 @@ class WaitingFor(Frozen):
             "The work then continues by itself."
         ],
     )
-    needed_bytes: int = Field(description="What must be free.", examples=[5_242_880])
-    free_bytes: int | None = Field(description="What is.", examples=[1_204_224])
+    needed_bytes: int = Field(description="How many bytes must be free.", examples=[5_242_880])
+    free_bytes: int | None = Field(
+        description="How many are free; null where that is not known.", examples=[1_204_224]
+    )
     since: datetime
 
     @classmethod
@@ -58,14 +60,14 @@ def stalled_reason(standing: Standing) -> str | None:
     seconds = (standing.now_ms - lease) / 1000
     return (
         f"The lease of the worker {standing.record.owner} ran out {seconds:.0f} s ago; another takes over "
-        "as soon as it is declared dead."
+        "as soon as this one is declared dead."
     )
 
 
 def too_many(devices: int, largest_trainer: int) -> str:
     """Why nobody begins a job that asks for so many."""
     return (
-        f"It asks for {devices} devices, and the largest living trainer owns {largest_trainer}; "
+        f"It needs {devices} devices, but the largest living trainer owns {largest_trainer}; "
         f"start one with DCGAN_DEVICES={devices}"
     )
 

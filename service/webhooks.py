@@ -117,7 +117,7 @@ class Webhooks:
         if 200 <= reply.status < 300:
             await self._end(delivery, Outcome.DELIVERED)
         elif reply.status == 410:
-            await self._end(delivery, Outcome.GONE, "It answered 410: it wants to hear no more.")
+            await self._end(delivery, Outcome.GONE, "It answered 410: it wants no more notifications.")
         else:
             await self._put_back(delivery, f"It answered {reply.status}.", reply.pause_seconds(time.time()))
 

@@ -128,7 +128,7 @@ def _publish(gateway: Gateway, dataset_id: str, upload: Upload, spec: str) -> No
 async def list_datasets(
     gateway: Here, response: Response, query: Annotated[ListQuery, Query()]
 ) -> Page[Dataset]:
-    """Follow `next`, or the `Link` header, to read on."""
+    """Follow `next`, or the `Link` header, to the next page."""
     await records.require_rebuilt(gateway)
     standings, next_us = await gateway.store.page(
         RecordKind.DATASET, state=None, before_us=query.before_us, limit=query.limit
@@ -149,7 +149,7 @@ async def list_datasets(
     responses=read_problems(ErrorCode.DATASET_NOT_FOUND, ErrorCode.RECORD_DELETED),
 )
 async def get_dataset(gateway: Here, dataset_id: DatasetPath) -> Dataset:
-    """Its state, and once it is ready what was found in the archive."""
+    """Its state and, once it is ready, what was found in the archive."""
     return await _view(gateway, await records.find(gateway, RecordKind.DATASET, dataset_id))
 
 
@@ -161,16 +161,18 @@ async def get_dataset(gateway: Here, dataset_id: DatasetPath) -> Dataset:
     responses=write_problems(ErrorCode.DATASET_NOT_FOUND, ErrorCode.RECORD_DELETED, ErrorCode.DATASET_IN_USE),
 )
 async def delete_dataset(gateway: Here, dataset_id: DatasetPath) -> None:
-    """The archive and everything derived from it go for ever. Finished jobs keep their generators.
+    """The archive and everything derived from it are deleted for good. Finished jobs keep their generators.
 
-    Its preparation, if it is under way, is broken off first.
+    If it is still being prepared, that is stopped first.
     """
     standing = await _let_go(gateway, await records.find(gateway, RecordKind.DATASET, dataset_id))
     outcome, user = await records.delete(gateway, RecordKind.DATASET, standing, forget_dataset(dataset_id))
     if outcome == "live":
         raise _being_prepared(dataset_id)
     if outcome == "used":
-        detail = f"The job {user} uses {dataset_id}; cancel it or wait for its end, then delete the dataset."
+        detail = (
+            f"The job {user} uses {dataset_id}; cancel it or wait until it ends, then delete the dataset."
+        )
         raise ServiceError(ErrorCode.DATASET_IN_USE, detail)
 
 

@@ -49,7 +49,7 @@ class Readiness(Frozen):
 
 @router.get("/livez", response_model=Alive, operation_id="getLiveness", summary="Whether the gateway lives")
 async def get_liveness() -> Alive:
-    """Asks nobody else: a restart would not cure what is wrong elsewhere."""
+    """Checks this process alone: restarting it would not cure what is wrong elsewhere."""
     return Alive()
 
 
@@ -57,8 +57,8 @@ async def get_liveness() -> Alive:
     "/readyz",
     response_model=Readiness,
     operation_id="getReadiness",
-    summary="Whether every part works, and which does not",
-    responses={503: {"model": Readiness, "description": "Some part is missing; `missing` says which."}},
+    summary="Whether every part works, and if not, which does not",
+    responses={503: {"model": Readiness, "description": "Something is missing; `missing` says what."}},
 )
 async def get_readiness(gateway: Here, response: Response) -> Readiness:
     """200 only when the service can prepare, train and sample."""
@@ -89,9 +89,9 @@ async def _absent(gateway: Gateway, roles: Sequence[Role]) -> tuple[Missing, ...
     return tuple(
         Missing(
             part=_PART_OF_ROLE[role],
-            detail=f"A worker with --role {role} is alive, but {troubles[role]}."
+            detail=f"A worker with --role {role} is running, but {troubles[role]}."
             if role in troubles
-            else f"No worker with --role {role} is alive.",
+            else f"No worker with --role {role} is running.",
         )
         for role in roles
     )

@@ -47,12 +47,12 @@ _CONTROL_PROBLEMS = write_problems(
     ErrorCode.JOB_NOT_FOUND, ErrorCode.RECORD_DELETED, ErrorCode.JOB_STATE_CONFLICT
 )
 _MADE_BEFORE: dict[int | str, Any] = {
-    200: {"model": Job, "description": "The job that this Idempotency-Key has made before."}
+    200: {"model": Job, "description": "The job that this Idempotency-Key created before."}
 }
 _NOTHING_QUEUED: dict[int | str, Any] = {
     200: {
         "model": Job | DryRun,
-        "description": "With `dry_run`, the estimate; else the job that this key has made before.",
+        "description": "With `dry_run`, the estimate; otherwise the job that this key created before.",
     }
 }
 
@@ -105,9 +105,9 @@ async def create_job(
     asked: Annotated[JobRequest, Body(openapi_examples=_EXAMPLES)],
     idempotency_key: IdempotencyKey = None,
 ) -> Job | Response:
-    """Only `dataset` is required. The answer's `spec` says what was chosen for everything else.
+    """Only `dataset` is required. The answer's `spec` shows what was chosen for everything else.
 
-    With `dry_run=true` a trainer is asked instead what the job would take: memory, seconds, evaluations.
+    With `dry_run=true`, a trainer estimates instead what the job would take: memory, seconds, evaluations.
     """
     if command.dry_run:
         return await _dry_run(gateway, asked)
@@ -148,7 +148,7 @@ async def _resolved(gateway: Gateway, asked: JobRequest) -> tuple[TrainingSpec, 
     responses=read_problems(ErrorCode.INVALID_REQUEST),
 )
 async def list_jobs(gateway: Here, response: Response, query: Annotated[JobsQuery, Query()]) -> Page[Job]:
-    """Follow `next`, or the `Link` header, to read on."""
+    """Follow `next`, or the `Link` header, to the next page."""
     await records.require_rebuilt(gateway)
     standings, next_us = await gateway.store.page(
         RecordKind.JOB, state=query.state, before_us=query.before_us, limit=query.limit
@@ -193,7 +193,7 @@ async def cancel_job(gateway: Here, job_id: JobPath) -> Job:
     responses=_CONTROL_PROBLEMS,
 )
 async def pause_job(gateway: Here, job_id: JobPath) -> Job:
-    """It saves its state and frees the device until it is resumed."""
+    """It saves its state and frees its device until it is resumed."""
     return await steer(gateway, job_id, Want.PAUSE)
 
 
@@ -206,7 +206,7 @@ async def pause_job(gateway: Here, job_id: JobPath) -> Job:
     responses=_CONTROL_PROBLEMS,
 )
 async def resume_job(gateway: Here, job_id: JobPath) -> Job:
-    """It goes on from where it was paused, bit for bit."""
+    """It continues from where it was paused, bit for bit."""
     job = await steer(gateway, job_id, Want.RUN)
     gateway.bell.ring(Role.TRAIN)
     return job
@@ -217,7 +217,7 @@ async def resume_job(gateway: Here, job_id: JobPath) -> Job:
     status_code=202,
     response_model=Job,
     operation_id="retryJob",
-    summary="Train a failed or cancelled job again",
+    summary="Retry a failed or cancelled job",
     responses={
         **write_problems(
             ErrorCode.INVALID_REQUEST,
@@ -234,13 +234,13 @@ async def resume_job(gateway: Here, job_id: JobPath) -> Job:
 async def retry_job(
     gateway: Here, response: Response, job_id: JobPath, idempotency_key: IdempotencyKey = None
 ) -> Job:
-    """A new job with the same spec, from the start; the old one stays as it is."""
+    """Creates a new job with the same spec, which starts from the beginning. The old one stays as it is."""
     idempotency = Idempotency.of(idempotency_key, {"retry_of": job_id})
     if made := await find_made(gateway, idempotency):
         return show_made(response, made)
     failed = (await records.find(gateway, RecordKind.JOB, job_id)).record
     if failed.state not in (State.FAILED, State.CANCELLED):
-        detail = f"{job_id} is {failed.state}; only failed and cancelled jobs can be tried again."
+        detail = f"{job_id} is {failed.state}; only failed and cancelled jobs can be retried."
         raise ServiceError(ErrorCode.JOB_STATE_CONFLICT, detail)
     spec = TrainingSpec.model_validate_json(failed.spec)
     _require_few_again(spec)
@@ -281,7 +281,7 @@ def _require_few_again(spec: TrainingSpec) -> None:
     ),
 )
 async def delete_job(gateway: Here, job_id: JobPath) -> None:
-    """Its record, checkpoints and previews go for ever."""
+    """Its record, checkpoints and previews are deleted for good."""
     standing = await records.find(gateway, RecordKind.JOB, job_id)
     if not standing.record.state.is_terminal:
         raise _live(job_id, standing.record.state)
@@ -289,10 +289,10 @@ async def delete_job(gateway: Here, job_id: JobPath) -> None:
     if outcome == "live":
         raise _live(job_id, by)
     if outcome == "aliased":
-        detail = f"The alias {by} points to {job_id}; PUT /models/{by} elsewhere or DELETE it first."
+        detail = f"The alias {by} points to {job_id}; move it with PUT /models/{by}, or delete it, first."
         raise ServiceError(ErrorCode.JOB_IN_USE, detail)
 
 
 def _live(job_id: str, state: str) -> ServiceError:
-    detail = f"{job_id} is {state}; POST /jobs/{job_id}/cancel first, and delete it when it is cancelled."
+    detail = f"{job_id} is {state}; POST /jobs/{job_id}/cancel first, and delete it once it is cancelled."
     return ServiceError(ErrorCode.JOB_STATE_CONFLICT, detail)

@@ -27,20 +27,22 @@ _PROBLEMS = read_problems(ErrorCode.JOB_NOT_FOUND, ErrorCode.RECORD_DELETED)
 
 
 class EventsQuery(Frozen):
-    """Where to go on."""
+    """Where to continue."""
 
     after: int = Field(0, ge=0, le=2**62, description="The id of the last event you have.")
     last_event_id: int | None = Field(
         None, ge=0, le=2**62, description="The same, in place of the header Last-Event-ID."
     )
-    limit: int = Field(500, ge=1, le=5000, description="As JSON: events an answer.")
+    limit: int = Field(500, ge=1, le=5000, description="As JSON: the most events in one answer.")
 
 
 class Events(Frozen):
     """A piece of a job's log, the oldest first."""
 
     events: tuple[JobEvent, ...]
-    next: str = Field(description="Address of what follows; nothing new means an empty list, not the end.")
+    next: str = Field(
+        description="Address of what follows. An empty list means nothing new yet, not the end of the job."
+    )
 
 
 class Preview(Frozen):
@@ -75,7 +77,8 @@ async def watch_job(
 ) -> Response:
     """Server-sent events, which end with the job; or a list, for `Accept: application/json`.
 
-    An event's id is the job's revision after it. Reconnecting with `Last-Event-ID` misses and doubles none.
+    An event's id is the job's revision after it. Reconnecting with `Last-Event-ID` neither misses nor repeats
+    any.
     """
     media_type = negotiate(request, (_EVENT_STREAM, _JSON))
     await records.find(gateway, RecordKind.JOB, job_id)
@@ -112,7 +115,7 @@ async def _list_events(log: EventLog, job_id: str, after: int, limit: int) -> Re
     responses=_PROBLEMS,
 )
 async def list_previews(gateway: Here, job_id: JobPath) -> tuple[Preview, ...]:
-    """The same latents at every step, so that progress is visible."""
+    """All show the same latents, so that progress is visible."""
     await records.find(gateway, RecordKind.JOB, job_id)
     found = await asyncio.to_thread(previews, gateway.volume.previews(job_id))
     return tuple(Preview(images_seen=seen, url=f"/jobs/{job_id}/previews/{seen}.png") for seen in found)
@@ -137,7 +140,8 @@ async def get_preview(
     gateway: Here,
     job_id: JobPath,
     images_seen: Annotated[
-        int, Path(ge=0, le=10**11, description="Images the job had shown.", examples=[50_000])
+        int,
+        Path(ge=0, le=10**11, description="How many images the job had been trained on.", examples=[50_000]),
     ],
 ) -> Response:
     """A preview is written once and never changes."""
@@ -158,6 +162,6 @@ async def get_preview(
     responses=_PROBLEMS,
 )
 async def list_checkpoints(gateway: Here, job_id: JobPath) -> tuple[Checkpoint, ...]:
-    """Each is a generator that `GET /samples` serves for ever under its digest."""
+    """Each is a generator that `GET /samples` serves by its digest, for as long as the job exists."""
     standing = await records.find(gateway, RecordKind.JOB, job_id)
     return tuple(Checkpoint.of(fact) for fact in standing.checkpoints)

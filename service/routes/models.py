@@ -52,7 +52,7 @@ _CHANGED = (
     responses=read_problems(),
 )
 async def list_models(gateway: Here) -> Page[Model]:
-    """`latest` first, if a job has finished; then your own by name; then what was imported, newest first."""
+    """`latest` first, if a job has finished; then your own by name; then imported ones, the newest first."""
     await records.require_rebuilt(gateway)
     latest, aliases, imports = await asyncio.gather(
         find_latest(gateway), gateway.store.aliases(), gateway.store.imports()
@@ -67,7 +67,7 @@ async def list_models(gateway: Here) -> Page[Model]:
     "/models/{reference}",
     response_model=Model,
     operation_id="getModel",
-    summary="Show what an alias, a job or a digest means",
+    summary="Show what an alias, a job or a digest points to",
     responses={
         **read_problems(
             ErrorCode.INVALID_REQUEST,
@@ -81,7 +81,7 @@ async def list_models(gateway: Here) -> Page[Model]:
 async def get_model(
     gateway: Here, response: Response, reference: ReferencePath, conditions: Conditions
 ) -> object:
-    """The generator that `GET /samples?model={reference}` uses now. Of an alias of yours, with its `ETag`."""
+    """The generator that `GET /samples?model={reference}` uses now; for your own aliases, with an `ETag`."""
     model = await _find(gateway, reference)
     response.headers["Cache-Control"] = "no-cache"
     if model.etag is None:
@@ -131,9 +131,10 @@ async def put_model(
     to: Annotated[AliasTarget, Body(examples=[{"job": "job_7f2d9k0w3q5m8x1a"}])],
     conditions: Conditions,
 ) -> Model:
-    """Makes the alias or moves it. Once this has been answered, nobody is served the old generator.
+    """Creates the alias or moves it. Once this has been answered, nobody is served the old generator.
 
-    With `If-Match` it is moved only from what you have seen. Where it means that already, nothing changes.
+    With `If-Match` it is moved only from the state that you have seen. If it already points there, nothing
+    changes.
     """
     _refuse_latest(alias)
     target = await (of_job(gateway, to.job) if to.job else of_digest(gateway, to.digest or ""))
@@ -156,7 +157,7 @@ async def put_model(
     "/models/{alias}/rollback",
     response_model=Model,
     operation_id="rollBackModel",
-    summary="Let an alias mean again what it meant before",
+    summary="Point an alias back at its previous generator",
     responses=write_problems(*_CHANGED, ErrorCode.NOTHING_BEFORE),
 )
 async def roll_back_model(
@@ -183,11 +184,11 @@ async def roll_back_model(
     "/models/{alias}/history",
     response_model=Page[PastMeaning],
     operation_id="getModelHistory",
-    summary="List what an alias means and meant, the newest first",
+    summary="List what an alias points and pointed to, the newest first",
     responses=read_problems(ErrorCode.INVALID_REQUEST, ErrorCode.MODEL_NOT_FOUND, ErrorCode.NO_MODEL_YET),
 )
 async def get_history(gateway: Here, alias: AliasPath) -> Page[PastMeaning]:
-    """The newest hundred. A generator in it may be gone: only what an alias means now keeps its job."""
+    """Up to a hundred. A generator in it may be gone: an alias only protects the job it points to now."""
     if alias == LATEST:
         return Page(items=(PastMeaning.of_latest(await resolve(gateway, alias)),))
     record = await _record(gateway, alias)
@@ -202,7 +203,7 @@ async def get_history(gateway: Here, alias: AliasPath) -> Page[PastMeaning]:
     responses=write_problems(*_CHANGED, ErrorCode.MODEL_IN_USE),
 )
 async def delete_model(gateway: Here, reference: ReferencePath, conditions: Conditions) -> None:
-    """An alias goes with its history, and its generator stays. A digest is that of an imported generator."""
+    """An alias is deleted with its history; its generator stays. A digest names an imported generator."""
     match reference_kind(reference):
         case "digest":
             await _refuse_conditions(gateway, reference, conditions)
@@ -212,7 +213,7 @@ async def delete_model(gateway: Here, reference: ReferencePath, conditions: Cond
         case _:
             detail = (
                 f"{reference[:80]!r} is neither an alias nor a digest (sha256:…) of an imported generator; "
-                "what a job made goes with DELETE /jobs/{id}."
+                "what a job made is deleted with DELETE /jobs/{id}."
             )
             raise parameter_error("reference", detail)
 
@@ -242,7 +243,9 @@ async def _delete_alias(gateway: Gateway, alias: str, conditions: Preconditions)
 
 def _refuse_latest(alias: str) -> None:
     if alias == LATEST:
-        detail = "latest is automatic: it follows the newest finished job; choose another name for your own."
+        detail = (
+            "latest is automatic: it follows the newest finished job. Choose another name for your alias."
+        )
         raise ServiceError(ErrorCode.ALIAS_READ_ONLY, detail)
 
 
@@ -276,7 +279,7 @@ async def _record(gateway: Gateway, alias: str) -> AliasRecord:
 async def _meant_before(gateway: Gateway, alias: str, record: AliasRecord) -> Meaning:
     """The meaning to go back to, if its generator still stands."""
     if not record.before:
-        detail = f"{alias} has meant nothing else so far; PUT /models/{alias} moves it."
+        detail = f"{alias} has never pointed to anything else; PUT /models/{alias} moves it."
         raise ServiceError(ErrorCode.NOTHING_BEFORE, detail)
     before = record.before[0]
     try:
@@ -286,8 +289,8 @@ async def _meant_before(gateway: Gateway, alias: str, record: AliasRecord) -> Me
             raise
         owner = f"of {before.job} " if before.job else ""
         detail = (
-            f"{alias} meant {before.digest} {owner}before, which was deleted; GET /models/{alias}/history "
-            "lists what else it has meant."
+            f"{alias} pointed to {before.digest} {owner}before, which has been deleted; "
+            f"GET /models/{alias}/history lists what else it has pointed to."
         )
         raise ServiceError(ErrorCode.NOTHING_BEFORE, detail) from None
     if before.job == found.job:

@@ -56,7 +56,7 @@ class ExportQuery(Frozen):
             *_OF_A_TRAINER,
         ),
         200: {"description": "The file; its SHA-256 is the `ETag`.", "content": _BINARY},
-        206: {"description": "The part that `Range` asked for.", "content": _BINARY},
+        206: {"description": "The part that `Range` requests.", "content": _BINARY},
         304: {"description": "You have it: the `If-None-Match` you sent is its `ETag`."},
     },
 )
@@ -67,7 +67,7 @@ async def export_model(
     query: Annotated[ExportQuery, Query()],
     conditions: Conditions,
 ) -> Response:
-    """What is sent has been seen to give the images that the service gives."""
+    """Every file has been checked to give the same images as the service."""
     target = await resolve(gateway, reference)
     file = await exported(gateway, target, query.format)
     is_fixed = reference_kind(reference) == "digest" and file.digest == target.digest
@@ -94,7 +94,7 @@ async def export_model(
     status_code=201,
     response_model=Model,
     operation_id="importModel",
-    summary="Bring a generator from elsewhere",
+    summary="Import a generator",
     responses={
         **write_problems(
             ErrorCode.NOT_A_CHECKPOINT,
@@ -105,14 +105,14 @@ async def export_model(
             ErrorCode.IMPORTS_FULL,
             *_OF_A_TRAINER,
         ),
-        200: {"model": Model, "description": "It was here already."},
+        200: {"model": Model, "description": "It was already here."},
     },
     openapi_extra={
         "requestBody": {"required": True, "content": dict.fromkeys(MEDIA_TYPES, next(iter(_BINARY.values())))}
     },
 )
 async def import_model(request: Request, response: Response, gateway: Here) -> Model:
-    """A checkpoint that some instance of this service has written. Its digest then serves like any other."""
+    """Send a checkpoint that any instance of this service has written. It is then served by its digest."""
     digest, is_new = await take_in(request, gateway)
     response.status_code = 201 if is_new else 200
     response.headers["Location"] = f"/models/{digest}"

@@ -25,24 +25,24 @@ _TYPES = ("image/png", "application/octet-stream")
 
 
 class PngInfo(Frozen):
-    """What made a picture, by its own word."""
+    """What made a picture, according to its text chunks."""
 
-    digest: str = Field(description="Of the generator.", examples=["sha256:" + "0123456789abcdef" * 4])
+    digest: str = Field(description="The generator's digest.", examples=["sha256:" + "0123456789abcdef" * 4])
     seeds: tuple[int, ...] = Field(
-        description="Of the tiles, in order; none if they were made of latents.", examples=[[7]]
+        description="The tiles' seeds, in order; empty if they were made from latents.", examples=[[7]]
     )
     options: dict[str, Any] = Field(
-        description="Those of the request that were not at their default.", examples=[{"scale": 4}]
+        description="The options of the request that were not at their defaults.", examples=[{"scale": 4}]
     )
     url: str | None = Field(
-        description="Gives the same picture again; null if it was not made by a GET.",
+        description="Gives the same picture again; null if there is no such address.",
         examples=["/samples?model=sha256:" + "0123456789abcdef" * 4 + "&seed=7&scale=4&format=png"],
     )
     body: dict[str, Any] | None = Field(
-        description="Where there is no such address: what `POST /samples` gives the picture for.",
+        description="If `url` is null: the body for which `POST /samples` gives the picture.",
         examples=[None],
     )
-    is_known: bool = Field(description="Whether the generator is here, so that these work.")
+    is_known: bool = Field(description="Whether the generator is here, so that `url` or `body` works.")
 
 
 @router.post(
@@ -66,7 +66,7 @@ class PngInfo(Frozen):
     },
 )
 async def read_png_info(request: Request, gateway: Here) -> PngInfo:
-    """Send the file as the raw body. Its texts are read, not its picture: they can have been forged."""
+    """Send the file as the raw body. Only its text chunks are read, which anyone may have forged."""
     _require_png(request)
     spec = _spec(await read_texts(_pieces(request)))
     return PngInfo(

@@ -53,14 +53,14 @@ class SamplesQuery(SampleOptions):
     """Which picture."""
 
     seed: int | None = Field(
-        None, ge=0, le=MAX_SEED, description="One seed is one image; without it one is drawn for you."
+        None, ge=0, le=MAX_SEED, description="One seed is one image; without it, a random one is drawn."
     )
     count: int = Field(1, ge=1, le=MAX_COUNT, description="More than 1: a sheet of seed … seed+count-1.")
     model: str | None = Field(
         None, description="A digest (sha256:…), a job (job_…) or an alias; default: the alias latest."
     )
     format: SampleFormat | None = Field(
-        None, description="How the samples are encoded; wins over `Accept`, which decides without it."
+        None, description="How the samples are encoded; takes precedence over `Accept`."
     )
 
 
@@ -73,8 +73,8 @@ class SamplesQuery(SampleOptions):
     responses={
         **read_problems(*_CAN_FAIL_BY),
         200: {
-            "description": "The picture. `X-Seed` and `X-Model-Digest` say what made it, `Server-Timing` in"
-            " what time.",
+            "description": "The picture. `X-Seed` and `X-Model-Digest` say what made it; `Server-Timing` says"
+            " how long each stage took.",
             **ANSWER,
         },
         304: {"description": "You have it: the `If-None-Match` you sent is its `ETag`."},
@@ -83,8 +83,8 @@ class SamplesQuery(SampleOptions):
 async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQuery, Query()]) -> Response:
     """Each tile of a sheet equals the single picture of its seed.
 
-    An address with `model=sha256:…` and a seed never changes its answer; others say in `Content-Location`
-    which such address they are just now.
+    The answer at an address with `model=sha256:…` and a seed never changes. Other answers name their current
+    such address in `Content-Location`.
     """
     begun_at = time.monotonic()
     chosen = _format(request, query, query.format, "")
@@ -110,7 +110,7 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
 @router.post(
     "/samples",
     operation_id="postSamples",
-    summary="Fetch samples of listed seeds or of latents of your own",
+    summary="Fetch samples of listed seeds or of your own latents",
     response_class=Response,
     responses={
         **read_problems(
@@ -120,7 +120,7 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
             ErrorCode.FOREIGN_ORIGIN,
         ),
         200: {
-            "description": "All samples, in the order asked for. `X-Model-Digest` says what made them.",
+            "description": "All samples, in the order requested. `X-Model-Digest` says what made them.",
             **ANSWER,
         },
     },
@@ -130,7 +130,10 @@ async def post_samples(
     gateway: Here,
     body: Annotated[SamplesBody, Body(examples=[{"seeds": [7, 42, 1729], "format": "zip"}])],
 ) -> Response:
-    """Changes nothing: a question too long for an address. All samples are one trip to a sampler."""
+    """Changes nothing; it is a POST because the request may not fit into an address.
+
+    However many samples it asks for, they take one trip to a sampler.
+    """
     begun_at = time.monotonic()
     chosen = _format(request, body, body.format, "/")
     body.require_whole()
@@ -178,7 +181,7 @@ async def _render(request: Request, gateway: Gateway, spec: SampleSpec, target: 
     if Role.SAMPLE not in await gateway.living_roles():
         raise ServiceError(
             ErrorCode.NO_SAMPLER,
-            "No sampler is alive, and this picture is not in the cache; start a worker with --role sample.",
+            "No sampler is running, and this picture is not in the cache; start a worker with --role sample.",
             retry_after_seconds=_NO_SAMPLER_RETRY_SECONDS,
         )
     # While the roster was read, the picture may have come for somebody else.
@@ -191,8 +194,8 @@ def _seed(query: SamplesQuery) -> int:
         return secrets.randbelow(last_start + 1)
     if query.seed > last_start:
         detail = (
-            f"count is {query.count}, and the sheet would run past the last seed, {MAX_SEED}; "
-            f"lower count, or seed to {last_start} at most."
+            f"count is {query.count}, so the sheet would run past the last seed, {MAX_SEED}; "
+            f"lower count, or lower seed to {last_start} or less."
         )
         raise parameter_error("count", detail)
     return query.seed

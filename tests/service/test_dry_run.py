@@ -98,7 +98,7 @@ def test_a_dry_run_tells_that_no_trainer_owns_as_many_devices(
 ) -> None:
     assert _dry_run(client, dataset=dataset).json()["stalled_reason"] is None
     told = _dry_run(client, dataset=dataset, devices=2).json()["stalled_reason"]
-    assert told.startswith("It asks for 2 devices, and the largest living trainer owns 1; ")
+    assert told.startswith("It needs 2 devices, but the largest living trainer owns 1; ")
     assert "DCGAN_DEVICES=2" in told
     worker.run(hello("train-2", {"role": Role.TRAIN, "devices": 2}, 60))
     assert _dry_run(client, dataset=dataset, devices=2).json()["stalled_reason"] is None

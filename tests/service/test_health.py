@@ -54,7 +54,7 @@ def test_sampler_that_lives_and_does_not_render_says_why(
     worker.run(hello(f"{Role.SAMPLE}-1", facts, 60))
     until(lambda: missing(client) == {"sampler"})
     detail = client.get("/readyz").json()["missing"][0]["detail"]
-    assert detail == f"A worker with --role sample is alive, but {trouble}."
+    assert detail == f"A worker with --role sample is running, but {trouble}."
 
 
 def test_records_that_are_being_rebuilt_are_named(client: httpx.Client, worker: Any) -> None:
