@@ -55,7 +55,9 @@ def _sentence(pointer: str, found: Any) -> str:
         case "missing" | "union_tag_not_found":
             return f"{name} is missing; it is required."
         case "extra_forbidden":
-            return f"{name} is not a known field; remove it, or correct its spelling (see /docs)."
+            return (
+                f"{name} is not a known field or parameter; remove it, or correct its spelling (see /docs)."
+            )
         case "string_pattern_mismatch":
             pattern = found["ctx"]["pattern"]
             return f"{name} is {_shown(found['input'])}, which does not match the pattern {pattern}."
