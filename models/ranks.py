@@ -102,10 +102,6 @@ class Group:
         state.images_seen, state.watch = said.images_seen, said.watch
         return said.meet_at
 
-    def leave(self) -> None:
-        """Let go of the others, who must be about to do the same."""
-        dist.destroy_process_group()
-
     def _broadcast(self, tensor: Tensor) -> Tensor:
         """The first rank's tensor, on the group's device."""
         shared = tensor.to(self._device)

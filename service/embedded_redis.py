@@ -4,7 +4,6 @@ import importlib.util
 import secrets
 import shutil
 import socket
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,15 +44,6 @@ class RedisServer:
                 return bool(client.ping())
             except redis.RedisError:
                 return False
-
-    def wait_until_up(self, seconds: float) -> bool:
-        """Whether it answers within `seconds`."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if self.is_up():
-                return True
-            time.sleep(0.05)
-        return False
 
     def last_words(self) -> str:
         """The end of its log."""

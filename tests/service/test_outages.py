@@ -27,6 +27,7 @@ from service.line import FEWEST
 from service.records import delete, find
 from service.records import submit as submit_or_undo
 from service.settings import Settings
+from tests.conftest import is_up_within
 from tests.service.deployment import Deployment
 
 Refused = Callable[..., dict[str, Any]]
@@ -45,7 +46,7 @@ class Redis:
 
     def start(self) -> None:
         self.process = subprocess.Popen(self.server.command)
-        assert self.server.wait_until_up(60)
+        assert is_up_within(60, self.server)
 
     def kill(self) -> None:
         if self.process:
