@@ -8,7 +8,7 @@ from fastapi import Depends, FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.types import Receive, Scope, Send
 
-from service import aliases, errors, half_deleted, messages, retention
+from service import aliases, docs_page, errors, half_deleted, messages, retention
 from service.gateway import Gateway
 from service.heads import Heads
 from service.limits import SmallBodies
@@ -69,6 +69,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version="0.1.0",
         description=_DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         dependencies=[Depends(refuse_undeclared)],
         telemetry=_NO_TELEMETRY,
@@ -81,6 +82,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.short_way = ShortWay(gateway, own_names)
     for part in (datasets, jobs, jobs_progress, samples, png_info, models, models_files, health, problems):
         app.include_router(part.router)
+    docs_page.install(app)
     app.router.routes.append(Heads(tuple(app.router.routes)))
     errors.install(app)
     return app

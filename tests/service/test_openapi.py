@@ -1,6 +1,7 @@
 """The OpenAPI document says everything, and every refusal has its place in it."""
 
 import json
+import re
 from typing import Any
 
 import httpx
@@ -124,7 +125,17 @@ def test_an_unknown_address_and_method_are_problems(client: httpx.Client, refuse
 
 def test_the_document_is_served(client: httpx.Client) -> None:
     assert client.get("/openapi.json").json() == DOCUMENT
-    assert client.get("/docs").status_code == 200
+
+
+def test_the_page_of_the_document_needs_nothing_from_elsewhere(client: httpx.Client) -> None:
+    page = client.get("/docs").raise_for_status()
+    asked_for = re.findall(r"""(?:src|href)=["']([^"']+)""", page.text)
+    assert len(asked_for) == 3
+    for address in asked_for:
+        assert address.startswith("/")
+        assert client.get(address).raise_for_status().content
+    answer = client.get("/")
+    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
 
 
 def test_what_webhooks_are_told_is_described() -> None:
