@@ -1,6 +1,6 @@
 """Everything that a training run is, between two steps."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -13,7 +13,7 @@ from contract.training import TrainingSpec
 from models import networks
 from models.environment import NumericEnvironment
 from models.guards import Watch
-from models.networks.pair import Discriminator, Generator
+from models.networks.pair import Discriminator, Generator, silent
 
 
 @dataclass
@@ -32,12 +32,23 @@ class TrainingState:
     watch: Watch
 
     @classmethod
-    def fresh(cls, spec: TrainingSpec, environment: NumericEnvironment) -> Self:
+    def fresh(
+        cls, spec: TrainingSpec, environment: NumericEnvironment, show_life: Callable[[], None] = silent
+    ) -> Self:
         """The state before the first step, a function of the spec's seed, on the environment's device."""
+        state = cls.blank(spec, environment)
+        state.draw(show_life)
+        return state
+
+    @classmethod
+    def blank(cls, spec: TrainingSpec, environment: NumericEnvironment) -> Self:
+        """Storage for a state, on the environment's device: its weights are whatever lay there, to be set.
+
+        Every tensor that is not a weight or a norm's is as at the beginning.
+        """
         pair = networks.build(spec.architecture, spec.resolution, spec.channels)
         ema = networks.build(spec.architecture, spec.resolution, spec.channels).generator
         for network in (pair.generator, pair.discriminator, ema):
-            network.initialise(spec.seed)  # ema's stream is the generator's: it starts as its copy
             environment.place(network)
         return cls(
             spec=spec,
@@ -50,6 +61,16 @@ class TrainingState:
             images_seen=0,
             watch=Watch(),
         )
+
+    @torch.no_grad()
+    def draw(self, show_life: Callable[[], None] = silent) -> None:
+        """Set all weights to their beginning; `show_life` is called after each: wide ones take minutes."""
+        self.generator.initialise(self.spec.seed, show_life)
+        self.discriminator.initialise(self.spec.seed, show_life)
+        for averaged, tensor in zip(
+            self.ema.state_dict().values(), self.generator.state_dict().values(), strict=True
+        ):
+            averaged.copy_(tensor)
 
     @property
     def augmentation(self) -> DiffAugment | None:
@@ -85,9 +106,9 @@ class TrainingState:
                     assert layer.running_var is not None
                     yield from (layer.running_mean, layer.running_var)
 
-    def begin_again(self) -> None:
+    def begin_again(self, show_life: Callable[[], None] = silent) -> None:
         """Put networks and optimisers back to their beginning, and note when that was; images go on."""
-        beginning = dict(type(self).fresh(self.spec, self.environment).tensors())
+        beginning = dict(type(self).fresh(self.spec, self.environment, show_life).tensors())
         with torch.no_grad():
             for name, tensor in self.tensors():
                 tensor.copy_(beginning[name])

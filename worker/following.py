@@ -29,7 +29,7 @@ def follow(order: TrainingOrder, place: Place) -> None:
     manifest = Manifest.model_validate_json(volume.manifest(spec.dataset).read_bytes())
     pictures = array(volume, manifest, spec.resolution, spec.channels, spec.fit)
     batches = Batches.of(spec, pictures, training_indices(manifest), environment.device)
-    state = TrainingState.fresh(spec, environment)
+    state = TrainingState.blank(spec, environment)  # the leader's is handed out
     meet_at = group.follow(state)
     for progress in trainer.train(state, batches, group):
         if meet_at <= progress.images_seen < spec.images:

@@ -1,6 +1,7 @@
 """What a run leaves on the volume, and how it comes back from there: snapshots, checkpoints, previews."""
 
 import logging
+from collections.abc import Callable
 
 from contract.checkpoint import CheckpointHeader
 from contract.errors import ServiceError
@@ -29,9 +30,12 @@ class RunFiles:
         self._volume = Volume(order.data_root)
         self._published = {known.images_seen for known in order.checkpoints}
 
-    def restored(self, environment: NumericEnvironment) -> TrainingState:
-        """The state to go on from: the recorded snapshot, else an older whole one, else a fresh one."""
-        state = TrainingState.fresh(self._order.spec, environment)
+    def restored(self, environment: NumericEnvironment, show_life: Callable[[], None]) -> TrainingState:
+        """The state to go on from: the recorded snapshot, else an older whole one, else a fresh one.
+
+        Drawing a fresh one can take minutes: nobody waits for it who has a snapshot.
+        """
+        state = TrainingState.blank(self._order.spec, environment)
         directory = self._volume.snapshots(self._order.job)
         for name in self._recorded_and_older():
             try:
@@ -40,7 +44,8 @@ class RunFiles:
                 self._warn_unreadable(name, error)
                 continue
             logger.info("%s goes on from %d images", self._order.job, state.images_seen)
-            break
+            return state
+        state.draw(show_life)
         return state
 
     def _recorded_and_older(self) -> list[str]:
@@ -52,7 +57,7 @@ class RunFiles:
         older = {name for name in names if images_seen_of(name) <= recorded.images_seen}
         return [recorded.file, *sorted(older - {recorded.file}, reverse=True)]
 
-    def go_back(self, state: TrainingState, images_seen: int | None) -> None:
+    def go_back(self, state: TrainingState, images_seen: int | None, show_life: Callable[[], None]) -> None:
         """Give `state` the weights and optimisers that it had after `images_seen`; None: in the beginning."""
         named = f"{images_seen:012d}-*.safetensors" if images_seen is not None else ""
         candidates = self._volume.snapshots(self._order.job).glob(named) if named else iter(())
@@ -63,7 +68,7 @@ class RunFiles:
                 self._warn_unreadable(path.name, error)
                 continue
             return
-        state.begin_again()
+        state.begin_again(show_life)
 
     def save(self, state: TrainingState) -> None:
         """A snapshot."""

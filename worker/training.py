@@ -79,7 +79,7 @@ class _Run:
         )
         if order.snapshot is None:  # up front, not again: it takes a second
             self._require_memory(environment, manifest)
-        self._state = self._files.restored(environment)
+        self._state = self._files.restored(environment, self._draw_on)
         self._open_dataset(environment, manifest)
         self._ranks = join(environment, chore.place)
 
@@ -155,7 +155,7 @@ class _Run:
                 return is_best
             case RollBack() if not self._is_over():
                 self._state.watch = verdict.watch
-                self._files.go_back(self._state, verdict.goal_images_seen)
+                self._files.go_back(self._state, verdict.goal_images_seen, self._tell_life)
             case GiveUp() | RollBack() if not self._is_over() or not watch.has_something_to_serve:
                 raise GivenUpError(verdict)
         self._evaluation = None  # what was refused is not published as if it might be the best
@@ -228,6 +228,11 @@ class _Run:
         del done, total
         self._chore.heed_stop()
         self._tell_life()
+
+    def _draw_on(self) -> None:
+        """Show life while there is no state yet."""
+        self._chore.heed_stop()
+        self._chore.tell(link.Advanced(progress=Progress(done=0, total=self._total())))
 
     def _tell_life(self) -> None:
         self._chore.tell(link.Advanced(progress=self._progress()))

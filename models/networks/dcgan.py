@@ -5,13 +5,15 @@ norm can be left out or replaced.
 Letters: N batch, Z latent, F width, R resolution, C channels.
 """
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from contract import architectures as parameters
 from models.networks.initialisation import Start, initialise
 from models.networks.layers import FromPoint, ToPoint
 from models.networks.norm import batch_norm, constrain
-from models.networks.pair import Discriminator, Generator, Networks
+from models.networks.pair import Discriminator, Generator, Networks, silent
 
 INITIAL_DEVIATION = 0.02  # of every weight, section 4 of the paper
 _WIDEST = 8  # times the width: where doubling stops
@@ -41,8 +43,8 @@ class DcganGenerator(Generator):
         images: Tensor = self.layers(latents)  # (N, F·R/8, 4, 4) … (N, F, R/2, R/2), (N, C, R, R)
         return images
 
-    def initialise(self, seed: int) -> None:
-        initialise(self, seed, "generator", _start)
+    def initialise(self, seed: int, show_life: Callable[[], None] = silent) -> None:
+        initialise(self, seed, "generator", _start, show_life)
 
 
 class DcganDiscriminator(Discriminator):
@@ -69,8 +71,8 @@ class DcganDiscriminator(Discriminator):
         scores: Tensor = self.layers[-1](features)  # (N, 1, 1, 1)
         return scores.flatten()  # (N,)
 
-    def initialise(self, seed: int) -> None:
-        initialise(self, seed, "discriminator", _start)
+    def initialise(self, seed: int, show_life: Callable[[], None] = silent) -> None:
+        initialise(self, seed, "discriminator", _start, show_life)
 
 
 def _widths(width: int, resolution: int) -> list[int]:

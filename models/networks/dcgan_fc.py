@@ -8,6 +8,7 @@ to keep its size by itself, so kernels begin as in He et al. 2015.
 Letters: N batch, Z latent, F width, R resolution, C channels.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from contract import architectures as parameters
 from models.networks.initialisation import Start, he, initialise
 from models.networks.norm import batch_norm, constrain
-from models.networks.pair import Discriminator, Generator, Networks
+from models.networks.pair import Discriminator, Generator, Networks, silent
 
 _DOUBLINGS = (1, 2, 4, 8)  # of the discriminator's width, layer by layer
 
@@ -50,8 +51,8 @@ class DcganFcGenerator(Generator):
         images: Tensor = self.layers(latents)  # (N, C, R, R)
         return images
 
-    def initialise(self, seed: int) -> None:
-        initialise(self, seed, "generator", _start)
+    def initialise(self, seed: int, show_life: Callable[[], None] = silent) -> None:
+        initialise(self, seed, "generator", _start, show_life)
 
 
 class DcganFcDiscriminator(Discriminator):
@@ -78,8 +79,8 @@ class DcganFcDiscriminator(Discriminator):
         scores: Tensor = self.layers[-1](features)  # (N, 1)
         return scores.flatten()  # (N,)
 
-    def initialise(self, seed: int) -> None:
-        initialise(self, seed, "discriminator", _start)
+    def initialise(self, seed: int, show_life: Callable[[], None] = silent) -> None:
+        initialise(self, seed, "discriminator", _start, show_life)
 
 
 def _start(name: str, parameter: nn.Parameter) -> Start:

@@ -26,9 +26,17 @@ class Start:
 
 
 def initialise(
-    network: nn.Module, seed: int, stream: str, start: Callable[[str, nn.Parameter], Start]
+    network: nn.Module,
+    seed: int,
+    stream: str,
+    start: Callable[[str, nn.Parameter], Start],
+    show_life: Callable[[], None],
 ) -> None:
-    """Set every parameter to a draw of its `start`, by name, and every norm to its beginning."""
+    """Set every parameter to a draw of its `start`, by name, and every norm to its beginning.
+
+    `show_life` is called after each: 4 million numbers are drawn in a second, and there are networks of
+    thousands of millions.
+    """
     for name, layer in network.named_modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.reset_running_stats()
@@ -36,6 +44,7 @@ def initialise(
             _set(layer.direction, seed, f"init/{stream}/{name}.direction", Start(deviation=1.0))
     for name, parameter in network.named_parameters():
         _set(parameter, seed, f"init/{stream}/{name}", start(name, parameter))
+        show_life()
 
 
 def glorot(kernel: Tensor, gain: float) -> Start:

@@ -1,15 +1,20 @@
 """What every network family is made of: a generator, a discriminator and a way to begin."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 
+def silent() -> None:
+    """Told of nothing."""
+
+
 class Network(nn.Module):
     """A network that knows how its weights begin."""
 
-    def initialise(self, seed: int) -> None:
-        """Set every parameter and buffer as a function of `seed`."""
+    def initialise(self, seed: int, show_life: Callable[[], None] = silent) -> None:
+        """Set every parameter and buffer as a function of `seed`. `show_life` is called after each drawn."""
         raise NotImplementedError
 
 

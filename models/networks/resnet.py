@@ -9,6 +9,7 @@ change the channels where the picture is small: it comes to the same.
 Letters: N batch, Z latent, F width, R resolution, C channels.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from contract import architectures as parameters
 from models.networks.initialisation import Start, glorot, initialise
 from models.networks.norm import batch_norm, constrain
-from models.networks.pair import Discriminator, Generator, Networks
+from models.networks.pair import Discriminator, Generator, Networks, silent
 from models.networks.resampling import GrowingConv2d, ShrinkingConv2d
 
 _WIDEST = 8  # times the width: where doubling stops
@@ -50,8 +51,8 @@ class ResnetGenerator(Generator):
         images: Tensor = self.layers(latents)  # (N, F·R/8, 4, 4) … (N, F, R, R), (N, C, R, R)
         return images
 
-    def initialise(self, seed: int) -> None:
-        initialise(self, seed, "generator", _start)
+    def initialise(self, seed: int, show_life: Callable[[], None] = silent) -> None:
+        initialise(self, seed, "generator", _start, show_life)
 
 
 class GrowingBlock(nn.Module):
@@ -99,8 +100,8 @@ class ResnetDiscriminator(Discriminator):
         scores: Tensor = self.head(features)  # (N, 1)
         return scores.flatten()  # (N,)
 
-    def initialise(self, seed: int) -> None:
-        initialise(self, seed, "discriminator", _start)
+    def initialise(self, seed: int, show_life: Callable[[], None] = silent) -> None:
+        initialise(self, seed, "discriminator", _start, show_life)
 
 
 class ShrinkingBlock(nn.Module):

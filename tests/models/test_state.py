@@ -50,6 +50,12 @@ def test_run_that_begins_again_has_its_first_weights_its_count_and_no_lost_best(
     assert state.watch == Watch(begun_images_seen=spec.batch_size, has_lived=True)
 
 
+def test_generators_average_begins_as_the_generator(state: TrainingState) -> None:
+    averaged, begun = state.ema.state_dict(), state.generator.state_dict()
+    assert averaged.keys() == begun.keys()
+    assert all(torch.equal(averaged[name], begun[name]) for name in begun)
+
+
 def test_one_number_that_is_none_is_found(state: TrainingState) -> None:
     assert state.is_finite()
     with torch.no_grad():

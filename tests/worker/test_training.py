@@ -13,6 +13,8 @@ import pytest
 from contract.durable import write_durably
 from contract.errors import ErrorCode, ServiceError
 from contract.volume import Volume
+from models.networks import sketch
+from models.state import TrainingState
 from tests.worker.training_child import carry_out, clothes, grey_squares, order_for, square
 from worker import link, room, training
 from worker.child import Chore, StopRequestedError
@@ -57,6 +59,28 @@ def test_rest_of_the_run_is_told_from_the_first_images_to_the_last(
     begun = [one.seconds_left for one in told if 0 < one.done < 64]
     assert begun
     assert any(begun)
+
+
+def test_every_weight_that_is_drawn_is_a_sign_of_life(
+    order: TrainingOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Chore, "heed_stop", lambda _: stop())
+    said: list[link.Message] = []
+    with pytest.raises(StopRequestedError):
+        carry_out(order, said)
+    assert len(said) == 1, "asked to stop before the second weight is drawn"
+    monkeypatch.undo()
+    pair = sketch(order.spec.architecture, order.spec.resolution, order.spec.channels)
+    weights = len([*pair.generator.parameters(), *pair.discriminator.parameters()])
+    assert [type(message) for message in carry_out(order)[1 : 1 + weights]] == [link.Advanced] * weights
+
+
+def test_nothing_is_drawn_for_a_run_that_has_a_snapshot(
+    order: TrainingOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshots = [message.snapshot for message in carry_out(order) if isinstance(message, link.Saved)]
+    monkeypatch.delattr(TrainingState, "draw")
+    assert isinstance(carry_out(order.model_copy(update={"snapshot": snapshots[-1]}))[-1], link.Finished)
 
 
 def test_checkpoint_that_is_known_is_not_made_again(order: TrainingOrder) -> None:
@@ -146,11 +170,11 @@ def test_run_that_is_asked_to_stop_where_there_is_no_room_ends_at_once(
     order: TrainingOrder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path, content: bytes) -> None:
+        monkeypatch.setattr(Chore, "heed_stop", lambda _: stop())
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(room, "write_durably", refuse)
     monkeypatch.setattr(Chore, "stop_requested", property(lambda _: True))
-    monkeypatch.setattr(Chore, "heed_stop", lambda _: stop())
     said: list[link.Message] = []
     with pytest.raises(StopRequestedError):
         carry_out(order, said)
