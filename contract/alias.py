@@ -21,8 +21,8 @@ class Meaning(Kept):
     Files from before there were revisions have the first four fields alone.
     """
 
-    job: JobId | None = Field(description="Whose checkpoint it is; null for an imported generator.")
-    digest: Digest = Field(description="For one that follows: its job's best when it was set.")
+    job: JobId | None = Field(description="The job that made it; null for an imported generator.")
+    digest: Digest = Field(description="If it follows a job: the job's best checkpoint when it was set.")
     file: str
     updated_ms: int = 0
     follow: bool = False

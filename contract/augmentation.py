@@ -6,13 +6,13 @@ from contract.plugin import Frozen
 
 
 class DiffAugment(Frozen):
-    """Changes every image that the discriminator sees, reals and fakes alike: it cannot learn them by heart.
+    """Changes every image that the discriminator sees, real or fake, so that it cannot memorise them.
 
     The generator learns through the changes and does not copy them.
     """
 
     strength: float = Field(
-        1.0, ge=0, le=1, description="Reach of every change: 1 is the paper's, 0 changes nothing."
+        1.0, ge=0, le=1, description="Strength of every change: 1 is the paper's, 0 changes nothing."
     )
     color: bool = Field(default=True, description="Change brightness, saturation and contrast.")
     translation: bool = Field(default=True, description="Shift by up to an eighth of the side.")

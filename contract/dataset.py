@@ -38,7 +38,7 @@ class Manifest(Frozen):
     rejected: tuple[RejectedFile, ...] = Field((), description="At most the first 1,000.")
     rejected_images: int = Field(0, ge=0)
     duplicate_images: int = Field(
-        0, ge=0, description="Files whose content stood in the upload before; kept once."
+        0, ge=0, description="Files whose content occurred earlier in the upload; kept once."
     )
     channels: Literal[1, 3] = Field(description="1 when every picture is grey, else 3.")
     median_width: int

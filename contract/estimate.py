@@ -15,31 +15,31 @@ class MemoryEstimate(Frozen):
     """The memory that training would take, beyond the program itself, and what there is for it."""
 
     needed_bytes: int = Field(
-        description="At the peak: an estimate, rather high than low.", examples=[134_217_728]
+        description="At the peak: an estimate, too high rather than too low.", examples=[134_217_728]
     )
     available_bytes: int | None = Field(
-        description="What this trainer has for it: what is free, and what its job in training holds; null on "
-        "a GPU that trains, which is not touched.",
+        description="What this trainer has for it: what is free, and what its job in training holds. Null on "
+        "a GPU that is training, which is left alone.",
         examples=[2_147_483_648],
     )
-    fits: bool | None = Field(description="Null where that cannot be told now.")
+    fits: bool | None = Field(description="Null if that is not known now.")
     batch_size: int | None = Field(
-        description="Where it does not fit: the largest half, quarter, … of the batch that does; else null.",
+        description="If it does not fit: the largest half, quarter, … of the batch that does; else null.",
     )
 
 
 class TimeEstimate(Frozen):
-    """How long the whole run would take on this trainer, with nothing else beside it."""
+    """How long the whole run would take on this trainer, with nothing else running."""
 
     seconds: float | None = Field(
-        description="From the claim to the end, start-up and evaluations included; null where the basis is "
+        description="From the claim to the end, including start-up and evaluations; null if the basis is "
         "`unknown`.",
         examples=[153.2],
     )
     basis: Basis = Field(
-        description="`trained`: a job of the same steps went by here; `measured`: steps of this job were "
-        "timed just now; `extrapolated`: from the multiply-adds per second of a job of other steps, so "
-        "within a factor of a few; `unknown`."
+        description="`trained`: a job with identical steps ran here; `measured`: steps of this job were "
+        "timed just now; `extrapolated`: from the multiply-adds per second of a job with other steps, so "
+        "accurate to within a factor of a few; `unknown`."
     )
     detail: str = Field(
         description="The basis as a sentence.", examples=["Timed just now: 48 steps of 32 images in 2.1 s."]
@@ -47,21 +47,23 @@ class TimeEstimate(Frozen):
 
 
 class EvaluationPlan(Frozen):
-    """How often the generator would be judged."""
+    """How often the generator would be evaluated."""
 
-    count: int = Field(examples=[13], description="0 where the dataset has too few pictures to judge by.")
-    every_images: int | None = Field(examples=[9_600], description="Images between two; null where none is.")
+    count: int = Field(examples=[13], description="0 if the dataset has too few pictures for an evaluation.")
+    every_images: int | None = Field(
+        examples=[9_600], description="Images between two; null if there are none."
+    )
 
 
 class AskedTrainer(Frozen):
-    """Who answered: another trainer, on another device, may answer otherwise."""
+    """The trainer that answered: another, on another device, may give a different answer."""
 
     name: str = Field(examples=["train-host-0"])
     device: Literal["cpu", "cuda"]
     device_model: str = Field(examples=["AMD EPYC 9R14"])
     threads: int
     precision: Literal["float32", "bfloat16"] = Field(description="Arithmetic in which it would train.")
-    is_training: bool = Field(description="Whether it was training a job meanwhile.")
+    is_training: bool = Field(description="Whether it was training a job at the time.")
 
 
 class Estimate(Frozen):
@@ -73,7 +75,7 @@ class Estimate(Frozen):
     trainer: AskedTrainer
     error: Failure | None = Field(
         description="The error with which the job would fail before its first step, as far as it can be "
-        "foretold: `insufficient_memory`, `features_unavailable`; null if it would begin."
+        "predicted: `insufficient_memory`, `features_unavailable`; null if it would begin."
     )
 
 

@@ -13,7 +13,7 @@ DEAD = 0.1
 
 
 class EvaluationParameters(Frozen):
-    """How a job's generator is judged."""
+    """How a job's generator is evaluated."""
 
     features: Literal["embedded", "inception"] = Field(
         "embedded",
@@ -23,8 +23,8 @@ class EvaluationParameters(Frozen):
     every_images: int | None = Field(
         None,
         ge=1,
-        description="Images between two evaluations; default: counted from the operations of both, so that "
-        "evaluations take about 5 % of the time. If you choose it: 1,000 in a run at most.",
+        description="Images between two evaluations. Default: computed from the operations of training and "
+        "evaluation so that evaluations take about 5 % of the time. If you set it: at most 1,000 in a run.",
     )
     accuracy_threshold: float = Field(
         0.5, gt=0, lt=1, description="Probability from which an image is called real."
@@ -42,21 +42,21 @@ class Distance(Kept):
     error: float | None = Field(None, description="Standard error, where the estimate has one.")
     floor: float = Field(
         description="How far one half of the reals is from the other. A perfect generator's Fréchet distance "
-        "is lower, since it is judged by more images; its kernel distance is, like this, 0 but for chance."
+        "is lower, since more images are compared; its kernel distance is, like this one, 0 up to chance."
     )
 
 
 class AdversarialAccuracy(Kept):
-    """The shares that the discriminator judges right; a half of both is the game's equilibrium.
+    """The shares that the discriminator classifies correctly; one half of each is the game's equilibrium.
 
-    Of pictures augmented as in the training: it has seen no others.
+    The pictures are augmented as in training: it has seen no others.
     """
 
-    real: float = Field(description="Of held-out pictures, the share called real.")
-    fake: float = Field(description="Of samples, the share called fake.")
-    threshold: float = Field(description="Of probability.")
+    real: float = Field(description="The share of held-out pictures that is called real.")
+    fake: float = Field(description="The share of samples that is called fake.")
+    threshold: float = Field(description="The probability from which an image is called real.")
     calibrated: bool = Field(
-        description="Whether scores had to be made probabilities first (Platt), as those of a critic."
+        description="Whether scores were first calibrated to probabilities (Platt), as a critic's must be."
     )
 
 
@@ -66,25 +66,26 @@ class LatentPaths(Kept):
     paths: int
     points: int = Field(description="Images on each path.")
     length: float = Field(
-        description="In mean distances of two reals: 1 to 2 is good, 0 a collapse, more a detour."
+        description="Relative to the mean distance between two reals: 1 to 2 is good, 0 is a collapse, and "
+        "more is a detour."
     )
-    smoothness: float = Field(description="Mean step over largest step: 1 at constant speed.")
+    smoothness: float = Field(description="Mean step divided by largest step: 1 at constant speed.")
 
 
 class Evaluation(Kept):
-    """The generator that would be served, judged after `images_seen`."""
+    """The generator that would be served, evaluated after `images_seen`."""
 
     images_seen: int
-    samples: int = Field(description="Samples that were judged.")
-    reals: int = Field(description="Real pictures that they were compared with.")
+    samples: int = Field(description="How many samples were evaluated.")
+    reals: int = Field(description="How many real pictures they were compared with.")
     split: Literal["held_out", "training"] = Field(
-        description="Where they come from: pictures never trained on, unless the dataset has too few of them."
+        description="Where the reals come from: pictures never trained on, unless the dataset has too few."
     )
     features: str = Field(description="Name and version of the network whose features were compared.")
     frechet: Distance
     kernel: Distance
     precision: float = Field(description="Share of samples that look real.")
-    recall: float = Field(description="Share of reals that the samples' variety reaches.")
+    recall: float = Field(description="Share of reals that the variety of the samples covers.")
     density: float = Field(
         description="Like precision, but counts how many real neighbourhoods hold a sample; about 1 means as "
         "dense as the reals."
@@ -97,12 +98,13 @@ class Evaluation(Kept):
         description="Mean distance between two samples, relative to that between two reals."
     )
     memorised: float | None = Field(
-        description="Share of samples nearer to a training picture than all but 5 % of held-out ones are, or "
-        "without these, than all but 5 % of training pictures are to another. Null in old records only."
+        description="Share of samples that are nearer to a training picture than all but 5 % of held-out "
+        "pictures are; if there are none, than all but 5 % of training pictures are to another. Null only in "
+        "old records."
     )
     adversarial_accuracy: AdversarialAccuracy
     latent_paths: LatentPaths
-    losses: Mapping[str, float] = Field(description="Of the last step, by player and term.")
+    losses: Mapping[str, float] = Field(description="The losses of the last step, by player and term.")
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -63,7 +63,7 @@ class Progress(Kept):
     done: int = Field(ge=0)
     total: int = Field(ge=0)
     images_per_second: float | None = None
-    seconds_left: float | None = Field(None, description="At the time of this report.")
+    seconds_left: float | None = Field(None, description="As of this report.")
     losses: dict[str, float] = Field(default_factory=dict)
 
 
@@ -102,7 +102,7 @@ class SnapshotFact(Kept):
     file: str
     images_seen: int
     best_images_seen: int | None = Field(
-        None, description="When the best so far was saved, to which a run that goes wrong goes back."
+        None, description="When the best so far was saved, to which a run that goes wrong is rolled back."
     )
 
 
@@ -111,8 +111,8 @@ class Shortage(Kept):
 
     code: Lack
     detail: str = Field(description="What is needed, and what to do.")
-    needed_bytes: int = Field(description="What must be free for it to go on.")
-    free_bytes: int | None = Field(None, description="What is; null where nobody can tell.")
+    needed_bytes: int = Field(description="How many bytes must be free for it to continue.")
+    free_bytes: int | None = Field(None, description="How many are free; null where that is not known.")
     since_ms: int
 
 

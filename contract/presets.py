@@ -89,10 +89,10 @@ def _wgan_gp(images: int) -> Settings:
 
 
 PRESETS: Mapping[PresetName, Preset] = {
-    "fast": Preset("minutes on a CPU: rates that fall, and augmentation for few pictures", _fast),
-    "quality": Preset("hours: as fast, with a wider generator and a million images", _quality),
-    "small-data": Preset("hundreds of pictures: as fast, but mirrored and for longer", _small_data),
-    "article": Preset("the article this service is after: minimax, MMD and a weight penalty", _article),
+    "fast": Preset("minutes on a CPU: decaying learning rates, and augmentation for small datasets", _fast),
+    "quality": Preset("hours: like `fast`, with a wider generator and a million images", _quality),
+    "small-data": Preset("for hundreds of pictures: like `fast`, but mirrored and longer", _small_data),
+    "article": Preset("the article that this service follows: minimax, MMD and a weight penalty", _article),
     "wgan-gp": Preset("Wasserstein distance with gradient penalty: slow, steady, hard to collapse", _wgan_gp),
 }
 

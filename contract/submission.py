@@ -23,7 +23,7 @@ SubmitterName = Field(
 
 
 class Priority(StrEnum):
-    """How urgent a job is: a more urgent one is taken first, whoever asked; what runs is not interrupted."""
+    """How urgent a job is: a more urgent one is taken first, whoever asks. Running jobs are left alone."""
 
     HIGH = "high"
     NORMAL = "normal"

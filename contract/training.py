@@ -25,14 +25,14 @@ LEAST_PART = 2
 
 MOST_KEPT = 1_000
 """Checkpoints, previews and evaluations that somebody may choose: a job is shown with all of the first."""
-_AT_MOST = f"If you choose it: {MOST_KEPT:,} in a run at most."
+_AT_MOST = f"If you set it: at most {MOST_KEPT:,} in a run."
 
 MAX_SEED = 2**53 - 1
 """The largest seed: every JSON reader can hold it exactly."""
 
 
 class TrainingParameters(Frozen):
-    """What decides the outcome of a training run, apart from the images. Every field has a default."""
+    """What determines the outcome of a training run, apart from the images. Every field has a default."""
 
     architecture: Architecture = Field(
         Dcgan(), description='A kind ("dcgan") or an object with its parameters.'
@@ -42,27 +42,26 @@ class TrainingParameters(Frozen):
         (),
         max_length=8,
         fail_fast=True,
-        description="What is added to the losses: kinds, or objects with parameters.",
+        description="Terms added to the losses: kinds, or objects with parameters.",
     )
     augmentation: DiffAugment | None = Field(
-        None, description="Changes to all that the discriminator sees: for small datasets. Presets set it."
+        None,
+        description="Random changes to all that the discriminator sees: for small datasets. Presets set it.",
     )
     prior: Prior = Field(Normal(), description="The distribution of the latent vectors.")
-    fit: Fit = Field(
-        "crop", description="How a picture becomes a square: centre crop, padding or stretching."
-    )
+    fit: Fit = Field("crop", description="How a picture is made square: centre crop, padding or stretching.")
     mirror: bool = Field(default=False, description="Show half of the pictures mirrored left to right.")
     images: int = Field(
-        120_000, ge=1, le=10**10, description="Real images to show in all; rounded up to whole batches."
+        120_000, ge=1, le=10**10, description="Real images to train on in total; rounded up to whole batches."
     )
-    batch_size: int = Field(32, ge=2, le=4096, description="Images per step; the paper takes 128.")
-    generator_learning_rate: float = Field(8e-4, gt=0, le=1, description="Adam's; the paper takes 2e-4.")
-    discriminator_learning_rate: float = Field(1e-4, gt=0, le=1, description="Adam's; the paper takes 2e-4.")
+    batch_size: int = Field(32, ge=2, le=4096, description="Images per step; the paper uses 128.")
+    generator_learning_rate: float = Field(8e-4, gt=0, le=1, description="Adam's; the paper uses 2e-4.")
+    discriminator_learning_rate: float = Field(1e-4, gt=0, le=1, description="Adam's; the paper uses 2e-4.")
     learning_rate_decay: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="Share of the run, at its end, over which both learning rates fall evenly to zero. "
+        description="Share of the run, at its end, over which both learning rates fall linearly to zero. "
         "Presets set it.",
     )
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's decay of the first moment.")
@@ -74,35 +73,38 @@ class TrainingParameters(Frozen):
         description="Half-life of the generator's moving average; 0 serves the raw weights.",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="Arithmetic of the networks; auto takes bfloat16 where the device computes in it."
+        "auto", description="Arithmetic of the networks; auto uses bfloat16 if the device computes in it."
     )
     evaluation: EvaluationParameters = Field(
-        EvaluationParameters(), description="How the generator is judged, for the record and by the guards."
+        EvaluationParameters(),
+        description="How the generator is evaluated, for the record and for the guards.",
     )
     devices: int = Field(
         1,
         ge=1,
         le=MOST_DEVICES,
-        description="GPUs of one trainer (on a CPU processes) that train together, each on an equal part of"
-        " every batch; waits for a trainer that owns so many.",
+        description="GPUs of one trainer (on a CPU, processes) that train together, each on an equal part of"
+        " every batch. The job waits for a trainer that owns as many.",
     )
-    seed: int = Field(0, ge=0, le=MAX_SEED, description="Everything random in the run follows from it.")
+    seed: int = Field(0, ge=0, le=MAX_SEED, description="Determines everything random in the run.")
 
 
 class JobRequest(TrainingParameters):
     """The body of `POST /jobs`. `{"dataset": "ds_…"}` alone trains something good."""
 
     dataset: DatasetId
-    preset: PresetName = Field("fast", description=f"Sets what you do not. {describe()}.")
-    name: str | None = Field(None, max_length=200, description="A name for people.")
+    preset: PresetName = Field("fast", description=f"Sets what you leave out. {describe()}.")
+    name: str | None = Field(None, max_length=200, description="A name for people to read.")
     resolution: int | None = Field(
         None,
         ge=1,
         le=4096,
-        description="Side of the square images: 32, 64 or 128, with dcgan also 256; default from the dataset,"
-        " up to 64.",
+        description="Side of the square images: 32, 64 or 128; with dcgan also 256. Default: from the"
+        " dataset, up to 64.",
     )
-    channels: Literal[1, 3] | None = Field(None, description="1 grey, 3 colour; default from the dataset.")
+    channels: Literal[1, 3] | None = Field(
+        None, description="1 is grey, 3 is colour. Default: from the dataset."
+    )
     checkpoint_every_images: int | None = Field(
         None, ge=1, description=f"Default: a tenth of the run. {_AT_MOST}"
     )
@@ -111,7 +113,7 @@ class JobRequest(TrainingParameters):
     )
     priority: Priority = Field(Priority.NORMAL, description="Its place in the queue.")
     submitter: str = SubmitterName
-    webhook: Webhook | None = Field(None, description="Whom to tell when it has ended.")
+    webhook: Webhook | None = Field(None, description="Who is notified when it has ended.")
 
 
 _OF_THE_SUBMISSION = {"priority", "submitter", "webhook"}

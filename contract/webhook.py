@@ -29,16 +29,18 @@ Secret = Annotated[
 
 
 class Webhook(Frozen):
-    """An address that is told, and the key by which it knows that it was us."""
+    """An address that is notified, and the key by which it recognises this service."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
     url: HttpUrl = Field(
         repr=False,
-        description="http or https; what it answers is not read beyond the status.",
+        description="http or https; of its answer only the status is read.",
         examples=["https://example.com/hooks/dcgan"],
     )
-    secret: Secret = Field(description="`whsec_` and the base64 of 24 to 64 random bytes. Never shown again.")
+    secret: Secret = Field(
+        description="`whsec_` followed by the base64 of 24 to 64 random bytes. Never shown again."
+    )
 
     @field_validator("url")
     @classmethod

@@ -20,8 +20,8 @@ class R3(Frozen):
         None,
         ge=0,
         le=10_000,
-        description="Both penalties weigh γ/2; null takes 0.05, 1, 20, 150 at 32, 64, 128, 256 px.",
+        description="Both penalties have weight γ/2; null uses 0.05, 1, 20, 150 at 32, 64, 128, 256 px.",
     )
     penalty_every_steps: int = Field(
-        4, ge=1, le=64, description="Penalties are computed every so many steps, that much stronger."
+        4, ge=1, le=64, description="Penalties are computed every so many steps, and are that much stronger."
     )

@@ -13,4 +13,4 @@ class Bernoulli(Frozen):
     HAS_A_MIDDLE: ClassVar[bool] = False
 
     kind: Literal["bernoulli"] = "bernoulli"
-    probability: float = Field(0.5, ge=0.01, le=0.99, description="Of the higher value.")
+    probability: float = Field(0.5, ge=0.01, le=0.99, description="Probability of the higher value.")

@@ -16,7 +16,9 @@ class Mmd(Frozen):
     JUDGES_IMAGES_ALONE: ClassVar[bool] = False
 
     kind: Literal["mmd"] = "mmd"
-    weight: float = Field(0.5, ge=0, le=1, description="Share that is added to the generator's loss.")
+    weight: float = Field(
+        0.5, ge=0, le=1, description="Weight with which it is added to the generator's loss."
+    )
     on: Literal["features", "pixels"] = Field(
         "features", description="What is compared: the discriminator's last features, or the pixels."
     )
