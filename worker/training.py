@@ -232,7 +232,7 @@ class _Run:
     def _draw_on(self) -> None:
         """Show life while there is no state yet."""
         self._chore.heed_stop()
-        self._chore.tell(link.Advanced(progress=Progress(done=0, total=self._total())))
+        self._chore.tell(link.Advanced(progress=Progress(done=0, total=self._spec.total_images)))
 
     def _tell_life(self) -> None:
         self._chore.tell(link.Advanced(progress=self._progress()))
