@@ -23,7 +23,7 @@ from service.manifests import Manifests
 from service.pictures import Pictures
 from service.remembered import Remembered
 from service.settings import Settings
-from service.sharing import Sharing
+from service.single_flight import SingleFlight
 from service.store import Store, connect
 from service.stored_files import Digests
 from service.webhooks import Webhooks
@@ -45,7 +45,7 @@ class Gateway:
         self.volume = Volume(settings.data_root.absolute())
         self.store = Store(connect(settings.redis_url, connections=64, decode=True))
         self.hub = Hub(connect(settings.redis_url, connections=1, decode=True, retries=0))
-        self.shared = Sharing()
+        self.shared = SingleFlight()
         self.mailbox = Mailbox(
             settings.sampling_redis_url,
             timeout_seconds=settings.sample_timeout_seconds,

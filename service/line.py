@@ -12,7 +12,7 @@ from itertools import islice, takewhile
 from contract.errors import ErrorCode, ServiceError
 from contract.formats import FORMS
 from contract.wire import Answer, Ask
-from service.drain import Drain
+from service.throughput import Throughput
 
 LONGEST_SECONDS = 1.0
 """What the samplers need for a full line: when a flood ends, so long later they have caught up."""
@@ -75,8 +75,8 @@ class Line:
         self._heavy = 0
         self._last_place = 0
         self._taken_place = 0
-        self._at_work = Drain()  # while anybody waits
-        self._at_full_speed = Drain()  # while a batch does
+        self._at_work = Throughput()  # while anybody waits
+        self._at_full_speed = Throughput()  # while a batch does
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -154,8 +154,8 @@ class Line:
 
     def answered(self, waiting: Waiting, now: float) -> None:
         """A sampler did its work: those before it have been taken, and this is how fast it goes."""
-        for drain in (self._at_work, self._at_full_speed):
-            drain.count(waiting.weight, now)
+        for throughput in (self._at_work, self._at_full_speed):
+            throughput.count(waiting.weight, now)
         self._came_back(waiting)
 
     def refused(self, waiting: Waiting) -> None:

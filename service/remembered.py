@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 from redis import RedisError
 
 from contract.errors import ServiceError
-from service.sharing import Sharing
+from service.single_flight import SingleFlight
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ class Remembered:
 
     def __init__(
         self,
-        shared: Sharing,
+        shared: SingleFlight,
         is_pressed: Callable[[], bool],
         later: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:

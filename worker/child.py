@@ -178,5 +178,5 @@ class Child:
 def forkserver(preload: list[str]) -> context.ForkServerContext:
     """A server process with the heavy imports done. It never touches a device, so its forks may."""
     server = get_context("forkserver")
-    server.set_forkserver_preload(["worker.deaf", *preload])
+    server.set_forkserver_preload(["worker.ignored_signals", *preload])
     return server

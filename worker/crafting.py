@@ -10,8 +10,8 @@ from models import exports
 from models.inspection import inspect
 from worker import link
 from worker.child import Chore
-from worker.deference import die_first, leave_the_cores
 from worker.leftovers import drop_abandoned
+from worker.low_priority import die_first, leave_the_cores
 from worker.orders import WorkshopOrder
 
 

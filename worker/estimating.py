@@ -26,7 +26,7 @@ from models.memory import fitting, needed_bytes, refused
 from models.workload import Workload
 from worker import link
 from worker.child import Chore
-from worker.deference import die_first, leave_the_cores
+from worker.low_priority import die_first, leave_the_cores
 from worker.memory import available_bytes, held_bytes
 from worker.orders import EstimateOrder, Reading
 from worker.readings import has_steps_of

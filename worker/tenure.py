@@ -22,13 +22,13 @@ from contract.store import Burial, Lease, Verdict
 from contract.volume import Volume
 from worker import leftovers, link, memory
 from worker.crew import Crew
-from worker.deputy import Deputy
 from worker.endings import CANCELLED, SLOW_TO_STOP, Outcome, cause_of_death, finished, handed_back, lost_files
 from worker.facts import Ledger, state_burial
+from worker.lease_renewer import LeaseRenewer
+from worker.outbox import Outbox
 from worker.room import Later, Room
 from worker.settings import Settings
 from worker.store import Store
-from worker.testimony import Testimony
 from worker.warming import Warming
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class Tenure:
         warming: Warming,
         is_stopping: Callable[[], bool],
     ) -> None:
-        self._testimony = Testimony(
+        self._outbox = Outbox(
             lease,
             record.snapshot,
             store=store,
@@ -76,9 +76,9 @@ class Tenure:
         self._is_stopping = is_stopping
         self._lease = lease
         self._record = record
-        self._ledger = Ledger(volume, record, Room(self._testimony.lack, self._hold_out), later)
+        self._ledger = Ledger(volume, record, Room(self._outbox.lack, self._hold_out), later)
         self._next_beat = time.monotonic() + settings.heartbeat_seconds
-        self._deputy = Deputy(
+        self._lease_renewer = LeaseRenewer(
             lease,
             store,
             every_seconds=settings.heartbeat_seconds,
@@ -97,11 +97,11 @@ class Tenure:
             OSError: the volume fails as no waiting cures. The record was handed back; it is not to blame.
         """
         with contextlib.suppress(RuntimeError):  # no thread is to be had: it is missed only by a slow disk
-            self._deputy.start()
+            self._lease_renewer.start()
         try:
             self._carry_out(write_order)
         finally:
-            self._deputy.end()
+            self._lease_renewer.end()
 
     def _carry_out(self, write_order: WriteOrder) -> None:
         oom_kills = memory.oom_kills()
@@ -117,13 +117,13 @@ class Tenure:
             self._death = lost_files(self._volume, self._lease.id)
             if self._death is None:
                 reason = f"the volume: {error}"
-                self._testimony.insist(records.leave(self._lease, State.QUEUED, reason=reason))
+                self._outbox.insist(records.leave(self._lease, State.QUEUED, reason=reason))
                 raise
         finally:
             exit_code = self._crew.end()
         its_own = f".*-{self._lease.token}.*.tmp"  # a newer owner may be writing
         leftovers.drop_torn(self._volume, self._lease.id, its_own)
-        if self._testimony.is_lost:
+        if self._outbox.is_lost:
             logger.warning("%s: it is not ours any more; nothing more is written", self._lease.id)
         elif self._outcome is None:
             self._bury(self._death or cause_of_death(exit_code, oom_kills, self._last_words))
@@ -133,7 +133,7 @@ class Tenure:
     def _take_over(self) -> None:
         """State the claim, and what the last owner stated on the volume but may not have told Redis."""
         self._state_facts({})
-        if self._testimony.is_lost:
+        if self._outbox.is_lost:
             return
         leftovers.drop_torn(self._volume, self._lease.id, ".*.tmp")
         if self._ledger.facts.checkpoints:
@@ -155,7 +155,7 @@ class Tenure:
             self._pass_on_what_is_wanted(crew)
 
     def _is_over(self) -> bool:
-        return self._outcome is not None or self._death is not None or self._testimony.is_lost
+        return self._outcome is not None or self._death is not None or self._outbox.is_lost
 
     def _pass_on_what_is_wanted(self, crew: Crew) -> None:
         if self._is_over():
@@ -181,7 +181,7 @@ class Tenure:
             case link.Computing():
                 self._computing(message)
             case link.Previewed(images_seen=images_seen):
-                self._testimony.report(
+                self._outbox.report(
                     fields={"previewed_images_seen": str(images_seen)},
                     event=(EventType.PREVIEW, {"images_seen": images_seen}),
                 )
@@ -197,33 +197,33 @@ class Tenure:
     def _hear_of_trouble(self, message: link.Warned | link.Waiting | link.Crashed) -> None:
         match message:
             case link.Warned(code=code, detail=detail):
-                self._testimony.warn(code, detail)
+                self._outbox.warn(code, detail)
             case link.Waiting(shortage=shortage):
-                self._testimony.lack(shortage)
+                self._outbox.lack(shortage)
             case link.Crashed(detail=detail):
                 self._last_words = detail
 
     def _handed_back(self) -> Outcome:
         """Of a worker that goes on, it was asked for, though it may have been taken back since."""
-        return handed_back(self._testimony.shortage, on_request=not self._is_stopping())
+        return handed_back(self._outbox.shortage, on_request=not self._is_stopping())
 
     def _computing(self, message: link.Computing) -> None:
         self._state_facts({"environment": message.environment})
-        self._testimony.report(fields={"environment": json.dumps(message.environment)})
+        self._outbox.report(fields={"environment": json.dumps(message.environment)})
         if message.changed:
-            self._testimony.warn("reproducibility_changed", message.changed)
+            self._outbox.warn("reproducibility_changed", message.changed)
 
     def _saved(self, snapshot: SnapshotFact) -> None:
         """Move the pointer, then drop the snapshots that no resume will ask for."""
         self._state_facts({"snapshot": snapshot})
         fields = {"snapshot": snapshot.model_dump_json(), "deaths": "0"}
-        self._testimony.report(
+        self._outbox.report(
             fields=fields,
             snapshot=snapshot,
             then=lambda: leftovers.drop_superseded(self._volume, self._lease.id, snapshot),
         )
-        if not self._testimony.is_heard and not self._testimony.is_lost:
-            named = self._testimony.named_snapshots
+        if not self._outbox.is_heard and not self._outbox.is_lost:
+            named = self._outbox.named_snapshots
             leftovers.drop_unheard(self._volume, self._lease.id, snapshot, named)
 
     def _published(self, checkpoint: CheckpointFact) -> None:
@@ -237,13 +237,13 @@ class Tenure:
     def _warm_best(self, *, is_latest: bool) -> None:
         """A beat first: the warming lasts as long as from one to the next."""
         self._beat_if_due()
-        if self._testimony.is_lost:
+        if self._outbox.is_lost:
             return
         best = best_checkpoint(self._ledger.facts.checkpoints)
         self._warming.load(self._lease.id, best, is_latest=is_latest)
 
     def _report_checkpoint(self, checkpoint: CheckpointFact) -> None:
-        self._testimony.report(
+        self._outbox.report(
             fields={"checkpoint": best_checkpoint(self._ledger.facts.checkpoints).model_dump_json()},
             checkpoint=checkpoint,
             event=(EventType.CHECKPOINT, checkpoint.model_dump()),
@@ -258,13 +258,13 @@ class Tenure:
         heard = {"judged_images_seen": str(message.images_seen)}
         update: dict[str, Any] = {}
         if warning:  # the first of two: after a crash between them it is this that comes twice
-            self._testimony.warn(warning.code, warning.detail, None if evaluation else heard)
+            self._outbox.warn(warning.code, warning.detail, None if evaluation else heard)
         if evaluation:
             fields = {"evaluation": evaluation.model_dump_json()} | heard
             event = (EventType.METRIC, evaluation.model_dump(mode="json"))
-            self._testimony.report(fields=fields, event=event)
+            self._outbox.report(fields=fields, event=event)
             update["evaluation"] = evaluation
-        if self._testimony.is_heard:
+        if self._outbox.is_heard:
             update["judged_images_seen"] = message.images_seen
         self._state_facts(update)
 
@@ -272,10 +272,10 @@ class Tenure:
         if time.monotonic() < self._next_beat:
             return
         self._next_beat = time.monotonic() + self._settings.heartbeat_seconds
-        self._deputy.owner_beats()
+        self._lease_renewer.owner_beats()
         progress, self._progress = self._progress, None
-        self._testimony.flush()
-        heard = self._testimony.tell(records.beat(self._lease, progress))
+        self._outbox.flush()
+        heard = self._outbox.tell(records.beat(self._lease, progress))
         if isinstance(heard, Want):
             self._want = heard
         else:
@@ -285,14 +285,14 @@ class Tenure:
         try:
             self._leave(outcome)
         except NoTimeToWaitError:
-            if not self._testimony.is_lost:
+            if not self._outbox.is_lost:
                 assert self._outcome
                 self._leave(self._outcome)
 
     def _leave(self, outcome: Outcome) -> None:
         """What comes to the same from the facts before, a cancelling or a handing back, waits for no room."""
         if self._progress:
-            self._testimony.report(fields={"progress": self._progress.model_dump_json()})
+            self._outbox.report(fields={"progress": self._progress.model_dump_json()})
         facts = {
             "state": outcome.state,
             "reason": outcome.reason,
@@ -307,7 +307,7 @@ class Tenure:
         if outcome.state is State.SUCCEEDED and self._ledger.facts.checkpoints:
             self._warm_best(is_latest=True)
         fields = {"result": json.dumps(outcome.result)} if outcome.result else None
-        heard = self._testimony.insist(
+        heard = self._outbox.insist(
             records.leave(
                 self._lease, outcome.state, reason=outcome.reason, error=outcome.error, fields=fields
             )
@@ -319,7 +319,7 @@ class Tenure:
 
     def _bury(self, cause: str) -> None:
         logger.error("%s: %s", self._lease.id, cause)
-        burial = self._testimony.insist(records.died(self._lease, cause, self._settings.max_deaths))
+        burial = self._outbox.insist(records.died(self._lease, cause, self._settings.max_deaths))
         if isinstance(burial, Burial):
             self._later.write(lambda: state_burial(self._volume, burial))
 
@@ -330,7 +330,7 @@ class Tenure:
             NoTimeToWaitError: the tenure is over. What is new has not been stated, and may not be told.
         """
         if not self._ledger.state(update):
-            self._testimony.lose()
+            self._outbox.lose()
 
     def _hold_out(self, seconds: float) -> None:
         """Keep the lease while there is no room, and heed what is wanted."""
@@ -342,7 +342,7 @@ class Tenure:
                 self._outcome = CANCELLED
             elif self._is_stopping() or self._want is Want.PAUSE:
                 self._outcome = self._handed_back()
-            elif not self._testimony.is_lost:
+            elif not self._outbox.is_lost:
                 continue
             raise NoTimeToWaitError
         self._crew.listen_anew()  # what it said meanwhile has not been listened to

@@ -15,8 +15,8 @@ from contract.job import CheckpointFact
 from contract.store import forget_job
 from contract.training import MAX_SEED
 from service.remembered import Remembered
-from service.sharing import Sharing
 from service.shortcut import read_plain
+from service.single_flight import SingleFlight
 
 Refused = Callable[..., dict[str, Any]]
 Until = Callable[[Callable[[], object]], object]
@@ -147,7 +147,7 @@ def test_one_that_is_deleted_elsewhere_is_gone_soon(
 
 
 def test_what_was_being_read_when_it_was_to_be_forgotten_is_not_remembered() -> None:
-    remembered = Remembered(Sharing(), lambda: False, asyncio.create_task)
+    remembered = Remembered(SingleFlight(), lambda: False, asyncio.create_task)
 
     async def read() -> str:
         remembered.forget()
@@ -159,7 +159,7 @@ def test_what_was_being_read_when_it_was_to_be_forgotten_is_not_remembered() -> 
 
 def test_an_answer_is_read_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.remembered.REMEMBERED_SECONDS", 60.0)
-    remembered, reads = Remembered(Sharing(), lambda: False, asyncio.create_task), []
+    remembered, reads = Remembered(SingleFlight(), lambda: False, asyncio.create_task), []
 
     async def read() -> str:
         reads.append(1)
@@ -181,7 +181,7 @@ def test_under_pressure_what_is_older_is_told_and_renewed_behind(
 ) -> None:
     pressed, reads, tasks = [False], iter(["old", "new"]), list[asyncio.Task[None]]()
     remembered = Remembered(
-        Sharing(), lambda: pressed[0], lambda work: tasks.append(asyncio.create_task(work))
+        SingleFlight(), lambda: pressed[0], lambda work: tasks.append(asyncio.create_task(work))
     )
 
     async def read() -> str:

@@ -98,8 +98,8 @@ def test_of_the_snapshots_that_were_not_heard_few_stay_and_none_is_told_that_is_
         tenure._hear(link.Saved(snapshot=SnapshotFact(file=name, images_seen=images_seen_of(name))))
     assert sorted(path.name for path in volume.snapshots(FIRST).iterdir()) == [names[0], *names[-2:]]
     for _ in names:
-        tenure._testimony.flush()
-    tenure._testimony.flush()
+        tenure._outbox.flush()
+    tenure._outbox.flush()
     assert set(told) == {names[0], names[-1]}
     snapshot = worker.records.read(FIRST).snapshot
     assert snapshot is not None

@@ -65,7 +65,7 @@ def _tear(temporary: Path, _: Path) -> None:
 
 
 _torn = functools.partial(Point, "before", "contract.durable", "publish_durably", spoil=_tear)
-_reports = functools.partial(Point, module="worker.testimony", function="Testimony.report")
+_reports = functools.partial(Point, module="worker.outbox", function="Outbox.report")
 
 POINTS = {
     # the supervisor claims
@@ -90,8 +90,8 @@ POINTS = {
     # the end
     "before the child's last word": Point("before", "worker.child", "Chore.tell", _finishes),
     "after the child's last word": Point("after", "worker.child", "Chore.tell", _finishes),
-    "before leave": Point("before", "worker.testimony", "Testimony.insist", _leaves),
-    "after leave, before the next claim": Point("after", "worker.testimony", "Testimony.insist", _leaves),
+    "before leave": Point("before", "worker.outbox", "Outbox.insist", _leaves),
+    "after leave, before the next claim": Point("after", "worker.outbox", "Outbox.insist", _leaves),
 }
 MODULES = frozenset(point.module for point in POINTS.values())
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from service.sharing import Sharing
+from service.single_flight import SingleFlight
 
 
 class Source:
@@ -22,29 +22,29 @@ class Source:
         return seen
 
 
-def run(test: Callable[[Source, Sharing], Awaitable[None]]) -> Source:
+def run(test: Callable[[Source, SingleFlight], Awaitable[None]]) -> Source:
     source = Source()
     asyncio.run(asyncio.wait_for(_begin(test, source), 5))
     return source
 
 
-async def _begin(test: Callable[[Source, Sharing], Awaitable[None]], source: Source) -> None:
-    await test(source, Sharing())
+async def _begin(test: Callable[[Source, SingleFlight], Awaitable[None]], source: Source) -> None:
+    await test(source, SingleFlight())
 
 
 def test_many_who_ask_at_once_cost_one_read() -> None:
-    async def test(source: Source, sharing: Sharing) -> None:
-        assert await asyncio.gather(*(sharing.ask("a", source.read) for _ in range(100))) == [0] * 100
+    async def test(source: Source, flight: SingleFlight) -> None:
+        assert await asyncio.gather(*(flight.ask("a", source.read) for _ in range(100))) == [0] * 100
 
     assert run(test).reads == 1
 
 
 def test_who_asks_during_a_read_gets_a_later_one() -> None:
-    async def test(source: Source, sharing: Sharing) -> None:
-        early = asyncio.create_task(sharing.ask("a", source.read))
+    async def test(source: Source, flight: SingleFlight) -> None:
+        early = asyncio.create_task(flight.ask("a", source.read))
         await asyncio.sleep(0.005)
         source.now = 1
-        late = [asyncio.create_task(sharing.ask("a", source.read)) for _ in range(100)]
+        late = [asyncio.create_task(flight.ask("a", source.read)) for _ in range(100)]
         assert await early == 0
         assert await asyncio.gather(*late) == [1] * 100
 
@@ -52,15 +52,15 @@ def test_who_asks_during_a_read_gets_a_later_one() -> None:
 
 
 def test_other_questions_are_read_for_themselves() -> None:
-    async def test(source: Source, sharing: Sharing) -> None:
-        await asyncio.gather(*(sharing.ask(question, source.read) for question in "abc"))
+    async def test(source: Source, flight: SingleFlight) -> None:
+        await asyncio.gather(*(flight.ask(question, source.read) for question in "abc"))
 
     assert run(test).reads == 3
 
 
 def test_who_leaves_takes_the_answer_from_nobody() -> None:
-    async def test(source: Source, sharing: Sharing) -> None:
-        leaving, staying = (asyncio.create_task(sharing.ask("a", source.read)) for _ in range(2))
+    async def test(source: Source, flight: SingleFlight) -> None:
+        leaving, staying = (asyncio.create_task(flight.ask("a", source.read)) for _ in range(2))
         await asyncio.sleep(0.005)
         leaving.cancel()
         assert await staying == 0
@@ -69,15 +69,15 @@ def test_who_leaves_takes_the_answer_from_nobody() -> None:
 
 
 def test_failure_is_everybodys_and_then_over() -> None:
-    async def test(source: Source, sharing: Sharing) -> None:
+    async def test(source: Source, flight: SingleFlight) -> None:
         async def fail() -> int:
             await source.read()
             raise ConnectionError("away")
 
-        answers = await asyncio.gather(*(sharing.ask("a", fail) for _ in range(3)), return_exceptions=True)
+        answers = await asyncio.gather(*(flight.ask("a", fail) for _ in range(3)), return_exceptions=True)
         assert [type(answer) for answer in answers] == [ConnectionError] * 3
-        assert await sharing.ask("a", source.read) == 0
+        assert await flight.ask("a", source.read) == 0
         with pytest.raises(ConnectionError):
-            await sharing.ask("a", fail)
+            await flight.ask("a", fail)
 
     assert run(test).reads == 3

@@ -5,7 +5,7 @@ import math
 _WINDOW_SECONDS = 2.0
 
 
-class Drain:
+class Throughput:
     """Images per second, an average that forgets within some seconds of waiting. Idle time counts nothing.
 
     So a quiet service does not take its few requests for all that it can do.

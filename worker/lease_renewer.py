@@ -10,11 +10,11 @@ from contract.store import Lease, beat
 from worker.store import Store
 
 
-class Deputy(threading.Thread):
+class LeaseRenewer(threading.Thread):
     """Beats in the owner's place, for a while: whoever is kept for longer is as good as dead."""
 
     def __init__(self, lease: Lease, store: Store, *, every_seconds: float, at_most_seconds: float) -> None:
-        super().__init__(name="deputy", daemon=True)
+        super().__init__(name="lease renewer", daemon=True)
         self._lease = lease
         self._store = store
         self._every_seconds = every_seconds

@@ -13,7 +13,7 @@ from worker.facts import Ledger
 
 FIRST = "job_0000000000000001"
 LEASE_SECONDS = 2.0
-"""So long may a busy machine keep the deputy too, before it is taken for dead."""
+"""So long may a busy machine keep this thread too, before it is taken for dead."""
 
 
 @pytest.fixture

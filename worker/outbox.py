@@ -35,7 +35,7 @@ class _Report:
     snapshot: SnapshotFact | None
 
 
-class Testimony:
+class Outbox:
     """Survives a Redis that is away, and one that was emptied: then it waits for the rebuild."""
 
     def __init__(

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 T = TypeVar("T")
 
 
-class Sharing:
+class SingleFlight:
     """Any number of callers cost two reads at a time: one under way, and one to follow it for who came since.
 
     Nobody is given an answer that was being read before they asked: it could lack what they were woken for.
