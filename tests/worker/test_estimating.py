@@ -178,7 +178,7 @@ def test_child_that_hangs_is_ended_before_the_deadline(
 ) -> None:
     monkeypatch.setattr("worker.errands.MARGIN_SECONDS", 600.0)
     started = start(psutil.Process.suspend)
-    error = gateway.answer(gateway.ask(seconds=600.5)).error
+    error = gateway.answer(gateway.ask(seconds=604)).error
     assert error is not None
     assert (error.code, "too long" in error.detail) == (ErrorCode.ESTIMATE_FAILED, True)
     assert not started[0].is_alive
