@@ -1,29 +1,21 @@
-"""The time in which one record is ours: child, heartbeat, facts, leaving."""
+"""The time in which one record is ours: its child is watched, what is wanted is heeded, and it is left."""
 
 import contextlib
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from contract import store as records
-from contract.events import EventType
-from contract.job import (
-    CheckpointFact,
-    Progress,
-    Record,
-    SnapshotFact,
-    State,
-    Want,
-    best_checkpoint,
-)
+from contract.job import Record, State, Want
 from contract.store import Burial, Lease, Verdict
 from contract.volume import Volume
 from worker import leftovers, link, memory
+from worker.account import Account
 from worker.crew import Crew
 from worker.endings import CANCELLED, SLOW_TO_STOP, Outcome, cause_of_death, finished, handed_back, lost_files
 from worker.facts import Ledger, state_burial
+from worker.heartbeat import Heartbeat
 from worker.lease_renewer import LeaseRenewer
 from worker.outbox import Outbox
 from worker.room import Later, Room
@@ -69,7 +61,6 @@ class Tenure:
             grace_seconds=settings.stop_grace_seconds,
         )
         self._later = later
-        self._warming = warming
         self._volume = volume
         self._settings = settings
         self._crew = crew
@@ -77,15 +68,23 @@ class Tenure:
         self._lease = lease
         self._record = record
         self._ledger = Ledger(volume, record, Room(self._outbox.lack, self._hold_out), later)
-        self._next_beat = time.monotonic() + settings.heartbeat_seconds
         self._lease_renewer = LeaseRenewer(
             lease,
             store,
             every_seconds=settings.heartbeat_seconds,
             at_most_seconds=settings.progress_deadline_seconds,
         )
-        self._want = record.want
-        self._progress: Progress | None = None
+        self._heartbeat = Heartbeat(
+            lease, record.want, self._outbox, self._lease_renewer, every_seconds=settings.heartbeat_seconds
+        )
+        self._account = Account(
+            lease,
+            volume,
+            ledger=self._ledger,
+            outbox=self._outbox,
+            heartbeat=self._heartbeat,
+            warming=warming,
+        )
         self._outcome: Outcome | None = None
         self._death: str | None = None
         self._last_words: str | None = None
@@ -106,7 +105,7 @@ class Tenure:
     def _carry_out(self, write_order: WriteOrder) -> None:
         oom_kills = memory.oom_kills()
         try:
-            self._take_over()
+            self._account.take_over()
             if not self._is_over():
                 self._crew.begin(*write_order(self._record), ranks=self._record.devices)
                 self._watch(self._crew)
@@ -130,28 +129,16 @@ class Tenure:
         else:
             self._leave_as(self._outcome)
 
-    def _take_over(self) -> None:
-        """State the claim, and what the last owner stated on the volume but may not have told Redis."""
-        self._state_facts({})
-        if self._outbox.is_lost:
-            return
-        leftovers.drop_torn(self._volume, self._lease.id, ".*.tmp")
-        if self._ledger.facts.checkpoints:
-            self._warm_best(is_latest=False)
-        for checkpoint in self._ledger.facts.checkpoints:
-            self._report_checkpoint(checkpoint)
-            self._beat_if_due()
-
     def _watch(self, crew: Crew) -> None:
         while not self._is_over():
-            patience_seconds = min(PATIENCE_SECONDS, max(0.0, self._next_beat - time.monotonic()))
+            patience_seconds = min(PATIENCE_SECONDS, self._heartbeat.due_in_seconds)
             for message in crew.messages(patience_seconds):
                 self._hear(message)
             if not self._is_over() and not crew.is_alive:
                 for message in crew.messages(0):
                     self._hear(message)
                 return
-            self._beat_if_due()
+            self._heartbeat.beat_if_due()
             self._pass_on_what_is_wanted(crew)
 
     def _is_over(self) -> bool:
@@ -160,9 +147,9 @@ class Tenure:
     def _pass_on_what_is_wanted(self, crew: Crew) -> None:
         if self._is_over():
             return
-        if self._want is Want.CANCEL:
+        if self._heartbeat.want is Want.CANCEL:
             self._outcome = CANCELLED
-        elif self._is_stopping() or self._want is Want.PAUSE:
+        elif self._is_stopping() or self._heartbeat.want is Want.PAUSE:
             crew.ask_to_stop()
             if crew.is_slow_to_stop(self._settings.stop_grace_seconds):
                 self._outcome = SLOW_TO_STOP
@@ -173,20 +160,9 @@ class Tenure:
     def _hear(self, message: link.Message) -> None:
         match message:
             case link.Advanced(progress=progress):
-                self._progress = progress
-            case link.Saved(snapshot=snapshot):
-                self._saved(snapshot)
-            case link.Published(checkpoint=checkpoint):
-                self._published(checkpoint)
-            case link.Computing():
-                self._computing(message)
-            case link.Previewed(images_seen=images_seen):
-                self._outbox.report(
-                    fields={"previewed_images_seen": str(images_seen)},
-                    event=(EventType.PREVIEW, {"images_seen": images_seen}),
-                )
-            case link.Judged():
-                self._judged(message)
+                self._heartbeat.advance(progress)
+            case link.Saved() | link.Published() | link.Computing() | link.Previewed() | link.Judged():
+                self._account.hear(message)
             case link.Warned() | link.Waiting() | link.Crashed():
                 self._hear_of_trouble(message)
             case link.Stopped():
@@ -207,80 +183,6 @@ class Tenure:
         """Of a worker that goes on, it was asked for, though it may have been taken back since."""
         return handed_back(self._outbox.shortage, on_request=not self._is_stopping())
 
-    def _computing(self, message: link.Computing) -> None:
-        self._state_facts({"environment": message.environment})
-        self._outbox.report(fields={"environment": json.dumps(message.environment)})
-        if message.changed:
-            self._outbox.warn("reproducibility_changed", message.changed)
-
-    def _saved(self, snapshot: SnapshotFact) -> None:
-        """Move the pointer, then drop the snapshots that no resume will ask for."""
-        self._state_facts({"snapshot": snapshot})
-        fields = {"snapshot": snapshot.model_dump_json(), "deaths": "0"}
-        self._outbox.report(
-            fields=fields,
-            snapshot=snapshot,
-            then=lambda: leftovers.drop_superseded(self._volume, self._lease.id, snapshot),
-        )
-        if not self._outbox.is_heard and not self._outbox.is_lost:
-            named = self._outbox.named_snapshots
-            leftovers.drop_unheard(self._volume, self._lease.id, snapshot, named)
-
-    def _published(self, checkpoint: CheckpointFact) -> None:
-        self._state_facts({"checkpoints": (*self._ledger.facts.checkpoints, checkpoint)})
-        if best_checkpoint(self._ledger.facts.checkpoints) == checkpoint:
-            self._warm_best(is_latest=False)
-        self._report_checkpoint(checkpoint)
-        told = {one.file for one in self._ledger.facts.checkpoints}
-        leftovers.drop_untold(self._volume, self._lease.id, checkpoint.file, told)
-
-    def _warm_best(self, *, is_latest: bool) -> None:
-        """A beat first: the warming lasts as long as from one to the next."""
-        self._beat_if_due()
-        if self._outbox.is_lost:
-            return
-        best = best_checkpoint(self._ledger.facts.checkpoints)
-        self._warming.load(self._lease.id, best, is_latest=is_latest)
-
-    def _report_checkpoint(self, checkpoint: CheckpointFact) -> None:
-        self._outbox.report(
-            fields={"checkpoint": best_checkpoint(self._ledger.facts.checkpoints).model_dump_json()},
-            checkpoint=checkpoint,
-            event=(EventType.CHECKPOINT, checkpoint.model_dump()),
-        )
-
-    def _judged(self, message: link.Judged) -> None:
-        """Stated as told once it is heard: what was not, the next owner's child comes by and tells again.
-
-        The record itself remembers up to where it has heard; the facts do in case that it is rebuilt.
-        """
-        evaluation, warning = message.evaluation, message.warning
-        heard = {"judged_images_seen": str(message.images_seen)}
-        update: dict[str, Any] = {}
-        if warning:  # the first of two: after a crash between them it is this that comes twice
-            self._outbox.warn(warning.code, warning.detail, None if evaluation else heard)
-        if evaluation:
-            fields = {"evaluation": evaluation.model_dump_json()} | heard
-            event = (EventType.METRIC, evaluation.model_dump(mode="json"))
-            self._outbox.report(fields=fields, event=event)
-            update["evaluation"] = evaluation
-        if self._outbox.is_heard:
-            update["judged_images_seen"] = message.images_seen
-        self._state_facts(update)
-
-    def _beat_if_due(self) -> None:
-        if time.monotonic() < self._next_beat:
-            return
-        self._next_beat = time.monotonic() + self._settings.heartbeat_seconds
-        self._lease_renewer.owner_beats()
-        progress, self._progress = self._progress, None
-        self._outbox.flush()
-        heard = self._outbox.tell(records.beat(self._lease, progress))
-        if isinstance(heard, Want):
-            self._want = heard
-        else:
-            self._progress = self._progress or progress
-
     def _leave_as(self, outcome: Outcome) -> None:
         try:
             self._leave(outcome)
@@ -291,8 +193,8 @@ class Tenure:
 
     def _leave(self, outcome: Outcome) -> None:
         """What comes to the same from the facts before, a cancelling or a handing back, waits for no room."""
-        if self._progress:
-            self._outbox.report(fields={"progress": self._progress.model_dump_json()})
+        if self._heartbeat.progress:
+            self._outbox.report(fields={"progress": self._heartbeat.progress.model_dump_json()})
         facts = {
             "state": outcome.state,
             "reason": outcome.reason,
@@ -303,9 +205,9 @@ class Tenure:
         if outcome.state in (State.CANCELLED, State.QUEUED):
             self._ledger.state_later(facts)
         else:
-            self._state_facts(facts)
+            self._account.state(facts)
         if outcome.state is State.SUCCEEDED and self._ledger.facts.checkpoints:
-            self._warm_best(is_latest=True)
+            self._account.warm_best(is_latest=True)
         fields = {"result": json.dumps(outcome.result)} if outcome.result else None
         heard = self._outbox.insist(
             records.leave(
@@ -323,24 +225,15 @@ class Tenure:
         if isinstance(burial, Burial):
             self._later.write(lambda: state_burial(self._volume, burial))
 
-    def _state_facts(self, update: Mapping[str, Any]) -> None:
-        """State what is new, before Redis is told; where there is no room, wait for it.
-
-        Raises:
-            NoTimeToWaitError: the tenure is over. What is new has not been stated, and may not be told.
-        """
-        if not self._ledger.state(update):
-            self._outbox.lose()
-
     def _hold_out(self, seconds: float) -> None:
         """Keep the lease while there is no room, and heed what is wanted."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             time.sleep(PATIENCE_SECONDS)
-            self._beat_if_due()
-            if self._want is Want.CANCEL:
+            self._heartbeat.beat_if_due()
+            if self._heartbeat.want is Want.CANCEL:
                 self._outcome = CANCELLED
-            elif self._is_stopping() or self._want is Want.PAUSE:
+            elif self._is_stopping() or self._heartbeat.want is Want.PAUSE:
                 self._outcome = self._handed_back()
             elif not self._outbox.is_lost:
                 continue

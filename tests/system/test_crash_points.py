@@ -35,7 +35,7 @@ LATER = {"snapshot in Redis, old ones still there": 3}
 SUPERVISORS = [
     name
     for name, point in POINTS.items()
-    if point.module in ("worker.tenure", "worker.outbox", "worker.leftovers")
+    if point.module in ("worker.account", "worker.outbox", "worker.leftovers")
 ]
 """Where who is stopped loses the lease, which a child has not."""
 STOPPABLE = [name for name in SUPERVISORS if name != "after leave, before the next claim"]

@@ -69,19 +69,19 @@ _reports = functools.partial(Point, module="worker.outbox", function="Outbox.rep
 
 POINTS = {
     # the supervisor claims
-    "after claim, before facts": Point("before", "worker.tenure", "Tenure._take_over"),
+    "after claim, before facts": Point("before", "worker.account", "Account.take_over"),
     "in the write of facts": _torn(_is_facts),
     "after facts, before the child begins": Point("before", "worker.child", "Child.begin"),
     # a snapshot is made: by the child, then by the supervisor
     "in the write of a snapshot": _torn(_goes_to("resume")),
     "after snapshot, before told": Point("after", "models.checkpoint", "save_snapshot"),
-    "snapshot told, before facts": Point("before", "worker.tenure", "Tenure._saved"),
+    "snapshot told, before facts": Point("before", "worker.account", "Account._saved"),
     "snapshot in facts, before Redis": _reports("before", counts=_states("snapshot")),
     "snapshot in Redis, old ones still there": Point("before", "worker.leftovers", "drop_superseded"),
     # a checkpoint
     "in the write of a checkpoint": _torn(_goes_to("checkpoints")),
     "after checkpoint, before told": Point("after", "models.checkpoint", "save_checkpoint"),
-    "checkpoint told, before facts": Point("before", "worker.tenure", "Tenure._published"),
+    "checkpoint told, before facts": Point("before", "worker.account", "Account._published"),
     "checkpoint in facts, before Redis": _reports("before", counts=_tells_checkpoint),
     "checkpoint in Redis": _reports("after", counts=_tells_checkpoint),
     # a preview, and a judgement

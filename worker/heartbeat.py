@@ -1,0 +1,48 @@
+"""Keeps the lease of a record: a beat carries the progress, and its answer says what is wanted."""
+
+import time
+
+from contract import store as records
+from contract.job import Progress, Want
+from contract.store import Lease
+from worker.lease_renewer import LeaseRenewer
+from worker.outbox import Outbox
+
+
+class Heartbeat:
+    """The owner's own. The renewer beats in its place only while something keeps the owner."""
+
+    def __init__(
+        self, lease: Lease, want: Want, outbox: Outbox, lease_renewer: LeaseRenewer, *, every_seconds: float
+    ) -> None:
+        self._lease = lease
+        self._outbox = outbox
+        self._lease_renewer = lease_renewer
+        self._every_seconds = every_seconds
+        self._next = time.monotonic() + every_seconds
+        self.want = want
+        """As it was heard last."""
+        self.progress: Progress | None = None
+        """What is to be told and has not been heard yet."""
+
+    def advance(self, progress: Progress) -> None:
+        """The next beat tells it."""
+        self.progress = progress
+
+    @property
+    def due_in_seconds(self) -> float:
+        return max(0.0, self._next - time.monotonic())
+
+    def beat_if_due(self) -> None:
+        """Beat, and tell again what has not been heard."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + self._every_seconds
+        self._lease_renewer.owner_beats()
+        progress, self.progress = self.progress, None
+        self._outbox.flush()
+        heard = self._outbox.tell(records.beat(self._lease, progress))
+        if isinstance(heard, Want):
+            self.want = heard
+        else:
+            self.progress = self.progress or progress
