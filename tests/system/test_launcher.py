@@ -110,7 +110,7 @@ def test_stack_goes_on_when_nobody_reads_its_output_and_ends_with_its_terminal(o
 
 def test_second_stack_on_the_same_data_root_is_refused_by_name(stack: Stack) -> None:
     second = subprocess.run(
-        [sys.executable, "-P", "-m", "service.launcher", "--port", "0", "--data-root", str(stack.root)],
+        [sys.executable, "-P", "-m", "service.launcher", "--port", "18999", "--data-root", str(stack.root)],
         capture_output=True,
         text=True,
         cwd=REPOSITORY,
