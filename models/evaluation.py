@@ -5,6 +5,7 @@ and pictures are the same at every evaluation of a run, so that two of them diff
 """
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from contract.evaluation import AdversarialAccuracy, Distance, Evaluation, LatentPaths
-from contract.training import TrainingSpec
+from contract.training import MOST_KEPT, TrainingSpec
 from models import cost, metrics, objectives, priors
 from models.augment import Draws, augment
 from models.cost import Cost
@@ -71,13 +72,17 @@ class Panel:
         return min(max(SAMPLES_PER_REAL * len(self.reals), FEWEST_SAMPLES), MOST_SAMPLES)
 
 
-def interval(spec: TrainingSpec, panel: Panel, features: Features) -> int:
-    """Images between two evaluations: as asked, or so that they take about 5 % of the time, by counting."""
+def interval(spec: TrainingSpec, panel: Panel, features: int) -> int:
+    """Images between two evaluations: as asked, or so that they take about 5 % of the time, by counting.
+
+    `features` are the multiply-adds that the feature network takes for an image. However long the run, it has
+    no more evaluations than somebody may ask for: each is kept for ever.
+    """
     if spec.evaluation.every_images is not None:
         return spec.evaluation.every_images
     trained = Cost.of(spec)
-    each = operations(trained, panel, features.multiply_adds(spec.resolution))
-    return cost.evaluation_interval(trained, each, spec.batch_size)
+    counted = cost.evaluation_interval(trained, operations(trained, panel, features), spec.batch_size)
+    return max(counted, math.ceil(spec.images / (MOST_KEPT * spec.batch_size)) * spec.batch_size)
 
 
 def operations(trained: Cost, panel: Panel, features: int) -> int:
@@ -139,14 +144,16 @@ class Judge:
         fakes = self._samples(state, generator, show_life)  # (M, C, R, R) uint8
         if fakes is None:
             return None
+        samples, accuracy = len(fakes), self._accuracy(state, fakes)
         fake_features = self._seen(torch.split(fakes, CHUNK), show_life)
+        del fakes  # 200 MB at 256 px: their place is the paths'
         names = ("fid", "kid") if self._spec.evaluation.features == "inception" else ("fd", "kd")
         reference = self._reference(show_life)
         kernel = metrics.kernel_distance(reference.pairs, fake_features)
         support = metrics.support(reference.balls, fake_features)
         return Evaluation(
             images_seen=state.images_seen,
-            samples=len(fakes),
+            samples=samples,
             reals=len(self._panel.reals),
             split=self._panel.split,
             features=f"{self._features.name}/{self._features.version}",
@@ -164,7 +171,7 @@ class Judge:
             coverage=support.coverage,
             diversity=metrics.diversity(reference.scale, fake_features),
             memorised=metrics.memorised(fake_features, reference.known),
-            adversarial_accuracy=self._accuracy(state, fakes),
+            adversarial_accuracy=accuracy,
             latent_paths=self._paths(state, generator, reference.scale, show_life),
             losses=losses,
         )
@@ -243,16 +250,21 @@ class Judge:
 def _rendered(
     state: TrainingState, generator: Generator, latents: Tensor, show_life: Callable[[], None]
 ) -> Tensor | None:
-    """The pixels (N, C, R, R), on the CPU, of latents (N, Z); None if some are not numbers."""
-    parts = []
-    for some in torch.split(latents, CHUNK):
+    """The pixels (N, C, R, R), on the CPU, of latents (N, Z); None if some are not numbers.
+
+    Into one tensor from the beginning: parts, and what they are joined to, would be there at once.
+    """
+    spec, memory_format = state.spec, state.environment.memory_format
+    shape = (len(latents), spec.channels, spec.resolution, spec.resolution)
+    pixels = torch.empty(shape, dtype=torch.uint8, memory_format=memory_format)
+    for some, place in zip(torch.split(latents, CHUNK), torch.split(pixels, CHUNK), strict=True):
         with state.environment.autocast():
             images = generator(some.to(state.environment.device)).float()
         if not images.isfinite().all():
             return None
-        parts.append(to_pixels(images).cpu())
+        place.copy_(to_pixels(images))
         show_life()
-    return torch.cat(parts)
+    return pixels
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ import torch
 from contract.errors import ErrorCode, FieldError, ServiceError
 from contract.training import TrainingSpec
 from models.environment import NumericEnvironment
+from models.evaluation import MOST_SAMPLES
 from models.rehearsal import rehearse
 
 # Fitted to the peaks measured in docs/training.md.
@@ -46,9 +47,10 @@ def needed_bytes(spec: TrainingSpec, environment: NumericEnvironment) -> int:
         stepping = HEAP * living.peak
         saving = COPIES * living.state + KEPT * (living.peak - living.state)
         all_ranks = max(stepping, saving) + (spec.devices - 1) * stepping
-        return round(MARGIN * (AROUND_BYTES * spec.devices + judging + all_ranks))
+        samples = MOST_SAMPLES * spec.channels * spec.resolution**2
+        return round(MARGIN * (AROUND_BYTES * spec.devices + judging + samples + all_ranks))
     stepping = WORKSPACE * living.peak + min(GAPS * living.peak, MOST_GAPS_BYTES)
-    # A GPU's snapshots are written from the host's memory.
+    # A GPU's snapshots are written from the host's memory, which has the pixels of its samples, too.
     return AROUND_ON_GPU_BYTES + judging + round(stepping)
 
 

@@ -38,7 +38,7 @@ class Workload:
         if panel is None:
             return cls(images, counted.training, showing, 0, 0, 0, None)
         each = evaluation.operations(counted, panel, features)
-        every = spec.evaluation.every_images or cost.evaluation_interval(counted, each, spec.batch_size)
+        every = evaluation.interval(spec, panel, features)
         known = len(panel.reals) + len(panel.neighbours) * (2 if spec.mirror else 1)
         return cls(
             images=images,

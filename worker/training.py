@@ -217,7 +217,7 @@ class _Run:
         if panel is not None:
             features = self._features(volume, environment)
             self._judge = Judge(spec, pictures, panel, features)
-            self._judged_every = interval(spec, panel, features)
+            self._judged_every = interval(spec, panel, features.multiply_adds(spec.resolution))
 
     def _features(self, volume: Volume, environment: NumericEnvironment) -> Features:
         if self._spec.evaluation.features == "inception":

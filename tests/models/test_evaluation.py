@@ -13,7 +13,7 @@ from contract.training import TrainingSpec
 from models import evaluation
 from models.cost import FLOAT32, STATISTICS
 from models.environment import NumericEnvironment
-from models.evaluation import CHUNK, Judge, Panel
+from models.evaluation import CHUNK, Judge, Panel, interval
 from models.pixels import to_numbers
 from models.state import TrainingState
 from models.workload import Workload
@@ -72,6 +72,16 @@ def test_workload_counts_every_picture_that_is_looked_at_before_the_first_evalua
     judge.evaluate(state, {})
     looked_at = first - (features.seen - first)
     assert Workload.of(spec, panel, 1).reference == looked_at * FLOAT32 + STATISTICS
+
+
+def test_however_long_a_run_its_evaluations_are_a_thousand(make_spec: Callable[..., TrainingSpec]) -> None:
+    panel = Panel.of(np.arange(40), np.arange(40, 60), 0)
+    assert panel is not None
+    usual, long = make_spec(images=1_000), make_spec(images=10**10 - 1)
+    counted = interval(usual, panel, 1)
+    assert interval(long, panel, 1) == 10**7 > counted
+    assert interval(long.model_copy(update={"images": 1_000 * counted}), panel, 1) == counted
+    assert Workload.of(long, panel, 1).evaluations == 1_000
 
 
 @pytest.mark.parametrize("held_out", [0, 100])
