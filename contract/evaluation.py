@@ -52,7 +52,7 @@ class AdversarialAccuracy(Kept):
     The pictures are augmented as in training: it has seen no others.
     """
 
-    real: float = Field(description="The share of held-out pictures that is called real.")
+    real: float = Field(description="The share of the real pictures that is called real.")
     fake: float = Field(description="The share of samples that is called fake.")
     threshold: float = Field(description="The probability from which an image is called real.")
     calibrated: bool = Field(

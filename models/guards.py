@@ -266,7 +266,7 @@ def _told(cause: Cause, signs: Signs, watch: Watch) -> str:
             f"{signs.largest_loss:.3g}."
         ),
         Cause.DISCRIMINATOR_WINS: (
-            f"The discriminator judges {signs.real_accuracy:.0%} of the held-out pictures and "
+            f"The discriminator judges {signs.real_accuracy:.0%} of the real pictures and "
             f"{signs.fake_accuracy:.0%} of the samples right (limit {SURE:.0%}), and the Fréchet distance is "
             f"{distances}."
         ),
