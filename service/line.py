@@ -118,7 +118,7 @@ class Line:
             raise self.busy()
 
     def _room(self, weight: int) -> int:
-        return min(weight, self.limit // FEWEST)
+        return min(weight, max(1, self.limit // FEWEST))
 
     def busy(self) -> ServiceError:
         """The refusal, with when the line will have gone by at the pace of the last seconds."""

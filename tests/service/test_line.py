@@ -118,6 +118,17 @@ def test_a_large_sheet_finds_room_where_a_few_are_always_waiting(line: Line, joi
     line.require_room(1024)
 
 
+@pytest.mark.parametrize("most", [1, 3, 4, 7])
+def test_a_short_line_is_full_too(join: Join, line: Line, most: int) -> None:
+    line._most = most
+    for _ in range(max(most, FEWEST)):
+        line.require_room(1)
+        join()
+    assert line.is_full
+    with pytest.raises(ServiceError):
+        line.require_room(1)
+
+
 def test_what_could_not_be_answered_in_time_is_refused(line: Line, join: Join) -> None:
     now = work(line, join, per_second=50, seconds=20)
     join(now, images=1024)  # 20 of the 30 s that anybody waits
