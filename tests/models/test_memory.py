@@ -39,10 +39,10 @@ def told(name):
 spec = TrainingSpec.model_validate_json(sys.argv[1])
 environment = detect("cpu", 1, "float32")
 environment.apply()
+pictures = np.zeros((1000, spec.channels, spec.resolution, spec.resolution), np.uint8)
 keep_freed_memory()
 before = told("VmRSS")
 state = TrainingState.fresh(spec, environment)
-pictures = np.zeros((1000, spec.channels, spec.resolution, spec.resolution), np.uint8)
 size, seed = spec.batch_size, spec.seed
 batches = Batches(pictures, np.arange(4), batch_size=size, seed=seed, device="cpu", mirror=False)
 for _ in train(state, batches):
