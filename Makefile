@@ -1,4 +1,5 @@
-# Everything runs in .venv, which is set up again when pyproject.toml or constraints.txt changes.
+# Everything runs in .venv, which is set up again when pyproject.toml or constraints.txt changes. That empties it first,
+# also under a `make up` that still runs: end that before.
 #   PYTHON=python3.12   the interpreter to use, instead of the first that works
 #   TORCH_INDEX=URL     the package index to take torch from: that of the CPU builds spares a download of CUDA
 #   TESTERS=4           how many files of tests make test runs at a time
