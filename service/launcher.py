@@ -164,9 +164,12 @@ class Launcher:
 
     def _say_why_redis_died(self, server: RedisServer) -> None:
         """Where the disk is full, its log, which is on it, says nothing."""
-        logger.warning("%s ends with:\n%s", server.log, server.last_words())
-        if shutil.disk_usage(self._volume.root).free < FULL_BYTES:
-            logger.error("the volume at %s is full; make room, and all goes on", self._volume.root)
+        try:
+            logger.warning("%s ends with:\n%s", server.log, server.last_words())
+            if shutil.disk_usage(self._volume.root).free < FULL_BYTES:
+                logger.error("the volume at %s is full; make room, and all goes on", self._volume.root)
+        except OSError as error:  # that disk is away or failing; it may come back
+            logger.error("the volume at %s cannot be read: %s", self._volume.root, error.strerror)
 
     def _address(self) -> list[str]:
         return ["--host", self._options.host, "--port", str(self._options.port)]

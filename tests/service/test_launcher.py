@@ -148,3 +148,11 @@ def test_of_a_redis_that_died_its_last_words_are_said_and_whether_the_disk_is_fu
         launcher(tmp_path, "127.0.0.1", 8000)._say_why_redis_died(server)
     assert "append-only file" in caplog.text
     assert ("is full" in caplog.text) == is_full
+
+
+def test_a_redis_that_died_is_restarted_even_if_nobody_can_say_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = tmp_path / "gone"
+    launcher(gone, "127.0.0.1", 8000)._say_why_redis_died(RedisServer("redis://127.0.0.1:1/0", (), gone))
+    assert f"the volume at {gone} cannot be read: No such file" in caplog.text
