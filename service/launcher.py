@@ -265,14 +265,14 @@ def _claim_data_root(stack: ExitStack, data_root: Path, url: str) -> None:
 
 def _refuse_busy_port(host: str, port: int) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
-        except OSError as error:
-            raise CannotStartError(
-                f"cannot listen on {host}:{port} ({error.strerror}); choose another --port"
-            ) from None
+    except OSError as error:
+        raise CannotStartError(
+            f"cannot listen on {host} port {port} ({error.strerror}); choose another --host or --port"
+        ) from None
 
 
 if __name__ == "__main__":

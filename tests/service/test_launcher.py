@@ -1,5 +1,6 @@
 """What keeps `dcgan up` from beginning is said in a sentence, and what it says of itself is so."""
 
+import errno
 import logging
 import os
 import shutil
@@ -16,8 +17,8 @@ import pytest
 
 from contract.configuration import EXIT_CODE
 from contract.volume import Volume
-from service.embedded_redis import RedisServer
-from service.launcher import Launcher
+from service.embedded_redis import CannotStartError, RedisServer
+from service.launcher import Launcher, _refuse_busy_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -156,3 +157,14 @@ def test_a_redis_that_died_is_restarted_even_if_nobody_can_say_why(
     gone = tmp_path / "gone"
     launcher(gone, "127.0.0.1", 8000)._say_why_redis_died(RedisServer("redis://127.0.0.1:1/0", (), gone))
     assert f"the volume at {gone} cannot be read: No such file" in caplog.text
+
+
+def test_an_address_that_this_machine_lacks_is_no_fault_of_the_data_root(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lack(*_: object) -> None:
+        raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+
+    monkeypatch.setattr(socket, "socket", lack)
+    with pytest.raises(CannotStartError, match=r"cannot listen on ::1 port 8000 .*choose another --host"):
+        _refuse_busy_port("::1", 8000)
