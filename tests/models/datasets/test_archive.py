@@ -181,7 +181,7 @@ def test_damage_inside_the_zip_costs_one_picture(volume: Volume, upload: Upload)
     content[content.index(b"IDAT") + 8] ^= 255
     path.write_bytes(content)
     manifest = prepared(volume, path)
-    assert manifest.files == ("a.png",)
+    assert manifest.files == ("b.png",)
     assert manifest.rejected[0].name == "a.png"
 
 
