@@ -1,10 +1,13 @@
 """Settings of the environment that cannot be: a line for each, where pydantic would end in a traceback."""
 
 import os
-from collections.abc import Mapping
-from typing import Annotated
+import sys
+from collections.abc import Callable, Mapping
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, ValidationError
+
+S = TypeVar("S")
 
 PREFIX = "DCGAN_"
 EXIT_CODE = os.EX_CONFIG
@@ -20,6 +23,15 @@ def _require_scheme(url: str) -> str:
 
 
 RedisUrl = Annotated[str, AfterValidator(_require_scheme)]
+
+
+def read_or_exit(read: Callable[[], S], environment: Mapping[str, str]) -> S:
+    """What `read` makes of the environment; where a setting cannot be, the process ends and says which."""
+    try:
+        return read()
+    except ValidationError as error:
+        print(complaints(error, environment), file=sys.stderr)  # noqa: T201 — before there is a log
+        sys.exit(EXIT_CODE)
 
 
 def complaints(error: ValidationError, environment: Mapping[str, str]) -> str:

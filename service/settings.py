@@ -1,14 +1,13 @@
 """The gateway's settings: the only place of the service that reads the environment (`DCGAN_*`)."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, HttpUrl, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from contract.configuration import EXIT_CODE, PREFIX, RedisUrl, complaints
+from contract.configuration import PREFIX, RedisUrl, read_or_exit
 from contract.webhook import Webhook
 
 
@@ -92,11 +91,7 @@ class Settings(BaseSettings):
 
 def read_settings(**given: Any) -> Settings:
     """The settings of this process, but for what is given; where they cannot be, it ends and says why."""
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        print(complaints(error, os.environ), file=sys.stderr)  # noqa: T201 — the answer to who starts it
-        sys.exit(EXIT_CODE)
+    return read_or_exit(lambda: Settings(**given), os.environ)
 
 
 def inherited_environment() -> dict[str, str]:

@@ -2,14 +2,13 @@
 
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from contract.configuration import EXIT_CODE, PREFIX, RedisUrl, complaints
+from contract.configuration import PREFIX, RedisUrl, read_or_exit
 from contract.training import MOST_DEVICES
 
 
@@ -77,11 +76,7 @@ class Settings(BaseSettings):
 
 def read_settings() -> Settings:
     """The settings of this process; where they cannot be, it ends and says why."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        print(complaints(error, os.environ), file=sys.stderr)  # noqa: T201 — there is no log without settings
-        sys.exit(EXIT_CODE)
+    return read_or_exit(Settings, os.environ)
 
 
 def let_cuda_be_deterministic() -> None:
