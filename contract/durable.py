@@ -5,9 +5,9 @@ import errno
 import json
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 Lack = Literal["volume_full", "volume_read_only", "volume_failing"]
 
@@ -35,9 +35,16 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o666) -> None:
 def replace_durably(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     """Likewise, in a directory that must be there: FileNotFoundError where it was deleted meanwhile."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    with published(path, temporary, mode=mode) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def published(path: Path, temporary: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """A file to write: it lies at `path`, whole, once the block has ended; if that breaks off, it is gone."""
     try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-            file.write(content)
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         publish_durably(temporary, path)

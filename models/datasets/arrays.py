@@ -1,8 +1,6 @@
 """The pictures of a dataset as one array of a size, derived once from the original and mapped by trainers."""
 
-import contextlib
 import fcntl
-import os
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -15,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contract.dataset import Fit, Manifest
-from contract.durable import Insist, once, publish_durably
+from contract.durable import Insist, once, published
 from contract.volume import Volume
 from models.datasets.decoding import DECODERS, PixelLimit
 from models.datasets.pictures import square
@@ -94,21 +92,12 @@ def _derive(
     channels, resolution, _ = form
     shape = (manifest.images, channels, resolution, resolution)
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    temporary = path.with_name(
-        f".{path.name}.tmp"
-    )  # under the lock: what a killed process left is overwritten
-    try:
-        with temporary.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            for count, pixels in enumerate(_rows(original, manifest, form), 1):
-                file.write(pixels.tobytes())
-                report(count, manifest.images)
-            file.flush()
-            os.fsync(file.fileno())
-        publish_durably(temporary, path)
-    finally:
-        with contextlib.suppress(OSError):  # a volume gone read-only keeps it; the first error is told
-            temporary.unlink(missing_ok=True)
+    # One name for all, under the lock: what a killed process left is overwritten.
+    with published(path, path.with_name(f".{path.name}.tmp")) as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for count, pixels in enumerate(_rows(original, manifest, form), 1):
+            file.write(pixels.tobytes())
+            report(count, manifest.images)
 
 
 def _rows(original: Path, manifest: Manifest, form: tuple[int, int, Fit]) -> Iterator[Pixels]:
