@@ -59,19 +59,18 @@ def is_held_out(content_hash: str) -> bool:
     return int(content_hash[:12], 16) % HELD_OUT_ONE_IN == 0
 
 
-def is_wanted(name: str) -> bool:
-    """Whether an archive's file of this name is the user's: no directory, and nothing that is hidden.
+_NO_FILES = ("", ".", "..")
 
-    Names are only told: nothing is ever written under one, so that `..` leads nowhere. As `zipfile` reads
-    them, they end before a NUL.
+
+def is_wanted(name: str) -> bool:
+    """Whether an archive's file of this name is the user's: not a directory, and not hidden.
+
+    Nothing is ever written under such a name, so `..` leads nowhere. It ends before a NUL, as for `zipfile`.
     """
     *folders, last = name.partition("\0")[0].split("/")
     return last not in _NO_FILES and not any(map(_is_hidden, (*folders, last)))
 
 
-_NO_FILES = ("", ".", "..")
-
-
 def _is_hidden(part: str) -> bool:
-    """What file managers leave behind is, too."""
+    """Whether people do not see it: a dotfile, or what macOS adds to an archive."""
     return part == "__MACOSX" or (part.startswith(".") and part not in _NO_FILES)

@@ -21,14 +21,15 @@ MAX_UNPACKED_BYTES = 64 * 2**30
 MAX_FILES_LOOKED_INTO = 10_000
 _HEAD_BYTES = 16
 _READ_BYTES = 4096
-_STORED, _DEFLATED, _BZIP2 = 0, 8, 12
+_STORED, _DEFLATED, _BZIP2, _LZMA = 0, 8, 12, 14
 _END, _END64, _END64_LOCATOR = b"PK\5\6", b"PK\6\6", b"PK\6\7"
 _END_BYTES, _LOCATOR_BYTES, _ENTRY_BYTES, _LOCAL_BYTES = 22, 20, 46, 30
 _IN_ZIP64 = 0xFFFFFFFF
 _ENCRYPTED = 1
 _MOST_EXTRA_FIELDS = 64
 
-_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
+_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM", *_TIFF)
 
 
 class _NotAZipError(Exception):
@@ -93,10 +94,12 @@ def _is_candidate(entry: _Entry) -> bool:
 
 
 def _may_be_image(file: BinaryIO, entry: _Entry) -> bool:
-    """By its first bytes; of bzip2 not even one is had for less than a block of 900 kB."""
+    """By its first bytes; to have any of bzip2 or LZMA takes a block or a dictionary of many kilobytes."""
     packed = _packed(file, entry)
     if entry.method == _BZIP2:
         return packed.startswith(b"BZh")
+    if entry.method == _LZMA:
+        return bool(packed)
     return _is_image(_unpack(packed, entry.method))
 
 

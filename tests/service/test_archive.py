@@ -34,6 +34,9 @@ def placed_by(extra: bytes) -> bytes:
     return local + directory + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, len(directory), len(local), 0)
 
 
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+
+
 @pytest.fixture
 def judge(tmp_path: Path) -> Judge:
     def verdict(content: bytes) -> ErrorCode | None:
@@ -48,15 +51,16 @@ def judge(tmp_path: Path) -> Judge:
     return verdict
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+@pytest.mark.parametrize("method", METHODS)
 def test_a_picture_is_known_by_its_content_however_packed(judge: Judge, method: int) -> None:
     assert judge(zipped({"notes.txt": b"hello", "deep/er/photo.dat": PNG}, method)) is None
 
 
-def test_of_what_is_packed_with_bzip2_nothing_is_unpacked_here(judge: Judge) -> None:
-    packed = zipped({"notes.txt": b"hello"}, zipfile.ZIP_BZIP2)
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_of_what_is_packed_with_bzip2_or_lzma_nothing_is_unpacked_here(judge: Judge, method: int) -> None:
+    packed = zipped({"notes.txt": b"hello"}, method)
     assert judge(packed) is None  # the preparer will tell
-    assert judge(packed.replace(b"BZh", b"BZ0")) is ErrorCode.NO_IMAGES
+    assert judge(packed.replace(b"BZh", b"BZ0").replace(b"PK\3\4", b"PK\3\5")) is ErrorCode.NO_IMAGES
 
 
 def test_after_so_many_files_that_are_none_the_preparer_looks_for_pictures(
@@ -73,6 +77,8 @@ def test_after_so_many_files_that_are_none_the_preparer_looks_for_pictures(
         PNG,
         b"\xff\xd8\xff\xe0JFIF",
         b"GIF89a",
+        b"II+\0\x08\0\0\0",
+        b"MM\0+\0\x08\0\0",
         b"BM....",
         b"RIFF....WEBPVP8 ",
         b"II*\0....",
