@@ -28,6 +28,7 @@ def follow(order: TrainingOrder, place: Place) -> None:
     volume, spec = Volume(order.data_root), order.spec
     manifest = Manifest.model_validate_json(volume.manifest(spec.dataset).read_bytes())
     pictures = array(volume, manifest, spec.resolution, spec.channels, spec.fit)
+    keep_freed_memory()  # not before: what decoding took would be kept for the whole run
     batches = Batches.of(spec, pictures, training_indices(manifest), environment.device)
     state = TrainingState.blank(spec, environment)  # the leader's is handed out
     meet_at = group.follow(state)
@@ -53,7 +54,6 @@ def settle(order: TrainingOrder, place: Place) -> NumericEnvironment:
         torch.cuda.set_device(place.rank)
     environment = detect(order.device, order.threads, order.spec.precision)
     environment.apply()
-    keep_freed_memory()
     return environment
 
 

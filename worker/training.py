@@ -14,6 +14,7 @@ from contract.evaluation import Evaluation
 from contract.job import Failure, Progress
 from contract.volume import Volume
 from models import guards, trainer
+from models.allocator import keep_freed_memory
 from models.batches import Batches
 from models.datasets.arrays import array, held_out_indices, training_indices
 from models.environment import NumericEnvironment
@@ -81,6 +82,7 @@ class _Run:
             self._require_memory(environment, manifest)
         self._state = self._files.restored(environment, self._draw_on)
         self._open_dataset(environment, manifest)
+        keep_freed_memory()  # not before: what decoding took would be kept for the whole run
         self._ranks = join(environment, chore.place)
 
     def carry_out(self) -> None:

@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from contract.durable import write_durably
 from contract.errors import ErrorCode, ServiceError
 from contract.volume import Volume
+from models.datasets.arrays import array
 from models.networks import sketch
 from models.state import TrainingState
 from tests.worker.training_child import carry_out, clothes, grey_squares, order_for, square
@@ -116,6 +118,21 @@ def test_run_without_the_features_that_it_asks_for_is_refused(volume: Volume) ->
 def test_pictures_that_all_look_the_same_are_judged_too(volume: Volume) -> None:
     order = order_for(volume, (square(128, comment) for comment in range(40)))
     assert isinstance(carry_out(order)[-1], link.Finished)
+
+
+def test_freed_memory_is_kept_only_when_the_pictures_are_decoded(
+    order: TrainingOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(training, "keep_freed_memory", lambda: done.append("keep"))
+
+    def decode(*given: Any) -> Any:
+        done.append("decode")
+        return array(*given)
+
+    monkeypatch.setattr(training, "array", decode)
+    carry_out(order)
+    assert done == ["decode", "keep"]
 
 
 def test_resume_elsewhere_goes_on_and_says_so(order: TrainingOrder) -> None:
