@@ -37,7 +37,7 @@ LAST_WORDS_SECONDS = 0.2
 """For output that is still to be written when all has ended."""
 FULL_BYTES = 2**20
 """With less room a Redis of ours cannot write its log, in either sense of the word."""
-REACHABLE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 — every address, and one that leads there
+REACHABLE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 — every address, and one that leads there
 
 
 def main() -> int:
