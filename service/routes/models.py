@@ -74,6 +74,7 @@ async def list_models(gateway: Here) -> Page[Model]:
             ErrorCode.MODEL_NOT_FOUND,
             ErrorCode.NO_MODEL_YET,
             ErrorCode.RECORD_DELETED,
+            ErrorCode.PRECONDITION_FAILED,
         ),
         304: {"description": "You have it: the `If-None-Match` you sent is its `ETag`."},
     },
@@ -87,6 +88,9 @@ async def get_model(
     if model.etag is None:
         return model
     response.headers["ETag"] = model.etag
+    if not conditions.fit(model.etag):
+        detail = f"{conditions}, but the alias {reference} now has ETag {model.etag}; leave If-Match out."
+        raise ServiceError(ErrorCode.PRECONDITION_FAILED, detail, current=model)
     if conditions.has(model.etag):
         return Response(status_code=304, headers=dict(response.headers))
     return model

@@ -109,9 +109,12 @@ def test_an_alias_that_was_deleted_does_not_come_back_under_its_old_tag(
     refused(point(client, generators[1], **{"If-Match": etag}), 412, "precondition_failed")
 
 
-def test_what_a_client_has_is_not_sent_again(client: httpx.Client, generators: Generators) -> None:
+def test_what_a_client_has_is_not_sent_again(
+    client: httpx.Client, refused: Refused, generators: Generators
+) -> None:
     etag = point(client, generators[0]).headers["etag"]
-    known = client.get("/models/live", headers={"If-None-Match": etag})
+    refused(client.get("/models/live", headers={"If-Match": '"0"'}), 412, "precondition_failed")
+    known = client.get("/models/live", headers={"If-Match": etag, "If-None-Match": etag})
     assert (known.status_code, known.content, known.headers["etag"]) == (304, b"", etag)
     point(client, generators[1])
     assert client.get("/models/live", headers={"If-None-Match": etag}).status_code == 200
