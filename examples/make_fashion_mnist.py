@@ -3,7 +3,8 @@
     apt-get install dataset-fashion-mnist       # or fetch the four .gz files of zalandoresearch/fashion-mnist
     python examples/make_fashion_mnist.py /usr/share/datasets/fashion-mnist
 
-The same input gives the same archive, byte for byte, under one version of Pillow and zlib.
+`--count 60000 --to fashion-mnist.zip` makes one of the whole training set. The same input gives the
+same archive, byte for byte, under one version of Pillow and zlib.
 """
 
 import argparse
@@ -16,7 +17,6 @@ from pathlib import Path
 
 from PIL import Image
 
-COUNT = 5_000
 SIDE = 28
 LABELS = (
     "t-shirt",
@@ -34,7 +34,7 @@ ZLIB_STRATEGIES = (0, 1, 3)  # default, filtered, run lengths: none is the small
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can say: the archive holds no clock
 
 LICENSE = """\
-Fashion-MNIST, the first 5,000 pictures of its training set, each as a PNG file.
+Fashion-MNIST, the first {count:,} pictures of its training set, each as a PNG file.
 Source: https://github.com/zalandoresearch/fashion-mnist
 Han Xiao, Kashif Rasul, Roland Vollgraf: Fashion-MNIST, a Novel Image Dataset for Benchmarking
 Machine Learning Algorithms. arXiv 1708.07747, 2017.
@@ -64,26 +64,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Rebuild fashion-mnist-5k.zip from the original files.")
     parser.add_argument("source", type=Path, help="directory of train-images-idx3-ubyte.gz")
     parser.add_argument("--to", type=Path, default=Path(__file__).with_name("fashion-mnist-5k.zip"))
+    parser.add_argument("--count", type=int, default=5_000, help="how many pictures, from the first on")
     given = parser.parse_args()
-    write_archive(given.source, given.to)
+    write_archive(given.source, given.to, given.count)
 
 
-def write_archive(source: Path, target: Path) -> None:
+def write_archive(source: Path, target: Path, count: int) -> None:
     """Write the zip. Its files stand in the order of the set."""
-    labels = _values(source / "train-labels-idx1-ubyte.gz")[:COUNT]
+    labels = _values(source / "train-labels-idx1-ubyte.gz")[:count]
     with zipfile.ZipFile(target, "w") as archive:
-        archive.writestr(_entry("LICENSE.txt", zipfile.ZIP_DEFLATED), LICENSE)
+        archive.writestr(_entry("LICENSE.txt", zipfile.ZIP_DEFLATED), LICENSE.format(count=count))
         # Beside the pictures and not in their names, which a zip holds twice: 60 kB less.
         named = "".join(f"{index:05d} {LABELS[label]}\n" for index, label in enumerate(labels))
         archive.writestr(_entry("labels.txt", zipfile.ZIP_DEFLATED), named)
-        for index, picture in enumerate(_pictures(source)):
+        for index, picture in enumerate(_pictures(source, count)):
             archive.writestr(_entry(f"{index:05d}.png", zipfile.ZIP_STORED), _png(picture))
 
 
-def _pictures(source: Path) -> Iterator[bytes]:
+def _pictures(source: Path, count: int) -> Iterator[bytes]:
     pixels = _values(source / "train-images-idx3-ubyte.gz")
     area = SIDE * SIDE
-    return (pixels[start : start + area] for start in range(0, COUNT * area, area))
+    return (pixels[start : start + area] for start in range(0, count * area, area))
 
 
 def _values(path: Path) -> bytes:
