@@ -1,4 +1,4 @@
-"""The network families. Parameters in the contract, networks here: two files of one name, joined below."""
+"""The network families: parameters live in `contract`, networks here, in files of the same name."""
 
 from collections.abc import Callable, Mapping
 
@@ -16,18 +16,18 @@ NETWORKS: Mapping[type[parameters.Pair], Callable[..., Networks]] = {
 
 
 def build(architecture: parameters.Pair, resolution: int, channels: int) -> Networks:
-    """The networks of an architecture, in float32 on the CPU, their weights not yet set.
+    """Build the networks of an architecture in float32 on the CPU, with uninitialised weights.
 
-    They are then initialised from a seed or filled from a file: nobody pays for both.
+    Callers initialise them from a seed or load them from a file, and never pay for both.
     """
     pair = sketch(architecture, resolution, channels)
     return Networks(pair.generator.to_empty(device="cpu"), pair.discriminator.to_empty(device="cpu"))
 
 
 def sketch(architecture: parameters.Pair, resolution: int, channels: int) -> Networks:
-    """The networks without memory: names, shapes and types alone."""
+    """Build the networks on the meta device: names, shapes and dtypes, but no memory."""
     assert resolution in architecture.RESOLUTIONS
-    with torch.device("meta"):  # layers initialise themselves from the global generator; here they cannot
+    with torch.device("meta"):  # elsewhere layers would initialise themselves from the global generator
         return NETWORKS[type(architecture)](architecture, resolution, channels)
 
 

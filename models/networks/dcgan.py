@@ -1,7 +1,7 @@
 """DCGAN (Radford et al. 2016, arXiv 1511.06434): strided and transposed convolutions, batch norm, no pooling.
 
-Liberties: the layers that no batch norm follows have a bias, the discriminator gives logits, and its batch
-norm can be left out or replaced.
+Deviations: layers that are not followed by batch norm have a bias, the discriminator returns logits, and its
+batch norm can be omitted or replaced.
 Letters: N batch, Z latent, F width, R resolution, C channels.
 """
 
@@ -16,7 +16,7 @@ from models.networks.norm import batch_norm, constrain
 from models.networks.pair import Discriminator, Generator, Networks, silent
 
 INITIAL_DEVIATION = 0.02  # of every weight, section 4 of the paper
-_WIDEST = 8  # times the width: where doubling stops
+_WIDEST = 8  # the multiple of the width at which doubling stops
 
 
 def build(architecture: parameters.Dcgan, resolution: int, channels: int) -> Networks:
@@ -25,7 +25,7 @@ def build(architecture: parameters.Dcgan, resolution: int, channels: int) -> Net
 
 
 class DcganGenerator(Generator):
-    """A latent becomes 4×4 features, which double in size with every layer and halve in number."""
+    """Turns a latent into 4×4 features; each layer then doubles their size and halves their number."""
 
     def __init__(self, architecture: parameters.Dcgan, resolution: int, channels: int) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class DcganGenerator(Generator):
 
 
 class DcganDiscriminator(Discriminator):
-    """The generator's mirror image: features halve in size and double in number, until one score is left."""
+    """Mirrors the generator: each layer halves the size and doubles the number of features, down to 1×1."""
 
     def __init__(self, architecture: parameters.Dcgan, resolution: int, channels: int) -> None:
         super().__init__()
@@ -76,18 +76,18 @@ class DcganDiscriminator(Discriminator):
 
 
 def _widths(width: int, resolution: int) -> list[int]:
-    """Features at R/2, R/4, … 4: doubled with every halving, up to eight times."""
+    """The number of features at R/2, R/4, … 4: doubles with every halving, up to eight times the width."""
     halvings = resolution.bit_length() - 3
     return [width * min(2**halving, _WIDEST) for halving in range(halvings)]
 
 
 def _grow(above: int, below: int, *, first: bool) -> nn.ConvTranspose2d:
-    """1×1 to 4×4, then doubling."""
+    """The first layer grows 1×1 to 4×4; the others double the size."""
     return FromPoint(above, below, 4) if first else nn.ConvTranspose2d(above, below, 4, 2, 1, bias=False)
 
 
 def _start(name: str, parameter: nn.Parameter) -> Start:
-    """Biases 0, kernels N(0, 0.02²), the gains of batch norm N(1, 0.02²)."""
+    """Biases 0, kernels N(0, 0.02²), batch-norm gains N(1, 0.02²)."""
     if name.endswith("bias"):
         return Start()
     return Start(1.0 if parameter.ndim == 1 else 0.0, INITIAL_DEVIATION)

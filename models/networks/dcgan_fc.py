@@ -1,10 +1,10 @@
 """The article's networks: one fully connected layer and four convolutions each, LeakyReLU, no batch norm.
 
-The generator's transposed convolutions, 2×2 with stride 2, do not overlap, and the 3×3 convolution after each
-smooths the seams between their squares. The four taps of a transposed kernel begin equal, as nearest
-upsampling (Aitken et al. 2017, arXiv 1707.02937). The discriminator pools by maxima: by means it hardly sees
-a fine grid, and after 10,000 images of Fashion-MNIST the generator had one. Without batch norm the signal has
-to keep its size by itself, so kernels begin as in He et al. 2015.
+The generator's transposed convolutions are 2×2 with stride 2, so they do not overlap; the 3×3 convolution
+after each smooths the seams. The four taps of a transposed kernel start out equal, which makes it nearest
+upsampling (Aitken et al. 2017, arXiv 1707.02937). The discriminator uses max pooling: with average pooling it
+barely sees a fine grid, and the generator produced one after 10,000 images of Fashion-MNIST. Without batch
+norm nothing else preserves the scale of the signal, so kernels are initialised as in He et al. 2015.
 Letters: N batch, Z latent, F width, R resolution, C channels.
 """
 
@@ -18,7 +18,7 @@ from models.networks.initialisation import Start, he, initialise
 from models.networks.norm import batch_norm, constrain
 from models.networks.pair import Discriminator, Generator, Networks, silent
 
-_DOUBLINGS = (1, 2, 4, 8)  # of the discriminator's width, layer by layer
+_DOUBLINGS = (1, 2, 4, 8)  # multiples of the discriminator's width, by layer
 
 
 def build(architecture: parameters.DcganFc, resolution: int, channels: int) -> Networks:
@@ -27,7 +27,7 @@ def build(architecture: parameters.DcganFc, resolution: int, channels: int) -> N
 
 
 class DcganFcGenerator(Generator):
-    """A latent becomes squares of a quarter of the resolution, which are doubled twice."""
+    """Turns a latent into features at a quarter of the resolution and doubles their size twice."""
 
     def __init__(self, architecture: parameters.DcganFc, resolution: int, channels: int) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class DcganFcGenerator(Generator):
 
 
 class DcganFcDiscriminator(Discriminator):
-    """Four times: convolution, LeakyReLU, 2×2 pooling. Then one weighted sum."""
+    """Four blocks of convolution, LeakyReLU and 2×2 pooling, then a linear layer."""
 
     def __init__(self, architecture: parameters.DcganFc, resolution: int, channels: int) -> None:
         super().__init__()
@@ -84,12 +84,12 @@ class DcganFcDiscriminator(Discriminator):
 
 
 def _start(name: str, parameter: nn.Parameter) -> Start:
-    """Biases 0, gains of batch norm 1, kernels of He's deviation."""
+    """Biases 0, batch-norm gains 1, kernels with He's standard deviation."""
     if name.endswith("bias"):
         return Start()
     if parameter.ndim == 1:
         return Start(1.0)
-    above, below, *sides = parameter.shape  # the other way round in all but transposed kernels
+    above, below, *sides = parameter.shape  # swapped in all but transposed kernels
     if sides == [2, 2]:
         return replace(he(above), shape=(above, below, 1, 1))
     return he(parameter[0].numel())

@@ -1,4 +1,4 @@
-"""How weights begin: each tensor a function of the seed and of its name, whatever the machine."""
+"""Weight initialisation: each tensor depends only on the seed and its own name, never on the machine."""
 
 import math
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from models.priors import Prior
 
 @dataclass(frozen=True)
 class Start:
-    """The distribution of a tensor's numbers: `centre` and `deviation` times a draw of unit variance."""
+    """The initial distribution of a tensor: `centre` + `deviation` × a draw of unit variance."""
 
     centre: float = 0.0
     deviation: float = 0.0
     prior: Prior = field(default_factory=lambda: priors.build(parameters.Normal()))
     shape: tuple[int, ...] | None = None
-    """What is drawn and then repeated to fill the tensor; None is the tensor's own shape."""
+    """The shape to draw, then broadcast to fill the tensor; None means the tensor's own shape."""
 
 
 def initialise(
@@ -32,10 +32,10 @@ def initialise(
     start: Callable[[str, nn.Parameter], Start],
     show_life: Callable[[], None],
 ) -> None:
-    """Set every parameter to a draw of its `start`, by name, and every norm to its beginning.
+    """Draw every parameter from its `start` distribution and reset every norm.
 
-    `show_life` is called after each: 4 million numbers are drawn in a second, and there are networks of
-    thousands of millions.
+    Calls `show_life` after each parameter: about 4 million numbers are drawn per second, and some networks
+    have thousands of millions.
     """
     for name, layer in network.named_modules():
         if isinstance(layer, nn.BatchNorm2d):
@@ -48,9 +48,9 @@ def initialise(
 
 
 def glorot(kernel: Tensor, gain: float) -> Start:
-    """Uniform, of deviation gain · √(2 / (inputs + outputs)) (Glorot and Bengio 2010, equation 16).
+    """Uniform with deviation gain · √(2 / (inputs + outputs)) (Glorot and Bengio 2010, equation 16).
 
-    With a gain of √2, signal and gradient keep about their size through a ReLU.
+    A gain of √2 roughly preserves the scale of signal and gradient through a ReLU.
     """
     outputs, inputs, *sides = kernel.shape
     deviation = gain * math.sqrt(2 / ((inputs + outputs) * math.prod(sides)))
@@ -58,7 +58,7 @@ def glorot(kernel: Tensor, gain: float) -> Start:
 
 
 def he(inputs: int) -> Start:
-    """Normal, so that a sum of so many rectified inputs has their size (He et al. 2015, arXiv 1502.01852)."""
+    """Normal; preserves the scale of the signal over `inputs` ReLUs (He et al. 2015, arXiv 1502.01852)."""
     return Start(0.0, math.sqrt(2 / inputs))
 
 

@@ -11,12 +11,12 @@ from contract.architectures.pair import Norm
 
 
 def batch_norm(norm: Norm, features: int) -> list[nn.Module]:
-    """What follows a convolution of so many features: a batch norm, or nothing."""
+    """The layers that follow a convolution with this many features: a batch norm, or none."""
     return [nn.BatchNorm2d(features)] if norm == "batch" else []
 
 
 def constrain(norm: Norm, discriminator: nn.Module) -> None:
-    """Put every convolution and linear layer under spectral norm, if that was chosen. In place."""
+    """Apply spectral norm to every convolution and linear layer, if it was chosen. In place."""
     if norm != "spectral":
         return
     for layer in list(discriminator.modules()):
@@ -25,12 +25,12 @@ def constrain(norm: Norm, discriminator: nn.Module) -> None:
 
 
 class SpectralNorm(nn.Module):
-    """W / σ(W), σ the largest singular value of a kernel (O, I, …) seen as a matrix (O, I·…).
+    """W / σ(W), where σ is the largest singular value of a kernel (O, I, …) viewed as a matrix (O, I·…).
 
-    One power iteration (algorithm 1) per forward pass from which the kernel learns, starting where the last
-    one ended; `direction` (O,) is the singular vector so far. While the discriminator only judges, in the
-    generator's turn, without gradients or in eval mode, the direction stays. torch's own spectral norm goes
-    on in every pass in train mode, and computes in bfloat16 under autocast.
+    Each forward pass that trains the kernel advances `direction` (O,), the estimated singular vector, by one
+    power iteration (algorithm 1). Passes in the generator's turn, without gradients or in eval mode leave it
+    unchanged. torch's own spectral norm iterates in every pass in train mode, and computes in bfloat16 under
+    autocast.
     """
 
     direction: Tensor
@@ -48,18 +48,18 @@ class SpectralNorm(nn.Module):
             return weight / (outwards @ (matrix @ inwards))
 
     def _singular_vectors(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
-        """One iteration from `direction`: (I·…,) and (O,), which no gradient passes through."""
+        """One power iteration from `direction`: vectors (I·…,) and (O,), without gradients."""
         inwards = normalize(self.direction @ matrix, dim=0)
         return inwards, normalize(matrix @ inwards, dim=0)
 
 
 def _float32(device: str) -> AbstractContextManager[object]:
-    """No autocast; the meta device, on which costs are counted, has none to begin with."""
+    """Disable autocast; the meta device, on which costs are counted, does not support it anyway."""
     if not torch.amp.is_autocast_available(device):
         return nullcontext()
     return torch.autocast(device, enabled=False)
 
 
 def _matrix(weight: Tensor) -> Tensor:
-    """A kernel's rows. Their order inside does not matter; this one is a view in channels_last."""
+    """A kernel as rows. The order within a row does not matter; this one is a view in channels_last."""
     return weight.movedim(1, -1).flatten(1)

@@ -1,4 +1,4 @@
-"""What every network family is made of: a generator, a discriminator and a way to begin."""
+"""The base classes of every network family: a generator and a discriminator that initialise themselves."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 
 def silent() -> None:
-    """Told of nothing."""
+    """Do nothing: the default progress callback."""
 
 
 class Network(nn.Module):
-    """A network that knows how its weights begin."""
+    """A network that can initialise its weights."""
 
     def initialise(self, seed: int, show_life: Callable[[], None] = silent) -> None:
-        """Set every parameter and buffer as a function of `seed`. `show_life` is called after each drawn."""
+        """Set every parameter and buffer as a function of `seed`. Calls `show_life` after each parameter."""
         raise NotImplementedError
 
 
@@ -34,11 +34,11 @@ class Discriminator(Network):
         return self.score(self.features(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """What the score is taken from: (N, …), the input of the last layer."""
+        """The input of the last layer, (N, …)."""
         raise NotImplementedError
 
     def score(self, features: Tensor) -> Tensor:
-        """The last layer: scores (N,) of features (N, …)."""
+        """Apply the last layer: scores (N,) of features (N, …)."""
         raise NotImplementedError
 
 

@@ -1,10 +1,10 @@
-"""Convolutions that double or halve the size as they go, each computed as a single strided one.
+"""Convolutions that double or halve the size, each computed as a single strided convolution.
 
-Nearest upsampling followed by a 3×3 convolution, and a 3×3 convolution followed by 2×2 averages, are both
-linear: summed over shifts by a pixel, the 3×3 kernel becomes a 4×4 one of stride 2 that does the same with
-4/9 of the products, and without the large tensor in between.
+Nearest upsampling followed by a 3×3 convolution, and a 3×3 convolution followed by 2×2 averaging, are both
+linear. Summing the 3×3 kernel over shifts of one pixel gives an equivalent 4×4 kernel of stride 2, which
+takes 4/9 of the products and no large intermediate tensor.
 
-Only where few channels come out is it the other way round: kernels compute sixteen at once.
+With few output channels the opposite is faster, because the library's kernels compute sixteen at once.
 """
 
 from itertools import product
@@ -15,7 +15,7 @@ from torch.nn.functional import conv2d, conv_transpose2d, pad
 
 
 class GrowingConv2d(nn.Conv2d):
-    """(N, above, S, S) to (N, below, 2S, 2S): each pixel four times, then a 3×3 convolution."""
+    """(N, above, S, S) to (N, below, 2S, 2S): nearest upsampling, then a 3×3 convolution."""
 
     def __init__(self, above: int, below: int) -> None:
         super().__init__(above, below, 3, padding=1)
@@ -24,7 +24,7 @@ class GrowingConv2d(nn.Conv2d):
         return conv_transpose2d(features, self._kernel(), self.bias, stride=2, padding=1)
 
     def strided(self) -> ConvTranspose2d:
-        """The same as a layer whose kernel is summed up once: in a residual generator twice as fast alone."""
+        """An equivalent layer with a precomputed kernel: renders a single image twice as fast in a resnet."""
         kernel = self._kernel().detach().contiguous()
         layer = ConvTranspose2d(self.in_channels, self.out_channels, 4, 2, 1, device="meta")
         layer.weight = Parameter(kernel, requires_grad=self.weight.requires_grad)
@@ -47,15 +47,15 @@ class ShrinkingConv2d(nn.Conv2d):
 
 
 def doubles(layer: ConvTranspose2d) -> bool:
-    """Whether it is a transposed 4×4 convolution of stride 2, as DCGAN's are."""
+    """Whether this is a transposed 4×4 convolution of stride 2, as in DCGAN."""
     return (layer.kernel_size, layer.stride, layer.padding) == ((4, 4), (2, 2), (1, 1))
 
 
 def subpixel(layer: ConvTranspose2d) -> list[nn.Module]:
-    """A convolution that `doubles` as a 3×3 one and a shuffle (Shi et al. 2016, arXiv 1609.05158).
+    """Rewrite a layer that `doubles` as a 3×3 convolution and a shuffle (Shi et al. 2016, arXiv 1609.05158).
 
-    The channels that come out are those of the four pixels of a square, none of which all nine taps reach.
-    From 64 channels to 3 it takes half the time on AVX-512; from 128 to 64 it would take twice.
+    The convolution returns the channels of the four pixels of each square; a pixel uses four of the nine
+    taps. From 64 channels to 3 this halves the time on AVX-512; from 128 to 64 it would double it.
     """
     assert doubles(layer)
     above, below = layer.in_channels, layer.out_channels
@@ -71,10 +71,10 @@ def subpixel(layer: ConvTranspose2d) -> list[nn.Module]:
 
 
 _TAPS = ((0, 0), (0, 1), (1, 1), (1, 2))
-"""Which rows of a 3×3 kernel reach the first and the second row of a square; columns alike."""
+"""Pairs of a row of a square and a row of the 3×3 kernel that reaches it; the same for columns."""
 
 
 def _with_shifts(kernel: Tensor) -> Tensor:
-    """The sum (…, 4, 4) of a kernel (…, 3, 3) and itself moved by one down, right, and both."""
+    """The sum (…, 4, 4) of a kernel (…, 3, 3) and its copies shifted by one down, right, and both."""
     rows = pad(kernel, (0, 0, 0, 1)) + pad(kernel, (0, 0, 1, 0))
     return pad(rows, (0, 1)) + pad(rows, (1, 0))

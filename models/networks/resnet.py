@@ -1,11 +1,11 @@
 """Residual networks (Gulrajani et al. 2017, arXiv 1704.00028; Miyato et al. 2018, arXiv 1802.05957).
 
-The blocks are those of the appendices, laid out at every size as in the later paper's networks for 48 to 128
-px: widths double as the picture is halved, down to 4×4, where a discriminator has one more block and judges
-the sum over the pixels. At 32 px the papers' own have a constant width, their discriminators stop at 8×8, and
-the earlier paper's ends in a mean. The generator has batch norm before each ReLU; the discriminator has
-spectral norm, as in the later paper, or none, as under the gradient penalty of the earlier one. Shortcuts
-change the channels where the picture is small: it comes to the same.
+The blocks follow the appendices. Every resolution uses the layout of the later paper's networks for 48 to 128
+px: widths double as the image is halved, down to 4×4, where the discriminator adds one more block and scores
+the sum over the pixels. The papers' own networks for 32 px have a constant width and discriminators that stop
+at 8×8, and the earlier paper's ends in a mean. The generator has batch norm before each ReLU. By default the
+discriminator has spectral norm, as in the later paper, or none under penalties on single images, as in the
+earlier one. Shortcuts change the channels at the smaller size, which gives the same result.
 Letters: N batch, Z latent, F width, R resolution, C channels.
 """
 
@@ -20,8 +20,8 @@ from models.networks.norm import batch_norm, constrain
 from models.networks.pair import Discriminator, Generator, Networks, silent
 from models.networks.resampling import GrowingConv2d, ShrinkingConv2d
 
-_WIDEST = 8  # times the width: where doubling stops
-_SMALLEST = 4  # pixels: the side that the generator begins with
+_WIDEST = 8  # the multiple of the width at which doubling stops
+_SMALLEST = 4  # pixels: the side of the generator's first features
 
 
 def build(architecture: parameters.Resnet, resolution: int, channels: int) -> Networks:
@@ -30,7 +30,7 @@ def build(architecture: parameters.Resnet, resolution: int, channels: int) -> Ne
 
 
 class ResnetGenerator(Generator):
-    """A latent becomes 4×4 features, which every block doubles in size."""
+    """Turns a latent into 4×4 features; each block then doubles their size."""
 
     def __init__(self, architecture: parameters.Resnet, resolution: int, channels: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class GrowingBlock(nn.Module):
 
 
 class ResnetDiscriminator(Discriminator):
-    """Blocks halve the size down to 4×4, one more keeps it, and the sum over the pixels is judged."""
+    """Halves the size block by block down to 4×4, applies one more block, and scores the sum over pixels."""
 
     def __init__(self, architecture: parameters.Resnet, resolution: int, channels: int) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class ResnetDiscriminator(Discriminator):
 
 
 class ShrinkingBlock(nn.Module):
-    """(N, above, 2S, 2S) to (N, below, S, S). The first block of all gets pixels: nothing to rectify yet."""
+    """(N, above, 2S, 2S) to (N, below, S, S). The network's first block gets raw pixels: no ReLU on input."""
 
     def __init__(self, above: int, below: int, norm: parameters.Norm, *, first: bool = False) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class ShrinkingBlock(nn.Module):
 
 
 class LastBlock(nn.Module):
-    """(N, F, S, S) to the same."""
+    """(N, F, S, S) to the same shape."""
 
     def __init__(self, width: int, norm: parameters.Norm) -> None:
         super().__init__()
@@ -145,13 +145,13 @@ class LastBlock(nn.Module):
 
 
 def _widths(width: int, resolution: int) -> list[int]:
-    """Channels of the blocks from the image on: doubled with every halving down to 4×4, up to eight times."""
+    """Channels per block, starting at the image: double with every halving down to 4×4, up to eight times."""
     blocks = (resolution // _SMALLEST).bit_length() - 1
     return [width * min(2**block, _WIDEST) for block in range(blocks)]
 
 
 def _start(name: str, parameter: nn.Parameter) -> Start:
-    """Biases 0, gains of batch norm 1, kernels by Glorot's rule, with gain √2 between ReLUs."""
+    """Biases 0, batch-norm gains 1, kernels by Glorot's rule, with gain √2 in the residual branches."""
     if name.endswith("bias"):
         return Start()
     if parameter.ndim == 1:
