@@ -1,4 +1,4 @@
-"""The objectives. Parameters in the contract, the losses here: two files of one name, joined below."""
+"""The objectives: parameters live in `contract`, losses here, in files of the same name."""
 
 from collections.abc import Callable, Mapping
 

@@ -8,7 +8,7 @@ from models.game import Objective
 
 
 class Hinge(Objective):
-    """Scores beyond the margin of ±1 teach the discriminator nothing more."""
+    """Scores beyond the margin of ±1 no longer train the discriminator."""
 
     scores_are_logits = False
 

@@ -7,7 +7,7 @@ from models.game import Objective
 
 
 class LeastSquares(Objective):
-    """Scores are drawn to targets, not told apart, so that far ones pull as well."""
+    """Regresses scores to targets instead of classifying them, so that distant ones keep a gradient."""
 
     scores_are_logits = False
 

@@ -11,7 +11,7 @@ from models.game import Objective
 
 
 class Minimax(Objective):
-    """Both players play for the value V(D, G); the generator's side of it is unbounded below."""
+    """Both players optimise the value V(D, G); the generator's loss is unbounded below."""
 
     scores_are_logits = True
 

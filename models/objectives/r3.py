@@ -1,7 +1,7 @@
 """The R3GAN loss (Huang et al. 2024, arXiv 2501.05441): relativistic pairs with R1 and R2.
 
-A relativistic discriminator judges a real against a fake (Jolicoeur-Martineau 2018, arXiv 1807.00734), so its
-scores have no zero of their own.
+A relativistic discriminator scores a real against a fake (Jolicoeur-Martineau 2018, arXiv 1807.00734), so its
+scores have no absolute zero.
 """
 
 from torch import Tensor
@@ -12,11 +12,11 @@ from models.game import Objective
 from models.penalties import ZeroCentred, fakes, reals
 
 GAMMAS = {32: 0.05, 64: 1.0, 128: 20.0, 256: 150.0}
-"""γ by resolution: the slope of a score per pixel falls as there are more pixels."""
+"""γ by resolution: the score's slope per pixel falls as the number of pixels grows."""
 
 
 class R3(Objective):
-    """Each real is paired with a fake: the discriminator widens their distance, the generator turns it."""
+    """Pairs each real with a fake: the discriminator widens their gap in score, the generator reverses it."""
 
     scores_are_logits = False
     compares_pairs = True

@@ -8,7 +8,7 @@ from models.penalties import slopes
 
 
 class WganGp(Objective):
-    """The critic's scores estimate how far the two distributions are apart; they are not probabilities."""
+    """The critic's scores estimate the distance between the two distributions; they are not probabilities."""
 
     scores_are_logits = False
     wants_sure_discriminator = True

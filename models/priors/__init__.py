@@ -1,6 +1,6 @@
-"""The latent distributions. Parameters in the contract, maths here: two files of one name, joined below.
+"""The latent distributions: parameters live in `contract`, maths here, in files of the same name.
 
-A prior is its quantile function: draws, truncation and reproducibility all follow from it.
+A prior is defined by its quantile function; draws, truncation and reproducibility all follow from it.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ class Prior(Protocol):
     def quantile(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
         """The value below which a share `u` of the distribution lies, for 0 < u < 1.
 
-        Made of operations that IEEE 754 rounds exactly, so that it has the same bits on every machine.
+        Uses only operations that IEEE 754 rounds exactly, so the bits are the same on every machine.
         """
 
 

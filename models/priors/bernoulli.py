@@ -9,7 +9,7 @@ from contract import priors as parameters
 
 
 class Bernoulli:
-    """Coordinates of two values; the higher with probability p."""
+    """Coordinates with two values, the higher one with probability p."""
 
     def __init__(self, parameters: parameters.Bernoulli) -> None:
         self.parameters = parameters

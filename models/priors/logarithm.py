@@ -1,6 +1,7 @@
-"""The natural logarithm and its inverse from operations that IEEE 754 rounds exactly: one result everywhere.
+"""The natural logarithm and its inverse with the same bits on every machine.
 
-`np.log` and `np.exp` do not have them: their SIMD variants differ in the last place.
+They use only operations that IEEE 754 rounds exactly. `np.log` and `np.exp` do not: their SIMD variants
+differ in the last place.
 """
 
 import numpy as np
@@ -48,7 +49,7 @@ def log(x: Values) -> Values:
 
 
 def exp(x: Values) -> Values:
-    """e to the power of numbers within ±700, after fdlibm: within one unit in the last place."""
+    """The exponential of numbers within ±700, after fdlibm: within one unit in the last place."""
     k = np.rint(x * _INVERSE_OF_LN2)
     high = x - k * _LN2_HIGH
     low = k * _LN2_LOW

@@ -1,10 +1,10 @@
 """The standard normal quantile by Wichura's algorithm AS 241, PPND16 (Applied Statistics 37, 1988, 477-484).
 
-Its relative error is about 1e-16. Its inverse has the rational functions of Cody (ACM TOMS 19, 1993, 22-30,
-algorithm 715, ANORM), whose relative error is as small, far out in the tails too; the exponential, of a
-rounded square, brings it to z² · 1e-16. Both use only operations that IEEE 754 rounds exactly (+, −, ×, ÷,
-square root, frexp and ldexp), each its own numpy call, so that nothing can be fused: the bits are the same on
-every machine.
+Its relative error is about 1e-16. The inverse uses the rational functions of Cody (ACM TOMS 19, 1993, 22-30,
+algorithm 715, ANORM), which are as accurate even far out in the tails; the exponential of a rounded square
+raises the error to z² · 1e-16. Both use only operations that IEEE 754 rounds exactly (+, −, ×, ÷, square
+root, frexp and ldexp), each in its own numpy call so that none are fused: the bits are the same on every
+machine.
 """
 
 import numpy as np
@@ -163,7 +163,7 @@ class Normal:
         return value
 
     def share(self, value: Values) -> Values:
-        """The share of the distribution that lies below a value within ±37: the inverse of the quantile."""
+        """The inverse of the quantile: the share of the distribution below a value, for values within ±37."""
         z = np.abs(value)
         beyond = exp(-0.5 * z * z) * np.where(z < _TAIL_ENDS, _ratio(_SHARE_TAIL, z), _far_share(z))
         outside = np.where(value < 0.0, beyond, 1.0 - beyond)
@@ -171,14 +171,14 @@ class Normal:
 
 
 def _far_share(z: Values) -> Values:
-    """What lies beyond z, over e^(-z²/2), for z ≥ √32; of a smaller z, something finite."""
+    """The share beyond z, divided by e^(-z²/2), for z ≥ √32; some finite number for a smaller z."""
     z = np.maximum(z, _TAIL_ENDS)
     inverse_square = 1.0 / (z * z)
     return (_DENSITY_AT_ZERO - inverse_square * _ratio(_SHARE_FAR_TAIL, inverse_square)) / z
 
 
 def _tail(share: Values) -> Values:
-    """The absolute value of the quantile, for the `share` of the distribution that lies beyond it."""
+    """The absolute value of the quantile beyond which the given `share` of the distribution lies."""
     r = np.sqrt(-log(share))
     return np.where(r <= 5.0, _ratio(_TAIL, r - 1.6), _ratio(_FAR_TAIL, r - 5.0))
 

@@ -1,12 +1,12 @@
-"""Paths between latents whose every point is distributed as the prior says, whatever the prior.
+"""Paths between latents on which every point follows the prior, for any prior.
 
-A straight line between two latents leads through a middle where a prior has hardly any latents (White 2016,
-arXiv 1609.04468). Its remedy is an arc: the sum of two independent normal latents by weights whose squares
-add up to 1 is normal again. Any other prior gets there by way of the shares that its latents are quantiles of
-(as Leśniak et al. 2018, arXiv 1806.01670): share → normal → arc → share → quantile. Between the latents of a
-discrete prior a path is one of steps, for there is nothing else that has its distribution.
+A straight line between two latents passes through a region where the prior has hardly any (White 2016, arXiv
+1609.04468). White's remedy is an arc: the sum of two independent normal latents is normal again if the
+squares of its weights add up to 1. Other priors are converted through the shares that their latents are
+quantiles of (as in Leśniak et al. 2018, arXiv 1806.01670): share → normal → arc → share → quantile. Under a
+discrete prior a path moves in steps, because nothing else has its distribution.
 
-As all draws, these have the same bits on every machine: each operation is one that IEEE 754 rounds exactly.
+As for all draws, the bits are the same on every machine: IEEE 754 rounds every operation exactly.
 """
 
 import math
@@ -21,20 +21,20 @@ from models.priors.normal import Normal
 Shares = NDArray[np.float64]
 
 _NORMAL = Normal(NormalParameters())
-_FIRST, _LAST = 2.0**-53, 1 - 2.0**-53  # the outermost shares that a draw can have
+_FIRST, _LAST = 2.0**-53, 1 - 2.0**-53  # the smallest and largest shares of a draw
 _COSINE_TERMS = 14
 
 
 def path(prior: Prior, start: Shares, end: Shares, points: int) -> NDArray[np.float32]:
-    """The latents (P, T, Z) of P paths of T ≥ 2 points, at equal angles from (P, Z) to (P, Z)."""
+    """The latents (P, T, Z) of P paths of T ≥ 2 points, spaced at equal angles from (P, Z) to (P, Z)."""
     return np.stack([between(prior, start, end, point / (points - 1)) for point in range(points)], axis=1)
 
 
 def between(prior: Prior, start: Shares, end: Shares, way: float) -> NDArray[np.float32]:
-    """The latents (P, Z) at a part of the `way`, from 0 to 1; at 0 and 1 those of the ends, bit for bit.
+    """The latents (P, Z) a fraction `way`, 0 to 1, along the path; 0 and 1 give the ends bit for bit.
 
-    The ends are given as `models.latents.shares`, in (0, 1). If they are independent draws, the point between
-    them is one more draw from the prior.
+    The ends are shares in (0, 1), as from `models.latents.shares`. If they are independent draws, the point
+    between them is also a draw from the prior.
     """
     assert 0 <= way <= 1
     return prior.quantile(_blended(start, end, way)).astype(np.float32)
@@ -49,7 +49,7 @@ def _blended(start: Shares, end: Shares, way: float) -> Shares:
 
 
 def _cosine(turn: float) -> float:
-    """The cosine of a `turn` of 0 to 1 right angles, by its Taylor series: libraries differ."""
+    """The cosine of a `turn` of 0 to 1 right angles, by its Taylor series, because libraries differ."""
     square = (turn * (math.pi / 2)) * (turn * (math.pi / 2))
     term = total = 1.0
     for k in range(1, _COSINE_TERMS):

@@ -1,6 +1,6 @@
 """The quantile of a Poisson variable, standardised: (k − λ) / √λ.
 
-Its distribution function is summed in decimal arithmetic of 50 places and rounded once to float64.
+Its distribution function is summed in decimal arithmetic with 50 places and rounded once to float64.
 """
 
 import math
@@ -12,24 +12,24 @@ from numpy.typing import NDArray
 from contract import priors as parameters
 
 PLACES = 50
-_LAST = 2.0**-54  # the tail beyond the highest count holds no u at all
+_LAST = 2.0**-54  # a tail too small to contain any u, beyond the highest count
 
 
 class Poisson:
-    """Counts of rate λ, less their mean, in units of their deviation."""
+    """Counts with rate λ, standardised to zero mean and unit variance."""
 
     def __init__(self, parameters: parameters.Poisson) -> None:
         self.parameters = parameters
         self._shares = _distribution(parameters.rate)
 
     def quantile(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Steps: the smallest count whose distribution function reaches u."""
+        """A step function: the smallest count whose distribution function reaches u, standardised."""
         counts = np.searchsorted(self._shares, u, side="left").astype(np.float64)
         return (counts - self.parameters.rate) / math.sqrt(self.parameters.rate)
 
 
 def _distribution(rate: float) -> NDArray[np.float64]:
-    """The shares of counts up to 0, 1, 2, … until hardly anything is left."""
+    """The cumulative shares of counts 0, 1, 2, … until the remaining tail is negligible."""
     with localcontext(prec=PLACES):
         exact = Decimal(rate)
         term = (-exact).exp()

@@ -1,8 +1,8 @@
-"""The quantile of a normal variable cut at ±b, in units of its own deviation.
+"""The quantile of a normal variable truncated at ±b and scaled to unit variance.
 
 With Φ and φ the normal distribution and density, and Z = Φ(b) − Φ(−b): quantile Φ⁻¹(Φ(−b) + u Z), variance
 1 − 2bφ(b)/Z (Johnson, Kotz and Balakrishnan 1994, "Continuous univariate distributions", volume 1, 13.10.1).
-The two constants are computed in decimal arithmetic of 50 places and rounded once to float64.
+The two constants are computed in decimal arithmetic with 50 places and rounded once to float64.
 """
 
 from decimal import Decimal, localcontext
@@ -19,7 +19,7 @@ _ROOT_OF_TWO_PI = Decimal("2.50662827463100050241576528481104525300698674060994"
 
 
 class TruncatedNormal:
-    """Normal coordinates that never lie further out than the bound."""
+    """Normal coordinates truncated at the bound, then scaled to unit variance."""
 
     def __init__(self, parameters: parameters.TruncatedNormal) -> None:
         self.parameters = parameters
@@ -27,14 +27,14 @@ class TruncatedNormal:
         self._tail, self._deviation = _constants(parameters.bound)
 
     def quantile(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The normal quantile over what lies between the tails."""
+        """The normal quantile between the two tails, scaled."""
         within = 1.0 - 2.0 * self._tail
         inner = u * within
         return self._normal.quantile(inner + self._tail) / self._deviation
 
 
 def _constants(bound: float) -> tuple[float, float]:
-    """The share of one tail, and the deviation of what is left."""
+    """The share of one tail, and the standard deviation of the rest."""
     with localcontext(prec=PLACES):
         b = Decimal(bound)
         density = (-b * b / 2).exp() / _ROOT_OF_TWO_PI

@@ -1,8 +1,8 @@
-"""Truncation: less risk, less variety (Marchesi 2017, arXiv 1706.00082; Brock et al. 2019, arXiv 1809.11096).
+"""Truncation trades variety for fidelity.
 
-They redraw normal coordinates that fall too far out. Every prior has such a middle: its quantiles over the
-middle of (0, 1). So nothing is drawn again, and the latent of a seed follows the share: of a continuous prior
-continuously.
+Marchesi 2017 (arXiv 1706.00082) and Brock et al. 2019 (arXiv 1809.11096) redraw normal coordinates that fall
+too far out. Here any prior is truncated by taking its quantiles over the middle of (0, 1). Nothing is
+redrawn, so the latent of a seed changes with the share, continuously if the prior is continuous.
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from models.priors import Prior
 
 
 def truncated(prior: Prior, share: float) -> Prior:
-    """The prior without its tails, for 0 < share ≤ 1: (1 − share) / 2 of it at each end. 1 is no truncation.
+    """The prior without a tail of (1 − share) / 2 at each end, for 0 < share ≤ 1; 1 means no truncation.
 
-    It is not standardised again: that values come nearer to the median is the purpose.
+    The result is not standardised again, because the purpose is to bring values nearer to the median.
     """
     assert 0 < share <= 1
     return prior if share == 1 else Truncated(prior, share)
@@ -24,12 +24,12 @@ def truncated(prior: Prior, share: float) -> Prior:
 
 @dataclass(frozen=True)
 class Truncated:
-    """What lies in the middle `share` of a prior: a prior too, but for its mean and variance."""
+    """The middle `share` of a prior: itself a prior, except that its mean and variance differ."""
 
     prior: Prior
     share: float
 
     def quantile(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The prior's quantile, its argument drawn towards 1/2."""
+        """The prior's quantile, with its argument scaled towards 1/2."""
         centred = u - 0.5
         return self.prior.quantile(0.5 + centred * self.share)

@@ -15,6 +15,6 @@ class Uniform:
         self.parameters = parameters
 
     def quantile(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
-        """A straight line, exactly odd about u = 1/2."""
+        """A linear function, exactly odd about u = 1/2."""
         centred = u - 0.5
         return centred * _WIDTH

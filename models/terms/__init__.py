@@ -1,4 +1,4 @@
-"""Terms added to losses. Parameters in the contract, maths here: two files of one name, joined below."""
+"""Terms added to losses: parameters live in `contract`, maths here, in files of the same name."""
 
 from collections.abc import Callable, Mapping
 

@@ -2,7 +2,7 @@
 
 The kernel is a mixture of rational-quadratic ones (Bińkowski et al. 2018, arXiv 1801.01401, section 3.1):
 k(x, y) = Σ_α (1 + d²/2α)^(−α), α in 0.2, 0.5, 1, 2, 5, where d² is the mean, not the sum, of the squared
-differences of the coordinates: their number then does not decide whether the kernel sees anything.
+coordinate differences, so that the kernel works for any number of coordinates.
 """
 
 import torch
@@ -27,12 +27,12 @@ class Mmd(GeneratorTerm):
 
 
 def squared_mmd(real: Tensor, fake: Tensor) -> Tensor:
-    """The unbiased estimate from (N, F) and (M, F), N, M ≥ 2: around 0, below it too, for equals."""
+    """The unbiased estimate from (N, F) and (M, F), N, M ≥ 2; around 0 for equal distributions, or below."""
     return _mean_of_pairs(real) + _mean_of_pairs(fake) - 2 * _kernel(real, fake).mean()
 
 
 def _mean_of_pairs(points: Tensor) -> Tensor:
-    """The mean kernel of different points (N, F): the diagonal, all ones, would be the bias."""
+    """The mean kernel over pairs of distinct points (N, F); including the diagonal would bias it."""
     count = len(points)
     kernel = _kernel(points, points)  # (N, N)
     return (kernel.sum() - kernel.diagonal().sum()) / (count * (count - 1))

@@ -1,4 +1,4 @@
-"""The R1 penalty: the discriminator shall be flat at reals."""
+"""The R1 penalty: flattens the discriminator at reals."""
 
 from contract import terms as parameters
 from models.penalties import ZeroCentred, reals

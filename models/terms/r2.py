@@ -1,4 +1,4 @@
-"""The R2 penalty: the discriminator shall be flat at fakes."""
+"""The R2 penalty: flattens the discriminator at fakes."""
 
 from contract import terms as parameters
 from models.penalties import ZeroCentred, fakes
