@@ -1,1 +1,1 @@
-"""From an uploaded archive to arrays that a trainer maps into memory. Nothing here needs torch."""
+"""From an uploaded archive to arrays that trainers map into memory. Does not need torch."""

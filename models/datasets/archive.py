@@ -1,4 +1,4 @@
-"""Prepare an uploaded archive: look at every file once, keep what is a picture, say why of what is not."""
+"""Prepare an uploaded archive: read every file once, accept usable pictures, give a reason for each other."""
 
 import hashlib
 import lzma
@@ -20,7 +20,7 @@ from models.datasets.decoding import DECODERS, PixelLimit
 from models.datasets.pictures import UnusablePictureError, is_grey, looks_like_picture
 
 Report = Callable[[int, int], None]
-"""Told how much is done, of how much in all. Called often enough to serve as a sign of life."""
+"""Receives the amount done and the total. Called often enough to serve as a sign of life."""
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 LISTED_REJECTIONS = 1_000
@@ -29,10 +29,10 @@ LISTED_REJECTIONS = 1_000
 def prepare(
     archive: Path, dataset_id: str, volume: Volume, report: Report, insist: Insist = once
 ) -> Manifest:
-    """Make a dataset of a zip of pictures: its default array first, then the manifest, which makes it ready.
+    """Make a dataset from a zip of pictures: its default array first, then the manifest that makes it ready.
 
     Raises:
-        ServiceError: `not_a_zip`, or `no_images` when nothing in it is usable.
+        ServiceError: `not_a_zip`, or `no_images` when it contains no usable picture.
     """
     survey = _survey(archive, lambda done, total: report(done, 2 * total))
     manifest = _manifest(dataset_id, survey)
@@ -45,7 +45,7 @@ def prepare(
 
 @dataclass(frozen=True)
 class _Picture:
-    """What is known of a usable picture once its pixels have been let go."""
+    """What remains of a usable picture after its pixels are freed."""
 
     name: str
     sha256: str
@@ -56,7 +56,7 @@ class _Picture:
 
 @dataclass
 class _Survey:
-    """What the files of an archive turned out to be."""
+    """The findings about the files of an archive."""
 
     files: int
     pictures: list[_Picture] = field(default_factory=list)
@@ -65,7 +65,7 @@ class _Survey:
 
 
 def _survey(archive: Path, report: Report) -> _Survey:
-    """Look at every file, in the order of names. What is no picture and claims to be none is passed over."""
+    """Look at every file, in order of name. Files that do not claim to be pictures are skipped silently."""
     limit = PixelLimit()
     with _opened(archive) as opened, ThreadPoolExecutor(DECODERS) as pool:
         entries = sorted(_entries(opened), key=lambda entry: entry.filename)
@@ -111,13 +111,13 @@ def _opened(archive: Path) -> zipfile.ZipFile:
 
 
 def _entries(opened: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The user's, one entry per name: of several the last, as every unzip would leave it."""
+    """The user's entries, one per name: the last one wins, as it does when unzipping."""
     wanted = (entry for entry in opened.infolist() if is_wanted(entry.filename))
     return list({entry.filename: entry for entry in wanted}.values())
 
 
 def _read(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | None:
-    """The content of a picture file, None of another; never much more than the limit, whatever is claimed."""
+    """The content of a picture file, or None. Never reads much beyond the limit, whatever an entry claims."""
     try:
         with opened.open(entry) as file:
             beginning = file.read(16)
@@ -161,6 +161,6 @@ def _no_images(survey: _Survey) -> str:
 
 
 def _derive_default_array(volume: Volume, manifest: Manifest, report: Report, insist: Insist) -> None:
-    """The array that a job gets which leaves everything open: made now, so that no trainer has to wait."""
+    """Derive the array for a job with default settings, so that no trainer has to wait for it."""
     spec = resolve(JobRequest(dataset=manifest.id), manifest)
     array(volume, manifest, spec.resolution, spec.channels, spec.fit, report, insist)

@@ -1,4 +1,4 @@
-"""The pictures of a dataset as one array of a size, derived once from the original and mapped by trainers."""
+"""A dataset's pictures as an array of one size, derived once from the original and mapped by trainers."""
 
 import fcntl
 import time
@@ -22,13 +22,13 @@ from models.silence import silent
 Pixels = NDArray[np.uint8]
 
 CHUNK = 64
-"""Pictures between two reports."""
+"""Pictures handed to the decoder threads at a time."""
 
 FEWEST_SHOWN = 2
-"""With fewer pictures that are not held out, all are shown."""
+"""If fewer pictures than this are not held out, all pictures are used for training."""
 
 WAIT_SECONDS = 0.5
-"""Between two looks at a lock that another process holds."""
+"""The polling interval for a lock that another process holds."""
 
 
 def array(
@@ -42,9 +42,8 @@ def array(
 ) -> Pixels:
     """Every usable picture (N, C, R, R), in the order of the manifest, mapped into memory.
 
-    The mapping is copy-on-write: nobody can change the file through it. If the array is missing it is
-    derived first, under a lock, so that of several processes one does the work and the others wait, telling
-    `report` meanwhile that nothing is done yet.
+    The mapping is copy-on-write, so the file cannot be changed through it. A missing array is derived first,
+    under a lock: one process does the work while the others wait and report 0 to `report`.
     """
     path = volume.array(manifest.id, resolution, channels, fit)
 
@@ -61,19 +60,19 @@ def array(
 
 
 def held_out_indices(manifest: Manifest) -> NDArray[np.int64]:
-    """Which pictures are never trained on: none, if hardly any others would be left."""
+    """The pictures that are never trained on; none if that would leave fewer than `FEWEST_SHOWN`."""
     kept = np.setdiff1d(np.arange(manifest.images), training_indices(manifest))
     return kept.astype(np.int64)
 
 
 def training_indices(manifest: Manifest) -> NDArray[np.int64]:
-    """Which pictures may be shown: all that are not held out; all, if hardly any would be left."""
+    """The pictures to train on: those not held out, or all if that would leave fewer than `FEWEST_SHOWN`."""
     shown = [index for index in range(manifest.images) if not manifest.held_out(index)]
     return np.array(shown if len(shown) >= FEWEST_SHOWN else range(manifest.images), dtype=np.int64)
 
 
 def split_sizes(images: int, held_out_images: int) -> tuple[int, int]:
-    """How many of so many pictures are shown, and how many never: the lengths of the two lists above."""
+    """The numbers of training and held-out pictures: the lengths of the two lists above."""
     shown = images - held_out_images
     return (shown, held_out_images) if shown >= FEWEST_SHOWN else (images, 0)
 
@@ -85,14 +84,14 @@ def _derive(
     form: tuple[int, int, Fit],
     report: Callable[[int, int], None],
 ) -> None:
-    """Write the array beside its final name, a chunk at a time, then rename it there.
+    """Write the array to a temporary file, a chunk at a time, then rename it to its final name.
 
-    Written, not mapped: where a mapping finds no room, the process dies of SIGBUS.
+    Uses writes rather than a mapping, because a mapping on a full disk kills the process with SIGBUS.
     """
     channels, resolution, _ = form
     shape = (manifest.images, channels, resolution, resolution)
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    # One name for all, under the lock: what a killed process left is overwritten.
+    # One name for all processes, under the lock: the leftovers of a killed process are overwritten.
     with published(path, path.with_name(f".{path.name}.tmp")) as file:
         np.lib.format.write_array_header_1_0(file, header)
         for count, pixels in enumerate(_rows(original, manifest, form), 1):
@@ -101,7 +100,7 @@ def _derive(
 
 
 def _rows(original: Path, manifest: Manifest, form: tuple[int, int, Fit]) -> Iterator[Pixels]:
-    """The pictures of the array, (C, R, R) each; not many are decoded before they are taken."""
+    """The pictures of the array, (C, R, R) each, decoded at most one chunk ahead."""
     limit = PixelLimit()
     with zipfile.ZipFile(original) as opened, ThreadPoolExecutor(DECODERS) as pool:
         for start in range(0, manifest.images, CHUNK):
@@ -125,9 +124,9 @@ def _channels_first(picture: Image.Image) -> Pixels:
 
 @contextmanager
 def _locked(path: Path, show_life: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock of a file; the system lets go of it if the process dies.
+    """Hold a file lock; the system releases it if the process dies.
 
-    Asks again and again instead of blocking: whoever is silent while another derives is taken for hung.
+    Polls instead of blocking, because a process that shows no life while it waits is taken for hung.
     """
     with path.open("w") as file:
         while not _takes(file.fileno()):

@@ -1,4 +1,4 @@
-"""Decoding in several threads, with a bound on the pixels that are in memory at once."""
+"""Decoding in several threads, with a limit on the number of pixels in memory at once."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -13,28 +13,28 @@ from models.datasets.pictures import MAX_PIXELS, claimed_pixels, decode
 Made = TypeVar("Made")
 
 DECODERS = 4
-"""Threads that decode; Pillow lets go of the interpreter."""
+"""Decoder threads; they run in parallel because Pillow releases the GIL."""
 
 PIXELS_AT_ONCE = MAX_PIXELS
-"""In all of them: one of the largest pictures, or several that are smaller."""
+"""The limit over all threads: one picture of the largest size, or several smaller ones."""
 
 LARGE = PIXELS_AT_ONCE // DECODERS
-"""Before and after a picture of more pixels freed memory is given back, which the heap of each thread keeps
-for that thread alone. Not for others: it costs a third of their time to get it again."""
+"""Before and after a picture with more pixels, freed memory is returned to the system, because each thread's
+heap would keep it for that thread alone. Smaller ones would lose a third of their time by it."""
 
 
 class PixelLimit:
-    """Keeps the threads that share it from holding too many pixels: each waits until its own have room."""
+    """Limits the pixels that threads hold at once: each thread waits until there is room for its own."""
 
     def __init__(self) -> None:
         self._free = PIXELS_AT_ONCE
         self._changed = threading.Condition()
 
     def decoded(self, content: bytes, use: Callable[[Image.Image], Made]) -> Made:
-        """What `use` makes of the picture, as `decode` gives it; it must not keep the picture.
+        """Decode a picture and return the result of `use`, which must not keep a reference to the picture.
 
         Raises:
-            UnusablePictureError: it is none that can be used.
+            UnusablePictureError: the picture is unusable.
         """
         count = claimed_pixels(content)
         with self._room(count):

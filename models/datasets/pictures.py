@@ -1,4 +1,4 @@
-"""From the bytes of a picture file, as strangers upload them, to 8-bit grey or RGB, and to a square of it."""
+"""Decode untrusted picture files to 8-bit grey or RGB, and fit them to squares."""
 
 import io
 import struct
@@ -13,7 +13,7 @@ from contract.dataset import Fit
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 MAX_PIXELS = 64 * 1024 * 1024
-"""So many take 0.5 to 1 GiB while they are decoded, 8 to 16 bytes each; a small file can claim any size."""
+"""Decoding this many takes 0.5 to 1 GiB, 8 to 16 bytes each. Even a small file can claim any size."""
 
 _READABLE = "png apng jpg jpeg jpe jfif webp gif bmp dib tif tiff ppm pgm pbm pnm"
 _OTHERS = "heic heif avif jp2 jxl svg psd ico tga exr hdr dng cr2 nef arw"
@@ -30,41 +30,41 @@ _TURNS: dict[object, Image.Transpose] = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes a picture upright, by its EXIF orientation."""
+"""The transpose that turns a picture upright, by its EXIF orientation."""
 
 
 class UnusablePictureError(Exception):
-    """The file is not a picture that can be used; the message says why, in a sentence."""
+    """The file is not a usable picture; the message gives the reason as a sentence."""
 
 
 def looks_like_picture(name: str, beginning: bytes) -> bool:
-    """Whether the name or the first bytes claim a picture, even one of a format that is not read here."""
+    """Whether the name or the first bytes claim a picture, even in an unsupported format."""
     is_webp = beginning[:4] == b"RIFF" and beginning[8:12] == b"WEBP"
     return PurePosixPath(name).suffix.lower() in _SUFFIXES or beginning.startswith(_SIGNATURES) or is_webp
 
 
 def decode(content: bytes) -> Image.Image:
-    """The picture, upright, in mode L or RGB: first frame, on white where it is transparent.
+    """Decode the first frame, upright, in mode L or RGB; transparency is replaced by white.
 
     Raises:
-        UnusablePictureError: it is cut off, damaged, too large, or of no format that is read here.
+        UnusablePictureError: it is truncated, damaged, too large, or in an unsupported format.
     """
     with _opened(content) as picture:
         return _eight_bits(_upright(picture))
 
 
 def claimed_pixels(content: bytes) -> int:
-    """How many pixels the picture says it has, at most `MAX_PIXELS`. Decodes none of them.
+    """The number of pixels that the picture claims, at most `MAX_PIXELS`. Decodes none of them.
 
     Raises:
-        UnusablePictureError: it is too large, or of no format that is read here.
+        UnusablePictureError: it is too large, damaged, or in an unsupported format.
     """
     with _opened(content) as picture:
         return picture.width * picture.height
 
 
 def is_grey(picture: Image.Image) -> bool:
-    """Whether it has one channel, or three equal ones."""
+    """Whether the picture has one channel, or three equal ones."""
     if picture.mode == "L":
         return True
     red, green, blue = np.moveaxis(np.asarray(picture), 2, 0)
@@ -72,13 +72,13 @@ def is_grey(picture: Image.Image) -> bool:
 
 
 def square(picture: Image.Image, resolution: int, fit: Fit) -> Image.Image:
-    """The picture at resolution × resolution pixels."""
+    """Fit the picture to resolution × resolution pixels."""
     return _FITS[fit](picture, resolution)
 
 
 @contextmanager
 def _opened(content: bytes) -> Iterator[Image.Image]:
-    """The picture before it is decoded; what goes wrong with it is told in a sentence."""
+    """Open the picture without decoding it, and translate Pillow's errors into a sentence."""
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
             _refuse_giants(picture)
@@ -105,8 +105,8 @@ def _too_large() -> str:
 
 
 def _upright(picture: Image.Image) -> Image.Image:
-    """Turned by hand: `ImageOps.exif_transpose` writes the EXIF anew, and fails where it is malformed."""
-    picture.load()  # some formats have their EXIF, or their size, only now
+    """Apply the EXIF orientation. `ImageOps.exif_transpose` rewrites the EXIF and fails if malformed."""
+    picture.load()  # some formats know their EXIF or their size only after this
     turn = _TURNS.get(_orientation(picture))
     return picture if turn is None else picture.transpose(turn)
 
@@ -129,7 +129,7 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
 
 
 def _from_sixteen_bits(picture: Image.Image) -> Image.Image:
-    """Grey of 0 … 65535, which `convert` would clip at 255."""
+    """Scale grey of 0 … 65535 to 8 bits; `convert` would clip it at 255."""
     return _in_mode("I", picture).point(_EIGHT_OF_SIXTEEN_BITS, "L")
 
 
@@ -141,12 +141,12 @@ def _on_white(picture: Image.Image) -> Image.Image:
 
 
 def _in_mode(mode: str, picture: Image.Image) -> Image.Image:
-    """`convert` would copy what has that mode already: 4 bytes a pixel."""
+    """Convert only if needed: `convert` copies a picture that already has the mode, 4 bytes per pixel."""
     return picture if picture.mode == mode else picture.convert(mode)
 
 
 def _crop(picture: Image.Image, resolution: int) -> Image.Image:
-    """The largest square in the middle."""
+    """Crop to the largest centred square."""
     side = min(picture.size)
     left, top = (picture.width - side) / 2, (picture.height - side) / 2
     return _resized(picture, (resolution, resolution), (left, top, left + side, top + side))
@@ -157,7 +157,7 @@ def _stretch(picture: Image.Image, resolution: int) -> Image.Image:
 
 
 def _pad(picture: Image.Image, resolution: int) -> Image.Image:
-    """The whole picture, on a square of the mean colour of its edges."""
+    """Pad the whole picture to a square with the mean colour of its edges."""
     scale = resolution / max(picture.size)
     width, height = (max(round(side * scale), 1) for side in picture.size)
     inner = _resized(picture, (width, height), (0, 0, *picture.size))
@@ -175,7 +175,7 @@ def _edge_colour(picture: Image.Image) -> tuple[int, ...]:
 def _resized(
     picture: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]
 ) -> Image.Image:
-    """The part in `box`, antialiased. Enlarging is bicubic: Lanczos would ring at hard edges."""
+    """Resize the part in `box`, antialiased. Enlarging is bicubic, because Lanczos rings at hard edges."""
     enlarging = box[2] - box[0] < size[0]
     resample = Image.Resampling.BICUBIC if enlarging else Image.Resampling.LANCZOS
     return picture.resize(size, resample, box, reducing_gap=3.0)

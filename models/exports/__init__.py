@@ -1,4 +1,4 @@
-"""Programs made of a generator, for others to run: each is compared with what the service gives."""
+"""Standalone programs exported from a generator, each checked against the images that the service renders."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,15 +22,15 @@ MAKERS: Mapping[Program, Callable[[Generator, str], Exported]] = {
     "torch-export": torch_export.make,
 }
 ODD = 3
-"""A batch that is no power of two, so that the batch is known to be free."""
+"""A batch size that is not a power of two, to check that the batch dimension is dynamic."""
 
 
 def make(program: Program, path: Path, digest: str) -> bytes:
-    """The file: latents (N, Z) in, images (N, C, R, R) in [-1, 1] out, float32, for every N.
+    """Export a program that maps latents (N, Z) to images (N, C, R, R) in [-1, 1], in float32, for any N.
 
     Raises:
         ServiceError: `checkpoint_unreadable`; `export_unavailable` when a package is not installed.
-        AssertionError: its images are not those of the service.
+        AssertionError: its images differ from those of the service.
     """
     environment = detect("cpu", 1, "float32")
     environment.apply()

@@ -1,11 +1,11 @@
-"""What a program says of itself, so that others can sample from it as the service does."""
+"""The description embedded in an exported program, so that others can sample from it as the service does."""
 
 import json
 
 from contract.checkpoint import CheckpointHeader
 
 KEY = "dcgan"
-"""Under which this stands: ONNX metadata, or the extra file `dcgan.json`."""
+"""The key of the ONNX metadata, and the name of the extra file `dcgan.json`."""
 
 _LATENTS = (
     "raw = numpy.random.Philox(key=seed).random_raw(Z); u = ((raw >> 12) + 0.5) * 2**-52; then "
@@ -15,7 +15,7 @@ _PIXELS = "(image + 1) * 127.5 in float32, rounded to nearest, ties to even, cla
 
 
 def describe(header: CheckpointHeader, digest: str, latent_size: int) -> str:
-    """As JSON: whence the generator comes, what goes in and what comes out."""
+    """Describe the generator's origin, its inputs and its outputs as JSON."""
     spec = header.spec
     description = {
         "digest": digest,

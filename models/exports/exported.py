@@ -1,4 +1,4 @@
-"""What a generator becomes when it is exported."""
+"""The result of exporting a generator."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Exported:
-    """A program for others to run."""
+    """An exported program."""
 
     content: bytes
     run: Callable[[NDArray[np.float32]], NDArray[np.float32]]
-    """The program as it is when read from `content`."""
+    """Runs the program as loaded from `content`."""
     tolerance: float
-    """How far its images may be from ours."""
+    """The largest allowed difference from our images."""

@@ -1,4 +1,4 @@
-"""The program as ONNX, from `latents` to `images`: many runtimes compute it, each in its way."""
+"""The program as ONNX, from `latents` to `images`. Runtimes may each round differently."""
 
 import importlib
 from types import ModuleType
@@ -14,11 +14,11 @@ from models.exports.torch_export import traced
 from models.networks.pair import Generator
 
 TOLERANCE = 1e-4
-"""Of images in [-1, 1], whose pixels are 8e-3 apart. ONNX Runtime sums in another order: some 4e-6."""
+"""In images in [-1, 1], pixels are 8e-3 apart. ONNX Runtime sums in another order, which costs some 4e-6."""
 
 
 def make(generator: Generator, description: str) -> Exported:
-    """The model, and what ONNX Runtime computes of it.
+    """Export the model, to be run by ONNX Runtime.
 
     Raises:
         ServiceError: `export_unavailable`.
@@ -42,7 +42,7 @@ def make(generator: Generator, description: str) -> Exported:
 
 
 def _require(*names: str) -> ModuleType:
-    """The last of these packages."""
+    """Import these packages and return the last."""
     try:
         return [importlib.import_module(name) for name in names][-1]
     except ImportError as error:

@@ -1,6 +1,7 @@
-"""The program as `torch.export` writes it: a `.pt2` archive, which torch alone runs.
+"""The program as a `torch.export` archive (`.pt2`), which only torch can run.
 
-It has the service's bits wherever oneDNN sums alike in a layer and in a packed one (`models/packing.py`).
+Its images equal the service's bit for bit wherever oneDNN sums plain and packed layers in the same order
+(`models/packing.py`).
 """
 
 import io
@@ -14,15 +15,15 @@ from models.exports.exported import Exported
 from models.networks.pair import Generator
 
 MOST = 4096
-"""The largest batch that the program says it takes."""
+"""The largest batch that the program declares to accept."""
 ROUNDING = 1e-5
-"""Of sums in another order, in [-1, 1]."""
+"""The tolerance for a different order of summation, for images in [-1, 1]."""
 
 
 def make(generator: Generator, description: str) -> Exported:
-    """The archive, and what it does when it is loaded."""
+    """Export the archive, and load it again to run it."""
     program = traced(generator)
-    program.example_inputs = None  # or it would be in the archive as a pickle
+    program.example_inputs = None  # otherwise the archive would contain it as a pickle
     buffer = io.BytesIO()
     torch.export.save(program, buffer, extra_files={f"{KEY}.json": description})
     buffer.seek(0)
@@ -37,7 +38,7 @@ def make(generator: Generator, description: str) -> Exported:
 
 
 def traced(generator: Generator) -> torch.export.ExportedProgram:
-    """For every batch from 1 on."""
+    """Trace the generator for batches of 1 to `MOST`."""
     batch = torch.export.Dim("batch", min=1, max=MOST)
     example = torch.zeros(2, generator.latent_size)
     return torch.export.export(generator, (example,), dynamic_shapes=({0: batch},))

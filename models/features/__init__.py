@@ -1,7 +1,7 @@
-"""Features of images, for judging generators: what the Fréchet and the kernel distance compare.
+"""Image features for judging generators, which the Fréchet and kernel distances compare.
 
-A distance is comparable only with those in features of the same name and version. Only those in Inception's
-are FID and KID; those of the network that comes with this package are `fd` and `kd`.
+Distances are comparable only within features of the same name and version. With Inception's features they are
+FID and KID; with those of the network in this package they are called `fd` and `kd`.
 """
 
 from typing import Protocol
@@ -21,17 +21,17 @@ class Features(Protocol):
 
     @property
     def version(self) -> str:
-        """Of the weights."""
+        """The version of the weights."""
 
     @property
     def size(self) -> int:
-        """F."""
+        """The number of features, F."""
 
     def of(self, images: Tensor) -> Tensor:
         """The features (N, F), float32 on the device, of images (N, C, R, R), float32 in [-1, 1], C 1 or 3.
 
-        Those of an image are the same, bit for bit, whatever was asked with it.
+        An image's features are the same, bit for bit, whatever other images are passed with it.
         """
 
     def multiply_adds(self, resolution: int) -> int:
-        """The cost of one image of this resolution, its scaling aside."""
+        """The cost of one image at this resolution, excluding its scaling."""

@@ -1,4 +1,4 @@
-"""The features that come with this package: no download, and small enough to judge a run on a CPU.
+"""The features shipped with this package: no download, and small enough to judge a run on a CPU.
 
 Letters: N batch, C channels, R resolution, F features.
 """
@@ -37,8 +37,8 @@ class Embedded:
     def of(self, images: Tensor) -> Tensor:
         """The features (N, F), float32 on the device, of images (N, C, R, R), float32 in [-1, 1], C 1 or 3.
 
-        Computed in float32 and always in batches of one size, filled up with grey where images lack: those of
-        an image are the same, bit for bit, whatever was asked with it.
+        Computed in float32 and in batches of one size, padded with grey, so an image's features are the same,
+        bit for bit, whatever other images are passed with it.
         """
         assert images.dtype == torch.float32
         assert images.shape[1] in (1, 3)
@@ -47,7 +47,7 @@ class Embedded:
         return torch.cat([self._of_batch(part) for part in torch.split(images, BATCH)])
 
     def multiply_adds(self, resolution: int) -> int:
-        """The cost of one image of this resolution, its scaling aside."""
+        """The cost of one image at this resolution, excluding its scaling."""
         seen = sized(torch.empty(1, 1, resolution, resolution, device="meta"))
         return network.multiply_adds(seen.shape[-1])
 
@@ -65,20 +65,20 @@ class Embedded:
 
 
 def load(device: str) -> Embedded:
-    """The features on a device; its other settings do not matter to them.
+    """Load the features on a device. They do not depend on any other setting.
 
     Raises:
-        RuntimeError: the file is not the one whose version its own header names.
+        RuntimeError: the file's content does not match the version in its header.
     """
     with resources.as_file(resources.files("models.features") / "features.safetensors") as path:
         return Embedded(_read(path), device)
 
 
 def sized(images: Tensor) -> Tensor:
-    """The images at a side that the network knows, whole pixels averaged or repeated.
+    """Scale the images to a size the network was trained on, by averaging or repeating whole pixels.
 
-    Over 64 px, squares of the smallest whole number of pixels that leads to 64 or less become their mean
-    (what is left over at the right and at the bottom is left out); below 32 px, each pixel is repeated.
+    Above 64 px, it averages squares of k × k pixels, with the smallest k that gives 64 px or less, and drops
+    the pixels left over at the right and bottom. Below 32 px, it repeats each pixel.
     """
     side = images.shape[-1]
     if side > LARGEST:

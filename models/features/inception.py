@@ -1,8 +1,8 @@
-"""Inception's features, those of the true FID and KID: for whom puts its weights on the volume.
+"""Inception's features, for the true FID and KID; available if its weights are on the volume.
 
-The network is torch-fidelity's port of the one that Heusel et al. 2017 (arXiv 1706.08500) used, its scaling
-to 299 px included, with the weights that are its release. An image costs some 750 times what the embedded
-features cost at 32 px: this is for a GPU, or for a last judgement.
+The network is torch-fidelity's port of the one used by Heusel et al. 2017 (arXiv 1706.08500), including its
+scaling to 299 px, with the weights released with that port. An image costs about 750 times as much as the
+embedded features at 32 px, so use this on a GPU, or for a final evaluation.
 
 Letters: N batch, C channels, R resolution, F features.
 """
@@ -20,14 +20,14 @@ from contract.errors import ErrorCode, ServiceError
 from contract.volume import INCEPTION_WEIGHTS as WEIGHTS
 from models.pixels import to_pixels
 
-DIGEST = "6726825d"  # how the SHA-256 of that file begins
+DIGEST = "6726825d"  # the first digits of that file's SHA-256
 FEATURES = 2048
 MULTIPLY_ADDS = 5_711_168_096
 BATCH = 32
 
 
 class Inception:
-    """The network on one device. `version` is that of the file of weights."""
+    """The network on one device. `version` is that of the weights file."""
 
     name = "inception-v3-2015-12-05"
     size = FEATURES
@@ -41,8 +41,8 @@ class Inception:
     def of(self, images: Tensor) -> Tensor:
         """The features (N, F), float32 on the device, of images (N, C, R, R), float32 in [-1, 1], C 1 or 3.
 
-        The images are rounded to pixels first. Always in batches of one size, filled up with grey: those of
-        an image are the same, bit for bit, whatever was asked with it.
+        The images are first rounded to pixels. Computed in batches of one size, padded with grey, so an
+        image's features are the same, bit for bit, whatever other images are passed with it.
         """
         assert images.shape[1] in (1, 3)
         if len(images) == 0:
@@ -50,7 +50,7 @@ class Inception:
         return torch.cat([self._of_batch(part) for part in torch.split(images, BATCH)])
 
     def multiply_adds(self, _resolution: int) -> int:
-        """The cost of one image, the same at every resolution: all are scaled to 299 px."""
+        """The cost of one image, the same at every resolution because all are scaled to 299 px."""
         return MULTIPLY_ADDS
 
     def _of_batch(self, images: Tensor) -> Tensor:
@@ -65,10 +65,10 @@ class Inception:
 
 
 def load(weights: Path, device: str) -> Inception:
-    """Inception with the weights in a file.
+    """Load Inception with the weights in a file.
 
     Raises:
-        ServiceError: `features_unavailable`: file or torch-fidelity are missing, or it is another file.
+        ServiceError: `features_unavailable`: the file or torch-fidelity is missing, or it is the wrong file.
     """
     require_file(weights)
     content = weights.read_bytes()
@@ -83,7 +83,7 @@ def load(weights: Path, device: str) -> Inception:
 
 
 def require_file(weights: Path) -> None:
-    """Let only a file that exists be loaded.
+    """Check that the weights file exists.
 
     Raises:
         ServiceError: `features_unavailable`.
@@ -97,17 +97,17 @@ def require_file(weights: Path) -> None:
 
 
 def _network(content: bytes) -> nn.Module:
-    """torch-fidelity's network with the weights that a file contains."""
+    """torch-fidelity's network with the weights from a file's content."""
     try:
         package = importlib.import_module("torch_fidelity.feature_extractor_inceptionv3")
-    except (ImportError, RuntimeError) as error:  # a torchvision of another torch's raises the latter
+    except (ImportError, RuntimeError) as error:  # a torchvision built for another torch raises the latter
         raise ServiceError(
             ErrorCode.FEATURES_UNAVAILABLE,
             f"Inception's features need torch-fidelity, and it cannot be imported ({error}): "
             "pip install '.[fid]' in a checkout, with the torchvision that matches your torch, or choose the "
             "embedded features.",
         ) from error
-    # torch-fidelity unpickles whatever a file says. These bytes may hold tensors and nothing else.
+    # torch-fidelity unpickles anything in the file, so first check that it contains only tensors.
     torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     network: nn.Module = package.FeatureExtractorInceptionV3(
         "inception-v3-compat", ["2048"], feature_extractor_weights_path=io.BytesIO(content)

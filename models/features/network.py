@@ -1,7 +1,7 @@
 """The small convolutional network whose averaged activations are the features.
 
-Trained by `examples/features/train.py` on 32 and 64 px; docs/features.md tells on what and how well.
-Batch norm is folded into the convolutions, so it has no mode. Letters: N batch, S side, F features.
+Trained by `examples/features/train.py` on 32 and 64 px; docs/features.md describes the data and the results.
+Batch norm is folded into the convolutions, so there is no train mode. Letters: N batch, S side, F features.
 """
 
 import torch
@@ -11,7 +11,7 @@ FEATURES = 128
 
 
 class FeatureNetwork(nn.Module):
-    """Five convolutions with ReLU, two of them residual; the means over all places are the features."""
+    """Five convolutions with ReLU, two of them residual; the features are the means over all positions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class FeatureNetwork(nn.Module):
 
 
 def multiply_adds(side: int) -> int:
-    """What one image of this side costs: counted from the shapes, without computing anything."""
+    """The cost of one image of this side, counted from shapes without computing anything."""
     counted = 0
 
     def count(layer: nn.Module, _given: object, made: Tensor) -> None:
