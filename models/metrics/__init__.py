@@ -1,8 +1,8 @@
-"""How good a generator is, told from features and scores: pure functions, on the CPU.
+"""Metrics of a generator, computed from features and scores: pure functions, on the CPU.
 
-Each takes what a network made of images and knows neither network nor image; none draws by chance. What is
-not finite is refused with a ValueError: whether it is, is for the caller to have asked first. What is asked
-of the reals alone (`Moments`, `Pairs`, `Balls`, `Known`, their mean pairwise distance) can be computed once.
+They take a network's outputs and know neither network nor images; none is random. They raise a ValueError for
+values that are not finite, so callers check first. Whatever depends on the reals alone (`Moments`, `Pairs`,
+`Balls`, `Known`, their mean pairwise distance) can be computed once.
 """
 
 from models.metrics.accuracy import Accuracy, adversarial_accuracy

@@ -1,9 +1,9 @@
 """Adversarial accuracy: how often the discriminator is right about held-out reals and about fakes.
 
-Half and half right is the game's equilibrium (Goodfellow et al. 2014, arXiv 1406.2661, theorem 1); both
-near 1, a discriminator that has won. Scores that are no logits, such as a critic's, are made probabilities by
-Platt scaling (Platt 1999, "Probabilistic outputs for support vector machines"), its targets smoothed and its
-Newton steps halved as Lin, Lin and Weng say (2007, Machine Learning 68, 267-276).
+The game's equilibrium is one half for both (Goodfellow et al. 2014, arXiv 1406.2661, theorem 1); if both are
+near 1, the discriminator has won. Scores that are not logits, such as a critic's, are converted to
+probabilities by Platt scaling (Platt 1999, "Probabilistic outputs for support vector machines"), with
+smoothed targets and halved Newton steps as in Lin, Lin and Weng (2007, Machine Learning 68, 267-276).
 """
 
 import math
@@ -19,22 +19,23 @@ SETTLED = 1e-10
 
 @dataclass(frozen=True)
 class Accuracy:
-    """The shares judged right; a score exactly at the threshold is half right."""
+    """The shares judged correctly; a score exactly at the threshold counts as half correct."""
 
     real: float
     fake: float
     calibrated: bool
-    """Whether scores went through Platt scaling, so that the odd-indexed ones alone were judged."""
+    """Whether scores were calibrated by Platt scaling, so that only the odd-indexed ones were judged."""
 
 
 def adversarial_accuracy(
     real_scores: Tensor, fake_scores: Tensor, *, scores_are_logits: bool, threshold: float = 0.5
 ) -> Accuracy:
-    """How often the scores (N,) of held-out reals and (M,) of fakes are right at a threshold of probability.
+    """How often scores (N,) of held-out reals and (M,) of fakes are right at a probability threshold.
 
-    Scores that are no logits are calibrated on those of even index and judged on those of odd index, so that
-    nothing is judged by what it was fitted on; N, M ≥ 2 then. Both kinds weigh the same, whatever N and M.
-    Higher always means more real: scores that say the reverse, or nothing, come to a half.
+    Scores that are not logits are calibrated on the even-indexed ones and judged on the odd-indexed ones, so
+    that no score is judged by a fit to itself; this needs N, M ≥ 2. Both kinds have the same weight in the
+    fit, whatever N and M. A higher score always means more real: scores that rank the other way round, or not
+    at all, give one half.
 
     Raises:
         ValueError: too few of a kind, or some not finite.
@@ -63,7 +64,7 @@ def _share_above(logits: Tensor, limit: float) -> float:
 
 
 def _platt(real: Tensor, fake: Tensor) -> tuple[float, float]:
-    """The slope and intercept that make scores logits; (0, 0) where more score does not mean more real."""
+    """The slope and intercept that turn scores into logits; (0, 0) if higher scores do not mean more real."""
     scores = torch.cat([real, fake])
     mean, deviation = float(scores.mean()), float(scores.std(correction=0))
     if deviation <= 1e-12 * abs(mean):
@@ -77,7 +78,7 @@ def _platt(real: Tensor, fake: Tensor) -> tuple[float, float]:
 
 
 def _minimum(scores: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """The slope and intercept (2,) of least weighted cross-entropy, which is convex."""
+    """The slope and intercept (2,) that minimise the weighted cross-entropy, which is convex."""
     given = torch.stack([scores, torch.ones_like(scores)], 1)  # (n, 2)
     found = scores.new_zeros(2)
     for _ in range(STEPS):
@@ -94,7 +95,7 @@ def _minimum(scores: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
 def _descended(
     found: Tensor, step: Tensor, gradient: Tensor, given: Tensor, targets: Tensor, weights: Tensor
 ) -> Tensor:
-    """One Newton step, halved until it lowers the cross-entropy enough; as it was where none does."""
+    """Take one Newton step, halved until it lowers the cross-entropy enough; no step if none does."""
 
     def loss(at: Tensor) -> float:
         logits = given @ at

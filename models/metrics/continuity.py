@@ -1,8 +1,8 @@
 """How images change along latent paths: evenly, or in jumps from one learnt image to the next.
 
-Length: the steps of perceptual path length (Karras et al. 2019, arXiv 1812.04948, section 4.1), but added up
-rather than squared, over whole paths. Smoothness: how even they are, which Guo et al. 2023 (arXiv 2312.04410)
-measure by their standard deviation; the ratio here has no unit, and knows its best and its worst.
+Length: the steps of perceptual path length (Karras et al. 2019, arXiv 1812.04948, section 4.1), but summed
+over whole paths instead of squared. Smoothness: how even the steps are, which Guo et al. 2023 (arXiv
+2312.04410) measure by their standard deviation; the ratio used here has no unit and a known best and worst.
 """
 
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from models.metrics.points import taken
 
 @dataclass(frozen=True)
 class Continuity:
-    """Compare only those of paths with as many points: a finer path is a longer one with smaller jumps."""
+    """Compare only paths with the same number of points: a finer path is longer and has smaller jumps."""
 
     length: float
-    """In units of `scale`. Ends of independent paths lie about 1 apart, so 1 is straight; an arc across
-    normal latents has π / (2√2) = 1.11 under a linear generator. Some 1.1 to 2 is good; 0 is collapse, and
-    the more above 2, the more the path goes astray."""
+    """In units of `scale`. Independent ends lie about 1 apart, so 1 is a straight line; an arc through normal
+    latents has π / (2√2) = 1.11 under a linear generator. About 1.1 to 2 is good, 0 is collapse, and the
+    further above 2, the more the path strays."""
     smoothness: float
-    """Mean step over largest step: 1 at constant speed, 1 / (T − 1) if all happens in one jump. Above some
-    0.5 is good. A path that does not move at all has 1."""
+    """Mean step over largest step: 1 at constant speed, 1 / (T − 1) if all change is one jump. Above about
+    0.5 is good. A path without any change has 1."""
 
 
 def continuity(path_features: Tensor, scale: float) -> Continuity:

@@ -1,7 +1,7 @@
-"""How varied the fakes are: their mean distance from each other, beside that of the reals.
+"""How varied the fakes are: the ratio of their mean pairwise distance to that of the reals.
 
-The measure that LPIPS diversity is (Zhu et al. 2017, arXiv 1711.11586), in features of whole
-images, and relative, so that it means the same for every dataset.
+This is LPIPS diversity (Zhu et al. 2017, arXiv 1711.11586), but in features of whole images, and relative, so
+that it means the same for every dataset.
 """
 
 from torch import Tensor
@@ -10,9 +10,9 @@ from models.metrics.points import mean_pairwise_distance
 
 
 def diversity(real: Tensor | float, fake: Tensor) -> float:
-    """The ratio, of features (N, F), or their mean pairwise distance, and (M, F).
+    """The ratio for reals, given as features (N, F) or as their mean pairwise distance, and fakes (M, F).
 
-    1 is as varied as the reals, 0 is all the same.
+    1 means as varied as the reals, 0 means all the same.
 
     Raises:
         ValueError: fewer than two of a kind, some not finite, or the reals are all the same.

@@ -1,4 +1,4 @@
-"""The floor of the distances: how far one half of the reals is from the other."""
+"""The floor of the distances: the distance of one half of the reals from the other."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -11,17 +11,17 @@ from models.metrics.kernel import Estimate, kernel_distance
 
 @dataclass(frozen=True)
 class Floor:
-    """The distances between the reals of even and of odd index, N / 2 of each."""
+    """The distances between the even-indexed and the odd-indexed reals, N / 2 of each."""
 
     frechet: float
     """Biased upwards, by about a constant over the number of images: with all N on both sides it would be
-    about half of this. A generator judged by N / 2 fakes against N / 2 reals can at best come here."""
+    about half of this. It is the best that N / 2 fakes can reach against N / 2 reals."""
     kernel: Estimate
-    """Unbiased: 0 but for chance, whatever N."""
+    """Unbiased: 0 apart from noise, whatever N."""
 
     @classmethod
     def of(cls, features: Tensor) -> Self:
-        """The floor from the features (N, F) of reals in no meaningful order, N ≥ 8.
+        """The floor from the features (N, F) of reals, N ≥ 8, in no meaningful order.
 
         Raises:
             ValueError: fewer than eight, or some not finite.

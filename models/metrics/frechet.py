@@ -1,8 +1,8 @@
 """The Fréchet distance of two normal distributions fitted to features (Heusel et al. 2017, arXiv 1706.08500).
 
 Equation 6 there: d² = ‖m₁ − m₂‖² + tr(C₁ + C₂ − 2 (C₁C₂)^½), the square of what Dowson and Landau (1982)
-call the distance; like everybody we report d². It is biased upwards, by about a constant over the number of
-images (Chong and Forsyth 2020, arXiv 1911.07023): compare only distances of equal numbers.
+call the distance; as is usual, we report d². It is biased upwards by about a constant over the number of
+images (Chong and Forsyth 2020, arXiv 1911.07023), so compare only distances of equal numbers of images.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from models.metrics.points import taken
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """What the distance looks at; those of the reference are computed once."""
+    """The statistics the distance depends on; those of the reference are computed once."""
 
     mean: Tensor
     """(F,), float64."""
@@ -46,10 +46,10 @@ class Moments:
 
 
 def frechet_distance(real: Tensor | Moments, fake: Tensor | Moments) -> float:
-    """The squared distance between features (N, F) and (M, F), or their moments: 0 and up.
+    """The squared distance between features (N, F) and (M, F), or their moments; at least 0.
 
-    tr (C₁C₂)^½ is the sum of the roots of the eigenvalues of C₁^½ C₂ C₁^½, which is symmetric: nothing is
-    complex, and covariances without full rank, as of fewer images than features, need no care.
+    tr (C₁C₂)^½ is the sum of the roots of the eigenvalues of C₁^½ C₂ C₁^½. That matrix is symmetric, so
+    nothing is complex, and rank-deficient covariances (fewer images than features) need no special care.
 
     Raises:
         ValueError: fewer than two features, or some not finite.

@@ -1,7 +1,7 @@
 """The kernel distance of features: KID without Inception (Bińkowski et al. 2018, arXiv 1801.01401, sec. 4).
 
 The squared maximum mean discrepancy under k(x, y) = (x·y / F + 1)³, by the unbiased estimate (Gretton et al.
-2012, JMLR 13, equation 3). Unlike the Fréchet distance it means the same at every number of images.
+2012, JMLR 13, equation 3). Unlike the Fréchet distance, it does not depend on the number of images.
 """
 
 import math
@@ -26,12 +26,12 @@ class Estimate:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """What the distance looks at in one set alone; that of the reference is computed once."""
+    """The part of the distance that depends on one set alone; for the reference it is computed once."""
 
     points: Tensor
     """(N, F), float64."""
     mean_kernel: float
-    """Of two different points."""
+    """The mean over pairs of distinct points."""
 
     @classmethod
     def of(cls, features: Tensor) -> Self:
@@ -45,11 +45,11 @@ class Pairs:
 
 
 def kernel_distance(real: Tensor | Pairs, fake: Tensor | Pairs) -> Estimate:
-    """The distance between features (N, F) and (M, F), N, M ≥ 4: around 0, below it too, for equals.
+    """The distance between features (N, F) and (M, F), N, M ≥ 4; around 0, or below, for equal distributions.
 
-    The value uses all pairs. The error is the deviation of the estimates from up to ten disjoint blocks
-    (every tenth image, at least two of each kind) over the root of their number. Blocks vary more than a
-    share of the whole where the distributions are almost equal: there it is too large, by up to √10.
+    The value uses all pairs. The error is the standard deviation of the estimates from up to ten disjoint
+    blocks (every tenth image, at least two of each kind) over the root of their number. For almost equal
+    distributions it is too large, by up to √10, because blocks vary disproportionately there.
 
     Raises:
         ValueError: fewer than four of a kind, or some not finite.
@@ -75,7 +75,7 @@ def _squared_mmd(reals: Pairs, fakes: Pairs) -> float:
 
 
 def _mean_of_pairs(points: Tensor) -> float:
-    """The mean kernel of different points (N, F)."""
+    """The mean kernel over pairs of distinct points (N, F)."""
     themselves = float((points.square().mean(1) + 1).pow(3).sum())
     return (_kernel_sum(points, points) - themselves) / (len(points) * (len(points) - 1))
 
@@ -84,5 +84,5 @@ def _kernel_sum(rows: Tensor, columns: Tensor) -> float:
     total = 0.0
     for part in torch.split(rows, ROWS):
         bases = (part @ columns.T).div_(rows.shape[1]).add_(1).flatten()
-        total += float(bases.square() @ bases)  # their cubes, a pass less than by pow
+        total += float(bases.square() @ bases)  # the sum of cubes, in one pass less than pow
     return total

@@ -1,4 +1,4 @@
-"""What nearest neighbours tell of features: fidelity, variety, and whether images were learnt by heart.
+"""Metrics from nearest neighbours of features: fidelity, variety, and memorisation of training images.
 
 Precision and recall: Kynkäänniemi et al. 2019 (arXiv 1904.06991), equations 1 and 2, with 3 neighbours.
 Density and coverage: Naeem et al. 2020 (arXiv 2002.09797), section 3, with 5.
@@ -15,24 +15,25 @@ from models.metrics.points import ROWS, squared_distances, taken
 PRECISION_NEIGHBOURS = 3
 DENSITY_NEIGHBOURS = 5
 COMMON = 0.05
-"""The share of new reals that count as near: what `memorised` is expected to be of an honest generator."""
+"""The share of new reals that count as near: the expected `memorised` of a generator that does not copy."""
 
 DOUBLE = 0.002
-"""The share of the mean squared distance of two reals below which they may be one, sent twice."""
+"""Two reals may be duplicates if their squared distance is below this share of the mean squared distance."""
 FEW = 4
-"""They are, if so many are that near at most: sent three times and seen in two views. More are a kind."""
+"""They are duplicates only if at most this many are that near, as for an image sent three times and seen in
+two views. More are a common kind of image."""
 
 
 @dataclass(frozen=True, eq=False)
 class Balls:
-    """Points and how far their neighbours are; those of the reference are computed once."""
+    """Points and the distances to their neighbours; for the reference they are computed once."""
 
     points: Tensor
     """(N, F), float64."""
     narrow: Tensor
     """(N,), the squared distance to the third neighbour."""
     wide: Tensor
-    """(N,), to the fifth."""
+    """(N,), the squared distance to the fifth neighbour."""
 
     @classmethod
     def of(cls, features: Tensor) -> Self:
@@ -53,20 +54,21 @@ class Balls:
 
 @dataclass(frozen=True)
 class Support:
-    """How the supports of reals and fakes lie over each other. Balls reach to a point's k-th neighbour."""
+    """How the supports of reals and fakes overlap. A point's ball reaches to its k-th neighbour."""
 
     precision: float
     """The share of fakes within the ball of some real; 1 is best."""
     recall: float
     """The share of reals within the ball of some fake; 1 is best."""
     density: float
-    """Balls of reals that a fake lies in, over k: near 1 for equals, above it where fakes crowd at modes."""
+    """Mean number of real balls that contain a fake, over k: near 1 for equal distributions, above 1 if fakes
+    crowd around modes."""
     coverage: float
-    """The share of reals with a fake in their ball; 1 − 2^−k, 0.97, for equals of equal number."""
+    """The share of reals with a fake in their ball; 1 − 2^−k, 0.97, for equal distributions if N = M."""
 
 
 def support(real: Tensor | Balls, fake: Tensor | Balls) -> Support:
-    """All four, of features (N, F) and (M, F), N and M ≥ 6.
+    """All four metrics, from features (N, F) and (M, F), N and M ≥ 6.
 
     Raises:
         ValueError: fewer than six of a kind, or some not finite.
@@ -91,7 +93,7 @@ def support(real: Tensor | Balls, fake: Tensor | Balls) -> Support:
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """The training images, and how near to one of them is nearer than nearly all new reals are."""
+    """The training images, and the distance to them below which nearly no new reals lie."""
 
     points: Tensor
     """(V T, F), float64."""
@@ -100,11 +102,11 @@ class Known:
 
     @classmethod
     def of(cls, training: Tensor, held_out: Tensor | None = None) -> Self:
-        """What is known from training images in each of their views (V, T, F), and from new reals (N, F).
+        """Build from the features of training images in all their views (V, T, F) and of new reals (N, F).
 
-        Views are what else is trained on of an image, such as its mirror image. Without new reals each
-        training image stands in for one, compared with the others. A real that is double, sent twice with
-        other names or sizes, is compared with what else there is: its double is no measure of what is new.
+        Views are the variants of an image that are trained on, such as its mirror image. Without new reals,
+        each training image stands in for one and is compared with the others. Duplicates of a real, uploaded
+        with other names or sizes, are ignored in its comparison, because they do not show what is new.
 
         Raises:
             ValueError: no new real, or no second training image in place of them, or some not finite.
@@ -116,7 +118,7 @@ class Known:
             if held_out is not None
             else _to_nearest_other(points, training.shape[1], double=double)  # (T,)
         )
-        usual = usual[usual.isfinite()]  # nothing is left where a few images are one
+        usual = usual[usual.isfinite()]  # infinite if all other images are duplicates
         rank = max(1, round(COMMON * (len(usual) + 1)))
         return cls(points, float(usual.kthvalue(rank).values) if len(usual) else 0.0)
 
@@ -124,9 +126,9 @@ class Known:
 def memorised(fake: Tensor, known: Known) -> float:
     """The share of fakes (M, F), M ≥ 1, that are nearer to a training image than nearly all new reals.
 
-    The three sets are those of the data-copying test of Meehan et al. 2020 (arXiv 2004.05675). It is expected
-    to be 0.05 where fakes are as new as new reals (with N < 19 of these, 1 / (N + 1)), and 1 where all are
-    copies. Blurred fakes lie far from everything: a small value alone is no praise.
+    The three sets are those of the data-copying test of Meehan et al. 2020 (arXiv 2004.05675). The expected
+    value is 0.05 if fakes are as new as new reals (1 / (N + 1) for N < 19 of these), and 1 if all are copies.
+    Blurred fakes are far from everything, so a small value alone does not show quality.
 
     Raises:
         ValueError: none, or some not finite.
@@ -140,7 +142,7 @@ def _balls(given: Tensor | Balls) -> Balls:
 
 
 def _to_nearest(points: Tensor, known: Tensor, *, double: float = -1.0) -> Tensor:
-    """The squared distance of each to the nearest but doubles, within `double`; infinite if none is left."""
+    """Each point's squared distance to its nearest, except duplicates within `double`; infinite if none."""
     return torch.cat([_nearest(some, double) for some in squared_distances(points, known)])
 
 
@@ -151,7 +153,7 @@ def _nearest(distances: Tensor, double: float) -> Tensor:
 
 
 def _to_nearest_other(points: Tensor, images: int, *, double: float) -> Tensor:
-    """The same, of each image's first view to the nearest view of another, of (V T, F): (T,)."""
+    """The same (T,), from each image's first view to the nearest view of another image, among (V T, F)."""
     rows, columns = torch.split(torch.arange(images), ROWS), torch.arange(len(points)) % images
     distances = squared_distances(points[:images], points)
     return torch.cat(

@@ -1,6 +1,6 @@
-"""Points in feature space: taken in, and the distances between them, a few rows at a time.
+"""Points in feature space: their validation, and the distances between them, a few rows at a time.
 
-Letters here and in its neighbours: N reals, M fakes, T training images, F features.
+Letters in this package: N reals, M fakes, T training images, F features.
 """
 
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 ROWS = 256
-"""Rows of a distance matrix that are made together: beside 3,000 columns they stay in the cache."""
+"""Rows of a distance matrix that are computed together: with 3,000 columns they fit into the CPU cache."""
 SAME = 1e-6
-"""A squared distance below this share of the points' squared lengths is rounding: they are the same."""
+"""Squared distances below this share of the points' squared lengths are rounding errors of equal points."""
 
 
 def taken(features: Tensor, at_least: int) -> Tensor:
-    """The features (N, F) as float64 on the CPU, whatever they were.
+    """Validate features (N, F) and convert them to float64 on the CPU.
 
     Raises:
         ValueError: there are fewer than `at_least`, or some are not finite.
@@ -28,10 +28,10 @@ def taken(features: Tensor, at_least: int) -> Tensor:
 
 
 def squared_distances(rows: Tensor, columns: Tensor) -> Iterator[Tensor]:
-    """The squared Euclidean distances (n, M) of some rows (N, F) after the others to all the columns (M, F).
+    """Yield the squared Euclidean distances (n, M) of successive rows of (N, F) to all columns (M, F).
 
-    Of points that are the same they are exactly 0; others lose digits where the points lie much closer to
-    each other than to the mean, the price of one matrix product. In float32, which takes half the time.
+    Equal points have exactly 0. Other distances lose digits if two points are much closer to each other than
+    to the mean, which is the price of a single matrix product. Computed in float32, in half the time.
     """
     mean = columns.mean(0)
     centred = (columns - mean).float()
@@ -44,7 +44,7 @@ def squared_distances(rows: Tensor, columns: Tensor) -> Iterator[Tensor]:
 
 
 def mean_pairwise_distance(features: Tensor) -> float:
-    """The mean Euclidean distance of two different ones of the features (N, F), N ≥ 2.
+    """The mean Euclidean distance over pairs of distinct features (N, F), N ≥ 2.
 
     Raises:
         ValueError: fewer than two, or some not finite.
