@@ -1,9 +1,9 @@
-"""The C library's allocator, told to keep what is freed, or to give it back.
+"""Controls whether the C library's allocator keeps freed memory or returns it to the system.
 
-A training step needs as much as the last one has freed. As it comes, glibc maps each large tensor anew and
-gives it back when it is freed, so that the system must find and clear the same pages in every step: 22 ms of
-CPU time at 32 px and 61 at 64 px (batch 64), whatever the arithmetic takes. The peak of memory is higher, for
-the heap has gaps: by a third for large batches.
+A training step needs as much memory as the last one has freed. By default glibc maps every large tensor anew
+and unmaps it when it is freed, so that the system must find and clear the same pages in every step: 22 ms of
+CPU time at 32 px and 61 ms at 64 px (batch 64), on top of the arithmetic. Keeping memory raises the peak,
+because the heap has gaps: by a third for large batches.
 """
 
 import ctypes
@@ -14,9 +14,9 @@ _NEVER = 2**31 - 1
 
 
 def keep_freed_memory() -> None:
-    """Let this process give no memory back until it ends: for one that trains, and then exits.
+    """Never return memory to the system; for a process that trains and then exits.
 
-    Where the C library is not glibc, nothing changes.
+    Does nothing unless the C library is glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
@@ -25,9 +25,9 @@ def keep_freed_memory() -> None:
 
 
 def give_back_freed_memory() -> None:
-    """Give back at once what this process has freed, in all threads: each has a heap that keeps it.
+    """Return freed memory to the system now, from the heaps of all threads.
 
-    Where the C library is not glibc, nothing changes.
+    Does nothing unless the C library is glibc.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:

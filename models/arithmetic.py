@@ -1,7 +1,8 @@
-"""What a CPU's arithmetic comes to, found by doing some: no name tells which kernels oneDNN and MKL choose.
+"""Identifies a CPU's arithmetic by running some, as no name tells which kernels oneDNN and MKL choose.
 
-Their choice follows the processor, what a virtual machine shows of it, and variables (`ONEDNN_MAX_CPU_ISA`,
-`ONEDNN_DEFAULT_FPMATH_MODE`, `MKL_CBWR`) that torch does not see. Other kernels round in other places.
+The choice depends on the processor, on what a virtual machine exposes of it, and on variables
+(`ONEDNN_MAX_CPU_ISA`, `ONEDNN_DEFAULT_FPMATH_MODE`, `MKL_CBWR`) that torch does not see. Different kernels
+round in different places.
 """
 
 import hashlib
@@ -13,17 +14,17 @@ from torch import Tensor
 from torch.nn import functional
 
 _BATCHES = (1, 8)
-_CHANNELS = 32  # fewer, and oneDNN takes kernels of another kind than those of real layers
+_CHANNELS = 32  # with fewer, oneDNN chooses other kinds of kernels than for real layers
 _SIDE = 8
 _KERNEL = 4
 
 
 @cache
 def arithmetic(dtype: torch.dtype) -> str:
-    """Eight hex digits over the bits of layers like a generator's, the same in every process computing alike.
+    """Eight hex digits that hash the output of generator-like layers; equal in all processes computing alike.
 
-    Takes some hundredths of a second, once a process. On one thread, whatever the process computes with: how
-    many those are is said beside it. Neither their number nor anything else of torch's state is changed.
+    Takes some hundredths of a second, once per process. Runs on one thread, because the environment records
+    the number of threads separately. Restores the number of threads and changes no other state of torch.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -48,6 +49,6 @@ def _results(dtype: torch.dtype) -> Iterator[Tensor]:
 
 
 def _fixed(*shape: int) -> Tensor:
-    """Numbers within ±1/2 that no generator of random ones draws, and whose sums must be rounded."""
+    """Numbers within ±1/2, without using a random generator, whose sums must be rounded."""
     count = torch.Size(shape).numel()
     return ((torch.arange(count) * 7919 % 1009 - 504).float() / 1009).reshape(shape)

@@ -1,7 +1,7 @@
-"""What a run costs, by counting: multiply-adds of its networks, and the images between two evaluations.
+"""The cost of a run in multiply-adds of its networks, and the number of images between two evaluations.
 
-Counted on the meta device, from the spec alone: no clock, no machine and no weights decide, so that two runs
-of one spec are evaluated at the same images.
+Counted on the meta device from the spec alone, independently of clock, machine and weights, so that two runs
+of one spec are evaluated after the same images.
 """
 
 import math
@@ -18,17 +18,17 @@ from models.rules import Rules
 
 FORWARD = 1
 BACKWARD = 2
-"""A backward pass makes two products for each of the forward pass: for the weights and for what came in."""
+"""A backward pass takes two products for each in the forward pass: for the weights and for the inputs."""
 BACKWARD_TO_INPUT = 1
 SECOND_ORDER = 2 * (FORWARD + BACKWARD)
-"""A penalty on slopes: forward and backward passes, and both of them differentiated again."""
+"""A penalty on slopes: a forward and a backward pass, both differentiated again."""
 
 FLOAT32 = 2
-"""What a product of the feature network costs, in float32, beside one of the networks in training."""
+"""The cost of a multiply-add of the feature network, in float32, relative to one of the trained networks."""
 STATISTICS = 10**10
-"""Neighbours, eigenvalues and moments take as long as so many multiply-adds, whatever the networks."""
+"""Neighbours, eigenvalues and moments take as long as this many multiply-adds, whatever the networks."""
 EVALUATION_SHARE = 0.05
-"""Of the whole time, that evaluations are to take."""
+"""The target share of evaluations in the whole run."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Cost:
     discriminator: int
     """One forward pass."""
     training: int
-    """One real image shown, the mean over the steps."""
+    """Training on one real image, averaged over the steps."""
 
     @classmethod
     def of(cls, spec: TrainingSpec) -> Self:
@@ -52,19 +52,22 @@ class Cost:
         return cls(generator, discriminator, _training(spec, generator, discriminator))
 
 
-_PROBES = 2  # batch norm wants more than one
+_PROBES = 2  # batch norm needs more than one
 
 
 def evaluation(cost: Cost, features: int, *, generated: int, compared: int, scored: int) -> int:
-    """Multiply-adds of an evaluation that generates, compares in `features` and scores so many images."""
+    """Multiply-adds of an evaluation, given the numbers of images it generates, compares and scores.
+
+    `features` is the number of multiply-adds of the feature network per image.
+    """
     seen = features * FLOAT32 * compared
     return cost.generator * generated + seen + cost.discriminator * scored + STATISTICS
 
 
 def evaluation_interval(cost: Cost, evaluation: int, batch_size: int, share: float = EVALUATION_SHARE) -> int:
-    """Images between two evaluations, whole batches, so that these take `share` of all multiply-adds.
+    """Images between two evaluations, in whole batches, so that these take `share` of all multiply-adds.
 
-    `evaluation` is what one of them costs, in multiply-adds.
+    `evaluation` is the number of multiply-adds of one evaluation.
     """
     images = evaluation * (1 - share) / (share * cost.training)
     return max(1, math.ceil(images / batch_size)) * batch_size

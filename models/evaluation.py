@@ -1,7 +1,7 @@
-"""Judging the generator of a run: samples, paths and scores, compared with the same real pictures each time.
+"""Evaluates a run's generator by samples, paths and scores, always against the same real pictures.
 
-The generator is the one that would be served, and its images are rounded to pixels as they would be. Latents
-and pictures are the same at every evaluation of a run, so that two of them differ by the weights alone.
+It evaluates the generator that would be served, with images rounded to pixels as for serving. Latents and
+pictures are the same at every evaluation of a run, so evaluations differ only by the weights.
 """
 
 import copy
@@ -31,17 +31,17 @@ from models.silence import silent
 from models.state import TrainingState
 
 FEWEST_REALS = 16
-"""With fewer pictures held out the reals are training pictures; with fewer of these nothing is judged."""
+"""With fewer held-out pictures, training pictures serve as reals; with fewer of those nothing is judged."""
 MOST_REALS = 2_000
 MOST_NEIGHBOURS = 2_048
-"""Training pictures in which copies are looked for."""
+"""Training pictures among which copies are searched for."""
 SAMPLES_PER_REAL = 4
 FEWEST_SAMPLES, MOST_SAMPLES = 256, 1_024
 PATHS, POINTS = 32, 9
 SAME = 1e-6
-"""The reals' mean distance where all of them look the same: figures in its units stay numbers."""
+"""The smallest mean distance of the reals: keeps figures in its units finite if all reals look the same."""
 CHUNK = 64
-"""Images in floats at once."""
+"""Images held as floats at once."""
 
 Pixels = NDArray[np.uint8]
 Indices = NDArray[np.int64]
@@ -49,17 +49,17 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Panel:
-    """Which pictures a run is judged by: a function of the dataset and the job's seed."""
+    """The pictures that a run is evaluated against: a function of the dataset and the job's seed."""
 
     reals: Indices
-    """In an order of the seed: pictures whose names are near each other may be of one scene."""
+    """Shuffled by the seed, because pictures with similar names may show the same scene."""
     neighbours: Indices
-    """The training pictures in which copies are looked for."""
+    """The training pictures among which copies are searched for."""
     split: Literal["held_out", "training"]
 
     @classmethod
     def of(cls, training: Indices, held_out: Indices, seed: int) -> Self | None:
-        """The panel from the pictures of both splits, or None where there are too few to judge by."""
+        """The panel from the pictures of both splits, or None if there are too few."""
         neighbours = np.sort(_drawn(training, MOST_NEIGHBOURS, seed, "neighbours"))
         if len(held_out) >= FEWEST_REALS:
             return cls(_drawn(held_out, MOST_REALS, seed, "reals"), neighbours, "held_out")
@@ -73,10 +73,10 @@ class Panel:
 
 
 def interval(spec: TrainingSpec, panel: Panel, features: int) -> int:
-    """Images between two evaluations: as asked, or so that they take about 5 % of the time, by counting.
+    """Images between two evaluations: as requested, or so that they take about 5 % of the run, by counting.
 
-    `features` are the multiply-adds that the feature network takes for an image. However long the run, it has
-    no more evaluations than somebody may ask for: each is kept for ever.
+    `features` is the number of multiply-adds of the feature network per image. The number of evaluations is
+    limited to what a request may choose, however long the run, because each is stored for ever.
     """
     if spec.evaluation.every_images is not None:
         return spec.evaluation.every_images
@@ -86,7 +86,7 @@ def interval(spec: TrainingSpec, panel: Panel, features: int) -> int:
 
 
 def operations(trained: Cost, panel: Panel, features: int) -> int:
-    """Multiply-adds of one evaluation; `features` are those that the feature network takes for an image."""
+    """Multiply-adds of one evaluation; `features` is the number of the feature network's per image."""
     return cost.evaluation(
         trained,
         features,
@@ -98,7 +98,7 @@ def operations(trained: Cost, panel: Panel, features: int) -> int:
 
 @dataclass(frozen=True)
 class Reference:
-    """What the reals of a run look like: the same for all its evaluations."""
+    """The statistics of a run's reals, shared by all its evaluations."""
 
     moments: metrics.Moments
     pairs: metrics.Pairs
@@ -106,11 +106,11 @@ class Reference:
     known: metrics.Known
     floor: metrics.Floor
     scale: float
-    """Their mean distance from each other."""
+    """The mean pairwise distance of the reals."""
 
     @classmethod
     def of(cls, reals: Tensor, neighbours: Tensor, *, are_new: bool) -> Self:
-        """From the features of the reals (N, F), new or trained on, and of training pictures (V, T, F)."""
+        """Compute from features of reals (N, F), new or trained on, and of training pictures (V, T, F)."""
         return cls(
             metrics.Moments.of(reals),
             metrics.Pairs.of(reals),
@@ -122,7 +122,7 @@ class Reference:
 
 
 class Judge:
-    """Judges the states of one run."""
+    """Evaluates the states of one run."""
 
     def __init__(self, spec: TrainingSpec, pixels: Pixels, panel: Panel, features: Features) -> None:
         """`pixels` holds all pictures (N, C, R, R)."""
@@ -136,9 +136,9 @@ class Judge:
     def evaluate(
         self, state: TrainingState, losses: dict[str, float], show_life: Callable[[], None] = silent
     ) -> Evaluation | None:
-        """The figures of the generator that `state` would serve; None if its images are not numbers.
+        """Evaluate the generator that `state` would serve; None if its images are not finite.
 
-        The state is left as it was. `show_life` is called every few dozen images.
+        Does not change the state. Calls `show_life` every few dozen images.
         """
         generator = served_generator(state)
         fakes = self._samples(state, generator, show_life)  # (M, C, R, R) uint8
@@ -146,7 +146,7 @@ class Judge:
             return None
         samples, accuracy = len(fakes), self._accuracy(state, fakes)
         fake_features = self._seen(torch.split(fakes, CHUNK), show_life)
-        del fakes  # 200 MB at 256 px: their place is the paths'
+        del fakes  # 200 MB at 256 px, to make room for the paths
         names = ("fid", "kid") if self._spec.evaluation.features == "inception" else ("fd", "kd")
         reference = self._reference(show_life)
         kernel = metrics.kernel_distance(reference.pairs, fake_features)
@@ -177,7 +177,7 @@ class Judge:
         )
 
     def _reference(self, show_life: Callable[[], None]) -> Reference:
-        """Made for the first evaluation, not before: whoever resumes wants to go on at once."""
+        """Computed lazily, at the first evaluation, so that a resumed run can continue at once."""
         if self._compared is None:
             views: list[Iterable[Tensor]] = [self._pictures(self._panel.neighbours)]
             if self._spec.mirror:
@@ -190,14 +190,14 @@ class Judge:
         return self._compared
 
     def _pictures(self, indices: Indices) -> Iterator[Tensor]:
-        """The pixels of pictures, a chunk at a time: of a large set all would be hundreds of megabytes."""
+        """The pixels of pictures, a chunk at a time, because all of them can take hundreds of megabytes."""
         for some in _chunks(indices):
             yield torch.from_numpy(self._pixels[some])
 
     def _reals(self, places: Indices) -> Tensor:
-        """The pixels of reals by their places in the panel.
+        """The pixels of reals, by their positions in the panel.
 
-        Each is mirrored or not, once and for all, where the run mirrors: as its generator was taught.
+        If the run mirrors images, a fixed random half of the reals is mirrored, as the generator has learnt.
         """
         pixels = torch.from_numpy(self._pixels[self._panel.reals[places]])  # (N, C, R, R)
         mirrored = torch.from_numpy(self._mirrored[places])[:, None, None, None]
@@ -226,7 +226,7 @@ class Judge:
 
     def _accuracy(self, state: TrainingState, fakes: Tensor) -> AdversarialAccuracy:
         threshold = self._spec.evaluation.accuracy_threshold
-        discriminator = copy.deepcopy(state.discriminator)  # batch norm keeps count of what it sees
+        discriminator = copy.deepcopy(state.discriminator)  # batch norm updates its statistics
         found = metrics.adversarial_accuracy(
             _scores(state, discriminator, self._reals, len(self._panel.reals), "real"),
             _scores(state, discriminator, lambda places: fakes[places], len(fakes), "fake"),
@@ -238,7 +238,7 @@ class Judge:
         )
 
     def _seen(self, chunks: Iterable[Tensor], show_life: Callable[[], None]) -> Tensor:
-        """The features (N, F) of pixels that come a chunk at a time."""
+        """The features (N, F) of chunks of pixels."""
         parts = []
         for pixels in chunks:
             parts.append(self._features.of(to_numbers(pixels)))
@@ -250,9 +250,9 @@ class Judge:
 def _rendered(
     state: TrainingState, generator: Generator, latents: Tensor, show_life: Callable[[], None]
 ) -> Tensor | None:
-    """The pixels (N, C, R, R), on the CPU, of latents (N, Z); None if some are not numbers.
+    """Render latents (N, Z) to pixels (N, C, R, R) on the CPU; None if some values are not finite.
 
-    Into one tensor from the beginning: parts, and what they are joined to, would be there at once.
+    Writes into one preallocated tensor: concatenating chunks would need twice the memory.
     """
     spec, memory_format = state.spec, state.environment.memory_format
     shape = (len(latents), spec.channels, spec.resolution, spec.resolution)
@@ -275,9 +275,10 @@ def _scores(
     count: int,
     kind: Literal["real", "fake"],
 ) -> Tensor:
-    """The scores (N,) of `count` pictures, in batches like a rank's of the training: batch norm sees them.
+    """The scores (N,) of `count` pictures, in batches like a rank's in training, because of batch norm.
 
-    They are augmented as in the training: a discriminator has seen no others. `pixels` gives some of them.
+    The pictures are augmented as in training, because the discriminator has never seen any others. `pixels`
+    returns those at the given positions.
     """
     draws = Draws.of(state.spec.seed, f"evaluation/{kind}", 0, count)
     batches = max(1, count // state.spec.part.batch_size)
@@ -298,5 +299,5 @@ def _chunks(indices: Indices) -> Iterator[Indices]:
 
 
 def _drawn(indices: Indices, most: int, seed: int, stream: str) -> Indices:
-    """At most so many of them, and their order, drawn by the seed."""
+    """At most `most` of the indices, chosen and ordered by the seed."""
     return indices[permutation(seed, f"evaluation/{stream}", 0, len(indices))[:most]]

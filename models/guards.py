@@ -1,7 +1,7 @@
-"""What goes wrong in a run, told from its evaluations, and what is then done. A function of figures alone.
+"""Detects what goes wrong in a run from its evaluations, and decides what to do: a pure function of figures.
 
-So a run that was killed and resumed takes the same decisions. Thresholds are shares and ratios: they mean the
-same for every dataset. The figures themselves come from `models.metrics`.
+So a run that is killed and resumed makes the same decisions. Thresholds are shares and ratios, which mean the
+same for every dataset. The figures come from `models.metrics`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -17,26 +17,26 @@ from contract.training import TrainingSpec
 from models import objectives
 
 PATIENCE = 3
-"""Rollbacks without a new best that lives after which a run is given up."""
+"""Give up on a run after this many rollbacks without a new living best."""
 
 SURE = 0.98
-"""A discriminator that judges this share of reals and of fakes right has nothing left to teach."""
+"""A discriminator that judges this share of both reals and fakes right has nothing left to teach."""
 STUCK = 2
-"""Evaluations without a new best before this one: then a discriminator that is sure is why."""
+"""After this many earlier evaluations without a new best, a sure discriminator is considered the cause."""
 COLLAPSED = 0.35
-"""Diversity below this share of the reals' is a collapse where it was more, and the pictures were better."""
+"""Diversity below this share of the reals' is a collapse if diversity and distance were better before."""
 RUNAWAY = 1_000.0
-"""A loss beyond this comes of weights that have run away, which no beginner's do: then youth is no excuse.
+"""A loss beyond this means that weights have diverged, even in a young run.
 
-Not of a term, which a user weighs, nor of a critic, whose scores grow with the number of pixels: 276 was seen
-of a sound one at 64 px.
+It applies neither to terms, whose weight the user chooses, nor to critics, whose scores grow with the number
+of pixels: a sound one reached 276 at 64 px.
 """
 YOUNG_STEPS = 500
-"""Of the generator. Until then it may not have found its variety yet, nor an answer to its discriminator."""
+"""Until this many steps the generator may lack variety, or an answer to its discriminator."""
 WORSE = 1.5
-"""A distance this many times the best, after it was that good, is not noise."""
+"""A distance this many times the best is not noise."""
 COPIED = 0.5
-"""The share of samples nearer to a training image than reals are: 0.05 where nothing is learnt by heart."""
+"""Overfitting: the share of samples nearer to a training image than reals are; 0.05 without memorisation."""
 
 
 class Cause(StrEnum):
@@ -49,7 +49,7 @@ class Cause(StrEnum):
 
 
 class Signs(Frozen):
-    """What the guards look at, of one evaluation."""
+    """The figures of one evaluation that the guards use."""
 
     is_finite: bool
     distance: float | None = Field(
@@ -64,7 +64,7 @@ class Signs(Frozen):
 
     @classmethod
     def of(cls, evaluation: Evaluation | None) -> Self:
-        """The signs of an evaluation; without one, those of a run that is not made of numbers any more."""
+        """The signs of an evaluation; None stands for a run whose numbers are no longer finite."""
         if evaluation is None:
             return cls(is_finite=False)
         return cls(
@@ -79,13 +79,13 @@ class Signs(Frozen):
 
 
 def _adversarial(losses: Mapping[str, float]) -> Iterator[float]:
-    """What each player's objective comes to by itself: how large terms are is for whoever weighs them."""
+    """Each player's loss from the objective alone: the size of terms depends on the user's weights."""
     for player in (name for name in losses if "/" not in name):
         yield losses.get(f"{player}/adversarial", losses[player])
 
 
 class Adjustments(Frozen):
-    """What the guards have changed in a run so far; factors of what the spec says."""
+    """What the guards have changed in a run so far, relative to its spec."""
 
     generator_rate: float = 1.0
     discriminator_rate: float = 1.0
@@ -96,30 +96,31 @@ class Watch(Frozen):
     """The guards' memory: part of the training state."""
 
     begun_images_seen: int = 0
-    """Where it last went back to its beginning."""
+    """Where the run last restarted from its initial state."""
     best_images_seen: int | None = None
     best_distance: float | None = None
     best_diversity: float = 0.0
     has_lived: bool = False
-    """Whether there was a best that lived, be it lost or not."""
+    """Whether there ever was a living best, even if it is lost now."""
     evaluations_since_best: int = 0
     rollbacks_since_best: int = 0
     adjustments: Adjustments = Adjustments()
 
     @property
     def has_living_best(self) -> bool:
-        """Whether there is something to go back to."""
+        """Whether there is a state to roll back to."""
         return self.best_images_seen is not None and self.best_diversity >= DEAD
 
     @property
     def has_something_to_serve(self) -> bool:
-        """Whether a checkpoint lives, though the run may not be able to go back to it."""
+        """Whether there is a living checkpoint, even if the run cannot roll back to it."""
         return self.has_lived or self.has_living_best
 
     def begun_again(self, images_seen: int) -> Self:
-        """That of a run which is at its beginning once more.
+        """The watch of a run that has been reset to its initial state.
 
-        A best that lives can be lost, or the run would be back there. It is no measure for a beginner.
+        A living best must have been lost, or the run would have rolled back to it. It is dropped, because it
+        is no measure for a run that starts over.
         """
         lost = {"best_images_seen": None, "best_distance": None, "best_diversity": 0.0, "has_lived": True}
         forgotten = lost if self.has_living_best else {}
@@ -128,16 +129,16 @@ class Watch(Frozen):
 
 @dataclass(frozen=True)
 class Course:
-    """How far a run has come, and what it is after."""
+    """The progress of a run, and the aim of its objective."""
 
     images_seen: int
     generator_steps: int
     wants_sure_discriminator: bool = False
-    """The objective trains it to its best on purpose: that it judges all right, or far apart, is no fault."""
+    """The objective trains the discriminator to its optimum, so sure verdicts and large scores are fine."""
 
     @classmethod
     def of(cls, spec: TrainingSpec, images_seen: int, watch: Watch) -> Self:
-        """That of a run since its networks were last as at the beginning."""
+        """The course of a run since its networks were last in their initial state."""
         objective = objectives.build(spec.objective)
         steps = (images_seen - watch.begun_images_seen) // (spec.batch_size * objective.discriminator_steps)
         return cls(images_seen, steps, objective.wants_sure_discriminator)
@@ -149,7 +150,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Continue:
-    """All is well, as far as can be seen."""
+    """No problem was detected."""
 
     watch: Watch
     is_best: bool
@@ -157,7 +158,7 @@ class Continue:
 
 @dataclass(frozen=True)
 class RollBack:
-    """Go back to the best, or where there is none that lives to the beginning, changed as `watch` says."""
+    """Go back to the best state, or to the initial one if no best lives, with the adjustments in `watch`."""
 
     watch: Watch
     cause: Cause
@@ -165,13 +166,13 @@ class RollBack:
 
     @property
     def goal_images_seen(self) -> int | None:
-        """When the state was saved to which the run goes back; None for its beginning."""
+        """The images seen at the state to return to; None for the initial state."""
         return self.watch.best_images_seen if self.watch.has_living_best else None
 
 
 @dataclass(frozen=True)
 class GiveUp:
-    """Going back has not helped."""
+    """Rolling back has not helped."""
 
     cause: Cause
     detail: str
@@ -181,7 +182,7 @@ Verdict = Continue | RollBack | GiveUp
 
 
 def judge(watch: Watch, signs: Signs, course: Course) -> Verdict:
-    """What to do after an evaluation of a run that has come so far."""
+    """Decide what to do after an evaluation."""
     cause = _cause(watch, signs, course)
     if cause is None:
         return _go_on(watch, signs, course.images_seen)
@@ -197,7 +198,7 @@ def judge(watch: Watch, signs: Signs, course: Course) -> Verdict:
 
 
 def regret(watch: Watch) -> str | None:
-    """What to say at the end of a run of which nothing lives; None if something does, or nobody can tell."""
+    """The message for a finished run without a living checkpoint; None if there is one, or it is unknown."""
     if watch.best_distance is None or watch.has_something_to_serve:
         return None
     return (
@@ -207,7 +208,7 @@ def regret(watch: Watch) -> str | None:
 
 
 def _cause(watch: Watch, signs: Signs, course: Course) -> Cause | None:
-    """The first that applies: each explains those that come after it."""
+    """The first cause that applies; each explains those after it."""
     if not signs.is_finite:
         return Cause.NOT_FINITE
     is_varied, is_worse = signs.diversity >= COLLAPSED, _is_worse(watch, signs)
@@ -225,9 +226,10 @@ def _cause(watch: Watch, signs: Signs, course: Course) -> Cause | None:
 
 
 def _is_worse(watch: Watch, signs: Signs) -> bool:
-    """Whether the pictures have become worse than varied ones were.
+    """Whether the samples are worse than the best varied ones.
 
-    A beginner's even grey can be nearer to the pictures than its first attempts: no measure for them.
+    A best without variety does not count: the uniform grey of a young run can have a smaller distance than
+    its first real attempts.
     """
     if signs.distance is None or watch.best_distance is None or watch.best_diversity < COLLAPSED:
         return False
@@ -250,7 +252,7 @@ def _go_on(watch: Watch, signs: Signs, images_seen: int) -> Continue:
 
 
 def _is_better(watch: Watch, signs: Signs) -> bool:
-    """As `best_checkpoint` of the contract compares: what lives is better than what does not."""
+    """Compares as the contract's `best_checkpoint` does: living is better than dead."""
     if watch.best_images_seen is None or watch.has_living_best is not (signs.diversity >= DEAD):
         return not watch.has_living_best
     return signs.distance is None or watch.best_distance is None or signs.distance < watch.best_distance
@@ -282,7 +284,7 @@ def _figure(distance: float | None) -> str:
 
 
 def _slower(adjustments: Adjustments, pace: float) -> Adjustments:
-    """Both players at a share of their pace: half, and at the next try a quarter of that."""
+    """Multiply both learning rates by `pace`: a half, at the next attempt a further quarter."""
     return adjustments.model_copy(
         update={
             "generator_rate": adjustments.generator_rate * pace,
@@ -292,7 +294,7 @@ def _slower(adjustments: Adjustments, pace: float) -> Adjustments:
 
 
 def _held_back(adjustments: Adjustments, pace: float) -> Adjustments:
-    """The discriminator alone slower, and shown pictures that are changed more, where that can still be."""
+    """Slow down the discriminator alone, and strengthen the augmentation while it is below 1."""
     changed = {
         "discriminator_rate": adjustments.discriminator_rate * pace,
         "augmentation": min(1.0, adjustments.augmentation + 0.25),

@@ -1,7 +1,7 @@
-"""A generator made for inference: batch norm folded into kernels, laid out and cast for the device.
+"""Prepares a generator for inference: folds batch norm into kernels, sets layout and precision by device.
 
-Which layout and precision is fastest is a table, measured by `benchmarks/inference.py` and never by the
-process that renders: the same machine always chooses the same.
+The fastest layout and precision come from a table, measured by `benchmarks/inference.py` and never by the
+process that renders, so the same machine always makes the same choice.
 """
 
 import copy
@@ -23,42 +23,43 @@ _CAST = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 @dataclass(frozen=True)
 class Plan:
-    """How one class of devices renders fastest."""
+    """The fastest way to render on one class of devices."""
 
     precision: Precision
     layout: Layout
     smallest_bucket: int
     largest_bucket: int
-    """The batch from which a larger one gains nothing. Both are powers of two."""
+    """The batch beyond which larger ones gain nothing. Both are powers of two."""
     most_padding: float
-    """The share of a batch up to which filling it up is quicker than two smaller ones."""
+    """The largest share of padding at which one batch is faster than two smaller ones."""
     rotations: int
-    """How often a loaded generator is tried with every image at yet another place of the batch."""
+    """How many further times a loaded generator is probed with every image moved within the batch."""
 
 
 PLANS: Mapping[tuple[Literal["cpu", "cuda"], Precision], Plan] = {
     ("cpu", "bfloat16"): Plan("bfloat16", "channels_last", 1, 64, 1 / 8, 0),
     ("cpu", "float32"): Plan("float32", "channels_last", 1, 64, 1 / 8, 0),
     ("cuda", "bfloat16"): Plan("bfloat16", "channels_last", 64, 64, 1.0, 15),
-    ("cuda", "float32"): Plan("float32", "contiguous", 64, 64, 1.0, 15),  # measured beside bfloat16 alone
+    ("cuda", "float32"): Plan("float32", "contiguous", 64, 64, 1.0, 15),  # measured only next to bfloat16
 }
-"""By device, and by the fastest precision that it has units for (docs/serving.md has the figures).
+"""By device, and by the fastest precision it supports in hardware (docs/serving.md has the figures).
 
-A GPU has one bucket. Its kernels for batches of other sizes add up in other orders, and bfloat16 hides that
-from probes: of buckets that had agreed on all of theirs, one gave another image for one seed in hundreds.
+A GPU has one bucket. Its kernels sum in a different order for each batch size, and bfloat16 hides that from
+probes: one bucket that had agreed with the others on all probes gave a different image for one seed in
+hundreds.
 """
 
 
 def plan(environment: NumericEnvironment) -> Plan:
-    """The plan of a rendering environment, in whichever precision it renders."""
+    """The plan of a rendering environment, for its device and precision."""
     return PLANS[environment.device, environment.precision]
 
 
 def rendering_environment(device: Literal["auto", "cpu", "cuda"], threads: int) -> NumericEnvironment:
-    """The environment in which this process renders what nobody asked another precision for.
+    """The environment in which this process renders unless a request chooses another precision.
 
     Raises:
-        RuntimeError: "cuda" was asked for, and there is none.
+        RuntimeError: "cuda" was requested but is not available.
     """
     able = detect(device, threads, "auto")
     fastest = plan(able)
@@ -68,11 +69,11 @@ def rendering_environment(device: Literal["auto", "cpu", "cuda"], threads: int) 
 def for_inference(
     generator: Generator, environment: NumericEnvironment, precision: Precision = "float32"
 ) -> Generator:
-    """A copy in eval mode on the environment's device, without gradients and, where it can be, batch norm.
+    """A copy in eval mode on the environment's device, without gradients and mostly without batch norm.
 
-    In eval mode batch norm is an affine map of each channel, and so is the end of a convolution: one product
-    takes the place of the two. Where a ReLU or a sum comes before it, as in residual blocks, batch norm
-    stays, in float32. In bfloat16 the weights themselves are rounded, once and last; images then come in it.
+    In eval mode batch norm is an affine map of each channel, so it can be folded into a convolution before
+    it. After a ReLU or a sum, as in residual blocks, batch norm stays, in float32. In bfloat16 the weights
+    themselves are rounded, once and last, and images are returned in bfloat16.
     """
     made = copy.deepcopy(generator).eval().requires_grad_(requires_grad=False)
     for layers in [module for module in made.modules() if isinstance(module, nn.Sequential)]:
@@ -87,7 +88,7 @@ def for_inference(
 
 
 def _folded(layers: nn.Sequential) -> list[nn.Module]:
-    """Its layers, every batch norm that has a convolution right before it folded into that."""
+    """Its layers, with every batch norm that directly follows a convolution folded into it."""
     folded: list[nn.Module] = []
     for layer in layers:
         before = folded[-1] if folded else None
@@ -101,9 +102,9 @@ def _folded(layers: nn.Sequential) -> list[nn.Module]:
 
 
 def _shuffled(layers: Iterable[nn.Module]) -> Iterable[nn.Module]:
-    """Convolutions to a few channels in the form that is faster for those.
+    """Replace convolutions to a few channels by the form that is faster for those.
 
-    At 32 px 11 % of the whole; in float32 it is less, and a batch of one would come out differently.
+    Saves 11 % of the total at 32 px. In float32 it saves less, and a batch of one would differ from others.
     """
     for layer in layers:
         if isinstance(layer, nn.ConvTranspose2d) and layer.out_channels <= _FEW_CHANNELS and doubles(layer):
@@ -113,7 +114,7 @@ def _shuffled(layers: Iterable[nn.Module]) -> Iterable[nn.Module]:
 
 
 def refill(layers: nn.Sequential, others: Iterable[nn.Module]) -> None:
-    """Put these layers in the place of its own."""
-    for name in list(layers._modules):  # noqa: SLF001 - a Sequential has no public way to be emptied
+    """Replace the layers of a Sequential. In place."""
+    for name in list(layers._modules):  # noqa: SLF001 - a Sequential has no public way to clear it
         del layers._modules[name]  # noqa: SLF001
     layers.extend(others)

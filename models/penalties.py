@@ -1,6 +1,6 @@
-"""Penalties on how steep the discriminator is at single images, in float32: small slopes are squared.
+"""Penalties on the discriminator's slope at single images, in float32 because they square small slopes.
 
-Zero-centred ones are of Mescheder et al. 2018 (arXiv 1801.04406, equations 9 and 10), computed every k-th
+The zero-centred ones follow Mescheder et al. 2018 (arXiv 1801.04406, equations 9 and 10), computed every k-th
 step with k times the weight ("lazy", Karras et al. 2020, arXiv 1912.04958, section 3.1).
 """
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from models.game import DiscriminatorTerm, Exchange
 from models.networks.pair import Discriminator
 
-_TINY = 1e-12  # under the root: its own slope at 0 is infinite
+_TINY = 1e-12  # added under the root, whose slope at 0 is infinite
 
 Where = Callable[[Exchange], Tensor]
 

@@ -1,4 +1,4 @@
-"""A sheet of the same latents at every step of a run, so that progress is visible."""
+"""Previews: a sheet of images from the same latents throughout a run, to make progress visible."""
 
 import io
 
@@ -18,7 +18,7 @@ from models.sheet import sheet
 def preview(
     generator: Generator, spec: TrainingSpec, environment: NumericEnvironment, *, count: int = 64
 ) -> bytes:
-    """The PNG of seeds 0 … count − 1, row by row: the latents that sampling has for these seeds."""
+    """A PNG of seeds 0 … count − 1, row by row, with the same latents as in sampling."""
     drawn = torch.from_numpy(latents(range(count), generator.latent_size, priors.build(spec.prior)))
     with torch.inference_mode():
         images = for_inference(generator, environment)(drawn.to(environment.device))  # (N, C, R, R)

@@ -1,6 +1,6 @@
 """Random numbers that are a function of (seed, stream, index): there is no state to save or restore.
 
-`index` is where in its stream a draw stands: the images seen before it, or an epoch.
+`index` is the position of a draw in its stream: the number of images seen before it, or an epoch.
 """
 
 import hashlib
@@ -22,10 +22,10 @@ def unit_interval(words: NDArray[np.uint64]) -> NDArray[np.float32]:
 
 
 def coin_flips(seed: int, stream: str, index: int, count: int) -> NDArray[np.bool_]:
-    """Fair ones: the highest bit of each word."""
+    """Fair coin flips: the highest bit of each word."""
     return (random_words(seed, stream, index, count) >> np.uint64(63)).astype(np.bool_)
 
 
 def permutation(seed: int, stream: str, index: int, count: int) -> NDArray[np.int64]:
-    """The numbers 0 … count − 1 in an order by chance."""
+    """The numbers 0 … count − 1 in random order."""
     return np.argsort(random_words(seed, stream, index, count), kind="stable")

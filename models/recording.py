@@ -1,4 +1,4 @@
-"""Training steps on a GPU, each routine recorded once as a CUDA graph (`models/graphs.py`)."""
+"""Training steps on a GPU, with each routine recorded once as a CUDA graph (`models/graphs.py`)."""
 
 import logging
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Recorded:
-    """Steps of one routine."""
+    """The recorded step of one routine."""
 
     graph: Graph
     drawn: Drawn
-    """Where what is drawn for a step must be."""
+    """The buffers that a step's draws are copied to."""
     names: tuple[str, ...]
-    """Of the losses."""
+    """The names of the losses."""
 
 
 class RecordedSteps:
-    """Takes the steps of a run, which gives the same bits as to take them one kernel after another."""
+    """Takes the steps of a run as graphs, with the same bits as launching kernel by kernel."""
 
     def __init__(self, step: Step) -> None:
         self._step = step
@@ -37,7 +37,7 @@ class RecordedSteps:
         self._can_record = True
 
     def take(self, routine: Routine, drawn: Drawn) -> dict[str, Tensor]:
-        """As `Step.take`. The first step of a routine is not recorded: what libraries set up cannot be."""
+        """As `Step.take`. A routine's first step is not recorded, because it includes set-up by libraries."""
         if routine not in self._met:
             self._met.add(routine)
             self._forget()
@@ -52,9 +52,9 @@ class RecordedSteps:
         return dict(zip(recorded.names, recorded.graph.launch().unbind(), strict=True))
 
     def _forget(self) -> None:
-        """Let go of what is recorded, for a step that is not needs as much memory as graphs hold.
+        """Free all recordings, because an unrecorded step needs as much memory as the graphs hold.
 
-        A routine that is met later is a rare penalty, or follows from what the guards have changed.
+        This is rare: later a routine is new only through an infrequent penalty or a change by the guards.
         """
         if self._known:
             if torch.cuda.is_available():
@@ -71,7 +71,7 @@ class RecordedSteps:
         except RuntimeError as error:
             logger.warning("no CUDA graph of steps %s: %s", routine, error)
             self._step.forget_gradients()
-            self._can_record = False  # torch may think that it still records
+            self._can_record = False  # torch may believe that it is still recording
             return None
 
     def _record(self, routine: Routine, drawn: Drawn) -> _Recorded:

@@ -1,4 +1,4 @@
-"""The maths that a spec has chosen, and what it asks for in each step."""
+"""The maths that a spec chooses, and what each training step computes."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -13,17 +13,17 @@ from models.priors import Prior
 
 @dataclass(frozen=True)
 class Routine:
-    """Which operations a step consists of. Steps of one routine differ in numbers alone."""
+    """The operations that make up a step. Steps of the same routine differ only in their numbers."""
 
     is_generators_turn: bool
-    """Whether the generator learns too, the discriminator having had its share."""
+    """Whether the generator learns too, after the last of its discriminator's steps."""
     due: tuple[DiscriminatorTerm, ...]
     augmentation: DiffAugment | None
 
 
 @dataclass(frozen=True)
 class Rules:
-    """The maths that a spec has chosen."""
+    """The objective, prior and terms that a spec chooses."""
 
     objective: Objective
     prior: Prior
@@ -42,7 +42,7 @@ class Rules:
         )
 
     def routine(self, step: int, augmentation: DiffAugment | None) -> Routine:
-        """That of the step of this number."""
+        """The routine of the given step."""
         return Routine(
             is_generators_turn=(step + 1) % self.objective.discriminator_steps == 0,
             due=tuple(term for term in self.discriminator_terms if step % term.every_steps == 0),

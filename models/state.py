@@ -1,4 +1,4 @@
-"""Everything that a training run is, between two steps."""
+"""The complete state of a training run between two steps."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class TrainingState:
     generator_optimizer: Adam
     discriminator_optimizer: Adam
     ema: Generator
-    """The generator's averaged parameters. Its batch-norm statistics mean nothing until it is served."""
+    """The generator's averaged parameters. Its batch-norm statistics are not valid until it is served."""
     images_seen: int
     watch: Watch
 
@@ -42,9 +42,9 @@ class TrainingState:
 
     @classmethod
     def blank(cls, spec: TrainingSpec, environment: NumericEnvironment) -> Self:
-        """Storage for a state, on the environment's device: its weights are whatever lay there, to be set.
+        """Allocate a state on the environment's device, with uninitialised weights.
 
-        Every tensor that is not a weight or a norm's is as at the beginning.
+        All tensors other than those of weights and norms have their initial values.
         """
         pair = networks.build(spec.architecture, spec.resolution, spec.channels)
         ema = networks.build(spec.architecture, spec.resolution, spec.channels).generator
@@ -64,7 +64,7 @@ class TrainingState:
 
     @torch.no_grad()
     def draw(self, show_life: Callable[[], None] = silent) -> None:
-        """Set all weights to their beginning; `show_life` is called after each: wide ones take minutes."""
+        """Initialise all weights. Calls `show_life` after each, because wide networks take minutes."""
         self.generator.initialise(self.spec.seed, show_life)
         self.discriminator.initialise(self.spec.seed, show_life)
         for averaged, tensor in zip(
@@ -74,7 +74,7 @@ class TrainingState:
 
     @property
     def augmentation(self) -> DiffAugment | None:
-        """What the discriminator's images go through: what the spec says, and what the guards have added."""
+        """The augmentation of the discriminator's images: the spec's, plus what the guards have added."""
         added = self.watch.adjustments.augmentation
         if added == 0:
             return self.spec.augmentation
@@ -82,7 +82,7 @@ class TrainingState:
         return asked.model_copy(update={"strength": min(1.0, asked.strength + added)})
 
     def pace(self) -> None:
-        """Set the learning rates for the next step: the spec's, decayed, as the guards have changed them."""
+        """Set the learning rates for the next step: the spec's, decayed and adjusted by the guards."""
         spec, adjustments = self.spec, self.watch.adjustments
         left = decayed(spec.learning_rate_decay, self.images_seen / spec.images)
         _set_rate(self.generator_optimizer, spec.generator_learning_rate * adjustments.generator_rate * left)
@@ -92,13 +92,13 @@ class TrainingState:
         )
 
     def player(self, name: Literal["generator", "discriminator"]) -> tuple[nn.Module, Adam]:
-        """A network that learns, and its optimiser."""
+        """A player's network and optimiser."""
         if name == "generator":
             return self.generator, self.generator_optimizer
         return self.discriminator, self.discriminator_optimizer
 
     def statistics(self) -> Iterator[Tensor]:
-        """The running statistics of both players' batch norms: they follow from images, not gradients."""
+        """The running statistics of both players' batch norms, which change by images, not gradients."""
         for network in (self.generator, self.discriminator):
             for layer in network.modules():
                 if isinstance(layer, nn.BatchNorm2d):
@@ -107,7 +107,7 @@ class TrainingState:
                     yield from (layer.running_mean, layer.running_var)
 
     def begin_again(self, show_life: Callable[[], None] = silent) -> None:
-        """Put networks and optimisers back to their beginning, and note when that was; images go on."""
+        """Reset networks and optimisers to their initial state and record when; `images_seen` continues."""
         beginning = dict(type(self).fresh(self.spec, self.environment, show_life).tensors())
         with torch.no_grad():
             for name, tensor in self.tensors():
@@ -115,13 +115,13 @@ class TrainingState:
         self.watch = self.watch.begun_again(self.images_seen)
 
     def is_finite(self) -> bool:
-        """Whether every parameter is a number. Waits for the device."""
+        """Whether every parameter is finite. Waits for the device."""
         networks = (self.generator, self.discriminator, self.ema)
         parameters = (parameter for network in networks for parameter in network.parameters())
         return all(bool(parameter.isfinite().all()) for parameter in parameters)
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor of the state by name, to read or to copy into; besides there is only `images_seen`."""
+        """Every tensor by name, to read or to copy into; only `images_seen` and `watch` change besides."""
         for name in ("generator", "discriminator", "ema"):
             network: nn.Module = getattr(self, name)
             yield from ((f"{name}.{key}", tensor) for key, tensor in network.state_dict().items())
@@ -130,7 +130,7 @@ class TrainingState:
 
 
 def decayed(decay: float, progress: float) -> float:
-    """The part of a learning rate that is left: 1, and over the last share `decay` of the run down to 0."""
+    """The factor of a learning rate: 1, then linearly down to 0 over the last share `decay` of the run."""
     return min(1.0, (1.0 - progress) / decay) if decay > 0 else 1.0
 
 
@@ -143,10 +143,10 @@ def _set_rate(optimizer: Adam, rate: float) -> None:
 
 
 def _adam(network: nn.Module, spec: TrainingSpec, learning_rate: float) -> Adam:
-    """Fused Adam with its moments already in place, so that a snapshot always finds storage to load into.
+    """Fused Adam with its moments already allocated, so that a snapshot always has storage to load into.
 
-    As Adam itself would make them at its first step: `zeros_like` keeps the parameter's memory format, by
-    which the fused kernel pairs the two. On a GPU the rate is a tensor, which a recorded step reads anew.
+    The moments are as Adam itself creates them at its first step: `zeros_like` keeps the parameter's memory
+    format, which the fused kernel relies on. On a GPU the rate is a tensor, which a recorded step rereads.
     """
     on_gpu = next(network.parameters()).is_cuda
     rate = torch.tensor(learning_rate, device="cuda") if on_gpu else learning_rate

@@ -1,8 +1,8 @@
-"""One step of adversarial training (Goodfellow et al. 2014, algorithm 1): a function of what was drawn.
+"""One step of adversarial training (Goodfellow et al. 2014, algorithm 1), a function of its random draws.
 
 The discriminator learns from a batch of reals and a batch of fakes; then the generator learns from the same
-fakes, judged by the discriminator as it has just become. If the objective asks for several discriminator
-steps, each is a step here, and the last is the generator's too.
+fakes, scored by the updated discriminator. If the objective uses several discriminator steps, each is a step
+here, and the generator learns in the last one.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ from models.rules import Routine, Rules
 from models.state import TrainingState
 
 Drawn = Mapping[str, Tensor]
-"""All that chance decides in a step, by name: `indices` and `mirrored` of the batch, `latents`, `mix`, …"""
+"""All random draws of a step, by name: `indices` and `mirrored` of the batch, `latents`, `mix`, …"""
 
 
 class Step:
@@ -37,7 +37,7 @@ class Step:
         self._part = ranks.part(state.spec.batch_size)
 
     def draw(self, routine: Routine) -> Drawn:
-        """What chance decides in the next step: a function of (seed, images_seen), made on the CPU."""
+        """The random draws of the next step: a function of (seed, images_seen), computed on the CPU."""
         state, part = self.state, self._part
         seed, images_seen, count = state.spec.seed, state.images_seen, state.spec.batch_size
         size = state.generator.latent_size
@@ -56,7 +56,7 @@ class Step:
         return _pinned(drawn) if state.environment.device == "cuda" else drawn
 
     def take(self, routine: Routine, drawn: Drawn) -> dict[str, Tensor]:
-        """Let the players learn from what was drawn. Returns their losses by name."""
+        """Train the players on the draws. Returns their losses by name."""
         state = self.state
         drawn = {
             name: tensor.to(state.environment.device, non_blocking=True) for name, tensor in drawn.items()
@@ -70,7 +70,7 @@ class Step:
         return losses
 
     def forget_gradients(self) -> None:
-        """After a step that failed half-way."""
+        """Clean up after a step that failed half-way."""
         for optimizer in (self.state.generator_optimizer, self.state.discriminator_optimizer):
             optimizer.zero_grad()
 
@@ -128,10 +128,10 @@ class Step:
     def _descend(
         self, player: Literal["generator", "discriminator"], loss: Loss, *, is_last: bool
     ) -> dict[str, Tensor]:
-        """Learn from the loss, and from that of the other ranks. Returns it by name.
+        """Update a player by its loss, averaged over the ranks. Returns the loss by name.
 
-        At the last descent of a step no backward pass is to come that needs batch norm's statistics as they
-        are.
+        The last descent of a step also averages batch norm's statistics; earlier, a backward pass may still
+        need them unchanged.
         """
         network, optimizer = self.state.player(player)
         loss.total.backward()  # type: ignore[no-untyped-call]
@@ -140,18 +140,18 @@ class Step:
         statistics = self.state.statistics() if is_last else ()
         self._ranks.average(chain(gradients, losses.values(), statistics))
         optimizer.step()
-        optimizer.zero_grad()  # to None: the next backward pass then writes instead of adding
+        optimizer.zero_grad()  # sets them to None, so that the next backward pass writes instead of adding
         return losses
 
 
 def _pinned(drawn: Drawn) -> Drawn:
-    """In memory that a GPU copies from by itself, while it still works on the step before."""
+    """Pin the draws, so that the GPU can copy them while it still computes the previous step."""
     return {name: tensor.pin_memory() for name, tensor in drawn.items()}
 
 
 @contextmanager
 def _fixed(discriminator: nn.Module) -> Iterator[None]:
-    """A discriminator that does not learn: saves the gradients of its kernels, 1/9 of a step."""
+    """Freeze the discriminator: saves the gradients of its kernels, 1/9 of a step."""
     discriminator.requires_grad_(requires_grad=False)
     try:
         yield
@@ -160,7 +160,7 @@ def _fixed(discriminator: nn.Module) -> Iterator[None]:
 
 
 def _augmented(routine: Routine, drawn: Drawn, stream: str, images: Tensor) -> Tensor:
-    """The images as the discriminator shall see them."""
+    """The images as shown to the discriminator."""
     return (
         images
         if routine.augmentation is None
@@ -169,6 +169,6 @@ def _augmented(routine: Routine, drawn: Drawn, stream: str, images: Tensor) -> T
 
 
 def _named(player: str, loss: Loss) -> dict[str, Tensor]:
-    """A player's total loss and, where it has several parts, each by name."""
+    """A player's total loss and, if it has several parts, each part by name."""
     parts = {f"{player}/{name}": part.detach() for name, part in loss.parts.items()}
     return {player: loss.total.detach(), **(parts if loss.terms else {})}
