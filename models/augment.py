@@ -1,7 +1,7 @@
 """Differentiable augmentation (DiffAugment: Zhao et al. 2020, arXiv 2006.10738, section 3.2 and appendix).
 
-Colour, translation and cutout, in this order, for each image by itself. What is drawn is a function of
-(seed, stream, images_seen), like all else, and is made on the CPU: the same images on every device.
+Colour, translation and cutout, in this order, for each image by itself. Draws are a function of (seed,
+stream, images_seen) and computed on the CPU, so they are the same for every device.
 """
 
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from contract.augmentation import DiffAugment
 from models.randomness import random_words, unit_interval
 
 BRIGHTNESS = 0.5
-"""Half the width of a change of brightness, where an image spans 2."""
+"""The largest change of brightness in either direction, where an image spans 2."""
 SATURATION = 1.0
 CONTRAST = 0.5
-"""How far saturation and contrast go from 1 to either side."""
+"""The largest change of the saturation and contrast factors from 1, in either direction."""
 TRANSLATION = 1 / 8
 CUTOUT = 1 / 2
-"""Shares of the side."""
+"""Shares of the image's side."""
 DRAWS = 7
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Uniform numbers in (0, 1), (7, N) float32, that decide what happens to each image of a batch."""
+    """Uniform numbers in (0, 1), (7, N) float32, that determine the augmentation of each image of a batch."""
 
     values: Tensor
 
@@ -37,14 +37,14 @@ class Draws:
         return cls(torch.from_numpy(unit_interval(words)).view(DRAWS, count))
 
     def of_part(self, part: slice) -> Self:
-        """Those of some images of the batch."""
+        """The draws for some images of the batch."""
         return type(self)(self.values[:, part])
 
 
 def augment(images: Tensor, parameters: DiffAugment, draws: Draws) -> Tensor:
-    """Changed images (N, C, R, R), differentiable in `images` (N, C, R, R), float32 in [-1, 1].
+    """Augment images (N, C, R, R), float32 in [-1, 1]; differentiable in `images`.
 
-    Colours may leave [-1, 1]; what is moved or cut out leaves 0, mid-grey, behind.
+    Colours may leave [-1, 1]. Areas that are cut out or uncovered by translation become 0, mid-grey.
     """
     strength = parameters.strength
     drawn = draws.values.to(images.device)
@@ -67,7 +67,7 @@ def _coloured(images: Tensor, drawn: Tensor, strength: float) -> Tensor:
 
 
 def _shifted(images: Tensor, drawn: Tensor, reach: int) -> Tensor:
-    """Each image moved by whole pixels, up to `reach` to every side."""
+    """Translate each image by whole pixels, up to `reach` in every direction."""
     if reach == 0:
         return images
     count, _, side, _ = images.shape
@@ -80,7 +80,7 @@ def _shifted(images: Tensor, drawn: Tensor, reach: int) -> Tensor:
 
 
 def _cut(images: Tensor, drawn: Tensor, size: int) -> Tensor:
-    """Each image without a square of `size` pixels, whose middle lies anywhere in it."""
+    """Cut a square of side `size` out of each image, centred anywhere in it."""
     side = images.shape[-1]
     places = torch.arange(side, device=images.device)
     first = (drawn * (side + 1 - size % 2)).long() - size // 2  # (2, N): the first row and column

@@ -1,4 +1,4 @@
-"""The batch of real images at any point of a run: a function of (seed, images_seen), with no state."""
+"""The batch of real images at any point of a run: a stateless function of (seed, images_seen)."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -17,9 +17,9 @@ ALL = slice(None)
 
 
 class Batches:
-    """An endless sequence of batches; every epoch shows each training image once, in an order of its own.
+    """An endless sequence of batches; every epoch shows each training image once, in a new order.
 
-    The pixels stay on the device as uint8: on the CPU that is the file, mapped, without a copy.
+    The pixels stay on the device as uint8; on the CPU they are the memory-mapped file, without a copy.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Batches:
     def of(
         cls, spec: TrainingSpec, array: NDArray[np.uint8], train_indices: NDArray[np.int64], device: str
     ) -> Self:
-        """Those of a run."""
+        """The batches of a run."""
         return cls(
             array,
             train_indices,
@@ -56,10 +56,10 @@ class Batches:
         )
 
     def draw(self, images_seen: int, part: slice = ALL) -> dict[str, Tensor]:
-        """Which pictures follow after `images_seen`, or a part of them: `indices` (N,), int64; if batches are
-        mirrored also `mirrored` (N,), bool. On the CPU.
+        """Draw the batch after `images_seen`, or a part of it, on the CPU.
 
-        A batch may straddle epochs, and a dataset smaller than a batch comes up more than once in it.
+        Returns `indices` (N,), int64, and if images are mirrored `mirrored` (N,), bool. A batch may straddle
+        epochs, and a dataset smaller than a batch appears more than once in it.
         """
         drawn = {"indices": torch.from_numpy(self._indices(images_seen)[part])}
         if self._mirror:
@@ -68,14 +68,14 @@ class Batches:
         return drawn
 
     def images(self, drawn: Mapping[str, Tensor]) -> Tensor:
-        """The images (N, C, R, R), float32 in [-1, 1], of what `draw` gave, moved to the pixels' device."""
+        """The images (N, C, R, R), float32 in [-1, 1], of a draw that was moved to the pixels' device."""
         images = to_numbers(self._pixels.index_select(0, drawn["indices"]))  # (N, C, R, R)
         if "mirrored" in drawn:
             images = torch.where(drawn["mirrored"][:, None, None, None], images.flip(3), images)
         return images
 
     def _indices(self, images_seen: int) -> NDArray[np.int64]:
-        """Which images stand at the positions images_seen … images_seen + N − 1 of the endless sequence."""
+        """The images at positions images_seen … images_seen + N − 1 of the endless sequence."""
         positions = np.arange(images_seen, images_seen + self.batch_size)
         epochs, places = np.divmod(positions, len(self._train_indices))
         chosen = [self._epoch(epoch)[places[epochs == epoch]] for epoch in range(epochs[0], epochs[-1] + 1)]

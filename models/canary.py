@@ -1,4 +1,4 @@
-"""The smallest generator there is, fresh: to see that a process can render while it has nothing to render."""
+"""The smallest possible generator, untrained, to check that an idle process can render."""
 
 from contract.architectures import Dcgan
 from contract.checkpoint import CheckpointHeader
@@ -20,7 +20,7 @@ _SPEC = TrainingSpec(
 
 
 def canary(environment: NumericEnvironment) -> Sampler:
-    """A sampler of it; takes some hundredths of a second and a few kilobytes."""
+    """A sampler of the canary generator; takes some hundredths of a second and a few kilobytes."""
     generator = networks.build(_SPEC.architecture, _SPEC.resolution, _SPEC.channels).generator
     generator.initialise(0)
     return Sampler(generator, CheckpointHeader(job="job_" + "0" * 16, spec=_SPEC, images_seen=0), environment)

@@ -1,10 +1,10 @@
 """Weights on disk: checkpoints (a generator, to serve) and snapshots (a whole training state, to resume).
 
 Both are safetensors files with one JSON header, written temp → fsync → rename → fsync(dir). Their bytes are a
-function of what they hold. Tensors are stored contiguous, whatever their layout in memory: safetensors knows
-no strides, so everything is loaded by copying into storage that already has its layout. Assigning loaded
-tensors instead would pair contiguous moments with channels_last weights in fused Adam, which goes by memory
-order: training would go on, silently wrong.
+function of their content. Tensors are stored contiguous, whatever their layout in memory: safetensors has no
+strides, so tensors are loaded by copying into storage that already has its layout. Assigning loaded tensors
+would pair contiguous moments with channels_last weights in fused Adam, which works in memory order, and
+training would continue silently wrong.
 """
 
 import errno
@@ -34,11 +34,11 @@ from models.state import TrainingState
 HeaderType = TypeVar("HeaderType", bound=Frozen)
 
 FORMAT_VERSIONS = (1,)
-"""Every version of a checkpoint or snapshot that can be loaded. None ever leaves this list."""
+"""All loadable versions of checkpoints and snapshots. None is ever removed from this list."""
 
 
 class SnapshotHeader(Frozen):
-    """Everything of a training state that is not a tensor, and what the tensors must add up to."""
+    """Everything in a training state that is not a tensor, and a checksum over the tensors."""
 
     format_version: Literal[1] = 1
     spec: TrainingSpec
@@ -46,7 +46,7 @@ class SnapshotHeader(Frozen):
     images_seen: int
     watch: Watch = Watch()
     checksum: str
-    """sha256 over the text before it and every tensor: a file that was torn or has rotted is found out."""
+    """sha256 over the header before this field and every tensor; detects torn writes and bit rot."""
 
 
 def save_checkpoint(
@@ -60,11 +60,11 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path, expected_digest: str | None = None) -> tuple[Generator, CheckpointHeader]:
-    """Read a generator, in eval mode on the CPU, and where it comes from.
+    """Read a generator, in eval mode on the CPU, and its header.
 
     Raises:
-        ServiceError: `checkpoint_unreadable` when the file is missing or damaged, is of a format that this
-            version does not know, or is not the one that `expected_digest` names.
+        ServiceError: `checkpoint_unreadable` when the file is missing or damaged, has an unknown format, or
+            does not match `expected_digest`.
     """
     header, tensors = read_checkpoint(path, expected_digest)
     spec = header.spec
@@ -79,7 +79,7 @@ def load_checkpoint(path: Path, expected_digest: str | None = None) -> tuple[Gen
 def read_checkpoint(
     path: Path, expected_digest: str | None = None
 ) -> tuple[CheckpointHeader, dict[str, Tensor]]:
-    """What a checkpoint holds, whether or not its tensors are those of the network in its header.
+    """Read a checkpoint's header and tensors, without checking that they belong to the same network.
 
     Raises:
         ServiceError: `checkpoint_unreadable`.
@@ -92,7 +92,7 @@ def read_checkpoint(
 
 
 def save_snapshot(state: TrainingState, path: Path, write: Write = write_durably) -> None:
-    """Write all that a bit-exact resume needs, durably. Waits for the device."""
+    """Write everything that a bit-exact resume needs, durably. Waits for the device."""
     tensors = dict(state.tensors())
     header = SnapshotHeader(
         spec=state.spec,
@@ -106,12 +106,12 @@ def save_snapshot(state: TrainingState, path: Path, write: Write = write_durably
 
 
 def load_snapshot(path: Path, state: TrainingState) -> NumericEnvironment:
-    """Fill `state`, fresh from the same spec, in place. Returns the environment that the snapshot comes from.
+    """Load a snapshot into a `state` of the same spec, in place. Returns the environment of the snapshot.
 
-    If that is not the state's own, training goes on, but not bit for bit as it would have.
+    If that differs from the state's own, training continues, but not bit for bit as it would have.
 
     Raises:
-        ServiceError: `checkpoint_unreadable` when the file is missing or damaged; `state` is then as it was.
+        ServiceError: `checkpoint_unreadable` when the file is missing or damaged; `state` is then unchanged.
     """
     header = _restore(path, state)
     state.images_seen, state.watch = header.images_seen, header.watch
@@ -119,10 +119,10 @@ def load_snapshot(path: Path, state: TrainingState) -> NumericEnvironment:
 
 
 def load_weights(path: Path, state: TrainingState) -> None:
-    """Fill the networks and optimisers of `state` from a snapshot of its own run; the rest of it goes on.
+    """Load only the networks and optimisers of `state` from a snapshot of its own run.
 
     Raises:
-        ServiceError: `checkpoint_unreadable` when the file is missing or damaged; `state` is then as it was.
+        ServiceError: `checkpoint_unreadable` when the file is missing or damaged; `state` is then unchanged.
     """
     _restore(path, state)
 
@@ -138,7 +138,7 @@ def _restore(path: Path, state: TrainingState) -> SnapshotHeader:
 
 
 def is_counter(name: str) -> bool:
-    """Whether this is a batch norm's count of steps, which no generator that is served has a use for."""
+    """Whether this tensor is a batch norm's step count, which serving does not need."""
     return name.endswith("num_batches_tracked")
 
 
@@ -161,7 +161,7 @@ def _content(path: Path) -> bytes:
 
 
 def _parse(path: Path, content: bytes) -> tuple[str, dict[str, Tensor]]:
-    """The header's JSON and the tensors of a file whose format version is known."""
+    """The header's JSON and the tensors of a file with a known format version."""
     try:
         tensors = safetensors.torch.load(content)
         length = int.from_bytes(content[:8], "little")
@@ -182,7 +182,7 @@ def _validated(path: Path, model: type[HeaderType], text: str) -> HeaderType:
 
 
 def _fill(path: Path, storage: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
-    """Copy every tensor into its existing storage, which keeps its layout and device. All or nothing."""
+    """Copy every tensor into existing storage, which keeps its layout and device. All or nothing."""
     shapes = {name: tensor.shape for name, tensor in storage.items()}
     if shapes != {name: tensor.shape for name, tensor in tensors.items()}:
         raise _unreadable(path, "its tensors are not those of the network in its header")
@@ -192,9 +192,9 @@ def _fill(path: Path, storage: Mapping[str, Tensor], tensors: Mapping[str, Tenso
 
 
 def _checksum(header: str, tensors: Mapping[str, Tensor]) -> str:
-    """Over the header's JSON as it was written, up to its last field, and the tensors.
+    """The checksum over the header's JSON as written, without its last field, and the tensors.
 
-    Written again, the header of an older version would have fields that it has not.
+    It uses the text as written, because serialising the header of an older version again would add fields.
     """
     whole = hashlib.sha256((header.rpartition(',"checksum":')[0] + "}").encode())
     for name, tensor in sorted(tensors.items()):

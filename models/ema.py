@@ -1,8 +1,7 @@
 """The moving average of the generator, and the generator that is served from it.
 
-The half-life is counted in images and grows with the run since it began, or began again, as in NVlabs'
-StyleGAN2 code: an average over more than a small share of what has been learnt would hold on to the
-beginning.
+The half-life is counted in images and grows with the images since the run's start, or last restart, as in
+NVlabs' StyleGAN2 code: an average over more than a small share of them would retain the initial weights.
 """
 
 import copy
@@ -25,7 +24,7 @@ STATISTICS_BATCH = 64
 
 
 def keep(decay: float, average: nn.Module, network: nn.Module) -> None:
-    """Let `average` keep the share `decay` of itself and take the rest from `network`. Parameters only."""
+    """Update `average` to `decay` × itself plus the rest from `network`. Parameters only."""
     kept: list[torch.Tensor] = list(average.parameters())
     with torch.no_grad():
         mix = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call] # one kernel for all of them
@@ -38,23 +37,23 @@ def decay(halflife_images: float, batch_size: int) -> float:
 
 
 def ramped_halflife(halflife_images: int, images_seen: int) -> float:
-    """The half-life in force when `images_seen` have made the networks what they are."""
+    """The half-life after the networks have been trained on `images_seen` images."""
     return min(float(halflife_images), images_seen * RAMP)
 
 
 def served_generator(state: TrainingState) -> Generator:
-    """The averaged generator in eval mode with batch-norm statistics of its own; the state is left alone.
+    """The averaged generator in eval mode with its own batch-norm statistics. Does not change the state.
 
-    The running statistics of the training run belong to other weights. These are the means, over batches of
-    latents, of what batch norm sees ("precise" statistics: Wu and Johnson 2021, arXiv 2105.07576, section 3).
-    The latents are the same at every step, so the result is a function of the weights.
+    The running statistics of training belong to other weights. These are means over batches of latents
+    ("precise" statistics: Wu and Johnson 2021, arXiv 2105.07576, section 3). The latents are always the same,
+    so the result is a function of the weights.
     """
     generator = copy.deepcopy(state.ema)
     if not _batch_norms(generator):
         return generator.eval()
     for layer in _batch_norms(generator):
         layer.reset_running_stats()
-        layer.momentum = None  # a plain mean over the passes that follow
+        layer.momentum = None  # a plain mean over the following passes
     prior = priors.build(state.spec.prior)
     with torch.no_grad(), state.environment.autocast():
         for index in range(STATISTICS_BATCHES):

@@ -1,6 +1,6 @@
-"""The numeric environment: everything apart from spec and images that the bits of a run depend on.
+"""The numeric environment: everything besides spec and images that the bits of a run depend on.
 
-Chosen by what the device can do, never by timing, so that the same machine always chooses the same.
+It is chosen by the device's capabilities, never by timing, so the same machine always makes the same choice.
 """
 
 from contextlib import AbstractContextManager
@@ -22,14 +22,14 @@ _FOUND = "+"
 
 
 class NumericEnvironment(Frozen):
-    """Two runs of one spec under equal environments are equal bit for bit (on the CPU)."""
+    """Two runs of a spec in equal environments are bit-identical (on the CPU)."""
 
     device: Literal["cpu", "cuda"]
     device_model: str
     isa: str
-    """ATen's instruction set and, of a CPU, `+` with what its arithmetic comes to; of a GPU nothing is tried.
+    """ATen's instruction set and, on a CPU only, `+` and a hash of its arithmetic.
 
-    One field: a worker of another version would refuse a record or snapshot that had one more.
+    It is a single field because workers of other versions would reject records and snapshots with a new one.
     """
     threads: int
     precision: Precision
@@ -38,27 +38,27 @@ class NumericEnvironment(Frozen):
 
     @property
     def fingerprint(self) -> str:
-        """The whole on one readable line: equal exactly when the environments are."""
+        """The environment as one readable line; equal if and only if the environments are."""
         device = f"{self.device}/{'-'.join(self.device_model.split())}/{self.isa}/{self.threads}t"
         return f"{device}/{self.precision}/{self.layout}/{self.torch_version}"
 
     def agrees_with(self, recorded: "NumericEnvironment") -> bool:
-        """Whether nothing is known to differ. What was recorded before arithmetic was tried says less."""
+        """Whether no difference is known. Older records contain no hash of the arithmetic to compare."""
         isa = self.isa if _FOUND in recorded.isa else self.isa.partition(_FOUND)[0]
         return recorded == self.model_copy(update={"isa": isa})
 
     def apply(self) -> None:
-        """Set this process up: its threads and torch's deterministic algorithms. Before any work.
+        """Set the number of threads and torch's deterministic algorithms for this process, before any work.
 
-        Again in every other thread that computes: OpenMP counts threads for each thread, and a convolution
-        that is the first work of one takes all cores, whatever torch has been told elsewhere.
+        Call it again in every other thread that computes: OpenMP sets the number of threads per thread, and
+        otherwise a thread whose first work is a convolution takes all cores, whatever other threads have set.
 
-        On a GPU the process must also start with `CUBLAS_WORKSPACE_CONFIG=:4096:8` in its environment:
-        matrix products refuse to run without it once deterministic algorithms are asked for.
+        On a GPU the process must also start with `CUBLAS_WORKSPACE_CONFIG=:4096:8` in its environment,
+        because matrix products refuse to run without it under deterministic algorithms.
         """
         torch.set_num_threads(self.threads)
         torch.use_deterministic_algorithms(mode=True)
-        # Left on, it would write every new tensor twice.
+        # If left on, it writes every new tensor twice.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.allow_tf32 = False
@@ -69,22 +69,22 @@ class NumericEnvironment(Frozen):
         network.to(device=self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
 
     def autocast(self) -> AbstractContextManager[object]:
-        """The arithmetic of the forward passes: bfloat16 where it was chosen; weights stay float32."""
+        """The precision of forward passes: bfloat16 if it was chosen; weights stay in float32."""
         return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16")
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """The order of a convolution's tensors in memory."""
+        """The memory format of convolutions' tensors."""
         return torch.channels_last if self.layout == "channels_last" else torch.contiguous_format
 
 
 def detect(
     device: Literal["auto", "cpu", "cuda"], threads: int, precision: Literal["auto", "float32", "bfloat16"]
 ) -> NumericEnvironment:
-    """The environment of this process: its device and precision asked for, or chosen by capability.
+    """The environment of this process, with device and precision as given or chosen by capability.
 
     Raises:
-        RuntimeError: "cuda" was asked for, and there is none.
+        RuntimeError: "cuda" was requested but is not available.
     """
     has_cuda = device != "cpu" and torch.cuda.is_available()
     if device == "cuda" and not has_cuda:
@@ -131,13 +131,13 @@ def _precision(asked: str, *, able: bool) -> Precision:
 
 
 def _arithmetic(precision: Precision) -> str:
-    """Of the one precision or of both: what stays in float32 beside bfloat16 is computed, too."""
+    """The hash for float32 and, if bfloat16 was chosen, for bfloat16 too: some layers stay in float32."""
     exact = arithmetic(torch.float32)
     return exact if precision == "float32" else f"{exact}-{arithmetic(torch.bfloat16)}"
 
 
 def _cpu_model() -> str:
-    """What Linux calls the processor; elsewhere unknown, the ISA then tells what matters."""
+    """Linux's name for the processor; "unknown" elsewhere, where the ISA must suffice."""
     listing = Path("/proc/cpuinfo")
     lines = listing.read_text().splitlines() if listing.exists() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

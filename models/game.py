@@ -1,4 +1,4 @@
-"""What an objective is made of: a loss for each player, and the terms that come with them."""
+"""The parts of an objective: a loss for each player, and additional terms."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Loss:
-    """What a player minimises: the objective's share, and that of each term by name. Scalars."""
+    """What a player minimises: the objective's loss, and each term by name. Scalars."""
 
     adversarial: Tensor
     terms: Mapping[str, Tensor] = field(default_factory=dict)
@@ -47,25 +47,25 @@ class Loss:
 
 
 class DiscriminatorTerm:
-    """Something added to the discriminator's loss, every so many steps."""
+    """A term added to the discriminator's loss, every `every_steps` steps."""
 
     name: str
     every_steps: int = 1
     differentiates_slopes: bool
-    """Whether it passes images through the discriminator, and differentiates their slopes: what it costs."""
+    """Whether it passes images through the discriminator and differentiates their slopes, which is costly."""
 
     def loss(self, exchange: Exchange) -> Tensor:
-        """A scalar, its weight and its rarity included."""
+        """The loss, a scalar that includes its weight and the factor for its interval."""
         raise NotImplementedError
 
 
 class GeneratorTerm:
-    """Something added to the generator's loss."""
+    """A term added to the generator's loss."""
 
     name: str
 
     def loss(self, real: Judged, fake: Judged) -> Tensor:
-        """A scalar, its weight included; only `fake` carries gradients."""
+        """The loss, a scalar that includes its weight; only `fake` carries gradients."""
         raise NotImplementedError
 
 
@@ -73,19 +73,19 @@ class Objective:
     """What the two players minimise. Scores are (N,) in float32; losses are scalars."""
 
     scores_are_logits: bool
-    """Whether sigmoid(score) is a probability as it stands; otherwise it must be calibrated first."""
+    """Whether sigmoid(score) is a probability; otherwise scores must be calibrated first."""
     compares_pairs: bool = False
     """Whether the generator's loss needs the scores of reals."""
     discriminator_steps: int = 1
-    """Batches that the discriminator learns from for each step of the generator."""
+    """Discriminator steps, each on its own batch, per generator step."""
     discriminator_terms: tuple[DiscriminatorTerm, ...] = ()
     wants_sure_discriminator: bool = False
-    """Whether it is trained to its best on purpose, so that judging all right is no fault of a run."""
+    """Whether the discriminator is trained to its optimum on purpose, so that sure verdicts are no fault."""
 
     def discriminator_loss(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-        """Low when reals score high and fakes low."""
+        """Low when reals score high and fakes score low."""
         raise NotImplementedError
 
     def generator_loss(self, fake_scores: Tensor, real_scores: Tensor | None = None) -> Tensor:
-        """Low when fakes score high; `real_scores` are given where the objective compares pairs."""
+        """Low when fakes score high; `real_scores` is given if the objective compares pairs."""
         raise NotImplementedError

@@ -1,11 +1,11 @@
-"""CUDA graphs: a computation recorded once and launched as one, instead of kernel by kernel.
+"""CUDA graphs: a computation is recorded once and launched as a whole, instead of kernel by kernel.
 
-Kernels of networks of these sizes are done sooner than the next one is launched: on an H100 a training step
-at 32 px keeps the GPU busy for a tenth of the time that launching it takes. A graph works on the very memory
-it was recorded with, so what goes in is copied there, and what comes out is copied away.
+At these network sizes a kernel finishes before the next one is launched: on an H100 a training step at 32 px
+keeps the GPU busy for a tenth of the time that launching it takes. A graph works on the memory it was
+recorded with, so inputs are copied there and results are copied out.
 
-Where a recording fails, kernels are launched one by one, as without. In a sampler the probes
-(`models/sampler.py`) go through the graph: one whose images differ by their place is not served.
+If recording fails, kernels are launched one by one. In a sampler the probes (`models/sampler.py`) go through
+the graph, so a graph whose images depend on their position is never served.
 """
 
 import logging
@@ -21,22 +21,22 @@ from models.networks.pair import Generator
 logger = logging.getLogger(__name__)
 
 _WARM_UP_PASSES = 3
-"""Before a recording cuDNN and the allocator must have settled."""
+"""Passes before recording, so that cuDNN and the allocator have settled."""
 
 
 class Graph:
-    """What a computation did on the GPU while it was recorded, to be done again."""
+    """A recorded GPU computation that can be launched again."""
 
     def __init__(self, compute: Callable[[], Tensor], pool: Any = None) -> None:
-        """Nothing is computed yet. Graphs of one `pool` share memory: none is launched amid another.
+        """Record `compute` without running it. Graphs of one `pool` share memory: never run two concurrently.
 
         Raises:
-            RuntimeError: `compute` does something that cannot be recorded, as waiting for the GPU.
+            RuntimeError: `compute` does something that cannot be recorded, such as waiting for the GPU.
         """
-        torch.cuda.empty_cache()  # recording begins so, too: what is reserved from here on is the graph's
+        torch.cuda.empty_cache()  # as recording does, so that memory reserved from here on is the graph's
         before = torch.cuda.memory_reserved()
         self._graph = torch.cuda.CUDAGraph()
-        # A recording that fails would not come back to this stream. Another thread may go on rendering.
+        # A failed recording would not restore this stream. Other threads may continue to render.
         here = torch.cuda.stream(torch.cuda.current_stream())
         with here, torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
             self._result = compute()
@@ -44,11 +44,11 @@ class Graph:
 
     @property
     def pool(self) -> Any:
-        """The memory that its results between are in."""
+        """The memory pool of its intermediate results."""
         return self._graph.pool()
 
     def launch(self) -> Tensor:
-        """The result, in memory of its own: the next launch overwrites the graph's."""
+        """Run the graph and return a copy of its result, because the next launch overwrites the original."""
         self._graph.replay()
         return self._result.clone()
 
@@ -60,14 +60,14 @@ class _Pass:
 
 
 class Graphs:
-    """A generator on a GPU. Used by one thread at a time, and recorded by the one that loads."""
+    """A generator on a GPU, run as graphs. Used by one thread at a time; recorded by the one that loads."""
 
     def __init__(self, generator: Generator) -> None:
         self._generator = generator
         self._passes: dict[int, _Pass | None] = {}
 
     def __call__(self, latents: Tensor) -> Tensor:
-        """The images (N, C, R, R) of latents (N, Z), both on the GPU; the first call of each N records."""
+        """The images (N, C, R, R) of latents (N, Z), both on the GPU; the first call for each N records."""
         if len(latents) not in self._passes:
             self._passes[len(latents)] = self._try_to_record(latents)
         recorded = self._passes[len(latents)]

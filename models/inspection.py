@@ -1,4 +1,4 @@
-"""Looks through a checkpoint that somebody sent: nothing of it is believed, and nothing is executed."""
+"""Validates an uploaded checkpoint: trusts nothing in it, and executes nothing."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ from models.latents import latents
 
 
 def inspect(path: Path, digest: str) -> None:
-    """Make sure that it can be served.
+    """Check that a checkpoint can be served.
 
-    Its tensors are compared with those of the network in its header before any of that network is allocated.
+    Compares its tensors with those of the network in its header before allocating any of that network.
 
     Raises:
-        ServiceError: `checkpoint_unreadable`, or `not_a_checkpoint` with what is wrong.
+        ServiceError: `checkpoint_unreadable`, or `not_a_checkpoint` with the reason.
     """
     header, tensors = read_checkpoint(path, digest)
     spec = header.spec

@@ -1,4 +1,4 @@
-"""Whether a training run fits into memory, told before it begins, and what to change if it does not."""
+"""Checks before a training run starts whether it fits into memory, and says what to change if it does not."""
 
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -15,31 +15,31 @@ from models.rehearsal import rehearse
 
 # Fitted to the peaks measured in docs/training.md.
 AROUND_BYTES = 32 * 2**20
-"""What the first steps bring in that is no tensor: kernels and their plans."""
+"""Memory that the first steps allocate besides tensors: kernels and their plans."""
 AROUND_ON_GPU_BYTES = 320 * 2**20
-"""The same on a GPU: the scratch space of cuBLAS and cuDNN, which every recorded graph holds on to."""
+"""The same on a GPU: scratch space of cuBLAS and cuDNN, which every recorded graph retains."""
 JUDGING_BYTES = {"embedded": 20 * 2**20, "inception": 800 * 2**20}
-"""What evaluations bring in, by their features: a network and its maps, and what it has made of the reals."""
+"""Memory for evaluations, by features: the network and its activations, and the features of the reals."""
 HEAP = 1.6
-"""What tensors take on a CPU, with the scratch space of kernels, and the gaps of a heap that keeps all."""
+"""Memory per byte of tensors on a CPU: adds kernels' scratch space and the gaps of an untrimmed heap."""
 MARGIN = 1.05
-"""The rest is right to 5 % in float32 on a CPU: a run that is let begin shall not end for want of memory."""
+"""The estimate is accurate to 5 % in float32 on a CPU, and an admitted run must not run out of memory."""
 WORKSPACE = 1.1
-"""What tensors take on a GPU, with the scratch space of the kernels."""
+"""Memory per byte of tensors on a GPU: adds kernels' scratch space."""
 GAPS, MOST_GAPS_BYTES = 0.25, 256 * 2**20
-"""What the gaps that freed tensors leave take there besides; the largest tensors leave none."""
+"""Fragmentation on a GPU: the gaps left by freed tensors; the largest tensors leave none."""
 COPIES = 4
-"""How often the state is there while a snapshot is written: a contiguous copy, and both forms of the file."""
+"""Copies of the state while a snapshot is written: itself, a contiguous one, and both forms of the file."""
 KEPT = 0.9
-"""Of what a step has freed, what of the heap is of no use to them."""
+"""The share of the memory freed by a step that the heap cannot reuse for these copies."""
 
 LEAST_BATCH = 2
 
 
 def needed_bytes(spec: TrainingSpec, environment: NumericEnvironment) -> int:
-    """The peak that training takes beyond the program itself: an estimate, rather high than low.
+    """Estimate the peak memory of training beyond the program itself; rather too high than too low.
 
-    On the CPU that is for all ranks together, on GPUs in each one's memory.
+    On the CPU it is the total of all ranks, on GPUs the memory of each.
     """
     living = rehearse(spec.part, environment)
     judging = JUDGING_BYTES[spec.evaluation.features]
@@ -50,14 +50,14 @@ def needed_bytes(spec: TrainingSpec, environment: NumericEnvironment) -> int:
         samples = MOST_SAMPLES * spec.channels * spec.resolution**2
         return round(MARGIN * (AROUND_BYTES * spec.devices + judging + samples + all_ranks))
     stepping = WORKSPACE * living.peak + min(GAPS * living.peak, MOST_GAPS_BYTES)
-    # A GPU's snapshots are written from the host's memory, which has the pixels of its samples, too.
+    # A GPU's snapshots and the pixels of its samples are in the host's memory.
     return AROUND_ON_GPU_BYTES + judging + round(stepping)
 
 
 def require_memory(
     spec: TrainingSpec, environment: NumericEnvironment, available_bytes: int, *, besides_bytes: int = 0
 ) -> None:
-    """Let a run begin only if it fits, together with the `besides_bytes` that something else needs meanwhile.
+    """Check that a run fits into memory, together with `besides_bytes` needed by something else meanwhile.
 
     Raises:
         ServiceError: `insufficient_memory`, with both figures and what to change.
@@ -78,7 +78,7 @@ class Smaller:
 
 
 def fitting(spec: TrainingSpec, environment: NumericEnvironment, available_bytes: int) -> Smaller | None:
-    """The largest half, quarter, … of the batch with which the run fits, or None."""
+    """The largest half, quarter, … of the batch size with which the run fits, or None."""
     sizes = [spec.devices * each for each in _halvings(spec.batch_size // spec.devices)]
 
     @cache
@@ -90,7 +90,7 @@ def fitting(spec: TrainingSpec, environment: NumericEnvironment, available_bytes
 
 
 def refused(spec: TrainingSpec, needed: int, available: int, smaller: Smaller | None) -> ServiceError:
-    """The refusal of a run that does not fit: both figures in bytes, and what to change."""
+    """The error for a run that does not fit, with both figures and what to change."""
     remedy = "No batch_size would fit: choose a smaller resolution or narrower networks, or free some memory."
     if smaller:
         taken = _readable(smaller.needed_bytes)
@@ -103,7 +103,7 @@ def refused(spec: TrainingSpec, needed: int, available: int, smaller: Smaller | 
 
 
 def free_on_gpu() -> int:
-    """Bytes that are free on the current CUDA device."""
+    """Free bytes on the current CUDA device."""
     free, _ = torch.cuda.mem_get_info()
     return free
 

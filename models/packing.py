@@ -1,8 +1,8 @@
-"""Weights laid out once, in the order that oneDNN computes in, with the activation that follows joined on.
+"""Packs weights once into oneDNN's memory order and fuses each layer with the activation that follows.
 
-As PyTorch's layers call it, oneDNN puts the weights of a layer into its own order at every forward pass:
-at 32 px a third of the time of a single image, a twelfth of a batch of sixteen. These are the operators
-that torch.compile writes such layers with (torch/_inductor/fx_passes/mkldnn_fusion.py), without a compiler.
+Called from PyTorch's layers, oneDNN reorders a layer's weights in every forward pass: at 32 px this takes a
+third of the time of a single image, a twelfth for a batch of sixteen. The operators are those that
+torch.compile generates (torch/_inductor/fx_passes/mkldnn_fusion.py), used here without a compiler.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,21 +20,21 @@ _OPERATORS: Mapping[type[nn.Module], tuple[str, str]] = {
     nn.ConvTranspose2d: ("_reorder_convolution_transpose_weight", "_convolution_transpose_pointwise"),
     nn.Linear: ("_reorder_linear_weight", "_linear_pointwise"),
 }
-"""By kind of layer, what packs its weights and what computes with them."""
+"""By kind of layer, the operators that pack its weights and that compute with them."""
 _SETTINGS: Mapping[type[nn.Module], tuple[str, ...]] = {
     nn.Conv2d: ("padding", "stride", "dilation", "groups"),
     nn.ConvTranspose2d: ("padding", "output_padding", "stride", "dilation", "groups"),
     nn.Linear: (),
 }
-"""What both of them ask of a layer besides, in this order."""
+"""The further attributes of a layer that both operators take, in this order."""
 _HAS_BFLOAT16, _HAS_ARMS_KERNELS = "_is_mkldnn_bf16_supported", "_is_mkldnn_acl_supported"
 _NO_ACTIVATION: tuple[str, tuple[float, ...]] = ("none", ())
 
 
 def pack(generator: Generator) -> Generator:
-    """The same generator, made for inference on a CPU, with its layers packed; without oneDNN as it was.
+    """Pack the layers of a generator prepared for inference on a CPU. In place; does nothing without oneDNN.
 
-    A matrix product in float32 would gain nothing, and stays; so does all in bfloat16 without units for it.
+    Linear layers in float32 would gain nothing and stay, as do all bfloat16 layers without hardware for it.
     """
     if can_pack():
         for layers in [module for module in generator.modules() if isinstance(module, nn.Sequential)]:
@@ -43,7 +43,7 @@ def pack(generator: Generator) -> Generator:
 
 
 def can_pack() -> bool:
-    """Whether torch has oneDNN and these operators. Arm's own kernels gain nothing by them."""
+    """Whether torch has oneDNN and these operators. Arm's own kernels gain nothing from them."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     needed = [name for names in _OPERATORS.values() for name in names] + [_HAS_BFLOAT16, _HAS_ARMS_KERNELS]
@@ -76,7 +76,7 @@ def _gains(layer: _Packable) -> bool:
 
 
 def _activation(layer: nn.Module | None) -> tuple[str, tuple[float, ...]]:
-    """What oneDNN calls it, and its parameters."""
+    """oneDNN's name for the activation, and its parameters."""
     match layer:
         case nn.ReLU():
             return "relu", ()
@@ -87,7 +87,7 @@ def _activation(layer: nn.Module | None) -> tuple[str, tuple[float, ...]]:
 
 
 class _Packed(nn.Module):
-    """One layer, (N, …) to (N, …) as before. In bfloat16 it rounds once, after the activation."""
+    """One packed layer, (N, …) to (N, …) as before. In bfloat16 it rounds once, after the activation."""
 
     weight: Tensor
     bias: Tensor | None

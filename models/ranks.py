@@ -1,12 +1,12 @@
 """The processes that train one job together, each on its part of every batch.
 
-Every rank holds the whole state and takes the same steps with it: what the ranks have learnt from their
-parts is averaged before anybody uses it. That is one sum over one flat tensor at each player's step, always
-in the same order, so that a run that is resumed adds up as one that was not. torch's DistributedDataParallel
-(Li et al. 2020, arXiv 2006.15704) puts gradients into other buckets after its first backward pass, which
-changes the bits from three ranks on.
+Every rank holds the whole state and takes the same steps: gradients, losses and batch-norm statistics are
+averaged over the ranks before they are used. This is one sum over one flat tensor at each player's step,
+always in the same order, so that a resumed run gives the same bits. torch's DistributedDataParallel (Li et
+al. 2020, arXiv 2006.15704) regroups gradients into other buckets after its first backward pass, which changes
+the bits with three ranks or more.
 
-Batch norm sees a rank's part alone, as is common; so do terms that compare images with each other.
+Batch norm sees only a rank's own part, as is common; so do terms that compare images with each other.
 """
 
 from collections.abc import Iterable
@@ -23,43 +23,43 @@ from models.guards import Watch
 from models.state import TrainingState
 
 PATIENCE = timedelta(days=7)
-"""A rank that waits for another is ended by whoever looks after the ranks, not by this."""
+"""Practically no timeout: the supervisor of the ranks ends one that waits for another."""
 
 
 class Ranks(Protocol):
-    """What a step needs to know of the ranks."""
+    """What a step needs to know about the ranks."""
 
     def part(self, batch_size: int) -> slice:
-        """The rows of a batch that are this rank's."""
+        """This rank's rows of a batch."""
         ...
 
     def average(self, tensors: Iterable[Tensor]) -> None:
-        """Put the mean over the ranks into each tensor (float32, of equal shapes on all ranks)."""
+        """Replace each tensor by its mean over the ranks (float32, equal shapes on all ranks)."""
         ...
 
     def lead(self, state: TrainingState, meet_at: int) -> None:
-        """Give all others this state, and the count of images at which they are to ask for it again."""
+        """Send this state to all other ranks, and the number of images seen at which they receive it next."""
         ...
 
 
 class Alone:
-    """The one rank of most runs."""
+    """The single rank of most runs."""
 
     def part(self, batch_size: int) -> slice:
         return slice(0, batch_size)
 
     def average(self, tensors: Iterable[Tensor]) -> None:
-        """The tensors stay what they are."""
+        """Do nothing: the mean over one rank."""
 
     def lead(self, state: TrainingState, meet_at: int) -> None:
-        """There are no others."""
+        """Do nothing: there are no other ranks."""
 
 
 class Group:
-    """One of several ranks on one machine: nccl on GPUs, gloo on the CPU. A process can be in one group."""
+    """One of several ranks on one machine: nccl on GPUs, gloo on the CPU. At most one group per process."""
 
     def __init__(self, rank: int, count: int, meeting_point: Path, device: Literal["cpu", "cuda"]) -> None:
-        """Waits until all ranks are there. `meeting_point` is a file to be, which they all can write."""
+        """Wait until all ranks have joined. `meeting_point` is a new file that all of them can write."""
         self._rank, self._count, self._device = rank, count, device
         dist.init_process_group(
             "nccl" if device == "cuda" else "gloo",
@@ -93,7 +93,7 @@ class Group:
 
     @torch.no_grad()
     def follow(self, state: TrainingState) -> int:
-        """Take over what the leader has; returns its `meet_at`. Waits for the leader."""
+        """Wait for the leader and copy its state; returns its `meet_at`."""
         length = self._broadcast(torch.zeros(1, dtype=torch.int64))
         content = self._broadcast(torch.empty(int(length), dtype=torch.uint8))
         said = _Said.model_validate_json(bytes(content.cpu().numpy()))
@@ -110,7 +110,7 @@ class Group:
 
 
 class _Said(Frozen):
-    """What a state consists of besides tensors."""
+    """The parts of a leader's message that are not tensors."""
 
     images_seen: int
     watch: Watch

@@ -1,7 +1,7 @@
-"""A few steps of training on tensors without values: what is alive at one time, in bytes, and takes none.
+"""Runs a few training steps on tensors without values, to measure the peak of live memory without using any.
 
-It is the trainer itself that runs, on the meta device. Every storage counts from the operation that makes it
-until nobody holds it, so that penalties, terms and architectures need no rules of their own here.
+It runs the real trainer on the meta device. Every storage counts from the operation that creates it until its
+last reference goes, so penalties, terms and architectures need no rules of their own here.
 """
 
 import math
@@ -31,25 +31,25 @@ from models.state import TrainingState
 from models.trainer import train
 
 SHOWN = 64
-"""Latents that go through the generator at a time for a preview, or for the statistics of its batch norm."""
+"""Latents in one forward pass of the generator for a preview, or for its batch-norm statistics."""
 
 
 MOST_STEPS = 1_024
-"""Steps among which the hardest is looked for: rhythms without a common divisor meet after billions."""
+"""Steps searched for the hardest one: intervals without a common divisor coincide only after billions."""
 
 
 @dataclass(frozen=True)
 class Living:
-    """Bytes of tensors that are alive."""
+    """Bytes of live tensors."""
 
     state: int
     """Between two steps."""
     peak: int
-    """At most: within the hardest step, or while the generator is shown."""
+    """At most, within the hardest step or while a preview is rendered."""
 
 
 def rehearse(spec: TrainingSpec, environment: NumericEnvironment) -> Living:
-    """The bytes that training a spec would keep alive. Itself it takes next to none, whatever the batch."""
+    """The bytes that training a spec would keep alive. Uses next to no memory itself, whatever the batch."""
     with Tally("meta") as tally:
         state = _valueless(spec, environment)
         between_steps = tally.now
@@ -62,7 +62,7 @@ def rehearse(spec: TrainingSpec, environment: NumericEnvironment) -> Living:
 
 
 def _valueless(spec: TrainingSpec, environment: NumericEnvironment) -> TrainingState:
-    """A training state on the meta device, of a run that does not end."""
+    """A training state on the meta device, for a run that never ends."""
     pair = networks.build(spec.architecture, spec.resolution, spec.channels)
     ema = networks.build(spec.architecture, spec.resolution, spec.channels).generator
     for network in (pair.generator, pair.discriminator, ema):
@@ -81,7 +81,7 @@ def _valueless(spec: TrainingSpec, environment: NumericEnvironment) -> TrainingS
 
 
 def _adam(network: Network) -> Adam:
-    """With its moments in place. Not fused, as torch wants it here: that takes one more parameter's size."""
+    """Adam with allocated moments. torch cannot fuse it here, which costs one more parameter's size."""
     optimizer = Adam(network.parameters(), foreach=False)
     for parameter in network.parameters():
         moments = {name: torch.zeros_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
@@ -101,7 +101,7 @@ def _pictures(spec: TrainingSpec) -> Batches:
 
 
 def _hardest_steps(rules: Rules) -> Iterator[int]:
-    """A step of each routine that no other outdoes: in the terms that are due, and the generator's turn."""
+    """A step of each maximal routine: no other has all of its due terms, its generator's turn, and more."""
     rhythms = [term.every_steps for term in rules.discriminator_terms]
     first: dict[frozenset[object], int] = {}
     for step in range(min(math.lcm(rules.objective.discriminator_steps, *rhythms), MOST_STEPS)):
@@ -112,7 +112,7 @@ def _hardest_steps(rules: Rules) -> Iterator[int]:
 
 
 def _show(state: TrainingState) -> None:
-    """The averaged generator is copied and makes a sheet, in float32."""
+    """Copy the averaged generator and render a sheet with it, in float32."""
     shown = {name: torch.empty_like(tensor) for name, tensor in state.ema.state_dict().items()}
     latents = torch.empty(SHOWN, state.ema.latent_size, device="meta")
     with torch.no_grad():
@@ -120,7 +120,7 @@ def _show(state: TrainingState) -> None:
 
 
 class _Valueless(NumericEnvironment):
-    """An environment whose device knows shapes alone."""
+    """An environment on the meta device, which knows only shapes."""
 
     @classmethod
     def of(cls, environment: NumericEnvironment) -> NumericEnvironment:
@@ -131,7 +131,7 @@ class _Valueless(NumericEnvironment):
 
 
 class _Autocast(TorchFunctionMode):
-    """What torch.autocast does to the layers that have weights: it knows no meta device."""
+    """Imitates torch.autocast for layers with weights, because it does not support the meta device."""
 
     LAYERS = (torch.conv2d, torch.conv_transpose2d, linear)
 
@@ -151,7 +151,7 @@ class _Autocast(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
     def _cast(self, given: Tensor) -> Tensor:
-        """In bfloat16; parameters once only, as autocast keeps them."""
+        """Cast to bfloat16; parameters only once, because autocast caches them."""
         if not isinstance(given, nn.Parameter):
             return given.to(torch.bfloat16)
         if given not in self._weights:
@@ -160,7 +160,7 @@ class _Autocast(TorchFunctionMode):
 
 
 class Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of a device's storages, from the operation that makes it until nobody holds it."""
+    """Counts the bytes of a device's storages, each from its creation until its last reference goes."""
 
     def __init__(self, device: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -1,7 +1,7 @@
-"""A loaded generator that renders seeds. The pixels of a seed never depend on what else is in the batch.
+"""A loaded generator that renders seeds. A seed's pixels never depend on the rest of the batch.
 
-Kernels are chosen by batch size, and some sum in another order than others. So batches are made of a few
-sizes, the buckets, and a sampler uses only those that it has seen agree, bit for bit, before rounding.
+Libraries choose kernels by batch size, and kernels differ in their order of summation. So batches have only a
+few sizes, the buckets, and a sampler uses only buckets whose images agreed bit for bit before rounding.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,16 +28,16 @@ from models.priors.truncation import truncated
 from models.silence import silent
 
 RENDERING_VERSIONS = {"cpu": 3, "cuda": 4}
-"""Raised whenever we change what a generator and a seed come to: folding, rounding, choice of kernels."""
+"""Raised whenever a change of ours alters the image of a generator and seed: folding, rounding, kernels."""
 
 
 def renderer(environment: NumericEnvironment) -> str:
-    """Names all that a sample's bytes depend on besides generator, seed and options. Part of every ETag."""
+    """Names everything a sample's bytes depend on besides generator, seed and options. Part of every ETag."""
     return f"r{RENDERING_VERSIONS[environment.device]}/{environment.fingerprint}"
 
 
 class Sampler:
-    """One generator in memory, ready to render. Its environment must have been applied to the process."""
+    """One generator in memory, ready to render. Its environment must already be applied to the process."""
 
     def __init__(
         self, generator: Generator, header: CheckpointHeader, environment: NumericEnvironment
@@ -54,7 +54,7 @@ class Sampler:
 
     @classmethod
     def load(cls, path: Path, digest: str, environment: NumericEnvironment) -> Self:
-        """Read a checkpoint, making sure that it is the one that `digest` names, and warm it up.
+        """Read a checkpoint, verify its digest, and warm it up.
 
         Raises:
             ServiceError: `checkpoint_unreadable`.
@@ -64,7 +64,7 @@ class Sampler:
 
     @property
     def bytes(self) -> int:
-        """Memory that its weights take, and on a GPU what lies between its layers."""
+        """Memory of its weights and, on a GPU, of its recorded graphs with their intermediate results."""
         weights: int = sum(tensor.nbytes for tensor in self._generator.state_dict().values())
         return weights + (self._graphs.bytes if self._graphs else 0)
 
@@ -73,17 +73,17 @@ class Sampler:
         return self.render_latents(self.draw(seeds))
 
     def render_floats(self, seeds: Sequence[int]) -> NDArray[np.float32]:
-        """The images (N, C, R, R) of `seeds` in [-1, 1], as they are before rounding."""
+        """The images (N, C, R, R) of `seeds` in [-1, 1], before rounding to pixels."""
         return self.render_latent_floats(self.draw(seeds))
 
     def draw(self, seeds: Sequence[int], truncation: float = 1.0) -> NDArray[np.float32]:
-        """The latents (N, Z) of `seeds`, from the middle share of the prior that `truncation` leaves."""
+        """The latents (N, Z) of `seeds`, from the middle share `truncation` of the prior."""
         return latents(seeds, self._generator.latent_size, truncated(self._prior, truncation))
 
     def render_latents(
         self, drawn: NDArray[np.float32], after_pass: Callable[[], None] = silent
     ) -> NDArray[np.uint8]:
-        """The pixels (N, R, R, C) of latents (N, Z). Only one bucket of them is ever in floats."""
+        """The pixels (N, R, R, C) of latents (N, Z). Holds at most one bucket of images as floats."""
         spec = self.header.spec
         pixels = np.empty((len(drawn), spec.resolution, spec.resolution, spec.channels), dtype=np.uint8)
         for part in self._parts(len(drawn)):
@@ -95,7 +95,7 @@ class Sampler:
     def render_latent_floats(
         self, drawn: NDArray[np.float32], after_pass: Callable[[], None] = silent
     ) -> NDArray[np.float32]:
-        """The images (N, C, R, R) of latents (N, Z), as they are before rounding."""
+        """The images (N, C, R, R) of latents (N, Z), before rounding to pixels."""
         images = []
         for part in self._parts(len(drawn)):
             images.append(self._images(drawn[part]).cpu().numpy())
@@ -103,16 +103,16 @@ class Sampler:
         return np.concatenate(images)
 
     def still_works(self) -> bool:
-        """Whether a forward pass gives, now too, the very image that it gave when this was loaded."""
+        """Whether a forward pass still gives exactly the image that it gave at load time."""
         return _same_bits(self._images(self.draw([0])).cpu(), self._probed)
 
     def _parts(self, count: int) -> list[slice]:
-        """Where `count` latents are cut."""
+        """The slices into which `count` latents are split."""
         sizes = parts(count, self.buckets, self._plan.most_padding)
         return [slice(start, end) for start, end in pairwise(accumulate(sizes, initial=0))]
 
     def _images(self, rows: NDArray[np.float32]) -> Tensor:
-        """The images of at most a largest bucket of latents, through the smallest bucket that holds them."""
+        """The images of latents, at most a largest bucket, padded to the smallest bucket that fits them."""
         drawn = torch.from_numpy(rows)  # (N, Z)
         bucket = next(bucket for bucket in self.buckets if bucket >= len(drawn))
         padding = drawn.new_zeros((bucket - len(drawn), drawn.shape[1]))
@@ -120,16 +120,16 @@ class Sampler:
 
     @torch.inference_mode()
     def _forward(self, drawn: Tensor) -> Tensor:
-        """The images (N, C, R, R), in float32 whatever they were computed in, of latents (N, Z)."""
+        """The images (N, C, R, R) of latents (N, Z), converted to float32."""
         images: Tensor = self._compute(drawn.to(self._device, self._dtype))
         return images.float()
 
     def _agreeing_buckets(self) -> tuple[tuple[int, ...], Tensor]:
-        """The buckets that may stand for each other: all that agree with the largest that agrees with itself.
+        """The interchangeable buckets, and the image (1, C, R, R) of seed 0.
 
-        Every position of every bucket is tried with two different probes among different neighbours, or with
-        more where the plan asks for it, and the floats are compared as bits. On a CPU it costs four times the
-        largest bucket in images, and warms all of them. Returned with the image (1, C, R, R) of seed 0.
+        These are the buckets that agree with the largest self-consistent one. Every position of every bucket
+        is tested with two different probes among different neighbours, or with more if the plan says so, and
+        the floats are compared as bits. On a CPU this renders four times the largest bucket, and warms all.
         """
         smallest, largest = self._plan.smallest_bucket, self._plan.largest_bucket
         probes = torch.from_numpy(latents(range(largest), self._generator.latent_size, self._prior))  # (B, Z)
@@ -148,7 +148,7 @@ class Sampler:
         return tuple(reversed(agreeing)), reference[:1].cpu().clone()
 
     def _is_at_one(self, probes: Tensor, images: Tensor) -> bool:
-        """Whether the probes give these images wherever they are in a batch of this size."""
+        """Whether the probes give these images at every tested position in a batch of this size."""
         back = self._forward(probes.flip(0)).flip(0)
         turns = range(1, min(1 + self._plan.rotations, len(probes)))
         turned = (self._forward(probes.roll(turn, 0)).roll(-turn, 0) for turn in turns)
@@ -156,10 +156,10 @@ class Sampler:
 
 
 def parts(count: int, buckets: Sequence[int], most_padding: float) -> list[int]:
-    """How many of `count` images go through the generator at once, time after time.
+    """Split `count` images into batch sizes, one per forward pass.
 
-    Each part is padded to the smallest bucket that holds it, so what fills less than 1 − `most_padding` of
-    one is cut at the next smaller: 48 images through 32 and 16 take three quarters of the time of 64.
+    Each part is padded to the smallest bucket that fits it, but if it would fill less than 1 − `most_padding`
+    of that, it is split at the next smaller one: 48 images as 32 and 16 take three quarters of 64's time.
     """
     cut = []
     while count:

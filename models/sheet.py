@@ -1,4 +1,4 @@
-"""Tiles laid out as one picture, row by row in the order of their seeds."""
+"""Contact sheets: tiles arranged in one picture, row by row in the order of their seeds."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,10 +7,9 @@ from contract.sampling import sheet_columns
 
 
 def sheet(tiles: NDArray[np.uint8], columns: int | None = None, padding: int = 0) -> NDArray[np.uint8]:
-    """Tiles (N, R, R, C) as one picture, `padding` pixels apart, without C where that is 1.
+    """Arrange tiles (N, R, R, C) in one picture, `padding` pixels apart; the C axis is dropped if C is 1.
 
-    What lies between tiles, and places that are left over, are black. Without `columns` the sheet is as
-    square as it can be.
+    Padding and unused cells are black. Without `columns`, the sheet is as square as possible.
     """
     count, resolution, _, channels = tiles.shape
     columns = columns or sheet_columns(count)

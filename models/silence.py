@@ -1,5 +1,5 @@
-"""For work that tells how it goes, where nobody wants to know."""
+"""The default for progress callbacks."""
 
 
 def silent(*_told: object) -> None:
-    """Told of nothing."""
+    """Do nothing."""

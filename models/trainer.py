@@ -1,4 +1,4 @@
-"""Adversarial training as a generator: state goes in, progress comes out. Knows no clock, disk or network."""
+"""Adversarial training as an iterator: advances a state, yields progress. Uses no clock, disk or network."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ from models.step import Step
 
 @dataclass(frozen=True)
 class Progress:
-    """What a step leaves behind. Its losses are still on the device, perhaps not even computed."""
+    """The result of a step. Its losses are still on the device and may not be computed yet."""
 
     images_seen: int
     losses: Mapping[str, Tensor]
     """By player, and by player and term: `discriminator`, `discriminator/r1`, `generator`, …"""
 
     def read(self) -> dict[str, float]:
-        """The losses as numbers. The only place where training waits for the device: call it seldom."""
+        """The losses as numbers. The only place where training waits for the device, so call it rarely."""
         return {name: loss.item() for name, loss in self.losses.items()}
 
 
 def train(state: TrainingState, batches: Batches, ranks: Ranks | None = None) -> Iterator[Progress]:
-    """Advance `state` in place, one batch per item, until it has seen the images that its spec asks for.
+    """Advance `state` in place, one batch per item, until it has seen the number of images in its spec.
 
-    Between two items the state is whole, and equal on all ranks: it can be saved, served, or left for good.
+    Between two items the state is consistent and equal on all ranks: it can be saved, served or abandoned.
     """
     rules, ranks = Rules.of(state.spec), ranks or Alone()
     step, batch_size = Step(state, batches, rules, ranks), state.spec.batch_size
@@ -47,7 +47,7 @@ def train(state: TrainingState, batches: Batches, ranks: Ranks | None = None) ->
 
 
 def _average(state: TrainingState, images: int) -> None:
-    """Let the average follow a generator's step, which has taken so many images."""
+    """Update the average after a generator's step that consumed this many images."""
     seen = state.images_seen + state.spec.batch_size - state.watch.begun_images_seen
     halflife = ema.ramped_halflife(state.spec.ema_halflife_images, seen)
     ema.keep(ema.decay(halflife, images), state.ema, state.generator)

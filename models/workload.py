@@ -1,4 +1,4 @@
-"""A whole run by counting: its evaluations, and the multiply-adds of everything."""
+"""The workload of a whole run: its number of evaluations, and multiply-adds of everything."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -13,25 +13,25 @@ from models.rehearsal import SHOWN
 
 @dataclass(frozen=True)
 class Workload:
-    """What a run consists of. Operations are multiply-adds."""
+    """The parts of a run. Operations are multiply-adds."""
 
     images: int
-    """Shown in all: whole batches."""
+    """Real images shown in total, in whole batches."""
     training: int
-    """Operations for each of them."""
+    """Operations per image."""
     showing: int
-    """Operations of all previews and checkpoints: for a short run they are many."""
+    """Operations of all previews and checkpoints, a large part of a short run."""
     evaluations: int
     evaluation: int
-    """Operations of each."""
+    """Operations per evaluation."""
     reference: int
-    """Operations before the first: how the real pictures look."""
+    """Operations before the first evaluation, on the real pictures."""
     every_images: int | None
-    """Between two evaluations; None where the dataset has too few pictures to judge by."""
+    """Images between two evaluations; None if the dataset has too few pictures to evaluate."""
 
     @classmethod
     def of(cls, spec: TrainingSpec, panel: Panel | None, features: int) -> Self:
-        """`features` are the operations that the feature network takes for an image."""
+        """The workload of a spec; `features` is the number of operations of the feature network per image."""
         counted = Cost.of(spec)
         images = spec.total_images
         showing = counted.generator * _shown(spec, images)
@@ -61,14 +61,14 @@ class Workload:
 
 
 def passes(images: int, every_images: int, batch_size: int, *, at_the_end: bool) -> int:
-    """How many steps of such a run pass a multiple; with `at_the_end` the last one counts anyway."""
+    """How many steps pass a multiple of `every_images`; with `at_the_end`, the last step always counts."""
     passed = min(images // every_images, images // batch_size)
     is_last_one_of_them = images // every_images != (images - batch_size) // every_images
     return passed + (1 if at_the_end and not is_last_one_of_them else 0)
 
 
 def _shown(spec: TrainingSpec, images: int) -> int:
-    """Latents that go through the generator for previews and checkpoints, each with statistics of its own."""
+    """Latents rendered for previews and checkpoints, each of which computes its own batch-norm statistics."""
     statistics = STATISTICS_BATCHES * STATISTICS_BATCH
     previews = passes(images, spec.preview_every_images, spec.batch_size, at_the_end=False)
     checkpoints = passes(images, spec.checkpoint_every_images, spec.batch_size, at_the_end=True)
