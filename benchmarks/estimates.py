@@ -1,13 +1,12 @@
-"""Claim: an idle trainer's dry run foretells the seconds of a job within a factor of two.
+"""Claim: an idle trainer's dry run predicts the duration of a job within a factor of two.
 
     python benchmarks/estimates.py [--device cpu] [--threads 2]
 
-Each job is foretold and then trained, in children of a forkserver as a trainer has it, on the example
-pictures. Its seconds are foretold thrice: `measured`, as an idle trainer does that has no pace of it;
-`extrapolated` from the jobs before it, all of other steps; and, once it has been, from its own pace
-(`trained`). Real seconds are those from the order to the last message; real memory is the most that was seen
-resident and not of a file, less what was there before the order; of a GPU's it says nothing. Some minutes on
-two cores.
+Estimates and then trains each job on the example pictures, in children of a forkserver as in a trainer. There
+are three estimates of its seconds: `measured`, by an idle trainer without readings; `extrapolated`, from the
+jobs before it, all with different steps; and `trained`, from its own pace afterwards. Real seconds count from
+the order to the last message. Real memory is the peak of resident memory not backed by a file, minus that
+before the order; GPU memory is not included. Takes some minutes on two cores.
 """
 
 import argparse
@@ -48,7 +47,7 @@ JOBS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """Where it is measured."""
+    """Where and with what the benchmark measures."""
 
     volume: Volume
     manifest: Manifest
@@ -80,7 +79,7 @@ def main() -> None:
 def foretell_and_train(
     name: str, spec: TrainingSpec, setting: Setting, readings: tuple[Reading, ...], number: int
 ) -> tuple[Reading, ...]:
-    """A row of the table; what was read of the job."""
+    """Print a row of the table; returns the job's readings."""
     measured = foretell(spec, setting, ())
     extrapolated = foretell(spec, setting, readings) if readings else None
     seconds, peak_bytes, read = train(spec, setting, number)
@@ -92,7 +91,7 @@ def foretell_and_train(
 
 
 def foretell(spec: TrainingSpec, setting: Setting, readings: tuple[Reading, ...]) -> Estimate:
-    """What the child of a trainer with these readings tells last; of one that is idle if it has none."""
+    """The first estimate by the child of a trainer with these readings; without any, an idle one's last."""
     manifest = setting.manifest
     ask = EstimateAsk(
         id="1", deadline_ms=1, spec=spec, images=manifest.images, held_out_images=manifest.held_out_images
@@ -114,7 +113,7 @@ def foretell(spec: TrainingSpec, setting: Setting, readings: tuple[Reading, ...]
 
 
 def train(spec: TrainingSpec, setting: Setting, number: int) -> tuple[float, int, tuple[Reading, ...]]:
-    """Seconds and bytes at the peak of the real job, and its reading."""
+    """Train the job; returns its seconds, peak bytes and readings."""
     readings = Readings(setting.volume.readings(f"benchmark-{number}"))
     order = TrainingOrder(
         job=f"job_{number:016d}",
@@ -144,7 +143,7 @@ def train(spec: TrainingSpec, setting: Setting, number: int) -> tuple[float, int
 
 
 def listen(child: Child) -> list[link.Message]:
-    """All that a child says."""
+    """All messages of a child until it ends."""
     messages: list[link.Message] = []
     while child.is_alive:
         messages += child.messages(0.05)
@@ -152,7 +151,7 @@ def listen(child: Child) -> list[link.Message]:
 
 
 def anonymous_bytes(child: Child) -> int:
-    """What is resident of a process and not of a file; 0 of one that has ended."""
+    """Resident memory of a process that is not backed by a file; 0 if it has ended."""
     try:
         lines = Path(f"/proc/{child.process_id}/status").read_text().splitlines()
     except OSError:

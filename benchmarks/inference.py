@@ -1,14 +1,14 @@
-"""Claim: a generator folded, in channels_last and, where there are units for it, in bfloat16 renders fastest;
-on a CPU with its layers packed.
+"""Claim: a generator renders fastest folded, in channels_last, in bfloat16 where supported, on a CPU packed.
 
     python benchmarks/inference.py [--device cpu] [--threads 1] [--rounds 5] [--resolutions 32 64]
 
-The same weights (dcgan of width 64, three channels; `--architecture` takes another) in turns in one process,
-batch size by batch size, after a round that does not count. What it finds is written down as `PLANS` in
-`models/inference.py`; no process that renders ever times anything. bfloat16 means weights in bfloat16, not
-autocast. One thread on the CPU is timed by its own clock, which stands still while neighbours have the core.
-Besides, how far each is from eager float32, in levels of 255, and what loading costs: the probes in all
-buckets that make sure that no picture depends on its batch.
+Runs the same weights (dcgan of width 64, three channels; `--architecture` selects another) in turns in one
+process, by batch size, after a warm-up round. The results are recorded as `PLANS` in `models/inference.py`;
+processes that render never time anything. bfloat16 means weights in bfloat16, not autocast. A single CPU
+thread is timed by its thread clock, which excludes the time that other processes use the core.
+
+Also prints the difference of each variant from eager float32, in levels of 255, and the cost of loading: the
+probes in all buckets that ensure that no picture depends on its batch.
 """
 
 import argparse
@@ -34,12 +34,12 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 TURN_SECONDS = 0.1
 STATISTICS_BATCHES = 30
 LARGEST = {32: 256, 64: 256, 128: 32}
-"""Beyond these a turn on a core takes seconds."""
+"""The largest batch by resolution; beyond it a turn on one core takes seconds."""
 
 Device = Literal["cpu", "cuda"]
 Clock = Callable[[], float]
 Way = Callable[[Tensor], Tensor]
-"""Latents in float32 to images."""
+"""Maps latents in float32 to images."""
 
 
 def main() -> None:
@@ -79,7 +79,7 @@ def spec_of(kind: str, width: int, resolution: int) -> TrainingSpec:
 def compare(spec: TrainingSpec, environment: NumericEnvironment, rounds: int) -> None:
     generator = generator_of(spec.architecture, spec.resolution)
     header = CheckpointHeader(job="job_" + "0" * 16, spec=spec, images_seen=0)
-    Sampler(generator, header, environment)  # the first use of a kernel costs more
+    Sampler(generator, header, environment)  # warm up: a kernel's first use costs more
     clock = time.thread_time if (environment.device, environment.threads) == ("cpu", 1) else time.perf_counter
     started = clock()
     sampler = Sampler(generator, header, environment)
@@ -103,7 +103,7 @@ def compare(spec: TrainingSpec, environment: NumericEnvironment, rounds: int) ->
 def generator_of(architecture: Architecture, resolution: int) -> Generator:
     generator = networks.build(architecture, resolution, 3).generator
     generator.initialise(0)
-    with torch.no_grad():  # fresh weights need batch norm's statistics to give more than grey
+    with torch.no_grad():  # without batch norm's statistics, fresh weights give only grey
         for index in range(STATISTICS_BATCHES):
             randomness = torch.Generator().manual_seed(index)
             generator.train()(torch.randn(64, generator.latent_size, generator=randomness))
@@ -131,7 +131,7 @@ def _way(generator: Generator, takes: torch.dtype = torch.float32) -> Way:
 
 
 def in_turns(ways: Mapping[str, Way], latents: Tensor, rounds: int, clock: Clock) -> dict[str, list[float]]:
-    """Images per second of each way in each round."""
+    """Images per second of each way in each round, without the warm-up round."""
     speeds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
         for name, way in ways.items():
@@ -151,7 +151,7 @@ def pace(way: Way, latents: Tensor, clock: Clock) -> float:
 
 @torch.inference_mode()
 def forward(way: Way, latents: Tensor) -> Tensor:
-    """The images in float32, on the CPU: that waits for the device."""
+    """The images in float32, copied to the CPU, which waits for the device."""
     return way(latents).float().cpu()
 
 

@@ -1,10 +1,10 @@
-"""Claim: ten times the load that can be served costs the served share nothing, and no memory.
+"""Claim: under ten times the load it can serve, the service keeps its throughput and uses no more memory.
 
     python benchmarks/overload.py [--seconds 60] [--requests 100000] [--count 16]
 
-Sheets of so many images (`--count`) are asked for in a closed loop, which finds the most that the service
-makes of them, then at ten times that rate, then at a tenth of it. Then single images in great numbers, and
-what gateway and sampler weigh before and after.
+Requests sheets of `--count` images in a closed loop, to find the peak rate, then at ten times that rate, then
+at a tenth of it. Then requests a large number of single images, and prints the memory of gateway and sampler
+along the way.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from benchmarks.load.loops import Question, Results, closed_loop, open_loop, per
 from benchmarks.load.players import Player, start_ours
 
 CONNECTIONS = 16
-"""Enough to keep samplers busy, and not so many that the line would refuse some."""
+"""Enough to keep samplers busy, but few enough that the queue rejects none."""
 FACTOR = 10
 CACHE_BYTES = 2 * 2**20
 CALM_SECONDS = 3.0
@@ -33,7 +33,7 @@ CALM_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Flood:
-    """What came before, in and after it; the peak is looked for before and after."""
+    """The results before, during and after the flood; the peak is measured before and after."""
 
     peak: Results
     flood: Results
@@ -42,11 +42,11 @@ class Flood:
 
     @property
     def goodput(self) -> float:
-        """The share of the peak that is served in the flood."""
+        """The share of the peak rate that is served during the flood."""
         return 2 * self.flood.rate / (self.peak.rate + self.peak_after.rate)
 
     def recovered_after_seconds(self) -> float:
-        """From the end of the flood to the first request from which on all are answered about as ever."""
+        """Seconds from the end of the flood until all later requests succeed with about normal latency."""
         normal = 3 * self.peak.percentile_ms(50) / 1000
         start = min(one.since for one in self.after.told)
         slow = [one.since for one in self.after.told if one.status != 200 or one.seconds > normal]
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def sheets(address: Address, laid: Laid, count: int) -> Iterator[Question]:
-    """Sheets of seeds that never come again, each checked to be of the seed that was asked for."""
+    """Requests for sheets of seeds that never repeat, each checked to contain the requested seed."""
 
     def one(seed: int) -> Question:
         text = b"dcgan:seed\0%d" % seed
@@ -91,7 +91,7 @@ def sheets(address: Address, laid: Laid, count: int) -> Iterator[Question]:
 async def flood(
     address: Address, questions: Iterator[Question], seconds: float, calm_seconds: float = CALM_SECONDS
 ) -> Flood:
-    """The peak, ten times as much, a tenth, and the peak again: the machine may have become another."""
+    """Measure the peak, ten times that rate, a tenth of it, and the peak again in case the machine varies."""
     await closed_loop(address, questions, CONNECTIONS, calm_seconds)
     peak = await closed_loop(address, questions, CONNECTIONS, 2 * calm_seconds)
     flooded = await open_loop(address, questions, FACTOR * peak.rate, seconds, Random(0))
@@ -119,7 +119,7 @@ def _latency(seconds: list[float]) -> str:
 
 
 async def tell_memory(ours: Player, questions: Iterator[Question], requests: int) -> None:
-    """Resident memory, before and after; the cache is full long before."""
+    """Print resident memory over many requests; the cache fills up early on."""
     print("requests  gateway MB  sampler MB")
     for share in (0.1, 0.3, 0.3, 0.3):
         done = 0

@@ -1,14 +1,14 @@
-"""Claim: in equal time the default preset comes closer to the pictures than the plain DCGAN script.
+"""Claim: in equal time, the default preset gets closer to the pictures than the plain DCGAN script.
 
     python benchmarks/quality.py [--seconds 600] [--seeds 3] [--archive ZIP] [--preset fast] [--threads 2]
                                  [--resolution 32] [--sheets DIRECTORY]
 
-For each seed, one after the other: a trainer's child carries out a job, start-up, evaluations, snapshots and
-all, with as many images as are likely to fill the time; then the plain script of `benchmarks/rivals/` trains
-on the same pictures for exactly as long. Both are judged by 2,048 samples against the held-out pictures: the
-Fréchet distance in this package's features, ours of the checkpoint that the job would serve, the script's as
-it samples, in train mode. Besides: how far off the finish was that our job told from its first minute on, in
-shares of what then remained. `--sheets` keeps 64 samples of both sides of every seed, to be looked at.
+For each seed in turn, a trainer's child runs a job, including start-up, evaluations and snapshots, with as
+many images as are likely to fill the time; then the plain script of `benchmarks/rivals/` trains on the same
+pictures for exactly as long. Both are judged by the Fréchet distance, in this package's features, of 2,048
+samples to the held-out pictures: ours from the checkpoint that the job would serve, the script's in train
+mode, as it samples. Also prints the error of the finish time that our job predicted from its first minute on,
+as a share of the time then remaining. `--sheets` saves 64 samples of both sides for every seed.
 """
 
 import argparse
@@ -48,9 +48,9 @@ DATASET, JOB = "ds_" + "0" * 16, "job_" + "0" * 16
 EXAMPLES = Path(__file__).parents[1] / "examples" / "fashion-mnist-5k.zip"
 SAMPLES = 2048
 TRIAL_SECONDS = 20
-"""How long a job is watched, then dropped, to tell how many images fill the time."""
+"""The duration of a trial job, which determines how many images fill the time."""
 BESIDES = 0.07
-"""The share that evaluations, checkpoints and snapshots take, which the trial has not seen."""
+"""The share of time for evaluations, checkpoints and snapshots, which the trial does not include."""
 
 MINUTE = 60
 
@@ -61,7 +61,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Result:
-    """One side after its time."""
+    """The result of one side."""
 
     distance: float
     images: int
@@ -75,16 +75,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Run:
-    """What a trainer's child told of a job."""
+    """What a trainer's child reported about a job."""
 
     best: CheckpointFact
     images: int
     seconds: float
     foretold: list[tuple[float, float]]
-    """After so many seconds, the expected seconds of the whole."""
+    """Pairs of elapsed seconds and the total seconds predicted then."""
 
     def misses(self) -> list[float]:
-        """How far off the foretold was, from the first minute to the last, in shares of what remained."""
+        """Errors of the predictions, without the first and last minute, as shares of the remaining time."""
         return [
             abs(told - self.seconds) / (self.seconds - at)
             for at, told in self.foretold
@@ -118,7 +118,7 @@ def main() -> None:
 
 
 class Trial:
-    """Pictures, prepared as the service prepares them, and what both sides make of them."""
+    """Pictures, prepared as by the service, and the results of both sides on them."""
 
     def __init__(self, root: Path, archive: Path, preset: str, resolution: int, threads: int) -> None:
         self._volume = Volume(root)
@@ -140,7 +140,7 @@ class Trial:
         return f"{environment.fingerprint}; preset {self._preset}; {judged}; {pictures}"
 
     def ours(self, seed: int, seconds: float) -> Result:
-        """A job of about so many seconds."""
+        """Run a job of about `seconds`."""
         start_seconds, images_per_second = self._pace(seed)
         images = round((seconds - start_seconds) * (1 - BESIDES) * images_per_second)
         run = self._carry_out(self._spec(seed, images=images))
@@ -153,7 +153,7 @@ class Trial:
         return Result(self._distance(samples), run.images, run.seconds, samples)
 
     def plain(self, seed: int, seconds: float) -> Result:
-        """The script, stopped after so many seconds."""
+        """Run the script and stop it after `seconds`."""
         spec = self._spec(seed, images=1)
         pictures = self._pixels[training_indices(self._manifest)]
         started = time.monotonic()
@@ -178,7 +178,7 @@ class Trial:
         return resolve(JobRequest.model_validate(asked), self._manifest)
 
     def _pace(self, seed: int) -> tuple[float, float]:
-        """How long a trainer's child takes to start, and the images that it shows in a second."""
+        """The seconds a trainer's child takes to start, and its images per second."""
         started = time.monotonic()
         readings: list[tuple[float, int]] = []
         connection, process = self._start(self._spec(seed, images=10**9))
@@ -192,7 +192,7 @@ class Trial:
         return first_at - started, (last - first) / (last_at - first_at)
 
     def _carry_out(self, spec: TrainingSpec) -> Run:
-        """Do a job in a trainer's child."""
+        """Run a job in a trainer's child."""
         started = time.monotonic()
         connection, process = self._start(spec)
         published: list[CheckpointFact] = []
@@ -209,8 +209,8 @@ class Trial:
         return Run(best_checkpoint(published), progress.done, seconds, foretold)
 
     def _start(self, spec: TrainingSpec) -> tuple[Connection, SpawnProcess]:
-        """A trainer's child at work on this spec, and what it can be heard through."""
-        shutil.rmtree(self._volume.job(JOB), ignore_errors=True)  # another's snapshots
+        """Start a trainer's child on this spec; returns the connection to it and its process."""
+        shutil.rmtree(self._volume.job(JOB), ignore_errors=True)  # snapshots of an earlier job
         order = TrainingOrder(
             job=JOB,
             token=time.time_ns(),
@@ -238,7 +238,7 @@ class Trial:
 
 
 def keep_sheet(samples: Pixels, file: Path) -> None:
-    """Write the first 64 of the samples (N, C, R, R) as one picture."""
+    """Write the first 64 samples (N, C, R, R) as one picture."""
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(sheet(samples[:64].transpose(0, 2, 3, 1))).save(file)
 
@@ -248,7 +248,7 @@ def train_ours(connection: Connection, order: str) -> None:
 
 
 def train_plainly(connection: Connection, spec: TrainingSpec, pictures: Pixels, threads: int) -> None:
-    """Until a word comes; then 2,048 samples and the number of images are sent back."""
+    """Train until a message arrives; then send back 2,048 samples and the number of images."""
     torch.set_num_threads(threads)
     torch.manual_seed(spec.seed)
     loader = DataLoader(Decoded(pictures), BATCH, shuffle=True, num_workers=2, drop_last=True)
@@ -266,7 +266,7 @@ def train_plainly(connection: Connection, spec: TrainingSpec, pictures: Pixels, 
 
 
 class Decoded(Dataset[Tensor]):
-    """Pictures (N, C, R, R), already decoded and of one size: kinder to the script than files are."""
+    """Pictures (N, C, R, R), already decoded and of one size, which favours the script over using files."""
 
     def __init__(self, pixels: Pixels) -> None:
         self._pixels = pixels

@@ -1,15 +1,16 @@
-"""Claim: unique seeds come three times as fast as from LitServe, one alone in half the time.
+"""Claim: unique seeds are served three times as fast as by LitServe, a single one in half the time.
 
     python benchmarks/serving.py [--rounds 3] [--seconds 4] [--resolution 32] [--samplers 1]
 
-Ours is `dcgan up`; beside it LitServe (in an environment of its own, made when there is none), a plain
-FastAPI route that renders one sample per request, and one that returns constant bytes. All serve the same
-weights on the same cores as this client, one after the other in each round, the rivals stopped meanwhile.
+Compares `dcgan up` with LitServe (in its own virtual environment, created if missing), a plain FastAPI route
+that renders one sample per request, and a route that returns constant bytes. All serve the same weights on
+the same cores as this client, one after the other in each round; rivals are paused while others are measured.
 
-Every answer is checked: ours is, byte for byte, what the same seed gave when it was asked for alone; that of
-a rival is a whole PNG of the right size. Ours asks for so many seeds in turn (`--seeds`) that its cache has
-forgotten each long before it comes again. Medians of the rounds; what warms up does not count. Open loops
-are Poisson arrivals, their latency counts from the scheduled time; a timer may be a millisecond late.
+Every response is checked: ours must equal, byte for byte, the response to the same seed requested alone; a
+rival's must be a complete PNG of the right size. Ours is asked for `--seeds` seeds in turn, enough that its
+cache evicts each long before it repeats. Results are medians of the rounds, without the warm-up round. Open
+loops have Poisson arrivals, and their latency counts from the scheduled time; a timer may be a millisecond
+late.
 """
 
 import argparse
@@ -40,7 +41,7 @@ CONNECTIONS = (1, 16, 64)
 
 @dataclass
 class Row:
-    """One way to ask one player: in which loop, and what came of it in each round."""
+    """One kind of load on one player, and its results in each round."""
 
     player: Player
     name: str
@@ -48,10 +49,10 @@ class Row:
     connections: int = 0
     rate: float = 0.0
     warmth: Questions = lambda: iter(())
-    """What is asked first in each round, and does not count."""
+    """Requests sent first in each round, which do not count."""
     rounds: list[Results] = field(default_factory=list)
     server_us: list[float] = field(default_factory=list)
-    """What an answer cost the processes of the server."""
+    """CPU time of the server's processes per response."""
 
     async def play(self, seconds: float, chance: Random) -> None:
         connection = await Connection.open(self.player.address)
@@ -125,7 +126,7 @@ def _machine() -> str:
 
 
 def _start_all(given: argparse.Namespace, generator: Laid, folder: Path, players: dict[str, Player]) -> None:
-    """Add each as it starts: when one does not, the others are ended."""
+    """Add each player as soon as it starts, so that all are ended if a later one fails."""
     players["ours"] = start_ours(folder / "data", given.samplers, CACHE_BYTES)
     if "litserve" in given.only:
         players["litserve"] = start_litserve(
@@ -140,7 +141,7 @@ def _start_all(given: argparse.Namespace, generator: Laid, folder: Path, players
 
 
 async def measure(given: argparse.Namespace, generator: Laid, players: dict[str, Player]) -> None:
-    """All rows, round by round, and then what they come to."""
+    """Measure all rows, round by round, and print the results."""
     ours = players["ours"]
     seen = await Seen.learn(ours.address, generator, given.seeds)
     rows = [*_rows_of_ours(ours, seen, given.rates), *_rows_of_rivals(players, generator, given.rates)]
@@ -153,7 +154,7 @@ async def measure(given: argparse.Namespace, generator: Laid, players: dict[str,
             with row.player.turn():
                 await row.play(given.seconds if number else min(1, given.seconds), Random(number))
     for row in rows:
-        del row.rounds[0], row.server_us[0]  # which warmed up
+        del row.rounds[0], row.server_us[0]  # the warm-up round
     _tell(rows)
     for row in rows:
         if row.name == IN_A_CALL:

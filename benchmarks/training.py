@@ -1,15 +1,15 @@
-"""Claim: a step of ours is faster than that of the DCGAN script everybody copies: about twice, in bfloat16.
+"""Claim: our training step is faster than the commonly copied DCGAN script's: about twice, in bfloat16.
 
     python benchmarks/training.py [--device cpu] [--threads 2] [--workers 2] [--rounds 5] [--steps 6]
 
-Both train the same networks (width 64, batch 64) on the same pictures, each in a process of its own and in
-turns, so that whatever else the machine does hits both, and no setting of one serves the other. The script's
-side is the loop of pytorch/examples: float32, contiguous, sigmoid and BCE, the discriminator's gradients in
-the generator's step, five host syncs a step, and a DataLoader whose workers decode the PNG files again in
-every epoch. While ours takes its turn they have nothing to do.
+Both train the same networks (width 64, batch 64) on the same pictures, each in its own process and in turns,
+so that other load on the machine affects both, and settings of one do not affect the other. The script is the
+loop of pytorch/examples: float32, contiguous, sigmoid and BCE, the discriminator's gradients in the
+generator's step, five host syncs per step, and a DataLoader whose workers decode the PNG files again in every
+epoch. The workers are idle during our turns.
 
-Besides, for both, the peak memory of the process (of the GPU on one; DataLoader workers are not counted), and
-the share that the step reaches of the rate of a large matrix product in the same precision.
+Also prints, for both, the peak memory of the process (on a GPU, of its memory; DataLoader workers are not
+counted), and the step's rate as a share of the rate of a large matrix product in the same precision.
 
 On a GPU, start it with CUBLAS_WORKSPACE_CONFIG=:4096:8, as every worker is.
 """
@@ -45,9 +45,9 @@ from models.trainer import train
 CHANNELS = 3
 PICTURES = 512
 EPOCH = 60_000
-"""The files count as so many: starting the workers anew for each epoch is not what is measured."""
+"""The nominal number of files, large enough that restarting the workers at each epoch does not matter."""
 MATRIX = {"cpu": 1024, "cuda": 8192}
-"""The side of a matrix whose products run at full speed."""
+"""The side of a matrix large enough for products at full speed."""
 
 Device = Literal["cpu", "cuda"]
 Player = Literal["plain", "ours"]
@@ -61,14 +61,14 @@ class Setting:
     device: Device
     threads: int
     workers: int
-    """Of the plain script's DataLoader."""
+    """Workers of the plain script's DataLoader."""
     directory: Path
-    """Of the pictures."""
+    """The directory of the pictures."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One side: images per second in each round, bytes at the peak, and the share of the matrix rate."""
+    """One side's images per second in each round, peak bytes, and the rate of a matrix product."""
 
     speeds: list[float]
     peak_bytes: int
@@ -102,7 +102,7 @@ def main() -> None:
 
 
 def measure(setting: Setting, rounds: int, steps: int) -> tuple[Measured, Measured]:
-    """The plain script and ours, in turns, after one round that does not count."""
+    """Measure the plain script and ours in turns, after one warm-up round."""
     with Side("plain", setting) as plain, Side("ours", setting) as ours:
         for _ in range(rounds + 1):
             plain.take_turn(steps)
@@ -111,7 +111,7 @@ def measure(setting: Setting, rounds: int, steps: int) -> tuple[Measured, Measur
 
 
 class Side:
-    """A process that trains when it is told to, and says how fast."""
+    """A process that trains on command and reports its speed."""
 
     def __init__(self, player: Player, setting: Setting) -> None:
         spawning = multiprocessing.get_context("spawn")
@@ -124,7 +124,7 @@ class Side:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.close()  # which ends the process
+        self._connection.close()  # ends the process
         self._process.join()
 
     def take_turn(self, steps: int) -> None:
@@ -138,7 +138,7 @@ class Side:
 
 
 def play(connection: Connection, player: Player, setting: Setting) -> None:
-    """The life of such a process: so many steps whenever a number comes, and with 0 what it has used."""
+    """The process's main loop: for each number received, train that many steps; on 0, report its usage."""
     trainee = {"plain": plain_trainer, "ours": our_trainer}[player](setting)
     while steps := connection.recv():
         connection.send(speed(trainee, setting.device, steps))
@@ -180,7 +180,7 @@ def _finish(device: Device) -> None:
 
 
 def spec_of(resolution: int) -> TrainingSpec:
-    """The default networks for ever."""
+    """A spec with the default networks and practically endless training."""
     return TrainingSpec(
         dataset="ds_" + "0" * 16,
         preset="fast",
@@ -195,14 +195,14 @@ def spec_of(resolution: int) -> TrainingSpec:
 
 
 class Pictures(Dataset[Tensor]):
-    """Files of pictures, decoded when they are asked for, as torchvision's ImageFolder does."""
+    """Picture files, decoded on access as by torchvision's ImageFolder."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     @staticmethod
     def draw(directory: Path, resolution: int) -> None:
-        """Random colours on coarse squares: files of a size that pictures have."""
+        """Write pictures of random coarse squares, which give files of realistic size."""
         generator = np.random.default_rng(0)
         for index in range(PICTURES):
             coarse = Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8))
@@ -230,7 +230,7 @@ def plain_trainer(setting: Setting) -> Trainee:
 
 
 def our_trainer(setting: Setting) -> Trainee:
-    """What a worker's child does."""
+    """Our trainer, set up as in a worker's child."""
     environment = detect(setting.device, setting.threads, "auto")
     environment.apply()
     keep_freed_memory()

@@ -1,4 +1,4 @@
-"""How many pictures a second the generator and the encoder make on one core, with nothing around them."""
+"""The rate at which the generator and the encoder alone make pictures on one core."""
 
 import multiprocessing
 import time
@@ -12,7 +12,7 @@ from worker.formats.png import encode_png
 
 
 def bare_rate(laid: Laid, images: int, rounds: int) -> float:
-    """The best of some rounds, in a process of its own, in the environment that samplers use."""
+    """Images per second: the best of several rounds, in a separate process with the samplers' environment."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_measure, (laid.path, laid.digest, images, rounds))
 

@@ -1,7 +1,7 @@
-"""An HTTP/1.1 client that is cheap enough not to be what is measured: bytes in, bytes out.
+"""An HTTP/1.1 client cheap enough not to dominate the measurement: bytes in, bytes out.
 
-A request costs it some 30 µs of one core, which the benchmark prints beside its results. Answers must have a
-Content-Length, as all that are asked here do.
+A request costs about 30 µs of one core, which the benchmark prints next to its results. Responses must have a
+Content-Length, as all responses in these benchmarks do.
 """
 
 import asyncio
@@ -15,19 +15,19 @@ _HEAD_END = b"\r\n\r\n"
 
 
 class Reply(NamedTuple):
-    """An answer; `head` is the status line and the headers as they came."""
+    """A response; `head` is the status line and the headers as received."""
 
     status: int
     head: bytes
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """The first header of that name."""
+        """The first header with that name."""
         found = re.search(rb"\r\n" + name.encode() + rb": *([^\r]+)", self.head + b"\r\n", re.IGNORECASE)
         return found[1].decode() if found else None
 
     def stages(self) -> dict[str, float]:
-        """The milliseconds of each stage that `Server-Timing` tells."""
+        """The milliseconds of each stage in `Server-Timing`."""
         found = _TIMING.search(self.head + b"\r\n")
         entries = found[1].decode().split(",") if found else []
         pairs = (entry.strip().partition(";dur=") for entry in entries)
@@ -36,7 +36,7 @@ class Reply(NamedTuple):
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server listens on this machine."""
+    """The address of a server on this machine."""
 
     port: int
 
@@ -53,7 +53,7 @@ class Address:
 
 
 class Connection(asyncio.Protocol):
-    """One request at a time over one connection that stays open."""
+    """A keep-alive connection that carries one request at a time."""
 
     def __init__(self) -> None:
         self._received = b""
@@ -71,10 +71,10 @@ class Connection(asyncio.Protocol):
         return self._transport is not None
 
     async def ask(self, request: bytes) -> Reply:
-        """The answer.
+        """Send a request and return the response.
 
         Raises:
-            ConnectionError: the server ended the connection first.
+            ConnectionError: the server closed the connection first.
         """
         if self._transport is None:
             raise ConnectionResetError("the server closed the connection")

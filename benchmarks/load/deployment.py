@@ -1,4 +1,4 @@
-"""A data root with one finished job, so that there is something to serve without training it."""
+"""A data root with one finished job, to have something to serve without training."""
 
 import time
 from dataclasses import dataclass
@@ -28,10 +28,10 @@ class Laid:
 
 
 def lay_generator(root: Path, resolution: int, seed: int = 0) -> Laid:
-    """Random weights of the default networks, as a job that has succeeded would have left them.
+    """Store random weights of the default networks as a succeeded job would.
 
-    Their statistics and contrast are such that pictures weigh in PNG what real ones do: nearly grey ones, of
-    fresh weights, would be cheap to encode.
+    Their statistics and contrast give PNG files of realistic size: fresh weights would give nearly grey
+    pictures, which are cheap to encode.
     """
     volume = Volume(root)
     spec = TrainingSpec(
@@ -70,11 +70,11 @@ def lay_generator(root: Path, resolution: int, seed: int = 0) -> Laid:
 
 @torch.no_grad()
 def _enliven(generator: Generator) -> None:
-    """Let batch norm know its statistics, and pixels use the range. In place."""
+    """Set batch norm's statistics, and scale pixels to use the whole range. In place."""
     drawn = torch.randn(256, generator.latent_size)
     for module in generator.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None  # the plain average over what it sees
+            module.momentum = None  # a plain average over all it sees
     contrast = generator.train()(drawn).atanh().std()
     *_, last = (one for one in generator.modules() if isinstance(one, torch.nn.ConvTranspose2d))
     last.weight.mul_(0.5 / contrast)

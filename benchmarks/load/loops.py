@@ -1,5 +1,7 @@
-"""Two ways to load a server. A closed loop asks again when it was answered, and so finds the most that the
-server can do; an open one asks at times that the server has no influence on, as the world does.
+"""Two ways to load a server: closed and open loops.
+
+A closed loop sends the next request after the last response, which finds the server's maximum rate. An open
+loop sends requests at times independent of the server, as real clients do.
 """
 
 import asyncio
@@ -17,7 +19,7 @@ MOST_CONNECTIONS = 2048
 
 @dataclass(frozen=True)
 class Question:
-    """A request as bytes, and whether an answer to it is right."""
+    """A request as bytes, and a check of its response."""
 
     request: bytes
     is_right: Callable[[Reply], bool]
@@ -25,7 +27,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Told:
-    """One answer: when it was to be asked for, and how long it took from there and from when it was."""
+    """One response: when its request was due, and the seconds since then and since it was really sent."""
 
     since: float
     seconds: float
@@ -35,16 +37,16 @@ class Told:
 
 @dataclass
 class Results:
-    """What a loop has seen. Wrong are answers of status 200 or 304 that are not what they should be."""
+    """The results of a loop. `wrong` counts responses with status 200 or 304 whose content is not right."""
 
     told: list[Told] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
     wrong: int = 0
     failed: int = 0
-    """Questions that were not answered: the connection was refused or broke."""
+    """Requests without a response: the connection was refused or broke."""
     seconds: float = 0.0
     client_seconds: float = 0.0
-    """The client's own share of a core."""
+    """CPU time of the client."""
     stages_ms: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def take(self, question: Question, since: float, sent: float, reply: Reply) -> None:
@@ -62,23 +64,23 @@ class Results:
 
     @property
     def rate(self) -> float:
-        """Good answers per second."""
+        """Good responses (status 200 or 304) per second."""
         return len(self.good) / self.seconds
 
     def percentile_ms(self, percent: int) -> float:
-        """Of the good answers."""
+        """A latency percentile of the good responses."""
         return percentile_ms([one.seconds for one in self.good], percent)
 
     @property
     def client_us(self) -> float:
-        """What a request cost the client."""
+        """The client's CPU time per response."""
         return 1e6 * self.client_seconds / max(1, len(self.told))
 
 
 async def closed_loop(
     address: Address, questions: Iterator[Question], connections: int, seconds: float
 ) -> Results:
-    """So many connections, each of which asks again as soon as it was answered."""
+    """Send requests over several connections, each sending the next one as soon as it gets a response."""
     opened = [await Connection.open(address) for _ in range(connections)]
     results = Results()
     started, cpu = time.perf_counter(), time.process_time()
@@ -99,7 +101,7 @@ async def closed_loop(
 async def open_loop(
     address: Address, questions: Iterator[Question], rate: float, seconds: float, chance: Random
 ) -> Results:
-    """Poisson arrivals; latency counts from when a request was to be sent, whenever it could be."""
+    """Send requests as Poisson arrivals; latency counts from the due time, even if one is sent later."""
     idle: list[Connection] = []
     places = asyncio.Semaphore(MOST_CONNECTIONS)
     results = Results()
@@ -108,7 +110,7 @@ async def open_loop(
 
     async def ask(question: Question, since: float) -> None:
         async with places:
-            while idle and not idle[-1].is_open:  # closed by the server, after some seconds of silence
+            while idle and not idle[-1].is_open:  # closed by the server after some idle seconds
                 idle.pop()
             connection = idle.pop() if idle else await Connection.open(address)
             sent = time.perf_counter()
@@ -124,7 +126,7 @@ async def open_loop(
         if (pause := due - time.perf_counter()) > 0:
             await asyncio.sleep(pause)
         elif len(running) % 64 == 0:
-            await asyncio.sleep(0)  # late already: let answers be read all the same
+            await asyncio.sleep(0)  # already late, but let responses be read
         task = asyncio.create_task(ask(next(questions), due))
         running.add(task)
         task.add_done_callback(end)

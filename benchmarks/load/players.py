@@ -1,4 +1,4 @@
-"""The servers that are compared: each started as its users start it, each alone in its turn."""
+"""The servers under comparison, each started as its users would start it, and measured in turns."""
 
 import contextlib
 import os
@@ -27,18 +27,18 @@ PNG_START = b"\x89PNG\r\n\x1a\n"
 
 @dataclass
 class Player:
-    """A server in processes of its own."""
+    """A server in its own processes."""
 
     name: str
     address: Address
     process: subprocess.Popen[bytes]
     sleeps: bool = False
-    """Whether it can be stopped while others have their turn; a service with leases cannot."""
+    """Whether it can be paused during the turns of others; a service with leases cannot."""
     _asleep: bool = field(default=False, init=False)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Awake within, asleep before and after."""
+        """Wake the server on entry and put it to sleep on exit."""
         self.wake()
         yield
         self.sleep()
@@ -54,7 +54,7 @@ class Player:
             self._signal(signal.SIGCONT)
 
     def memory(self, *words: str) -> int:
-        """Resident bytes of its processes whose command lines have these words in a row."""
+        """Resident bytes of its processes whose command lines contain these words in sequence."""
         wanted = " ".join(words)
         return sum(one.memory_info().rss for one in self.family() if wanted in " ".join(one.cmdline()[2:]))
 
@@ -82,7 +82,7 @@ class Player:
 
 
 def start_ours(root: Path, samplers: int, cache_bytes: int) -> Player:
-    """`dcgan up` on a data root, with a cache so small that a seed is forgotten before it comes again."""
+    """Start `dcgan up` on a data root. A small cache evicts each seed before it is requested again."""
     port = free_port()
     command = [sys.executable, "-P", "-m", "service.launcher", "--port", str(port)]
     process = _start(
@@ -116,8 +116,8 @@ def _arguments(script: str, generator: Laid, port: int, threads: int) -> list[st
 
 
 def litserve_python(environment: Path) -> Path:
-    """The Python of an environment with LitServe, made if there is none. It sees our torch after its own."""
-    python = environment.absolute() / "bin" / "python"  # the rival starts elsewhere
+    """The Python of a virtual environment with LitServe, created if missing; it also imports our torch."""
+    python = environment.absolute() / "bin" / "python"  # the server starts in another directory
     if not python.exists():
         print(f"making an environment with LitServe in {environment}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
@@ -129,7 +129,7 @@ def litserve_python(environment: Path) -> Path:
 
 
 def is_png(reply: Reply, resolution: int) -> bool:
-    """A whole PNG file of so many pixels square."""
+    """Whether the response is a complete PNG file, `resolution` pixels square."""
     return (
         reply.body.startswith(PNG_START)
         and struct.unpack(">II", reply.body[16:24]) == (resolution, resolution)

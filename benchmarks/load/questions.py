@@ -1,4 +1,4 @@
-"""What each server is asked, and what makes an answer right."""
+"""The requests to each server, and the checks of their responses."""
 
 import itertools
 import json
@@ -13,7 +13,7 @@ from benchmarks.load.players import Player, is_png
 
 CACHE_BYTES = 512 * 2**10
 HELD = 64
-"""Seeds of the cached rows: they fit into the cache."""
+"""The number of seeds in the cached rows, few enough to fit into the cache."""
 MANY = 256
 
 Questions = Callable[[], Iterator[Question]]
@@ -21,7 +21,7 @@ Questions = Callable[[], Iterator[Question]]
 
 @dataclass
 class Seen:
-    """What ours answered to each seed when it was asked for alone."""
+    """Our service's responses to each seed when requested alone."""
 
     address: Address
     digest: str
@@ -49,18 +49,18 @@ class Seen:
         return seen
 
     def unique(self) -> Iterator[Question]:
-        """Goes on where the last one stopped, so that no seed comes again before all others have."""
+        """Continues where the previous iterator stopped, so that no seed repeats before all others."""
         return (self._question(seed) for seed in self._next)
 
     def held(self) -> Iterator[Question]:
-        """So few that the cache keeps them."""
+        """A set of seeds that fits into the cache."""
         return (self._question(seed) for seed in range(HELD))
 
     def cached(self) -> Iterator[Question]:
         return itertools.cycle(self.held())
 
     def known(self) -> Iterator[Question]:
-        """Asked by somebody who has them."""
+        """Conditional requests from a client that already has the pictures."""
         return itertools.cycle(
             [
                 Question(
@@ -87,7 +87,7 @@ class Seen:
 
 
 def _holds_many(reply: Reply) -> bool:
-    """An archive with an entry for each, and as many whole pictures."""
+    """Whether the response is an archive with `MANY` entries and as many complete pictures."""
     return reply.body.count(b"PK\x01\x02") == MANY == reply.body.count(b"IEND\xaeB`\x82")
 
 
@@ -104,7 +104,7 @@ def rival_questions(rival: Player, generator: Laid) -> Questions:
 
 
 def constant_question(plain: Player, generator: Laid) -> Questions:
-    """Checked like an answer of ours: the client's share is the same."""
+    """Requests for constant bytes, checked like ours so that the client's cost is the same."""
     first: list[bytes] = []
 
     def is_right(reply: Reply) -> bool:

@@ -1,8 +1,8 @@
-"""The same generator behind LitServe: batches of up to 64, a wait of 5 ms for company, PNG out.
+"""The same generator behind LitServe: batches of up to 64, a batch timeout of 5 ms, PNG output.
 
     python benchmarks/rivals/litserve_server.py CHECKPOINT PORT [--threads 1] [--fast-queue]
 
-Started with the Python of an environment that has LitServe; torch and Pillow come from ours.
+Start it with the Python of an environment that has LitServe; torch and Pillow come from ours.
 """
 
 import argparse
@@ -23,7 +23,7 @@ TIMEOUT_SECONDS = 0.005
 
 
 class Samples(litserve.LitAPI):  # type: ignore[misc]
-    """A seed in, a picture out."""
+    """Maps a seed to a picture."""
 
     def __init__(self, checkpoint: Path, threads: int) -> None:
         super().__init__(max_batch_size=MAX_BATCH, batch_timeout=TIMEOUT_SECONDS, api_path="/samples")

@@ -1,7 +1,7 @@
-"""The DCGAN script that everybody copies: our own writing of the loop of pytorch/examples/dcgan/main.py.
+"""The commonly copied DCGAN script: a reimplementation of the loop in pytorch/examples/dcgan/main.py.
 
 Float32, contiguous, sigmoid and BCE, the discriminator's gradients in the generator's step, and five host
-syncs a step. Its networks are those of the default job.
+syncs per step. Its networks are those of the default job.
 """
 
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Trainee:
-    """A generator, and the steps that train it: each item is one."""
+    """A generator, and an iterator that takes one training step per item."""
 
     generator: Generator
     steps: Iterator[object]
 
 
 def plain_script(resolution: int, channels: int, loader: DataLoader[Tensor], device: str) -> Trainee:
-    """The script on batches (64, C, R, R) in [-1, 1]."""
+    """The script, training on batches (64, C, R, R) in [-1, 1]."""
     pair = networks.build(Dcgan(), resolution, channels)
     for network in (pair.generator, pair.discriminator):
         network.initialise(0)

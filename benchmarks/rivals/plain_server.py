@@ -1,9 +1,9 @@
-"""What one writes first: a FastAPI route that renders one sample per request. And one of constant bytes.
+"""The obvious first implementation: a FastAPI route that renders one sample per request, and a constant one.
 
     python benchmarks/rivals/plain_server.py CHECKPOINT PORT [--threads 1]
 
-It has no batching, no cache and no limits, and the generator as training left it. The constant route shows
-what the framework alone can do here.
+It has no batching, no cache and no limits, and does not optimise the trained generator. The route with
+constant bytes shows the limit of the framework on this machine.
 """
 
 import argparse
