@@ -32,7 +32,7 @@ It applies neither to terms, whose weight the user chooses, nor to critics, whos
 of pixels: a sound one reached 276 at 64 px.
 """
 YOUNG_STEPS = 500
-"""Until this many steps the generator may lack variety, or an answer to its discriminator."""
+"""Before this many generator steps, a run may still lack variety, or an answer to its discriminator."""
 WORSE = 1.5
 """A distance this many times the best is not noise."""
 COPIED = 0.5

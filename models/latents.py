@@ -1,4 +1,4 @@
-"""The latent of a seed, a permanent specification, and all other noise from the same functions.
+"""The permanently specified latent of a seed, and all other noise, from the same functions.
 
 **Specification.** The latent of `seed` (0 … 2^53 - 1) with Z coordinates under a prior is
 

@@ -20,7 +20,7 @@ PIXELS_AT_ONCE = MAX_PIXELS
 
 LARGE = PIXELS_AT_ONCE // DECODERS
 """Before and after a picture with more pixels, freed memory is returned to the system, because each thread's
-heap would keep it for that thread alone. Smaller ones would lose a third of their time by it."""
+heap would keep it for that thread alone. For smaller pictures this would cost a third of their time."""
 
 
 class PixelLimit:

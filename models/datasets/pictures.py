@@ -105,7 +105,7 @@ def _too_large() -> str:
 
 
 def _upright(picture: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation. `ImageOps.exif_transpose` rewrites the EXIF and fails if malformed."""
+    """Apply the EXIF orientation. `ImageOps.exif_transpose` also rewrites it, and fails on malformed EXIF."""
     picture.load()  # some formats know their EXIF or their size only after this
     turn = _TURNS.get(_orientation(picture))
     return picture if turn is None else picture.transpose(turn)

@@ -14,7 +14,7 @@ from models.exports.torch_export import traced
 from models.networks.pair import Generator
 
 TOLERANCE = 1e-4
-"""In images in [-1, 1], pixels are 8e-3 apart. ONNX Runtime sums in another order, which costs some 4e-6."""
+"""Pixel levels are 8e-3 apart in [-1, 1]. ONNX Runtime sums in another order, which costs some 4e-6."""
 
 
 def make(generator: Generator, description: str) -> Exported:

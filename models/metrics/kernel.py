@@ -1,7 +1,7 @@
 """The kernel distance of features: KID without Inception (Bińkowski et al. 2018, arXiv 1801.01401, sec. 4).
 
 The squared maximum mean discrepancy under k(x, y) = (x·y / F + 1)³, by the unbiased estimate (Gretton et al.
-2012, JMLR 13, equation 3). Unlike the Fréchet distance, it does not depend on the number of images.
+2012, JMLR 13, equation 3). Unlike the Fréchet distance, it is comparable across numbers of images.
 """
 
 import math

@@ -58,7 +58,7 @@ def glorot(kernel: Tensor, gain: float) -> Start:
 
 
 def he(inputs: int) -> Start:
-    """Normal; preserves the scale of the signal over `inputs` ReLUs (He et al. 2015, arXiv 1502.01852)."""
+    """Normal; a sum over `inputs` rectified values keeps their scale (He et al. 2015, arXiv 1502.01852)."""
     return Start(0.0, math.sqrt(2 / inputs))
 
 

@@ -23,7 +23,7 @@ class FromPoint(nn.ConvTranspose2d):
         super().__init__(above, below, kernel_size, bias=False)
 
     def forward(self, features: Tensor, output_size: list[int] | None = None) -> Tensor:
-        if not self.training:  # its bits do not depend on the batch, which samples rely on
+        if not self.training:  # the convolution's bits do not depend on the batch, as sampling requires
             return super().forward(features, output_size)
         weight = self.weight  # read once: a parametrised weight is recomputed on every access
         order = _order_in_memory(weight)

@@ -1,10 +1,10 @@
 """Paths between latents on which every point follows the prior, for any prior.
 
-A straight line between two latents passes through a region where the prior has hardly any (White 2016, arXiv
-1609.04468). White's remedy is an arc: the sum of two independent normal latents is normal again if the
-squares of its weights add up to 1. Other priors are converted through the shares that their latents are
-quantiles of (as in Leśniak et al. 2018, arXiv 1806.01670): share → normal → arc → share → quantile. Under a
-discrete prior a path moves in steps, because nothing else has its distribution.
+A straight line between two latents passes through a region where the prior has hardly any mass (White 2016,
+arXiv 1609.04468). White's remedy is an arc: a weighted sum of two independent normal latents is normal again
+if the squares of the weights add up to 1. Other priors are converted through the shares that their latents
+are quantiles of (as in Leśniak et al. 2018, arXiv 1806.01670): share → normal → arc → share → quantile. Under
+a discrete prior a path moves in steps, because nothing else has its distribution.
 
 As for all draws, the bits are the same on every machine: IEEE 754 rounds every operation exactly.
 """
