@@ -1,4 +1,4 @@
-"""The public face: `from dcgan import Client`, and the command `dcgan`. It knows the contract alone."""
+"""`from dcgan import Client`, and the command `dcgan`. Of our packages, only `contract` is imported."""
 
 from dcgan.client import Client
 from dcgan.errors import DcganError

@@ -1,4 +1,4 @@
-"""The command `dcgan`: runs the service's processes, and asks a running service for everything else."""
+"""The command `dcgan`: runs the service's processes, and is a client of a running service."""
 
 import errno
 import io
@@ -27,7 +27,7 @@ console = Console(highlight=False, markup=False)
 
 
 class PoliteGroup(click.Group):
-    """Tells a refusal as a sentence, not as a traceback."""
+    """Reports refusals and I/O errors as a sentence instead of a traceback."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -36,7 +36,7 @@ class PoliteGroup(click.Group):
             told = "\n".join(map(plain, error.detail.split("\n")))
             raise click.ClickException(f"{told} ({error.code})") from error
         except OSError as error:
-            if error.errno in {None, errno.EPIPE}:  # click ends quietly when nobody reads on
+            if error.errno in {None, errno.EPIPE}:  # click handles a broken pipe itself
                 raise
             if error.filename is not None:
                 raise click.ClickException(f"{error.filename}: {error.strerror}") from error
@@ -45,7 +45,7 @@ class PoliteGroup(click.Group):
 
 
 def _let_go_of_output() -> None:
-    """Else what could not be written fails again at the interpreter's end, in a traceback."""
+    """Point stdout at /dev/null, else the flush at interpreter exit fails again, with a traceback."""
     with suppress(OSError), Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
@@ -58,7 +58,7 @@ def main(context: click.Context, url: str) -> None:
     """Train DCGAN-family generators and fetch pictures by seed."""
     context.obj = url
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a name may hold what this terminal cannot show
+        sys.stdout.reconfigure(errors="replace")  # this terminal may be unable to encode a name
 
 
 @main.command()
@@ -72,9 +72,9 @@ def up(
 ) -> None:
     """Run the whole service until Ctrl-C: Redis, gateway and workers.
 
-    What is not given here comes from the environment (DCGAN_HOST, DCGAN_PORT, DCGAN_DATA_ROOT). The line
-    `ready http://HOST:PORT` says that it can train and sample. Called by other names than localhost and
-    --host it refuses, unless DCGAN_ALLOWED_HOSTS lists them.
+    Options default to the environment (DCGAN_HOST, DCGAN_PORT, DCGAN_DATA_ROOT). The line
+    `ready http://HOST:PORT` means that it can train and sample. Requests under host names other than
+    localhost and --host are refused, unless DCGAN_ALLOWED_HOSTS lists them.
     """
     given = {"host": host, "port": port, "data-root": data_root, "trainers": trainers, "samplers": samplers}
     _become("service.launcher", given)
@@ -84,7 +84,7 @@ def up(
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: 8000]")
 def gateway(host: str | None, port: int | None) -> None:
-    """Run one gateway; DCGAN_REDIS_URL and DCGAN_DATA_ROOT say what it stands before."""
+    """Run one gateway. It uses the Redis and the volume of DCGAN_REDIS_URL and DCGAN_DATA_ROOT."""
     _become("service", {"host": host, "port": port})
 
 
@@ -93,12 +93,12 @@ def gateway(host: str | None, port: int | None) -> None:
     "--role", type=click.Choice(["train", "prepare", "sample"]), required=True, help="What it does."
 )
 def worker(role: str) -> None:
-    """Run one worker; DCGAN_REDIS_URL and DCGAN_DATA_ROOT say whom it serves."""
+    """Run one worker. It uses the Redis and the volume of DCGAN_REDIS_URL and DCGAN_DATA_ROOT."""
     _become("worker", {"role": role})
 
 
 def _become(module: str, given: Mapping[str, object]) -> NoReturn:
-    """Turn this process into that program. With -P no package in the current directory can pose as ours."""
+    """Replace this process with that program. -P: packages in the current directory must not shadow ours."""
     chosen = [f"--{name}={value}" for name, value in given.items() if value is not None]
     os.execv(sys.executable, [sys.executable, "-P", "-m", module, *chosen])  # noqa: S606 — no shell is the point
 
@@ -108,9 +108,9 @@ def _become(module: str, given: Mapping[str, object]) -> NoReturn:
 @click.option("--name", help="A name for people.  [default: the file's]")
 @click.pass_obj
 def upload(url: str, archive: Path, name: str | None) -> None:
-    """Send a zip of pictures, wait until it can be trained on, and print its id.
+    """Upload a zip of pictures, wait until it can be trained on, and print its id.
 
-    The id is also told at once, beside the output. Ctrl-C leaves it being prepared."""
+    The id is also printed to stderr right after the upload. Ctrl-C does not stop the preparation."""
     with Client(url) as client:
         dataset = client.upload_dataset(archive, name)
         click.echo(f"{dataset.id} is uploaded and being prepared.", err=True)
@@ -163,7 +163,7 @@ def train(
 ) -> None:
     """Train on a dataset. Ctrl-C leaves the job running: `dcgan watch` shows it again.
 
-    The exit code is 0 when the job has succeeded, 130 after Ctrl-C, else 1.
+    The exit code is 0 if the job succeeded, 130 after Ctrl-C, otherwise 1.
     """
     request: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     request |= dict(_field(other) for other in others)
@@ -206,7 +206,7 @@ def _field(text: str) -> tuple[str, object]:
         meant = json.loads(value)
         json.dumps(meant, allow_nan=False)
     except (ValueError, RecursionError):
-        return name, value  # a bare word is a text
+        return name, value  # a bare word is a string
     return name, meant
 
 
@@ -238,7 +238,7 @@ def jobs(url: str, state: str | None) -> None:
 @click.argument("job")
 @click.pass_obj
 def watch(url: str, job: str) -> None:
-    """Show a job until it ends, as `dcgan train` does, and with its exit codes."""
+    """Show a job until it ends, like `dcgan train`, with the same exit codes."""
     with Client(url) as client:
         _follow_to_success(client, client.job(job))
 
@@ -247,7 +247,7 @@ def watch(url: str, job: str) -> None:
 @click.argument("job")
 @click.pass_obj
 def cancel(url: str, job: str) -> None:
-    """End a job; its checkpoints stay."""
+    """Cancel a job; its checkpoints are kept."""
     with Client(url) as client:
         click.echo(client.cancel(job).state)
 
@@ -256,7 +256,7 @@ def cancel(url: str, job: str) -> None:
 @click.argument("job")
 @click.pass_obj
 def pause(url: str, job: str) -> None:
-    """Save a job and give its worker to others."""
+    """Save a job and free its worker."""
     with Client(url) as client:
         click.echo(client.pause(job).state)
 
@@ -274,7 +274,7 @@ def resume(url: str, job: str) -> None:
 @click.argument("job")
 @click.pass_obj
 def retry(url: str, job: str) -> None:
-    """Train a failed or cancelled job again, as a new one, and print its id."""
+    """Train a failed or cancelled job again as a new job, and print its id."""
     with Client(url) as client:
         click.echo(client.retry(job).id)
 
@@ -292,7 +292,7 @@ def retry(url: str, job: str) -> None:
 )
 @click.pass_obj
 def samples(url: str, seed: int, count: int, model: str | None, output: Path) -> None:
-    """Write the picture of a seed, or a sheet of several; as .zip, .npz or .json each by itself."""
+    """Write the picture of a seed, or a sheet of several; .zip, .npz and .json hold them separately."""
     with Client(url) as client:
         output.write_bytes(client.samples(seed, model, count, format=output.suffix[1:].lower() or "png"))
     click.echo(output)
@@ -310,7 +310,7 @@ def samples(url: str, seed: int, count: int, model: str | None, output: Path) ->
     help="The pictures to learn from.",
 )
 def demo(data_root: Path, output: Path, archive: Path) -> None:
-    """Show the whole service once: upload, train a few minutes, write a sheet of samples, stop."""
+    """Demonstrate the service: upload, train for a few minutes, write a sheet of samples, stop."""
     demonstration.run(data_root, output, archive, console)
 
 

@@ -1,4 +1,4 @@
-"""The service from Python: datasets in, training jobs, pictures out."""
+"""The Python client: upload datasets, train, fetch pictures."""
 
 import errno
 import math
@@ -32,7 +32,7 @@ R = TypeVar("R", bound=Reply)
 
 
 class Client:
-    """A connection to one service. Every method raises `DcganError` when the service refuses or is away."""
+    """A client of one service. Every method raises `DcganError` if the service refuses or is unreachable."""
 
     def __init__(self, url: str = "http://127.0.0.1:8000", *, timeout_seconds: float = 60) -> None:
         self._service = Connection(url, timeout_seconds)
@@ -46,11 +46,11 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._service.http.close()
 
     def upload_dataset(self, path: Path | str, name: str | None = None) -> Dataset:
-        """Send a zip of pictures; it is read as it is sent, so its size does not matter here."""
+        """Upload a zip of pictures. It is streamed, so it may be larger than memory."""
         with _opened(path) as (archive, size):
             response = self._service.send(
                 "POST",
@@ -62,19 +62,19 @@ class Client:
         return read(Dataset, response)
 
     def dataset(self, dataset_id: str) -> Dataset:
-        """The dataset as it stands."""
+        """The dataset in its current state."""
         return self._service.get(Dataset, path_to("datasets", dataset_id))
 
     def datasets(self) -> Iterator[Dataset]:
-        """Every dataset, newest first."""
+        """All datasets, newest first."""
         return self._service.pages(Dataset, "/datasets")
 
     def delete_dataset(self, dataset_id: str) -> None:
-        """Remove a dataset that no live job uses."""
+        """Delete a dataset that no live job uses."""
         self._service.delete(path_to("datasets", dataset_id))
 
     def wait_dataset(self, dataset_id: str, *, timeout_seconds: float = 3600) -> Dataset:
-        """Wait until the dataset is ready to train on; a service that is away has a minute to come back.
+        """Wait until the dataset is ready to train on, through outages of up to a minute.
 
         Raises:
             DcganError: `dataset_failed` with the preparer's reason, or `timeout`.
@@ -88,42 +88,42 @@ class Client:
         raise DcganError("timeout", f"Dataset {dataset_id} is still {dataset.state}. Is a preparer alive?")
 
     def create_job(self, /, *, idempotency_key: str | None = None, **request: Any) -> Job:
-        """Train: `create_job(dataset="ds_…")`; the fields are those of `POST /jobs`.
+        """Create a training job: `create_job(dataset="ds_…")`. The fields are those of `POST /jobs`.
 
-        Sent again when the answer is lost on the way: under one key, a fresh one unless you choose it, that
-        makes one job.
+        Retried if the answer is lost. All attempts have the same idempotency key (a random one by default),
+        so they create one job.
         """
         return self._make_job("/jobs", idempotency_key, request)
 
     def estimate(self, /, **request: Any) -> DryRun:
-        """What `create_job` with the same fields would train, and what that takes; nothing is queued.
+        """What `create_job` with the same fields would train, and what that would take.
 
-        A trainer works it out, in a few seconds.
+        Nothing is queued. A trainer computes the estimate, in a few seconds.
         """
         response = self._service.send("POST", "/jobs", params={"dry_run": "true"}, json=request)
         return read(DryRun, response)
 
     def retry(self, job_id: str, *, idempotency_key: str | None = None) -> Job:
-        """Train a failed or cancelled job again, from the start, as a new one."""
+        """Train a failed or cancelled job again from the start, as a new job."""
         return self._make_job(path_to("jobs", job_id, "retry"), idempotency_key, None)
 
     def job(self, job_id: str) -> Job:
-        """The job as it stands."""
+        """The job in its current state."""
         return self._service.get(Job, path_to("jobs", job_id))
 
     def jobs(self, state: str | None = None) -> Iterator[Job]:
-        """Every job, newest first; with `state`, those alone that are in it."""
+        """All jobs, newest first; with `state`, only those in that state."""
         return self._service.pages(Job, "/jobs", {"state": state} if state else None)
 
     def events(self, job_id: str, after: int = 0) -> EventFeed:
-        """What happened to the job after the event of this id, and what happens until it is final."""
+        """The job's events after the one with this id, past and future, until the job is final."""
         return EventFeed(self._service.http, job_id, after)
 
     def wait_job(self, job_id: str, *, timeout_seconds: float | None = None) -> Job:
-        """Wait until the job has succeeded, failed or been cancelled, and say how it stands then.
+        """Wait until the job has succeeded, failed or been cancelled, through outages of up to a minute.
 
-        A paused job is waited for until somebody resumes or cancels it: give a timeout where nobody may. A
-        service that is away has a minute to come back.
+        This includes waiting until somebody resumes or cancels a paused job: set a timeout if that may never
+        happen.
 
         Raises:
             DcganError: `timeout`.
@@ -136,11 +136,11 @@ class Client:
         )
 
     def cancel(self, job_id: str) -> Job:
-        """End the job; its checkpoints stay."""
+        """Cancel the job; its checkpoints are kept."""
         return self._control(job_id, "cancel")
 
     def pause(self, job_id: str) -> Job:
-        """Save the job and give its worker to others."""
+        """Save the job and free its worker."""
         return self._control(job_id, "pause")
 
     def resume(self, job_id: str) -> Job:
@@ -148,11 +148,11 @@ class Client:
         return self._control(job_id, "resume")
 
     def delete_job(self, job_id: str) -> None:
-        """Remove a final job with everything it made, unless an alias points to it."""
+        """Delete a final job and everything it made, unless an alias points to it."""
         self._service.delete(path_to("jobs", job_id))
 
     def samples(self, seed: int, model: str | None = None, count: int = 1, **options: str | float) -> bytes:
-        """The PNG of a seed, or the sheet of `count` seeds from it on; without a model, of the latest.
+        """The PNG of a seed, or the sheet of `count` seeds starting there. `model` defaults to `latest`.
 
         The options are the other parameters of `GET /samples`: `format="webp"`, `scale=4`, `truncation=0.7`.
         """
@@ -160,7 +160,7 @@ class Client:
         return self._service.send("GET", address, media_type=_media_type(options)).content
 
     def samples_url(self, seed: int, model: str | None = None, count: int = 1, **options: str | float) -> str:
-        """Where that is; with a digest as the model, for ever."""
+        """The URL of those samples; permanent if `model` is a digest."""
         named = {"model": model} if model else {}
         chosen: dict[str, str | float] = {"seed": seed, "count": count, **named, **options}
         query = urlencode(httpx.QueryParams(chosen).multi_items(), safe=":")
@@ -173,7 +173,7 @@ class Client:
         latents: Iterable[Iterable[SupportsFloat]] | None = None,
         **options: str | float,
     ) -> bytes:
-        """The samples of seeds in any order, or of latents of your own, in one request; arrays will do.
+        """The samples of seeds in any order, or of your own latents, in one request. Both may be arrays.
 
         The options are the other fields of `POST /samples`: `model="job_…"`, `format="npz"`, `columns=8`.
         """
@@ -185,11 +185,11 @@ class Client:
         return self._service.send("POST", "/samples", json=body, media_type=_media_type(options)).content
 
     def models(self) -> Iterator[Model]:
-        """The aliases and what they mean, then what was imported."""
+        """The aliases and what they point to, then the imported generators."""
         return self._service.pages(Model, "/models")
 
     def model(self, reference: str) -> Model:
-        """What an alias, a job or a digest means now."""
+        """What an alias, a job or a digest points to now."""
         return self._service.get(Model, path_to("models", reference))
 
     def point_alias(
@@ -201,10 +201,10 @@ class Client:
         follow: bool = False,
         if_match: str | None = None,
     ) -> Model:
-        """Let an alias of yours mean a job's best checkpoint, as it is now or always, or the one of a digest.
+        """Point an alias to a job's best checkpoint, as of now or (`follow`) always, or to a digest.
 
         Raises:
-            DcganError: `precondition_failed` when the alias's ETag is not `if_match`.
+            DcganError: `precondition_failed` if the alias's ETag is not `if_match`.
         """
         given = {"job": job, "digest": digest, "follow": follow or None}
         target = {name: value for name, value in given.items() if value is not None}
@@ -214,20 +214,20 @@ class Client:
         return read(Model, response)
 
     def roll_back_alias(self, alias: str, *, if_match: str | None = None) -> Model:
-        """Let an alias mean again what it meant before."""
+        """Point an alias back to what it pointed to before."""
         response = self._service.send(
             "POST", path_to("models", alias, "rollback"), headers=_condition(if_match)
         )
         return read(Model, response)
 
     def alias_history(self, alias: str) -> Iterator[PastMeaning]:
-        """What an alias means and meant, the newest first."""
+        """What an alias points to and pointed to, newest first."""
         return self._service.pages(PastMeaning, path_to("models", alias, "history"))
 
     def export_model(self, reference: str, path: Path | str, form: ExportFormat | None = None) -> None:
-        """Write a generator to a file, which is there whole or not at all. A program takes some seconds.
+        """Write a generator to a file, atomically. A program takes some seconds.
 
-        Without a form the file's ending says it: `.onnx` or `.pt2` for a program, else safetensors.
+        `form` defaults to the file's extension: `.onnx` or `.pt2` for a program, otherwise safetensors.
         """
         target = Path(path)
         params = {"format": form or FORM_OF_ENDING.get(target.suffix.lower(), "safetensors")}
@@ -240,7 +240,7 @@ class Client:
                 file.write(chunk)
 
     def import_model(self, path: Path | str) -> Model:
-        """Send a checkpoint that an instance of the service has exported."""
+        """Import a checkpoint that an instance of the service has exported."""
         with _opened(path) as (file, size):
             headers = {"Content-Type": "application/octet-stream", "Content-Length": size}
             response = self._service.send(
@@ -249,7 +249,7 @@ class Client:
         return read(Model, response)
 
     def delete_model(self, reference: str) -> None:
-        """Forget an alias, or an imported generator by its digest."""
+        """Delete an alias, or an imported generator by its digest."""
         self._service.delete(path_to("models", reference))
 
     def _make_job(self, path: str, idempotency_key: str | None, request: object) -> Job:
@@ -270,7 +270,7 @@ class Client:
 
 @contextmanager
 def _opened(path: Path | str) -> Iterator[tuple[IO[bytes], str]]:
-    """A file and its size. To open a pipe would be to wait for somebody at its other end."""
+    """A regular file and its size. Opening a pipe would block until it has a writer."""
     file = Path(path)
     if file.exists() and not file.is_file():
         raise DcganError("not_a_file", f"{file} is not a regular file; only such a one has a size to send.")
@@ -280,7 +280,7 @@ def _opened(path: Path | str) -> Iterator[tuple[IO[bytes], str]]:
 
 @contextmanager
 def _written(target: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the target's place when the block ends well. What fails is told of the target."""
+    """A file that replaces the target if the block succeeds. OS errors name the target."""
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
@@ -296,7 +296,7 @@ def _written(target: Path) -> Iterator[IO[bytes]]:
 
 
 def _await(look: Callable[[], R], is_over: Callable[[R], bool], timeout_seconds: float | None) -> R:
-    """What is looked at once it is over, or as it stands when the time is up; an outage is waited out."""
+    """Poll until it is over or the timeout, and return the last result; short outages are tolerated."""
     heard_at, pause_seconds = time.monotonic(), SHORTEST_PAUSE_SECONDS
     give_up = math.inf if timeout_seconds is None else heard_at + timeout_seconds
     while True:
@@ -318,7 +318,7 @@ def _is_prepared_or_not(dataset: Dataset) -> bool:
 
 
 def _media_type(options: Mapping[str, object]) -> str | None:
-    """What samples so asked for come as; None where the service alone knows."""
+    """The expected media type of samples with these options; None if only the service knows it."""
     return MEDIA_TYPES.get(options.get("format", "png"))
 
 
@@ -327,7 +327,7 @@ def _condition(if_match: str | None) -> dict[str, str]:
 
 
 def _may_have_passed(error: DcganError) -> bool:
-    """Whether the request may have been carried out, or may be in a moment: not when nobody listens."""
+    """Whether the request may have been carried out, or may be soon: not if the connection failed."""
     if error.code == "unreachable":
         return not isinstance(error.__cause__, httpx.ConnectError)
     return error.code == "store_unavailable"

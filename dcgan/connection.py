@@ -1,4 +1,4 @@
-"""Requests to one service: a refusal or an absence becomes an exception, an answer what it means."""
+"""Requests to one service: refusals and outages become exceptions, answers become models."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,27 +19,27 @@ R = TypeVar("R", bound=Reply)
 
 
 class Connection:
-    """Where the service is, and how it is asked."""
+    """Sends requests to one service and checks the answers."""
 
     def __init__(self, url: str, timeout_seconds: float) -> None:
         is_local = _host(url) in LOCAL
-        transport = httpx.HTTPTransport(retries=2) if is_local else None  # no proxy stands before oneself
+        transport = httpx.HTTPTransport(retries=2) if is_local else None  # no proxy for localhost
         self.http = httpx.Client(
             base_url=url, timeout=timeout_seconds, transport=transport, trust_env=not is_local
         )
 
     def get(self, kind: type[R], path: str) -> R:
-        """What lies at the path."""
+        """GET the path."""
         return read(kind, self.send("GET", path))
 
     def delete(self, path: str) -> None:
-        """Have what lies at the path removed."""
+        """DELETE the path."""
         response = self.send("DELETE", path)
         if response.status_code != HTTPStatus.NO_CONTENT:
             raise not_the_service(response.url)
 
     def pages(self, kind: type[R], path: str, params: Mapping[str, str] | None = None) -> Iterator[R]:
-        """A list to its last page."""
+        """All items of a paginated list."""
         address: str | None = path
         while address:
             response = self.send("GET", address, params=params)
@@ -54,7 +54,7 @@ class Connection:
     def stream(
         self, path: str, params: Mapping[str, str], timeout_seconds: float
     ) -> Iterator[httpx.Response]:
-        """A file that is read as it comes."""
+        """GET a file, to be read as it arrives."""
         with (
             self._in_our_words(),
             self.http.stream("GET", path, params=params, timeout=timeout_seconds) as response,
@@ -76,7 +76,7 @@ class Connection:
         timeout_seconds: float | None = None,
         media_type: str | None = None,
     ) -> httpx.Response:
-        """The whole answer, which must be of the media type if one is named."""
+        """Send a request and return the whole answer, which must have `media_type` if that is given."""
         timeout = self.http.timeout if timeout_seconds is None else timeout_seconds
         with self._in_our_words():
             response = self.http.request(
@@ -98,7 +98,7 @@ class Connection:
 
 
 def check(response: httpx.Response, media_type: str | None) -> None:
-    """Raise what the service refuses, and what comes as something else than it would send."""
+    """Raise if the service refused, or if the answer does not have the media type that it would send."""
     if not response.is_success:
         raise refusal(response)
     if media_type and response.headers.get("content-type", "").partition(";")[0].strip() != media_type:
@@ -106,7 +106,7 @@ def check(response: httpx.Response, media_type: str | None) -> None:
 
 
 def read(kind: type[R], response: httpx.Response) -> R:
-    """What an answer says; a page of something else that listens there says nothing."""
+    """Parse an answer. If that fails, something else is listening at the address."""
     try:
         return kind.model_validate_json(response.content)
     except ValidationError as error:
@@ -114,7 +114,7 @@ def read(kind: type[R], response: httpx.Response) -> R:
 
 
 def _host(url: str) -> str:
-    """The host of a service's address. What is no such address is told at once, not at the first request."""
+    """The host of a service's URL. An invalid URL is reported here, not at the first request."""
     try:
         parts = urlsplit(url)
         host, _ = (parts.hostname or ""), parts.port
@@ -131,10 +131,10 @@ def _host(url: str) -> str:
 
 
 def path_to(*parts: str) -> str:
-    """The path of these parts, each of which stays one, whatever it holds.
+    """The path of these parts, quoted so that each stays one segment.
 
     Raises:
-        DcganError: for a part that a path would lose.
+        DcganError: for a part that would vanish when the path is normalised.
     """
     for part in parts:
         if part in {"", ".", ".."}:

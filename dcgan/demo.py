@@ -1,4 +1,4 @@
-"""`dcgan demo`: the whole service, from a zip of pictures to a sheet of samples, and nothing left running."""
+"""`dcgan demo`: from a zip of pictures to a sheet of samples, with nothing left running afterwards."""
 
 import ctypes
 import os
@@ -31,7 +31,7 @@ def run(data_root: Path, output: Path, archive: Path, console: Console) -> None:
     """Start the service, train on the archive, write a sheet of samples, stop the service.
 
     Raises:
-        DcganError: with a sentence for the person at the terminal.
+        DcganError: with a message for the user.
     """
     if not archive.is_file():
         raise DcganError(
@@ -62,7 +62,7 @@ def run(data_root: Path, output: Path, archive: Path, console: Console) -> None:
 
 @contextmanager
 def running_service(data_root: Path, console: Console) -> Iterator[str]:
-    """A service of our own as long as the block lasts; it ends with it however the block ends."""
+    """Run a service of our own during the block, and stop it however the block ends."""
     data_root.mkdir(parents=True, exist_ok=True)
     log_path = data_root / "demo.log"
     port = _free_port()
@@ -74,7 +74,7 @@ def running_service(data_root: Path, console: Console) -> Iterator[str]:
             command,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is ours to answer
+            start_new_session=True,  # Ctrl-C must reach only us
             preexec_fn=partial(_end_with, os.getpid()),
         )
         try:
@@ -98,10 +98,10 @@ def _await_ready(process: subprocess.Popen[bytes], log_path: Path) -> str:
 
 
 def _end_with(demo: int) -> None:
-    """In the child: should even SIGKILL end the demo, of this process id, the service is told to stop."""
+    """In the child: have the kernel send us SIGTERM when the demo (this pid) dies, even by SIGKILL."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != demo:  # dead before the kernel was asked
+    if os.getppid() != demo:  # it died before prctl
         os._exit(1)
 
 
@@ -133,7 +133,7 @@ def _signals_as_exits() -> Iterator[None]:
 
 
 def _free_port() -> int:
-    """The usual one, so that the addresses hold under `dcgan up` too; if it is taken, any other."""
+    """Port 8000, so that the printed URLs also work under `dcgan up`; if it is taken, any other."""
     for port in (USUAL_PORT, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

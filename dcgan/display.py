@@ -1,4 +1,4 @@
-"""How a training job looks on a terminal: a bar that moves; elsewhere a line every ten seconds."""
+"""What the commands print. A job's progress is a bar; off a terminal, a line every ten seconds."""
 
 import time
 import unicodedata
@@ -16,13 +16,13 @@ LINE_EVERY_SECONDS = 10
 
 
 def follow(client: Client, job: Job, console: Console) -> Job:
-    """Show the job until it is final or paused, and return it as it stands then."""
+    """Show the job until it is final or paused, and return it."""
     can_draw = console.is_terminal and not console.is_dumb_terminal
     return _draw(client, job, console) if can_draw else _tell(client, job, console)
 
 
 def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Rows under their header. Nothing is cut in a narrow terminal: other commands take what it says."""
+    """Print rows under a header. Cells are never truncated: other commands take them as arguments."""
     table = [header, *([plain(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
@@ -31,7 +31,7 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def plain(text: str) -> str:
-    """The text on one line: what would move the cursor, change colours or turn the line round is replaced."""
+    """Replace what would break the line, move the cursor, change colours or reverse the text direction."""
     return "".join("\N{REPLACEMENT CHARACTER}" if _is_a_command(each) else each for each in text)
 
 
@@ -43,7 +43,7 @@ def _is_a_command(character: str) -> bool:
 
 
 def show_estimate(told: DryRun, console: Console) -> None:
-    """What a job would take, a line each, and why it would fail if it would."""
+    """Print what a job would take, then raise the error with which it would fail, if any."""
     spec, estimate = told.spec, told.estimate
     trainer = estimate.trainer
     lines = [
@@ -102,7 +102,7 @@ def _tell(client: Client, job: Job, console: Console) -> Job:
 
 
 def _watch(client: Client, job: Job) -> Iterator[Job]:
-    """The job, and the job again after everything that happens to it."""
+    """Yield the job, and again after each of its events."""
     yield job
     if job.is_final or job.state == "paused":
         return

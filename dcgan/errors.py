@@ -1,10 +1,10 @@
-"""What goes wrong between a client and the service, as one exception with a stable code."""
+"""Everything that can go wrong between client and service: one exception with a stable code."""
 
 import httpx
 
 
 class DcganError(Exception):
-    """The service refused, or was not there. `detail` says what to do; `status` is None without an answer."""
+    """The service refused or did not answer. `detail` says what to do; without an answer `status` is None."""
 
     def __init__(self, code: str, detail: str, status: int | None = None) -> None:
         super().__init__(detail)
@@ -14,7 +14,7 @@ class DcganError(Exception):
 
 
 def refusal(response: httpx.Response) -> DcganError:
-    """Read a problem+json answer (RFC 9457); whatever else stands between may answer in its own words."""
+    """Parse a problem+json answer (RFC 9457), or whatever a proxy in between has answered."""
     try:
         problem = response.json()
         code, detail = str(problem["code"]), str(problem["detail"])
@@ -30,7 +30,7 @@ def refusal(response: httpx.Response) -> DcganError:
 
 
 def unreachable(url: httpx.URL | str, error: httpx.TransportError) -> DcganError:
-    """Nobody answers at the address, or not in time."""
+    """The request got no answer, or none in time."""
     if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
         return DcganError("unreachable", _late(url, error))
     if isinstance(error, httpx.LocalProtocolError):
@@ -40,19 +40,19 @@ def unreachable(url: httpx.URL | str, error: httpx.TransportError) -> DcganError
 
 
 def not_the_service(url: httpx.URL) -> DcganError:
-    """Somebody answers, but another."""
+    """Something else answers at the address."""
     detail = f"{url} answered, but not as this service does; is the address right?"
     return DcganError("not_the_service", detail)
 
 
 def unsendable(error: UnicodeEncodeError) -> DcganError:
-    """What was given holds characters that its place in a request does not."""
+    """An argument contains characters that its place in the request cannot encode."""
     given = error.object if len(error.object) <= 80 else error.object[error.start : error.end]
     return DcganError("not_sendable", f"{given!r} cannot be sent: it is not {error.encoding.upper()}.")
 
 
 def may_pass(error: BaseException | None) -> bool:
-    """Whether the same may be answered in a moment: the service is away, on its way down or on its way up."""
+    """Whether a retry may soon succeed: the service is away, shutting down or starting."""
     if isinstance(error, DcganError):
         return (error.status or 0) >= 500 or may_pass(error.__cause__)
     never = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)

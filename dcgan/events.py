@@ -1,7 +1,7 @@
-"""A job's events over a connection that may break: server-sent events, taken up where they broke off.
+"""A job's events over a connection that may break: server-sent events, resumed where they broke off.
 
-The stream is the WHATWG HTML standard's (section 9.2). Each event's id is its number in the job's log, so
-that nothing is missed or told twice, however often the connection drops.
+The stream follows the WHATWG HTML standard (section 9.2). Each event's id is its number in the job's log, so
+no event is missed or repeated, however often the connection drops.
 """
 
 import json
@@ -17,10 +17,10 @@ from dcgan.errors import DcganError, may_pass, not_the_service, refusal, unreach
 from dcgan.replies import FINAL, Job
 
 SILENCE_SECONDS = 40
-"""The service sends a comment every 15 s; a connection silent for longer than this is dead."""
+"""The service sends a comment every 15 s by default; a connection silent for longer than this is dead."""
 
 PATIENCE_SECONDS = 60.0
-"""How long a service may be away before whoever waits for something is told so."""
+"""How long the service may be away before waiting for something fails."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,7 @@ class Event:
 class EventFeed:
     """The events of one job after a given one, until the job is final.
 
-    A connection over which nothing at all arrives passes through something that holds streams back: from then
-    on the events are asked for in turns.
+    If nothing at all arrives over a connection, a proxy is buffering the stream: the feed polls from then on.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class EventFeed:
         """Yield each event once.
 
         Raises:
-            DcganError: when the service refuses, or stays away for longer than the patience.
+            DcganError: if the service refuses, or is away for longer than `patience_seconds`.
         """
         self._heard_at = time.monotonic()
         while True:
@@ -135,7 +134,7 @@ class EventFeed:
 
 
 def read_messages(chunks: Iterable[bytes]) -> Iterator[Event]:
-    """Put the bytes of a stream together into events; what a dropped connection left half-told is none."""
+    """Parse a stream into events. One that a dropped connection cut off is discarded."""
     fields: dict[str, str] = {}
     for line in _lines(chunks):
         if not line:
@@ -149,7 +148,7 @@ def read_messages(chunks: Iterable[bytes]) -> Iterator[Event]:
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    """Whole lines. `str.splitlines` would also break at characters that JSON may hold, such as U+2028."""
+    """Whole lines. `str.splitlines` would also split at characters that JSON may contain, such as U+2028."""
     rest = b""
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")

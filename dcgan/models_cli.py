@@ -1,4 +1,4 @@
-"""The commands `dcgan models …`: what generators there are, and what the aliases mean."""
+"""The commands `dcgan models …`: manage aliases, export and import generators."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ IfMatch = click.option("--if-match", metavar="ETAG", help="Only if this is the a
 @click.group(invoke_without_command=True)
 @click.pass_context
 def models(context: click.Context) -> None:
-    """List the aliases and imported generators; or one of the commands below."""
+    """List the aliases and imported generators, or run one of the commands below."""
     if context.invoked_subcommand is not None:
         return
     with Client(context.obj) as client:
@@ -37,7 +37,7 @@ def models(context: click.Context) -> None:
 @IfMatch
 @click.pass_obj
 def promote(url: str, alias: str, generator: str, follow: bool, if_match: str | None) -> None:
-    """Let an alias mean a job's best checkpoint (job_…), or that of a digest (sha256:…)."""
+    """Point an alias to a job's best checkpoint (job_…), or to a digest (sha256:…)."""
     is_job = re.fullmatch(JOB_PATTERN, generator)
     if not is_job and not re.fullmatch(DIGEST_PATTERN, generator):
         raise click.BadParameter(
@@ -53,7 +53,7 @@ def promote(url: str, alias: str, generator: str, follow: bool, if_match: str | 
 @IfMatch
 @click.pass_obj
 def rollback(url: str, alias: str, if_match: str | None) -> None:
-    """Let an alias mean again what it meant before."""
+    """Point an alias back to what it pointed to before."""
     with Client(url) as client:
         _tell(client.roll_back_alias(alias, if_match=if_match))
 
@@ -62,7 +62,7 @@ def rollback(url: str, alias: str, if_match: str | None) -> None:
 @click.argument("alias")
 @click.pass_obj
 def history(url: str, alias: str) -> None:
-    """What an alias means and meant, the newest first."""
+    """Show what an alias points to and pointed to, newest first."""
     with Client(url) as client:
         show_table(
             ("#", "at", "by", "of", "generator"),
@@ -92,7 +92,7 @@ def history(url: str, alias: str) -> None:
 )
 @click.pass_obj
 def export(url: str, reference: str, form: ExportFormat | None, output: Path | None) -> None:
-    """Write a generator as a file: the checkpoint, or a program made of it."""
+    """Write a generator to a file: the checkpoint, or a program made from it."""
     if output and form and (ending := FORM_OF_ENDING.get(output.suffix.lower(), form)) != form:
         raise click.BadParameter(f"{output} would hold {form}, but its ending says {ending}.")
     with Client(url) as client:
@@ -108,7 +108,7 @@ def export(url: str, reference: str, form: ExportFormat | None, output: Path | N
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.pass_obj
 def import_(url: str, file: Path) -> None:
-    """Bring a checkpoint from elsewhere, and print its digest."""
+    """Import a checkpoint file, and print its digest."""
     with Client(url) as client:
         click.echo(client.import_model(file).digest)
 
@@ -117,7 +117,7 @@ def import_(url: str, file: Path) -> None:
 @click.argument("reference")
 @click.pass_obj
 def delete(url: str, reference: str) -> None:
-    """Forget an alias, or an imported generator by its digest."""
+    """Delete an alias, or an imported generator by its digest."""
     with Client(url) as client:
         client.delete_model(reference)
 

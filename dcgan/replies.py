@@ -1,4 +1,4 @@
-"""The service's answers, as far as this client reads them; what it does not know is kept, not refused."""
+"""The service's answers, as far as this client reads them. Unknown fields are kept, not rejected."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,7 +9,7 @@ from contract.job import State
 
 
 class Reply(BaseModel):
-    """A part of an answer."""
+    """An answer, or a part of one."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -22,7 +22,7 @@ class Reason(Reply):
 
 
 class JobProgress(Reply):
-    """How far a job is, in real images shown."""
+    """A job's progress, counted in real images shown."""
 
     images_seen: int
     total: int
@@ -32,28 +32,28 @@ class JobProgress(Reply):
 
 
 class Checkpoint(Reply):
-    """A generator that can be asked for samples by its digest: the best so far of its job."""
+    """A job's best generator so far; its digest can be given as the model of samples."""
 
     digest: str
     images_seen: int
 
 
 class Distance(Reply):
-    """How far the samples are from real pictures: `fd`, say."""
+    """The distance between samples and real pictures, by its name, such as `fd`."""
 
     name: str
     value: float
 
 
 class Evaluation(Reply):
-    """How good the generator was when it was judged last."""
+    """The latest evaluation of the generator."""
 
     images_seen: int
     frechet: Distance
 
 
 class Job(Reply):
-    """A training job as it stood when it was asked for."""
+    """A training job at the time of the request."""
 
     id: str
     state: str
@@ -70,12 +70,12 @@ class Job(Reply):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing will happen to it any more."""
+        """Whether the job has ended for good."""
         return self.state in FINAL
 
 
 class MemoryEstimate(Reply):
-    """The memory that a job would take at its peak, and what the trainer has for it."""
+    """A job's peak memory, and what the trainer has available."""
 
     needed_bytes: int
     available_bytes: int | None = None
@@ -84,7 +84,7 @@ class MemoryEstimate(Reply):
 
 
 class TimeEstimate(Reply):
-    """How long a job would take once it is begun, and how that was found."""
+    """How long a job would take once started, and how that was estimated."""
 
     seconds: float | None = None
     basis: str
@@ -92,14 +92,14 @@ class TimeEstimate(Reply):
 
 
 class EvaluationPlan(Reply):
-    """How often the generator would be judged."""
+    """How often the generator would be evaluated."""
 
     count: int
     every_images: int | None = None
 
 
 class AskedTrainer(Reply):
-    """Who told."""
+    """The trainer that made the estimate."""
 
     name: str
     device: str
@@ -107,7 +107,7 @@ class AskedTrainer(Reply):
 
 
 class Estimate(Reply):
-    """What a job would take on the trainer that told."""
+    """What a job would take on the trainer that made the estimate."""
 
     memory: MemoryEstimate
     time: TimeEstimate
@@ -125,7 +125,7 @@ class DryRun(Reply):
 
 
 class Dataset(Reply):
-    """An uploaded dataset as it stood when it was asked for."""
+    """An uploaded dataset at the time of the request."""
 
     id: str
     state: str
@@ -135,7 +135,7 @@ class Dataset(Reply):
 
 
 class Model(Reply):
-    """A generator, and the alias that it was asked for by. Without a job it was imported."""
+    """A generator, and the alias by which it was requested, if any. Without a job it was imported."""
 
     alias: str | None = None
     digest: str
@@ -146,7 +146,7 @@ class Model(Reply):
 
 
 class PastMeaning(Model):
-    """What an alias was pointed at, when, and by which request."""
+    """What an alias was pointed to, when, and by which kind of request."""
 
     by: str
     at: datetime
