@@ -3,8 +3,8 @@
     apt-get install dataset-fashion-mnist       # or fetch the four .gz files of zalandoresearch/fashion-mnist
     python examples/make_fashion_mnist.py /usr/share/datasets/fashion-mnist
 
-`--count 60000 --to fashion-mnist.zip` makes one of the whole training set. The same input gives the
-same archive, byte for byte, under one version of Pillow and zlib.
+`--count 60000 --to fashion-mnist.zip` makes one of the whole training set. With the same versions of
+Pillow and zlib, the same input gives the same archive, byte for byte.
 """
 
 import argparse
@@ -31,7 +31,7 @@ LABELS = (
     "ankle-boot",
 )
 ZLIB_STRATEGIES = (0, 1, 3)  # default, filtered, run lengths: none is the smallest for every picture
-EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip can say: the archive holds no clock
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold; the real one would change the bytes
 
 LICENSE = """\
 Fashion-MNIST, the first {count:,} pictures of its training set, each as a PNG file.
@@ -70,11 +70,11 @@ def main() -> None:
 
 
 def write_archive(source: Path, target: Path, count: int) -> None:
-    """Write the zip. Its files stand in the order of the set."""
+    """Write the zip, its files in the order of the training set."""
     labels = _values(source / "train-labels-idx1-ubyte.gz")[:count]
     with zipfile.ZipFile(target, "w") as archive:
         archive.writestr(_entry("LICENSE.txt", zipfile.ZIP_DEFLATED), LICENSE.format(count=count))
-        # Beside the pictures and not in their names, which a zip holds twice: 60 kB less.
+        # In a file of their own and not in the names, which a zip stores twice: this saves 60 kB.
         named = "".join(f"{index:05d} {LABELS[label]}\n" for index, label in enumerate(labels))
         archive.writestr(_entry("labels.txt", zipfile.ZIP_DEFLATED), named)
         for index, picture in enumerate(_pictures(source, count)):
@@ -88,7 +88,7 @@ def _pictures(source: Path, count: int) -> Iterator[bytes]:
 
 
 def _values(path: Path) -> bytes:
-    """What follows an idx file's header: two zeros, type, dimensions, and their sizes as big-endian u32."""
+    """The data after an idx header: two zeros, type, number of dimensions, their sizes as big-endian u32."""
     content = gzip.decompress(path.read_bytes())
     dimensions = content[3]
     sizes = struct.unpack_from(f">{dimensions}I", content, 4)

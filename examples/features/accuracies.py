@@ -1,7 +1,7 @@
-"""How much a linear layer can read from the features about pictures that nothing was trained on.
+"""How well a linear layer on the features classifies pictures that nothing was trained on.
 
-For each question a logistic regression is fitted to the features of training pictures as they are: the heads
-of the training, which saw them distorted, shifted and tinted, are thrown away.
+For each question, a logistic regression is fitted to the features of unaugmented training pictures. The heads
+from training, which saw them distorted, shifted and tinted, are discarded.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from examples.features.sources import Labelled, Material
 
 SEED = 1
 BATCH = 100
-MOST = 10_000  # pictures to fit a layer to, or to judge it by
+MOST = 10_000  # pictures to fit or to test a layer
 MOST_DISTORTED = 1_400  # times seven kinds
 STEPS = 60
 DECAY = 1e-4
@@ -26,7 +26,7 @@ Seen = tuple[Tensor, Tensor]  # features (N, F) and labels (N,)
 
 
 def accuracies(network: Network, material: Material) -> dict[str, dict[str, float]]:
-    """The shares judged right, by what is asked of which pictures, at 32 and at 64 px."""
+    """The accuracies by question and pictures, at 32 and at 64 px."""
     photos = material.photos
     return {
         str(side): {
@@ -86,7 +86,7 @@ def _seen(network: Network, labelled: Labelled, side: int) -> Seen:
 
 @torch.no_grad()
 def _distorted(network: Network, labelled: Labelled, side: int) -> Seen:
-    """Pictures as they are and each in every kind of distortion, at strengths as in the training."""
+    """Pictures undistorted and with every kind of distortion, at the strengths used in training."""
     random = Generator().manual_seed(SEED)
     features, labels = [], []
     for part in torch.split(_some(labelled, MOST_DISTORTED), BATCH):

@@ -1,6 +1,6 @@
-"""What generators do wrong, done on purpose to images (N, 3, S, S) in [-1, 1].
+"""Typical faults of generators, applied to images (N, 3, S, S) in [-1, 1].
 
-`strength` (N, 1, 1, 1) is in [0, 1]: 0 leaves an image as it is (nearly), 1 is plain to see.
+`strength` (N, 1, 1, 1) is in [0, 1]: 0 leaves an image (nearly) unchanged, 1 is plainly visible.
 """
 
 import math
@@ -14,7 +14,7 @@ Distortion = Callable[[Tensor, Tensor, Generator], Tensor]
 
 
 def blur(images: Tensor, strength: Tensor, _random: Generator) -> Tensor:
-    """Towards the image seen through a binomial filter of 7×7."""
+    """Blend with the image under a 7×7 binomial filter."""
     row = torch.tensor([1.0, 6, 15, 20, 15, 6, 1]) / 64
     kernel = (row[:, None] * row).expand(3, 1, 7, 7)
     padded = functional.pad(images, (3, 3, 3, 3), mode="reflect")
@@ -23,14 +23,14 @@ def blur(images: Tensor, strength: Tensor, _random: Generator) -> Tensor:
 
 
 def noise(images: Tensor, strength: Tensor, random: Generator) -> Tensor:
-    """Independent of pixel to pixel, grey for half the images and coloured for the others."""
+    """Add independent noise to each pixel, grey for half the images and coloured for the others."""
     drawn = torch.randn(images.shape, generator=random)
     drawn[::2] = drawn[::2, :1]
     return images + 0.35 * strength * drawn
 
 
 def checkerboard(images: Tensor, strength: Tensor, random: Generator) -> Tensor:
-    """What transposed convolutions leave: each place of a grid of 2×2 or 4×4 has its own gain and offset."""
+    """Artefacts of transposed convolutions: each place of a 2×2 or 4×4 grid has its own gain and offset."""
     side = images.shape[-1]
     period = 2 if torch.rand((), generator=random) < 0.5 else 4
     drawn = torch.randn((2, len(images), 1, period, period), generator=random)
@@ -39,7 +39,7 @@ def checkerboard(images: Tensor, strength: Tensor, random: Generator) -> Tensor:
 
 
 def blocks(images: Tensor, strength: Tensor, _random: Generator) -> Tensor:
-    """The cosine coefficients of squares of 8×8 made coarse, the higher the coarser, as JPEG does."""
+    """Quantise the cosine coefficients of 8×8 blocks, higher ones more coarsely, as JPEG does."""
     count, channels, side, _ = images.shape
     cosines = _cosines()
     squares = images.view(count, channels, side // 8, 8, side // 8, 8).transpose(3, 4)
@@ -51,7 +51,7 @@ def blocks(images: Tensor, strength: Tensor, _random: Generator) -> Tensor:
 
 
 def warp(images: Tensor, strength: Tensor, random: Generator) -> Tensor:
-    """Shapes that melt: each place is fetched from a little beside it, smoothly changing over the image."""
+    """Melt shapes: sample each pixel at a small offset that varies smoothly over the image."""
     count, _, side, _ = images.shape
     coarse = torch.randn((count, 2, 5, 5), generator=random) * 0.22 * strength
     moved = functional.interpolate(coarse, size=(side, side), mode="bicubic", align_corners=False)
@@ -63,7 +63,7 @@ def warp(images: Tensor, strength: Tensor, random: Generator) -> Tensor:
 
 
 def blend(images: Tensor, strength: Tensor, _random: Generator) -> Tensor:
-    """Two images at once: another one of the batch shines through."""
+    """Blend with another image of the batch."""
     return images.lerp(images.roll(1, 0), 0.5 * strength)
 
 
@@ -78,7 +78,7 @@ DISTORTIONS: dict[str, Distortion] = {
 
 
 def distorted(images: Tensor, random: Generator) -> tuple[Tensor, Tensor]:
-    """Half the images, each distorted in one way, and the others; (N,) says how: 0 not, k by the k-th way."""
+    """Distort half the images, each in one way. The labels (N,) are 0 for undistorted, k for the k-th way."""
     each = len(images) // (2 * len(DISTORTIONS))
     made, labels = list(torch.split(images, each)), torch.zeros(len(images), dtype=torch.int64)
     for index, distort in enumerate(DISTORTIONS.values()):
@@ -89,7 +89,7 @@ def distorted(images: Tensor, random: Generator) -> tuple[Tensor, Tensor]:
 
 
 def _cosines() -> Tensor:
-    """The orthonormal cosine transform of eight values."""
+    """The matrix of the orthonormal cosine transform of eight values."""
     places = torch.arange(8.0)
     matrix = torch.cos(math.pi / 8 * places[:, None] * (places + 0.5)) / 2
     matrix[0] /= math.sqrt(2)

@@ -1,8 +1,8 @@
-"""How the Fréchet distance of the features rises as images get worse: the tables of docs/features.md.
+"""Measure how the Fréchet distance of the features rises as images get worse: the tables of docs/features.md.
 
     python -m examples.features.evaluate FOLDER
 
-The reference is pictures that nothing was trained on; what is judged is others of them, distorted.
+Nothing was trained on the reference pictures; other such pictures are distorted and compared with them.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def rows(judge: Features, labelled: Labelled, side: int, count: int) -> Iterator[Row]:
-    """What was done to the judged images, and their distances from the reference at each strength."""
+    """Each distortion, and the distance of images so distorted from the reference at each strength."""
     random = Generator().manual_seed(SEED)
     order = torch.randperm(len(labelled.labels), generator=random).numpy()
     images = views.plain(torch.from_numpy(labelled.pixels[order]), side)
@@ -81,7 +81,7 @@ def rows(judge: Features, labelled: Labelled, side: int, count: int) -> Iterator
 
 
 def holes(images: Tensor, strength: Tensor, random: Generator) -> Tensor:
-    """A grey square somewhere, of up to half the side."""
+    """Put a grey square of up to half the side at a random place."""
     places = torch.arange(images.shape[-1])
     length = 0.5 * len(places) * strength.flatten()[:, None]  # (N, 1)
     start = torch.rand((2, len(images), 1), generator=random) * (len(places) - length)
@@ -90,12 +90,12 @@ def holes(images: Tensor, strength: Tensor, random: Generator) -> Tensor:
 
 
 def contrast(images: Tensor, strength: Tensor, _random: Generator) -> Tensor:
-    """Towards the image's mean."""
+    """Blend with the image's mean."""
     return images.lerp(images.mean((1, 2, 3), keepdim=True), 0.7 * strength)
 
 
 def salt(images: Tensor, strength: Tensor, random: Generator) -> Tensor:
-    """Some pixels black, as many white."""
+    """Turn some pixels black, and as many white."""
     drawn = torch.rand((len(images), 1, *images.shape[2:]), generator=random)
     return images.masked_fill(drawn < 0.05 * strength, -1).masked_fill(drawn > 1 - 0.05 * strength, 1)
 
@@ -108,7 +108,7 @@ def _distorted(images: Tensor, distort: Distortion, strength: float, random: Gen
 
 
 def _without(labels: Tensor, strength: float) -> Iterator[Tensor]:
-    """Which images stay when neighbouring labels are left out, from different ones on."""
+    """Indices of the images that remain when a run of labels is left out, once per starting label."""
     classes = torch.arange(int(labels.max()) + 1)
     missing = round(LEFT_OUT * strength * len(classes))
     for draw in range(DRAWS):

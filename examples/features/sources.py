@@ -1,6 +1,6 @@
-"""The pictures that the feature network learns from, as arrays; `fetch.sh` brings them.
+"""The pictures that the feature network is trained on, as arrays; `fetch.sh` downloads them.
 
-Nothing here is random but what a fixed seed draws.
+Everything is deterministic: random draws have fixed seeds.
 """
 
 import gzip
@@ -28,7 +28,7 @@ SMALLEST_FILE = 60_000
 
 @dataclass(frozen=True)
 class Labelled:
-    """Pictures (N, C, S, S), and what each one shows (N,)."""
+    """Pictures (N, C, S, S), and their labels (N,)."""
 
     pixels: Pixels
     labels: Labels
@@ -36,7 +36,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Photos:
-    """Tiles of photos: `train` and `test` are of the same photos, `unseen` of others."""
+    """Tiles of photos: `train` and `test` come from the same photos, `unseen` from others."""
 
     train: Labelled
     test: Labelled
@@ -45,7 +45,7 @@ class Photos:
 
 @dataclass(frozen=True)
 class Material:
-    """All there is. Of the emoji, every fifth in the second drawing is kept for the test."""
+    """All pictures. Every fifth emoji of the second drawing is held out for testing."""
 
     clothes: Labelled
     clothes_test: Labelled
@@ -91,7 +91,7 @@ def emoji(folder: Path, style: str) -> Labelled:
 
 
 def photos(folder: Path) -> Photos:
-    """Squares of many sizes, anywhere in the photos below a folder, each shrunk to (3, 64, 64)."""
+    """Random squares of many sizes from the photos below a folder, each shrunk to (3, 64, 64)."""
     train, test, unseen = [], [], []
     for index, path in enumerate(_photo_files(folder)):
         left, right = _split(_opened(path))
@@ -104,7 +104,7 @@ def photos(folder: Path) -> Photos:
 
 
 def _photo_files(folder: Path) -> Iterator[Path]:
-    """The largest picture of each wallpaper, not its sizes for other screens."""
+    """The largest file of each wallpaper, without its copies for other screen sizes."""
     largest: dict[str, Path] = {}
     for path in sorted(folder.rglob("usr/share/*/**/*.*")):
         if path.suffix not in (".jpg", ".png") or path.is_symlink() or "screenshot" in path.name:

@@ -3,9 +3,9 @@
     sh examples/features/fetch.sh FOLDER
     python -m examples.features.train FOLDER
 
-One trunk learns four things at once, each by a linear layer on its features that is thrown away afterwards:
+One trunk learns four tasks at once, each through a linear layer on its features that is discarded afterwards:
 which clothes (Fashion-MNIST), which emoji (in two drawings), which photo a tile is from, and which distortion
-an image has suffered. Seeded, one thread, minutes.
+was applied. Seeded and single-threaded; takes minutes.
 """
 
 import argparse
@@ -30,12 +30,12 @@ from models.features.network import FEATURES, FeatureNetwork
 TARGET = Path(__file__).parents[2] / "models/features/features.safetensors"
 SEED = 0
 STEPS = 4_500
-OF_EACH = 32  # clothes, emoji and tiles of a step at 32 px
-LARGE_EVERY = 6  # steps: then at 64 px, with a quarter of the images
+OF_EACH = 32  # clothes, emoji and tiles each, in a step at 32 px
+LARGE_EVERY = 6  # steps, one is at 64 px, with a quarter of the images
 LEARNING_RATE = 3e-3
 SMOOTHING = 0.05
 WEIGHTS = {"clothes": 1.0, "emoji": 0.5, "photos": 1.0, "distortions": 1.0}
-NOT_ASKED = -100  # the label of an image that a head has nothing to say about
+NOT_ASKED = -100  # the label of an image that a head ignores
 
 SOURCES = {
     "Fashion-MNIST (dataset-fashion-mnist 20200523)": "MIT",
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def train(material: Material, steps: int) -> FeatureNetwork:
-    """The network, its batch norm folded in."""
+    """Train the network; its batch norm is folded in at the end."""
     network = FeatureNetwork()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     heads = _heads(material)
@@ -92,7 +92,7 @@ def train(material: Material, steps: int) -> FeatureNetwork:
 
 
 def write(target: Path, network: FeatureNetwork, record: dict[str, object]) -> None:
-    """The network with a header that says what it is, from what, and how good."""
+    """Write the network, with a header that has its name, version, sources and accuracies."""
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     header = {"name": NAME, "version": digest(tensors), "seed": SEED, "sources": SOURCES, **record}
     save_file(tensors, target, {"features": json.dumps(header, sort_keys=True)})
@@ -113,7 +113,7 @@ def _heads(material: Material) -> nn.ModuleDict:
 
 
 def _batches(material: Material, steps: int, random: Generator) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-    """Images (N, 3, S, S), a third of each kind in any order, and what each head should say of them (N,)."""
+    """Shuffled images (N, 3, S, S), a third of each kind, and their labels (N,) for each head."""
     seen: dict[str, tuple[Labelled, views.View]] = {
         "clothes": (material.clothes, views.of_clothes),
         "emoji": (material.emoji, views.of_emoji),
@@ -143,7 +143,7 @@ def _losses(
 
 
 def _add_norms(network: FeatureNetwork) -> None:
-    """Batch norm after each convolution: without it they learn too little in minutes."""
+    """Add batch norm after each convolution: without it the network learns too little in minutes."""
     for name, layer in list(network.named_children()):
         assert isinstance(layer, nn.Conv2d)
         setattr(network, name, nn.Sequential(layer, nn.BatchNorm2d(layer.out_channels)))

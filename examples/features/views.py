@@ -1,4 +1,4 @@
-"""How a training step sees the pictures, (N, 3, S, S) in [-1, 1]: each time at another place and colour."""
+"""Pictures as training steps see them, (N, 3, S, S) in [-1, 1]: shifted and recoloured at random."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ View = Callable[[Tensor, int, Generator], Tensor]
 
 
 def of_clothes(pixels: Tensor, side: int, random: Generator) -> Tensor:
-    """Grey (N, 1, 28, 28), mirrored, shifted and scaled a little; some between two colours, not greys."""
+    """Grey (N, 1, 28, 28), mirrored, shifted and scaled a little; some recoloured between two colours."""
     count = len(pixels)
     images = _placed(to_numbers(pixels), side, random, padding="border")
     colours = torch.rand((2, count, 3, 1, 1), generator=random) * 2 - 1
@@ -25,7 +25,7 @@ def of_clothes(pixels: Tensor, side: int, random: Generator) -> Tensor:
 
 
 def of_emoji(pixels: Tensor, side: int, random: Generator) -> Tensor:
-    """With alpha (N, 4, 64, 64), on a ground of one colour: white, black or any."""
+    """With alpha (N, 4, 64, 64), on a background of one colour: white, black or random."""
     count = len(pixels)
     images = to_numbers(pixels)
     alpha = (images[:, 3:] + 1) / 2
@@ -36,7 +36,7 @@ def of_emoji(pixels: Tensor, side: int, random: Generator) -> Tensor:
 
 
 def of_photos(pixels: Tensor, side: int, random: Generator) -> Tensor:
-    """Tiles (N, 3, 64, 64), some whole; at less than 64 px the others are cut from their middle."""
+    """Tiles (N, 3, 64, 64), some whole; below 64 px, the others are cropped to their centre."""
     images = to_numbers(pixels)
     margin = (images.shape[-1] - side) // 2
     cut = images[:, :, margin : margin + side, margin : margin + side]
@@ -46,7 +46,7 @@ def of_photos(pixels: Tensor, side: int, random: Generator) -> Tensor:
 
 
 def plain(pixels: Tensor, side: int) -> Tensor:
-    """Without chance, for tests: scaled by area or bilinearly; what is transparent is on white."""
+    """Not random, for evaluation: scaled by area or bilinearly, transparent parts on white."""
     images = to_numbers(pixels)
     if images.shape[1] == 4:
         images = torch.ones(1).lerp(images[:, :3], (images[:, 3:] + 1) / 2)
@@ -54,7 +54,7 @@ def plain(pixels: Tensor, side: int) -> Tensor:
 
 
 def _placed(images: Tensor, side: int, random: Generator, padding: str) -> Tensor:
-    """Scaled to 0.85 … 1.2 of the frame, shifted by up to a twelfth, half of them mirrored."""
+    """A window of 0.85 … 1.2 times the frame, shifted by up to a twelfth; half are mirrored."""
     count = len(images)
     images = _scaled(images, side)
     drawn = torch.rand((4, count), generator=random)
