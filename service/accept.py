@@ -1,4 +1,4 @@
-"""Content negotiation: which of the offered media types an Accept header likes best (RFC 9110, 12.5.1)."""
+"""Content negotiation: picks the offered media type that the Accept header prefers (RFC 9110, 12.5.1)."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -12,10 +12,10 @@ _QUALITY = re.compile(r"0?\.[0-9]{1,3}|0\.?|1(\.0{0,3})?")
 
 
 def negotiate(request: Request, offered: Collection[str]) -> str:
-    """The best of `offered`, whose order breaks ties.
+    """Return the best of `offered`; of equals, the first.
 
     Raises:
-        ServiceError: `not_acceptable` when the client refuses all of them.
+        ServiceError: `not_acceptable` if the client accepts none of them.
     """
     accepted = ",".join(request.headers.getlist("accept")) or "*/*"
     best = _best(accepted, tuple(offered))
@@ -27,7 +27,7 @@ def negotiate(request: Request, offered: Collection[str]) -> str:
 
 @lru_cache(maxsize=256)
 def _best(accepted: str, offered: tuple[str, ...]) -> str | None:
-    """Browsers and programs send few different headers."""
+    """Cached, because clients send few different headers."""
     ranges = _ranges(accepted)
     qualities = {media_type: _quality(ranges, media_type) for media_type in offered}
     best = max(qualities, key=qualities.__getitem__)  # the first of equals
@@ -40,7 +40,7 @@ def _listed(offered: Iterable[str]) -> str:
 
 
 def _ranges(accepted: str) -> dict[str, float]:
-    """The quality of every media range; of one that is named twice, the last."""
+    """Map each media range to its quality; of duplicates, the last counts."""
     found: dict[str, float] = {}
     for part in accepted.split(","):
         media_range, *parameters = (piece.strip().lower() for piece in part.split(";"))
@@ -55,5 +55,5 @@ def _quality(ranges: dict[str, float], media_type: str) -> float:
 
 
 def _number(text: str) -> float:
-    """A weight, also without its zero; what cannot be read is as good as none."""
+    """Parse a weight, even without its leading zero; an invalid one counts as 1."""
     return float(text) if _QUALITY.fullmatch(text) else 1.0

@@ -1,7 +1,7 @@
-"""Moves aliases: the volume first, then Redis, whose script decides; one at a time in the whole deployment.
+"""Moves aliases: writes the volume, then Redis, whose script decides. One move at a time per deployment.
 
-A gateway that dies between the two leaves the volume one revision ahead. Whoever comes next, the same when it
-starts again or another that moves the alias, finishes what was begun: the higher revision is the truth.
+A gateway that dies between the two writes leaves the volume one revision ahead. The next gateway that starts
+or moves the alias completes the move: the higher revision wins. An incomplete deletion is undone.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ from service.records import require_rebuilt
 from service.settling import until_settled
 
 Decide = Callable[[AliasRecord | None], Awaitable[AliasRecord | None]]
-"""From what an alias is to what it is to become; None: nothing. Raises what forbids it."""
+"""Maps an alias's current record to the new one; None: there is no alias. Raises to forbid the change."""
 
 
 async def change(gateway: Gateway, alias: str, decide: Decide) -> AliasRecord | None:
-    """Carry out a decision on what the alias is at that moment. Returns what has become of it.
+    """Apply `decide` to the alias's current record, and return the new one.
 
     Raises:
-        ServiceError: what `decide` raises; `model_not_found` when the generator was deleted meanwhile.
+        ServiceError: what `decide` raises; `model_not_found` if the generator was deleted meanwhile.
     """
     async with _alone(gateway):
         while True:
@@ -49,7 +49,7 @@ async def change(gateway: Gateway, alias: str, decide: Decide) -> AliasRecord | 
 
 
 async def settle(gateway: Gateway) -> None:
-    """Finish what a gateway that died has begun; for as long as it takes to reach Redis."""
+    """Complete the moves of gateways that died; retries until Redis answers."""
 
     async def attempt() -> bool:
         names = {path.stem for path in gateway.volume.aliases.glob("*.json")}
@@ -58,7 +58,7 @@ async def settle(gateway: Gateway) -> None:
                 await _settled(gateway, alias)
         return True
 
-    await until_settled(attempt, ServiceError, OSError)  # whom it concerns has been told, or will be
+    await until_settled(attempt, ServiceError, OSError)  # the requests concerned report these themselves
 
 
 def _alone(gateway: Gateway) -> AbstractAsyncContextManager[None]:
@@ -66,7 +66,7 @@ def _alone(gateway: Gateway) -> AbstractAsyncContextManager[None]:
 
 
 async def _settled(gateway: Gateway, alias: str) -> AliasRecord | None:
-    """What the alias is, once volume and Redis agree about it."""
+    """Return the alias's record, once volume and Redis agree on it."""
     await require_rebuilt(gateway)
     path = gateway.volume.alias(alias)
     told, kept = await gateway.store.alias_record(alias), await asyncio.to_thread(_read, path)
@@ -84,7 +84,7 @@ async def _settled(gateway: Gateway, alias: str) -> AliasRecord | None:
 async def _write(
     gateway: Gateway, alias: str, before: AliasRecord | None, after: AliasRecord | None
 ) -> PointOutcome:
-    """What Redis says of it. Unless it took it, the volume has again what it had."""
+    """Write the volume, then Redis; if Redis refuses, restore the volume. Returns the outcome in Redis."""
     path = gateway.volume.alias(alias)
     await asyncio.to_thread(_keep, path, after)
     try:
@@ -103,7 +103,7 @@ async def _say(gateway: Gateway, alias: str, wanted: AliasRecord | None, *, expe
         command = point(alias, wanted, expected=expected)
     outcome = await gateway.store.run(command)
     if outcome == "moved" and await gateway.store.alias_record(alias) == wanted:
-        return "pointed"  # by this: its answer was lost, and redis-py said it again
+        return "pointed"  # by this call: its reply was lost, and redis-py retried
     return outcome
 
 
@@ -114,7 +114,7 @@ def _revision(record: AliasRecord | None) -> int:
 def _read(path: Path) -> AliasRecord | None:
     try:
         return AliasRecord.of_file(path.read_bytes())
-    except (FileNotFoundError, ValueError):  # damaged, it is written again
+    except (FileNotFoundError, ValueError):  # a damaged file is rewritten
         return None
 
 
@@ -126,5 +126,5 @@ def _keep(path: Path, record: AliasRecord | None) -> None:
 
 
 def first(meaning: Meaning) -> AliasRecord:
-    """An alias that is new."""
+    """The record of a new alias."""
     return AliasRecord(now=meaning.model_copy(update={"revision": 1}))

@@ -1,4 +1,4 @@
-"""One at a time in the whole deployment: by a lock on a directory, which its holder's death frees."""
+"""Mutual exclusion across the deployment, by a lock on a directory that is freed when its holder dies."""
 
 import asyncio
 import fcntl
@@ -17,10 +17,10 @@ _PATIENCE_SECONDS = 5.0
 
 @asynccontextmanager
 async def alone(gateway: Gateway, directory: Path, *, doing: str) -> AsyncIterator[None]:
-    """While no other gateway on this volume is in such a block for the same directory.
+    """Hold a lock on the directory that excludes every other gateway on this volume.
 
     Raises:
-        ServiceError: `store_unavailable`: another has been `doing` so for seconds.
+        ServiceError: `store_unavailable` if another gateway has held it for seconds; `doing` says what for.
     """
     async with gateway.lock(str(directory)):
         give_up = time.monotonic() + _PATIENCE_SECONDS

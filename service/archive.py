@@ -1,7 +1,7 @@
 """A first look at an upload: is it a zip, does it hold a picture, does it unpack to a sane size?
 
-The directory of the archive is read as a stream, one entry at a time: `zipfile` builds an object of some
-600 bytes for each, which a directory of 2 GiB would turn into 30 GB. Format: PKWARE's APPNOTE, 4.3 and 4.5.
+Streams the archive's directory one entry at a time, because `zipfile` builds an object of about 600 bytes
+for each: 30 GB for a directory of 2 GiB. Format: PKWARE's APPNOTE, 4.3 and 4.5.
 """
 
 import os
@@ -46,7 +46,7 @@ class _Entry:
 
 
 def inspect(path: Path) -> None:
-    """Look through the archive; the pictures themselves are the preparer's to judge.
+    """Check the archive's structure and size; the preparer judges the images themselves.
 
     Raises:
         ServiceError: `not_a_zip`, `archive_too_large` or `no_images`.
@@ -67,7 +67,7 @@ def inspect(path: Path) -> None:
 
 
 def _look_through(file: BinaryIO) -> bool:
-    """Whether it may hold an image: where so many files have been none, the preparer sees to the others."""
+    """Whether it may hold an image; after `MAX_FILES_LOOKED_INTO` without one, the preparer decides."""
     unpacked_bytes = looked_into = 0
     has_image = False
     for entries, entry in enumerate(_entries(file), start=1):
@@ -94,7 +94,7 @@ def _is_candidate(entry: _Entry) -> bool:
 
 
 def _may_be_image(file: BinaryIO, entry: _Entry) -> bool:
-    """By its first bytes; to have any of bzip2 or LZMA takes a block or a dictionary of many kilobytes."""
+    """Judge by its first bytes, or just its packed ones: bzip2 and LZMA need many kilobytes to yield any."""
     packed = _packed(file, entry)
     if entry.method == _BZIP2:
         return packed.startswith(b"BZh")
@@ -126,7 +126,7 @@ def _entries(file: BinaryIO) -> Iterator[_Entry]:
 
 
 def _widen(unpacked: int, offset: int, fixed: bytes, extra: bytes) -> tuple[int, int]:
-    """Sizes past 4 GiB stand in the extra field, those that overflowed only, in this order."""
+    """Read values past 4 GiB from the extra field, which holds only those that overflowed, in this order."""
     (packed,) = struct.unpack_from("<L", fixed, 20)
     narrow = (unpacked, packed, offset)
     wide_values = sum(value == _IN_ZIP64 for value in narrow)
@@ -139,7 +139,7 @@ def _widen(unpacked: int, offset: int, fixed: bytes, extra: bytes) -> tuple[int,
 
 
 def _fields(extra: bytes) -> Iterator[tuple[int, int]]:
-    """The kinds of the first fields, and where their values begin."""
+    """Yield the kind of each of the first extra fields, and the position of its value."""
     position = 0
     for _ in range(_MOST_EXTRA_FIELDS):
         if len(extra) < position + 4:
@@ -150,7 +150,7 @@ def _fields(extra: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _directory(file: BinaryIO) -> tuple[int, int, int]:
-    """Where the directory begins and ends, and by how much something before the zip shifts its offsets."""
+    """Return the directory's start and end, and the shift of all offsets by data before the zip."""
     file_bytes = file.seek(0, 2)
     tail_at = max(0, file_bytes - 0xFFFF - _END_BYTES)
     file.seek(tail_at)
@@ -183,7 +183,7 @@ def _directory64(file: BinaryIO, locator: bytes, file_bytes: int) -> tuple[int, 
 
 
 def _packed(file: BinaryIO, entry: _Entry) -> bytes:
-    """The beginning of a file, as it lies in the archive; none when it cannot be read."""
+    """The first bytes of an entry, still packed; empty if they cannot be read."""
     if not 0 <= entry.offset < os.fstat(file.fileno()).st_size:
         return b""
     file.seek(entry.offset)

@@ -1,4 +1,4 @@
-"""Rings the workers by a Celery message: "there is work". Best effort, for the record is the truth."""
+"""Wakes the workers with a Celery message: "there is work". Best effort, as the record is authoritative."""
 
 import logging
 import threading
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class Bell:
-    """A thread of its own publishes, so that a Redis that hangs delays nobody."""
+    """Publishes from a thread of its own, so that a hanging Redis delays no request."""
 
     def __init__(self, redis_url: str) -> None:
         self._celery = Celery(broker=redis_url, set_as_current=False)
@@ -37,11 +37,11 @@ class Bell:
         self._thread.start()
 
     def stop(self) -> None:
-        """Does not wait: the thread is a daemon, and an unrung bell is rung again by the reconciler."""
+        """Stop without waiting: the thread is a daemon, and the reconciler repeats a lost ring."""
         self._due.put(None)
 
     def ring(self, role: Role) -> None:
-        """Wake the workers of a role. Rings that have not gone out yet are one ring."""
+        """Wake the workers of a role; rings that are still pending are merged into one."""
         if role not in self._waiting:
             self._waiting.add(role)
             self._due.put(role)

@@ -1,10 +1,10 @@
-"""Rendered samples in memory, the least recently used go first. Their key decides their bytes for ever."""
+"""In-memory cache of rendered samples. Entries never go stale: a key determines its bytes."""
 
 from collections import OrderedDict
 
 
 class SampleCache:
-    """An LRU bounded by the bytes of what it holds."""
+    """An LRU cache, bounded by its total bytes."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes

@@ -1,22 +1,22 @@
-"""What clients may keep, and whether they say that they have it (RFC 9110, 13.1; RFC 9111)."""
+"""HTTP caching: what clients may cache, and what they report to have (RFC 9110, 13.1; RFC 9111)."""
 
 from fastapi import Request
 
 PINNED = "public, max-age=31536000, immutable"
-"""`Cache-Control` of an address whose answer never changes."""
+"""`Cache-Control` of a URL whose response never changes."""
 
 
 def client_has(request: Request, etag: str) -> bool:
-    """Whether its `If-None-Match` names what has this ETag, in the weak comparison."""
+    """Whether `If-None-Match` matches this ETag, by weak comparison."""
     return is_among(etag, tags(request, "if-none-match") or ())
 
 
 def is_among(etag: str, listed: tuple[str, ...]) -> bool:
-    """Whether an entity tag is one of these, or anything is."""
+    """Whether the list has this entity tag, or `*`."""
     return any(one.removeprefix("W/") in (etag, "*") for one in listed)
 
 
 def tags(request: Request, name: str) -> tuple[str, ...] | None:
-    """The entity tags of a header, which may come in several lines; none of ours holds a comma."""
+    """The entity tags of a header, which may span several lines; none of ours contains a comma."""
     lines = request.headers.getlist(name)
     return tuple(tag.strip() for tag in ",".join(lines).split(",")) if lines else None

@@ -1,4 +1,4 @@
-"""Standard output of the launcher. Whoever reads it may leave or stop reading; the stack goes on."""
+"""Standard output of the launcher. A reader that leaves or stalls does not stop the stack."""
 
 import contextlib
 import functools
@@ -9,27 +9,27 @@ import threading
 import time
 
 KEPT_LINES = 1_000
-"""What waits for a reader; more is dropped."""
+"""Lines buffered for a slow reader; further ones are dropped."""
 
 _waiting: "queue.Queue[str]" = queue.Queue(KEPT_LINES)
 
 
 def say(text: str) -> None:
-    """Have it written. Never blocks: what nobody reads is dropped in the end. Not for signal handlers."""
+    """Queue text for output. Never blocks: a full queue drops it. Not for signal handlers."""
     _writer()
     with contextlib.suppress(queue.Full):
         _waiting.put_nowait(text)
 
 
 def fall_silent(seconds: float) -> None:
-    """Wait until all has been written, or so long."""
+    """Wait until everything is written, for at most so many seconds."""
     until = time.monotonic() + seconds
     while _waiting.unfinished_tasks and time.monotonic() < until:
         time.sleep(0.01)
 
 
 class Console:
-    """`say` for a logging handler."""
+    """A stream for logging handlers that writes with `say`."""
 
     def write(self, text: str) -> None:
         say(text)
@@ -43,10 +43,10 @@ def _writer() -> threading.Thread:
 
 
 def _write() -> None:
-    """Past Python's buffer, whose lock a write that blocks would hold at the end of the process."""
+    """Bypass Python's buffer, whose lock a blocked write would still hold when the process exits."""
     while True:
         text = _waiting.get().encode(errors="replace")
-        with contextlib.suppress(OSError):  # nobody reads any more, or a disk is full
+        with contextlib.suppress(OSError):  # the reader is gone, or a disk is full
             while text:
                 text = text[os.write(sys.stdout.fileno(), text) :]
         _waiting.task_done()

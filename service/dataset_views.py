@@ -1,4 +1,4 @@
-"""What clients see of datasets: a record, read at one moment, and what was found once it is prepared."""
+"""What clients see of datasets: a snapshot of the record and, once prepared, what the archive contains."""
 
 from datetime import datetime
 from typing import Any, Literal, Self
@@ -32,7 +32,7 @@ class DatasetProgress(Frozen):
 
 
 class Dataset(Frozen):
-    """An uploaded archive of images, and what was found in it once it is ready."""
+    """An uploaded archive of images and, once it is ready, what it contains."""
 
     id: str = Field(examples=["ds_3k9w0q2m5x7a1b4c"])
     name: str | None = Field(examples=["flowers"])

@@ -1,4 +1,4 @@
-"""The page at /docs, with script and style from here: it needs no internet, and runs nobody else's code."""
+"""The page at /docs, with scripts and styles served locally: no internet access, no third-party code."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ _ADDRESS = "/docs/files"
 
 
 def install(app: FastAPI) -> None:
-    """Serve it, and lead there whoever opens the service's address in a browser."""
+    """Serve the page at /docs, and redirect / to it."""
     app.mount(_ADDRESS, StaticFiles(directory=_FILES), name="docs-files")
 
     @app.get("/docs", include_in_schema=False)

@@ -1,4 +1,4 @@
-"""A redis-server of our own: found, configured for loopback with a random password, waited for."""
+"""Finds, configures and probes our own redis-server, on loopback with a random password."""
 
 import importlib.util
 import secrets
@@ -22,7 +22,7 @@ class CannotStartError(Exception):
 
 @dataclass(frozen=True)
 class RedisServer:
-    """Where one server listens and how it is started."""
+    """Where a server listens, and the command that starts it."""
 
     url: str
     command: tuple[str, ...]
@@ -33,7 +33,7 @@ class RedisServer:
         return self.directory / LOG
 
     def is_up(self) -> bool:
-        """Whether it answers now; it does not while it loads its append-only file."""
+        """Whether the server answers; it does not while it loads its append-only file."""
         with redis.Redis.from_url(
             self.url,
             socket_timeout=ANSWER_SECONDS,
@@ -46,18 +46,18 @@ class RedisServer:
                 return False
 
     def last_words(self) -> str:
-        """The end of its log."""
+        """The last lines of the server's log."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join(lines[-LAST_LINES:])
 
 
 def durable_server(directory: Path) -> RedisServer:
-    """For records: what it has acknowledged is on the disk."""
+    """A server for records: every acknowledged write is on disk."""
     return _server(directory, ["appendonly yes", "appendfsync always", 'save ""'])
 
 
 def transient_server(directory: Path) -> RedisServer:
-    """For sampling traffic: keeps nothing."""
+    """A server for sampling traffic, without persistence."""
     return _server(directory, ["appendonly no", 'save ""'])
 
 

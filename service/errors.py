@@ -1,4 +1,4 @@
-"""Every refusal as a problem document (RFC 9457): its status, and how an exception becomes one."""
+"""Turns every error into a problem document (RFC 9457), and defines each code's HTTP status."""
 
 import logging
 import math
@@ -25,14 +25,14 @@ PROBLEM_JSON = "application/problem+json"
 STORE_RETRY_SECONDS = 2.0
 _UPGRADE_SECONDS = 60.0
 _MOST_FIELDS = 32
-"""Of a body that is wrong everywhere the answer would else be many times larger than itself."""
+"""Errors listed; a body that is wrong throughout would otherwise get an answer many times its own size."""
 _LARGE_BODY_BYTES = 64 * 1024
 
 log = logging.getLogger(__name__)
 
 
 class Meaning(NamedTuple):
-    """What a code says in HTTP."""
+    """What an error code means in HTTP."""
 
     status: int
     title: str
@@ -138,7 +138,7 @@ def problem_type(code: ErrorCode) -> str:
 
 
 def problem(error: ServiceError) -> Problem:
-    """The document that says a refusal."""
+    """Build the problem document of an error."""
     meaning = MEANINGS[error.code]
     return Problem(
         type=problem_type(error.code),
@@ -153,13 +153,13 @@ def problem(error: ServiceError) -> Problem:
 
 
 def problem_response(error: ServiceError, request: Request) -> Response:
-    """The answer that says a refusal."""
+    """Build the HTTP response to an error."""
     document = problem(error)
     headers = {"Cache-Control": "no-store"}
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
     if _may_have_unread_body(request):
-        headers["Connection"] = "close"  # or the client would go on sending what nobody reads
+        headers["Connection"] = "close"  # else the client keeps sending a body that nobody reads
     unsaid = {"current"} if document.current is None else None
     return Response(document.model_dump_json(exclude=unsaid), document.status, headers, PROBLEM_JSON)
 
@@ -175,18 +175,18 @@ def declared_length(request: Request) -> int:
 
 
 def install(app: FastAPI) -> None:
-    """Let every exception leave the app as a problem document."""
+    """Register handlers that turn every exception into a problem document."""
     for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
 
 
 async def response_to(error: Exception, request: Request) -> Response:
-    """What leaves the app for an exception, for who answers past it."""
+    """Build the response to an exception, for code that bypasses the app's exception handlers."""
     kind = next(kind for kind in type(error).__mro__ if kind in _HANDLERS)
     if kind is Exception:
         log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     response = await _HANDLERS[kind](request, error)
-    error.__traceback__ = None  # its frames hold the task that holds it: a cycle for the garbage collector
+    error.__traceback__ = None  # its frames hold the task that holds it: break the reference cycle
     return response
 
 
@@ -229,7 +229,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> str:
-    """The methods of all routes at this address: the exception has those of the first alone."""
+    """The methods of all routes at this path; the exception has only those of the first."""
     scopes = [{**request.scope, "method": method} for method in HTTPMethod]
     routes = request.app.routes
     return ", ".join(
@@ -254,7 +254,7 @@ async def _store_away(request: Request, error: Exception) -> Response:
 
 
 def store_unavailable(what: str) -> ServiceError:
-    """Redis is away, or its records are not back yet: nothing was changed, come back."""
+    """Redis is unreachable, or its records are not restored yet: nothing was changed, try again."""
     return ServiceError(
         ErrorCode.STORE_UNAVAILABLE,
         f"{what}; jobs and their data are safe on the volume. Try again in a moment.",
@@ -263,12 +263,12 @@ def store_unavailable(what: str) -> ServiceError:
 
 
 def being_rebuilt() -> ServiceError:
-    """Of what is not there, or may not go: it is not known yet what else there is."""
+    """The records are being rebuilt, so it is not known yet what exists and what is in use."""
     return store_unavailable("Redis was emptied and the records are being rebuilt from the volume")
 
 
 def of_another_version(kind: RecordKind, record_id: str) -> ServiceError:
-    """Of what is there, and was written by a version that knows something which this one does not."""
+    """The record exists, but another version wrote it, with content that this version does not know."""
     detail = (
         f"The {kind} {record_id} exists, but this version of the service cannot read its record: another"
         " version wrote it. Start a gateway of that version or a newer one, and try again."
@@ -296,7 +296,7 @@ async def _internal(request: Request, _error: Exception) -> Response:
 
 
 def parameter_error(name: str, detail: str) -> ServiceError:
-    """A parameter or field that was refused after it had been parsed."""
+    """`invalid_request` for a parameter or field that was parsed, but is not acceptable."""
     return ServiceError(ErrorCode.INVALID_REQUEST, detail, fields=(FieldError(name, detail),))
 
 

@@ -1,4 +1,4 @@
-"""Asks the trainers what a job would take."""
+"""Asks the trainers to estimate what a job would take."""
 
 from redis.asyncio import Redis
 
@@ -10,7 +10,7 @@ from service.trainers import TrainerPost, refused
 
 
 class Estimates:
-    """The gateway's side of the estimates."""
+    """Requests estimates from the trainers."""
 
     def __init__(self, redis: "Redis", *, timeout_seconds: float, limit: int) -> None:
         self._post = TrainerPost(
@@ -25,10 +25,10 @@ class Estimates:
         await self._post.close()
 
     async def ask(self, spec: TrainingSpec, pictures: Pictures) -> Estimate:
-        """A trainer's estimate.
+        """Return a trainer's estimate.
 
         Raises:
-            ServiceError: `trainer_busy`, `trainer_timeout`, or why the trainer could not tell.
+            ServiceError: `trainer_busy`, `trainer_timeout`, or the trainer's own error.
         """
         text = await self._post.ask(
             lambda ask_id, deadline_ms: EstimateAsk(

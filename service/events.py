@@ -1,4 +1,4 @@
-"""A job's events without a gap: the newest from the stream, older ones from their mirror on the volume."""
+"""Reads a job's events without gaps: the newest from the stream, older ones from its mirror on the volume."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ _HEARTBEAT = b": heartbeat\n\n"
 
 
 class JobEvent(Frozen):
-    """One entry of a job's log."""
+    """One entry of a job's event log."""
 
     id: int = Field(description="The job's revision after this; send it back as Last-Event-ID.")
     type: EventType
@@ -40,13 +40,13 @@ class JobEvent(Frozen):
         return cls(id=event.id, type=event.type, at=from_ms(event.at_ms), data=data)
 
     def frame(self) -> bytes:
-        """This event as a server-sent one."""
+        """Encode this as a server-sent event."""
         data = json.dumps(self.data, separators=(",", ":"))
         return f"id: {self.id}\nevent: {self.type}\ndata: {data}\n\n".encode()
 
 
 class EventLog:
-    """Reads one job's log forwards; remembers where in the mirror it stands."""
+    """Reads one job's events in order, and remembers its position in the mirror."""
 
     def __init__(self, gateway: Gateway, job_id: str) -> None:
         self._store, self._shared = gateway.store, gateway.shared
@@ -55,7 +55,7 @@ class EventLog:
         self._offset = 0
 
     async def has_ended(self, after: int) -> bool:
-        """Whether nothing can follow: the job is over, or gone, and everything has been read."""
+        """Whether no event can follow: the job is over or gone, and everything has been read."""
         position = await self._shared.ask(
             ("position", self._job_id), lambda: self._store.position(RecordKind.JOB, self._job_id)
         )
@@ -64,15 +64,15 @@ class EventLog:
         return position[0].is_terminal and position[1] <= after
 
     async def _is_gone(self) -> bool:
-        """Not while it may come back from the volume; looked for once more, for it may have come just now."""
+        """False while a rebuild may restore it. Checks the record last, as it may just have returned."""
         if not await self._store.is_rebuilt() or await self._store.is_left_out(self._job_id):
             return False
         return not await self._store.exists(RecordKind.JOB, self._job_id)
 
     async def after(self, revision: int, limit: int = _BATCH) -> list[Event]:
-        """The events that follow a revision, the oldest first.
+        """Return the events after a revision, the oldest first.
 
-        The stream loses only what the mirror already holds, so looking there second misses nothing.
+        The stream drops only what the mirror already holds, so reading the mirror second misses nothing.
         """
         stream = await self._shared.ask(
             ("events", self._job_id, revision, limit),
@@ -101,7 +101,7 @@ class EventLog:
 
 
 def _parse(line: bytes) -> Event | None:
-    """None for a line that a crash has torn off, or that has rotted: readers see the gap in the ids."""
+    """Parse a line; None if it is truncated by a crash, or corrupt: readers see the gap in the ids."""
     if line.endswith(b"\n"):
         with suppress(ValueError):
             return Event.model_validate_json(line)
@@ -109,10 +109,10 @@ def _parse(line: bytes) -> Event | None:
 
 
 async def stream(gateway: Gateway, job_id: str, after: int) -> AsyncIterator[bytes]:
-    """Server-sent events from a revision on, live, until the job's last one.
+    """Yield server-sent events after a revision, live, until the job's last one.
 
-    Replay and live are one loop over the log, which the hub only wakes: so there is no seam to miss
-    or double an event at. A Redis that goes away leaves the client with heartbeats until it is back.
+    Replay and live events share one loop over the log, which the hub only wakes, so no event is missed or
+    repeated between the two. While Redis is away, the client gets heartbeats.
     """
     log = EventLog(gateway, job_id)
     yield f"retry: {_RETRY_MS}\n\n".encode()

@@ -1,4 +1,4 @@
-"""Generators as files: the checkpoint itself, or a program that a trainer makes of it, once."""
+"""Exports generators: the checkpoint itself, or a program that a trainer builds from it, once."""
 
 import asyncio
 import functools
@@ -15,11 +15,11 @@ _START_SECONDS = 5.0
 
 
 async def exported(gateway: Gateway, target: Target, form: ExportFormat) -> StoredFile:
-    """The file of the generator in this form.
+    """Return the generator's file in this form, built if necessary.
 
     Raises:
-        ServiceError: `checkpoint_unreadable` when the file is gone, or the checkpoint is no longer what its
-            digest names; or what becomes of asking a trainer.
+        ServiceError: `checkpoint_unreadable` if the file is gone, or the checkpoint no longer matches its
+            digest; or any error of the request to a trainer.
     """
     if form == "safetensors":
         return await _checkpoint(gateway, target)
@@ -38,7 +38,7 @@ async def _checkpoint(gateway: Gateway, target: Target) -> StoredFile:
 
 
 async def _stored(gateway: Gateway, path: Path) -> StoredFile:
-    """Gone it may be since it was meant or made: with its job, by anybody."""
+    """The file may be gone: its job may have been deleted since it was resolved or built."""
     try:
         return await gateway.digests.of(path)
     except FileNotFoundError:
@@ -47,14 +47,14 @@ async def _stored(gateway: Gateway, path: Path) -> StoredFile:
 
 
 async def _make(gateway: Gateway, target: Target, program: Program, path: Path) -> None:
-    """Who asks while it is being made comes here next, and finds it."""
+    """A request that arrives during the build runs next, and finds the file."""
     if not await asyncio.to_thread(path.exists):
         await require_trainer(gateway, f"to export it as {program}")
         await gateway.workshop.ask(program, target.digest, target.place)
 
 
 async def require_trainer(gateway: Gateway, for_what: str) -> None:
-    """Raise unless somebody with torch and time to spare lives."""
+    """Raise `no_trainer` unless a trainer is running."""
     if Role.TRAIN not in await gateway.living_roles():
         detail = f"No trainer is running {for_what}; start one with --role train."
         raise ServiceError(ErrorCode.NO_TRAINER, detail, retry_after_seconds=_START_SECONDS)

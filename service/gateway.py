@@ -1,4 +1,4 @@
-"""What every request may need, made once per process: settings, volume, store, hub, mailbox, bell."""
+"""What requests share, created once per process: settings, volume, store, hub, mailbox, bell."""
 
 import asyncio
 import logging
@@ -32,13 +32,13 @@ from service.workshop import Workshop
 _ROSTER_SECONDS = 1.0
 _BEGIN_ANEW_SECONDS = 0.5
 _WARMINGS_AT_ONCE = 8
-"""Of different generators; about as many as a sampler loads while somebody waits for it."""
+"""Generators warmed at the same time; about as many as a sampler loads while a client waits for it."""
 
 log = logging.getLogger(__name__)
 
 
 class Gateway:
-    """Nothing here opens a socket or touches the disk before it runs."""
+    """The components that requests share; none opens a socket or touches the disk before `running`."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -75,7 +75,7 @@ class Gateway:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Readers and the bell work inside; leaving takes at most some two seconds."""
+        """Run the readers and the bell within this block; leaving it takes about two seconds at most."""
         await asyncio.to_thread(receiving.sweep, self.volume)
         await asyncio.to_thread(trash.sweep, self.volume)
         self.bell.start()
@@ -98,7 +98,7 @@ class Gateway:
             await self.store.close()
 
     async def _keep(self, run: Callable[[], Awaitable[None]]) -> None:
-        """Run a reader until it ends because it was closed."""
+        """Run a reader until it is closed, restarting it when it fails."""
         while True:
             try:
                 await run()
@@ -110,11 +110,11 @@ class Gateway:
                 await asyncio.sleep(_BEGIN_ANEW_SECONDS)
 
     def close_streams(self) -> None:
-        """Let the event streams end, so that the server need not wait for clients that never leave."""
+        """End the event streams, so that the server does not wait for clients that never disconnect."""
         self.hub.close()
 
     def later(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Do something in the background, for as long as the gateway runs."""
+        """Run a coroutine in the background; it is cancelled when the gateway stops."""
         task = asyncio.create_task(work)
         self.background.add(task)
         task.add_done_callback(self._has_ended)
@@ -126,26 +126,26 @@ class Gateway:
             log.error("work in the background failed", exc_info=error)
 
     def lock(self, name: str) -> asyncio.Lock:
-        """One lock per record or alias, for what writes the volume first and Redis second."""
+        """The lock of this name, such as a record's id, for operations that write the volume, then Redis."""
         return self._locks.setdefault(name, asyncio.Lock())
 
     async def renderer(self) -> str | None:
-        """The one renderer of this deployment, at most a second old; None before the first sampler."""
+        """The one renderer of this deployment, from the `Remembered` cache; None before the first sampler."""
         return await self.remembered.ask("renderer", self.store.renderer)
 
     def remembers_generator(self, digest: str | None) -> bool:
-        """Whether pictures of this digest that are kept, or that a client has, can be told at once."""
+        """Whether pictures of this digest can be served from the cache, or revalidated, without Redis."""
         return self.remembered.knows(digest) and self.remembered.knows("renderer")
 
     async def living_roles(self) -> frozenset[Role]:
-        """The roles that somebody fills now; at most a second old."""
+        """The roles that active workers fill, at most a second old."""
         read_at, roles = self._roster
         if time.monotonic() - read_at > _ROSTER_SECONDS:
             return await self.shared.ask("roster", self._read_roster)
         return roles
 
     async def living_samplers(self) -> list[str]:
-        """The names of those that take asks now."""
+        """The names of the samplers that take requests now."""
         return living_samplers(await self.store.run(workers()))
 
     async def _read_roster(self) -> frozenset[Role]:

@@ -1,8 +1,8 @@
-"""Runs one command so that nothing of it outlives the launcher, not even when that is killed with SIGKILL.
+"""Runs one command so that none of its processes outlives the launcher, even if that is killed with SIGKILL.
 
-A program of its own, standard library only, started by path: `guard.py LIFELINE_FD COMMAND…`. The launcher
-holds the other end of the lifeline. When it closes, or when the command ends, the command's whole process
-group is killed. When the guard itself is killed, the kernel kills the command (PR_SET_PDEATHSIG).
+A standalone program, standard library only, started by path: `guard.py LIFELINE_FD COMMAND…`. The launcher
+holds the other end of the lifeline, a pipe. When it closes, or when the command ends, the guard kills the
+command's whole process group. If the guard itself is killed, the kernel kills the command (PR_SET_PDEATHSIG).
 """
 
 import contextlib
@@ -17,24 +17,24 @@ PR_SET_PDEATHSIG = 1
 
 
 def main(lifeline: int, command: list[str]) -> int:
-    """Run `command`, pass SIGTERM on to it, and return its exit code; for a signal, 128 and its number."""
+    """Run `command`, forward SIGTERM to it, and return its exit code; 128 + n if signal n killed it."""
     wake, woken = os.pipe()
     os.set_blocking(woken, False)
     signal.set_wakeup_fd(woken)
-    for number in (signal.SIGINT, signal.SIGHUP):  # of the terminal: they reach the launcher, which decides
+    for number in (signal.SIGINT, signal.SIGHUP):  # the terminal also signals the launcher, which decides
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     guard = os.getpid()
 
     def bind_to_guard() -> None:
-        """In the child, before the command."""
+        """Run in the child, before the command."""
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != guard:  # dead before the kernel was asked
+        if os.getppid() != guard:  # the guard died before prctl took effect
             os._exit(1)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # until there is somebody to pass it on to
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # until there is a process to forward it to
     process = subprocess.Popen(  # noqa: S603 — the command is the launcher's own
         command, start_new_session=True, preexec_fn=bind_to_guard
     )

@@ -1,4 +1,4 @@
-"""A process of the embedded stack: started under its guard, its output passed on, restarted when it dies."""
+"""A process of the embedded stack: started under a guard, its output forwarded, restarted when it dies."""
 
 import logging
 import os
@@ -17,13 +17,13 @@ logger = logging.getLogger(__name__)
 GUARD = Path(__file__).with_name("guard.py")
 BACKOFF_SECONDS = (0.1, 10.0)
 WELL_AFTER_SECONDS = 10.0
-"""Who has lived so long and dies is in no crash loop, and is back at once; as Docker has it."""
+"""A process that has run this long is in no crash loop, and its backoff is reset; as in Docker."""
 LAST_WORDS_SECONDS = 0.1
-"""For output still in the pipe of a process that ended; a stranger who holds the pipe is not waited for."""
+"""To drain the pipe of a process that ended; some other process may hold the pipe open for longer."""
 
 
 class GuardedProcess:
-    """Lives until stopped; a crash loop is slowed down from a tenth of a second to ten."""
+    """Keeps a process running until stopped; a crash loop backs off from a tenth of a second to ten."""
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], cwd: Path) -> None:
         self.name = name
@@ -40,15 +40,15 @@ class GuardedProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it lives, and before its start."""
+        """None while it runs, and before its start."""
         return None if self._process is None else self._process.poll()
 
     def start(self) -> None:
-        """Start it, with a lifeline that only this process holds.
+        """Start it, with a lifeline that only the launcher holds.
 
         Raises:
-            OSError: there is no memory for it, or no file descriptor.
-            RuntimeError: there is no thread for its output; it has begun, and ends at once.
+            OSError: out of memory, or of file descriptors.
+            RuntimeError: no thread can be started for its output; the process has started, and ends at once.
         """
         theirs, self._lifeline = os.pipe()
         try:
@@ -77,13 +77,13 @@ class GuardedProcess:
         )
 
     def _cut_lifeline(self) -> None:
-        """Once: the number may be another file's by the next time."""
+        """Idempotent: closed twice, the descriptor could be another file's by then."""
         if self._lifeline >= 0:
             os.close(self._lifeline)
         self._lifeline = -1
 
     def restart_if_dead(self) -> bool:
-        """Look once; restart it when its pause is over. Whether it has died since the last look."""
+        """Check once; restart it after its backoff. Returns whether it has died since the last check."""
         if self._process is None or self._stopping or self._process.poll() is None:
             return False
         now = time.monotonic()
@@ -106,13 +106,13 @@ class GuardedProcess:
         return False
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Send SIGTERM, and stop restarting it."""
         self._stopping = True
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
 
     def end(self, deadline: float) -> bool:
-        """Wait until `deadline` (monotonic), then kill its group. Whether it ended by itself."""
+        """Wait until `deadline` (monotonic), then kill its group. Returns whether it ended by itself."""
         if self._process is None:
             return True
         self._stopping = True

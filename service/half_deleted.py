@@ -1,4 +1,4 @@
-"""Deletions that a killed gateway left half done: each is carried to its end, or taken back."""
+"""Completes or reverts deletions that a killed gateway left half done."""
 
 import asyncio
 import time
@@ -13,11 +13,11 @@ from service.records import remove_home
 from service.settling import until_settled
 
 _IN_HAND_SECONDS = 60.0
-"""Another gateway may be at a younger one."""
+"""A younger deletion may still be in progress at another gateway."""
 
 
 async def settle(gateway: Gateway) -> None:
-    """Until none is left: a tombstone beside a record goes, a home beside a tombstone without one, too."""
+    """Repeat until none is left: remove the tombstone if the record exists, otherwise the record's home."""
 
     async def attempt() -> bool:
         if not await gateway.store.is_rebuilt():
@@ -43,13 +43,13 @@ async def _settle(gateway: Gateway, tombstone: Path) -> None:
 
 
 def _half_done(volume: Volume) -> list[Path]:
-    """The tombstones beside something that was to be gone."""
+    """The tombstones of records whose home still exists."""
     return [
         tombstone for tombstone in volume.tombstones.glob("*.json") if volume.home(tombstone.stem).exists()
     ]
 
 
 def _left(half_done: Iterable[Path]) -> list[Path]:
-    """Those that nobody is at."""
+    """Those that are too old to be in progress."""
     old = time.time() - _IN_HAND_SECONDS
     return [tombstone for tombstone in half_done if tombstone.stat().st_mtime < old]

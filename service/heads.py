@@ -1,4 +1,4 @@
-"""HEAD wherever there is GET (RFC 9110, 9.3.2): the same status and headers, and nothing after them."""
+"""HEAD for every GET route (RFC 9110, 9.3.2): the same status and headers, without a body."""
 
 import contextlib
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ _ROUTE = "dcgan.get_route"
 
 
 class Heads(BaseRoute):
-    """Stands behind the router's other routes: some tell the headers without the work for the body."""
+    """Comes after the other routes, some of which answer HEAD without the work for the body."""
 
     def __init__(self, routes: Sequence[BaseRoute]) -> None:
         self._routes = routes
@@ -28,7 +28,7 @@ class Heads(BaseRoute):
         return Match.NONE, {}
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
-        raise NoMatchFound(name, path_params)  # the route that is asked has the name
+        raise NoMatchFound(name, path_params)  # the GET route has the name
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_head(message: Message) -> None:
@@ -41,4 +41,4 @@ class Heads(BaseRoute):
 
 
 class _Told(Exception):  # noqa: N818 — nothing is wrong
-    """The headers have been sent: the body, which may never end, is not made."""
+    """Stops a route once its headers have been sent; its body might never end."""
