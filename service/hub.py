@@ -1,4 +1,4 @@
-"""One pub/sub reader for any number of watchers: it only rings; what changed is read from the record."""
+"""One pub/sub reader for any number of watchers. It only wakes them; they read changes from the record."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Hub:
-    """Wakes whoever watches a record when it changes, and everybody when something may have been missed."""
+    """Wakes a record's watchers when it changes, and all watchers when a change may have been missed."""
 
     def __init__(self, redis: "Redis") -> None:
         self._redis = redis
@@ -27,7 +27,7 @@ class Hub:
 
     @contextmanager
     def watch(self, record_key: str) -> Iterator[asyncio.Event]:
-        """An event that is set whenever the record changes. Clear it before reading, wait for it after."""
+        """Yield an event that is set when the record changes. Clear it before reading, wait for it after."""
         changed = asyncio.Event()
         self._watches[record_key].add(changed)
         try:
@@ -38,12 +38,12 @@ class Hub:
                 del self._watches[record_key]
 
     def close(self) -> None:
-        """Let every stream and the reader end."""
+        """End every stream, and the reader."""
         self.is_closing = True
         self._wake_all()
 
     async def run(self) -> None:
-        """Read the channel until closed; a Redis that went away is asked again."""
+        """Read the channel until closed, reconnecting when Redis goes away."""
         while not self.is_closing:
             try:
                 await self._listen()

@@ -1,4 +1,4 @@
-"""Generators from elsewhere: received onto the volume, looked through without running anything, then kept."""
+"""Imports generators: receives a file onto the volume, checks it without running any of it, then keeps it."""
 
 import asyncio
 import hashlib
@@ -33,7 +33,7 @@ MEDIA_TYPES = ("application/octet-stream", "application/x-safetensors")
 
 @dataclass(frozen=True)
 class _Sent:
-    """A file on the volume, fsynced, in a place that nobody looks at."""
+    """A received file on the volume, fsynced, in a staging directory."""
 
     path: Path
     bytes: int
@@ -41,12 +41,12 @@ class _Sent:
 
 
 async def take_in(request: Request, gateway: Gateway) -> tuple[str, bool]:
-    """The digest of the generator in the body, and whether it is new here.
+    """Import the generator in the body. Returns its digest, and whether it is new here.
 
     Raises:
-        ServiceError: why it is not taken; then nothing of it stays.
+        ServiceError: why it was rejected; nothing of it is kept.
     """
-    await require_rebuilt(gateway)  # not after half a gigabyte has been sent
+    await require_rebuilt(gateway)  # before half a gigabyte is sent
     async with _received(request, gateway) as sent:
         await asyncio.to_thread(look_through, sent.path)
         async with gateway.lock(sent.digest):
@@ -63,18 +63,18 @@ async def take_in(request: Request, gateway: Gateway) -> tuple[str, bool]:
 
 
 async def _is_here(gateway: Gateway, digest: str) -> bool:
-    """Whether it was taken in before; one that Redis knows of and whose file is gone is not here."""
+    """Whether it was imported before, and its file still exists."""
     if not await gateway.store.imported(digest):
         return False
     return await asyncio.to_thread(gateway.volume.imported(digest).exists)
 
 
 async def _keep(gateway: Gateway, sent: _Sent) -> None:
-    """The volume first, so that a rebuild finds it."""
+    """Write the volume first, so that a rebuild finds the file."""
     path = gateway.volume.imported(sent.digest)
     entry = Import(bytes=sent.bytes, imported_ms=time.time_ns() // 1_000_000)
     async with AsyncExitStack() as undo:
-        if not await asyncio.to_thread(path.exists):  # else it is another's, and Redis may have lost it
+        if not await asyncio.to_thread(path.exists):  # else keep it: Redis may have lost its entry
             undo.callback(lambda: gateway.later(_settle(gateway, sent.digest)))
         await asyncio.to_thread(publish_durably, sent.path, path)
         if not await gateway.store.run(add_import(sent.digest, entry)):
@@ -83,7 +83,7 @@ async def _keep(gateway: Gateway, sent: _Sent) -> None:
 
 
 async def _settle(gateway: Gateway, digest: str) -> None:
-    """It broke off before Redis said whether it took it: ask when the records stand, and remove it if not."""
+    """Remove the file of an interrupted import, unless Redis has its entry once the records are rebuilt."""
 
     async def attempt() -> bool:
         async with _alone(gateway):
@@ -96,12 +96,12 @@ async def _settle(gateway: Gateway, digest: str) -> None:
 
 
 def _alone(gateway: Gateway) -> AbstractAsyncContextManager[None]:
-    """While no other gateway takes one in, counting those that are there, or removes one."""
+    """Exclude other gateways from importing, which counts what is there, and from removing a generator."""
     return alone(gateway, gateway.volume.imports, doing="taking in or removing a generator")
 
 
 async def forget(gateway: Gateway, digest: str) -> None:
-    """Remove an imported generator, and the programs made of it.
+    """Remove an imported generator, and the programs built from it.
 
     Raises:
         ServiceError: `model_in_use`, `model_not_found`.
@@ -109,7 +109,7 @@ async def forget(gateway: Gateway, digest: str) -> None:
     async with gateway.lock(digest), _alone(gateway):
         outcome, by = await gateway.store.run(forget_import(digest))
         gateway.remembered.forget()
-        if outcome in ("forgotten", "missing"):  # missing: its removal may have broken off
+        if outcome in ("forgotten", "missing"):  # missing: an earlier removal may have been interrupted
             was_there = await asyncio.to_thread(_remove, gateway.volume, digest)
     if outcome == "rebuilding":
         raise being_rebuilt()
@@ -125,7 +125,7 @@ async def forget(gateway: Gateway, digest: str) -> None:
 
 
 def _remove(volume: Volume, digest: str) -> bool:
-    """Whether its file was there."""
+    """Remove its file and programs. Returns whether the file existed."""
     place = CheckpointPlace(job=IMPORTED, file=imported_name(digest))
     for program in get_args(Program):
         export(volume, place, digest, program).unlink(missing_ok=True)
@@ -148,7 +148,7 @@ async def _require_room(gateway: Gateway, size: int) -> None:
 
 @asynccontextmanager
 async def _received(request: Request, gateway: Gateway) -> AsyncIterator[_Sent]:
-    """The body as a file, until the block ends: then it has been renamed to where it belongs, or is gone."""
+    """Receive the body into a file, which is removed when the block ends, unless it was renamed."""
     require_type(request, MEDIA_TYPES, " or ".join(MEDIA_TYPES))
     limit = gateway.settings.max_import_bytes
     if declared_length(request) > limit:

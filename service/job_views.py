@@ -1,4 +1,4 @@
-"""What clients see of jobs: a record, read at one moment, with links to what can be done."""
+"""What clients see of jobs: a snapshot of the record, with links to the possible actions."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -19,7 +19,7 @@ from service.views import WaitingFor, fraction, from_ms, stalled_reason, times, 
 
 
 class JobState(StrEnum):
-    """A job's state; `pausing` and `cancelling` have been requested and are not yet carried out."""
+    """A job's state; `pausing` and `cancelling` mean requested, but not yet carried out."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -81,7 +81,7 @@ class Checkpoint(Frozen):
 
 
 class WebhookStatus(Frozen):
-    """Who is notified of the job's end, and whether that has been done."""
+    """The webhook that is notified of the job's end, and the status of its delivery."""
 
     origin: str = Field(
         description="The origin of its address; the rest is not shown.", examples=["https://example.com"]
@@ -186,7 +186,7 @@ class DryRun(Frozen):
 
     @classmethod
     def of(cls, spec: TrainingSpec, estimate: Estimate, largest_trainer: int) -> Self:
-        waits = spec.devices > max(largest_trainer, 1)  # one has answered, whatever became of it
+        waits = spec.devices > max(largest_trainer, 1)  # a trainer has just answered, even if it is gone now
         reason = f"{too_many(spec.devices, largest_trainer)}, or ask for fewer." if waits else None
         return cls(spec=spec, estimate=estimate, stalled_reason=reason)
 
@@ -213,5 +213,5 @@ def _estimated_finish(now_ms: int, seconds_left: float | None) -> datetime | Non
         return None
     try:
         return from_ms(now_ms) + timedelta(seconds=round(seconds_left))
-    except OverflowError:  # at this speed it ends after the year 9999
+    except OverflowError:  # at this speed, it would end after the year 9999
         return None

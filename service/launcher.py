@@ -1,4 +1,4 @@
-"""`dcgan up`: Redis, gateway and workers under one command, started, watched and ended together."""
+"""`dcgan up`: starts, supervises and stops Redis, the gateway and the workers together."""
 
 import argparse
 import fcntl
@@ -28,20 +28,20 @@ from service.settings import inherited_environment, read_settings
 logger = logging.getLogger("launcher")
 
 STOP_SECONDS = 8.0
-"""From the signal to the end of gateway and workers; Redis follows within the tenth second."""
+"""From the signal until gateway and workers have ended; Redis ends within ten seconds of the signal."""
 REDIS_STOP_SECONDS = 1.0
 REDIS_START_SECONDS = 60.0
-"""Loading a long append-only file takes its time."""
+"""Loading a long append-only file takes a while."""
 TRAINER_GRACE_SECONDS = 6.0
 LAST_WORDS_SECONDS = 0.2
-"""For output that is still to be written when all has ended."""
+"""To write pending output once all processes have ended."""
 FULL_BYTES = 2**20
-"""With less room a Redis of ours cannot write its log, in either sense of the word."""
-REACHABLE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 — every address, and one that leads there
+"""With less free space, our Redis can write neither its log file nor its append-only file."""
+REACHABLE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 — only looked up
 
 
 def main() -> int:
-    """Run the stack until SIGINT or SIGTERM."""
+    """Run the stack until SIGINT, SIGTERM or SIGHUP."""
     options = _parse()
     logging.basicConfig(level=logging.INFO, format="launcher   | %(message)s", stream=Console())
     data_root = options.data_root.absolute()
@@ -61,7 +61,7 @@ def main() -> int:
 
 
 class Launcher:
-    """Starts everything, restarts what dies, and ends everything."""
+    """Starts all processes, restarts those that die, and stops them all."""
 
     def __init__(self, options: argparse.Namespace, volume: Volume) -> None:
         self._options = options
@@ -80,10 +80,10 @@ class Launcher:
         )
 
     def prepare(self) -> None:
-        """Decide who runs, without starting anyone.
+        """Decide which processes to run, without starting any.
 
         Raises:
-            CannotStartError: no Redis was given and none can be started.
+            CannotStartError: no Redis URL is set, and there is no redis-server to start.
         """
         self._runtime.mkdir(parents=True, exist_ok=True)
         given = inherited_environment()
@@ -113,15 +113,15 @@ class Launcher:
         ]
 
     def run(self) -> None:
-        """Until a signal comes. Called in the main thread.
+        """Run until a signal arrives. Must be called in the main thread.
 
         Raises:
-            CannotStartError: a Redis of ours ended at its start, or does not answer; or settings that the
-                launcher does not read cannot be.
+            CannotStartError: our Redis ended at its start, or does not answer; or a process rejected its
+                settings.
         """
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._heed_signal)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # ignored under nohup
             signal.signal(signal.SIGHUP, self._heed_signal)
         try:
             for process in self._redis:
@@ -140,7 +140,7 @@ class Launcher:
             self._end_all()
 
     def _await_redis(self) -> None:
-        """Until both answer, or a signal comes."""
+        """Wait until both servers answer, or a signal arrives."""
         deadline = time.monotonic() + REDIS_START_SECONDS
         for process, server in zip(self._redis, self._servers, strict=True):
             while self._signal is None and not server.is_up():
@@ -163,12 +163,12 @@ class Launcher:
             process.restart_if_dead()
 
     def _say_why_redis_died(self, server: RedisServer) -> None:
-        """Where the disk is full, its log, which is on it, says nothing."""
+        """Log the end of its log, and whether the disk is full: then its log says nothing."""
         try:
             logger.warning("%s ends with:\n%s", server.log, server.last_words())
             if shutil.disk_usage(self._volume.root).free < FULL_BYTES:
                 logger.error("the volume at %s is full; make room, and all goes on", self._volume.root)
-        except OSError as error:  # that disk is away or failing; it may come back
+        except OSError as error:  # the disk is unavailable or failing; it may recover
             logger.error("the volume at %s cannot be read: %s", self._volume.root, error.strerror)
 
     def _address(self) -> list[str]:
@@ -181,11 +181,11 @@ class Launcher:
         return [self._python(name, ["worker", "--role", role], environment) for name in names]
 
     def _python(self, name: str, module: list[str], environment: Mapping[str, str]) -> GuardedProcess:
-        # -P and an empty directory: a foreign models/ where the user stands is never imported
+        # -P and an empty directory: never import a foreign models/ from the user's working directory
         return GuardedProcess(name, [sys.executable, "-P", "-m", *module], environment, self._runtime)
 
     def _heed_signal(self, number: int, frame: FrameType | None) -> None:
-        """Nothing that takes a lock: the thread that is interrupted may hold it."""
+        """Take no lock: the interrupted thread may hold it."""
         del frame
         self._signal = number
 
@@ -193,7 +193,7 @@ class Launcher:
         for role, count in (("trainer", self._options.trainers), ("sampler", self._options.samplers)):
             if not count:
                 logger.info("no %s here: it is ready when one has been started elsewhere", role)
-        straight = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # to oneself by no proxy
+        straight = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # bypass any proxy
         while self._signal is None:
             try:
                 with straight.open(f"{self.url}/readyz", timeout=2):

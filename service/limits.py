@@ -1,4 +1,4 @@
-"""A body that is only JSON is small: what is larger is refused before it is read whole."""
+"""Limits the size of JSON bodies: a larger one is rejected before it is read completely."""
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -11,7 +11,7 @@ MAX_JSON_BYTES = 2**20
 
 
 class SmallBodies:
-    """Bounds every body, but those of the routes that take files and count for themselves."""
+    """Limits every body, except on upload routes, which enforce their own limits."""
 
     def __init__(self, app: ASGIApp, upload_paths: tuple[str, ...]) -> None:
         self._app = app

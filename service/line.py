@@ -1,8 +1,8 @@
-"""The line of asks that wait for an answer: who may join, and who in it was lost with a dying sampler.
+"""The line of requests that wait for samplers: admits new ones, and finds those lost with a dying sampler.
 
-Samplers take asks in the order in which they were pushed. So when one is answered, all before it have been
-taken; what was taken and is not answered for much longer than it should need is asked again. An ask that is
-answered twice does no harm; the sampler that was suspected may be slow, stopped or dead, it is all the same.
+Samplers take requests (`Ask`) in the order in which they were pushed. So when one is answered, all before it
+have been taken. One that was taken and stays unanswered for much longer than it should need is pushed again,
+whether its sampler is slow, stopped or dead. Duplicate answers do no harm.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from contract.wire import Answer, Ask
 from service.throughput import Throughput
 
 LONGEST_SECONDS = 1.0
-"""What the samplers need for a full line: when a flood ends, so long later they have caught up."""
+"""Time in which the samplers work off a full line, and so catch up after a flood of requests."""
 LEAST_WEIGHT = 64
-"""A full batch may always wait: else samplers that were slow for a moment would never get up to speed."""
+"""A full batch may always wait; otherwise samplers that were briefly slow would never regain their speed."""
 FEWEST = 4
-"""With fewer asks the line is never full, and none of them takes more of it than this part."""
+"""With fewer requests, the line is never full; each request counts for at most 1/FEWEST of the limit."""
 _OF_A_BATCH = 8
-"""A batch is about so many times as fast as one image after the other."""
+"""Rough speed-up of a full batch over one image after the other."""
 _PATIENCE_SECONDS = 0.5
 _PATIENCE_FACTOR = 4
 _PATIENCE_AT_LEAST = 1.5
@@ -30,18 +30,18 @@ _MOST_ASKINGS = 4
 
 @dataclass
 class Waiting:
-    """One ask, and the future of its answer. `frame` is how it lies in Redis."""
+    """An `Ask`, and the future of its answer. `frame` is the ask as encoded in Redis."""
 
     ask: Ask
     frame: bytes
     answer: asyncio.Future[Answer]
     place: int = 0
-    """In the order of pushing."""
+    """Its position in the order of pushes."""
     taken_since: float | None = None
-    """When it was first known to be with a sampler."""
+    """When it was first known to have been taken by a sampler."""
     askings: int = 1
     room: int = 0
-    """What it takes of the line: its weight, or the most that one ask may take."""
+    """What it uses of the line's limit: its weight, up to the most that one request may use."""
 
     @property
     def weight(self) -> int:
@@ -58,10 +58,10 @@ class Waiting:
 
 
 class Line:
-    """Times are of one monotonic clock, and passed in. Lengths are weights, in samples: a sheet's tiles.
+    """The waiting requests. Times are passed in, from one monotonic clock; lengths are weights, in samples.
 
-    One large sheet does not fill the line: whoever comes with a picture that is kept would be refused, and
-    others though a second sampler idles.
+    A sheet weighs its number of tiles, but one large sheet does not fill the line: that would refuse even
+    requests for cached pictures, and others although a second sampler is idle.
     """
 
     def __init__(self, *, most_images: int, timeout_seconds: float) -> None:
@@ -69,14 +69,14 @@ class Line:
         self._longest_seconds = min(LONGEST_SECONDS, timeout_seconds / 2)
         self._longest_wait_seconds = timeout_seconds * 3 / 4
         self._most_patience_seconds = timeout_seconds / 8
-        self._waiting: dict[str, Waiting] = {}  # by the id of the ask, in the order of pushing
+        self._waiting: dict[str, Waiting] = {}  # by the ask's id, in the order of pushes
         self._weight = 0
         self._room_taken = 0
         self._heavy = 0
         self._last_place = 0
         self._taken_place = 0
-        self._at_work = Throughput()  # while anybody waits
-        self._at_full_speed = Throughput()  # while a batch does
+        self._at_work = Throughput()  # measured while any request waits
+        self._at_full_speed = Throughput()  # measured while a full batch waits
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -87,7 +87,7 @@ class Line:
 
     @property
     def limit(self) -> int:
-        """What may wait now."""
+        """The weight that may wait now."""
         pace = self._pace
         if pace is None:
             return self._most
@@ -95,13 +95,13 @@ class Line:
 
     @property
     def _pace(self) -> float | None:
-        """What is answered in a second when enough waits for full batches; None before the first answer."""
+        """Samples answered per second in full batches; None before the first answer."""
         slowly = self._at_work.per_second
         return self._at_full_speed.per_second or (slowly and _OF_A_BATCH * slowly)
 
     @property
     def is_any_heavy(self) -> bool:
-        """Whether any answer that is to come may be large."""
+        """Whether any pending answer may be large."""
         return self._heavy > 0
 
     @property
@@ -109,7 +109,7 @@ class Line:
         return len(self._waiting) >= FEWEST and self._room_taken >= self.limit
 
     def require_room(self, weight: int) -> None:
-        """Raise `sampler_busy` unless so much more may wait. One ask may always, when nobody does."""
+        """Raise `sampler_busy` unless this much more may wait. An empty line admits any request."""
         if not self._waiting:
             return
         is_too_long = self._room_taken + self._room(weight) > self.limit
@@ -121,7 +121,7 @@ class Line:
         return min(weight, max(1, self.limit // FEWEST))
 
     def busy(self) -> ServiceError:
-        """The refusal, with when the line will have gone by at the pace of the last seconds."""
+        """The error, with the time in which the line empties at the pace of the last seconds."""
         return ServiceError(
             ErrorCode.SAMPLER_BUSY,
             f"{len(self._waiting)} requests for {self._weight} samples are already waiting for the samplers,"
@@ -134,12 +134,12 @@ class Line:
         return self._seconds_for(self._weight)
 
     def _seconds_for(self, weight: int) -> float:
-        """How long so much takes; 0 as long as nothing is known."""
+        """How long this weight takes; 0 while the pace is unknown."""
         pace = self._pace
         return weight / pace if pace else 0.0
 
     def join(self, waiting: Waiting, now: float) -> None:
-        """At the end, for the first time."""
+        """Append a new request."""
         self._at_work.begin(now)
         waiting.room = self._room(waiting.weight)
         self._weight += waiting.weight
@@ -153,22 +153,22 @@ class Line:
         return self._waiting.get(ask_id)
 
     def answered(self, waiting: Waiting, now: float) -> None:
-        """A sampler did its work: those before it have been taken, and this is how fast it goes."""
+        """Remove a rendered request: all before it have been taken, and it counts towards the pace."""
         for throughput in (self._at_work, self._at_full_speed):
             throughput.count(waiting.weight, now)
         self._came_back(waiting)
 
     def refused(self, waiting: Waiting) -> None:
-        """A sampler wanted none of its work: those before it have been taken, and nothing tells the pace."""
+        """Remove a refused request: all before it have been taken, but it says nothing of the pace."""
         self._came_back(waiting)
 
     def _came_back(self, waiting: Waiting) -> None:
-        if waiting.askings == 1:  # else it may be the answer to the ask before, and say nothing of this place
+        if waiting.askings == 1:  # else it may answer the earlier push, and say nothing of this place
             self.take_up_to(waiting.place)
         self.leave(waiting)
 
     def leave(self, waiting: Waiting) -> None:
-        """Answered, expired or withdrawn."""
+        """Remove a request that was answered, expired or withdrawn. Idempotent."""
         if self._waiting.pop(waiting.ask.id, None):
             self._weight -= waiting.weight
             self._room_taken -= waiting.room
@@ -179,11 +179,11 @@ class Line:
             self._at_work.pause()
 
     def take_up_to(self, place: int) -> None:
-        """Samplers have taken all up to this place."""
+        """Note that samplers have taken all requests up to this place."""
         self._taken_place = max(self._taken_place, place)
 
     def first_waiting(self, count: int, last_place: int) -> list[Waiting]:
-        """The first so many, up to a place, of whom it is not known that they have been taken."""
+        """The first `count` requests, up to a place, that are not known to have been taken."""
         places = range(self._taken_place + 1, last_place + 1)
         return list(islice((one for one in self._waiting.values() if one.place in places), count))
 
@@ -191,7 +191,7 @@ class Line:
         return list(self._waiting.values())
 
     def lost(self, now: float) -> list[Waiting]:
-        """Those that were taken too long ago. They are asked again: they stand at the end now."""
+        """Move the requests that were taken too long ago to the end, to be pushed again, and return them."""
         taken = list(takewhile(lambda one: one.place <= self._taken_place, self._waiting.values()))
         needed = self._seconds_for(sum(one.weight for one in taken))
         patience = min(_PATIENCE_SECONDS + _PATIENCE_FACTOR * needed, self._most_patience_seconds)
@@ -206,7 +206,7 @@ class Line:
         return lost
 
     def again(self, lost: list[Waiting]) -> None:
-        """Put these to the end, as asked once more."""
+        """Move these to the end, as pushed once more."""
         for one in lost:
             del self._waiting[one.ask.id]
             one.askings += 1

@@ -1,6 +1,6 @@
-"""The addresses that more than one answer has among its links."""
+"""URLs that several responses link to."""
 
 
 def some_samples(model: str) -> str:
-    """A few pictures of a generator, however it is named."""
+    """The URL of a few pictures of a generator, given any reference to it."""
     return f"/samples?model={model}&seed=0&count=16"

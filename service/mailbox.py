@@ -1,7 +1,7 @@
-"""Asks the samplers and awaits their answers, through two lists in Redis.
+"""Sends requests to the samplers and receives their answers, through two lists in Redis.
 
-What arrives while a push is in flight goes with the next one, and one reader resolves all answers, so
-the cost per request falls as the load rises. Nothing here cancels a blocking command (redis-py #2579).
+Requests that arrive during a push are batched into the next one, and one reader resolves all answers, so the
+cost per request falls as the load rises. Blocking commands are never cancelled (redis-py #2579).
 """
 
 import asyncio
@@ -20,9 +20,9 @@ from service.line import Line, Waiting
 from service.store import connect, reply
 
 _ANSWERS_AT_ONCE = 32
-"""Each becomes a response before the loop looks at new requests; so many cost it some 3 ms."""
+"""Each becomes a response before the event loop sees new requests; this many take it about 3 ms."""
 _ANSWER_SECONDS = 10.0
-"""An answer may have 64 MiB, and what has been popped is lost where it is not there by then."""
+"""Read timeout. An answer may have 64 MiB, and is lost if it was popped but is not read in time."""
 _BLOCK_SECONDS = 0.25
 _LOOK_SECONDS = 0.1
 _LOOK_AT = 16
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class Mailbox:
-    """The gateway's side of the sampling wire."""
+    """The gateway's end of the connection to the samplers."""
 
     def __init__(self, redis_url: str, *, timeout_seconds: float, queue_limit: int) -> None:
         self.name = secrets.token_hex(6)
@@ -43,7 +43,7 @@ class Mailbox:
             redis_url, connections=1, decode=False, retries=0, reply_seconds=_ANSWER_SECONDS
         )
         self._timeout_seconds = timeout_seconds
-        self._outbox: dict[str, Waiting] = {}  # by the id of the ask
+        self._outbox: dict[str, Waiting] = {}  # by the ask's id
         self._pushed_place = 0
         self._withdrawn: list[bytes] = []
         self._posted = asyncio.Event()
@@ -51,11 +51,11 @@ class Mailbox:
         self._is_closing = False
 
     async def ask(self, spec: SampleSpec, place: CheckpointPlace) -> Answer:
-        """The samplers' answer. When this is cancelled, they are not to work for it any more.
+        """Return the samplers' answer. Cancelling this withdraws the request.
 
         Raises:
-            ServiceError: `sampler_busy`, `sampler_timeout`, what the sampler refused, or `store_unavailable`:
-                the sampling Redis is away.
+            ServiceError: `sampler_busy`, `sampler_timeout`, the sampler's own error, or `store_unavailable`
+                if the sampling Redis is unreachable.
         """
         try:
             return await self._ask(spec, place)
@@ -85,7 +85,7 @@ class Mailbox:
         await reply(self._sender.ping())
 
     async def run(self) -> None:
-        """Push and read until closed."""
+        """Push requests and read answers until closed."""
         pusher = asyncio.create_task(self._push())
         await self._read()
         pusher.cancel()
@@ -94,7 +94,7 @@ class Mailbox:
         await self._receiver.aclose()
 
     def close(self) -> None:
-        """Let the reader end, within half a second."""
+        """Stop the reader, within half a second."""
         self._is_closing = True
 
     def _post(self, spec: SampleSpec, place: CheckpointPlace) -> Waiting:
@@ -116,7 +116,7 @@ class Mailbox:
         _fail(waiting, error)
 
     def _withdraw(self, waiting: Waiting) -> None:
-        """Take it out of the list, unless a sampler has it: 4 µs of Redis at 64 in the list, 70 at 1,024."""
+        """Remove it from the list, unless a sampler has it: 4 µs of Redis at 64 entries, 70 at 1,024."""
         if self._outbox.pop(waiting.ask.id, None) is None or waiting.askings > 1:
             self._withdrawn.append(waiting.frame)
             self._posted.set()
@@ -169,7 +169,7 @@ class Mailbox:
                 await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def _read_answers(self) -> None:
-        """Read until the clock is to be looked at again."""
+        """Read answers until the clock is due to be read again."""
         key = SAMPLES_REPLIES_OF + self.name
         until = time.monotonic() + _CLOCK_SECONDS
         look_at = 0.0
@@ -177,7 +177,7 @@ class Mailbox:
             first = await reply(self._receiver.blpop([key], _BLOCK_SECONDS))
             if first is not None:
                 self._take(first[1])
-                if self.line and not self.line.is_any_heavy:  # more may have come, and all are small
+                if self.line and not self.line.is_any_heavy:  # more may have arrived, all of them small
                     for frame in await reply(self._receiver.lpop(key, _ANSWERS_AT_ONCE)) or ():
                         self._take(frame)
             if self.line and now > look_at:
@@ -188,7 +188,7 @@ class Mailbox:
         try:
             answer = Answer.unpack(frame)
             waiting = self.line.find(answer.id)
-        except (ValueError, TypeError, KeyError, RecursionError):  # of a newer sampler, say
+        except (ValueError, TypeError, KeyError, RecursionError):  # from a newer sampler, say
             log.exception("an answer that cannot be read was dropped")
             return
         if waiting and not waiting.answer.done():
@@ -201,15 +201,15 @@ class Mailbox:
                 self._withdraw(waiting)
 
     async def _find_lost(self, *, is_silent: bool) -> None:
-        """Ask again what samplers seem to have died with."""
-        if is_silent:  # no answer tells how far they are
+        """Push again the requests that seem to be lost with their samplers."""
+        if is_silent:  # no answer shows how far the samplers are
             await self._look_into_the_list()
         if lost := self.line.lost(time.monotonic()):
             log.warning("%d asks were taken and not answered; asking again", len(lost))
             self._send(lost)
 
     async def _look_into_the_list(self) -> None:
-        """What of ours is no longer in it has been taken; others' asks may be."""
+        """Our requests that are no longer in the list were taken; it may still hold other gateways' ones."""
         pushed = self._pushed_place
         looked_at = self.line.first_waiting(_LOOK_AT, pushed)
         pipeline = self._receiver.pipeline(transaction=False)
@@ -221,7 +221,7 @@ class Mailbox:
         self.line.take_up_to(max(taken, default=0) if length else pushed)
 
     async def _find_all_lost(self) -> None:
-        """After the connection broke: where the list is empty, Redis died with what was in it."""
+        """After a lost connection, if the list is empty, Redis may have lost it: push all requests again."""
         pushed = [one for one in self.line.all() if one.place <= self._pushed_place]
         lost = [one for one in pushed if one.may_be_asked_again]
         if lost and not await reply(self._receiver.llen(SAMPLES_WAITING)):

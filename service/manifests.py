@@ -1,4 +1,4 @@
-"""What a prepared dataset holds, without its two long lists: read once, for a manifest never changes."""
+"""Summaries of prepared datasets, without the two long lists; cached, because a manifest never changes."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class ManifestSummary(BaseModel):
-    """The manifest but for the names and hashes of its pictures, of which there may be a million."""
+    """A manifest without the names and hashes of its pictures, of which there may be a million."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,17 +32,17 @@ class ManifestSummary(BaseModel):
 
 
 class Manifests:
-    """Summaries by dataset."""
+    """Reads and caches summaries by dataset."""
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
         self._kept: dict[str, ManifestSummary] = {}
 
     async def read(self, dataset_id: str) -> ManifestSummary:
-        """The summary of a dataset that is prepared.
+        """Return the summary of a prepared dataset.
 
         Raises:
-            ServiceError: `dataset_not_ready` when the volume has no manifest of it, or none that can be read.
+            ServiceError: `dataset_not_ready` if its manifest is missing or cannot be read.
         """
         if dataset_id not in self._kept:
             summary = await asyncio.to_thread(self._load, dataset_id)

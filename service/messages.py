@@ -1,4 +1,4 @@
-"""What is told of a job that has ended, and how it is signed (https://www.standardwebhooks.com, 1.0.0)."""
+"""The webhook message about an ended job, and its signature (https://www.standardwebhooks.com, 1.0.0)."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ from service.views import from_ms
 
 
 class EndedJob(Frozen):
-    """Enough to know what to ask for; `links` are relative to the service, as everywhere."""
+    """A job that has ended. Follow `links`, which are relative to the service, for the details."""
 
     id: str = Field(examples=["job_7f2d9k0w3q5m8x1a"])
     name: str | None = Field(examples=["flowers"])
@@ -33,7 +33,7 @@ class EndedJob(Frozen):
 
 
 class Message(Frozen):
-    """The body of a delivery. It is the same at every attempt."""
+    """The body of a delivery, identical at every attempt."""
 
     type: Literal["job.succeeded", "job.failed", "job.cancelled"]
     timestamp: datetime = Field(description="When the job ended.")
@@ -41,7 +41,7 @@ class Message(Frozen):
 
     @classmethod
     def of(cls, record: Record) -> Self:
-        """What there is to tell of a job that has ended."""
+        """Build the message about a job that has ended."""
         spec = TrainingSpec.model_validate_json(record.spec)
         own = f"/jobs/{record.id}"
         links = {"self": own, "checkpoints": f"{own}/checkpoints"}
@@ -66,7 +66,7 @@ class Message(Frozen):
 
 
 router = APIRouter(tags=["webhooks"])
-"""Described in the OpenAPI document, and served by whoever is told."""
+"""Described in the OpenAPI document, and implemented by the receiver."""
 
 
 @router.post("jobEnded", operation_id="jobEnded", summary="A job has ended")
@@ -78,16 +78,16 @@ async def job_ended(
         str, Header(description="`v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`.")
     ],
 ) -> None:
-    """Sent to the `webhook` of the job and to the deployment's, until it is answered with 2xx, for a day."""
+    """Sent to the job's `webhook` and the deployment's; retried for a day until answered with 2xx or 410."""
 
 
 def message_id(job_id: str, state: State, endpoint: Endpoint) -> str:
-    """The same at every attempt, also after Redis was emptied, so that a receiver can drop what it knows."""
+    """Identical at every attempt, even after Redis was emptied, so that receivers can drop duplicates."""
     return f"{job_id}-{state}-{endpoint}"
 
 
 def signed_headers(webhook: Webhook, name: str, body: bytes, now_seconds: int) -> Mapping[str, str]:
-    """By which the receiver knows that this is ours, and new."""
+    """Headers by which the receiver verifies that a message is authentic and recent."""
     content = f"{name}.{now_seconds}.".encode() + body
     signature = base64.b64encode(hmac.digest(webhook.key, content, hashlib.sha256)).decode()
     return {
