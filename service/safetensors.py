@@ -1,7 +1,7 @@
-"""A first look at a safetensors file that somebody sent: is it whole, ours, and of a sane size?
+"""A first check of an uploaded safetensors file: is it complete, ours, and of a sane size?
 
-Reads the header alone; the tensors are a trainer's to look through. Format: eight bytes of length, a JSON
-object that names dtype, shape and place of every tensor, then their bytes, without gaps.
+Reads only the header; a trainer checks the tensors. Format: eight bytes of length, a JSON object with the
+dtype, shape and offsets of every tensor, then their bytes, without gaps.
 """
 
 import json
@@ -24,7 +24,7 @@ _PICKLES = (
     b"\x80\3",
     b"\x80\4",
     b"\x80\5",
-)  # torch.save: a zip with a pickle, or one alone
+)  # torch.save writes a zip with a pickle, or a bare pickle
 
 
 class _WrongError(Exception):
@@ -32,10 +32,10 @@ class _WrongError(Exception):
 
 
 def look_through(path: Path) -> CheckpointHeader:
-    """What the checkpoint says of itself.
+    """Check the file, and return what the checkpoint says of itself.
 
     Raises:
-        ServiceError: `not_a_checkpoint`, with what is wrong.
+        ServiceError: `not_a_checkpoint`, with the reason.
     """
     try:
         return _look_through(path)
@@ -67,7 +67,7 @@ def _look_through(path: Path) -> CheckpointHeader:
 
 
 def _require_whole(header: dict[str, Any], body_bytes: int) -> None:
-    """The tensors, all float32, follow each other from the first byte of the body to its last."""
+    """Require that the tensors, all float32, fill the body without gaps."""
     position = 0
     tensors = [(name, entry) for name, entry in header.items() if name != "__metadata__"]
     for name, entry in sorted(tensors, key=lambda named: named[1]["data_offsets"]):

@@ -1,4 +1,4 @@
-"""What the answers of /samples look like, for the OpenAPI document."""
+"""The responses of /samples, for the OpenAPI document."""
 
 from typing import Any
 
@@ -37,4 +37,4 @@ ANSWER: dict[str, Any] = {
     "model": SamplesDocument,  # the content of application/json
     "content": {form.media_type: _BINARY for name, form in FORMS.items() if name != "json"},
 }
-"""What stands in the document under 200, but for its description."""
+"""The document's entry for status 200, without its description."""

@@ -1,4 +1,4 @@
-"""The body of `POST /samples`: seeds in any order, or latents of the client's own."""
+"""The body of `POST /samples`: seeds in any order, or the client's own latents."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -11,9 +11,9 @@ from contract.sampling import MAX_COUNT, SampleOptions, SampleSpec, Seed
 from service.errors import parameter_error
 
 MAX_LATENT_SIZE = 1024
-"""No generator takes longer ones."""
+"""No generator takes longer latents."""
 
-# The first error is enough (fail_fast): a body of a megabyte that is all wrong would have a hundred thousand.
+# fail_fast: a body of a megabyte that is all wrong would otherwise yield a hundred thousand errors.
 Latent = Annotated[
     tuple[Annotated[float, Field(ge=-FURTHEST, le=FURTHEST)], ...],
     Field(max_length=MAX_LATENT_SIZE, fail_fast=True),
@@ -23,7 +23,7 @@ Latents = Annotated[tuple[Latent, ...], Field(max_length=MAX_COUNT, fail_fast=Tr
 
 
 class SamplesBody(SampleOptions):
-    """Which samples: of either seeds or latents."""
+    """Which samples to render: either of seeds or of latents."""
 
     model: str | None = Field(
         None, description="A digest (sha256:…), a job (job_…) or an alias; default: the alias latest."
@@ -37,7 +37,7 @@ class SamplesBody(SampleOptions):
     )
 
     def require_whole(self) -> None:
-        """Refuse what is only wrong as a whole.
+        """Check what concerns more than one field.
 
         Raises:
             ServiceError: `invalid_request`.
@@ -73,7 +73,7 @@ class SamplesBody(SampleOptions):
             raise parameter_error("/latents", detail)
 
     def spec(self, digest: str, chosen: SampleFormat) -> SampleSpec:
-        """The samples of a generator that it asks for, once it is whole."""
+        """The samples that it requests of a generator; call `require_whole` first."""
         if self.latents is not None:
             return SampleSpec.of_latents(digest, chosen, self.latents, self)
         return SampleSpec.of_seeds(digest, chosen, self.seeds or (), self)

@@ -1,4 +1,4 @@
-"""Any web page can reach localhost: requests under a foreign name, or from a foreign page, go no further."""
+"""Rejects requests under a foreign name or from a foreign page, because any web page can reach localhost."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -16,18 +16,18 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
 class OwnNames:
-    """What this service is called: as it is from its own machine, and whatever else it was given."""
+    """The host names of this service: those of its own machine, and those configured."""
 
     def __init__(self, given: Iterable[str]) -> None:
         self._names = frozenset(name.lower() for name in (*LOCAL_HOSTS, *given))
 
     def include(self, host: str) -> bool:
-        """Whether a Host header names it."""
+        """Whether a Host header names this service."""
         return _host_name(host) in self._names
 
 
 class SameOrigin:
-    """Refuses a foreign Host (DNS rebinding), and changes of state that a foreign page asks for."""
+    """Rejects a foreign Host (DNS rebinding), and state changes requested by a foreign page (CSRF)."""
 
     def __init__(self, app: ASGIApp, own_names: OwnNames) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""The gateway's settings: the only place of the service that reads the environment (`DCGAN_*`)."""
+"""The gateway's settings; the only module of the service that reads the environment (`DCGAN_*`)."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        env_ignore_empty=True,  # compose passes on what is not set as an empty text
+        env_ignore_empty=True,  # compose passes unset variables on as empty strings
         frozen=True,
         extra="ignore",
         hide_input_in_errors=True,  # some hold passwords
@@ -83,17 +83,17 @@ class Settings(BaseSettings):
 
     @property
     def webhook(self) -> Webhook | None:
-        """The deployment's own."""
+        """The deployment's own webhook, if configured."""
         if self.webhook_url is None or self.webhook_secret is None:
             return None
         return Webhook(url=self.webhook_url, secret=self.webhook_secret)
 
 
 def read_settings(**given: Any) -> Settings:
-    """The settings of this process, but for what is given; where they cannot be, it ends and says why."""
+    """Read this process's settings, with `given` taking precedence; if they are invalid, explain and exit."""
     return read_or_exit(lambda: Settings(**given), os.environ)
 
 
 def inherited_environment() -> dict[str, str]:
-    """What the processes of the embedded stack are started with, before the launcher's own additions."""
+    """The environment for the processes of the embedded stack, without the launcher's own additions."""
     return dict(os.environ)

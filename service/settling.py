@@ -1,4 +1,4 @@
-"""What was left open when Redis or the volume broke off: tried until both have answered."""
+"""Retries what a failure of Redis or the volume left unresolved, until both have answered."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ ROUND_SECONDS = 1.0
 
 
 async def until_settled(attempt: Callable[[], Awaitable[bool]], *also_broken_by: type[Exception]) -> None:
-    """Try until an attempt says that it is settled; where Redis breaks off, the next one goes on."""
+    """Call `attempt` every second until it returns True, ignoring Redis errors and `also_broken_by`."""
     while True:
         with contextlib.suppress(RedisError, *also_broken_by):
             if await attempt():

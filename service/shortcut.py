@@ -1,8 +1,8 @@
-"""The short way to a sample: past FastAPI, to the function that FastAPI would call.
+"""A fast path to samples that bypasses FastAPI and calls the same route function.
 
-Reading the parameters costs FastAPI some 250 µs and its middleware 30, where an answer that is cached takes
-20 in all. Plain requests for plain addresses are read here; any other form, and whatever is wrong, goes the
-long way.
+FastAPI takes about 250 µs to parse the parameters, and its middleware 30, whereas a cached answer takes 20 in
+all. Plain requests for plain URLs are parsed here; any other form, and everything invalid, goes through
+FastAPI.
 """
 
 import re
@@ -26,14 +26,14 @@ _OF_A_BODY = (b"content-length", b"transfer-encoding")
 
 
 class ShortWay:
-    """Stands before all middleware: what that would do for such a request is done here, or nothing."""
+    """Runs before all middleware, and itself does whatever that would do for such a request."""
 
     def __init__(self, gateway: Gateway, own_names: OwnNames) -> None:
         self._gateway = gateway
         self._own_names = own_names
 
     async def answered(self, scope: Scope, receive: Receive, send: Send) -> bool:
-        """Answer, if the request is plain. Whether it was; if not, nothing has happened."""
+        """Answer the request if it is plain. Returns whether it was; if not, nothing has happened."""
         query = self._read(scope)
         if query is None:
             return False
@@ -64,7 +64,7 @@ class ShortWay:
 
 @lru_cache(maxsize=1024)
 def read_plain(query_string: bytes) -> SamplesQuery | None:
-    """The parameters, if nothing about them needs decoding, none comes twice and all are right."""
+    """Parse the parameters; None unless all are valid, none is repeated, and nothing needs decoding."""
     if not _PLAIN.fullmatch(query_string):
         return None
     pairs = [pair.split("=") for pair in query_string.decode("ascii").split("&")]

@@ -1,4 +1,4 @@
-"""Readers who ask the same at the same time share one answer."""
+"""Concurrent callers with the same question share one answer."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
@@ -8,9 +8,9 @@ T = TypeVar("T")
 
 
 class SingleFlight:
-    """Any number of callers cost two reads at a time: one under way, and one to follow it for who came since.
+    """Limits any number of callers to two reads: one under way, and the next for those who called since.
 
-    Nobody is given an answer that was being read before they asked: it could lack what they were woken for.
+    No caller gets an answer whose read began before its call: it could lack what woke the caller.
     """
 
     def __init__(self) -> None:
@@ -18,12 +18,12 @@ class SingleFlight:
         self._next: dict[Hashable, asyncio.Task[Any]] = {}
 
     async def ask(self, question: Hashable, read: Callable[[], Awaitable[T]]) -> T:
-        """The answer of `read`, by whoever's call; its exceptions too. Equal questions must read the same."""
+        """Return the answer of `read`, or raise its exception. Equal questions must read the same."""
         task = self._next.get(question)
         if task is None:
             task = self._next[question] = asyncio.create_task(self._read(question, read))
             task.add_done_callback(_look_at)
-        return cast("T", await asyncio.shield(task))  # who leaves does not take it from the others
+        return cast("T", await asyncio.shield(task))  # a cancelled caller does not cancel it for the others
 
     async def _read(self, question: Hashable, read: Callable[[], Awaitable[T]]) -> T:
         if before := self._under_way.get(question):
@@ -38,4 +38,4 @@ class SingleFlight:
 
 def _look_at(done: asyncio.Task[Any]) -> None:
     if not done.cancelled():
-        done.exception()  # everyone may have left: then nobody else looks at it
+        done.exception()  # retrieve it, as every caller may have left

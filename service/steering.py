@@ -1,7 +1,7 @@
-"""Cancel, pause, resume: the intent goes to the volume, where a rebuild finds it, then to the record.
+"""Cancels, pauses and resumes jobs: writes the intent to the volume, for rebuilds, then to the record.
 
-A volume that takes no files must not keep a job from being cancelled: the intent then goes to the record
-alone, and to the volume as soon as that takes it.
+A volume that accepts no files must not prevent a job from being cancelled: the intent then goes to the record
+alone, and to the volume as soon as it accepts files again.
 """
 
 import asyncio
@@ -26,10 +26,10 @@ _VERB = {Want.RUN: "resumed", Want.PAUSE: "paused", Want.CANCEL: "cancelled"}
 
 
 async def steer(gateway: Gateway, job_id: str, want: Want) -> Job:
-    """Let a job do what is wanted; the job as it then stands.
+    """Record what a job is wanted to do, and return the updated job.
 
     Raises:
-        ServiceError: `job_state_conflict`; the refused intent has been taken back.
+        ServiceError: `job_state_conflict`; the refused intent has been reverted.
     """
     path = gateway.volume.intent(job_id)
     async with gateway.lock(job_id):
@@ -41,7 +41,7 @@ async def steer(gateway: Gateway, job_id: str, want: Want) -> Job:
             command = control(RecordKind.JOB, job_id, want, "asked by a client")
             outcome, state = await gateway.store.run(command)
         finally:
-            if is_stated and outcome != "accepted":  # unheard, it may not take effect at a rebuild either
+            if is_stated and outcome != "accepted":  # then no rebuild may apply it either
                 await asyncio.to_thread(_put_back, path, before)
         if not await _agree(gateway, job_id):
             logger.warning("%s: the volume does not take what is wanted; Redis alone has it", job_id)
@@ -52,7 +52,7 @@ async def steer(gateway: Gateway, job_id: str, want: Want) -> Job:
 
 
 def _state(path: Path, want: Want) -> bool:
-    """Whether the volume has taken it."""
+    """Write the intent. Returns whether the volume accepted it."""
     try:
         write_json(path, {"want": want})
     except OSError as error:
@@ -63,7 +63,7 @@ def _state(path: Path, want: Want) -> bool:
 
 
 async def _settle(gateway: Gateway, job_id: str) -> None:
-    """State what the record says is wanted, once the volume takes it; by then that may be something else."""
+    """Write the record's intent once the volume accepts it; the intent may have changed meanwhile."""
 
     async def attempt() -> bool:
         async with gateway.lock(job_id):
@@ -73,7 +73,7 @@ async def _settle(gateway: Gateway, job_id: str) -> None:
 
 
 async def _agree(gateway: Gateway, job_id: str) -> bool:
-    """Let the volume say what the record says is wanted, be it another gateway's wish. Whether it does."""
+    """Copy the record's intent to the volume, even if another gateway set it. Returns whether they agree."""
     path = gateway.volume.intent(job_id)
     while standing := await gateway.store.find(RecordKind.JOB, job_id):
         wanted = _wanted(standing.record)
@@ -85,7 +85,7 @@ async def _agree(gateway: Gateway, job_id: str) -> bool:
 
 
 def _stated(path: Path) -> Want | None:
-    """What the volume says; None: nothing that can be read."""
+    """The intent on the volume, by default to run; None if it cannot be read."""
     try:
         return Want(json.loads(path.read_bytes())["want"])
     except FileNotFoundError:
@@ -95,7 +95,7 @@ def _stated(path: Path) -> Want | None:
 
 
 def _wanted(record: Record) -> Want:
-    """The intent that would bring a record to where it is."""
+    """The intent that would lead to a record's current state."""
     return {State.CANCELLED: Want.CANCEL, State.PAUSED: Want.PAUSE}.get(record.state, record.want)
 
 

@@ -1,4 +1,4 @@
-"""The gateway's view of the records in Redis: it runs the contract's commands, and reads."""
+"""The gateway's access to the records in Redis: runs the contract's commands, and reads."""
 
 import json
 import logging
@@ -39,9 +39,9 @@ log = logging.getLogger(__name__)
 def connect(
     url: str, *, connections: int, decode: bool, retries: int = 1, reply_seconds: float | None = None
 ) -> "Redis":
-    """A client that never waits long: a Redis that hangs is an error after two seconds, twice.
+    """Create a client that fails fast: a hanging Redis is an error after two seconds per attempt.
 
-    A reply has to be there whole within `reply_seconds`, or those two.
+    A reply must be complete within `reply_seconds`, by default those two seconds.
     """
     return Redis(
         connection_pool=BlockingConnectionPool.from_url(
@@ -65,17 +65,17 @@ class Standing:
     now_ms: int
     queue_position: int | None  # from 1
     checkpoints: tuple[CheckpointFact, ...]  # the newest first
-    largest_trainer: int | None = None  # in devices; read where it matters
+    largest_trainer: int | None = None  # its devices; read only if a record needs several
 
     @property
     def is_too_large(self) -> bool:
-        """Whether no living trainer owns the devices that it waits for."""
+        """Whether it is queued, but no living trainer owns enough devices."""
         is_waiting = self.record.state is State.QUEUED and self.largest_trainer is not None
         return is_waiting and self.record.devices > (self.largest_trainer or 0)
 
     @property
     def is_stalled(self) -> bool:
-        """Whether its owner has not renewed the lease: it is dead or cut off."""
+        """Whether its lease has expired: its owner is dead or cut off."""
         lease = self.record.lease_until_ms
         return self.record.state is State.RUNNING and lease is not None and lease < self.now_ms
 
@@ -88,7 +88,7 @@ class Listed(NamedTuple):
 
 
 class Store:
-    """Asynchronous reads of the records, and the one way to run a command of `contract.store`."""
+    """Reads records asynchronously, and is the one way to run a command of `contract.store`."""
 
     def __init__(self, redis: "Redis") -> None:
         self._redis = redis
@@ -99,7 +99,7 @@ class Store:
         await self._redis.aclose()
 
     async def run(self, command: Command[T]) -> T:
-        """Run one transition."""
+        """Run a command, and return its parsed reply."""
         return command.parse(await self._script(args=command.arguments))
 
     async def ping(self) -> None:
@@ -107,15 +107,15 @@ class Store:
         await reply(self._redis.ping())
 
     async def is_rebuilt(self) -> bool:
-        """Whether the records stand: False after Redis was emptied, until a worker has restored them."""
+        """Whether the records are complete: False after Redis was emptied, until a worker restores them."""
         return bool(await self._redis.exists(EPOCH))
 
     async def is_left_out(self, record_id: str) -> bool:
-        """Whether it lies on the volume, but could not be read when Redis was emptied."""
+        """Whether the record is on the volume, but could not be read when Redis was emptied."""
         return bool(await self._redis.sismember(LEFT_OUT, record_id))
 
     async def left_out(self) -> list[str]:
-        """All of those."""
+        """The ids of all such records."""
         return sorted(await reply(self._redis.smembers(LEFT_OUT)))
 
     async def exists(self, kind: RecordKind, record_id: str) -> bool:
@@ -125,7 +125,7 @@ class Store:
         """One record, or None.
 
         Raises:
-            ServiceError: `store_unavailable`: it is there, and this version cannot read it.
+            ServiceError: `store_unavailable` if it exists, but this version cannot read it.
         """
         try:
             found = await self._read(kind, [record_id], _parts)
@@ -136,7 +136,7 @@ class Store:
     async def page(
         self, kind: RecordKind, *, state: State | None, before_us: int | None, limit: int
     ) -> Listed:
-        """Records created before a moment, the newest first.
+        """Return records created before a moment, the newest first.
 
         The moment is a cursor that needs no tie-break: scripts run one at a time, so no two records
         are created in the same microsecond.
@@ -167,7 +167,7 @@ class Store:
             pipeline.lrange(keys.checkpoints_of + record_id, 0, -1)
         clock, version, *replies = await pipeline.execute()
         now_ms = clock[0] * 1000 + clock[1] // 1000
-        rows = zip(replies[0::2], replies[1::2], strict=True)  # two commands a record
+        rows = zip(replies[0::2], replies[1::2], strict=True)  # two commands per record
         read = [parts_of(fields, entries) for fields, entries in rows if fields]
         found = [one for one in read if one]
         is_any_queued = any(record.state is State.QUEUED for record, _ in found)
@@ -176,23 +176,23 @@ class Store:
         return [Standing(record, now_ms, places.get(record.id), made, largest) for record, made in found]
 
     async def largest_trainer(self) -> int:
-        """The most devices that a living trainer owns; 0 where none lives."""
+        """The most devices that a living trainer owns; 0 if there is none."""
         facts = await self.run(workers())
         return max((one.get("devices", 1) for one in facts if one["role"] == Role.TRAIN), default=0)
 
     async def _places(self, kind: RecordKind, version: str | None) -> dict[str, int]:
-        """From 1, the place in the queue of all that are queued; worked out anew only when it has changed."""
+        """The queue positions of all queued records, from 1; recomputed only when the queue has changed."""
         if self._turns[kind].version != version:
             self._turns[kind] = await self.run(turns(kind))
         return {record_id: place for place, record_id in enumerate(self._turns[kind].ids, start=1)}
 
     async def request(self, kind: RecordKind, idempotency_key: str) -> Request | None:
-        """What this key has made."""
+        """The request that used this key, and the record that it created."""
         made = await self._redis.get(KEYS[kind].request_of + idempotency_key)
         return read_request(cast("str", made)) if made else None
 
     async def events(self, kind: RecordKind, record_id: str, *, after: int, limit: int) -> list[Event]:
-        """What the stream still holds after a revision."""
+        """The events after a revision that the stream still holds."""
         key = KEYS[kind].events_of + record_id
         entries = await self._redis.xrange(key, min=f"({after}-0", max="+", count=limit)
         return [Event.from_stream(entry_id, fields) for entry_id, fields in cast("list[Any]", entries)]
@@ -233,7 +233,7 @@ class Store:
         return Import.model_validate_json(text) if text else None
 
     async def imports(self) -> dict[str, Import]:
-        """All of them, by digest."""
+        """All imported generators, by digest."""
         texts = cast("dict[str, str]", await reply(self._redis.hgetall(IMPORTS)))
         return {digest: Import.model_validate_json(text) for digest, text in texts.items()}
 
@@ -243,7 +243,7 @@ class Store:
         return Meaning.model_validate_json(text) if text else None
 
     async def aliases(self) -> dict[str, Meaning]:
-        """All of them."""
+        """What each alias means now."""
         texts = cast("dict[str, str]", await reply(self._redis.hgetall(ALIASES)))
         return {alias: Meaning.model_validate_json(text) for alias, text in texts.items()}
 
@@ -257,7 +257,7 @@ class Store:
 
 
 async def reply(answer: "Awaitable[Any] | Any") -> Any:
-    """Await a command that redis-py types for both kinds of client at once."""
+    """Await a command whose type in redis-py covers both kinds of client, sync and async."""
     return await answer
 
 

@@ -1,4 +1,4 @@
-"""Files on the volume that clients fetch: hashed once, then sent whole or in part."""
+"""Serves files from the volume: hashed once, then sent whole or in part."""
 
 import asyncio
 import hashlib
@@ -19,25 +19,25 @@ _RANGE = re.compile(r"([0-9]{0,1000})-([0-9]{0,1000})")
 
 
 class StoredFile(NamedTuple):
-    """A file as it was looked at, once."""
+    """A file, its digest and its status, all read at once."""
 
     path: Path
     digest: str
-    """`sha256:…` of what it holds."""
+    """`sha256:…` of its content."""
     status: os.stat_result
 
 
 class Digests:
-    """The SHA-256 of files, computed when they have changed since."""
+    """Caches the SHA-256 of files, recomputed when a file has changed."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[Path, tuple[tuple[int, int, int], str]] = OrderedDict()
 
     async def of(self, path: Path) -> StoredFile:
-        """The file, with the digest of what it holds.
+        """Return the file, with the digest of its content.
 
         Raises:
-            OSError: it is not there, or cannot be read.
+            OSError: it does not exist, or cannot be read.
         """
         return await asyncio.to_thread(self._of, path)
 
@@ -56,9 +56,9 @@ class Digests:
 
 
 def send(request: Request, file: StoredFile, name: str, headers: dict[str, str]) -> Response:
-    """The file, or the ranges of it that are asked for. A Range that cannot be read is as good as none.
+    """Send the file, or the ranges that are requested of it. An invalid Range is ignored.
 
-    `headers` has its `ETag`.
+    `headers` must contain its `ETag`.
     """
     if (asked := request.headers.get("range")) is not None:
         size = file.status.st_size
@@ -88,7 +88,7 @@ def _without(request: Request, asked: str, size: int) -> Response:
 
 
 def _ranges(asked: str, size: int) -> list[str] | None:
-    """Those of the ranges that a file of this size has; None if they are invalid (RFC 9110, 14)."""
+    """The requested ranges, clipped to a file of this size; None if they are invalid (RFC 9110, 14)."""
     unit, _, listed = asked.partition("=")
     found = [_RANGE.fullmatch(one.strip()) for one in listed.split(",")]
     if unit.strip().lower() != "bytes" or not all(found):

@@ -1,4 +1,4 @@
-"""A job on its way in: onto the volume, then into the queue. A repeated request finds what it has made."""
+"""Submits jobs: onto the volume, then into the queue. A repeated request finds the job that it created."""
 
 import asyncio
 from typing import Annotated
@@ -33,10 +33,10 @@ IdempotencyKey = Annotated[
 
 
 async def find_made(gateway: Gateway, idempotency: Idempotency | None) -> Job | None:
-    """The job that this request has made already.
+    """Return the job that this request has already created, if any.
 
     Raises:
-        ServiceError: `idempotency_key_reused`; or what becomes of asking for that job, if it was deleted.
+        ServiceError: `idempotency_key_reused`; or as `records.find`, for example if that job was deleted.
     """
     if idempotency is None:
         return None
@@ -45,7 +45,7 @@ async def find_made(gateway: Gateway, idempotency: Idempotency | None) -> Job | 
 
 
 async def queue_job(gateway: Gateway, response: Response, spec: TrainingSpec, submission: Submission) -> Job:
-    """Submit a job, durably, and answer 202 with its address; 200 if a request with this key was faster.
+    """Submit a job durably, and answer 202 with its `Location`; 200 if a request with this key was faster.
 
     Raises:
         ServiceError: `dataset_not_ready`, `idempotency_key_reused`, `store_unavailable`.
@@ -56,7 +56,7 @@ async def queue_job(gateway: Gateway, response: Response, spec: TrainingSpec, su
             write_durably,
             gateway.volume.submission(job_id),
             submission.model_dump_json().encode(),
-            mode=0o600,  # a webhook's secret is in it
+            mode=0o600,  # it contains the webhook's secret
         )
         await asyncio.to_thread(write_durably, gateway.volume.spec(job_id), text.encode())
     command = submit(
@@ -79,7 +79,7 @@ async def queue_job(gateway: Gateway, response: Response, spec: TrainingSpec, su
 
 
 def show_made(response: Response, job: Job) -> Job:
-    """Answer a repeated request as the first one, but for the status: 200, for nothing was made."""
+    """Answer a repeated request like the first one, but with status 200, as nothing was created."""
     response.status_code = 200
     response.headers["Location"] = f"/jobs/{job.id}"
     return job
@@ -112,7 +112,7 @@ async def require_dataset(gateway: Gateway, dataset_id: str) -> None:
 
 
 def not_ready(dataset_id: str, state: str) -> ServiceError:
-    """The refusal of a job on a dataset in this state."""
+    """The error for a job on a dataset in this state."""
     advice = {
         State.FAILED: f"GET /datasets/{dataset_id} says why; upload the images again.",
         State.CANCELLED: "upload the images again.",

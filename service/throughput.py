@@ -1,4 +1,4 @@
-"""How fast the samplers answer, measured over the time in which somebody waited for them."""
+"""Measures how fast the samplers answer, over the time in which requests waited for them."""
 
 import math
 
@@ -6,14 +6,14 @@ _WINDOW_SECONDS = 2.0
 
 
 class Throughput:
-    """Images per second, an average that forgets within some seconds of waiting. Idle time counts nothing.
+    """Images per second, as an average that decays exponentially over a few seconds of waiting.
 
-    So a quiet service does not take its few requests for all that it can do.
+    Idle time does not count, so a quiet service does not mistake its few requests for its capacity.
     """
 
     def __init__(self) -> None:
         self._since: float | None = None
-        self._images = 0.0  # both forget at the same pace, so their quotient is the average
+        self._images = 0.0  # both decay at the same rate, so their quotient is the average
         self._seconds = 0.0
 
     @property
@@ -22,12 +22,12 @@ class Throughput:
         return self._images / self._seconds if self._images and self._seconds else None
 
     def begin(self, now: float) -> None:
-        """Somebody waits from now on."""
+        """Requests wait from now on."""
         if self._since is None:
             self._since = now
 
     def count(self, images: int, now: float) -> None:
-        """So many were answered. Nothing is counted while nobody waits."""
+        """Count answered images; ignored while no request waits."""
         if self._since is None:
             return
         seconds = now - self._since
@@ -37,5 +37,5 @@ class Throughput:
         self._since = now
 
     def pause(self) -> None:
-        """Nobody waits."""
+        """No request waits any more."""
         self._since = None

@@ -1,7 +1,7 @@
-"""Asks the trainers for something that takes torch, and awaits the answer of one.
+"""Sends the trainers requests that need torch, and waits for the answer of one.
 
-The ask is a list entry and the answer a key, both in the Redis of the records, and both lapse by themselves.
-The key is looked at again and again: a blocking command would hold a connection for each ask, and one that is
+A request is a list entry and its answer a key, both in the Redis of the records, and both expire by
+themselves. The key is polled: a blocking command would hold a connection for each request, and one that is
 cancelled leaves its connection unusable (redis-py #2579).
 """
 
@@ -25,7 +25,7 @@ _FAILED_RETRY_SECONDS = 1.0
 
 
 class TrainerPost:
-    """A list that trainers take asks from, and a key for each answer."""
+    """A list that trainers take requests from, and a key for each answer."""
 
     def __init__(
         self, redis: "Redis", *, waiting: str, reply_of: str, timeout_seconds: float, limit: int
@@ -42,10 +42,10 @@ class TrainerPost:
         await self._redis.aclose()
 
     async def ask(self, ask: Callable[[str, int], Frozen], *, late: str) -> str:
-        """A trainer's answer to what `ask` makes of an id and a deadline in Redis time.
+        """Return a trainer's answer to the request that `ask` builds from an id and a deadline in Redis time.
 
         Raises:
-            ServiceError: `trainer_busy`, or `trainer_timeout` with the sentence `late`, in which `{seconds}`
+            ServiceError: `trainer_busy`, or `trainer_timeout` with the message `late`, in which `{seconds}`
                 stands for the limit.
         """
         if self._in_flight >= self._limit:
@@ -72,7 +72,7 @@ class TrainerPost:
             await asyncio.sleep(_LOOK_SECONDS)
             found = cast("str | None", await reply(self._redis.get(self._reply_of + ask_id)))
             if found:
-                await reply(self._redis.delete(self._reply_of + ask_id))  # GETDEL said twice finds nothing
+                await reply(self._redis.delete(self._reply_of + ask_id))  # a GETDEL, retried, finds nothing
                 self._last_answer_seconds = time.monotonic() - since
                 return found
         await reply(self._redis.lrem(self._waiting, 1, frame))
@@ -87,6 +87,6 @@ class TrainerPost:
 
 
 def refused(problem: Failure, otherwise: ErrorCode) -> ServiceError:
-    """What a trainer refused; one of a newer version may have reasons that are not known here."""
+    """Convert a trainer's error; `otherwise` stands for codes of a newer version that are unknown here."""
     code = ErrorCode(problem.code) if problem.code in set(ErrorCode) else otherwise
     return ServiceError(code, problem.detail, retry_after_seconds=_FAILED_RETRY_SECONDS)

@@ -1,4 +1,4 @@
-"""Where directories go to be removed: out of their place in one step, whoever writes there meanwhile."""
+"""Removes directories: first moves them to the trash, atomically, even while something writes to them."""
 
 import shutil
 import uuid
@@ -8,22 +8,22 @@ from contract.volume import Volume
 
 
 def trash(volume: Volume) -> Path:
-    """On the same file system, but where no rebuild looks for records."""
+    """The trash directory: on the same file system, but where no rebuild looks for records."""
     return volume.root / "trash"
 
 
 def discard(volume: Volume, record_id: str) -> None:
-    """Remove a record's directory; what of it resists is swept at the next start."""
+    """Remove a record's directory; whatever cannot be removed is swept at the next start."""
     home = volume.home(record_id)
     discarded = trash(volume) / f"{record_id}-{uuid.uuid4().hex[:8]}"
     try:
         discarded.parent.mkdir(parents=True, exist_ok=True)
         home.rename(discarded)
-    except OSError:  # a full disk has no room for the trash, yet must be emptied
+    except OSError:  # a full disk has no room for the trash, yet space must be freed
         discarded = home
     shutil.rmtree(discarded, ignore_errors=True)
 
 
 def sweep(volume: Volume) -> None:
-    """Remove what a killed gateway had only begun to remove."""
+    """Finish removals that a killed gateway left incomplete."""
     shutil.rmtree(trash(volume), ignore_errors=True)
