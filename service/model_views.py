@@ -1,4 +1,4 @@
-"""What the API shows of generators, of the aliases that mean them, and of what those meant before."""
+"""What clients see of generators, their aliases, and what those meant before."""
 
 from datetime import datetime
 from typing import Literal, Self
@@ -16,7 +16,7 @@ _DIGEST_EXAMPLE = "sha256:" + "0123456789abcdef" * 4
 
 
 class AliasTarget(Frozen):
-    """What an alias is to point to: a job's best checkpoint, as it is now or always, or one by its digest."""
+    """What to point an alias at: a job's best checkpoint, as it is now or always, or a digest."""
 
     job: JobId | None = None
     digest: Digest | None = None
@@ -66,7 +66,7 @@ class Model(Frozen):
 
     @classmethod
     def of_target(cls, target: Target) -> Self:
-        """A generator that no alias was asked for."""
+        """A generator that was not requested by an alias."""
         return cls._of(None, target, None)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The parts of the OpenAPI document that say what can go wrong."""
+"""Describes error responses in the OpenAPI document."""
 
 from collections import defaultdict
 from typing import Any
@@ -14,7 +14,7 @@ _WRITES = (ErrorCode.FOREIGN_ORIGIN, ErrorCode.VOLUME_FULL, ErrorCode.VOLUME_REA
 
 
 def read_problems(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
-    """`responses` of a route that reads: these refusals, and those that any such route can give."""
+    """`responses` of a route that reads: these errors, and those that any such route can return."""
     by_status: defaultdict[int, list[ErrorCode]] = defaultdict(list)
     for code in dict.fromkeys((*codes, *_READS)):
         by_status[MEANINGS[code].status].append(code)
@@ -42,7 +42,7 @@ def _example(code: ErrorCode) -> dict[str, Any]:
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
-    """The document, with the problem's schema that the routes refer to; made once."""
+    """Build the document, once, with the schema of problems that the routes refer to."""
     if app.openapi_schema is None:
         document = get_openapi(
             title=app.title,
@@ -61,7 +61,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
 
 
 def _remove_default_errors(document: dict[str, Any]) -> None:
-    """Take out FastAPI's own 422, which it adds to routes whose parameters cannot be wrong."""
+    """Remove the 422 that FastAPI adds by default, even where no parameter can be invalid."""
     for operations in (*document["paths"].values(), *document["webhooks"].values()):
         for operation in operations.values():
             if "application/json" in operation["responses"].get("422", {}).get("content", {}):

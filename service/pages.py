@@ -1,4 +1,4 @@
-"""Cursor pagination: how far a list has been read, and the address of what follows."""
+"""Cursor pagination: the parameters of lists, and the link to the next page."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class ListQuery(Frozen):
-    """What every list takes."""
+    """The parameters of every list."""
 
     limit: int = Field(50, ge=1, le=MAX_LIMIT, description="Entries per page.")
     cursor: str | None = Field(
@@ -31,7 +31,7 @@ class ListQuery(Frozen):
 
 
 def readable(view: Callable[[Standing], T], standings: Iterable[Standing]) -> Iterator[T]:
-    """The views of a page, but for those of records that another version has written and this cannot read."""
+    """Yield the views of a page, skipping records of another version that this one cannot read."""
     for standing in standings:
         try:
             yield view(standing)
@@ -40,7 +40,7 @@ def readable(view: Callable[[Standing], T], standings: Iterable[Standing]) -> It
 
 
 def link_next(response: Response, path: str, next_us: int | None, **parameters: str | None) -> str | None:
-    """The address of the page that follows at this cursor, also as a `Link` header (RFC 8288)."""
+    """Return the URL of the next page, and set it as `Link` header (RFC 8288); None if there is none."""
     if next_us is None:
         return None
     chosen = {name: value for name, value in parameters.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Rendered samples: each is asked for once, however many want it at the same time, and then kept."""
+"""Rendered samples: concurrent requests for the same one share a rendering, whose result is cached."""
 
 import asyncio
 import hashlib
@@ -23,7 +23,7 @@ class Picture:
     etag: str
     content: bytes
     stages: Mapping[str, float] = field(default_factory=dict, compare=False)
-    """Where the time for it went, in milliseconds; nothing, if it was kept."""
+    """How long each stage took, in milliseconds; empty if it was cached."""
 
 
 @dataclass
@@ -33,13 +33,13 @@ class _Rendering:
 
 
 def etag_of(spec: SampleSpec, renderer: str) -> str:
-    """What the bytes follow from, as an ETag: the same one has the same bytes."""
+    """The ETag of a picture: a hash of what determines its bytes."""
     digest = hashlib.sha256(f"{spec.canonical()}\n{renderer}".encode()).hexdigest()
     return f'"{digest[:32]}"'
 
 
 class Pictures:
-    """The cache, and behind it the samplers."""
+    """The samplers, behind a cache."""
 
     def __init__(self, mailbox: Mailbox, max_bytes: int) -> None:
         self._mailbox = mailbox
@@ -47,23 +47,23 @@ class Pictures:
         self._rendering: dict[SampleSpec, _Rendering] = {}
 
     def find(self, etag: str) -> Picture | None:
-        """The picture, if it is kept."""
+        """The picture, if it is cached."""
         content = self._cache.get(etag)
         return None if content is None else Picture(etag, content)
 
     def require_room(self, spec: SampleSpec) -> None:
-        """Raise `sampler_busy` if `render` would: it is not being rendered, and the line is full."""
+        """Raise `sampler_busy` if `render` would: the picture is not being rendered, and the line is full."""
         if spec not in self._rendering:
             self._mailbox.line.require_room(spec.weight)
 
     async def render(self, spec: SampleSpec, place: CheckpointPlace, request: Request) -> Picture:
-        """The samplers' picture. Who asks for it while it is being rendered waits for the same one.
+        """Have a sampler render a picture; concurrent calls for the same one share a rendering.
 
-        When the last who waited for it has left, the samplers are told to let it be.
+        When the last waiting client has disconnected, the request to the samplers is withdrawn.
 
         Raises:
-            ClientDisconnect: who sent the request has left.
-            ServiceError: as `Mailbox.ask` does.
+            ClientDisconnect: the client has disconnected.
+            ServiceError: as in `Mailbox.ask`.
         """
         with self._waiting_for(spec, place) as task:
             await await_for(request, task)
@@ -81,7 +81,7 @@ class Pictures:
         finally:
             rendering.waiting -= 1
             if not rendering.waiting and not rendering.task.done():
-                del self._rendering[spec]  # who comes now begins anew
+                del self._rendering[spec]  # the next call starts a new rendering
                 rendering.task.cancel()
 
     async def _render(self, spec: SampleSpec, place: CheckpointPlace) -> Picture:
@@ -97,4 +97,4 @@ class Pictures:
         if rendering and rendering.task is done:
             del self._rendering[spec]
         if not done.cancelled():
-            done.exception()  # everyone may have left: then nobody else looks at it
+            done.exception()  # retrieve it, as every caller may have left

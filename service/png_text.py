@@ -1,6 +1,6 @@
-"""Reads the texts of a PNG as it is received; the picture goes by unread (PNG, third edition, 5 and 11.3.3).
+"""Reads the texts of a PNG while it is received, skipping the picture (PNG, third edition, 5 and 11.3.3).
 
-Whoever sends it may mean harm: texts are bounded in bytes, chunks in number, and nothing is decompressed.
+The input is untrusted: texts are bounded in bytes, chunks in number, and nothing is decompressed.
 """
 
 import struct
@@ -18,7 +18,7 @@ _READ = (_HEADER, b"tEXt", b"iTXt")
 
 
 async def read_texts(pieces: AsyncIterator[bytes]) -> dict[str, str]:
-    """The uncompressed texts of a PNG by their keywords; of those with one keyword, the first.
+    """Return the uncompressed texts of a PNG by keyword; of a repeated keyword, the first.
 
     Raises:
         ServiceError: `not_a_png`.
@@ -47,7 +47,7 @@ async def read_texts(pieces: AsyncIterator[bytes]) -> dict[str, str]:
 
 
 def _add(texts: dict[str, str], kind: bytes, content: bytes) -> None:
-    """Keep what a chunk says, if it is a text, whole and not compressed."""
+    """Add a chunk's text, if it is a well-formed text chunk and not compressed."""
     keyword, separator, text = content.partition(b"\0")
     encoding = "latin-1"
     if kind == b"iTXt":
@@ -61,7 +61,7 @@ def _add(texts: dict[str, str], kind: bytes, content: bytes) -> None:
 
 
 class _Source:
-    """As many bytes of a stream as are asked for."""
+    """Reads a stream by numbers of bytes."""
 
     def __init__(self, pieces: AsyncIterator[bytes]) -> None:
         self._pieces = pieces

@@ -1,4 +1,4 @@
-"""`If-Match` and `If-None-Match`: only of what the client has seen, or has not (RFC 9110, 13.1)."""
+"""Conditional requests, by `If-Match` and `If-None-Match` (RFC 9110, 13.1)."""
 
 from typing import Annotated
 
@@ -11,21 +11,21 @@ _MAX_SHOWN = 100
 
 
 class Preconditions(Frozen):
-    """What must hold for a request to be carried out; None where nothing was asked for."""
+    """The conditions for carrying out a request; None for a header that was not sent."""
 
     if_match: tuple[str, ...] | None = None
     if_none_match: tuple[str, ...] | None = None
 
     def hold(self, etag: str | None) -> bool:
-        """Whether what has this ETag, or does not exist, may be changed."""
+        """Whether a resource with this ETag may be changed; None: it does not exist."""
         return self.fit(etag) and not self.has(etag)
 
     def fit(self, etag: str | None) -> bool:
-        """Whether this is what `If-Match` asks for, in the strong comparison, or it asks for nothing."""
+        """Whether `If-Match` is absent or matches this ETag, by strong comparison."""
         return self.if_match is None or (etag is not None and bool({"*", etag} & {*self.if_match}))
 
     def has(self, etag: str | None) -> bool:
-        """Whether the client says that it has this already."""
+        """Whether `If-None-Match` says that the client already has this."""
         return etag is not None and is_among(etag, self.if_none_match or ())
 
     def __str__(self) -> str:
@@ -38,7 +38,7 @@ class Preconditions(Frozen):
 
 async def _read(
     request: Request,
-    if_match: Annotated[  # noqa: ARG001 — so that the document has them; a header may come in several lines
+    if_match: Annotated[  # noqa: ARG001 — for the OpenAPI document; a header may span several lines
         str | None, Header(description="Only if this is its `ETag` now; `*`: only if there is one.")
     ] = None,
     if_none_match: Annotated[  # noqa: ARG001

@@ -1,4 +1,4 @@
-"""Whether a client still waits for its answer: nobody works for those who have left."""
+"""Detects clients that disconnect, so that no work is done for them."""
 
 import asyncio
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 
 _PATIENCE_SECONDS = 0.1
-"""Most answers come sooner: then looking whether the client has left would cost more than it saves."""
+"""Most answers are faster; for those, watching for a disconnect would cost more than it saves."""
 
 
 async def await_for(request: Request, work: "asyncio.Task[Any]") -> None:
-    """Until the work is done. It goes on when this is cancelled, and when the client leaves.
+    """Wait until the work is done. It continues if this is cancelled, or if the client disconnects.
 
     Raises:
-        ClientDisconnect: the client left first.
+        ClientDisconnect: the client disconnected first.
     """
     loop = asyncio.get_running_loop()
     over: asyncio.Future[None] = loop.create_future()

@@ -1,8 +1,8 @@
-"""Reaches who is to be told, without being led where clients may not look: into this machine and its network.
+"""Posts to webhook receivers, without giving clients access to this machine and its network (SSRF).
 
-A name is looked up by us, once for each attempt, and the connection goes to the address that was judged; a
-second look-up could answer differently. A transport of httpx and not its client: there are no redirects,
-cookies, proxies or credentials that could be forgotten to be switched off.
+Each attempt resolves the host name once and connects to the address that was checked, because a second
+look-up could return another one. Uses httpx's transport, not its client, so that there are no redirects,
+cookies, proxies or credentials to switch off.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ from contract.webhook import Webhook
 from service.settings import Settings
 
 ATTEMPT_SECONDS = 10.0
-_CONNECT_SECONDS = 4.0  # so that a second address gets its chance
-_ADDRESSES = 4  # of a name, at most
+_CONNECT_SECONDS = 4.0  # leaves time for a second address
+_ADDRESSES = 4  # tried per name, at most
 _LOOKUPS = 32
 _EMBEDDING = IPv6Network("64:ff9b::/96")  # NAT64 (RFC 6052): an IPv4 address in its last 32 bits
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
@@ -38,7 +38,7 @@ class Reply:
     retry_after: str | None = None
 
     def pause_seconds(self, now: float) -> float:
-        """How long it asks to be left alone (RFC 9110, 10.2.3: seconds or a date); 0 where it does not."""
+        """The pause that `Retry-After` requests (RFC 9110, 10.2.3: seconds or a date); 0 if none."""
         if self.status not in (429, 503) or self.retry_after is None:
             return 0.0
         if self.retry_after.isascii() and self.retry_after.isdigit():
@@ -50,11 +50,11 @@ class Reply:
 
 
 class UnreachableError(Exception):
-    """An attempt came to no answer; the text says why, and is shown to clients."""
+    """An attempt got no answer; the message says why, and is shown to clients."""
 
 
 def require_public(settings: Settings, webhook: Webhook | None) -> None:
-    """Refuse at once an address that is seen without a look-up never to be called.
+    """Refuse a URL that is recognisably not public, without looking up its host name.
 
     Raises:
         ServiceError: `invalid_request`.
@@ -78,7 +78,7 @@ def _is_plainly_private(url: HttpUrl) -> bool:
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Whether the whole world means the same machine by it. An IPv4 address within an IPv6 one counts too."""
+    """Whether an address is globally routable unicast; so must be an IPv4 address embedded in an IPv6 one."""
     if isinstance(address, IPv4Address):
         return address.is_global and not address.is_multicast
     inner = address.ipv4_mapped or address.sixtofour
@@ -94,17 +94,17 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
 
 
 class Receivers:
-    """Sends what is to be told, at most once a call."""
+    """Sends notifications, at most once per call."""
 
     def __init__(self) -> None:
         self._tls: ssl.SSLContext | None = None
         self._lookups = asyncio.Semaphore(_LOOKUPS)
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes, *, allow_private: bool) -> Reply:
-        """What it answers; the body of that is not read.
+        """Post a body, and return the reply without reading its body.
 
         Raises:
-            UnreachableError: there was no answer, or no address that may be called.
+            UnreachableError: there was no reply, or no address that may be called.
         """
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
@@ -121,7 +121,7 @@ class Receivers:
         addresses = await self._look_up(host, url.port or (443 if url.scheme == "https" else 80))
         if not allow_private and not all(is_public(ip_address(address)) for address in addresses):
             addresses = []
-        if not addresses:  # one sentence for both: which names a private network knows is nobody's business
+        if not addresses:  # one message for both, so as not to reveal which names a private network knows
             raise UnreachableError("Its name has no address, or one that is not public.")
         if self._tls is None:
             self._tls = await asyncio.to_thread(httpx.create_ssl_context)
@@ -138,14 +138,15 @@ class Receivers:
                 return await _reply(request, self._tls)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 problem = str(error)
-            except httpx.TransportError as error:  # its text may hold what was answered
+            except httpx.TransportError as error:  # its message may contain part of the reply
                 raise UnreachableError("The connection broke before it had answered.") from error
         raise UnreachableError(f"It could not be reached: {problem[:200] or 'no connection in time'}.")
 
     async def _look_up(self, host: str, port: int) -> Sequence[str]:
-        """The addresses of a name; none where it has none.
+        """Return the addresses of a host name; empty if it has none.
 
-        In a thread of its own: one that hangs delays neither others' files nor the end of the process.
+        Runs in a daemon thread of its own, so that a hanging look-up blocks neither the thread pool, which
+        serves file access, nor the exit of the process.
         """
         await self._lookups.acquire()
         loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""A body that is a file: of a known type, no larger than allowed, written to the volume as it comes."""
+"""Receives a body that is a file: checks its type, limits its size, and streams it to the volume."""
 
 import asyncio
 import contextlib
@@ -18,19 +18,19 @@ _WRITE_BYTES = 2**20
 
 
 def require_type(request: Request, types: tuple[str, ...], wanted: str) -> None:
-    """Raise unless the body is declared as one of the types; one that is not declared is of the first."""
+    """Raise unless the body's Content-Type is one of these; if it has none, the first is assumed."""
     sent = request.headers.get("content-type", types[0])
     if sent.partition(";")[0].strip().lower() not in types:
         raise wrong_type(sent, wanted)
 
 
 def wrong_type(sent: str, wanted: str) -> ServiceError:
-    """Refuses the body for its Content-Type."""
+    """The error for a body of the wrong Content-Type."""
     return ServiceError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"The Content-Type is {sent[:100]}; send {wanted}.")
 
 
 async def bounded(pieces: AsyncIterator[bytes], most: int, refusal: ServiceError) -> AsyncIterator[bytes]:
-    """The pieces, until they are more than `most` bytes: that is refused."""
+    """Yield the pieces; raise `refusal` when they exceed `most` bytes."""
     received = 0
     async for piece in pieces:
         received += len(piece)
@@ -43,9 +43,9 @@ async def bounded(pieces: AsyncIterator[bytes], most: int, refusal: ServiceError
 async def kept(
     pieces: AsyncIterator[bytes], path: Path, see: Callable[[bytes], object] | None = None
 ) -> AsyncIterator[int]:
-    """The pieces as a new file, fsynced, until the block ends: then it has been renamed, or is gone.
+    """Write the pieces to a new, fsynced file, which is removed when the block ends, unless it was renamed.
 
-    Gives its size. `see` is shown every portion before it is written, off the loop.
+    Yields its size. `see` is called with every portion before it is written, off the event loop.
     """
     file = await asyncio.to_thread(_create, path)
     try:
@@ -58,8 +58,8 @@ async def kept(
 
 
 def sweep(volume: Volume) -> None:
-    """Remove what a killed gateway left half-received; what another one is receiving is locked."""
-    with contextlib.suppress(OSError):  # then /readyz says so
+    """Remove files that a killed gateway left half-received; those still being received are locked."""
+    with contextlib.suppress(OSError):  # /readyz reports it
         volume.incoming_uploads.mkdir(parents=True, exist_ok=True)
     for path in (*volume.incoming_uploads.glob("*.zip"), *volume.incoming_imports.glob("*.safetensors")):
         with contextlib.suppress(OSError), path.open("rb") as file:
@@ -70,7 +70,7 @@ def sweep(volume: Volume) -> None:
 def _create(path: Path) -> BinaryIO:
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("wb")
-    fcntl.flock(file, fcntl.LOCK_EX)  # what is not locked is swept when a gateway starts
+    fcntl.flock(file, fcntl.LOCK_EX)  # a starting gateway sweeps unlocked files
     return file
 
 

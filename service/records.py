@@ -1,4 +1,4 @@
-"""Finding a record, or saying why there is none; and the two writes that span volume and Redis."""
+"""Finds a record, or explains its absence; submits and deletes records across volume and Redis."""
 
 import asyncio
 import contextlib
@@ -33,10 +33,10 @@ _NOT_FOUND = {
 
 
 async def find(gateway: Gateway, kind: RecordKind, record_id: str) -> Standing:
-    """The record.
+    """Return the record.
 
     Raises:
-        ServiceError: it was never there, was deleted, cannot be read, or the records are being rebuilt.
+        ServiceError: it never existed, was deleted, cannot be read, or the records are being rebuilt.
     """
     if re.fullmatch(_PATTERN[kind], record_id):  # before an id becomes a path
         standing = await gateway.store.find(kind, record_id)
@@ -48,7 +48,7 @@ async def find(gateway: Gateway, kind: RecordKind, record_id: str) -> Standing:
 
 
 async def show(gateway: Gateway, kind: RecordKind, record_id: str, view: Callable[[Standing], T]) -> T:
-    """A view of the record. Raises what `find` does."""
+    """Return a view of the record. Raises like `find`."""
     standing = await find(gateway, kind, record_id)
     try:
         return view(standing)
@@ -70,7 +70,7 @@ async def _refuse_missing(gateway: Gateway, kind: RecordKind, record_id: str) ->
 
 
 async def require_all_back(gateway: Gateway, what_for: str) -> None:
-    """Raise while records are left out, for what any of them may have to do with."""
+    """Raise while any record is left out, if the operation might concern it."""
     if left_out := await gateway.store.left_out():
         detail = (
             f"{', '.join(left_out[:5])}{' and more' * (len(left_out) > 5)} could not be read when Redis was"
@@ -81,14 +81,14 @@ async def require_all_back(gateway: Gateway, what_for: str) -> None:
 
 
 async def require_rebuilt(gateway: Gateway) -> None:
-    """Raise unless the records stand: what is not there may still come back from the volume."""
+    """Raise unless the records are rebuilt: a missing one may still be restored from the volume."""
     if not await gateway.store.is_rebuilt():
         raise being_rebuilt()
 
 
 @asynccontextmanager
 async def new_home(gateway: Gateway, record_id: str) -> AsyncIterator[None]:
-    """A block that puts a new record's files onto the volume; if it breaks off, none of them stay."""
+    """Enclose the writing of a new record's files to the volume; if it fails, they are removed."""
     async with AsyncExitStack() as undo:
         undo.push_async_callback(remove_home, gateway, record_id)
         yield
@@ -98,9 +98,9 @@ async def new_home(gateway: Gateway, record_id: str) -> AsyncIterator[None]:
 async def submit(
     gateway: Gateway, kind: RecordKind, record_id: str, command: Command[tuple[SubmitOutcome, str]]
 ) -> tuple[SubmitOutcome, str]:
-    """Queue what already lies on the volume. What is refused leaves the volume again.
+    """Queue a record whose files are on the volume already; if it is refused, remove them.
 
-    Of two homes of one request, where a gateway was killed, a rebuild keeps the one that is marked as queued.
+    If a killed gateway left two homes for one request, a rebuild keeps the one that is marked as queued.
     """
     await asyncio.to_thread(sync_directory, gateway.volume.home(record_id).parent)
     try:
@@ -111,13 +111,13 @@ async def submit(
     if outcome[0] in ("unusable", "known", "rebuilding"):
         await remove_home(gateway, record_id)
     elif outcome[0] == "submitted":
-        with contextlib.suppress(OSError):  # it is queued, and its first event will say so, too
+        with contextlib.suppress(OSError):  # it is queued, and its first event will show that, too
             await asyncio.to_thread(replace_durably, gateway.volume.queued(record_id), b"")
     return outcome
 
 
 async def _settle(gateway: Gateway, kind: RecordKind, record_id: str) -> None:
-    """Redis broke off before it said whether it took the record: once it is back, it has or never will."""
+    """Once Redis is back, remove a record whose submission it had not confirmed, unless it was queued."""
 
     async def attempt() -> bool:
         if await gateway.store.run(withdraw(kind, record_id)):
@@ -128,20 +128,20 @@ async def _settle(gateway: Gateway, kind: RecordKind, record_id: str) -> None:
 
 
 async def remove_home(gateway: Gateway, record_id: str) -> None:
-    """Remove what lies on the volume, off the loop."""
+    """Remove a record's files from the volume, off the event loop."""
     await asyncio.to_thread(discard, gateway.volume, record_id)
 
 
 async def delete(
     gateway: Gateway, kind: RecordKind, standing: Standing, command: Command[tuple[ForgetOutcome, str]]
 ) -> tuple[ForgetOutcome, str]:
-    """Forget a record and remove its data, unless the script refuses.
+    """Delete a record and its data, unless the script refuses.
 
-    The tombstone comes first: when the record is gone, a rebuild does not bring it back. Where Redis breaks
-    off before it said so, the tombstone goes again at once, since a rebuild would lose a record that stands.
+    The tombstone is written first, so that no rebuild restores the deleted record. If Redis fails before it
+    confirms, the tombstone is removed at once, since a rebuild would lose a record that still exists.
 
     Raises:
-        ServiceError: the records are being rebuilt, or some could not be; who uses this one is not known.
+        ServiceError: the records are being rebuilt, or some could not be, so that its users are unknown.
     """
     record_id = standing.record.id
     if kind is RecordKind.DATASET:
@@ -166,9 +166,9 @@ async def delete(
 
 
 async def _settle_deletion(gateway: Gateway, kind: RecordKind, standing: Standing) -> None:
-    """Redis broke off before it said whether it forgot the record: ask when it is back.
+    """Once Redis is back, complete a deletion that it had not confirmed, if the record is gone.
 
-    Where it comes back empty, the record comes back from the volume.
+    If Redis comes back empty, the record is restored from the volume.
     """
     record_id = standing.record.id
 
@@ -189,7 +189,7 @@ async def _bury(gateway: Gateway, standing: Standing) -> None:
 
 
 def _raise_tombstone(path: Path, tombstone: dict[str, object]) -> None:
-    """A volume that is full to the last byte must be emptied: there, an empty file has to do."""
+    """Write the tombstone; on a completely full volume, where deletions must still work, an empty file."""
     try:
         write_json(path, tombstone)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a model reference means: a digest, a job, an alias or `latest`, each resolved anew per request."""
+"""Resolves model references: digests, which are cached, and jobs, aliases and `latest`, which are not."""
 
 from typing import Self
 
@@ -16,14 +16,14 @@ from service.gateway import Gateway
 from service.records import find, require_all_back, require_rebuilt
 
 _LOOKS = 10
-"""Each that finds nothing was overtaken by the deletion of the job that was the newest."""
+"""Attempts; one fails only if the newest job is deleted between its two reads."""
 
 
 class Target(Frozen):
-    """One generator and where it lies."""
+    """A generator, and where its file is."""
 
     job: JobId | None
-    """Whose checkpoint it is; None: it was imported."""
+    """The job whose checkpoint it is; None if it was imported."""
     digest: Digest
     file: str
     updated_ms: int = 0
@@ -38,13 +38,13 @@ class Target(Frozen):
 
 
 async def resolve(gateway: Gateway, reference: str | None) -> Target:
-    """The generator that a reference means now: none that was read before this was called.
+    """Return the generator that a reference means now. Only digests are cached, as they cannot move.
 
-    So, once a PUT has been answered, no process serves the old one; and however many ask for an alias at a
-    time, Redis is asked twice.
+    No read that began before this call is reused, so once a PUT has been answered, no process serves the old
+    generator. However many calls resolve an alias at a time, they cost two reads.
 
     Raises:
-        ServiceError: `model_not_found`, `no_model_yet`, or `invalid_request` for none of the syntaxes.
+        ServiceError: `model_not_found`, `no_model_yet`, or `invalid_request` if it matches no syntax.
     """
     if reference is None or reference == LATEST:
         return await gateway.shared.ask(("model", LATEST), lambda: _latest(gateway))
@@ -63,7 +63,7 @@ async def resolve(gateway: Gateway, reference: str | None) -> Target:
 
 
 async def of_digest(gateway: Gateway, digest: str) -> Target:
-    """The generator of exactly these weights."""
+    """The generator with exactly these weights."""
     job_id = await gateway.store.job_of_digest(digest)
     checkpoints = await gateway.store.checkpoints(job_id) if job_id else []
     for checkpoint in checkpoints:
@@ -78,7 +78,7 @@ async def of_digest(gateway: Gateway, digest: str) -> Target:
 
 
 def of_import(digest: str, imported: Import) -> Target:
-    """A generator that was not trained here."""
+    """An imported generator."""
     return Target(job=None, digest=digest, file=imported_name(digest), updated_ms=imported.imported_ms)
 
 
@@ -101,7 +101,7 @@ async def of_job(gateway: Gateway, job_id: str) -> Target:
 
 
 async def of_alias(gateway: Gateway, alias: str) -> Target:
-    """What somebody pointed an alias at."""
+    """The generator that an alias points to."""
     meaning = await gateway.store.alias(alias)
     if meaning is None:
         await require_rebuilt(gateway)
@@ -110,7 +110,7 @@ async def of_alias(gateway: Gateway, alias: str) -> Target:
 
 
 async def of_meaning(gateway: Gateway, meaning: Meaning) -> Target:
-    """The generator itself; of one that follows its job, the best that there is now."""
+    """The generator that this means; if it follows a job, the job's best one now."""
     best = await gateway.store.best_checkpoint(meaning.job) if meaning.follow and meaning.job else None
     if best is not None:
         return Target.of(meaning.job, best, meaning.updated_ms)
@@ -118,7 +118,7 @@ async def of_meaning(gateway: Gateway, meaning: Meaning) -> Target:
 
 
 def no_alias(alias: str) -> ServiceError:
-    """Nobody has made it, or it was deleted."""
+    """The error for an alias that does not exist."""
     detail = (
         f"There is no alias {alias!r}; GET /models lists those that exist, PUT /models/{alias} creates it."
     )

@@ -1,11 +1,12 @@
-"""What may be a second old: read once, however many ask, and then known without a trip to Redis.
+"""A cache of facts that may be a second old. Concurrent callers share one read from Redis.
 
-A digest means the same generator for as long as its job lives, and the renderer changes only when samplers of
-another kind take over. What can be stale is that the job still lives: what this process deletes it forgets
-before it says so; what another deletes, within a second. Aliases can be moved, and are never remembered.
+A digest means the same generator for as long as its job exists, and the renderer changes only when samplers
+of another kind take over. Only the job's existence can be stale: this process forgets what it deletes before
+it confirms the deletion, and what another process deletes, within a second. Aliases can move, so they are
+never cached.
 
-Under pressure, when nobody may wait for Redis, what is older is good enough for half a minute, and is read
-anew behind the answer's back.
+Under pressure, when no request may wait for Redis, entries are served for up to half a minute, and refreshed
+in the background (stale-while-revalidate).
 """
 
 import math
@@ -26,7 +27,7 @@ _MOST = 4096
 
 
 class Remembered:
-    """Answers by question, none older than is told above. Refusals and None are not remembered."""
+    """Caches answers by question, for as long as described above. Errors and None are not cached."""
 
     def __init__(
         self,
@@ -34,7 +35,7 @@ class Remembered:
         is_pressed: Callable[[], bool],
         later: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
-        """`later` lets something be done in the background."""
+        """`later` runs a coroutine in the background."""
         self._shared = shared
         self._is_pressed = is_pressed
         self._later = later
@@ -43,11 +44,11 @@ class Remembered:
         self._forgettings = 0
 
     def knows(self, question: Hashable) -> bool:
-        """Whether `ask` answers at once."""
+        """Whether `ask` answers from the cache."""
         return self._find(question) is not None
 
     async def ask(self, question: Hashable, read: Callable[[], Awaitable[T]]) -> T:
-        """The answer of `read`; its exceptions too. Equal questions must read the same."""
+        """Return the cached answer, or else that of `read`. Equal questions must read the same."""
         known = self._find(question)
         if known is not None:
             if self._age(question) >= REMEMBERED_SECONDS and question not in self._renewing:
@@ -57,7 +58,7 @@ class Remembered:
         return await self._shared.ask(("remembered", question), lambda: self._learn(question, read))
 
     def forget(self) -> None:
-        """Nothing that was read or asked for before this call is remembered after it."""
+        """Clear the cache; reads that began before this call are not cached either."""
         self._known.clear()
         self._forgettings += 1
 
@@ -74,9 +75,9 @@ class Remembered:
         try:
             await self._shared.ask(("remembered", question), lambda: self._learn(question, read))
         except ServiceError:
-            self._known.pop(question, None)  # it is no more: whoever asks next hears so
+            self._known.pop(question, None)  # it is gone: the next caller gets the error
         except RedisError:
-            pass  # what is known stays known until it is too old
+            pass  # keep what is cached until it is too old
         finally:
             self._renewing.discard(question)
 

@@ -1,4 +1,4 @@
-"""Deletes jobs that ended long ago, where the settings ask for it; never what an alias or `latest` means."""
+"""Deletes jobs that ended long ago, if so configured; never one that an alias or `latest` points to."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 async def run(gateway: Gateway) -> None:
-    """For as long as the gateway runs. Several gateways may: a job is deleted once."""
+    """Delete expired jobs while the gateway runs. Several gateways may do so: each job is deleted once."""
     days = gateway.settings.keep_jobs_days
     while days is not None and not gateway.hub.is_closing:
         try:
@@ -34,7 +34,7 @@ async def run(gateway: Gateway) -> None:
 
 
 async def delete_expired(gateway: Gateway, days: float) -> None:
-    """One round over all jobs that ended more than so many days ago."""
+    """Delete, in one pass, the jobs that ended more than this many days ago."""
     await records.require_rebuilt(gateway)
     meant = {meaning.job for meaning in (await gateway.store.aliases()).values()}
     meant.add(await gateway.store.newest_servable())
