@@ -1,4 +1,4 @@
-"""Archives of images: sent here, prepared by a worker, then trained on."""
+"""Datasets: archives of images that are uploaded, prepared by a worker, then trained on."""
 
 import asyncio
 import time
@@ -47,7 +47,7 @@ _FORM = {
 
 
 class UploadQuery(Frozen):
-    """What may be said beside the archive."""
+    """Parameters that accompany the archive."""
 
     name: str | None = Field(None, max_length=MAX_NAME_CHARACTERS, description="A name for people.")
 
@@ -82,7 +82,7 @@ async def upload_dataset(
     Sub-folders are fine. Files that look like pictures but cannot be decoded are listed as rejected, with
     reasons, once the dataset is ready; others are ignored.
     """
-    await gateway.store.ping()  # not after two gigabytes have been sent
+    await gateway.store.ping()  # before two gigabytes are sent
     async with receive(request, gateway.volume, gateway.settings.max_upload_bytes) as upload:
         name = _name(upload, query)
         await asyncio.to_thread(archive.inspect, upload.path)
@@ -149,7 +149,7 @@ async def list_datasets(
     responses=read_problems(ErrorCode.DATASET_NOT_FOUND, ErrorCode.RECORD_DELETED),
 )
 async def get_dataset(gateway: Here, dataset_id: DatasetPath) -> Dataset:
-    """Its state and, once it is ready, what was found in the archive."""
+    """Returns its state and, once it is ready, what the archive contains."""
     return await _view(gateway, await records.find(gateway, RecordKind.DATASET, dataset_id))
 
 
@@ -161,9 +161,9 @@ async def get_dataset(gateway: Here, dataset_id: DatasetPath) -> Dataset:
     responses=write_problems(ErrorCode.DATASET_NOT_FOUND, ErrorCode.RECORD_DELETED, ErrorCode.DATASET_IN_USE),
 )
 async def delete_dataset(gateway: Here, dataset_id: DatasetPath) -> None:
-    """The archive and everything derived from it are deleted for good. Finished jobs keep their generators.
+    """Permanently deletes the archive and everything derived from it. Finished jobs keep their generators.
 
-    If it is still being prepared, that is stopped first.
+    If the dataset is still being prepared, the preparation is stopped first.
     """
     standing = await _let_go(gateway, await records.find(gateway, RecordKind.DATASET, dataset_id))
     outcome, user = await records.delete(gateway, RecordKind.DATASET, standing, forget_dataset(dataset_id))
@@ -177,10 +177,10 @@ async def delete_dataset(gateway: Here, dataset_id: DatasetPath) -> None:
 
 
 async def _let_go(gateway: Gateway, standing: Standing) -> Standing:
-    """The dataset when nobody prepares it any more.
+    """Stop the preparation if it is running, and return the dataset once it has stopped.
 
     Raises:
-        ServiceError: `dataset_in_use`: that takes longer than we wait; it has been told to stop.
+        ServiceError: `dataset_in_use` if that takes too long; the preparation has been told to stop.
     """
     dataset_id, until = standing.record.id, time.monotonic() + _LET_GO_SECONDS
     while standing.record.state is State.RUNNING:
@@ -205,7 +205,7 @@ async def _view(gateway: Gateway, standing: Standing) -> Dataset:
 
 
 async def _manifest(gateway: Gateway, standing: Standing) -> ManifestSummary | None:
-    """None also where it cannot be read, which is said to who would train on it."""
+    """The summary, once prepared; None also if it cannot be read, which submitting a job reports."""
     if standing.record.state is State.SUCCEEDED:
         with suppress(ServiceError):
             return await gateway.manifests.read(standing.record.id)

@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether the whole service can do its work."""
+"""Whether the process is alive, and whether the whole service is ready."""
 
 import asyncio
 import tempfile
@@ -34,14 +34,14 @@ class Alive(Frozen):
 
 
 class Missing(Frozen):
-    """A part without which something cannot be done."""
+    """A part of the service that is missing or does not work, and why."""
 
     part: Part
     detail: str
 
 
 class Readiness(Frozen):
-    """Whether images can be taken, jobs trained and samples served."""
+    """Whether the service can accept images, train jobs and serve samples."""
 
     ready: bool
     missing: tuple[Missing, ...] = Field(examples=[[]])
@@ -49,7 +49,7 @@ class Readiness(Frozen):
 
 @router.get("/livez", response_model=Alive, operation_id="getLiveness", summary="Whether the gateway lives")
 async def get_liveness() -> Alive:
-    """Checks this process alone: restarting it would not cure what is wrong elsewhere."""
+    """Checks this process alone, as restarting it would not fix problems elsewhere."""
     return Alive()
 
 
@@ -61,7 +61,7 @@ async def get_liveness() -> Alive:
     responses={503: {"model": Readiness, "description": "Something is missing; `missing` says what."}},
 )
 async def get_readiness(gateway: Here, response: Response) -> Readiness:
-    """200 only when the service can prepare, train and sample."""
+    """Answers 200 only if the service can prepare datasets, train jobs and serve samples."""
     found = await asyncio.gather(_store(gateway), _sampling_store(gateway), _volume(gateway))
     missing = tuple(one for part in found for one in part)
     response.status_code = 503 if missing else 200
@@ -80,7 +80,7 @@ async def _store(gateway: Gateway) -> tuple[Missing, ...]:
 
 
 async def _absent(gateway: Gateway, roles: Sequence[Role]) -> tuple[Missing, ...]:
-    """Why there is nobody: no worker lives, or those that do say what keeps them from working."""
+    """Why a role is not filled: no worker is running, or those that are report what hinders them."""
     try:
         facts = await gateway.store.run(workers())
     except RedisError:

@@ -1,4 +1,4 @@
-"""Training jobs: posted, watched, steered and deleted."""
+"""Training jobs: submit, list, show, control and delete them."""
 
 import asyncio
 from typing import Annotated, Any
@@ -66,7 +66,7 @@ class JobsQuery(ListQuery):
 
 
 class JobsCommand(Frozen):
-    """How a job is posted."""
+    """How to submit a job."""
 
     dry_run: bool = Field(
         default=False,
@@ -107,7 +107,7 @@ async def create_job(
 ) -> Job | Response:
     """Only `dataset` is required. The answer's `spec` shows what was chosen for everything else.
 
-    With `dry_run=true`, a trainer estimates instead what the job would take: memory, seconds, evaluations.
+    With `dry_run=true`, a trainer only estimates what the job would take: memory, seconds, evaluations.
     """
     if command.dry_run:
         return await _dry_run(gateway, asked)
@@ -133,7 +133,7 @@ async def _dry_run(gateway: Gateway, asked: JobRequest) -> Response:
 
 
 async def _resolved(gateway: Gateway, asked: JobRequest) -> tuple[TrainingSpec, ManifestSummary]:
-    """What would be trained, and on what. Raises what a job is refused for."""
+    """Return what would be trained, and on what. Raises if the job would be refused."""
     require_public(gateway.settings, asked.webhook)
     await require_dataset(gateway, asked.dataset)
     pictures = await gateway.manifests.read(asked.dataset)
@@ -167,7 +167,7 @@ async def list_jobs(gateway: Here, response: Response, query: Annotated[JobsQuer
     responses=read_problems(ErrorCode.JOB_NOT_FOUND, ErrorCode.RECORD_DELETED),
 )
 async def get_job(gateway: Here, job_id: JobPath) -> Job:
-    """State, progress, estimated finish, place in the queue, losses, checkpoints and error."""
+    """Returns its state, progress, estimated finish, queue position, losses, checkpoints and error."""
     return await records.show(gateway, RecordKind.JOB, job_id, Job.of)
 
 
@@ -180,7 +180,7 @@ async def get_job(gateway: Here, job_id: JobPath) -> Job:
     responses=_CONTROL_PROBLEMS,
 )
 async def cancel_job(gateway: Here, job_id: JobPath) -> Job:
-    """It ends for good; its checkpoints stay."""
+    """Ends the job permanently and keeps its checkpoints."""
     return await steer(gateway, job_id, Want.CANCEL)
 
 
@@ -193,7 +193,7 @@ async def cancel_job(gateway: Here, job_id: JobPath) -> Job:
     responses=_CONTROL_PROBLEMS,
 )
 async def pause_job(gateway: Here, job_id: JobPath) -> Job:
-    """It saves its state and frees its device until it is resumed."""
+    """The job saves its state and frees its devices until it is resumed."""
     return await steer(gateway, job_id, Want.PAUSE)
 
 
@@ -206,7 +206,7 @@ async def pause_job(gateway: Here, job_id: JobPath) -> Job:
     responses=_CONTROL_PROBLEMS,
 )
 async def resume_job(gateway: Here, job_id: JobPath) -> Job:
-    """It continues from where it was paused, bit for bit."""
+    """The job continues from where it was paused, bit for bit."""
     job = await steer(gateway, job_id, Want.RUN)
     gateway.bell.ring(Role.TRAIN)
     return job
@@ -234,7 +234,7 @@ async def resume_job(gateway: Here, job_id: JobPath) -> Job:
 async def retry_job(
     gateway: Here, response: Response, job_id: JobPath, idempotency_key: IdempotencyKey = None
 ) -> Job:
-    """Creates a new job with the same spec, which starts from the beginning. The old one stays as it is."""
+    """Creates a new job with the same spec, which starts from the beginning. The old one is unchanged."""
     idempotency = Idempotency.of(idempotency_key, {"retry_of": job_id})
     if made := await find_made(gateway, idempotency):
         return show_made(response, made)
@@ -257,7 +257,7 @@ async def retry_job(
 
 
 def _require_few_again(spec: TrainingSpec) -> None:
-    """A job from before there was that limit has a field that nobody can change here."""
+    """Check the limit again, for jobs that predate it; their spec cannot be corrected here."""
     try:
         require_few(spec)
     except ServiceError as refusal:
@@ -281,7 +281,7 @@ def _require_few_again(spec: TrainingSpec) -> None:
     ),
 )
 async def delete_job(gateway: Here, job_id: JobPath) -> None:
-    """Its record, checkpoints and previews are deleted for good."""
+    """Permanently deletes its record, checkpoints and previews."""
     standing = await records.find(gateway, RecordKind.JOB, job_id)
     if not standing.record.state.is_terminal:
         raise _live(job_id, standing.record.state)

@@ -1,4 +1,4 @@
-"""What a job has to show so far: its events, its previews and its checkpoints."""
+"""The progress of a job: its events, previews and checkpoints."""
 
 import asyncio
 from typing import Annotated
@@ -27,7 +27,7 @@ _PROBLEMS = read_problems(ErrorCode.JOB_NOT_FOUND, ErrorCode.RECORD_DELETED)
 
 
 class EventsQuery(Frozen):
-    """Where to continue."""
+    """Which events to return."""
 
     after: int = Field(0, ge=0, le=2**62, description="The id of the last event you have.")
     last_event_id: int | None = Field(
@@ -37,7 +37,7 @@ class EventsQuery(Frozen):
 
 
 class Events(Frozen):
-    """A piece of a job's log, the oldest first."""
+    """Part of a job's event log, the oldest first."""
 
     events: tuple[JobEvent, ...]
     next: str = Field(
@@ -46,7 +46,7 @@ class Events(Frozen):
 
 
 class Preview(Frozen):
-    """A sheet of the same latents at every step, so that progress is visible."""
+    """A sheet of samples of the same latents in every preview, so that progress is visible."""
 
     images_seen: int
     url: str
@@ -75,7 +75,7 @@ async def watch_job(
     query: Annotated[EventsQuery, Query()],
     last_event_id: Annotated[str | None, Header(description="Replay what came after this event.")] = None,
 ) -> Response:
-    """Server-sent events, which end with the job; or a list, for `Accept: application/json`.
+    """Streams server-sent events until the job ends; with `Accept: application/json`, returns a list.
 
     An event's id is the job's revision after it. Reconnecting with `Last-Event-ID` neither misses nor repeats
     any.
@@ -115,7 +115,7 @@ async def _list_events(log: EventLog, job_id: str, after: int, limit: int) -> Re
     responses=_PROBLEMS,
 )
 async def list_previews(gateway: Here, job_id: JobPath) -> tuple[Preview, ...]:
-    """All show the same latents, so that progress is visible."""
+    """All previews of a job show the same latents, so that progress is visible."""
     await records.find(gateway, RecordKind.JOB, job_id)
     found = await asyncio.to_thread(previews, gateway.volume.previews(job_id))
     return tuple(Preview(images_seen=seen, url=f"/jobs/{job_id}/previews/{seen}.png") for seen in found)

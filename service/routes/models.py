@@ -1,4 +1,4 @@
-"""Generators by name: aliases of your own, made, moved, taken back and forgotten; the automatic `latest`."""
+"""Generators by name: create, move, roll back and delete aliases; the automatic `latest`."""
 
 import asyncio
 import time
@@ -52,7 +52,7 @@ _CHANGED = (
     responses=read_problems(),
 )
 async def list_models(gateway: Here) -> Page[Model]:
-    """`latest` first, if a job has finished; then your own by name; then imported ones, the newest first."""
+    """`latest` first, if a job has finished; then your aliases by name; then imports, the newest first."""
     await records.require_rebuilt(gateway)
     latest, aliases, imports = await asyncio.gather(
         find_latest(gateway), gateway.store.aliases(), gateway.store.imports()
@@ -135,10 +135,10 @@ async def put_model(
     to: Annotated[AliasTarget, Body(examples=[{"job": "job_7f2d9k0w3q5m8x1a"}])],
     conditions: Conditions,
 ) -> Model:
-    """Creates the alias or moves it. Once this has been answered, nobody is served the old generator.
+    """Creates or moves the alias. Once this has been answered, no request is served by the old generator.
 
-    With `If-Match` it is moved only from the state that you have seen. If it already points there, nothing
-    changes.
+    With `If-Match`, the alias is moved only if it has not changed since you read it. If it already points
+    there, nothing changes.
     """
     _refuse_latest(alias)
     target = await (of_job(gateway, to.job) if to.job else of_digest(gateway, to.digest or ""))
@@ -192,7 +192,7 @@ async def roll_back_model(
     responses=read_problems(ErrorCode.INVALID_REQUEST, ErrorCode.MODEL_NOT_FOUND, ErrorCode.NO_MODEL_YET),
 )
 async def get_history(gateway: Here, alias: AliasPath) -> Page[PastMeaning]:
-    """Up to a hundred. A generator in it may be gone: an alias only protects the job it points to now."""
+    """Up to a hundred entries. Their generators may be gone: an alias only protects its current one."""
     if alias == LATEST:
         return Page(items=(PastMeaning.of_latest(await resolve(gateway, alias)),))
     record = await _record(gateway, alias)
@@ -207,7 +207,7 @@ async def get_history(gateway: Here, alias: AliasPath) -> Page[PastMeaning]:
     responses=write_problems(*_CHANGED, ErrorCode.MODEL_IN_USE),
 )
 async def delete_model(gateway: Here, reference: ReferencePath, conditions: Conditions) -> None:
-    """An alias is deleted with its history; its generator stays. A digest names an imported generator."""
+    """Deletes an alias with its history, but not its generator; given a digest, an imported generator."""
     match reference_kind(reference):
         case "digest":
             await _refuse_conditions(gateway, reference, conditions)
@@ -223,7 +223,7 @@ async def delete_model(gateway: Here, reference: ReferencePath, conditions: Cond
 
 
 async def _refuse_conditions(gateway: Gateway, digest: str, conditions: Preconditions) -> None:
-    """Refuse a deletion that was meant for some state of a digest's generator, or for none of it."""
+    """Refuse a deletion under a condition that cannot hold for a digest, which has no ETag."""
     if conditions.if_match in (None, ("*",)) and "*" not in (conditions.if_none_match or ()):
         return
     await of_digest(gateway, digest)
@@ -254,7 +254,7 @@ def _refuse_latest(alias: str) -> None:
 
 
 async def _require(gateway: Gateway, conditions: Preconditions, alias: str, meaning: Meaning | None) -> None:
-    """Refuse a change that was not meant for what the alias is now."""
+    """Raise `precondition_failed` unless the conditions hold for the alias as it is now."""
     current = await _view(gateway, alias, meaning) if meaning else None
     if conditions.hold(current.etag if current else None):
         return
@@ -267,7 +267,7 @@ async def _require(gateway: Gateway, conditions: Preconditions, alias: str, mean
 
 
 async def _warm(gateway: Gateway, seen: Meaning | None, target: Target) -> None:
-    """Have samplers load what an alias is to come to, unless it does so already: then they serve it."""
+    """Have samplers load the target, unless the alias already points to it: then they serve it already."""
     if seen is None or (await of_meaning(gateway, seen)).digest != target.digest:
         await warm(gateway, target)
 
@@ -281,7 +281,7 @@ async def _record(gateway: Gateway, alias: str) -> AliasRecord:
 
 
 async def _meant_before(gateway: Gateway, alias: str, record: AliasRecord) -> Meaning:
-    """The meaning to go back to, if its generator still stands."""
+    """The meaning to roll back to, if its generator still exists."""
     if not record.before:
         detail = f"{alias} has never pointed to anything else; PUT /models/{alias} moves it."
         raise ServiceError(ErrorCode.NOTHING_BEFORE, detail)
@@ -303,7 +303,7 @@ async def _meant_before(gateway: Gateway, alias: str, record: AliasRecord) -> Me
         "job": found.job,
         "file": found.file,
         "follow": False,
-    }  # its job is gone, it came back as a file
+    }  # its job was deleted; it was imported again
     return before.model_copy(update=imported)
 
 

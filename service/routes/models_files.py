@@ -1,4 +1,4 @@
-"""Generators as files: taken away to be used elsewhere, and brought from there."""
+"""Generators as files: export and import."""
 
 from typing import Annotated
 
@@ -32,7 +32,7 @@ _OF_A_TRAINER = (
 
 
 class ExportQuery(Frozen):
-    """In which form."""
+    """In which format to export."""
 
     format: ExportFormat = Field("safetensors", description="The checkpoint itself, or a program made of it.")
 
@@ -67,7 +67,7 @@ async def export_model(
     query: Annotated[ExportQuery, Query()],
     conditions: Conditions,
 ) -> Response:
-    """Every file has been checked to give the same images as the service."""
+    """Every file has been verified to give the same images as the service."""
     target = await resolve(gateway, reference)
     file = await exported(gateway, target, query.format)
     is_fixed = reference_kind(reference) == "digest" and file.digest == target.digest
@@ -112,7 +112,7 @@ async def export_model(
     },
 )
 async def import_model(request: Request, response: Response, gateway: Here) -> Model:
-    """Send a checkpoint that any instance of this service has written. It is then served by its digest."""
+    """Send a checkpoint that was written by any instance of this service. It is then served by its digest."""
     digest, is_new = await take_in(request, gateway)
     response.status_code = 201 if is_new else 200
     response.headers["Location"] = f"/models/{digest}"

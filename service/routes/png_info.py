@@ -1,4 +1,4 @@
-"""A PNG of ours is sent back, and told what made it."""
+"""Reads back what made a PNG of this service."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -20,7 +20,7 @@ from service.references import of_digest
 router = APIRouter(tags=["samples"])
 
 MAX_PNG_BYTES = 2**26
-"""More than any of ours: their 2^24 pixels have three bytes each."""
+"""More than any PNG of this service, with at most 2^24 pixels of three bytes each."""
 _TYPES = ("image/png", "application/octet-stream")
 
 

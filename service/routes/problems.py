@@ -1,4 +1,4 @@
-"""Where the `type` of a problem leads: what each code means."""
+"""Explains the error codes; the `type` of a problem is a URL here."""
 
 from typing import Annotated
 
@@ -29,7 +29,7 @@ class ProblemKind(Frozen):
     summary="List every kind of refusal",
 )
 async def list_problems() -> tuple[ProblemKind, ...]:
-    """The stable codes, with the status each is answered with."""
+    """Returns the stable codes, each with its HTTP status."""
     return tuple(_kind(code) for code in ErrorCode)
 
 
@@ -41,7 +41,7 @@ async def list_problems() -> tuple[ProblemKind, ...]:
     responses=read_problems(ErrorCode.INVALID_REQUEST),
 )
 async def get_problem(code: Annotated[ErrorCode, Path(description="The stable code.")]) -> ProblemKind:
-    """A problem's `type` is this address."""
+    """The `type` of a problem is this URL."""
     return _kind(code)
 
 

@@ -50,7 +50,7 @@ _CAN_FAIL_BY = (
 
 
 class SamplesQuery(SampleOptions):
-    """Which picture."""
+    """Which picture to render."""
 
     seed: int | None = Field(
         None, ge=0, le=MAX_SEED, description="One seed is one image; without it, a random one is drawn."
@@ -83,8 +83,8 @@ class SamplesQuery(SampleOptions):
 async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQuery, Query()]) -> Response:
     """Each tile of a sheet equals the single picture of its seed.
 
-    The answer at an address with `model=sha256:…` and a seed never changes. Other answers name their current
-    such address in `Content-Location`.
+    The answer at a URL with `model=sha256:…` and a seed never changes. Other answers name their current such
+    URL in `Content-Location`.
     """
     begun_at = time.monotonic()
     chosen = _format(request, query, query.format, "")
@@ -94,7 +94,7 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
     renderer = await gateway.renderer()
     spec, etag, told = _settled(query, chosen, seed, target.digest, renderer or _NO_RENDERER)
     headers = dict(told)
-    is_drawn = query.seed is None  # nobody has, or should keep, what is drawn anew
+    is_drawn = query.seed is None  # a random seed: no client has this, or should cache it
     if renderer is not None and client_has(request, etag) and not is_drawn:
         return Response(status_code=304, headers={**headers, "ETag": etag})
     picture = gateway.pictures.find(etag)
@@ -130,9 +130,9 @@ async def post_samples(
     gateway: Here,
     body: Annotated[SamplesBody, Body(examples=[{"seeds": [7, 42, 1729], "format": "zip"}])],
 ) -> Response:
-    """Changes nothing; it is a POST because the request may not fit into an address.
+    """Changes nothing; it is a POST because the request may not fit into a URL.
 
-    However many samples it asks for, they take one trip to a sampler.
+    However many samples it requests, they take one round trip to a sampler.
     """
     begun_at = time.monotonic()
     chosen = _format(request, body, body.format, "/")
@@ -155,7 +155,7 @@ async def post_samples(
 
 
 def _format(request: Request, asked: SampleOptions, named: SampleFormat | None, root: str) -> SampleFormat:
-    """The format that is named, or else the one that Accept likes best, if the options make sense in it."""
+    """The named format, or else the one that Accept prefers; raises if an option is meaningless in it."""
     chosen = named or _BY_MEDIA_TYPE[negotiate(request, _BY_MEDIA_TYPE)]
     for name in sorted(asked.chosen().keys() & _MEANINGLESS[FORMS[chosen].holds]):
         detail = f"{name} is {getattr(asked, name)}, but {chosen} holds {FORMS[chosen].holds}: leave it out."
@@ -164,14 +164,14 @@ def _format(request: Request, asked: SampleOptions, named: SampleFormat | None, 
 
 
 def _unrendered(spec: SampleSpec, headers: dict[str, str]) -> Response:
-    """The answer to a HEAD, without the length, which only rendering would tell (RFC 9110, 9.3.2)."""
+    """The answer to a HEAD, without the length, which is unknown until rendered (RFC 9110, 9.3.2)."""
     response = Response(media_type=FORMS[spec.format].media_type, headers=headers)
     del response.headers["Content-Length"]
     return response
 
 
 def _refuse_when_full(gateway: Gateway, reference: str | None) -> None:
-    """While the line is full, nothing is answered that needs a trip to Redis: refusals come at once then."""
+    """While the line is full, refuse whatever needs a round trip to Redis, so that refusals are immediate."""
     if gateway.mailbox.line.is_full and not gateway.remembers_generator(reference):
         raise gateway.mailbox.line.busy()
 
@@ -184,7 +184,7 @@ async def _render(request: Request, gateway: Gateway, spec: SampleSpec, target: 
             "No sampler is running, and this picture is not in the cache; start a worker with --role sample.",
             retry_after_seconds=_NO_SAMPLER_RETRY_SECONDS,
         )
-    # While the roster was read, the picture may have come for somebody else.
+    # While the roster was read, another request may have had the picture rendered.
     return gateway.pictures.find(etag) or await gateway.pictures.render(spec, target.place, request)
 
 
@@ -205,7 +205,7 @@ def _seed(query: SamplesQuery) -> int:
 def _settled(
     query: SamplesQuery, chosen: SampleFormat, seed: int, digest: str, renderer: str
 ) -> tuple[SampleSpec, str, Mapping[str, str]]:
-    """The spec that is asked for, its ETag and headers: a third of the work for a picture that is kept."""
+    """The requested spec, its ETag and headers; cached, as they are a third of a cached picture's work."""
     spec = SampleSpec.of_seeds(digest, chosen, range(seed, seed + query.count), query)
     return spec, etag_of(spec, renderer), _headers(spec, query)
 
