@@ -48,7 +48,10 @@ class Remembered:
         return self._find(question) is not None
 
     async def ask(self, question: Hashable, read: Callable[[], Awaitable[T]]) -> T:
-        """Return the cached answer, or else that of `read`. Equal questions must read the same."""
+        """Return the cached answer, or else that of `read`, whose exceptions propagate.
+
+        Equal questions must read the same.
+        """
         known = self._find(question)
         if known is not None:
             if self._age(question) >= REMEMBERED_SECONDS and question not in self._renewing:

@@ -1,6 +1,6 @@
-"""What a request says that its route would ignore: parameters it does not declare, a body it does not take.
+"""Rejects what a route would ignore: parameters that it does not declare, a body that it does not accept.
 
-Routes whose parameters are a model refuse the others by that.
+Routes whose parameters are a model reject undeclared ones through that model.
 """
 
 from collections import Counter
@@ -20,13 +20,13 @@ _MOST_FIELDS = 32
 _SHOWN_CHARACTERS = 80
 _MOST_PARAMETERS = 64
 _MOST_NAMES = 256
-"""In a body, where the largest has about a hundred; one error for each of many would stop the event loop."""
+"""In a body; the largest valid one has about a hundred. Thousands of errors would block the event loop."""
 _MOST_OBJECTS_LISTED = 64
-"""More are too many for any list of objects, which says so before it looks at the others."""
+"""Any list of objects longer than this is invalid, and rejected without validating the others."""
 
 
 async def refuse_undeclared(request: Request) -> None:
-    """A dependency of every route.
+    """Reject undeclared input; a dependency of every route.
 
     Raises:
         ServiceError: `invalid_request`.
@@ -48,7 +48,7 @@ async def refuse_undeclared(request: Request) -> None:
 
 
 def _refuse_many(request: Request) -> None:
-    """Before each is an error of its own: thousands would hold up the event loop."""
+    """Reject them before each becomes an error of its own: thousands would block the event loop."""
     given = len(request.query_params)
     if given > _MOST_PARAMETERS:
         detail = f"The address has {given} parameters; send only those that /docs lists."
@@ -56,7 +56,7 @@ def _refuse_many(request: Request) -> None:
 
 
 def _refuse_repetition(request: Request) -> None:
-    """Of what comes twice only one can be heeded, and others would heed the other; no route takes lists."""
+    """No route takes lists, and different programs would use different ones of two repeated values."""
     for name, times in Counter(name for name, _ in request.query_params.multi_items()).items():
         if times > 1:
             shown = name[:_SHOWN_CHARACTERS]
@@ -87,17 +87,17 @@ def _declared(dependant: Dependant) -> Iterator[tuple[str, Any]]:
 
 
 async def _refuse_sprawl(request: Request) -> None:
-    """Of a body that FastAPI has read by now, and has not yet compared with what is declared."""
+    """Reject a body with too many fields. FastAPI has read it by now, but not yet validated it."""
     if "json" not in request.headers.get("content-type", ""):
         return
-    with suppress(ValueError, RecursionError):  # of a type that FastAPI takes for no JSON, and refuses
+    with suppress(ValueError, RecursionError):  # FastAPI does not read this type as JSON, and rejects it
         if _names(await request.json()) > _MOST_NAMES:
             detail = f"The body has more than {_MOST_NAMES} fields; send only those that /docs lists."
             raise parameter_error("", detail)
 
 
 def _names(body: object) -> int:
-    """How many fields it has in all, or some number above the limit."""
+    """The number of fields in a body, nested ones included, or some number above the limit."""
     found, left = 0, [body]
     while left and found <= _MOST_NAMES:
         value = left.pop()

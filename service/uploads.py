@@ -1,4 +1,4 @@
-"""Receives an archive of images straight onto the volume, raw or as a form, and never more than allowed."""
+"""Streams an archive of images to the volume, from a raw body or a form, and limits its size."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -18,22 +18,22 @@ from service.receiving import bounded, kept, wrong_type
 
 RAW_TYPES = ("application/zip", "application/octet-stream", "application/x-zip-compressed")
 FORM_TYPE = "multipart/form-data"
-_FRAMING_BYTES = 64 * 1024  # what a form may add to its file
+_FRAMING_BYTES = 64 * 1024  # the most that a form may add to its file
 _MAX_NAME_BYTES = 800
 
 
 class _Body(Protocol):
-    """Turns the bytes of a body into those of the file."""
+    """Extracts the bytes of the file from those of a body."""
 
     def feed(self, chunk: bytes) -> bytes: ...
 
     def finish(self) -> str | None:
-        """Says the name that came with the file, if any."""
+        """Return the name that was sent with the file, if any."""
 
 
 @dataclass(frozen=True)
 class Upload:
-    """An archive on the volume, fsynced, in a place that nobody looks at."""
+    """An archive on the volume, fsynced, in a staging directory."""
 
     path: Path
     bytes: int
@@ -42,7 +42,7 @@ class Upload:
 
 @asynccontextmanager
 async def receive(request: Request, volume: Volume, max_bytes: int) -> AsyncIterator[Upload]:
-    """The upload, until the block ends: then it has been renamed to where it belongs, or is gone.
+    """Receive the upload into a file, which is removed when the block ends, unless it was renamed.
 
     Raises:
         ServiceError: the body has the wrong type, is empty, too large, or a broken form.
@@ -60,7 +60,7 @@ async def receive(request: Request, volume: Volume, max_bytes: int) -> AsyncIter
 
 
 async def _contents(request: Request, body: _Body, max_bytes: int) -> AsyncIterator[bytes]:
-    """The bytes of the file, as they come."""
+    """Yield the bytes of the file as they arrive."""
     too_large = _too_large(max_bytes)
     async for chunk in bounded(request.stream(), max_bytes + _FRAMING_BYTES, too_large):
         yield body.feed(chunk)
@@ -97,7 +97,7 @@ class _Raw:
 
 
 class _Form:
-    """A form with a part `file`, and at most a part `name`; parsed as it comes, nothing is spooled."""
+    """A form with a part `file` and optionally a part `name`, parsed as a stream without spooling."""
 
     def __init__(self, boundary: bytes) -> None:
         try:

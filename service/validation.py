@@ -1,4 +1,4 @@
-"""What pydantic found, said as one sentence a client can act on, with a pointer to the field."""
+"""Turns pydantic's errors into sentences that clients can act on, with pointers to the fields."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 from contract.errors import FieldError
 
 _SHOWN_CHARACTERS = 80
-_NEVER_REPEATED = "/webhook"  # a secret may stand anywhere in it, also where it does not belong
+_NEVER_REPEATED = "/webhook"  # it may contain a secret anywhere, even in the wrong field
 _ABOUT_THE_KIND = ("union_tag_invalid", "union_tag_not_found")
 
 
 def field_error(found: Any, body: object) -> FieldError:
-    """One entry of `RequestValidationError.errors()`, about `body`, as a pointer and a sentence."""
+    """Convert an entry of `RequestValidationError.errors()`, about `body`, to a pointer and a sentence."""
     where, *path = found["loc"]
     if found["type"] == "json_invalid":
         return FieldError("", f"The body is not valid JSON: {found['ctx']['error']} at character {path[0]}.")
@@ -27,10 +27,10 @@ def json_pointer(path: Sequence[str | int]) -> str:
 
 
 def _in_body(found: Any, path: Sequence[str | int], body: object) -> list[str | int]:
-    """Where the client finds it: pydantic puts a union's tag between a plug-in and its parameters.
+    """Return the path in the client's body: pydantic inserts a union's tag before a plug-in's parameters.
 
-    A name that the body does not have, and that something follows, is such a tag. An error about the tag
-    itself is an error about `kind`.
+    A name that the body lacks, and that is not the last, is such a tag. An error about the tag itself becomes
+    an error about `kind`.
     """
     place: list[str | int] = []
     for depth, part in enumerate(path, 1):

@@ -1,4 +1,4 @@
-"""What all records show alike: pages, times, what is waited for and why nothing moves."""
+"""What the views of all records share: pages, times, what a record waits for and why it is stalled."""
 
 from datetime import UTC, datetime
 from typing import Any, Generic, Self, TypeVar
@@ -21,7 +21,7 @@ class Page(Frozen, Generic[T]):
 
 
 class WaitingFor(Frozen):
-    """What must change outside for the work to continue; it then does so by itself, exactly where it was."""
+    """What must change outside for the work to continue. It then continues by itself, where it stopped."""
 
     code: Lack = Field(examples=["volume_full"])
     detail: str = Field(
@@ -50,7 +50,7 @@ class WaitingFor(Frozen):
 
 
 def stalled_reason(standing: Standing) -> str | None:
-    """Why nothing moves, for people."""
+    """Why a record is stalled, in words."""
     if standing.is_too_large:
         why = too_many(standing.record.devices, standing.largest_trainer or 0)
         return f"{why}, or cancel it and ask for fewer."
@@ -65,7 +65,7 @@ def stalled_reason(standing: Standing) -> str | None:
 
 
 def too_many(devices: int, largest_trainer: int) -> str:
-    """Why nobody begins a job that asks for so many."""
+    """Why no trainer starts a job that requests this many devices."""
     return (
         f"It needs {devices} devices, but the largest living trainer owns {largest_trainer}; "
         f"start one with DCGAN_DEVICES={devices}"
@@ -89,5 +89,5 @@ def times(record: Record) -> dict[str, Any]:
 
 
 def from_ms(milliseconds: int) -> datetime:
-    """A moment in UTC."""
+    """Convert Unix milliseconds to a time in UTC."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -1,4 +1,4 @@
-"""Has every sampler load a generator before an alias is moved there, so that no request waits for it."""
+"""Makes every sampler load a generator before an alias moves to it, so that no request waits for it."""
 
 import asyncio
 import contextlib
@@ -15,25 +15,25 @@ from service.references import Target
 from service.store import reply
 
 _LOOK_SECONDS = 0.01
-"""Not a blocking pop: an async one must not be cut off, and this may be."""
+"""Polled: a blocking pop must not be cancelled, and this may be."""
 
 
 async def warm(gateway: Gateway, target: Target) -> None:
-    """Ask each living sampler for its first picture, and wait for them a little. Whatever comes is well.
+    """Request a generator's first picture from each living sampler, and wait briefly. Best effort.
 
-    However many want the same generator, it is asked for once at a time; while many others are being loaded,
-    not at all. A sampler ends the loading that it has begun, even when nobody waits for it any more.
+    Concurrent calls for the same generator share one request; while many others are being loaded, there is
+    none. A sampler finishes loading what it has begun, even when no call waits for it any more.
     """
     question = ("warm", target.digest)
     asking = gateway.later(gateway.shared.ask(question, lambda: _ask_all(gateway, target)))
-    await asyncio.wait([asking], timeout=PATIENCE_SECONDS)  # not cancelled: a command would be cut off
+    await asyncio.wait([asking], timeout=PATIENCE_SECONDS)  # not cancelled, which would interrupt a command
 
 
 async def _ask_all(gateway: Gateway, target: Target) -> None:
     if gateway.warmings.locked():
         return
     async with gateway.warmings:
-        with contextlib.suppress(RedisError):  # the samples themselves will tell it
+        with contextlib.suppress(RedisError):  # requests for samples will report it
             if samplers := await gateway.living_samplers():
                 await _ask_each(gateway.warming_redis, samplers, target)
 

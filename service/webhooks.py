@@ -1,7 +1,7 @@
-"""Tells the world how jobs ended: takes what is due from Redis, sends it, and tries again for a day.
+"""Delivers webhooks about ended jobs: takes due deliveries from Redis, sends them, and retries for a day.
 
-A delivery is leased while it is under way: two gateways do not send it at once, and one that was killed is
-followed by another. So it arrives at least once, and each time under the same id.
+A delivery is leased while in flight: no two gateways send it at once, and if one is killed, another takes
+over. So it is delivered at least once, always under the same id.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ from service.settings import Settings
 from service.store import Store
 
 SCHEDULE_SECONDS = (5, 305, 2_105, 9_305, 27_305, 63_305, TOLD_FOR_SECONDS)
-"""When it is tried again, from the end of the job: as Standard Webhooks recommends, cut at a day."""
+"""When to retry, in seconds after the job's end: as Standard Webhooks recommends, cut off at a day."""
 JITTER = 0.1
-"""Of a pause, at most: jobs that ended together are not told together for ever."""
+"""The most by which a pause is extended at random, so that jobs that ended together spread out."""
 
 AT_ONCE = Bounds(own=28, receiver=4, submitter=16)
 _LEASE_SECONDS = 30.0  # an attempt takes ten at most
@@ -38,20 +38,20 @@ log = logging.getLogger(__name__)
 
 
 class Webhooks:
-    """One loop in every gateway; attempts run beside each other, within bounds."""
+    """Runs one loop in every gateway; attempts run concurrently, within bounds."""
 
     def __init__(self, store: Store, volume: Volume, settings: Settings) -> None:
         self._store = store
         self._volume = volume
         self._global = settings.webhook
         self._allows_private = settings.webhook_allow_private
-        self._receivers = {endpoint: Receivers() for endpoint in Endpoint}  # names of jobs' own may hang
+        self._receivers = {endpoint: Receivers() for endpoint in Endpoint}  # look-ups of jobs' own may hang
         self._under_way: dict[asyncio.Task[None], Delivery] = {}
-        self._stirred = asyncio.Event()  # an attempt has ended, or the gateway is to
+        self._stirred = asyncio.Event()  # an attempt has ended, or the gateway is closing
         self._is_closing = False
 
     async def run(self) -> None:
-        """Until closed; attempts that do not end soon after are broken off, and made again elsewhere."""
+        """Run until closed; attempts that do not end soon after are cancelled, and repeated elsewhere."""
         while not self._is_closing:
             try:
                 await self._start_due()
@@ -67,7 +67,7 @@ class Webhooks:
             await asyncio.gather(*late, return_exceptions=True)
 
     def close(self) -> None:
-        """Let the loop end, within a second."""
+        """End the loop, within a second."""
         self._is_closing = True
         self._stirred.set()
 
@@ -96,7 +96,7 @@ class Webhooks:
 
     async def _attempt(self, delivery: Delivery) -> None:
         noted = self._volume.told(delivery.job_id, delivery.endpoint)
-        if told := await asyncio.to_thread(read_told, noted):  # a gateway was killed before Redis heard
+        if told := await asyncio.to_thread(read_told, noted):  # a gateway was killed before it told Redis
             await self._settle(delivery, told)
             return
         standing = await self._store.find(RecordKind.JOB, delivery.job_id)
@@ -122,14 +122,14 @@ class Webhooks:
             await self._put_back(delivery, f"It answered {reply.status}.", reply.pause_seconds(time.time()))
 
     def _webhook(self, delivery: Delivery) -> Webhook | None:
-        """None where the deployment has none. A job's own is on the volume, or the volume is not there."""
+        """Return the deployment's webhook, if any, or the job's own; raises if the volume cannot be read."""
         if delivery.endpoint is Endpoint.GLOBAL:
             return self._global
         kept = self._volume.submission(delivery.job_id).read_bytes()
         return Submission.model_validate_json(kept).webhook
 
     async def _put_back(self, delivery: Delivery, problem: str, asked_seconds: float = 0.0) -> None:
-        chance = random.random()  # noqa: S311 — no secret hangs on it
+        chance = random.random()  # noqa: S311 — no secret depends on it
         pause = pause_seconds(delivery.age_seconds, chance, asked_seconds)
         if pause is None:
             log.error("%s: %s was not told of its end: %s", delivery.job_id, delivery.receiver, problem)
@@ -140,7 +140,7 @@ class Webhooks:
         await self._settle(delivery, told, retry_seconds=pause)
 
     async def _end(self, delivery: Delivery, outcome: Outcome, problem: str | None = None) -> None:
-        """On the volume first, so that an emptied Redis does not let it be told again."""
+        """Record the outcome, on the volume first, so that it is not sent again if Redis is emptied."""
         told = Told(outcome=outcome, problem=problem, at_ms=_now_ms())
         path = self._volume.told(delivery.job_id, delivery.endpoint)
         try:
@@ -161,9 +161,9 @@ class Webhooks:
 
 
 def pause_seconds(age_seconds: float, chance: float, asked_seconds: float = 0.0) -> float | None:
-    """Until the next attempt, after one that failed so long after the end; None when that was the last.
+    """Seconds until the next attempt, at this age since the job's end; None if there is no further one.
 
-    Never less than the receiver has asked for, but for the last attempt, which is at the end of the day.
+    Never less than the receiver requested, except before the last attempt, which is at the end of the day.
     """
     ahead = next((moment for moment in SCHEDULE_SECONDS if moment > age_seconds), None)
     if ahead is None:

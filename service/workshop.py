@@ -1,4 +1,4 @@
-"""Asks the trainers to work on a generator: to look through one, or to make a program of it."""
+"""Asks the trainers to inspect a generator, or to build a program from it."""
 
 from redis.asyncio import Redis
 
@@ -10,7 +10,7 @@ from service.trainers import TrainerPost, refused
 
 
 class Workshop:
-    """The gateway's side of it."""
+    """Sends tasks about generators to the trainers."""
 
     def __init__(self, redis: "Redis", *, timeout_seconds: float, limit: int) -> None:
         self._post = TrainerPost(
@@ -25,10 +25,10 @@ class Workshop:
         await self._post.close()
 
     async def ask(self, task: Task, digest: str, place: CheckpointPlace) -> None:
-        """Returns when it has been done.
+        """Have a trainer do a task, and wait until it is done.
 
         Raises:
-            ServiceError: `trainer_busy`, `trainer_timeout`, or why it could not be done.
+            ServiceError: `trainer_busy`, `trainer_timeout`, or the trainer's own error.
         """
         text = await self._post.ask(
             lambda ask_id, deadline_ms: WorkshopAsk(
