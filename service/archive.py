@@ -94,7 +94,7 @@ def _is_candidate(entry: _Entry) -> bool:
 
 
 def _may_be_image(file: BinaryIO, entry: _Entry) -> bool:
-    """Judge by its first bytes, or just its packed ones: bzip2 and LZMA need many kilobytes to yield any."""
+    """Judge by its first bytes; unpacking bzip2 or LZMA takes a block or dictionary of many kilobytes."""
     packed = _packed(file, entry)
     if entry.method == _BZIP2:
         return packed.startswith(b"BZh")

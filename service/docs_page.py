@@ -1,4 +1,4 @@
-"""The page at /docs, with scripts and styles served locally: no internet access, no third-party code."""
+"""The page at /docs, with scripts and styles served locally, so that it loads nothing from the internet."""
 
 from pathlib import Path
 

@@ -64,7 +64,7 @@ class EventLog:
         return position[0].is_terminal and position[1] <= after
 
     async def _is_gone(self) -> bool:
-        """False while a rebuild may restore it. Checks the record last, as it may just have returned."""
+        """False while a rebuild may restore it. Checks the record last: it may just have been restored."""
         if not await self._store.is_rebuilt() or await self._store.is_left_out(self._job_id):
             return False
         return not await self._store.exists(RecordKind.JOB, self._job_id)

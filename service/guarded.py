@@ -77,7 +77,7 @@ class GuardedProcess:
         )
 
     def _cut_lifeline(self) -> None:
-        """Idempotent: closed twice, the descriptor could be another file's by then."""
+        """Idempotent, because a second close could hit another file with the same descriptor."""
         if self._lifeline >= 0:
             os.close(self._lifeline)
         self._lifeline = -1

@@ -1,4 +1,4 @@
-"""Summaries of prepared datasets, without the two long lists; cached, because a manifest never changes."""
+"""Summaries of prepared datasets, without a manifest's two long lists; cached, as it never changes."""
 
 import asyncio
 import logging

@@ -61,7 +61,7 @@ def _add(texts: dict[str, str], kind: bytes, content: bytes) -> None:
 
 
 class _Source:
-    """Reads a stream by numbers of bytes."""
+    """Reads exact numbers of bytes from a stream."""
 
     def __init__(self, pieces: AsyncIterator[bytes]) -> None:
         self._pieces = pieces

@@ -23,7 +23,7 @@ Latents = Annotated[tuple[Latent, ...], Field(max_length=MAX_COUNT, fail_fast=Tr
 
 
 class SamplesBody(SampleOptions):
-    """Which samples to render: either of seeds or of latents."""
+    """Which samples to render, by either seeds or latents."""
 
     model: str | None = Field(
         None, description="A digest (sha256:…), a job (job_…) or an alias; default: the alias latest."

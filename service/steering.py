@@ -26,7 +26,7 @@ _VERB = {Want.RUN: "resumed", Want.PAUSE: "paused", Want.CANCEL: "cancelled"}
 
 
 async def steer(gateway: Gateway, job_id: str, want: Want) -> Job:
-    """Record what a job is wanted to do, and return the updated job.
+    """Set what is wanted of a job, and return the updated job.
 
     Raises:
         ServiceError: `job_state_conflict`; the refused intent has been reverted.

@@ -36,7 +36,7 @@ async def find_made(gateway: Gateway, idempotency: Idempotency | None) -> Job | 
     """Return the job that this request has already created, if any.
 
     Raises:
-        ServiceError: `idempotency_key_reused`; or as `records.find`, for example if that job was deleted.
+        ServiceError: `idempotency_key_reused`; or any error of `records.find`, if that job was deleted.
     """
     if idempotency is None:
         return None

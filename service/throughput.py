@@ -22,7 +22,7 @@ class Throughput:
         return self._images / self._seconds if self._images and self._seconds else None
 
     def begin(self, now: float) -> None:
-        """Requests wait from now on."""
+        """Start measuring: requests wait from now on."""
         if self._since is None:
             self._since = now
 
@@ -37,5 +37,5 @@ class Throughput:
         self._since = now
 
     def pause(self) -> None:
-        """No request waits any more."""
+        """Stop measuring: no request waits any more."""
         self._since = None

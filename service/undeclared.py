@@ -22,7 +22,7 @@ _MOST_PARAMETERS = 64
 _MOST_NAMES = 256
 """In a body; the largest valid one has about a hundred. Thousands of errors would block the event loop."""
 _MOST_OBJECTS_LISTED = 64
-"""Any list of objects longer than this is invalid, and rejected without validating the others."""
+"""Any list of objects longer than this is invalid, and rejected without validating the rest."""
 
 
 async def refuse_undeclared(request: Request) -> None:
@@ -56,7 +56,7 @@ def _refuse_many(request: Request) -> None:
 
 
 def _refuse_repetition(request: Request) -> None:
-    """No route takes lists, and different programs would use different ones of two repeated values."""
+    """Reject repeated parameters: no route takes lists, and programs differ in which value they use."""
     for name, times in Counter(name for name, _ in request.query_params.multi_items()).items():
         if times > 1:
             shown = name[:_SHOWN_CHARACTERS]

@@ -1,4 +1,4 @@
-"""Makes every sampler load a generator before an alias moves to it, so that no request waits for it."""
+"""Makes every sampler load a generator before an alias moves to it, so that no request has to wait."""
 
 import asyncio
 import contextlib
