@@ -26,22 +26,22 @@ class SampleOptions(Frozen):
         None,
         ge=1,
         le=MAX_COUNT,
-        description="Tiles in a row of a sheet, at most; default: as square as it can be.",
+        description="Maximum number of tiles per row of a sheet; default: as square as possible.",
     )
     padding: int = Field(0, ge=0, le=256, description="Black pixels between the tiles of a sheet.")
-    scale: int = Field(1, ge=1, le=16, description="How many pixels wide and high each pixel becomes.")
+    scale: int = Field(1, ge=1, le=16, description="Factor by which width and height are enlarged.")
     truncation: float = Field(
         1.0,
         gt=0,
         le=1,
-        description="The share of the prior that latents are drawn from, its middle: less is less varied.",
+        description="Central share of the prior that latents are drawn from; less means less variety.",
     )
     resample: Literal["nearest", "lanczos"] = Field(
-        "nearest", description="How `scale` fills them: nearest repeats the pixel, lanczos is smooth."
+        "nearest", description="How `scale` enlarges: nearest repeats pixels, lanczos interpolates."
     )
     precision: SamplePrecision = Field(
         "auto",
-        description="Arithmetic of the generator; auto takes what the samplers' device is fastest in.",
+        description="Arithmetic of the generator; auto is the fastest on the samplers' device.",
     )
 
     def settled(self, count: int) -> dict[str, object]:

@@ -51,7 +51,7 @@ def _let_go_of_output() -> None:
 
 
 @click.group(cls=PoliteGroup, context_settings={"show_default": True})
-@click.option("--url", default="http://127.0.0.1:8000", envvar="DCGAN_URL", help="Where the service is.")
+@click.option("--url", default="http://127.0.0.1:8000", envvar="DCGAN_URL", help="Base URL of the service.")
 @click.version_option(package_name="dcgan")
 @click.pass_context
 def main(context: click.Context, url: str) -> None:
@@ -64,9 +64,11 @@ def main(context: click.Context, url: str) -> None:
 @main.command()
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: 8000]")
-@click.option("--data-root", type=click.Path(path_type=Path), help="Where everything lies.  [default: data]")
-@click.option("--trainers", type=click.IntRange(min=0), help="Jobs trained at a time.  [default: 1]")
-@click.option("--samplers", type=click.IntRange(min=0), help="Sampler processes.  [default: 1]")
+@click.option("--data-root", type=click.Path(path_type=Path), help="Directory for all data.  [default: data]")
+@click.option(
+    "--trainers", type=click.IntRange(min=0), help="Number of jobs trained at the same time.  [default: 1]"
+)
+@click.option("--samplers", type=click.IntRange(min=0), help="Number of sampler processes.  [default: 1]")
 def up(
     host: str | None, port: int | None, data_root: Path | None, trainers: int | None, samplers: int | None
 ) -> None:
@@ -90,7 +92,7 @@ def gateway(host: str | None, port: int | None) -> None:
 
 @main.command()
 @click.option(
-    "--role", type=click.Choice(["train", "prepare", "sample"]), required=True, help="What it does."
+    "--role", type=click.Choice(["train", "prepare", "sample"]), required=True, help="Kind of work."
 )
 def worker(role: str) -> None:
     """Run one worker. It uses the Redis and the volume of DCGAN_REDIS_URL and DCGAN_DATA_ROOT."""
@@ -105,7 +107,7 @@ def _become(module: str, given: Mapping[str, object]) -> NoReturn:
 
 @main.command()
 @click.argument("archive", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--name", help="A name for people.  [default: the file's]")
+@click.option("--name", help="Display name.  [default: the file name]")
 @click.pass_obj
 def upload(url: str, archive: Path, name: str | None) -> None:
     """Upload a zip of pictures, wait until it can be trained on, and print its id.
@@ -143,20 +145,22 @@ def datasets(url: str) -> None:
 
 @main.command()
 @click.argument("dataset")
-@click.option("--preset", type=click.Choice(list(PRESETS)), help="What to set of the rest.  [default: fast]")
-@click.option("--name", help="A name for people.")
-@click.option("--images", type=int, help="Real images to show in all.")
-@click.option("--resolution", type=int, help="Side of the square pictures.")
-@click.option("--seed", type=int, help="Everything random in the run follows from it.")
+@click.option(
+    "--preset", type=click.Choice(list(PRESETS)), help="Defaults for everything not given.  [default: fast]"
+)
+@click.option("--name", help="Display name.")
+@click.option("--images", type=int, help="Total number of real images to train on.")
+@click.option("--resolution", type=int, help="Width and height in pixels.")
+@click.option("--seed", type=int, help="Seed of everything random in the run.")
 @click.option(
     "--priority",
     type=click.Choice([each.value for each in Priority]),
-    help="Its place in the queue.  [default: normal]",
+    help="Priority in the queue.  [default: normal]",
 )
-@click.option("--submitter", envvar="DCGAN_SUBMITTER", help="Who asks; submitters take turns.")
+@click.option("--submitter", envvar="DCGAN_SUBMITTER", help="Name of the submitter; submitters take turns.")
 @click.option("--set", "others", multiple=True, metavar="FIELD=JSON", help="Any other field of POST /jobs.")
-@click.option("--detach", is_flag=True, help="Print the job's id and do not wait for its end.")
-@click.option("--dry-run", is_flag=True, help="Say what it would take, and train nothing.")
+@click.option("--detach", is_flag=True, help="Print the job's id and exit at once.")
+@click.option("--dry-run", is_flag=True, help="Estimate time and memory without training.")
 @click.pass_obj
 def train(
     url: str, /, dataset: str, others: tuple[str, ...], detach: bool, dry_run: bool, **chosen: object
@@ -215,7 +219,7 @@ def _unsettable(why: str) -> click.BadParameter:
 
 
 @main.command()
-@click.option("--state", help="Those in this state alone.")
+@click.option("--state", help="Only jobs in this state.")
 @click.pass_obj
 def jobs(url: str, state: str | None) -> None:
     """List the jobs, newest first."""
@@ -281,14 +285,16 @@ def retry(url: str, job: str) -> None:
 
 @main.command()
 @click.option("--seed", type=int, default=0, help="The first seed.")
-@click.option("--count", type=int, default=1, help="How many seeds from it on; more than one is a sheet.")
-@click.option("--model", help="An alias, a job or a digest.  [default: latest]")
+@click.option(
+    "--count", type=int, default=1, help="Number of consecutive seeds; more than one makes a sheet."
+)
+@click.option("--model", help="Alias, job id or digest.  [default: latest]")
 @click.option(
     "--output",
     "-o",
     type=click.Path(path_type=Path),
     default="samples.png",
-    help="The file to write; its ending is the format: .png, .webp, .json, .npz or .zip.",
+    help="Output file; its suffix sets the format: .png, .webp, .json, .npz or .zip.",
 )
 @click.pass_obj
 def samples(url: str, seed: int, count: int, model: str | None, output: Path) -> None:
@@ -299,15 +305,13 @@ def samples(url: str, seed: int, count: int, model: str | None, output: Path) ->
 
 
 @main.command()
-@click.option("--data-root", type=click.Path(path_type=Path), default="data", help="Where everything lies.")
-@click.option(
-    "--output", type=click.Path(path_type=Path), default="demo-samples.png", help="The sheet to write."
-)
+@click.option("--data-root", type=click.Path(path_type=Path), default="data", help="Directory for all data.")
+@click.option("--output", type=click.Path(path_type=Path), default="demo-samples.png", help="Output file.")
 @click.option(
     "--archive",
     type=click.Path(path_type=Path),
     default="examples/fashion-mnist-5k.zip",
-    help="The pictures to learn from.",
+    help="Archive of pictures to train on.",
 )
 def demo(data_root: Path, output: Path, archive: Path) -> None:
     """Demonstrate the service: upload, train for a few minutes, write a sheet of samples, stop."""

@@ -11,7 +11,7 @@ from dcgan.client import FORM_OF_ENDING, Client
 from dcgan.display import show_table
 from dcgan.replies import Model
 
-IfMatch = click.option("--if-match", metavar="ETAG", help="Only if this is the alias's ETag now.")
+IfMatch = click.option("--if-match", metavar="ETAG", help="Fail unless this is the alias's current ETag.")
 
 
 @click.group(invoke_without_command=True)
@@ -33,7 +33,7 @@ def models(context: click.Context) -> None:
 @models.command()
 @click.argument("alias")
 @click.argument("generator")
-@click.option("--follow", is_flag=True, help="Mean the job's best checkpoint as better ones come.")
+@click.option("--follow", is_flag=True, help="Follow the job: always point to its best checkpoint so far.")
 @IfMatch
 @click.pass_obj
 def promote(url: str, alias: str, generator: str, follow: bool, if_match: str | None) -> None:
@@ -82,13 +82,16 @@ def history(url: str, alias: str) -> None:
 @models.command()
 @click.argument("reference", default="latest")
 @click.option(
-    "--format", "form", type=click.Choice(list(SUFFIXES)), help="[default: by the file's ending; safetensors]"
+    "--format",
+    "form",
+    type=click.Choice(list(SUFFIXES)),
+    help="[default: from the file's suffix, or safetensors]",
 )
 @click.option(
     "--output",
     "-o",
     type=click.Path(path_type=Path),
-    help="The file to write: .safetensors, .onnx or .pt2.  [default: by the digest]",
+    help="Output file: .safetensors, .onnx or .pt2.  [default: named after the digest]",
 )
 @click.pass_obj
 def export(url: str, reference: str, form: ExportFormat | None, output: Path | None) -> None:

@@ -37,34 +37,36 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
         (), description="Host names besides localhost under which clients may call, comma-separated."
     )
-    max_upload_bytes: int = Field(2 * 2**30, ge=1, description="The largest archive of images.")
+    max_upload_bytes: int = Field(2 * 2**30, ge=1, description="Maximum size of an uploaded archive.")
     sample_timeout_seconds: float = Field(30, gt=0, description="How long a request waits for a sampler.")
     sample_queue_limit: int = Field(
-        4096, ge=1, description="Images that wait for samplers, at most; fewer where those are slow."
+        4096, ge=1, description="Maximum number of images waiting for samplers; fewer if samplers are slow."
     )
-    sample_cache_bytes: int = Field(256 * 2**20, ge=0, description="Rendered samples kept in memory.")
+    sample_cache_bytes: int = Field(256 * 2**20, ge=0, description="Memory for cached samples.")
     estimate_timeout_seconds: float = Field(
         20, gt=0, le=600, description="How long a dry run waits for a trainer."
     )
-    estimate_limit: int = Field(2, ge=1, le=64, description="Dry runs in flight; beyond it 503 at once.")
+    estimate_limit: int = Field(
+        2, ge=1, le=64, description="Maximum number of concurrent dry runs; more are refused with 503."
+    )
     workshop_timeout_seconds: float = Field(
         120, gt=0, le=600, description="How long an export or import waits for a trainer."
     )
     workshop_limit: int = Field(
-        4, ge=1, le=64, description="Exports and imports at a trainer; beyond it 503 at once."
+        4, ge=1, le=64, description="Maximum number of concurrent exports and imports; more get 503."
     )
-    max_import_bytes: int = Field(512 * 2**20, ge=1, description="The largest generator that may be sent.")
+    max_import_bytes: int = Field(512 * 2**20, ge=1, description="Maximum size of an imported generator.")
     imports_bytes: int = Field(
-        8 * 2**30, ge=0, description="What imported generators may take of the volume; 0: none is taken."
+        8 * 2**30, ge=0, description="Total size of imported generators; 0 disables importing."
     )
     keep_jobs_days: float | None = Field(
-        None, gt=0, description="Jobs that ended longer ago are deleted; default: none is."
+        None, gt=0, description="Jobs that ended longer ago are deleted; default: never."
     )
-    heartbeat_seconds: float = Field(15, gt=0, description="Silence on an event stream, at most.")
-    webhook_url: HttpUrl | None = Field(None, description="Is told how every job ended.")
-    webhook_secret: SecretStr | None = Field(None, description="What that is signed with.")
+    heartbeat_seconds: float = Field(15, gt=0, description="Maximum silence on an event stream.")
+    webhook_url: HttpUrl | None = Field(None, description="Receives an event when any job ends.")
+    webhook_secret: SecretStr | None = Field(None, description="Key that signs its events.")
     webhook_allow_private: bool = Field(
-        default=False, description="Whether clients may have addresses told that are not public."
+        default=False, description="Whether webhooks may go to non-public addresses."
     )
 
     @model_validator(mode="after")

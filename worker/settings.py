@@ -30,38 +30,42 @@ class Settings(BaseSettings):
 
     data_root: Path = Field(Path("data"), description="The volume: datasets, jobs, aliases.")
     redis_url: RedisUrl = Field(
-        "redis://127.0.0.1:6379/0", description="Job records and the broker; wants persistence."
+        "redis://127.0.0.1:6379/0", description="Job records and the broker; should be persistent."
     )
     sampling_redis_url: RedisUrl | None = Field(
         None, description="Sampling traffic; default: the same server."
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto`: a GPU where there is one.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto`: a GPU if there is one.")
     threads: int = Field(
         0, ge=0, le=1024, description="CPU threads; 0: one per available core to train, one to sample."
     )
     devices: int = Field(
-        1, ge=1, le=MOST_DEVICES, description="GPUs (on a CPU processes) of a trainer for one job, at most."
+        1, ge=1, le=MOST_DEVICES, description="Maximum number of GPUs (on a CPU: processes) per job."
     )
     lease_seconds: float = Field(
         10, gt=0, le=3600, description="A silent worker loses its job after this long."
     )
     max_deaths: int = Field(3, ge=1, description="Deaths without progress after which a job fails as poison.")
-    snapshot_seconds: float = Field(20, gt=0, description="How much computing a crash may cost at most.")
+    snapshot_seconds: float = Field(
+        20, gt=0, description="Interval of snapshots: the most work a crash can cost."
+    )
     progress_deadline_seconds: float = Field(
-        300, gt=0, description="A child silent for longer is taken for hung."
+        300, gt=0, description="A child silent for longer is considered hung."
     )
     stop_grace_seconds: float = Field(
         8, gt=0, description="How long a job may take to save when asked to stop."
     )
-    batch_limit: int = Field(64, ge=1, le=4096, description="Most sampling requests taken at once.")
+    batch_limit: int = Field(
+        64, ge=1, le=4096, description="Maximum number of sampling requests taken at once."
+    )
     generators_bytes: int = Field(
-        2 * 2**30, ge=1, description="Memory for loaded generators, oldest use leaves."
+        2 * 2**30, ge=1, description="Memory for loaded generators; the least recently used are evicted."
     )
     heartbeat_file: Path | None = Field(
-        None, description="Touched while the worker is well; for health checks."
+        None, description="Touched while the worker is healthy; for health checks."
     )
     log_level: Annotated[str, AfterValidator(_known_level)] = Field(
-        "INFO", description="Python's name of the least severe level that is logged."
+        "INFO", description="Minimum log level, by its Python name."
     )
 
     @property
