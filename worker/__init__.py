@@ -1,1 +1,1 @@
-"""Celery workers: train, prepare and sample under one record, one lease and one supervisor."""
+"""Celery workers: train jobs, prepare datasets and render samples."""

@@ -1,4 +1,4 @@
-"""`dcgan worker --role train|prepare|sample`: one worker process, until SIGTERM."""
+"""`dcgan worker --role train|prepare|sample`: runs one worker process until SIGTERM."""
 
 import argparse
 import logging
@@ -10,7 +10,7 @@ from contract.keys import Role
 
 
 def main() -> None:
-    """Start the worker in an empty directory, so that nobody's `models` package shadows ours."""
+    """Start the worker in an empty directory, so that no other `models` package shadows ours."""
     parser = argparse.ArgumentParser(prog="dcgan worker", description=__doc__)
     parser.add_argument("--role", type=Role, choices=list(Role), required=True)
     role: Role = parser.parse_args().role
@@ -30,7 +30,7 @@ def main() -> None:
         level=settings.log_level, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stdout
     )
     setup_logging.connect(_leave_logging_alone)
-    warnings.filterwarnings("ignore", category=SecurityWarning)  # about root and pickle; we read JSON alone
+    warnings.filterwarnings("ignore", category=SecurityWarning)  # about root and pickle; we accept only JSON
     for chatty in ("celery", "kombu", "amqp"):
         logging.getLogger(chatty).setLevel(max(logging.getLogger().level, logging.WARNING))
     with Slot(role, Volume(settings.data_root).run) as slot:
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def _leave_logging_alone(**_settings: object) -> None:
-    """Celery would raise the root logger to WARNING: where somebody hears its signal it does nothing."""
+    """Connected to `setup_logging`, without which Celery raises the root logger's level to WARNING."""
 
 
 if __name__ == "__main__":

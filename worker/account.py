@@ -1,4 +1,4 @@
-"""The account that an owner gives of a record: stated on the volume, then told Redis."""
+"""An owner's account of its record: written to the volume first, then reported to Redis."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from worker.warming import Warming
 
 
 class Account:
-    """What the child has come to, and which files follow from it: none stays that no record names."""
+    """Records what the child has achieved, and deletes the files that no record refers to any more."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Account:
         self._warming = warming
 
     def take_over(self) -> None:
-        """State the claim, and what the last owner stated on the volume but may not have told Redis."""
+        """Record the claim; report what the last owner wrote to the volume but may not have reported."""
         self.state({})
         if self._outbox.is_lost:
             return
@@ -50,10 +50,10 @@ class Account:
     def hear(
         self, message: link.Saved | link.Published | link.Computing | link.Previewed | link.Judged
     ) -> None:
-        """Take down what the child has come to.
+        """Record a result of the child.
 
         Raises:
-            NoTimeToWaitError: what `state` does.
+            NoTimeToWaitError: as `state` does.
         """
         match message:
             case link.Saved(snapshot=snapshot):
@@ -71,16 +71,16 @@ class Account:
                 self._judged(message)
 
     def state(self, update: Mapping[str, Any]) -> None:
-        """State what is new, before Redis is told; where there is no room, wait for it.
+        """Write new facts to the volume, waiting for room. Call this before reporting them to Redis.
 
         Raises:
-            NoTimeToWaitError: the tenure is over. What is new has not been stated, and may not be told.
+            NoTimeToWaitError: the tenure is over. The new facts were not written and must not be reported.
         """
         if not self._ledger.state(update):
             self._outbox.lose()
 
     def warm_best(self, *, is_latest: bool) -> None:
-        """Let samplers load the best checkpoint. A beat first: it lasts as long as from one to the next."""
+        """Let samplers load the best checkpoint. Beats first, as this may take a whole heartbeat interval."""
         self._heartbeat.beat_if_due()
         if self._outbox.is_lost:
             return
@@ -94,7 +94,7 @@ class Account:
             self._outbox.warn("reproducibility_changed", message.changed)
 
     def _saved(self, snapshot: SnapshotFact) -> None:
-        """Move the pointer, then drop the snapshots that no resume will ask for."""
+        """Point to this snapshot, then delete those that no resume will need."""
         self.state({"snapshot": snapshot})
         fields = {"snapshot": snapshot.model_dump_json(), "deaths": "0"}
         self._outbox.report(
@@ -122,14 +122,14 @@ class Account:
         )
 
     def _judged(self, message: link.Judged) -> None:
-        """Stated as told once it is heard: what was not, the next owner's child comes by and tells again.
+        """Mark a judgement as reported once Redis has acknowledged it; otherwise the next child repeats it.
 
-        The record itself remembers up to where it has heard; the facts do in case that it is rebuilt.
+        The record itself stores how far judgements were reported; the facts store it for a rebuild.
         """
         evaluation, warning = message.evaluation, message.warning
         heard = {"judged_images_seen": str(message.images_seen)}
         update: dict[str, Any] = {}
-        if warning:  # the first of two: after a crash between them it is this that comes twice
+        if warning:  # before the evaluation: after a crash between the two, only the warning is repeated
             self._outbox.warn(warning.code, warning.detail, None if evaluation else heard)
         if evaluation:
             fields = {"evaluation": evaluation.model_dump_json()} | heard

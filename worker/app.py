@@ -1,4 +1,4 @@
-"""The Celery app of one worker, with the boot steps that tie its duty and its reconciler to its life."""
+"""The Celery app of one worker, with boot steps that start and stop its duty and its reconciler."""
 
 import threading
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from worker.tasks import register
 
 
 def create_app(role: Role, name: str, settings: Settings) -> Celery:
-    """A worker of this role, ready to be started. Opens no connection yet."""
+    """Create the app of a worker of this role, ready to start. Opens no connection yet."""
     app = _celery(settings)
     stop = threading.Event()
     store = Store(settings.redis_url)
@@ -34,7 +34,7 @@ def create_app(role: Role, name: str, settings: Settings) -> Celery:
     app.steps["worker"].add(_boot_step("Reconciling", reconciler.start, reconciler.stop, after=at_work))
 
     def heed_shutdown(**_: Any) -> None:
-        stop.set()  # the supervisor hands its record back, so that the task ends, so that Celery can
+        stop.set()  # the supervisor hands its record back, which ends the task, which lets Celery exit
 
     worker_shutting_down.connect(heed_shutdown, weak=False)
     return app
@@ -44,7 +44,7 @@ def _celery(settings: Settings) -> Celery:
     app = Celery("dcgan", broker=settings.redis_url, set_as_current=False)
     app.conf.update(
         task_ignore_result=True,
-        task_acks_late=False,  # a message is a doorbell: losing it is harmless, and repeating it useless
+        task_acks_late=False,  # a message is a doorbell: losing it is harmless, repeating it useless
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
         worker_enable_remote_control=False,

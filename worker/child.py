@@ -1,4 +1,4 @@
-"""The process that does one record's work, and the two ends of its life: a stop asked for, a parent lost."""
+"""The child process that does one record's work. It exits early if asked to stop or if its parent dies."""
 
 import contextlib
 import importlib
@@ -18,15 +18,15 @@ from worker import link
 
 ALONE = link.Place()
 Work = Callable[[str, "Chore"], None]
-"""Does the work of one order (JSON). Named as `module:function`: the supervisor never imports it."""
+"""Does the work of one order (JSON). Passed as `module:function`, because the supervisor never imports it."""
 
 
 class StopRequestedError(Exception):
-    """The supervisor wants the work to end now; it will be begun anew."""
+    """The supervisor wants the work to end now; it will be started again."""
 
 
 class Chore:
-    """What the work knows of the world outside: whom to tell, and whether to stop."""
+    """The work's link to its supervisor: sends messages, and tells whether to stop."""
 
     def __init__(self, connection: Connection, place: link.Place = ALONE) -> None:
         self._connection = connection
@@ -38,16 +38,16 @@ class Chore:
         return self._stop.is_set()
 
     def heed_stop(self) -> None:
-        """End here if asked to: for work that has nothing to save.
+        """Raise if a stop was requested. For work that has nothing to save.
 
         Raises:
-            StopRequestedError: which the work lets pass.
+            StopRequestedError: the work must not catch it.
         """
         if self._stop.is_set():
             raise StopRequestedError
 
     def rest(self, seconds: float) -> None:
-        """Let time pass, unless asked to stop: then end at once, as `heed_stop` does."""
+        """Sleep; raise at once, as `heed_stop` does, when a stop is requested."""
         self._stop.wait(seconds)
         self.heed_stop()
 
@@ -55,7 +55,7 @@ class Chore:
         link.send(self._connection, message)
 
     def listen(self) -> None:
-        """Runs in a thread: waits for the word to stop, or for the silence of a dead supervisor."""
+        """Wait, in a thread, for a stop request. Exits the process if the supervisor dies."""
         try:
             while True:
                 if self._connection.recv_bytes() == link.STOP:
@@ -70,7 +70,7 @@ def _main(connection: Connection) -> None:
     try:
         work_name, place, order = connection.recv_bytes().decode().split("\n", 2)
     except (EOFError, OSError):
-        os._exit(link.EXIT_ORPHANED)  # there was nothing to do
+        os._exit(link.EXIT_ORPHANED)  # no order was given
     chore = Chore(connection, link.Place.model_validate_json(place))
     threading.Thread(target=chore.listen, name="lifeline", daemon=True).start()
     module, _, function = work_name.partition(":")
@@ -89,11 +89,11 @@ def _main(connection: Connection) -> None:
 
 
 _ONE_AT_A_TIME = threading.Lock()
-"""Starting a process also reaps others: of two threads that learn of one end, one misreads its code."""
+"""Starting a process also reaps others; of two threads that reap the same one, one misreads its exit code."""
 
 
 class Child:
-    """The supervisor's view of that process."""
+    """The supervisor's handle on such a process."""
 
     def __init__(self, process: ForkServerProcess, connection: Connection) -> None:
         self._process = process
@@ -112,17 +112,17 @@ class Child:
         return cls(process, ours)
 
     def begin(self, work_name: str, order: str, place: link.Place = ALONE) -> None:
-        """Give it its one order. Memory and device are given back with its end."""
+        """Send the child its only order. Its exit releases memory and device."""
         self.heard_at = time.monotonic()
-        with contextlib.suppress(OSError):  # already dead, which its exit code will tell
+        with contextlib.suppress(OSError):  # already dead, as its exit code will show
             self._connection.send_bytes(f"{work_name}\n{place.model_dump_json()}\n{order}".encode())
 
     def listen_anew(self) -> None:
-        """Count its silence from now on."""
+        """Measure its silence from now on."""
         self.heard_at = time.monotonic()
 
     def messages(self, timeout_seconds: float) -> list[link.Message]:
-        """What it said since, waiting for the first word, or its end, up to `timeout_seconds`."""
+        """Messages since the last call. Waits up to `timeout_seconds` for the first or the child's end."""
         if not self._connection.closed:
             wait([self._connection, self._process.sentinel], timeout_seconds)
         heard: list[link.Message] = []
@@ -136,10 +136,10 @@ class Child:
         return heard
 
     def ask_to_stop(self) -> None:
-        """Ask once; asking again is harmless."""
+        """Request a stop. Idempotent."""
         if self._stop_requested_at is None:
             self._stop_requested_at = time.monotonic()
-            with contextlib.suppress(OSError):  # already dead, which its exit code will tell
+            with contextlib.suppress(OSError):  # already dead, as its exit code will show
                 self._connection.send_bytes(link.STOP)
 
     def is_slow_to_stop(self, grace_seconds: float) -> bool:
@@ -154,7 +154,7 @@ class Child:
 
     @property
     def has_failed(self) -> bool:
-        """Whether it has ended, and not in order."""
+        """Whether it has exited with a code other than 0."""
         with _ONE_AT_A_TIME:
             return self._process.exitcode not in (None, 0)
 
@@ -164,7 +164,7 @@ class Child:
         return self._process.pid
 
     def end(self) -> int:
-        """Kill it if it still runs; its exit code, negative for a signal. Asking again is harmless."""
+        """Kill it if it still runs, and return its exit code, negative for a signal. Idempotent."""
         with _ONE_AT_A_TIME:
             if self._process.is_alive():
                 self._process.kill()

@@ -16,7 +16,7 @@ from worker.orders import WorkshopOrder
 
 
 def work_on_generator(order_json: str, chore: Chore) -> None:
-    """Do what was asked. A file that is made appears whole, once it has been seen to equal what is served."""
+    """Inspect or export a generator. An export appears whole, once its images match the served ones."""
     order = WorkshopOrder.model_validate_json(order_json)
     die_first()
     leave_the_cores()

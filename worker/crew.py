@@ -1,4 +1,4 @@
-"""The processes that do one record's work together: the first leads and speaks, the others only compute."""
+"""The processes that do one record's work together: the first leads and reports, the others only compute."""
 
 import signal
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ class Crew:
         return cls([leader(), *(other() for _ in range(size - 1))])
 
     def begin(self, work_name: str, order: str, ranks: int) -> None:
-        """Give so many of them their one order, each its place in it, and let the others go."""
+        """Send the first `ranks` processes the order, each with its place, and end the others."""
         self._others, unneeded = self._idle[: ranks - 1], self._idle[ranks - 1 :]
         self._idle = []
         for child in unneeded:
@@ -36,7 +36,7 @@ class Crew:
             child.begin(work_name, order, link.Place(rank=rank, ranks=ranks, meeting_point=meeting_point))
 
     def messages(self, timeout_seconds: float) -> list[link.Message]:
-        """What they said since. The others speak only of their end."""
+        """Messages since the last call. All but the leader report only errors that end them."""
         heard = self._leader.messages(timeout_seconds)
         for child in self._others:
             heard += child.messages(0)
@@ -44,11 +44,11 @@ class Crew:
 
     @property
     def heard_at(self) -> float:
-        """When the leader last spoke. It is silent, too, while it waits for one that hangs."""
+        """When the leader last sent a message. While it waits for a hung process it is silent, too."""
         return self._leader.heard_at
 
     def listen_anew(self) -> None:
-        """Count its silence from now on."""
+        """Measure its silence from now on."""
         self._leader.listen_anew()
 
     def ask_to_stop(self) -> None:
@@ -59,11 +59,11 @@ class Crew:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the work may still be done: the leader lives, and none of the others has died."""
+        """Whether the work can still finish: the leader is alive, and no other process has failed."""
         return self._leader.is_alive and not any(child.has_failed for child in self._others)
 
     def end(self) -> int:
-        """Kill those that still run. The exit code of the one whose death ended the work."""
+        """Kill those still running, and return the exit code of the one whose death ended the work."""
         codes = [child.end() for child in (self._leader, *self._others, *self._idle) if not child.is_alive]
         for child in (self._leader, *self._others, *self._idle):
             child.end()
@@ -78,7 +78,7 @@ class Crew:
 
 
 def _weight(exit_code: int) -> int:
-    """Which of several ends tells why: a kill, then memory, then errors, which may follow from those."""
+    """Rank exit codes by how well they explain the end: kills, then memory, then errors, which may follow."""
     if exit_code < 0:
         return 0
     if exit_code == link.EXIT_OUT_OF_MEMORY:

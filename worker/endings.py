@@ -1,4 +1,4 @@
-"""How an owner's time with a record ends: in which state that leaves, or of what the child died."""
+"""How a tenure ends: the state in which it leaves the record, or why the child died."""
 
 import contextlib
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from worker import link, memory
 
 @dataclass(frozen=True)
 class Outcome:
-    """In which state a record leaves its owner, and why."""
+    """The state in which an owner leaves its record, and why."""
 
     state: State
     reason: str | None = None
@@ -24,7 +24,7 @@ SLOW_TO_STOP = Outcome(State.QUEUED, "returned to the queue at its last snapshot
 
 
 def handed_back(shortage: Shortage | None, *, on_request: bool) -> Outcome:
-    """Let go of in the middle: paused on request, else since the worker stops."""
+    """The outcome of unfinished work: paused on request, else returned because the worker stops."""
     reason = "paused on request" if on_request else "returned to the queue because its worker is stopping"
     if shortage:
         reason += (
@@ -34,7 +34,7 @@ def handed_back(shortage: Shortage | None, *, on_request: bool) -> Outcome:
 
 
 def finished(message: link.Finished | link.Failed) -> Outcome:
-    """As the child says."""
+    """The outcome that the child reported."""
     match message:
         case link.Finished(result=result):
             return Outcome(State.SUCCEEDED, result=result)
@@ -43,7 +43,7 @@ def finished(message: link.Finished | link.Failed) -> Outcome:
 
 
 def cause_of_death(exit_code: int, oom_kills_before: int | None, last_words: str | None) -> str:
-    """Why a child ended that had not said that it would."""
+    """Why a child died without announcing its end."""
     if exit_code == link.EXIT_OUT_OF_MEMORY:
         return "it ran out of memory: choose a smaller batch_size, resolution or width"
     if exit_code == -9:
@@ -55,7 +55,7 @@ def cause_of_death(exit_code: int, oom_kills_before: int | None, last_words: str
 
 
 def lost_files(volume: Volume, record_id: str) -> str | None:
-    """That a record's directory is gone from a volume that is there; None where that cannot be said."""
+    """Says that a record's directory is gone from a volume that is there; None if that is not certain."""
     home = volume.home(record_id)
     with contextlib.suppress(OSError):
         if home.parent.is_dir() and not home.exists():

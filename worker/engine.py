@@ -1,4 +1,4 @@
-"""The generators in memory: loaded and warmed on a thread of their own, so that no other ask waits for it."""
+"""The generators in memory, loaded and warmed on a separate thread so that other asks do not wait."""
 
 import logging
 from collections import OrderedDict
@@ -16,13 +16,13 @@ logger = logging.getLogger(__name__)
 Key = tuple[str, SamplePrecision]
 """A generator in memory: its digest, and the precision it was cast to."""
 Target = tuple[Key, CheckpointPlace]
-"""And where it is said to lie: of two places one may hold a damaged file."""
+"""A generator and its place: the same digest may be in two places, one of them damaged."""
 LOADS_AHEAD = 2
-"""Loads that nobody has come for yet, at most: one and the next. The bound in bytes leaves them out."""
+"""Maximum of loads not yet collected: one and the next. The limit in bytes does not count them."""
 
 
 class Engine:
-    """An LRU of loaded generators, bounded in bytes but for a few just loaded. Used by one thread."""
+    """An LRU cache of generators, limited in bytes except for a few just loaded. Used by one thread."""
 
     def __init__(self, volume: Volume, environment: NumericEnvironment, limit_bytes: int) -> None:
         self._volume = volume
@@ -37,15 +37,15 @@ class Engine:
         self._canary: Sampler | None = None
 
     def begin(self) -> None:
-        """Set up the thread that uses this, before anything else."""
+        """Set up the calling thread. Call this first."""
         self._environments["auto"].apply()
 
     def sampler(self, spec: SampleSpec, place: CheckpointPlace) -> Sampler | None:
-        """The generator that renders this, warm. None while it, or others before it, are loaded: ask again.
+        """The warmed generator that renders this. None while it, or others before it, are loading.
 
         Raises:
-            ServiceError: `checkpoint_unreadable` when the file is gone, damaged or not this digest; once. Who
-                asks again has it looked for again.
+            ServiceError: `checkpoint_unreadable`, once, if the file is gone, damaged or not of this digest.
+                The next call tries again.
         """
         key = spec.digest, spec.precision
         if key not in self._samplers:
@@ -60,7 +60,7 @@ class Engine:
         return self._samplers[key]
 
     def settle(self, awaited: Collection[Target]) -> None:
-        """Let go of loads that nobody waits for any more: forget those not begun, keep what was loaded."""
+        """Clean up loads that nobody waits for any more: cancel those not begun, cache those finished."""
         for target in [target for target in self._loading if target not in awaited]:
             loading = self._loading[target]
             if loading.cancel():
@@ -71,10 +71,10 @@ class Engine:
                     self._keep(target[0], loading.result())
 
     def probe(self) -> None:
-        """See that a forward pass works: of the generator asked for last, or of the smallest there is.
+        """Check that a forward pass works, on the most recently used generator or on a tiny one.
 
         Raises:
-            RuntimeError: it gave another image than it did at first. Or whatever else torch raises.
+            RuntimeError: the image differs from the first one. Whatever torch raises is passed on.
         """
         latest = next(reversed(self._samplers.values()), None) or self._canary
         if latest is None:
@@ -83,7 +83,7 @@ class Engine:
             raise RuntimeError("a forward pass no longer gives the image that it gave at first")
 
     def close(self) -> None:
-        """Begin no more loads."""
+        """Start no more loads."""
         self._loader.shutdown(wait=False, cancel_futures=True)
 
     def _load(self, key: Key, place: CheckpointPlace) -> Sampler:

@@ -1,4 +1,4 @@
-"""A thread of a trainer that does what gateways ask for beside its jobs: each ask in a child of its own."""
+"""A trainer's thread that serves gateways' asks beside its jobs, each in a child process."""
 
 import logging
 import threading
@@ -23,18 +23,18 @@ logger = logging.getLogger(__name__)
 POP_SECONDS = 1
 """A blocking pop ends well before redis-py's socket timeout."""
 DEFERENCE_SECONDS = 0.3
-"""A trainer that trains looks so seldom: an idle one is faster, answers better, and goes first."""
+"""A busy trainer polls at this interval, so that idle ones, which answer faster and better, go first."""
 PATIENCE_SECONDS = 0.1
-"""Between two looks at whether a job has come, while the child says nothing."""
+"""Interval between checks for a new job while the child is silent."""
 MARGIN_SECONDS = 0.5
-"""For the answer's way back."""
+"""Reserved for sending the answer back."""
 ANSWER_LIVES_SECONDS = 30
 BREATH_SECONDS = 0.2
-"""After a failure, so that one that lasts does not fill the log."""
+"""Pause after a failure, so that a lasting one does not flood the log."""
 
 
 class Asked(Protocol):
-    """What every ask has."""
+    """The fields that every ask has."""
 
     id: str
     deadline_ms: int
@@ -46,9 +46,9 @@ R = TypeVar("R", bound=Frozen)
 
 
 class Errands(threading.Thread, ABC, Generic[A, W, R]):
-    """Runs until stopped. It holds no device, no lease and no file: what happens to it costs an answer.
+    """Runs until stopped. It holds no device, lease or file: if it fails, only an answer is lost.
 
-    Of asks `A` it makes orders `W` for a child that carries out `WORK`, and of what that says answers `R`.
+    It turns each ask `A` into an order `W` for a child that runs `WORK`, and its messages into an answer `R`.
     """
 
     ASK: type[A]
@@ -73,19 +73,19 @@ class Errands(threading.Thread, ABC, Generic[A, W, R]):
 
     @abstractmethod
     def order(self, ask: A) -> W:
-        """What the child is to do."""
+        """The child's order for an ask."""
 
     @abstractmethod
     def hear(self, message: link.Message) -> R | None:
-        """The answer that this word of the child makes; None if it makes none."""
+        """The answer contained in a message of the child, if any."""
 
     @abstractmethod
     def refuse(self, problem: Failure) -> R:
-        """The answer that there will be no other, because of this."""
+        """The answer that reports a problem."""
 
     @abstractmethod
     def failure(self, why: str) -> Failure:
-        """What a gateway is told when it did not work, through no fault of the ask."""
+        """The problem reported to the gateway when the work fails through no fault of the ask."""
 
     def run(self) -> None:
         while not self._end.is_set():
@@ -103,17 +103,17 @@ class Errands(threading.Thread, ABC, Generic[A, W, R]):
                 self._end.wait(BREATH_SECONDS)
 
     def end(self) -> None:
-        """Take no more; an ask in hand is dropped, and its gateway says so at its deadline."""
+        """Take no more asks, and drop the current one, whose gateway times out at its deadline."""
         self._end.set()
 
     def stop(self) -> None:
-        """End, and wait for it a little."""
+        """End, and wait briefly for the thread."""
         self.end()
         if self.is_alive():
             self.join(timeout=3)
 
     def _take(self) -> tuple[A, str, float] | None:
-        """The next ask that somebody still waits for, its id, and how long they will."""
+        """The next ask before its deadline, its id, and the seconds left for it."""
         frame = self._pop()
         if frame is None:
             return None
@@ -135,7 +135,7 @@ class Errands(threading.Thread, ABC, Generic[A, W, R]):
         return popped[1] if popped else None
 
     def _do(self, ask: A, deadline: float) -> R | None:
-        """The answer by the deadline, a monotonic time; None if this worker ends before."""
+        """The answer, by `deadline` in monotonic time; None if this worker ends first."""
         is_idle = self._readings.in_training is None
         order, child = self.order(ask), self._start_child()
         try:
@@ -151,7 +151,7 @@ class Errands(threading.Thread, ABC, Generic[A, W, R]):
         return answer
 
     def _listen(self, child: Child, deadline: float, *, is_idle: bool) -> R | None:
-        """What the child says until it has finished, or must; None if it said nothing, or we end."""
+        """The child's last answer by its end or the deadline; None if there is none or this worker ends."""
         answer: R | None = None
         while not self._end.is_set():
             was_alive = child.is_alive
@@ -167,7 +167,7 @@ class Errands(threading.Thread, ABC, Generic[A, W, R]):
             if not was_alive:
                 return answer
             if answer and is_idle and self._readings.in_training:
-                return answer  # a job has come: the cores and the memory are its
+                return answer  # a job has come and needs the cores and the memory
             if time.monotonic() > deadline:
                 return answer or self._fail("it took too long")
         return None

@@ -1,8 +1,8 @@
-"""An estimating child's work: what a job would take on this trainer, told as soon as it is known.
+"""The work of an estimating child: what a job would take on this trainer, reported as soon as known.
 
-Told first is what a second of counting yields. An idle trainer then times a few steps, and tells that; then
-an evaluation, and tells that, too. Whoever asked takes the last that came in time, so that steps of a minute,
-or a job that comes meanwhile, cost precision and never an answer.
+The first report takes a second of counting. An idle trainer then times a few steps and reports again, then
+times an evaluation and reports once more. The last report before the deadline is the answer, so that steps of
+a minute, or a job that arrives meanwhile, cost precision but never the answer.
 """
 
 import math
@@ -33,11 +33,11 @@ from worker.readings import has_steps_of
 from worker.trial import Steps, Trial
 
 CLAIM_SECONDS = 0.5
-"""What a start takes besides what this process does as well: the claim, facts, files."""
+"""The part of a job's start that this process does not go through: the claim, facts, files."""
 
 
 def estimate_job(order_json: str, chore: Chore) -> None:
-    """Tell what the job would take, up to three times, each better than the last."""
+    """Report what the job would take, up to three times, each better than the last."""
     began = time.monotonic()
     order = EstimateOrder.model_validate_json(order_json)
     die_first()
@@ -62,13 +62,13 @@ def _tell(order: EstimateOrder, chore: Chore, began: float) -> None:
     start_up_seconds += time.monotonic() - made
     steps = trial.steps()
     chore.tell(link.Estimated(estimate=job.estimate(job.timed(steps, start_up_seconds))))
-    if job.panel is not None and job.spec.evaluation.features == "embedded":  # the other may take minutes
+    if job.panel is not None and job.spec.evaluation.features == "embedded":  # Inception may take minutes
         seconds = trial.evaluation(job.panel, embedded.load(job.environment.device))
         chore.tell(link.Estimated(estimate=job.estimate(job.timed(steps, start_up_seconds, seconds))))
 
 
 class _Job:
-    """What counting tells."""
+    """Computes the estimates of one job."""
 
     def __init__(self, order: EstimateOrder) -> None:
         self.spec = order.ask.spec
@@ -82,7 +82,7 @@ class _Job:
 
     @cached_property
     def error(self) -> Failure | None:
-        """With what the job would fail before it begins."""
+        """The error with which the job would fail before it begins."""
         try:
             if self.memory.fits is False:
                 raise self._too_large
@@ -112,7 +112,7 @@ class _Job:
         )
 
     def foretold(self, start_up_seconds: float) -> TimeEstimate:
-        """From what was read of other jobs on this device, the most similar first."""
+        """Estimate from the most similar job that was measured on this device."""
         reading = _nearest(self._order.readings, self.spec, self.environment, self.workload)
         if reading is None:
             return self._time(None, "unknown", self._why_unknown())
@@ -129,7 +129,7 @@ class _Job:
     def timed(
         self, steps: Steps, start_up_seconds: float, first_evaluation: float | None = None
     ) -> TimeEstimate:
-        """From steps, and an evaluation, that were timed."""
+        """Estimate from timed steps and, if given, a timed evaluation."""
         load, devices = self.workload, self.spec.devices
         detail = f"{steps.count} steps of {steps.batch_size} images in {steps.seconds:.1f} s"
         if devices > 1:
@@ -174,7 +174,7 @@ class _Job:
         )
 
     def _available_bytes(self) -> int | None:
-        """For the job when its turn comes: what the one in training holds is free by then."""
+        """The memory available when the job's turn comes, including what the job in training holds."""
         training = self._order.training
         if training is None:
             return available_bytes(self.environment.device)
@@ -184,7 +184,7 @@ class _Job:
 
     @property
     def _besides_bytes(self) -> int:
-        """The pictures, where they lie in the same memory and are not mapped."""
+        """The pictures, if they are copied to the device's memory rather than mapped."""
         pictures = self._order.ask.images * self.spec.channels * self.spec.resolution**2
         return pictures if self.environment.device == "cuda" else 0
 
@@ -199,10 +199,10 @@ class _Job:
 
 
 def _environment(order: EstimateOrder) -> NumericEnvironment:
-    """The numeric environment; a GPU that trains is not asked for it.
+    """The numeric environment. A GPU that is training is not queried.
 
     Raises:
-        ServiceError: `trainer_busy`: it has begun to train so lately that nothing is known of it.
+        ServiceError: `trainer_busy`: training has only just begun, so its environment is not known yet.
     """
     precision = order.ask.spec.precision
     if order.training is None or order.device == "cpu" or not torch.cuda.is_available():
@@ -215,7 +215,7 @@ def _environment(order: EstimateOrder) -> NumericEnvironment:
 
 
 def _panel(spec: TrainingSpec, images: int, held_out_images: int) -> Panel | None:
-    """One of the job's sizes: which pictures are in it does not matter here."""
+    """A panel of the job's sizes; which pictures it holds does not matter here."""
     shown, held_out = split_sizes(images, held_out_images)
     return Panel.of(np.arange(shown), np.arange(shown, shown + held_out), spec.seed)
 
@@ -223,7 +223,7 @@ def _panel(spec: TrainingSpec, images: int, held_out_images: int) -> Panel | Non
 def _nearest(
     readings: Sequence[Reading], spec: TrainingSpec, environment: NumericEnvironment, load: Workload
 ) -> Reading | None:
-    """The reading on this environment whose steps are the same, or as large as can be had."""
+    """The reading in this environment with identical steps, else with steps closest in size."""
     wanted = environment.model_dump(mode="json")
     usable = [one for one in readings if one.environment == wanted and one.spec.devices == spec.devices]
     same = [one for one in usable if has_steps_of(one.spec, spec)]

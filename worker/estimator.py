@@ -1,4 +1,4 @@
-"""The thread of a trainer that answers what a job would take."""
+"""The trainer's thread that estimates what a job would take."""
 
 import threading
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from worker.settings import Settings
 
 
 class Estimator(Errands[EstimateAsk, EstimateOrder, EstimateAnswer]):
-    """Tells the best that it knows by the deadline."""
+    """Answers with the best estimate available by the deadline."""
 
     ASK = EstimateAsk
     WAITING = keys.ESTIMATES_WAITING

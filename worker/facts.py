@@ -1,4 +1,4 @@
-"""What an owner states about its record on the volume, so that losing Redis loses nothing."""
+"""What an owner writes about its record to the volume, so that losing Redis loses nothing."""
 
 import logging
 import time
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class Facts(Kept):
-    """A record's state as its owner knows it, written before Redis is told."""
+    """A record's state as its owner knows it, written before it is reported to Redis."""
 
     format_version: Literal[1] = 1
     state: State
@@ -60,28 +60,26 @@ def read_facts(volume: Volume, record_id: str) -> Facts | None:
     while stated := volume.all_facts(record_id):
         try:
             return Facts.model_validate_json(stated[-1].read_bytes())
-        except FileNotFoundError:  # a newer owner has just stated
+        except FileNotFoundError:  # a newer owner has just written its own
             continue
     return None
 
 
 def write_facts(volume: Volume, record_id: str, facts: Facts) -> bool:
-    """State facts durably. False when an owner with a newer token has stated: nobody reads these then.
+    """Write facts durably. False if an owner with a newer token has written its own, which supersede these.
 
-    There is no lock: who is stopped in the middle of a statement, for however long, holds up nobody.
+    There is no lock, so an owner that is suspended while writing, for however long, blocks no other.
     """
     mine = volume.facts(record_id, facts.token)
     if _is_fenced(volume, record_id, mine):
         return False
     try:
         replace_durably(mine, facts.model_dump_json().encode())
-    except FileNotFoundError:  # the record was deleted, or a newer owner has swept up in the middle of this
+    except FileNotFoundError:  # the record was deleted, or a newer owner cleaned up meanwhile
         if _is_fenced(volume, record_id, mine):
             return False
         raise
-    for earlier in volume.home(record_id).glob(
-        "*facts-*"
-    ):  # and what those who were killed left half written
+    for earlier in volume.home(record_id).glob("*facts-*"):  # and the half-written files of killed owners
         if earlier.name.lstrip(".") < mine.name:
             earlier.unlink(missing_ok=True)
     return not _is_fenced(volume, record_id, mine)
@@ -92,7 +90,7 @@ def _is_fenced(volume: Volume, record_id: str, mine: Path) -> bool:
 
 
 class Ledger:
-    """One owner's facts: as it stated them last, and the ways to state more."""
+    """One owner's facts: as last written, and the ways to update them."""
 
     def __init__(self, volume: Volume, record: Record, room: Room, later: Later) -> None:
         self.facts = Facts.of_claim(record, read_facts(volume, record.id))
@@ -102,9 +100,9 @@ class Ledger:
         self._later = later
 
     def state(self, update: Mapping[str, Any]) -> bool:
-        """State what is new, waiting for room; False when an owner with a newer token has stated.
+        """Write an update, waiting for room. False if an owner with a newer token has written facts.
 
-        Where the waiting ends by an exception, nothing new was stated, and `facts` are as they were.
+        If an exception ends the wait, nothing was written and `facts` are unchanged.
         """
         facts = self.facts.model_copy(update=update)
         is_stated = self._room.insist(
@@ -116,18 +114,18 @@ class Ledger:
         return is_stated
 
     def state_later(self, update: Mapping[str, Any]) -> None:
-        """State what a rebuild would come to without it as well: now, or when there is room."""
+        """Write, now or once there is room, an update without which a rebuild would reach the same state."""
         facts = self.facts.model_copy(update=update)
         self._later.write(lambda: write_facts(self._volume, self._id, facts))
 
 
 def state_burial(volume: Volume, burial: Burial) -> None:
-    """When a record's owner is dead and the record has failed by it, state so over all that owner states."""
+    """If a record failed through its owner's death, write that in facts that supersede the owner's."""
     if burial.state is not State.FAILED:
         return
     try:
         facts = read_facts(volume, burial.id)
-    except ValidationError as error:  # damaged, or of a newer version: that may be what it failed by
+    except ValidationError as error:  # damaged or of a newer version, which may be why it failed
         logger.error("%s: it failed, which its facts do not say: %s", burial.id, error)
         return
     update = {

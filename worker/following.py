@@ -1,7 +1,7 @@
-"""The work of a child that does not lead: its part of every step, beside the leader.
+"""The work of a child that does not lead: its part of every training step, beside the leader.
 
-The leader alone writes and speaks. Evaluations, guards and snapshots are its own: when it has judged, it
-hands out the state as it then is, gone back or not, and says until when to go on.
+Only the leader writes and reports, and only it evaluates, applies the guards and saves snapshots. After each
+evaluation it sends the state, rolled back or not, and says how far to train next.
 """
 
 import torch
@@ -21,16 +21,16 @@ from worker.orders import TrainingOrder
 
 
 def follow(order: TrainingOrder, place: Place) -> None:
-    """Compute until the run is over. The leader's end, or its supervisor's, is the end of this, too."""
+    """Compute until the run is over, or until the leader or its supervisor ends."""
     environment = settle(order, place)
-    group = join(environment, place)  # when the leader has found everything that a run needs
+    group = join(environment, place)  # once the leader has found everything that a run needs
     assert isinstance(group, Group)
     volume, spec = Volume(order.data_root), order.spec
     manifest = Manifest.model_validate_json(volume.manifest(spec.dataset).read_bytes())
     pictures = array(volume, manifest, spec.resolution, spec.channels, spec.fit)
-    keep_freed_memory()  # not before: what decoding took would be kept for the whole run
+    keep_freed_memory()  # not before: memory used for decoding would be kept for the whole run
     batches = Batches.of(spec, pictures, training_indices(manifest), environment.device)
-    state = TrainingState.blank(spec, environment)  # the leader's is handed out
+    state = TrainingState.blank(spec, environment)  # filled in by the leader
     meet_at = group.follow(state)
     for progress in trainer.train(state, batches, group):
         if meet_at <= progress.images_seen < spec.images:
@@ -41,7 +41,7 @@ def settle(order: TrainingOrder, place: Place) -> NumericEnvironment:
     """Set this process up for its device.
 
     Raises:
-        ServiceError: `insufficient_devices`: there are fewer GPUs than the worker was told that it owns.
+        ServiceError: `insufficient_devices`: there are fewer GPUs than the worker is configured to own.
     """
     if order.device != "cpu" and torch.cuda.is_available():
         found = torch.cuda.device_count()
@@ -58,7 +58,7 @@ def settle(order: TrainingOrder, place: Place) -> NumericEnvironment:
 
 
 def join(environment: NumericEnvironment, place: Place) -> Alone | Group:
-    """The ranks of this run. Waits until all are there."""
+    """Join the ranks of this run. Waits until all have joined."""
     if place.meeting_point is None:
         return Alone()
     return Group(place.rank, place.ranks, place.meeting_point, environment.device)

@@ -1,4 +1,4 @@
-"""When a run will end: what is left of the training, and of the evaluations that interrupt it."""
+"""Predicts when a run will end, from the training and the evaluations that are left."""
 
 import statistics
 import time
@@ -10,13 +10,14 @@ from worker.meter import Meter
 
 
 class Forecast:
-    """The seconds that are left, from the pace of the training alone and what an evaluation takes.
+    """The seconds left, from the pace of training alone and the duration of evaluations.
 
-    One takes as long as hundreds of steps, so a pace that holds them all is right only in the long run. But
-    they come at known counts of images: after the batches that reach a multiple of `every_images`, and at the
-    end. The first takes longest, for it looks at the reals too. Until it is over, one is thought to take the
-    share of the time that their interval was chosen by. One that had to wait, for room on the volume say, is
-    no measure of the others, so it is their median that counts.
+    An evaluation takes as long as hundreds of steps, so a pace that includes evaluations is right only in the
+    long run. But they come at known counts of images: after the batches that reach a multiple of
+    `every_images`, and at the end. The first takes longest, because it processes the reals too. Until it is
+    over, an evaluation is assumed to take the share of the time that their interval was chosen by. After
+    that, the median of the others is used, because one may have had to wait, for example for room on the
+    volume.
     """
 
     def __init__(
@@ -28,7 +29,7 @@ class Forecast:
         every_images: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`total_images` are whole batches; `clock` tells seconds."""
+        """`total_images` is a multiple of the batch size; `clock` returns seconds."""
         self._total_images = total_images
         self._batch_size = batch_size
         self._every_images = every_images
@@ -40,12 +41,12 @@ class Forecast:
 
     @property
     def seconds_left(self) -> float | None:
-        """By the last reading; None until images have gone by."""
+        """As of the last reading; None before the first images."""
         return None if self._end is None else max(0.0, self._end - self._clock())
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Around an evaluation and what follows from it."""
+        """Context manager around an evaluation and what follows from it."""
         began = self._clock()
         try:
             yield

@@ -1,4 +1,4 @@
-"""Keeps the lease of a record: a beat carries the progress, and its answer says what is wanted."""
+"""Keeps the lease of a record: each beat reports progress, and its reply says what is wanted."""
 
 import time
 
@@ -10,7 +10,7 @@ from worker.outbox import Outbox
 
 
 class Heartbeat:
-    """The owner's own. The renewer beats in its place only while something keeps the owner."""
+    """The owner's heartbeat. The renewer beats in its place only while the owner is blocked."""
 
     def __init__(
         self, lease: Lease, want: Want, outbox: Outbox, lease_renewer: LeaseRenewer, *, every_seconds: float
@@ -21,12 +21,12 @@ class Heartbeat:
         self._every_seconds = every_seconds
         self._next = time.monotonic() + every_seconds
         self.want = want
-        """As it was heard last."""
+        """As of the last successful beat."""
         self.progress: Progress | None = None
-        """What is to be told and has not been heard yet."""
+        """Progress that Redis has not acknowledged yet."""
 
     def advance(self, progress: Progress) -> None:
-        """The next beat tells it."""
+        """Report this with the next beat."""
         self.progress = progress
 
     @property
@@ -34,7 +34,7 @@ class Heartbeat:
         return max(0.0, self._next - time.monotonic())
 
     def beat_if_due(self) -> None:
-        """Beat, and tell again what has not been heard."""
+        """Beat if it is time, and retry unacknowledged reports."""
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + self._every_seconds

@@ -1,7 +1,7 @@
-"""What a forkserver imports first: from then on signals to the whole group are left to the supervisor.
+"""A forkserver imports this first, to leave signals sent to the process group to the supervisor.
 
-Systemd, `timeout` and Ctrl-C in a script send SIGTERM to all. A forkserver that ends of it makes its children
-look dead, which are saving what they have. It ends when its supervisor does, by its pipe.
+Systemd, `timeout` and Ctrl-C in a script send SIGTERM to the whole group. If it ended the forkserver,
+children that are still saving would look dead. The forkserver exits with its supervisor, through its pipe.
 """
 
 import signal

@@ -1,4 +1,4 @@
-"""Renews the lease while its owner is kept, as by a disk that needs longer for a write than a lease lasts."""
+"""Renews a lease while its owner is blocked, for example by a disk write that outlasts the lease."""
 
 import contextlib
 import threading
@@ -11,7 +11,7 @@ from worker.store import Store
 
 
 class LeaseRenewer(threading.Thread):
-    """Beats in the owner's place, for a while: whoever is kept for longer is as good as dead."""
+    """Beats in the owner's place for a limited time: an owner blocked for longer is as good as dead."""
 
     def __init__(self, lease: Lease, store: Store, *, every_seconds: float, at_most_seconds: float) -> None:
         super().__init__(name="lease renewer", daemon=True)
@@ -23,7 +23,7 @@ class LeaseRenewer(threading.Thread):
         self._over = threading.Event()
 
     def owner_beats(self) -> None:
-        """The owner is at its work, and needs nobody."""
+        """Note that the owner is not blocked."""
         self._beaten_at = time.monotonic()
 
     def run(self) -> None:
@@ -34,5 +34,5 @@ class LeaseRenewer(threading.Thread):
                     self._store.run(beat(self._lease, None))
 
     def end(self) -> None:
-        """The tenure is over, or nearly: nothing is kept alive any more."""
+        """Stop renewing: the tenure is over, or nearly."""
         self._over.set()

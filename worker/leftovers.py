@@ -1,4 +1,4 @@
-"""Files of a job that nobody will ask for again. An owner drops its own and those of owners before it."""
+"""Deletes files of a job that are no longer needed. An owner deletes its own and those of earlier owners."""
 
 import contextlib
 import json
@@ -13,18 +13,18 @@ from contract.volume import Volume, images_seen_of, token_of
 KEPT_SNAPSHOTS = 2
 MOST_HEADER_BYTES = 2**22
 ABANDONED_SECONDS = 3600.0
-"""Nobody is at one file for so long."""
+"""No writer takes this long for one file."""
 
 
 def drop_torn(volume: Volume, job_id: str, pattern: str) -> None:
-    """What children were writing when they were killed."""
+    """Delete the files that children were writing when they were killed."""
     for directory in (volume.snapshots(job_id), volume.checkpoints(job_id), volume.previews(job_id)):
         for torn in directory.glob(pattern):
             _drop(torn)
 
 
 def drop_abandoned(directory: Path) -> None:
-    """What whoever it was had half written there when it was killed."""
+    """Delete files in a directory that were left half-written long ago."""
     long_ago = time.time() - ABANDONED_SECONDS
     for torn in directory.glob(".*.tmp"):
         with contextlib.suppress(OSError):
@@ -33,9 +33,9 @@ def drop_abandoned(directory: Path) -> None:
 
 
 def drop_untold(volume: Volume, job_id: str, published: str, told: Collection[str]) -> None:
-    """What earlier owners wrote in place of this checkpoint, and did not live to tell of.
+    """Delete what earlier owners wrote in place of this checkpoint but died before reporting.
 
-    Where facts were lost it may have been told of: then what an alias names stays.
+    If facts were lost, it may have been reported after all, so files that an alias names are kept.
     """
     for path in volume.checkpoints(job_id).glob(f"{images_seen_of(published):012d}-*.safetensors"):
         token = token_of(path.name)
@@ -46,7 +46,7 @@ def drop_untold(volume: Volume, job_id: str, published: str, told: Collection[st
 
 
 def _is_named(volume: Volume, file: str) -> bool:
-    """Whether an alias means it, or has meant it before; where that cannot be told it counts as named."""
+    """Whether an alias points to it, or did before. True if that cannot be determined."""
     try:
         return any(file in alias.read_text() for alias in volume.aliases.glob("*.json"))
     except OSError:
@@ -54,7 +54,7 @@ def _is_named(volume: Volume, file: str) -> bool:
 
 
 def drop_superseded(volume: Volume, job_id: str, newest: SnapshotFact) -> None:
-    """The snapshots that no resume will ask for once this one is known."""
+    """Delete the snapshots that no resume will need once this one is known."""
     directory = volume.snapshots(job_id)
     names = [path.name for path in directory.glob("*.safetensors")]
     for name in superseded(names, newest, lambda kept: _best_at(directory / kept)):
@@ -62,16 +62,17 @@ def drop_superseded(volume: Volume, job_id: str, newest: SnapshotFact) -> None:
 
 
 def superseded(names: list[str], newest: SnapshotFact, best_at: Callable[[str], int | None]) -> list[str]:
-    """All but the newest two and what was the best at each; and none of an owner that came later."""
+    """All but the newest two and the best as of each; none of a later owner's."""
     known = sorted((name for name in names if name <= newest.file), reverse=True)
     bests = {newest.best_images_seen, *map(best_at, known[1:KEPT_SNAPSHOTS])}
     return [name for name in known[KEPT_SNAPSHOTS:] if images_seen_of(name) not in bests]
 
 
 def drop_unheard(volume: Volume, job_id: str, newest: SnapshotFact, named: Collection[SnapshotFact]) -> None:
-    """Of the newest's owner, what no resume will ask for though Redis has not heard of the newest.
+    """Delete snapshots of the newest one's owner that no resume needs, before Redis knows the newest.
 
-    Redis names one of `named`, of which it has heard or may have heard; once rebuilt, the newest.
+    Redis refers to one of `named`, which it has acknowledged or may have received; once rebuilt, to the
+    newest.
     """
     directory = volume.snapshots(job_id)
     names = [path.name for path in directory.glob("*.safetensors")]
@@ -85,7 +86,7 @@ def unheard(
     named: Collection[SnapshotFact],
     best_at: Callable[[str], int | None],
 ) -> list[str]:
-    """The owner's own after what is named and before the newest two, but for what was the best at any."""
+    """The owner's own after the oldest in `named` and before its newest two, except the best as of these."""
     own = [name for name in names if token_of(name) == token_of(newest.file) and name <= newest.file]
     own = sorted(own, reverse=True)
     oldest = min((one.images_seen for one in named), default=0)
@@ -100,7 +101,7 @@ def unheard(
 
 
 def _best_at(snapshot: Path) -> int | None:
-    """To which a run that resumes from it may go back; None where it cannot be read, nor resumed from."""
+    """The best that a run resumed from it may roll back to; None if it is unreadable, for a resume too."""
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError), snapshot.open("rb") as file:
         length = min(int.from_bytes(file.read(8), "little"), MOST_HEADER_BYTES)
         header = json.loads(json.loads(file.read(length))["__metadata__"][HEADER_KEY])
@@ -110,6 +111,6 @@ def _best_at(snapshot: Path) -> int | None:
 
 
 def _drop(path: Path) -> None:
-    """On a volume that does not let go of it, some later owner drops it."""
+    """Delete a file. If the volume refuses, a later owner will."""
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)

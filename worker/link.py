@@ -1,6 +1,6 @@
-"""What a supervisor and its child say to each other, as JSON lines over a socket pair.
+"""The messages between a supervisor and its child: JSON over a socket pair.
 
-The pair is also the child's lifeline: when the supervisor's end closes, the child is alone and exits.
+The pair is also the child's lifeline: when the supervisor's end closes, the child exits.
 """
 
 from multiprocessing.connection import Connection
@@ -22,17 +22,17 @@ EXIT_OUT_OF_MEMORY = 78
 
 
 class Place(Frozen):
-    """Which of the processes of one record's work this is."""
+    """A process's position among those that do one record's work."""
 
     rank: int = 0
-    """The first leads: it alone writes and speaks."""
+    """Rank 0 leads: it alone writes and reports."""
     ranks: int = 1
     meeting_point: Path | None = None
-    """A file by which several find each other; not there yet."""
+    """A file through which several ranks find each other; it does not exist yet."""
 
 
 class Computing(Frozen):
-    """The numeric environment in which the work is done; `changed` when a resume found another one."""
+    """The numeric environment of the work; `changed` says how it differs from the one before a resume."""
 
     kind: Literal["computing"] = "computing"
     environment: dict[str, Any]
@@ -45,14 +45,14 @@ class Advanced(Frozen):
 
 
 class Saved(Frozen):
-    """A snapshot is whole on the volume."""
+    """A snapshot is complete on the volume."""
 
     kind: Literal["saved"] = "saved"
     snapshot: SnapshotFact
 
 
 class Published(Frozen):
-    """A checkpoint is whole on the volume."""
+    """A checkpoint is complete on the volume."""
 
     kind: Literal["published"] = "published"
     checkpoint: CheckpointFact
@@ -70,7 +70,7 @@ class Warned(Frozen):
 
 
 class Judged(Frozen):
-    """The run was looked after; without an evaluation where there was nothing to judge by, or no numbers."""
+    """The run was judged; without an evaluation if there is nothing to judge by, or values are not finite."""
 
     kind: Literal["judged"] = "judged"
     images_seen: int
@@ -79,28 +79,28 @@ class Judged(Frozen):
 
 
 class Estimated(Frozen):
-    """What a job would take. Told as soon as it is known, and again when it is known better."""
+    """What a job would take. Sent as soon as it is known, and again with each better estimate."""
 
     kind: Literal["estimated"] = "estimated"
     estimate: Estimate
 
 
 class Waiting(Frozen):
-    """The volume does not take a file: told at every try, as a sign of life. Without a shortage: it did."""
+    """The volume rejects a file: sent with every try, as a sign of life. No shortage: it was accepted."""
 
     kind: Literal["waiting"] = "waiting"
     shortage: Shortage | None
 
 
 class Crashed(Frozen):
-    """The last words of a child that is dying of an exception nobody expected."""
+    """The last message of a child that dies of an unexpected exception."""
 
     kind: Literal["crashed"] = "crashed"
     detail: str
 
 
 class Stopped(Frozen):
-    """Everything is saved, as asked; the child exits."""
+    """Everything is saved, as requested; the child exits."""
 
     kind: Literal["stopped"] = "stopped"
 
@@ -111,7 +111,7 @@ class Finished(Frozen):
 
 
 class Failed(Frozen):
-    """The work cannot be done, now or later; not a death."""
+    """The work cannot be done, now or later; this does not count as a death."""
 
     kind: Literal["failed"] = "failed"
     problem: Failure
@@ -137,10 +137,14 @@ _MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
 
 
 def send(connection: Connection, message: Message) -> None:
-    """Child to supervisor. Blocks while the supervisor is behind by a socket buffer."""
+    """Send a message from child to supervisor. Blocks while the socket's buffer is full."""
     connection.send_bytes(message.model_dump_json().encode())
 
 
 def receive(connection: Connection) -> Message:
-    """Raises EOFError when the child is gone."""
+    """Receive a message.
+
+    Raises:
+        EOFError: the child is gone.
+    """
     return _MESSAGE.validate_json(connection.recv_bytes())

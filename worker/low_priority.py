@@ -1,4 +1,4 @@
-"""How the child of an errand stands back behind the jobs in training on the same machine."""
+"""Makes an errand's child yield to jobs in training on the same machine."""
 
 import contextlib
 import os
@@ -7,16 +7,16 @@ from pathlib import Path
 import torch
 
 NICENESS = 5
-"""A third of what a job in training gets of a core."""
+"""Gives a third of the share of a core that a job in training gets."""
 
 
 def die_first() -> None:
-    """Be the first that the kernel kills for memory."""
+    """Make this the first process that the kernel kills when memory runs out."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def leave_the_cores() -> None:
-    """Compute on one thread, when there is nothing else to do."""
+    """Compute on one thread, at low priority."""
     os.nice(NICENESS)
     torch.set_num_threads(1)

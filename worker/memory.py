@@ -1,4 +1,4 @@
-"""What the kernel says of memory: how much there is to have, and whether one of ours was killed for it."""
+"""What the kernel reports about memory: how much is available, and whether it killed a process for it."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ _GROUP_FILES = (
 
 
 def oom_kills(root: Path = Path("/")) -> int | None:
-    """How often this control group has been through an out-of-memory kill; None where that is not told."""
+    """The number of out-of-memory kills in this control group; None if the kernel does not report it."""
     for path in _KILLS:
         for line in _lines(root / path):
             name, _, count = line.partition(" ")
@@ -23,9 +23,9 @@ def oom_kills(root: Path = Path("/")) -> int | None:
 
 
 def available_bytes(device: Literal["cpu", "cuda"], root: Path = Path("/")) -> int:
-    """Memory that training on `device` could still take. `root` is where the system's files begin."""
+    """Memory that training on `device` could still use. `root` is the root of the file system."""
     if device == "cuda":
-        from models.memory import free_on_gpu  # not at the top: a supervisor, which has no torch, is here too
+        from models.memory import free_on_gpu  # not at the top: supervisors, without torch, import this
 
         return free_on_gpu()
     groups = [_left_in_group(group) for group in _control_groups(root)]
@@ -33,7 +33,7 @@ def available_bytes(device: Literal["cpu", "cuda"], root: Path = Path("/")) -> i
 
 
 def held_bytes(process: int, root: Path = Path("/")) -> int:
-    """The memory that a process alone holds, which its end gives back; 0 where that is not told."""
+    """The private memory of a process, which its exit releases; 0 if the kernel does not report it."""
     for line in _lines(root / "proc" / str(process) / "smaps_rollup"):
         name, _, amount = line.partition(":")
         if name == "Private_Dirty":
@@ -42,7 +42,7 @@ def held_bytes(process: int, root: Path = Path("/")) -> int:
 
 
 def _left_on_machine(root: Path) -> int:
-    """What the kernel could hand out without swapping; where that is not told, all the memory there is."""
+    """What the kernel could allocate without swapping; if it does not report that, all physical memory."""
     for line in _lines(root / "proc/meminfo"):
         name, _, amount = line.partition(":")
         if name == "MemAvailable":
@@ -51,9 +51,9 @@ def _left_on_machine(root: Path) -> int:
 
 
 def _control_groups(root: Path) -> Iterator[Path]:
-    """The memory control groups that this process is in, each inside the next, version 2 and 1.
+    """The memory control groups (versions 1 and 2) of this process, innermost first.
 
-    A container may show the path that its group has on the host, and mount the group itself at the top.
+    A container may report its group's path on the host, yet mount the group itself at the top.
     """
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
@@ -64,7 +64,7 @@ def _control_groups(root: Path) -> Iterator[Path]:
 
 
 def _left_in_group(group: Path) -> int | None:
-    """A group's limit less what it uses; file cache that was not used lately goes when it is in the way."""
+    """A group's limit less its usage, not counting inactive file cache, which the kernel frees on demand."""
     for limit, usage, cache in _GROUP_FILES:
         allowed, used = _number(group / limit), _number(group / usage)
         if allowed is not None and used is not None:
@@ -73,7 +73,7 @@ def _left_in_group(group: Path) -> int | None:
 
 
 def _number(path: Path) -> int | None:
-    """The number in a file; None for a file that is not there, and for `max`."""
+    """The number in a file; None if the file is missing or says `max`."""
     text = "".join(_lines(path))
     return int(text) if text.isdecimal() else None
 
@@ -84,7 +84,7 @@ def _counters(path: Path) -> Mapping[str, int]:
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines of a file of the kernel's, none where it has no such file."""
+    """The lines of a kernel file; none if it cannot be read."""
     try:
         return path.read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""How fast the images go by, by a clock that may leave out what interrupts them."""
+"""Measures the pace in images, by a clock that may leave out interruptions."""
 
 import math
 import time
@@ -8,24 +8,24 @@ MEMORY_SECONDS = 300.0
 
 
 class Meter:
-    """Images per second, a mean in which each moment weighs as much as it is late.
+    """Images per second, as a mean that weights each moment by the time since the start.
 
-    Evaluations come in bursts, seldom at first, and the first seconds are slow. A mean over a last minute
-    would hold two bursts, or none; a plain one over everything would never get over the first seconds. Here
-    the moment s of the first five minutes weighs in proportion to s, so that the beginning soon counts for
-    nothing and a single burst never for much. From then on the past fades, by a factor e in five minutes, so
-    that a change of the machine's load is followed.
+    Evaluations come in bursts, rarely at first, and the first seconds are slow. A mean over the last minute
+    would hold two bursts or none; a plain mean over everything would never recover from the first seconds.
+    Here, second s of the first five minutes has a weight proportional to s, so that the beginning soon counts
+    for nothing and a single burst never for much. From then on, past weights decay by a factor of e every
+    five minutes, so that the mean follows changes in the machine's load.
     """
 
     def __init__(self, images_seen: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock` tells seconds."""
+        """`clock` returns seconds."""
         self._clock = clock
         self._began = self._read_at = clock()
         self._images_seen = images_seen
         self._images = self._seconds = 0.0  # weighted sums
 
     def update(self, images_seen: int) -> float:
-        """Take a reading; images per second, 0 before any time has passed."""
+        """Take a reading and return images per second, 0 before any time has passed."""
         now = self._clock()
         kept = _kept(self._read_at - self._began, now - self._began)
         self._images = self._images * kept + (images_seen - self._images_seen)
@@ -35,5 +35,5 @@ class Meter:
 
 
 def _kept(before: float, now: float) -> float:
-    """What is left of the past's weight, from one age of the run to the next."""
+    """The factor by which past weights shrink from one age of the run to the next."""
     return min(before / now, math.exp((before - now) / MEMORY_SECONDS)) if now > 0 else 0.0

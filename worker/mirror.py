@@ -1,4 +1,4 @@
-"""Copies the event streams to the volume, so that Redis need not keep, nor can lose, a record's history."""
+"""Copies event streams to the volume, so that Redis need not keep a record's history and cannot lose it."""
 
 import contextlib
 import fcntl
@@ -22,22 +22,22 @@ KEPT_IN_REDIS = 500
 
 
 class Mirror:
-    """Appends what is new to each record's `events.jsonl`, fsynced, before the stream may be trimmed.
+    """Appends new events to each record's `events.jsonl`, fsynced, before the stream may be trimmed.
 
-    What the volume does not take stays in the stream, and is tried again with the next round.
+    What the volume rejects stays in the stream and is retried in the next round.
     """
 
     def __init__(self, store: Store, volume: Volume) -> None:
         self._store = store
         self._volume = volume
         self._behind: dict[str, str] = {}
-        """Why, by record: said once, not in every round."""
+        """Why each record is behind; logged once, not in every round."""
 
     def copy_events(self, kind: RecordKind) -> None:
-        """One round."""
+        """Run one round."""
         for record_id in self._store.unmirrored(kind):
             if not self._volume.home(record_id).is_dir():
-                continue  # its directory went with a DELETE that this set has not heard of yet
+                continue  # deleted, but not yet removed from this set
             try:
                 revision = self._append_new(kind, record_id)
             except (OSError, ValueError) as error:  # one damaged log must not stop the others
@@ -54,9 +54,9 @@ class Mirror:
         self._behind[record_id] = why
 
     def _append_new(self, kind: RecordKind, record_id: str) -> int:
-        """The revision up to which the log is whole; 0 where another worker is at it.
+        """The revision up to which the log is complete; 0 if another worker has it locked.
 
-        Nobody waits for that one: it may have been stopped, and whoever waited could not reap its job.
+        It does not wait for that worker, which may be suspended: a waiting worker could not reap its job.
         """
         path = self._volume.events(record_id)
         with path.open("a+b", buffering=0) as file:
@@ -72,7 +72,7 @@ class Mirror:
 
 
 def _append(file: io.FileIO, end: int, events: Sequence[Event]) -> None:
-    """All of them, durably, or none: what a failed fsync left in the cache would pass for written."""
+    """Append all durably or none: what a failed fsync left in the page cache would pass for written."""
     left = memoryview(b"".join(event.model_dump_json().encode() + b"\n" for event in events))
     try:
         while left:
@@ -92,10 +92,10 @@ class LastEvent(NamedTuple):
 
 
 def last_event(file: BinaryIO) -> LastEvent:
-    """What lies behind it was torn off by a crash, or has rotted: what Redis still has of it comes again.
+    """Find the last readable event. What follows is torn or damaged; what Redis still has is copied again.
 
     Raises:
-        ValueError: there are lines, and none of the last ones can be read.
+        ValueError: there are lines, but none of the last ones can be read.
     """
     size = file.seek(0, os.SEEK_END)
     position = max(0, size - 1_000_000)

@@ -1,7 +1,7 @@
-"""How rendered samples become bytes: one file a format, joined in these registries.
+"""Encodes rendered samples: one module per format, collected in these registries.
 
-Most formats need the pixels alone. Those of the second registry are given the numbers before rounding, which
-are kept for them only.
+Most formats need only the pixels. Those in the second registry get the floats before rounding, which are kept
+only for them.
 """
 
 from collections.abc import Callable
@@ -43,6 +43,6 @@ ENCODERS_VERSION = "/".join(
         f"webp{features.version_module('webp')}",
     ]
 )
-"""Part of the renderer: another library, or another version of one, may write other bytes."""
+"""Part of the renderer's name, because another library, or version of one, may write other bytes."""
 
 __all__ = ["ENCODERS_VERSION", "FORMATS", "FORMATS_OF_NUMBERS", "Encode", "EncodeNumbers"]

@@ -1,4 +1,4 @@
-"""A zip archive whose bytes follow from the files in it: no time, no compression, no owner."""
+"""A zip archive whose bytes depend only on the files in it: no time, no compression, no owner."""
 
 import io
 import zipfile
@@ -10,7 +10,7 @@ _MODE = 0o100644
 
 
 def archive(files: Iterable[tuple[str, bytes]]) -> bytes:
-    """The archive of these names and contents, in this order."""
+    """Build the archive of these names and contents, in this order."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as whole:
         for name, content in files:

@@ -1,4 +1,4 @@
-"""JSON: what made the samples, and each as an address for `<img src=…>` that holds its PNG."""
+"""JSON: the generator's digest, and each sample's seed, address, and PNG as a data URL for `<img src=…>`."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""NumPy's archive, without pickle: the pixels, and the numbers that they were rounded from."""
+"""NumPy's archive, without pickle: the pixels, and the floats that they were rounded from."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Tiles as one picture: each enlarged by itself, then laid out, so that none bleeds into its neighbour."""
+"""Tiles as one picture: each is enlarged separately, then laid out, so that none bleeds into another."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from models.sheet import sheet
 
 
 def picture(tiles: NDArray[np.uint8], spec: SampleSpec) -> NDArray[np.uint8]:
-    """The tile, or the sheet of tiles (N, R, R, C): (H, W, C), or (H, W) where C is 1."""
+    """Lay out tiles (N, R, R, C) as one tile or one sheet: (H, W, C), or (H, W) if C is 1."""
     enlarged = _enlarged(tiles, spec)
     if spec.count > 1:
         return sheet(enlarged, spec.columns, spec.padding)
@@ -25,7 +25,7 @@ def _enlarged(tiles: NDArray[np.uint8], spec: SampleSpec) -> NDArray[np.uint8]:
 
 
 def _smooth(tile: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """A tile (R, R, C) enlarged by Lanczos' kernel of three lobes."""
+    """Enlarge a tile (R, R, C) with the three-lobed Lanczos kernel."""
     side, _, channels = tile.shape
     small = Image.fromarray(tile[:, :, 0] if channels == 1 else tile)
     large = small.resize((side * scale, side * scale), Image.Resampling.LANCZOS)

@@ -1,8 +1,8 @@
-"""PNG (W3C, third edition): one tile, or a sheet of tiles, with the recipe of its making in text chunks.
+"""PNG (W3C, third edition): one tile, or a sheet of tiles, with its recipe in text chunks.
 
-Written here, because Pillow and zlib took a third of all the time of a sampler. All rows are filtered as Up,
-the differences to the row above, and deflated by ISA-L: a fifth of Pillow's time for a tile and a twentieth
-for a sheet, for files 5 % larger (docs/decisions/0015).
+Encoded here, because Pillow and zlib took a third of a sampler's time. All rows use the filter Up, the
+differences to the row above, and are deflated by ISA-L. That takes a fifth of Pillow's time for a tile and a
+twentieth for a sheet; files are 5 % larger (docs/decisions/0015).
 """
 
 import struct
@@ -19,10 +19,10 @@ from worker.formats.picture import picture
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BITS = 8
 _COLOUR_TYPES = {1: 0, 3: 2}
-"""Greyscale and truecolour, by channels."""
+"""Greyscale and truecolour, by the number of channels."""
 _UP = 2
 _LEVEL = 1
-"""0 saves less than half the time and nothing else; 2 does the same as 1, 3 takes longer for no less."""
+"""0 only saves less than half the time; 2 does the same as 1, and 3 takes longer for files no smaller."""
 
 
 def encode_png(tiles: NDArray[np.uint8], spec: SampleSpec) -> bytes:
@@ -42,7 +42,7 @@ def _parts(pixels: NDArray[np.uint8], spec: SampleSpec) -> Iterator[bytes]:
 
 
 def _filtered(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The rows (H, 1 + W · C): how each is filtered, and its bytes."""
+    """The filtered rows (H, 1 + W · C), each preceded by its filter type."""
     rows = pixels.reshape(len(pixels), -1)
     filtered = np.empty((len(rows), 1 + rows.shape[1]), dtype=np.uint8)
     filtered[:, 0] = _UP

@@ -1,4 +1,4 @@
-"""WebP without loss: the same pixels as the PNG's, but grey ones come back as three equal channels."""
+"""Lossless WebP: the same pixels as in the PNG, but grey ones decode to three equal channels."""
 
 import io
 
@@ -9,7 +9,7 @@ from PIL import Image
 from contract.sampling import SampleSpec
 from worker.formats.picture import picture
 
-_METHOD, _QUALITY = 1, 50  # method 4 takes 2.5 times as long for 3 % less room
+_METHOD, _QUALITY = 1, 50  # method 4 takes 2.5 times as long for files 3 % smaller
 
 
 def encode_webp(tiles: NDArray[np.uint8], spec: SampleSpec) -> bytes:

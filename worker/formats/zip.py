@@ -1,4 +1,4 @@
-"""Zip: every tile as a PNG file of its own, the bytes that its address gives."""
+"""Zip: every tile as its own PNG file, with the bytes that its address returns."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from worker.formats.png import encode_png
 
 
 def encode_zip(tiles: NDArray[np.uint8], spec: SampleSpec) -> bytes:
-    """Encode tiles (N, R, R, C) as files that are named by their place and seed, if they have one."""
+    """Encode tiles (N, R, R, C) as files named by their index and, if they have one, their seed."""
     return archive(
         (_name(index, alone), encode_png(tiles[index : index + 1], alone))
         for index, alone in enumerate(spec.tiles())
