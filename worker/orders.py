@@ -20,20 +20,20 @@ Spec = TypeVar("Spec", bound=Frozen)
 
 
 class ForeignSpecError(Exception):
-    """The spec says something that only another version understands."""
+    """The spec contains something that only another version understands."""
 
 
 class Reading(Frozen):
-    """How fast a job went by on a trainer, evaluations and all that interrupts a run included."""
+    """How fast a job ran on a trainer, including evaluations and everything else that interrupts a run."""
 
     job: str
     spec: TrainingSpec
     environment: dict[str, Any]
     images_per_second: float
     seconds: float
-    """Over which that was read."""
+    """The time over which the pace was measured."""
     start_up_seconds: float | None
-    """From the order to the first step; None of a job that was resumed."""
+    """From the order to the first step; None if the job was resumed."""
 
 
 class TrainingOrder(Frozen):
@@ -50,9 +50,9 @@ class TrainingOrder(Frozen):
     checkpoints: tuple[CheckpointFact, ...]
     environment: dict[str, Any] | None
     judged_images_seen: int = 0
-    """Up to where the record has been told what came out of looking after the run."""
+    """Up to where judgements have been reported to the record."""
     previewed_images_seen: int = 0
-    """Up to where it has been told of previews."""
+    """Up to where previews have been reported to it."""
 
     @classmethod
     def for_record(cls, record: Record, settings: Settings) -> "TrainingOrder":
@@ -74,15 +74,15 @@ class TrainingOrder(Frozen):
 
 
 class InTraining(Frozen):
-    """The job that its trainer trains meanwhile."""
+    """The job that the trainer is training meanwhile."""
 
     process: int
     environment: dict[str, Any] | None
-    """Once it has been told."""
+    """None until the child has reported it."""
 
 
 class EstimateOrder(Frozen):
-    """Foretell what this job would take on this trainer."""
+    """Estimate what this job would take on this trainer."""
 
     ask: EstimateAsk
     worker: str
@@ -114,10 +114,10 @@ class PreparingOrder(Frozen):
 
 
 def _understood(kind: type[Spec], spec: str) -> Spec:
-    """A gateway has found it in order: where it cannot be read, that was one of another version.
+    """Parse a spec. A gateway has validated it: if it is invalid here, the gateway is of another version.
 
     Raises:
-        ForeignSpecError: it is left to workers of that version.
+        ForeignSpecError: the record is left to workers of that version.
     """
     try:
         return kind.model_validate_json(spec)
@@ -128,7 +128,7 @@ def _understood(kind: type[Spec], spec: str) -> Spec:
 
 
 def training_threads(settings: Settings, devices: int) -> int:
-    """The CPU threads of each process that trains: their share of those set, or of the cores to be had."""
+    """The CPU threads of each training process: its share of the setting, or of the available cores."""
     return max(1, (settings.threads or _cores()) // devices)
 
 

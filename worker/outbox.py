@@ -1,4 +1,4 @@
-"""What an owner tells Redis: in order, each fact once, until it is heard, overtaken or the record is lost."""
+"""An owner's reports to Redis: in order, each retried until it is acknowledged, superseded or futile."""
 
 import logging
 import time
@@ -21,14 +21,14 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 REMIND_SECONDS = 600.0
-"""A shortage that lasts is told again after so long."""
+"""A shortage that lasts is reported again after this time."""
 MISSING_LEASES = 3
-"""A record that has been missing for so long among those that stand could not be rebuilt."""
+"""A record that is still missing this many leases after the rebuild could not be rebuilt."""
 
 
 @dataclass(frozen=True)
 class _Report:
-    """Something to be told, and what follows once it is heard."""
+    """A command to send, and a callback for its acknowledgement."""
 
     command: Command[Verdict]
     then: Callable[[], None] | None
@@ -36,7 +36,7 @@ class _Report:
 
 
 class Outbox:
-    """Survives a Redis that is away, and one that was emptied: then it waits for the rebuild."""
+    """Survives a Redis that is away, and one that was emptied, whose rebuild it waits for."""
 
     def __init__(
         self,
@@ -50,23 +50,23 @@ class Outbox:
     ) -> None:
         self._lease = lease
         self._snapshot = snapshot
-        """The last of which Redis has heard."""
+        """The last one that Redis has acknowledged."""
         self._store = store
         self._volume = volume
         self._is_stopping = is_stopping
         self._grace_seconds = grace_seconds
         self._reports = 0
         self.shortage: Shortage | None = None
-        """What the work waits for, as it was told last."""
+        """What the work waits for, as last reported."""
         self._warned_at = 0.0
         self._unheard: deque[_Report] = deque()
         self.is_lost = False
-        """Whether somebody else owns the record, or nobody any more: nothing may be stated."""
+        """Whether another worker owns the record, or it was deleted: nothing more may be written."""
         self._is_missing = False
-        """Whether Redis, when it was last told something, had no such record."""
+        """Whether Redis did not know the record when it last replied."""
 
     def lose(self) -> None:
-        """A newer owner has shown itself elsewhere."""
+        """Mark the record as lost: a newer owner was found elsewhere."""
         self.is_lost = True
 
     def report(
@@ -78,9 +78,9 @@ class Outbox:
         then: Callable[[], None] | None = None,
         snapshot: SnapshotFact | None = None,
     ) -> None:
-        """State facts now, or as soon as Redis is back; `then` follows once it has heard.
+        """Report facts now, or as soon as Redis is back; `then` is called once they are acknowledged.
 
-        A report of a newer `snapshot` takes the place of those that were never tried to be told.
+        A newer `snapshot` replaces earlier ones whose reports were never sent.
         """
         if snapshot:
             tried = self._unheard.popleft() if self._unheard else None
@@ -95,12 +95,12 @@ class Outbox:
         self.flush()
 
     def warn(self, code: str, detail: str, fields: Mapping[str, str] | None = None) -> None:
-        """Tell the record's readers of something that is not as it should be."""
+        """Log a problem and report it to the record's readers."""
         logger.warning("%s: %s: %s", self._lease.id, code, detail)
         self.report(fields=fields, event=(EventType.WARNING, {"code": code, "detail": detail}))
 
     def lack(self, shortage: Shortage | None) -> None:
-        """Say what the work waits for. Its beginning, its end and what else is needed are events."""
+        """Report what the work waits for. A shortage's start, end and changed needs are events."""
         before, self.shortage = self.shortage, shortage
         fields = {"waiting_for": shortage.model_dump_json() if shortage else "null"}
         if shortage is None:
@@ -121,17 +121,17 @@ class Outbox:
 
     @property
     def is_heard(self) -> bool:
-        """Whether Redis has heard everything."""
+        """Whether Redis has acknowledged everything."""
         return not self._unheard
 
     @property
     def named_snapshots(self) -> list[SnapshotFact]:
-        """Redis names one of these: it may have heard of the one that was tried, and the answer was lost."""
+        """Redis refers to one of these: it may have received the one last sent, and the reply was lost."""
         tried = self._unheard[0].snapshot if self._unheard else None
         return [snapshot for snapshot in (self._snapshot, tried) if snapshot]
 
     def flush(self) -> None:
-        """Tell what has not been heard yet. While Redis is away the work goes on."""
+        """Send what has not been acknowledged. The work goes on while Redis is away."""
         while self._unheard and not self.is_lost:
             report = self._unheard[0]
             if self.tell(report.command) is not Verdict.ACCEPTED:
@@ -142,7 +142,7 @@ class Outbox:
                 report.then()
 
     def tell(self, command: Command[T | Verdict]) -> T | Verdict:
-        """One try. A Redis that is away, or was emptied and is not rebuilt yet, has not heard: UNKNOWN."""
+        """Send a command once. UNKNOWN if Redis is away, or was emptied and is not rebuilt yet."""
         try:
             heard = self._store.run(command)
         except redis.RedisError as error:
@@ -157,9 +157,9 @@ class Outbox:
         return heard
 
     def insist(self, command: Command[T | Verdict]) -> T | Verdict:
-        """Tell it, after all the rest, until it is heard; a worker that stops leaves that to the reaper.
+        """Send a command after all reports, until acknowledged; a stopping worker leaves that to the reaper.
 
-        Where the records have been rebuilt without this one, the volume alone says what became of it.
+        If the records were rebuilt without this one, its outcome is only on the volume.
         """
         give_up_at = time.monotonic() + self._grace_seconds
         last_seen = time.monotonic()

@@ -14,7 +14,7 @@ REPORT_SECONDS = 0.5
 
 
 def prepare_dataset(order_json: str, chore: Chore) -> None:
-    """Idempotent: a preparer that dies leaves nothing that the next one would not overwrite."""
+    """Decode a dataset. Idempotent: whatever a dead preparer leaves, the next one overwrites."""
     order = PreparingOrder.model_validate_json(order_json)
     volume = Volume(order.data_root)
     told_at = 0.0
@@ -26,7 +26,7 @@ def prepare_dataset(order_json: str, chore: Chore) -> None:
             told_at = time.monotonic()
             chore.tell(link.Advanced(progress=Progress(done=done, total=total)))
 
-    for torn in volume.arrays(order.dataset).glob(".*.tmp"):  # in the way where there is little room
+    for torn in volume.arrays(order.dataset).glob(".*.tmp"):  # they would take up scarce room
         torn.unlink(missing_ok=True)
     insist = room_of(chore).insist
     manifest = prepare(volume.original(order.dataset), order.dataset, volume, report, insist)

@@ -1,18 +1,18 @@
-"""Whether a sampler really renders: told after every forward pass, asked with every sign of life."""
+"""Whether a sampler really renders: updated after every forward pass, read with every sign of life."""
 
 import time
 from collections.abc import Callable
 
 PROBE_AFTER_SECONDS = 5.0
-"""A sampler that has rendered nothing for so long tries whether it still can."""
+"""A sampler that has rendered nothing for this long checks whether it still can."""
 STALE_SECONDS = 30.0
-"""Without a forward pass for longer it does not count as a sampler: nobody waits so long for a picture."""
+"""Without a forward pass for longer it does not count as a sampler: no client waits that long."""
 DEAD_SECONDS = 120.0
-"""Without one for longer it ends, to be started again."""
+"""Without one for longer it exits, to be restarted."""
 
 
 class Pulse:
-    """The last forward pass that worked. Told by one thread, asked by another."""
+    """The last successful forward pass. Written by one thread, read by another."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -20,22 +20,22 @@ class Pulse:
         self._problem: str | None = "it has not rendered anything yet"
 
     def beat(self) -> None:
-        """A forward pass worked."""
+        """Record a successful forward pass."""
         self._last = self._clock()
         self._problem = None
 
     def miss(self, problem: str) -> None:
-        """A probe did not work."""
+        """Record a failed probe."""
         self._problem = problem
 
     @property
     def wants_probe(self) -> bool:
-        """Whether nothing is known any more, or has been known yet."""
+        """Whether the last success is too old, or none has followed the start or a failure."""
         return self._problem is not None or self._silence() > PROBE_AFTER_SECONDS
 
     @property
     def trouble(self) -> str | None:
-        """Why this does not count as a sampler; None if it does."""
+        """Why this does not count as a sampler, else None."""
         if self._problem is None and self._silence() > STALE_SECONDS:
             return f"its last forward pass ended {self._silence():.0f} s ago"
         return self._problem

@@ -1,4 +1,4 @@
-"""How fast jobs went by on this trainer, overheard from its children; kept over a restart."""
+"""How fast jobs ran on this trainer, overheard from its children; kept across restarts."""
 
 import logging
 import threading
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 KEPT = 16
 LEAST_SECONDS = 3.0
-"""A pace that was read over less is mostly that of the first steps."""
+"""A pace measured over less time is mostly that of the first steps."""
 
 STEP = {
     "architecture",
@@ -36,11 +36,11 @@ STEP = {
     "precision",
     "evaluation",
 }
-"""What of a spec decides how long a step takes, and how often it is judged."""
+"""The fields of a spec that decide how long a step takes, and how often the run is judged."""
 
 
 def has_steps_of(one: TrainingSpec, other: TrainingSpec) -> bool:
-    """Whether a step of one takes as long as one of the other."""
+    """Whether steps of both take equally long."""
     return one.model_dump(include=STEP) == other.model_dump(include=STEP)
 
 
@@ -66,7 +66,7 @@ class _Current:
 
 
 class Readings:
-    """The newest of each kind of step. Written by the supervisor's thread, read by the estimator's."""
+    """The newest reading per kind of step. Written by the supervisor's thread, read by the estimator's."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = path
@@ -82,17 +82,17 @@ class Readings:
             return InTraining(process=current.process, environment=current.environment) if current else None
 
     def all(self) -> tuple[Reading, ...]:
-        """The newest last; that of the job in training is one of them as soon as it says something."""
+        """All readings, the newest last. The job in training is included once its pace is known."""
         with self._lock:
             return _with(self._readings, self._reading())
 
     def begin(self, order: str, process: int) -> None:
-        """A child was given a job."""
+        """Note that a child was given a job."""
         with self._lock:
             self._current = _Current(TrainingOrder.model_validate_json(order), process, self._clock())
 
     def hear(self, message: link.Message) -> None:
-        """What the child says."""
+        """Read the pace from a child's message."""
         with self._lock:
             if self._current is None:
                 return
@@ -103,7 +103,7 @@ class Readings:
                     self._advance(self._current, progress.done, progress.images_per_second)
 
     def end(self) -> None:
-        """The child is gone: keep what was read. A disk that refuses it costs nothing but that."""
+        """Save the reading of a child that has ended. If the disk refuses, only the reading is lost."""
         with self._lock:
             reading, self._current = self._reading(), None
             if reading is None:
@@ -141,7 +141,7 @@ class Readings:
 
 
 class OverheardChild(Child):
-    """A trainer's child whose pace is read on the way."""
+    """A trainer's child whose messages are also read for its pace."""
 
     _readings: Readings
 
@@ -181,6 +181,6 @@ def _read(path: Path) -> tuple[Reading, ...]:
         return _Kept.model_validate_json(path.read_bytes()).readings
     except FileNotFoundError:
         return ()
-    except (OSError, ValidationError) as error:  # another version wrote it, or it has rotted
+    except (OSError, ValidationError) as error:  # another version wrote it, or it is damaged
         logger.warning("%s cannot be read, and is begun anew: %s", path, error)
         return ()

@@ -27,16 +27,16 @@ from worker.store import Rebuild, Store
 logger = logging.getLogger(__name__)
 
 LOCK_SECONDS = 60
-"""From one record to the next, and to sort them at first. A rebuilder that dies is followed by another."""
+"""Limit from one record to the next, and for sorting them first. A dead rebuilder is replaced after it."""
 
 UNMIRRORED_EVENTS = 1000
-"""More than can have happened since the last mirroring: an id is never given to two events. A gap shows."""
+"""More than can have happened since the last mirroring, so that no event id is used twice. Leaves a gap."""
 
 
 def rebuild_if_lost(store: Store, volume: Volume, name: str, lease_seconds: float) -> bool:
-    """Whether the records stand. Of all processes that find Redis empty, one does the work.
+    """Rebuild the records if Redis is empty; whether they stand now. Only one process does the work.
 
-    When Redis is emptied again before the end, none of it counts: the next call begins again.
+    If Redis is emptied again before the end, the next call starts over.
     """
     if store.is_rebuilt():
         return True
@@ -67,7 +67,7 @@ def _restore_all(store: Rebuild, volume: Volume, lease_seconds: float) -> int:
 
 
 def restore_left_out(store: Store, volume: Volume, lease_seconds: float) -> None:
-    """Try again what could not be read: an owner that lives states its facts anew, people mend files."""
+    """Retry what could not be read: a live owner writes its facts anew, and people repair files."""
     left_out = store.left_out()
     for kind in (RecordKind.DATASET, RecordKind.JOB):
         for record_id in _surest_first((one for one in left_out if kind_of(one) is kind), volume):
@@ -76,7 +76,7 @@ def restore_left_out(store: Store, volume: Volume, lease_seconds: float) -> None
 
 
 def _surest_first(record_ids: Iterable[str], volume: Volume) -> list[str]:
-    """Those that were queued, then the youngest: of two of one request the first stays."""
+    """Sort by queued first, then youngest first: of two records of one request, the first is kept."""
 
     def doubt(record_id: str) -> tuple[bool, int]:
         with contextlib.suppress(OSError):
@@ -87,7 +87,7 @@ def _surest_first(record_ids: Iterable[str], volume: Volume) -> list[str]:
 
 
 def _was_queued(record_id: str, volume: Volume) -> bool:
-    """Nobody was told of one that was not: its gateway was killed before, or lost a race for its request."""
+    """Whether it was ever queued. If not, its gateway died or lost a race, and no client knows of it."""
     signs = volume.queued(record_id), volume.events(record_id)
     return any(sign.exists() for sign in signs) or bool(volume.all_facts(record_id))
 
@@ -97,7 +97,7 @@ def _restore_if_readable(
 ) -> bool:
     try:
         outcome = _restore(kind, record_id, store, volume, lease_seconds)
-    except (OSError, ValueError, KeyError, TypeError) as error:  # one damaged file costs no other record
+    except (OSError, ValueError, KeyError, TypeError) as error:  # one damaged file costs no others
         if store.run(rebuilding.leave_out(kind, record_id, _submission_if_readable(record_id, volume))):
             logger.error("%s: not rebuilt, a file of it cannot be read: %s", record_id, error)
         return False
@@ -199,7 +199,7 @@ def _stated(facts: Facts) -> dict[str, str]:
 
 
 def _heed_intent(fields: dict[str, str], path: Path) -> None:
-    """What the gateway wanted last, where the owner had not yet made it a fact."""
+    """Apply what the gateway last wanted, unless the owner had already made it a fact."""
     with contextlib.suppress(FileNotFoundError):
         want = Want(json.loads(path.read_text())["want"])
         if fields["state"] == State.RUNNING:
@@ -212,7 +212,7 @@ def _heed_intent(fields: dict[str, str], path: Path) -> None:
 
 
 def _heed_telling(fields: dict[str, str], job_id: str, volume: Volume) -> list[Endpoint]:
-    """Who has been told how it ended; those who have not, and are to be."""
+    """Restore which endpoints were told how it ended; return those that still have to be."""
     told = {endpoint: read_told(volume.told(job_id, endpoint)) for endpoint in Endpoint}
     if own := told[Endpoint.OWN]:
         fields["told"] = own.model_dump_json()
@@ -225,7 +225,7 @@ def _heed_telling(fields: dict[str, str], job_id: str, volume: Volume) -> list[E
 def _unheard(
     checkpoints: Iterable[CheckpointFact], fields: Mapping[str, str], volume: Volume
 ) -> list[CheckpointFact]:
-    """Those that an unfinished record's log does not tell of; what has ended is not watched."""
+    """Checkpoints missing from an unfinished record's log; a finished record has no watchers."""
     if State(fields["state"]).is_terminal:
         return []
     try:
@@ -238,7 +238,7 @@ def _unheard(
 
 
 def _last_revision(record_id: str, volume: Volume) -> int:
-    """Where the log cannot be read, the time in ms: no record has had so many events."""
+    """The last event id; the time in ms if the log is unreadable, since no record has had so many events."""
     try:
         with volume.events(record_id).open("rb") as file:
             return last_event(file).id

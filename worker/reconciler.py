@@ -1,4 +1,4 @@
-"""The thread that every worker runs beside its work: says that it lives, reaps the dead, rings, mirrors."""
+"""The thread beside every worker's work: announces it, reaps dead owners, rings, mirrors events."""
 
 import logging
 import os
@@ -30,7 +30,7 @@ PRESENCE_LEASES = 1.0
 
 
 class Reconciler(threading.Thread):
-    """Makes good what messages and processes lose. Any number may run; each act is one atomic script."""
+    """Repairs what lost messages and dead processes leave. Any number may run: every act is atomic."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class Reconciler(threading.Thread):
             drop_needless_snapshots(self._store, self._volume)
 
     def _free_own_slot(self) -> None:
-        """Once, at the start: whatever this slot owned before is dead, no lease need run out."""
+        """Once, at the start, reap what this slot owned before, without waiting for leases to expire."""
         if self._has_slot:
             return
         for kind in RecordKind:
@@ -122,7 +122,7 @@ class Reconciler(threading.Thread):
             self._later.write(partial(state_burial, self._volume, burial))
 
     def _touch_heartbeat(self) -> None:
-        """Where it cannot be touched, that is all it tells: whoever looks at it takes the worker for dead."""
+        """Touch the heartbeat file. If that fails, health checks take the worker for dead."""
         if self._settings.heartbeat_file:
             try:
                 self._settings.heartbeat_file.touch()

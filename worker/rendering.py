@@ -1,4 +1,4 @@
-"""What a portion of asks comes to on its generator: images, and each ask's share of them in its format."""
+"""Renders a portion of asks on its generator, and encodes each ask's share of the images in its format."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -18,14 +18,14 @@ _BYTES_OF_A_VALUE = 1 + 4
 """As a pixel and as a float: an `npz` has both."""
 
 Images = NDArray[np.uint8] | NDArray[np.float32]
-"""Pixels (N, R, R, C), or numbers (N, C, R, R) for the formats that are made of those."""
+"""Pixels (N, R, R, C), or floats (N, C, R, R) for the formats that need them."""
 
 
 def kinship(spec: SampleSpec) -> tuple[str, str, bool, bool, bool, float]:
-    """Equal for specs that may be rendered together.
+    """A key that is equal for specs that may be rendered together.
 
-    They have one generator in one precision, are all single or all sheets, all pixels or all numbers, and of
-    latents that are all given or all drawn from one prior.
+    They share a generator and its precision, are all single or all sheets, need all pixels or all floats, and
+    have latents that are all given or all drawn with the same truncation.
     """
     is_given = spec.latents is not None
     is_of_numbers = spec.format in FORMATS_OF_NUMBERS
@@ -33,7 +33,7 @@ def kinship(spec: SampleSpec) -> tuple[str, str, bool, bool, bool, float]:
 
 
 def admit(sampler: Sampler, portion: Sequence[Ask]) -> tuple[list[Ask], list[tuple[Ask, str]]]:
-    """The asks of a portion that its generator can fulfil, and the others with what is wrong with them."""
+    """Split a portion into the asks that its generator can fulfil, and the others with the reasons."""
     welcome, refused = [], []
     for ask in portion:
         if detail := _objection(ask.spec, sampler.header.spec):
@@ -44,7 +44,7 @@ def admit(sampler: Sampler, portion: Sequence[Ask]) -> tuple[list[Ask], list[tup
 
 
 def _objection(spec: SampleSpec, trained: TrainingSpec) -> str | None:
-    """What only somebody who knows the generator can object to."""
+    """An objection that requires knowing the generator, or None."""
     if spec.truncation != 1 and not trained.prior.HAS_A_MIDDLE:
         return (
             f"truncation is {spec.truncation:g}, but this generator's latents come from the prior "
@@ -83,7 +83,7 @@ def _too_many_numbers(spec: SampleSpec, trained: TrainingSpec) -> str | None:
 
 
 def render(sampler: Sampler, portion: Sequence[Ask], after_pass: Callable[[], None] = silent) -> Images:
-    """The images of all asks of a portion, one after the other; the asks are kin."""
+    """Render the images of all asks of a portion, in order. Their `kinship` must be equal."""
     spec = portion[0].spec
     seeds = [seed for ask in portion for seed in ask.spec.seeds]
     drawn = sampler.draw(seeds, spec.truncation) if spec.latents is None else _given(portion)
@@ -99,7 +99,7 @@ def _given(portion: Sequence[Ask]) -> NDArray[np.float32]:
 
 
 def shares(images: Images, portion: Sequence[Ask]) -> Iterator[tuple[Ask, Images]]:
-    """Each ask of the portion with its own."""
+    """Pair each ask of the portion with its images."""
     start = 0
     for ask in portion:
         yield ask, images[start : start + ask.spec.count]
@@ -107,7 +107,7 @@ def shares(images: Images, portion: Sequence[Ask]) -> Iterator[tuple[Ask, Images
 
 
 def encode(images: Images, spec: SampleSpec) -> bytes:
-    """The file of what `render` gave for this spec."""
+    """Encode what `render` returned for this spec."""
     if spec.format in FORMATS_OF_NUMBERS:
         return FORMATS_OF_NUMBERS[spec.format](images.astype(np.float32, copy=False), spec)
     return FORMATS[spec.format](images.astype(np.uint8, copy=False), spec)

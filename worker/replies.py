@@ -1,4 +1,4 @@
-"""Encodes what was rendered and sends it, on a thread of its own: meanwhile the next portion is rendered."""
+"""Encodes and sends rendered images on a separate thread, while the next portion is rendered."""
 
 import contextlib
 import logging
@@ -21,12 +21,12 @@ logger = logging.getLogger(__name__)
 
 ANSWER_LIVES_SECONDS = 60
 PORTIONS_AHEAD = 1
-"""Rendered portions that may wait here: enough for either thread never to wait for the other's average."""
+"""Rendered portions that may wait here: enough to even out variations between the two threads."""
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """The images of a portion of asks, one after the other, and when they were made."""
+    """The images of a portion of asks, in order, and when they were made."""
 
     asks: Sequence[Ask]
     images: Images
@@ -38,7 +38,7 @@ class Rendered:
 
 @dataclass(frozen=True)
 class Refused:
-    """Asks to which there is but one answer."""
+    """Asks that are refused for the same reason."""
 
     asks: Sequence[Ask]
     code: ErrorCode
@@ -46,7 +46,7 @@ class Refused:
 
 
 class Replies(threading.Thread):
-    """Runs until stopped, and then to the end of what it was given."""
+    """Runs until stopped, then finishes what it was given."""
 
     def __init__(self, url: str, renderer: str) -> None:
         super().__init__(name="replies", daemon=True)
@@ -54,15 +54,15 @@ class Replies(threading.Thread):
         self._renderer = renderer
         self._given: queue.Queue[Rendered | Refused | None] = queue.Queue(PORTIONS_AHEAD)
         self._unsent: set[str] = set()
-        """The ids of the asks that were given and are not sent."""
+        """The ids of the asks that were given but whose answers are not sent yet."""
 
     def give(self, made: Rendered | Refused) -> None:
-        """Take over a portion; waits while there is one that has not been begun."""
+        """Accept a portion. Blocks while another is waiting."""
         self._unsent.update(ask.id for ask in made.asks)
         self._given.put(made)
 
     def has(self, ask: Ask) -> bool:
-        """Whether the answer is on its way: a gateway that has lost patience meanwhile asks once more."""
+        """Whether the answer is on its way, for which an impatient gateway may have asked once more."""
         return ask.id in self._unsent
 
     def run(self) -> None:
@@ -77,7 +77,7 @@ class Replies(threading.Thread):
                 self._unsent.difference_update(ask.id for ask in made.asks)
 
     def stop(self, timeout_seconds: float) -> None:
-        """Let it finish what it was given, if that takes no longer; whoever gives must have ended."""
+        """Finish what was given, within the timeout. The giving thread must have ended."""
         until = time.monotonic() + timeout_seconds
         with contextlib.suppress(queue.Full):
             self._given.put(None, timeout=timeout_seconds)
@@ -117,7 +117,7 @@ class Replies(threading.Thread):
         for gateway, frames in by_gateway.items():
             pipe.rpush(keys.SAMPLES_REPLIES_OF + gateway, *frames)
             pipe.expire(keys.SAMPLES_REPLIES_OF + gateway, ANSWER_LIVES_SECONDS)
-        # Told to raise, redis-py would write all that was sent into the error: seconds for a large sheet.
+        # With raise_on_error, redis-py formats everything sent into the error: seconds for a large sheet.
         for result in pipe.execute(raise_on_error=False):
             if isinstance(result, redis.RedisError):
                 raise result

@@ -1,4 +1,4 @@
-"""Frees what nobody will ask for again: the snapshots of jobs that are over."""
+"""Deletes what is no longer needed: the snapshots of jobs that are over."""
 
 import logging
 import shutil
@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 def drop_needless_snapshots(store: Store, volume: Volume) -> None:
-    """A job goes on from a snapshot until it is over; its checkpoints are what it leaves behind."""
+    """Delete the snapshots of finished jobs. Only unfinished jobs resume; checkpoints are kept."""
     for directory in volume.jobs.glob("*/resume"):
         job_id = directory.parent.name
         state = store.state(RecordKind.JOB, job_id)

@@ -1,4 +1,4 @@
-"""What a worker does besides living: train, prepare or sample. Each role is one object with the same face."""
+"""What a worker does: train, prepare or sample. Every role implements the same interface."""
 
 import gc
 import logging
@@ -36,18 +36,18 @@ class Duty(Protocol):
         """Called in Celery's one task thread when there may be work in the queue."""
 
     def facts(self) -> Mapping[str, Any]:
-        """What the worker tells of itself with every sign of life."""
+        """What the worker reports about itself with every sign of life."""
         ...
 
     def adopt(self, verdict: str) -> None:
-        """Heed the store's answer to that sign of life; the first one says that the records stand."""
+        """Apply the store's reply to that sign of life. The first one implies that the records stand."""
 
     def is_well(self) -> bool:
-        """Whether everything it runs is alive; a worker that is not well ends, to be started again."""
+        """Whether everything it runs is alive. A worker that is not well exits, to be restarted."""
         ...
 
     def stop(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ TRADES = {
             "worker.estimating",
             "worker.crafting",
             "torch._inductor",
-        ),  # torch imports the latter at its first step: 3 s
+        ),  # torch would import the last at its first step: 3 s
         TrainingOrder.for_record,
     ),
     Role.PREPARE: Trade("worker.preparing:prepare_dataset", ("worker.preparing",), PreparingOrder.for_record),
@@ -101,7 +101,7 @@ class SupervisedDuty:
         )
 
     def start(self) -> None:
-        """Have the server of children do its imports before there is anything to do."""
+        """Let the forkserver do its imports before there is work."""
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
 
     def answer_bell(self) -> None:
@@ -120,10 +120,10 @@ class SupervisedDuty:
         self._records_stand.set()
 
     def is_well(self) -> bool:
-        return True  # what dies here is a child, and its supervisor sees to that
+        return True  # only children die here, and the supervisor handles that
 
     def stop(self) -> None:
-        """Whatever ends the worker: not every signal of Celery's has told the supervisor before."""
+        """Stop the supervisor, since not everything that ends the worker sends Celery's shutdown signal."""
         self._stop.set()
 
     def _warm_up(self) -> None:
@@ -151,7 +151,7 @@ class SupervisedDuty:
 
 
 class TrainDuty(SupervisedDuty):
-    """Training; beside it, telling what other jobs would take, and working on generators."""
+    """Training and, beside it, estimating what other jobs would take and working on generators."""
 
     def __init__(
         self, name: str, settings: Settings, store: Store, later: Later, stop: threading.Event
@@ -178,24 +178,24 @@ class TrainDuty(SupervisedDuty):
 
 
 SWITCH_SECONDS = 0.0005
-"""How long the forward pass waits for the interpreter while another thread of a sampler runs Python. Between
-the layers it needs it again and again: at Python's 5 ms a busy thread made a pass of 16 ms take 60, so 23."""
+"""How long the forward pass waits for the GIL while another thread of a sampler runs Python. It needs the GIL
+again between layers: with Python's 5 ms, a busy thread slowed a pass from 16 ms to 60; with this, to 23."""
 YOUNG_OBJECTS = 10_000
-"""That the garbage collector lets gather before it looks through them: more than a batch of 64 makes."""
+"""Objects that accumulate before a garbage collection: more than a batch of 64 creates."""
 
 
 class SampleDuty:
-    """Sampling: a consumer thread of its own; Celery's queue is not used."""
+    """Sampling, on a dedicated consumer thread; Celery's queue is not used."""
 
     def __init__(self, name: str, settings: Settings) -> None:
-        # Here and not above: the other roles' parents stay small without torch.
+        # Imported here, so that the other roles' parent processes stay small, without torch.
         from models.inference import rendering_environment
         from models.sampler import renderer
         from worker.engine import Engine
         from worker.formats import ENCODERS_VERSION
         from worker.sampling import SampleConsumer
 
-        # One thread: the same renderer on machines of any size, and no two threads that wait for each other
+        # One thread: the renderer is the same on machines of any size, and no threads wait for each other
         # while a trainer keeps the cores busy. More samplers use more cores.
         numeric = rendering_environment(settings.device, settings.threads or 1)
         numeric.apply()
@@ -211,12 +211,12 @@ class SampleDuty:
     def start(self) -> None:
         sys.setswitchinterval(SWITCH_SECONDS)
         gc.collect()
-        gc.freeze()  # looking through all of torch's modules takes 120 ms, in which nobody is served
+        gc.freeze()  # scanning all of torch's modules takes 120 ms, during which no request is served
         gc.set_threshold(YOUNG_OBJECTS)
         self._consumer.start()
 
     def answer_bell(self) -> None:
-        """Samplers are asked through their list, not by a bell."""
+        """Does nothing: samplers take asks from their lists."""
 
     def facts(self) -> Mapping[str, Any]:
         return {
@@ -240,7 +240,7 @@ class SampleDuty:
 def duty(
     role: Role, name: str, settings: Settings, store: Store, later: Later, stop: threading.Event
 ) -> Duty:
-    """The duty of a role."""
+    """Create the duty of a role."""
     if role is Role.SAMPLE:
         return SampleDuty(name, settings)
     if role is Role.TRAIN:

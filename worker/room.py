@@ -1,7 +1,7 @@
-"""Waiting for room: what the volume does not take is written again and again until it does, and that is told.
+"""Waits for room: retries writes that the volume rejects until they succeed, and reports the wait.
 
-A full volume, or one that has become read-only, is nobody's failure. Who writes waits between two tries, and
-goes on exactly where it was. What need not be written now is left for later.
+A full or read-only volume fails no work. The writer waits between two tries, then goes on exactly where it
+was. Writes that are not urgent are deferred.
 """
 
 import errno
@@ -24,11 +24,11 @@ T = TypeVar("T")
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 3.0
 SPARE_BYTES = 4 * 2**20
-"""What a child leaves free: facts, events, and a Redis whose log lies there and which ends without room."""
+"""What a child leaves free for facts, events, and a Redis whose log is there and which exits without room."""
 
 
 class Room:
-    """The patience of one writer."""
+    """Retries the writes of one writer."""
 
     def __init__(
         self,
@@ -36,19 +36,19 @@ class Room:
         rest: Callable[[float], None],
         spare_bytes: int = 0,
     ) -> None:
-        """`tell` hears of the shortage at every try in vain, and None when it is over.
+        """`tell` is called with the shortage after every failed try, and with None when it is over.
 
-        `rest` lets so many seconds pass, or raises what ends the waiting.
+        `rest` sleeps for some seconds, or raises to end the wait.
         """
         self._tell = tell
         self._rest = rest
         self._spare_bytes = spare_bytes
 
     def insist(self, write: Callable[[], T], path: Path, size_bytes: int) -> T:
-        """Write until the volume takes it.
+        """Retry a write until the volume accepts it.
 
         Raises:
-            OSError: one that waiting does not cure.
+            OSError: an error that waiting does not cure.
         """
         needed_bytes = size_bytes + self._spare_bytes
         pause_seconds, since_ms = FIRST_PAUSE_SECONDS, 0
@@ -68,29 +68,29 @@ class Room:
             return written
 
     def write(self, path: Path, content: bytes) -> None:
-        """A file, durably."""
+        """Write a file durably."""
         self.insist(lambda: write_durably(path, content), path, len(content))
 
 
 def room_of(chore: Chore) -> Room:
-    """A child's: its supervisor hears of every try, and its word to stop ends the waiting."""
+    """The room of a child, whose supervisor is told of every try. A stop request ends the wait."""
     return Room(lambda lacking: chore.tell(link.Waiting(shortage=lacking)), chore.rest, SPARE_BYTES)
 
 
 class Later:
-    """Statements that need not be made now: where the volume does not take one, it is made once it does."""
+    """Writes that are not urgent: those that the volume rejects are retried once there is room."""
 
     def __init__(self) -> None:
         self._owed: deque[Callable[[], object]] = deque()
 
     def write(self, statement: Callable[[], object]) -> None:
-        """Try at once. Called by any thread; whoever states late must be fenced by its token."""
+        """Try at once. Called by any thread. A write that happens late must be fenced by its token."""
         if not _is_taken(statement):
             logger.warning("the volume takes no statement now; it is made as soon as there is room")
             self._owed.append(statement)
 
     def catch_up(self) -> None:
-        """Try what is owed again. Called by one thread."""
+        """Retry the deferred writes. Called by one thread."""
         for _ in range(len(self._owed)):
             statement = self._owed.popleft()
             if not _is_taken(statement):
@@ -110,10 +110,10 @@ def _is_taken(statement: Callable[[], object]) -> bool:
 
 
 def shortage(error: OSError, path: Path, needed_bytes: int, since_ms: int) -> Shortage:
-    """What an error of writing to `path` says of the volume.
+    """What an error in writing to `path` says about the volume.
 
     Raises:
-        OSError: the same, where waiting does not cure it.
+        OSError: the same, if waiting does not cure it.
     """
     code = LACKS.get(error.errno)
     if code is None:
@@ -147,7 +147,7 @@ def _require_free(path: Path, needed_bytes: int) -> None:
 
 
 def _statistics(path: Path) -> os.statvfs_result | None:
-    """Of the file system on which `path` would lie, as far as it can be asked."""
+    """Statistics of the file system that `path` would be on, if available."""
     for place in path.parents:
         try:
             return os.statvfs(place)

@@ -1,4 +1,4 @@
-"""What a run leaves on the volume, and how it comes back from there: snapshots, checkpoints, previews."""
+"""Writes and restores the files of a run: snapshots, checkpoints, previews."""
 
 import logging
 from collections.abc import Callable
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class RunFiles:
-    """The files of one run under one owner's token. Whatever is written is told; it may wait for room."""
+    """The files of one run under one owner's token. Every write is reported, and may wait for room."""
 
     def __init__(self, order: TrainingOrder, chore: Chore, room: Room) -> None:
         self._order = order
@@ -31,9 +31,9 @@ class RunFiles:
         self._published = {known.images_seen for known in order.checkpoints}
 
     def restored(self, environment: NumericEnvironment, show_life: Callable[[], None]) -> TrainingState:
-        """The state to go on from: the recorded snapshot, else an older whole one, else a fresh one.
+        """The state to continue from: the recorded snapshot, else an older intact one, else a fresh one.
 
-        Drawing a fresh one can take minutes: nobody waits for it who has a snapshot.
+        Drawing a fresh one can take minutes, so it is done only without a snapshot.
         """
         state = TrainingState.blank(self._order.spec, environment)
         directory = self._volume.snapshots(self._order.job)
@@ -49,7 +49,7 @@ class RunFiles:
         return state
 
     def _recorded_and_older(self) -> list[str]:
-        """Never a newer one: nobody was told of it, nor perhaps of the checkpoints on the way there."""
+        """Never a newer one, since neither it nor, perhaps, the checkpoints before it were reported."""
         recorded = self._order.snapshot
         if recorded is None:
             return []
@@ -58,7 +58,7 @@ class RunFiles:
         return [recorded.file, *sorted(older - {recorded.file}, reverse=True)]
 
     def go_back(self, state: TrainingState, images_seen: int | None, show_life: Callable[[], None]) -> None:
-        """Give `state` the weights and optimisers that it had after `images_seen`; None: in the beginning."""
+        """Restore the weights and optimisers that `state` had after `images_seen`; None: at the start."""
         named = f"{images_seen:012d}-*.safetensors" if images_seen is not None else ""
         candidates = self._volume.snapshots(self._order.job).glob(named) if named else iter(())
         for path in sorted(candidates, reverse=True):
@@ -71,7 +71,7 @@ class RunFiles:
         state.begin_again(show_life)
 
     def save(self, state: TrainingState) -> None:
-        """A snapshot."""
+        """Save a snapshot."""
         name = weights_name(state.images_seen, self._order.token)
         checkpoint.save_snapshot(state, self._volume.snapshot(self._order.job, name), self._room.write)
         fact = SnapshotFact(
@@ -80,7 +80,7 @@ class RunFiles:
         self._chore.tell(link.Saved(snapshot=fact))
 
     def publish(self, state: TrainingState, metrics: dict[str, float]) -> None:
-        """A checkpoint, once."""
+        """Publish a checkpoint, once."""
         images_seen = state.images_seen
         if images_seen in self._published:
             return
@@ -101,7 +101,7 @@ class RunFiles:
         self._chore.tell(link.Published(checkpoint=fact))
 
     def show(self, state: TrainingState) -> None:
-        """A preview, once; told of once, too, though not always by whoever made it."""
+        """Write a preview once, and report it once, though not always from the same process."""
         path = self._volume.preview(self._order.job, state.images_seen)
         if not path.exists():
             self._room.write(path, preview(served_generator(state), state.spec, state.environment))

@@ -1,9 +1,9 @@
-"""The sampling consumer: takes what has queued and renders it portion by portion.
+"""The sampling consumer: takes queued asks and renders them portion by portion.
 
-Batches come from the backlog, not from a timer: an idle sampler answers one request at once, a busy one
-finds many waiting. Requests past their deadline, by Redis TIME, never reach the forward pass. A batch is
-bounded in requests; what is in memory at once are portions of it, bounded in weight. Asks for a generator
-that is being loaded stand aside, and the others go on.
+Batches come from the backlog, not from a timer: an idle sampler answers one request at once, a busy one finds
+many waiting. Requests past their deadline, by Redis TIME, never reach the forward pass. A batch is limited in
+requests; it is rendered in portions, which are limited in weight to bound memory. Asks for a generator that
+is still loading are set aside while others proceed.
 """
 
 import logging
@@ -30,21 +30,21 @@ logger = logging.getLogger(__name__)
 POP_SECONDS = 1.0
 """A blocking pop ends well before redis-py's socket timeout."""
 LOADING_SECONDS = 0.02
-"""So long it blocks while asks stand aside: whether their generator is there is then looked at."""
+"""The longest blocking pop while asks are set aside, before checking for their generator again."""
 BREATH_SECONDS = 0.2
-"""After a failure, so that one that lasts does not fill the log."""
+"""Pause after a failure, so that a lasting one does not flood the log."""
 MOST_WEIGHT = 256
-"""Of one portion, in samples of their own size; what weighs more is a portion of its own."""
+"""Limit of one portion, in samples of their own size; a heavier ask is a portion of its own."""
 STOP_SECONDS = 8.0
 FAILED = "the sampler failed; see its log"
 
 
 class _UnawaitedError(Exception):
-    """Nobody waits any more for what is being rendered."""
+    """No gateway waits any more for what is being rendered."""
 
 
 class SampleConsumer(threading.Thread):
-    """Runs until stopped. While its renderer is not the deployment's it takes nothing."""
+    """Runs until stopped. Takes no asks while its renderer is not the deployment's."""
 
     def __init__(self, name: str, url: str, engine: Engine, renderer: str, batch_limit: int) -> None:
         super().__init__(name="sampling", daemon=True)
@@ -56,7 +56,7 @@ class SampleConsumer(threading.Thread):
         self._replies = Replies(url, renderer)
         self._pulse = Pulse()
         self._aside: list[Ask] = []
-        self._taken_at: dict[str, float] = {}  # by the id of the ask, in seconds of our clock
+        self._taken_at: dict[str, float] = {}  # by ask id, in seconds of our clock
         self._clock_offset_ms = 0.0  # Redis time - ours
         self._end = threading.Event()
         self._active = threading.Event()
@@ -68,7 +68,7 @@ class SampleConsumer(threading.Thread):
 
     @property
     def trouble(self) -> str | None:
-        """Why this answers nobody just now; None if it does."""
+        """Why this sampler does not answer at the moment; None if it does."""
         if not self.is_alive():
             return "it has not begun, or has ended"
         if not self._active.is_set() and self._verdict is not None:
@@ -77,13 +77,13 @@ class SampleConsumer(threading.Thread):
 
     @property
     def is_well(self) -> bool:
-        """Whether both threads run and render, or are not meant to: not started yet, or told to end."""
+        """Whether both threads run and render, or need not, because they have not started or are stopping."""
         if self.ident is None or self._end.is_set():
             return True
         return self.is_alive() and self._replies.is_alive() and not self._pulse.is_dead
 
     def adopt(self, verdict: str) -> None:
-        """Heed the store's answer to `hello`: `active`, or the renderer this deployment is bound to."""
+        """Apply the store's reply to `hello`: `active`, or the renderer this deployment is bound to."""
         if verdict == self._verdict:
             return
         self._verdict = verdict
@@ -113,7 +113,7 @@ class SampleConsumer(threading.Thread):
                 self._end.wait(BREATH_SECONDS)
 
     def stop(self) -> None:
-        """Finish the batch in hand, then end."""
+        """Finish the current batch, then end."""
         self._end.set()
         until = time.monotonic() + STOP_SECONDS
         if self.is_alive():
@@ -135,7 +135,7 @@ class SampleConsumer(threading.Thread):
             self._pulse.beat()
 
     def _take(self) -> list[Ask]:
-        """What has queued; where nothing has, what comes within a moment."""
+        """Take the queued asks; if there are none, wait a moment for some."""
         frames = self._pop()
         if not frames:
             patience = LOADING_SECONDS if self._aside else POP_SECONDS
@@ -145,13 +145,13 @@ class SampleConsumer(threading.Thread):
             frames = [first[1], *self._pop()]
         now = time.monotonic()
         read = [ask for frame in frames if (ask := _read(frame))]
-        # A gateway may ask again for what stands aside, or is just being answered: that is left out.
+        # A gateway may resend an ask that is set aside or is being answered: skip those.
         asks = [ask for ask in read if ask.id not in self._taken_at and not self._replies.has(ask)]
         self._taken_at.update((ask.id, now) for ask in asks)
         return asks
 
     def _pop(self) -> list[bytes]:
-        """What is in the lists, and the time of Redis."""
+        """Pop what is in the lists, and read the time of Redis."""
         pipe = self._redis.pipeline(transaction=False)
         for name in self._lists:
             pipe.lpop(name, self._batch_limit)
@@ -161,7 +161,7 @@ class SampleConsumer(threading.Thread):
         return [frame for frames in popped for frame in frames or ()]
 
     def _is_awaited(self, ask: Ask) -> bool:
-        """Whether its deadline has not passed, by Redis TIME as of the last take and our clock since."""
+        """Whether its deadline has not passed, by Redis TIME at the last pop plus our clock since."""
         return ask.deadline_ms > time.monotonic() * 1000 + self._clock_offset_ms
 
     def _serve(self, asks: Sequence[Ask]) -> None:
@@ -180,7 +180,7 @@ class SampleConsumer(threading.Thread):
         self._engine.settle({_target(ask) for ask in self._aside})
 
     def _sampler(self, wanting: Sequence[Ask]) -> Sampler | None:
-        """The generator that all these want. Without one they have been put aside, or refused."""
+        """The generator of these asks. If it is None, they have been set aside or refused."""
         try:
             sampler = self._engine.sampler(wanting[0].spec, wanting[0].place)
         except ServiceError as refusal:
@@ -195,14 +195,14 @@ class SampleConsumer(threading.Thread):
         return sampler
 
     def _admit(self, sampler: Sampler, wanting: Sequence[Ask]) -> list[Ask]:
-        """Those that this generator can fulfil; the others are refused."""
+        """Return the asks that this generator can fulfil; refuse the others."""
         welcome, refused = admit(sampler, wanting)
         for ask, detail in refused:
             self._replies.give(Refused([ask], ErrorCode.INVALID_REQUEST, detail))
         return welcome
 
     def _render(self, portion: Sequence[Ask], sampler: Sampler) -> Rendered | Refused | None:
-        """None as soon as all deadlines have passed: gateways have refused them, and no longer listen."""
+        """Render a portion. None as soon as all deadlines have passed, since no gateway waits any more."""
 
         def go_on() -> None:
             self._pulse.beat()
@@ -223,9 +223,9 @@ class SampleConsumer(threading.Thread):
 
 
 def portions(asks: Sequence[Ask]) -> list[list[Ask]]:
-    """What is rendered together: asks of one generator, either all for one image or all for sheets.
+    """Group asks that are rendered together: of one generator, either all for one image or all for sheets.
 
-    They come in the order of their heaviest asks: a single image never waits for a sheet of its batch.
+    They are sorted by their heaviest asks, so that a single image never waits for a sheet of its batch.
     """
     cut: list[list[Ask]] = []
     weight = 0  # of the last portion
@@ -255,7 +255,7 @@ def _by_target(asks: Iterable[Ask]) -> Iterable[list[Ask]]:
 
 
 def _read(frame: bytes) -> Ask | None:
-    """The ask, or None when it cannot be understood: a gateway of another version may have sent it."""
+    """Parse an ask; None if it is invalid, as one from a gateway of another version may be."""
     try:
         ask = Ask.unpack(frame)
         if [type(ask.id), type(ask.gateway), type(ask.deadline_ms)] != [str, str, int]:

@@ -1,4 +1,4 @@
-"""Everything a worker can be told from outside. The one place in this package that reads the environment."""
+"""A worker's settings. The only module of this package that reads the environment."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        env_ignore_empty=True,  # compose passes on what is not set as an empty text
+        env_ignore_empty=True,  # compose passes unset variables as empty strings
         frozen=True,
         hide_input_in_errors=True,  # some hold passwords
     )
@@ -70,7 +70,7 @@ class Settings(BaseSettings):
 
     @property
     def heartbeat_seconds(self) -> float:
-        """Five beats to a lease: two may be lost without harm."""
+        """Five beats per lease: two may be lost without harm."""
         return self.lease_seconds / 5
 
     @property
@@ -79,10 +79,10 @@ class Settings(BaseSettings):
 
 
 def read_settings() -> Settings:
-    """The settings of this process; where they cannot be, it ends and says why."""
+    """Read the settings of this process. If they are invalid, it says why and exits."""
     return read_or_exit(Settings, os.environ)
 
 
 def let_cuda_be_deterministic() -> None:
-    """Call before torch is imported: cuBLAS promises equal results only with a workspace of fixed size."""
+    """Call before importing torch: cuBLAS guarantees equal results only with a workspace of fixed size."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -1,4 +1,4 @@
-"""Records that this worker could not take up: another may, and it tries again itself in a while."""
+"""Records that this worker could not work on. Another may, and this one retries them later."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ SET_ASIDE_SECONDS = 30.0
 
 
 class Shelf:
-    """Which ones, so that they keep no other from being claimed. Used by one thread."""
+    """Their ids, so that they do not block the claiming of others. Used by one thread."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -1,4 +1,4 @@
-"""The name under which a worker owns things. Restarted, it takes the same and frees what it held."""
+"""The name under which a worker owns records. After a restart it takes the same and frees what it held."""
 
 import fcntl
 import os

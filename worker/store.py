@@ -1,4 +1,4 @@
-"""The worker's synchronous hand on the records: runs the commands of `contract.store`."""
+"""The worker's synchronous access to the records: runs the commands of `contract.store`."""
 
 import time
 import uuid
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 def connect(url: str, *, decode: bool = True) -> redis.Redis:
-    """A client whose every call ends within about two seconds, with an answer or a `RedisError`."""
+    """A client whose calls return or raise a `RedisError` within seconds, some 8 if Redis hangs."""
     return redis.Redis.from_url(
         url,
         decode_responses=decode,
@@ -34,14 +34,14 @@ def connect(url: str, *, decode: bool = True) -> redis.Redis:
 
 
 class Store:
-    """Thread-safe: redis-py hands each call a pooled connection of its own."""
+    """Thread-safe, because redis-py gives each call a pooled connection of its own."""
 
     def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis = connect(url)
         self._script = self._redis.register_script(script())
         self._clock = clock
         self._first_seen = ("", 0.0)
-        """The server that runs now, and when we saw it first."""
+        """The `run_id` of the current server, and when it was first seen."""
 
     def run(self, command: Command[T]) -> T:
         """Carry out one transition.
@@ -56,15 +56,15 @@ class Store:
         return bool(self._redis.exists(keys.EPOCH))
 
     def begin_rebuild(self, name: str, seconds: int) -> "Rebuild | None":
-        """Take the lock of the one process that re-creates the records, unless another has it."""
+        """Take the lock for re-creating the records; None if another process has it."""
         rebuild = f"{name}:{uuid.uuid4().hex}"
         is_set = self._redis.set(keys.REBUILDING, rebuild, nx=True, ex=seconds)
-        if not is_set and self._redis.get(keys.REBUILDING) != rebuild:  # set, and the answer was lost
+        if not is_set and self._redis.get(keys.REBUILDING) != rebuild:  # ours after a lost reply
             return None
         return Rebuild(self, rebuild, seconds)
 
     def take_in(self, record_id: str) -> None:
-        """What was left out has been re-created, or is gone."""
+        """Take a record off the list of those left out: it was re-created, or is gone."""
         self._redis.srem(keys.LEFT_OUT, record_id)
 
     def left_out(self) -> list[str]:
@@ -72,9 +72,9 @@ class Store:
         return [*cast("set[str]", self._redis.smembers(keys.LEFT_OUT))]
 
     def uptime_seconds(self) -> float:
-        """How long the server has been up: owners need a lease of grace after a restart.
+        """How long the server has been up, because owners need a lease of grace after a restart.
 
-        Where its clock was set back, as long as we have seen it.
+        If its clock was set back: how long we have seen it up.
         """
         server = self._redis.info("server")
         if server["run_id"] != self._first_seen[0]:
@@ -90,12 +90,12 @@ class Store:
         return bool(queued and not rung)
 
     def state(self, kind: RecordKind, record_id: str) -> State | None:
-        """The record's state; None where there is no record."""
+        """The record's state; None if there is no record."""
         state = self._redis.hget(KEYS[kind].record_of + record_id, "state")
         return State(cast("str", state)) if state else None
 
     def is_followed(self, job_id: str) -> bool:
-        """Whether some alias means the job's best checkpoint, whatever that becomes."""
+        """Whether some alias follows the job's best checkpoint."""
         meanings = map(Meaning.model_validate_json, cast("list[str]", self._redis.hvals(keys.ALIASES)))
         return any(meaning.follow and meaning.job == job_id for meaning in meanings)
 
@@ -113,7 +113,7 @@ class Store:
 
 
 class Rebuild:
-    """The store of the one that re-creates the records: each command needs its lock, and extends it."""
+    """The store as the rebuilding process uses it: each command requires its lock, and extends it."""
 
     def __init__(self, store: Store, rebuild: str, seconds: int) -> None:
         self._store = store
@@ -123,11 +123,11 @@ class Rebuild:
         """Carry out one transition.
 
         Raises:
-            OvertakenError: the lock is gone, or another's. Nothing has changed.
+            OvertakenError: the lock has expired or belongs to another process. Nothing has changed.
             redis.RedisError: Redis is away; nothing is known about the outcome.
         """
         return self._store.run(within(self._rebuild, self._seconds, command))
 
     def take_in(self, record_id: str) -> None:
-        """What was left out has been re-created, or is gone."""
+        """Take a record off the list of those left out: it was re-created, or is gone."""
         self._store.take_in(record_id)

@@ -1,4 +1,4 @@
-"""Claims records of one kind, one at a time, and sees each through; for training and preparing alike."""
+"""Claims records of one kind, one at a time, and carries each out; for training and preparing alike."""
 
 import logging
 import threading
@@ -55,9 +55,9 @@ class Supervisor:
         self._warming = Warming(store, settings.sampling_url, patience_seconds)
 
     def work_through_queue(self) -> None:
-        """Claim and carry out until nothing is queued or the worker is to stop.
+        """Claim and carry out records until none is queued or the worker is to stop.
 
-        What wakes it is only a doorbell: rung twice or not at all, it does the same.
+        The message that wakes it is only a doorbell: losing or repeating one changes nothing.
         """
         while not self._stop.is_set():
             crew = self._start_crew()  # before the claim: forking may take longer than a lease
@@ -84,7 +84,7 @@ class Supervisor:
             self._see_through(lease, claim.record, crew)
         except OSError as error:
             self._set_aside(lease, f"the volume: {error}")
-            return False  # it may be this host's fault, and all others' turn would come to the same
+            return False  # it may be this host's fault, and then every other record would fail as well
         except ForeignSpecError as error:
             self._set_aside(lease, str(error))
         except RedisError:
@@ -95,7 +95,7 @@ class Supervisor:
         return True
 
     def _set_aside(self, lease: Lease, why: str) -> None:
-        """Hand it back, if that was not done yet, and leave it to others for a while; nobody is to blame."""
+        """Hand it back, unless that was done, and leave it to others for a while; this is not a death."""
         logger.error("%s: handed back and set aside: %s", lease.id, why)
         self._shelf.put(lease.id)
         self._store.run(records.leave(lease, State.QUEUED, reason=why))

@@ -7,7 +7,7 @@ from worker.roles import Duty
 
 
 def register(app: Celery, role: Role, duty: Duty) -> None:
-    """Answer the role's bell; a role without one takes no messages."""
+    """Register the role's task, its bell; a role without one takes no messages."""
     if role not in TASK_OF_ROLE:
         return
 

@@ -1,4 +1,4 @@
-"""The time in which one record is ours: its child is watched, what is wanted is heeded, and it is left."""
+"""The time in which a worker owns one record: it watches the child, obeys what is wanted, and leaves it."""
 
 import contextlib
 import json
@@ -29,15 +29,15 @@ WriteOrder = Callable[[Record], tuple[str, str]]
 """The work of a record as `module:function`, and the order for it as JSON."""
 
 PATIENCE_SECONDS = 0.25
-"""Between two looks at what is wanted, when the child says nothing."""
+"""Interval between checks of what is wanted while the child is silent."""
 
 
 class NoTimeToWaitError(Exception):
-    """While there was no room for facts, something ended the tenure."""
+    """The tenure ended while waiting for room for facts."""
 
 
 class Tenure:
-    """From the claim of a record to its leaving; whoever holds a newer token ends it."""
+    """The ownership of one record, from claim to leave. It ends early if another worker has a newer token."""
 
     def __init__(
         self,
@@ -90,12 +90,13 @@ class Tenure:
         self._last_words: str | None = None
 
     def carry_out(self, write_order: WriteOrder) -> None:
-        """Run the crew to its end, beating all the while, then leave the record in its next state.
+        """Run the crew to its end while keeping the lease, then leave the record in its next state.
 
         Raises:
-            OSError: the volume fails as no waiting cures. The record was handed back; it is not to blame.
+            OSError: the volume failed in a way that waiting does not cure. The record was handed back,
+                which does not count as a death.
         """
-        with contextlib.suppress(RuntimeError):  # no thread is to be had: it is missed only by a slow disk
+        with contextlib.suppress(RuntimeError):  # no thread is available: only slow disks need it
             self._lease_renewer.start()
         try:
             self._carry_out(write_order)
@@ -180,7 +181,7 @@ class Tenure:
                 self._last_words = detail
 
     def _handed_back(self) -> Outcome:
-        """Of a worker that goes on, it was asked for, though it may have been taken back since."""
+        """If the worker is not stopping, this was requested, though perhaps withdrawn since."""
         return handed_back(self._outbox.shortage, on_request=not self._is_stopping())
 
     def _leave_as(self, outcome: Outcome) -> None:
@@ -192,7 +193,11 @@ class Tenure:
                 self._leave(self._outcome)
 
     def _leave(self, outcome: Outcome) -> None:
-        """What comes to the same from the facts before, a cancelling or a handing back, waits for no room."""
+        """Write the final facts and leave the record.
+
+        Cancelling and handing back do not wait for room, because a rebuild reaches the same from earlier
+        facts.
+        """
         if self._heartbeat.progress:
             self._outbox.report(fields={"progress": self._heartbeat.progress.model_dump_json()})
         facts = {
@@ -226,7 +231,7 @@ class Tenure:
             self._later.write(lambda: state_burial(self._volume, burial))
 
     def _hold_out(self, seconds: float) -> None:
-        """Keep the lease while there is no room, and heed what is wanted."""
+        """Keep the lease while waiting for room, and obey what is wanted."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             time.sleep(PATIENCE_SECONDS)
@@ -238,4 +243,4 @@ class Tenure:
             elif not self._outbox.is_lost:
                 continue
             raise NoTimeToWaitError
-        self._crew.listen_anew()  # what it said meanwhile has not been listened to
+        self._crew.listen_anew()  # its messages were not read meanwhile

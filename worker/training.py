@@ -1,7 +1,7 @@
-"""A trainer child's work: iterate over the training, and decide when to judge, save, show and report.
+"""The work of a trainer's child: iterates the training, decides when to judge, save, show and report.
 
-Evaluations, checkpoints and previews come at counts of images, for they belong to the record. Snapshots come
-by the clock: they only bound what a crash costs, and no result depends on them.
+Evaluations, checkpoints and previews are due at counts of images, because they belong to the record.
+Snapshots are due by the clock: they only limit what a crash costs, and no result depends on them.
 """
 
 import math
@@ -34,11 +34,11 @@ from worker.run_files import RunFiles
 
 REPORT_SECONDS = 0.5
 UNJUDGED_LOOKS = 10
-"""How often a run is looked after that has too few pictures to be judged by."""
+"""How often a run with too few pictures for evaluations is checked."""
 
 
 def train_job(order_json: str, chore: Chore) -> None:
-    """Train to the end, or to the word to stop; resume from the newest snapshot that is whole."""
+    """Train to the end or until asked to stop, resuming from the newest intact snapshot."""
     order = TrainingOrder.model_validate_json(order_json)
     try:
         if chore.place.rank > 0:
@@ -52,7 +52,7 @@ def train_job(order_json: str, chore: Chore) -> None:
 
 
 class GivenUpError(Exception):
-    """The run went wrong, and nothing that could be done has helped."""
+    """The run went wrong, and no countermeasure has helped."""
 
     def __init__(self, verdict: GiveUp | RollBack) -> None:
         super().__init__(verdict.detail)
@@ -60,7 +60,7 @@ class GivenUpError(Exception):
 
 
 class _Run:
-    """One child's share of a job: from where the last one stopped."""
+    """One child's part of a job, from where the last one stopped."""
 
     def __init__(self, order: TrainingOrder, chore: Chore) -> None:
         self._order = order
@@ -78,11 +78,11 @@ class _Run:
         manifest = Manifest.model_validate_json(
             Volume(order.data_root).manifest(self._spec.dataset).read_bytes()
         )
-        if order.snapshot is None:  # up front, not again: it takes a second
+        if order.snapshot is None:  # not on resume: it takes a second
             self._require_memory(environment, manifest)
         self._state = self._files.restored(environment, self._draw_on)
         self._open_dataset(environment, manifest)
-        keep_freed_memory()  # not before: what decoding took would be kept for the whole run
+        keep_freed_memory()  # not before: memory used for decoding would be kept for the whole run
         self._ranks = join(environment, chore.place)
 
     def carry_out(self) -> None:
@@ -119,7 +119,7 @@ class _Run:
         self._chore.tell(link.Finished(result=result))
 
     def _pass(self, before: int, after: int, forecast: Forecast) -> None:
-        """What is due between two counts of images."""
+        """Do what is due between two counts of images."""
         if _passes(self._judged_every, before, after) or self._is_over():
             with forecast.evaluating():
                 self._do_what_is_due(before, after, is_judged=True)
@@ -127,7 +127,7 @@ class _Run:
             self._do_what_is_due(before, after, is_judged=False)
 
     def _do_what_is_due(self, before: int, after: int, *, is_judged: bool) -> None:
-        """The snapshot last, so that a resume lacks nothing."""
+        """Save the snapshot last, so that a resume lacks nothing."""
         is_best = is_judged and self._look_after()
         is_due = _passes(self._spec.checkpoint_every_images, before, after) or self._is_over()
         if (is_best or is_due) and self._is_sound():
@@ -140,11 +140,11 @@ class _Run:
             self._lead(after)
 
     def _lead(self, images_seen: int) -> None:
-        """Let the other ranks go on from this state until it is judged again."""
+        """Let the other ranks continue from this state until it is judged again."""
         self._ranks.lead(self._state, (images_seen // self._judged_every + 1) * self._judged_every)
 
     def _look_after(self) -> bool:
-        """Judge the state, tell the figures, and do what they call for. Whether it is the best so far."""
+        """Judge the state, report the figures and act on them. True if it is the best so far."""
         self._evaluation = self._evaluated()
         is_unjudged = self._judge is None and self._is_sound()
         signs = Signs(is_finite=True) if is_unjudged else Signs.of(self._evaluation)
@@ -160,7 +160,7 @@ class _Run:
                 self._files.go_back(self._state, verdict.goal_images_seen, self._tell_life)
             case GiveUp() | RollBack() if not self._is_over() or not watch.has_something_to_serve:
                 raise GivenUpError(verdict)
-        self._evaluation = None  # what was refused is not published as if it might be the best
+        self._evaluation = None  # so that a rejected state is not published with figures
         return False
 
     def _evaluated(self) -> Evaluation | None:
@@ -169,21 +169,21 @@ class _Run:
         return self._judge.evaluate(self._state, self._losses, self._tell_life)
 
     def _is_sound(self) -> bool:
-        """Whether the run is still made of numbers. Waits for the device."""
+        """Whether all losses and weights are finite. Waits for the device."""
         return self._read_losses() and self._state.is_finite()
 
     def _metrics(self) -> dict[str, float]:
-        """Of the state as it is now, where it has been judged."""
+        """The metrics of the current state, if it has been judged."""
         judged = self._evaluation
         return judged.metrics if judged and judged.images_seen == self._state.images_seen else {}
 
     def _save(self) -> None:
-        """Keep the state, unless it is beyond use: from an earlier one a resume comes to the same end."""
+        """Save the state unless it is unusable: resuming from an earlier one comes to the same end."""
         if self._is_sound():
             self._files.save(self._state)
 
     def _read_losses(self) -> bool:
-        """Wait for the device and take its figures; whether all are numbers."""
+        """Read the losses, waiting for the device. True if all are finite."""
         if self._latest is None:
             return True
         losses = self._latest.read()
@@ -232,7 +232,7 @@ class _Run:
         self._tell_life()
 
     def _draw_on(self) -> None:
-        """Show life while there is no state yet."""
+        """Send a sign of life while there is no state yet."""
         self._chore.heed_stop()
         self._chore.tell(link.Advanced(progress=Progress(done=0, total=self._spec.total_images)))
 
@@ -240,7 +240,7 @@ class _Run:
         self._chore.tell(link.Advanced(progress=self._progress()))
 
     def _tell_judgement(self, verdict: Verdict) -> None:
-        """Once: what a killed child had told already is not told again."""
+        """Report a judgement, unless a killed child already has."""
         if self._state.images_seen <= self._order.judged_images_seen:
             return
         self._chore.tell(

@@ -1,4 +1,4 @@
-"""A few real steps and one real evaluation of a job that is not queued yet, on pictures of noise, timed."""
+"""Times a few real steps and one real evaluation of a job that is not queued yet, on pictures of noise."""
 
 import math
 import time
@@ -20,14 +20,14 @@ PICTURES = 64
 WARM_UP_STEPS = 2
 LEAST_SECONDS, MOST_SECONDS = 2.0, 4.0
 STEPS_AHEAD = 32
-"""A GPU is waited for so seldom, as in a real run, where the CPU prepares what is next meanwhile."""
+"""Steps between waits for the GPU: as in a real run, the CPU prepares later steps meanwhile."""
 OPERATIONS_PER_STEP = {"cpu": 2 * 10**10, "cuda": 2 * 10**13}
-"""About a second's work. A larger batch is timed in a part of it: products of this size run as fast."""
+"""About a second's work. Only a part of a larger batch is timed: products of this size run as fast."""
 
 
 @dataclass(frozen=True)
 class Steps:
-    """So many steps took so long."""
+    """How long a number of steps took."""
 
     count: int
     batch_size: int
@@ -39,10 +39,10 @@ class Steps:
 
 
 class Trial:
-    """A training state of its own, which nobody keeps."""
+    """A training state of its own, which is thrown away."""
 
     def __init__(self, spec: TrainingSpec, environment: NumericEnvironment, operations: int) -> None:
-        """Of a job on one device, or of one device's part; `operations` are those of training, per image."""
+        """`spec` is a job on one device, or one device's part; `operations` are for training, per image."""
         environment.apply()
         keep_freed_memory()
         batch_size = spec.batch_size
@@ -54,7 +54,7 @@ class Trial:
         self._state = TrainingState.fresh(self._spec, environment)
 
     def steps(self) -> Steps:
-        """Time steps for a few seconds, in whole rounds of whatever comes every so many of them."""
+        """Time steps for a few seconds, in whole rounds of what is done only every few steps."""
         device = self._state.environment.device
         batches = Batches.of(self._spec, self._pictures, np.arange(PICTURES), device)
         run = trainer.train(self._state, batches)
@@ -64,14 +64,14 @@ class Trial:
         count, seconds, started = 0, 0.0, time.perf_counter()
         while seconds < LEAST_SECONDS or (count % round_of_steps and seconds < MOST_SECONDS):
             progress, count = next(run), count + 1
-            if count.bit_count() == 1 or count % STEPS_AHEAD == 0:  # 1, 2, 4, …: long steps are not queued
+            if count.bit_count() == 1 or count % STEPS_AHEAD == 0:  # 1, 2, 4, …: long steps must not queue
                 progress.read()  # waits for the device
             seconds = time.perf_counter() - started
         progress.read()
         return Steps(count, self._spec.batch_size, time.perf_counter() - started)
 
     def evaluation(self, panel: Panel, features: Features) -> float:
-        """Seconds of the first evaluation, for which the real pictures are looked at, too."""
+        """Seconds of the first evaluation, which processes the real pictures, too."""
         places = Panel(panel.reals % PICTURES, panel.neighbours % PICTURES, panel.split)
         judge = Judge(self._spec, self._pictures, places, features)
         started = time.perf_counter()

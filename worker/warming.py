@@ -1,7 +1,7 @@
-"""Has every sampler load a job's best generator before a name means it, so that no request waits for it.
+"""Lets every sampler load a job's best generator before a name points to it, so that no request waits.
 
-An alias that follows a job means its best checkpoint as soon as Redis is told of it, `latest` that of the job
-that has just succeeded. The supervisor tells both, so it is who can ask before.
+An alias that follows a job points to its best checkpoint as soon as Redis knows it; `latest` points to that
+of the job that succeeded last. The supervisor reports both, so it can ask the samplers before.
 """
 
 import logging
@@ -23,22 +23,22 @@ logger = logging.getLogger(__name__)
 POP_SECONDS = 1.0
 """A blocking pop ends well before redis-py's socket timeout."""
 SHORTEST_POP_SECONDS = 0.01
-"""Redis 6 takes less than a millisecond for none, and waits for ever."""
+"""Redis 6 treats a timeout below a millisecond as none, and waits for ever."""
 
 
 class Warming:
-    """Asks samplers in vain at worst: what it cannot do, the first request for the generator does."""
+    """Best effort: where it fails, the first request for the generator loads it."""
 
     def __init__(self, store: Store, sampling_url: str, patience_seconds: float) -> None:
-        """It keeps its caller no longer than it is patient: nobody renews a lease meanwhile."""
+        """`load` blocks for at most `patience_seconds`, because its caller sends no heartbeat meanwhile."""
         self._store = store
         self._redis = connect(sampling_url, decode=False)
         self._patience_seconds = patience_seconds
 
     def load(self, job_id: str, best: CheckpointFact, *, is_latest: bool) -> None:
-        """Before Redis is told of a new best, or that the job has succeeded and `latest` means its best.
+        """Call before reporting to Redis a new best, or a success, which makes `latest` point to its best.
 
-        In a thread, which may be left: of a Redis that takes calls and is silent, each lasts for seconds.
+        Runs in a thread that may be abandoned, because a call to a Redis that hangs takes seconds.
         """
         asking = threading.Thread(
             target=self._load, args=(job_id, best), kwargs={"is_latest": is_latest}, daemon=True
@@ -50,7 +50,7 @@ class Warming:
         try:
             if is_latest or self._store.is_followed(job_id):
                 self._warm(job_id, best)
-        except (redis.RedisError, ValueError) as error:  # the latter of an alias that another version wrote
+        except (redis.RedisError, ValueError) as error:  # ValueError: an alias of another version
             logger.info("%s: samplers were not asked to load its best generator: %s", job_id, error)
 
     def _warm(self, job_id: str, checkpoint: CheckpointFact) -> None:

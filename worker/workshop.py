@@ -1,4 +1,4 @@
-"""The thread of a trainer that works on generators: looks through what is sent, makes programs of them."""
+"""The trainer's thread that works on generators: inspects imported ones, exports them as programs."""
 
 from contract import keys
 from contract.errors import ErrorCode
@@ -10,7 +10,7 @@ from worker.orders import WorkshopOrder
 
 
 class Workshop(Errands[WorkshopAsk, WorkshopOrder, WorkshopAnswer]):
-    """One generator at a time, in a child whose memory comes back."""
+    """Works on one generator at a time, in a child whose exit frees its memory."""
 
     ASK = WorkshopAsk
     WAITING = keys.WORKSHOP_WAITING
