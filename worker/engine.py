@@ -1,4 +1,4 @@
-"""The generators in memory, loaded and warmed on a separate thread so that other asks do not wait."""
+"""The generators in memory, loaded and warmed on a separate thread so that other requests do not wait."""
 
 import logging
 from collections import OrderedDict

@@ -1,4 +1,4 @@
-"""A trainer's thread that serves gateways' asks beside its jobs, each in a child process."""
+"""A trainer's thread that serves gateways' requests beside its jobs, each in a child process."""
 
 import logging
 import threading
@@ -103,7 +103,7 @@ class Errands(threading.Thread, ABC, Generic[A, W, R]):
                 self._end.wait(BREATH_SECONDS)
 
     def end(self) -> None:
-        """Take no more asks, and drop the current one, whose gateway times out at its deadline."""
+        """Take no more requests, and drop the current one, whose gateway times out at its deadline."""
         self._end.set()
 
     def stop(self) -> None:

@@ -216,7 +216,7 @@ class SampleDuty:
         self._consumer.start()
 
     def answer_bell(self) -> None:
-        """Does nothing: samplers take asks from their lists."""
+        """Does nothing: samplers take requests from their lists."""
 
     def facts(self) -> Mapping[str, Any]:
         return {

@@ -1,9 +1,9 @@
-"""The sampling consumer: takes queued asks and renders them portion by portion.
+"""The sampling consumer: takes queued requests and renders them portion by portion.
 
 Batches come from the backlog, not from a timer: an idle sampler answers one request at once, a busy one finds
 many waiting. Requests past their deadline, by Redis TIME, never reach the forward pass. A batch is limited in
-requests; it is rendered in portions, which are limited in weight to bound memory. Asks for a generator that
-is still loading are set aside while others proceed.
+requests; it is rendered in portions, which are limited in weight to bound memory. Requests for a generator
+that is still loading are set aside while others proceed.
 """
 
 import logging
@@ -44,7 +44,7 @@ class _UnawaitedError(Exception):
 
 
 class SampleConsumer(threading.Thread):
-    """Runs until stopped. Takes no asks while its renderer is not the deployment's."""
+    """Runs until stopped. Takes no requests while its renderer is not the deployment's."""
 
     def __init__(self, name: str, url: str, engine: Engine, renderer: str, batch_limit: int) -> None:
         super().__init__(name="sampling", daemon=True)
@@ -135,7 +135,7 @@ class SampleConsumer(threading.Thread):
             self._pulse.beat()
 
     def _take(self) -> list[Ask]:
-        """Take the queued asks; if there are none, wait a moment for some."""
+        """Take the queued requests; if there are none, wait a moment for some."""
         frames = self._pop()
         if not frames:
             patience = LOADING_SECONDS if self._aside else POP_SECONDS
