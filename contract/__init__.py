@@ -1,1 +1,1 @@
-"""What gateway and workers promise each other: specs, states, keys, scripts and framing."""
+"""The contract between gateway and workers: specs, states, keys, scripts and framing."""

@@ -1,4 +1,4 @@
-"""What an alias means, and what it meant before: the one form in which Redis and the volume hold it."""
+"""What an alias points to, and pointed to before, in the one form that Redis and the volume store."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from contract.kept import Kept
 Cause = Literal["put", "rollback"]
 
 KEPT_MEANINGS = 100
-"""The newest ones of an alias, the present one included."""
+"""Most meanings stored per alias: the newest, including the current one."""
 
 
 class Meaning(Kept):
-    """One generator that an alias was pointed at. What is read for every sample, so it is small.
+    """One generator that an alias points or pointed to. Small, because it is read for every sample.
 
-    Files from before there were revisions have the first four fields alone.
+    Files written before there were revisions have only the first four fields.
     """
 
     job: JobId | None = Field(description="The job that made it; null for an imported generator.")
@@ -30,22 +30,22 @@ class Meaning(Kept):
     by: Cause = "put"
 
     def is_same_target(self, other: "Meaning") -> bool:
-        """Whether both lead to the same generator, now and later."""
+        """Whether both resolve to the same generator, now and later."""
         if self.follow or other.follow:
             return (self.job, self.follow) == (other.job, other.follow)
         return self.digest == other.digest
 
     def etag(self, digest: str) -> str:
-        """The strong ETag of the alias while it comes to the generator of this digest.
+        """The strong ETag of the alias while it resolves to the generator of this digest.
 
-        The moment is part of it: an alias that was deleted and made anew begins at revision 1 again.
+        It includes the time, because an alias that is deleted and created again restarts at revision 1.
         """
         state = hashlib.sha256(f"{self.updated_ms}/{digest}".encode()).hexdigest()
         return f'"{self.revision}-{state[:16]}"'
 
 
 class AliasRecord(Kept):
-    """An alias whole: `aliases/{alias}.json`, but for the names of its fields."""
+    """An alias with its history: the content of `aliases/{alias}.json`, except for the field names."""
 
     now: Meaning
     before: tuple[Meaning, ...] = ()
@@ -70,7 +70,7 @@ class AliasRecord(Kept):
 
     @property
     def texts(self) -> tuple[str, str]:
-        """The two parts that Redis holds, of which sampling reads the first alone."""
+        """The two parts that Redis holds; sampling reads only the first."""
         return self.now.model_dump_json(), _MEANINGS.dump_json(self.before).decode()
 
     def as_file(self) -> bytes:
@@ -78,11 +78,11 @@ class AliasRecord(Kept):
 
     @property
     def meanings(self) -> Sequence[Meaning]:
-        """The present one, then those before it."""
+        """The current one, then those before it."""
         return (self.now, *self.before)
 
     def moved(self, to: Meaning) -> Self:
-        """The record once it means something else."""
+        """The record after the alias is moved."""
         now = to.model_copy(update={"revision": self.now.revision + 1})
         return type(self)(now=now, before=(self.now, *self.before)[: KEPT_MEANINGS - 1])
 

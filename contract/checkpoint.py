@@ -1,4 +1,4 @@
-"""What a served checkpoint says of itself, in its safetensors header."""
+"""The header that describes a served checkpoint, in its safetensors metadata."""
 
 from typing import Literal
 
@@ -9,11 +9,11 @@ from contract.plugin import Frozen
 from contract.training import TrainingSpec
 
 HEADER_KEY = "dcgan"
-"""The key of the safetensors metadata under which the header's JSON stands."""
+"""The key of the safetensors metadata that holds the header's JSON."""
 
 
 class CheckpointHeader(Frozen):
-    """Where a generator comes from. Together with the tensors it is all that sampling needs."""
+    """Where a generator comes from. Sampling needs only this and the tensors."""
 
     format_version: Literal[1] = 1
     job: JobId

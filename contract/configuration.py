@@ -1,4 +1,4 @@
-"""Settings of the environment that cannot be: a line for each, where pydantic would end in a traceback."""
+"""Reports invalid settings in the environment, one line each, instead of pydantic's traceback."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ S = TypeVar("S")
 
 PREFIX = "DCGAN_"
 EXIT_CODE = os.EX_CONFIG
-"""Of a process that cannot begin with its settings: starting it again would come to the same."""
+"""Exit code of a process whose settings are invalid, so that restarting it is useless."""
 _SCHEMES = ("redis://", "rediss://", "unix://")
 _SECRET = ("URL", "SECRET")
 
@@ -26,7 +26,7 @@ RedisUrl = Annotated[str, AfterValidator(_require_scheme)]
 
 
 def read_or_exit(read: Callable[[], S], environment: Mapping[str, str]) -> S:
-    """What `read` makes of the environment; where a setting cannot be, the process ends and says which."""
+    """Read the settings with `read`; if some are invalid, print which and exit."""
     try:
         return read()
     except ValidationError as error:
@@ -35,7 +35,7 @@ def read_or_exit(read: Callable[[], S], environment: Mapping[str, str]) -> S:
 
 
 def complaints(error: ValidationError, environment: Mapping[str, str]) -> str:
-    """A line for each setting that was refused: the variable, its value unless that is secret, and why."""
+    """One line per invalid setting: the variable, its value unless that is secret, and the reason."""
     return "\n".join(_complaint(one["loc"], one["msg"], environment) for one in error.errors())
 
 

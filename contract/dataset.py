@@ -1,4 +1,4 @@
-"""A dataset as the preparer found it: what was kept, what was refused and why, what is held out."""
+"""A dataset as prepared: what was accepted, what was rejected and why, what is held out."""
 
 from typing import Literal
 
@@ -8,10 +8,10 @@ from contract.identifiers import DatasetId
 from contract.plugin import Frozen
 
 Fit = Literal["crop", "pad", "stretch"]
-"""How a picture becomes a square: centre crop, padding with its edge colour's mean, or stretching."""
+"""How a picture is made square: centre crop, padding with the mean colour of its edge, or stretching."""
 
 HELD_OUT_ONE_IN = 20
-"""One image in so many, chosen by content hash, is never trained on: it is kept for judging."""
+"""One image in this many, chosen by content hash, is held out of training for evaluations."""
 
 
 class RejectedFile(Frozen):
@@ -22,14 +22,14 @@ class RejectedFile(Frozen):
 
 
 class DatasetSpec(Frozen):
-    """What the client said when it uploaded: the record that a preparer claims."""
+    """What the client sent with the upload: the spec of the record that a preparer claims."""
 
     name: str | None = Field(None, max_length=200)
     bytes: int = Field(ge=1, description="Size of the uploaded archive.")
 
 
 class Manifest(Frozen):
-    """What a prepared dataset holds. Written once by the preparer, read by everybody."""
+    """What a prepared dataset contains. Written once, by the preparer."""
 
     format_version: Literal[1] = 1
     id: DatasetId
@@ -50,12 +50,12 @@ class Manifest(Frozen):
     hashes: tuple[str, ...] = Field((), description="sha256 of each usable picture's bytes.")
 
     def held_out(self, index: int) -> bool:
-        """Whether the picture at `index` of the arrays is kept out of training."""
+        """Whether the picture at `index` of the arrays is held out of training."""
         return is_held_out(self.hashes[index])
 
 
 def is_held_out(content_hash: str) -> bool:
-    """Whether a picture of this sha256 (hex) belongs to the held-out split. The same content always does."""
+    """Whether a picture with this sha256 (hex) is held out, the same in every dataset."""
     return int(content_hash[:12], 16) % HELD_OUT_ONE_IN == 0
 
 
@@ -63,14 +63,14 @@ _NO_FILES = ("", ".", "..")
 
 
 def is_wanted(name: str) -> bool:
-    """Whether an archive's file of this name is the user's: not a directory, and not hidden.
+    """Whether this name in an archive is a user's file: not a directory, and not hidden.
 
-    Nothing is ever written under such a name, so `..` leads nowhere. It ends before a NUL, as for `zipfile`.
+    No file is ever written under such a name, so `..` is harmless. A name ends at a NUL, as in `zipfile`.
     """
     *folders, last = name.partition("\0")[0].split("/")
     return last not in _NO_FILES and not any(map(_is_hidden, (*folders, last)))
 
 
 def _is_hidden(part: str) -> bool:
-    """Whether people do not see it: a dotfile, or what macOS adds to an archive."""
+    """Whether people do not see it: dotfiles, and what macOS adds to archives."""
     return part == "__MACOSX" or (part.startswith(".") and part not in _NO_FILES)

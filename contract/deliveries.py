@@ -1,4 +1,4 @@
-"""The commands of `store.lua` that tell how jobs ended. A delivery is one end, for one endpoint."""
+"""The commands of `store.lua` for webhook deliveries: each reports one job's end to one endpoint."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -11,7 +11,7 @@ from contract.webhook import Endpoint, Told
 
 @dataclass(frozen=True)
 class Delivery:
-    """One that is due, leased until it is settled."""
+    """A delivery that is due, leased until it is settled."""
 
     job_id: str
     endpoint: Endpoint
@@ -23,22 +23,22 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Bounds:
-    """How many may be under way at a time. The deployment's endpoint has its places beside all `own`."""
+    """Limits on deliveries under way. The deployment's endpoint does not count towards `own`."""
 
     own: int
-    """To jobs' own endpoints."""
+    """To all jobs' own endpoints."""
     receiver: int
     """To one receiver."""
     submitter: int
-    """To own endpoints of one submitter's jobs."""
+    """To the own endpoints of one submitter's jobs."""
 
 
 def take_deliveries(
     most: Bounds, *, lease_seconds: float, under_way: Collection[Delivery]
 ) -> Command[list[Delivery]]:
-    """Lease what is due, within bounds. What is not settled before it lapses comes again.
+    """Lease due deliveries within the limits. One that is not settled before its lease expires is due again.
 
-    `under_way` are those that the caller has already.
+    `under_way` are those that the caller already has.
     """
     own = [delivery for delivery in under_way if delivery.endpoint is Endpoint.OWN]
     return command_of(
@@ -56,7 +56,7 @@ def take_deliveries(
 def settle_delivery(
     delivery: Delivery, told: Told | None, *, retry_seconds: float | None = None
 ) -> Command[bool]:
-    """Say what became of it: over, or to be tried again. False, and no change, when the lease had run out."""
+    """Settle a delivery: done, or to be retried. False, and no change, if the lease has expired."""
     return command_of(
         RecordKind.JOB,
         "settle_delivery",

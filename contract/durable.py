@@ -1,4 +1,4 @@
-"""How the volume keeps a file: after a crash it is there whole, or as it was; and why it may take none."""
+"""Durable file writes, which survive a crash complete or not at all, and why the volume may refuse them."""
 
 import contextlib
 import errno
@@ -17,23 +17,23 @@ LACKS: dict[int | None, Lack] = {
     errno.EROFS: "volume_read_only",
     errno.EIO: "volume_failing",
 }
-"""Why a volume takes no file, by errno: no fault of who writes, and it may pass."""
+"""Why a volume refuses a write, by errno: conditions that are not the writer's fault and may pass."""
 
 Write = Callable[[Path, bytes], None]
 """Writes a file durably, or raises OSError and leaves what was there."""
 
 Insist = Callable[[Callable[[], None], Path, int], None]
-"""Carries out a write of so many bytes to a path: `once`, or until the volume takes it."""
+"""Carries out a write of some bytes to a path: `once`, or until the volume accepts it."""
 
 
 def write_durably(path: Path, content: bytes, *, mode: int = 0o666) -> None:
-    """Write a file so that after a crash it is there whole, or as it was: temp, fsync, rename, fsync(dir)."""
+    """Write a file so that a crash leaves the new or the old one whole: temp, fsync, rename, fsync(dir)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_durably(path, content, mode=mode)
 
 
 def replace_durably(path: Path, content: bytes, *, mode: int = 0o666) -> None:
-    """Likewise, in a directory that must be there: FileNotFoundError where it was deleted meanwhile."""
+    """Like `write_durably`, in an existing directory: FileNotFoundError if that has been deleted."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     with published(path, temporary, mode=mode) as file:
         file.write(content)
@@ -41,7 +41,7 @@ def replace_durably(path: Path, content: bytes, *, mode: int = 0o666) -> None:
 
 @contextlib.contextmanager
 def published(path: Path, temporary: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
-    """A file to write: it lies at `path`, whole, once the block has ended; if that breaks off, it is gone."""
+    """A file to write, which appears whole at `path` when the block ends, or is removed if it fails."""
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
             yield file
@@ -49,30 +49,30 @@ def published(path: Path, temporary: Path, *, mode: int = 0o666) -> Iterator[Bin
             os.fsync(file.fileno())
         publish_durably(temporary, path)
     finally:
-        with contextlib.suppress(OSError):  # a volume gone read-only keeps it; the first error is told
+        with contextlib.suppress(OSError):  # a read-only volume keeps it; the first error is raised
             temporary.unlink(missing_ok=True)
 
 
 def once(write: Callable[[], None], path: Path, size_bytes: int) -> None:
-    """The patience of who has nobody to tell: one try."""
+    """Try once: for writers that cannot report a wait."""
     del path, size_bytes
     write()
 
 
 def publish_durably(temporary: Path, path: Path) -> None:
-    """Rename a file that is already fsynced to its final name, and make the name last."""
+    """Rename a file that is already fsynced to its final name, durably."""
     temporary.replace(path)
     sync_directory(path.parent)
 
 
 def remove_durably(path: Path) -> None:
-    """Remove a file, if it is there, so that no crash brings it back."""
+    """Remove a file, if it exists, so that no crash restores it."""
     path.unlink(missing_ok=True)
     sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:
-    """Make the names in a directory last."""
+    """Fsync a directory, so that the names in it survive a crash."""
     directory = os.open(path, os.O_RDONLY)
     try:
         os.fsync(directory)
@@ -86,5 +86,5 @@ def write_json(path: Path, value: object) -> None:
 
 
 def as_json(value: object) -> bytes:
-    """The JSON of which equal values have the same bytes."""
+    """Encode as canonical JSON: equal values give equal bytes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

@@ -1,4 +1,4 @@
-"""What can be refused, with a stable code and a sentence that says what to do. Knows no HTTP."""
+"""Refusals, with a stable code and a sentence that says what to do. Independent of HTTP."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -71,7 +71,7 @@ class FieldError:
 class ServiceError(Exception):
     """A refusal that a client can act on. `detail` names the value, what was allowed and what to do.
 
-    `current` is what the client did not know of: the state that its request was not made for.
+    `current` is the current state, if the request was made for an outdated one.
     """
 
     def __init__(

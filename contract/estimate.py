@@ -1,4 +1,4 @@
-"""What a job would take, told before it is queued: how a gateway asks the trainers, and what one answers."""
+"""Estimates of what a job would take, before it is queued: the gateway's request, a trainer's answer."""
 
 from typing import Literal
 
@@ -80,7 +80,7 @@ class Estimate(Frozen):
 
 
 class EstimateAsk(Frozen):
-    """Gateway to trainers. `deadline_ms` is Redis time; after it nobody waits for the answer."""
+    """Gateway to trainers. `deadline_ms` is Redis time, after which no one waits for the answer."""
 
     id: str
     deadline_ms: int

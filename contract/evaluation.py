@@ -108,7 +108,7 @@ class Evaluation(Kept):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The figures of the generator alone, by name: what a checkpoint carries."""
+        """The generator's figures by name, which a checkpoint carries."""
         return {
             self.frechet.name: self.frechet.value,
             self.kernel.name: self.kernel.value,

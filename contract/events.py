@@ -19,7 +19,7 @@ class EventType(StrEnum):
 
 
 class Event(Kept):
-    """One entry of a record's log; `data` is the JSON text of what its type says."""
+    """One entry of a record's log. `data` is JSON whose content depends on the type."""
 
     id: int
     type: EventType

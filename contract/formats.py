@@ -1,29 +1,29 @@
-"""The formats in which samples can be had: what gateway and samplers must know of each."""
+"""The formats of samples, and what both gateway and samplers must know about each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 MOST_PIXELS = 2**24
-"""Of one answer, all its pictures together. Four times as many smooth ones took a sampler 40 s to encode."""
+"""Limit of one answer, over all its pictures. Four times as many, resampled smoothly, took 40 s to encode."""
 
 MOST_BYTES_OF_NUMBERS = 2**26
-"""Of one answer that is arrays: it passes through Redis in one piece, and is whole in memory twice."""
+"""Limit of one answer of arrays, which passes through Redis in one piece and is in memory twice."""
 
 SampleFormat = Literal["png", "webp", "json", "npz", "zip"]
 
 
 @dataclass(frozen=True)
 class Form:
-    """What a format is to somebody who does not encode it."""
+    """What one needs to know about a format without encoding it."""
 
     media_type: str
     holds: Literal["a sheet", "tiles", "numbers"]
-    """All tiles on one picture, a picture for each, or arrays. What it does not hold cannot be laid out."""
+    """All tiles in one picture, a picture per tile, or arrays. Only a sheet has a layout."""
     longest_side: int = 2**16
-    """Of one picture, in pixels."""
+    """Limit of one picture's sides, in pixels."""
     enlarging: float = 0.1
-    """What it costs to encode as many pixels more as a sample has, in samples: about, and in any size."""
+    """The approximate cost of encoding as many extra pixels as a sample has, in samples; at any size."""
 
 
 FORMS: Mapping[SampleFormat, Form] = {
@@ -33,4 +33,4 @@ FORMS: Mapping[SampleFormat, Form] = {
     "npz": Form("application/x-npz", "numbers"),
     "zip": Form("application/zip", "tiles"),
 }
-"""In the order of our own preference: a client that takes several equally gladly gets the first."""
+"""In order of preference: a client that accepts several equally gets the first."""

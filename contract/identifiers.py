@@ -8,7 +8,7 @@ from pydantic import StringConstraints
 
 from contract.keys import RecordKind
 
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: nothing that reads like something else
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no look-alikes
 
 JOB_PATTERN = r"^job_[0-9a-z]{16}$"
 DATASET_PATTERN = r"^ds_[0-9a-z]{16}$"
@@ -39,7 +39,7 @@ def new_dataset_id() -> str:
 
 
 def kind_of(record_id: str) -> RecordKind:
-    """Of which kind the record with this id is."""
+    """The kind of the record with this id."""
     return RecordKind.JOB if record_id.startswith("job_") else RecordKind.DATASET
 
 

@@ -1,4 +1,4 @@
-"""Generators that were not trained here: what Redis holds of each, and the commands that change it."""
+"""Imported generators: what Redis holds about each, and the commands that change it."""
 
 from contract.kept import Kept
 from contract.keys import RecordKind
@@ -6,14 +6,14 @@ from contract.store import Command, ForgetOutcome, command_of
 
 
 class Import(Kept):
-    """One of them, under its digest. The rest is in the file."""
+    """An imported generator, stored under its digest. The rest is in the file."""
 
     bytes: int
     imported_ms: int
 
 
 def add_import(digest: str, entry: Import) -> Command[bool]:
-    """Remember one; False where the records do not stand, so that a rebuild will find its file."""
+    """Add one. False if the records do not stand; then a rebuild will find its file."""
     return command_of(RecordKind.JOB, "add_import", bool, digest=digest, entry=entry.model_dump_json())
 
 
@@ -23,5 +23,5 @@ def restore_import(digest: str, entry: Import) -> Command[bool]:
 
 
 def forget_import(digest: str) -> Command[tuple[ForgetOutcome, str]]:
-    """Forget one unless an alias means it."""
+    """Forget one, unless an alias points to it."""
     return command_of(RecordKind.JOB, "forget_import", tuple, digest=digest)

@@ -1,4 +1,4 @@
-"""The life of a record: its states, the allowed transitions, and how it reads when it comes out of Redis."""
+"""A record's states, its allowed transitions, and its form when read from Redis."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from contract.webhook import Told
 
 
 class State(StrEnum):
-    """Where a record is. `cancelled`, `failed` and `succeeded` are final."""
+    """The state of a record. `cancelled`, `failed` and `succeeded` are final."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -43,7 +43,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 
 
 class Want(StrEnum):
-    """What the gateway intends; the owner learns of it with its next heartbeat."""
+    """What the gateway wants; the owner learns it with its next heartbeat."""
 
     RUN = "run"
     PAUSE = "pause"
@@ -58,7 +58,7 @@ class Failure(Kept):
 
 
 class Progress(Kept):
-    """How far the work is, in images: shown ones for a job, decoded ones for a dataset."""
+    """How far the work is, in images: trained on for a job, decoded for a dataset."""
 
     done: int = Field(ge=0)
     total: int = Field(ge=0)
@@ -78,26 +78,26 @@ class CheckpointFact(Kept):
 
     @property
     def distance(self) -> float:
-        """The Fréchet distance, by which checkpoints of one job are compared; infinite if not judged."""
+        """The Fréchet distance, by which checkpoints of one job are compared; infinite if not evaluated."""
         return self.metrics.get("fd", self.metrics.get("fid", math.inf))
 
     @property
     def is_dead(self) -> bool:
-        """Whether it was judged and found to give nearly the same picture for every seed."""
+        """Whether an evaluation found nearly the same picture for every seed."""
         return self.metrics.get("diversity", math.inf) < DEAD
 
 
 def best_checkpoint(checkpoints: Sequence[CheckpointFact]) -> CheckpointFact:
-    """What a job's id means as a model: of those that live the closest to the real pictures.
+    """The checkpoint that a job's id stands for: of those not dead, the closest to the real pictures.
 
-    One that is dead is better than one that nobody has judged; if none was judged, it is the latest.
+    A dead one is better than one that was not evaluated. If none was evaluated, it is the latest.
     """
     judged = [checkpoint for checkpoint in checkpoints if math.isfinite(checkpoint.distance)]
     return min(judged, key=lambda one: (one.is_dead, one.distance)) if judged else checkpoints[-1]
 
 
 class SnapshotFact(Kept):
-    """A training state on the volume from which the job goes on, bit for bit."""
+    """A training state on the volume from which the job resumes bit for bit."""
 
     file: str
     images_seen: int
@@ -107,7 +107,7 @@ class SnapshotFact(Kept):
 
 
 class Shortage(Kept):
-    """What a record's work waits for: the volume does not take what it writes."""
+    """What a record's work waits for, because the volume rejects its writes."""
 
     code: Lack
     detail: str = Field(description="What is needed, and what to do.")
@@ -155,7 +155,7 @@ class Record(Kept):
 
     @property
     def is_being_told(self) -> bool:
-        """Whether its own webhook has not heard of its end, and is not given up."""
+        """Whether its own webhook has not yet been told of its end, nor given up."""
         return self.webhook is not None and (self.told is None or self.told.outcome is None)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The base of what is read back from Redis and the volume: perhaps by another version than wrote it."""
+"""The base of values read back from Redis or the volume, perhaps by another version than wrote them."""
 
 from pydantic import ConfigDict
 
@@ -6,9 +6,9 @@ from contract.plugin import Frozen
 
 
 class Kept(Frozen):
-    """An immutable value that passes over fields which only a newer version knows.
+    """An immutable value that ignores fields that only a newer version knows.
 
-    A spec is none: what it asks for would come out otherwise.
+    Specs do not use it: ignoring a field would change the result.
     """
 
     model_config = ConfigDict(extra="ignore")

@@ -1,4 +1,4 @@
-"""Every Redis key, channel, queue and task name. No other file spells one."""
+"""Every Redis key, channel, queue and task name. No other file contains one."""
 
 from enum import StrEnum
 
@@ -29,19 +29,17 @@ class RecordKeys:
         self.all = f"dcgan:{kind}s:all"
         self.queued = f"dcgan:{kind}s:queued"
         self.leased = f"dcgan:{kind}s:leased"
-        self.lease_ms = f"dcgan:{kind}s:lease-ms"  # hash: how long the lease of each is that is leased
+        self.lease_ms = f"dcgan:{kind}s:lease-ms"  # hash: id -> length of its lease
         self.servable = f"dcgan:{kind}s:servable"
         self.unmirrored = f"dcgan:{kind}s:unmirrored"
         self.users_of = f"dcgan:{kind}s:users:"
-        self.request_of = f"dcgan:{kind}s:request:"  # + an Idempotency-Key: the record that it made
-        self.withdrawn_of = f"dcgan:{kind}s:withdrawn:"  # + an id that is not to be queued any more
-        self.served = (
-            f"dcgan:{kind}s:served"  # sorted set: submitter by when a record of theirs was last claimed
-        )
-        self.turns = f"dcgan:{kind}s:turns"  # when the order of the queue changed last
+        self.request_of = f"dcgan:{kind}s:request:"  # + an Idempotency-Key: the record that it created
+        self.withdrawn_of = f"dcgan:{kind}s:withdrawn:"  # + an id that must not be queued any more
+        self.served = f"dcgan:{kind}s:served"  # sorted set: submitter by the time of its last claim
+        self.turns = f"dcgan:{kind}s:turns"  # when the order of the queue last changed
 
     def names(self) -> dict[str, str]:
-        """All of them, plus the keys that no kind owns: what the scripts are given."""
+        """All of these, plus the keys shared by both kinds, as passed to the script."""
         return {
             **vars(self),
             "channel": CHANGES,
@@ -59,11 +57,11 @@ class RecordKeys:
 
 
 class JobKeys(RecordKeys):
-    """Those of jobs, of whose ends somebody is told."""
+    """The keys of jobs, whose ends are reported to webhooks."""
 
     def __init__(self) -> None:
         super().__init__(RecordKind.JOB)
-        self.deliveries = "dcgan:jobs:deliveries"  # sorted set: "{job}:{endpoint}" by when it is to be told
+        self.deliveries = "dcgan:jobs:deliveries"  # sorted set: "{job}:{endpoint}" by when it is due
 
 
 JOB_KEYS = JobKeys()
@@ -72,24 +70,24 @@ KEYS = {RecordKind.JOB: JOB_KEYS, RecordKind.DATASET: RecordKeys(RecordKind.DATA
 CHANGES = "dcgan:changes"  # channel: "{record key}:{revision}" for every event; revision 0: forgotten
 EPOCH = "dcgan:epoch"  # set once the records stand; missing means that Redis was emptied
 REBUILDING = "dcgan:rebuilding"  # lock of the process that re-creates them from the volume
-DIGESTS = "dcgan:digests"  # hash: generator digest -> where it lies
+DIGESTS = "dcgan:digests"  # hash: generator digest -> its job
 LEFT_OUT = "dcgan:left-out"  # set: records whose files a rebuild could not read
-ALIASES = "dcgan:aliases"  # hash: alias -> what it means now
-ALIAS_HISTORIES = "dcgan:aliases:histories"  # hash: alias -> what it meant before
-IMPORTS = "dcgan:imports"  # hash: digest of an imported generator -> when it came, and its size
-WORKERS = "dcgan:workers"  # sorted set: worker name by the time its heartbeat lapses
-WORKER_FACTS = "dcgan:workers:facts"  # hash: worker name -> what it says of itself
+ALIASES = "dcgan:aliases"  # hash: alias -> its current meaning
+ALIAS_HISTORIES = "dcgan:aliases:histories"  # hash: alias -> its earlier meanings
+IMPORTS = "dcgan:imports"  # hash: digest of an imported generator -> when it was imported, and its size
+WORKERS = "dcgan:workers"  # sorted set: worker name by the time its presence expires
+WORKER_FACTS = "dcgan:workers:facts"  # hash: worker name -> what it reports about itself
 RENDERER = "dcgan:renderer"  # the one renderer that is active in this deployment
 
 SAMPLES_WAITING = "dcgan:samples:waiting"
-SAMPLES_WAITING_FOR = "dcgan:samples:waiting:"  # + a sampler: what is asked of that one; lapses by itself
-SAMPLES_REPLIES_OF = "dcgan:samples:replies:"  # + the gateway that asked
+SAMPLES_WAITING_FOR = "dcgan:samples:waiting:"  # + a sampler: requests to that one only; expires
+SAMPLES_REPLIES_OF = "dcgan:samples:replies:"  # + the gateway that sent the request
 
-ESTIMATES_WAITING = "dcgan:estimates:waiting"  # list: what a gateway asks the trainers; lapses by itself
-ESTIMATE_REPLY_OF = "dcgan:estimates:reply:"  # + the id of the ask; lapses by itself
+ESTIMATES_WAITING = "dcgan:estimates:waiting"  # list: gateways' requests to the trainers; expires
+ESTIMATE_REPLY_OF = "dcgan:estimates:reply:"  # + the id of the ask; expires
 
-WORKSHOP_WAITING = "dcgan:workshop:waiting"  # list: what is to be done with generators; lapses by itself
-WORKSHOP_REPLY_OF = "dcgan:workshop:reply:"  # + the id of the ask; lapses by itself
+WORKSHOP_WAITING = "dcgan:workshop:waiting"  # list: work to do on generators; expires
+WORKSHOP_REPLY_OF = "dcgan:workshop:reply:"  # + the id of the ask; expires
 
 CELERY_PREFIX = "dcgan:celery:"
 TASK_OF_ROLE = {Role.TRAIN: "dcgan.train", Role.PREPARE: "dcgan.prepare"}

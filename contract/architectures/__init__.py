@@ -15,7 +15,7 @@ def _named(value: Any) -> Any:
     return {"kind": "dcgan", **value} if isinstance(value, dict) else value
 
 
-# A client may leave out the kind, as it could when there was only one.
+# A client may omit the kind, as when there was only one.
 Architecture = Annotated[
     Dcgan | DcganFc | Resnet, Field(discriminator="kind"), BeforeValidator(_named), KindShorthand
 ]

@@ -1,4 +1,4 @@
-"""What every family of networks lets a job choose, and how a choice left open is settled."""
+"""The options that all families of networks share, and how open choices are settled."""
 
 from typing import ClassVar, Literal, Self
 
@@ -7,7 +7,7 @@ from pydantic import Field
 from contract.plugin import Frozen
 
 Norm = Literal["batch", "spectral", "none"]
-"""What keeps the discriminator in bounds: batch norm, spectral norm of every kernel, or nothing."""
+"""How the discriminator is normalised: batch norm, spectral norm of every kernel, or not at all."""
 
 
 class Pair(Frozen):
@@ -15,7 +15,7 @@ class Pair(Frozen):
 
     RESOLUTIONS: ClassVar[tuple[int, ...]]
     USUAL_NORM: ClassVar[Norm]
-    """What `auto` stands for, unless a loss judges images alone: then it is `none`."""
+    """What `auto` means, unless a loss judges images alone: then it means `none`."""
 
     kind: str
     latent_size: int = Field(128, ge=2, le=1024, description="Length Z of the latent vector.")
@@ -35,13 +35,13 @@ class Pair(Frozen):
     def norm(self) -> Norm:
         """What the discriminator is built with.
 
-        `resolve` leaves no spec with `auto`. Specs from before there was a choice do not have the field;
-        theirs is the usual norm, whatever the objective.
+        `resolve` leaves `auto` in no spec. Specs from before this option existed lack the field and use the
+        usual norm, whatever the objective.
         """
         return self.USUAL_NORM if self.discriminator_norm == "auto" else self.discriminator_norm
 
     def settled(self, *, judges_images_alone: bool) -> Self:
-        """The same with nothing left to choose."""
+        """A copy with no choice left open."""
         if self.discriminator_norm != "auto":
             return self
         norm = "none" if judges_images_alone else self.USUAL_NORM
