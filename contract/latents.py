@@ -1,6 +1,6 @@
-"""Latents that a client gives itself, packed as text: rows of float32, little-endian, in base64.
+"""Latents supplied by a client, packed as text: rows of float32, little-endian, in base64.
 
-A tenth of what they take as Python's numbers: a gateway holds a thousand requests that wait for a sampler.
+This takes a tenth of the memory of Python floats; a gateway may hold a thousand waiting requests.
 """
 
 import array
@@ -11,25 +11,25 @@ from collections.abc import Sequence
 from itertools import chain
 
 MOST_NUMBERS = 2**16
-"""Of one request: 512 latents of 128 numbers, 64 of 1024."""
+"""Limit of one request: 512 latents of 128 numbers, or 64 of 1024."""
 FURTHEST = 100.0
-"""The prior that reaches furthest, a Poisson one of rate 0.1, hardly ever leaves ±50."""
+"""Limit of a number's size. The widest prior, Poisson with rate 0.1, hardly ever leaves ±50."""
 _BYTES = 4
 
 
 def pack(rows: Sequence[Sequence[float]]) -> str:
-    """Rows of one length as text, each number rounded to float32; −0 becomes 0, which it equals."""
+    """Pack rows of equal length, each number rounded to float32; −0 becomes 0, which it equals."""
     numbers = array.array("f", chain.from_iterable(rows))
-    # Not before they are rounded, which makes a −0 of what is negative and next to nothing.
+    # Only after rounding, which turns tiny negative numbers into −0.
     numbers = array.array("f", (number + 0.0 for number in numbers))
     return base64.b64encode(_little_endian(numbers).tobytes()).decode()
 
 
 def unpack(text: str, count: int) -> list[list[float]]:
-    """`count` rows of one length, every number within ±`FURTHEST`.
+    """Unpack `count` rows of equal length, every number within ±`FURTHEST`.
 
     Raises:
-        ValueError: that is not what the text holds.
+        ValueError: the text holds anything else.
     """
     try:
         content = base64.b64decode(text, validate=True)

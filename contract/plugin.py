@@ -1,4 +1,4 @@
-"""The base of every plug-in's parameters: frozen, strict about names, told apart by `kind`."""
+"""The base of every plug-in's parameters: frozen, strict about names, distinguished by `kind`."""
 
 from typing import Any
 
@@ -15,5 +15,5 @@ def _expand(value: Any) -> Any:
     return {"kind": value} if isinstance(value, str) else value
 
 
-# Lets a client write "dcgan" for {"kind": "dcgan"}: every parameter of a plug-in has a default.
+# Lets a client write "dcgan" for {"kind": "dcgan"}, since every parameter of a plug-in has a default.
 KindShorthand = BeforeValidator(_expand)

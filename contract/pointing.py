@@ -10,9 +10,9 @@ PointOutcome = Literal["pointed", "moved", "gone", "rebuilding"]
 
 
 def point(alias: str, record: AliasRecord, *, expected: int) -> Command[PointOutcome]:
-    """Let an alias mean what `record` says, if its revision is the `expected` one (0: there is none).
+    """Point an alias as `record` says, if its revision is the `expected` one (0: it does not exist).
 
-    `moved`: it is not. `gone`: the generator's job, or the imported generator, was deleted.
+    `moved`: it has another revision. `gone`: the generator's job, or the imported generator, was deleted.
     """
     now, before = record.texts
     return command_of(

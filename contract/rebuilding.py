@@ -1,4 +1,4 @@
-"""The commands of `store.lua` that re-create records from the volume, and what holds a rebuild together."""
+"""The commands of `store.lua` that re-create records from the volume, and the lock of a rebuild."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ RestoreOutcome = Literal["restored", "exists", "twin"]
 
 
 class OvertakenError(Exception):
-    """Redis was emptied again, or another has begun: what was re-created until now may be gone."""
+    """Redis was emptied again, or another rebuild has begun: what was re-created so far may be gone."""
 
 
 def restore(
@@ -32,8 +32,9 @@ def restore(
 ) -> Command[RestoreOutcome]:
     """Re-create a record that Redis has lost. One that exists is left alone.
 
-    The `untold` hear of its end. Of the `unheard` checkpoints no event has been kept: each has one now.
-    A `twin` was never queued, and its Idempotency-Key has made another: nobody was told of it, and it is not.
+    Its end is reported to the `untold`. The `unheard` checkpoints, whose events were lost, each get a new
+    one. A `twin` was never queued, and its Idempotency-Key has created another: no client knows it, and it is
+    not restored.
     """
     uses = fields.get("uses")
     return command_of(
@@ -53,7 +54,7 @@ def restore(
 
 
 def leave_out(kind: RecordKind, record_id: str, submission: Submission = PLAIN) -> Command[bool]:
-    """Remember a record whose files cannot be read: its request makes no other. True the first time."""
+    """Remember a record whose files are unreadable: its request creates no other. True the first time."""
     return command_of(kind, "leave_out", bool, id=record_id, request=request_of(record_id, submission))
 
 
@@ -63,9 +64,9 @@ def end_rebuild() -> Command[int]:
 
 
 def within(rebuild: str, seconds: float, command: Command[T]) -> Command[T]:
-    """The command, carried out only while the lock holds this rebuild, and for so long from now on.
+    """Run a command only while this rebuild holds the lock, and extend the lock by `seconds` from now.
 
-    Its reply raises OvertakenError where that is not so.
+    Parsing the reply raises OvertakenError if the lock was lost.
     """
     names, name, arguments = command.arguments
     given = {**json.loads(arguments), "rebuild": rebuild, "rebuild_ms": round(seconds * 1000)}

@@ -1,4 +1,4 @@
-"""What a picture says of its own making, by keywords: samplers write it, the gateway reads it back."""
+"""How a picture was made, as texts by keyword: samplers write them, the gateway reads them back."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ _SPEC, _ADDRESS = "dcgan:spec", "dcgan:url"
 
 
 def recipe(spec: SampleSpec) -> dict[str, str]:
-    """The texts of the picture that a spec asks for."""
+    """The texts of the picture that a spec describes."""
     texts = {
         "Software": "dcgan",
         _DIGEST: spec.digest,
@@ -22,15 +22,15 @@ def recipe(spec: SampleSpec) -> dict[str, str]:
 
 
 def read_recipe(texts: Mapping[str, str]) -> SampleSpec | None:
-    """The spec that a picture's texts tell; None when there is none.
+    """The spec in a picture's texts; None if there is none.
 
     Raises:
-        ValueError: they tell one that cannot be.
+        ValueError: the spec is invalid.
     """
     if _SPEC in texts:
         return SampleSpec.model_validate_json(texts[_SPEC])
     if not {_DIGEST, _SEED, _COUNT} <= texts.keys():
         return None
-    # Before there were options, pictures had no more than these.
+    # Pictures from before there were options have only these.
     told = {"digest": texts[_DIGEST], "seed": texts[_SEED], "count": texts[_COUNT]}
     return SampleSpec.model_validate(told)

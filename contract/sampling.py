@@ -1,4 +1,4 @@
-"""A request for samples, resolved: which generator, seeds and form. Its bytes follow from it alone."""
+"""A resolved request for samples: generator, seeds and form. It alone determines the bytes."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -20,7 +20,7 @@ Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
 class SampleOptions(Frozen):
-    """How samples are shown: the same names and defaults in queries, bodies and specs."""
+    """How samples are rendered: the same names and defaults in queries, bodies and specs."""
 
     columns: int | None = Field(
         None,
@@ -45,10 +45,10 @@ class SampleOptions(Frozen):
     )
 
     def settled(self, count: int) -> dict[str, object]:
-        """All options, each as it is in the one spec of the picture of `count` tiles that they ask for.
+        """All options in their canonical form, for a picture of `count` tiles.
 
-        What changes nothing there is at its default: padding where there is one tile, a way to resample
-        where nothing is enlarged, the columns that a sheet has anyway.
+        An option without effect gets its default: padding of a single tile, resampling without enlargement,
+        the columns that a sheet has anyway.
         """
         options = {name: getattr(self, name) for name in _DEFAULTS}
         if self.columns is not None:
@@ -61,7 +61,7 @@ class SampleOptions(Frozen):
         return options
 
     def chosen(self) -> dict[str, object]:
-        """The options that are not at their default."""
+        """The options that differ from their default."""
         return {
             name: value for name, default in _DEFAULTS.items() if (value := getattr(self, name)) != default
         }
@@ -71,9 +71,9 @@ _DEFAULTS = {name: field.default for name, field in SampleOptions.model_fields.i
 
 
 class SampleSpec(SampleOptions):
-    """Samples of one generator: those of the seeds `seed … seed + count - 1`, or of what is listed.
+    """Samples of one generator, for the seeds `seed … seed + count - 1`, listed seeds or latents.
 
-    Two specs of the same samples are equal: options are settled, and seeds in a row are not listed.
+    Two specs of the same samples are equal: options are settled, and consecutive seeds are not listed.
     """
 
     digest: Digest
@@ -81,7 +81,7 @@ class SampleSpec(SampleOptions):
     count: int = Field(1, ge=1, le=MAX_COUNT)
     listed: tuple[Seed, ...] | None = Field(None, max_length=MAX_COUNT, fail_fast=True)
     latents: str | None = None
-    """Instead of seeds, `count` rows as `contract.latents` packs them."""
+    """Instead of seeds: `count` rows, as packed by `contract.latents`."""
     format: SampleFormat = "png"
 
     @classmethod
@@ -137,18 +137,18 @@ class SampleSpec(SampleOptions):
 
     @property
     def seeds(self) -> Sequence[int]:
-        """The seed of each tile, in order; of latents, none."""
+        """The seed of each tile, in order; empty for latents."""
         if self.latents is not None:
             return ()
         return self.listed or range(self.seed, self.seed + self.count)
 
     @property
     def weight(self) -> int:
-        """What it costs a sampler, in samples of their own size: what is enlarged takes long to encode."""
+        """The cost to a sampler, in samples at their own size; enlarged ones take longer to encode."""
         return self.count + round(self.count * (self.scale**2 - 1) * FORMS[self.format].enlarging)
 
     def canonical(self) -> str:
-        """One text for one picture: what the ETag and the caches are made from."""
+        """The unique text of this picture, from which the ETag and the cache keys are made."""
         options = "".join(f",{name}={value}" for name, value in self.chosen().items())
         return f"{self.digest}/{self._points()}+{self.count}{options}.{self.format}"
 
@@ -160,9 +160,9 @@ class SampleSpec(SampleOptions):
         return str(self.seed)
 
     def address(self) -> str | None:
-        """Where this, and never anything else, is to be had, relative to the service; if it has an address.
+        """The permanent address of exactly this, relative to the service, or None.
 
-        What is listed has none: it is asked for by `body`.
+        Listed seeds and latents have none: they are requested by `body`.
         """
         if self.listed is not None or self.latents is not None:
             return None
@@ -172,13 +172,13 @@ class SampleSpec(SampleOptions):
         return "/samples?" + "&".join(f"{name}={value}" for name, value in parameters.items())
 
     def body(self) -> dict[str, object]:
-        """What `POST /samples` gives this for."""
+        """The body of the `POST /samples` that returns this."""
         latents = None if self.latents is None else unpack(self.latents, self.count)
         points = {"seeds": list(self.seeds)} if latents is None else {"latents": latents}
         return {"model": self.digest, **points, **self.chosen(), "format": self.format}
 
     def tiles(self) -> "list[SampleSpec]":
-        """The PNG of each of these by itself."""
+        """The spec of each sample by itself, as a PNG."""
         alone: dict[str, object] = {"count": 1, "columns": None, "padding": 0, "format": "png"}
         each: list[dict[str, object]]
         if self.latents is None:
@@ -188,7 +188,7 @@ class SampleSpec(SampleOptions):
         return [self.model_copy(update={**alone, **one}) for one in each]
 
     def size(self, resolution: int) -> tuple[int, int]:
-        """Width and height of one of its pictures, from a generator of this resolution."""
+        """Width and height of one of its pictures, for a generator of this resolution."""
         side = resolution * self.scale
         if FORMS[self.format].holds != "a sheet":
             return side, side
@@ -198,14 +198,14 @@ class SampleSpec(SampleOptions):
 
 
 class CheckpointPlace(Frozen):
-    """Where the generator lies on the volume: among a job's checkpoints, or among the imported ones."""
+    """Where a generator is on the volume: among a job's checkpoints, or among the imported ones."""
 
     job: Owner
     file: str
 
 
 def sheet_columns(count: int) -> int:
-    """How many tiles wide a sheet is: as square as it can be, never taller than wide."""
+    """The width of a sheet in tiles: as square as possible, never taller than wide."""
     columns = 1
     while columns * columns < count:
         columns += 1

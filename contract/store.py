@@ -1,7 +1,7 @@
 """The commands of `store.lua`, each with its arguments and the meaning of its reply.
 
-A command is a value. Whoever has a Redis client runs it: `service/store.py` asynchronously,
-`worker/store.py` synchronously. So the two sides cannot disagree.
+A command is a value. `service/store.py` runs it asynchronously, `worker/store.py` synchronously, so that the
+two sides cannot disagree.
 """
 
 import json
@@ -28,14 +28,14 @@ def script() -> str:
 
 @dataclass(frozen=True)
 class Command(Generic[T]):
-    """One call of the script: its ARGV, and how to read what it answers."""
+    """One call of the script: its ARGV, and how to parse its reply."""
 
     arguments: tuple[str, str, str]
     parse: Callable[[Any], T]
 
 
 def command_of(kind: RecordKind, name: str, parse: Callable[[Any], T], /, **arguments: object) -> Command[T]:
-    """The call of a command by its name. Arguments that are None are left out."""
+    """Build the call of a command by its name. Arguments that are None are left out."""
     given = {key: value for key, value in arguments.items() if value is not None}  # cjson's null is truthy
     return Command((_names(kind), name, json.dumps(given)), parse)
 
@@ -46,15 +46,15 @@ def _names(kind: RecordKind) -> str:
 
 
 class Verdict(StrEnum):
-    """What becomes of an owner's statement."""
+    """The reply to an owner's report."""
 
     ACCEPTED = "accepted"
-    LOST = "lost"  # somebody else's token is newer
+    LOST = "lost"  # another owner's token is newer
     UNKNOWN = "unknown"  # Redis was emptied and the record will be rebuilt, or it was lost and then forgotten
 
 
 class Burial(NamedTuple):
-    """Where a record went when its owner had died: under a newer token, with an `error` if it failed."""
+    """The state of a record after its owner died: under a newer token, with an `error` if it failed."""
 
     id: str
     state: State
@@ -71,7 +71,7 @@ ForgetOutcome = Literal["forgotten", "missing", "live", "used", "aliased", "rebu
 
 @dataclass(frozen=True)
 class Claim:
-    """What a supervisor got: the record, now its own as long as it renews the lease under this token."""
+    """A claimed record, which belongs to its supervisor as long as it renews the lease under this token."""
 
     id: str
     token: str
@@ -79,13 +79,13 @@ class Claim:
 
     @property
     def record(self) -> Record:
-        """The fields, read only here: what is owned can be let go of, readable or not."""
+        """The parsed fields. Parsed lazily, so that a record can be released even if it is unreadable."""
         return Record.from_hash(self.fields)
 
 
 @dataclass(frozen=True)
 class Lease:
-    """Proof of ownership, shown with every fact."""
+    """Proof of ownership, sent with every fact."""
 
     kind: RecordKind
     id: str
@@ -94,7 +94,7 @@ class Lease:
 
 
 class Turns(NamedTuple):
-    """The queue in the order in which it will be served, if nothing else comes."""
+    """The queue in the order in which it will be served, if nothing is added."""
 
     version: str
     ids: tuple[str, ...]
@@ -102,7 +102,7 @@ class Turns(NamedTuple):
 
 @dataclass(frozen=True)
 class Request:
-    """What is remembered of an `Idempotency-Key`: the record that it made, and of which body."""
+    """What is remembered about an `Idempotency-Key`: the record it created, and a hash of the body."""
 
     id: str
     fingerprint: str
@@ -117,10 +117,10 @@ def submit(
     dataset: str | None = None,
     submission: Submission = PLAIN,
 ) -> Command[tuple[SubmitOutcome, str]]:
-    """Queue new work. With `dataset`, only if that is prepared, which then counts as used.
+    """Queue new work. With `dataset`, only if that is prepared; it then counts as used.
 
-    Nothing is queued when the submission's key has made a record before: `known`, and the second part of the
-    reply is what `read_request` reads; nor when Redis was emptied, so that this cannot be told: `rebuilding`.
+    Nothing is queued if the submission's key has already created a record: the reply is `known`, with what
+    `read_request` parses. Nor if Redis was emptied, so that this cannot be known: `rebuilding`.
     """
     uses = None
     if dataset is not None:
@@ -152,7 +152,7 @@ def submission_fields(submission: Submission) -> dict[str, str]:
 
 
 def request_of(record_id: str, submission: Submission) -> dict[str, str] | None:
-    """What is to be remembered of its key."""
+    """What to remember about its Idempotency-Key, if it has one."""
     made_by = submission.idempotency
     if made_by is None:
         return None
@@ -160,19 +160,19 @@ def request_of(record_id: str, submission: Submission) -> dict[str, str] | None:
 
 
 def read_request(text: str) -> Request:
-    """What was remembered of a key."""
+    """Parse what was remembered about a key."""
     return Request(**json.loads(text))
 
 
 def turns(kind: RecordKind) -> Command[Turns]:
-    """Who is served when."""
+    """Get the order of the queue."""
     return command_of(kind, "turns", lambda reply: Turns(reply[0], tuple(reply[1:])))
 
 
 def claim(
     kind: RecordKind, owner: str, *, lease_seconds: float, devices: int = 1, set_aside: Sequence[str] = ()
 ) -> Command[Claim | None]:
-    """Take the queued record whose turn it is, of those that fit into `devices` and are not `set_aside`."""
+    """Claim the next queued record, of those that fit into `devices` and are not `set_aside`."""
     lease_ms = _milliseconds(lease_seconds)
     return command_of(
         kind, "claim", _read_claim, owner=owner, lease_ms=lease_ms, devices=devices, set_aside=set_aside
@@ -180,7 +180,7 @@ def claim(
 
 
 def beat(lease: Lease, progress: Progress | None = None) -> Command[Want | Verdict]:
-    """Renew the lease; says what is wanted, or why it cannot be renewed."""
+    """Renew the lease. The reply is what is wanted, or why it cannot be renewed."""
     return _owned(
         lease,
         "beat",
@@ -197,9 +197,9 @@ def report(
     checkpoint: CheckpointFact | None = None,
     event: tuple[EventType, Mapping[str, Any]] | None = None,
 ) -> Command[Verdict]:
-    """State facts: fields, a checkpoint for the list, an event.
+    """Report facts: fields, a checkpoint for the list, an event.
 
-    An owner numbers its reports 1, 2, …; the same one said twice counts once.
+    An owner numbers its reports 1, 2, …; a repeated one counts once.
     """
     return _owned(
         lease,
@@ -221,7 +221,7 @@ def leave(
     error: Failure | None = None,
     fields: Mapping[str, str] | None = None,
 ) -> Command[Verdict]:
-    """Let go of a record, in its next state. `queued` means handed back: what is wanted then decides."""
+    """Release a record in its next state. `queued` means handed back: what is wanted decides its state."""
     assert state in TRANSITIONS[State.RUNNING], "an owner lets go of what it runs"
     assert state is not State.PAUSED, "handed back as queued, it pauses if that is still wanted"
     return _owned(
@@ -250,7 +250,7 @@ def reap(kind: RecordKind, *, max_deaths: int, owner: str | None = None) -> Comm
 def control(
     kind: RecordKind, record_id: str, want: Want, reason: str | None = None
 ) -> Command[tuple[ControlOutcome, str]]:
-    """Cancel, pause or resume; says the state that follows, or the one that forbids it."""
+    """Cancel, pause or resume. The reply has the resulting state, or the one that forbids it."""
     return command_of(kind, "control", tuple, id=record_id, want=want, reason=reason)
 
 
@@ -279,19 +279,19 @@ def mirrored(kind: RecordKind, record_id: str, revision: int, keep: int) -> Comm
 
 
 def hello(name: str, facts: Mapping[str, Any], ttl_seconds: float) -> Command[str]:
-    """A worker lives. `active`, or for a sampler the other renderer to which this deployment is bound."""
+    """Announce a worker. `active`, or for a sampler the other renderer to which this deployment is bound."""
     return command_of(
         RecordKind.JOB, "hello", str, name=name, facts=json.dumps(facts), ttl_ms=_milliseconds(ttl_seconds)
     )
 
 
 def goodbye(name: str) -> Command[int]:
-    """A worker ends on purpose."""
+    """Sign off a worker that exits on purpose."""
     return command_of(RecordKind.JOB, "goodbye", int, name=name)
 
 
 def workers() -> Command[list[dict[str, Any]]]:
-    """What every living worker says of itself."""
+    """What every living worker reports about itself."""
     return command_of(
         RecordKind.JOB, "workers", lambda reply: [json.loads(facts) for facts in reply if facts]
     )

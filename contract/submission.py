@@ -1,4 +1,4 @@
-"""What a client says of a job besides what is trained: who asks, how urgently, and in which request."""
+"""What a client says about a job besides what to train: submitter, priority, and the request it came in."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ SubmitterName = Field(
 
 
 class Priority(StrEnum):
-    """How urgent a job is: a more urgent one is taken first, whoever asks. Running jobs are left alone."""
+    """How urgent a job is: more urgent ones start first, whoever submits them. None is interrupted."""
 
     HIGH = "high"
     NORMAL = "normal"
@@ -31,21 +31,21 @@ class Priority(StrEnum):
 
 
 class Idempotency(Kept):
-    """The `Idempotency-Key` of a request, and a hash of its body: the same key means the same request."""
+    """The `Idempotency-Key` of a request, and a hash of its body, which must be the same for the same key."""
 
     key: str
     fingerprint: str
 
     @classmethod
     def of(cls, key: str | None, said: object) -> "Idempotency | None":
-        """Of a key and what was said with it, as JSON; None where no key was sent."""
+        """Of a key and the request's content, as JSON; None if no key was sent."""
         if key is None:
             return None
         return cls(key=key, fingerprint=hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest())
 
 
 class Submission(Kept):
-    """`submission.json`, beside a job's spec: written once, before the record exists; our user's alone."""
+    """`submission.json`, beside a job's spec: written once, before the record exists; private to our user."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
@@ -58,9 +58,9 @@ class Submission(Kept):
 
 
 PLAIN = Submission()
-"""Nothing was said."""
+"""A submission with only defaults."""
 
 
 def read_submission(path: Path) -> Submission:
-    """What was said of a job."""
+    """Read the submission of a job, if there is one."""
     return Submission.model_validate_json(path.read_bytes()) if path.exists() else PLAIN

@@ -1,4 +1,4 @@
-"""The specification of a training job: what a client may ask for, and what is then carried out."""
+"""The specification of a training job: as requested by a client, and as carried out."""
 
 from collections.abc import Sequence
 from typing import Literal, Protocol, Self
@@ -21,14 +21,14 @@ from contract.webhook import Webhook
 
 MOST_DEVICES = 64
 LEAST_PART = 2
-"""Images of a batch that a device must have: batch norm needs two."""
+"""Minimum of a device's images in a batch: batch norm needs two."""
 
 MOST_KEPT = 1_000
-"""Checkpoints, previews and evaluations that somebody may choose: a job is shown with all of the first."""
+"""Limit of the checkpoints, previews and evaluations of a run: a job's response lists all its checkpoints."""
 _AT_MOST = f"If you set it: at most {MOST_KEPT:,} in a run."
 
 MAX_SEED = 2**53 - 1
-"""The largest seed: every JSON reader can hold it exactly."""
+"""The largest seed: every JSON reader represents it exactly."""
 
 
 class TrainingParameters(Frozen):
@@ -90,7 +90,7 @@ class TrainingParameters(Frozen):
 
 
 class JobRequest(TrainingParameters):
-    """The body of `POST /jobs`. `{"dataset": "ds_…"}` alone trains something good."""
+    """The body of `POST /jobs`. `{"dataset": "ds_…"}` alone trains a good generator."""
 
     dataset: DatasetId
     preset: PresetName = Field("fast", description=f"Sets what you leave out. {describe()}.")
@@ -120,11 +120,11 @@ _OF_THE_SUBMISSION = {"priority", "submitter", "webhook"}
 """The fields of a request that say nothing about what is trained."""
 
 _NULL_LEAVES_OPEN = {"resolution", "channels", "checkpoint_every_images", "preview_every_images"}
-"""The fields whose null asks for the default; in others it is a value."""
+"""The fields in which null means the default; in others it is a value."""
 
 
 class TrainingSpec(TrainingParameters):
-    """A resolved request: nothing is left to choose. Stored as `spec.json`, never changed."""
+    """A resolved request, with no choice left open. Stored as `spec.json`, never changed."""
 
     format_version: Literal[1] = 1
     dataset: DatasetId
@@ -143,17 +143,17 @@ class TrainingSpec(TrainingParameters):
 
     @property
     def total_images(self) -> int:
-        """The images of the whole run: whole batches."""
+        """The images of the whole run, in whole batches."""
         return -(-self.images // self.batch_size) * self.batch_size
 
     @property
     def part(self) -> "TrainingSpec":
-        """What one of the devices does, as a job of its own: for counting."""
+        """One device's part as a job of its own, for counting operations."""
         return self.model_copy(update={"batch_size": self.batch_size // self.devices, "devices": 1})
 
 
 class Pictures(Protocol):
-    """What of a dataset decides what is chosen for it: its manifest, or a summary of that."""
+    """What the defaults depend on in a dataset: its manifest, or a summary of that."""
 
     @property
     def images(self) -> int: ...
@@ -171,9 +171,9 @@ def resolve(request: JobRequest, pictures: Pictures) -> TrainingSpec:
     """Fill in what the request leaves open: explicit fields win over the preset, the preset over defaults.
 
     Raises:
-        ServiceError: `invalid_request` when the architecture cannot make the resolution, or has batch norm
-            under a loss that judges images alone, when a term is there already, when the devices cannot
-            share the batch evenly, or when too much would be kept.
+        ServiceError: `invalid_request` if the architecture does not support the resolution, or has batch norm
+            under a loss that judges images alone, if a term is repeated, if the devices cannot share the
+            batch evenly, or if too much would be kept.
     """
     explicit = {name: getattr(request, name) for name in request.model_fields_set - _OF_THE_SUBMISSION}
     chosen = {
@@ -206,7 +206,9 @@ def resolve(request: JobRequest, pictures: Pictures) -> TrainingSpec:
 
 
 def require_few(spec: TrainingSpec) -> None:
-    """Refuse a job that would keep too many checkpoints, previews or evaluations. One queued before may.
+    """Refuse a job that would keep too many checkpoints, previews or evaluations.
+
+    Jobs that were queued before this limit existed are still trained.
 
     Raises:
         ServiceError: `invalid_request`.
@@ -226,7 +228,7 @@ def require_few(spec: TrainingSpec) -> None:
 
 
 def _refuse_repeated(objective: Objective, terms: Sequence[Term]) -> None:
-    """A loss is told from the others by its name alone."""
+    """Refuse repeated terms, because losses are distinguished only by name."""
     known = set[str]()
     for index, term in enumerate(terms):
         name = f"mmd on {term.on}" if isinstance(term, Mmd) else term.kind
@@ -241,7 +243,7 @@ def _refuse_repeated(objective: Objective, terms: Sequence[Term]) -> None:
 def _settled(architecture: Pair, losses: Sequence[Objective | Term]) -> Pair:
     """The architecture with the norm that the losses allow.
 
-    A slope at single images means nothing where batch norm lets every image change the others' scores.
+    A slope at single images is meaningless if batch norm lets every image change the others' scores.
     """
     alone = [loss.kind for loss in losses if loss.JUDGES_IMAGES_ALONE]
     if alone and architecture.discriminator_norm == "batch":
@@ -254,7 +256,7 @@ def _settled(architecture: Pair, losses: Sequence[Objective | Term]) -> Pair:
 
 
 def _unequal_parts(batch_size: int, devices: int) -> str | None:
-    """What is wrong with sharing a batch among so many devices."""
+    """Why a batch cannot be shared evenly among this many devices, if so."""
     if devices == 1 or (batch_size % devices == 0 and batch_size // devices >= LEAST_PART):
         return None
     above = max(-(-batch_size // devices), LEAST_PART) * devices

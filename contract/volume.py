@@ -1,4 +1,4 @@
-"""Where everything lies on the mounted volume."""
+"""The layout of the mounted volume."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 
 @dataclass(frozen=True)
 class Volume:
-    """Paths under `DCGAN_DATA_ROOT`. Pure, but for `all_facts`, which looks what there is."""
+    """Paths under `DCGAN_DATA_ROOT`. Pure, except for `all_facts`, which lists a directory."""
 
     root: Path
 
@@ -32,16 +32,16 @@ class Volume:
 
     @property
     def imports(self) -> Path:
-        """Generators that were not trained here."""
+        """Imported generators."""
         return self.root / "models"
 
     @property
     def incoming_imports(self) -> Path:
-        """What is being received."""
+        """Imports that are being received."""
         return self.imports / ".incoming"
 
     def imported(self, digest: str) -> Path:
-        """One of them."""
+        """The file of an imported generator."""
         return self.imports / imported_name(digest)
 
     @property
@@ -50,28 +50,28 @@ class Volume:
 
     @property
     def inception(self) -> Path:
-        """Inception's weights, for who wants true FID: put there by people."""
+        """Inception's weights, for true FID. The operator puts them there."""
         return self.root / "features" / INCEPTION_WEIGHTS
 
     @property
     def run(self) -> Path:
-        """Locks and working directories of the processes on this machine, and what trainers remember."""
+        """Locks and working directories of the processes on this machine, and the trainers' readings."""
         return self.root / "run"
 
     def readings(self, worker: str) -> Path:
-        """How fast jobs went by on a trainer."""
+        """How fast jobs ran on a trainer."""
         return self.run / f"{worker}.readings.json"
 
     @property
     def incoming_uploads(self) -> Path:
-        """The archives that are being received."""
+        """Archives that are being received."""
         return self.datasets / ".incoming"
 
     def dataset(self, dataset_id: str) -> Path:
         return self.datasets / dataset_id
 
     def original(self, dataset_id: str) -> Path:
-        """The uploaded archive, kept as it came."""
+        """The uploaded archive, unchanged."""
         return self.dataset(dataset_id) / "original" / "upload.zip"
 
     def manifest(self, dataset_id: str) -> Path:
@@ -92,19 +92,19 @@ class Volume:
         return self.job(record_id) if kind_of(record_id) is RecordKind.JOB else self.dataset(record_id)
 
     def spec(self, record_id: str) -> Path:
-        """What was asked for: written by the gateway before the record exists."""
+        """The record's spec, written by the gateway before the record exists."""
         return self.home(record_id) / "spec.json"
 
     def submission(self, record_id: str) -> Path:
-        """Who asked for it, and how; written before `spec.json`."""
+        """Who submitted it, and how; written before `spec.json`."""
         return self.home(record_id) / "submission.json"
 
     def queued(self, record_id: str) -> Path:
-        """There since Redis knows the record, and before its client was told so."""
+        """Created once Redis knows the record, before its client gets the response."""
         return self.home(record_id) / "queued"
 
     def told(self, job_id: str, endpoint: Endpoint) -> Path:
-        """What became of telling that a job has ended, once nothing more will."""
+        """The final outcome of reporting a job's end to an endpoint."""
         return self.job(job_id) / f"told-{endpoint}.json"
 
     def intent(self, record_id: str) -> Path:
@@ -112,15 +112,15 @@ class Volume:
         return self.home(record_id) / "intent.json"
 
     def facts(self, record_id: str, token: int) -> Path:
-        """What its owner under this token last stated: in a file of its own."""
+        """The last facts of the owner with this token."""
         return self.home(record_id) / f"facts-{token:020d}.json"
 
     def all_facts(self, record_id: str) -> list[Path]:
-        """Those that there are, the newest owner's last."""
+        """The facts of all owners, the newest owner's last."""
         return sorted(self.home(record_id).glob("facts-*.json"))
 
     def events(self, record_id: str) -> Path:
-        """The mirror of its event stream, one JSON object a line."""
+        """The mirror of its event stream, one JSON object per line."""
         return self.home(record_id) / "events.jsonl"
 
     def previews(self, job_id: str) -> Path:
@@ -156,16 +156,16 @@ def imported_name(digest: str) -> str:
 
 
 def weights_name(images_seen: int, token: int) -> str:
-    """The file name of a checkpoint or snapshot: two owners never write the same one."""
+    """The file name of a checkpoint or snapshot, unique to one owner."""
     return f"{images_seen:012d}-{token}.safetensors"
 
 
 def images_seen_of(weights_name: str) -> int:
-    """When the file of this name was made, in images seen."""
+    """The images seen when the file of this name was written."""
     return int(weights_name.partition("-")[0])
 
 
 def token_of(weights_name: str) -> int | None:
-    """The owner that wrote the file of this name, a later one's is larger; None if it is no such name."""
+    """The token of the owner that wrote this file, larger for later owners; None for other file names."""
     token = weights_name.removesuffix(".safetensors").partition("-")[2]
     return int(token) if token.isdecimal() else None

@@ -1,4 +1,4 @@
-"""Whom to tell how a job ended, and what became of telling (https://www.standardwebhooks.com)."""
+"""Webhooks that report how a job ended, and the outcome of reporting (https://www.standardwebhooks.com)."""
 
 import base64
 import binascii
@@ -13,7 +13,7 @@ from contract.kept import Kept
 from contract.plugin import Frozen
 
 TOLD_FOR_SECONDS = 86_400
-"""A job that ended longer ago is news to nobody: no further attempts."""
+"""No more attempts are made for a job that ended longer ago."""
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 — how one begins
 _KEY_BYTES = range(24, 65)
@@ -22,14 +22,14 @@ _HOW_TO_MAKE_ONE = (
     "echo whsec_$(openssl rand -base64 32)"
 )
 
-# Hidden wherever it is shown as text; itself in JSON, since that is how it is kept on the volume.
+# Hidden when shown as text, but not in JSON, in which it is stored on the volume.
 Secret = Annotated[
     SecretStr, PlainSerializer(lambda secret: secret.get_secret_value(), return_type=str, when_used="json")
 ]
 
 
 class Webhook(Frozen):
-    """An address that is notified, and the key by which it recognises this service."""
+    """An address to notify, and the secret by which it recognises this service."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
@@ -64,12 +64,12 @@ class Webhook(Frozen):
 
     @property
     def key(self) -> bytes:
-        """What messages are signed with."""
+        """The key with which messages are signed."""
         return _key(self.secret)
 
     @property
     def origin(self) -> str:
-        """Who is told. That alone is shown to people: the rest of an address often is a secret itself."""
+        """The receiver. Only this is shown to people, because the rest of a URL is often secret."""
         parts = urlsplit(str(self.url))
         return f"{parts.scheme}://{parts.netloc}"
 
@@ -86,22 +86,22 @@ def _key(secret: SecretStr) -> bytes:
 
 
 class Endpoint(StrEnum):
-    """Of whom an address is: the job's own, or the deployment's, which hears of every job."""
+    """Whose address it is: the job's own, or the deployment's, which is notified of every job."""
 
     OWN = "own"
     GLOBAL = "global"
 
 
 class Outcome(StrEnum):
-    """How telling ends."""
+    """How reporting ends."""
 
     DELIVERED = "delivered"
-    GONE = "gone"  # it answered 410: it wants to hear no more
+    GONE = "gone"  # it answered 410, to receive no more
     GIVEN_UP = "given_up"
 
 
 class Told(Kept):
-    """What became of telling an endpoint; on the volume as `told-{endpoint}.json` once it is over."""
+    """The outcome of notifying an endpoint; on the volume as `told-{endpoint}.json` once it is final."""
 
     outcome: Outcome | None = Field(description="None: it will be tried again.")
     problem: str | None = None
@@ -109,7 +109,7 @@ class Told(Kept):
 
 
 def read_told(path: Path) -> Told | None:
-    """What was noted; a note that is damaged counts as none, for being told twice does no harm."""
+    """Read a stored outcome. A damaged one counts as none, because notifying twice does no harm."""
     try:
         return Told.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValueError):

@@ -1,4 +1,4 @@
-"""How a sampling request and its answer travel through Redis: one line of JSON, then raw bytes."""
+"""The wire format of sampling requests and answers in Redis: one line of JSON, then raw bytes."""
 
 import json
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from contract.sampling import CheckpointPlace, SampleSpec
 
 @dataclass(frozen=True)
 class Ask:
-    """Gateway to samplers. `deadline_ms` is Redis time; after it nobody waits for the answer."""
+    """Gateway to samplers. `deadline_ms` is Redis time, after which no one waits for the answer."""
 
     id: str
     gateway: str
@@ -36,19 +36,19 @@ class Ask:
 
 @dataclass(frozen=True)
 class Stages:
-    """Where a sampler's time for one answer went, in milliseconds."""
+    """How a sampler's time for one answer was spent, in milliseconds."""
 
     batch: float
-    """From being taken to the forward pass: the portions before it, a generator that was loaded."""
+    """From the pop to the forward pass: earlier portions, loading a generator."""
     forward: float
-    """Of the whole portion that it was part of."""
+    """The forward pass of its whole portion."""
     encode: float
-    """Until it was ready to be sent, others of its portion included."""
+    """Until it was ready to be sent, including others of its portion."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Sampler to gateway: the encoded picture, or why there is none. `renderer` says who made it."""
+    """Sampler to gateway: the encoded picture, or why there is none. `renderer` names what rendered it."""
 
     id: str
     renderer: str
@@ -56,7 +56,7 @@ class Answer:
     error: ErrorCode | None = None
     detail: str = ""
     stages: Stages | None = None
-    """None where nothing was rendered."""
+    """None if nothing was rendered."""
 
     def pack(self) -> bytes:
         took = (self.stages.batch, self.stages.forward, self.stages.encode) if self.stages else ()
@@ -68,5 +68,5 @@ class Answer:
         head, _, content = frame.partition(b"\n")
         request_id, renderer, error, detail, *took = json.loads(head)
         reason = ErrorCode(error) if error else None
-        stages = Stages(*took[:3]) if took else None  # a newer sampler may tell more
+        stages = Stages(*took[:3]) if took else None  # a newer sampler may send more
         return cls(request_id, renderer, content, reason, detail, stages)

@@ -1,4 +1,4 @@
-"""Work on one generator that takes torch: how a gateway asks the trainers for it, and what one answers."""
+"""Work on one generator that needs torch: the gateway's request to the trainers, and the answer."""
 
 from pathlib import Path
 from typing import Literal
@@ -12,13 +12,13 @@ from contract.volume import Volume
 Program = Literal["onnx", "torch-export"]
 ExportFormat = Literal["safetensors", "onnx", "torch-export"]
 Task = Literal["inspect", "onnx", "torch-export"]
-"""Look through a file that somebody sent, or make a program of a generator."""
+"""Inspect an imported file, or export a generator as a program."""
 
 SUFFIXES: dict[ExportFormat, str] = {"safetensors": "safetensors", "onnx": "onnx", "torch-export": "pt2"}
 
 
 class WorkshopAsk(Frozen):
-    """Gateway to trainers. `deadline_ms` is Redis time; after it nobody waits for the answer."""
+    """Gateway to trainers. `deadline_ms` is Redis time, after which no one waits for the answer."""
 
     id: str
     deadline_ms: int
@@ -28,16 +28,16 @@ class WorkshopAsk(Frozen):
 
 
 class WorkshopAnswer(Frozen):
-    """Trainer to gateway: done, or why not. What was made lies on the volume."""
+    """Trainer to gateway: done, or why not. Exports are on the volume."""
 
     error: Failure | None = None
 
 
 def exports(volume: Volume, place: CheckpointPlace) -> Path:
-    """Where the programs of a generator lie: they go with what it belongs to."""
+    """The directory of a generator's exports, which are deleted with its job or import."""
     return (volume.imports if place.job == IMPORTED else volume.job(place.job)) / "exports"
 
 
 def export(volume: Volume, place: CheckpointPlace, digest: str, program: Program) -> Path:
-    """The file of one of them."""
+    """The file of one export."""
     return exports(volume, place) / f"{digest.removeprefix('sha256:')}.{SUFFIXES[program]}"

@@ -1,7 +1,7 @@
 """The objectives a job can choose: one file each, joined in this union on `kind`.
 
-`JUDGES_IMAGES_ALONE` is true where the loss holds for each image by itself, so that the discriminator must
-not mix the images of a batch: `resolve` then gives it no batch norm, and refuses one that was asked for.
+`JUDGES_IMAGES_ALONE` is true if the loss applies to each image by itself, so that the discriminator must not
+mix the images of a batch: `resolve` then gives it no batch norm, and refuses an explicit one.
 """
 
 from typing import Annotated

@@ -8,7 +8,7 @@ from contract.plugin import Frozen
 class Minimax(Frozen):
     """The original two-player game: the generator minimises log(1 - D(G(z))).
 
-    It saturates: where the discriminator is sure of itself, the generator learns next to nothing.
+    It saturates: if the discriminator is confident, the generator learns next to nothing.
     """
 
     JUDGES_IMAGES_ALONE: ClassVar[bool] = False

@@ -10,8 +10,9 @@ from contract.plugin import Frozen
 class WganGp(Frozen):
     """Wasserstein distance with a penalty on the critic's slope between reals and fakes.
 
-    The penalty is on the slope at single images, so the critic has no batch norm. The paper's Adam has a
-    learning rate of 1e-4, beta1 0 (0.5 in its ResNets' table) and beta2 0.9: the preset `wgan-gp` sets them.
+    The penalty is on the slope at single images, so the critic has no batch norm. The paper uses Adam with a
+    learning rate of 1e-4, beta1 0 (0.5 in the table of its ResNets) and beta2 0.9, as set by the preset
+    `wgan-gp`.
     """
 
     JUDGES_IMAGES_ALONE: ClassVar[bool] = True

@@ -1,6 +1,6 @@
 """The latent distributions a job can choose: one file each, joined in this union on `kind`.
 
-`HAS_A_MIDDLE` is false where there are no values between the outer ones, so that truncation means nothing.
+`HAS_A_MIDDLE` is false if there are no values between the outer ones, so that truncation is meaningless.
 """
 
 from typing import Annotated

@@ -6,7 +6,7 @@ from contract.plugin import Frozen
 
 
 class Exponential(Frozen):
-    """Independent exponential coordinates less their mean: zero mean and unit variance at any rate."""
+    """Independent exponential coordinates less their mean: zero mean and unit variance, whatever the rate."""
 
     HAS_A_MIDDLE: ClassVar[bool] = True
 

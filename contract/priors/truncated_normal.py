@@ -8,7 +8,7 @@ from contract.plugin import Frozen
 
 
 class TruncatedNormal(Frozen):
-    """Independent normal coordinates without their tails, standardised to unit variance again."""
+    """Independent normal coordinates without their tails, rescaled to unit variance."""
 
     HAS_A_MIDDLE: ClassVar[bool] = True
 

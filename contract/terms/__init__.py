@@ -1,4 +1,4 @@
-"""What can be added to the losses of any objective: one file each, joined in this union on `kind`."""
+"""Terms that can be added to the losses of any objective: one file each, joined in this union on `kind`."""
 
 from typing import Annotated
 
