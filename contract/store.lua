@@ -1,10 +1,10 @@
--- Every transition of a record, in one place. Redis runs a script alone, so each is atomic; times are
--- Redis TIME, never a client's. ARGV: key names as JSON, command, arguments as JSON.
+-- All transitions of a record. Redis runs one script at a time, so each is atomic. Times are Redis TIME,
+-- never a client's. ARGV: key names as JSON, command, arguments as JSON.
 --
 -- A record is a hash: state, want, token, owner, lease_until_ms, attempt, deaths, revision, devices, spec,
 -- submitter, priority, webhook, created_us, started_ms, finished_ms, progress, snapshot, checkpoint, environment,
 -- result, error, told, waiting_for, judged_images_seen, previewed_images_seen.
--- The token fences: only the process that holds the newest one may write a fact.
+-- The token is for fencing: only the process with the newest one may write facts.
 
 local names = cjson.decode(ARGV[1])
 local argument = cjson.decode(ARGV[3])
@@ -27,16 +27,16 @@ local function append_event(id, kind_of_event, data)
 end
 
 local LEVEL_OF = { high = -1, normal = 0, low = 1 }
-local SERVED_KEPT_US = 30 * 86400 * 1000000 -- whoever was served longer ago waits no less than who never was
+local SERVED_KEPT_US = 30 * 86400 * 1000000 -- served longer ago counts as never served
 local LEVEL_US = 2 ^ 51 -- more than any created_us until the year 2041, and twice that is exact in a double
 
--- The urgent first, then first come, first served.
+-- By priority, then first come, first served.
 local function enqueue(id)
   local level = LEVEL_OF[read(id, 'priority') or 'normal']
   redis.call('ZADD', names.queued, integer(level * LEVEL_US + read(id, 'created_us')), id)
 end
 
--- Whether the first of two submitters' next records goes before the other's.
+-- Whether `one` is served before `other`: two candidates, each the next record of its submitter.
 local function goes_before(one, other)
   if one.level ~= other.level then return one.level < other.level end
   if one.line.running ~= other.line.running then return one.line.running < other.line.running end
@@ -44,9 +44,9 @@ local function goes_before(one, other)
   return one.score < other.score
 end
 
--- Tell `take` of one queued record after the other, until it answers 'enough'. Within a priority it is the turn
--- of the submitter who has the fewest running, among equals of who was served the longest ago. A record that
--- `take` wants counts as served; one that it answers nothing for is passed over.
+-- Call `take` with each queued record in turn, until it returns 'enough'. Within a priority, the submitter
+-- with the fewest running records comes first; among equals, the one served longest ago. A record for which
+-- `take` returns a value counts as served; one for which it returns nil is skipped.
 local function in_turn(take)
   local lines, last_us = {}, now_us
   local function line_of(id)
@@ -84,14 +84,14 @@ local function in_turn(take)
   end
 end
 
--- Somebody is to be told how a job ended, from now on: its own webhook, or that of the deployment. Whether there
--- is one of the deployment only a gateway knows.
+-- Queue the report of a job's end, due now, to its own webhook or the deployment's. Only gateways know whether
+-- the deployment has one.
 local function queue_delivery(id, endpoint)
   if endpoint == 'own' and not read(id, 'webhook') then return end
   redis.call('ZADD', names.deliveries, integer(now_ms), id .. ':' .. endpoint)
 end
 
--- The one way a state changes: indexes, fields, event, whom to tell.
+-- The only way in which a state changes: indexes, fields, event, deliveries.
 local function move(id, to, reason, err)
   local from, created = read(id, 'state'), read(id, 'created_us')
   if from then redis.call('ZREM', names.state_of .. from, id) end
@@ -125,8 +125,8 @@ end
 
 local function is_terminal(state) return state == 'succeeded' or state == 'failed' or state == 'cancelled' end
 
--- Why a caller may not state a fact, or nil. A running record is never forgotten: where there is none,
--- Redis was emptied, and the owner goes on until the record is rebuilt.
+-- Why a caller may not report facts, or nil. A running record is never forgotten: if there is none, Redis was
+-- emptied, and the owner continues until the record is rebuilt.
 local function objection(id)
   local state = read(id, 'state')
   if not state then return 'unknown' end
@@ -142,7 +142,7 @@ end
 
 local function renew_lease(id) lease(id, argument.lease_ms) end
 
--- Where a record goes when its owner lets go of it without having finished.
+-- Move a record that its owner releases without having finished.
 local function release(id, reason)
   local want = read(id, 'want')
   if want == 'cancel' then move(id, 'cancelled', reason)
@@ -150,15 +150,15 @@ local function release(id, reason)
   else move(id, 'queued', reason) end
 end
 
--- How a record stands that was buried.
+-- The reply for a buried record.
 local function burial(id)
   local told = { 'state', 'error', 'token', 'attempt', 'created_us' }
   for i, field in ipairs(told) do told[i] = read(id, field) or '' end
   return { id, unpack(told) }
 end
 
--- Its owner is dead: fence it, then queue it again, unless it has killed too many owners without progress; that
--- comes before a pause that was wanted.
+-- The owner of a record is dead: fence it, then release the record, or fail it if too many owners died of
+-- it without progress. Failing takes precedence over a requested pause.
 local function bury(id, reason)
   write(id, 'buried_token', read(id, 'token'))
   redis.call('HINCRBY', record(id), 'token', 1)
@@ -176,7 +176,7 @@ local command = {}
 
 local REQUEST_KEPT_SECONDS = 86400
 
--- Remember which record a request made, until a day after that is forgotten.
+-- Remember which record a request created, until a day after that record is forgotten.
 local function remember_request(request)
   if request then redis.call('SET', names.request_of .. request.key, request.made, 'NX') end
 end
@@ -205,16 +205,16 @@ function command.submit()
   return { 'submitted', 'queued' }
 end
 
--- Whoever submitted this has not heard of it, and removes its files: should the message arrive only now, then
--- in vain. Not once it is queued.
+-- The submitter got no reply and removes the files, so `submit` must fail if it arrives only later. Refused
+-- once the record is queued.
 function command.withdraw()
   if redis.call('EXISTS', record(argument.id)) == 1 then return 0 end
   redis.call('SET', names.withdrawn_of .. argument.id, '', 'EX', REQUEST_KEPT_SECONDS)
   return 1
 end
 
--- Re-create a record from the volume; never touches one that is there. One that may never have been queued gives
--- way to another that its request has made.
+-- Re-create a record from the volume; an existing one is left alone. If it may never have been queued,
+-- another one created by the same request takes precedence.
 function command.restore()
   local id, fields = argument.id, argument.fields
   if redis.call('EXISTS', record(id)) == 1 then return 'exists' end
@@ -243,13 +243,13 @@ function command.restore()
   return 'restored'
 end
 
--- Remember a record that cannot be re-created now, and the request that has made it.
+-- Remember a record that cannot be re-created now, and the request that created it.
 function command.leave_out()
   remember_request(argument.request)
   return redis.call('SADD', names.left_out, argument.id)
 end
 
--- The records stand.
+-- Declare that the records stand.
 function command.end_rebuild()
   redis.call('SET', names.epoch, '1')
   return redis.call('DEL', names.rebuilding)
@@ -262,9 +262,9 @@ local function grant(id)
   return redis.call('HGETALL', record(id))
 end
 
--- The queued record whose turn it is and that fits, not "the one in the message"; none that this owner has set
--- aside. Who claims holds nothing: what is leased to it was granted in an answer that it never heard, and is
--- granted anew.
+-- Claim the next queued record that fits and that this owner has not set aside, not "the one in the message".
+-- A claiming owner holds nothing: if a record is leased to it, the reply was lost, and the record is granted
+-- again.
 function command.claim()
   for _, id in ipairs(redis.call('ZRANGE', names.leased, 0, -1)) do
     if read(id, 'owner') == argument.owner then return grant(id) end
@@ -285,7 +285,7 @@ function command.claim()
   return grant(id)
 end
 
--- When the order changed last, then the queue in that order.
+-- When the order last changed, then the queue in that order.
 function command.turns()
   local answer = { redis.call('GET', names.turns) or '0' }
   in_turn(function(id)
@@ -307,8 +307,8 @@ function command.beat()
   return read(id, 'want')
 end
 
--- A fact from the owner: fields, a checkpoint for the list, an event; each optional. Owners number their
--- reports, and say one again when they have not heard the answer: it counts once. So does a checkpoint.
+-- Facts from the owner: fields, a checkpoint for the list, an event; each optional. Owners number their
+-- reports and repeat one whose reply was lost: it counts once. So does a checkpoint.
 function command.report()
   local id = argument.id
   local no = objection(id)
@@ -336,7 +336,7 @@ function command.leave()
   return 'accepted'
 end
 
--- The owner saw the process that did its work die. It says so again when it has not heard the answer.
+-- The owner saw its child die. It repeats this if the reply was lost.
 function command.died()
   local id = argument.id
   if read(id, 'buried_token') == argument.token and read(id, 'state') ~= 'running' then
@@ -347,7 +347,7 @@ function command.died()
   return bury(id, argument.reason)
 end
 
--- A lease that lies further ahead than it is long was written before the clock was set back.
+-- A lease that expires later than its length from now was written before the clock was set back.
 local function shorten_leases()
   local leased = redis.call('ZRANGE', names.leased, 0, -1, 'WITHSCORES')
   for i = 1, #leased, 2 do
@@ -356,7 +356,7 @@ local function shorten_leases()
   end
 end
 
--- Leases that ran out, or everything that a slot owned before it was restarted.
+-- Bury records whose leases have expired, or everything that a slot owned before it was restarted.
 function command.reap()
   local buried = {}
   if argument.owner then
@@ -374,7 +374,7 @@ function command.reap()
   return buried
 end
 
--- The gateway's intent. What nobody owns moves at once; what is owned moves when its owner hears of it.
+-- The gateway's intent. A record without an owner moves at once, another when its owner learns of the intent.
 function command.control()
   local id, want = argument.id, argument.want
   local state, wanted = read(id, 'state'), read(id, 'want')
@@ -407,7 +407,7 @@ function command.control()
   return accept()
 end
 
--- Forget a record that no one works on, uses, or points to.
+-- Forget a record that nothing works on, uses, or points to.
 function command.forget()
   if redis.call('EXISTS', names.epoch) == 0 then return { 'rebuilding', '' } end
   local id = argument.id
@@ -438,18 +438,18 @@ function command.forget()
   end
   if names.deliveries then redis.call('ZREM', names.deliveries, id .. ':own', id .. ':global') end
   redis.call('SREM', names.unmirrored, id)
-  redis.call('SET', names.turns, integer(now_us)) -- a Redis that is full would refuse it as the first write
+  redis.call('SET', names.turns, integer(now_us)) -- a full Redis would refuse this as the first write
   redis.call('PUBLISH', names.channel, record(id) .. ':0')
   return { 'forgotten', state }
 end
 
--- The revision of what an alias means now; 0 where there is none.
+-- The current revision of an alias; 0 if it does not exist.
 local function alias_revision(alias)
   local now = redis.call('HGET', names.aliases, alias)
   return now and (cjson.decode(now).revision or 1) or 0
 end
 
--- Let an alias mean a generator, if it is still at the revision that this follows, and if the generator stands.
+-- Point an alias at a generator, if the alias is still at the expected revision and the generator exists.
 function command.point()
   if redis.call('EXISTS', names.epoch) == 0 then return 'rebuilding' end
   if alias_revision(argument.alias) ~= argument.expected then return 'moved' end
@@ -462,7 +462,7 @@ function command.point()
   return 'pointed'
 end
 
--- Forget an alias that is still at this revision.
+-- Forget an alias, if it is still at the expected revision.
 function command.unpoint()
   if redis.call('EXISTS', names.epoch) == 0 then return 'rebuilding' end
   if alias_revision(argument.alias) ~= argument.expected then return 'moved' end
@@ -471,7 +471,7 @@ function command.unpoint()
   return 'pointed'
 end
 
--- Re-create an alias from the volume; never touches one that is there.
+-- Re-create an alias from the volume; an existing one is left alone.
 function command.restore_alias()
   if redis.call('HSETNX', names.aliases, argument.alias, argument.now) == 0 then return 0 end
   redis.call('HSET', names.alias_histories, argument.alias, argument.before)
@@ -489,7 +489,7 @@ function command.restore_import()
   return redis.call('HSETNX', names.imports, argument.digest, argument.entry)
 end
 
--- Forget an imported generator that no alias means.
+-- Forget an imported generator that no alias points to.
 function command.forget_import()
   if redis.call('EXISTS', names.epoch) == 0 then return { 'rebuilding', '' } end
   local aliases = redis.call('HGETALL', names.aliases)
@@ -503,9 +503,10 @@ function command.forget_import()
   return { 'forgotten', '' }
 end
 
--- Deliveries that are due, each leased to whoever asks: due again when the lease has run out, unless it was settled
--- before. Of one receiver, of one submitter's own and of all jobs' own no more than `most`, those counted that whoever
--- asks has under way: so who is slow, or has many names that are, does not take everybody's place.
+-- Lease due deliveries to the caller. One that is not settled before its lease expires is due again. At most
+-- `most` are under way per receiver, per submitter to own endpoints, and to own endpoints in total, including
+-- those that the caller already has, so that a slow receiver, even under many names, does not block the
+-- others.
 function command.take_deliveries()
   local taken, most = {}, argument.most
   local own, to, of = argument.own, argument.to_receiver, argument.of_submitter
@@ -529,7 +530,7 @@ function command.take_deliveries()
   return taken
 end
 
--- What became of a delivery, from whoever still holds its lease: over, or due again after `retry_ms`.
+-- Settle a delivery, if the caller still holds its lease: done, or due again after `retry_ms`.
 function command.settle_delivery()
   local id, delivery = argument.id, argument.id .. ':' .. argument.endpoint
   if tonumber(redis.call('ZSCORE', names.deliveries, delivery) or 0) ~= tonumber(argument.lease) then return 0 end
@@ -539,9 +540,9 @@ function command.settle_delivery()
   return 1
 end
 
-local EVENTS_KEPT_OF_ENDED = 30 -- for ever: of thousands of jobs
+local EVENTS_KEPT_OF_ENDED = 30 -- per job, for ever, and there are thousands
 
--- The events up to this revision are safe on the volume: the stream need not keep the older ones.
+-- The events up to this revision are safe on the volume, so trim all but the newest `keep`.
 function command.mirrored()
   local id, keep = argument.id, argument.keep
   if read(id, 'revision') == argument.revision then
@@ -553,7 +554,7 @@ function command.mirrored()
   return 1
 end
 
--- A worker lives. A sampler also learns whether its renderer is the deployment's.
+-- Announce a worker. A sampler also learns whether its renderer is the deployment's.
 function command.hello()
   local name = argument.name
   for _, gone in ipairs(redis.call('ZRANGEBYSCORE', names.workers, '-inf', integer(now_ms - 3600000))) do
@@ -586,7 +587,7 @@ function command.workers()
   return redis.call('HMGET', names.worker_facts, unpack(alive))
 end
 
--- What a rebuild does counts only together: nothing of it, when Redis was emptied in the middle of it.
+-- A rebuild is all or nothing: its commands are refused once Redis has been emptied in the middle of it.
 if argument.rebuild then
   if redis.call('GET', names.rebuilding) ~= argument.rebuild then return 'overtaken' end
   redis.call('PEXPIRE', names.rebuilding, argument.rebuild_ms)
