@@ -1,4 +1,4 @@
-"""What a supervisor hands its child: everything the work needs, as JSON."""
+"""The orders that a supervisor gives its children: everything the work needs, as JSON."""
 
 import os
 from pathlib import Path

@@ -6,7 +6,7 @@ from collections.abc import Callable
 PROBE_AFTER_SECONDS = 5.0
 """A sampler that has rendered nothing for this long checks whether it still can."""
 STALE_SECONDS = 30.0
-"""Without a forward pass for longer it does not count as a sampler: no client waits that long."""
+"""Without a forward pass for longer it does not count as a sampler: no one waits that long for a picture."""
 DEAD_SECONDS = 120.0
 """Without one for longer it exits, to be restarted."""
 

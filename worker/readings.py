@@ -45,7 +45,7 @@ def has_steps_of(one: TrainingSpec, other: TrainingSpec) -> bool:
 
 
 class _Kept(Frozen):
-    """The file."""
+    """The content of the file."""
 
     format_version: int = 1
     readings: tuple[Reading, ...] = ()

@@ -87,7 +87,10 @@ def _surest_first(record_ids: Iterable[str], volume: Volume) -> list[str]:
 
 
 def _was_queued(record_id: str, volume: Volume) -> bool:
-    """Whether it was ever queued. If not, its gateway died or lost a race, and no client knows of it."""
+    """Whether it was ever queued.
+
+    If not, no client knows it: its gateway was killed before, or lost a race for its request.
+    """
     signs = volume.queued(record_id), volume.events(record_id)
     return any(sign.exists() for sign in signs) or bool(volume.all_facts(record_id))
 
