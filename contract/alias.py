@@ -12,7 +12,7 @@ from contract.kept import Kept
 Cause = Literal["put", "rollback"]
 
 KEPT_MEANINGS = 100
-"""Most meanings stored per alias: the newest, including the current one."""
+"""Maximum number of meanings stored per alias: the newest, including the current one."""
 
 
 class Meaning(Kept):

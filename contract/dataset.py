@@ -72,5 +72,5 @@ def is_wanted(name: str) -> bool:
 
 
 def _is_hidden(part: str) -> bool:
-    """Whether people do not see it: dotfiles, and what macOS adds to archives."""
+    """Whether a part of a path is hidden: a dotfile, or what macOS adds to archives."""
     return part == "__MACOSX" or (part.startswith(".") and part not in _NO_FILES)

@@ -23,7 +23,7 @@ Write = Callable[[Path, bytes], None]
 """Writes a file durably, or raises OSError and leaves what was there."""
 
 Insist = Callable[[Callable[[], None], Path, int], None]
-"""Carries out a write of some bytes to a path: `once`, or until the volume accepts it."""
+"""Carries out a write of this many bytes to a path: `once`, or until the volume accepts it."""
 
 
 def write_durably(path: Path, content: bytes, *, mode: int = 0o666) -> None:
@@ -41,7 +41,7 @@ def replace_durably(path: Path, content: bytes, *, mode: int = 0o666) -> None:
 
 @contextlib.contextmanager
 def published(path: Path, temporary: Path, *, mode: int = 0o666) -> Iterator[BinaryIO]:
-    """A file to write, which appears whole at `path` when the block ends, or is removed if it fails."""
+    """Open a file that appears whole at `path` when the block ends, and is removed if the block fails."""
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
             yield file

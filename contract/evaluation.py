@@ -1,4 +1,4 @@
-"""One evaluation of a generator in training: every figure, and what it rests on."""
+"""One evaluation of a generator in training: every metric, and what it was computed from."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -49,7 +49,7 @@ class Distance(Kept):
 class AdversarialAccuracy(Kept):
     """The shares that the discriminator classifies correctly; one half of each is the game's equilibrium.
 
-    The pictures are augmented as in training: it has seen no others.
+    The pictures are augmented as in training, because the discriminator has seen no others.
     """
 
     real: float = Field(description="The share of the real pictures that is called real.")
@@ -108,7 +108,7 @@ class Evaluation(Kept):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The generator's figures by name, which a checkpoint carries."""
+        """The generator's metrics by name, as stored in a checkpoint."""
         return {
             self.frechet.name: self.frechet.value,
             self.kernel.name: self.kernel.value,

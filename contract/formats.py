@@ -15,7 +15,7 @@ SampleFormat = Literal["png", "webp", "json", "npz", "zip"]
 
 @dataclass(frozen=True)
 class Form:
-    """What one needs to know about a format without encoding it."""
+    """The properties of a format, for code that does not encode it."""
 
     media_type: str
     holds: Literal["a sheet", "tiles", "numbers"]
@@ -23,7 +23,7 @@ class Form:
     longest_side: int = 2**16
     """Limit of one picture's sides, in pixels."""
     enlarging: float = 0.1
-    """The approximate cost of encoding as many extra pixels as a sample has, in samples; at any size."""
+    """Approximate cost, in samples, of encoding as many more pixels as one sample has, at any size."""
 
 
 FORMS: Mapping[SampleFormat, Form] = {

@@ -155,7 +155,7 @@ class Record(Kept):
 
     @property
     def is_being_told(self) -> bool:
-        """Whether its own webhook has not yet been told of its end, nor given up."""
+        """Whether reporting its end to its own webhook is still pending."""
         return self.webhook is not None and (self.told is None or self.told.outcome is None)
 
     @classmethod

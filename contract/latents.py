@@ -20,7 +20,7 @@ _BYTES = 4
 def pack(rows: Sequence[Sequence[float]]) -> str:
     """Pack rows of equal length, each number rounded to float32; −0 becomes 0, which it equals."""
     numbers = array.array("f", chain.from_iterable(rows))
-    # Only after rounding, which turns tiny negative numbers into −0.
+    # Must follow the rounding, which turns tiny negative numbers into −0.
     numbers = array.array("f", (number + 0.0 for number in numbers))
     return base64.b64encode(_little_endian(numbers).tobytes()).decode()
 

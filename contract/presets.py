@@ -1,4 +1,4 @@
-"""The presets: what each sets where a request is silent. The rest are the fields' own defaults."""
+"""The presets: what each sets if the request does not. All else has the fields' own defaults."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ MANY_IMAGES = 20_000
 
 @dataclass(frozen=True)
 class Preset:
-    """A description on one line, and settings that may depend on the number of training images."""
+    """A one-line description, and settings that may depend on the number of training images."""
 
     description: str
     settings: Callable[[int], Settings]
@@ -30,9 +30,10 @@ class Preset:
 def _fast(images: int) -> Settings:
     """A discriminator of half the generator's width, which learns twice as fast as a wider one could.
 
-    It takes more of the time than the generator does. Half as wide, a run shows nearly twice as many images;
-    at twice the learning rate it still keeps up: Fréchet distance 1.14 in place of 2.42 after 400 seconds of
-    one core on Fashion-MNIST, 2.02 in place of 2.71 on 5,000 pictures of it.
+    The discriminator takes more time than the generator. At half the width, a run trains on nearly twice as
+    many images in the same time; at twice the learning rate, the discriminator still keeps up. After 400
+    seconds on one core, the Fréchet distance is 1.14 instead of 2.42 on Fashion-MNIST, and 2.02 instead of
+    2.71 on 5,000 of its pictures.
     """
     return {
         "architecture": Dcgan(discriminator_width=32),
@@ -42,7 +43,7 @@ def _fast(images: int) -> Settings:
 
 
 def _quality(images: int) -> Settings:
-    """A wider generator against a full discriminator, a longer average, and time for both."""
+    """A wider generator against a discriminator of full width, a longer average, and a longer run."""
     return {
         "images": 1_000_000,
         "ema_halflife_images": 10_000,
@@ -61,17 +62,17 @@ def _small_data(images: int) -> Settings:
 
 
 def _held_back(images: int) -> Settings:
-    """Augmentation by the number of pictures, and learning rates that fall.
+    """Augmentation by the number of pictures, and decaying learning rates.
 
-    Changing what the discriminator sees slows it from the first image on, and keeps it from learning few
-    pictures by heart later. Rates that fall over the last half take the noise out of the end: Fréchet
-    distance 1.56 in place of 1.67 after 200,000 images of 5,000 Fashion-MNIST pictures.
+    Augmentation slows the discriminator from the first image on, and later keeps it from memorising small
+    datasets. Decaying the rates over the last half removes noise at the end: Fréchet distance 1.56 instead
+    of 1.67 after 200,000 images of 5,000 Fashion-MNIST pictures.
     """
     return {"augmentation": _augmentation(images), "learning_rate_decay": 0.5}
 
 
 def _article(images: int) -> Settings:
-    """The article as literally as it makes sense: docs/training.md says where that is."""
+    """The article's settings, wherever possible: docs/training.md lists the exceptions."""
     del images
     return {
         "architecture": DcganFc(),
@@ -124,5 +125,5 @@ def augmentation_strength(images: int) -> float:
 
 
 def describe() -> str:
-    """All presets in one line each, for people."""
+    """Describe all presets, for API documentation."""
     return "; ".join(f"`{name}`: {preset.description}" for name, preset in PRESETS.items())

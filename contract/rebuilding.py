@@ -32,9 +32,9 @@ def restore(
 ) -> Command[RestoreOutcome]:
     """Re-create a record that Redis has lost. One that exists is left alone.
 
-    Its end is reported to the `untold`. The `unheard` checkpoints, whose events were lost, each get a new
-    one. A `twin` was never queued, and its Idempotency-Key has created another: no client knows it, and it is
-    not restored.
+    Its end is reported to the `untold` endpoints. The `unheard` checkpoints, whose events were lost, each get
+    a new event. A `twin` was never queued, and its Idempotency-Key has created another record: no client
+    knows the twin, so it is not restored.
     """
     uses = fields.get("uses")
     return command_of(

@@ -84,8 +84,8 @@ local function in_turn(take)
   end
 end
 
--- Queue the report of a job's end, due now, to its own webhook or the deployment's. Only gateways know whether
--- the deployment has one.
+-- Queue the report of a job's end, due now, to its own webhook or the deployment's. Only gateways know
+-- whether the deployment has one.
 local function queue_delivery(id, endpoint)
   if endpoint == 'own' and not read(id, 'webhook') then return end
   redis.call('ZADD', names.deliveries, integer(now_ms), id .. ':' .. endpoint)
@@ -205,8 +205,8 @@ function command.submit()
   return { 'submitted', 'queued' }
 end
 
--- The submitter got no reply and removes the files, so `submit` must fail if it arrives only later. Refused
--- once the record is queued.
+-- The submitter got no reply and removes the files, so `submit` must fail if it arrives later. Refused once
+-- the record is queued.
 function command.withdraw()
   if redis.call('EXISTS', record(argument.id)) == 1 then return 0 end
   redis.call('SET', names.withdrawn_of .. argument.id, '', 'EX', REQUEST_KEPT_SECONDS)
@@ -374,7 +374,7 @@ function command.reap()
   return buried
 end
 
--- The gateway's intent. A record without an owner moves at once, another when its owner learns of the intent.
+-- The gateway's intent. A record without an owner moves at once; an owned one, when its owner learns of it.
 function command.control()
   local id, want = argument.id, argument.want
   local state, wanted = read(id, 'state'), read(id, 'want')

@@ -119,8 +119,8 @@ def submit(
 ) -> Command[tuple[SubmitOutcome, str]]:
     """Queue new work. With `dataset`, only if that is prepared; it then counts as used.
 
-    Nothing is queued if the submission's key has already created a record: the reply is `known`, with what
-    `read_request` parses. Nor if Redis was emptied, so that this cannot be known: `rebuilding`.
+    Nothing is queued if the submission's key has already created a record (`known`, with what `read_request`
+    parses), or if Redis was emptied, so that this cannot be known (`rebuilding`).
     """
     uses = None
     if dataset is not None:
@@ -241,7 +241,7 @@ def died(lease: Lease, reason: str, max_deaths: int) -> Command[Burial | Verdict
 
 
 def reap(kind: RecordKind, *, max_deaths: int, owner: str | None = None) -> Command[list[Burial]]:
-    """Bury what expired, or with `owner` what that slot owned before its restart."""
+    """Bury records whose leases expired, or with `owner` those that the slot owned before its restart."""
     return command_of(
         kind, "reap", lambda reply: [_read_burial(*row) for row in reply], max_deaths=max_deaths, owner=owner
     )

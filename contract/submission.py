@@ -23,7 +23,7 @@ SubmitterName = Field(
 
 
 class Priority(StrEnum):
-    """How urgent a job is: urgent ones start first, whoever submits. Running jobs are not interrupted."""
+    """How urgent a job is: more urgent jobs start first, whoever submits them. Running jobs continue."""
 
     HIGH = "high"
     NORMAL = "normal"

@@ -153,7 +153,7 @@ class TrainingSpec(TrainingParameters):
 
 
 class Pictures(Protocol):
-    """What the defaults depend on in a dataset: its manifest, or a summary of that."""
+    """What the defaults depend on: a dataset's manifest, or a summary of it."""
 
     @property
     def images(self) -> int: ...

@@ -96,7 +96,7 @@ class Outcome(StrEnum):
     """How reporting ends."""
 
     DELIVERED = "delivered"
-    GONE = "gone"  # it answered 410, to receive no more
+    GONE = "gone"  # it answered 410: it wants no more messages
     GIVEN_UP = "given_up"
 
 

@@ -8,9 +8,8 @@ from contract.architectures.pair import Norm, Pair
 class Dcgan(Pair):
     """All-convolutional generator and discriminator: strided, transposed, batch-normalised.
 
-    A width is the number of channels of the hidden layer nearest the
-    image; it doubles with each halving of the
-    resolution, up to eight times.
+    A width is the number of channels of the hidden layer nearest the image; it doubles with each halving of
+    the resolution, up to eight times.
     """
 
     RESOLUTIONS: ClassVar[tuple[int, ...]] = (32, 64, 128, 256)

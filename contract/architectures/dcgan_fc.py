@@ -10,8 +10,8 @@ from contract.architectures.pair import Norm, Pair
 class DcganFc(Pair):
     """The article's pair: few layers, with most of the weights in the fully connected one.
 
-    The generator's outputs squares of a quarter of the resolution with twice its width in channels: 1, 4 or
-    17 million weights at 32, 64 or 128 px, for a width of 64 and latents of 128.
+    The generator's layer outputs squares of a quarter of the resolution with twice its width in channels: 1,
+    4 or 17 million weights at 32, 64 or 128 px, for a width of 64 and latents of 128.
     """
 
     RESOLUTIONS: ClassVar[tuple[int, ...]] = (32, 64, 128)

@@ -33,7 +33,7 @@ class Pair(Frozen):
 
     @property
     def norm(self) -> Norm:
-        """What the discriminator is built with.
+        """The normalisation that the discriminator is built with.
 
         `resolve` leaves `auto` in no spec. Specs from before this option existed lack the field and use the
         usual norm, whatever the objective.

@@ -10,9 +10,8 @@ from contract.architectures.pair import Norm, Pair
 class Resnet(Pair):
     """Residual blocks that upsample or pool, between 4×4 features and the image.
 
-    A width is the number of channels of the block nearest the
-    image; it doubles with each halving of the resolution, up to
-    eight times. The papers use 64 and more, on GPUs.
+    A width is the number of channels of the block nearest the image; it doubles with each halving of the
+    resolution, up to eight times. The papers use 64 and more, on GPUs.
     """
 
     RESOLUTIONS: ClassVar[tuple[int, ...]] = (32, 64, 128)

@@ -6,7 +6,7 @@ from contract.plugin import Frozen
 
 
 class Hinge(Frozen):
-    """The discriminator scores reals above 1 and fakes below -1; the generator maximises its scores."""
+    """The discriminator pushes reals above 1 and fakes below -1; the generator maximises its scores."""
 
     JUDGES_IMAGES_ALONE: ClassVar[bool] = False
 
