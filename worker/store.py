@@ -72,9 +72,9 @@ class Store:
         return [*cast("set[str]", self._redis.smembers(keys.LEFT_OUT))]
 
     def uptime_seconds(self) -> float:
-        """How long the server has been up, because owners need a lease of grace after a restart.
+        """The server's uptime: after a restart, owners need a grace period of one lease.
 
-        If its clock was set back: how long we have seen it up.
+        At least as long as we have seen this server, in case its clock was set back.
         """
         server = self._redis.info("server")
         if server["run_id"] != self._first_seen[0]:
