@@ -21,7 +21,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint const
 .DEFAULT_GOAL := help
 
 help:
-	@echo 'make demo    train on 5,000 pictures and write demo-samples.png (5 to 12 minutes)'
+	@echo 'make demo    train on 5,000 pictures and write demo-samples.png (3 to 8 minutes)'
 	@echo 'make up      run the service at http://127.0.0.1:8000 until Ctrl-C'
 	@echo 'make test    every test;  make proof: the same at the counts that the issues name'
 	@echo 'make chaos   break every part of the service at random while it trains: JOBS=20 FAULTS=100 SEED=0'
