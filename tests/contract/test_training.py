@@ -168,6 +168,22 @@ def test_preset_augments_few_pictures_and_not_many(preset: str) -> None:
     assert many.augmentation is None
 
 
+def test_fast_trains_a_narrow_discriminator_that_keeps_up() -> None:
+    spec = resolve(request(), manifest())
+    assert spec.architecture.generator_width == 2 * spec.architecture.discriminator_width == 64
+    assert spec.discriminator_learning_rate == 2e-4
+
+
+@pytest.mark.parametrize("preset", ["quality", "small-data"])
+def test_longer_presets_train_a_discriminator_of_full_width(preset: str) -> None:
+    spec = resolve(request(preset=preset), manifest())
+    assert (spec.architecture.discriminator_width, spec.discriminator_learning_rate) == (64, 1e-4)
+
+
+def test_named_architecture_replaces_that_of_the_preset_with_its_own_defaults() -> None:
+    assert resolve(request(architecture="dcgan"), manifest()).architecture.discriminator_width == 64
+
+
 def test_augmentation_can_be_turned_off_again() -> None:
     asked = request(preset="small-data", augmentation={"strength": 0})
     assert resolve(asked, manifest(400)).augmentation == DiffAugment(strength=0)
