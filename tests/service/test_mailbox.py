@@ -17,6 +17,11 @@ def _spec(seed: int, chosen: SampleFormat = "png", count: int = 1) -> SampleSpec
     return SampleSpec(digest="sha256:" + "0" * 64, seed=seed, format=chosen, count=count)
 
 
+async def _line_up(mailbox: Mailbox, count: int) -> None:
+    while len(mailbox.line) < count:
+        await asyncio.sleep(0.01)
+
+
 @pytest.mark.parametrize(
     ("also", "most"), [([], 32), ([_spec(10_000, "npz", 2)], 1), ([_spec(10_000, "zip", 256)], 1)]
 )
@@ -42,8 +47,9 @@ def test_answers_are_read_one_by_one_while_a_large_one_may_be_among_them(
         sampler.hold()
         running = asyncio.create_task(mailbox.run())
         asked = [asyncio.ensure_future(mailbox.ask(_spec(seed), PLACE)) for seed in range(5)]
-        asked += [asyncio.ensure_future(mailbox.ask(spec, PLACE)) for spec in also]
-        await asyncio.sleep(0.1)
+        await _line_up(mailbox, 5)
+        asked += [asyncio.ensure_future(mailbox.ask(spec, PLACE)) for spec in also]  # and answered last
+        await _line_up(mailbox, len(asked))
         read.clear()
         sampler.held.clear()
         await asyncio.gather(*asked)
