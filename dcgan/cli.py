@@ -5,8 +5,8 @@ import io
 import json
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,19 +29,29 @@ console = Console(highlight=False, markup=False)
 class PoliteGroup(click.Group):
     """Reports refusals and I/O errors as a sentence instead of a traceback."""
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _refusals_as_sentences():  # --help and --version write to stdout while options are parsed
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> object:
-        try:
+        with _refusals_as_sentences():
             return super().invoke(ctx)
-        except DcganError as error:
-            told = "\n".join(map(plain, error.detail.split("\n")))
-            raise click.ClickException(f"{told} ({error.code})") from error
-        except OSError as error:
-            if error.errno in {None, errno.EPIPE}:  # click handles a broken pipe itself
-                raise
-            if error.filename is not None:
-                raise click.ClickException(f"{error.filename}: {error.strerror}") from error
-            _let_go_of_output()
-            raise click.ClickException(f"The output cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def _refusals_as_sentences() -> Iterator[None]:
+    try:
+        yield
+    except DcganError as error:
+        told = "\n".join(map(plain, error.detail.split("\n")))
+        raise click.ClickException(f"{told} ({error.code})") from error
+    except OSError as error:
+        if error.errno in {None, errno.EPIPE}:  # click handles a broken pipe itself
+            raise
+        if error.filename is not None:
+            raise click.ClickException(f"{error.filename}: {error.strerror}") from error
+        _let_go_of_output()
+        raise click.ClickException(f"The output cannot be written: {error.strerror}") from error
 
 
 def _let_go_of_output() -> None:

@@ -87,9 +87,10 @@ def test_jobs_are_listed_whole_however_long_their_names(service: Service) -> Non
     assert shown[1].split() == [JOB, "running", "1,200/120,000", "n" * 120]
 
 
-def test_output_that_does_not_fit_is_told_in_a_sentence(service: Service) -> None:
+@pytest.mark.parametrize("words", [("jobs",), ("--help",), ("jobs", "--help")])
+def test_output_that_does_not_fit_is_told_in_a_sentence(service: Service, words: tuple[str, ...]) -> None:
     list_a_job(service, "one")
-    command = [sys.executable, "-P", "-m", "dcgan.cli", "--url", service.url, "jobs"]
+    command = [sys.executable, "-P", "-m", "dcgan.cli", "--url", service.url, *words]
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     told = "Error: The output cannot be written: No space left on device\n"
