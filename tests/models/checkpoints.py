@@ -1,4 +1,4 @@
-"""Small checkpoints of every family, as after training: their batch norms have seen something."""
+"""Small checkpoints of every family, with batch-norm statistics as after training."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ KINDS = ("dcgan", "dcgan_fc", "resnet")
 
 
 def spec(kind: str = "dcgan", **more: object) -> TrainingSpec:
-    """A tiny one, 32 px in grey."""
+    """A tiny spec: 32 px, grey."""
     small = {"kind": kind, "latent_size": 8, "generator_width": 4, "discriminator_width": 4}
     return TrainingSpec.model_validate(
         {
@@ -43,6 +43,6 @@ def generator(kind: str = "dcgan") -> networks.pair.Generator:
 
 
 def write(path: Path, kind: str = "dcgan") -> tuple[Path, str]:
-    """The path, and the digest."""
+    """Write a checkpoint and return its path and digest."""
     header = CheckpointHeader(job="job_" + "0" * 16, spec=spec(kind), images_seen=0)
     return path, save_checkpoint(generator(kind), header, path)

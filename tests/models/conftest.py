@@ -1,4 +1,4 @@
-"""The smallest real parts: networks of width 4, four pictures, two of them a step."""
+"""Fixtures of the smallest real parts: networks of width 4, four pictures, batches of two."""
 
 from collections.abc import Callable
 
@@ -30,7 +30,7 @@ TINY = {
 
 @pytest.fixture(scope="session")
 def make_spec() -> MakeSpec:
-    """A spec of 32 px and eight steps, with what the test changes."""
+    """Make a spec of 32 px and eight steps, with a test's changes."""
     return lambda **changes: TrainingSpec.model_validate(TINY | changes)
 
 
@@ -42,7 +42,7 @@ def pictures() -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="session")
 def make_batches(pictures: NDArray[np.uint8]) -> MakeBatches:
-    """The batches that a trainer takes from the four pictures."""
+    """Make the batches that a trainer takes from the four pictures."""
     return lambda spec: Batches(
         pictures[:, : spec.channels],
         np.arange(len(pictures)),

@@ -1,7 +1,7 @@
-"""One rank of a run, for the test of ranks: `python -m tests.models.rank_child RANK RANKS MEETING_POINT`.
+"""One rank of a run, for `test_ranks.py`: `python -m tests.models.rank_child RANK RANKS MEETING_POINT`.
 
-From stdin come specifications, a line each; to stdout go, for each, hashes of everything that its run ended
-in, the parameters of its generator, and all losses.
+Reads specs from stdin, one per line. For each, writes a line to stdout: hashes of all tensors in the final
+state, the parameters of its generator, and the losses of all steps.
 """
 
 import hashlib

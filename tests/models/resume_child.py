@@ -1,7 +1,8 @@
-"""A trainer process for the test of resumption: it trains what it is asked on stdin, one request a line.
+"""A trainer process for `test_resume.py`: carries out training requests from stdin, one per line.
 
-A request: `spec`; `directory`, for the snapshots of every step and the generator; `resume`, a snapshot to go
-on from, or null. An answer, a line on stdout: hashes of everything that the run ended in, or its `error`.
+A request has a `spec`, a `directory` for the generator, and a snapshot to `resume` from. If that is null, the
+run writes a snapshot of every step as well. The response is a line on stdout: the memory `layout` and hashes
+of everything in the final state, or an `error`.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Each in a process of its own: the setting stays for good."""
+"""Freed memory is kept or returned; each test runs in its own process, as the setting is permanent."""
 
 import subprocess
 import sys
@@ -47,13 +47,13 @@ over.set()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
-def test_tensors_find_the_pages_that_others_have_left() -> None:
+def test_new_tensors_reuse_the_pages_of_freed_ones() -> None:
     shown = subprocess.run([sys.executable, "-c", COUNT_FAULTS], capture_output=True, text=True, check=True)
-    assert int(shown.stdout) < 4_000  # of 32,768 that they fill; one tensor may have moved
+    assert int(shown.stdout) < 4_000  # page faults, for 32,768 pages; one tensor may have moved
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a call of glibc")
-def test_what_another_thread_has_freed_is_given_back() -> None:
+def test_memory_freed_by_another_thread_is_returned_to_the_system() -> None:
     shown = subprocess.run(
         [sys.executable, "-c", COUNT_GIVEN_BACK], capture_output=True, text=True, check=True
     )

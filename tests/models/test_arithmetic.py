@@ -31,7 +31,7 @@ LIMITS = ("ALL", "AVX2", "AVX", "SSE41")
 
 @cache
 def rendered(limit: str) -> tuple[str, str]:
-    """The renderer of a process whose oneDNN may use so much of the processor, and what it renders."""
+    """The renderer of a process whose oneDNN is limited to an instruction set, and a hash of its images."""
     done = subprocess.run(
         [sys.executable, "-c", RENDERED],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "ONEDNN_MAX_CPU_ISA": limit},
@@ -48,20 +48,20 @@ def fresh() -> None:
     arithmetic.cache_clear()
 
 
-def test_renderer_of_other_arithmetic_is_another() -> None:
+def test_processes_with_the_same_renderer_give_the_same_floats() -> None:
     of_renderer: dict[str, set[str]] = {}
     for renderer, floats in map(rendered, LIMITS):
         of_renderer.setdefault(renderer, set()).add(floats)
     assert all(len(floats) == 1 for floats in of_renderer.values()), of_renderer
 
 
-def test_every_process_that_computes_alike_finds_the_same(fresh: None) -> None:
+def test_arithmetic_is_the_same_in_processes_that_compute_alike(fresh: None) -> None:
     assert arithmetic(torch.float32) in rendered("ALL")[0]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("threads", [1, 3])
-def test_neither_threads_nor_anything_of_torch_is_changed(
+def test_arithmetic_neither_depends_on_threads_nor_changes_the_state_of_torch(
     dtype: torch.dtype, threads: int, fresh: None, environment: NumericEnvironment
 ) -> None:
     alone = arithmetic(dtype)
@@ -78,14 +78,14 @@ def test_neither_threads_nor_anything_of_torch_is_changed(
         environment.apply()
 
 
-def test_autocast_around_it_changes_nothing(fresh: None) -> None:
+def test_arithmetic_does_not_depend_on_autocast(fresh: None) -> None:
     alone = arithmetic(torch.float32)
     arithmetic.cache_clear()
     with torch.autocast("cpu", torch.bfloat16):
         assert arithmetic(torch.float32) == alone
 
 
-def test_environment_that_was_recorded_before_arithmetic_was_tried_agrees() -> None:
+def test_environment_recorded_without_arithmetic_agrees() -> None:
     now = detect("cpu", 2, "float32")
     earlier = now.model_copy(update={"isa": now.isa.partition("+")[0]})
     assert now.agrees_with(now)
@@ -94,6 +94,6 @@ def test_environment_that_was_recorded_before_arithmetic_was_tried_agrees() -> N
     assert not now.agrees_with(earlier.model_copy(update={"isa": "other"}))
 
 
-def test_environment_of_other_arithmetic_does_not_agree() -> None:
+def test_environment_with_different_arithmetic_disagrees() -> None:
     now = detect("cpu", 2, "float32")
     assert not now.agrees_with(now.model_copy(update={"isa": now.isa.partition("+")[0] + "+00000000"}))

@@ -19,7 +19,7 @@ def images() -> Tensor:
     return torch.rand(64, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
-def test_no_strength_changes_nothing(images: Tensor) -> None:
+def test_zero_strength_changes_nothing(images: Tensor) -> None:
     changed = augment(images, DiffAugment(strength=0), draws(64))
     torch.testing.assert_close(changed, images)
 
@@ -34,7 +34,7 @@ def test_gradient_reaches_the_images(images: Tensor, policy: DiffAugment) -> Non
 
 
 @pytest.mark.parametrize("policy", [COLOR, TRANSLATION, CUTOUT, DiffAugment()])
-def test_image_is_changed_the_same_alone_or_in_a_batch(images: Tensor, policy: DiffAugment) -> None:
+def test_image_is_changed_alike_alone_and_in_a_batch(images: Tensor, policy: DiffAugment) -> None:
     whole = draws(64)
     first = Draws(whole.values[:, :1])
     torch.testing.assert_close(augment(images[:1], policy, first), augment(images, policy, whole)[:1])
@@ -44,12 +44,12 @@ def test_draws_differ_from_batch_to_batch() -> None:
     assert not torch.equal(draws(64).values, draws(64, images_seen=64).values)
 
 
-def test_reals_and_fakes_draw_apart() -> None:
+def test_reals_and_fakes_have_different_draws() -> None:
     assert not torch.equal(Draws.of(7, "real", 0, 4).values, Draws.of(7, "fake", 0, 4).values)
 
 
-def test_colour_keeps_edges_where_they_are(images: Tensor) -> None:
-    """For grey images it is an affine map of the pixel values, one for each image."""
+def test_colour_changes_do_not_move_edges(images: Tensor) -> None:
+    """On grey images they are an affine map of the pixel values, one per image."""
     grey = images[:, :1]
     changed = augment(grey, COLOR, draws(64))
     for before, after in zip(grey.flatten(1), changed.flatten(1), strict=True):

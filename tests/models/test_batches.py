@@ -11,7 +11,7 @@ from models.batches import Batches
 def numbered(
     count: int, batch_size: int, *, seed: int = 0, indices: list[int] | None = None, mirror: bool = False
 ) -> Batches:
-    """Batches of pictures of 4×4 pixels, each of one colour: its own number."""
+    """Batches of uniform 4×4 pictures; each picture's pixel value is its number."""
     array = np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, 1, 4, 4)).copy()
     shown = np.array(range(count) if indices is None else indices)
     return Batches(array, shown, batch_size=batch_size, seed=seed, device="cpu", mirror=mirror)
@@ -36,19 +36,19 @@ def test_every_epoch_shows_every_picture_once(count: int, batch_size: int, epoch
         assert sorted(seen[start : start + count]) == list(range(count))
 
 
-def test_batch_does_not_depend_on_what_was_asked_before() -> None:
+def test_batch_does_not_depend_on_earlier_requests() -> None:
     forwards, backwards = numbered(10, 4), numbered(10, 4)
     points = list(range(0, 80, 4))
     expected = {point: shown(forwards, point) for point in points}
     assert all(torch.equal(shown(backwards, point), expected[point]) for point in reversed(points))
 
 
-def test_epochs_have_orders_of_their_own() -> None:
+def test_epochs_have_different_orders() -> None:
     batches = numbered(30, 30)
     assert numbers_of(shown(batches, 0)) != numbers_of(shown(batches, 30))
 
 
-def test_seeds_have_orders_of_their_own() -> None:
+def test_seeds_have_different_orders() -> None:
     assert numbers_of(shown(numbered(30, 30, seed=1), 0)) != numbers_of(shown(numbered(30, 30, seed=2), 0))
 
 
@@ -66,7 +66,7 @@ def test_images_are_float_in_range() -> None:
     assert (images.min().item(), images.max().item()) == (-1, 1)
 
 
-def test_about_half_is_mirrored_and_always_the_same_half() -> None:
+def test_about_half_of_a_batch_is_mirrored_always_the_same_half() -> None:
     array = np.zeros((1, 1, 4, 4), dtype=np.uint8)
     array[:, :, :, 0] = 255  # a bright left edge
     batches = Batches(array, np.array([0]), batch_size=1000, seed=0, device="cpu", mirror=True)

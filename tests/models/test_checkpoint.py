@@ -53,13 +53,13 @@ def test_loaded_generator_makes_the_same_images(trained: TrainingState, checkpoi
     assert torch.allclose(loaded(latents), served_generator(trained)(latents), atol=1e-6)
 
 
-def test_header_comes_back_as_it_was_saved(checkpoint: Path, header: CheckpointHeader) -> None:
+def test_header_is_loaded_as_it_was_saved(checkpoint: Path, header: CheckpointHeader) -> None:
     assert load_checkpoint(checkpoint)[1] == header
     with safe_open(checkpoint, "pt") as file:
         assert json.loads(file.metadata()[HEADER_KEY])["spec"]["resolution"] == header.spec.resolution
 
 
-def test_same_generator_is_the_same_file(
+def test_same_generator_gives_the_same_file(
     trained: TrainingState, header: CheckpointHeader, checkpoint: Path, tmp_path: Path
 ) -> None:
     digest = save_checkpoint(served_generator(trained), header, tmp_path / "again.safetensors")
@@ -67,7 +67,7 @@ def test_same_generator_is_the_same_file(
     assert load_checkpoint(checkpoint, digest)
 
 
-def test_layout_in_memory_does_not_change_the_file(
+def test_memory_layout_does_not_change_the_file(
     trained: TrainingState, header: CheckpointHeader, tmp_path: Path
 ) -> None:
     generator = served_generator(trained)
@@ -79,7 +79,7 @@ def test_layout_in_memory_does_not_change_the_file(
     assert len(digests) == 1
 
 
-def test_nothing_but_the_file_is_left(checkpoint: Path) -> None:
+def test_saving_leaves_no_other_file(checkpoint: Path) -> None:
     assert list(checkpoint.parent.iterdir()) == [checkpoint]
 
 
@@ -91,7 +91,7 @@ def test_wrong_digest_is_refused(checkpoint: Path) -> None:
 
 @pytest.mark.parametrize("keep", [0.0, 0.01, 0.5, 0.999])
 @pytest.mark.parametrize("kind", ["checkpoint", "snapshot"])
-def test_torn_file_is_refused(
+def test_truncated_file_is_refused(
     kind: str, keep: float, state: TrainingState, request: pytest.FixtureRequest
 ) -> None:
     path: Path = request.getfixturevalue(kind)
@@ -102,7 +102,7 @@ def test_torn_file_is_refused(
 
 
 @pytest.mark.parametrize("share", [0.5, 0.999])
-def test_rotted_snapshot_is_refused_and_changes_nothing(
+def test_corrupt_snapshot_is_refused_and_leaves_the_state_unchanged(
     share: float, snapshot: Path, state: TrainingState
 ) -> None:
     before = {name: tensor.clone() for name, tensor in state.tensors()}
@@ -114,7 +114,7 @@ def test_rotted_snapshot_is_refused_and_changes_nothing(
     assert all(torch.equal(tensor, before[name]) for name, tensor in state.tensors())
 
 
-def test_snapshot_that_the_disk_does_not_give_back_is_refused(
+def test_snapshot_that_cannot_be_read_from_disk_is_refused(
     snapshot: Path, state: TrainingState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(path: Path) -> bytes:
@@ -126,21 +126,21 @@ def test_snapshot_that_the_disk_does_not_give_back_is_refused(
     assert refusal.value.code is ErrorCode.CHECKPOINT_UNREADABLE
 
 
-def test_rotted_header_of_a_snapshot_is_refused(snapshot: Path, state: TrainingState) -> None:
+def test_snapshot_with_a_corrupt_header_is_refused(snapshot: Path, state: TrainingState) -> None:
     content = snapshot.read_bytes()
     snapshot.write_bytes(content.replace(rb"\"images_seen\":2", rb"\"images_seen\":3"))
     with pytest.raises(ServiceError, match="checksum"):
         load_snapshot(snapshot, state)
 
 
-def test_file_from_the_future_is_refused(checkpoint: Path) -> None:
+def test_file_with_a_newer_format_version_is_refused(checkpoint: Path) -> None:
     content = checkpoint.read_bytes()
     checkpoint.write_bytes(content.replace(rb"\"format_version\":1", rb"\"format_version\":9", 1))
     with pytest.raises(ServiceError, match="version is 9"):
         load_checkpoint(checkpoint)
 
 
-def test_snapshot_brings_back_every_tensor_in_its_layout(
+def test_snapshot_restores_every_tensor_in_place_and_in_its_layout(
     trained: TrainingState, snapshot: Path, environment: NumericEnvironment
 ) -> None:
     fresh = TrainingState.fresh(trained.spec, environment)
@@ -154,13 +154,15 @@ def test_snapshot_brings_back_every_tensor_in_its_layout(
         assert tensor.data_ptr() == storage[name], name
 
 
-def test_snapshot_tells_the_environment_it_comes_from(trained: TrainingState, snapshot: Path) -> None:
+def test_loading_a_snapshot_returns_the_environment_that_saved_it(
+    trained: TrainingState, snapshot: Path
+) -> None:
     elsewhere = detect("cpu", 3, "float32")
     assert load_snapshot(snapshot, TrainingState.fresh(trained.spec, elsewhere)) != elsewhere
 
 
 @pytest.mark.parametrize("kind", ["checkpoint", "snapshot"])
-def test_missing_file_is_refused_by_name(kind: str, state: TrainingState, tmp_path: Path) -> None:
+def test_refusal_of_a_missing_file_names_it(kind: str, state: TrainingState, tmp_path: Path) -> None:
     path = tmp_path / "none.safetensors"
     with pytest.raises(ServiceError, match="there is no such file") as refusal:
         load_checkpoint(path) if kind == "checkpoint" else load_snapshot(path, state)

@@ -1,6 +1,6 @@
-"""Every architecture under every objective and prior: ten steps with finite losses.
+"""Every architecture trains under every objective and prior: ten steps with finite losses.
 
-`make test` has each architecture meet each objective and each prior, `make proof` all three of them.
+`make test` covers each architecture with each objective and with each prior, `make proof` all triples.
 """
 
 import itertools
@@ -32,7 +32,7 @@ def kinds(registry: Any) -> list[str]:
 
 
 def combinations() -> list[tuple[str, str, str]]:
-    """All of them; first those in which every architecture meets every objective and every prior once."""
+    """All triples, starting with those that pair every architecture once with every objective and prior."""
     names = [kinds(registry) for registry in (NETWORKS, OBJECTIVES, PRIORS)]
     places = itertools.product(*(range(len(kind)) for kind in names))
     squares = sorted(places, key=lambda place: (place[2] - place[1] - place[0]) % len(PRIORS))
@@ -43,7 +43,7 @@ COMBINATIONS = combinations()[: proof(len(NETWORKS) * len(OBJECTIVES), 10**6)]
 
 
 def losses_of(spec: TrainingSpec, environment: NumericEnvironment, batches: Batches) -> dict[str, float]:
-    """Of the last of ten steps, every step's being finite."""
+    """The losses of the last of ten steps; asserts that those of every step are finite."""
     losses: dict[str, float] = {}
     for progress in train(TrainingState.fresh(spec, environment), batches):
         losses = progress.read()
@@ -66,7 +66,7 @@ def test_combination_trains_with_finite_losses(
 
 
 @pytest.mark.parametrize("term", kinds(TERMS))
-def test_term_is_reported_apart(
+def test_each_term_is_reported_separately(
     term: str, make_spec: MakeSpec, make_batches: MakeBatches, environment: NumericEnvironment
 ) -> None:
     spec = make_spec(terms=[term], images=20)
@@ -75,7 +75,7 @@ def test_term_is_reported_apart(
     assert any(name.partition("/")[2].startswith(term) for name in names), names
 
 
-def test_critic_learns_five_times_for_each_step_of_the_generator(
+def test_critic_takes_five_steps_for_each_of_the_generator(
     make_spec: MakeSpec, make_batches: MakeBatches, environment: NumericEnvironment
 ) -> None:
     spec = make_spec(objective="wgan_gp", images=20)

@@ -10,14 +10,14 @@ MakeSpec = Callable[..., TrainingSpec]
 TINY = {"latent_size": 8, "generator_width": 4, "discriminator_width": 4}
 
 
-def test_discriminator_is_counted_as_by_hand(make_spec: MakeSpec) -> None:
-    """Kernels of 16, widths 4, 8, 16 at 16², 8², 4², then one score."""
+def test_cost_of_the_discriminator_matches_a_count_by_hand(make_spec: MakeSpec) -> None:
+    """Kernels with 16 taps, widths 4, 8 and 16 at 16², 8² and 4² pixels, then one score."""
     by_hand = 16 * (3 * 4 * 16**2 + 4 * 8 * 8**2 + 8 * 16 * 4**2 + 16)
     assert Cost.of(make_spec()).discriminator == by_hand
 
 
-def test_articles_networks_are_counted_as_by_hand(make_spec: MakeSpec) -> None:
-    """Widths of 4, latents of 8: a product per weight of a linear layer, per weight and place elsewhere."""
+def test_costs_of_dcgan_fc_match_a_count_by_hand(make_spec: MakeSpec) -> None:
+    """Width 4, latents of 8. A linear layer takes one product per weight, others one per weight and pixel."""
     cost = Cost.of(make_spec(architecture=TINY | {"kind": "dcgan_fc"}))
     grow = 4 * (8 * 8 * 8**2 + 4 * 4 * 16**2)
     smooth = 9 * (8 * 4 * 16**2 + 4 * 3 * 32**2)
@@ -32,7 +32,7 @@ def test_every_family_and_norm_can_be_counted(kind: str, norm: str, make_spec: M
     assert cost.training > cost.generator + cost.discriminator > 0
 
 
-def test_plain_step_is_three_passes_of_the_generator_and_eight_of_the_discriminator(
+def test_plain_step_costs_three_generator_and_eight_discriminator_passes(
     make_spec: MakeSpec,
 ) -> None:
     cost = Cost.of(make_spec())
@@ -51,7 +51,7 @@ def test_penalty_on_weights_costs_no_passes(make_spec: MakeSpec) -> None:
     assert Cost.of(make_spec(terms=["weight_penalty"])) == Cost.of(make_spec())
 
 
-def test_critic_steps_spare_the_generators(make_spec: MakeSpec) -> None:
+def test_more_critic_steps_cost_less_per_image(make_spec: MakeSpec) -> None:
     one, five = (
         Cost.of(make_spec(objective={"kind": "wgan_gp", "critic_steps": steps})).training for steps in (1, 5)
     )
@@ -59,7 +59,7 @@ def test_critic_steps_spare_the_generators(make_spec: MakeSpec) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [2, 64])
-def test_evaluations_take_their_share_and_no_more(make_spec: MakeSpec, batch_size: int) -> None:
+def test_evaluations_take_three_to_five_percent_of_a_run(make_spec: MakeSpec, batch_size: int) -> None:
     cost = Cost.of(make_spec())
     evaluation = 1000 * cost.generator
     images = evaluation_interval(cost, evaluation, batch_size)
@@ -68,9 +68,9 @@ def test_evaluations_take_their_share_and_no_more(make_spec: MakeSpec, batch_siz
     assert 0.03 < share <= 0.05
 
 
-def test_expensive_step_is_still_evaluated_after_a_whole_batch(make_spec: MakeSpec) -> None:
+def test_evaluation_interval_is_at_least_one_batch(make_spec: MakeSpec) -> None:
     assert evaluation_interval(Cost.of(make_spec()), 1, 64) == 64
 
 
-def test_counting_leaves_no_weights_behind(make_spec: MakeSpec) -> None:
+def test_counting_twice_gives_the_same_cost(make_spec: MakeSpec) -> None:
     assert Cost.of(make_spec()) == Cost.of(make_spec())

@@ -31,19 +31,19 @@ def test_average_is_the_midpoint_after_one_halflife(halflife: int, batch_size: i
     assert average.weight.flatten().tolist() == pytest.approx([0.5] * 6, rel=1e-5)
 
 
-def test_no_halflife_is_the_raw_network() -> None:
+def test_average_with_zero_halflife_is_the_raw_network() -> None:
     average, target = constant(0.0), constant(1.0)
     ema.keep(ema.decay(0, 64), average, target)
     assert torch.equal(average.weight, target.weight)
 
 
-def test_halflife_is_never_more_than_a_share_of_what_was_seen() -> None:
+def test_halflife_is_at_most_a_share_of_the_images_seen() -> None:
     assert ema.ramped_halflife(2_000, 0) == 0
     assert ema.ramped_halflife(2_000, 10_000) == 10_000 * ema.RAMP
     assert ema.ramped_halflife(2_000, 10**9) == 2_000
 
 
-def test_statistics_of_the_served_generator_belong_to_its_weights(state: TrainingState) -> None:
+def test_served_generator_has_the_batch_norm_statistics_of_its_own_weights(state: TrainingState) -> None:
     served = served_generator(state)
     latents = torch.randn(4096, 8, generator=torch.Generator().manual_seed(0))
     layers = served.get_submodule("layers")
@@ -66,14 +66,14 @@ def test_every_family_is_served_in_eval_mode(
     assert torch.allclose(served(latents)[:1], served(latents[:1]), atol=1e-6)
 
 
-def test_serving_leaves_the_state_alone(state: TrainingState) -> None:
+def test_serving_does_not_change_the_state(state: TrainingState) -> None:
     before = {name: tensor.clone() for name, tensor in state.tensors()}
     served_generator(state)
     assert all(torch.equal(tensor, before[name]) for name, tensor in state.tensors())
     assert state.ema.training
 
 
-def test_serving_is_a_function_of_the_weights(state: TrainingState) -> None:
+def test_served_generator_depends_only_on_the_weights(state: TrainingState) -> None:
     other = copy.deepcopy(state)
     other.images_seen = 640
     twin = served_generator(other).state_dict()

@@ -7,11 +7,11 @@ import torch
 from models.environment import NumericEnvironment, detect
 
 
-def test_same_machine_always_chooses_the_same() -> None:
+def test_detection_is_deterministic() -> None:
     assert detect("cpu", 2, "auto") == detect("cpu", 2, "auto")
 
 
-def test_explicit_precision_is_obeyed() -> None:
+def test_explicit_precision_is_used() -> None:
     assert detect("cpu", 2, "float32").precision == "float32"
     assert detect("cpu", 2, "bfloat16").precision == "bfloat16"
 
@@ -20,14 +20,14 @@ def test_explicit_precision_is_obeyed() -> None:
     ("capabilities", "precision"),
     [({}, "float32"), ({"avx512_bf16": True}, "bfloat16"), ({"amx_bf16": True}, "bfloat16")],
 )
-def test_bfloat16_is_chosen_where_the_processor_computes_in_it(
+def test_bfloat16_is_chosen_if_the_processor_supports_it(
     capabilities: dict[str, bool], precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert detect("cpu", 2, "auto").precision == precision
 
 
-def test_environment_survives_json() -> None:
+def test_environment_survives_a_json_round_trip() -> None:
     environment = detect("cpu", 2, "auto")
     assert NumericEnvironment.model_validate_json(environment.model_dump_json()) == environment
 
@@ -36,7 +36,7 @@ def test_environment_survives_json() -> None:
     "field",
     NumericEnvironment.model_fields,
 )
-def test_fingerprint_tells_environments_apart(field: str) -> None:
+def test_fingerprint_depends_on_every_field(field: str) -> None:
     environment = detect("cpu", 2, "float32")
     assert environment.model_copy(update={field: "other"}).fingerprint != environment.fingerprint
 
@@ -49,7 +49,7 @@ def test_applying_sets_threads_and_determinism() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_importing_everything_touches_no_device() -> None:
+def test_imports_do_not_initialise_cuda() -> None:
     code = (
         "import models.trainer, models.sampler, models.previews, torch;assert not torch.cuda.is_initialized()"
     )

@@ -1,4 +1,4 @@
-"""Judging a generator: that it shows life all the while, and what it is compared with."""
+"""Evaluating a generator: signs of life throughout, and what the generator is compared with."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ from models.workload import Workload
 
 
 class Means:
-    """The means of an image's columns, and how many images were looked at since the last sign of life."""
+    """Features that are the means of columns; counts the images seen since the last sign of life."""
 
     name, version, size = "means", "1", 32
 
@@ -44,7 +44,7 @@ def noise(count: int) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
 
 
-def test_every_chunk_of_an_evaluation_is_a_sign_of_life(
+def test_evaluation_shows_life_after_every_chunk_and_computes_its_reference_once(
     make_spec: Callable[..., TrainingSpec], environment: NumericEnvironment
 ) -> None:
     spec, features = make_spec(), Means()
@@ -60,7 +60,7 @@ def test_every_chunk_of_an_evaluation_is_a_sign_of_life(
 
 
 @pytest.mark.parametrize("mirror", [False, True])
-def test_workload_counts_every_picture_that_is_looked_at_before_the_first_evaluation(
+def test_workload_counts_every_picture_that_the_reference_needs(
     make_spec: Callable[..., TrainingSpec], environment: NumericEnvironment, mirror: bool
 ) -> None:
     spec, features = make_spec(mirror=mirror), Means()
@@ -74,7 +74,7 @@ def test_workload_counts_every_picture_that_is_looked_at_before_the_first_evalua
     assert Workload.of(spec, panel, 1).reference == looked_at * FLOAT32 + STATISTICS
 
 
-def test_however_long_a_run_its_evaluations_are_a_thousand(make_spec: Callable[..., TrainingSpec]) -> None:
+def test_run_of_any_length_has_at_most_a_thousand_evaluations(make_spec: Callable[..., TrainingSpec]) -> None:
     panel = Panel.of(np.arange(40), np.arange(40, 60), 0)
     assert panel is not None
     usual, long = make_spec(images=1_000), make_spec(images=10**10 - 1)
@@ -86,7 +86,7 @@ def test_however_long_a_run_its_evaluations_are_a_thousand(make_spec: Callable[.
 
 @pytest.mark.parametrize("held_out", [0, 100])
 @pytest.mark.parametrize("mirror", [False, True])
-def test_copies_are_found_with_and_without_pictures_that_were_held_out(
+def test_copies_are_detected_with_and_without_held_out_pictures(
     make_spec: Callable[..., TrainingSpec],
     environment: NumericEnvironment,
     monkeypatch: pytest.MonkeyPatch,
@@ -121,7 +121,7 @@ def frechet(
     panel: Panel | None,
     samples: NDArray[np.uint8],
 ) -> Distance:
-    """As told of a generator that gives these samples."""
+    """The Fréchet distance reported for a generator that makes these samples."""
     assert panel is not None
 
     def rendered(_state: object, _generator: object, latents: Tensor, _life: object) -> Tensor:
@@ -133,11 +133,11 @@ def frechet(
     return found.frechet
 
 
-def test_generator_that_mirrors_half_is_near_the_pictures_where_the_run_does(
+def test_half_mirrored_samples_are_near_the_reals_if_the_run_mirrors(
     make_spec: Callable[..., TrainingSpec], environment: NumericEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pixels = noise(512)
-    pixels[..., :16] //= 2  # the left is dark
+    pixels[..., :16] //= 2  # darken the left half
     taught = pixels[:256].copy()
     taught[::2] = taught[::2, ..., ::-1]
     panel = Panel.of(np.arange(256), np.arange(256, 512), seed=0)
@@ -149,7 +149,7 @@ def test_generator_that_mirrors_half_is_near_the_pictures_where_the_run_does(
 
 
 @pytest.mark.parametrize("held_out", [0, 64])
-def test_pictures_that_stand_in_pairs_do_not_lower_the_floor(
+def test_adjacent_duplicates_do_not_lower_the_floor(
     make_spec: Callable[..., TrainingSpec],
     environment: NumericEnvironment,
     monkeypatch: pytest.MonkeyPatch,
@@ -166,19 +166,19 @@ def test_pictures_that_stand_in_pairs_do_not_lower_the_floor(
 def shown(
     spec: TrainingSpec, environment: NumericEnvironment, pixels: NDArray[np.uint8], panel: Panel
 ) -> list[Tensor]:
-    """The batches that an evaluation shows the discriminator: of reals, then of samples."""
+    """The batches that the discriminator scores in an evaluation: first reals, then samples."""
     state, batches = TrainingState.fresh(spec, environment), list[Tensor]()
 
     def see(_network: nn.Module, given: tuple[Tensor]) -> None:
         batches.append(given[0])
 
-    state.discriminator.register_forward_pre_hook(see)  # its copies have it too
+    state.discriminator.register_forward_pre_hook(see)  # copies have the hook too
     Judge(spec, pixels, panel, Means()).evaluate(state, {})
     return batches
 
 
 @pytest.mark.parametrize("strength", [None, 1.0])
-def test_discriminator_judges_pictures_as_it_was_shown_them(
+def test_discriminator_scores_augmented_pictures_only_if_it_was_trained_on_them(
     make_spec: Callable[..., TrainingSpec], environment: NumericEnvironment, strength: float | None
 ) -> None:
     spec = make_spec(augmentation=None if strength is None else {"strength": strength}, batch_size=50)
@@ -192,7 +192,7 @@ def test_discriminator_judges_pictures_as_it_was_shown_them(
 
 
 @pytest.mark.parametrize("devices", [1, 2])
-def test_discriminator_judges_as_many_at_once_as_it_was_shown_on_each_device(
+def test_discriminator_scores_batches_of_the_size_that_each_device_trains_on(
     make_spec: Callable[..., TrainingSpec], environment: NumericEnvironment, devices: int
 ) -> None:
     spec = make_spec(batch_size=32, devices=devices)

@@ -1,4 +1,4 @@
-"""Programs made of a generator give the images that the service gives, for every family and any batch."""
+"""Exported generators give the images that the service gives, for every family and any batch."""
 
 import io
 import json
@@ -25,12 +25,12 @@ from tests.models.checkpoints import KINDS, write
 
 @pytest.fixture(params=KINDS)
 def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
-    """One of each family, its batch norms as after training."""
+    """A checkpoint of each family, with batch-norm statistics as after training."""
     return write(tmp_path / "generator.safetensors", request.param)
 
 
 def served(path: Path, digest: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The latents of the first seeds, and the service's own floats."""
+    """The latents of the first seeds, and the floats that the service renders from them."""
     environment = detect("cpu", 1, "float32")
     environment.apply()
     generator, header = load_checkpoint(path, digest)
@@ -38,7 +38,7 @@ def served(path: Path, digest: str, count: int) -> tuple[np.ndarray, np.ndarray]
     return drawn, Sampler(generator, header, environment).render_floats(range(count))
 
 
-def test_a_torch_program_gives_the_services_bits(checkpoint: tuple[Path, str]) -> None:
+def test_torch_program_matches_the_service_bit_for_bit(checkpoint: tuple[Path, str]) -> None:
     content = exports.make("torch-export", *checkpoint)
     told = {"dcgan.json": ""}
     program = torch.export.load(io.BytesIO(content), extra_files=told).module()
@@ -51,7 +51,7 @@ def test_a_torch_program_gives_the_services_bits(checkpoint: tuple[Path, str]) -
     assert description["latents"]["prior"] == {"kind": "normal"}
 
 
-def test_the_archive_of_a_torch_program_holds_its_weights_as_plain_bytes_and_no_pickle(
+def test_torch_archive_holds_weights_as_plain_bytes_and_no_pickle(
     tmp_path: Path,
 ) -> None:
     content = exports.make("torch-export", *write(tmp_path / "g.safetensors", KINDS[0]))
@@ -61,7 +61,7 @@ def test_the_archive_of_a_torch_program_holds_its_weights_as_plain_bytes_and_no_
     assert [entry.file_size for entry in might_be] == [0]  # where the example input would be
 
 
-def test_onnx_runtime_gives_the_services_images(checkpoint: tuple[Path, str]) -> None:
+def test_onnx_runtime_matches_the_service_closely(checkpoint: tuple[Path, str]) -> None:
     onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     content = exports.make("onnx", *checkpoint)
     onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
@@ -72,7 +72,7 @@ def test_onnx_runtime_gives_the_services_images(checkpoint: tuple[Path, str]) ->
     assert json.loads(session.get_modelmeta().custom_metadata_map["dcgan"])["digest"] == checkpoint[1]
 
 
-def test_without_its_packages_onnx_is_refused_with_what_to_install(
+def test_onnx_without_its_packages_is_refused_with_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
@@ -81,7 +81,7 @@ def test_without_its_packages_onnx_is_refused_with_what_to_install(
     assert refusal.value.code is ErrorCode.EXPORT_UNAVAILABLE
 
 
-def test_a_program_that_gives_other_images_is_not_kept(
+def test_program_that_gives_different_images_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, digest = write(tmp_path / "g.safetensors", KINDS[0])

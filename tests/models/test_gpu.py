@@ -1,4 +1,4 @@
-"""Only where there is a GPU: that steps can be recorded there, and give the same bits whatever happens."""
+"""On a GPU, steps can be recorded, and results are the same bits recorded, resumed and in any batch."""
 
 import logging
 from pathlib import Path
@@ -65,7 +65,7 @@ def trained(state: TrainingState) -> TrainingState:
 
 
 @pytest.mark.parametrize("case", ALL)
-def test_recorded_run_has_the_bits_of_one_that_is_not(
+def test_recorded_run_equals_the_unrecorded_one_bit_for_bit(
     case: str,
     make_spec: MakeSpec,
     gpu: NumericEnvironment,
@@ -96,7 +96,7 @@ def test_resumed_run_equals_the_uninterrupted_one(
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
 @pytest.mark.parametrize("kind", ARCHITECTURES)
-def test_image_is_the_same_bits_in_any_batch(kind: str, precision: str) -> None:
+def test_image_has_the_same_bits_in_any_batch(kind: str, precision: str) -> None:
     spec = spec_of(kind, width=64)
     header = CheckpointHeader(job="job_" + "0" * 16, spec=spec, images_seen=spec.images)
     rendering = rendering_environment("cuda", 1).model_copy(update={"precision": precision})

@@ -1,4 +1,4 @@
-"""Only where there is a GPU: elsewhere there are no graphs."""
+"""CUDA graphs, which need a GPU."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a G
 
 
 @torch.inference_mode()
-def test_replayed_forward_pass_gives_the_same_bits_and_keeps_what_it_gave() -> None:
+def test_replayed_pass_gives_the_same_bits_and_leaves_earlier_results_unchanged() -> None:
     spec = spec_of("dcgan", width=16)
     environment = rendering_environment("cuda", 1)
     generator = networks.build(spec.architecture, spec.resolution, spec.channels).generator

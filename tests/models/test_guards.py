@@ -62,14 +62,14 @@ def test_first_evaluation_is_the_best_so_far() -> None:
     )
 
 
-def test_equal_distance_is_no_new_best() -> None:
+def test_equal_distance_is_not_a_new_best() -> None:
     verdict = judge(WATCH, WELL, GROWN)
     assert isinstance(verdict, Continue)
     assert (verdict.is_best, verdict.watch.best_images_seen) == (False, WATCH.best_images_seen)
 
 
 @pytest.mark.parametrize("cause", Cause)
-def test_ill_run_is_rolled_back_and_changed(cause: Cause) -> None:
+def test_failing_run_is_rolled_back_and_adjusted(cause: Cause) -> None:
     verdict = judge(WATCH, ill(cause), GROWN)
     assert isinstance(verdict, RollBack)
     assert verdict.cause is cause
@@ -79,7 +79,7 @@ def test_ill_run_is_rolled_back_and_changed(cause: Cause) -> None:
 
 
 @pytest.mark.parametrize("cause", Cause)
-def test_run_is_given_up_only_after_going_back_has_not_helped(cause: Cause) -> None:
+def test_run_is_given_up_only_after_rollbacks_have_not_helped(cause: Cause) -> None:
     watch = WATCH
     for _ in range(PATIENCE):
         verdict = judge(watch, ill(cause), GROWN)
@@ -88,7 +88,7 @@ def test_run_is_given_up_only_after_going_back_has_not_helped(cause: Cause) -> N
     assert isinstance(judge(watch, ill(cause), GROWN), GiveUp)
 
 
-def test_new_best_renews_the_patience() -> None:
+def test_new_best_resets_the_count_of_rollbacks() -> None:
     tried = WATCH.model_copy(update={"rollbacks_since_best": PATIENCE})
     verdict = judge(tried, WELL.model_copy(update={"distance": 9}), GROWN)
     assert isinstance(verdict, Continue)
@@ -96,11 +96,11 @@ def test_new_best_renews_the_patience() -> None:
 
 
 @pytest.mark.parametrize("cause", [Cause.MODE_COLLAPSE, Cause.DISCRIMINATOR_WINS, Cause.OVERFITTING])
-def test_young_run_that_has_no_best_yet_is_left_alone(cause: Cause) -> None:
+def test_young_run_without_a_best_is_left_alone(cause: Cause) -> None:
     assert isinstance(judge(Watch(), ill(cause), BEGINNING), Continue)
 
 
-def test_beginners_even_grey_is_no_measure_for_its_first_attempts() -> None:
+def test_uniform_grey_of_a_young_run_is_no_measure_for_its_first_attempts() -> None:
     grey = judge(Watch(), WELL.model_copy(update={"diversity": 0.01, "distance": 100}), BEGINNING)
     assert isinstance(grey, Continue)
     attempts = WELL.model_copy(update={"diversity": 0.2, "distance": 300, "memorised": 0.9})
@@ -108,7 +108,7 @@ def test_beginners_even_grey_is_no_measure_for_its_first_attempts() -> None:
     assert isinstance(judge(grey.watch, attempts.model_copy(update={"memorised": 0}), GROWN), Continue)
 
 
-def test_run_whose_best_is_dead_begins_again_and_is_young_again(make_spec: MakeSpec) -> None:
+def test_run_whose_best_is_dead_restarts_and_is_young_again(make_spec: MakeSpec) -> None:
     grey = judge(Watch(), WELL.model_copy(update={"diversity": DEAD / 2}), BEGINNING)
     assert isinstance(grey, Continue)
     assert grey.is_best
@@ -122,7 +122,7 @@ def test_run_whose_best_is_dead_begins_again_and_is_young_again(make_spec: MakeS
     assert not Course.of(spec, later, Watch()).is_young
 
 
-def test_run_whose_living_best_is_lost_is_measured_by_it_no_more() -> None:
+def test_lost_living_best_is_no_longer_a_measure() -> None:
     lost = WATCH.begun_again(GROWN.images_seen)
     grey = WELL.model_copy(update={"diversity": DEAD / 2, "distance": 100})
     verdict = judge(lost, grey, BEGINNING)
@@ -130,7 +130,7 @@ def test_run_whose_living_best_is_lost_is_measured_by_it_no_more() -> None:
     assert verdict.is_best
 
 
-def test_run_whose_living_best_is_lost_has_something_to_serve_all_the_same() -> None:
+def test_run_whose_living_best_is_lost_still_has_something_to_serve() -> None:
     verdict = judge(WATCH.begun_again(2000), WELL.model_copy(update={"diversity": DEAD / 2}), BEGINNING)
     assert isinstance(verdict, Continue)
     assert not verdict.watch.has_living_best
@@ -138,12 +138,12 @@ def test_run_whose_living_best_is_lost_has_something_to_serve_all_the_same() -> 
     assert regret(verdict.watch) is None
 
 
-def test_run_that_begins_again_remembers_how_near_a_dead_one_came() -> None:
+def test_restarted_run_remembers_the_distance_of_a_dead_best() -> None:
     dead = WATCH.model_copy(update={"best_diversity": DEAD / 2})
     assert dead.begun_again(2000) == dead.model_copy(update={"begun_images_seen": 2000})
 
 
-def test_beginning_again_in_vain_is_given_up_however_near_a_dead_one_comes() -> None:
+def test_restarts_without_a_living_best_are_given_up_even_if_the_distance_falls() -> None:
     watch, distance = Watch(), 100.0
     for _ in range(PATIENCE):
         distance -= 1
@@ -157,7 +157,7 @@ def test_beginning_again_in_vain_is_given_up_however_near_a_dead_one_comes() -> 
     assert isinstance(judge(watch, dead, GROWN), GiveUp)
 
 
-def test_first_that_lives_is_the_best_however_near_a_dead_one_came() -> None:
+def test_living_best_beats_a_dead_one_at_any_distance() -> None:
     dead = judge(Watch(), WELL.model_copy(update={"diversity": DEAD / 2, "distance": 5}), BEGINNING)
     assert isinstance(dead, Continue)
     living = judge(dead.watch, WELL.model_copy(update={"distance": 300}), GROWN)
@@ -167,13 +167,13 @@ def test_first_that_lives_is_the_best_however_near_a_dead_one_came() -> None:
     assert later == Continue(living.watch.model_copy(update={"evaluations_since_best": 1}), is_best=False)
 
 
-def test_beginner_that_loses_the_variety_it_had_is_not_spared() -> None:
+def test_young_run_that_loses_its_variety_is_rolled_back() -> None:
     verdict = judge(WATCH, ill(Cause.MODE_COLLAPSE), BEGINNING)
     assert isinstance(verdict, RollBack)
     assert verdict.cause is Cause.MODE_COLLAPSE
 
 
-def test_critic_that_is_trained_to_its_best_may_be_sure() -> None:
+def test_critic_that_is_trained_to_its_optimum_may_be_sure() -> None:
     watch = WATCH.model_copy(update={"evaluations_since_best": STUCK})
     sure = WELL.model_copy(update={"real_accuracy": 1.0, "fake_accuracy": 1.0})
     course = Course(GROWN.images_seen, GROWN.generator_steps, wants_sure_discriminator=True)
@@ -188,18 +188,18 @@ def test_critic_that_is_trained_to_its_best_may_be_sure() -> None:
         ({"batch_size": 1024, "objective": {"kind": "hinge"}}, 31, False),
     ],
 )
-def test_age_is_counted_in_steps_of_the_generator(
+def test_age_is_counted_in_generator_steps(
     make_spec: MakeSpec, settings: dict[str, object], steps: int, may_be_sure: bool
 ) -> None:
     course = Course.of(make_spec(**settings), 32_000, Watch())
     assert course == Course(32_000, steps, wants_sure_discriminator=may_be_sure)
 
 
-def test_numbers_that_are_none_are_noticed_before_there_is_a_best() -> None:
+def test_non_finite_numbers_are_detected_before_there_is_a_best() -> None:
     assert isinstance(judge(Watch(), ill(Cause.NOT_FINITE), BEGINNING), RollBack)
 
 
-def test_sure_discriminator_is_blamed_for_standing_still() -> None:
+def test_sure_discriminator_is_the_cause_if_a_run_is_stuck() -> None:
     sure = WELL.model_copy(update={"real_accuracy": 1.0, "fake_accuracy": 1.0})
     watch = WATCH
     for _ in range(STUCK):
@@ -214,7 +214,7 @@ def test_sure_discriminator_is_blamed_for_standing_still() -> None:
     assert better.is_best
 
 
-def test_dead_generator_is_noticed_though_it_was_never_better() -> None:
+def test_dead_generator_is_detected_even_if_it_was_never_better() -> None:
     dead = WELL.model_copy(update={"diversity": DEAD / 2})
     assert isinstance(judge(Watch(), dead, BEGINNING), Continue)
     verdict = judge(Watch(), dead, GROWN)
@@ -222,7 +222,7 @@ def test_dead_generator_is_noticed_though_it_was_never_better() -> None:
     assert verdict.cause is Cause.MODE_COLLAPSE
 
 
-def test_youth_excuses_no_weights_that_have_run_away() -> None:
+def test_diverged_weights_are_detected_even_in_a_young_run() -> None:
     dead = WELL.model_copy(update={"diversity": DEAD / 2, "largest_loss": 2 * RUNAWAY})
     verdict = judge(Watch(), dead, BEGINNING)
     assert isinstance(verdict, RollBack)
@@ -233,7 +233,7 @@ def test_youth_excuses_no_weights_that_have_run_away() -> None:
     assert isinstance(judge(Watch(), dead, critic), Continue)
 
 
-def test_a_users_weight_of_a_term_is_no_sign_of_weights_that_have_run_away() -> None:
+def test_large_loss_of_a_term_is_not_taken_for_diverged_weights() -> None:
     parts = {"discriminator/adversarial": 1.5, "discriminator/weight_penalty": 2000}
     penalised = EVALUATION.model_copy(update={"losses": {"discriminator": 2001.5, "generator": -3, **parts}})
     assert Signs.of(penalised) == Signs.of(EVALUATION) == WELL.model_copy(update={"largest_loss": 3})
@@ -241,7 +241,7 @@ def test_a_users_weight_of_a_term_is_no_sign_of_weights_that_have_run_away() -> 
     assert Signs.of(EVALUATION.model_copy(update={"losses": ran_away})).largest_loss == 2000
 
 
-def test_each_rollback_slows_down_more_than_the_one_before() -> None:
+def test_each_rollback_slows_training_down_more_than_the_one_before() -> None:
     paces, watch = [1.0], WATCH
     for _ in range(PATIENCE):
         verdict = judge(watch, ill(Cause.NOT_FINITE), GROWN)
@@ -251,7 +251,7 @@ def test_each_rollback_slows_down_more_than_the_one_before() -> None:
     assert paces == [1, 1 / 2, 1 / 8, 1 / 64]
 
 
-def test_unjudged_run_goes_back_to_its_newest() -> None:
+def test_unjudged_run_rolls_back_to_its_newest_state() -> None:
     first = judge(Watch(), Signs(is_finite=True), BEGINNING)
     assert isinstance(first, Continue)
     second = judge(first.watch, Signs(is_finite=True), GROWN)
@@ -260,36 +260,36 @@ def test_unjudged_run_goes_back_to_its_newest() -> None:
 
 
 @pytest.mark.parametrize("harmless", [{"diversity": 0.1}, {"real_accuracy": 1.0, "fake_accuracy": 1.0}])
-def test_signs_without_worse_pictures_are_no_cause(harmless: dict[str, float]) -> None:
+def test_bad_signs_without_a_worse_distance_are_no_cause(harmless: dict[str, float]) -> None:
     assert isinstance(judge(WATCH, WELL.model_copy(update=harmless), GROWN), Continue)
 
 
-def test_detail_tells_the_figures_and_the_limits() -> None:
+def test_detail_names_the_figures_and_the_limits() -> None:
     verdict = judge(WATCH, ill(Cause.MODE_COLLAPSE), GROWN)
     assert isinstance(verdict, RollBack)
     assert all(figure in verdict.detail for figure in ("10%", "35%", "100", "best 10"))
 
 
-def test_samples_that_are_all_alike_are_no_copies() -> None:
+def test_collapsed_samples_are_not_taken_for_copies() -> None:
     alike = WELL.model_copy(update={"diversity": 0.2, "memorised": 0.9})
     assert isinstance(judge(WATCH, alike, GROWN), Continue)
 
 
-def test_copies_are_answered_even_where_all_augmentation_is_in_use() -> None:
+def test_overfitting_strengthens_augmentation_and_slows_the_discriminator() -> None:
     verdict = judge(WATCH, ill(Cause.OVERFITTING), GROWN)
     assert isinstance(verdict, RollBack)
     assert verdict.watch.adjustments.augmentation > 0
     assert verdict.watch.adjustments.discriminator_rate < 1
 
 
-def test_augmentation_never_passes_full_strength() -> None:
+def test_augmentation_never_exceeds_full_strength() -> None:
     strong = WATCH.model_copy(update={"adjustments": Adjustments(augmentation=0.9)})
     verdict = judge(strong, ill(Cause.OVERFITTING), GROWN)
     assert isinstance(verdict, RollBack)
     assert verdict.watch.adjustments.augmentation == 1.0
 
 
-def test_end_of_a_run_of_which_nothing_lives_is_told_with_figures_and_what_to_do() -> None:
+def test_run_without_a_living_checkpoint_ends_with_figures_and_advice() -> None:
     told = regret(WATCH.model_copy(update={"best_diversity": DEAD / 2}))
     assert told
     assert all(words in told for words in ("5%", "10%", "more images", "smaller learning rates"))

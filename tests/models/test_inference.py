@@ -44,7 +44,7 @@ def test_folded_generator_makes_the_same_images(
         assert (folded - generator(latents)).abs().max().item() < 1e-12
 
 
-def test_residual_blocks_keep_the_batch_norm_that_no_convolution_comes_before(
+def test_batch_norms_that_do_not_follow_a_convolution_stay_in_residual_blocks(
     environment: NumericEnvironment,
 ) -> None:
     folded = for_inference(lived_in(Resnet), environment)
@@ -57,7 +57,7 @@ def test_no_batch_norm_is_left(environment: NumericEnvironment) -> None:
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules())
 
 
-def test_folding_leaves_the_generator_alone(environment: NumericEnvironment) -> None:
+def test_folding_does_not_change_the_generator(environment: NumericEnvironment) -> None:
     generator = lived_in()
     before = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
     for_inference(generator, environment)
@@ -82,14 +82,14 @@ def test_bfloat16_weights_are_the_folded_ones_rounded_once(
         for tensor in layer.state_dict()
     }
     same = [name for name, tensor in rounded.state_dict().items() if tensor.shape == exact[name].shape]
-    assert len(exact) - len(same) in (0, 2)  # of the last convolution, where it is shuffled
+    assert len(exact) - len(same) in (0, 2)  # the last convolution's, if it is shuffled
     for name in same:
         expected = exact[name] if name in norms else exact[name].bfloat16()
         assert torch.equal(rounded.state_dict()[name], expected), name
 
 
 @pytest.mark.parametrize(("family", "resolution"), SIZES)
-def test_bfloat16_images_are_a_few_levels_off(
+def test_bfloat16_images_differ_by_less_than_two_levels_on_average(
     family: type[Pair], resolution: int, latents: Tensor, environment: NumericEnvironment
 ) -> None:
     with torch.inference_mode():
@@ -99,7 +99,7 @@ def test_bfloat16_images_are_a_few_levels_off(
     assert (rounded - exact).abs().mean().item() * 127.5 < 2
 
 
-def test_every_device_has_a_plan_with_buckets_of_powers_of_two() -> None:
+def test_every_device_has_a_plan_with_power_of_two_buckets() -> None:
     assert set(PLANS) == {(device, unit) for device in ("cpu", "cuda") for unit in ("float32", "bfloat16")}
     for fastest in PLANS.values():
         assert fastest.smallest_bucket.bit_count() == fastest.largest_bucket.bit_count() == 1
@@ -107,7 +107,7 @@ def test_every_device_has_a_plan_with_buckets_of_powers_of_two() -> None:
 
 
 @pytest.mark.parametrize(("units", "precision"), [({}, "float32"), ({"avx512_bf16": True}, "bfloat16")])
-def test_precision_of_rendering_follows_from_the_units_of_the_device(
+def test_rendering_precision_follows_from_the_hardware_of_the_device(
     units: dict[str, bool], precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units)

@@ -1,4 +1,4 @@
-"""What is sent as a checkpoint is taken only if it is exactly what its header says, and finite."""
+"""An uploaded checkpoint is accepted only if it matches its header exactly and is finite."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ FIRST = "layers.0.weight"
 
 
 def forge(path: Path, spoil: Callable[[Tensors], object], **more: object) -> tuple[Path, str]:
-    """A checkpoint that is whole, but not what it should be."""
+    """Write an intact but invalid checkpoint and return its path and digest."""
     tensors = {
         name: one.clone() for name, one in generator().state_dict().items() if "num_batches" not in name
     }
@@ -32,7 +32,7 @@ def forge(path: Path, spoil: Callable[[Tensors], object], **more: object) -> tup
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_we_wrote_is_taken(tmp_path: Path, kind: str) -> None:
+def test_checkpoint_that_we_wrote_is_accepted(tmp_path: Path, kind: str) -> None:
     inspect(*write(tmp_path / "g", kind))
 
 
@@ -56,7 +56,7 @@ SPOILT: dict[str, tuple[Callable[[Tensors], object], str]] = {
 
 
 @pytest.mark.parametrize(("spoil", "why"), SPOILT.values(), ids=SPOILT)
-def test_what_is_not_its_network_is_refused(
+def test_tensors_that_do_not_fit_their_network_are_refused(
     tmp_path: Path, spoil: Callable[[Tensors], object], why: str
 ) -> None:
     with pytest.raises(ServiceError, match=why) as refusal:
@@ -64,9 +64,7 @@ def test_what_is_not_its_network_is_refused(
     assert refusal.value.code is ErrorCode.NOT_A_CHECKPOINT
 
 
-def test_a_huge_network_in_the_header_costs_no_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_huge_network_in_the_header_is_not_allocated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def allocate(*_: object, **__: object) -> None:
         raise AssertionError("the network was allocated before it was compared")
 
@@ -78,7 +76,7 @@ def test_a_huge_network_in_the_header_costs_no_memory(
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "1", '"x"', "[" * 200_000], ids=lambda text: text[:4])
-def test_header_that_is_json_and_no_header_is_refused(tmp_path: Path, text: str) -> None:
+def test_json_that_is_not_a_header_is_refused(tmp_path: Path, text: str) -> None:
     content = safetensors.torch.save({}, metadata={HEADER_KEY: text})
     (path := tmp_path / "g").write_bytes(content)
     with pytest.raises(ServiceError) as refusal:
@@ -86,7 +84,7 @@ def test_header_that_is_json_and_no_header_is_refused(tmp_path: Path, text: str)
     assert refusal.value.code is ErrorCode.CHECKPOINT_UNREADABLE
 
 
-def test_another_files_digest_is_refused(tmp_path: Path) -> None:
+def test_wrong_digest_is_refused(tmp_path: Path) -> None:
     path, _ = write(tmp_path / "g")
     with pytest.raises(ServiceError) as refusal:
         inspect(path, "sha256:" + "0" * 64)

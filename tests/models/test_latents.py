@@ -1,4 +1,4 @@
-"""The latent of a seed never changes again: what is pinned here is a promise, not a snapshot."""
+"""The latent of a seed never changes: the values pinned here are a promise, not a snapshot."""
 
 import hashlib
 import importlib
@@ -26,7 +26,7 @@ FIRST = [
 
 
 def dispatched_features() -> list[str]:
-    """What numpy has SIMD code for and this machine can do: all but the newest, one more each time."""
+    """Sets of numpy's SIMD features to disable on this machine: all, all but the oldest, …, the newest."""
     built = importlib.import_module("numpy._core._multiarray_umath")
 
     able = [name for name in built.__cpu_dispatch__ if built.__cpu_features__.get(name)]
@@ -43,16 +43,16 @@ print(hashlib.sha256(drawn.astype("<f4").tobytes()).hexdigest())
 """
 
 
-def test_latents_are_those_of_the_specification_for_ever() -> None:
+def test_latents_match_the_pinned_hash() -> None:
     assert hashlib.sha256(latents(SEEDS, 128, NORMAL).astype("<f4").tobytes()).hexdigest() == GOLDEN
 
 
-def test_first_values_are_those_of_the_specification_for_ever() -> None:
+def test_first_values_match_the_pinned_ones() -> None:
     assert latents(SEEDS, 4, NORMAL).tolist() == FIRST
 
 
-def test_philox_is_the_published_one() -> None:
-    """The known answer of Random123 for counter 0 and key 0; numpy counts before it computes."""
+def test_philox_gives_its_published_known_answer() -> None:
+    """Random123's known answer for counter 0 and key 0; numpy increments the counter before computing."""
     words = np.random.Philox(key=0, counter=2**256 - 1).random_raw(4)
     assert [f"{word:016x}" for word in words] == [
         "16554d9eca36314c",
@@ -78,7 +78,7 @@ def test_first_coordinates_do_not_depend_on_the_length() -> None:
     assert np.array_equal(latents(SEEDS, 5, NORMAL), latents(SEEDS, 300, NORMAL)[:, :5])
 
 
-def test_a_seed_has_its_latent_in_any_company() -> None:
+def test_latent_of_a_seed_does_not_depend_on_the_other_seeds() -> None:
     assert np.array_equal(latents(SEEDS, 16, NORMAL)[2], latents([7], 16, NORMAL)[0])
 
 

@@ -1,4 +1,4 @@
-"""A run that would not fit is refused before it begins, with a sentence that helps."""
+"""A run that would not fit into memory is refused before it starts, with advice."""
 
 import re
 import subprocess
@@ -70,7 +70,7 @@ def test_estimate_is_near_the_peak_of_a_real_run(
     width: int,
     batch_size: int,
 ) -> None:
-    """Once a snapshot is the most that it takes, once a step, once an evaluation."""
+    """The peak is in a snapshot in one case, in a step in another, and in an evaluation in the third."""
     networks = {"kind": "dcgan", "generator_width": width, "discriminator_width": width}
     spec = make_spec(
         resolution=resolution, architecture=networks, batch_size=batch_size, images=3 * batch_size
@@ -89,7 +89,9 @@ def test_estimate_grows_with_the_batch(make_spec: MakeSpec, environment: Numeric
     assert needed == sorted(set(needed))
 
 
-def test_inceptions_features_are_counted(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
+def test_estimate_includes_the_features_of_inception(
+    make_spec: MakeSpec, environment: NumericEnvironment
+) -> None:
     ours, inception = make_spec(), make_spec(evaluation={"features": "inception"})
     assert needed_bytes(inception, environment) > needed_bytes(ours, environment) + 700 * 2**20
 
@@ -99,7 +101,7 @@ def test_estimate_grows_with_the_resolution(make_spec: MakeSpec, environment: Nu
     assert needed == sorted(set(needed))
 
 
-def test_run_that_just_fits_begins(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
+def test_run_that_just_fits_is_accepted(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
     require_memory(make_spec(), environment, needed_bytes(make_spec(), environment))
 
 
@@ -108,12 +110,12 @@ def test_run_that_lacks_a_byte_is_refused(make_spec: MakeSpec, environment: Nume
     assert error.code is ErrorCode.INSUFFICIENT_MEMORY
 
 
-def test_what_is_taken_besides_counts(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
+def test_memory_needed_besides_the_run_counts(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
     with pytest.raises(ServiceError):
         require_memory(make_spec(), environment, needed_bytes(make_spec(), environment), besides_bytes=1)
 
 
-def test_refusal_names_what_is_needed_and_what_there_is(
+def test_refusal_names_the_needed_and_the_available_memory(
     make_spec: MakeSpec, environment: NumericEnvironment
 ) -> None:
     spec = make_spec(batch_size=1024, resolution=128, architecture=WIDE)

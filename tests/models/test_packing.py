@@ -15,7 +15,7 @@ from tests.models.test_inference import FAMILIES, lived_in
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 ROUNDING = {"float32": 1e-5, "bfloat16": 2**-5}
-"""In bfloat16 an activation is applied before the rounding, not after it: images of [-1, 1]."""
+"""Tolerances for images in [-1, 1]; in bfloat16, packing applies activations before rounding, not after."""
 
 pytestmark = pytest.mark.skipif(not can_pack(), reason="needs oneDNN on x86")
 
@@ -53,11 +53,13 @@ def test_every_convolution_is_packed_with_the_activation_after_it(
 
 
 def _is_linear_first(generator: Generator) -> bool:
-    """In float32 a matrix product is not packed, and keeps the activation after it."""
+    """Whether it has a linear layer: in float32 that is not packed and keeps the activation after it."""
     return any(isinstance(layer, nn.Linear) for layer in generator.modules())
 
 
-def test_products_are_packed_in_bfloat16_with_units_for_it_only(environment: NumericEnvironment) -> None:
+def test_linear_layers_are_packed_only_in_bfloat16_with_hardware_support(
+    environment: NumericEnvironment,
+) -> None:
     for precision in DTYPES:
         _, packed = both(Resnet, environment, precision)
         left = any(isinstance(layer, nn.Linear) for layer in packed.modules())
@@ -73,7 +75,7 @@ def test_packed_weights_count_as_memory(environment: NumericEnvironment) -> None
     assert size(packed) >= size(plain)
 
 
-def test_without_these_operators_it_is_left_as_it_was(
+def test_generator_is_unchanged_if_an_operator_is_missing(
     environment: NumericEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(packing._OPERATORS, nn.Linear, ("_no_such_operator", "_linear_pointwise"))

@@ -5,16 +5,18 @@ from models.pixels import to_numbers, to_pixels
 EVERY_PIXEL = torch.arange(256, dtype=torch.uint8)
 
 
-def test_to_numbers_and_back_gives_the_pixels_back() -> None:
+def test_pixels_survive_conversion_to_numbers_and_back() -> None:
     assert torch.equal(to_pixels(to_numbers(EVERY_PIXEL)), EVERY_PIXEL)
 
 
-def test_the_ends_of_the_scales_meet() -> None:
+def test_extreme_pixels_map_to_minus_one_and_one() -> None:
     assert to_numbers(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1.0, 1.0]
 
 
-def test_ties_go_to_the_even_pixel() -> None:
-    halves = torch.tensor([0.5, 1.5, 2.5, 3.5]) / 127.5 - 1  # (x + 1) · 127.5 may miss the tie by a rounding
+def test_ties_round_to_the_even_pixel() -> None:
+    halves = (
+        torch.tensor([0.5, 1.5, 2.5, 3.5]) / 127.5 - 1
+    )  # (x + 1) · 127.5 may miss the tie by a rounding error
     exact = ((halves + 1) * 127.5) % 1 == 0.5
     assert to_pixels(halves)[exact].tolist() == torch.tensor([0, 2, 2, 4])[exact].tolist()
     assert to_pixels(torch.zeros(1)).tolist() == [128]  # 127.5
@@ -30,7 +32,7 @@ def test_memory_format_is_kept() -> None:
     assert to_pixels(to_numbers(images)).is_contiguous(memory_format=torch.channels_last)
 
 
-def test_what_came_in_is_left_alone() -> None:
+def test_input_is_not_changed() -> None:
     numbers = torch.full((3,), 0.25)
     to_pixels(numbers)
     assert numbers.tolist() == [0.25] * 3

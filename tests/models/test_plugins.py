@@ -1,4 +1,4 @@
-"""A plug-in is two files of one name: its parameters in the contract, its maths here."""
+"""A plug-in is two files of the same name: its parameters in `contract`, its maths in `models`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,11 +31,13 @@ def test_contract_and_maths_know_the_same_plugins(union: Any, registry: Mapping[
 
 
 @pytest.mark.parametrize(("union", "registry"), FAMILIES)
-def test_both_halves_of_a_plugin_stand_in_files_of_one_name(union: Any, registry: Mapping[type, Any]) -> None:
+def test_both_halves_of_a_plugin_are_in_files_of_the_same_name(
+    union: Any, registry: Mapping[type, Any]
+) -> None:
     for parameters, maths in registry.items():
         assert parameters.__module__.split(".")[-1] == maths.__module__.split(".")[-1]
 
 
-def test_no_code_asks_for_a_kind() -> None:
+def test_no_code_branches_on_a_kind() -> None:
     sources = Path(__file__).parents[2].joinpath("models").rglob("*.py")
     assert not [source for source in sources if ".kind ==" in source.read_text()]

@@ -1,4 +1,4 @@
-"""The floats and pixels of a seed are the same bits in batches of any size, order and company."""
+"""The floats and pixels of a seed have the same bits in batches of any size, order and other seeds."""
 
 from collections.abc import Iterable
 
@@ -20,7 +20,7 @@ SIZES = range(1, POOL + 1, proof(51, 1))
 @pytest.mark.timeout(proof(600, 3600))
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
 @pytest.mark.parametrize("kind", ARCHITECTURES)
-def test_image_is_the_same_bits_in_any_batch(
+def test_image_has_the_same_bits_in_any_batch(
     kind: str, precision: str, environment: NumericEnvironment
 ) -> None:
     spec = spec_of(kind, WIDTH)
@@ -31,7 +31,7 @@ def test_image_is_the_same_bits_in_any_batch(
 
 
 def assert_purity(sampler: Sampler, sizes: Iterable[int]) -> None:
-    """Render a pool of seeds again and again, in batches of these sizes, each of another choice of them."""
+    """Assert that random choices of these sizes from a pool of seeds render to the same bits as the pool."""
     seeds = np.random.default_rng(1).integers(0, 2**53, POOL)
     floats, pixels = sampler.render_floats(seeds.tolist()), sampler.render(seeds.tolist())
     assert len({image.tobytes() for image in floats}) == POOL
@@ -43,5 +43,5 @@ def assert_purity(sampler: Sampler, sizes: Iterable[int]) -> None:
 
 
 def differing(expected: NDArray[np.generic], given: NDArray[np.generic]) -> int:
-    """How many images are not the same bits."""
+    """The number of images that differ in any bit."""
     return sum(one.tobytes() != other.tobytes() for one, other in zip(expected, given, strict=True))

@@ -1,4 +1,4 @@
-"""Ranks in processes of their own: they stay equal bit for bit, and learn what one alone would learn."""
+"""Ranks in separate processes stay equal bit for bit, and learn what a single rank would learn."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import proof
 from tests.models.test_resume import SIZE, SPEC
 
-# Without batch norm, and with each kind of draw: the latents, the augmentation, the mix of the penalty.
+# No batch norm, and every kind of draw: latents, augmentation, and the mix of the penalty.
 SEPARABLE: dict[str, Any] = SPEC | {
     "architecture": SIZE | {"kind": "dcgan_fc", "discriminator_norm": "none"},
     "objective": "wgan_gp",
@@ -30,7 +30,7 @@ Ended = dict[str, Any]
 
 
 def carried_out(specs: list[dict[str, Any]], ranks: int, meeting_point: Path) -> list[list[Ended]]:
-    """What each rank, the first first, ended in with each specification."""
+    """The results of each rank, in order of rank, for each spec."""
     lines = "".join(json.dumps(spec | {"devices": ranks}) + "\n" for spec in specs)
 
     def run(rank: int) -> list[Ended]:
@@ -49,10 +49,10 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Ended:
 
 
 @pytest.mark.parametrize("ranks", range(3, 1 + proof(3, 4)))
-def test_ranks_stay_equal_and_learn_together_what_one_learns_alone(
+def test_ranks_stay_equal_and_learn_what_a_single_rank_learns(
     alone: Ended, ranks: int, tmp_path: Path
 ) -> None:
-    """Up to rounding: the sums over the batch are made in another order."""
+    """Up to rounding, because the order of summation over the batch differs."""
     first, *others = carried_out([SEPARABLE, ENTANGLED], ranks, tmp_path / "meeting-point")
     assert all(other == first for other in others)
     for name, weights in alone["weights"].items():

@@ -1,7 +1,7 @@
-"""A recorded step does, whenever it is launched, what the step would do then.
+"""Launching a recorded step has the same effect as taking the step itself.
 
-Without a GPU a graph is played by a log of all operations with the very tensors they had: like a graph,
-it knows no Python. What only CUDA can refuse is found where there is one (tests/models/test_gpu.py).
+These tests need no GPU: the graph is faked by a log of all operations on the same tensors, which like a graph
+replays no Python. `tests/models/test_gpu.py` tests on a GPU what only CUDA can refuse.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,7 +30,7 @@ Operation = Callable[..., Any]
 
 
 class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Every operation on tensors, with what it was given and what it gave."""
+    """A log of every operation on tensors, with its arguments and its result."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -46,7 +46,7 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def again(self) -> None:
-        """Do all of it once more, in the same memory."""
+        """Replay all operations in the same memory."""
         for operation, args, kwargs, result in self._done:
             done = operation(*tree_map(_alias, args), **kwargs)
             for old, new in zip(tree_leaves(result), tree_leaves(done), strict=True):
@@ -55,12 +55,12 @@ class Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _alias(given: Any) -> Any:
-    """The same memory, in a shape that stays: some operations change that of what they are given."""
+    """An alias of the memory with a fixed shape, because some operations change that of their arguments."""
     return torch.ops.aten.alias(given.detach()) if isinstance(given, Tensor) else given
 
 
 class LoggedGraph:
-    """Plays `models.graphs.Graph`: nothing that is computed while it records is to be seen afterwards."""
+    """A fake `models.graphs.Graph`; as in the real one, recording has no visible effect on the state."""
 
     pool = None
     count = 0
@@ -82,7 +82,7 @@ class LoggedGraph:
 
 
 class OnAGpu(Step):
-    """Takes its steps as on a GPU."""
+    """Records its steps, as on a GPU."""
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
@@ -93,7 +93,7 @@ class OnAGpu(Step):
 
 
 def as_on_a_gpu(state: TrainingState) -> TrainingState:
-    """With learning rates that are tensors."""
+    """Turn the learning rates into tensors, as on a GPU. In place."""
     for optimizer in (state.generator_optimizer, state.discriminator_optimizer):
         for group in optimizer.param_groups:
             group["lr"] = torch.tensor(group["lr"])
@@ -125,7 +125,7 @@ CASES: dict[str, dict[str, object]] = {
 
 
 def losses_of(state: TrainingState, batches: Batches) -> list[dict[str, float]]:
-    """Of a run in which the guards change rates and augmentation half-way, and later begin again."""
+    """The losses of a run in which the guards change rates and augmentation half-way, and later restart."""
     losses = []
     for progress in trainer.train(state, batches):
         losses.append(progress.read())
@@ -157,7 +157,7 @@ def bits(state: TrainingState) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("case", CASES)
-def test_run_of_recorded_steps_has_the_bits_of_the_run(
+def test_recorded_run_equals_the_plain_one_bit_for_bit(
     case: str,
     precision: str,
     make_spec: MakeSpec,
@@ -175,7 +175,7 @@ def test_run_of_recorded_steps_has_the_bits_of_the_run(
     assert bits(recorded) == bits(plain)
 
 
-def test_losses_of_a_step_stay_what_they_were(
+def test_losses_of_a_step_are_not_changed_by_later_steps(
     state: TrainingState,
     make_batches: MakeBatches,
     graph: type[LoggedGraph],
@@ -191,7 +191,7 @@ def test_losses_of_a_step_stay_what_they_were(
     assert third.read() == told
 
 
-def test_step_that_cannot_be_recorded_is_taken_as_it_is(
+def test_step_that_cannot_be_recorded_is_taken_unrecorded(
     spec: TrainingSpec,
     make_batches: MakeBatches,
     environment: NumericEnvironment,
@@ -204,7 +204,7 @@ def test_step_that_cannot_be_recorded_is_taken_as_it_is(
         raise RuntimeError("operation not permitted when stream is capturing")
 
     def refusing(compute: Callable[[], Tensor], _pool: object) -> None:
-        """Half-way, when the generator has its gradients; what was computed is taken back, they are not."""
+        """Fail half-way, after the generator's gradients; undo all that was computed except gradients."""
         before = {name: tensor.clone() for name, tensor in unrecorded.tensors()}
         with monkeypatch.context() as context:
             context.setattr(unrecorded.generator_optimizer, "step", refuse)
@@ -222,7 +222,7 @@ def test_step_that_cannot_be_recorded_is_taken_as_it_is(
     assert "not permitted" in caplog.text
 
 
-def test_step_that_finds_no_memory_to_be_recorded_ends_the_run(
+def test_running_out_of_memory_while_recording_ends_the_run(
     state: TrainingState, make_batches: MakeBatches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def too_large(compute: Callable[[], Tensor], pool: object = None) -> None:
@@ -233,7 +233,7 @@ def test_step_that_finds_no_memory_to_be_recorded_ends_the_run(
         recorded_losses_of(as_on_a_gpu(state), make_batches(state.spec), monkeypatch)
 
 
-def test_routine_that_is_met_later_finds_the_memory_of_the_graphs(
+def test_first_step_of_a_new_routine_frees_the_memory_of_the_graphs(
     state: TrainingState,
     make_batches: MakeBatches,
     graph: type[LoggedGraph],

@@ -1,4 +1,4 @@
-"""What a rehearsal says is alive is what is alive in a real run."""
+"""A rehearsal predicts the live memory of a real run."""
 
 from collections.abc import Callable
 
@@ -22,10 +22,10 @@ def environment_of(environment: NumericEnvironment, precision: str) -> NumericEn
 
 
 def real_peak(spec: TrainingSpec, environment: NumericEnvironment, batches: Batches, steps: int) -> int:
-    """The most bytes that are alive in a real run, counted by the same means."""
+    """The peak of live bytes in a real run, counted in the same way."""
     with Tally("cpu") as tally:
         state = TrainingState.fresh(spec, environment)
-        tally.peak = tally.now  # while weights are drawn more is alive, but never in a run of any size
+        tally.peak = tally.now  # initialisation is the peak only in tiny runs
         for _, progress in zip(range(steps), train(state, batches), strict=False):
             assert progress.losses
     return int(tally.peak)
@@ -42,7 +42,7 @@ def real_peak(spec: TrainingSpec, environment: NumericEnvironment, batches: Batc
     ],
     ids=["plain", "r3", "wgan_gp", "terms"],
 )
-def test_peak_is_that_of_a_real_run(
+def test_peak_matches_that_of_a_real_run(
     make_spec: MakeSpec,
     make_batches: MakeBatches,
     environment: NumericEnvironment,
@@ -69,21 +69,21 @@ def test_rehearsal_of_a_huge_batch_takes_no_memory(
     assert rehearse(spec, environment).peak > 30 * 2**30
 
 
-def test_rehearsal_is_the_same_every_time(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
+def test_rehearsal_is_deterministic(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
     assert rehearse(make_spec(), environment) == rehearse(make_spec(), environment)
 
 
-def test_more_images_at_a_time_take_more(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
+def test_larger_batches_take_more_memory(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
     peaks = [rehearse(make_spec(batch_size=size), environment).peak for size in (64, 128, 256)]
     assert peaks == sorted(set(peaks))
 
 
-def test_larger_images_take_more(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
+def test_larger_images_take_more_memory(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
     peaks = [rehearse(make_spec(resolution=side), environment).peak for side in (32, 64, 128)]
     assert peaks == sorted(set(peaks))
 
 
-def test_rare_penalty_takes_what_it_takes_when_it_is_due(
+def test_infrequent_penalty_has_the_same_peak_as_one_in_every_step(
     make_spec: MakeSpec, environment: NumericEnvironment
 ) -> None:
     rare, always = (
@@ -95,7 +95,7 @@ def test_rare_penalty_takes_what_it_takes_when_it_is_due(
     assert rare.peak == always.peak
 
 
-def test_half_the_bits_take_less(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
+def test_bfloat16_takes_less_memory(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
     whole, half = (
         rehearse(make_spec(batch_size=64, architecture=WIDE), environment_of(environment, precision)).peak
         for precision in ("float32", "bfloat16")
@@ -103,7 +103,7 @@ def test_half_the_bits_take_less(make_spec: MakeSpec, environment: NumericEnviro
     assert half < 0.8 * whole
 
 
-def test_rhythms_that_meet_after_billions_of_steps_are_rehearsed_at_once(
+def test_intervals_that_coincide_after_billions_of_steps_are_rehearsed_quickly(
     make_spec: MakeSpec, environment: NumericEnvironment
 ) -> None:
     terms = [{"kind": "r1", "every_steps": every} for every in (64, 63, 61, 59, 55, 53, 47, 43)]

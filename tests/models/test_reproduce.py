@@ -1,4 +1,4 @@
-"""The script of the documentation, which knows nothing of ours, gives the pixels that we give."""
+"""The script in the documentation, which imports none of our code, gives the same pixels as the service."""
 
 import ast
 import subprocess
@@ -34,7 +34,7 @@ SPEC = TrainingSpec.model_validate(
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    """A generator of the default architecture whose every weight and statistic matters."""
+    """A generator of the default architecture in which every weight and statistic matters."""
     generator = networks.build(SPEC.architecture, SPEC.resolution, SPEC.channels).generator
     random = torch.Generator().manual_seed(0)
     for name, tensor in generator.state_dict().items():
@@ -47,7 +47,7 @@ def checkpoint(tmp_path: Path) -> Path:
     return path
 
 
-def test_pixels_are_equal(checkpoint: Path, tmp_path: Path) -> None:
+def test_script_gives_the_same_pixels(checkpoint: Path, tmp_path: Path) -> None:
     environment = detect("cpu", 1, "float32")
     environment.apply()
     generator, header = load_checkpoint(checkpoint)
@@ -59,7 +59,7 @@ def test_pixels_are_equal(checkpoint: Path, tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(Image.open(tmp_path / "seven.png")), ours)
 
 
-def test_script_is_short_and_knows_nothing_of_ours() -> None:
+def test_script_is_short_and_imports_none_of_our_code() -> None:
     text = SCRIPT.read_text()
     assert len(text.splitlines()) <= 30
     imported = {

@@ -1,7 +1,7 @@
-"""Save + resume equals straight through, bit for bit, at any step, in another process.
+"""A resumed run equals the uninterrupted one, bit for bit, from any step and in another process.
 
-One process carries out all cases, a second one resumes them all, the last first, so that what came before a
-case in its process is not the same either.
+One process runs all cases. A second one resumes them in reverse order, so that what precedes a case in its
+process differs too.
 """
 
 import json
@@ -36,7 +36,7 @@ SPEC: dict[str, Any] = {
 
 
 def small(preset: PresetName) -> dict[str, object]:
-    """What a preset sets for 400 pictures, with the networks and the length of these tests."""
+    """A preset's settings for 400 pictures, with the network, run and batch sizes of these tests."""
     request = JobRequest(dataset=SPEC["dataset"], preset=preset, resolution=32, channels=3)
     chosen = resolve(request, FourHundred()).model_dump(mode="json")
     chosen["architecture"] |= {name: SIZE[name] for name in SIZE if name != "kind"}
@@ -44,7 +44,7 @@ def small(preset: PresetName) -> dict[str, object]:
 
 
 class FourHundred:
-    """As few pictures as a preset may find."""
+    """A dataset of 400 pictures, so few that presets augment at full strength."""
 
     images = 400
     held_out_images = 0
@@ -77,7 +77,7 @@ CASES: dict[str, dict[str, object]] = {
     "preset small-data": small("small-data"),
     "preset wgan-gp": small("wgan-gp"),
 }
-"""What is changed in the spec, by name. The last three presets do nothing that no case before them does."""
+"""Changes to the spec, by name. The last three presets do nothing that earlier cases do not do."""
 
 CHOSEN = list(CASES)[: proof(-3, len(CASES))]
 SAVED_AT = (16, 4, 8, 12, 20)[: proof(1, 5)]
@@ -86,7 +86,7 @@ Ended = dict[str, object]
 
 
 def carry_out(requests: list[dict[str, object]]) -> list[Ended]:
-    """What a fresh trainer process makes of the requests."""
+    """Carry out the requests in a fresh trainer process."""
     lines = "".join(json.dumps(request) + "\n" for request in requests)
     shown = subprocess.run(
         [sys.executable, "-m", CHILD], input=lines, stdout=subprocess.PIPE, text=True, check=True
@@ -96,13 +96,13 @@ def carry_out(requests: list[dict[str, object]]) -> list[Ended]:
 
 @pytest.fixture(scope="module")
 def directories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Of each case: where the uninterrupted run keeps a snapshot of every step."""
+    """For each case, the directory of the uninterrupted run's snapshots, one per step."""
     return {case: tmp_path_factory.mktemp("straight") for case in CHOSEN}
 
 
 @pytest.fixture(scope="module")
 def straight(directories: dict[str, Path]) -> dict[str, Ended]:
-    """How each case ends when nobody interrupts it."""
+    """The result of each case without an interruption."""
     requests: list[dict[str, object]] = [
         {"spec": SPEC | CASES[case], "resume": None, "directory": str(directories[case])} for case in CHOSEN
     ]
@@ -113,8 +113,8 @@ def straight(directories: dict[str, Path]) -> dict[str, Ended]:
 def resumed(
     straight: dict[str, Ended], directories: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[tuple[str, int], Ended]:
-    """How each case ends when it goes on from each snapshot."""
-    del straight  # its snapshots are what we need
+    """The result of each case when resumed from each snapshot."""
+    del straight  # needed only for its snapshots
     asked = [(case, saved_at) for case in reversed(CHOSEN) for saved_at in SAVED_AT]
     elsewhere = str(tmp_path_factory.mktemp("resumed"))
     requests: list[dict[str, object]] = [
@@ -129,7 +129,7 @@ def resumed(
 
 
 @pytest.mark.parametrize("case", CHOSEN)
-def test_uninterrupted_run_comes_to_an_end_with_channels_last(straight: dict[str, Ended], case: str) -> None:
+def test_uninterrupted_run_finishes_in_channels_last(straight: dict[str, Ended], case: str) -> None:
     assert straight[case].get("layout") == "channels_last", straight[case].get("error")
 
 

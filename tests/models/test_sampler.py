@@ -68,16 +68,16 @@ def test_requests_may_be_larger_than_the_largest_bucket(sampler: Sampler) -> Non
     assert np.array_equal(sampler.render(range(150))[149], sampler.render([149])[0])
 
 
-def test_no_seeds_are_no_images(sampler: Sampler) -> None:
+def test_no_seeds_give_no_images(sampler: Sampler) -> None:
     assert len(sampler.render([])) == 0
 
 
-def test_seeds_differ(sampler: Sampler) -> None:
+def test_different_seeds_give_different_images(sampler: Sampler) -> None:
     one, other = sampler.render_floats([0, 1])
     assert not np.array_equal(one, other)
 
 
-def test_sampler_sees_that_a_forward_pass_gives_something_else_than_at_first(sampler: Sampler) -> None:
+def test_sampler_detects_that_its_generator_gives_different_images(sampler: Sampler) -> None:
     assert sampler.still_works()
     with torch.no_grad():
         next(bias for bias in sampler._generator.state_dict().values() if bias.ndim == 1).add_(0.1)
@@ -86,7 +86,9 @@ def test_sampler_sees_that_a_forward_pass_gives_something_else_than_at_first(sam
 
 @pytest.mark.parametrize("buckets", [BUCKETS, (4, 8, 16), (2, 32)])
 @pytest.mark.parametrize("most_padding", [0, 1 / 8, 1])
-def test_parts_are_all_of_it_and_fit_and_waste_little(buckets: tuple[int, ...], most_padding: float) -> None:
+def test_parts_add_up_fit_a_bucket_and_need_little_padding(
+    buckets: tuple[int, ...], most_padding: float
+) -> None:
     for count in range(200):
         cut = parts(count, buckets, most_padding)
         assert sum(cut) == count
@@ -99,12 +101,12 @@ def test_parts_are_all_of_it_and_fit_and_waste_little(buckets: tuple[int, ...], 
 @pytest.mark.parametrize(
     ("count", "cut"), [(1, [1]), (48, [32, 16]), (57, [57]), (64, [64]), (150, [64, 64, 16, 4, 2])]
 )
-def test_parts_are_full_batches_or_nearly(count: int, cut: list[int]) -> None:
+def test_parts_are_full_or_nearly_full_batches(count: int, cut: list[int]) -> None:
     assert parts(count, BUCKETS, 1 / 8) == cut
 
 
 class Moody(Generator):
-    """Its floats differ in the last place in batches of some sizes, or at one position of them."""
+    """A generator whose floats differ in the last place in batches of some sizes, or at one position."""
 
     latent_size = 8
 
@@ -144,7 +146,7 @@ def test_bucket_that_disagrees_is_not_used(
 
 
 class Watched(Generator):
-    """Counts, at every call, how many of its earlier outputs are still in memory."""
+    """A generator that counts, at every call, how many of its earlier outputs are still in memory."""
 
     latent_size = 8
 
@@ -163,7 +165,9 @@ class Watched(Generator):
         return torch.from_numpy(images)
 
 
-def test_only_one_bucket_is_ever_in_floats(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
+def test_at_most_one_bucket_of_floats_is_in_memory(
+    make_spec: MakeSpec, environment: NumericEnvironment
+) -> None:
     generator = Watched()
     sampler = Sampler(generator, CheckpointHeader(job=JOB, spec=make_spec(), images_seen=0), environment)
     generator.most_kept = 0

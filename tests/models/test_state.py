@@ -1,4 +1,4 @@
-"""What is in force at a step, and going back to the beginning."""
+"""The settings in force at a step, and resetting a run to its initial state."""
 
 import pytest
 import torch
@@ -15,11 +15,13 @@ from tests.models.conftest import MakeBatches
     ("decay", "progress", "left"),
     [(0, 0.99, 1), (0.5, 0.25, 1), (0.5, 0.5, 1), (0.5, 0.75, 0.5), (1, 0.25, 0.75), (0.5, 1, 0)],
 )
-def test_learning_rate_falls_evenly_over_its_last_share(decay: float, progress: float, left: float) -> None:
+def test_learning_rate_falls_linearly_over_the_last_share_of_a_run(
+    decay: float, progress: float, left: float
+) -> None:
     assert decayed(decay, progress) == left
 
 
-def test_rates_are_those_of_the_spec_times_what_the_guards_say(state: TrainingState) -> None:
+def test_learning_rates_are_those_of_the_spec_times_the_guards_factors(state: TrainingState) -> None:
     state.watch = Watch(adjustments=Adjustments(generator_rate=0.5, discriminator_rate=0.25))
     state.pace()
     rates = [
@@ -29,14 +31,14 @@ def test_rates_are_those_of_the_spec_times_what_the_guards_say(state: TrainingSt
     assert rates == [state.spec.generator_learning_rate / 2, state.spec.discriminator_learning_rate / 4]
 
 
-def test_guards_strengthen_the_augmentation_up_to_full(state: TrainingState) -> None:
+def test_guards_add_to_the_strength_of_the_augmentation(state: TrainingState) -> None:
     assert state.augmentation is None
     state.watch = Watch(adjustments=Adjustments(augmentation=0.25))
     assert state.augmentation is not None
     assert state.augmentation.strength == 0.25
 
 
-def test_run_that_begins_again_has_its_first_weights_its_count_and_no_lost_best(
+def test_restarted_run_has_its_initial_weights_keeps_its_count_and_drops_its_best(
     spec: TrainingSpec, make_batches: MakeBatches, environment: NumericEnvironment
 ) -> None:
     state = TrainingState.fresh(spec, environment)
@@ -50,13 +52,13 @@ def test_run_that_begins_again_has_its_first_weights_its_count_and_no_lost_best(
     assert state.watch == Watch(begun_images_seen=spec.batch_size, has_lived=True)
 
 
-def test_generators_average_begins_as_the_generator(state: TrainingState) -> None:
+def test_average_starts_as_a_copy_of_the_generator(state: TrainingState) -> None:
     averaged, begun = state.ema.state_dict(), state.generator.state_dict()
     assert averaged.keys() == begun.keys()
     assert all(torch.equal(averaged[name], begun[name]) for name in begun)
 
 
-def test_one_number_that_is_none_is_found(state: TrainingState) -> None:
+def test_single_infinite_number_is_detected(state: TrainingState) -> None:
     assert state.is_finite()
     with torch.no_grad():
         next(state.ema.parameters())[0] = torch.inf

@@ -53,7 +53,7 @@ def test_average_follows_the_generator(
     assert all(torch.equal(average, parameter) for average, parameter in pairs)
 
 
-def test_average_of_a_run_that_has_begun_again_does_not_hold_on_to_its_beginning(
+def test_average_of_a_restarted_run_does_not_retain_the_initial_weights(
     make_spec: MakeSpec, make_batches: MakeBatches, environment: NumericEnvironment
 ) -> None:
     state = TrainingState.fresh(make_spec(images=10**6, ema_halflife_images=10**5), environment)
@@ -65,7 +65,7 @@ def test_average_of_a_run_that_has_begun_again_does_not_hold_on_to_its_beginning
 
 
 class Counting(Alone):
-    """Counts what is averaged at each player's step."""
+    """Counts the numbers that are averaged at each player's step."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -75,7 +75,7 @@ class Counting(Alone):
 
 
 class Vanishing(Alone):
-    """As if the ranks' gradients cancelled each other out."""
+    """Averages to zero, as if the ranks' gradients cancelled out."""
 
     def average(self, tensors: Iterable[Tensor]) -> None:
         for tensor in tensors:
@@ -95,7 +95,9 @@ def test_gradients_losses_and_statistics_are_averaged_once_for_each_player(
     assert counting.sizes == [discriminator + 1, generator + 1 + statistics]
 
 
-def test_gradients_that_vanish_leave_the_weights(state: TrainingState, make_batches: MakeBatches) -> None:
+def test_vanishing_gradients_leave_the_weights_unchanged(
+    state: TrainingState, make_batches: MakeBatches
+) -> None:
     before = [parameter.clone() for parameter in state.generator.parameters()]
     next(train(state, make_batches(state.spec), Vanishing()))
     assert all(
@@ -106,7 +108,7 @@ def test_gradients_that_vanish_leave_the_weights(state: TrainingState, make_batc
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_generator_learns_to_be_as_bright_as_the_pictures(
+def test_generator_learns_the_brightness_of_the_pictures(
     make_spec: MakeSpec, precision: str, channels: int
 ) -> None:
     rates = {"generator_learning_rate": 2e-3, "discriminator_learning_rate": 2e-4}
@@ -123,8 +125,10 @@ def test_generator_learns_to_be_as_bright_as_the_pictures(
     assert fresh + 0.1 < learnt < 1
 
 
-def test_moments_are_those_that_adam_would_make(state: TrainingState, make_batches: MakeBatches) -> None:
-    """Same names, types and strides, so that our eager storage stays what the fused kernel expects."""
+def test_moments_match_those_that_adam_would_allocate(
+    state: TrainingState, make_batches: MakeBatches
+) -> None:
+    """Same names, dtypes and strides: what the fused kernel expects of our eagerly allocated moments."""
     for optimizer in (state.generator_optimizer, state.discriminator_optimizer):
         parameters = optimizer.param_groups[0]["params"]
         reference = torch.optim.Adam(parameters, fused=True)

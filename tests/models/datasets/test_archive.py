@@ -39,7 +39,7 @@ def volume(tmp_path: Path) -> Volume:
 
 @pytest.fixture
 def upload(volume: Volume) -> Upload:
-    """Puts a zip of these files where uploads lie."""
+    """Writes a zip of the given files to where uploads are stored."""
 
     def put(files: Mapping[str, bytes]) -> Path:
         path = volume.original(DATASET)
@@ -56,13 +56,13 @@ def prepared(volume: Volume, path: Path) -> Manifest:
     return prepare(path, DATASET, volume, silent)
 
 
-def test_pictures_stand_in_the_order_of_their_names(volume: Volume, upload: Upload) -> None:
+def test_pictures_are_in_the_order_of_their_names(volume: Volume, upload: Upload) -> None:
     manifest = prepared(volume, upload({"b.png": png(20), "a/z.png": png(10), "c.png": png(30)}))
     assert manifest.files == ("a/z.png", "b.png", "c.png")
     assert array(volume, manifest, 32, 1, "crop")[:, 0, 0, 0].tolist() == [10, 20, 30]
 
 
-def test_manifest_says_what_was_found(volume: Volume, upload: Upload) -> None:
+def test_manifest_describes_what_was_found(volume: Volume, upload: Upload) -> None:
     files = {"a.png": png(1), "b.png": png(2, (40, 20)), "copy.png": png(1), "cut.png": png(3)[:40]}
     manifest = prepared(volume, upload(files))
     assert (manifest.images, manifest.duplicate_images, manifest.rejected_images) == (2, 1, 1)
@@ -76,7 +76,7 @@ def test_manifest_on_the_volume_is_the_one_returned(volume: Volume, upload: Uplo
     assert Manifest.model_validate(json.loads(volume.manifest(DATASET).read_text())) == manifest
 
 
-def test_default_array_is_there_when_the_manifest_is(volume: Volume, upload: Upload) -> None:
+def test_default_array_exists_once_the_manifest_does(volume: Volume, upload: Upload) -> None:
     prepared(volume, upload({"a.png": png((1, 2, 3), (200, 100))}))
     assert volume.array(DATASET, 64, 3, "crop").exists()
 
@@ -90,17 +90,17 @@ def test_rejected_file_has_its_reason_in_a_sentence(volume: Volume, upload: Uplo
 @pytest.mark.parametrize(
     "name", ["LICENSE.txt", "labels.csv", "__MACOSX/._a.png", ".hidden/b.png", "d/.DS_Store", "directory/"]
 )
-def test_what_is_no_picture_of_the_users_is_passed_over(name: str, volume: Volume, upload: Upload) -> None:
+def test_files_other_than_the_users_pictures_are_ignored(name: str, volume: Volume, upload: Upload) -> None:
     manifest = prepared(volume, upload({"a.png": png(1), name: b"" if name.endswith("/") else b"text"}))
     assert (manifest.images, manifest.rejected_images) == (1, 0)
 
 
-def test_files_are_the_users_wherever_they_claim_to_lie(volume: Volume, upload: Upload) -> None:
+def test_names_with_relative_paths_are_accepted(volume: Volume, upload: Upload) -> None:
     manifest = prepared(volume, upload({"./a.png": png(10), "../b.png": png(20)}))
     assert manifest.files == ("../b.png", "./a.png")
 
 
-def test_file_whose_name_begins_with_a_nul_is_passed_over(volume: Volume, upload: Upload) -> None:
+def test_file_whose_name_starts_with_a_nul_is_ignored(volume: Volume, upload: Upload) -> None:
     path = upload({"a.png": png(10), "b.png": png(20)})
     _overwritten(path, b"PK\x01\x02", 46, b"\0")
     assert prepared(volume, path).files == ("a.png",)
@@ -119,7 +119,7 @@ def test_channels_are_one_only_if_every_picture_is_grey(
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not really", b"hello"])
-def test_what_is_no_zip_is_refused(content: bytes, volume: Volume, tmp_path: Path) -> None:
+def test_file_that_is_not_a_zip_is_refused(content: bytes, volume: Volume, tmp_path: Path) -> None:
     path = tmp_path / "upload.zip"
     path.write_bytes(content)
     with pytest.raises(ServiceError) as refusal:
@@ -128,7 +128,7 @@ def test_what_is_no_zip_is_refused(content: bytes, volume: Volume, tmp_path: Pat
 
 
 def _overwritten(path: Path, signature: bytes, offset: int, content: bytes) -> None:
-    """Damage the last header of this signature."""
+    """Overwrite bytes of the last header with this signature."""
     whole = bytearray(path.read_bytes())
     start = whole.rindex(signature) + offset
     whole[start : start + len(content)] = content
@@ -136,7 +136,7 @@ def _overwritten(path: Path, signature: bytes, offset: int, content: bytes) -> N
 
 
 @pytest.mark.parametrize(("offset", "content"), [(46, b"\xff"), (6, b"\x63")], ids=["name", "version"])
-def test_directory_that_cannot_be_read_is_no_zip(
+def test_zip_with_an_unreadable_directory_is_refused(
     offset: int, content: bytes, volume: Volume, upload: Upload
 ) -> None:
     path = upload({"é.png": png(1)})
@@ -146,7 +146,7 @@ def test_directory_that_cannot_be_read_is_no_zip(
     assert refusal.value.code is ErrorCode.NOT_A_ZIP
 
 
-def test_file_whose_own_name_cannot_be_read_is_rejected(volume: Volume, upload: Upload) -> None:
+def test_file_with_an_unreadable_name_in_its_local_header_is_rejected(volume: Volume, upload: Upload) -> None:
     path = upload({"a.png": png(1), "é.png": png(2)})
     _overwritten(path, b"PK\3\4", 30, b"\xff")
     manifest = prepared(volume, path)
@@ -163,7 +163,7 @@ def test_damaged_lzma_file_is_rejected(volume: Volume, upload: Upload) -> None:
 
 
 @pytest.mark.parametrize("files", [{}, {"README": b"text"}, {"a.png": b"", "b.jpg": b"\xff\xd8\xff"}])
-def test_zip_without_a_usable_picture_is_refused_and_leaves_nothing(
+def test_zip_without_a_usable_picture_is_refused_and_leaves_no_manifest(
     files: Mapping[str, bytes], volume: Volume, upload: Upload
 ) -> None:
     path = upload(files)
@@ -209,7 +209,7 @@ def test_array_is_derived_once(volume: Volume, upload: Upload) -> None:
     assert array(volume, manifest, 32, 1, "crop").dtype == np.uint8
 
 
-def test_process_that_waits_for_anothers_derivation_shows_life(volume: Volume, upload: Upload) -> None:
+def test_process_shows_life_while_another_derives_its_array(volume: Volume, upload: Upload) -> None:
     manifest = prepared(volume, upload({"a.png": png(7)}))
     reports: list[tuple[int, int]] = []
     with volume.array(DATASET, 128, 1, "crop").with_suffix(".lock").open("w") as another:
@@ -230,32 +230,34 @@ def test_writing_into_the_array_does_not_reach_the_file(volume: Volume, upload: 
     assert array(volume, manifest, 32, 1, "crop").min() == 9
 
 
-def test_same_zip_gives_the_same_dataset(volume: Volume, upload: Upload, tmp_path: Path) -> None:
+def test_order_of_files_in_the_zip_does_not_change_the_dataset(
+    volume: Volume, upload: Upload, tmp_path: Path
+) -> None:
     files = {f"{index}.png": png(index) for index in range(5)}
     one = prepared(volume, upload(files))
     other = prepared(volume, upload(dict(reversed(files.items()))))
     assert one == other
 
 
-def test_held_out_pictures_are_not_shown(volume: Volume, upload: Upload) -> None:
+def test_held_out_pictures_are_not_trained_on(volume: Volume, upload: Upload) -> None:
     manifest = prepared(volume, upload({f"{index}.png": png(index) for index in range(150)}))
     shown = training_indices(manifest).tolist()
     assert 0 < len(shown) < 150
     assert shown == [index for index in range(150) if not manifest.held_out(index)]
 
 
-def test_single_picture_is_shown_even_if_it_would_be_held_out(volume: Volume, upload: Upload) -> None:
+def test_single_picture_is_trained_on_even_if_it_would_be_held_out(volume: Volume, upload: Upload) -> None:
     for shade in range(60):
         manifest = prepared(volume, upload({"a.png": png(shade)}))
         assert training_indices(manifest).tolist() == [0]
 
 
-def test_preparing_needs_no_torch() -> None:
+def test_preparing_does_not_import_torch() -> None:
     code = "import sys, models.datasets.archive; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_array_for_which_there_is_no_room_leaves_nothing_and_is_made_when_there_is(
+def test_array_leaves_no_file_on_a_full_disk_and_is_made_by_a_retry(
     volume: Volume, upload: Upload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = prepared(volume, upload({"a.png": png(10), "b.png": png(20)}))

@@ -1,4 +1,4 @@
-"""How much is decoded at once, by the sum of the pixels of the pictures."""
+"""The limit on the number of pixels that are decoded at once."""
 
 import io
 import threading
@@ -27,7 +27,7 @@ def png(shade: int) -> bytes:
 
 @pytest.fixture(params=[1, 2, DECODERS])
 def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """So many pictures have room."""
+    """Set the limit to this many pictures."""
     count: int = request.param
     monkeypatch.setattr(decoding, "PIXELS_AT_ONCE", count * SIDE**2 + SIDE)
     return count
@@ -35,7 +35,7 @@ def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def together(at_once: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many pictures were in the decoder, each time that one came in. They wait for each other there."""
+    """The number of pictures in the decoder whenever one enters; inside, they wait for each other."""
     inside, seen, lock, all_in = [0], list[int](), threading.Lock(), threading.Barrier(at_once)
 
     def slow(content: bytes) -> Image.Image:
@@ -43,7 +43,7 @@ def together(at_once: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
             inside[0] += 1
             seen.append(inside[0])
         all_in.wait(timeout=30)
-        time.sleep(0.01)  # for one too many
+        time.sleep(0.01)  # time for one too many to enter
         with lock:
             inside[0] -= 1
         return decode(content)
@@ -63,7 +63,7 @@ def prepared(root: Path) -> None:
     prepare(original, "ds_" + "0" * 16, volume, silent)
 
 
-def test_as_many_pictures_are_decoded_at_once_as_there_is_room_for(
+def test_as_many_pictures_are_decoded_at_once_as_the_limit_allows(
     at_once: int, together: list[int], tmp_path: Path
 ) -> None:
     prepared(tmp_path)
@@ -73,7 +73,7 @@ def test_as_many_pictures_are_decoded_at_once_as_there_is_room_for(
 
 @pytest.mark.parametrize("at_once", [1], indirect=True)
 @pytest.mark.usefixtures("at_once")
-def test_picture_that_cannot_be_used_leaves_its_room_to_the_next() -> None:
+def test_unusable_picture_releases_its_pixels() -> None:
     limit = PixelLimit()
     for content in (png(0)[:-30], b"", png(1)[:-30]):
         with pytest.raises(UnusablePictureError):
@@ -82,7 +82,7 @@ def test_picture_that_cannot_be_used_leaves_its_room_to_the_next() -> None:
 
 
 @pytest.mark.parametrize("is_large", [False, True])
-def test_only_around_a_large_picture_is_freed_memory_given_back(
+def test_freed_memory_is_returned_only_around_a_large_picture(
     is_large: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = list[str]()

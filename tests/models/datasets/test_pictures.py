@@ -25,7 +25,7 @@ def same(one: Image.Image, other: Image.Image) -> bool:
 
 @pytest.mark.parametrize("picture", [GREY, COLOUR], ids=["grey", "colour"])
 @pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "PPM"])
-def test_exact_formats_give_the_pixels_back(picture: Image.Image, form: str) -> None:
+def test_lossless_formats_preserve_the_pixels(picture: Image.Image, form: str) -> None:
     assert same(decode(encoded(picture, form)), picture)
 
 
@@ -60,13 +60,13 @@ def test_transparent_palette_entry_is_white() -> None:
     assert np.asarray(decode(encoded(indexed, transparency=0))).tolist() == [[[255] * 3, [0, 0, 255]]]
 
 
-def test_half_transparent_is_halfway_to_white() -> None:
+def test_half_transparent_pixel_is_halfway_to_white() -> None:
     veil = Image.new("RGBA", (1, 1), (0, 0, 0, 128))
     assert decode(encoded(veil)).getpixel((0, 0)) == (127, 127, 127)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
-def test_every_transparency_of_every_shade_is_as_by_alpha_compositing(mode: str) -> None:
+def test_every_transparency_of_every_shade_matches_alpha_compositing(mode: str) -> None:
     shades, opacities = np.meshgrid(np.arange(256, dtype=np.uint8), np.arange(256, dtype=np.uint8))
     grey, alpha = Image.fromarray(shades), Image.fromarray(opacities)
     veil = Image.merge("RGBA", (grey, grey.rotate(90), grey.rotate(180), alpha)).convert(mode)
@@ -98,7 +98,7 @@ def test_every_orientation_is_made_upright(orientation: int, form: str) -> None:
 
 
 @pytest.mark.parametrize("tag", [0x011A, 0x0100], ids=["x_resolution", "image_width"])
-def test_malformed_exif_does_not_keep_a_picture_from_being_upright(tag: int) -> None:
+def test_picture_with_malformed_exif_is_turned_upright(tag: int) -> None:
     entries = sorted([struct.pack("<HHI4s", tag, 2, 4, b"abc\0"), struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)])
     exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + b"".join(entries) + bytes(4)
     content = encoded(Image.new("RGB", (4, 2)), "JPEG", exif=exif)
@@ -108,7 +108,7 @@ def test_malformed_exif_does_not_keep_a_picture_from_being_upright(tag: int) -> 
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
-def test_cut_off_file_is_refused(form: str) -> None:
+def test_truncated_file_is_refused(form: str) -> None:
     content = encoded(COLOUR.resize((64, 64)), form)
     with pytest.raises(UnusablePictureError):
         decode(content[: len(content) // 2])
@@ -120,9 +120,9 @@ def test_rubbish_is_refused_with_a_sentence(content: bytes) -> None:
         decode(content)
 
 
-def test_giant_is_refused_before_it_is_decoded() -> None:
+def test_huge_picture_is_refused_before_it_is_decoded() -> None:
     small = bytearray(encoded(Image.new("1", (8, 8))))
-    small[16:24] = (60_000).to_bytes(4, "big") * 2  # the size in IHDR, whose checksum then is wrong
+    small[16:24] = (60_000).to_bytes(4, "big") * 2  # the size in IHDR; the next line corrects its checksum
     small[29:33] = zlib.crc32(small[12:29]).to_bytes(4, "big")
     with pytest.raises(UnusablePictureError, match="pixels"):
         decode(bytes(small))
@@ -135,17 +135,17 @@ def test_equal_channels_count_as_grey() -> None:
 
 
 @pytest.mark.parametrize("name", ["a.PNG", "b.jpeg", "c.heic", "d/e.svg"])
-def test_name_claims_a_picture(name: str) -> None:
+def test_file_with_a_picture_suffix_looks_like_a_picture(name: str) -> None:
     assert looks_like_picture(name, b"")
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
-def test_first_bytes_claim_a_picture(form: str) -> None:
+def test_file_with_a_picture_signature_looks_like_a_picture(form: str) -> None:
     assert looks_like_picture("no-suffix", encoded(COLOUR, form)[:16])
 
 
 @pytest.mark.parametrize("name", ["LICENSE.txt", "README", "labels.csv"])
-def test_other_files_claim_nothing(name: str) -> None:
+def test_other_files_do_not_look_like_pictures(name: str) -> None:
     assert not looks_like_picture(name, b"Copyright")
 
 

@@ -1,4 +1,4 @@
-"""The feature network that comes with the package: one image, one answer; and what it tells apart."""
+"""The shipped feature network: an image always has the same features, and worse images are farther away."""
 
 import io
 import json
@@ -34,7 +34,7 @@ def judge() -> Embedded:
 
 @pytest.fixture(scope="module")
 def clothes() -> Tensor:
-    """The first 256 pictures of the archive (N, 1, 32, 32), float32 in [-1, 1]."""
+    """The first 256 pictures of the example archive (N, 1, 32, 32), float32 in [-1, 1]."""
     with zipfile.ZipFile(ROOT / "examples/fashion-mnist-5k.zip") as archive:
         names = [name for name in archive.namelist() if name.endswith(".png")][:256]
         pixels = np.stack([np.asarray(Image.open(io.BytesIO(archive.read(name)))) for name in names])
@@ -67,46 +67,46 @@ def checkered(given: Tensor, strength: float) -> Tensor:
     return (given + 0.2 * strength * signs).clamp(-1, 1)
 
 
-def test_an_image_has_the_same_features_in_any_batch(judge: Embedded) -> None:
+def test_image_has_the_same_features_in_any_batch(judge: Embedded) -> None:
     many = images(70)
     alone = torch.cat([judge.of(many[k : k + 1]) for k in (0, 3, 66)])
     assert torch.equal(judge.of(many)[[0, 3, 66]], alone)
 
 
-def test_the_place_in_a_batch_does_not_matter(judge: Embedded) -> None:
+def test_features_do_not_depend_on_the_position_in_a_batch(judge: Embedded) -> None:
     many = images(9)
     assert torch.equal(judge.of(many.flip(0)), judge.of(many).flip(0))
 
 
-def test_memory_format_does_not_matter(judge: Embedded) -> None:
+def test_features_do_not_depend_on_the_memory_format(judge: Embedded) -> None:
     many = images(5)
     assert torch.equal(judge.of(many.contiguous(memory_format=torch.channels_last)), judge.of(many))
 
 
-def test_autocast_does_not_matter(judge: Embedded) -> None:
+def test_features_do_not_depend_on_autocast(judge: Embedded) -> None:
     plain = judge.of(images(2))
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(judge.of(images(2)), plain)
 
 
-def test_grey_is_seen_as_its_colour(judge: Embedded) -> None:
+def test_grey_image_has_the_features_of_its_rgb_version(judge: Embedded) -> None:
     grey = images(5, channels=1)
     assert torch.equal(judge.of(grey), judge.of(grey.repeat(1, 3, 1, 1)))
 
 
 @pytest.mark.parametrize("side", [8, 16, 28, 32, 48, 64, 100, 128, 256])
-def test_any_size_has_features(judge: Embedded, side: int) -> None:
+def test_images_of_any_size_have_features(judge: Embedded, side: int) -> None:
     found = judge.of(images(2, side=side))
     assert found.shape == (2, FEATURES)
     assert found.isfinite().all()
 
 
-def test_no_images_have_no_features(judge: Embedded) -> None:
+def test_no_images_give_no_features(judge: Embedded) -> None:
     assert judge.of(images(0)).shape == (0, FEATURES)
 
 
 @pytest.mark.parametrize("times", [2, 4])
-def test_large_images_are_seen_as_their_mean(judge: Embedded, times: int) -> None:
+def test_large_images_are_averaged(judge: Embedded, times: int) -> None:
     small = images(2, side=64)
     large = small.repeat_interleave(times, 2).repeat_interleave(times, 3)
     torch.testing.assert_close(judge.of(large), judge.of(small))
@@ -115,11 +115,11 @@ def test_large_images_are_seen_as_their_mean(judge: Embedded, times: int) -> Non
 @pytest.mark.parametrize(
     ("side", "seen"), [(8, 32), (20, 40), (32, 32), (48, 48), (64, 64), (65, 32), (100, 50), (256, 64)]
 )
-def test_sizes_are_brought_to_those_that_were_trained(side: int, seen: int) -> None:
+def test_images_are_scaled_to_a_size_in_the_trained_range(side: int, seen: int) -> None:
     assert sized(torch.empty(1, 1, side, side)).shape[-1] == seen
 
 
-def test_the_cost_of_an_image_is_that_of_the_size_it_is_seen_at(judge: Embedded) -> None:
+def test_cost_of_an_image_is_that_of_its_scaled_size(judge: Embedded) -> None:
     assert judge.multiply_adds(128) == judge.multiply_adds(64) == 4 * judge.multiply_adds(32)
 
 
@@ -131,7 +131,9 @@ def test_multiply_adds_are_those_of_the_convolutions() -> None:
 
 
 @pytest.mark.parametrize("distorted", [blurred, noisy, checkered])
-def test_worse_images_are_farther(judge: Embedded, clothes: Tensor, distorted: Distortion) -> None:
+def test_stronger_distortions_are_farther_from_the_reals(
+    judge: Embedded, clothes: Tensor, distorted: Distortion
+) -> None:
     reals = Moments.of(judge.of(clothes[:128]))
     distances = [
         frechet_distance(reals, judge.of(distorted(clothes[128:], strength)))
@@ -140,23 +142,23 @@ def test_worse_images_are_farther(judge: Embedded, clothes: Tensor, distorted: D
     assert distances == sorted(distances)
 
 
-def test_one_kind_of_clothes_is_farther_than_all(judge: Embedded, clothes: Tensor) -> None:
+def test_one_kind_of_clothes_is_farther_than_a_mix_of_all(judge: Embedded, clothes: Tensor) -> None:
     found = judge.of(clothes)
     brightest = clothes[128:].mean((1, 2, 3)).topk(64).indices
     some = found[128:][torch.arange(64)]
     assert frechet_distance(found[:128], found[128:][brightest]) > frechet_distance(found[:128], some)
 
 
-def test_the_version_is_that_of_the_weights(judge: Embedded, header: dict[str, object]) -> None:
+def test_version_in_the_header_matches_the_weights(judge: Embedded, header: dict[str, object]) -> None:
     assert judge.version == header["version"]
 
 
-def test_the_weights_are_small() -> None:
+def test_weights_take_at_most_two_megabytes() -> None:
     with resources.as_file(SHIPPED) as path:
         assert path.stat().st_size <= 2_000_000
 
 
-def test_another_weight_is_another_version() -> None:
+def test_changing_a_weight_changes_the_version() -> None:
     torch.manual_seed(0)
     tensors = FeatureNetwork().state_dict()
     before = digest(tensors)
@@ -164,14 +166,14 @@ def test_another_weight_is_another_version() -> None:
     assert digest(tensors) != before
 
 
-def test_weights_that_are_not_what_they_say_are_refused(tmp_path: Path) -> None:
+def test_weights_that_do_not_match_their_version_are_refused(tmp_path: Path) -> None:
     tampered = tmp_path / "tampered.safetensors"
     save_file(FeatureNetwork().state_dict(), tampered, {"features": json.dumps({"version": "0" * 16})})
     with pytest.raises(RuntimeError, match="0000000000000000"):
         _read(tampered)
 
 
-def test_the_documentation_is_about_these_weights(header: dict[str, object]) -> None:
+def test_documentation_has_the_figures_of_these_weights(header: dict[str, object]) -> None:
     text = (ROOT / "docs/features.md").read_text()
     assert f"`{header['version']}`" in text
     accuracies = header["accuracies"]

@@ -1,4 +1,4 @@
-"""Inception's features: what is said where they cannot be had; the interface, with weights of chance."""
+"""Inception's features: the errors if they are unavailable, and the interface with random weights."""
 
 import io
 import sys
@@ -16,7 +16,7 @@ from models.features.inception import Inception, _network, load
 
 @pytest.fixture(scope="module")
 def inception() -> Iterator[Inception]:
-    """The real network and the real loading, with weights of chance; only where the package is installed."""
+    """The real network and the real loading code, with random weights; skips if the package is missing."""
     package = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(package.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
@@ -34,37 +34,37 @@ def _saved(tensors: dict[str, torch.Tensor]) -> bytes:
     return file.getvalue()
 
 
-def test_without_weights_it_says_which_to_put_where(tmp_path: Path) -> None:
+def test_error_for_missing_weights_says_which_to_put_where(tmp_path: Path) -> None:
     with pytest.raises(ServiceError, match=r"here\.pth does not exist. Download weights-inception"):
         load(tmp_path / "here.pth", "cpu")
 
 
-def test_other_weights_are_refused(tmp_path: Path) -> None:
+def test_wrong_weights_are_refused(tmp_path: Path) -> None:
     other = tmp_path / "other.pth"
     other.write_bytes(b"of another network")
     with pytest.raises(ServiceError, match=r"begins with [0-9a-f]{8}, not 6726825d"):
         load(other, "cpu")
 
 
-def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_for_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
     monkeypatch.delitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", raising=False)
     with pytest.raises(ServiceError, match=r"pip install '\.\[fid\]'"):
         _network(b"")
 
 
-def test_it_has_the_interface_of_the_embedded_features(inception: Inception) -> None:
+def test_inception_has_the_interface_of_the_embedded_features(inception: Inception) -> None:
     features: Features = inception
     found = features.of(torch.zeros(2, 1, 32, 32))
     assert found.shape == (2, features.size)
 
 
-def test_an_image_has_the_same_features_in_any_company(inception: Inception) -> None:
+def test_image_has_the_same_features_in_any_batch(inception: Inception) -> None:
     images = torch.rand(3, 3, 32, 32, generator=Generator().manual_seed(0)) * 2 - 1
     assert torch.equal(inception.of(images)[1:2], inception.of(images[1:2]))
 
 
-def test_its_cost_is_that_of_its_layers(inception: Inception) -> None:
+def test_multiply_adds_match_those_of_its_layers(inception: Inception) -> None:
     counted = 0
 
     def count(layer: torch.nn.Module, _given: object, made: torch.Tensor) -> None:

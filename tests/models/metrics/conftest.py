@@ -11,7 +11,7 @@ Cloud = Callable[..., Tensor]
 
 @pytest.fixture
 def cloud() -> Cloud:
-    """Normal points (count, size), float64; another seed is another draw."""
+    """Draws normal points (count, size), float64; each seed gives different ones."""
 
     def drawn(count: int, size: int = 8, seed: int = 0) -> Tensor:
         return torch.randn(count, size, dtype=torch.float64, generator=Generator().manual_seed(seed))

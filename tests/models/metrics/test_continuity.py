@@ -1,4 +1,4 @@
-"""Laws of continuity along latent paths, and of diversity."""
+"""Properties of continuity along latent paths, and of diversity."""
 
 import math
 from collections.abc import Callable
@@ -25,25 +25,25 @@ def test_straight_paths_are_smooth_and_about_as_long_as_reals_are_apart(cloud: C
     assert found.smoothness == pytest.approx(1)
 
 
-def test_arcs_across_normal_features_have_the_length_that_is_promised(cloud: Cloud) -> None:
+def test_arcs_across_normal_features_have_the_documented_length(cloud: Cloud) -> None:
     angle = torch.linspace(0, math.pi / 2, 65)[:, None].double()
     starts, ends = cloud(200, size=256), cloud(200, size=256, seed=1)
     arcs = angle.cos() * starts[:, None] + angle.sin() * ends[:, None]
     assert continuity(arcs, mean_pairwise_distance(starts)).length == pytest.approx(1.11, abs=0.01)
 
 
-def test_one_jump_has_the_least_smoothness(cloud: Cloud) -> None:
+def test_single_jump_has_the_lowest_smoothness(cloud: Cloud) -> None:
     paths = cloud(10)[:, None].repeat(1, POINTS, 1)
     paths[:, 4:] += 5
     assert continuity(paths, 1.0).smoothness == pytest.approx(1 / (POINTS - 1))
 
 
-def test_a_path_that_does_not_move_is_smooth_and_has_no_length(cloud: Cloud) -> None:
+def test_constant_path_is_smooth_and_has_zero_length(cloud: Cloud) -> None:
     found = continuity(cloud(10)[:, None].repeat(1, POINTS, 1), 1.0)
     assert (found.length, found.smoothness) == (0, 1)
 
 
-def test_the_unit_of_features_does_not_matter(cloud: Cloud) -> None:
+def test_continuity_does_not_depend_on_the_scale_of_features(cloud: Cloud) -> None:
     paths, scale = cloud(10 * POINTS).reshape(10, POINTS, 8), mean_pairwise_distance(cloud(50))
     plain, larger = continuity(paths, scale), continuity(7 * paths, 7 * scale)
     assert larger.length == pytest.approx(plain.length)
@@ -51,47 +51,47 @@ def test_the_unit_of_features_does_not_matter(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("shape", [(0, 9, 4), (3, 2, 4), (9, 4)])
-def test_paths_too_short_to_judge_are_refused(shape: tuple[int, ...]) -> None:
+def test_paths_of_invalid_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="not"):
         continuity(torch.zeros(shape), 1.0)
 
 
-def test_a_scale_of_0_is_refused() -> None:
+def test_zero_scale_is_refused() -> None:
     with pytest.raises(ValueError, match="scale"):
         continuity(torch.zeros(2, 3, 4), 0.0)
 
 
-def test_one_image_again_and_again_has_no_diversity(cloud: Cloud) -> None:
+def test_copies_of_one_image_have_zero_diversity(cloud: Cloud) -> None:
     assert diversity(cloud(50), cloud(1, seed=1).repeat(50, 1)) == 0
 
 
-def test_reals_are_as_diverse_as_themselves(cloud: Cloud) -> None:
+def test_diversity_of_the_reals_is_one(cloud: Cloud) -> None:
     assert diversity(cloud(50), cloud(50)) == 1
 
 
-def test_half_the_distances_are_half_the_diversity(cloud: Cloud) -> None:
+def test_half_the_distances_give_half_the_diversity(cloud: Cloud) -> None:
     assert diversity(cloud(50), 0.5 * cloud(50) + 3) == pytest.approx(0.5)
 
 
-def test_the_reals_distance_stands_in_for_them(cloud: Cloud) -> None:
+def test_mean_distance_of_the_reals_can_replace_them(cloud: Cloud) -> None:
     one, other = cloud(50), cloud(60, seed=1)
     assert diversity(mean_pairwise_distance(one), other) == diversity(one, other)
 
 
-def test_reals_that_are_all_the_same_are_refused() -> None:
+def test_identical_reals_are_refused() -> None:
     with pytest.raises(ValueError, match="reals"):
         diversity(torch.ones(10, 4), torch.zeros(10, 4))
 
 
-def test_the_mean_distance_is_over_pairs_of_different_ones(cloud: Cloud) -> None:
+def test_mean_pairwise_distance_is_over_distinct_points(cloud: Cloud) -> None:
     points = cloud(300)
     assert mean_pairwise_distance(points) == pytest.approx(float(torch.nn.functional.pdist(points).mean()))
 
 
-def test_the_floor_falls_with_the_number_of_images(cloud: Cloud) -> None:
+def test_floor_falls_with_the_number_of_images(cloud: Cloud) -> None:
     assert Floor.of(cloud(800)).frechet < Floor.of(cloud(100)).frechet
 
 
-def test_the_floor_of_the_kernel_distance_is_0_but_for_chance(cloud: Cloud) -> None:
+def test_floor_of_the_kernel_distance_is_zero_within_its_error(cloud: Cloud) -> None:
     found = Floor.of(cloud(800)).kernel
     assert abs(found.value) < 3 * found.error

@@ -25,19 +25,19 @@ def test_widths_double_with_every_halving_up_to_eight_times() -> None:
     assert widths == [32, 32, 16, 8, 4]
 
 
-def test_layers_have_the_names_that_released_checkpoints_have() -> None:
+def test_layers_have_the_names_in_released_checkpoints() -> None:
     names = {name for name, _ in tiny().discriminator.named_parameters()}
     kernels = {f"layers.{layer}.weight" for layer in (0, 2, 3, 5, 6, 8)}
     assert names == kernels | {f"layers.{layer}.bias" for layer in (0, 3, 6, 8)}
 
 
-def test_specification_from_before_the_norm_was_a_choice_means_batch_norm(make_spec: MakeSpec) -> None:
+def test_spec_without_a_discriminator_norm_means_batch_norm(make_spec: MakeSpec) -> None:
     spec = make_spec(objective="wgan_gp")
     discriminator = build(spec.architecture, spec.resolution, spec.channels).discriminator
     assert any(isinstance(layer, nn.BatchNorm2d) for layer in discriminator.modules())
 
 
-def test_weights_begin_as_in_the_paper() -> None:
+def test_weights_are_initialised_as_in_the_paper() -> None:
     layers = list(tiny(width=64).discriminator.modules())
     kernels = torch.cat([layer.weight.flatten() for layer in layers if isinstance(layer, nn.Conv2d)])
     gains = torch.cat([layer.weight.flatten() for layer in layers if isinstance(layer, nn.BatchNorm2d)])

@@ -27,7 +27,7 @@ def test_generator_begins_with_the_fully_connected_layer_and_ends_with_tanh() ->
     assert isinstance(last, nn.Tanh)
 
 
-def test_transposed_convolutions_do_not_overlap_and_another_follows_each() -> None:
+def test_transposed_convolutions_do_not_overlap_and_a_smoothing_one_follows_each() -> None:
     layers = [layer for layer in article(32).generator.modules() if isinstance(layer, CONVOLUTIONS)]
     grow, smooth = layers[::2], layers[1::2]
     assert all(isinstance(layer, nn.ConvTranspose2d) for layer in grow)
@@ -35,7 +35,7 @@ def test_transposed_convolutions_do_not_overlap_and_another_follows_each() -> No
     assert all(layer.kernel_size == (3, 3) and layer.stride == (1, 1) for layer in smooth)
 
 
-def test_transposed_convolutions_begin_as_nearest_upsampling() -> None:
+def test_transposed_convolutions_are_initialised_to_nearest_upsampling() -> None:
     generator = article(32).generator
     generator.initialise(0)
     for layer in generator.modules():
@@ -51,6 +51,6 @@ def test_discriminator_pools_after_every_convolution_and_ends_with_the_fully_con
 
 
 @pytest.mark.parametrize(("resolution", "millions"), [(32, 1.1), (64, 4.2), (128, 16.9)])
-def test_fully_connected_layer_has_as_many_weights_as_is_said(resolution: int, millions: float) -> None:
+def test_fully_connected_layer_has_the_documented_number_of_weights(resolution: int, millions: float) -> None:
     first = build(DcganFc(), resolution, 3).generator.get_submodule("layers.0")
     assert sum(p.numel() for p in first.parameters()) / 1e6 == pytest.approx(millions, rel=0.05)

@@ -1,4 +1,4 @@
-"""What holds for the networks of every family, at every size they are made for."""
+"""Properties of the networks of every family, at every resolution they support."""
 
 import pytest
 import torch
@@ -46,7 +46,7 @@ def test_scores_are_logits(family: type[Pair]) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_score_is_taken_from_the_features(family: type[Pair]) -> None:
+def test_score_is_computed_from_the_features(family: type[Pair]) -> None:
     discriminator = tiny(family).discriminator.eval()
     images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     features = discriminator.features(images)
@@ -75,7 +75,7 @@ def test_weights_are_a_function_of_the_seed(family: type[Pair]) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_initialisation_leaves_the_global_generator_alone(family: type[Pair]) -> None:
+def test_initialisation_does_not_advance_the_global_random_generator(family: type[Pair]) -> None:
     before = torch.random.get_rng_state()
     tiny(family)
     assert torch.equal(torch.random.get_rng_state(), before)

@@ -40,14 +40,14 @@ def convolved(layer: Layer, features: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 @pytest.mark.parametrize("make", BOTH)
-def test_product_is_the_convolution(make: Make, layout: torch.memory_format) -> None:
+def test_product_equals_the_convolution(make: Make, layout: torch.memory_format) -> None:
     layer, features = make(layout)
     torch.testing.assert_close(layer(features), convolved(layer, features))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 @pytest.mark.parametrize("make", BOTH)
-def test_gradients_are_those_of_the_convolution(make: Make, layout: torch.memory_format) -> None:
+def test_gradients_equal_those_of_the_convolution(make: Make, layout: torch.memory_format) -> None:
     layer, features = make(layout)
     features.requires_grad_()
     inputs = [features, *layer.parameters()]
@@ -58,7 +58,7 @@ def test_gradients_are_those_of_the_convolution(make: Make, layout: torch.memory
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 @pytest.mark.parametrize("make", BOTH)
-def test_results_lie_in_memory_as_the_convolutions_do(make: Make, layout: torch.memory_format) -> None:
+def test_results_have_the_memory_layout_of_the_convolution(make: Make, layout: torch.memory_format) -> None:
     layer, features = make(layout)
     layer(features).sum().backward()
     assert layer.weight.grad is not None

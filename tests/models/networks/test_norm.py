@@ -1,4 +1,4 @@
-"""What the discriminator's norms promise, for every family that can have them."""
+"""Guarantees of the discriminator's norms, for every family that supports them."""
 
 from typing import get_args
 
@@ -37,10 +37,10 @@ def kernels(discriminator: Discriminator) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_largest_singular_value_of_every_kernel_comes_to_one(family: type[Pair]) -> None:
+def test_largest_singular_value_of_every_kernel_converges_to_one(family: type[Pair]) -> None:
     discriminator = tiny(family, "spectral")
     for _ in range(300):
-        kernels(discriminator)  # as a pass in training reads them
+        kernels(discriminator)  # reading iterates, as in a training pass
     with torch.no_grad():
         largest = [torch.linalg.matrix_norm(kernel.flatten(1), 2).item() for kernel in kernels(discriminator)]
     assert largest == pytest.approx([1.0] * len(largest), abs=0.01)
@@ -48,7 +48,7 @@ def test_largest_singular_value_of_every_kernel_comes_to_one(family: type[Pair])
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("norm", ["spectral", "none"])
-def test_discriminator_without_batch_norm_judges_each_image_alone(family: type[Pair], norm: str) -> None:
+def test_scores_do_not_depend_on_the_batch_without_batch_norm(family: type[Pair], norm: str) -> None:
     discriminator, images = tiny(family, norm), pictures()
     with torch.no_grad():
         together = discriminator(images)
@@ -57,7 +57,7 @@ def test_discriminator_without_batch_norm_judges_each_image_alone(family: type[P
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_discriminator_with_batch_norm_does_not(family: type[Pair]) -> None:
+def test_scores_depend_on_the_batch_with_batch_norm(family: type[Pair]) -> None:
     discriminator, images = tiny(family, "batch"), pictures()
     with torch.no_grad():
         assert not torch.allclose(discriminator(images)[:3], discriminator(images[:3]), rtol=1e-3)
@@ -73,7 +73,7 @@ def test_every_parameter_gets_a_finite_gradient(family: type[Pair], norm: str) -
         assert parameter.grad.isfinite().all(), name
 
 
-def test_judging_leaves_a_spectral_discriminator_as_it_is() -> None:
+def test_passes_that_do_not_train_leave_a_spectral_discriminator_unchanged() -> None:
     discriminator = tiny(Dcgan, "spectral")
     before = {name: tensor.clone() for name, tensor in discriminator.state_dict().items()}
     with torch.no_grad():
@@ -83,7 +83,7 @@ def test_judging_leaves_a_spectral_discriminator_as_it_is() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in discriminator.state_dict().items())
 
 
-def test_learning_moves_the_direction() -> None:
+def test_training_pass_advances_the_direction() -> None:
     norm = SpectralNorm(4)
     norm.direction.copy_(torch.ones(4))
     norm(nn.Parameter(torch.randn(4, 9, generator=torch.Generator().manual_seed(0))))

@@ -1,4 +1,4 @@
-"""One strided convolution does what resampling and a convolution do one after the other."""
+"""One strided convolution equals a resampling and a convolution in sequence."""
 
 import pytest
 import torch
@@ -20,19 +20,19 @@ def test_growing_is_nearest_upsampling_and_then_a_convolution(features: Tensor) 
     assert torch.allclose(layer(features), in_two_steps, atol=1e-5)
 
 
-def test_growing_is_the_same_with_a_kernel_that_is_summed_up_once(features: Tensor) -> None:
+def test_growing_is_the_same_with_a_precomputed_kernel(features: Tensor) -> None:
     layer = GrowingConv2d(3, 5)
     assert torch.equal(layer.strided()(features), layer(features))
 
 
-def test_shrinking_is_a_convolution_and_then_the_mean_of_squares(features: Tensor) -> None:
+def test_shrinking_is_a_convolution_and_then_averaging(features: Tensor) -> None:
     layer = ShrinkingConv2d(3, 5)
     in_two_steps = avg_pool2d(conv2d(features, layer.weight, layer.bias, padding=1), 2)
     assert torch.allclose(layer(features), in_two_steps, atol=1e-5)
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_shuffled_convolution_is_the_transposed_one(features: Tensor, bias: bool) -> None:
+def test_subpixel_form_equals_the_transposed_convolution(features: Tensor, bias: bool) -> None:
     layer = nn.ConvTranspose2d(3, 2, 4, 2, 1, bias=bias).double()
     shuffled = nn.Sequential(*subpixel(layer))(features.double())
     assert (shuffled - layer(features.double())).abs().max().item() < 1e-14

@@ -25,7 +25,7 @@ def test_blocks_lead_from_four_pixels_to_the_image_and_back(resolution: int, blo
     assert sum(isinstance(layer, LastBlock) for layer in networks.discriminator.modules()) == 1
 
 
-def test_block_whose_kernels_are_zero_passes_on_the_shortcut() -> None:
+def test_block_with_zero_kernels_returns_its_shortcut() -> None:
     block = GrowingBlock(3, 3)
     for name, parameter in block.named_parameters():
         nn.init.dirac_(parameter) if name == "shortcut.0.weight" else nn.init.zeros_(parameter)
@@ -40,7 +40,7 @@ def test_first_block_sees_negative_pixels() -> None:
     assert not torch.equal(discriminator(black), discriminator(grey))
 
 
-def test_kernels_begin_by_glorots_rule_with_a_gain_where_a_relu_comes_before() -> None:
+def test_kernels_are_glorot_initialised_with_a_gain_after_a_relu() -> None:
     block = "blocks.1"  # from 32 to 64 features
     parameters = dict(residual(width=32).discriminator.named_parameters())
     between, shortcut = parameters[f"{block}.change.1.weight"], parameters[f"{block}.shortcut.1.weight"]

@@ -1,4 +1,4 @@
-"""What every loss comes to at scores that can be worked out by hand."""
+"""Every loss at scores for which it can be computed by hand."""
 
 import math
 
@@ -41,7 +41,7 @@ def test_losses_at_score_zero(kind: str, discriminator: float, generator: float)
 @pytest.mark.parametrize(
     ("kind", "real", "fake"), [("least_squares", ONES, ZEROS), ("hinge", ONES, -ONES), ("r3", SURE, WRONG)]
 )
-def test_discriminator_has_nothing_to_learn_at_its_aim(kind: str, real: Tensor, fake: Tensor) -> None:
+def test_discriminator_loss_is_zero_at_its_target(kind: str, real: Tensor, fake: Tensor) -> None:
     assert made(kind).discriminator_loss(real, fake) == 0
 
 
@@ -50,7 +50,7 @@ def test_wasserstein_loss_is_the_difference_of_the_means() -> None:
     assert loss == 0.5
 
 
-def test_pairs_do_not_notice_a_shift_of_all_scores() -> None:
+def test_r3_does_not_depend_on_a_shift_of_all_scores() -> None:
     real, fake = torch.tensor([0.5, -1.0]), torch.tensor([0.25, 2.0])
     objective = made("r3")
     assert objective.discriminator_loss(real + 8, fake + 8) == objective.discriminator_loss(real, fake)
@@ -68,14 +68,14 @@ def test_gradients_are_finite_at_any_score(kind: str, scores: Tensor) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_generator_is_drawn_to_higher_scores(kind: str) -> None:
+def test_generator_is_pushed_to_higher_scores(kind: str) -> None:
     leaf = torch.zeros(4, requires_grad=True)
     made(kind).generator_loss(leaf, ZEROS).backward()  # type: ignore[no-untyped-call]
     assert leaf.grad is not None
     assert (leaf.grad < 0).all()
 
 
-def test_saturating_generator_learns_nothing_where_the_discriminator_is_sure() -> None:
+def test_only_the_saturating_generator_stops_learning_if_the_discriminator_is_sure() -> None:
     slopes = {}
     for kind in ("minimax", "non_saturating"):
         leaf = torch.full((4,), -30.0, requires_grad=True)

@@ -16,13 +16,13 @@ def test_undecided_discriminator_costs_two_bits_and_the_generator_one() -> None:
     assert OBJECTIVE.generator_loss(undecided).item() == pytest.approx(math.log(2))
 
 
-def test_is_binary_cross_entropy_of_the_sigmoid() -> None:
+def test_losses_are_binary_cross_entropy_of_the_sigmoid() -> None:
     expected = -(REAL.sigmoid().log().mean() + (1 - FAKE.sigmoid()).log().mean())
     assert OBJECTIVE.discriminator_loss(REAL, FAKE).item() == pytest.approx(expected.item())
     assert OBJECTIVE.generator_loss(FAKE).item() == pytest.approx(-FAKE.sigmoid().log().mean().item())
 
 
-def test_does_not_overflow() -> None:
+def test_loss_does_not_overflow() -> None:
     far = torch.tensor([1e4])
     assert OBJECTIVE.discriminator_loss(-far, far).item() == 2e4
     assert OBJECTIVE.discriminator_loss(far, -far).item() == 0

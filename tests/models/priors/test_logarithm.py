@@ -1,4 +1,4 @@
-"""Logarithm and exponential against decimal arithmetic of 40 places: right to the last place but one."""
+"""Logarithm and exponential are within one unit in the last place of 40-digit decimal arithmetic."""
 
 from decimal import Decimal, localcontext
 
@@ -11,7 +11,7 @@ from models.priors.logarithm import exp, log
 
 
 def units_off(got: float, truth: Decimal) -> Decimal:
-    """How many units in its last place a number is off."""
+    """The error of a number, in units in its last place."""
     return abs(Decimal(got) - truth) / Decimal(float(np.spacing(abs(got))))
 
 
@@ -28,5 +28,5 @@ def test_logarithm_is_within_one_unit_in_the_last_place(x: float) -> None:
 
 
 @pytest.mark.parametrize("x", [0.0, -0.0])
-def test_exponential_of_nothing_is_one(x: float) -> None:
+def test_exponential_of_zero_is_one(x: float) -> None:
     assert exp(np.array([x]))[0] == 1.0

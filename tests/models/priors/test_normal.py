@@ -22,29 +22,29 @@ def quantile(u: float) -> float:
 
 
 @given(cells)
-def test_agrees_with_the_standard_library(cell: int) -> None:
+def test_quantile_agrees_with_the_standard_library(cell: int) -> None:
     u = midpoint(cell)
     assert quantile(u) == pytest.approx(statistics.NormalDist().inv_cdf(u), rel=2e-15, abs=0)
 
 
 @given(st.integers(1, 52))
-def test_agrees_with_the_standard_library_far_out(halvings: int) -> None:
+def test_quantile_agrees_with_the_standard_library_in_the_tail(halvings: int) -> None:
     u = 2.0**-halvings
     assert quantile(u) == pytest.approx(statistics.NormalDist().inv_cdf(u), rel=2e-15, abs=0)
 
 
 @given(cells)
-def test_is_exactly_odd_about_one_half(cell: int) -> None:
+def test_quantile_is_exactly_odd_about_one_half(cell: int) -> None:
     assert quantile(midpoint(cell)) == -quantile(1.0 - midpoint(cell))
 
 
 @given(cells, cells)
-def test_never_decreases(one: int, other: int) -> None:
+def test_quantile_never_decreases(one: int, other: int) -> None:
     low, high = sorted((one, other))
     assert quantile(midpoint(low)) <= quantile(midpoint(high))
 
 
-def test_is_finite_in_the_first_and_last_cell() -> None:
+def test_quantile_is_finite_in_the_first_and_last_cell() -> None:
     assert quantile(midpoint(0)) == -quantile(midpoint(2**52 - 1)) == pytest.approx(-8.2095, abs=1e-4)
 
 
@@ -59,8 +59,8 @@ def test_share_is_the_inverse_of_the_quantile(cell: int) -> None:
 
 
 @given(st.integers(1, 1020))
-def test_share_is_the_inverse_of_the_quantile_far_out(halvings: int) -> None:
-    """Where no latent ever is: the last place of a value near 37 is worth a thousand of its share's."""
+def test_share_is_the_inverse_of_the_quantile_in_the_tail(halvings: int) -> None:
+    """Beyond any latent: near 37, a unit in the last place of a value is about a thousand in its share's."""
     u = 2.0**-halvings
     assert share(quantile(u)) == pytest.approx(u, rel=1e-12, abs=0)
 
@@ -72,5 +72,5 @@ def test_share_agrees_with_the_complementary_error_function(value: float) -> Non
 
 
 @given(st.floats(-37, 37))
-def test_shares_of_a_value_and_its_opposite_are_the_whole(value: float) -> None:
+def test_shares_of_a_value_and_its_negative_sum_to_one(value: float) -> None:
     assert share(value) + share(-value) == pytest.approx(1, abs=3e-16)

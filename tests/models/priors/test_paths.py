@@ -1,4 +1,4 @@
-"""A path leads from one draw to another over draws of the same prior."""
+"""A path connects two draws through points that are distributed as the same prior."""
 
 import hashlib
 import importlib
@@ -21,7 +21,7 @@ from models.randomness import random_words
 KINDS = [parameters.model_fields["kind"].default for parameters in PRIORS]  # type: ignore[attr-defined]
 COUNT = 50_000
 BOUND = 1.95 / math.sqrt(COUNT)
-"""Of the largest distance between two distribution functions: exceeded by chance once in a thousand times."""
+"""Bound on the largest distance of two distribution functions; chance exceeds it once in a thousand times."""
 CELLS = 2**16
 GRID = (np.arange(CELLS) + 0.5) / CELLS
 
@@ -39,7 +39,7 @@ def ends(count: int = COUNT) -> tuple[Shares, Shares]:
 @pytest.mark.parametrize("way", [0.1, 0.5, 0.8])
 @pytest.mark.parametrize("kind", KINDS)
 def test_point_between_two_draws_is_distributed_as_the_prior(kind: str, way: float) -> None:
-    """Kolmogorov and Smirnov's distance, which counts for steps too: at them it is only smaller."""
+    """The Kolmogorov–Smirnov distance. The bound holds for priors with steps too: theirs is only smaller."""
     prior = made(kind)
     points = between(prior, *ends(), way)[:, 0]
     expected = prior.quantile(GRID).astype(np.float32)
@@ -51,7 +51,9 @@ def test_point_between_two_draws_is_distributed_as_the_prior(kind: str, way: flo
 @pytest.mark.parametrize("kind", KINDS)
 def test_point_between_two_draws_has_zero_mean_and_unit_variance(kind: str) -> None:
     points = between(made(kind), *ends(), 0.5).astype(np.float64)
-    assert (points.mean(), points.var()) == pytest.approx((0, 1), abs=0.03)  # five deviations of it at least
+    assert (points.mean(), points.var()) == pytest.approx(
+        (0, 1), abs=0.03
+    )  # at least five standard deviations
 
 
 @pytest.mark.parametrize("kind", KINDS)

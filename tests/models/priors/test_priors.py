@@ -1,4 +1,4 @@
-"""Every prior: standardised, monotone, finite at both ends."""
+"""Every prior is standardised, monotone, and finite at both ends."""
 
 import math
 
@@ -27,7 +27,7 @@ def test_prior_has_zero_mean_and_unit_variance(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_quantile_never_falls(kind: str) -> None:
+def test_quantile_never_decreases(kind: str) -> None:
     assert (np.diff(made(kind).quantile(GRID)) >= 0).all()
 
 
@@ -50,7 +50,7 @@ def test_bernoulli_takes_its_higher_value_with_its_probability() -> None:
     assert (values > 0).mean() == 0.25
 
 
-def test_poisson_counts_have_their_shares() -> None:
+def test_poisson_counts_have_their_probabilities() -> None:
     counts = made({"kind": "poisson", "rate": 4}).quantile(GRID) * 2 + 4
     shares = [np.exp(-4) * 4.0**k / math.factorial(k) for k in range(6)]
     assert [(counts == k).mean() for k in range(6)] == pytest.approx(shares, abs=1e-5)

@@ -1,4 +1,4 @@
-"""Truncation keeps the middle of a prior, whichever it is."""
+"""Truncation keeps the middle of any prior."""
 
 import numpy as np
 import pytest
@@ -28,32 +28,32 @@ def test_values_lie_between_the_quantiles_of_the_middle(kind: str, share: float)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_share_of_one_is_no_truncation(kind: str) -> None:
+def test_share_of_one_truncates_nothing(kind: str) -> None:
     prior = made(kind)
     assert np.array_equal(truncated(prior, 1).quantile(GRID), prior.quantile(GRID))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_median_stays(kind: str) -> None:
+def test_truncation_preserves_the_median(kind: str) -> None:
     prior, half = made(kind), np.array([0.5])
     assert truncated(prior, 0.3).quantile(half) == prior.quantile(half)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_middle_of_the_middle_is_their_product(kind: str) -> None:
+def test_truncating_twice_multiplies_the_shares(kind: str) -> None:
     prior = made(kind)
     twice, once = truncated(truncated(prior, 0.5), 0.5), truncated(prior, 0.25)
     assert np.array_equal(twice.quantile(GRID), once.quantile(GRID))
 
 
 @pytest.mark.parametrize("kind", ["normal", "uniform", "exponential", "truncated_normal"])
-def test_less_of_a_continuous_prior_varies_less(kind: str) -> None:
+def test_smaller_share_of_a_continuous_prior_varies_less(kind: str) -> None:
     deviations = [truncated(made(kind), share).quantile(GRID).std() for share in [*SHARES, 1.0]]
     assert deviations == sorted(deviations)
 
 
 def test_truncated_normal_prior_is_a_normal_one_truncated() -> None:
-    """Cut at two deviations and cut to the share that lies between them are the same, but for the scale."""
+    """Cutting at two deviations and truncating to the share between them differ only in scale."""
     cut = made({"kind": "truncated_normal", "bound": 2.0}).quantile(GRID)
     middle = truncated(made("normal"), 0.9544997361036416).quantile(GRID)
     np.testing.assert_allclose(cut / cut[-1], middle / middle[-1], rtol=1e-9, atol=1e-12)

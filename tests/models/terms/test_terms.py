@@ -1,4 +1,4 @@
-"""The terms of the losses, at critics and samples for which they can be worked out by hand."""
+"""The terms of the losses, for critics and samples with values that can be computed by hand."""
 
 import math
 
@@ -17,7 +17,7 @@ SIDE = 4
 
 
 class Linear(Discriminator):
-    """A critic whose slope is the same everywhere: `slope` in length."""
+    """A critic whose gradient has the norm `slope` everywhere."""
 
     def __init__(self, slope: float) -> None:
         super().__init__()
@@ -67,12 +67,12 @@ def test_zero_centred_penalty_is_half_gamma_times_the_squared_slope(kind: type[t
     torch.testing.assert_close(term.loss(exchange(2.0)), torch.tensor(1.0))
 
 
-def test_rarer_penalty_is_as_much_stronger() -> None:
+def test_infrequent_penalty_is_proportionally_stronger() -> None:
     once, rarely = (discriminator_term(terms.R1(gamma=0.5, every_steps=every)) for every in (1, 8))
     assert rarely.loss(exchange(2.0)) == 8 * once.loss(exchange(2.0))
 
 
-def test_r1_looks_at_reals_and_r2_at_fakes() -> None:
+def test_r1_uses_reals_and_r2_uses_fakes() -> None:
     given = exchange(1.0)
     given.real.mul_(float("nan"))
     bent = Exchange(_Square(), given.real, given.fake, given.mix)
@@ -88,7 +88,7 @@ class _Square(Linear):
         return features.square() @ self.kernel
 
 
-def test_r3_is_stricter_with_larger_images() -> None:
+def test_r3_penalties_are_stronger_for_larger_images() -> None:
     r1, r2 = build_objective(objectives.R3(penalty_every_steps=1)).discriminator_terms
     small, large = torch.zeros(2, 1, 32, 32), torch.zeros(2, 1, 64, 64)
     flat = _Sum()
@@ -112,7 +112,7 @@ def test_weight_penalty_is_the_squared_norm_of_all_weights() -> None:
     torch.testing.assert_close(term.loss(exchange(2.0)), torch.tensor(2.0))
 
 
-def test_mmd_of_two_pairs_by_hand() -> None:
+def test_mmd_of_two_pairs_matches_a_computation_by_hand() -> None:
     real, fake = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0], [2.0]])
 
     def kernel(squared: float) -> float:
@@ -131,11 +131,11 @@ def test_mmd_of_equal_distributions_is_zero_on_average() -> None:
 
 
 def mean_kernel(shift: float, size: int) -> float:
-    """Of points of two unit Gaussians (size,), the other's mean moved by `shift` in each coordinate.
+    """The mean kernel of points from two unit Gaussians (size,), one shifted by `shift` in each coordinate.
 
     (1 + d²/2α)^(−α) is the mean of exp(−s d²/2) over s ~ Gamma(α, rate α), and x − y ~ N(shift, 2) in each
-    coordinate, of which the mean of exp(−a (x − y)²/2) is (1 + 2a)^(−1/2) exp(−a shift² / 2(1 + 2a)); here
-    a = s / size. The integral over s is a sum over u, s = u⁵: its density has a pole at 0.
+    coordinate, for which the mean of exp(−a (x − y)²/2) is (1 + 2a)^(−1/2) exp(−a shift² / 2(1 + 2a)); here
+    a = s / size. The integral over s is a sum over u with s = u⁵, because its density has a pole at 0.
     """
     step = 1e-3
     u = torch.arange(0.5, 3_400, dtype=torch.float64) * step
@@ -151,7 +151,7 @@ def mean_kernel(shift: float, size: int) -> float:
     return total
 
 
-def test_mmd_of_shifted_gaussians_is_that_of_their_densities() -> None:
+def test_mmd_of_shifted_gaussians_matches_their_densities() -> None:
     generator, size = torch.Generator().manual_seed(0), 3
     real, fake = torch.randn(2, 1200, size, generator=generator)
     for shift in (0.0, 0.7, 2.0):
@@ -161,7 +161,7 @@ def test_mmd_of_shifted_gaussians_is_that_of_their_densities() -> None:
 
 
 @pytest.mark.parametrize("on", ["features", "pixels"])
-def test_mmd_compares_what_it_is_told_to(on: str) -> None:
+def test_mmd_compares_features_or_pixels_as_chosen(on: str) -> None:
     same, other = torch.zeros(4, 3), torch.arange(12.0).reshape(4, 3) / 10
     term = Mmd(terms.Mmd.model_validate({"on": on, "weight": 1}))
     real = Judged(images=same[:, :, None, None], features=other, scores=same[:, 0])
