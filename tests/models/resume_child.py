@@ -1,8 +1,8 @@
 """A trainer process for `test_resume.py`: carries out training requests from stdin, one per line.
 
 A request has a `spec`, a `directory` for the generator, and a snapshot to `resume` from. If that is null, the
-run writes a snapshot of every step as well. The response is a line on stdout: the memory `layout` and hashes
-of everything in the final state, or an `error`.
+run writes a snapshot of every step as well. The response is a line on stdout: the `digest` of the generator's
+file, the memory `layout` and hashes of all `tensors` in the final state, or an `error`.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""The floats and pixels of a seed have the same bits in batches of any size, order and other seeds."""
+"""The floats and pixels of a seed have the same bits in batches of any size, order and composition."""
 
 from collections.abc import Iterable
 

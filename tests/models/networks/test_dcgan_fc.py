@@ -21,7 +21,7 @@ def test_network_has_one_fully_connected_layer_and_four_convolutions(player: str
     assert sum(isinstance(layer, CONVOLUTIONS) for layer in layers) == 4
 
 
-def test_generator_begins_with_the_fully_connected_layer_and_ends_with_tanh() -> None:
+def test_generator_starts_with_the_fully_connected_layer_and_ends_with_tanh() -> None:
     first, *_, last = article(32).generator.get_submodule("layers").children()
     assert isinstance(first, nn.Linear)
     assert isinstance(last, nn.Tanh)

@@ -51,9 +51,7 @@ def test_point_between_two_draws_is_distributed_as_the_prior(kind: str, way: flo
 @pytest.mark.parametrize("kind", KINDS)
 def test_point_between_two_draws_has_zero_mean_and_unit_variance(kind: str) -> None:
     points = between(made(kind), *ends(), 0.5).astype(np.float64)
-    assert (points.mean(), points.var()) == pytest.approx(
-        (0, 1), abs=0.03
-    )  # at least five standard deviations
+    assert (points.mean(), points.var()) == pytest.approx((0, 1), abs=0.03)  # at least five deviations
 
 
 @pytest.mark.parametrize("kind", KINDS)
