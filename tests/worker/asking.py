@@ -1,4 +1,4 @@
-"""A gateway that asks one generator, and the generator: the smallest there is."""
+"""A minimal generator, and a gateway that asks for its samples."""
 
 import itertools
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ from models.checkpoint import save_checkpoint
 PLACE = CheckpointPlace(job="job_" + "0" * 16, file="generator.safetensors")
 PATIENCE_SECONDS = 120
 SILENCE_SECONDS = 3.0
-"""After which a gateway asks again: where Redis is slow to answer, what it gave the sampler is lost."""
+"""After this, a gateway resends its asks: if Redis replies too late, what the sampler popped is lost."""
 SPEC = TrainingSpec.model_validate(
     {
         "dataset": "ds_" + "0" * 16,
@@ -35,7 +35,7 @@ SPEC = TrainingSpec.model_validate(
 
 
 def save_generator(volume: Volume, seed: int = 0, place: CheckpointPlace = PLACE) -> str:
-    """Put a fresh generator there. Returns its digest."""
+    """Save a freshly initialised generator at `place`, and return its digest."""
     generator = networks.build(SPEC.architecture, SPEC.resolution, SPEC.channels).generator
     generator.initialise(seed)
     header = CheckpointHeader(job=place.job, spec=SPEC, images_seen=0)
@@ -46,7 +46,7 @@ _IDS = map(str, itertools.count())
 
 
 class Gateway:
-    """Asks one generator as a gateway does, and waits for the answers."""
+    """Sends asks for one generator as a gateway does, and waits for the answers."""
 
     def __init__(self, url: str, digest: str, place: CheckpointPlace = PLACE, name: str = "g0") -> None:
         self.redis = redis.Redis.from_url(url, socket_timeout=PATIENCE_SECONDS + 5)
@@ -66,11 +66,11 @@ class Gateway:
         self.redis.rpush(keys.SAMPLES_WAITING, *frames)
 
     def answers(self, count: int) -> list[Answer]:
-        """The next answers, in the order in which they came."""
+        """The next answers, in order of arrival."""
         return [self._answer() for _ in range(count)]
 
     def persist(self, asks: Mapping[str, Ask]) -> Iterator[Answer]:
-        """Ask for all of these, by id, and after a silence once more for those without an answer."""
+        """Push these asks, keyed by id, and yield the answers. After a silence, resend what is unanswered."""
         missing = dict(asks)
         self.push(*missing.values())
         for _ in range(PATIENCE_SECONDS):

@@ -1,4 +1,4 @@
-"""The workers' part of the session's Redis."""
+"""Fixtures of the worker tests, which have a database of their own in the session's Redis."""
 
 from collections.abc import Callable, Iterator
 
@@ -18,7 +18,7 @@ DATABASE = 1
 
 @pytest.fixture(autouse=True)
 def _short_pops(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who waits at Redis looks often whether it is to end: a test waits for that."""
+    """Shorten blocking pops: between two, a thread checks whether to stop, and tests wait for that."""
     monkeypatch.setattr("worker.sampling.POP_SECONDS", 0.1)
     monkeypatch.setattr("worker.errands.POP_SECONDS", 0.1)
 
@@ -42,7 +42,7 @@ def engine(volume: Volume) -> Engine:
 
 @pytest.fixture
 def start(redis_url: str) -> Iterator[Callable[..., SampleConsumer]]:
-    """Starts a consumer that takes what has been pushed by then as one batch."""
+    """Starts a consumer, which takes everything pushed before as one batch."""
     started: list[SampleConsumer] = []
 
     def start(engine: Engine, name: str = "sample-1") -> SampleConsumer:

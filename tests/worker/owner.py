@@ -1,4 +1,4 @@
-"""Owns jobs as a worker does, in a thread, with children that only say what they are told to say."""
+"""A worker that owns jobs in a thread of the test, and whose children follow a script."""
 
 import json
 import threading
@@ -59,7 +59,7 @@ class Worker:
         self.ring()
 
     def ring(self) -> None:
-        """The doorbell of the one that was started."""
+        """Ring the supervisor that was started: it works through the queue in a new thread."""
         self._thread = threading.Thread(target=self._supervisor.work_through_queue)
         self._thread.start()
 

@@ -1,4 +1,4 @@
-"""Work for children of the tests: what a child says, without any training. No package of ours calls it."""
+"""Scripted work for children in tests: messages without any training. Only tests call it."""
 
 import os
 import signal
@@ -13,19 +13,19 @@ SHORTAGE = Shortage(
 
 
 def finish(order: str, chore: Chore) -> None:
-    """Be done at once."""
+    """Finish at once."""
     del order
     chore.tell(link.Finished(result={"images_seen": 1}))
 
 
 def hang(order: str, chore: Chore) -> None:
-    """Say nothing, until asked to stop."""
+    """Send nothing until asked to stop."""
     del order
     chore.rest(1000)
 
 
 def lose_the_last(order: str, chore: Chore) -> None:
-    """Of several, the last is killed; the first finds that out; the others wait."""
+    """Kill the last of several processes; the others wait until asked to stop."""
     place = chore.place
     if place.rank == place.ranks - 1:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -35,7 +35,7 @@ def lose_the_last(order: str, chore: Chore) -> None:
 
 
 def tell_place(order: str, chore: Chore) -> None:
-    """The first says how many there are, the others find it where it said that they would."""
+    """Check that every process has a meeting point; the first reports how many there are."""
     del order
     assert chore.place.meeting_point
     if chore.place.rank == 0:
@@ -44,7 +44,7 @@ def tell_place(order: str, chore: Chore) -> None:
 
 
 def save_and_finish(order: str, chore: Chore) -> None:
-    """Save at once, be done seconds later."""
+    """Save at once, and finish seconds later."""
     del order
     chore.tell(link.Saved(snapshot=SnapshotFact(file="f", images_seen=1)))
     for done in range(250):
@@ -54,7 +54,7 @@ def save_and_finish(order: str, chore: Chore) -> None:
 
 
 def publish_and_finish(order: str, chore: Chore) -> None:
-    """Publish a best, one that is not, and a better one; then be done."""
+    """Publish a best checkpoint, a worse one and a better one, then finish."""
     del order
     for images_seen, distance in ((1, 9.0), (2, 10.0), (3, 8.0)):
         chore.tell(link.Published(checkpoint=checkpoint(images_seen, distance)))
@@ -62,7 +62,7 @@ def publish_and_finish(order: str, chore: Chore) -> None:
 
 
 def checkpoint(images_seen: int, distance: float) -> CheckpointFact:
-    """One so far from the real pictures."""
+    """A checkpoint at this distance from the real pictures."""
     digest = f"sha256:{images_seen:064x}"
     return CheckpointFact(
         file=f"{images_seen}", digest=digest, images_seen=images_seen, bytes=1, metrics={"fd": distance}
@@ -70,7 +70,7 @@ def checkpoint(images_seen: int, distance: float) -> CheckpointFact:
 
 
 def wait_for_room(order: str, chore: Chore) -> None:
-    """Find no room, until asked to stop."""
+    """Report a full volume until asked to stop."""
     del order
     while True:
         chore.tell(link.Waiting(shortage=SHORTAGE))

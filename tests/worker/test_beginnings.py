@@ -1,4 +1,4 @@
-"""Every preset gets through its beginning on real pictures: no guard takes a sound beginner for lost."""
+"""Every preset gets through its beginning on real pictures: no guard rejects a healthy young run."""
 
 from typing import get_args
 
@@ -13,18 +13,18 @@ from tests.worker.training_child import carry_out, clothes, order_for
 from worker import link
 
 PRESETS = get_args(PresetName)[:: proof(3, 1)]
-"""`fast` and `article`; in `make proof` all."""
+"""`fast` and `article`; all of them in `make proof`."""
 PICTURES = proof(400, 1000)
 WIDTH = proof(4, 32)
 LONGER = 1.3
-"""Than the beginning."""
+"""Length of the run, relative to its beginning."""
 LOOKS = proof(3, 6)
 
 pytestmark = pytest.mark.timeout(proof(600, 3600))
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_sound_run_gets_through_its_beginning(volume: Volume, preset: PresetName) -> None:
+def test_healthy_run_gets_through_its_beginning_without_a_warning(volume: Volume, preset: PresetName) -> None:
     order = order_for(volume, clothes(PICTURES), preset=preset, batch_size=None, architecture=None)
     usual = order.spec
     batch_size = proof(8, usual.batch_size)

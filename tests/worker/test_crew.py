@@ -1,4 +1,4 @@
-"""Several processes for one record: how many work, and which one's end tells why the work ended."""
+"""Several processes for one record: how many work, and whose exit explains why the work ended."""
 
 import signal
 
@@ -19,7 +19,7 @@ def children() -> list[Child]:
     return [Child.start(server) for _ in range(3)]
 
 
-def test_others_find_the_leader_and_those_unneeded_end(children: list[Child]) -> None:
+def test_processes_share_a_meeting_point_and_unneeded_ones_end(children: list[Child]) -> None:
     crew = Crew(children)
     crew.begin(f"{WORK}:tell_place", "", ranks=2)
     assert not children[2].is_alive
@@ -28,11 +28,11 @@ def test_others_find_the_leader_and_those_unneeded_end(children: list[Child]) ->
         heard = crew.messages(1)
     assert heard == [link.Finished(result={"ranks": 2})]
     while children[0].is_alive or children[1].is_alive:
-        assert crew.is_alive or not children[0].is_alive  # one that ended in order is no loss
+        assert crew.is_alive or not children[0].is_alive  # a clean exit is no failure
     assert crew.end() == 0
 
 
-def test_death_of_one_is_the_death_of_all_and_says_of_what(children: list[Child]) -> None:
+def test_death_of_one_process_ends_the_crew_with_its_exit_code(children: list[Child]) -> None:
     crew = Crew(children)
     crew.begin(f"{WORK}:lose_the_last", "", ranks=3)
     while crew.is_alive:
@@ -42,7 +42,7 @@ def test_death_of_one_is_the_death_of_all_and_says_of_what(children: list[Child]
     assert not any(child.is_alive for child in children)
 
 
-def test_work_for_more_than_there_are_is_refused(children: list[Child]) -> None:
+def test_work_that_needs_more_processes_than_there_are_is_refused(children: list[Child]) -> None:
     crew = Crew(children[:1])
     with pytest.raises(ValueError, match="needs 3 processes"):
         crew.begin(f"{WORK}:tell_place", "", ranks=3)
@@ -51,14 +51,14 @@ def test_work_for_more_than_there_are_is_refused(children: list[Child]) -> None:
         child.end()
 
 
-def test_child_lives_on_when_a_signal_goes_to_the_whole_group(children: list[Child]) -> None:
-    """It is the supervisor's to heed: a forkserver that ended of it would make its children look dead."""
+def test_child_survives_signals_sent_to_the_whole_process_group(children: list[Child]) -> None:
+    """Only the supervisor obeys it: if the forkserver died of it, its children would look dead."""
     crew = Crew(children)
     crew.begin(f"{WORK}:hang", "", ranks=1)
     server = psutil.Process(psutil.Process(children[0].process_id).ppid())
     for number in (signal.SIGTERM, signal.SIGHUP):
         server.send_signal(number)
-    later = Child.start(forkserver([WORK]))  # only after it has heeded what was sent before
+    later = Child.start(forkserver([WORK]))  # the server forks it only after handling the signals
     assert psutil.Process(later.process_id).ppid() == server.pid
     assert crew.is_alive
     later.end()

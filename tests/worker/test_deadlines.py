@@ -1,4 +1,4 @@
-"""Nothing is rendered for those who wait no longer."""
+"""Nothing is rendered that no gateway waits for any more."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ COUNT = 128
 
 @pytest.fixture
 def consumer(gateway: Gateway, engine: Engine, start: Callable[[Engine], SampleConsumer]) -> SampleConsumer:
-    """Its generator is loaded."""
+    """A consumer whose generator is loaded."""
     consumer = start(engine)
     gateway.push(gateway.ask(7))
     assert gateway.answers(1)[0].error is None
@@ -26,7 +26,7 @@ def consumer(gateway: Gateway, engine: Engine, start: Callable[[Engine], SampleC
 
 @pytest.fixture
 def passes(consumer: SampleConsumer, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many images of sheets each forward pass from now on has made."""
+    """The number of images in each forward pass for a sheet, from now on."""
     made = []
     images = Sampler._images
 
@@ -40,7 +40,7 @@ def passes(consumer: SampleConsumer, monkeypatch: pytest.MonkeyPatch) -> list[in
 
 
 @pytest.mark.parametrize("late", [1, 2])
-def test_portion_is_given_up_in_the_pass_in_which_its_last_deadline_passes(
+def test_rendering_stops_after_the_forward_pass_in_which_the_last_deadline_passes(
     late: int,
     gateway: Gateway,
     consumer: SampleConsumer,

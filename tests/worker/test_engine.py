@@ -1,4 +1,4 @@
-"""Generators come and go off the serving thread, and come back the same."""
+"""Generators are loaded outside the serving thread, evicted, and the same when they are loaded again."""
 
 import os
 import subprocess
@@ -54,7 +54,7 @@ def spec_of(digest: str, precision: SamplePrecision = "auto") -> SampleSpec:
 
 
 def loaded(engine: Engine, spec: SampleSpec, place: CheckpointPlace = PLACE) -> Sampler:
-    """The generator, as who asks again gets it."""
+    """Request the generator, wait for its load, and request it again."""
     if (sampler := engine.sampler(spec, place)) is None:
         assert not wait(engine._loading.values(), PATIENCE_SECONDS).not_done
         sampler = engine.sampler(spec, place)
@@ -71,7 +71,7 @@ def test_generator_is_loaded_once(engine: Engine, volume: Volume) -> None:
     assert loaded(engine, spec) is loaded(engine, spec)
 
 
-def test_longest_unused_generator_leaves_and_comes_back_the_same(volume: Volume) -> None:
+def test_evicted_generator_renders_the_same_when_it_is_loaded_again(volume: Volume) -> None:
     digests = [save_generator(volume), save_generator(volume, 1, OTHER)]
     one, other = spec_of(digests[0]), spec_of(digests[1])
     engine = Engine(volume, detect("cpu", 1, "float32"), limit_bytes=1)
@@ -82,7 +82,7 @@ def test_longest_unused_generator_leaves_and_comes_back_the_same(volume: Volume)
     assert np.array_equal(loaded(engine, one).render_floats(range(9)), before)
 
 
-def test_what_was_used_last_stays(volume: Volume) -> None:
+def test_least_recently_used_generator_is_evicted(volume: Volume) -> None:
     places = [CheckpointPlace(job=f"job_{'0' * 15}{index}", file=PLACE.file) for index in range(3)]
     digests = [save_generator(volume, index, place) for index, place in enumerate(places)]
     first, second, third = (spec_of(digest) for digest in digests)
@@ -94,7 +94,7 @@ def test_what_was_used_last_stays(volume: Volume) -> None:
     assert in_memory(engine) == [digests[0], digests[2]]
 
 
-def test_float32_on_request_is_another_generator_in_memory(volume: Volume) -> None:
+def test_float32_on_request_is_a_separate_generator_in_memory(volume: Volume) -> None:
     digest = save_generator(volume)
     engine = Engine(volume, detect("cpu", 1, "bfloat16"), 2**30)
     plain = Sampler.load(volume.checkpoint(PLACE.job, PLACE.file), digest, detect("cpu", 1, "float32"))
@@ -104,7 +104,7 @@ def test_float32_on_request_is_another_generator_in_memory(volume: Volume) -> No
     assert not np.array_equal(fastest, exact)
 
 
-def test_damaged_file_is_refused_once_and_then_looked_for_again(engine: Engine, volume: Volume) -> None:
+def test_damaged_file_is_refused_once_and_then_read_again(engine: Engine, volume: Volume) -> None:
     spec = spec_of(save_generator(volume))
     path = volume.checkpoint(PLACE.job, PLACE.file)
     whole = path.read_bytes()
@@ -116,7 +116,7 @@ def test_damaged_file_is_refused_once_and_then_looked_for_again(engine: Engine, 
     assert loaded(engine, spec).still_works()
 
 
-def test_generator_that_nobody_waits_for_any_more_is_kept_within_the_bound(volume: Volume) -> None:
+def test_load_that_nobody_waits_for_is_cached_within_the_limit(volume: Volume) -> None:
     digests = [save_generator(volume), save_generator(volume, 1, OTHER)]
     one, other = spec_of(digests[0]), spec_of(digests[1])
     engine = Engine(volume, detect("cpu", 1, "float32"), limit_bytes=1)
@@ -131,7 +131,7 @@ def test_generator_that_nobody_waits_for_any_more_is_kept_within_the_bound(volum
     assert not engine._loading
 
 
-def test_of_many_generators_asked_for_at_once_few_lie_outside_the_bound(volume: Volume) -> None:
+def test_loads_outside_the_limit_are_few_when_many_generators_are_requested_at_once(volume: Volume) -> None:
     places = [CheckpointPlace(job=f"job_{'0' * 15}{index}", file=PLACE.file) for index in range(5)]
     wanted = {spec_of(save_generator(volume, index, place)): place for index, place in enumerate(places)}
     engine = Engine(volume, detect("cpu", 1, "float32"), limit_bytes=1)
@@ -143,7 +143,7 @@ def test_of_many_generators_asked_for_at_once_few_lie_outside_the_bound(volume: 
         assert not wait(engine._loading.values(), PATIENCE_SECONDS).not_done
 
 
-def test_failure_that_nobody_waits_for_is_forgotten(engine: Engine, volume: Volume) -> None:
+def test_failed_load_that_nobody_waits_for_is_forgotten(engine: Engine, volume: Volume) -> None:
     spec = spec_of(save_generator(volume))
     path = volume.checkpoint(PLACE.job, PLACE.file)
     whole = path.read_bytes()
@@ -155,7 +155,7 @@ def test_failure_that_nobody_waits_for_is_forgotten(engine: Engine, volume: Volu
     assert loaded(engine, spec).still_works()
 
 
-def test_load_that_was_not_begun_is_not_made_for_nobody(volume: Volume) -> None:
+def test_queued_load_that_nobody_waits_for_is_cancelled(volume: Volume) -> None:
     class Stopped(Engine):
         begun = threading.Event()
         may_load = threading.Event()
@@ -179,7 +179,7 @@ def test_load_that_was_not_begun_is_not_made_for_nobody(volume: Volume) -> None:
     assert engine.loads == 1
 
 
-def test_probe_is_the_smallest_generator_until_there_is_another(engine: Engine, volume: Volume) -> None:
+def test_probe_uses_a_tiny_generator_until_another_is_loaded(engine: Engine, volume: Volume) -> None:
     engine.probe()
     assert engine._canary is not None
     sampler = loaded(engine, spec_of(save_generator(volume)))
@@ -191,7 +191,7 @@ def test_probe_is_the_smallest_generator_until_there_is_another(engine: Engine, 
         engine.probe()
 
 
-def test_thread_that_serves_computes_on_as_many_threads_as_the_renderer_says(volume: Volume) -> None:
+def test_serving_thread_uses_the_number_of_threads_in_its_environment(volume: Volume) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     command = [sys.executable, "-c", ONE_THREAD, str(volume.root)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""What a trainer foretells: in children of its own, beside whatever it does, and never later than asked."""
+"""A trainer's estimates: made in separate children, beside its jobs, and sent by the deadline."""
 
 import os
 import threading
@@ -34,7 +34,7 @@ Started = list[Child]
 
 @pytest.fixture(scope="session")
 def server() -> context.ForkServerContext:
-    """A forkserver as a trainer has it, warm."""
+    """A warm forkserver, like a trainer's."""
     server = forkserver(["worker.training", "worker.estimating", "torch._inductor"])
     Child.start(server).end()
     return server
@@ -42,7 +42,7 @@ def server() -> context.ForkServerContext:
 
 @pytest.fixture
 def training(volume: Volume) -> TrainingOrder:
-    """The order of a tiny job on few pictures: their evaluation is short."""
+    """The order of a tiny job on so few pictures that its evaluation is short."""
     return order_for(volume, clothes(20))
 
 
@@ -52,7 +52,7 @@ def readings(volume: Volume) -> Readings:
 
 
 class Gateway:
-    """Asks as a gateway does."""
+    """Requests estimates as a gateway does."""
 
     def __init__(self, url: str, spec: TrainingSpec) -> None:
         self.redis = redis.Redis.from_url(url, decode_responses=True)
@@ -90,7 +90,7 @@ def gateway(redis_url: str, training: TrainingOrder) -> Gateway:
 def start(
     redis_url: str, volume: Volume, readings: Readings, server: context.ForkServerContext
 ) -> Iterator[Callable[..., Started]]:
-    """Starts the thread; gives the children that it will have started. `then` is done to each of them."""
+    """Starts the thread, and returns the growing list of its children. `then` is called with each process."""
     running: list[Estimator] = []
 
     def start(then: Callable[[psutil.Process], None] = lambda _: None) -> Started:
@@ -126,7 +126,7 @@ def test_idle_trainer_times_steps_and_an_evaluation(gateway: Gateway, start: Cal
     assert not started[0].is_alive
 
 
-def test_job_on_several_devices_is_timed_by_the_part_of_one(
+def test_job_on_several_devices_is_timed_by_the_share_of_one(
     redis_url: str, training: TrainingOrder, start: Callable[..., Started]
 ) -> None:
     start()
@@ -136,7 +136,7 @@ def test_job_on_several_devices_is_timed_by_the_part_of_one(
     assert "in one of 2 processes, alone" in told.time.detail
 
 
-def test_job_that_comes_meanwhile_ends_the_timing_and_not_the_answer(
+def test_estimate_is_answered_without_timing_if_a_job_arrives_meanwhile(
     gateway: Gateway, start: Callable[..., Started], readings: Readings, training: TrainingOrder
 ) -> None:
     start()
@@ -150,7 +150,7 @@ def test_job_that_comes_meanwhile_ends_the_timing_and_not_the_answer(
     assert told.memory.fits
 
 
-def test_trainer_that_trains_counts_alone(
+def test_busy_trainer_only_counts_and_does_not_time(
     gateway: Gateway, start: Callable[..., Started], readings: Readings, training: TrainingOrder
 ) -> None:
     readings.begin(training.model_dump_json(), os.getpid())
@@ -161,7 +161,7 @@ def test_trainer_that_trains_counts_alone(
     assert told.evaluations.count > 0
 
 
-def test_child_that_dies_is_told_and_the_next_ask_is_answered(
+def test_death_of_a_child_is_reported_and_the_next_ask_is_answered(
     gateway: Gateway, start: Callable[..., Started], readings: Readings, training: TrainingOrder
 ) -> None:
     readings.begin(training.model_dump_json(), os.getpid())
@@ -173,7 +173,7 @@ def test_child_that_dies_is_told_and_the_next_ask_is_answered(
     assert gateway.estimate().memory.fits
 
 
-def test_child_that_hangs_is_ended_before_the_deadline(
+def test_hung_child_is_killed_before_the_deadline(
     gateway: Gateway, start: Callable[..., Started], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.errands.MARGIN_SECONDS", 600.0)
@@ -184,7 +184,7 @@ def test_child_that_hangs_is_ended_before_the_deadline(
     assert not started[0].is_alive
 
 
-def test_ask_past_its_deadline_or_of_another_version_costs_nothing(
+def test_ask_past_its_deadline_or_of_another_version_starts_no_child(
     gateway: Gateway, start: Callable[..., Started], readings: Readings, training: TrainingOrder
 ) -> None:
     readings.begin(training.model_dump_json(), os.getpid())
@@ -197,7 +197,7 @@ def test_ask_past_its_deadline_or_of_another_version_costs_nothing(
 
 
 def told_by(training: TrainingOrder, *, readings: tuple[Reading, ...] = (), busy: bool = True) -> Estimate:
-    """The first that an estimating child tells, in this process."""
+    """The first estimate of an estimating child, whose work runs in this process."""
     ask = EstimateAsk(id="1", deadline_ms=1, spec=training.spec, images=20, held_out_images=1)
     order = EstimateOrder(
         ask=ask,
@@ -215,12 +215,12 @@ def told_by(training: TrainingOrder, *, readings: tuple[Reading, ...] = (), busy
 
 @pytest.fixture(autouse=True)
 def unchanged_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an estimating child does to itself is not done to the tests."""
+    """Keep the changes that an estimating child makes to its process out of the test process."""
     for name in ("die_first", "leave_the_cores"):
         monkeypatch.setattr(estimating, name, lambda: None)
 
 
-def test_too_large_a_job_is_told_in_the_words_of_its_error(
+def test_estimate_of_a_job_that_is_too_large_contains_the_error_it_would_fail_with(
     training: TrainingOrder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     available = 58 * 2**20
@@ -235,7 +235,7 @@ def test_too_large_a_job_is_told_in_the_words_of_its_error(
     assert f"Set batch_size to {told.memory.batch_size}:" in told.error.detail
 
 
-def test_what_the_job_in_training_holds_counts_as_available(
+def test_memory_held_by_the_job_in_training_counts_as_available(
     training: TrainingOrder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimating, "available_bytes", lambda _: 1000)
@@ -243,7 +243,7 @@ def test_what_the_job_in_training_holds_counts_as_available(
     assert told_by(training).memory.available_bytes == 6000
 
 
-def test_features_that_the_job_would_not_find_are_told(training: TrainingOrder) -> None:
+def test_missing_features_are_reported(training: TrainingOrder) -> None:
     judged = training.spec.evaluation.model_copy(update={"features": "inception"})
     spec = training.spec.model_copy(update={"evaluation": judged})
     error = told_by(training.model_copy(update={"spec": spec})).error
@@ -252,7 +252,7 @@ def test_features_that_the_job_would_not_find_are_told(training: TrainingOrder) 
 
 
 def reading(training: TrainingOrder, images_per_second: float, **changes: object) -> Reading:
-    """As if that job, changed so, had gone by at this pace."""
+    """A reading as if this job, with these changes, had run at this pace."""
     environment = detect("cpu", 1, training.spec.precision)
     spec = TrainingSpec.model_validate(training.spec.model_dump() | changes)
     return Reading(
@@ -265,8 +265,8 @@ def reading(training: TrainingOrder, images_per_second: float, **changes: object
     )
 
 
-def test_pace_of_a_job_of_the_same_steps_is_taken(training: TrainingOrder) -> None:
-    """Whatever its learning rates and seed were, and though a job of other steps was trained later."""
+def test_pace_of_a_job_with_identical_steps_is_used(training: TrainingOrder) -> None:
+    """Even if its beta1 and seed differ, and a job with other steps was trained later."""
     others = (reading(training, 4.0, seed=1, beta1=0.1), reading(training, 9.0, batch_size=16))
     told = told_by(training, readings=others).time
     assert told.basis == "trained"
@@ -274,19 +274,19 @@ def test_pace_of_a_job_of_the_same_steps_is_taken(training: TrainingOrder) -> No
     assert f"{training.job}, with identical steps, ran at 4 images/s on this trainer" in told.detail
 
 
-def test_pace_of_a_job_of_other_steps_is_called_extrapolated(training: TrainingOrder) -> None:
+def test_estimate_from_a_job_with_other_steps_is_extrapolated(training: TrainingOrder) -> None:
     wide = training.spec.architecture.model_copy(update={"generator_width": 64}).model_dump()
     told = told_by(training, readings=(reading(training, 1.0, architecture=wide),)).time
     assert (told.basis, told.seconds is not None) == ("extrapolated", True)
 
 
-def test_pace_in_another_numeric_environment_says_nothing(training: TrainingOrder) -> None:
+def test_pace_in_another_numeric_environment_is_ignored(training: TrainingOrder) -> None:
     elsewhere = reading(training, 4.0)
     elsewhere = elsewhere.model_copy(update={"environment": elsewhere.environment | {"threads": 7}})
     assert told_by(training, readings=(elsewhere,)).time.basis == "unknown"
 
 
-def test_evaluations_are_foretold_as_they_come(volume: Volume) -> None:
+def test_predicted_evaluations_match_those_of_the_run(volume: Volume) -> None:
     order = order_for(volume, clothes(20), images=16, evaluation={"every_images": 10})
     judged = [message.images_seen for message in carry_out(order) if isinstance(message, link.Judged)]
     told = told_by(order).evaluations
@@ -294,7 +294,7 @@ def test_evaluations_are_foretold_as_they_come(volume: Volume) -> None:
 
 
 def test_previews_and_checkpoints_are_counted(training: TrainingOrder) -> None:
-    """They do not depend on the length of a run: most of a short one. 512 latents each, 64 to show."""
+    """Their cost does not depend on a run's length: 512 latents each, and 64 more to show in a preview."""
     spec = training.spec.model_copy(
         update={"images": 24, "preview_every_images": 8, "checkpoint_every_images": 16}
     )
@@ -305,7 +305,7 @@ def test_previews_and_checkpoints_are_counted(training: TrainingOrder) -> None:
 
 @pytest.mark.parametrize("batch_size", [2, 3, 4])
 @pytest.mark.parametrize("every_images", [1, 2, 3, 5, 7, 24, 25, 100])
-def test_evaluations_are_counted_as_one_by_one(
+def test_number_of_evaluations_equals_a_count_batch_by_batch(
     training: TrainingOrder, batch_size: int, every_images: int
 ) -> None:
     seen = range(0, 24, batch_size)

@@ -1,4 +1,4 @@
-"""What owners state on the volume: durable, and fenced like the record."""
+"""Facts that owners write to the volume are durable, and fenced like the record."""
 
 import shutil
 from pathlib import Path
@@ -24,14 +24,14 @@ def facts(token: int, state: State = State.RUNNING) -> Facts:
     return Facts(state=state, token=token, attempt=1, created_us=1)
 
 
-def test_owner_whose_token_is_old_states_nothing(volume: Volume) -> None:
+def test_owner_with_an_old_token_writes_no_facts(volume: Volume) -> None:
     assert write_facts(volume, JOB, facts(2))
     assert not write_facts(volume, JOB, facts(1, State.SUCCEEDED))
     assert read_facts(volume, JOB) == facts(2)
 
 
 @pytest.mark.parametrize("stated_by", [None, 2, 7], ids=["nobody", "an owner before", "the dead one"])
-def test_failure_by_death_is_stated_and_what_the_dead_one_states_later_is_not(
+def test_failure_by_death_is_written_and_supersedes_later_facts_of_the_dead_owner(
     volume: Volume, stated_by: int | None
 ) -> None:
     if stated_by:
@@ -45,13 +45,13 @@ def test_failure_by_death_is_stated_and_what_the_dead_one_states_later_is_not(
     assert read_facts(volume, JOB) == stated
 
 
-def test_burial_that_queues_again_states_nothing(volume: Volume) -> None:
+def test_burial_that_requeues_the_record_writes_no_facts(volume: Volume) -> None:
     write_facts(volume, JOB, facts(2))
     state_burial(volume, Burial(JOB, State.QUEUED, None, token=3, attempt=1, created_us=1))
     assert read_facts(volume, JOB) == facts(2)
 
 
-def test_what_a_killed_writer_left_goes_with_the_next_owners_statement(volume: Volume) -> None:
+def test_facts_of_the_next_owner_replace_what_a_killed_writer_left(volume: Volume) -> None:
     write_facts(volume, JOB, facts(1))
     torn = volume.job(JOB) / f".{volume.facts(JOB, 1).name}.0123abcd.tmp"
     torn.write_text('{"state": "run')
@@ -60,10 +60,10 @@ def test_what_a_killed_writer_left_goes_with_the_next_owners_statement(volume: V
     assert not torn.exists()
 
 
-def test_owner_stopped_in_the_middle_of_a_statement_holds_up_nobody_and_is_not_heard(
+def test_owner_suspended_while_writing_facts_blocks_no_other_and_is_superseded(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its next owner states while it stands still, once before and once after it has written."""
+    """The next owner writes its facts meanwhile, once before and once after the suspended one has."""
     for written in (False, True):
         token = 10 if written else 1
         write_facts(volume, JOB, facts(token))
@@ -81,7 +81,7 @@ def test_owner_stopped_in_the_middle_of_a_statement_holds_up_nobody_and_is_not_h
         assert read_facts(volume, JOB) == facts(token + 1)
 
 
-def test_statement_whose_half_was_swept_up_by_the_next_owner_is_not_made(
+def test_write_is_superseded_if_the_next_owner_deletes_its_temporary_file(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def swept(path: Path, content: bytes) -> None:
@@ -95,7 +95,7 @@ def test_statement_whose_half_was_swept_up_by_the_next_owner_is_not_made(
     assert read_facts(volume, JOB) == facts(2)
 
 
-def test_record_that_was_deleted_takes_no_statement(volume: Volume) -> None:
+def test_facts_of_a_deleted_record_are_not_written(volume: Volume) -> None:
     shutil.rmtree(volume.job(JOB))
     with pytest.raises(FileNotFoundError):
         write_facts(volume, JOB, facts(1))

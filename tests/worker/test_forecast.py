@@ -1,4 +1,4 @@
-"""The expected finish of runs that evaluations interrupt, on machines of a made-up pace."""
+"""The predicted end of runs that evaluations interrupt, on simulated machines."""
 
 from collections.abc import Iterator
 
@@ -14,11 +14,11 @@ class Machine:
         self.now = 0.0
         self._step_seconds = 64 / images_per_second
         self._total, self._every = total, every
-        self._evaluations = evaluations  # seconds of each; the last one's are those of all that follow
+        self._evaluations = evaluations  # seconds of each; the last value repeats
         self.forecast = Forecast(0, total, batch_size=64, every_images=every, clock=lambda: self.now)
 
     def course(self) -> Iterator[tuple[float, float | None]]:
-        """After each step the time, and what is told to be left."""
+        """The time and the predicted seconds left, after each step."""
         done = 0
         for images in range(64, self._total + 64, 64):
             self.now += self._step_seconds
@@ -30,28 +30,28 @@ class Machine:
             yield self.now, self.forecast.seconds_left
 
     def misses(self, after: float) -> list[float]:
-        """How far off, in seconds, what is told from then on is."""
+        """The errors of the predictions from then on, in seconds."""
         told = list(self.course())
         return [abs(now + left - self.now) for now, left in told if left is not None and now >= after]
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.5, 5.0, 20.0])
-def test_a_steady_machine_is_told_exactly_once_an_evaluation_is_over(seconds: float) -> None:
+def test_prediction_at_a_steady_pace_is_exact_once_an_evaluation_is_over(seconds: float) -> None:
     machine = Machine(100, 64_000, 6_400, [seconds])
     assert max(machine.misses(after=64 + seconds)) == pytest.approx(0, abs=1e-6)
 
 
-def test_before_the_first_evaluation_the_share_that_it_is_meant_to_take_is_counted() -> None:
+def test_evaluations_are_assumed_to_take_their_intended_share_until_one_is_over() -> None:
     machine = Machine(100, 64_000, 6_400, [64 * 0.05 / 0.95])
     assert max(machine.misses(after=0)) == pytest.approx(0, abs=1e-6)
 
 
-def test_the_first_evaluation_is_no_measure_of_the_others() -> None:
+def test_first_evaluation_is_ignored_once_others_are_over() -> None:
     machine = Machine(100, 64_000, 6_400, [30, 3])
     assert max(machine.misses(after=2 * 64 + 33)) == pytest.approx(0, abs=1e-6)
 
 
-def test_the_last_evaluation_is_counted_wherever_the_run_ends() -> None:
+def test_last_evaluation_is_counted_wherever_the_run_ends() -> None:
     for total in (6_400, 6_464, 12_736, 12_800):
         machine = Machine(100, total, 6_400, [64 * 0.05 / 0.95])
         assert max(machine.misses(after=0)) == pytest.approx(0, abs=1e-6)
@@ -59,18 +59,18 @@ def test_the_last_evaluation_is_counted_wherever_the_run_ends() -> None:
 
 
 @pytest.mark.parametrize(("total", "every"), [(6_464, 646), (6_400, 10), (6_400, 64), (6_400, 65)])
-def test_evaluations_come_once_a_batch_at_most(total: int, every: int) -> None:
+def test_at_most_one_evaluation_per_batch_is_counted(total: int, every: int) -> None:
     machine = Machine(100, total, every, [3])
     assert max(machine.misses(after=20)) == pytest.approx(0, abs=1e-6)
 
 
-def test_an_evaluation_that_had_to_wait_is_no_measure_of_the_others() -> None:
+def test_evaluation_that_had_to_wait_is_ignored_as_an_outlier() -> None:
     machine = Machine(100, 64_000, 6_400, [3, 3, 3600, 3])
     after_the_wait = 3 * 64 + 3606
     assert max(machine.misses(after=after_the_wait)) == pytest.approx(0, abs=1e-6)
 
 
-def test_time_goes_on_between_readings_and_is_never_less_than_none() -> None:
+def test_seconds_left_decrease_between_readings_but_not_below_zero() -> None:
     machine = Machine(100, 6_400, 6_400, [3])
     _, left = next(machine.course())
     assert left is not None
@@ -80,7 +80,7 @@ def test_time_goes_on_between_readings_and_is_never_less_than_none() -> None:
     assert machine.forecast.seconds_left == 0
 
 
-def test_nothing_is_told_before_any_image_has_gone_by() -> None:
+def test_nothing_is_predicted_before_the_first_images() -> None:
     forecast = Forecast(0, 640, batch_size=64, every_images=64, clock=lambda: 5.0)
     assert forecast.seconds_left is None
     forecast.update(0)

@@ -1,4 +1,4 @@
-"""What each format holds, read back by other programs; and that its bytes follow from the samples alone."""
+"""Each format is read back by other libraries, and its bytes depend on the samples alone."""
 
 import base64
 import io
@@ -34,7 +34,7 @@ PICTURES = Path(__file__).parents[2] / "examples" / "fashion-mnist-5k.zip"
 
 @pytest.fixture(params=[1, 3], ids=["grey", "colour"])
 def images(request: pytest.FixtureRequest) -> NDArray[np.float32]:
-    """Images (3, C, 16, 16) as a generator gives them, of which no two are equal."""
+    """Distinct images (3, C, 16, 16), as a generator returns them."""
     noise = np.random.default_rng(0).uniform(-1, 1, (len(SEEDS), request.param, 16, 16))
     return noise.astype(np.float32)
 
@@ -50,7 +50,7 @@ def spec(chosen: SampleFormat, **options: Any) -> SampleSpec:
 
 
 def mode_of(tiles: NDArray[np.uint8]) -> str:
-    """Pillow's name for as many channels as they have."""
+    """Pillow's name for their number of channels."""
     return "L" if tiles.shape[-1] == 1 else "RGB"
 
 
@@ -63,14 +63,14 @@ def opened(file: bytes, mode: str) -> NDArray[np.uint8]:
 
 
 def single_pngs(tiles: NDArray[np.uint8]) -> list[bytes]:
-    """The file of each seed by itself."""
+    """The PNG of each seed alone."""
     return [
         encode_png(tiles[index : index + 1], SampleSpec(digest=DIGEST, seed=seed))
         for index, seed in enumerate(SEEDS)
     ]
 
 
-def test_every_format_has_one_encoder_and_a_media_type_of_its_own() -> None:
+def test_every_format_has_one_encoder_and_its_own_media_type() -> None:
     named: Sequence[str] = get_args(SampleFormat)
     assert sorted([*FORMATS, *FORMATS_OF_NUMBERS]) == sorted(named) == sorted(FORMS)
     assert len({form.media_type for form in FORMS.values()}) == len(named)
@@ -82,7 +82,7 @@ def test_renderer_names_the_libraries_that_encode() -> None:
 
 
 @pytest.mark.parametrize("chosen", FORMS)
-def test_the_same_samples_are_the_same_bytes_at_any_time(
+def test_same_samples_give_the_same_bytes_at_any_time(
     chosen: SampleFormat,
     images: NDArray[np.float32],
     tiles: NDArray[np.uint8],
@@ -95,7 +95,7 @@ def test_the_same_samples_are_the_same_bytes_at_any_time(
 
 
 @pytest.mark.parametrize("chosen", ["png", "webp"])
-def test_pictures_lose_nothing(
+def test_picture_formats_are_lossless(
     chosen: SampleFormat, images: NDArray[np.float32], tiles: NDArray[np.uint8]
 ) -> None:
     assert np.array_equal(opened(encoded(chosen, images, tiles), mode_of(tiles)), sheet(tiles))
@@ -103,14 +103,14 @@ def test_pictures_lose_nothing(
     assert np.array_equal(opened(encode(tiles[:1], alone), mode_of(tiles)), sheet(tiles[:1]))
 
 
-def test_a_png_of_pictures_is_little_larger_than_pillow_makes_it() -> None:
+def test_png_of_real_pictures_is_little_larger_than_pillows() -> None:
     with zipfile.ZipFile(PICTURES) as archive:
         files = [archive.read(name) for name in sorted(archive.namelist()) if name.endswith(".png")]
     shown = np.stack([opened(file, "L")[:, :, None] for file in files[:64]])
     ours = encode_png(shown, SampleSpec(digest=DIGEST, seed=0, count=64))
     theirs = io.BytesIO()
     Image.fromarray(sheet(shown)).save(theirs, "png")
-    assert len(ours) < 1.15 * len(theirs.getvalue()) + 1000  # what made it is told in less than that
+    assert len(ours) < 1.15 * len(theirs.getvalue()) + 1000  # the recipe takes less than 1000 bytes
 
 
 def test_nearest_repeats_each_pixel(tiles: NDArray[np.uint8]) -> None:
@@ -118,7 +118,7 @@ def test_nearest_repeats_each_pixel(tiles: NDArray[np.uint8]) -> None:
     assert np.array_equal(shown, sheet(np.kron(tiles, np.ones((1, 3, 3, 1), dtype=np.uint8))))
 
 
-def test_lanczos_enlarges_each_tile_by_itself(tiles: NDArray[np.uint8]) -> None:
+def test_lanczos_enlarges_each_tile_separately(tiles: NDArray[np.uint8]) -> None:
     options = {"scale": 2, "resample": "lanczos"}
     shown = opened(encode_png(tiles, spec("png", columns=3, **options)), mode_of(tiles))
     for index in range(3):
@@ -126,7 +126,7 @@ def test_lanczos_enlarges_each_tile_by_itself(tiles: NDArray[np.uint8]) -> None:
         assert np.array_equal(shown[:, 32 * index : 32 * (index + 1)], opened(alone, mode_of(tiles)))
 
 
-def test_lanczos_is_smooth_and_keeps_what_is_flat(tiles: NDArray[np.uint8]) -> None:
+def test_lanczos_smooths_edges_and_keeps_flat_areas(tiles: NDArray[np.uint8]) -> None:
     flat, edge = np.full_like(tiles[:1], 90), np.zeros_like(tiles[:1])
     edge[:, :, 8:] = 200
     large = SampleSpec(digest=DIGEST, seed=0, scale=4, resample="lanczos")
@@ -134,12 +134,12 @@ def test_lanczos_is_smooth_and_keeps_what_is_flat(tiles: NDArray[np.uint8]) -> N
     assert len(np.unique(opened(encode_png(edge, large), "L"))) > 4
 
 
-def test_sheet_has_the_size_that_its_spec_tells(tiles: NDArray[np.uint8]) -> None:
+def test_sheet_has_the_size_given_by_its_spec(tiles: NDArray[np.uint8]) -> None:
     for asked in (spec("png"), spec("png", columns=1, padding=5), spec("png", columns=3, scale=2, padding=1)):
         assert Image.open(io.BytesIO(encode_png(tiles, asked))).size == asked.size(16)
 
 
-def test_png_tells_what_made_it(tiles: NDArray[np.uint8]) -> None:
+def test_png_contains_its_recipe(tiles: NDArray[np.uint8]) -> None:
     asked = spec("png", columns=3, padding=1)
     texts = {str(word): text for word, text in Image.open(io.BytesIO(encode_png(tiles, asked))).info.items()}
     assert texts == {
@@ -153,18 +153,18 @@ def test_png_tells_what_made_it(tiles: NDArray[np.uint8]) -> None:
     assert read_recipe(texts) == asked
 
 
-def test_zip_holds_the_file_of_each_seed(images: NDArray[np.float32], tiles: NDArray[np.uint8]) -> None:
+def test_zip_contains_the_png_of_each_seed(images: NDArray[np.float32], tiles: NDArray[np.uint8]) -> None:
     with zipfile.ZipFile(io.BytesIO(encoded("zip", images, tiles))) as archive:
         assert archive.testzip() is None
         assert archive.namelist() == ["0000-7.png", "0001-8.png", "0002-9.png"]
         assert [archive.read(name) for name in archive.namelist()] == single_pngs(tiles)
 
 
-def test_json_holds_an_address_and_the_picture_of_each_seed(
+def test_json_contains_the_url_and_the_picture_of_each_seed(
     images: NDArray[np.float32], tiles: NDArray[np.uint8]
 ) -> None:
     file = encoded("json", images, tiles)
-    SamplesDocument.model_validate_json(file)  # is what the OpenAPI document says
+    SamplesDocument.model_validate_json(file)  # matches the OpenAPI document
     document = json.loads(file)
     assert document["digest"] == DIGEST
     assert (document["shape"], document["range"]) == ([*tiles.shape], [0, 255])
@@ -175,7 +175,7 @@ def test_json_holds_an_address_and_the_picture_of_each_seed(
     assert [base64.b64decode(content) for content in contents] == single_pngs(tiles)
 
 
-def test_listed_seeds_and_latents_have_names_of_their_own(tiles: NDArray[np.uint8]) -> None:
+def test_files_are_named_by_index_and_by_seed_if_there_is_one(tiles: NDArray[np.uint8]) -> None:
     listed = SampleSpec.of_seeds(DIGEST, "zip", [9, 7, 9], SampleOptions())
     given = SampleSpec.of_latents(DIGEST, "zip", [[0.5], [0.25], [2]], SampleOptions())
     for asked, names, seeds in (
@@ -188,7 +188,9 @@ def test_listed_seeds_and_latents_have_names_of_their_own(tiles: NDArray[np.uint
         assert [image["seed"] for image in document["images"]] == seeds
 
 
-def test_npz_holds_the_numbers_before_rounding(images: NDArray[np.float32], tiles: NDArray[np.uint8]) -> None:
+def test_npz_contains_the_numbers_before_rounding(
+    images: NDArray[np.float32], tiles: NDArray[np.uint8]
+) -> None:
     with np.load(io.BytesIO(encoded("npz", images, tiles)), allow_pickle=False) as arrays:
         assert set(arrays) == {"pixels", "numbers", "seeds", "digest"}
         assert arrays["numbers"].dtype == np.float32

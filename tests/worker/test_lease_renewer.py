@@ -1,4 +1,4 @@
-"""Whoever is kept from beating keeps the record for a while: a slow disk is nobody's death."""
+"""An owner that cannot send heartbeats keeps its record for a while: a slow disk is no death."""
 
 import threading
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from worker.facts import Ledger
 
 FIRST = "job_0000000000000001"
 LEASE_SECONDS = 2.0
-"""So long may a busy machine keep this thread too, before it is taken for dead."""
+"""Long enough that a busy machine that delays this thread does not make it look dead."""
 
 
 @pytest.fixture
 def slow_disk(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first statement takes two leases, while another worker reaps."""
+    """Writing the first facts takes two leases, while another worker reaps."""
     state, is_first = Ledger.state, iter([True])
 
     def state_slowly(ledger: Ledger, update: Mapping[str, Any]) -> bool:
@@ -30,7 +30,7 @@ def slow_disk(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ledger, "state", state_slowly)
 
 
-def test_an_owner_that_its_disk_keeps_for_longer_than_a_lease_is_not_dead(
+def test_owner_blocked_by_its_disk_for_longer_than_a_lease_is_not_dead(
     worker: Worker, slow_disk: None
 ) -> None:
     worker.submit(FIRST)
@@ -40,7 +40,7 @@ def test_an_owner_that_its_disk_keeps_for_longer_than_a_lease_is_not_dead(
     assert (record.state, record.attempt, record.deaths) == (State.SUCCEEDED, 1, 0)
 
 
-def test_an_owner_that_is_kept_for_too_long_is(worker: Worker, slow_disk: None) -> None:
+def test_owner_blocked_for_too_long_is_dead(worker: Worker, slow_disk: None) -> None:
     worker.submit(FIRST)
     worker.start("finish", lease_seconds=LEASE_SECONDS, progress_deadline_seconds=LEASE_SECONDS / 2)
     assert worker.until(FIRST, lambda record: record.deaths)

@@ -1,4 +1,4 @@
-"""Which files an owner lets go of: its own, and never those of the owner that came after it."""
+"""An owner deletes its own files and those of earlier owners, never those of a later one."""
 
 from contract.alias import AliasRecord, Meaning
 from contract.durable import write_durably
@@ -33,25 +33,25 @@ def unjudged(name: str) -> None:
     del name
 
 
-def test_newest_two_stay() -> None:
+def test_newest_two_snapshots_are_kept() -> None:
     assert set(superseded(NAMES, newest(None), unjudged)) == set(NAMES[:2])
 
 
-def test_best_stays_however_old_it_is() -> None:
+def test_best_snapshot_is_kept_however_old_it_is() -> None:
     assert superseded(NAMES, newest(100), unjudged) == [NAMES[1]]
 
 
-def test_what_a_later_owner_has_written_stays() -> None:
+def test_snapshots_of_a_later_owner_are_kept() -> None:
     later = weights_name(500, token=8)
     assert later not in superseded([*NAMES, later], newest(None), unjudged)
 
 
-def test_what_was_the_best_stays_for_a_resume_from_the_snapshot_before_the_newest(volume: Volume) -> None:
-    """That comes once more to where the run went back to it."""
+def test_best_as_of_the_snapshot_before_the_newest_is_kept(volume: Volume) -> None:
+    """A run resumed from there may roll back to that best."""
     state = TrainingState.fresh(spec_of("dcgan", width=4), detect("cpu", 1, "float32"))
 
     def saved(images_seen: int, best_images_seen: int) -> list[int]:
-        """Which are left."""
+        """Save a snapshot, and return which are left."""
         state.images_seen, state.watch = images_seen, Watch(best_images_seen=best_images_seen)
         name = weights_name(images_seen, token=7)
         save_snapshot(state, volume.snapshot(JOB, name))
@@ -68,8 +68,8 @@ def test_what_was_the_best_stays_for_a_resume_from_the_snapshot_before_the_newes
     assert saved(1200, best_images_seen=1000) == [1000, 1100, 1200]
 
 
-def test_while_redis_is_away_its_snapshot_the_newest_two_and_their_bests_stay() -> None:
-    """What Redis may have heard of stays, too, and so does what others have written."""
+def test_snapshots_that_a_resume_may_need_are_kept_while_redis_is_away() -> None:
+    """Those are what Redis may refer to, the newest two and their bests. Other owners' are kept, too."""
     own = [weights_name(images_seen, token=7) for images_seen in range(100, 1000, 100)]
     others = [weights_name(250, token=6), weights_name(250, token=8)]
     named = [SnapshotFact(file=name, images_seen=images_seen_of(name)) for name in (own[1], own[3])]
@@ -82,7 +82,7 @@ JOB = "job_0123456789abcdef"
 
 
 def carried_out(volume: Volume, redis_url: str, token: int) -> None:
-    """A tenure whose child ends at once, in the way of one that was killed."""
+    """Run a tenure whose child ends at once, as if it were killed."""
     idle = Crew([Child.start(child.forkserver([]))])
     tenure = Tenure(
         Lease(RecordKind.JOB, JOB, str(token), seconds=1),
@@ -108,7 +108,7 @@ def carried_out(volume: Volume, redis_url: str, token: int) -> None:
     tenure.carry_out(lambda _: ("nowhere:nothing", ""))
 
 
-def test_owner_who_comes_late_leaves_the_next_ones_files_alone(volume: Volume, redis_url: str) -> None:
+def test_late_owner_leaves_the_files_of_the_next_one_alone(volume: Volume, redis_url: str) -> None:
     volume.snapshots(JOB).mkdir(parents=True)
     write_facts(volume, JOB, Facts(state=State.RUNNING, token=8, attempt=2, created_us=1))
     being_written = volume.snapshots(JOB) / f".{weights_name(100, token=8)}.0123abcd.tmp"
@@ -120,7 +120,7 @@ def test_owner_who_comes_late_leaves_the_next_ones_files_alone(volume: Volume, r
     assert not its_own.exists()
 
 
-def test_checkpoint_that_an_owner_did_not_live_to_tell_of_goes_when_the_next_one_has_written_it(
+def test_unreported_checkpoint_of_a_dead_owner_is_deleted_once_the_next_owner_wrote_it(
     volume: Volume,
 ) -> None:
     published, told, untold, later = (weights_name(100, token) for token in (7, 5, 6, 8))
@@ -134,7 +134,7 @@ def test_checkpoint_that_an_owner_did_not_live_to_tell_of_goes_when_the_next_one
     assert left == {published, told, later, elsewhere, odd}
 
 
-def test_checkpoint_that_an_alias_names_stays_though_nobody_knows_that_it_was_told(volume: Volume) -> None:
+def test_checkpoint_that_an_alias_names_is_kept_even_if_it_seems_unreported(volume: Volume) -> None:
     published, told = (weights_name(100, token) for token in (7, 5))
     meaning = Meaning(job=JOB, digest="sha256:" + "0" * 64, file=told, revision=1)
     write_durably(volume.alias("live"), AliasRecord(now=meaning).as_file())

@@ -1,4 +1,4 @@
-"""What the kernel says of memory, from files as it writes them."""
+"""Memory figures, read from files in the kernel's formats."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -58,7 +58,7 @@ def test_group_without_a_limit_limits_nothing(machine: Machine) -> None:
     assert available_bytes("cpu", machine(files)) == 8 * 1024 * MIB
 
 
-def test_idle_file_cache_can_be_had_back(machine: Machine) -> None:
+def test_idle_file_cache_counts_as_available(machine: Machine) -> None:
     group = group_v2(f"{512 * MIB}", 500 * MIB, cache=300 * MIB)
     files = {"proc/self/cgroup": "0::/\n"} | inside("sys/fs/cgroup", group)
     assert available_bytes("cpu", machine(files)) == 312 * MIB
@@ -72,13 +72,13 @@ def test_the_tightest_of_nested_groups_decides(machine: Machine) -> None:
 
 
 def test_group_of_a_container_is_found_at_the_top(machine: Machine) -> None:
-    """The path is the host's, and leads nowhere here."""
+    """The path is the host's, and does not exist in the container."""
     files = {"proc/self/cgroup": "0::/system.slice/docker-1f.scope\n"}
     files |= inside("sys/fs/cgroup", group_v2(f"{512 * MIB}", 100 * MIB))
     assert available_bytes("cpu", machine(files)) == 412 * MIB
 
 
-def test_version_one_is_understood(machine: Machine) -> None:
+def test_version_one_of_cgroups_is_supported(machine: Machine) -> None:
     group = {
         "memory.limit_in_bytes": f"{512 * MIB}\n",
         "memory.usage_in_bytes": f"{200 * MIB}\n",
@@ -94,24 +94,24 @@ def test_group_beyond_its_limit_has_nothing_left(machine: Machine) -> None:
     assert available_bytes("cpu", machine(files)) == 0
 
 
-def test_this_machine_has_at_most_its_memory() -> None:
+def test_available_memory_of_this_machine_is_at_most_its_total() -> None:
     assert 0 < available_bytes("cpu") <= psutil.virtual_memory().total
 
 
-def test_system_that_tells_nothing_is_taken_at_its_whole_memory(tmp_path: Path) -> None:
+def test_total_memory_is_available_if_the_system_reports_nothing(tmp_path: Path) -> None:
     assert available_bytes("cpu", tmp_path) == psutil.virtual_memory().total
 
 
 @pytest.mark.parametrize("path", ["sys/fs/cgroup/memory.events", "sys/fs/cgroup/memory/memory.oom_control"])
-def test_kills_are_counted(machine: Machine, path: str) -> None:
+def test_oom_kills_are_counted(machine: Machine, path: str) -> None:
     assert oom_kills(machine({path: "oom 5\noom_kill 3\n"})) == 3
 
 
-def test_kills_of_a_kernel_that_counts_none_are_unknown(machine: Machine) -> None:
+def test_oom_kills_are_unknown_if_the_kernel_does_not_count_them(machine: Machine) -> None:
     assert oom_kills(machine()) is None
 
 
-def test_memory_that_a_process_alone_holds_is_told(machine: Machine) -> None:
+def test_held_memory_is_the_private_memory_of_a_process(machine: Machine) -> None:
     files = {
         "proc/7/smaps_rollup": "5000-7000 ---p 0 00:00 0 [rollup]\nRss: 900 kB\nPrivate_Dirty:   300 kB\n"
     }

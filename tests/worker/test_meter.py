@@ -1,4 +1,4 @@
-"""The pace of machines of a made-up one: the finish that it alone foretells, interruptions and all."""
+"""The pace of simulated machines predicts the end of a run, interruptions included."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Machine:
 
 
 def worst_estimate(machine: Machine, until: float = HOUR) -> float:
-    """How far the expected rest of an hour's run is off, at worst from the first minute to half of it."""
+    """The worst relative error of the time left of a run of an hour, from its first minute to its half."""
     readings = list(machine.course(until))
     end, total = readings[-1]
     now = 0.0
@@ -55,22 +55,24 @@ def worst_estimate(machine: Machine, until: float = HOUR) -> float:
 
 @pytest.mark.parametrize("burst_seconds", [0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0])
 @pytest.mark.parametrize("start_up_seconds", [0.0, 5.0, 10.0])
-def test_finish_is_told_within_a_tenth_after_a_minute(burst_seconds: float, start_up_seconds: float) -> None:
+def test_end_is_predicted_within_a_tenth_after_a_minute(
+    burst_seconds: float, start_up_seconds: float
+) -> None:
     machine = Machine(burst_seconds=burst_seconds, start_up_seconds=start_up_seconds)
     assert worst_estimate(machine) < 0.1
 
 
 @pytest.mark.parametrize("images_per_second", [5.0, 40.0, 20_000.0])
-def test_finish_is_told_within_a_tenth_at_any_pace(images_per_second: float) -> None:
+def test_end_is_predicted_within_a_tenth_at_any_pace(images_per_second: float) -> None:
     machine = Machine(images_per_second=images_per_second, start_up_seconds=5, burst_seconds=3)
     assert worst_estimate(machine) < 0.1
 
 
-def test_uninterrupted_machine_is_told_exactly() -> None:
+def test_prediction_is_exact_without_interruptions() -> None:
     assert worst_estimate(Machine()) == pytest.approx(0, abs=1e-9)
 
 
-def test_a_machine_that_slows_down_is_followed_within_ten_minutes() -> None:
+def test_slowdown_is_followed_within_ten_minutes() -> None:
     now = 0.0
     meter = Meter(0, lambda: now)
     images = 0
@@ -81,12 +83,12 @@ def test_a_machine_that_slows_down_is_followed_within_ten_minutes() -> None:
     assert rate == pytest.approx(50, rel=0.15)
 
 
-def test_a_resumed_run_counts_its_own_images_alone() -> None:
+def test_resumed_run_counts_only_its_own_images() -> None:
     now = 0.0
     meter = Meter(1_000_000, lambda: now)
     now = 10.0
     assert meter.update(1_000_500) == 50
 
 
-def test_rate_before_any_time_has_passed_is_nothing() -> None:
+def test_rate_is_zero_before_any_time_has_passed() -> None:
     assert Meter(0, lambda: 7.0).update(64) == 0

@@ -1,4 +1,4 @@
-"""The event log on a volume that does not take it: nothing is lost, nothing comes twice."""
+"""Events are mirrored to a failing volume without loss or duplicates."""
 
 import errno
 import fcntl
@@ -30,7 +30,7 @@ def store(redis_url: str) -> Store:
 
 @pytest.fixture
 def owned(store: Store, volume: Volume) -> Callable[[int], None]:
-    """A job of which so many more events are told."""
+    """Claims a job; returns a function that reports this many more events about it."""
     volume.job(JOB_ID).mkdir(parents=True)
     store.run(records.submit(JOB, JOB_ID, "{}"))
     claim = store.run(records.claim(JOB, "w0", lease_seconds=60))
@@ -48,7 +48,7 @@ def ids(volume: Volume) -> list[int]:
     return [json.loads(line)["id"] for line in volume.events(JOB_ID).read_text().splitlines()]
 
 
-def test_worker_that_was_stopped_while_it_mirrored_holds_nobody_up(
+def test_worker_suspended_while_mirroring_does_not_block_others(
     store: Store, volume: Volume, owned: Callable[[int], None]
 ) -> None:
     owned(3)
@@ -60,7 +60,7 @@ def test_worker_that_was_stopped_while_it_mirrored_holds_nobody_up(
     assert ids(volume) == [1, 2, 3, 4, 5]
 
 
-def test_events_stay_in_the_stream_until_the_volume_takes_them(
+def test_events_stay_in_the_stream_until_the_volume_accepts_them(
     store: Store, volume: Volume, owned: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copier = Mirror(store, volume)
@@ -78,7 +78,7 @@ def test_events_stay_in_the_stream_until_the_volume_takes_them(
     assert store.unmirrored(JOB) == []
 
 
-def test_of_a_job_that_is_over_the_volume_keeps_all_and_the_stream_little(
+def test_volume_keeps_all_events_of_an_ended_job_and_the_stream_few(
     store: Store, volume: Volume, owned: Callable[[int], None]
 ) -> None:
     owned(MANY)
@@ -88,7 +88,7 @@ def test_of_a_job_that_is_over_the_volume_keeps_all_and_the_stream_little(
     assert len(store.events_after(JOB, JOB_ID, 0)) < 50
 
 
-def test_line_that_has_rotted_is_written_again_from_the_stream(
+def test_corrupt_line_is_rewritten_from_the_stream(
     store: Store, volume: Volume, owned: Callable[[int], None]
 ) -> None:
     owned(3)
@@ -102,7 +102,7 @@ def test_line_that_has_rotted_is_written_again_from_the_stream(
     assert ids(volume) == [1, 2, 3, 4, 5, 6]
 
 
-def test_log_that_is_behind_is_complained_of_once(
+def test_log_that_cannot_be_mirrored_is_reported_once(
     store: Store,
     volume: Volume,
     owned: Callable[[int], None],
