@@ -51,8 +51,8 @@ def test_work_that_needs_more_processes_than_there_are_is_refused(children: list
         child.end()
 
 
-def test_child_survives_signals_sent_to_the_whole_process_group(children: list[Child]) -> None:
-    """Only the supervisor obeys it: if the forkserver died of it, its children would look dead."""
+def test_child_survives_signals_to_its_forkserver(children: list[Child]) -> None:
+    """Only the supervisor obeys signals to a group: if the forkserver died, children would look dead."""
     crew = Crew(children)
     crew.begin(f"{WORK}:hang", "", ranks=1)
     server = psutil.Process(psutil.Process(children[0].process_id).ppid())

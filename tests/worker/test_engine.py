@@ -1,4 +1,4 @@
-"""Generators are loaded outside the serving thread, evicted, and the same when they are loaded again."""
+"""Generators are loaded outside the serving thread, and render the same after eviction and reloading."""
 
 import os
 import subprocess
@@ -131,7 +131,7 @@ def test_load_that_nobody_waits_for_is_cached_within_the_limit(volume: Volume) -
     assert not engine._loading
 
 
-def test_loads_outside_the_limit_are_few_when_many_generators_are_requested_at_once(volume: Volume) -> None:
+def test_few_loads_exceed_the_limit_however_many_generators_are_requested_at_once(volume: Volume) -> None:
     places = [CheckpointPlace(job=f"job_{'0' * 15}{index}", file=PLACE.file) for index in range(5)]
     wanted = {spec_of(save_generator(volume, index, place)): place for index, place in enumerate(places)}
     engine = Engine(volume, detect("cpu", 1, "float32"), limit_bytes=1)

@@ -294,7 +294,7 @@ def test_predicted_evaluations_match_those_of_the_run(volume: Volume) -> None:
 
 
 def test_previews_and_checkpoints_are_counted(training: TrainingOrder) -> None:
-    """Their cost does not depend on a run's length: 512 latents each, and 64 more to show in a preview."""
+    """Their cost is the same for any run, and most of that of a short one: 512 latents each, 64 to show."""
     spec = training.spec.model_copy(
         update={"images": 24, "preview_every_images": 8, "checkpoint_every_images": 16}
     )

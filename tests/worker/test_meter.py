@@ -39,7 +39,7 @@ class Machine:
 
 
 def worst_estimate(machine: Machine, until: float = HOUR) -> float:
-    """The worst relative error of the time left of a run of an hour, from its first minute to its half."""
+    """The worst relative error of the predicted time left of a run, from its first minute to its middle."""
     readings = list(machine.course(until))
     end, total = readings[-1]
     now = 0.0

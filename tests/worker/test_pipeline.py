@@ -1,4 +1,4 @@
-"""Loading, rendering and encoding go on beside each other, and each says how it is."""
+"""Loading, rendering and encoding run concurrently, and each reports its health."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ Start = Callable[[Engine], SampleConsumer]
 
 
 class Slow(Engine):
-    """Loads from the place `OTHER` when it is let."""
+    """Loads from the place `OTHER` only once `may_load` is set."""
 
     def __init__(self, volume: Volume) -> None:
         super().__init__(volume, detect("cpu", 1, "float32"), 2**30)
@@ -45,11 +45,11 @@ def slow(volume: Volume) -> Iterator[Slow]:
 
 
 def other_gateway(url: str, volume: Volume) -> Gateway:
-    """The same, asking another generator."""
+    """A gateway that asks for another generator."""
     return Gateway(url, save_generator(volume, 1, OTHER), OTHER)
 
 
-def test_loaded_generator_does_not_wait_for_another_to_be_loaded(
+def test_loaded_generator_does_not_wait_while_another_is_loading(
     gateway: Gateway, redis_url: str, volume: Volume, slow: Slow, start: Start
 ) -> None:
     gateway.push(gateway.ask(1))
@@ -62,7 +62,7 @@ def test_loaded_generator_does_not_wait_for_another_to_be_loaded(
     assert [(answer.id, answer.error) for answer in gateway.answers(1)] == [(late.id, None)]
 
 
-def test_damaged_generator_refuses_its_own_asks_alone(
+def test_damaged_generator_fails_only_its_own_asks(
     gateway: Gateway, redis_url: str, volume: Volume, engine: Engine, start: Start
 ) -> None:
     other = other_gateway(redis_url, volume)
@@ -103,7 +103,7 @@ def test_next_portion_is_rendered_while_one_is_encoded(
     assert [answer.error for answer in gateway.answers(2)] == [None, None]
 
 
-def test_portion_whose_deadline_passes_in_the_batch_is_not_rendered(
+def test_portion_whose_deadline_passes_during_the_batch_is_not_rendered(
     gateway: Gateway, engine: Engine, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rendered: list[int] = []
@@ -129,7 +129,7 @@ def test_portion_whose_deadline_passes_in_the_batch_is_not_rendered(
     assert rendered == [1, 1]
 
 
-def test_answer_says_where_the_time_went(gateway: Gateway, engine: Engine, start: Start) -> None:
+def test_answer_reports_the_time_of_each_stage(gateway: Gateway, engine: Engine, start: Start) -> None:
     gateway.push(gateway.ask(1), gateway.ask(2, count=500))
     start(engine)
     one, sheet = gateway.answers(2)
@@ -140,14 +140,14 @@ def test_answer_says_where_the_time_went(gateway: Gateway, engine: Engine, start
     assert sheet.stages.batch > one.stages.batch + one.stages.forward - 0.02  # rounded to hundredths
 
 
-def test_refusal_took_no_time(gateway: Gateway, engine: Engine, start: Start, volume: Volume) -> None:
+def test_refusal_reports_no_stages(gateway: Gateway, engine: Engine, start: Start, volume: Volume) -> None:
     volume.checkpoint(PLACE.job, PLACE.file).unlink()
     gateway.push(gateway.ask(1))
     start(engine)
     assert gateway.answers(1)[0].stages is None
 
 
-def test_float32_is_rendered_for_who_asks_for_it(gateway: Gateway, volume: Volume, start: Start) -> None:
+def test_float32_is_rendered_on_request(gateway: Gateway, volume: Volume, start: Start) -> None:
     fastest, exact = gateway.ask(7, 64), gateway.ask(7, 64, precision="float32")
     gateway.push(fastest, exact)
     start(Engine(volume, detect("cpu", 1, "bfloat16"), 2**30))
@@ -164,7 +164,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 class Watched(Engine):
-    """Knows which thread set itself up to use it."""
+    """Records which thread was set up to use it."""
 
     user = ""
 
@@ -177,7 +177,7 @@ class Watched(Engine):
         super().probe()
 
 
-def test_thread_that_serves_is_set_up_before_it_renders(volume: Volume, start: Start) -> None:
+def test_serving_thread_is_set_up_before_it_renders(volume: Volume, start: Start) -> None:
     engine = Watched(volume, detect("cpu", 1, "float32"), 2**30)
     consumer = start(engine)
     until(lambda: consumer.trouble is None)
@@ -185,7 +185,7 @@ def test_thread_that_serves_is_set_up_before_it_renders(volume: Volume, start: S
 
 
 class Broken(Engine):
-    """Has a forward pass that fails until it is mended."""
+    """Its forward pass fails until `is_mended` is set."""
 
     is_mended = False
 
@@ -195,7 +195,7 @@ class Broken(Engine):
         super().probe()
 
 
-def test_broken_forward_pass_is_told_until_it_is_mended(volume: Volume, start: Start) -> None:
+def test_failing_forward_pass_is_reported_until_it_works_again(volume: Volume, start: Start) -> None:
     engine = Broken(volume, detect("cpu", 1, "float32"), 2**30)
     consumer = start(engine)
     until(lambda: "the device is gone" in str(consumer.trouble))
@@ -205,7 +205,7 @@ def test_broken_forward_pass_is_told_until_it_is_mended(volume: Volume, start: S
     assert "another" in str(consumer.trouble)
 
 
-def test_idle_sampler_has_had_a_forward_pass(engine: Engine, start: Start) -> None:
+def test_idle_sampler_has_run_a_forward_pass(engine: Engine, start: Start) -> None:
     consumer = start(engine)
     until(lambda: consumer.trouble is None)
     assert engine._canary is not None
@@ -213,7 +213,7 @@ def test_idle_sampler_has_had_a_forward_pass(engine: Engine, start: Start) -> No
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_sampler_whose_answers_nobody_sends_is_not_well(
+def test_sampler_whose_reply_thread_has_died_is_not_well(
     gateway: Gateway, engine: Engine, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ending(replies: Replies, answers: object) -> None:

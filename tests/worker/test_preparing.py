@@ -1,4 +1,4 @@
-"""A preparer child on a volume that takes no files."""
+"""A preparer's child on a volume that rejects writes."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ def said(supervisor: Connection) -> list[link.Message]:
     return messages
 
 
-def test_preparer_that_finds_no_room_waits_and_makes_the_dataset_ready(
+def test_preparer_without_room_waits_and_then_prepares_the_dataset(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order_for(volume, grey_squares())

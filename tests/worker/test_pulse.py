@@ -1,10 +1,10 @@
-"""A sampler counts as one while its forward pass has worked lately."""
+"""A sampler counts as one only if its forward pass has worked recently."""
 
 from worker.pulse import DEAD_SECONDS, PROBE_AFTER_SECONDS, STALE_SECONDS, Pulse
 
 
 class Clock:
-    """Goes when it is told to."""
+    """A clock that is set by hand."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -13,7 +13,7 @@ class Clock:
         return self.now
 
 
-def test_nothing_is_believed_before_the_first_forward_pass() -> None:
+def test_sampler_is_not_trusted_before_its_first_forward_pass() -> None:
     pulse = Pulse(Clock())
     assert pulse.wants_probe
     assert pulse.trouble is not None
@@ -22,7 +22,7 @@ def test_nothing_is_believed_before_the_first_forward_pass() -> None:
     assert pulse.trouble is None
 
 
-def test_idle_sampler_is_probed_long_before_it_is_doubted() -> None:
+def test_idle_sampler_is_probed_long_before_its_last_pass_is_stale() -> None:
     clock = Clock()
     pulse = Pulse(clock)
     pulse.beat()
@@ -32,7 +32,7 @@ def test_idle_sampler_is_probed_long_before_it_is_doubted() -> None:
     assert 2 * PROBE_AFTER_SECONDS < STALE_SECONDS
 
 
-def test_hung_forward_pass_is_trouble_and_at_last_the_end() -> None:
+def test_hung_forward_pass_is_trouble_and_finally_fatal() -> None:
     clock = Clock()
     pulse = Pulse(clock)
     pulse.beat()

@@ -1,4 +1,4 @@
-"""The bytes that sampler processes send are a function of what is asked: of no load, restart or reload."""
+"""The bytes that sampler processes send depend only on the ask, not on load, restarts or reloads."""
 
 import os
 import subprocess
@@ -28,11 +28,11 @@ CLIENTS = proof(2, 4)
 BURSTS = proof(2, 20)
 SINGLES = proof(2, 12)
 POOL = 64
-"""Seeds from which the clients take theirs: rendered once here, and by the samplers again and again."""
+"""Number of seeds that clients choose from: rendered once here, and many times by the samplers."""
 
 
 class Expected:
-    """What every ask must be answered with, rendered in this process."""
+    """The expected answer to every ask, rendered in this process."""
 
     def __init__(self, volume: Volume, places: dict[str, CheckpointPlace]) -> None:
         automatic = rendering_environment("cpu", 1)
@@ -53,7 +53,7 @@ class Expected:
 
 @contextmanager
 def sampler_process(volume: Volume, url: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A sampler with room for one generator: the next one drives it out."""
+    """A sampler with room for one generator, which the next one evicts."""
     settings = {"DATA_ROOT": str(volume.root), "REDIS_URL": url, "GENERATORS_BYTES": "1", "DEVICE": "cpu"}
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "worker", "--role", "sample"],
@@ -73,9 +73,9 @@ def sampler_process(volume: Volume, url: str) -> Iterator[subprocess.Popen[bytes
 
 
 def ask_in_bursts(gateways: list[Gateway], by_id: dict[str, Ask], seed: int) -> list[tuple[Ask, Answer]]:
-    """Each burst: singles of all generators in both precisions, and a sheet of each, in any order.
+    """Send bursts of singles and one sheet per generator and precision, in random order.
 
-    What is asked is added to `by_id`: of an ask that was sent twice, the second answer may come much later.
+    The asks are added to `by_id`, as the second answer to an ask that was sent twice may come much later.
     """
     randomness = np.random.default_rng(seed)
     answered = []
@@ -94,7 +94,7 @@ def ask_in_bursts(gateways: list[Gateway], by_id: dict[str, Ask], seed: int) -> 
 
 
 @pytest.mark.timeout(proof(600, 3600))
-def test_bytes_depend_on_nothing_but_what_is_asked(redis_url: str, volume: Volume) -> None:
+def test_bytes_depend_only_on_the_ask(redis_url: str, volume: Volume) -> None:
     rendering_environment("cpu", 1).apply()
     places: dict[str, CheckpointPlace] = {}
     for index, kind in enumerate(ARCHITECTURES):

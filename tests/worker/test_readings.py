@@ -1,4 +1,4 @@
-"""How fast jobs went by: overheard from what their children say, and remembered."""
+"""The pace of jobs, overheard from their children's messages and kept."""
 
 from collections.abc import Callable
 
@@ -34,7 +34,7 @@ SAYS_NOTHING_OF_A_STEP = {
 
 
 class Clock:
-    """Tells the seconds it was set to."""
+    """A clock that is set by hand."""
 
     now = 0.0
 
@@ -54,7 +54,7 @@ def order(volume: Volume) -> TrainingOrder:
 
 @pytest.fixture
 def go_by(volume: Volume, clock: Clock) -> Callable[..., Readings]:
-    """A job that starts in 2 seconds and then shows 10 images a second, for some seconds."""
+    """Runs a job that starts in 2 seconds, and then sees 10 images a second for some seconds."""
 
     def go_by(order: TrainingOrder, seconds: float = 100, computing: link.Message | None = None) -> Readings:
         readings = Readings(volume.readings("train-1"), clock)
@@ -70,7 +70,7 @@ def go_by(volume: Volume, clock: Clock) -> Callable[..., Readings]:
     return go_by
 
 
-def test_pace_and_start_up_of_the_job_in_training_are_told(
+def test_pace_and_start_up_of_the_job_in_training_are_read(
     order: TrainingOrder, go_by: Callable[..., Readings]
 ) -> None:
     readings = go_by(order)
@@ -80,7 +80,7 @@ def test_pace_and_start_up_of_the_job_in_training_are_told(
     assert readings.in_training.environment == HERE
 
 
-def test_reading_survives_its_worker(
+def test_reading_survives_a_restart_of_its_worker(
     order: TrainingOrder, go_by: Callable[..., Readings], volume: Volume
 ) -> None:
     readings = go_by(order)
@@ -91,7 +91,9 @@ def test_reading_survives_its_worker(
     assert Readings(volume.readings("train-1")).all() == told == readings.all()
 
 
-def test_newest_reading_of_the_same_steps_stays(order: TrainingOrder, go_by: Callable[..., Readings]) -> None:
+def test_only_the_newest_reading_of_identical_steps_is_kept(
+    order: TrainingOrder, go_by: Callable[..., Readings]
+) -> None:
     go_by(order).end()
     again = order.model_copy(update={"job": "job_" + "1" * 16})
     assert [told.job for told in go_by(again).all()] == [again.job]
@@ -105,13 +107,11 @@ def test_readings_are_bounded(order: TrainingOrder, go_by: Callable[..., Reading
     assert [told.spec.batch_size for told in readings.all()] == list(range(5, KEPT + 5))
 
 
-def test_job_that_was_over_at_once_tells_no_pace(
-    order: TrainingOrder, go_by: Callable[..., Readings]
-) -> None:
+def test_job_that_ends_at_once_gives_no_reading(order: TrainingOrder, go_by: Callable[..., Readings]) -> None:
     assert go_by(order, seconds=2).all() == ()
 
 
-def test_resumed_job_tells_its_pace_and_no_start_up(
+def test_resumed_job_gives_a_pace_but_no_start_up(
     order: TrainingOrder, go_by: Callable[..., Readings]
 ) -> None:
     snapshot = SnapshotFact(file="000000000640-1.safetensors", images_seen=640)
@@ -119,14 +119,14 @@ def test_resumed_job_tells_its_pace_and_no_start_up(
     assert (told.seconds, told.start_up_seconds) == (100, None)
 
 
-def test_job_that_goes_on_elsewhere_than_it_began_tells_nothing(
+def test_job_resumed_in_another_environment_gives_no_reading(
     order: TrainingOrder, go_by: Callable[..., Readings]
 ) -> None:
     assert go_by(order, computing=link.Computing(environment=HERE, changed="elsewhere")).all() == ()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"readings": [{}]}', b"\xff"])
-def test_file_that_cannot_be_read_is_begun_anew(
+def test_unreadable_file_is_replaced(
     order: TrainingOrder, go_by: Callable[..., Readings], volume: Volume, content: bytes
 ) -> None:
     volume.run.mkdir(parents=True)
@@ -135,7 +135,7 @@ def test_file_that_cannot_be_read_is_begun_anew(
     assert len(Readings(volume.readings("train-1")).all()) == 1
 
 
-def test_disk_that_refuses_a_reading_does_not_reach_the_job(
+def test_disk_that_rejects_a_reading_does_not_fail_the_job(
     order: TrainingOrder, go_by: Callable[..., Readings], volume: Volume
 ) -> None:
     volume.root.mkdir(exist_ok=True)
@@ -149,10 +149,10 @@ def test_disk_that_refuses_a_reading_does_not_reach_the_job(
     assert len(readings.all()) == 1
 
 
-def test_every_field_of_a_spec_is_known_to_matter_or_not() -> None:
+def test_every_field_of_a_spec_is_listed_as_affecting_a_step_or_not() -> None:
     assert set(TrainingSpec.model_fields) == STEP | SAYS_NOTHING_OF_A_STEP
 
 
-def test_steps_are_compared_by_what_decides_them(order: TrainingOrder) -> None:
+def test_steps_are_compared_by_the_fields_that_affect_them(order: TrainingOrder) -> None:
     assert has_steps_of(order.spec, order.spec.model_copy(update={"seed": 1, "images": 10**6}))
     assert not has_steps_of(order.spec, order.spec.model_copy(update={"resolution": 64}))

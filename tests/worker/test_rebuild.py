@@ -1,4 +1,4 @@
-"""Redis was emptied: what the volume says becomes the records again, whatever lies about on it."""
+"""After Redis was emptied, the records are rebuilt from the volume, whatever else lies on it."""
 
 import errno
 import json
@@ -37,7 +37,7 @@ def store(redis_url: str) -> Store:
 
 
 def lay(volume: Volume, name: str, facts: Facts | None = None, want: Want | None = None) -> str:
-    """A job's directory, as the gateway and an owner leave it."""
+    """Create a job's directory as the gateway and an owner leave it."""
     job = f"job_{name:0>16}"
     volume.job(job).mkdir(parents=True)
     volume.spec(job).write_text(SPEC)
@@ -94,7 +94,7 @@ def test_job_on_several_devices_still_waits_for_a_trainer_that_has_them(store: S
     assert claim.record.id == job
 
 
-def test_served_generators_are_found_again(store: Store, volume: Volume, redis_url: str) -> None:
+def test_served_generators_are_restored(store: Store, volume: Volume, redis_url: str) -> None:
     both = [CheckpointFact(file=name, digest=f"sha256:{name}", images_seen=1, bytes=1) for name in "de"]
     finished = lay(volume, "a", facts(State.SUCCEEDED, checkpoints=both[:1], finished_ms=9))
     running = lay(volume, "b", facts(State.RUNNING, checkpoints=both[1:]))
@@ -104,7 +104,7 @@ def test_served_generators_are_found_again(store: Store, volume: Volume, redis_u
     assert client.zrange(KEYS[JOB].servable, 0, -1) == [finished]
 
 
-def test_checkpoint_of_which_no_event_was_kept_is_told_once(store: Store, volume: Volume) -> None:
+def test_checkpoint_whose_event_was_lost_is_reported_once(store: Store, volume: Volume) -> None:
     both = [CheckpointFact(file=name, digest=f"sha256:{name}", images_seen=1, bytes=1) for name in "de"]
     kept = Event(id=3, type=EventType.CHECKPOINT, at_ms=1, data=both[0].model_dump_json())
     job = lay(volume, "a", facts(State.RUNNING, checkpoints=both))
@@ -117,7 +117,7 @@ def test_checkpoint_of_which_no_event_was_kept_is_told_once(store: Store, volume
     assert [json.loads(event.data) for event in told] == [both[1].model_dump()]
 
 
-def test_one_damaged_file_costs_no_other_record(store: Store, volume: Volume) -> None:
+def test_damaged_file_affects_no_other_record(store: Store, volume: Volume) -> None:
     broken = lay(volume, "a", facts(State.RUNNING))
     volume.facts(broken, 7).write_text("")
     sound = lay(volume, "b", facts(State.FAILED, error=Failure(code="x", detail="y")))
@@ -126,7 +126,7 @@ def test_one_damaged_file_costs_no_other_record(store: Store, volume: Volume) ->
     assert store.run(records.forget_job(sound)) == ("forgotten", "failed")
 
 
-def test_record_that_could_not_be_read_comes_back_when_it_can(store: Store, volume: Volume) -> None:
+def test_unreadable_record_is_restored_once_it_can_be_read(store: Store, volume: Volume) -> None:
     job = lay(volume, "a", facts(State.RUNNING))
     whole = volume.facts(job, 7).read_bytes()
     volume.facts(job, 7).write_bytes(whole[:9])
@@ -135,13 +135,13 @@ def test_record_that_could_not_be_read_comes_back_when_it_can(store: Store, volu
     beat = records.beat(Lease(JOB, job, "7", 60))
     assert store.run(beat) == "unknown"
     assert store.left_out() == [job]
-    volume.facts(job, 7).write_bytes(whole)  # as its owner does, which still lives
+    volume.facts(job, 7).write_bytes(whole)  # as its owner, which is still alive, does
     restore_left_out(store, volume, lease_seconds=60)
     assert store.run(beat) == Want.RUN
     assert store.left_out() == []
 
 
-def test_what_could_not_be_read_and_was_removed_is_let_go_of(store: Store, volume: Volume) -> None:
+def test_unreadable_record_that_was_removed_is_forgotten(store: Store, volume: Volume) -> None:
     job = lay(volume, "a")
     volume.spec(job).write_text("{")
     rebuild(store, volume)
@@ -161,7 +161,7 @@ def test_what_could_not_be_read_and_was_removed_is_let_go_of(store: Store, volum
     ],
     ids=["a line", "no line", "the last line", "torn off"],
 )
-def test_events_of_a_log_that_has_rotted_never_get_an_id_twice(
+def test_event_ids_are_never_reused_after_a_log_was_corrupted(
     store: Store, volume: Volume, log: bytes, is_numbered_by_the_clock: bool
 ) -> None:
     job = lay(volume, "a", facts(State.RUNNING))
@@ -173,21 +173,23 @@ def test_events_of_a_log_that_has_rotted_never_get_an_id_twice(
     assert (event.id > before_ms) == is_numbered_by_the_clock
 
 
-def test_one_request_is_one_job_though_a_gateway_was_killed_in_it(store: Store, volume: Volume) -> None:
-    """Its first try left files that were never queued; the client sent it again, and that was."""
+def test_retried_request_is_one_job_even_if_a_gateway_was_killed_during_it(
+    store: Store, volume: Volume
+) -> None:
+    """The first try left files that were never queued; the client retried, and the retry was queued."""
     homes = {name: lay(volume, name) for name in ("a", "b", "c", "d")}
     for name, key, age in (("a", "k", 2), ("b", "k", 1), ("c", "l", 2), ("d", "l", 1)):
         submission = Submission(idempotency=Idempotency.of(key, {}))
         volume.submission(homes[name]).write_text(submission.model_dump_json())
         os.utime(volume.spec(homes[name]), (0, 1000 - age))
-    volume.queued(homes["c"]).touch()  # the oldest, but its client was told
+    volume.queued(homes["c"]).touch()  # the oldest, but its client got a response
     os.utime(volume.spec(homes["c"]), (0, 900))
     rebuild(store, volume)
     assert [store.state(JOB, homes[name]) for name in "abcd"] == [None, State.QUEUED, State.QUEUED, None]
     assert [volume.job(homes[name]).exists() for name in "abcd"] == [False, True, True, False]
 
 
-def test_request_whose_job_cannot_be_read_makes_no_other_and_gets_it_back(
+def test_request_of_an_unreadable_job_creates_no_other_and_its_job_is_restored(
     store: Store, volume: Volume
 ) -> None:
     job = lay(volume, "a", facts(State.RUNNING))
@@ -202,7 +204,7 @@ def test_request_whose_job_cannot_be_read_makes_no_other_and_gets_it_back(
     assert store.state(JOB, job) == State.RUNNING
 
 
-def test_job_that_was_queued_comes_back_though_its_key_was_used_again_meanwhile(
+def test_job_that_was_queued_is_restored_even_if_its_key_was_reused_meanwhile(
     store: Store, volume: Volume
 ) -> None:
     job = lay(volume, "a", facts(State.RUNNING))
@@ -217,7 +219,7 @@ def test_job_that_was_queued_comes_back_though_its_key_was_used_again_meanwhile(
     assert volume.job(job).exists()
 
 
-def test_whatever_is_wrong_with_a_file_costs_its_record_alone(
+def test_any_error_in_reading_a_file_affects_only_its_record(
     store: Store, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     null, broken, sound = (lay(volume, name) for name in "abc")
@@ -235,7 +237,7 @@ def test_whatever_is_wrong_with_a_file_costs_its_record_alone(
     assert store.state(JOB, sound) == State.QUEUED
 
 
-def test_aliases_and_imported_generators_come_back_whatever_lies_beside_them(
+def test_aliases_and_imports_are_restored_despite_damaged_files_beside_them(
     store: Store, volume: Volume, redis_url: str
 ) -> None:
     digest = "sha256:" + "1" * 64
@@ -262,7 +264,7 @@ def test_deleted_record_stays_deleted(store: Store, volume: Volume) -> None:
     assert store.run(records.forget_job(job)) == ("missing", "")
 
 
-def test_place_in_the_queue_and_key_come_back(store: Store, volume: Volume) -> None:
+def test_priority_and_idempotency_key_are_restored(store: Store, volume: Volume) -> None:
     for name, priority in (("a", Priority.LOW), ("b", Priority.HIGH)):
         job = lay(volume, name)
         submission = Submission(priority=priority, idempotency=Idempotency.of(name, {}))
@@ -278,7 +280,7 @@ def deliveries(store: Store) -> list[str]:
     return sorted(f"{delivery.job_id}:{delivery.endpoint}" for delivery in taken)
 
 
-def test_who_has_not_been_told_of_an_end_will_be(store: Store, volume: Volume) -> None:
+def test_ends_are_reported_to_the_endpoints_that_were_not_told(store: Store, volume: Volume) -> None:
     now_ms = round(time.time() * 1000)
     webhook = Webhook.model_validate({"url": "https://example.com", "secret": "whsec_" + "QUJD" * 8})
     ends = {
@@ -301,14 +303,14 @@ def test_who_has_not_been_told_of_an_end_will_be(store: Store, volume: Volume) -
     ]
 
 
-def test_records_that_stand_are_left_alone(store: Store, volume: Volume) -> None:
+def test_rebuilt_records_are_not_rebuilt_again(store: Store, volume: Volume) -> None:
     rebuild(store, volume)
     job = lay(volume, "a")
     rebuild(store, volume)
     assert store.run(records.forget_job(job)) == ("missing", "")
 
 
-def test_mirror_goes_on_behind_a_line_that_a_crash_tore_off(store: Store, volume: Volume) -> None:
+def test_mirror_replaces_a_line_that_a_crash_cut_off(store: Store, volume: Volume) -> None:
     job = lay(volume, "a")
     store.run(records.submit(JOB, job, SPEC))
     Mirror(store, volume).copy_events(JOB)

@@ -1,4 +1,4 @@
-"""Redis is emptied again in the middle of a rebuild, or its process stopped: all of it counts, or nothing."""
+"""A rebuild in which Redis is emptied again, or its process suspended, counts as a whole or not at all."""
 
 import itertools
 import json
@@ -32,7 +32,7 @@ def store(redis_url: str) -> Store:
 
 @pytest.fixture
 def laid(volume: Volume) -> Volume:
-    """A volume with jobs that wait."""
+    """A volume with queued jobs."""
     for job in JOBS:
         volume.job(job).mkdir(parents=True)
         volume.spec(job).write_text(json.dumps({"dataset": "ds_0123456789abcdef"}))
@@ -41,7 +41,7 @@ def laid(volume: Volume) -> Volume:
 
 @pytest.fixture
 def between(monkeypatch: pytest.MonkeyPatch) -> Between:
-    """Lets something happen once so many records have come back."""
+    """Calls a function once this many records have been restored."""
     take_in = Store.take_in
 
     def let(restored_before: int, happen: Callable[[], object]) -> None:
@@ -58,7 +58,7 @@ def between(monkeypatch: pytest.MonkeyPatch) -> Between:
 
 
 @pytest.mark.parametrize("restored_before", [1, len(JOBS)])
-def test_emptied_again_in_the_middle_nothing_is_missing_in_the_end(
+def test_nothing_is_missing_after_redis_was_emptied_again_during_a_rebuild(
     store: Store, laid: Volume, client: redis.Redis, between: Between, restored_before: int
 ) -> None:
     between(restored_before, client.flushdb)
@@ -67,7 +67,7 @@ def test_emptied_again_in_the_middle_nothing_is_missing_in_the_end(
     assert [store.state(JOB, job) for job in JOBS] == [State.QUEUED] * 3
 
 
-def test_who_wakes_in_a_rebuild_of_another_takes_no_part_in_it_and_does_not_end_it(
+def test_worker_that_resumes_during_the_rebuild_of_another_neither_joins_nor_ends_it(
     store: Store, laid: Volume, client: redis.Redis, between: Between
 ) -> None:
     between(1, lambda: client.set(keys.REBUILDING, "another's"))
@@ -77,7 +77,7 @@ def test_who_wakes_in_a_rebuild_of_another_takes_no_part_in_it_and_does_not_end_
     assert client.zcard(KEYS[JOB].all) == 1
 
 
-def test_who_rebuilds_keeps_the_lock_from_one_record_to_the_next(store: Store, client: redis.Redis) -> None:
+def test_lock_is_extended_with_every_record(store: Store, client: redis.Redis) -> None:
     rebuild = store.begin_rebuild("w0", 60)
     assert rebuild
     client.expire(keys.REBUILDING, 5)
@@ -86,18 +86,18 @@ def test_who_rebuilds_keeps_the_lock_from_one_record_to_the_next(store: Store, c
     assert not store.begin_rebuild("w1", 60)
 
 
-def test_who_did_not_hear_that_it_has_the_lock_has_it(
+def test_lock_is_held_even_if_the_reply_was_lost(
     store: Store, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def try_again(name: str, value: str, *, nx: bool, ex: int) -> object:
-        client.set(name, value, ex=ex)  # of which the answer was lost
+        client.set(name, value, ex=ex)  # whose reply was lost
         return client.set(name, value, nx=nx, ex=ex)
 
     monkeypatch.setattr(store._redis, "set", try_again)
     assert store.begin_rebuild("w0", 60)
 
 
-def test_end_that_is_said_again_to_an_emptied_redis_is_not_its_end(store: Store, client: redis.Redis) -> None:
+def test_ending_a_rebuild_fails_after_redis_was_emptied_again(store: Store, client: redis.Redis) -> None:
     rebuild = store.begin_rebuild("w0", 60)
     assert rebuild
     client.flushdb()

@@ -1,4 +1,4 @@
-"""The thread beside a worker's work goes on, whatever fails in one of its rounds."""
+"""The reconciler goes on, whatever fails in one of its rounds."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ LEASE_SECONDS = 0.25
 
 @pytest.fixture
 def rounds(redis_url: str, volume: Volume) -> Iterator[Callable[[Path], threading.Semaphore]]:
-    """Runs a reconciler that touches a file, and counts its signs of life."""
+    """Runs a reconciler with this heartbeat file, and counts its hellos."""
     running: list[Reconciler] = []
 
     def run(heartbeat_file: Path) -> threading.Semaphore:
@@ -47,7 +47,7 @@ def rounds(redis_url: str, volume: Volume) -> Iterator[Callable[[Path], threadin
         reconciler.stop()
 
 
-def test_heartbeat_file_that_cannot_be_touched_ends_nothing(
+def test_unwritable_heartbeat_file_does_not_stop_the_reconciler(
     rounds: Callable[[Path], threading.Semaphore], tmp_path: Path
 ) -> None:
     seen = rounds(tmp_path / "missing" / "heartbeat")

@@ -1,4 +1,4 @@
-"""What asks come to on a real generator, and what only somebody who knows it can object to."""
+"""Asks are rendered on a real generator, or refused for reasons that only the generator shows."""
 
 from copy import copy
 from typing import Any
@@ -22,7 +22,7 @@ SIZE = 8
 
 @pytest.fixture(params=["normal"])
 def sampler(request: pytest.FixtureRequest) -> Sampler:
-    """A generator of this prior."""
+    """A generator with this prior."""
     architecture = {"kind": "dcgan", "latent_size": SIZE, "generator_width": 4, "discriminator_width": 4}
     trained = TrainingSpec.model_validate(
         {
@@ -46,7 +46,7 @@ def sampler(request: pytest.FixtureRequest) -> Sampler:
 
 
 def ask(seeds: Any = None, latents: Any = None, chosen: Any = "png", **options: Any) -> Ask:
-    """Asks for seeds or latents."""
+    """An ask for seeds or latents."""
     asked = SampleOptions.model_validate(options)
     if latents is None:
         spec = SampleSpec.of_seeds(DIGEST, chosen, seeds, asked)
@@ -55,13 +55,13 @@ def ask(seeds: Any = None, latents: Any = None, chosen: Any = "png", **options: 
     return Ask("1", "g0", 0, spec, PLACE)
 
 
-def test_listed_seeds_are_the_pictures_of_each(sampler: Sampler) -> None:
+def test_listed_seeds_give_the_picture_of_each(sampler: Sampler) -> None:
     together = render(sampler, [ask([9, 1, 9, 4])])
     alone = [render(sampler, [ask([seed])]) for seed in (9, 1, 9, 4)]
     assert np.array_equal(together, np.concatenate(alone))
 
 
-def test_latents_of_seeds_are_the_pictures_of_these_seeds(sampler: Sampler) -> None:
+def test_latents_of_seeds_give_the_pictures_of_these_seeds(sampler: Sampler) -> None:
     seeds = [3, 1, 4]
     asked = ask(seeds)
     drawn = sampler.draw(seeds).tolist()
@@ -70,14 +70,14 @@ def test_latents_of_seeds_are_the_pictures_of_these_seeds(sampler: Sampler) -> N
     assert np.array_equal(render(sampler, [ask(latents=drawn, chosen="npz")]), numbers)
 
 
-def test_truncation_draws_from_the_middle(sampler: Sampler) -> None:
+def test_truncation_draws_from_the_middle_of_the_prior(sampler: Sampler) -> None:
     asked = ask(range(40), truncation=0.5)
     drawn = sampler.draw(range(40), 0.5)
     assert np.abs(drawn).max() <= 0.6745 < np.abs(sampler.draw(range(40))).max()
     assert np.array_equal(render(sampler, [asked]), sampler.render_latents(drawn))
 
 
-def test_asks_that_are_kin_get_what_each_would_alone(sampler: Sampler) -> None:
+def test_asks_rendered_together_get_the_same_images_as_alone(sampler: Sampler) -> None:
     latents = np.random.default_rng(0).normal(size=(5, SIZE)).tolist()
     for portion in (
         [ask(latents=latents[:2]), ask(latents=latents[2:])],
@@ -88,7 +88,7 @@ def test_asks_that_are_kin_get_what_each_would_alone(sampler: Sampler) -> None:
 
 
 @pytest.mark.parametrize("sampler", ["bernoulli"], indirect=True)
-def test_prior_of_two_values_has_no_middle(sampler: Sampler) -> None:
+def test_truncation_of_a_prior_of_two_values_is_refused(sampler: Sampler) -> None:
     fine, truncated = ask([7]), ask([7], truncation=0.5)
     welcome, [(refused, refusal)] = admit(sampler, [fine, truncated])
     assert (welcome, refused) == ([fine], truncated)
@@ -98,7 +98,7 @@ def test_prior_of_two_values_has_no_middle(sampler: Sampler) -> None:
 @pytest.mark.parametrize(
     "sampler", ["normal", "uniform", "exponential", "poisson", "truncated_normal"], indirect=True
 )
-def test_every_other_prior_has_one(sampler: Sampler) -> None:
+def test_truncation_narrows_every_other_prior(sampler: Sampler) -> None:
     asked = ask(range(40), truncation=0.5)
     assert admit(sampler, [asked]) == ([asked], [])
     assert sampler.draw(range(40), 0.5).std() < sampler.draw(range(40)).std()
@@ -114,14 +114,14 @@ def test_arrays_are_bounded_in_bytes(sampler: Sampler) -> None:
     assert "Ask for 273 at most at a time" in refusal
 
 
-def test_latents_of_another_length_are_refused_with_the_right_one(sampler: Sampler) -> None:
+def test_latents_of_the_wrong_length_are_refused_with_the_right_one(sampler: Sampler) -> None:
     wrong = ask(latents=[[0.5] * (SIZE + 1)])
     welcome, [(_, refusal)] = admit(sampler, [wrong, ask(latents=[[0.5] * SIZE])])
     assert len(welcome) == 1
     assert f"{SIZE + 1} numbers each, and this generator takes {SIZE}" in refusal
 
 
-def test_picture_that_would_be_too_large_is_refused_alone(sampler: Sampler) -> None:
+def test_only_pictures_that_would_be_too_large_are_refused(sampler: Sampler) -> None:
     row = range(1024)
     fits = ask(row, scale=4)
     too_large = [

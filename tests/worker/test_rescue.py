@@ -1,4 +1,4 @@
-"""A run that goes wrong, on real pictures: it is noticed, named, taken back, and still serves its best."""
+"""A failing run on real pictures is detected, diagnosed and rolled back, and still serves its best."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ def order_of(volume: Volume, **request: object) -> TrainingOrder:
 
 @dataclass(frozen=True)
 class Harmed:
-    """A run that something was done to, and everything it said."""
+    """A run that was sabotaged, and all its messages."""
 
     cause: str
     order: TrainingOrder
@@ -56,7 +56,7 @@ def warnings(said: list[link.Message]) -> list[link.Warned]:
 
 
 def plant(monkeypatch: pytest.MonkeyPatch, harm: Callable[[TrainingState], None], *at: int) -> None:
-    """Let something happen to the state, at these counts of images."""
+    """Sabotage the state at these counts of images."""
     honest = trainer.train
 
     def planted(state: TrainingState, batches: Batches, ranks: Ranks) -> Iterator[trainer.Progress]:
@@ -70,7 +70,7 @@ def plant(monkeypatch: pytest.MonkeyPatch, harm: Callable[[TrainingState], None]
 
 @torch.no_grad()
 def kill_generator(state: TrainingState) -> None:
-    """Let it say the same to every latent."""
+    """Let it return the same image for every latent."""
     for network in (state.generator, state.ema):
         next(network.parameters()).zero_()
 
@@ -85,10 +85,10 @@ HARM = {"mode_collapse": kill_generator, "not_finite": spoil_discriminator}
 
 @pytest.fixture(scope="module", params=HARM)
 def harmed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Harmed:
-    """A run that is harmed when it is judged for the second time."""
+    """A run that is sabotaged just before it is judged for the second time."""
     order = order_of(Volume(tmp_path_factory.mktemp(request.param) / "volume"))
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(guards, "WORSE", 1.0)  # how far an even grey is differs from one to the next
+        monkeypatch.setattr(guards, "WORSE", 1.0)  # the distance of a uniform grey varies between runs
         plant(monkeypatch, HARM[request.param], 2 * EVERY)
         return Harmed(request.param, order, carry_out(order))
 
@@ -105,7 +105,7 @@ def test_healthy_run_is_judged_at_its_interval_and_at_its_end(volume: Volume) ->
     assert {"generator", "discriminator"} <= set(evaluation.losses)
 
 
-def test_planted_harm_is_named_at_once_taken_back_and_survived(harmed: Harmed) -> None:
+def test_sabotage_is_diagnosed_at_once_rolled_back_and_survived(harmed: Harmed) -> None:
     warned = {judged.images_seen: judged.warning.code for judged in judgements(harmed.said) if judged.warning}
     assert warned == {2 * EVERY: harmed.cause}
     assert isinstance(harmed.said[-1], link.Finished)
@@ -117,7 +117,7 @@ def test_planted_harm_is_named_at_once_taken_back_and_survived(harmed: Harmed) -
 
 
 def test_resumed_run_takes_the_same_decisions(harmed: Harmed) -> None:
-    """As if killed after the first snapshot, before the harm, which happens again."""
+    """It resumes from the first snapshot, before the harm, which is repeated."""
     first = next(message.snapshot for message in harmed.said if isinstance(message, link.Saved))
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(guards, "WORSE", 1.0)
@@ -130,10 +130,10 @@ def test_resumed_run_takes_the_same_decisions(harmed: Harmed) -> None:
         assert resumed == straight[-len(resumed) :]
 
 
-def test_run_that_was_never_alive_begins_again_and_is_young_again(
+def test_run_that_was_never_alive_starts_over_and_is_young_again(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Dead at the first three looks: young, grown, and young again. A resumed run has the same youth."""
+    """Dead at the first three judgements: young, grown, and young again. A resumed run is as young."""
     monkeypatch.setattr(guards, "YOUNG_STEPS", EVERY // 16 + 1)
     plant(monkeypatch, kill_generator, EVERY, 2 * EVERY, 3 * EVERY)
     order = order_of(volume, images=4 * EVERY).model_copy(update={"snapshot_seconds": 0.3})
@@ -149,13 +149,13 @@ def test_run_that_was_never_alive_begins_again_and_is_young_again(
         assert again == judgements(said)[-len(again) :]
 
 
-def test_what_a_killed_child_has_told_is_not_told_again(volume: Volume) -> None:
+def test_judgement_reported_by_a_killed_child_is_not_repeated(volume: Volume) -> None:
     order = order_of(volume, images=EVERY, evaluation={"every_images": EVERY // 2})
     again = carry_out(order.model_copy(update={"judged_images_seen": EVERY // 2}))
     assert [judged.images_seen for judged in judgements(again)] == [EVERY]
 
 
-def test_run_that_cannot_be_helped_fails_with_the_cause_and_keeps_its_best(
+def test_hopeless_run_fails_with_the_cause_and_keeps_its_best(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = trainer.train
@@ -175,10 +175,10 @@ def test_run_that_cannot_be_helped_fails_with_the_cause_and_keeps_its_best(
     assert [m.checkpoint.images_seen for m in said if isinstance(m, link.Published)] == [EVERY]
 
 
-def test_run_that_is_judged_bad_at_its_end_serves_what_was_good(
+def test_run_that_is_rejected_at_its_end_serves_its_earlier_best(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Though its last pictures are nearer: most of them are copies."""
+    """Although its last pictures have a smaller distance: most of them count as copies."""
     monkeypatch.setattr(guards, "COPIED", -1.0)
     monkeypatch.setattr(guards, "COLLAPSED", 0.0)
     monkeypatch.setattr(guards, "YOUNG_STEPS", 2 * EVERY // 16)
@@ -190,7 +190,7 @@ def test_run_that_is_judged_bad_at_its_end_serves_what_was_good(
     assert said[-1].result["best_images_seen"] == first.images_seen == EVERY
 
 
-def test_run_that_ends_dead_though_it_is_not_young_fails(
+def test_run_that_is_dead_at_its_end_and_not_young_fails(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guards, "YOUNG_STEPS", 2 * EVERY // 16)
@@ -207,9 +207,7 @@ def test_run_that_ends_dead_though_it_is_not_young_fails(
     assert last.problem.code == "mode_collapse"
 
 
-def test_run_that_ends_dead_while_it_is_young_says_so(
-    volume: Volume, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_run_that_is_dead_at_its_end_but_young_warns(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch, kill_generator, EVERY)
     (warned,) = warnings(carry_out(order_of(volume, images=EVERY)))
     assert warned.code == "mode_collapse"

@@ -1,4 +1,4 @@
-"""Snapshots go with the end of their job, and not before."""
+"""Snapshots are deleted once their job has ended, and not before."""
 
 import pytest
 
@@ -14,7 +14,7 @@ JOB = RecordKind.JOB
 
 
 @pytest.mark.parametrize("state", list(State))
-def test_snapshots_stay_for_as_long_as_the_job_may_go_on(
+def test_snapshots_are_kept_as_long_as_the_job_may_resume(
     redis_url: str, volume: Volume, state: State
 ) -> None:
     store, job_id = Store(redis_url), "job_0000000000000001"

@@ -1,4 +1,4 @@
-"""Who finds no room waits, tells, and goes on; who must not wait is heard later."""
+"""A writer without room waits, reports it, and goes on; a write that must not wait is deferred."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ from worker.room import SPARE_BYTES, Later, Room
 
 
 class Refusals:
-    """A write that the volume refuses with these errors, one a time, before it takes it."""
+    """A write that fails with these errors, one per try, before it succeeds."""
 
     def __init__(self, *codes: int) -> None:
         self._codes = deque(codes)
@@ -28,7 +28,7 @@ class Refusals:
 
 
 class Patience:
-    """Rests without taking time, and remembers for how long, and what was told."""
+    """Rests without sleeping, and records the pauses and the reported shortages."""
 
     def __init__(self) -> None:
         self.rests: list[float] = []
@@ -38,14 +38,14 @@ class Patience:
         return Room(self.told.append, self.rests.append, spare_bytes)
 
 
-def test_what_is_taken_at_once_is_not_told(tmp_path: Path) -> None:
+def test_write_that_succeeds_at_once_reports_nothing(tmp_path: Path) -> None:
     patience = Patience()
     assert patience.room().insist(Refusals(), tmp_path / "file", 100) == "written"
     assert not patience.told
     assert not patience.rests
 
 
-def test_every_try_in_vain_is_told_and_so_is_the_end(tmp_path: Path) -> None:
+def test_every_failed_try_and_the_end_of_the_wait_are_reported(tmp_path: Path) -> None:
     patience = Patience()
     refusals = Refusals(*[errno.ENOSPC] * 7)
     assert patience.room().insist(refusals, tmp_path / "file", 12_345) == "written"
@@ -81,14 +81,14 @@ def test_shortage_says_what_is_needed_what_is_free_and_what_to_do(
     assert str(tmp_path / "not" / "made") in told.detail
 
 
-def test_error_that_waiting_does_not_cure_rises(tmp_path: Path) -> None:
+def test_error_that_waiting_does_not_cure_is_raised(tmp_path: Path) -> None:
     patience = Patience()
     with pytest.raises(IsADirectoryError):
         patience.room().insist(Refusals(errno.EISDIR), tmp_path / "file", 1)
     assert not patience.told
 
 
-def test_what_ends_the_waiting_rises_and_nothing_is_written(tmp_path: Path) -> None:
+def test_exception_that_ends_the_wait_is_raised_and_nothing_is_written(tmp_path: Path) -> None:
     def stop(seconds: float) -> None:
         raise InterruptedError
 
@@ -107,13 +107,13 @@ def test_child_leaves_room_for_facts_and_events(tmp_path: Path, monkeypatch: pyt
     assert refusals.taken == 1
 
 
-def test_file_is_whole_or_not_there(tmp_path: Path) -> None:
+def test_file_is_written_whole_and_no_temporary_file_is_left(tmp_path: Path) -> None:
     Patience().room().write(tmp_path / "deep" / "file", b"content")
     assert (tmp_path / "deep" / "file").read_bytes() == b"content"
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["file"]
 
 
-def test_statement_that_was_refused_is_made_once_there_is_room() -> None:
+def test_rejected_write_is_retried_once_there_is_room() -> None:
     later = Later()
     made: list[str] = []
     later.write(_once_refused(lambda: made.append("first")))
@@ -124,7 +124,7 @@ def test_statement_that_was_refused_is_made_once_there_is_room() -> None:
     assert made == ["second", "first"]
 
 
-def test_statement_about_a_deleted_record_is_let_go() -> None:
+def test_deferred_write_for_a_deleted_record_is_dropped() -> None:
     later = Later()
     refusals = Refusals(errno.EROFS, errno.ENOENT)
     later.write(refusals)

@@ -1,4 +1,4 @@
-"""The consumer answers whatever can be answered, small asks first, and nothing in the queue ends it."""
+"""The consumer answers every ask that it can, small ones first, and no frame in the queue stops it."""
 
 import io
 import json
@@ -60,7 +60,7 @@ UNREADABLE: dict[str, Callable[[Ask], bytes]] = {
 
 
 @pytest.mark.parametrize("spoil", UNREADABLE.values(), ids=UNREADABLE)
-def test_frame_that_cannot_be_read_costs_no_other(
+def test_unreadable_frame_affects_no_other(
     spoil: Callable[[Ask], bytes], gateway: Gateway, engine: Engine, start: Start
 ) -> None:
     before, after = gateway.ask(1), gateway.ask(2)
@@ -74,7 +74,7 @@ def test_frame_that_cannot_be_read_costs_no_other(
 
 
 class Stumbling(Engine):
-    """Is broken, once."""
+    """Raises an error once."""
 
     def __init__(self, volume: Volume, environment: NumericEnvironment, limit_bytes: int) -> None:
         super().__init__(volume, environment, limit_bytes)
@@ -86,9 +86,7 @@ class Stumbling(Engine):
         return super().sampler(spec, place)
 
 
-def test_error_that_nobody_thought_of_refuses_its_own_asks_alone(
-    gateway: Gateway, volume: Volume, start: Start
-) -> None:
+def test_unexpected_error_fails_only_its_own_asks(gateway: Gateway, volume: Volume, start: Start) -> None:
     gateway.push(gateway.ask(1))
     start(Stumbling(volume, detect("cpu", 1, "float32"), 0))
     assert gateway.answers(1)[0].error is ErrorCode.INTERNAL
@@ -96,7 +94,7 @@ def test_error_that_nobody_thought_of_refuses_its_own_asks_alone(
     assert gateway.answers(1)[0].error is None
 
 
-def test_ask_that_cannot_be_encoded_is_refused_alone(
+def test_encoding_error_fails_only_its_own_ask(
     gateway: Gateway, engine: Engine, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def superstitious(tiles: NDArray[np.uint8], spec: SampleSpec) -> bytes:
@@ -110,7 +108,7 @@ def test_ask_that_cannot_be_encoded_is_refused_alone(
     assert [answer.error for answer in gateway.answers(3)] == [None, ErrorCode.INTERNAL, None]
 
 
-def test_ask_that_is_repeated_while_it_is_being_answered_is_rendered_once(
+def test_ask_resent_while_it_is_being_answered_is_rendered_once(
     gateway: Gateway, engine: Engine, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rendered: list[int] = []
@@ -138,7 +136,7 @@ def test_ask_that_is_repeated_while_it_is_being_answered_is_rendered_once(
     assert rendered == [1, 2]
 
 
-def test_answer_that_redis_has_no_room_for_is_lost_in_few_words(
+def test_answer_that_redis_has_no_memory_for_is_logged_briefly(
     gateway: Gateway, engine: Engine, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     gateway.push(gateway.ask(1, count=64))
@@ -158,7 +156,7 @@ def test_answer_that_redis_has_no_room_for_is_lost_in_few_words(
     assert gateway.answers(1)[0].error is None
 
 
-def test_generator_that_is_gone_is_refused_as_unreadable(
+def test_missing_generator_is_refused_as_unreadable(
     gateway: Gateway, engine: Engine, start: Start, volume: Volume
 ) -> None:
     volume.checkpoint(PLACE.job, PLACE.file).unlink()
@@ -176,7 +174,7 @@ def test_ask_past_its_deadline_is_not_answered(gateway: Gateway, engine: Engine,
     assert gateway.answers(1)[0].id == timely.id
 
 
-def test_one_image_does_not_wait_for_the_sheets_of_its_batch(
+def test_single_image_does_not_wait_for_the_sheets_of_its_batch(
     gateway: Gateway, engine: Engine, start: Start
 ) -> None:
     huge, middle, small = gateway.ask(1, count=1024), gateway.ask(2, count=9), gateway.ask(3)
@@ -185,7 +183,7 @@ def test_one_image_does_not_wait_for_the_sheets_of_its_batch(
     assert [answer.id for answer in gateway.answers(3)] == [small.id, middle.id, huge.id]
 
 
-def test_picture_is_the_same_alone_and_in_any_company(gateway: Gateway, engine: Engine, start: Start) -> None:
+def test_picture_is_the_same_alone_and_in_a_batch(gateway: Gateway, engine: Engine, start: Start) -> None:
     asks = [gateway.ask(seed, count) for seed, count in ((5, 1), (7, 70), (5, 300), (9, 1), (900, 130))]
     gateway.push(*asks)
     start(engine)
@@ -195,7 +193,7 @@ def test_picture_is_the_same_alone_and_in_any_company(gateway: Gateway, engine: 
         assert gateway.answers(1)[0].content == together[ask.id]
 
 
-def test_numbers_are_those_that_the_pixels_of_the_same_batch_come_from(
+def test_pixels_of_an_npz_equal_those_of_a_png_in_the_same_batch(
     gateway: Gateway, engine: Engine, start: Start
 ) -> None:
     numbers, picture = gateway.ask(7, format="npz"), gateway.ask(7)
@@ -207,7 +205,7 @@ def test_numbers_are_those_that_the_pixels_of_the_same_batch_come_from(
         assert np.array_equal(arrays["pixels"][0, :, :, 0], shown)
 
 
-def test_only_who_asks_for_numbers_has_them_kept(gateway: Gateway) -> None:
+def test_portions_do_not_mix_formats_of_numbers_with_others(gateway: Gateway) -> None:
     asks = [gateway.ask(seed, format=chosen) for seed, chosen in enumerate(("npz", "png", "zip", "npz"))]
     assert sorted([ask.spec.format for ask in portion] for portion in portions(asks)) == [
         ["npz", "npz"],
@@ -215,7 +213,7 @@ def test_only_who_asks_for_numbers_has_them_kept(gateway: Gateway) -> None:
     ]
 
 
-def test_ask_that_the_generator_cannot_fulfil_is_refused_alone(
+def test_only_the_ask_that_the_generator_cannot_fulfil_is_refused(
     gateway: Gateway, engine: Engine, start: Start
 ) -> None:
     too_large, fine = gateway.ask(1, 1024, scale=9), gateway.ask(3)
@@ -225,13 +223,13 @@ def test_ask_that_the_generator_cannot_fulfil_is_refused_alone(
     assert errors == {too_large.id: ErrorCode.INVALID_REQUEST, fine.id: None}
 
 
-def test_only_drawn_from_one_prior_are_rendered_together(gateway: Gateway) -> None:
+def test_portions_do_not_mix_drawn_truncated_and_given_latents(gateway: Gateway) -> None:
     asks = [gateway.ask(1), gateway.ask(2, truncation=0.5), gateway.ask(3, truncation=0.5)]
     given = [gateway.ask(0, latents=pack([[float(number)]])) for number in range(2)]
     assert sorted(len(portion) for portion in portions([*asks, *given])) == [1, 2, 2]
 
 
-def test_portions_are_bounded_in_images_and_lose_nothing(gateway: Gateway) -> None:
+def test_portions_are_bounded_in_images_and_contain_every_ask(gateway: Gateway) -> None:
     counts = [1, 1024, 3, 1, 255, 2, 256, 257, 1, 200] * 30
     asks = [gateway.ask(seed, count) for seed, count in enumerate(counts)]
     served = portions(asks)
@@ -242,7 +240,7 @@ def test_portions_are_bounded_in_images_and_lose_nothing(gateway: Gateway) -> No
     assert largest == sorted(largest)
 
 
-def test_what_takes_long_to_encode_weighs_more(gateway: Gateway) -> None:
+def test_asks_that_are_slow_to_encode_weigh_more(gateway: Gateway) -> None:
     smooth: dict[str, Any] = {"format": "webp", "scale": 16, "resample": "lanczos"}
     asks = [gateway.ask(seed, **smooth) for seed in range(3)]
     asks += [gateway.ask(seed, scale=16) for seed in range(20)]
@@ -266,7 +264,7 @@ def test_sampler_can_be_asked_by_name(gateway: Gateway, engine: Engine, start: S
     assert others.sampler(spec, PLACE) is not None
 
 
-def test_portion_asks_one_generator() -> None:
+def test_portion_is_for_one_generator() -> None:
     asks = [
         Ask(str(seed), "g0", 0, SampleSpec(digest=f"sha256:{seed % 3:064x}", seed=seed, count=1), PLACE)
         for seed in range(9)
@@ -274,7 +272,7 @@ def test_portion_asks_one_generator() -> None:
     assert [len({ask.spec.digest for ask in portion}) for portion in portions(asks)] == [1, 1, 1]
 
 
-def test_idle_sampler_says_so_once_a_verdict(
+def test_idle_sampler_logs_that_once_per_verdict(
     redis_url: str, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     consumer = SampleConsumer("sample-1", redis_url, engine, "ours", 64)
@@ -286,7 +284,9 @@ def test_idle_sampler_says_so_once_a_verdict(
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_consumer_that_has_ended_untold_is_not_well(gateway: Gateway, volume: Volume, start: Start) -> None:
+def test_consumer_that_ended_without_being_stopped_is_not_well(
+    gateway: Gateway, volume: Volume, start: Start
+) -> None:
     class Fatal(Engine):
         def sampler(self, spec: SampleSpec, place: CheckpointPlace) -> Sampler | None:
             del spec, place

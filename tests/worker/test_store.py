@@ -1,4 +1,4 @@
-"""What a worker knows of the server."""
+"""What a worker knows about the Redis server."""
 
 import pytest
 import redis
@@ -6,7 +6,7 @@ import redis
 from worker.store import Store
 
 
-def test_server_whose_clock_was_set_back_has_been_up_for_as_long_as_we_have_seen_it(
+def test_uptime_of_a_server_whose_clock_was_set_back_counts_from_when_it_was_first_seen(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now, server = [100.0], {"run_id": "one", "uptime_in_seconds": -3600}

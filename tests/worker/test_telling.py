@@ -1,4 +1,4 @@
-"""What is told of a run is told once, though whoever tells it dies before it is heard."""
+"""Events of a run are reported once, even if their reporter dies before Redis acknowledges them."""
 
 import json
 from typing import Any
@@ -56,7 +56,7 @@ def tenure(worker: Worker, volume: Volume, redis_url: str) -> Tenure:
     )
 
 
-def test_judgement_that_is_heard_is_told_with_its_mark(tenure: Tenure, worker: Worker) -> None:
+def test_acknowledged_judgement_is_stored_and_marked_as_reported(tenure: Tenure, worker: Worker) -> None:
     tenure._hear(JUDGED)
     record, stated = worker.records.read(FIRST), read_facts(worker.volume, FIRST)
     assert stated is not None
@@ -64,7 +64,7 @@ def test_judgement_that_is_heard_is_told_with_its_mark(tenure: Tenure, worker: W
     assert (stated.judged_images_seen, stated.evaluation) == (8, JUDGED.evaluation)
 
 
-def test_judgement_that_is_not_heard_is_kept_and_not_stated_as_told(
+def test_unacknowledged_judgement_is_stored_but_not_marked_as_reported(
     tenure: Tenure, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def be_away(_: Store, command: Command[Any]) -> None:
@@ -77,7 +77,7 @@ def test_judgement_that_is_not_heard_is_kept_and_not_stated_as_told(
     assert (stated.judged_images_seen, stated.evaluation) == (0, JUDGED.evaluation)
 
 
-def test_of_the_snapshots_that_were_not_heard_few_stay_and_none_is_told_that_is_gone(
+def test_few_unacknowledged_snapshots_are_kept_and_no_deleted_one_is_reported(
     tenure: Tenure, worker: Worker, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [weights_name(images_seen, token=7) for images_seen in range(1, 8)]
@@ -106,13 +106,13 @@ def test_of_the_snapshots_that_were_not_heard_few_stay_and_none_is_told_that_is_
     assert snapshot.file == names[-1]
 
 
-def test_preview_is_told_with_its_mark(tenure: Tenure, worker: Worker) -> None:
+def test_preview_is_reported_and_its_count_of_images_recorded(tenure: Tenure, worker: Worker) -> None:
     tenure._hear(link.Previewed(images_seen=8))
     assert worker.records.read(FIRST).previewed_images_seen == 8
     assert worker.events(FIRST)[-1] == {"images_seen": 8}
 
 
-def test_child_is_told_up_to_where_the_record_has_heard(volume: Volume) -> None:
+def test_order_tells_the_child_what_was_already_reported(volume: Volume) -> None:
     made = order_for(volume, grey_squares())
     record = Record(
         id=made.job, state=State.RUNNING, want=Want.RUN, token=2, attempt=2, deaths=1, revision=9,
@@ -122,7 +122,7 @@ def test_child_is_told_up_to_where_the_record_has_heard(volume: Volume) -> None:
     assert (order.judged_images_seen, order.previewed_images_seen) == (16, 8)
 
 
-def test_preview_that_nobody_has_heard_of_is_told_by_who_finds_it(volume: Volume) -> None:
+def test_unreported_preview_is_reported_by_the_child_that_finds_it(volume: Volume) -> None:
     order = order_for(volume, grey_squares(), preview_every_images=16)
     assert _previewed(order) == [16, 32]
     assert _previewed(order.model_copy(update={"previewed_images_seen": 16})) == [32]

@@ -1,4 +1,4 @@
-"""The order in which an owner does things: samplers load a better generator before anybody is told of it."""
+"""The order of an owner's actions: samplers load a better generator before anyone learns of it."""
 
 import threading
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ FIRST, SECOND = "job_0000000000000001", "job_0000000000000002"
 
 @dataclass(frozen=True)
 class Loading:
-    """What samplers were asked to load, and what Redis said of the job then."""
+    """A load requested of the samplers, and what Redis contained about the job then."""
 
     best: int
     is_latest: bool
@@ -36,7 +36,7 @@ class Loading:
 
 @pytest.fixture
 def loadings(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> list[Loading]:
-    """Every loading that is asked for, while it is."""
+    """Every load, recorded while it is requested."""
     seen: list[Loading] = []
 
     def load(warming: Warming, job_id: str, best: CheckpointFact, *, is_latest: bool) -> None:
@@ -48,7 +48,7 @@ def loadings(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> list[Loading]:
     return seen
 
 
-def test_a_new_best_is_loaded_before_redis_is_told_of_it_and_of_success(
+def test_new_best_is_loaded_before_redis_learns_of_it_and_of_success(
     worker: Worker, loadings: list[Loading]
 ) -> None:
     worker.submit(FIRST)
@@ -62,7 +62,7 @@ def test_a_new_best_is_loaded_before_redis_is_told_of_it_and_of_success(
     assert worker.records.read(FIRST).state is State.SUCCEEDED
 
 
-def test_what_a_dead_owner_stated_and_did_not_tell_is_loaded_first(
+def test_best_that_a_dead_owner_wrote_but_did_not_report_is_loaded_first(
     worker: Worker, loadings: list[Loading], volume: Volume
 ) -> None:
     worker.submit(FIRST)
@@ -75,10 +75,10 @@ def test_what_a_dead_owner_stated_and_did_not_tell_is_loaded_first(
     assert loadings[0] == Loading(best=1, is_latest=False, told=None, state=State.RUNNING)
 
 
-def test_lease_is_renewed_before_each_loading(
+def test_lease_is_renewed_before_each_load(
     worker: Worker, volume: Volume, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each may take as long as from one beat to the next, and a child can have said several things."""
+    """Each may take a whole heartbeat interval, and a child may have sent several messages."""
     until_ms: list[int] = []
 
     def load(warming: Warming, job_id: str, best: CheckpointFact, *, is_latest: bool) -> None:
@@ -108,9 +108,9 @@ def test_lease_is_renewed_before_each_loading(
     assert until_ms == sorted(set(until_ms))
 
 
-def test_job_that_was_not_rebuilt_ends_on_the_volume_and_lets_the_next_one_pass(worker: Worker) -> None:
+def test_job_that_was_not_rebuilt_ends_on_the_volume_and_does_not_block_the_next(worker: Worker) -> None:
     def lose(record: Record) -> tuple[str, str]:
-        """Redis is emptied, and the rebuild could not read a file of this job."""
+        """Empty Redis, as if the rebuild could not read a file of this job."""
         if record.id == FIRST:
             worker.records.redis.flushdb()
             worker.records.redis.set(EPOCH, "1")
@@ -126,8 +126,8 @@ def test_job_that_was_not_rebuilt_ends_on_the_volume_and_lets_the_next_one_pass(
     assert worker.records.read(SECOND).state is State.SUCCEEDED
 
 
-def test_whatever_ends_a_worker_its_supervisor_hears_of_it(volume: Volume, redis_url: str) -> None:
-    """Celery tells of some signals that it ends by, and not of others."""
+def test_supervisor_is_stopped_whatever_ends_its_worker(volume: Volume, redis_url: str) -> None:
+    """Celery reports some of the signals that end it, but not others."""
     stop = threading.Event()
     settings = Settings(data_root=volume.root, redis_url=redis_url)
     duty(Role.PREPARE, "prepare-1", settings, Store(redis_url), Later(), stop).stop()

@@ -1,4 +1,4 @@
-"""What a trainer child says of its work."""
+"""The messages of a trainer's child about its work."""
 
 import errno
 import os
@@ -30,7 +30,7 @@ def order(volume: Volume) -> TrainingOrder:
     return order_for(volume, grey_squares())
 
 
-def test_finished_work_has_told_its_environment_its_checkpoints_and_its_end(order: TrainingOrder) -> None:
+def test_finished_work_has_reported_its_environment_checkpoints_and_end(order: TrainingOrder) -> None:
     said = carry_out(order)
     assert isinstance(said[0], link.Computing)
     assert isinstance(said[-1], link.Finished)
@@ -38,7 +38,7 @@ def test_finished_work_has_told_its_environment_its_checkpoints_and_its_end(orde
     assert published[-1] == 32
 
 
-def test_rest_of_the_run_is_told_from_the_first_images_to_the_last(
+def test_time_left_is_reported_from_the_first_images_to_the_last(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timed: list[float] = []
@@ -54,16 +54,16 @@ def test_rest_of_the_run_is_told_from_the_first_images_to_the_last(
     monkeypatch.setattr(training, "Forecast", Watched)
     said = carry_out(order_for(volume, clothes(40), images=64, evaluation={"every_images": 16}))
     assert len(timed) == len([message for message in said if isinstance(message, link.Judged)]) > 1
-    assert min(timed) > 0.001  # the evaluation itself, not what is beside it
+    assert min(timed) > 0.001  # the evaluation itself is timed
     told = [message.progress for message in said if isinstance(message, link.Advanced)]
-    assert all(one.seconds_left is None for one in told if one.done == 0)  # nothing has gone by
+    assert all(one.seconds_left is None for one in told if one.done == 0)  # the pace is not known yet
     assert told[-1].seconds_left == 0
     begun = [one.seconds_left for one in told if 0 < one.done < 64]
     assert begun
     assert any(begun)
 
 
-def test_every_weight_that_is_drawn_is_a_sign_of_life(
+def test_every_weight_drawn_gives_a_sign_of_life(
     order: TrainingOrder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Chore, "heed_stop", lambda _: stop())
@@ -77,22 +77,20 @@ def test_every_weight_that_is_drawn_is_a_sign_of_life(
     assert [type(message) for message in carry_out(order)[1 : 1 + weights]] == [link.Advanced] * weights
 
 
-def test_nothing_is_drawn_for_a_run_that_has_a_snapshot(
-    order: TrainingOrder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resumed_run_draws_no_weights(order: TrainingOrder, monkeypatch: pytest.MonkeyPatch) -> None:
     snapshots = [message.snapshot for message in carry_out(order) if isinstance(message, link.Saved)]
     monkeypatch.delattr(TrainingState, "draw")
     assert isinstance(carry_out(order.model_copy(update={"snapshot": snapshots[-1]}))[-1], link.Finished)
 
 
-def test_checkpoint_that_is_known_is_not_made_again(order: TrainingOrder) -> None:
+def test_known_checkpoint_is_not_published_again(order: TrainingOrder) -> None:
     first = [message.checkpoint for message in carry_out(order) if isinstance(message, link.Published)]
     again = carry_out(order.model_copy(update={"checkpoints": tuple(first)}))
     assert not [message for message in again if isinstance(message, link.Published)]
 
 
-def test_snapshot_that_nobody_was_told_of_hides_no_checkpoint(order: TrainingOrder) -> None:
-    """As a child leaves it that went on while its supervisor was stopped: no owner hears of it."""
+def test_unreported_snapshot_hides_no_checkpoint(order: TrainingOrder) -> None:
+    """A child leaves one if it goes on while its supervisor is suspended: no owner hears of it."""
     unheard = order.model_copy(update={"snapshot_seconds": 0.0})
     told = [message.checkpoint for message in carry_out(unheard) if isinstance(message, link.Published)]
     again = [message.checkpoint for message in carry_out(unheard) if isinstance(message, link.Published)]
@@ -108,19 +106,19 @@ def test_run_that_does_not_fit_into_memory_is_refused_before_it_begins(
     assert refusal.value.code is ErrorCode.INSUFFICIENT_MEMORY
 
 
-def test_run_without_the_features_that_it_asks_for_is_refused(volume: Volume) -> None:
+def test_run_whose_features_are_missing_is_refused(volume: Volume) -> None:
     order = order_for(volume, clothes(20), evaluation={"features": "inception"})
     with pytest.raises(ServiceError, match="weights-inception") as refusal:
         carry_out(order)
     assert refusal.value.code is ErrorCode.FEATURES_UNAVAILABLE
 
 
-def test_pictures_that_all_look_the_same_are_judged_too(volume: Volume) -> None:
+def test_run_on_pictures_that_all_look_the_same_finishes(volume: Volume) -> None:
     order = order_for(volume, (square(128, comment) for comment in range(40)))
     assert isinstance(carry_out(order)[-1], link.Finished)
 
 
-def test_freed_memory_is_kept_only_when_the_pictures_are_decoded(
+def test_freed_memory_is_kept_only_after_the_pictures_are_decoded(
     order: TrainingOrder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
@@ -135,7 +133,7 @@ def test_freed_memory_is_kept_only_when_the_pictures_are_decoded(
     assert done == ["decode", "keep"]
 
 
-def test_resume_elsewhere_goes_on_and_says_so(order: TrainingOrder) -> None:
+def test_resume_in_another_environment_continues_and_reports_it(order: TrainingOrder) -> None:
     computing = carry_out(order)[0]
     assert isinstance(computing, link.Computing)
     elsewhere = {**computing.environment, "threads": 7}
@@ -145,7 +143,7 @@ def test_resume_elsewhere_goes_on_and_says_so(order: TrainingOrder) -> None:
     assert "7t" in told.changed
 
 
-def test_resume_of_a_run_whose_record_does_not_tell_its_arithmetic_warns_of_nothing(
+def test_resume_of_a_run_whose_record_lacks_its_arithmetic_does_not_warn(
     order: TrainingOrder,
 ) -> None:
     computing = carry_out(order)[0]
@@ -157,7 +155,7 @@ def test_resume_of_a_run_whose_record_does_not_tell_its_arithmetic_warns_of_noth
     assert (told.changed, told.environment) == (None, earlier)
 
 
-def test_run_that_finds_no_room_waits_and_comes_to_the_same_bits(
+def test_run_that_waits_for_room_gives_the_same_bits(
     order: TrainingOrder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order = order.model_copy(update={"snapshot_seconds": 1e-9})  # one at every step
@@ -183,7 +181,7 @@ def test_run_that_finds_no_room_waits_and_comes_to_the_same_bits(
         assert [m for m in said if isinstance(m, kind)] == [m for m in undisturbed if isinstance(m, kind)]
 
 
-def test_run_that_is_asked_to_stop_where_there_is_no_room_ends_at_once(
+def test_run_asked_to_stop_while_it_waits_for_room_ends_at_once(
     order: TrainingOrder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path, content: bytes) -> None:
@@ -204,6 +202,6 @@ def stop() -> None:
 
 
 def clear(order: TrainingOrder) -> None:
-    """Take away what a run has left."""
+    """Delete the files of a run."""
     for path in Volume(order.data_root).job(order.job).rglob("*.*"):
         path.unlink()

@@ -1,4 +1,4 @@
-"""Workers of several versions at one queue: what only a newer one knows stops no older one."""
+"""Workers of several versions share a queue: what only a newer one knows stops no older one."""
 
 import json
 from typing import Any
@@ -32,9 +32,7 @@ def read_spec(record: Record) -> tuple[str, str]:
         ("told", '{"outcome": null, "at_ms": 1, "from_a_newer_version": 1}'),
     ],
 )
-def test_record_with_a_field_that_only_a_newer_version_knows_is_worked_on(
-    worker: Worker, field: str, value: str
-) -> None:
+def test_record_with_a_field_of_a_newer_version_is_worked_on(worker: Worker, field: str, value: str) -> None:
     worker.submit(FIRST)
     write(worker, field, value)
     worker.start("finish")
@@ -42,7 +40,7 @@ def test_record_with_a_field_that_only_a_newer_version_knows_is_worked_on(
     assert worker.records.read(FIRST).state is State.SUCCEEDED
 
 
-def test_facts_with_a_field_that_only_a_newer_version_knows_stop_nobody(worker: Worker) -> None:
+def test_facts_with_a_field_of_a_newer_version_stop_no_worker(worker: Worker) -> None:
     worker.submit(FIRST)
     snapshot = SnapshotFact(file="f", images_seen=1)
     stated = Facts(state=State.RUNNING, token=0, attempt=1, created_us=1, snapshot=snapshot)
@@ -56,7 +54,7 @@ def test_facts_with_a_field_that_only_a_newer_version_knows_stop_nobody(worker: 
     assert (done.state, done.deaths) == (State.SUCCEEDED, 0)
 
 
-def test_record_that_cannot_be_read_costs_only_itself(worker: Worker) -> None:
+def test_unreadable_record_fails_and_does_not_block_the_next(worker: Worker) -> None:
     worker.submit(FIRST, SECOND)
     write(worker, "progress", "{")
     worker.start("finish", max_deaths=2)
@@ -65,7 +63,7 @@ def test_record_that_cannot_be_read_costs_only_itself(worker: Worker) -> None:
     assert worker.records.redis.hget(KEYS[JOB].record_of + FIRST, "state") == State.FAILED
 
 
-def test_spec_that_only_a_newer_version_understands_is_left_to_one_and_no_death(worker: Worker) -> None:
+def test_spec_of_a_newer_version_is_left_to_one_without_counting_a_death(worker: Worker) -> None:
     for job_id, spec in ((FIRST, {"bytes": 1, "from_a_newer_version": 1}), (SECOND, {"bytes": 1})):
         worker.volume.job(job_id).mkdir(parents=True)
         worker.records.run(records.submit(JOB, job_id, json.dumps(spec)))

@@ -1,4 +1,4 @@
-"""An owner on a volume that takes no facts, or whose child finds no room: it waits, and keeps what it has."""
+"""An owner whose facts are rejected, or whose child finds no room, waits and keeps its record."""
 
 import errno
 import os
@@ -23,12 +23,12 @@ FIRST, SECOND = "job_0000000000000001", "job_0000000000000002"
 
 
 class Disk:
-    """Writes files, or refuses to: planted in the place of the real one."""
+    """Replaces the function that writes facts, and can reject them."""
 
     def __init__(self) -> None:
         self.refuses = threading.Event()
         self.only = b""
-        """What must be in a file for it to be refused."""
+        """Only files that contain this are rejected."""
 
     def write(self, path: Path, content: bytes) -> None:
         if self.refuses.is_set() and self.only in content:
@@ -38,7 +38,7 @@ class Disk:
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    """Full."""
+    """A full disk."""
     disk = Disk()
     disk.refuses.set()
     monkeypatch.setattr(facts, "replace_durably", disk.write)
@@ -46,7 +46,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     return disk
 
 
-def test_claim_that_finds_no_room_waits_keeps_its_lease_and_goes_on(disk: Disk, worker: Worker) -> None:
+def test_claim_without_room_waits_keeps_its_lease_and_goes_on(disk: Disk, worker: Worker) -> None:
     worker.submit(FIRST, SECOND)
     worker.start("finish")
     worker.until_it_waits(FIRST)
@@ -65,7 +65,7 @@ def test_claim_that_finds_no_room_waits_keeps_its_lease_and_goes_on(disk: Disk, 
     assert worker.warnings(FIRST) == ["volume_full", "volume_writable"]
 
 
-def test_what_is_waited_for_says_what_is_needed_and_free(disk: Disk, worker: Worker) -> None:
+def test_shortage_says_how_much_is_needed_and_where(disk: Disk, worker: Worker) -> None:
     worker.submit(FIRST)
     worker.start("finish")
     told = worker.until(FIRST, lambda record: record.waiting_for)
@@ -79,7 +79,7 @@ def test_what_is_waited_for_says_what_is_needed_and_free(disk: Disk, worker: Wor
 @pytest.mark.parametrize(
     ("want", "state"), [(Want.CANCEL, State.CANCELLED), (Want.PAUSE, State.PAUSED)], ids=str
 )
-def test_owner_that_waits_heeds_what_is_wanted_and_states_it_when_there_is_room(
+def test_waiting_owner_obeys_what_is_wanted_and_writes_facts_once_there_is_room(
     disk: Disk, worker: Worker, want: Want, state: State
 ) -> None:
     worker.submit(FIRST)
@@ -98,7 +98,7 @@ def test_owner_that_waits_heeds_what_is_wanted_and_states_it_when_there_is_room(
     assert stated.state is (State.CANCELLED if want is Want.CANCEL else State.QUEUED)
 
 
-def test_owner_that_waits_hands_back_when_its_worker_stops(disk: Disk, worker: Worker) -> None:
+def test_waiting_owner_hands_back_its_record_when_its_worker_stops(disk: Disk, worker: Worker) -> None:
     worker.submit(FIRST)
     worker.start("finish")
     worker.until_it_waits(FIRST)
@@ -107,9 +107,7 @@ def test_owner_that_waits_hands_back_when_its_worker_stops(disk: Disk, worker: W
     assert "volume_full" in worker.events(FIRST)[-1]["reason"]
 
 
-def test_owner_that_has_lost_its_record_waits_no_longer_and_states_nothing(
-    disk: Disk, worker: Worker
-) -> None:
+def test_owner_that_lost_its_record_stops_waiting_and_writes_no_facts(disk: Disk, worker: Worker) -> None:
     worker.submit(FIRST)
     worker.start("finish")
     worker.until_it_waits(FIRST)
@@ -122,7 +120,7 @@ def test_owner_that_has_lost_its_record_waits_no_longer_and_states_nothing(
     assert worker.records.read(FIRST).token == int(successor.token)
 
 
-def test_child_is_not_taken_for_hung_while_its_owner_waits(
+def test_child_does_not_count_as_hung_while_its_owner_waits(
     disk: Disk, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk.only = b'"snapshot":{'
@@ -133,7 +131,7 @@ def test_child_is_not_taken_for_hung_while_its_owner_waits(
     monkeypatch.setattr(time, "monotonic", lambda: now() + 200)
     lease_ms = worker.records.read(FIRST).lease_until_ms or 0
     worker.until(FIRST, lambda record: (record.lease_until_ms or 0) > lease_ms)
-    assert worker.records.read(FIRST).snapshot is None  # Redis is told nothing that is not on the volume
+    assert worker.records.read(FIRST).snapshot is None  # nothing is reported that is not on the volume
     disk.refuses.clear()
     worker.finish()
     done = worker.records.read(FIRST)
@@ -141,7 +139,7 @@ def test_child_is_not_taken_for_hung_while_its_owner_waits(
     assert done.snapshot is not None
 
 
-def test_child_that_hangs_is_ended_and_its_job_fails_as_poison(worker: Worker) -> None:
+def test_hung_child_is_killed_and_its_job_fails_after_too_many_deaths(worker: Worker) -> None:
     worker.submit(FIRST)
     worker.start("hang", progress_deadline_seconds=0.3, max_deaths=2)
     worker.finish()
@@ -151,7 +149,7 @@ def test_child_that_hangs_is_ended_and_its_job_fails_as_poison(worker: Worker) -
     assert "said nothing for" in failed.error.detail
 
 
-def test_late_statement_never_overrules_a_newer_owner(disk: Disk, worker: Worker) -> None:
+def test_deferred_write_never_overrides_a_newer_owner(disk: Disk, worker: Worker) -> None:
     worker.submit(FIRST)
     worker.start("finish")
     worker.until_it_waits(FIRST)
@@ -168,7 +166,7 @@ def test_late_statement_never_overrules_a_newer_owner(disk: Disk, worker: Worker
     assert stated.state is State.SUCCEEDED
 
 
-def test_child_that_waits_is_told_of_once(worker: Worker) -> None:
+def test_wait_of_a_child_is_reported_once(worker: Worker) -> None:
     worker.submit(FIRST)
     worker.start("wait_for_room")
     worker.until_it_waits(FIRST)
@@ -179,7 +177,7 @@ def test_child_that_waits_is_told_of_once(worker: Worker) -> None:
     worker.until(FIRST, lambda record: record.state is State.CANCELLED)
 
 
-def test_child_that_waits_is_paused_as_it_was_last_saved(worker: Worker) -> None:
+def test_waiting_child_is_paused_at_its_last_snapshot(worker: Worker) -> None:
     worker.submit(FIRST)
     worker.start("wait_for_room")
     worker.until_it_waits(FIRST)
@@ -192,7 +190,7 @@ def test_child_that_waits_is_paused_as_it_was_last_saved(worker: Worker) -> None
     )
 
 
-def test_job_whose_facts_cannot_be_read_fails_and_lets_the_next_one_pass(worker: Worker) -> None:
+def test_job_with_unreadable_facts_fails_and_does_not_block_the_next(worker: Worker) -> None:
     worker.submit(FIRST, SECOND)
     worker.volume.facts(FIRST, 0).write_text('{"format_version": 2}')
     worker.start("finish", max_deaths=2)
@@ -204,7 +202,7 @@ def test_job_whose_facts_cannot_be_read_fails_and_lets_the_next_one_pass(worker:
     assert "ValidationError" in failed.error.detail
 
 
-def test_job_whose_directory_is_gone_fails_and_lets_the_next_one_pass(worker: Worker) -> None:
+def test_job_without_a_directory_fails_and_does_not_block_the_next(worker: Worker) -> None:
     worker.submit(FIRST, SECOND)
     shutil.rmtree(worker.volume.job(FIRST))
     worker.start("finish")
@@ -216,7 +214,7 @@ def test_job_whose_directory_is_gone_fails_and_lets_the_next_one_pass(worker: Wo
     assert "is gone from the volume" in failed.error.detail
 
 
-def test_job_whose_directory_takes_nothing_is_set_aside_and_lets_the_next_one_pass(
+def test_job_with_an_unwritable_directory_is_set_aside_and_does_not_block_the_next(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write(path: Path, content: bytes) -> None:
@@ -228,7 +226,7 @@ def test_job_whose_directory_takes_nothing_is_set_aside_and_lets_the_next_one_pa
     worker.submit(FIRST, SECOND)
     worker.start("finish")
     worker.finish()
-    assert worker.records.read(SECOND).attempt == 0  # it may be this host's fault: one at a bell
+    assert worker.records.read(SECOND).attempt == 0  # the host may be at fault: one record per bell
     worker.ring()
     worker.finish()
     assert worker.records.read(SECOND).state is State.SUCCEEDED
@@ -237,7 +235,7 @@ def test_job_whose_directory_takes_nothing_is_set_aside_and_lets_the_next_one_pa
     assert "Permission denied" in worker.events(FIRST)[-1]["reason"]
 
 
-def test_what_is_set_aside_is_tried_again_after_a_while() -> None:
+def test_record_set_aside_is_retried_after_a_while() -> None:
     now = [0.0]
     shelf = Shelf(lambda: now[0])
     shelf.put(FIRST)
@@ -246,7 +244,7 @@ def test_what_is_set_aside_is_tried_again_after_a_while() -> None:
     assert not shelf.ids()
 
 
-def test_job_whose_work_cannot_be_ordered_says_so_on_the_volume_too(worker: Worker) -> None:
+def test_job_whose_order_cannot_be_written_fails_on_the_volume_too(worker: Worker) -> None:
     def refuse(_: Record) -> tuple[str, str]:
         raise ValueError("the dataset has no manifest")
 

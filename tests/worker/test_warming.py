@@ -1,4 +1,4 @@
-"""A job's best generator is loaded by every sampler before a name means it."""
+"""Every sampler loads a job's best generator before a name points to it."""
 
 import logging
 import socket
@@ -24,7 +24,7 @@ from worker.warming import Warming
 
 LONG_SECONDS = 120.0
 GONE = -2
-"""What `TTL` says of a key that is not there."""
+"""The reply of `TTL` for a key that does not exist."""
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def warming(store: Store, redis_url: str) -> Warming:
 
 
 def follow(redis_url: str, job_id: str, *, follow: bool = True) -> None:
-    """Let an alias mean a job's generator, now or always."""
+    """Let an alias point to a job's generator, and follow the job or not."""
     meaning = Meaning(job=job_id, digest="sha256:" + "0" * 64, file="other", follow=follow)
     redis.Redis.from_url(redis_url).hset(ALIASES, "best", meaning.model_dump_json())
 
@@ -62,7 +62,7 @@ def in_a_thread(work: Callable[[], None]) -> Iterator[threading.Thread]:
 
 
 def until_asked(redis_url: str) -> int:
-    """Wait until the sampler has been asked; for how many seconds that lies there."""
+    """Wait until the sampler has been asked, and return the TTL of that list in seconds."""
     client = redis.Redis.from_url(redis_url)
     for _ in range(6000):
         if (lives_seconds := client.ttl(SAMPLES_WAITING_FOR + "sample-1")) != GONE:
@@ -75,7 +75,7 @@ def is_anybody_asked(redis_url: str) -> bool:
     return any(redis.Redis.from_url(redis_url).scan_iter(SAMPLES_WAITING_FOR + "*"))
 
 
-def test_a_sampler_has_loaded_it_when_the_job_is_let_finish(
+def test_sampler_has_loaded_the_best_before_the_job_may_finish(
     store: Store, warming: Warming, best: CheckpointFact, engine: Engine, start: Callable[..., SampleConsumer]
 ) -> None:
     start(engine, "sample-1")
@@ -84,7 +84,7 @@ def test_a_sampler_has_loaded_it_when_the_job_is_let_finish(
     assert [digest for digest, _ in engine._samplers] == [best.digest]
 
 
-def test_whoever_moves_a_name_waits_for_each_sampler_that_works(
+def test_load_waits_for_every_active_sampler(
     store: Store, warming: Warming, best: CheckpointFact, redis_url: str
 ) -> None:
     for name in ("sample-1", "sample-2"):
@@ -104,7 +104,7 @@ def test_whoever_moves_a_name_waits_for_each_sampler_that_works(
     assert not client.exists(SAMPLES_WAITING_FOR + "sample-3")
 
 
-def test_what_a_dying_sampler_was_asked_lapses_and_nobody_waits_long_for_it(
+def test_ask_for_a_dying_sampler_expires_and_load_does_not_wait_long(
     store: Store, best: CheckpointFact, redis_url: str
 ) -> None:
     greet(store, "sample-1")
@@ -114,7 +114,7 @@ def test_what_a_dying_sampler_was_asked_lapses_and_nobody_waits_long_for_it(
         assert 0 < until_asked(redis_url) <= 10
 
 
-def test_while_a_job_runs_its_best_is_loaded_where_an_alias_follows_it(
+def test_best_of_a_running_job_is_loaded_if_an_alias_follows_the_job(
     store: Store, best: CheckpointFact, redis_url: str
 ) -> None:
     greet(store, "sample-1")
@@ -124,7 +124,7 @@ def test_while_a_job_runs_its_best_is_loaded_where_an_alias_follows_it(
 
 
 @pytest.mark.parametrize(("job_id", "follows"), [(PLACE.job, False), ("job_" + "1" * 16, True)])
-def test_while_a_job_runs_nothing_is_loaded_where_no_alias_follows_it(
+def test_best_of_a_running_job_is_not_loaded_if_no_alias_follows_the_job(
     store: Store, best: CheckpointFact, redis_url: str, job_id: str, follows: bool
 ) -> None:
     greet(store, "sample-1")
@@ -133,7 +133,7 @@ def test_while_a_job_runs_nothing_is_loaded_where_no_alias_follows_it(
     assert not is_anybody_asked(redis_url)
 
 
-def test_an_alias_that_cannot_be_read_keeps_no_job_from_going_on(
+def test_unreadable_alias_does_not_keep_a_job_from_going_on(
     store: Store, warming: Warming, best: CheckpointFact, redis_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "worker.warming")
@@ -145,7 +145,7 @@ def test_an_alias_that_cannot_be_read_keeps_no_job_from_going_on(
     assert said.startswith(f"{PLACE.job}: samplers were not asked")
 
 
-def test_a_redis_that_is_away_keeps_no_job_from_finishing(
+def test_unreachable_redis_does_not_keep_a_job_from_finishing(
     store: Store, best: CheckpointFact, redis_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "worker.warming")
@@ -158,7 +158,7 @@ def test_a_redis_that_is_away_keeps_no_job_from_finishing(
     assert ["samplers were not asked" in said for said in caplog.messages] == [True, True]
 
 
-def test_a_redis_that_takes_calls_and_is_silent_keeps_nobody_longer_than_a_dying_sampler(
+def test_redis_that_hangs_delays_a_job_no_longer_than_a_dying_sampler(
     store: Store, best: CheckpointFact
 ) -> None:
     greet(store, "sample-1")

@@ -1,4 +1,4 @@
-"""The workshop of a trainer: what gateways ask for is done with a generator, or they are told why not."""
+"""A trainer's workshop does what gateways ask with a generator, or tells them why it cannot."""
 
 import os
 import threading
@@ -36,7 +36,7 @@ Ask = Callable[[Task, str, CheckpointPlace], Failure | None]
 
 @pytest.fixture
 def digest(volume: Volume) -> str:
-    """A generator that lies both among a job's and among what is being received."""
+    """The digest of a generator that is both a job's checkpoint and an incoming import."""
     for place in (JOB, SENT):
         path = volume.checkpoint(place.job, place.file)
         path.parent.mkdir(parents=True)
@@ -46,7 +46,7 @@ def digest(volume: Volume) -> str:
 
 @pytest.fixture
 def ask(redis_url: str, volume: Volume) -> Iterator[Ask]:
-    """Asks a workshop as a gateway does, and waits for its answer."""
+    """Sends a workshop an ask as a gateway does, and waits for its answer."""
     server = forkserver(["worker.crafting"])
     is_warm = threading.Event()
     is_warm.set()
@@ -78,14 +78,14 @@ def files(root: Path) -> list[str]:
     return [path.name for path in root.iterdir()]
 
 
-def test_a_program_is_made_and_lies_whole_on_the_volume(volume: Volume, digest: str, ask: Ask) -> None:
+def test_export_is_made_and_written_whole_to_the_volume(volume: Volume, digest: str, ask: Ask) -> None:
     assert ask("torch-export", digest, JOB) is None
     path = export(volume, JOB, digest, "torch-export")
     assert files(path.parent) == [path.name]
     assert torch.export.load(path).module()(torch.zeros(3, 8)).shape == (3, 1, 32, 32)
 
 
-def test_a_file_that_was_sent_is_looked_through(volume: Volume, digest: str, ask: Ask) -> None:
+def test_incoming_file_is_inspected(volume: Volume, digest: str, ask: Ask) -> None:
     assert ask("inspect", digest, SENT) is None
     path = volume.checkpoint(SENT.job, SENT.file)
     path.write_bytes(path.read_bytes()[:-4])
@@ -95,9 +95,9 @@ def test_a_file_that_was_sent_is_looked_through(volume: Volume, digest: str, ask
 
 
 def craft(volume: Volume, digest: str, monkeypatch: pytest.MonkeyPatch, make: Callable[..., bytes]) -> None:
-    """Let what `make` gives be kept, in this process."""
+    """Export what `make` returns, in this process."""
     for name in ("die_first", "leave_the_cores"):
-        monkeypatch.setattr(crafting, name, lambda: None)  # this is no child: it stays as it is
+        monkeypatch.setattr(crafting, name, lambda: None)  # this process is no child, and stays as it is
     monkeypatch.setattr(exports, "make", make)
     ask = WorkshopAsk(id="1", deadline_ms=0, task="torch-export", digest=digest, place=JOB)
     hears, says = Pipe()
@@ -107,7 +107,7 @@ def craft(volume: Volume, digest: str, monkeypatch: pytest.MonkeyPatch, make: Ca
         )
 
 
-def test_what_children_had_half_written_when_they_were_killed_goes_with_the_next_program(
+def test_export_deletes_the_half_written_files_of_killed_children(
     volume: Volume, digest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = export(volume, JOB, digest, "torch-export")
@@ -120,7 +120,7 @@ def test_what_children_had_half_written_when_they_were_killed_goes_with_the_next
     assert sorted(files(path.parent)) == sorted([in_hand.name, path.name])
 
 
-def test_a_job_that_was_deleted_meanwhile_is_not_brought_back(
+def test_job_deleted_during_an_export_is_not_recreated(
     volume: Volume, digest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def make_and_lose(*_: object) -> bytes:

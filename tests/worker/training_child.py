@@ -1,4 +1,4 @@
-"""A trainer child's work, done in this process and spoken to over a real link."""
+"""Runs the work of a trainer's child in this process, over a real link."""
 
 import contextlib
 import io
@@ -26,12 +26,12 @@ TINY = {"kind": "dcgan", "latent_size": 4, "generator_width": 4, "discriminator_
 
 
 def grey_squares() -> Iterable[bytes]:
-    """Four pictures: too few to judge by."""
+    """Four pictures: too few for evaluations."""
     return (square(shade) for shade in (50, 100, 150, 200))
 
 
 def square(shade: int, number: int = 0) -> bytes:
-    """A grey picture; one of another number has other bytes and the same pixels."""
+    """A grey picture; `number` changes its bytes, but not its pixels."""
     picture, text = io.BytesIO(), PngInfo()
     text.add_text("number", str(number))
     Image.new("L", (32, 32), shade).save(picture, "PNG", pnginfo=text)
@@ -53,7 +53,7 @@ def order_for(volume: Volume, pictures: Iterable[bytes], **request: object) -> T
             archive.writestr(f"{index}.png", picture)
     manifest = prepare(volume.original(DATASET), DATASET, volume, lambda *_: None)
     asked = {"dataset": DATASET, "images": 32, "batch_size": 4, "architecture": TINY} | request
-    asked = {name: value for name, value in asked.items() if value is not None}  # None: as the preset has it
+    asked = {name: value for name, value in asked.items() if value is not None}  # None: the preset's value
     return TrainingOrder(
         job=JOB,
         token=1,
@@ -69,12 +69,12 @@ def order_for(volume: Volume, pictures: Iterable[bytes], **request: object) -> T
 
 
 def carry_out(order: TrainingOrder, said: list[link.Message] | None = None) -> list[link.Message]:
-    """Do the work; everything it said, also put into `said`, should it raise."""
+    """Run a training and return its messages. They are also added to `said`, in case it raises."""
     return said_by(training.train_job, order.model_dump_json(), said)
 
 
 def said_by(work: Work, order: str, said: list[link.Message] | None = None) -> list[link.Message]:
-    """Do any child's work; everything it said."""
+    """Run any child's work and return its messages."""
     supervisor, child = Pipe(duplex=True)
     said = [] if said is None else said
     ear = threading.Thread(target=_hear, args=(supervisor, said))
