@@ -1,4 +1,4 @@
-"""What every test may use: a real Redis, a volume, and the counts at which the laws are tested."""
+"""Fixtures and helpers for all tests: a real Redis, a volume, and counts that `make proof` raises."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ _LONGEST_FIRST = ("system", "worker", "models")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest: else one of the processes that share the files is left alone with it."""
+    """Run the slowest directories first, so that no xdist worker is left alone with one at the end."""
     ranks = {name: rank for rank, name in enumerate(_LONGEST_FIRST)}
     items.sort(key=lambda item: ranks.get(item.path.relative_to(Path(__file__).parent).parts[0], len(ranks)))
 
@@ -36,7 +36,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 
 def is_up_within(seconds: float, server: RedisServer) -> bool:
-    """Whether it begins to answer by then."""
+    """Whether the server starts to answer within this time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if server.is_up():
@@ -47,13 +47,13 @@ def is_up_within(seconds: float, server: RedisServer) -> bool:
 
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
-    """That server, emptied."""
+    """The URL of that server, emptied."""
     redis.Redis.from_url(redis_server.url).flushall()
     return redis_server.url
 
 
 def own_database(server: RedisServer, number: int) -> str:
-    """The address of one of its databases, emptied: in the first a gateway of `tests/service` may be."""
+    """The URL of one of its databases, emptied. A gateway of `tests/service` may be using the first."""
     url = f"{server.url.removesuffix('/0')}/{number}"
     redis.Redis.from_url(url).flushdb()
     return url
@@ -69,5 +69,5 @@ N = TypeVar("N", int, float)
 
 
 def proof(small: N, named_by_the_issue: N) -> N:
-    """A count: small in `make test`, the issue's in `make proof`. Or a bound that binds only there."""
+    """A count: small in `make test`, the issue's in `make proof`. Or a bound that is enforced only there."""
     return named_by_the_issue if os.environ.get("DCGAN_PROOF") else small

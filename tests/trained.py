@@ -1,4 +1,4 @@
-"""Generators that have learnt for some real steps: their batch-norm statistics are nobody's defaults."""
+"""Generators trained for a few real steps, so that their batch-norm statistics are not the defaults."""
 
 import numpy as np
 
@@ -34,7 +34,7 @@ def spec_of(kind: str, width: int) -> TrainingSpec:
 
 
 def trained(spec: TrainingSpec) -> Generator:
-    """What would be served at the end of the run; its pictures are noise."""
+    """The generator that would be served after training on pictures of noise."""
     pictures = np.random.default_rng(0).integers(0, 256, (BATCH, spec.channels, 32, 32), dtype=np.uint8)
     state = TrainingState.fresh(spec, detect("cpu", 1, "float32"))
     batches = Batches(

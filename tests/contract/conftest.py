@@ -1,4 +1,4 @@
-"""Records that stand, in a Redis that holds nothing else."""
+"""An empty Redis database, and records in it that accept commands."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What holds of all records after every step, whatever the step was: seen before it, and after."""
+"""Invariants of all records, checked on the state before and after every step."""
 
 import json
 from itertools import pairwise

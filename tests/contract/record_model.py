@@ -1,7 +1,8 @@
-"""What the commands of the store must do, in plain Python: one dictionary; no Redis, no clock, no indexes.
+"""A model of the store's commands in plain Python: one dictionary; no Redis, no clock, no indexes.
 
-Written from docs/architecture.md and `TRANSITIONS`, never from the script. Queue, leases and indexes follow
-from the records, so they cannot go wrong here. A fence stands for a token: each is newer than all before.
+It is written from docs/architecture.md and `TRANSITIONS`, never from the script. It derives the queue, leases
+and indexes from the records, so they cannot be inconsistent. A fence models a token: each is newer than all
+earlier ones.
 """
 
 import itertools
@@ -17,12 +18,12 @@ from contract.submission import Priority
 POISON = "died_repeatedly"
 
 REST = {Want.RUN: State.QUEUED, Want.PAUSE: State.PAUSED, Want.CANCEL: State.CANCELLED}
-"""Where an unfinished record that nobody owns stands, by what is wanted."""
+"""The state of an unfinished record without an owner, by what is wanted."""
 
 
 @dataclass
 class Entry:
-    """A record as everybody may see it. Progress and snapshot are in images, `error` is the code alone."""
+    """The observable part of a record. Progress and snapshot are in images; `error` is only the code."""
 
     id: str
     devices: int
@@ -45,17 +46,17 @@ class Entry:
 
 
 class Ticket(NamedTuple):
-    """The model's lease: what an owner shows with every fact."""
+    """The model's lease, which an owner presents with every command."""
 
     id: str
     fence: int
 
 
-Death = tuple[str, State, str | None]  # the id, where the record went, the code of its error
+Death = tuple[str, State, str | None]  # the record's id, its new state, its error code
 
 
 class RecordModel:
-    """All records, in the order of their submission."""
+    """All records, in order of submission."""
 
     def __init__(self, max_deaths: int) -> None:
         self.entries: dict[str, Entry] = {}
@@ -70,19 +71,19 @@ class RecordModel:
         return [entry.id for entry in self.entries.values() if entry.state in states]
 
     def servable(self) -> list[str]:
-        """The jobs that succeeded with a checkpoint."""
+        """The ids of jobs that succeeded with a checkpoint."""
         return [record_id for record_id in self.of(State.SUCCEEDED) if self.entries[record_id].checkpoints]
 
     def digests(self) -> dict[str, str]:
-        """Whose each generator is."""
+        """The job of each generator, by digest."""
         return {digest: entry.id for entry in self.entries.values() for digest in entry.checkpoints}
 
     def queue(self) -> list[str]:
-        """The urgent first, then first come, first served."""
+        """The queued records by priority, then in order of submission."""
         return sorted(self.of(State.QUEUED), key=lambda record_id: _level(self.entries[record_id]))
 
     def turns(self) -> list[str]:
-        """The queue as it will be served, if nothing ends and nothing comes."""
+        """The order in which the queue is served if no job ends and none is submitted."""
         waiting, running, served = self.queue(), self._running(), Counter(self._served)
         turns: list[str] = []
         while waiting:
@@ -99,7 +100,7 @@ class RecordModel:
     def submit(
         self, record_id: str, devices: int, submitter: str, priority: Priority, key: str | None
     ) -> tuple[SubmitOutcome, str]:
-        """The second part: the state, or the record that the key has made."""
+        """Return the outcome, and the state or the id of the record that the key created."""
         if record_id in self.entries:
             return "exists", self.entries[record_id].state
         if key in self._made_by_key:
@@ -137,7 +138,7 @@ class RecordModel:
         return "forgotten", entry.state
 
     def claim(self, owner: str, devices: int) -> Ticket | None:
-        """What the owner holds already, else the queued record whose turn it is, of those that fit."""
+        """Grant what the owner already holds, else the queued record whose turn it is, of those that fit."""
         held = [entry for entry in self.entries.values() if entry.owner == owner]
         queued = [self.entries[record_id] for record_id in self.queue()]
         fitting = [entry for entry in queued if entry.devices <= devices]
@@ -199,7 +200,7 @@ class RecordModel:
         return Verdict.ACCEPTED
 
     def died(self, ticket: Ticket) -> Death | Verdict:
-        """Said again, it is answered as it was, as long as nobody has claimed the record since."""
+        """Bury the record. Idempotent until it is claimed again."""
         dead = self.entries.get(ticket.id)
         if dead and dead.buried_fence == ticket.fence and dead.state is not State.RUNNING:
             return dead.id, dead.state, dead.error
@@ -207,21 +208,21 @@ class RecordModel:
         return entry if isinstance(entry, Verdict) else self._bury(entry)
 
     def _owned(self, ticket: Ticket) -> Entry | Verdict:
-        """The record, if this is the newest ticket for it and its owner has not let go."""
+        """The record, if this is its newest ticket and its owner has not released it."""
         entry = self.entries.get(ticket.id)
         if entry is None:
             return Verdict.UNKNOWN
         return entry if entry.owner is not None and entry.fence == ticket.fence else Verdict.LOST
 
     def lapse(self, record_id: str) -> bool:
-        """The lease of what runs runs out; its owner may still renew it, until it is reaped."""
+        """Expire the lease of a running record. Its owner may still renew it until it is reaped."""
         is_running = record_id in self.of(State.RUNNING)
         if is_running:
             self.entries[record_id].is_lapsed = True
         return is_running
 
     def reap(self, owner: str | None = None) -> list[Death]:
-        """Bury what lapsed, or with `owner` what that slot held."""
+        """Bury the records with lapsed leases, or with `owner` what that slot held."""
         return [
             self._bury(entry)
             for entry in self.entries.values()
@@ -229,7 +230,7 @@ class RecordModel:
         ]
 
     def _bury(self, entry: Entry) -> Death:
-        """Cancelling comes before poison, poison before pausing."""
+        """Cancelling takes precedence over poison, and poison over pausing."""
         entry.buried_fence, entry.fence = entry.fence, next(self._fences)
         entry.deaths += 1
         if entry.deaths >= self._max_deaths and entry.want is not Want.CANCEL:
@@ -244,7 +245,7 @@ def _level(entry: Entry) -> int:
 
 
 def _turn(entry: Entry, running: Counter[str], served: Counter[str]) -> tuple[int, int, int]:
-    """Who has the least goes first: within a priority by what runs, then by when they were served last."""
+    """Sort key: by priority, then fewest running jobs of the submitter, then least recently served."""
     return _level(entry), running[entry.submitter], served[entry.submitter]
 
 
@@ -254,5 +255,5 @@ def _move(entry: Entry, to: State, error: str | None = None) -> None:
     if to is not State.RUNNING:
         entry.owner, entry.is_lapsed = None, False
     if to in (State.QUEUED, State.PAUSED):
-        entry.want = Want.RUN  # what was wanted has come, or is wanted no more
+        entry.want = Want.RUN  # fulfilled, or no longer wanted
     entry.events.append(f"state {to}")

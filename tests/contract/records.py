@@ -1,4 +1,4 @@
-"""Runs the commands of `contract.store` in a real Redis, and reads back what became of the records."""
+"""Runs the commands of `contract.store` in a real Redis, and reads the records back."""
 
 import threading
 from typing import Any, TypeVar
@@ -37,7 +37,7 @@ class Records:
         return Lease(JOB, claim.record.id, claim.token, seconds)
 
     def reap_expired(self) -> list[str]:
-        """Wait for the lease of the owner to run out, by Redis' own clock, then reap."""
+        """Reap repeatedly until an owner's lease expires, by Redis' own clock."""
         while True:
             buried = self.run(store.reap(JOB, max_deaths=3))
             if buried:

@@ -1,4 +1,4 @@
-"""Everything that stands in Redis about the jobs, in one look."""
+"""Everything that Redis holds about the jobs, read in one call."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from tests.contract.records import JOB, Records
 KEY = KEYS[JOB]
 INDEXES = (KEY.all, KEY.queued, KEY.leased, KEY.servable, *(KEY.state_of + state for state in State))
 
-# One JSON text: redis-py takes a multiple of the time to read as many answers to a pipeline.
+# Replies with one JSON text, because redis-py takes several times as long to read a pipeline's replies.
 READ_ALL = """
 local answers = {}
 for i, call in ipairs(cjson.decode(ARGV[1])) do answers[i] = redis.call(unpack(call)) end
@@ -22,7 +22,7 @@ return cjson.encode(answers)
 
 @dataclass(frozen=True)
 class Sight:
-    """What stands for each record, and each index: its ids in order, with their scores."""
+    """The keys of each record, and of each index the ids in order with their scores."""
 
     hashes: dict[str, dict[str, str]]
     events: dict[str, list[tuple[str, dict[str, str]]]]
@@ -40,7 +40,7 @@ class Sight:
 
 
 def look(records: Records, record_ids: Sequence[str]) -> Sight:
-    """One round trip. An id of which nothing stands is in no part of the answer."""
+    """Read everything in one round trip. Ids without keys are left out."""
     calls = [
         *(["HGETALL", KEY.record_of + record_id] for record_id in record_ids),
         *(["XRANGE", KEY.events_of + record_id, "-", "+"] for record_id in record_ids),
@@ -67,12 +67,12 @@ def look(records: Records, record_ids: Sequence[str]) -> Sight:
 
 
 def moves(before: Sight, after: Sight) -> set[tuple[State, State]]:
-    """From which state to which the records went."""
+    """The state transitions of records between two sights."""
     both = before.records.keys() & after.records.keys()
     states = {(before.records[record_id].state, after.records[record_id].state) for record_id in both}
     return {(origin, to) for origin, to in states if origin is not to}
 
 
 def _pairs(flat: Sequence[str]) -> dict[str, str]:
-    """Lua's empty table comes as an empty object."""
+    """Pair up a flat list. Lua's empty table is encoded as an empty object."""
     return dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}

@@ -1,4 +1,4 @@
-"""Cancel, pause and resume: only allowed transitions, idempotent, and never lost on the way."""
+"""Cancel, pause and resume make only allowed transitions, are idempotent and never get lost."""
 
 import itertools
 from collections.abc import Callable
@@ -13,7 +13,9 @@ from tests.contract.records import JOB, Records
 
 
 @pytest.mark.parametrize(("want", "state"), [(Want.CANCEL, State.CANCELLED), (Want.PAUSE, State.PAUSED)])
-def test_death_and_handing_back_honour_what_is_wanted(records: Records, want: Want, state: State) -> None:
+def test_record_goes_to_the_wanted_state_when_its_owner_dies_or_releases_it(
+    records: Records, want: Want, state: State
+) -> None:
     ways: dict[str, Callable[[Lease], Command[Any]]] = {
         "job_dead": lambda lease: store.died(lease, "x", 3),
         "job_back": lambda lease: store.leave(lease, State.QUEUED),
@@ -27,7 +29,7 @@ def test_death_and_handing_back_honour_what_is_wanted(records: Records, want: Wa
         assert records.read(name).state == state
 
 
-def test_cancel_overtakes_a_pause_that_is_being_carried_out(records: Records) -> None:
+def test_cancel_overrides_a_pause_in_progress(records: Records) -> None:
     records.submit()
     lease = records.claim()
     records.run(store.control(JOB, "job_a", Want.PAUSE))
@@ -96,13 +98,13 @@ def test_control_is_idempotent(records: Records, want: Want) -> None:
     assert records.read().revision == revision
 
 
-def test_pausing_what_is_being_cancelled_conflicts(records: Records) -> None:
+def test_pausing_a_job_that_is_being_cancelled_conflicts(records: Records) -> None:
     _to_running(records)
     records.run(store.control(JOB, "job_a", Want.CANCEL))
     assert records.run(store.control(JOB, "job_a", Want.PAUSE)) == ("conflict", "cancelling")
 
 
-def test_resuming_takes_back_a_pause_that_has_not_happened(records: Records) -> None:
+def test_resume_revokes_a_pause_that_has_not_taken_effect(records: Records) -> None:
     records.submit()
     lease = records.claim()
     records.run(store.control(JOB, "job_a", Want.PAUSE))

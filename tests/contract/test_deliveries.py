@@ -1,4 +1,4 @@
-"""Who is told of an end, when, and by whom: the laws of deliveries, in the real script."""
+"""Webhook deliveries in the real script: which ends are delivered, to whom, when, and by which gateway."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def submission(url: str = "https://example.com/hook", submitter: str = ANYONE) -
 
 
 def submit(records: Records, record_id: str = "job_a", *who: str) -> None:
-    """A job that tells an address, of a submitter."""
+    """Submit a job with a webhook; `who` is its URL and its submitter."""
     records.run(store.submit(JOB, record_id, "{}", submission=submission(*who)))
 
 
@@ -39,7 +39,7 @@ def names(deliveries: list[Delivery]) -> list[str]:
 
 
 @pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled", "poisoned", "reaped"])
-def test_every_end_of_a_job_is_told_to_both_endpoints(records: Records, end: str) -> None:
+def test_every_end_of_a_job_is_delivered_to_both_endpoints(records: Records, end: str) -> None:
     submit(records)
     assert take(records) == []
     if end == "cancelled":
@@ -57,26 +57,26 @@ def test_every_end_of_a_job_is_told_to_both_endpoints(records: Records, end: str
     assert names(take(records)) == ["job_a:global", "job_a:own"]
 
 
-def test_what_is_no_end_is_not_told(records: Records) -> None:
+def test_requeue_and_pause_are_not_delivered(records: Records) -> None:
     submit(records)
     records.run(store.leave(records.claim(), State.QUEUED))
     records.run(store.control(JOB, "job_a", Want.PAUSE))
     assert records.redis.zcard(DELIVERIES) == 0
 
 
-def test_a_job_without_a_webhook_of_its_own_is_told_to_the_deployments_alone(records: Records) -> None:
+def test_job_without_a_webhook_is_delivered_only_to_the_deployments_endpoint(records: Records) -> None:
     records.submit()
     cancel(records)
     assert names(take(records)) == ["job_a:global"]
 
 
-def test_the_end_of_a_preparation_is_not_told(records: Records) -> None:
+def test_end_of_a_dataset_preparation_is_not_delivered(records: Records) -> None:
     records.run(store.submit(RecordKind.DATASET, "ds_a", "{}"))
     records.run(store.control(RecordKind.DATASET, "ds_a", Want.CANCEL))
     assert records.redis.zcard(DELIVERIES) == 0
 
 
-def test_a_delivery_is_taken_by_one_and_again_when_its_lease_has_run_out(records: Records) -> None:
+def test_delivery_is_taken_once_and_again_after_its_lease_expired(records: Records) -> None:
     submit(records)
     cancel(records)
     first = take(records, SHORT)
@@ -87,7 +87,7 @@ def test_a_delivery_is_taken_by_one_and_again_when_its_lease_has_run_out(records
     assert take(records) == []
 
 
-def test_a_delivery_that_is_over_is_not_taken_again(records: Records) -> None:
+def test_settled_delivery_is_not_taken_again(records: Records) -> None:
     submit(records)
     cancel(records)
     for delivery in take(records):
@@ -96,7 +96,7 @@ def test_a_delivery_that_is_over_is_not_taken_again(records: Records) -> None:
     assert records.read().told == DELIVERED
 
 
-def test_a_delivery_that_failed_is_due_again_after_its_pause(records: Records) -> None:
+def test_failed_delivery_is_due_again_after_its_retry_delay(records: Records) -> None:
     submit(records)
     cancel(records)
     failed = Told(outcome=None, problem="It answered 500.", at_ms=5)
@@ -108,7 +108,7 @@ def test_a_delivery_that_failed_is_due_again_after_its_pause(records: Records) -
     assert records.read().told == failed
 
 
-def test_whose_lease_ran_out_changes_nothing(records: Records) -> None:
+def test_settling_after_the_lease_expired_changes_nothing(records: Records) -> None:
     submit(records)
     cancel(records)
     late = take(records, SHORT)
@@ -121,7 +121,7 @@ def test_whose_lease_ran_out_changes_nothing(records: Records) -> None:
     assert records.read().told is None
 
 
-def test_a_receiver_gets_no_more_at_once_than_its_share(records: Records) -> None:
+def test_concurrent_deliveries_to_a_receiver_are_limited(records: Records) -> None:
     for number in range(4):
         submit(records, f"job_{number}", "https://slow.example/hook")
         cancel(records, f"job_{number}")
@@ -132,7 +132,7 @@ def test_a_receiver_gets_no_more_at_once_than_its_share(records: Records) -> Non
     assert names(take(records, LONG, slow, ours, ours)) == ["job_0:own", "job_z:own"]
 
 
-def test_who_has_many_receivers_takes_no_more_than_a_submitters_share(records: Records) -> None:
+def test_submitter_with_many_receivers_is_limited_to_one_submitters_share(records: Records) -> None:
     for number in range(5):
         submit(records, f"job_{number}", f"https://a{number}.example/hook", "ann")
         cancel(records, f"job_{number}")
@@ -150,14 +150,14 @@ def test_who_has_many_receivers_takes_no_more_than_a_submitters_share(records: R
     assert take(records, LONG, *taken) == []
 
 
-def test_the_deployment_is_told_however_many_others_are_waited_for(records: Records) -> None:
+def test_deployments_endpoint_is_served_when_own_endpoints_are_at_their_limit(records: Records) -> None:
     submit(records)
     cancel(records)
     others = [Delivery("job_x", Endpoint.OWN, f"https://{n}.example", f"{n}", "", 0) for n in range(6)]
     assert names(take(records, LONG, *others)) == ["job_a:global"]
 
 
-def test_a_forgotten_job_is_told_no_more(records: Records) -> None:
+def test_deliveries_of_a_forgotten_job_are_dropped(records: Records) -> None:
     submit(records)
     cancel(records)
     records.run(store.forget_job("job_a"))
@@ -165,7 +165,9 @@ def test_a_forgotten_job_is_told_no_more(records: Records) -> None:
 
 
 @pytest.mark.parametrize("untold", [[], [Endpoint.OWN], list(Endpoint)])
-def test_a_rebuilt_end_is_told_to_those_who_have_not_heard(records: Records, untold: list[Endpoint]) -> None:
+def test_rebuilt_job_is_delivered_only_to_endpoints_not_yet_notified(
+    records: Records, untold: list[Endpoint]
+) -> None:
     fields = {
         "id": "job_a", "spec": "{}", "state": "failed", "want": "run", "token": "0", "attempt": "0",
         "deaths": "0", "devices": "1", "revision": "1", "created_us": "5", "finished_ms": "6",
@@ -174,7 +176,7 @@ def test_a_rebuilt_end_is_told_to_those_who_have_not_heard(records: Records, unt
     assert names(take(records)) == sorted(f"job_a:{endpoint}" for endpoint in untold)
 
 
-def test_redis_never_holds_the_secret_or_the_address(records: Records) -> None:
+def test_redis_never_holds_the_secret_or_the_full_url(records: Records) -> None:
     submit(records)
     cancel(records)
     for key in records.redis.scan_iter():

@@ -1,4 +1,4 @@
-"""One request, however often it is sent, makes one record: also after Redis was emptied."""
+"""A request that is sent repeatedly creates one record, even after Redis was emptied."""
 
 from contract import store
 from contract.job import State, Want
@@ -17,7 +17,7 @@ def _send(records: Records, record_id: str) -> tuple[str, str]:
     return records.run(store.submit(JOB, record_id, "{}", submission=SUBMISSION))
 
 
-def test_second_record_of_a_key_is_not_made(records: Records) -> None:
+def test_key_creates_only_one_record(records: Records) -> None:
     assert SENT is not None
     assert _send(records, "job_a")[0] == "submitted"
     outcome, made = _send(records, "job_b")
@@ -25,13 +25,13 @@ def test_second_record_of_a_key_is_not_made(records: Records) -> None:
     assert records.redis.zrange(KEYS[JOB].all, 0, -1) == ["job_a"]
 
 
-def test_key_cannot_be_judged_while_the_records_are_being_rebuilt(records: Records) -> None:
+def test_submission_with_a_key_is_refused_while_records_are_rebuilt(records: Records) -> None:
     records.redis.delete(EPOCH)
     assert records.run(store.submit(JOB, "job_a", "{}", submission=SUBMISSION)) == ("rebuilding", "")
     assert records.redis.keys() == []
 
 
-def test_rebuilt_record_brings_its_key_back(records: Records) -> None:
+def test_rebuilding_a_record_restores_its_key(records: Records) -> None:
     _send(records, "job_a")
     records.redis.flushall()
     fields = {
@@ -52,7 +52,7 @@ def test_key_outlives_its_record_by_a_day(records: Records) -> None:
     assert _send(records, "job_b")[0] == "known"
 
 
-def test_fingerprints_tell_bodies_apart_and_not_the_order_of_their_fields() -> None:
+def test_fingerprint_depends_on_the_body_but_not_on_field_order() -> None:
     assert Idempotency.of("k", {"a": 1, "b": 2}) == Idempotency.of("k", {"b": 2, "a": 1})
     assert Idempotency.of("k", {"a": 1}) != Idempotency.of("k", {"a": 2})
     assert Idempotency.of(None, {"a": 1}) is None

@@ -1,7 +1,7 @@
 """Random interleavings of gateway, owners, reaper and clock, run by the real script in a real Redis.
 
-After every step the reply, and all that stands in Redis, must be what the plain model says; and the laws of
-the record hold, whatever the model says. A walk that fails is made short and told as code.
+After every step, the reply and everything in Redis must match the plain model, and the laws must hold,
+whatever the model says. A failing walk is shortened and reported as code.
 """
 
 import json
@@ -33,14 +33,14 @@ STEPS_OF_A_WALK = 100
 SEED = proof(1, Random().getrandbits(32))
 MAX_DEATHS = 2
 LEASE_SECONDS = 3600.0
-LAPSED_MS = 1  # a lease that ran out long ago
+LAPSED_MS = 1  # a lease that expired long ago
 
 SUBMITTERS = ("ann", "bob", "cid")
 IDS = ("job_a", "job_b", "job_c", "job_d")
-DEVICES = {"small": 1, "large": 2, "twin": 2}  # of each worker; nobody has the three that some records want
+DEVICES = {"small": 1, "large": 2, "twin": 2}  # of each worker; none has the three that some records need
 OWNERS = tuple(DEVICES)
-BACK = (0, 0, 1, 1, 2, 3, 4, 6)  # 0: the newest lease in hand; most of the older are stale
-AGAIN = (0, 0, 1, 2)  # 0: the next report; 1: the last one again
+BACK = (0, 0, 1, 1, 2, 3, 4, 6)  # 0: the newest lease held; most older ones are stale
+AGAIN = (0, 0, 1, 2)  # 0: the next report; 1: the last one, repeated
 WANTS = (Want.RUN, Want.PAUSE, Want.PAUSE, Want.CANCEL)
 LEFT_IN = (State.QUEUED, State.QUEUED, State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
@@ -59,18 +59,18 @@ RULES: dict[str, tuple[int, tuple[Sequence[object], ...]]] = {
     "reap": (2, ()),
     "restart_slot": (1, (OWNERS,)),
 }
-"""Each method of `Walk` that is a step: its weight, and for each argument the choices, the plainest first."""
+"""Each method of `Walk` that is a step: its weight, and the choices for each argument, simplest first."""
 
 
 class Held(NamedTuple):
-    """A lease that some owner has in hand, perhaps a stale one: in Redis, in the model."""
+    """A lease that some owner holds, perhaps a stale one, in Redis and in the model."""
 
     lease: Lease
     ticket: Ticket
 
 
 class Walk:
-    """From one record that is being worked on, step by step beside the model."""
+    """Runs steps in Redis and in the model side by side, starting from one running record."""
 
     def __init__(self, records: Records, seen: Counter[str]) -> None:
         records.redis.flushall()
@@ -79,14 +79,14 @@ class Walk:
         self._model = RecordModel(MAX_DEATHS)
         self._before = self._after = look(records, IDS)
         self._hand: list[Held] = []
-        self._reports: Counter[str] = Counter()  # how many the owner with this token has made
-        self._standing: set[str] = set()  # submitted and not forgotten, by the replies
+        self._reports: Counter[str] = Counter()  # the number made so far, by token
+        self._standing: set[str] = set()  # submitted and not forgotten, according to the replies
         self._clock = 0
         self.submit(IDS[0], DEVICES[OWNERS[0]], SUBMITTERS[0], Priority.NORMAL, None)
         self.claim(OWNERS[0])
 
     def take(self, steps: Sequence[Step]) -> None:
-        """Check the model and the laws after each; an error's note tells the steps as code."""
+        """Run the steps and check model and laws after each. An error gets a note with the steps as code."""
         try:
             for name, arguments in steps:
                 getattr(self, name)(*arguments)
@@ -148,7 +148,7 @@ class Walk:
 
     def report_checkpoint(self, back: int, again: int, images_seen: int) -> None:
         held, number = self._to_report(back, again)
-        digest = f"{held.ticket.id}-{images_seen}"  # no two jobs share one: a file's header names its job
+        digest = f"{held.ticket.id}-{images_seen}"  # jobs never share one: a file's header names its job
         checkpoint = CheckpointFact(file="f", digest=digest, images_seen=images_seen, bytes=1)
         fields = {"checkpoint": checkpoint.model_dump_json()}
         event = (EventType.CHECKPOINT, checkpoint.model_dump())
@@ -166,7 +166,7 @@ class Walk:
         self._act(held, store.died(held.lease, "killed", MAX_DEATHS), self._model.died(held.ticket))
 
     def lapse(self, record_id: str) -> None:
-        """Redis TIME cannot be set: the lease of what runs is moved into the past instead."""
+        """Move a running record's lease into the past, because Redis TIME cannot be set."""
         if self._model.lapse(record_id):
             self._see("lapse", lambda: _let_lapse(self._records, record_id))
 
@@ -182,7 +182,7 @@ class Walk:
         return self._hand[max(0, len(self._hand) - 1 - back)]
 
     def _to_report(self, back: int, again: int) -> tuple[Held, int]:
-        """With the number of its owner's next report, or of one that is said again."""
+        """A held lease, with the number of its owner's next report or of a repeated one."""
         held = self._in_hand(back)
         made = self._reports[held.lease.token]
         number = max(1, made + 1 - again)
@@ -190,7 +190,7 @@ class Walk:
         return held, number
 
     def _act(self, held: Held, command: Command[T | Verdict], expected: Death | Verdict | Want) -> None:
-        """Only the newest lease of a record is heard, while that runs; any other changes nothing."""
+        """Only the newest lease of a running record has an effect; any other changes nothing."""
         lease = held.lease
         reply = self._run(command)
         assert (_death(reply) if isinstance(reply, Burial) else reply) == expected
@@ -210,7 +210,7 @@ class Walk:
         return self._see(command.arguments[1], lambda: self._records.run(command))
 
     def _see(self, name: str, act: Callable[[], T]) -> T:
-        """One step: what stood before it, what stands after it."""
+        """Perform one step, and look at Redis after it."""
         self._before, reply = self._after, act()
         self._after = look(self._records, IDS)
         self._clock += 1
@@ -220,7 +220,7 @@ class Walk:
         return reply
 
     def _agree(self) -> None:
-        """What stands in Redis is what the model says, and no record is lost."""
+        """Assert that Redis matches the model and that no record is lost."""
         after = self._after
         assert {record_id: _entry(after, record_id) for record_id in after.hashes} == self._model.entries
         assert list(after.indexes[KEY.all]) == list(self._model.entries)
@@ -232,14 +232,14 @@ class Walk:
 
 
 def shortened(steps: list[Step], fails: Callable[[list[Step]], bool]) -> list[Step]:
-    """A walk that fails still, but no longer if it becomes any simpler."""
+    """Simplify a failing walk until every simpler one passes."""
     while (found := next(filter(fails, _simpler(steps)), None)) is not None:
         steps = found
     return steps
 
 
 @pytest.mark.timeout(proof(600, 3600))
-def test_script_does_what_the_model_says(records: Records) -> None:
+def test_script_agrees_with_the_model(records: Records) -> None:
     random, seen = Random(SEED), Counter[str]()
 
     def fails(steps: list[Step]) -> bool:
@@ -260,7 +260,7 @@ def test_script_does_what_the_model_says(records: Records) -> None:
 
 
 def _simpler(steps: list[Step]) -> Iterator[list[Step]]:
-    """Without a portion, large ones first; then with the first choice for one argument."""
+    """Yield the walk without a portion, large ones first; then with the first choice for one argument."""
     portion = len(steps)
     while portion:
         for start in range(0, len(steps), portion):
@@ -284,7 +284,7 @@ def _let_lapse(records: Records, record_id: str) -> None:
 
 
 def _entry(sight: Sight, record_id: str) -> Entry:
-    """A record of Redis in the model's words."""
+    """A record in Redis, as the model represents it."""
     record = sight.records[record_id]
     return Entry(
         id=record.id,
@@ -307,7 +307,7 @@ def _entry(sight: Sight, record_id: str) -> Entry:
 
 
 def _told(kind: str, said: Mapping[str, str]) -> str:
-    """An event in the model's words."""
+    """An event, as the model represents it."""
     if kind != EventType.STATE:
         return kind
     return f"state {said['state']}" + (f", wanted {said['want']}" if "want" in said else "")
@@ -318,7 +318,7 @@ def _death(burial: Burial) -> Death:
 
 
 def _word(reply: object) -> str:
-    """What a reply comes to, to be counted."""
+    """A short name of a reply, for counting."""
     if isinstance(reply, Burial):
         return f"{reply.state}"
     if isinstance(reply, list):
@@ -329,7 +329,7 @@ def _word(reply: object) -> str:
 
 
 def _code(step: Step) -> str:
-    """A step as it is written in a test."""
+    """A step as a line of code."""
     name, arguments = step
     written = [
         f"{type(value).__name__}.{value.name}" if isinstance(value, Enum) else repr(value)

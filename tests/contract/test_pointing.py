@@ -1,4 +1,4 @@
-"""Aliases in Redis: moved only from the revision that was seen, only to what stands, and never half."""
+"""Aliases in Redis move atomically, only from the expected revision and only to existing generators."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def meaning(job: str | None = JOB_ID, revision: int = 1) -> Meaning:
 
 @pytest.fixture
 def standing(records: Records) -> Records:
-    """A job, an imported generator, and records that stand."""
+    """Records with a job and an imported generator."""
     records.submit(JOB_ID)
     records.redis.hset(IMPORTS, DIGEST, "{}")
     records.redis.set(EPOCH, "1")
@@ -30,7 +30,7 @@ def read(records: Records) -> AliasRecord | None:
     return AliasRecord.of_texts(now, records.redis.hget(ALIAS_HISTORIES, "a")) if now else None
 
 
-def test_an_alias_moves_from_the_revision_that_was_seen_alone(standing: Records) -> None:
+def test_alias_moves_only_from_the_expected_revision(standing: Records) -> None:
     first = AliasRecord(now=meaning())
     assert standing.run(point("a", first, expected=1)) == "moved"
     assert standing.run(point("a", first, expected=0)) == "pointed"
@@ -45,28 +45,28 @@ def test_an_alias_moves_from_the_revision_that_was_seen_alone(standing: Records)
 
 
 @pytest.mark.parametrize("job", [JOB_ID, None])
-def test_an_alias_means_only_what_stands(standing: Records, job: str | None) -> None:
+def test_alias_points_only_to_existing_generators(standing: Records, job: str | None) -> None:
     standing.redis.delete(IMPORTS)
     unknown = meaning(None if job is None else "job_" + "b" * 16)
     assert standing.run(point("a", AliasRecord(now=unknown), expected=0)) == "gone"
     assert read(standing) is None
 
 
-def test_an_emptied_redis_takes_no_alias(standing: Records) -> None:
+def test_aliases_and_imports_cannot_change_while_records_are_rebuilt(standing: Records) -> None:
     standing.redis.delete(EPOCH)
     assert standing.run(point("a", AliasRecord(now=meaning()), expected=0)) == "rebuilding"
     assert standing.run(unpoint("a", expected=0)) == "rebuilding"
     assert standing.run(forget_import(DIGEST)) == ("rebuilding", "")
 
 
-def test_an_alias_is_restored_once(standing: Records) -> None:
+def test_restoring_does_not_overwrite_an_existing_alias(standing: Records) -> None:
     kept = AliasRecord(now=meaning(revision=7), before=(meaning(None),))
     assert standing.run(restore_alias("a", kept))
     assert not standing.run(restore_alias("a", AliasRecord(now=meaning())))
     assert read(standing) == kept
 
 
-def test_what_an_alias_means_is_not_forgotten(standing: Records) -> None:
+def test_import_that_an_alias_points_to_is_not_forgotten(standing: Records) -> None:
     imported = AliasRecord(now=meaning(None))
     standing.run(point("a", imported, expected=0))
     assert standing.run(forget_import(DIGEST)) == ("aliased", "a")

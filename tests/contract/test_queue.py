@@ -1,4 +1,4 @@
-"""Whose turn it is: priorities, submitters who share, and places that tell the truth."""
+"""The order of the queue: priorities, fairness between submitters, and accurate positions."""
 
 import itertools
 
@@ -20,7 +20,7 @@ def _places(records: Records) -> list[str]:
     return list(records.run(store.turns(JOB)).ids)
 
 
-def test_one_submitters_hundred_jobs_do_not_keep_anothers_one_waiting(records: Records) -> None:
+def test_hundred_jobs_of_one_submitter_do_not_delay_another_submitters_job(records: Records) -> None:
     for number in range(100):
         _submit(records, f"job_ann{number:03d}", "ann")
     records.claim("w0")
@@ -42,7 +42,7 @@ def test_submitters_take_turns_on_one_worker(records: Records) -> None:
     assert served == foretold == ["job_ann0", "job_bob0", "job_cid0", "job_ann1", "job_bob1", "job_cid1"]
 
 
-def test_who_has_less_running_goes_first(records: Records) -> None:
+def test_submitter_with_fewer_running_jobs_goes_first(records: Records) -> None:
     for number in range(3):
         _submit(records, f"job_ann{number}", "ann")
     for worker in ("w0", "w1"):
@@ -52,7 +52,7 @@ def test_who_has_less_running_goes_first(records: Records) -> None:
     assert [records.claim(worker).id for worker in ("w2", "w3", "w4")] == ["job_bob0", "job_bob1", "job_ann2"]
 
 
-def test_priority_comes_before_turns_and_never_interrupts(records: Records) -> None:
+def test_priority_precedes_fairness_and_never_preempts_a_running_job(records: Records) -> None:
     _submit(records, "job_low", "ann", priority=Priority.LOW)
     _submit(records, "job_normal", "bob")
     running = records.claim()
@@ -62,14 +62,14 @@ def test_priority_comes_before_turns_and_never_interrupts(records: Records) -> N
     assert _places(records) == ["job_high", "job_low"]
 
 
-def test_queue_that_begins_with_many_that_do_not_fit_is_served_to_its_end(records: Records) -> None:
+def test_job_that_fits_is_claimed_past_many_that_do_not(records: Records) -> None:
     for number in range(300):
         records.submit(f"job_big{number}", devices=4)
     records.submit("job_small")
     assert records.claim().id == "job_small"
 
 
-def test_requeued_job_keeps_its_place_among_its_submitters(records: Records) -> None:
+def test_requeued_job_keeps_its_place_among_its_submitters_jobs(records: Records) -> None:
     _submit(records, "job_first")
     _submit(records, "job_second")
     records.run(store.leave(records.claim(), State.QUEUED))
@@ -104,7 +104,7 @@ def test_datasets_are_prepared_first_come_first_served(records: Records) -> None
     assert list(records.run(store.turns(RecordKind.DATASET)).ids) == ["ds_a", "ds_b"]
 
 
-def test_what_an_owner_has_set_aside_is_left_to_others_and_keeps_its_place(records: Records) -> None:
+def test_job_set_aside_by_an_owner_is_left_to_others_and_keeps_its_place(records: Records) -> None:
     _submit(records, "job_ann0")
     _submit(records, "job_ann1")
     claim = records.run(store.claim(JOB, "w0", lease_seconds=60, set_aside=["job_ann0"]))

@@ -41,8 +41,8 @@ def settled(count: int, options: dict[str, Any]) -> SampleSpec:
 
 
 @given(st.integers(1, 5), OPTIONS)
-def test_settled_options_ask_for_the_same_picture(count: int, options: dict[str, Any]) -> None:
-    """What is laid out: columns that are there, gaps between tiles that are there, and enlarged pixels."""
+def test_settled_options_describe_the_same_picture(count: int, options: dict[str, Any]) -> None:
+    """Only what is visible counts: columns in use, gaps between tiles, and enlarged pixels."""
 
     def outcome(asked: SampleOptions) -> tuple[object, ...]:
         columns = min(asked.columns or sheet_columns(count), count)
@@ -54,7 +54,7 @@ def test_settled_options_ask_for_the_same_picture(count: int, options: dict[str,
 
 
 @given(st.integers(1, 5), OPTIONS, OPTIONS)
-def test_equal_specs_alone_have_equal_texts_and_addresses(
+def test_only_equal_specs_have_equal_texts_and_addresses(
     count: int, some: dict[str, Any], other: dict[str, Any]
 ) -> None:
     one, two = settled(count, some), settled(count, other)
@@ -62,7 +62,7 @@ def test_equal_specs_alone_have_equal_texts_and_addresses(
 
 
 @given(st.integers(1, 5), OPTIONS)
-def test_address_leads_back_to_the_spec(count: int, options: dict[str, Any]) -> None:
+def test_address_parses_back_to_the_spec(count: int, options: dict[str, Any]) -> None:
     spec = settled(count, options)
     address = spec.address()
     assert address
@@ -71,7 +71,7 @@ def test_address_leads_back_to_the_spec(count: int, options: dict[str, Any]) -> 
     assert SampleSpec.model_validate(parameters) == spec
 
 
-def test_texts_of_before_there_were_options_stay() -> None:
+def test_canonical_text_without_options_is_unchanged() -> None:
     assert SampleSpec(digest=DIGEST, seed=7).canonical() == f"{DIGEST}/7+1.png"
     assert SampleSpec(digest=DIGEST, seed=7, count=9).canonical() == f"{DIGEST}/7+9.png"
 
@@ -85,7 +85,7 @@ def test_texts_of_before_there_were_options_stay() -> None:
         {"count": 4, "resample": "lanczos"},
     ],
 )
-def test_spec_that_says_the_same_in_other_words_is_none(options: dict[str, Any]) -> None:
+def test_option_that_changes_nothing_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="changes nothing"):
         SampleSpec.model_validate({"digest": DIGEST, "seed": 7, **options})
 
@@ -97,7 +97,7 @@ def test_seeds_in_another_order_are_another_picture(some: list[int], other: list
     assert (some == other) == (one == two) == (one.canonical() == two.canonical())
 
 
-def test_listed_seeds_in_a_row_are_the_picture_that_has_an_address() -> None:
+def test_consecutive_listed_seeds_become_a_range_which_has_an_address() -> None:
     assert SampleSpec.of_seeds(DIGEST, "png", [7, 8, 9], SampleOptions()) == SampleSpec(
         digest=DIGEST, seed=7, count=3
     )
@@ -105,7 +105,7 @@ def test_listed_seeds_in_a_row_are_the_picture_that_has_an_address() -> None:
 
 
 @given(ROWS, ROWS)
-def test_latents_come_out_as_they_went_in(some: list[list[float]], other: list[list[float]]) -> None:
+def test_latents_round_trip(some: list[list[float]], other: list[list[float]]) -> None:
     one, two = (SampleSpec.of_latents(DIGEST, "png", rows, SampleOptions()) for rows in (some, other))
     assert one.body()["latents"] == some
     assert (some == other) == (one.canonical() == two.canonical())
@@ -116,7 +116,7 @@ def test_latents_are_rounded_to_float32() -> None:
 
 
 @pytest.mark.parametrize("number", [-0.0, -1e-50, 1e-50, -math.ulp(0)])
-def test_latent_that_is_rounded_to_zero_is_the_zero(number: float) -> None:
+def test_latent_that_rounds_to_zero_equals_zero(number: float) -> None:
     assert pack([[number]]) == pack([[0]])
 
 
@@ -141,13 +141,13 @@ def test_packed_numbers_are_float32_in_order() -> None:
         packed(*[0] * 65_538),
     ],
 )
-def test_what_is_no_two_rows_of_bounded_numbers_is_no_spec(text: str) -> None:
+def test_latents_that_are_not_two_rows_of_bounded_numbers_are_refused(text: str) -> None:
     with pytest.raises(ValidationError):
         SampleSpec(digest=DIGEST, count=2, latents=text)
 
 
 @given(ROWS, SEEDS)
-def test_tiles_are_the_spec_cut_in_single_pictures(rows: list[list[float]], seeds: list[int]) -> None:
+def test_tiles_are_the_specs_of_the_single_pictures(rows: list[list[float]], seeds: list[int]) -> None:
     asked = SampleOptions(columns=1, padding=2, scale=3)
     alone = SampleOptions(scale=3)
     assert SampleSpec.of_seeds(DIGEST, "zip", seeds, asked).tiles() == [
@@ -159,7 +159,7 @@ def test_tiles_are_the_spec_cut_in_single_pictures(rows: list[list[float]], seed
 
 
 @given(ROWS, SEEDS, OPTIONS)
-def test_recipe_of_a_picture_is_its_spec(
+def test_recipe_parses_back_to_the_spec(
     rows: list[list[float]], seeds: list[int], options: dict[str, Any]
 ) -> None:
     asked = SampleOptions.model_validate(options)
@@ -178,13 +178,13 @@ def test_recipe_of_a_picture_is_its_spec(
         {"latents": pack([[0.5]]), "truncation": 0.5},
     ],
 )
-def test_spec_that_says_two_things_is_none(points: dict[str, Any]) -> None:
+def test_contradictory_spec_is_refused(points: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         SampleSpec.model_validate({"digest": DIGEST, **points})
 
 
 @pytest.mark.parametrize("listed", [[""] * 1000, list(range(1025))])
-def test_what_is_wrong_with_listed_seeds_is_said_once(listed: list[Any]) -> None:
+def test_error_in_listed_seeds_is_reported_once(listed: list[Any]) -> None:
     with pytest.raises(ValidationError) as error:
         SampleSpec.model_validate({"digest": DIGEST, "count": 1000, "listed": listed})
     (wrong,) = error.value.errors()

@@ -1,4 +1,4 @@
-"""The laws of the record, against the real script in a real Redis."""
+"""The rules for records, tested against the real script in a real Redis."""
 
 import json
 from typing import Any
@@ -16,13 +16,13 @@ from contract.withdrawal import withdraw
 from tests.contract.records import JOB, LONG, SHORT, Records
 
 
-def test_what_was_withdrawn_is_not_queued_by_a_message_that_comes_late(records: Records) -> None:
+def test_withdrawn_record_is_not_queued_by_a_late_submission(records: Records) -> None:
     assert records.run(withdraw(JOB, "job_a"))
     assert records.run(store.submit(JOB, "job_a", "{}")) == ("withdrawn", "")
     assert not records.redis.exists(KEYS[JOB].record_of + "job_a")
 
 
-def test_what_is_queued_cannot_be_withdrawn(records: Records) -> None:
+def test_queued_record_cannot_be_withdrawn(records: Records) -> None:
     records.submit()
     assert not records.run(withdraw(JOB, "job_a"))
     assert records.claim().id == "job_a"
@@ -35,7 +35,7 @@ def test_submitting_twice_makes_one_record(records: Records) -> None:
     assert records.redis.zcard(KEYS[JOB].queued) == 1
 
 
-def test_claims_are_first_come_first_served_among_those_that_fit(records: Records) -> None:
+def test_claims_are_first_come_first_served_among_records_that_fit(records: Records) -> None:
     records.submit("job_big", devices=4)
     records.submit("job_a")
     records.submit("job_b")
@@ -72,7 +72,7 @@ def _owner_acts(lease: Lease) -> list[Command[Any]]:
 
 
 @pytest.mark.parametrize("act", range(5))
-def test_owner_whose_token_is_old_changes_nothing(records: Records, act: int) -> None:
+def test_owner_with_a_stale_token_changes_nothing(records: Records, act: int) -> None:
     records.submit()
     old = records.claim("w0", SHORT)
     records.reap_expired()
@@ -82,7 +82,7 @@ def test_owner_whose_token_is_old_changes_nothing(records: Records, act: int) ->
     assert records.redis.hgetall(KEYS[JOB].record_of + "job_a") == before
 
 
-def test_lease_from_before_the_clock_was_set_back_is_as_long_as_any(records: Records) -> None:
+def test_lease_is_shortened_to_its_length_after_the_clock_was_set_back(records: Records) -> None:
     records.submit("job_a")
     records.submit("job_b")
     records.claim("w0", SHORT)
@@ -121,20 +121,20 @@ def test_every_event_is_published_on_the_one_channel(records: Records) -> None:
     assert message["data"] == KEYS[JOB].record_of + "job_a:1"
 
 
-def test_lapsed_lease_is_reaped_and_the_record_queued_again(records: Records) -> None:
+def test_expired_lease_is_reaped_and_its_record_requeued(records: Records) -> None:
     records.submit()
     records.claim(seconds=SHORT)
     assert records.reap_expired() == ["job_a"]
     assert (records.read().state, records.read().deaths) == (State.QUEUED, 1)
 
 
-def test_living_lease_is_not_reaped(records: Records) -> None:
+def test_valid_lease_is_not_reaped(records: Records) -> None:
     records.submit()
     records.claim()
     assert records.run(store.reap(JOB, max_deaths=3)) == []
 
 
-def test_restarted_slot_frees_what_it_owned_and_nothing_else(records: Records) -> None:
+def test_restarted_slot_releases_only_what_it_owned(records: Records) -> None:
     records.submit("job_a")
     records.submit("job_b")
     lease = records.claim("w0")
@@ -154,7 +154,7 @@ def test_record_that_kills_its_owners_without_progress_fails(records: Records) -
     assert failed.error.code == "died_repeatedly"
 
 
-def test_saved_progress_forgives_earlier_deaths(records: Records) -> None:
+def test_saved_progress_resets_the_death_count(records: Records) -> None:
     records.submit()
     for _ in range(5):
         lease = records.claim()
@@ -164,7 +164,7 @@ def test_saved_progress_forgives_earlier_deaths(records: Records) -> None:
     assert records.read().state == State.QUEUED
 
 
-def test_claim_whose_answer_was_lost_is_granted_anew_and_takes_nothing_else(records: Records) -> None:
+def test_claim_whose_reply_was_lost_is_granted_again_and_takes_nothing_else(records: Records) -> None:
     records.submit("job_a")
     records.submit("job_b")
     unheard = records.claim("w0")
@@ -175,7 +175,7 @@ def test_claim_whose_answer_was_lost_is_granted_anew_and_takes_nothing_else(reco
     assert records.read("job_b").state == State.QUEUED
 
 
-def test_report_that_is_said_twice_counts_once(records: Records) -> None:
+def test_repeated_report_counts_once(records: Records) -> None:
     records.submit()
     lease = records.claim()
     command = store.report(lease, 1, checkpoint=_checkpoint("d"), event=(EventType.CHECKPOINT, {}))
@@ -184,7 +184,7 @@ def test_report_that_is_said_twice_counts_once(records: Records) -> None:
     assert records.read().revision == 3
 
 
-def test_checkpoint_that_the_next_owner_tells_again_counts_once(records: Records) -> None:
+def test_checkpoint_reported_again_by_the_next_owner_counts_once(records: Records) -> None:
     records.submit()
     for _ in range(2):
         lease = records.claim()
@@ -194,7 +194,7 @@ def test_checkpoint_that_the_next_owner_tells_again_counts_once(records: Records
 
 
 @pytest.mark.parametrize("act", range(5))
-def test_owner_of_an_emptied_redis_is_told_to_wait(records: Records, act: int) -> None:
+def test_owner_is_told_that_its_record_is_unknown_after_redis_was_emptied(records: Records, act: int) -> None:
     records.submit()
     lease = records.claim()
     records.redis.flushall()
@@ -202,7 +202,7 @@ def test_owner_of_an_emptied_redis_is_told_to_wait(records: Records, act: int) -
     assert records.redis.keys() == []
 
 
-def test_job_needs_a_prepared_dataset_which_is_then_in_use(records: Records) -> None:
+def test_job_needs_a_prepared_dataset_which_cannot_be_forgotten_until_it_ends(records: Records) -> None:
     assert records.run(store.submit(JOB, "job_a", "{}", dataset="ds_a")) == ("unusable", "missing")
     records.run(store.submit(RecordKind.DATASET, "ds_a", "{}"))
     assert records.run(store.submit(JOB, "job_a", "{}", dataset="ds_a")) == ("unusable", "queued")
@@ -234,7 +234,7 @@ def test_forgotten_job_leaves_no_key_behind(records: Records) -> None:
     assert sorted(records.redis.keys()) == [keys.EPOCH, KEYS[JOB].served, KEYS[JOB].turns]
 
 
-def test_what_is_over_can_be_forgotten_in_a_redis_that_is_full(records: Records) -> None:
+def test_finished_records_can_be_forgotten_when_redis_is_full(records: Records) -> None:
     records.run(store.submit(RecordKind.DATASET, "ds_a", "{}"))
     records.run(store.control(RecordKind.DATASET, "ds_a", Want.CANCEL))
     records.submit()
@@ -276,7 +276,7 @@ def test_restored_record_is_claimed_under_a_newer_token(records: Records) -> Non
     assert int(records.claim().token) > 9007199254740000
 
 
-def test_one_renderer_is_active_until_nobody_has_it(records: Records) -> None:
+def test_renderer_stays_active_until_no_sampler_has_it(records: Records) -> None:
     def hello(name: str, renderer: str, seconds: float = LONG) -> str:
         return records.run(store.hello(name, {"role": "sample", "renderer": renderer}, seconds))
 

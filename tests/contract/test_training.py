@@ -1,4 +1,4 @@
-"""What a request comes to, given the dataset."""
+"""How a request for a job is resolved with its dataset."""
 
 import pytest
 
@@ -64,7 +64,7 @@ def test_more_than_a_thousand_evaluations_are_refused() -> None:
     assert resolve(request(images=100_010, evaluation={"every_images": 101}), manifest())
 
 
-def test_what_comes_once_a_batch_is_counted_by_batches() -> None:
+def test_intervals_shorter_than_a_batch_count_as_one_batch() -> None:
     often = {"checkpoint_every_images": 1, "preview_every_images": 1}
     assert resolve(request(images=32_000, batch_size=32, **often), manifest())
     with pytest.raises(ServiceError):
@@ -72,16 +72,16 @@ def test_what_comes_once_a_batch_is_counted_by_batches() -> None:
 
 
 @pytest.mark.parametrize("images", [1, 999, 10**10])
-def test_what_is_chosen_for_a_job_is_few(images: int) -> None:
+def test_default_intervals_stay_within_the_limits(images: int) -> None:
     assert resolve(request(images=images, batch_size=2), manifest())
 
 
-def test_stored_spec_that_keeps_too_much_can_still_be_read() -> None:
+def test_stored_spec_with_too_many_checkpoints_can_still_be_read() -> None:
     stored = resolve(request(images=10**6), manifest()).model_dump(mode="json")
     assert TrainingSpec.model_validate({**stored, "checkpoint_every_images": 1})
 
 
-def test_preset_wins_over_the_fields_default() -> None:
+def test_preset_wins_over_the_default_of_a_field() -> None:
     assert resolve(request(preset="wgan-gp"), manifest()).objective.kind == "wgan_gp"
 
 
@@ -91,12 +91,12 @@ def test_every_preset_is_described_in_the_request_schema() -> None:
 
 
 @pytest.mark.parametrize(("side", "resolution"), [(20, 32), (32, 32), (33, 64), (900, 64)])
-def test_resolution_follows_from_the_median_picture(side: int, resolution: int) -> None:
+def test_default_resolution_follows_from_the_median_picture(side: int, resolution: int) -> None:
     assert resolve(request(), manifest(side=side)).resolution == resolution
 
 
 @pytest.mark.parametrize(("images", "strength"), [(100, 1.0), (500, 1.0), (3162, 0.5), (20_000, 0.0)])
-def test_augmentation_fades_as_there_are_more_pictures(images: int, strength: float) -> None:
+def test_augmentation_weakens_as_the_number_of_pictures_grows(images: int, strength: float) -> None:
     assert augmentation_strength(images) == strength
 
 
@@ -110,7 +110,7 @@ def test_augmentation_fades_as_there_are_more_pictures(images: int, strength: fl
         ({"preset": "wgan-gp"}, "none"),
     ],
 )
-def test_norm_that_is_left_open_follows_from_the_losses(losses: dict[str, object], norm: str) -> None:
+def test_default_norm_follows_from_the_losses(losses: dict[str, object], norm: str) -> None:
     assert resolve(request(**losses), manifest()).architecture.discriminator_norm == norm
 
 
@@ -121,7 +121,7 @@ def test_chosen_norm_is_kept(norm: str) -> None:
 
 
 @pytest.mark.parametrize("losses", [{"objective": "wgan_gp"}, {"terms": ["r2"]}, {"preset": "wgan-gp"}])
-def test_batch_norm_is_refused_where_a_loss_judges_images_alone(losses: dict[str, object]) -> None:
+def test_batch_norm_is_refused_if_a_loss_scores_images_individually(losses: dict[str, object]) -> None:
     asked = request(architecture={"kind": "dcgan", "discriminator_norm": "batch"}, **losses)
     with pytest.raises(ServiceError, match="choose spectral, none or auto") as refusal:
         resolve(asked, manifest())
@@ -139,13 +139,13 @@ def test_batch_norm_is_refused_where_a_loss_judges_images_alone(losses: dict[str
         ({"objective": "r3", "terms": ["mmd", "r2"]}, 1),
     ],
 )
-def test_term_that_is_there_already_is_refused(losses: dict[str, object], repeated: int) -> None:
+def test_duplicate_term_is_refused(losses: dict[str, object], repeated: int) -> None:
     with pytest.raises(ServiceError) as refusal:
         resolve(request(**losses), manifest())
     assert [field.pointer for field in refusal.value.fields] == [f"/terms/{repeated}"]
 
 
-def test_terms_of_different_names_go_together() -> None:
+def test_terms_with_different_names_can_be_combined() -> None:
     terms = ["r1", "r2", "mmd", {"kind": "mmd", "on": "pixels"}, "weight_penalty"]
     assert len(resolve(request(terms=terms), manifest()).terms) == 5
 
@@ -156,35 +156,35 @@ def test_stored_spec_with_a_repeated_term_can_still_be_read() -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_rates_fall_but_where_a_paper_or_the_article_says_otherwise(preset: str) -> None:
+def test_learning_rates_decay_unless_a_paper_or_the_article_says_otherwise(preset: str) -> None:
     falls = resolve(request(preset=preset), manifest()).learning_rate_decay
     assert falls == (0 if preset in ("article", "wgan-gp") else 0.5)
 
 
 @pytest.mark.parametrize("preset", ["fast", "quality", "small-data"])
-def test_preset_augments_few_pictures_and_not_many(preset: str) -> None:
+def test_preset_augments_only_small_datasets(preset: str) -> None:
     few, many = (resolve(request(preset=preset), manifest(images)) for images in (400, 50_000))
     assert few.augmentation == DiffAugment(strength=1.0)
     assert many.augmentation is None
 
 
-def test_fast_trains_a_narrow_discriminator_that_keeps_up() -> None:
+def test_fast_preset_gives_a_narrow_discriminator_a_higher_learning_rate() -> None:
     spec = resolve(request(), manifest())
     assert spec.architecture.generator_width == 2 * spec.architecture.discriminator_width == 64
     assert spec.discriminator_learning_rate == 2e-4
 
 
 @pytest.mark.parametrize("preset", ["quality", "small-data"])
-def test_longer_presets_train_a_discriminator_of_full_width(preset: str) -> None:
+def test_longer_presets_train_a_full_width_discriminator(preset: str) -> None:
     spec = resolve(request(preset=preset), manifest())
     assert (spec.architecture.discriminator_width, spec.discriminator_learning_rate) == (64, 1e-4)
 
 
-def test_named_architecture_replaces_that_of_the_preset_with_its_own_defaults() -> None:
+def test_explicit_architecture_uses_its_own_defaults_instead_of_the_presets() -> None:
     assert resolve(request(architecture="dcgan"), manifest()).architecture.discriminator_width == 64
 
 
-def test_augmentation_can_be_turned_off_again() -> None:
+def test_augmentation_of_a_preset_can_be_turned_off() -> None:
     asked = request(preset="small-data", augmentation={"strength": 0})
     assert resolve(asked, manifest(400)).augmentation == DiffAugment(strength=0)
 
@@ -196,5 +196,5 @@ def test_null_augmentation_wins_over_the_preset() -> None:
 @pytest.mark.parametrize(
     "field", ["name", "resolution", "channels", "checkpoint_every_images", "preview_every_images"]
 )
-def test_null_elsewhere_is_as_if_it_were_not_there(field: str) -> None:
+def test_null_in_other_fields_means_the_default(field: str) -> None:
     assert resolve(request(**{field: None}), manifest()) == resolve(request(), manifest())

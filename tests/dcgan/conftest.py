@@ -1,4 +1,4 @@
-"""A service small enough to be told how to misbehave, behind a real socket."""
+"""A small fake service behind a real socket, which can be told how to misbehave."""
 
 import json
 import threading
@@ -16,15 +16,15 @@ JOB = "job_0000000000000000"
 
 @dataclass
 class Service:
-    """What it holds, what it was asked, and where it breaks off."""
+    """The state of the fake service: its data, the requests it received, and the faults it simulates."""
 
     events: list[tuple[int, str, dict[str, object]]] = field(default_factory=list)
-    cuts: list[int] = field(default_factory=list)  # after how many bytes the next streams break off
-    outages: int = 0  # so many requests are answered 503
-    losses: int = 0  # of so many requests the answer is lost
+    cuts: list[int] = field(default_factory=list)  # bytes after which the next streams break off
+    outages: int = 0  # the number of requests to answer with 503
+    losses: int = 0  # the number of requests to leave unanswered
     # "GET /path" -> status, media type, body
     answers: dict[str, tuple[int, str, bytes]] = field(default_factory=dict)
-    page: bytes = b""  # of another server, for whatever is asked
+    page: bytes = b""  # the response of another server to every request
     asked: list[str] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     idempotency_keys: list[str | None] = field(default_factory=list)
@@ -32,7 +32,7 @@ class Service:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers as the gateway does, but for what the test orders."""
+    """Answers as the gateway does, except for the faults that the test orders."""
 
     protocol_version = "HTTP/1.1"
     service: Service
@@ -122,7 +122,7 @@ def _as_message(event: tuple[int, str, dict[str, object]]) -> bytes:
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    """A fresh one, listening."""
+    """A fresh fake service, listening."""
     state = Service()
     handler = type("ItsHandler", (Handler,), {"service": state})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

@@ -1,4 +1,4 @@
-"""The command line: processes become ours whatever lies about, and refusals are sentences."""
+"""The command line: foreign packages do not get in its way, and errors are sentences."""
 
 import json
 import os
@@ -18,7 +18,9 @@ from tests.dcgan.conftest import JOB, Service
 @pytest.mark.parametrize(
     ("module", "option"), [("service.launcher", "trainers"), ("service", "port"), ("worker", "role")]
 )
-def test_processes_start_beside_somebody_elses_packages(tmp_path: Path, module: str, option: str) -> None:
+def test_processes_start_beside_foreign_packages_of_the_same_names(
+    tmp_path: Path, module: str, option: str
+) -> None:
     for package in ("contract", "models", "worker", "service"):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text("raise SystemExit('the wrong one')")
@@ -29,20 +31,20 @@ def test_processes_start_beside_somebody_elses_packages(tmp_path: Path, module: 
     assert f"argument --{option}: invalid" in done.stderr
 
 
-def test_up_hands_its_options_to_the_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_up_passes_its_options_to_the_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
     become: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda _, command: become.append(command))
     CliRunner().invoke(main, ["up", "--port", "8123", "--trainers", "0"])
     assert become == [[sys.executable, "-P", "-m", "service.launcher", "--port=8123", "--trainers=0"]]
 
 
-def test_a_refusal_is_a_sentence() -> None:
+def test_error_is_a_sentence() -> None:
     done = CliRunner().invoke(main, ["--url", "http://127.0.0.1:9", "jobs"])
     assert done.exit_code == 1
     assert done.output.startswith("Error: No service answers at http://127.0.0.1:9")
 
 
-def test_the_version_is_told() -> None:
+def test_version_is_printed() -> None:
     assert CliRunner().invoke(main, ["--version"]).output.endswith(f"version {version('dcgan')}\n")
 
 
@@ -57,7 +59,7 @@ def test_the_demo_needs_an_archive(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "chosen"), [("sheet.webp", "webp"), ("sheet", "png"), ("a.b.zip", "zip"), ("S.PNG", "png")]
 )
-def test_ending_of_the_file_is_the_format(
+def test_file_extension_selects_the_format(
     service: Service, tmp_path: Path, name: str, chosen: SampleFormat
 ) -> None:
     service.answers["GET /samples"] = (200, FORMS[chosen].media_type, b"picture")
@@ -67,7 +69,7 @@ def test_ending_of_the_file_is_the_format(
     assert f"format={chosen}" in service.asked[-1]
 
 
-def test_a_file_that_cannot_be_written_is_told_in_a_sentence(service: Service, tmp_path: Path) -> None:
+def test_unwritable_file_is_reported_in_a_sentence(service: Service, tmp_path: Path) -> None:
     service.answers["GET /samples"] = (200, "image/png", b"picture")
     target = tmp_path / "nowhere" / "sheet.png"
     done = CliRunner().invoke(main, ["--url", service.url, "samples", "-o", str(target)])
@@ -81,14 +83,14 @@ def list_a_job(service: Service, name: str) -> None:
     service.answers["GET /jobs"] = (200, "application/json", listed)
 
 
-def test_jobs_are_listed_whole_however_long_their_names(service: Service) -> None:
+def test_jobs_are_listed_in_full_however_long_their_names(service: Service) -> None:
     list_a_job(service, "n" * 120)
     shown = CliRunner().invoke(main, ["--url", service.url, "jobs"]).output.splitlines()
     assert shown[1].split() == [JOB, "running", "1,200/120,000", "n" * 120]
 
 
 @pytest.mark.parametrize("words", [("jobs",), ("--help",), ("jobs", "--help")])
-def test_output_that_does_not_fit_is_told_in_a_sentence(service: Service, words: tuple[str, ...]) -> None:
+def test_output_to_a_full_device_is_reported_in_a_sentence(service: Service, words: tuple[str, ...]) -> None:
     list_a_job(service, "one")
     command = [sys.executable, "-P", "-m", "dcgan.cli", "--url", service.url, *words]
     with Path("/dev/full").open("wb") as full:
@@ -97,7 +99,7 @@ def test_output_that_does_not_fit_is_told_in_a_sentence(service: Service, words:
     assert (done.returncode, done.stderr) == (1, told)
 
 
-def test_a_name_that_the_terminal_cannot_show_is_shown_in_part(service: Service) -> None:
+def test_characters_that_the_terminal_cannot_encode_are_replaced(service: Service) -> None:
     list_a_job(service, "猫 é")
     command = [sys.executable, "-P", "-m", "dcgan.cli", "--url", service.url, "jobs"]
     environment = os.environ | {"PYTHONIOENCODING": "iso-8859-1"}
@@ -121,7 +123,7 @@ def test_a_name_that_the_terminal_cannot_show_is_shown_in_part(service: Service)
         ("models", "export", "-o", "made"),
     ],
 )
-def test_what_another_server_answers_is_neither_believed_nor_saved(
+def test_response_of_another_server_is_neither_trusted_nor_saved(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""The client: what it sends, and how a refusal reads."""
+"""The client: what it sends, how it retries and waits, and how errors read."""
 
 import json
 import socket
@@ -22,7 +22,7 @@ class Service(Protocol):
     url: str
 
 
-def test_a_dataset_is_sent_as_it_lies_on_the_disk(service: Service, tmp_path: Path) -> None:
+def test_dataset_is_uploaded_unchanged(service: Service, tmp_path: Path) -> None:
     archive = tmp_path / "cats.zip"
     archive.write_bytes(bytes(range(256)) * 1000)
     service.answers["POST /datasets"] = (202, "application/json", b'{"id": "ds_1", "state": "queued"}')
@@ -32,7 +32,7 @@ def test_a_dataset_is_sent_as_it_lies_on_the_disk(service: Service, tmp_path: Pa
     assert service.asked == ["POST /datasets?name=cats"]
 
 
-def test_a_problem_document_becomes_an_exception(service: Service) -> None:
+def test_problem_document_becomes_an_exception(service: Service) -> None:
     problem = {
         "code": "invalid_request",
         "detail": "batch_size is 1; at least 2.",
@@ -50,7 +50,7 @@ def _accept_jobs(service: Service) -> None:
 
 
 @pytest.mark.parametrize("chosen", [None, "mine"])
-def test_a_job_whose_answer_was_lost_is_asked_for_again_under_the_same_key(
+def test_job_request_whose_response_was_lost_is_retried_with_the_same_key(
     service: Service, monkeypatch: pytest.MonkeyPatch, chosen: str | None
 ) -> None:
     monkeypatch.setattr("dcgan.client.RETRY_PAUSES_SECONDS", (0.0, 0.0))
@@ -63,7 +63,7 @@ def test_a_job_whose_answer_was_lost_is_asked_for_again_under_the_same_key(
     assert service.idempotency_keys[0] == (chosen or service.idempotency_keys[0])
 
 
-def test_two_jobs_are_two_requests(service: Service) -> None:
+def test_two_jobs_have_different_idempotency_keys(service: Service) -> None:
     _accept_jobs(service)
     with Client(service.url) as client:
         for _ in range(2):
@@ -71,19 +71,19 @@ def test_two_jobs_are_two_requests(service: Service) -> None:
     assert len(set(service.idempotency_keys)) == 2
 
 
-def test_an_answer_of_something_in_between_becomes_an_exception_too(service: Service) -> None:
+def test_response_of_an_intermediary_becomes_an_exception(service: Service) -> None:
     service.answers["GET /samples"] = (502, "text/html", b"<h1>Bad Gateway</h1>")
     with Client(service.url) as client, pytest.raises(DcganError, match="502 Bad Gateway"):
         client.samples(7)
 
 
-def test_a_status_that_is_in_no_book_becomes_one_too(service: Service) -> None:
+def test_nonstandard_status_becomes_an_exception(service: Service) -> None:
     service.answers["GET /samples"] = (520, "text/html", b"<h1>Web server returns an unknown error</h1>")
     with Client(service.url) as client, pytest.raises(DcganError, match="answered 520"):
         client.samples(7)
 
 
-def test_nobody_at_the_address_is_told_as_such() -> None:
+def test_unreachable_service_is_reported_as_such() -> None:
     with Client("http://127.0.0.1:9") as client, pytest.raises(DcganError, match="dcgan up") as caught:
         client.job("job_1")
     assert caught.value.status is None
@@ -91,19 +91,19 @@ def test_nobody_at_the_address_is_told_as_such() -> None:
 
 @pytest.fixture
 def silent_url() -> Iterator[str]:
-    """Somebody who takes connections and says nothing."""
+    """The URL of a server that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_a_service_that_is_slow_is_not_told_as_away(silent_url: str) -> None:
+def test_slow_service_is_not_reported_as_unreachable(silent_url: str) -> None:
     with Client(silent_url, timeout_seconds=0.05) as client, pytest.raises(DcganError) as caught:
         client.job("job_1")
     assert "did not answer within 0.05 s; it may still be at work" in caught.value.detail
     assert "dcgan up" not in caught.value.detail
 
 
-def test_an_import_is_waited_for_as_long_as_the_service_may_take(
+def test_import_timeout_is_as_long_as_the_service_may_take(
     silent_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dcgan.client.MADE_WITHIN_SECONDS", 0.05)
@@ -112,7 +112,7 @@ def test_an_import_is_waited_for_as_long_as_the_service_may_take(
         client.import_model(tmp_path / "one.safetensors")
 
 
-def test_a_list_is_read_to_its_last_page(service: Service) -> None:
+def test_list_is_read_to_its_last_page(service: Service) -> None:
     first = {"items": [{"id": "ds_2", "state": "queued"}], "next": "/older?cursor=5"}
     last = {"items": [{"id": "ds_1", "state": "ready", "bytes": 9}], "next": None}
     service.answers["GET /datasets"] = (200, "application/json", json.dumps(first).encode())
@@ -122,7 +122,7 @@ def test_a_list_is_read_to_its_last_page(service: Service) -> None:
     assert service.asked[-1] == "GET /older?cursor=5"
 
 
-def test_a_failed_dataset_is_not_waited_for(service: Service) -> None:
+def test_waiting_for_a_failed_dataset_raises(service: Service) -> None:
     failed = {"id": "ds_1", "state": "failed", "error": {"code": "no_images", "detail": "No picture in it."}}
     service.answers["GET /datasets/ds_1"] = (200, "application/json", json.dumps(failed).encode())
     with Client(service.url) as client, pytest.raises(DcganError, match="No picture in it"):
@@ -133,7 +133,7 @@ def _ready(service: Service) -> None:
     service.answers["GET /datasets/ds_1"] = (200, "application/json", b'{"id": "ds_1", "state": "ready"}')
 
 
-def test_a_service_that_comes_back_is_waited_for(service: Service) -> None:
+def test_waiting_survives_an_outage(service: Service) -> None:
     _ready(service)
     service.losses, service.outages = 1, 1
     with Client(service.url) as client:
@@ -141,7 +141,7 @@ def test_a_service_that_comes_back_is_waited_for(service: Service) -> None:
     assert len(service.asked) == 3
 
 
-def test_a_service_that_stays_away_is_not_waited_for_longer(
+def test_waiting_gives_up_on_a_service_that_stays_away(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dcgan.client.PATIENCE_SECONDS", 0)
@@ -151,7 +151,7 @@ def test_a_service_that_stays_away_is_not_waited_for_longer(
         client.wait_dataset("ds_1")
 
 
-def test_a_dataset_that_takes_too_long_is_told_as_it_stands(service: Service) -> None:
+def test_timeout_of_waiting_for_a_dataset_reports_its_state(service: Service) -> None:
     service.answers["GET /datasets/ds_1"] = (200, "application/json", b'{"id": "ds_1", "state": "queued"}')
     with Client(service.url) as client, pytest.raises(DcganError, match="still queued") as caught:
         client.wait_dataset("ds_1", timeout_seconds=0)
@@ -164,7 +164,7 @@ def _tell_job(service: Service, state: str) -> None:
 
 
 @pytest.mark.parametrize("state", ["succeeded", "failed", "cancelled"])
-def test_a_job_is_waited_for_through_an_outage_until_it_is_final(service: Service, state: str) -> None:
+def test_waiting_for_a_job_survives_an_outage_until_the_job_is_final(service: Service, state: str) -> None:
     _tell_job(service, state)
     service.losses, service.outages = 1, 1
     with Client(service.url) as client:
@@ -172,28 +172,28 @@ def test_a_job_is_waited_for_through_an_outage_until_it_is_final(service: Servic
     assert len(service.asked) == 3
 
 
-def test_a_paused_job_is_not_waited_for_longer_than_was_said(service: Service) -> None:
+def test_waiting_for_a_paused_job_ends_at_the_timeout(service: Service) -> None:
     _tell_job(service, "paused")
     with Client(service.url) as client, pytest.raises(DcganError, match="still paused after 0 s") as caught:
         client.wait_job("job_1", timeout_seconds=0)
     assert caught.value.code == "timeout"
 
 
-def test_the_address_of_samples_names_every_choice() -> None:
+def test_samples_url_contains_every_option() -> None:
     with Client("http://127.0.0.1:8000") as client:
         address = client.samples_url(7, "sha256:ab", 4, format="webp", scale=2)
     assert address == "http://127.0.0.1:8000/samples?seed=7&count=4&model=sha256:ab&format=webp&scale=2"
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_samples_are_asked_for_below_the_path_of_the_service(service: Service, slash: str) -> None:
+def test_samples_are_requested_below_the_path_of_the_service(service: Service, slash: str) -> None:
     service.answers["GET /prefix/samples"] = (200, "image/png", b"picture")
     with Client(f"{service.url}/prefix{slash}") as client:
         assert client.samples_url(7) == f"{service.url}/prefix/samples?seed=7&count=1"
         assert client.samples(7) == b"picture"
 
 
-def test_samples_of_many_are_one_request(service: Service) -> None:
+def test_samples_of_many_seeds_or_latents_are_one_request(service: Service) -> None:
     service.answers["POST /samples"] = (200, "image/png", b"picture")
     with Client(service.url) as client:
         assert client.samples_of(seeds=range(7, 4, -1), columns=2) == b"picture"

@@ -1,4 +1,4 @@
-"""What is sent goes where it was meant to go."""
+"""Requests go where they are meant to go, and what cannot be sent is refused."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from dcgan import Client, DcganError
 from tests.dcgan.conftest import Service
 
 
-def test_an_id_stays_one_part_of_the_path_whatever_it_holds(service: Service) -> None:
+def test_id_stays_one_path_segment_whatever_it_contains(service: Service) -> None:
     with Client(service.url) as client:
         for stray in ("../jobs/job_x", "a?b=c#d", "50%2F", "caf\udce9", "é"):
             with pytest.raises(DcganError, match="404"):
@@ -27,7 +27,7 @@ def test_an_id_stays_one_part_of_the_path_whatever_it_holds(service: Service) ->
 
 
 @pytest.mark.parametrize("lost", ["", ".", ".."])
-def test_an_id_that_a_path_would_lose_is_refused(service: Service, lost: str) -> None:
+def test_id_that_would_vanish_from_a_path_is_refused(service: Service, lost: str) -> None:
     with Client(service.url) as client:
         for ask in (client.delete_job, client.events, client.alias_history):
             with pytest.raises(DcganError, match="neither an id nor a name"):
@@ -35,14 +35,14 @@ def test_an_id_that_a_path_would_lose_is_refused(service: Service, lost: str) ->
     assert not service.asked
 
 
-def test_a_state_stays_one_value_whatever_it_holds(service: Service) -> None:
+def test_state_stays_one_query_value_whatever_it_contains(service: Service) -> None:
     service.answers["GET /jobs"] = (200, "application/json", b'{"items": [], "next": null}')
     with Client(service.url) as client:
         assert not list(client.jobs("a&limit=1"))
     assert service.asked == ["GET /jobs?state=a%26limit%3D1"]
 
 
-def test_what_is_deleted_is_named(service: Service) -> None:
+def test_delete_requests_name_what_is_deleted(service: Service) -> None:
     service.answers |= {"DELETE /datasets/ds_1": (204, "", b""), "DELETE /jobs/job_1": (204, "", b"")}
     with Client(service.url) as client:
         client.delete_dataset("ds_1")
@@ -64,7 +64,7 @@ def test_what_is_deleted_is_named(service: Service) -> None:
         ("http://a..b", "is not an address: "),
     ],
 )
-def test_what_is_no_address_is_told_at_once(address: str, told: str) -> None:
+def test_invalid_url_is_reported_at_once(address: str, told: str) -> None:
     with pytest.raises(DcganError) as caught:
         Client(address)
     assert caught.value.code == "invalid_url"
@@ -74,20 +74,20 @@ def test_what_is_no_address_is_told_at_once(address: str, told: str) -> None:
 @pytest.mark.parametrize(
     "address", ["https://é.example/a/", "HTTP://[::1]:80", "http://my_box.", "http://u:p@h"]
 )
-def test_every_address_of_a_host_is_one(address: str) -> None:
+def test_every_valid_url_is_accepted(address: str) -> None:
     Client(address).close()
 
 
 @pytest.mark.parametrize(
     ("condition", "told"), [("é", "'é' cannot be sent: it is not ASCII"), ("a\nb", "cannot be sent: Illegal")]
 )
-def test_what_no_header_can_hold_is_told(service: Service, condition: str, told: str) -> None:
+def test_value_that_no_header_can_hold_is_reported(service: Service, condition: str, told: str) -> None:
     with Client(service.url) as client, pytest.raises(DcganError, match=told) as caught:
         client.roll_back_alias("live", if_match=condition)
     assert caught.value.code == "not_sendable"
 
 
-def test_what_is_no_utf_8_is_told(service: Service) -> None:
+def test_text_that_is_not_utf_8_is_reported(service: Service) -> None:
     with Client(service.url) as client:
         for send in (lambda: client.create_job(name="\udce9"), lambda: list(client.jobs("\udce9"))):
             with pytest.raises(DcganError, match="it is not UTF-8"):

@@ -1,4 +1,4 @@
-"""`dcgan upload` and `dcgan datasets`: an id that was given is never lost."""
+"""`dcgan upload` and `dcgan datasets`: the id of an upload is never lost."""
 
 import json
 import os
@@ -19,13 +19,13 @@ def upload(service: Service, tmp_path: Path) -> Result:
     return CliRunner().invoke(main, ["--url", service.url, "upload", str(tmp_path / "cats.zip")])
 
 
-def test_the_id_alone_is_the_output(service: Service, tmp_path: Path) -> None:
+def test_upload_prints_only_the_id(service: Service, tmp_path: Path) -> None:
     service.answers["GET /datasets/ds_1"] = (200, "application/json", b'{"id": "ds_1", "state": "ready"}')
     done = upload(service, tmp_path)
     assert (done.exit_code, done.stdout) == (0, "ds_1\n")
 
 
-def test_the_id_is_told_before_anything_can_fail(service: Service, tmp_path: Path) -> None:
+def test_id_is_reported_when_the_preparation_cannot_be_followed(service: Service, tmp_path: Path) -> None:
     done = upload(service, tmp_path)
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.startswith("ds_1 is uploaded")
@@ -44,7 +44,7 @@ def test_ctrl_c_leaves_the_dataset_being_prepared(
     assert "`dcgan datasets`" in done.stderr
 
 
-def test_a_pipe_is_told_and_not_waited_for(service: Service, tmp_path: Path) -> None:
+def test_pipe_is_refused_without_blocking(service: Service, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for words in (("upload",), ("models", "import")):
         done = CliRunner().invoke(main, ["--url", service.url, *words, str(tmp_path / "pipe")])
@@ -52,7 +52,7 @@ def test_a_pipe_is_told_and_not_waited_for(service: Service, tmp_path: Path) -> 
         assert f"{tmp_path / 'pipe'} is not a regular file" in done.stderr
 
 
-def test_a_name_that_is_no_utf_8_is_told(service: Service, tmp_path: Path) -> None:
+def test_file_name_that_is_not_utf_8_is_reported(service: Service, tmp_path: Path) -> None:
     archive = tmp_path / "caf\udce9.zip"
     archive.write_bytes(b"pictures")
     done = CliRunner().invoke(main, ["--url", service.url, "upload", str(archive)])

@@ -1,4 +1,4 @@
-"""The demo's service, the real one: there within the block, gone after it, however the block ends."""
+"""The demo's real service runs within the block and is gone after it, however the block ends."""
 
 import fcntl
 import signal
@@ -29,7 +29,7 @@ with demo.running_service(Path(sys.argv[1]), Console(file=sys.stderr)) as url:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_nothing_stays_behind_a_demo_that_is_ended(tmp_path: Path, ending: signal.Signals) -> None:
+def test_no_process_outlives_a_demo_ended_by_a_signal(tmp_path: Path, ending: signal.Signals) -> None:
     with subprocess.Popen(
         [sys.executable, "-P", "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True
     ) as holder:
@@ -43,7 +43,7 @@ def test_nothing_stays_behind_a_demo_that_is_ended(tmp_path: Path, ending: signa
     assert not alive
 
 
-def test_a_start_that_is_refused_is_told_in_the_launchers_words(tmp_path: Path) -> None:
+def test_refused_start_is_reported_in_the_launchers_words(tmp_path: Path) -> None:
     with (tmp_path / "launcher.lock").open("w") as lock:
         lock.write('{"pid": 1, "url": "http://127.0.0.1:1"}')
         lock.flush()

@@ -1,4 +1,4 @@
-"""What a person at a terminal sees of a job."""
+"""How jobs are displayed in a terminal."""
 
 from collections.abc import Iterator
 from io import StringIO
@@ -19,7 +19,7 @@ def job(state: str, **more: object) -> Job:
 
 
 class Story:
-    """A client to whom a job shows itself as it was after each of its events."""
+    """A fake client that returns a job's next state after each event."""
 
     def __init__(self, *jobs: Job) -> None:
         self._jobs = iter(jobs)
@@ -34,7 +34,7 @@ class Story:
         return next(self._jobs)
 
 
-def test_job_that_waits_for_room_says_so_and_says_when_it_goes_on() -> None:
+def test_job_is_shown_as_waiting_for_disk_space_until_it_continues() -> None:
     needed = {"code": "volume_full", "detail": "The volume is full."}
     story = Story(job("running", waiting_for=needed), job("running"), job("succeeded"))
     screen = Console(file=StringIO(), width=200)
@@ -45,7 +45,7 @@ def test_job_that_waits_for_room_says_so_and_says_when_it_goes_on() -> None:
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_what_somebody_else_wrote_is_shown_and_not_obeyed(terminal: bool) -> None:
+def test_markup_and_control_characters_are_shown_but_not_interpreted(terminal: bool) -> None:
     needed = {"code": "volume_full", "detail": "[red]Full[/red] \x1b[2J\rof it [/]."}
     story = Story(job("paused", waiting_for=needed))
     screen = Console(file=StringIO(), width=200, force_terminal=terminal, color_system=None, _environ={})
@@ -54,7 +54,7 @@ def test_what_somebody_else_wrote_is_shown_and_not_obeyed(terminal: bool) -> Non
     assert "waits: [red]Full[/red] \ufffd[2J\ufffdof it [/]." in shown
 
 
-def test_a_name_keeps_to_its_row(capsys: pytest.CaptureFixture[str]) -> None:
+def test_name_stays_in_its_row(capsys: pytest.CaptureFixture[str]) -> None:
     show_table(("job", "name"), [("job_1", "a\nb\x1b[31m\u202ec\u2028"), ("job_2", "名\u3000前 👩\u200d🚀")])
     assert capsys.readouterr().out.splitlines() == [
         "job    name",
@@ -63,7 +63,7 @@ def test_a_name_keeps_to_its_row(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def test_a_dumb_terminal_is_told_line_by_line() -> None:
+def test_dumb_terminal_gets_one_line_per_update() -> None:
     screen = Console(file=StringIO(), width=200, force_terminal=True, _environ={"TERM": "dumb"})
     follow(cast("Client", Story(job("running"), job("succeeded"))), job("queued"), screen)
     lines = cast("StringIO", screen.file).getvalue().splitlines()

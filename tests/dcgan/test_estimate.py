@@ -1,4 +1,4 @@
-"""What a job would take, asked from Python and from the command line."""
+"""Estimates of what a job would take, from Python and from the command line."""
 
 import json
 from typing import Protocol
@@ -32,7 +32,7 @@ def answer(service: Service, stalled_reason: str | None = None, **changes: objec
     service.answers["POST /jobs"] = (200, "application/json", json.dumps(told).encode())
 
 
-def test_an_estimate_is_asked_for_as_a_job_is(service: Service) -> None:
+def test_estimate_sends_the_request_of_a_job_as_a_dry_run(service: Service) -> None:
     answer(service)
     with Client(service.url) as client:
         told = client.estimate(dataset="ds_1", seed=3)
@@ -42,7 +42,7 @@ def test_an_estimate_is_asked_for_as_a_job_is(service: Service) -> None:
     assert service.idempotency_keys == [None]
 
 
-def test_a_dry_run_is_printed_and_nothing_else_is_asked_for(service: Service) -> None:
+def test_dry_run_is_printed_and_sends_no_other_request(service: Service) -> None:
     answer(service)
     done = CliRunner().invoke(main, ["--url", service.url, "train", "ds_1", "--dry-run"])
     assert done.exit_code == 0, done.output
@@ -54,7 +54,7 @@ def test_a_dry_run_is_printed_and_nothing_else_is_asked_for(service: Service) ->
     assert service.asked == ["POST /jobs?dry_run=true"]
 
 
-def test_a_job_that_would_not_begin_is_told_with_what_to_do(service: Service) -> None:
+def test_job_that_would_not_start_is_reported_with_a_remedy(service: Service) -> None:
     memory = {"needed_bytes": 2**32, "available_bytes": 2**31, "fits": False, "batch_size": 16}
     error = {"code": "insufficient_memory", "detail": "Set batch_size to 16: that takes about 1.4 GiB."}
     unknown = {"seconds": None, "basis": "unknown", "detail": "It would not begin."}
@@ -66,13 +66,13 @@ def test_a_job_that_would_not_begin_is_told_with_what_to_do(service: Service) ->
     assert "Set batch_size to 16" in done.output
 
 
-def test_memory_that_cannot_be_told_is_said(service: Service) -> None:
+def test_unknown_available_memory_is_reported(service: Service) -> None:
     answer(service, memory={"needed_bytes": 2**30, "available_bytes": None, "fits": None})
     done = CliRunner().invoke(main, ["--url", service.url, "train", "ds_1", "--dry-run"])
     assert "1,024 MiB; what there is cannot be told" in done.output
 
 
-def test_a_job_that_would_only_wait_is_told_why(service: Service) -> None:
+def test_reason_is_reported_for_a_job_that_would_only_wait(service: Service) -> None:
     answer(service, stalled_reason="It asks for 3 [devices].")
     done = CliRunner().invoke(main, ["--url", service.url, "train", "ds_1", "--dry-run"])
     assert done.exit_code == 0, done.output

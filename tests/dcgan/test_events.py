@@ -1,4 +1,4 @@
-"""The feed of events: nothing is missed, nothing told twice, whatever happens to the connection."""
+"""The event feed misses nothing and repeats nothing, whatever happens to the connection."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -41,52 +41,54 @@ def told(http: httpx.Client, after: int = 0) -> list[tuple[int, str, object]]:
     return [(event.id, event.type, dict(event.data)) for event in feed]
 
 
-def test_a_whole_stream_is_told_in_one_connection(service: Service, http: httpx.Client) -> None:
+def test_whole_stream_is_read_over_one_connection(service: Service, http: httpx.Client) -> None:
     assert told(http) == LOG
     assert service.asked == [f"GET /jobs/{JOB}/events"]
 
 
-def test_each_event_is_told_once_wherever_the_connection_drops(service: Service, http: httpx.Client) -> None:
+def test_each_event_is_yielded_once_wherever_the_connection_drops(
+    service: Service, http: httpx.Client
+) -> None:
     for first in range(1, 300, 3):
         service.cuts = [first, first // 2 + 1, NEVER]
         assert told(http) == LOG, first
 
 
-def test_only_later_events_are_told(http: httpx.Client) -> None:
+def test_only_later_events_are_yielded(http: httpx.Client) -> None:
     assert told(http, after=3) == LOG[3:]
 
 
-def test_a_stream_that_is_held_back_gives_way_to_asking(service: Service, http: httpx.Client) -> None:
+def test_feed_falls_back_to_polling_if_the_stream_is_held_back(service: Service, http: httpx.Client) -> None:
     service.cuts = [0]
     assert told(http) == LOG
     assert service.asked[-1] == f"GET /jobs/{JOB}/events?after=5"
 
 
-def test_a_service_that_comes_back_is_waited_for(service: Service, http: httpx.Client) -> None:
+def test_feed_survives_an_outage(service: Service, http: httpx.Client) -> None:
     service.outages = 3
     assert told(http) == LOG
 
 
-def test_the_feed_of_a_job_that_was_final_before_ends(service: Service, http: httpx.Client) -> None:
+def test_feed_of_a_job_that_was_already_final_ends(service: Service, http: httpx.Client) -> None:
     assert told(http, after=6) == []
     assert service.asked == [f"GET /jobs/{JOB}/events"]
 
 
-def test_a_service_that_stays_away_is_told_as_such(http: httpx.Client) -> None:
-    http.base_url = httpx.URL("http://127.0.0.1:9")  # discard: nobody listens there
+def test_service_that_stays_away_is_reported_as_unreachable(http: httpx.Client) -> None:
+    http.base_url = httpx.URL("http://127.0.0.1:9")  # the discard port: nothing listens there
     with pytest.raises(DcganError) as caught:
         list(EventFeed(http, JOB, patience_seconds=0, pause_seconds=0))
     assert caught.value.code == "unreachable"
 
 
-def test_an_address_that_cannot_be_asked_is_not_tried_again(http: httpx.Client) -> None:
+def test_unsupported_url_is_not_retried(http: httpx.Client) -> None:
     http.base_url = httpx.URL("localhost:8765")
     with pytest.raises(DcganError, match="unsupported protocol"):
         list(EventFeed(http, JOB, pause_seconds=0))
 
 
 @pytest.mark.parametrize("streams", [True, False])
-def test_another_server_is_told_as_such(service: Service, http: httpx.Client, streams: bool) -> None:
+def test_another_server_is_reported_as_such(service: Service, http: httpx.Client, streams: bool) -> None:
     service.page = b"<h1>It works!</h1>"
     feed = EventFeed(http, JOB, pause_seconds=0)
     feed._streams = streams
@@ -94,14 +96,14 @@ def test_another_server_is_told_as_such(service: Service, http: httpx.Client, st
         list(feed)
 
 
-def test_a_refusal_is_not_tried_again(service: Service, http: httpx.Client) -> None:
+def test_refused_request_is_not_retried(service: Service, http: httpx.Client) -> None:
     with pytest.raises(DcganError) as caught:
         list(EventFeed(http, "job_zzzzzzzzzzzzzzzz", pause_seconds=0))
     assert caught.value.status == 404
     assert len(service.asked) == 1
 
 
-def test_messages_do_not_depend_on_how_the_bytes_are_cut() -> None:
+def test_messages_do_not_depend_on_how_the_bytes_are_split() -> None:
     stream = b': hello\n\nid: 1\r\nevent: state\ndata: {"a":\ndata: "\xc3\xa9\xe2\x80\xa8"}\n\nid: 2\ndata: {'
     [message] = read_messages([stream])
     assert (message.id, message.type, message.data) == (1, "state", {"a": "é\u2028"})

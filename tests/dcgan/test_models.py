@@ -20,7 +20,7 @@ class Service(Protocol):
     url: str
 
 
-def test_models_are_listed_with_what_they_mean(service: Service) -> None:
+def test_models_are_listed_with_their_jobs_and_digests(service: Service) -> None:
     live = {
         "alias": "live",
         "digest": DIGEST,
@@ -37,7 +37,7 @@ def test_models_are_listed_with_what_they_mean(service: Service) -> None:
     assert shown[2].split() == ["imported", imported["digest"]]
 
 
-def test_an_alias_is_asked_to_mean_all_that_was_said(service: Service) -> None:
+def test_promote_sends_every_option_and_prints_the_refusal(service: Service) -> None:
     problem = json.dumps({"code": "invalid_request", "detail": "Only a job can be followed."}).encode()
     service.answers["PUT /models/live"] = (422, "application/problem+json", problem)
     done = CliRunner().invoke(main, ["--url", service.url, "models", "promote", "live", DIGEST, "--follow"])
@@ -46,14 +46,14 @@ def test_an_alias_is_asked_to_mean_all_that_was_said(service: Service) -> None:
 
 
 @pytest.mark.parametrize("generator", ["staging", "job_1", DIGEST[:15]])
-def test_what_no_alias_can_mean_is_not_sent(service: Service, generator: str) -> None:
+def test_invalid_target_of_an_alias_is_not_sent(service: Service, generator: str) -> None:
     done = CliRunner().invoke(main, ["--url", service.url, "models", "promote", "live", generator])
     assert done.exit_code == 2
     assert "neither a job's id (job_…) nor a whole digest (sha256:…)" in done.output
     assert not service.asked
 
 
-def test_an_export_is_there_whole_or_not_at_all(service: Service, tmp_path: Path) -> None:
+def test_export_writes_the_whole_file_or_none(service: Service, tmp_path: Path) -> None:
     problem = json.dumps({"code": "no_trainer", "detail": "No trainer is alive."}).encode()
     service.answers["GET /models/live/export"] = (503, "application/problem+json", problem)
     target = tmp_path / "g.onnx"
@@ -76,13 +76,15 @@ def export(service: Service, *words: str) -> Result:
     ("name", "form"),
     [("g.onnx", "onnx"), ("g.PT2", "torch-export"), ("g.safetensors", "safetensors"), ("g", "safetensors")],
 )
-def test_ending_of_an_export_is_its_format(service: Service, tmp_path: Path, name: str, form: str) -> None:
+def test_file_extension_of_an_export_selects_its_format(
+    service: Service, tmp_path: Path, name: str, form: str
+) -> None:
     done = export(service, "-o", str(tmp_path / name))
     assert (done.exit_code, done.output) == (0, f"{tmp_path / name}\n")
     assert service.asked == [f"GET /models/live/export?format={form}"]
 
 
-def test_a_format_that_the_ending_contradicts_is_refused(service: Service) -> None:
+def test_format_that_contradicts_the_file_extension_is_refused(service: Service) -> None:
     done = export(service, "-o", "g.onnx", "--format", "safetensors")
     assert done.exit_code == 2
     assert "g.onnx would hold safetensors, but its ending says onnx." in done.output
@@ -98,7 +100,7 @@ def test_a_format_that_the_ending_contradicts_is_refused(service: Service) -> No
         ("file/g", "Not a directory"),
     ],
 )
-def test_an_export_that_cannot_be_written_is_told_before_it_is_made(
+def test_unwritable_export_is_reported_before_the_request(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, told: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -109,7 +111,7 @@ def test_an_export_that_cannot_be_written_is_told_before_it_is_made(
     assert not service.asked
 
 
-def test_a_checkpoint_is_sent_as_it_lies_on_the_disk(service: Service, tmp_path: Path) -> None:
+def test_checkpoint_is_uploaded_unchanged(service: Service, tmp_path: Path) -> None:
     file = tmp_path / "g.safetensors"
     file.write_bytes(bytes(range(256)) * 1000)
     service.answers["POST /models"] = (201, "application/json", json.dumps({"digest": DIGEST}).encode())

@@ -1,4 +1,4 @@
-"""`dcgan train`: what it sends, and what its exit code says of the job."""
+"""`dcgan train`: what it sends, and what its exit code says about the job."""
 
 import json
 
@@ -27,7 +27,7 @@ def train(service: Service, *options: str) -> Result:
         ("paused", 1, f"Error: {JOB} is paused; `dcgan resume {JOB}` queues it again.\n"),
     ],
 )
-def test_only_a_job_that_succeeded_is_a_success(
+def test_exit_code_is_zero_only_if_the_job_succeeded(
     service: Service, state: str, exit_code: int, told: str
 ) -> None:
     service.events = [(1, "state", {"state": "queued"}), (2, "state", {"state": state})]
@@ -38,7 +38,7 @@ def test_only_a_job_that_succeeded_is_a_success(
     assert watched.stdout.startswith(state)
 
 
-def test_priority_is_chosen_in_the_words_of_the_api(service: Service) -> None:
+def test_priority_option_takes_the_values_of_the_api(service: Service) -> None:
     [option] = [option for option in main.commands["train"].params if option.name == "priority"]
     assert isinstance(option.type, click.Choice)
     assert [*option.type.choices] == [priority.value for priority in Priority]
@@ -71,7 +71,7 @@ def test_any_other_field_is_set_as_json_or_as_a_bare_word(service: Service) -> N
     ],
 )
 @pytest.mark.parametrize("options", [(), ("--dry-run",)])
-def test_what_cannot_be_set_is_told(
+def test_field_that_cannot_be_set_is_reported(
     service: Service, field: str, told: str, options: tuple[str, ...]
 ) -> None:
     done = train(service, *options, "--set", field)
@@ -80,7 +80,9 @@ def test_what_cannot_be_set_is_told(
     assert not service.asked
 
 
-def test_ctrl_c_leaves_the_job_and_is_no_success(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_leaves_the_job_running_and_is_not_a_success(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 

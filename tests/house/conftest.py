@@ -1,4 +1,4 @@
-"""Every Python file of ours, parsed once, for the tests of the house rules."""
+"""The project's Python files, parsed once for the tests of the house rules."""
 
 import ast
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ PACKAGES = ("contract", "models", "worker", "service", "dcgan")
 
 @dataclass(frozen=True)
 class Source:
-    """A file of ours; `path` is relative to the repository, with forward slashes."""
+    """A Python file; `path` is relative to the repository, with forward slashes."""
 
     path: str
     text: str
@@ -31,7 +31,7 @@ class Source:
         return ast.walk(self.tree)
 
     def at(self, node: ast.AST) -> str:
-        """Where a finding is, as editors understand it."""
+        """The location of a node, in the form that editors understand."""
         return f"{self.path}:{getattr(node, 'lineno', 1)}"
 
     @cached_property
@@ -57,7 +57,7 @@ def sources() -> list[Source]:
 
 @pytest.fixture(scope="session")
 def everything(sources: list[Source]) -> list[Source]:
-    """Those, and the tests and benchmarks."""
+    """The same, and the tests and benchmarks."""
     return [*sources, *_read(("tests", "benchmarks"))]
 
 

@@ -1,4 +1,4 @@
-"""What each process drags in when it starts, looked at in a process that has imported nothing else."""
+"""What each process imports when it starts, checked in a fresh interpreter."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ HEAVY = {"torch", "numpy", "celery", "kombu", "redis", "fastapi", "starlette", "
 
 
 def loaded_by(statement: str, where: Path) -> set[str]:
-    """The top-level modules that a fresh interpreter holds after one statement."""
+    """The top-level modules that a fresh interpreter has loaded after one statement."""
     code = f"{statement}\nimport sys, json; print(json.dumps(sorted(sys.modules)))"
     command = [sys.executable, "-P", "-c", code]
     done = subprocess.run(command, cwd=where, capture_output=True, text=True, check=False)
@@ -19,12 +19,12 @@ def loaded_by(statement: str, where: Path) -> set[str]:
     return {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
 
 
-def test_the_gateway_holds_no_torch(tmp_path: Path) -> None:
+def test_gateway_does_not_import_torch(tmp_path: Path) -> None:
     held = loaded_by("import service.app, service.__main__", tmp_path)
     assert not held & {"torch", "numpy", "PIL", "models", "worker", "dcgan"}
 
 
-def test_a_worker_holds_no_web_server(tmp_path: Path) -> None:
+def test_worker_does_not_import_a_web_server(tmp_path: Path) -> None:
     assert not loaded_by("import worker.app", tmp_path) & {"fastapi", "starlette", "uvicorn", "service"}
 
 
@@ -37,13 +37,13 @@ def test_a_worker_starts_without_touching_the_gpu(tmp_path: Path) -> None:
     )
 
 
-def test_the_public_face_needs_no_service(tmp_path: Path) -> None:
+def test_public_client_does_not_import_the_service(tmp_path: Path) -> None:
     assert not loaded_by("from dcgan import Client", tmp_path) & (HEAVY | {"service", "worker", "models"})
 
 
 @pytest.mark.parametrize("package", ["contract", "models", "worker", "service", "dcgan"])
-def test_somebody_elses_package_of_the_same_name_is_not_taken(tmp_path: Path, package: str) -> None:
-    """Our names are generic: a user may well start us in a directory that holds a `models/`."""
+def test_foreign_package_of_the_same_name_is_not_imported(tmp_path: Path, package: str) -> None:
+    """Our package names are generic: a user may start us in a directory that has its own `models/`."""
     (tmp_path / package).mkdir()
     (tmp_path / package / "__init__.py").write_text("raise SystemExit('the wrong one')")
     loaded_by(f"import {package}", tmp_path)

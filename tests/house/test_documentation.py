@@ -13,13 +13,13 @@ from service.settings import Settings as GatewaySettings
 from worker.settings import Settings as WorkerSettings
 
 
-def test_every_setting_is_explained(root: Path) -> None:
+def test_every_setting_is_documented(root: Path) -> None:
     text = (root / "docs/operations.md").read_text()
     fields = {**GatewaySettings.model_fields, **WorkerSettings.model_fields}
     assert not [name for name in fields if f"`DCGAN_{name.upper()}`" not in text]
 
 
-def test_every_route_is_explained(root: Path) -> None:
+def test_every_route_is_documented(root: Path) -> None:
     text = (root / "docs/api.md").read_text()
     routes = [
         f"{method.upper()} {path}"
@@ -31,7 +31,7 @@ def test_every_route_is_explained(root: Path) -> None:
 
 
 @pytest.mark.parametrize("code", list(ErrorCode))
-def test_every_error_is_explained(root: Path, code: ErrorCode) -> None:
+def test_every_error_is_documented(root: Path, code: ErrorCode) -> None:
     assert f"`{code}`" in (root / "docs/api.md").read_text()
 
 
@@ -49,12 +49,12 @@ def test_every_dependency_is_pinned(root: Path) -> None:
     assert declared(root) <= pinned
 
 
-def test_the_pins_name_no_machine(root: Path) -> None:
+def test_constraints_hold_only_platform_independent_pins(root: Path) -> None:
     lines = (root / "constraints.txt").read_text().splitlines()
     assert not [line for line in lines if not re.fullmatch(r"#.*|[A-Za-z0-9_.-]+==[0-9][0-9A-Za-z.]*", line)]
 
 
-def test_links_between_documents_lead_somewhere(root: Path) -> None:
+def test_links_between_documents_resolve(root: Path) -> None:
     documents = [root / "README.md", *(root / "docs").rglob("*.md")]
     broken = [
         f"{document.relative_to(root)}: {target}"
@@ -66,7 +66,7 @@ def test_links_between_documents_lead_somewhere(root: Path) -> None:
 
 
 def declared(root: Path) -> set[str]:
-    """The names of what pyproject.toml asks for, our own extras aside."""
+    """The names of the dependencies in pyproject.toml, except our own extras."""
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     asked = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
     return {re.split(r"[^A-Za-z0-9_-]", line)[0].lower() for line in asked} - {"dcgan"}

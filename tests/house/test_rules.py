@@ -1,4 +1,4 @@
-"""Where each thing must not be (docs/architecture.md): one small test a rule, over our syntax trees."""
+"""House rules on what must not be where (docs/architecture.md): one small test per rule, on syntax trees."""
 
 import ast
 import re
@@ -23,7 +23,7 @@ SHELLS = {
     "worker/sampling.py": "a batch that fails is logged and answered; the other batches go on",
     "worker/supervisor.py": "a record that cannot be carried out is blamed for it; the next one is claimed",
 }
-"""Who may catch everything, and why: the outermost shells, which record what they caught."""
+"""Modules that may catch everything, and why: the outermost shells, which record what they catch."""
 
 READ_THE_ENVIRONMENT = {
     "service/settings.py": "settings of the gateway",
@@ -32,12 +32,12 @@ READ_THE_ENVIRONMENT = {
 
 
 def found(sources: list[Source], wanted: Callable[[ast.AST], bool]) -> list[str]:
-    """Where the nodes are that a rule forbids."""
+    """The locations of the nodes that a rule forbids."""
     return [source.at(node) for source in sources for node in source.nodes() if wanted(node)]
 
 
 def named(node: ast.AST) -> str:
-    """`a.b.c` of a chain of attributes, else an empty text."""
+    """The dotted name of a chain of attributes, as `a.b.c`, or an empty string."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute):
@@ -50,7 +50,7 @@ def test_only_settings_read_the_environment(sources: list[Source]) -> None:
     assert not found(others, lambda node: named(node) in {"os.environ", "os.getenv", "os.environb"})
 
 
-def test_only_the_keys_spell_a_redis_key_or_a_task_name(sources: list[Source]) -> None:
+def test_only_contract_keys_spells_out_redis_keys_and_task_names(sources: list[Source]) -> None:
     ours = [value for value in vars(keys).values() if isinstance(value, str) and value.startswith("dcgan:")]
     ours += [key for kind in keys.KEYS.values() for key in vars(kind).values()] + [
         *keys.TASK_OF_ROLE.values()
@@ -66,7 +66,7 @@ def test_only_the_keys_spell_a_redis_key_or_a_task_name(sources: list[Source]) -
 
 
 LOAD_TENSORS = {"models/features/inception.py": "Inception's weights come as torch wrote them; tensors only"}
-"""Who may call torch.load, and why; always with weights_only=True."""
+"""Modules that may call torch.load, and why; always with weights_only=True."""
 
 
 def test_nothing_is_pickled(sources: list[Source]) -> None:
@@ -102,7 +102,7 @@ def _is_false(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is False
 
 
-def test_a_plug_in_is_asked_not_told_apart_by_its_kind(sources: list[Source]) -> None:
+def test_models_never_compare_the_kind_of_a_plug_in(sources: list[Source]) -> None:
     def asks_the_kind(node: ast.AST) -> bool:
         if isinstance(node, ast.Compare):
             return any(named(side).split(".")[-1] == "kind" for side in (node.left, *node.comparators))
@@ -121,7 +121,7 @@ def test_only_the_outermost_shells_catch_everything(sources: list[Source]) -> No
     assert not found([source for source in sources if source.path not in SHELLS], catches_everything)
 
 
-def test_only_the_tasks_wear_celery_decorators(sources: list[Source]) -> None:
+def test_only_worker_tasks_uses_celery_decorators(sources: list[Source]) -> None:
     def wears_one(node: ast.AST) -> bool:
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             return False
@@ -160,7 +160,7 @@ def test_training_steps_never_wait_for_the_device(sources: list[Source]) -> None
     )
 
 
-def test_one_file_turns_pixels_into_numbers_and_back(sources: list[Source]) -> None:
+def test_only_models_pixels_converts_between_pixels_and_numbers(sources: list[Source]) -> None:
     def scales_pixels(node: ast.AST) -> bool:
         return isinstance(node, ast.Constant) and node.value in (127.5, 255.0) and type(node.value) is float
 
@@ -168,12 +168,12 @@ def test_one_file_turns_pixels_into_numbers_and_back(sources: list[Source]) -> N
     assert files == {"models/pixels.py"}
 
 
-def test_a_file_holds_one_idea(everything: list[Source]) -> None:
+def test_no_file_is_longer_than_the_limit(everything: list[Source]) -> None:
     long = {source.path: len(source.text.splitlines()) for source in everything}
     assert not {path: lines for path, lines in long.items() if lines > MOST_LINES}
 
 
-def test_every_module_says_what_it_is(sources: list[Source]) -> None:
+def test_every_module_has_a_docstring(sources: list[Source]) -> None:
     silent = [
         source.path
         for source in sources
@@ -182,12 +182,12 @@ def test_every_module_says_what_it_is(sources: list[Source]) -> None:
     assert not silent
 
 
-def test_tests_are_no_packages(everything: list[Source]) -> None:
+def test_tests_are_not_packages(everything: list[Source]) -> None:
     assert not [source.path for source in everything if re.match(r"tests/.*__init__\.py$", source.path)]
 
 
 @pytest.mark.parametrize("concept", ["objectives", "architectures", "priors", "terms"])
-def test_a_plug_in_has_both_its_halves(sources: list[Source], concept: str) -> None:
+def test_every_plug_in_of_the_contract_has_its_half_in_models(sources: list[Source], concept: str) -> None:
     def names(package: str) -> set[str]:
         prefix = f"{package}/{concept}/"
         return {
