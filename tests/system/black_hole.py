@@ -1,4 +1,4 @@
-"""A network that fails without a word: a proxy before a server, in which bytes can vanish."""
+"""A network that fails silently: a proxy in front of a server, in which bytes can vanish."""
 
 import contextlib
 import socket
@@ -7,7 +7,7 @@ import time
 
 
 class BlackHole:
-    """Passes bytes on, both ways. While it swallows, nothing arrives or is refused, and nobody is told."""
+    """Forwards bytes both ways. While it swallows, they vanish without a refusal, a reset or an end."""
 
     def __init__(self, server: tuple[str, int]) -> None:
         self._server = server
@@ -20,7 +20,7 @@ class BlackHole:
         return int(self._listener.getsockname()[1])
 
     def swallow(self, seconds: float) -> None:
-        """Lose every connection that there is now, or will be within `seconds`, for good."""
+        """Permanently break every connection that is open now or opened within `seconds`."""
         self._swallowing_until = time.monotonic() + seconds
 
     def close(self) -> None:
@@ -48,7 +48,7 @@ class BlackHole:
                 if born >= self._swallowing_until:
                     sink.sendall(content)
         while born < self._swallowing_until and time.monotonic() < self._swallowing_until + 60:
-            time.sleep(0.5)  # nor does it hear of the other side's end
+            time.sleep(0.5)  # nor does it see the other side close
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_RDWR)
         source.close()

@@ -1,9 +1,9 @@
-"""A soak: real jobs, random faults on every part of the service, and a count of what went wrong.
+"""A soak test: real jobs, random faults in every part of the service, and a count of what went wrong.
 
     python -m tests.system.chaos [--jobs 20] [--faults 100] [--seed 0]
 
-The faults are dealt from the seed and spread over the work: the next is due when its share of all images has
-been trained, or when none came for a while. Exit code 1 if anything was lost, doubled, unequal or left over.
+The faults are drawn from the seed and spread over the work: the next is due when its share of all images has
+been trained, or after a while without one. Exit code 1 if anything was lost, doubled, unequal or left over.
 """
 
 import argparse
@@ -27,13 +27,13 @@ from tests.system.toll import Struck, Toll, examine, table
 
 @dataclass(frozen=True)
 class Spec:
-    """What a job asks for, and how fast that is trained on one quiet core."""
+    """The parameters of a job, and how fast it trains on one idle core."""
 
     images_per_second: int
     parameters: dict[str, Any]
 
     def request(self, seconds: float) -> dict[str, Any]:
-        """For a job that takes so long when nothing happens."""
+        """The request for a job that takes this long when undisturbed."""
         return {"images": round(self.images_per_second * seconds), **self.parameters}
 
 
@@ -44,13 +44,13 @@ SPECS = {
     "fully connected": Spec(1200, {"architecture": {**TINY, "kind": "dcgan_fc"}, "prior": "uniform"}),
 }
 SECONDS_FOR_A_FAULT = 4.0
-"""A job is so long for each fault that there is for a job."""
+"""The length of a job for each fault per job."""
 LIVE = 4
 """Jobs queued or in training at a time."""
 SILENCE_SECONDS = 8.0
-"""The longest time without a fault, while there are any left."""
+"""The longest time without a fault while any are left."""
 STALL_SECONDS = 90.0
-"""Jobs are given up when none has moved for so long."""
+"""The soak gives up on its jobs when none has progressed for this long."""
 
 
 def main() -> int:
@@ -72,7 +72,7 @@ def main() -> int:
 
 
 class Soak:
-    """The jobs, and what happens to them."""
+    """Submits the jobs and inflicts the faults."""
 
     def __init__(self, patient: Patient, options: argparse.Namespace) -> None:
         self._patient = patient
@@ -88,7 +88,7 @@ class Soak:
         self._toll = Toll(options.seed)
 
     def run(self) -> Toll:
-        """An undisturbed run of each spec, then the storm, then quiet; and what has come of it."""
+        """Run each spec undisturbed, then all jobs under faults, and examine the outcome once it is quiet."""
         toll, patient = self._toll, self._patient
         toll.undisturbed = {spec: self._submit(spec) for spec in dict.fromkeys(self._waiting)}
         for job in toll.undisturbed.values():
@@ -115,7 +115,7 @@ class Soak:
             self._harm.live.append(job)
 
     def _look(self) -> None:
-        """How far the jobs are. The gateway may be away: then they are where they were."""
+        """Update the progress of the jobs, or leave it unchanged if the gateway is away."""
         for job in [*self._harm.live]:
             try:
                 told = self._patient.job(job)
@@ -141,7 +141,7 @@ class Soak:
         try:
             jobs = strike(self._harm)
         except NobodyError:
-            return  # the next look may find somebody
+            return  # retried in the next round
         self._struck_at = time.monotonic()
         self._toll.struck.append(Struck(kind, self._struck_at, jobs))
         print(f"{self._struck_at - self._toll.began:6.1f} s  {kind} {' '.join(jobs)}", flush=True)

@@ -1,4 +1,4 @@
-"""Running stacks for the system tests: one that is shared, one for each test that breaks it."""
+"""Running stacks for the system tests: a shared one, and one for each test that breaks it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def own_stack(tmp_path: Path) -> Iterator[Stack]:
-    """A stack that the test may do anything to; whatever is left of it is killed."""
+    """A stack that the test may do anything to; its leftover processes are killed."""
     mine = Stack(tmp_path / "data")
     yield mine
     for process in mine.processes():

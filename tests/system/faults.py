@@ -1,4 +1,4 @@
-"""What can happen to a service: each kind of fault, how often it is drawn, and what it does."""
+"""The kinds of fault that a soak inflicts: how often each is drawn, and what it does."""
 
 import contextlib
 import random
@@ -18,27 +18,27 @@ from tests.system.stack import LEASE_SECONDS, until
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 60.0
-"""How long the service may be away in the worst of times, before it counts as broken."""
+"""How long the service may be away at worst before it counts as broken."""
 
 
 class NobodyError(Exception):
-    """There is no such process, file or job to harm just now."""
+    """There is currently no such process, file or job to harm."""
 
 
 @dataclass
 class Harm:
-    """Inflicts faults on a patient, and remembers what is over only later."""
+    """Inflicts faults on a patient, and keeps track of those that end only later."""
 
     patient: Patient
     chance: random.Random
     live: list[str] = field(default_factory=list)
     """The jobs that can be harmed."""
     datasets: list[str] = field(default_factory=list)
-    """What was uploaded for preparers to die of."""
+    """The datasets that were uploaded so that preparers could be signalled while at work."""
     _pending: list[threading.Thread] = field(default_factory=list)
 
     def wait(self) -> None:
-        """Until whatever was stopped goes on, what was uploaded is answered, and nothing is paused."""
+        """Wait until stopped processes continue, uploads are accepted and paused jobs are resumed."""
         for thread in self._pending:
             thread.join()
 
@@ -48,14 +48,14 @@ class Harm:
         timer.start()
 
     def jobs_of(self, *processes: psutil.Process) -> list[str]:
-        """The jobs that stand still when these do."""
+        """The jobs that stall when these processes do."""
         jobs = (self.patient.job_of(process) for process in processes)
         return [job for job in jobs if job in self.live]
 
 
 Victims = Callable[[Patient], list[psutil.Process]]
 Strike = Callable[[Harm], list[str]]
-"""Does harm. Returns the jobs whose work it stopped; raises `NobodyError` when there is nothing to harm."""
+"""Inflicts a fault. Returns the jobs that it stopped; raises `NobodyError` if there is nothing to harm."""
 
 
 def _send(number: signal.Signals, victims: Victims) -> Strike:
@@ -69,7 +69,7 @@ def _send(number: signal.Signals, victims: Victims) -> Strike:
 
 
 def _stop(victims: Victims) -> Strike:
-    """SIGSTOP; SIGCONT comes after more than a lease."""
+    """Send SIGSTOP, and SIGCONT after more than a lease."""
 
     def strike(harm: Harm) -> list[str]:
         victim = _one_of(victims(harm.patient), harm.chance)
@@ -87,14 +87,14 @@ def _wake(victim: psutil.Process) -> None:
 
 
 def _cut_off(harm: Harm) -> list[str]:
-    """Every byte between the far trainer and Redis vanishes, for more than a lease."""
+    """Drop every byte between the far trainer and Redis for more than a lease."""
     jobs = harm.jobs_of(_one_of(harm.patient.far_trainer(), harm.chance))
     harm.patient.black_hole.swallow(_past_a_lease(harm))
     return jobs
 
 
 def _rot(harm: Harm) -> list[str]:
-    """A bit of a job's newest snapshot falls over, and its child dies, so that the snapshot is asked for."""
+    """Flip a bit of a job's newest snapshot and kill its child, so that the snapshot is loaded."""
     child = _one_of(harm.patient.training_children(), harm.chance)
     for job in harm.jobs_of(child):
         with contextlib.suppress(FileNotFoundError):
@@ -132,7 +132,7 @@ def _empty_redis(harm: Harm) -> list[str]:
 
 
 def _prepare_and_send(number: signal.Signals) -> Strike:
-    """Upload pictures, and signal the preparer once it is at them."""
+    """Upload pictures, and signal the preparer once it works on them."""
 
     def strike(harm: Harm) -> list[str]:
         patient = harm.patient
@@ -154,7 +154,7 @@ def _prepare_and_send(number: signal.Signals) -> Strike:
 
 
 def _storm(harm: Harm) -> list[str]:
-    """Pause and resume a job several times in a row; the last word is to resume."""
+    """Pause and resume a job several times in a row; the last request is to resume."""
     job = _one_of(harm.live, harm.chance)
     pauses = [harm.chance.uniform(0, 0.6) for _ in range(2 * harm.chance.randint(1, 4))]
 
@@ -171,7 +171,7 @@ def _storm(harm: Harm) -> list[str]:
 
 def _resumed(patient: Patient, job: str) -> bool:
     response = patient.http.post(f"/jobs/{job}/resume")
-    assert response.status_code in (202, 409), response.text  # 409: it is over
+    assert response.status_code in (202, 409), response.text  # 409: the job is over
     return True
 
 
@@ -203,11 +203,11 @@ KINDS: dict[str, tuple[int, Strike]] = {
     "sampler ended": (2, _send(signal.SIGTERM, _sampler)),
     "paused and resumed": (8, _storm),
 }
-"""How often each comes in a hundred, and what it does."""
+"""How often each kind comes in a hundred faults, and what it does."""
 
 
 def deal(chance: random.Random, count: int) -> list[str]:
-    """So many kinds in a random order: of each hundred, each as often as it is meant to come."""
+    """Draw `count` kinds in random order; in each full hundred, each comes as often as `KINDS` says."""
     deck: list[str] = []
     while len(deck) < count:
         hundred = [kind for kind, (times, _) in KINDS.items() for _ in range(times)]
@@ -217,12 +217,12 @@ def deal(chance: random.Random, count: int) -> list[str]:
 
 
 def persist(act: Callable[[], T]) -> T:
-    """Ask again until the service answers as it should."""
+    """Retry until the service answers as it should."""
 
     def answered() -> T | None:
         try:
             return act()
-        except AssertionError:  # it says that a part of it is away
+        except AssertionError:  # the service says that a part of it is away
             return None
 
     answer = until(answered, "an answer of the service", PATIENCE_SECONDS)

@@ -1,4 +1,4 @@
-"""What the acts of all processes add up to: was a job owned or computed twice, and how soon was it back?"""
+"""Analyses the acts of all processes: was a job owned or computed twice, and how fast did it recover?"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -19,7 +19,7 @@ class Training:
 
 
 class Findings:
-    """Of all jobs in a folder of witnesses."""
+    """The findings about all jobs in a folder of witness files."""
 
     def __init__(self, witnesses: Path) -> None:
         self._acts: dict[str, list[Act]] = defaultdict(list)
@@ -27,11 +27,10 @@ class Findings:
             self._acts[act.job].append(act)
 
     def doubled(self, job: str) -> list[str]:
-        """Signs that two processes owned the job at one time, each a sentence.
+        """Signs that two processes owned the job at the same time, each a sentence.
 
-        A statement that was begun after a newer owner's claim had been answered, and that Redis accepted
-        under the older token; facts that were written under an older token than facts before them; a job
-        that succeeded twice.
+        These are a command that began after a newer owner's claim was answered, yet Redis accepted it under
+        the older token; facts that were written under an older token than earlier facts; a second success.
         """
         done = self._acts[job]
         late = [
@@ -43,7 +42,7 @@ class Findings:
         return signs + [f"{job}: succeeded {ends} times"] * (ends > 1)
 
     def training(self, jobs: Iterable[str]) -> Training:
-        """A batch counts as trained again when the job had been as far before, whoever had taken it there."""
+        """Sum up the training. A batch is repeated if any process had already trained the job that far."""
         images = images_again = 0
         seconds = seconds_again = 0.0
         for job in jobs:
@@ -58,7 +57,7 @@ class Findings:
         return Training(images, seconds, images_again, seconds_again)
 
     def recovery_seconds(self, job: str, struck_at: float) -> float | None:
-        """From a fault until Redis has heard of more images than had been trained before it, or of the end.
+        """The time from a fault until Redis knows of more images than were trained before it, or of success.
 
         None: the job was over.
         """
@@ -72,7 +71,7 @@ class Findings:
 
 
 def _later_than(done: list[Act], proof: str, *, done_late: str) -> Iterator[tuple[Act, int]]:
-    """Acts that were begun when one of the kind `proof` had ended under a newer token, with that token."""
+    """Yield `done_late` acts that began after a `proof` act under a newer token ended, with that token."""
     for act in done:
         if act.kind == done_late:
             newer = [one.token for one in done if one.kind == proof and one.ended < act.began]

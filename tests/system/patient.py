@@ -1,4 +1,4 @@
-"""The service that the soak harms: a stack with one trainer, and another one behind a failing network."""
+"""The service that the soak harms: a stack with one trainer, and a second one behind a failing network."""
 
 import subprocess
 import sys
@@ -15,11 +15,11 @@ from tests.system.stack import ENDS_WITHIN_SECONDS, REPOSITORY, Stack, alive
 
 TRAINER = ("-m", "worker", "--role", "train")
 MAX_DEATHS = 20
-"""Deaths without a snapshot between them that a job may have: here none of them is its own fault."""
+"""Deaths that a job may have without a snapshot between them. Many, because none is its own fault here."""
 
 
 class Patient(Stack):
-    """`dcgan up`, and a trainer of our own beside it whose every word to Redis goes through a black hole."""
+    """`dcgan up`, and a separate trainer that is connected to Redis through a black hole."""
 
     def __init__(self, folder: Path) -> None:
         self.witnesses = folder / "witnesses"
@@ -47,7 +47,7 @@ class Patient(Stack):
         self.black_hole.close()
 
     def trainers(self) -> list[psutil.Process]:
-        """Both, or those who are there; of these, those who have a job if any has one."""
+        """The trainers that are alive; only those with a job, if any has one."""
         trainers = self.find(*TRAINER)
         return [trainer for trainer in trainers if children_of(trainer)] or trainers
 
@@ -58,14 +58,14 @@ class Patient(Stack):
         return [child for trainer in self.find(*TRAINER) for child in children_of(trainer)]
 
     def job_of(self, process: psutil.Process) -> str | None:
-        """The job that a trainer, or the child of one, was at when it last noted anything."""
+        """The job that a trainer, or its child, worked on at its last recorded act."""
         path = self.witnesses / str(process.pid)
         done = witness.acts_of(path) if path.exists() else []
         return done[-1].job if done and not done[-1].command.startswith(("leave", "died")) else None
 
 
 class FarWorker:
-    """`dcgan worker --role …`, started again whenever it ends."""
+    """`dcgan worker --role …`, restarted whenever it ends."""
 
     def __init__(self, role: str, environment: Mapping[str, str], root: Path) -> None:
         self._role = role

@@ -1,4 +1,4 @@
-"""The whole service as a person starts it: `dcgan up` in processes of its own, spoken to over HTTP."""
+"""The whole service as a user starts it: `dcgan up` in its own processes, accessed over HTTP."""
 
 import functools
 import io
@@ -24,15 +24,15 @@ REPOSITORY = Path(__file__).parents[2]
 ARCHIVE = REPOSITORY / "examples" / "fashion-mnist-5k.zip"
 TINY = {"kind": "dcgan", "latent_size": 16, "generator_width": 8, "discriminator_width": 8}
 PICTURES = 800
-"""Of the archive: they are ready in a second, and some forty are held out."""
+"""Taken from the archive: they are prepared in a second, and some forty are held out."""
 IMAGES = 640
 LEASE_SECONDS = 1.0
 ENDS_WITHIN_SECONDS = proof(30.0, 10.0)
-LOG_SHOWN = 4000  # characters of its end, where it does not start
+LOG_SHOWN = 4000  # characters from its end, if the stack does not start
 
 
 class AwayError(Exception):
-    """The service answers that a part of it is away."""
+    """The service answers 503: a part of it is away."""
 
 
 class Stack:
@@ -48,7 +48,7 @@ class Stack:
         self._log = root.with_suffix(".log")
 
     def environment(self) -> dict[str, str]:
-        """What its processes are started with."""
+        """The environment of its processes."""
         return {
             **os.environ,
             "PYTHONPATH": str(REPOSITORY),
@@ -85,18 +85,18 @@ class Stack:
         return self._log.read_text()
 
     def stop(self) -> float:
-        """Ctrl-C; how many seconds it took."""
+        """Send Ctrl-C and wait for the end. Returns the seconds that it took."""
         started = time.monotonic()
         self.launcher.send_signal(signal.SIGINT)
         assert self.launcher.wait(ENDS_WITHIN_SECONDS + 5) == 0, self.log()
         return time.monotonic() - started
 
     def processes(self) -> list[psutil.Process]:
-        """Everything alive that works on this data root."""
+        """All live processes that work on this data root."""
         return [process for process in psutil.process_iter() if _works_on(process, self.root)]
 
     def find(self, *words: str) -> list[psutil.Process]:
-        """The processes, not their guards, whose command lines have these words in a row."""
+        """The processes, without their guards, whose command lines contain these words in sequence."""
         wanted = " ".join(words)
         lines = {process: _command_line(process) for process in self.processes()}
         return [process for process, line in lines.items() if wanted in line and "guard.py" not in line]
@@ -126,14 +126,14 @@ class Stack:
         return str(response.json()["id"])
 
     def dataset(self) -> str:
-        """Some of the example pictures, uploaded and ready; once for each stack."""
+        """Some of the example pictures, uploaded once per stack and ready."""
         if not hasattr(self, "_dataset"):
             self._dataset = self.upload(few_pictures())
             until(lambda: self.get(f"/datasets/{self._dataset}")["state"] == "ready", "a ready dataset")
         return self._dataset
 
     def train(self, images: int = IMAGES, **parameters: Any) -> str:
-        """Queue a job that shows itself seldom: a preview takes as long as two steps."""
+        """Queue a job with few previews, because a preview takes as long as two steps."""
         request = {
             "dataset": self.dataset(),
             "architecture": TINY,
@@ -176,7 +176,7 @@ class Stack:
         return self._redis(self.root / "redis")
 
     def traffic(self) -> redis.Redis:
-        """A client of the Redis that asks for samples go through."""
+        """A client of the Redis that carries requests for samples."""
         return self._redis(self.root / "run" / "redis-samples")
 
     def _redis(self, home: Path) -> redis.Redis:
@@ -203,7 +203,7 @@ class Stack:
 
 @functools.cache
 def few_pictures() -> bytes:
-    """An archive of the first of the example pictures."""
+    """An archive of the first `PICTURES` example pictures."""
     few = io.BytesIO()
     with zipfile.ZipFile(ARCHIVE) as all_pictures, zipfile.ZipFile(few, "w") as archive:
         for name in all_pictures.namelist()[:PICTURES]:
@@ -212,7 +212,7 @@ def few_pictures() -> bytes:
 
 
 def until(condition: Callable[[], T], what: str, seconds: float = 120) -> T:
-    """Wait for a truthy answer. The service may be away meanwhile."""
+    """Wait until the condition returns something truthy. The service may be away meanwhile."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
@@ -225,7 +225,7 @@ def until(condition: Callable[[], T], what: str, seconds: float = 120) -> T:
 
 
 def alive(process: psutil.Process) -> bool:
-    """Neither gone nor waiting to be reaped."""
+    """Whether a process is neither gone nor a zombie."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:

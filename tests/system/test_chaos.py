@@ -1,4 +1,4 @@
-"""A soak of half a minute: it finds nothing, and says so."""
+"""A soak of half a minute finds nothing wrong."""
 
 import subprocess
 import sys

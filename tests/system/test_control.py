@@ -16,7 +16,7 @@ def running(stack: Stack) -> str:
     return job
 
 
-def test_cancelled_job_frees_its_process_and_keeps_its_previews(stack: Stack, running: str) -> None:
+def test_cancelling_a_job_ends_its_process(stack: Stack, running: str) -> None:
     child = stack.training_child()
     assert stack.http.post(f"/jobs/{running}/cancel").status_code == 202
     stack.await_state(running, "cancelled")
@@ -33,9 +33,7 @@ def test_cancel_frees_the_device_even_when_the_child_hangs(stack: Stack, running
 
 
 @pytest.mark.parametrize("action", ["pause", "cancel"])
-def test_control_twice_is_control_once_and_touches_no_other_job(
-    stack: Stack, running: str, action: str
-) -> None:
+def test_control_is_idempotent_and_touches_no_other_job(stack: Stack, running: str, action: str) -> None:
     waiting = stack.train(images=ENDLESS)
     for _ in range(2):
         assert stack.http.post(f"/jobs/{running}/{action}").status_code == 202
@@ -47,7 +45,7 @@ def test_control_twice_is_control_once_and_touches_no_other_job(
         stack.await_state(job, "cancelled")
 
 
-def test_deleted_dataset_is_prepared_no_further(stack: Stack) -> None:
+def test_deleting_a_dataset_stops_its_preparation(stack: Stack) -> None:
     dataset = stack.upload()
     until(lambda: stack.get(f"/datasets/{dataset}")["state"] == "preparing", "a claimed dataset")
     assert stack.http.delete(f"/datasets/{dataset}").status_code == 204
@@ -57,7 +55,7 @@ def test_deleted_dataset_is_prepared_no_further(stack: Stack) -> None:
     until(lambda: stack.get(f"/datasets/{another}")["state"] == "ready", "a ready dataset")
 
 
-def test_paused_job_goes_on_where_it_was(stack: Stack, running: str) -> None:
+def test_paused_job_resumes_where_it_stopped(stack: Stack, running: str) -> None:
     stack.http.post(f"/jobs/{running}/pause").raise_for_status()
     paused = stack.await_state(running, "paused")
     snapshot = max(path.name for path in (stack.root / "jobs" / running / "resume").glob("*.safetensors"))
@@ -68,7 +66,7 @@ def test_paused_job_goes_on_where_it_was(stack: Stack, running: str) -> None:
     stack.await_state(running, "cancelled")
 
 
-def test_job_behind_another_waits_its_turn_and_can_be_cancelled_at_once(stack: Stack, running: str) -> None:
+def test_queued_job_waits_its_turn_and_can_be_cancelled_at_once(stack: Stack, running: str) -> None:
     waiting = stack.train()
     assert stack.job(waiting)["queue_position"] == 1
     assert stack.http.post(f"/jobs/{waiting}/cancel").json()["state"] == "cancelled"

@@ -1,7 +1,7 @@
-"""At every instant of a job's life its process is killed, or stopped until another has taken its place.
+"""At each crash point of a job its process is killed, or stopped until another has replaced it.
 
-One stack with two trainers for all cases. Whatever happens, the job succeeds once, with the same bits, and
-leaves nothing behind that it should not.
+All cases share one stack with two trainers. Whatever happens, the job succeeds exactly once, with the same
+bits, and leaves no stray files behind.
 """
 
 import hashlib
@@ -31,13 +31,13 @@ MOST_TELLING = (
     ("before leave", KILL),
 )
 LATER = {"snapshot in Redis, old ones still there": 3}
-"""Points where something happens only the so-manieth time."""
+"""Points at which something happens only the n-th time that they are reached."""
 SUPERVISORS = [
     name
     for name, point in POINTS.items()
     if point.module in ("worker.account", "worker.outbox", "worker.leftovers")
 ]
-"""Where who is stopped loses the lease, which a child has not."""
+"""Points in the supervisor, which loses the lease when it is stopped. A child has no lease."""
 STOPPABLE = [name for name in SUPERVISORS if name != "after leave, before the next claim"]
 ALL = [*MOST_TELLING, *((name, KILL) for name in POINTS), *((name, STOP) for name in STOPPABLE)]
 CASES = list(dict.fromkeys(ALL))[: proof(len(MOST_TELLING), len(ALL))]
@@ -45,13 +45,13 @@ CASES = list(dict.fromkeys(ALL))[: proof(len(MOST_TELLING), len(ALL))]
 
 @pytest.fixture(scope="module")
 def crashes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where points are armed."""
+    """The folder in which points are armed."""
     return tmp_path_factory.mktemp("crashes")
 
 
 @pytest.fixture(scope="module")
 def trainers(tmp_path_factory: pytest.TempPathFactory, crashes: Path) -> Iterator[Stack]:
-    """A stack with two trainers that heed the armed points."""
+    """A stack with two trainers that obey the armed points."""
     inside = {"PYTHONPATH": f"{INSIDE}:{REPOSITORY}", crash_points.DIRECTORY: str(crashes)}
     stack = Stack(tmp_path_factory.mktemp("trainers") / "data", "--trainers", "2", environment=inside).start()
     yield stack
@@ -60,7 +60,7 @@ def trainers(tmp_path_factory: pytest.TempPathFactory, crashes: Path) -> Iterato
 
 @pytest.fixture(scope="module")
 def undisturbed(trainers: Stack) -> bytes:
-    """The weights that the spec comes to when nothing happens."""
+    """The weights that the spec yields when nothing happens."""
     job = trainers.train(**SPEC)
     trainers.await_state(job, "succeeded")
     return trainers.weights(job)
@@ -83,7 +83,7 @@ def test_job_survives(
     told = trainers.await_state(job, "succeeded")
     if (
         number is STOP and point != "before leave"
-    ):  # or it would reach the next case's point in this one's job
+    ):  # otherwise it would reach the next case's point in this job
         until(
             lambda: f"{job}: it is not ours any more" in trainers.log(), "an owner that knows it was replaced"
         )

@@ -1,6 +1,6 @@
-"""The jobs' volume fills up or becomes read-only in the middle of a job: a real one, of a few megabytes.
+"""The jobs' volume, a real one of a few megabytes, fills up or becomes read-only in the middle of a job.
 
-Only `jobs/` lies on it: a Redis whose own log finds no room ends itself.
+Only `jobs/` is on it, because a Redis without room for its own log exits.
 """
 
 import json
@@ -23,7 +23,7 @@ WAITED_SECONDS = proof(30, 5)
 
 
 class SmallDisk:
-    """A file system in memory, mounted at a place of the test's."""
+    """An in-memory file system, mounted at `place`."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -49,7 +49,7 @@ class SmallDisk:
         self._ballast.unlink(missing_ok=True)
 
     def make_read_only(self) -> None:
-        """Waits for the moment in which nobody has a file open to write."""
+        """Remount read-only, once no process has a file open for writing."""
         until(lambda: self._remount("ro"), "a moment in which nobody writes")
 
     def make_writable(self) -> None:
@@ -72,7 +72,7 @@ def mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallDisk]:
 
 @pytest.fixture(scope="module")
 def running(mounted: SmallDisk) -> Iterator[Stack]:
-    """A stack whose jobs lie there."""
+    """A stack whose jobs are on that disk."""
     stack = Stack(mounted.place.parent).start()
     yield stack
     stack.stop()
@@ -80,7 +80,7 @@ def running(mounted: SmallDisk) -> Iterator[Stack]:
 
 @pytest.fixture
 def disk(mounted: SmallDisk, running: Stack) -> Iterator[SmallDisk]:
-    """With room again after the test, whatever became of it."""
+    """The disk, made writable and freed after the test, whatever its outcome."""
     yield mounted
     mounted.make_writable()
     mounted.empty()
@@ -88,7 +88,7 @@ def disk(mounted: SmallDisk, running: Stack) -> Iterator[SmallDisk]:
 
 @pytest.fixture(scope="module")
 def undisturbed(running: Stack) -> bytes:
-    """The weights that the job comes to when nothing happens."""
+    """The weights that the job yields when nothing happens."""
     job = running.train(images=IMAGES)
     running.await_state(job, "succeeded")
     return running.weights(job)
@@ -115,7 +115,7 @@ HAPPENINGS: dict[str, tuple[Callable[[SmallDisk], None], Callable[[SmallDisk], N
 
 
 @pytest.mark.parametrize("code", HAPPENINGS)
-def test_job_waits_says_what_is_needed_and_goes_on_to_the_same_bits(
+def test_job_waits_reports_what_it_needs_and_ends_with_the_same_bits(
     running: Stack, undisturbed: bytes, disk: SmallDisk, code: str
 ) -> None:
     begin, end = HAPPENINGS[code]
@@ -124,7 +124,7 @@ def test_job_waits_says_what_is_needed_and_goes_on_to_the_same_bits(
     needed = await_waiting(running, job)
     told = running.job(job)
     assert needed["code"] == code
-    assert needed["needed_bytes"] > 0  # a snapshot, or the ledger of a thing that it said
+    assert needed["needed_bytes"] > 0  # for a snapshot, or for the facts of something it reported
     assert (needed["free_bytes"] < needed["needed_bytes"]) == (code == "volume_full")
     assert str(running.root / "jobs" / job) in needed["detail"]
     assert (told["state"], told["stalled"], told["estimated_finish"]) == ("running", False, None)
@@ -148,7 +148,9 @@ def assert_complete_mirror(stack: Stack, job: str) -> None:
     assert [json.loads(line)["id"] for line in log.read_text().splitlines()] == events
 
 
-def test_snapshot_from_before_is_whole(running: Stack, undisturbed: bytes, disk: SmallDisk) -> None:
+def test_snapshot_from_before_the_disk_filled_up_is_intact(
+    running: Stack, undisturbed: bytes, disk: SmallDisk
+) -> None:
     job = job_with_a_snapshot(running)
     disk.fill()
     await_waiting(running, job)
@@ -163,7 +165,7 @@ def test_snapshot_from_before_is_whole(running: Stack, undisturbed: bytes, disk:
     assert running.weights(job) == undisturbed
 
 
-def test_job_that_waits_is_cancelled_at_once_and_the_volume_hears_of_it_later(
+def test_waiting_job_is_cancelled_at_once_and_the_volume_is_updated_later(
     running: Stack, disk: SmallDisk
 ) -> None:
     job = job_with_a_snapshot(running, ENDLESS)
@@ -185,7 +187,7 @@ def stated(stack: Stack, job: str, file: str) -> Any:
     return json.loads(found[-1].read_bytes()) if found else {"want": None}
 
 
-def test_job_that_waits_is_paused_as_it_was_last_saved(
+def test_waiting_job_is_paused_at_its_last_snapshot(
     running: Stack, undisturbed: bytes, disk: SmallDisk
 ) -> None:
     job = job_with_a_snapshot(running)
@@ -200,7 +202,9 @@ def test_job_that_waits_is_paused_as_it_was_last_saved(
     assert running.weights(job) == undisturbed
 
 
-def test_claim_on_a_full_volume_waits_and_the_queue_stays_queued(running: Stack, disk: SmallDisk) -> None:
+def test_job_claimed_on_a_full_volume_waits_and_the_next_one_stays_queued(
+    running: Stack, disk: SmallDisk
+) -> None:
     job = job_with_a_snapshot(running, ENDLESS)
     second, third = running.train(), running.train()
     disk.fill()
@@ -215,7 +219,7 @@ def test_claim_on_a_full_volume_waits_and_the_queue_stays_queued(running: Stack,
         assert running.await_state(one, "succeeded")["attempt"] == 1
 
 
-def test_stack_ends_in_time_and_hands_back_a_job_that_waits(running: Stack, disk: SmallDisk) -> None:
+def test_stack_ends_in_time_and_requeues_a_waiting_job(running: Stack, disk: SmallDisk) -> None:
     job = job_with_a_snapshot(running, ENDLESS)
     disk.fill()
     await_waiting(running, job)

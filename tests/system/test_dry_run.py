@@ -1,4 +1,4 @@
-"""A trainer tells what a job would take, idle and in the middle of another job, which does not notice."""
+"""Dry runs on an idle trainer, and on one in the middle of a job, which they do not disturb."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def dry_run(stack: Stack, **parameters: object) -> Any:
 
 
 def tensors(stack: Stack, job: str, images_seen: int) -> bytes:
-    """Those of one checkpoint, without the header, which names the job."""
+    """The tensors of one checkpoint, without the header, which names the job."""
     (path,) = (stack.root / "jobs" / job / "checkpoints").glob(f"{images_seen:012d}-*.safetensors")
     content = path.read_bytes()
     return content[8 + int.from_bytes(content[:8], "little") :]
@@ -29,7 +29,7 @@ def told_idle(stack: Stack) -> Any:
     return dry_run(stack, images=IMAGES)
 
 
-def test_idle_trainer_tells_memory_time_and_evaluations(stack: Stack, told_idle: Any) -> None:
+def test_idle_trainer_estimates_memory_time_and_evaluations(stack: Stack, told_idle: Any) -> None:
     assert told_idle["memory"]["fits"]
     assert told_idle["time"]["basis"] in ("measured", "trained")
     assert told_idle["time"]["seconds"] > 0
@@ -39,7 +39,7 @@ def test_idle_trainer_tells_memory_time_and_evaluations(stack: Stack, told_idle:
     assert told_idle["error"] is None
 
 
-def test_dry_run_beside_a_job_changes_nothing_in_it(stack: Stack, told_idle: Any) -> None:
+def test_dry_run_during_a_job_does_not_change_its_result(stack: Stack, told_idle: Any) -> None:
     even = {"seed": 5, "checkpoint_every_images": IMAGES, "learning_rate_decay": 0}
     alone = stack.train(images=IMAGES, **even)
     stack.await_state(alone, "succeeded")
@@ -47,7 +47,7 @@ def test_dry_run_beside_a_job_changes_nothing_in_it(stack: Stack, told_idle: Any
     assert stack.await_images(beside, 1)["progress"]["images_seen"] < IMAGES
     told = dry_run(stack, seed=6)
     assert told["trainer"]["is_training"]
-    assert told["memory"]["fits"] is (True if told["trainer"]["device"] == "cpu" else None)  # a GPU is let be
+    assert told["memory"]["fits"] is (True if told["trainer"]["device"] == "cpu" else None)  # GPU: unknown
     stack.await_images(beside, IMAGES + 1)
     stack.http.post(f"/jobs/{beside}/cancel").raise_for_status()
     job = stack.await_state(beside, "cancelled")

@@ -1,4 +1,4 @@
-"""Every process of the service is killed in the middle of a job: it goes on, and ends with the same bits."""
+"""A job survives the death of each process of the service, and ends with the same bits."""
 
 import signal
 import time
@@ -16,7 +16,7 @@ IMAGES = proof(4800, 64000)
 
 @pytest.fixture(scope="module")
 def undisturbed(stack: Stack) -> bytes:
-    """The weights that this spec comes to when nothing happens."""
+    """The weights that this spec yields when nothing happens."""
     job = stack.train(images=IMAGES)
     stack.await_state(job, "succeeded")
     return stack.weights(job)
@@ -59,7 +59,7 @@ def test_job_survives_the_death_of(stack: Stack, undisturbed: bytes, victim: str
     stack.await_ready()
 
 
-def test_killed_child_is_noticed_at_once_and_the_next_goes_on_from_its_snapshot(stack: Stack) -> None:
+def test_killed_child_is_noticed_at_once_and_the_next_resumes_from_its_snapshot(stack: Stack) -> None:
     job = stack.train(images=IMAGES)
     half = until(lambda: [name for name in stack.snapshots(job) if _images(name) > IMAGES // 2], "half of it")
     saved_images = _images(half[0])
@@ -108,7 +108,7 @@ def test_dataset_survives_the_death_of_its_preparer(stack: Stack) -> None:
     stack.await_ready()
 
 
-def test_rotten_snapshot_is_passed_over_for_the_one_before(stack: Stack, undisturbed: bytes) -> None:
+def test_corrupt_snapshot_is_skipped_for_the_previous_one(stack: Stack, undisturbed: bytes) -> None:
     job = stack.train(images=IMAGES)
     until(lambda: len(stack.snapshots(job)) > 1, "two snapshots")
     stack.http.post(f"/jobs/{job}/pause").raise_for_status()
@@ -138,7 +138,7 @@ def test_emptied_redis_is_rebuilt_from_the_volume(own_stack: Stack, undisturbed:
 
     own_stack.await_state(running, "succeeded")
     assert own_stack.weights(running) == undisturbed
-    assert own_stack.job(running)["attempt"] == 1  # its owner never let go of it
+    assert own_stack.job(running)["attempt"] == 1  # its owner never released it
     again = own_stack.job(finished)
     assert again["state"] == "succeeded"
     assert again["revision"] > events

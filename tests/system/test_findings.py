@@ -1,4 +1,4 @@
-"""The judge of the soak is not blind: what it must find is put before it."""
+"""The analysis of the soak detects what it must find."""
 
 from pathlib import Path
 
@@ -22,17 +22,17 @@ def heard(images_seen: int, ended: float, command: str = "beat") -> Act:
     return Act("accepted", JOB, 1, ended - 0.1, ended, command, images_seen)
 
 
-def test_statement_under_an_old_token_after_a_newer_claim_is_a_double(tmp_path: Path) -> None:
+def test_command_accepted_under_an_old_token_after_a_newer_claim_is_a_double(tmp_path: Path) -> None:
     late = Act("accepted", JOB, 1, began=2.2, ended=2.3, command="report")
     assert len(findings(tmp_path, *CLAIMED, late).doubled(JOB)) == 1
 
 
-def test_statement_that_was_on_its_way_when_the_next_claim_was_made_is_none(tmp_path: Path) -> None:
+def test_command_in_flight_during_the_next_claim_is_not_a_double(tmp_path: Path) -> None:
     early = Act("accepted", JOB, 1, began=2.05, ended=2.3, command="report")
     assert findings(tmp_path, *CLAIMED, early).doubled(JOB) == []
 
 
-def test_facts_over_those_of_a_newer_owner_are_a_double(tmp_path: Path) -> None:
+def test_facts_written_after_those_of_a_newer_owner_are_a_double(tmp_path: Path) -> None:
     newer, older = Act("stated", JOB, 2, began=1.0, ended=1.1), Act("stated", JOB, 1, began=1.2, ended=1.3)
     assert len(findings(tmp_path, newer, older).doubled(JOB)) == 1
     assert findings(tmp_path, older).doubled(JOB) == []
@@ -44,7 +44,7 @@ def test_second_success_is_a_double(tmp_path: Path) -> None:
     assert len(findings(tmp_path, *ends).doubled(JOB)) == 1
 
 
-def test_batches_that_the_job_had_seen_before_are_trained_again(tmp_path: Path) -> None:
+def test_batches_that_the_job_had_already_seen_count_as_trained_again(tmp_path: Path) -> None:
     first = [trained(1, images_seen, ended=images_seen / 10) for images_seen in (10, 20, 30)]
     resumed = [trained(2, images_seen, ended=3 + images_seen / 10) for images_seen in (20, 30, 40)]
     assert findings(tmp_path, *first, *resumed).training([JOB]) == Training(60, 3.0, 20, 1.0)

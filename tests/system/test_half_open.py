@@ -1,4 +1,4 @@
-"""Connections whose bytes vanish, with no reset and no end: who waits at one finds out, and begins anew."""
+"""Connections whose bytes vanish without a reset or an end: workers detect them and reconnect."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from tests.system.stack import Stack, until
 
 HEALED_WITHIN_SECONDS = proof(60, 20)
 LOST_FOR_SECONDS = 0.5
-"""Long enough for every connection that there is; the next ones are sound."""
+"""Long enough to break every open connection; later ones work."""
 
 
 Far = tuple[Stack, list[BlackHole]]
@@ -20,7 +20,7 @@ Far = tuple[Stack, list[BlackHole]]
 
 @pytest.fixture(scope="module")
 def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
-    """A stack whose only trainer and sampler are behind black holes: its own are stopped."""
+    """A stack whose only running trainer and sampler are behind black holes: its own are suspended."""
     stack = Stack(tmp_path_factory.mktemp("far") / "data").start()
     roles = ("train", "sample")
     near = [stack.process("-m", "worker", "--role", role) for role in roles]
@@ -45,7 +45,7 @@ def _before(server: redis.Redis) -> tuple[BlackHole, str]:
     return hole, f"redis://:{settings['password']}@127.0.0.1:{hole.port}/0"
 
 
-def test_trainer_and_sampler_heal_from_half_open_connections(far: Far) -> None:
+def test_trainer_and_sampler_recover_from_half_open_connections(far: Far) -> None:
     stack, holes = far
     first = stack.train()
     stack.await_state(first, "succeeded")
@@ -60,7 +60,7 @@ def test_trainer_and_sampler_heal_from_half_open_connections(far: Far) -> None:
     assert stack.weights(second) == stack.weights(first)
 
 
-def test_owner_that_is_cut_off_loses_no_job(far: Far) -> None:
+def test_trainer_cut_off_from_redis_loses_no_job(far: Far) -> None:
     stack, (records, _) = far
     undisturbed = stack.train(images=6_400)
     stack.await_state(undisturbed, "succeeded")

@@ -1,4 +1,4 @@
-"""`dcgan up`: one command that starts everything, guards it, and ends everything."""
+"""`dcgan up`: one command that starts, guards and ends everything."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from tests.conftest import proof
 from tests.system.stack import ENDS_WITHIN_SECONDS, REPOSITORY, Stack, alive, until
 
 
-def test_ctrl_c_hands_the_job_back_and_the_next_start_goes_on_from_there(own_stack: Stack) -> None:
+def test_ctrl_c_requeues_the_job_and_the_next_start_resumes_it(own_stack: Stack) -> None:
     own_stack.start()
     url = _url_of_a_picture(own_stack)
     before = own_stack.http.get(url)
@@ -33,13 +33,13 @@ def test_ctrl_c_hands_the_job_back_and_the_next_start_goes_on_from_there(own_sta
 
 
 def _url_of_a_picture(stack: Stack) -> str:
-    """Of a new generator, by its digest."""
+    """The URL of a picture of a new generator, by its digest."""
     job = stack.train()
     stack.await_state(job, "succeeded")
     return f"/samples?seed=7&model={stack.job(job)['checkpoint']['digest']}"
 
 
-def test_ctrl_c_ends_in_time_even_what_hangs(own_stack: Stack) -> None:
+def test_ctrl_c_ends_hung_processes_in_time(own_stack: Stack) -> None:
     own_stack.start()
     started = own_stack.launcher.children(recursive=True)
     for process in started:
@@ -50,7 +50,7 @@ def test_ctrl_c_ends_in_time_even_what_hangs(own_stack: Stack) -> None:
 
 
 def launch(stack: Stack) -> psutil.Popen:
-    """`dcgan up` with its output in pipes, and as if alone in a terminal."""
+    """Start `dcgan up` with its output in pipes, in a session of its own as in a terminal."""
     port = str(stack.http.base_url.port)
     command = [sys.executable, "-P", "-m", "service.launcher", "--port", port, "--data-root", str(stack.root)]
     stack.launcher = psutil.Popen(
@@ -64,7 +64,7 @@ def launch(stack: Stack) -> psutil.Popen:
     return stack.launcher
 
 
-def test_damaged_records_end_the_start_at_once_and_are_named(own_stack: Stack) -> None:
+def test_damaged_records_abort_the_start_at_once_and_are_named(own_stack: Stack) -> None:
     redis = own_stack.root / "redis"
     redis.mkdir(parents=True)
     (redis / "appendonly.aof").write_text("damaged")
@@ -80,17 +80,17 @@ def test_damaged_records_end_the_start_at_once_and_are_named(own_stack: Stack) -
 
 def test_signal_ends_the_wait_for_redis_within_a_second(own_stack: Stack) -> None:
     (own_stack.root / "redis").mkdir(parents=True)
-    os.mkfifo(own_stack.root / "redis" / "appendonly.aof")  # to read it takes for ever
+    os.mkfifo(own_stack.root / "redis" / "appendonly.aof")  # reading it blocks for ever
     launcher = launch(own_stack)
     until(lambda: [*own_stack.root.rglob("redis.log")], "a redis-server that loads")
     signalled = time.monotonic()
     launcher.send_signal(signal.SIGTERM)
     launcher.communicate(timeout=70)
     assert launcher.returncode == 0
-    assert time.monotonic() - signalled < proof(15, 1.5)  # a second, and Python's own end
+    assert time.monotonic() - signalled < proof(15, 1.5)  # a second, and Python's own shutdown
 
 
-def test_stack_goes_on_when_nobody_reads_its_output_and_ends_with_its_terminal(own_stack: Stack) -> None:
+def test_stack_survives_a_closed_stdout_and_ends_with_its_terminal(own_stack: Stack) -> None:
     launcher = launch(own_stack)
     launcher.stdout.readline()
     launcher.stdout.close()
@@ -108,7 +108,7 @@ def test_stack_goes_on_when_nobody_reads_its_output_and_ends_with_its_terminal(o
     assert own_stack.snapshots(job)
 
 
-def test_second_stack_on_the_same_data_root_is_refused_by_name(stack: Stack) -> None:
+def test_second_stack_on_the_same_data_root_is_refused_and_told_of_the_first(stack: Stack) -> None:
     second = subprocess.run(
         [sys.executable, "-P", "-m", "service.launcher", "--port", "18999", "--data-root", str(stack.root)],
         capture_output=True,

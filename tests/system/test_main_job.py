@@ -1,4 +1,4 @@
-"""The main job, end to end: real pictures in, a trained generator, PNGs by seed."""
+"""The main use case, end to end: upload real pictures, train a generator, sample PNGs by seed."""
 
 import io
 import json
@@ -38,7 +38,7 @@ def job(stack: Stack) -> str:
     return job_id
 
 
-def test_finished_job_says_what_it_did(stack: Stack, job: str) -> None:
+def test_finished_job_reports_progress_losses_and_checkpoints(stack: Stack, job: str) -> None:
     told = stack.job(job)
     assert told["progress"]["images_seen"] == told["progress"]["total"] == 640
     assert set(told["progress"]["losses"]) == {"discriminator", "generator"}
@@ -46,7 +46,7 @@ def test_finished_job_says_what_it_did(stack: Stack, job: str) -> None:
     assert told["error"] is None
 
 
-def test_log_says_what_becomes_of_a_job_and_which_generators_are_loaded(stack: Stack, job: str) -> None:
+def test_log_shows_the_course_of_a_job_and_loaded_generators(stack: Stack, job: str) -> None:
     sample(stack, model=job, seed=0)
     digest = stack.job(job)["checkpoint"]["digest"]
     for said in (f"{job}: claimed, attempt 1", f"{job}: succeeded", f"loaded generator {digest[:19]}"):
@@ -76,7 +76,7 @@ def test_alias_job_and_digest_name_the_same_bytes(stack: Stack, job: str) -> Non
     assert sample(stack, model="tiny", seed=7) == sample(stack, model=digest, seed=7)
 
 
-def test_unchanged_sample_costs_no_body(stack: Stack, job: str) -> None:
+def test_unchanged_sample_is_answered_without_a_body(stack: Stack, job: str) -> None:
     first = stack.http.get("/samples", params={"model": job, "seed": 7})
     again = stack.http.get(
         "/samples", params={"model": job, "seed": 7}, headers={"If-None-Match": first.headers["ETag"]}
@@ -100,8 +100,8 @@ def test_every_format_shows_the_same_samples(stack: Stack, job: str) -> None:
         assert np.array_equal(np.asarray(picture.convert("L")), sheet)
 
 
-def test_latents_of_a_seed_are_its_picture(stack: Stack, job: str) -> None:
-    """By the specification of the latents, with nothing of ours: docs/api.md."""
+def test_latents_of_a_seed_give_its_picture(stack: Stack, job: str) -> None:
+    """The latents are computed from their specification in docs/api.md, without our code."""
     raw = np.random.Philox(key=7).random_raw(stack.job(job)["spec"]["architecture"]["latent_size"])
     for truncation in (1, 0.5):
         uniform = 0.5 + (((raw >> np.uint64(12)) + 0.5) * 2.0**-52 - 0.5) * truncation
@@ -110,7 +110,7 @@ def test_latents_of_a_seed_are_its_picture(stack: Stack, job: str) -> None:
         assert np.array_equal(pixels(posted(stack, job, latents=[latent])), pixels(drawn))
 
 
-def test_png_tells_how_to_get_it_again(stack: Stack, job: str) -> None:
+def test_png_info_tells_how_to_request_the_same_png(stack: Stack, job: str) -> None:
     for png in (sample(stack, model=job, seed=7, scale=2), posted(stack, job, seeds=[9, 3], padding=1)):
         told = stack.http.post("/png-info", content=png, headers={"Content-Type": "image/png"}).json()
         assert told["is_known"]
@@ -135,7 +135,7 @@ def test_previews_show_the_seeds_that_samples_show(stack: Stack, job: str) -> No
     assert np.abs(shown - pixels(sample(stack, model=job, seed=0, count=64))).max() <= 1  # not bucketed
 
 
-def test_events_tell_the_whole_story_without_a_gap(stack: Stack, job: str) -> None:
+def test_events_cover_the_whole_job_without_a_gap(stack: Stack, job: str) -> None:
     response = stack.http.get(f"/jobs/{job}/events", headers={"Accept": "application/json"})
     events = response.json()["events"]
     assert [event["id"] for event in events] == list(range(1, len(events) + 1))

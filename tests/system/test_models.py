@@ -1,4 +1,4 @@
-"""Generators in and out of a real service, as a person does it: with the commands of `dcgan models`."""
+"""Generators exported from, imported into and promoted in a real service, with `dcgan models`."""
 
 import io
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Run = Callable[..., str]
 
 @pytest.fixture
 def run(stack: Stack) -> Run:
-    """Runs a command of `dcgan models`; says what it printed."""
+    """Runs a command of `dcgan models` and returns its output."""
 
     def invoke(*words: str) -> str:
         done = CliRunner().invoke(main, ["--url", stack.url, "models", *words], catch_exceptions=False)
@@ -34,7 +34,7 @@ def job(stack: Stack) -> str:
     return job_id
 
 
-def test_what_a_job_comes_to_is_loaded_before_anyone_asks(stack: Stack) -> None:
+def test_generator_of_a_finished_job_is_loaded_before_it_is_requested(stack: Stack) -> None:
     job_id = stack.train(name="nobody asked yet", seed=4)
     stack.await_state(job_id, "succeeded")
     loaded = f"loaded generator {stack.job(job_id)['checkpoint']['digest'][:19]}"
@@ -58,7 +58,7 @@ def test_an_alias_is_promoted_and_rolled_back(stack: Stack, job: str, run: Run) 
     assert "shown" not in run()
 
 
-def test_a_generator_goes_out_and_comes_back_and_outlives_its_job(
+def test_exported_generator_can_be_imported_and_outlives_its_job(
     stack: Stack, job: str, run: Run, tmp_path: Path
 ) -> None:
     digest = stack.job(job)["checkpoint"]["digest"]
@@ -77,7 +77,7 @@ def test_a_generator_goes_out_and_comes_back_and_outlives_its_job(
     assert stack.http.get(f"/models/{digest}").status_code == 404
 
 
-def test_a_damaged_generator_is_not_taken(stack: Stack, run: Run, tmp_path: Path) -> None:
+def test_damaged_generator_is_refused(stack: Stack, run: Run, tmp_path: Path) -> None:
     job = stack.train(seed=4)
     stack.await_state(job, "succeeded")
     file = tmp_path / "g.safetensors"

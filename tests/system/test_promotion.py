@@ -1,4 +1,4 @@
-"""An alias moved under load: two gateway processes, a real sampler, and a table of what is right."""
+"""An alias moved under load: two gateway processes, a real sampler, and a table of the right pictures."""
 
 import itertools
 import logging
@@ -29,7 +29,7 @@ Table = Mapping[str, tuple[bytes, ...]]
 
 @pytest.fixture(scope="module")
 def table(stack: Stack) -> Table:
-    """Every picture of every generator, made one at a time and by digest."""
+    """Every picture of every generator, requested one at a time by digest."""
     job = stack.train(name="promoted", checkpoint_every_images=160)
     stack.await_state(job, "succeeded")
     digests = [one["digest"] for one in stack.job(job)["checkpoints"]]
@@ -61,7 +61,7 @@ def gateways(stack: Stack) -> Iterator[list[tuple[psutil.Process, str]]]:
 
 @dataclass
 class Load:
-    """Clients that ask for the alias as fast as they are answered, and judge every answer."""
+    """Clients that request samples of the alias as fast as they are answered, and check every response."""
 
     urls: list[str]
     table: Table
@@ -101,7 +101,7 @@ class Load:
 
 
 def faults(answer: httpx.Response, table: Table, seed: int) -> list[str]:
-    """What is wrong with an answer: it failed, or its bytes are not those of the digest that it names."""
+    """What is wrong with a response: it failed, or its bytes are not those of the digest that it names."""
     if answer.status_code != 200:
         return [f"{answer.status_code} {answer.text}"]
     if answer.content != table[answer.headers["x-model-digest"]][seed]:
@@ -110,7 +110,7 @@ def faults(answer: httpx.Response, table: Table, seed: int) -> list[str]:
 
 
 @pytest.mark.timeout(proof(600, 1800))
-def test_promotions_under_load_fail_and_mix_nothing(
+def test_promotions_under_load_cause_no_errors_and_mix_no_generators(
     stack: Stack, table: Table, gateways: list[tuple[psutil.Process, str]]
 ) -> None:
     urls = [url for _, url in gateways]

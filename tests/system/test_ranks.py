@@ -48,7 +48,9 @@ def _await_new_snapshot(stack: Stack, job: str) -> None:
 
 
 @pytest.mark.parametrize("ranks", range(proof(DEVICES, 2), DEVICES + 1))
-def test_killed_ranks_paused_and_resumed_come_to_the_same_bits(large: Stack, ranks: int) -> None:
+def test_job_whose_ranks_are_killed_and_which_is_paused_ends_with_the_same_bits(
+    large: Stack, ranks: int
+) -> None:
     undisturbed = _train(large, ranks)
     large.await_state(undisturbed, "succeeded", seconds=120)
     job = _train(large, ranks)
@@ -78,7 +80,7 @@ def test_cancel_frees_all_devices_even_when_one_hangs(large: Stack) -> None:
     _await_end(crew)
 
 
-def test_job_that_no_trainer_is_large_enough_for_says_so_and_lets_others_pass(large: Stack) -> None:
+def test_job_too_large_for_any_trainer_says_so_and_does_not_block_others(large: Stack) -> None:
     too_large = large.train(batch_size=12, devices=DEVICES + 1)
     passing = large.train()
     large.await_state(passing, "succeeded")

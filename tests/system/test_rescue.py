@@ -1,4 +1,4 @@
-"""A job that is asked to learn far too fast: the service notices, says so, goes back, and serves the best."""
+"""A job with far too high a learning rate: the service detects it, warns, rolls back, serves the best."""
 
 from contract.job import best_checkpoint
 from contract.volume import Volume
@@ -7,16 +7,16 @@ from tests.system.stack import TINY, Stack
 from worker.facts import read_facts
 
 FAR_TOO_HIGH = 0.5
-"""At a tenth of it one run in three collapses, by chance; at this, every one."""
+"""At a tenth of this rate one run in three collapses, by chance; at this rate, every one."""
 
 
-def test_collapse_is_named_and_the_best_checkpoint_is_served(stack: Stack) -> None:
+def test_collapse_is_reported_and_the_best_checkpoint_is_served(stack: Stack) -> None:
     job_id = stack.train(
         images=6_000,
         objective="hinge",
-        architecture={**TINY, "discriminator_norm": "none"},  # batch norm would bear with it,
+        architecture={**TINY, "discriminator_norm": "none"},  # batch norm would withstand the rate,
         learning_rate_decay=0,
-        augmentation=None,  # and so would changed pictures
+        augmentation=None,  # and so would augmented pictures
         generator_learning_rate=FAR_TOO_HIGH,
         discriminator_learning_rate=FAR_TOO_HIGH,
         evaluation={"every_images": 1500},

@@ -1,4 +1,4 @@
-"""Samplers and their Redis die under load, and floods come: every accepted request gets its own picture."""
+"""Deaths of samplers and their Redis under load, and floods: every accepted request gets its own picture."""
 
 import asyncio
 import logging
@@ -30,7 +30,7 @@ FLOOD_SECONDS = proof(3, 60)
 CALM_SECONDS = proof(0.5, 3)
 STEP_SECONDS = 0.5
 LIVED_SECONDS = proof(0, WELL_AFTER_SECONDS + 1)
-"""Before its death, or its restarts would be slowed down as those of a crash loop."""
+"""Uptime before a kill; with less, the restarts would be slowed down as in a crash loop."""
 DEADLINE_SECONDS = Settings().sample_timeout_seconds
 
 pytestmark = pytest.mark.timeout(proof(600, 1800))
@@ -43,7 +43,7 @@ def laid(tmp_path_factory: pytest.TempPathFactory) -> Laid:
 
 
 def serve(laid: Laid, samplers: int) -> Stack:
-    """So many samplers that serve it, and no picture comes from the cache."""
+    """Start a stack that serves it with this many samplers and without a sample cache."""
     root = laid.path.parents[3]
     return Stack(root, "--samplers", str(samplers), environment={"DCGAN_SAMPLE_CACHE_BYTES": "0"}).start()
 
@@ -57,7 +57,7 @@ def served(laid: Laid) -> Iterator[Stack]:
 
 @pytest.fixture
 def served_by_one(tmp_path: Path) -> Iterator[tuple[Stack, Laid]]:
-    """Before the other stack starts: in a flood, on two cores, whatever is beside it costs the gateway."""
+    """Started before the other stack, which would slow down the flooded gateway on two cores."""
     laid = lay_generator(tmp_path / "data", 32)
     stack = serve(laid, 1)
     yield stack, laid
@@ -81,7 +81,7 @@ def questions(address: Address, laid: Laid) -> Iterator[Question]:
 def _load_until(
     address: Address, questions: Iterator[Question], over: Callable[[], bool], act: Callable[[], None]
 ) -> list[Results]:
-    """A closed loop in steps; after the first `act` is called beside it, and it goes on until it is over."""
+    """Run a closed loop in steps; after the first, run `act` in a thread. Ends when done and `over()`."""
 
     async def load() -> list[Results]:
         seen = [await closed_loop(address, questions, CONNECTIONS, STEP_SECONDS)]
@@ -95,7 +95,7 @@ def _load_until(
 
 
 def _stopped_with_asks(stack: Stack, victim: psutil.Process) -> bool:
-    """It keeps what it has, or Redis hands it the next ask, unless it is between the two: then it goes on."""
+    """Stop a sampler that holds asks or waits for one. If it was between the two, resume it: False."""
     asked_again = stack.log().count("asking again")
     victim.send_signal(signal.SIGSTOP)
     try:
@@ -114,10 +114,10 @@ def _statuses(seen: list[Results]) -> set[int]:
     return {status for results in seen for status in results.statuses}
 
 
-def test_a_flood_is_refused_and_what_is_accepted_is_answered(served_by_one: tuple[Stack, Laid]) -> None:
+def test_flood_is_refused_but_accepted_requests_are_answered(served_by_one: tuple[Stack, Laid]) -> None:
     stack, laid = served_by_one
     address = address_of(stack)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # the client costs half as much
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # halves the cost of the client
         seen = runner.run(flood(address, sheets(address, laid, 16), FLOOD_SECONDS, CALM_SECONDS))
     assert set(seen.flood.statuses) == {200, 503}
     assert not seen.flood.wrong and not seen.flood.failed
@@ -134,7 +134,7 @@ def test_a_flood_is_refused_and_what_is_accepted_is_answered(served_by_one: tupl
     assert seen.recovered_after_seconds() <= proof(math.inf, 2)
 
 
-def test_a_sampler_killed_over_its_batch_costs_no_answer(
+def test_sampler_killed_during_a_batch_loses_no_request(
     served: Stack, address: Address, questions: Iterator[Question]
 ) -> None:
     for _ in range(KILLS):
@@ -151,7 +151,7 @@ def test_a_sampler_killed_over_its_batch_costs_no_answer(
         assert not sum(results.wrong for results in seen)
 
 
-def test_a_redis_restarted_under_load_costs_refusals_at_most(
+def test_redis_killed_under_load_causes_at_most_refusals(
     served: Stack, address: Address, questions: Iterator[Question]
 ) -> None:
     for _ in range(KILLS):

@@ -1,10 +1,10 @@
-"""The whole service tells somebody outside that it is done."""
+"""The whole service notifies a webhook receiver of a job's end."""
 
 from tests.service.receiver import SECRET, receiving
 from tests.system.stack import Stack, until
 
 
-def test_a_trained_job_is_told_to_its_receiver(stack: Stack) -> None:
+def test_trained_job_is_delivered_to_its_receiver(stack: Stack) -> None:
     with receiving() as receiver:
         job_id = stack.train(webhook=receiver.webhook)
         job = stack.await_state(job_id, "succeeded")

@@ -1,4 +1,4 @@
-"""What a soak has cost: was anything lost, doubled, unequal or left over, and how soon was each job back?"""
+"""The toll of a soak: what was lost, doubled, unequal or left over, and how fast each job recovered."""
 
 import contextlib
 import hashlib
@@ -16,12 +16,12 @@ from tests.system.stack import until
 from worker.facts import read_facts
 
 MOST_JOBS = 200
-"""A page of the list of jobs: a soak has no more."""
+"""The size of a page of the job list; a soak has no more jobs."""
 
 
 @dataclass(frozen=True)
 class Struck:
-    """A fault that came to pass: when (CLOCK_MONOTONIC), and which jobs stood still by it."""
+    """A fault that was inflicted: when (CLOCK_MONOTONIC), and which jobs it stopped."""
 
     kind: str
     at: float
@@ -30,13 +30,13 @@ class Struck:
 
 @dataclass
 class Toll:
-    """What has happened in a soak, and what was found afterwards, each finding a sentence."""
+    """What happened in a soak, and what was found afterwards; each finding is a sentence."""
 
     seed: int
     undisturbed: dict[str, str] = field(default_factory=dict)
-    """Of each spec, the job that nothing happened to."""
+    """The undisturbed job of each spec."""
     specs: dict[str, str] = field(default_factory=dict)
-    """Of each job that the service has accepted, the spec."""
+    """The spec of each job that the service accepted."""
     struck: list[Struck] = field(default_factory=list)
     began: float = 0.0
     ended: float = 0.0
@@ -45,7 +45,7 @@ class Toll:
     unequal: list[str] = field(default_factory=list)
     left_over: list[str] = field(default_factory=list)
     recoveries: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    """By kind of fault, the seconds after which each job that it stopped was further than before."""
+    """By kind of fault, the seconds until each job that it stopped was further than before."""
     training: Training = field(default_factory=Training)
 
     @property
@@ -54,7 +54,7 @@ class Toll:
 
 
 def examine(toll: Toll, patient: Patient, datasets: Sequence[str]) -> None:
-    """Fill in what was found. Nobody harms the service any more: it must become whole."""
+    """Fill in the findings. The faults are over, so the service must become ready."""
     until(lambda: patient.get("/readyz"), "a service that is whole again", PATIENCE_SECONDS)
     wanted = {spec: _weights(patient, job) for spec, job in toll.undisturbed.items()}
     for dataset in datasets:
@@ -85,18 +85,18 @@ def _await_ready(patient: Patient, dataset: str) -> None:
 
 
 def _final_jobs(patient: Patient) -> list[Any]:
-    """All jobs that the service knows, once they are over: also one whose acceptance was never answered."""
+    """All jobs that the service knows, once they are over, even those whose submission got no response."""
 
     def jobs() -> list[Any]:
         return list(patient.get(f"/jobs?limit={MOST_JOBS}")["items"])
 
-    with contextlib.suppress(AssertionError):  # those that are not over are lost
+    with contextlib.suppress(AssertionError):  # jobs that are not over count as lost
         until(lambda: all(State(job["state"]).is_terminal for job in jobs()), "the end", PATIENCE_SECONDS)
     return persist(jobs)
 
 
 def _weights(patient: Patient, job: str) -> str:
-    """A digest of the last checkpoint that is stated, without its header, which names the job."""
+    """A digest of the last checkpoint in the facts, without its header, which names the job."""
     facts = read_facts(patient.volume, job)
     assert facts is not None
     last = max(facts.checkpoints, key=lambda checkpoint: checkpoint.images_seen)
@@ -105,7 +105,7 @@ def _weights(patient: Patient, job: str) -> str:
 
 
 def _flaws(patient: Patient, job: str) -> Iterator[str]:
-    """What is not as it should be of a job that succeeded: its events, its files, its samples."""
+    """Yield what is wrong with a job that succeeded: its events, files and samples."""
     yield from _flaws_of_events(persist(lambda: patient.events(job)))
     facts, told = read_facts(patient.volume, job), persist(lambda: patient.job(job))
     assert facts is not None
@@ -127,7 +127,7 @@ def _flaws(patient: Patient, job: str) -> Iterator[str]:
 
 
 def _flaws_of_events(events: Sequence[Any]) -> Iterator[str]:
-    """Ids rise by one, and states follow each other as allowed, but where the record had to be rebuilt."""
+    """Check that ids rise by one and that transitions are allowed, except where the record was rebuilt."""
     state, last = None, 0
     for event in events:
         is_rebuilt = event["data"].get("reason") == "rebuilt from the volume"
@@ -144,7 +144,7 @@ def _flaws_of_events(events: Sequence[Any]) -> Iterator[str]:
 
 
 def table(toll: Toll) -> str:
-    """For people."""
+    """The toll as a table for people."""
     return "\n".join(_rows(toll))
 
 
@@ -176,5 +176,5 @@ def _row(kind: str, times: int, recoveries: list[float]) -> str:
 
 
 def _percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that is not exceeded by `share` of them."""
+    """The smallest value that at least `share` of the values do not exceed."""
     return sorted(values)[math.ceil(share * len(values)) - 1]

@@ -1,7 +1,7 @@
-"""Instants of a job's life at which the process that lives it kills or stops itself, when a test has asked.
+"""Crash points: instants in a job's life at which its process kills or stops itself, if a test requests it.
 
-A test arms a point by a file; whichever process reaches it takes the file away and does it: once, whatever is
-restarted meanwhile. A point that nobody armed costs a look for that file.
+A test arms a point with a file. The first process to reach the point renames the file and signals itself, so
+this happens once, whatever is restarted meanwhile. A point that is not armed costs one check for that file.
 """
 
 import functools
@@ -28,9 +28,9 @@ class Point:
     module: str
     function: str
     counts: Callable[..., bool] = lambda *_, **__: True
-    """Whether this call is one that is meant, by what it is given."""
+    """Whether a call with these arguments counts."""
     spoil: Callable[..., object] = lambda *_, **__: None
-    """What a death in the middle of the function would leave behind."""
+    """Creates what a death in the middle of the function would leave behind."""
 
 
 def _states(what: str) -> Callable[..., bool]:
@@ -72,7 +72,7 @@ POINTS = {
     "after claim, before facts": Point("before", "worker.account", "Account.take_over"),
     "in the write of facts": _torn(_is_facts),
     "after facts, before the child begins": Point("before", "worker.child", "Child.begin"),
-    # a snapshot is made: by the child, then by the supervisor
+    # a snapshot is saved by the child, then reported by the supervisor
     "in the write of a snapshot": _torn(_goes_to("resume")),
     "after snapshot, before told": Point("after", "models.checkpoint", "save_snapshot"),
     "snapshot told, before facts": Point("before", "worker.account", "Account._saved"),
@@ -84,7 +84,7 @@ POINTS = {
     "checkpoint told, before facts": Point("before", "worker.account", "Account._published"),
     "checkpoint in facts, before Redis": _reports("before", counts=_tells_checkpoint),
     "checkpoint in Redis": _reports("after", counts=_tells_checkpoint),
-    # a preview, and a judgement
+    # a preview, and an evaluation
     "in the write of a preview": _torn(_goes_to("previews")),
     "judgement in Redis, before facts": _reports("after", counts=_states("evaluation")),
     # the end
@@ -97,17 +97,17 @@ MODULES = frozenset(point.module for point in POINTS.values())
 
 
 def arm(directory: Path, point: str, number: signal.Signals, *, reached: int = 1) -> None:
-    """Have the process that reaches `point` for the so-manieth time send itself a signal."""
+    """Make the process that reaches `point` for the `reached`-th time send itself a signal."""
     (directory / point).write_text(f"{number.value} {reached}")
 
 
 def struck(directory: Path, point: str) -> int:
-    """The process that reached `point` and did as it was told, or 0 so far."""
+    """The id of the process that signalled itself at `point`, or 0 if none has yet."""
     return next((int(path.suffix[1:]) for path in directory.glob(f"{point}.*")), 0)
 
 
 def wrap(module: ModuleType) -> None:
-    """Have the points that lie in this module heeded, where there is a test."""
+    """Wrap the functions of this module that have points, if a test may arm them."""
     if DIRECTORY not in os.environ:
         return
     for name, point in _points_in(module.__name__):
@@ -119,7 +119,7 @@ def _points_in(module: str) -> Iterator[tuple[str, Point]]:
 
 
 def _pass(armed: Path, point: Point, original: Callable[..., Any], *given: Any, **named: Any) -> Any:
-    """Call the original, and reach the point on the side where it lies."""
+    """Call the original, and reach the point before or after it."""
     counts = armed.exists() and point.counts(*given, **named)
     if counts and point.side == "before":
         _reach(armed, functools.partial(point.spoil, *given, **named))
@@ -139,5 +139,5 @@ def _reach(armed: Path, spoil: Callable[[], object]) -> None:
     except FileNotFoundError:
         return  # another process was faster
     spoil()
-    # To this thread: one to the process may be taken by another, and this one would go on for a moment.
+    # To this thread: another one may take a signal to the process, and this one would briefly continue.
     signal.pthread_kill(threading.get_ident(), number)

@@ -1,7 +1,7 @@
 """Python runs this in every process of a stack that has this folder on its path, before anything else.
 
-So the tests reach inside the processes of the service while its code knows nothing of tests: when one of the
-named modules is imported, its functions are wrapped, at once, before anybody else can take hold of them.
+It lets tests reach into the processes of the service, whose code knows nothing of tests: when one of
+`MODULES` is imported, its functions are wrapped at once, before other code can refer to them.
 """
 
 import importlib.machinery

@@ -1,7 +1,7 @@
-"""What the processes of a stack under test do to its jobs, in their own words.
+"""Records what each process of a stack under test does to its jobs.
 
-Each process appends a line for each act to a file of its own. Moments are of CLOCK_MONOTONIC, which all
-processes of a machine share, so what one did can be put before or after what another did.
+Each process appends a line for each act to its own file. Times are CLOCK_MONOTONIC, which all processes of a
+machine share, so the acts of different processes can be ordered.
 """
 
 import functools
@@ -30,35 +30,35 @@ class Act:
     """Something that one process did to a job under one token."""
 
     kind: Kind
-    """Got it from Redis; had a statement accepted there; wrote facts to the volume; trained on a batch."""
+    """Claimed it from Redis; had a command accepted there; wrote facts to the volume; trained on a batch."""
     job: str
     token: int
     began: float
     ended: float
     command: str = ""
     images_seen: int = 0
-    """By the job, as this process knows it."""
+    """Images that the job has seen, as far as this process knows."""
     images: int = 0
-    """Of the batch that was trained on."""
+    """Images in the batch that was trained on."""
 
     def line(self) -> str:
         return json.dumps(asdict(self)) + "\n"
 
 
 def acts(directory: Path) -> Iterator[Act]:
-    """All that was done, in no order. The line that a killed process tore off is passed over."""
+    """All acts, in no particular order. A line torn by the death of its process is skipped."""
     for path in directory.iterdir():
         yield from acts_of(path)
 
 
 def acts_of(path: Path) -> list[Act]:
-    """What one process did, in order."""
+    """The acts of one process, in order."""
     whole, _, _ = path.read_text().rpartition("\n")
     return [Act(**json.loads(line)) for line in whole.splitlines()]
 
 
 def wrap(module: ModuleType) -> None:
-    """Have the acts noted that this module's functions are, where there is a soak."""
+    """Record calls of this module's functions as acts, if there is a soak."""
     if DIRECTORY not in os.environ:
         return
     match module.__name__:
@@ -94,7 +94,7 @@ def _write_facts(original: Callable[..., bool], volume: object, record_id: str, 
 
 
 _order: Any = None
-"""What the child that this process is works on."""
+"""The order that this process, a training child, works on."""
 
 
 def _carry_out(original: Callable[..., None], run: Any) -> None:
@@ -128,6 +128,6 @@ def _note(
 
 @functools.cache
 def _file(process: int) -> int:
-    """Of this process, and not of the one that it was forked from."""
+    """The file of this process, not of the one that it was forked from."""
     path = Path(os.environ[DIRECTORY]) / str(process)
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)

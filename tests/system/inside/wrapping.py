@@ -1,4 +1,4 @@
-"""Puts a function around another one, wherever that is defined."""
+"""Wraps a function or method of a module in another function."""
 
 import functools
 from collections.abc import Callable
@@ -6,14 +6,14 @@ from types import ModuleType
 from typing import Any
 
 Around = Callable[..., Any]
-"""Called with the original function and what that is called with; its answer is the caller's."""
+"""Called with the original function and its arguments; the caller gets its return value."""
 
 
 def surround(module: ModuleType, path: str, around: Around) -> None:
-    """From now on, whoever calls `path` (`function` or `Class.method`) calls `around`.
+    """Make all later calls of `path` (`function` or `Class.method`) call `around`.
 
     Raises:
-        AttributeError: there is no such function any more: the process ends, and the test with it.
+        AttributeError: the function no longer exists; the process ends, and the test with it.
     """
     *owners, name = path.split(".")
     owner: Any = functools.reduce(getattr, owners, module)
