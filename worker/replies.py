@@ -1,4 +1,8 @@
-"""Encodes and sends rendered images on a separate thread, while the next portion is rendered."""
+"""Encodes and sends rendered images on a separate thread, while the next portion is rendered.
+
+A sample that was alone in its batch is sent by the thread that rendered it, which has nothing else to render:
+waking the other thread takes longer than encoding.
+"""
 
 import contextlib
 import logging
@@ -56,10 +60,14 @@ class Replies(threading.Thread):
         self._unsent: set[str] = set()
         """The ids of the asks that were given but whose answers are not sent yet."""
 
-    def give(self, made: Rendered | Refused) -> None:
-        """Accept a portion. Blocks while another is waiting."""
+    def give(self, made: Rendered | Refused, *, is_alone: bool = False) -> None:
+        """Accept a portion. Blocks while another is waiting; or, if the sample is alone, until it is sent."""
+        is_next = not self._unsent
         self._unsent.update(ask.id for ask in made.asks)
-        self._given.put(made)
+        if is_alone and is_next:
+            self._answer(made)
+        else:
+            self._given.put(made)
 
     def has(self, ask: Ask) -> bool:
         """Whether the answer is on its way, for which an impatient gateway may have asked once more."""
@@ -67,14 +75,7 @@ class Replies(threading.Thread):
 
     def run(self) -> None:
         while (made := self._given.get()) is not None:
-            try:
-                self._send(self._refuse(made) if isinstance(made, Refused) else self._encode_all(made))
-            except redis.RedisError as error:
-                logger.warning("%d answers were lost, their gateways ask again: %s", len(made.asks), error)
-            except Exception:
-                logger.exception("%d answers were lost; their gateways ask again", len(made.asks))
-            finally:
-                self._unsent.difference_update(ask.id for ask in made.asks)
+            self._answer(made)
 
     def stop(self, timeout_seconds: float) -> None:
         """Finish what was given, within the timeout. The giving thread must have ended."""
@@ -82,6 +83,16 @@ class Replies(threading.Thread):
         with contextlib.suppress(queue.Full):
             self._given.put(None, timeout=timeout_seconds)
         self.join(max(0.0, until - time.monotonic()))
+
+    def _answer(self, made: Rendered | Refused) -> None:
+        try:
+            self._send(self._refuse(made) if isinstance(made, Refused) else self._encode_all(made))
+        except redis.RedisError as error:
+            logger.warning("%d answers were lost, their gateways ask again: %s", len(made.asks), error)
+        except Exception:
+            logger.exception("%d answers were lost; their gateways ask again", len(made.asks))
+        finally:
+            self._unsent.difference_update(ask.id for ask in made.asks)
 
     def _refuse(self, refused: Refused) -> list[tuple[str, Answer]]:
         return [

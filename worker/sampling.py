@@ -11,7 +11,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import cast
 
 import redis
 
@@ -137,12 +136,6 @@ class SampleConsumer(threading.Thread):
     def _take(self) -> list[Ask]:
         """Take the queued requests; if there are none, wait a moment for some."""
         frames = self._pop()
-        if not frames:
-            patience = LOADING_SECONDS if self._aside else POP_SECONDS
-            first = cast("tuple[bytes, bytes] | None", self._redis.blpop(self._lists, patience))
-            if first is None:
-                return []
-            frames = [first[1], *self._pop()]
         now = time.monotonic()
         read = [ask for frame in frames if (ask := _read(frame))]
         # A gateway may resend an ask that is set aside or is being answered: skip those.
@@ -151,14 +144,18 @@ class SampleConsumer(threading.Thread):
         return asks
 
     def _pop(self) -> list[bytes]:
-        """Pop what is in the lists, and read the time of Redis."""
+        """Wait for a frame, pop those that have queued up behind it, and read the time of Redis.
+
+        In one round trip: Redis runs what follows a blocking command in a pipeline once that has ended.
+        """
         pipe = self._redis.pipeline(transaction=False)
+        pipe.blpop(self._lists, LOADING_SECONDS if self._aside else POP_SECONDS)
         for name in self._lists:
-            pipe.lpop(name, self._batch_limit)
+            pipe.lpop(name, self._batch_limit - 1)
         pipe.time()
-        *popped, (seconds, microseconds) = pipe.execute()
+        first, *popped, (seconds, microseconds) = pipe.execute()
         self._clock_offset_ms = seconds * 1000 + microseconds / 1000 - time.monotonic() * 1000
-        return [frame for frames in popped for frame in frames or ()]
+        return [*(first or ())[1:], *(frame for frames in popped for frame in frames or ())]
 
     def _is_awaited(self, ask: Ask) -> bool:
         """Whether its deadline has not passed, by Redis TIME at the last pop plus our clock since."""
@@ -175,7 +172,7 @@ class SampleConsumer(threading.Thread):
         for portion in portions(ready):
             awaited = [ask for ask in portion if self._is_awaited(ask)]
             if awaited and (made := self._render(awaited, samplers[_generator(awaited[0])])):
-                self._replies.give(made)
+                self._replies.give(made, is_alone=len(asks) == 1 and awaited[0].spec.weight == 1)
         self._taken_at = {ask.id: self._taken_at[ask.id] for ask in self._aside}
         self._engine.settle({_target(ask) for ask in self._aside})
 

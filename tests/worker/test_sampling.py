@@ -127,13 +127,37 @@ def test_ask_resent_while_it_is_being_answered_is_rendered_once(
 
     monkeypatch.setitem(FORMATS, "png", slow)
     monkeypatch.setattr("worker.sampling.render", counted)
-    repeated, other = gateway.ask(1), gateway.ask(2)
+    repeated, other = gateway.ask(1, count=2), gateway.ask(2)
     gateway.push(repeated)
     start(engine)
     assert is_encoded.wait(PATIENCE_SECONDS)
     gateway.push(repeated, other)
     assert [answer.id for answer in gateway.answers(2)] == [repeated.id, other.id]
     assert rendered == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("counts", "encoding"), [([1], {"sampling"}), ([1, 1], {"replies"}), ([2], {"replies"})]
+)
+def test_only_a_sample_alone_in_its_batch_is_encoded_by_the_rendering_thread(
+    counts: list[int],
+    encoding: set[str],
+    gateway: Gateway,
+    engine: Engine,
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: set[str] = set()
+
+    def noted(tiles: NDArray[np.uint8], spec: SampleSpec) -> bytes:
+        threads.add(threading.current_thread().name)
+        return encode_png(tiles, spec)
+
+    monkeypatch.setitem(FORMATS, "png", noted)
+    gateway.push(*(gateway.ask(seed, count=count) for seed, count in enumerate(counts)))
+    start(engine)
+    assert not any(answer.error for answer in gateway.answers(len(counts)))
+    assert threads == encoding
 
 
 def test_answer_that_redis_has_no_memory_for_is_logged_briefly(
