@@ -23,10 +23,16 @@ async def _line_up(mailbox: Mailbox, count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("also", "most"), [([], 32), ([_spec(10_000, "npz", 2)], 1), ([_spec(10_000, "zip", 256)], 1)]
+    ("small", "also", "most"),
+    [(5, [], 32), (1, [], 1), (5, [_spec(10_000, "npz", 2)], 1), (5, [_spec(10_000, "zip", 256)], 1)],
 )
-def test_answers_are_read_one_by_one_while_a_large_one_may_be_among_them(
-    redis_url: str, sampler: Any, monkeypatch: pytest.MonkeyPatch, also: Sequence[SampleSpec], most: int
+def test_answers_are_read_in_bulk_unless_one_is_pending_or_a_large_one_is(
+    redis_url: str,
+    sampler: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    small: int,
+    also: Sequence[SampleSpec],
+    most: int,
 ) -> None:
     read: list[int] = []
 
@@ -46,8 +52,8 @@ def test_answers_are_read_one_by_one_while_a_large_one_may_be_among_them(
         monkeypatch.setattr(mailbox._receiver, "lpop", several)
         sampler.hold()
         running = asyncio.create_task(mailbox.run())
-        asked = [asyncio.ensure_future(mailbox.ask(_spec(seed), PLACE)) for seed in range(5)]
-        await _line_up(mailbox, 5)
+        asked = [asyncio.ensure_future(mailbox.ask(_spec(seed), PLACE)) for seed in range(small)]
+        await _line_up(mailbox, small)
         asked += [asyncio.ensure_future(mailbox.ask(spec, PLACE)) for spec in also]  # and answered last
         await _line_up(mailbox, len(asked))
         read.clear()
