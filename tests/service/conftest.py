@@ -1,4 +1,4 @@
-"""A real gateway behind a real socket and a real Redis; the workers are played by the tests."""
+"""A real gateway behind a real socket, with a real Redis; the tests play the workers."""
 
 import io
 import json
@@ -35,7 +35,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 32
 
 
 def _until(condition: Callable[[], T], seconds: float = 60) -> T:
-    """Wait for a condition, and say what it became."""
+    """Wait until the condition is truthy, and return its value."""
     deadline = time.monotonic() + seconds
     while not (outcome := condition()):
         assert time.monotonic() < deadline, "it did not become true in time"
@@ -44,7 +44,7 @@ def _until(condition: Callable[[], T], seconds: float = 60) -> T:
 
 
 class Worker:
-    """Plays the workers: it claims, states facts and leaves, by the contract's own commands."""
+    """Plays the workers: claims records, reports facts and leaves, with the contract's own commands."""
 
     def __init__(self, url: str, volume: Volume) -> None:
         self.url = url
@@ -56,7 +56,7 @@ class Worker:
         return command.parse(self._script(args=command.arguments))
 
     def hello(self, *roles: Role) -> None:
-        """Let workers of these roles live for a minute."""
+        """Register a worker of each role as alive for a minute."""
         for role in roles:
             name = f"{role}-1"
             facts: dict[str, object] = {"role": role}
@@ -73,7 +73,7 @@ class Worker:
         return Lease(kind, claimed.record.id, claimed.token, seconds)
 
     def prepare(self, images: int = 10, side: int = 32) -> str:
-        """Prepare the dataset that is next in the queue."""
+        """Prepare the next dataset in the queue, and return its id."""
         lease = self.claim(RecordKind.DATASET)
         manifest = Manifest(
             id=lease.id,
@@ -93,7 +93,7 @@ class Worker:
         return lease.id
 
     def checkpoint(self, lease: Lease, images_seen: int = 100) -> CheckpointFact:
-        """State a checkpoint as the best one."""
+        """Report a checkpoint, as the best one so far."""
         digest = f"sha256:{abs(hash((lease.id, images_seen))):064x}"
         fact = CheckpointFact(
             file=f"{images_seen}.safetensors", digest=digest, images_seen=images_seen, bytes=9
@@ -130,13 +130,13 @@ def _serve(settings: Settings) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def until() -> Callable[[Callable[[], Any]], Any]:
-    """Waits for a condition, and gives what it became."""
+    """Waits until a condition is truthy, and returns its value."""
     return _until
 
 
 @pytest.fixture(scope="session")
 def serve() -> Callable[[Settings], AbstractContextManager[str]]:
-    """Starts a gateway with settings of your own; gives its address."""
+    """Runs a gateway with the given settings, and yields its URL."""
     return _serve
 
 
@@ -168,7 +168,7 @@ def gateway_url(redis_server: RedisServer, data_root: Path) -> Iterator[str]:
 
 @pytest.fixture
 def volume(data_root: Path) -> Volume:
-    """The gateway's volume, without aliases. The rest is not emptied: ids, unlike names, never come twice."""
+    """The gateway's volume, with all aliases removed. The rest stays: ids, unlike names, are never reused."""
     volume = Volume(data_root)
     for alias in volume.aliases.glob("*.json"):
         alias.unlink()
@@ -177,7 +177,7 @@ def volume(data_root: Path) -> Volume:
 
 @pytest.fixture
 def worker(redis_url: str, volume: Volume) -> Worker:
-    """An empty, rebuilt Redis in which a worker of each role lives."""
+    """Plays the workers on an empty, rebuilt Redis, in which one worker of each role is alive."""
     worker = Worker(redis_url, volume)
     worker.redis.set(EPOCH, "1")
     worker.hello(*Role)
@@ -203,14 +203,14 @@ def sampler(redis_url: str, worker: Worker) -> Iterator[Sampler]:
 
 @pytest.fixture
 def client(gateway_url: str, worker: Worker) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=gateway_url, verify=False, timeout=60) as client:  # no TLS: 30 ms less
-        _until(lambda: client.get("/readyz").status_code == 200)  # the roster is a second old at most
+    with httpx.Client(base_url=gateway_url, verify=False, timeout=60) as client:  # no TLS saves 30 ms
+        _until(lambda: client.get("/readyz").status_code == 200)  # the roster is cached for 0.1 s
         yield client
 
 
 @pytest.fixture(scope="session")
 def pictures() -> bytes:
-    """A small archive with one picture, by its magic bytes."""
+    """A small archive with one picture, of which only the magic bytes are valid."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("a/one.png", PNG)
@@ -219,21 +219,21 @@ def pictures() -> bytes:
 
 @pytest.fixture
 def dataset(client: httpx.Client, worker: Worker, pictures: bytes) -> str:
-    """A dataset that is ready."""
+    """The id of a ready dataset."""
     assert client.post("/datasets", content=pictures).status_code == 202
     return worker.prepare()
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    """Somebody who can be told."""
+    """A webhook receiver on loopback."""
     with receiving() as one:
         yield one
 
 
 @pytest.fixture
 def new_job(client: httpx.Client, dataset: str) -> Callable[[], str]:
-    """Queues one more job of that dataset."""
+    """Queues another job on that dataset, and returns its id."""
 
     def post() -> str:
         answer = client.post("/jobs", json={"dataset": dataset, "images": 1000})
@@ -245,13 +245,13 @@ def new_job(client: httpx.Client, dataset: str) -> Callable[[], str]:
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attempts follow each other at once, for as long as a test lasts."""
+    """Webhook deliveries are attempted every 0.2 s, for as long as a test lasts."""
     monkeypatch.setattr("service.webhooks.SCHEDULE_SECONDS", (*(0.2 * n for n in range(1, 500)), 86_400))
 
 
 @pytest.fixture
 def said_twice(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """The next command of this name loses its answer: as redis-py does after a timeout, it is said again."""
+    """Sends the next command of this name twice, as redis-py does if the reply times out."""
     run, names = Store.run, set[str]()
 
     async def run_twice(store: Store, command: Command[T]) -> T:
@@ -266,7 +266,7 @@ def said_twice(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 @pytest.fixture
 def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, bool], None]:
-    """Cuts the connection at the next command of this name: before Redis hears it, or before it answers."""
+    """Breaks the connection at the next command of this name: before Redis gets it, or before it replies."""
     monkeypatch.setattr("service.settling.ROUND_SECONDS", 0.05)
     run = Store.run
     cuts: dict[str, bool] = {}
@@ -285,7 +285,7 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, bool], None]:
 
 @pytest.fixture
 def here(client: httpx.Client, worker: Worker, dataset: str) -> Deployment:
-    """The gateway of the session."""
+    """The session's gateway."""
     return Deployment(client, worker, dataset)
 
 
@@ -297,7 +297,7 @@ def elsewhere(
     tmp_path: Path,
     pictures: bytes,
 ) -> Iterator[Callable[..., Deployment]]:
-    """Starts a gateway with settings, a volume and records of its own."""
+    """Starts a gateway with its own settings, volume and records."""
     url = redis_url.removesuffix("/0") + "/1"
     there = Worker(url, Volume(tmp_path / "data"))
     there.redis.set(EPOCH, "1")
@@ -317,7 +317,7 @@ def elsewhere(
 
 @pytest.fixture
 def finished(new_job: Callable[[], str], worker: Worker) -> CheckpointFact:
-    """The generator of a job that has succeeded."""
+    """The checkpoint of a job that succeeded."""
     new_job()
     lease = worker.claim()
     fact = worker.checkpoint(lease)
@@ -327,7 +327,7 @@ def finished(new_job: Callable[[], str], worker: Worker) -> CheckpointFact:
 
 @pytest.fixture
 def refused(client: httpx.Client) -> Callable[..., dict[str, Any]]:
-    """Asserts that an answer is a complete problem of this status and code; gives it."""
+    """Asserts that a response is a complete problem document of this status and code, and returns it."""
 
     def check(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
         assert answer.headers["content-type"] == "application/problem+json", answer.text
@@ -345,6 +345,6 @@ def refused(client: httpx.Client) -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def running(new_job: Callable[[], str], worker: Worker) -> Any:
-    """The lease of a job that a worker has."""
+    """The lease of a running job."""
     new_job()
     return worker.claim()

@@ -1,4 +1,4 @@
-"""A gateway with a worker that the test plays, for tests of what follows when a job has ended."""
+"""A gateway and a worker played by the test, for tests of what happens after a job has ended."""
 
 import time
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class Deployment:
     stop: Callable[[], None] = lambda: None
 
     def end(self, state: State = State.CANCELLED, **request: object) -> str:
-        """The id of a job that has ended like this."""
+        """Submit a job, end it in this state, and return its id."""
         answer = self.client.post("/jobs", json={"dataset": self.dataset, **request})
         assert answer.status_code == 202, answer.text
         job_id = str(answer.json()["id"])
@@ -44,7 +44,7 @@ class Deployment:
         return self.client.get(f"/jobs/{job_id}").json()["webhook"]
 
     def age(self, job_id: str, seconds: float) -> None:
-        """Let it have ended so long ago, and what is to be told of it be due."""
+        """Move the job's end this long into the past, and make its webhook delivery due."""
         ended_ms = round((time.time() - seconds) * 1000)
         self.worker.redis.hset(KEY.record_of + job_id, "finished_ms", ended_ms)
         self.worker.redis.zadd(KEY.deliveries, {f"{job_id}:own": 1}, xx=True)

@@ -1,4 +1,4 @@
-"""Plays workers to a gateway, by the contract's own wire."""
+"""Threads that play a gateway's workers, with the contract's own wire format."""
 
 import threading
 from typing import Any
@@ -21,7 +21,7 @@ STAGES = Stages(batch=1, forward=2, encode=3)
 
 
 class Sampler(threading.Thread):
-    """Plays a sampler: a picture is the text that decides it."""
+    """Plays a sampler: each picture is just the canonical text of its spec."""
 
     def __init__(self, url: str) -> None:
         super().__init__(daemon=True)
@@ -51,7 +51,7 @@ class Sampler(threading.Thread):
         return self._redis.lpop(SAMPLES_WAITING_FOR + "sample-1") or self._redis.lpop(SAMPLES_WAITING)
 
     def hold(self) -> None:
-        """Take nothing from now on, until `held` is cleared."""
+        """Take no more requests until `held` is cleared."""
         with self._taking:
             self.held.set()
 

@@ -1,4 +1,4 @@
-"""Somebody who is told: an HTTP server that keeps what comes, and answers as the test orders."""
+"""A webhook receiver: an HTTP server that records messages and answers them as the test specifies."""
 
 import json
 import ssl
@@ -15,10 +15,10 @@ SECRET = "whsec_c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0"
 
 @dataclass(frozen=True)
 class Call:
-    """One message, as it came."""
+    """One message, as received."""
 
     path: str
-    headers: dict[str, str]  # by names in lower case
+    headers: dict[str, str]  # by lower-case name
     body: bytes
 
     @property
@@ -32,12 +32,12 @@ class Call:
 
 @dataclass
 class Receiver:
-    """What came, in order, and the answers that are still ordered; without one, 200."""
+    """The messages received, in order, and the statuses of the next answers; 200 when none are left."""
 
     calls: list[Call] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
     retry_after: str | None = None
-    open: threading.Event = field(default_factory=threading.Event)  # while it is not set, answers wait
+    open: threading.Event = field(default_factory=threading.Event)  # answers wait until it is set
     url: str = ""
 
     @property
@@ -46,7 +46,7 @@ class Receiver:
 
     @property
     def webhook(self) -> dict[str, str]:
-        """As `POST /jobs` takes it; the path holds what should be seen by nobody else."""
+        """As `POST /jobs` accepts it; its path and query contain tokens that nobody else may see."""
         return {"url": f"{self.url}/hook/token-in-path?key=token-in-query", "secret": SECRET}
 
 
@@ -68,19 +68,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"ok")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 — the base class names it so
-        """Stay quiet."""
+        """Log nothing."""
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A caller that hangs up is no news."""
+        """Ignore clients that hang up."""
 
 
 @contextmanager
 def receiving(port: int = 0, *, certificate: Path | None = None) -> Iterator[Receiver]:
-    """A receiver that listens on loopback; with a certificate (PEM, its key in it) by TLS."""
+    """Run a receiver on loopback; with a certificate (PEM, including its key), over TLS."""
     receiver = Receiver()
     receiver.open.set()
     server = _Server(("127.0.0.1", port), type("ItsHandler", (_Handler,), {"receiver": receiver}))

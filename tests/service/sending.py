@@ -1,4 +1,4 @@
-"""Generators as somebody would send them to a gateway; their tensors are for a trainer to judge."""
+"""Generator files to send to a gateway, which checks their headers; a trainer checks the tensors."""
 
 import json
 
@@ -18,7 +18,7 @@ def packed(header: object, body: bytes = b"\0" * 24) -> bytes:
 
 
 def checkpoint(**more: object) -> bytes:
-    """A whole file by its header."""
+    """A file that is complete by its header; `more` changes its metadata."""
     metadata = {"dcgan": json.dumps({**HEADER, **more})}
     return packed({"__metadata__": metadata, "a": TENSOR})
 
@@ -30,5 +30,5 @@ def send(
 
 
 def left(volume: Volume) -> list[str]:
-    """What is being received, or was left by it."""
+    """The files that are being received, or were left over."""
     return [path.name for path in volume.incoming_imports.glob("*")]

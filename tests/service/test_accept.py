@@ -36,13 +36,13 @@ def choose(accept: str | None) -> str:
         ("text/event-stream;q=0.999, application/json;q=1.000", "application/json"),
     ],
 )
-def test_the_best_of_what_is_offered_is_chosen(accept: str | None, chosen: str) -> None:
+def test_best_offered_media_type_is_chosen(accept: str | None, chosen: str) -> None:
     assert choose(accept) == chosen
 
 
 @pytest.mark.parametrize(
     "accept", ["text/html", "application/json;q=0", "application/json;q=.0", "image/*", ";q=1", "x;q=y"]
 )
-def test_what_cannot_be_had_is_refused(accept: str) -> None:
+def test_accept_header_that_excludes_every_offer_is_refused(accept: str) -> None:
     with pytest.raises(ServiceError, match="application/json"):
         choose(accept)

@@ -1,4 +1,4 @@
-"""What becomes of an alias when Redis does not hear of a change, or its answer is lost."""
+"""Changes of an alias that do not reach Redis, or whose reply is lost."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Until = Callable[[Callable[[], Any]], Any]
 
 @pytest.fixture
 def generators(worker: Any, new_job: Callable[[], str]) -> list[CheckpointFact]:
-    """Two of one finished job."""
+    """Two checkpoints of one finished job."""
     new_job()
     lease = worker.claim()
     made = [worker.checkpoint(lease, images) for images in (1, 2)]
@@ -25,7 +25,7 @@ def generators(worker: Any, new_job: Callable[[], str]) -> list[CheckpointFact]:
 
 
 @pytest.mark.parametrize("is_heard", [False, True])
-def test_a_change_whose_answer_was_lost_is_one_truth_soon(
+def test_volume_and_redis_soon_agree_after_an_interrupted_change(
     client: httpx.Client,
     refused: Refused,
     until: Until,
@@ -50,7 +50,7 @@ def test_a_change_whose_answer_was_lost_is_one_truth_soon(
     )
 
 
-def test_a_change_that_was_said_twice_happens_once(
+def test_change_that_is_sent_twice_is_applied_once(
     client: httpx.Client,
     worker: Any,
     generators: list[CheckpointFact],

@@ -1,4 +1,4 @@
-"""The first look at an upload, on archives that people and attackers make."""
+"""The first look at an upload, on archives made by users and by attackers."""
 
 import io
 import struct
@@ -24,7 +24,7 @@ def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes
 
 
 def placed_by(extra: bytes) -> bytes:
-    """An archive of one picture, whose place stands in these extra fields."""
+    """An archive of one picture, whose offset is given in these extra fields."""
     name = b"one.png"
     local = struct.pack("<4s5H3L2H", b"PK\3\4", 45, 0, 0, 0, 0, 0, 9, 9, len(name), 0) + name + PNG
     fixed = struct.pack(
@@ -52,18 +52,18 @@ def judge(tmp_path: Path) -> Judge:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_picture_is_known_by_its_content_however_packed(judge: Judge, method: int) -> None:
+def test_picture_is_recognised_by_its_content_with_any_compression(judge: Judge, method: int) -> None:
     assert judge(zipped({"notes.txt": b"hello", "deep/er/photo.dat": PNG}, method)) is None
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_of_what_is_packed_with_bzip2_or_lzma_nothing_is_unpacked_here(judge: Judge, method: int) -> None:
+def test_bzip2_and_lzma_entries_are_not_unpacked_by_the_gateway(judge: Judge, method: int) -> None:
     packed = zipped({"notes.txt": b"hello"}, method)
-    assert judge(packed) is None  # the preparer will tell
+    assert judge(packed) is None  # the preparer decides
     assert judge(packed.replace(b"BZh", b"BZ0").replace(b"PK\3\4", b"PK\3\5")) is ErrorCode.NO_IMAGES
 
 
-def test_after_so_many_files_that_are_none_the_preparer_looks_for_pictures(
+def test_search_for_a_picture_is_left_to_the_preparer_after_too_many_other_files(
     judge: Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archive, "MAX_FILES_LOOKED_INTO", 3)
@@ -85,24 +85,24 @@ def test_after_so_many_files_that_are_none_the_preparer_looks_for_pictures(
         b"P6\n8 8\n255\n",
     ],
 )
-def test_common_formats_are_known(judge: Judge, head: bytes) -> None:
+def test_common_formats_are_recognised(judge: Judge, head: bytes) -> None:
     assert judge(zipped({"one": head + b"\0" * 20})) is None
 
 
 @pytest.mark.parametrize(
     "name", ["__MACOSX/._one.png", ".hidden.png", "folder/.DS_Store", ".git/one.png", "folder/"]
 )
-def test_what_is_no_file_of_the_user_does_not_count(judge: Judge, name: str) -> None:
+def test_directories_and_hidden_files_do_not_count(judge: Judge, name: str) -> None:
     assert judge(zipped({name: b"" if name.endswith("/") else PNG})) is ErrorCode.NO_IMAGES
 
 
 @pytest.mark.parametrize("name", ["./one.png", "../one.png"])
-def test_a_file_is_the_users_wherever_it_claims_to_lie(judge: Judge, name: str) -> None:
+def test_picture_counts_whatever_its_directory(judge: Judge, name: str) -> None:
     assert judge(zipped({name: PNG})) is None
 
 
 @pytest.mark.parametrize("content", [b"hello", b"\0\0\0\x20ftypavif" + b"\0" * 20])
-def test_what_the_preparer_does_not_read_is_no_picture_whatever_its_name(
+def test_content_that_the_preparer_cannot_read_is_no_picture_whatever_its_name(
     judge: Judge, content: bytes
 ) -> None:
     assert judge(zipped({"one.png": content})) is ErrorCode.NO_IMAGES
@@ -117,12 +117,12 @@ def test_other_content_is_not_a_zip(judge: Judge, content: bytes) -> None:
     assert judge(content) is ErrorCode.NOT_A_ZIP
 
 
-def test_an_archive_cut_anywhere_is_refused_and_never_breaks(judge: Judge) -> None:
+def test_archive_truncated_at_any_byte_is_refused(judge: Judge) -> None:
     whole = zipped({"one.png": PNG, "two.png": PNG})
     assert {judge(whole[:length]) for length in range(1, len(whole))} == {ErrorCode.NOT_A_ZIP}
 
 
-def test_any_damaged_byte_is_survived(judge: Judge) -> None:
+def test_damage_to_any_byte_causes_no_crash(judge: Judge) -> None:
     whole = zipped({"one.png": PNG, "two.png": PNG})
     allowed = {None, ErrorCode.NOT_A_ZIP, ErrorCode.NO_IMAGES, ErrorCode.ARCHIVE_TOO_LARGE}
     for index in range(len(whole)):
@@ -130,7 +130,7 @@ def test_any_damaged_byte_is_survived(judge: Judge) -> None:
             assert judge(whole[:index] + bytes([value]) + whole[index + 1 :]) in allowed
 
 
-def test_a_zip_behind_a_program_is_read(judge: Judge) -> None:
+def test_zip_appended_to_a_program_is_read(judge: Judge) -> None:
     assert judge(b"#!/bin/sh\nunzip me\n" + zipped({"one.png": PNG})) is None
 
 
@@ -141,16 +141,14 @@ def test_a_zip64_archive_is_read(judge: Judge, tmp_path: Path) -> None:
     assert judge(path.read_bytes()) is None
 
 
-def test_an_archive_whose_directory_is_counted_in_zip64_is_read(
-    judge: Judge, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_archive_with_a_zip64_directory_record_is_read(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 2)  # instead of 65,535
     content = zipped({"1": b"", "2": b"", "last.png": PNG})
     assert b"PK\6\6" in content
     assert judge(content) is None
 
 
-def test_a_zip64_record_that_lies_far_beyond_the_file_is_refused(
+def test_zip64_record_beyond_the_end_of_the_file_is_refused(
     judge: Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 1)
@@ -162,18 +160,18 @@ def test_a_zip64_record_that_lies_far_beyond_the_file_is_refused(
 
 
 @pytest.mark.parametrize("offset", [2**40, 2**62, 2**63 - 1, 2**64 - 1])
-def test_a_picture_that_lies_far_beyond_the_file_is_none(judge: Judge, offset: int) -> None:
+def test_picture_beyond_the_end_of_the_file_does_not_count(judge: Judge, offset: int) -> None:
     assert judge(placed_by(struct.pack("<HHQ", 1, 8, offset))) is ErrorCode.NO_IMAGES
 
 
 @pytest.mark.parametrize(("fields", "verdict"), [(10, None), (16_000, ErrorCode.NO_IMAGES)])
-def test_a_place_behind_more_fields_than_any_zip_has_is_not_looked_for(
+def test_offset_behind_far_too_many_extra_fields_is_not_found(
     judge: Judge, fields: int, verdict: ErrorCode | None
 ) -> None:
     assert judge(placed_by(struct.pack("<HH", 2, 0) * fields + struct.pack("<HHQ", 1, 8, 0))) is verdict
 
 
-def test_what_unpacks_to_too_much_is_refused(judge: Judge) -> None:
+def test_archive_that_unpacks_to_too_much_is_refused(judge: Judge) -> None:
     content = bytearray(zipped({f"{number}.png": PNG for number in range(20)}))
     position = 0
     while (position := content.find(b"PK\1\2", position + 1)) > 0:

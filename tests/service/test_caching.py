@@ -1,4 +1,4 @@
-"""GET and HEAD /samples by the rules of HTTP's own caching (RFC 9110 and 9111)."""
+"""GET and HEAD /samples follow the rules of HTTP caching (RFC 9110 and 9111)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ Refused = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def no_sampler(client: httpx.Client, worker: Any, sampler: Any, until: Until) -> Callable[[], None]:
-    """Lets the sampler end, and waits until the gateway knows."""
+    """Stops the sampler, and waits until the gateway has noticed."""
 
     def end() -> None:
         sampler.stop()
@@ -25,9 +25,7 @@ def no_sampler(client: httpx.Client, worker: Any, sampler: Any, until: Until) ->
     return end
 
 
-def test_an_address_with_a_digest_is_for_ever(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
-) -> None:
+def test_url_with_a_digest_is_immutable(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
     answer = client.get(f"/samples?seed=7&model={finished.digest}")
     assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
     assert answer.headers["etag"].startswith('"')
@@ -36,7 +34,7 @@ def test_an_address_with_a_digest_is_for_ever(
 
 @pytest.mark.parametrize("count", [1, 16])
 @pytest.mark.parametrize("accept", ["*/*", "image/webp"])
-def test_another_address_says_which_pinned_one_it_is_now(
+def test_url_without_a_digest_names_the_pinned_one_in_content_location(
     client: httpx.Client, sampler: Any, finished: CheckpointFact, count: int, accept: str
 ) -> None:
     answer = client.get(f"/samples?seed=7&count={count}", headers={"accept": accept})
@@ -47,7 +45,7 @@ def test_another_address_says_which_pinned_one_it_is_now(
     assert "vary" not in pinned.headers
 
 
-def test_without_a_seed_one_is_drawn_and_told(
+def test_without_a_seed_a_random_one_is_used_and_reported(
     client: httpx.Client, sampler: Any, finished: CheckpointFact
 ) -> None:
     answers = [client.get(f"/samples?model={finished.digest}") for _ in range(2)]
@@ -57,7 +55,7 @@ def test_without_a_seed_one_is_drawn_and_told(
     assert (again.content, again.headers["x-seed"]) == (answers[0].content, answers[0].headers["x-seed"])
 
 
-def test_a_drawn_picture_is_sent_to_whoever_has_any(
+def test_if_none_match_any_is_ignored_for_a_random_seed(
     client: httpx.Client, sampler: Any, finished: CheckpointFact
 ) -> None:
     has_any = {"if-none-match": "*"}
@@ -66,7 +64,7 @@ def test_a_drawn_picture_is_sent_to_whoever_has_any(
     assert (drawn.status_code, bool(drawn.content)) == (200, True)
 
 
-def test_a_client_that_has_the_picture_is_told_so_with_no_sampler_alive(
+def test_client_that_has_the_picture_gets_304_without_a_sampler(
     client: httpx.Client, sampler: Any, finished: CheckpointFact, no_sampler: Callable[[], None]
 ) -> None:
     first = client.get("/samples?seed=7")
@@ -81,7 +79,7 @@ def test_a_client_that_has_the_picture_is_told_so_with_no_sampler_alive(
     assert len(sampler.asks) == 1
 
 
-def test_what_was_never_rendered_here_is_304_too(
+def test_matching_etag_gets_304_even_if_the_picture_was_never_rendered(
     client: httpx.Client, sampler: Any, finished: CheckpointFact, no_sampler: Callable[[], None]
 ) -> None:
     no_sampler()
@@ -90,7 +88,7 @@ def test_what_was_never_rendered_here_is_304_too(
     assert not sampler.asks
 
 
-def test_a_picture_in_the_cache_is_served_with_no_sampler_alive(
+def test_cached_picture_is_served_without_a_sampler(
     client: httpx.Client,
     refused: Refused,
     sampler: Any,
@@ -131,7 +129,7 @@ def test_head_has_the_headers_of_get(
     assert client.head("/samples?seed=7", headers={"if-none-match": got.headers["etag"]}).status_code == 304
 
 
-def test_head_before_there_was_a_sampler_knows_no_etag(
+def test_head_before_the_first_sampler_has_no_etag(
     client: httpx.Client, worker: Any, finished: CheckpointFact, until: Until
 ) -> None:
     worker.redis.delete(RENDERER)
@@ -139,7 +137,7 @@ def test_head_before_there_was_a_sampler_knows_no_etag(
     assert client.head("/samples?seed=7").status_code == 200
 
 
-def test_who_has_any_before_there_was_a_sampler_is_told_no_etag_but_a_pictures(
+def test_if_none_match_any_before_the_first_sampler_gets_the_etag_of_a_rendered_picture(
     client: httpx.Client, worker: Any, sampler: Any, finished: CheckpointFact, until: Until
 ) -> None:
     worker.redis.delete(RENDERER)
@@ -155,7 +153,7 @@ def test_who_has_any_before_there_was_a_sampler_is_told_no_etag_but_a_pictures(
 @pytest.mark.parametrize(
     ("query", "status"), [("seed=-1", 422), ("seed=1&model=nobody", 404), ("seed=1&scale=99", 422)]
 )
-def test_refusals_are_never_stored(
+def test_refusals_are_sent_as_no_store(
     client: httpx.Client, finished: CheckpointFact, query: str, status: int
 ) -> None:
     for answer in (client.get(f"/samples?{query}"), client.head(f"/samples?{query}")):

@@ -18,11 +18,13 @@ UNKNOWN = "ds_0000000000000000"
 
 @pytest.fixture
 def queued(client: httpx.Client, pictures: bytes) -> str:
-    """A dataset that nobody has begun to prepare."""
+    """The id of a dataset that no worker has begun to prepare."""
     return str(client.post("/datasets", content=pictures).json()["id"])
 
 
-def test_a_dataset_is_preparing_while_a_worker_has_it(client: httpx.Client, worker: Any, queued: str) -> None:
+def test_dataset_is_preparing_while_a_worker_holds_its_lease(
+    client: httpx.Client, worker: Any, queued: str
+) -> None:
     lease = worker.claim(RecordKind.DATASET)
     worker.run(beat(lease, Progress(done=3, total=12)))
     dataset = client.get(f"/datasets/{queued}").json()
@@ -31,7 +33,7 @@ def test_a_dataset_is_preparing_while_a_worker_has_it(client: httpx.Client, work
     assert dataset["images"] is None
 
 
-def test_a_ready_dataset_tells_what_was_found(client: httpx.Client, dataset: str) -> None:
+def test_ready_dataset_reports_what_was_found(client: httpx.Client, dataset: str) -> None:
     found = client.get(f"/datasets/{dataset}").json()
     assert found["state"] == "ready"
     assert (found["images"], found["held_out_images"], found["channels"]) == (10, 1, 1)
@@ -41,14 +43,14 @@ def test_a_ready_dataset_tells_what_was_found(client: httpx.Client, dataset: str
     assert "hashes" not in found
 
 
-def test_a_failed_dataset_tells_why(client: httpx.Client, worker: Any, queued: str) -> None:
+def test_failed_dataset_says_why(client: httpx.Client, worker: Any, queued: str) -> None:
     lease = worker.claim(RecordKind.DATASET)
     worker.run(leave(lease, State.FAILED, error=Failure(code="no_images", detail="All are broken.")))
     dataset = client.get(f"/datasets/{queued}").json()
     assert (dataset["state"], dataset["error"]["code"]) == ("failed", "no_images")
 
 
-def test_pages_join_to_the_whole_list_newest_first(client: httpx.Client, pictures: bytes) -> None:
+def test_pages_make_up_the_whole_list_newest_first(client: httpx.Client, pictures: bytes) -> None:
     ids = [client.post("/datasets", content=pictures).json()["id"] for _ in range(5)]
     seen, address = [], "/datasets?limit=2"
     while address:
@@ -59,13 +61,13 @@ def test_pages_join_to_the_whole_list_newest_first(client: httpx.Client, picture
     assert seen == ids[::-1]
 
 
-def test_a_list_leaves_out_the_rejected_files(client: httpx.Client, dataset: str) -> None:
+def test_list_omits_the_rejected_files(client: httpx.Client, dataset: str) -> None:
     (listed,) = client.get("/datasets").json()["items"]
     assert (listed["rejected"], listed["rejected_images"]) == (None, 1)
 
 
 @pytest.mark.parametrize("manifest", [None, b"", b'{"images": 1}'], ids=["missing", "empty", "damaged"])
-def test_a_manifest_that_cannot_be_read_costs_only_its_own_dataset(
+def test_unreadable_manifest_affects_only_its_own_dataset(
     client: httpx.Client, refused: Refused, volume: Volume, dataset: str, queued: str, manifest: bytes | None
 ) -> None:
     volume.manifest(dataset).unlink()
@@ -79,14 +81,14 @@ def test_a_manifest_that_cannot_be_read_costs_only_its_own_dataset(
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "cursor=-1", "cursor=x", "page=2"])
-def test_a_wrong_page_is_refused(client: httpx.Client, refused: Refused, query: str) -> None:
+def test_invalid_paging_parameter_is_refused(client: httpx.Client, refused: Refused, query: str) -> None:
     problem = refused(client.get(f"/datasets?{query}"), 422, "invalid_request")
     assert problem["errors"][0]["pointer"] == query.partition("=")[0]
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 @pytest.mark.parametrize("dataset_id", [UNKNOWN, "cats", "..%2f..%2fetc", "ds_0000000000000000%0a"])
-def test_what_was_never_there_is_not_found(
+def test_unknown_dataset_is_not_found(
     client: httpx.Client, refused: Refused, method: str, dataset_id: str
 ) -> None:
     answer = client.request(method, f"/datasets/{dataset_id}")
@@ -94,7 +96,7 @@ def test_what_was_never_there_is_not_found(
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-def test_what_was_deleted_is_gone(
+def test_deleted_dataset_is_gone(
     client: httpx.Client, refused: Refused, volume: Volume, dataset: str, method: str
 ) -> None:
     assert client.delete(f"/datasets/{dataset}").status_code == 204
@@ -108,7 +110,7 @@ def test_a_queued_dataset_can_be_deleted(client: httpx.Client, worker: Any, queu
     assert worker.redis.zcard(KEYS[RecordKind.DATASET].queued) == 0
 
 
-def test_a_dataset_that_is_being_prepared_is_let_go_before_it_is_deleted(
+def test_dataset_is_deleted_only_after_its_preparer_has_released_it(
     client: httpx.Client, worker: Any, volume: Volume, queued: str, until: Callable[[Any], object]
 ) -> None:
     lease = worker.claim(RecordKind.DATASET)
@@ -122,7 +124,7 @@ def test_a_dataset_that_is_being_prepared_is_let_go_before_it_is_deleted(
     assert not volume.dataset(queued).exists()
 
 
-def test_a_dataset_whose_preparer_does_not_let_go_stays_for_now(
+def test_dataset_is_not_deleted_while_its_preparer_does_not_release_it(
     client: httpx.Client,
     refused: Refused,
     worker: Any,
@@ -138,7 +140,7 @@ def test_a_dataset_whose_preparer_does_not_let_go_stays_for_now(
     assert not volume.tombstone(queued).exists()
 
 
-def test_a_dataset_that_a_live_job_uses_stays(
+def test_dataset_that_an_unfinished_job_uses_cannot_be_deleted(
     client: httpx.Client, refused: Refused, volume: Volume, dataset: str, new_job: Callable[[], str]
 ) -> None:
     job_id = new_job()

@@ -1,4 +1,4 @@
-"""What a job would take: refused as the job would be, told by a trainer, and nothing is left of it."""
+"""Dry runs are refused like real submissions, estimated by a trainer, and leave no trace."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ ESTIMATE = Estimate(
 
 
 class Trainer(threading.Thread):
-    """Plays the thread of a trainer that estimates: it answers one ask after the other with `answer`."""
+    """Plays a trainer's estimating thread: replies to each request with `answer`, if any."""
 
     def __init__(self, url: str) -> None:
         super().__init__(daemon=True)
@@ -77,12 +77,12 @@ def _dry_run(client: httpx.Client, **request: object) -> httpx.Response:
 
 
 def _traces(worker: Any, volume: Volume) -> tuple[set[str], set[object]]:
-    """All that a job could leave: keys, and files. What workers say, and who is rung for, come and go."""
+    """All keys and files that a job could leave, without those of workers and Celery, which change anyway."""
     alive = {key for key in worker.redis.scan_iter() if ":workers" not in key and ":celery:" not in key}
     return alive, set(volume.root.rglob("*"))
 
 
-def test_a_dry_run_tells_what_would_be_trained_and_what_it_takes(
+def test_dry_run_returns_the_spec_and_the_estimate(
     client: httpx.Client, trainer: Trainer, dataset: str
 ) -> None:
     answer = _dry_run(client, dataset=dataset, images=640, name="flowers")
@@ -93,7 +93,7 @@ def test_a_dry_run_tells_what_would_be_trained_and_what_it_takes(
     assert (trainer.asks[0].images, trainer.asks[0].held_out_images) == (10, 1)
 
 
-def test_a_dry_run_tells_that_no_trainer_owns_as_many_devices(
+def test_dry_run_says_that_no_trainer_has_enough_devices(
     client: httpx.Client, trainer: Trainer, worker: Any, dataset: str
 ) -> None:
     assert _dry_run(client, dataset=dataset).json()["stalled_reason"] is None
@@ -105,7 +105,7 @@ def test_a_dry_run_tells_that_no_trainer_owns_as_many_devices(
     worker.run(goodbye("train-2"))
 
 
-def test_nothing_is_left_of_a_dry_run(
+def test_dry_run_leaves_no_trace(
     client: httpx.Client, trainer: Trainer, worker: Any, volume: Volume, dataset: str
 ) -> None:
     before = _traces(worker, volume)
@@ -115,7 +115,9 @@ def test_nothing_is_left_of_a_dry_run(
 
 
 @pytest.mark.parametrize("change", [change for change, _ in WRONG_FIELDS])
-def test_a_wrong_field_is_refused_as_in_earnest(client: httpx.Client, dataset: str, change: Any) -> None:
+def test_wrong_field_is_refused_as_in_a_real_submission(
+    client: httpx.Client, dataset: str, change: Any
+) -> None:
     body = {"dataset": dataset, **change}
     dry, real = _dry_run(client, **body), client.post("/jobs", json=body)
     assert (dry.status_code, dry.json()) == (real.status_code, real.json())
@@ -123,7 +125,7 @@ def test_a_wrong_field_is_refused_as_in_earnest(client: httpx.Client, dataset: s
 
 
 @pytest.mark.parametrize("body", NO_OBJECTS)
-def test_a_body_that_is_no_object_is_refused_as_in_earnest(client: httpx.Client, body: bytes) -> None:
+def test_body_that_is_no_object_is_refused_as_in_a_real_submission(client: httpx.Client, body: bytes) -> None:
     answers = [
         client.post(f"/jobs{query}", content=body, headers={"content-type": "application/json"})
         for query in ("", "?dry_run=true")
@@ -131,7 +133,7 @@ def test_a_body_that_is_no_object_is_refused_as_in_earnest(client: httpx.Client,
     assert answers[0].json() == answers[1].json()
 
 
-def test_a_dataset_that_cannot_be_trained_on_is_refused_as_in_earnest(
+def test_unusable_dataset_is_refused_as_in_a_real_submission(
     client: httpx.Client, trainer: Trainer, worker: Any, pictures: bytes, dataset: str
 ) -> None:
     unprepared = client.post("/datasets", content=pictures).json()["id"]
@@ -148,18 +150,20 @@ def test_a_dataset_that_cannot_be_trained_on_is_refused_as_in_earnest(
 
 
 @pytest.mark.parametrize("query", ["dryrun=true", "dry_run=perhaps", "dry_run=true&dry=1"])
-def test_a_misspelt_dry_run_does_not_become_a_job(
+def test_misspelt_dry_run_parameter_does_not_submit_a_job(
     client: httpx.Client, refused: Refused, dataset: str, query: str
 ) -> None:
     refused(client.post(f"/jobs?{query}", json={"dataset": dataset}), 422, "invalid_request")
     assert client.get("/jobs").json()["items"] == []
 
 
-def test_a_dry_run_that_is_not_wanted_is_a_job(client: httpx.Client, dataset: str) -> None:
+def test_dry_run_false_submits_a_job(client: httpx.Client, dataset: str) -> None:
     assert client.post("/jobs?dry_run=false", json={"dataset": dataset}).status_code == 202
 
 
-def test_a_key_is_neither_spent_nor_asked_for(client: httpx.Client, trainer: Trainer, dataset: str) -> None:
+def test_dry_run_neither_uses_up_nor_checks_an_idempotency_key(
+    client: httpx.Client, trainer: Trainer, dataset: str
+) -> None:
     key = {"Idempotency-Key": "key-1"}
     assert client.post("/jobs?dry_run=true", json={"dataset": dataset}, headers=key).status_code == 200
     assert client.post("/jobs", json={"dataset": dataset}, headers=key).status_code == 202
@@ -167,7 +171,7 @@ def test_a_key_is_neither_spent_nor_asked_for(client: httpx.Client, trainer: Tra
     assert (other.status_code, other.json()["spec"]["seed"]) == (200, 1)
 
 
-def test_without_a_trainer_it_says_so_at_once(
+def test_dry_run_without_a_trainer_is_refused_at_once(
     client: httpx.Client, refused: Refused, worker: Any, dataset: str, until: Any
 ) -> None:
     worker.goodbye(Role.TRAIN)
@@ -177,13 +181,13 @@ def test_without_a_trainer_it_says_so_at_once(
     assert answer.headers["retry-after"]
 
 
-def test_a_trainer_that_does_not_answer_is_not_waited_for_longer_than_is_set(
+def test_dry_run_times_out_as_configured_if_the_trainer_does_not_answer(
     elsewhere: Callable[..., Deployment], refused: Refused
 ) -> None:
     there = elsewhere(estimate_timeout_seconds=0.3)
     before = _traces(there.worker, there.worker.volume)
     trainer = Trainer(there.worker.url)
-    trainer.answer = None  # it was killed meanwhile
+    trainer.answer = None  # as if it was killed
     trainer.start()
     answer = _dry_run(there.client, dataset=there.dataset)
     trainer.stop()
@@ -192,7 +196,7 @@ def test_a_trainer_that_does_not_answer_is_not_waited_for_longer_than_is_set(
     assert _traces(there.worker, there.worker.volume) == before
 
 
-def test_an_ask_that_nobody_took_is_taken_back_at_its_deadline(
+def test_request_that_no_trainer_took_is_withdrawn_at_its_deadline(
     elsewhere: Callable[..., Deployment], refused: Refused
 ) -> None:
     there = elsewhere(estimate_timeout_seconds=0.3)
@@ -200,7 +204,7 @@ def test_an_ask_that_nobody_took_is_taken_back_at_its_deadline(
     assert not there.worker.redis.exists(ESTIMATES_WAITING)
 
 
-def test_an_ask_waits_in_a_list_that_lapses_until_a_deadline_in_the_time_of_redis(
+def test_request_has_a_deadline_in_redis_time_and_waits_in_a_list_that_expires(
     client: httpx.Client, worker: Any, dataset: str, until: Until
 ) -> None:
     before, _ = worker.redis.time()
@@ -216,7 +220,7 @@ def test_an_ask_waits_in_a_list_that_lapses_until_a_deadline_in_the_time_of_redi
     assert 0 < lives_seconds <= 30
 
 
-def test_too_many_at_a_time_are_refused_and_the_others_answered(
+def test_excess_concurrent_dry_runs_are_refused_and_the_others_answered(
     client: httpx.Client, refused: Refused, trainer: Trainer, worker: Any, dataset: str, until: Until
 ) -> None:
     trainer.answer = None
@@ -234,14 +238,14 @@ def test_too_many_at_a_time_are_refused_and_the_others_answered(
     assert _dry_run(client, dataset=dataset).status_code == 200
 
 
-def test_a_trainer_that_cannot_tell_says_why(
+def test_trainer_that_cannot_estimate_says_why(
     client: httpx.Client, refused: Refused, trainer: Trainer, dataset: str
 ) -> None:
     trainer.answer = EstimateAnswer(error=Failure(code=ErrorCode.ESTIMATE_FAILED, detail="Its process died."))
     assert refused(_dry_run(client, dataset=dataset), 500, "estimate_failed")["detail"] == "Its process died."
 
 
-def test_a_trainer_of_another_version_is_not_understood_but_said(
+def test_unknown_error_code_from_another_version_becomes_estimate_failed(
     client: httpx.Client, refused: Refused, trainer: Trainer, dataset: str
 ) -> None:
     trainer.answer = EstimateAnswer(error=Failure(code="out_of_cheese", detail="Redo from start."))

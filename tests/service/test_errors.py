@@ -1,4 +1,4 @@
-"""What nobody foresaw still leaves as a problem document, and leaks nothing."""
+"""Unforeseen exceptions become problem documents, and leak nothing."""
 
 import asyncio
 import errno
@@ -13,7 +13,7 @@ from service.errors import install, response_to
 
 
 def answer_to(error: Exception) -> httpx.Response:
-    """What a client sees when a route raises this."""
+    """The response that a client gets when a route raises this."""
     app = FastAPI()
     install(app)
 
@@ -42,7 +42,7 @@ def answer_to(error: Exception) -> httpx.Response:
         (AssertionError("secret"), 500, "internal"),
     ],
 )
-def test_an_exception_becomes_a_problem_that_tells_no_secret(
+def test_exception_becomes_a_problem_document_without_secrets(
     error: Exception, status: int, code: str
 ) -> None:
     answer = answer_to(error)
@@ -55,7 +55,7 @@ def test_an_exception_becomes_a_problem_that_tells_no_secret(
     assert dict(past_the_app.headers) == dict(answer.headers)
 
 
-def test_a_refusal_carries_its_fields_and_when_to_come_back() -> None:
+def test_service_error_becomes_a_problem_document_with_fields_and_retry_after() -> None:
     fields = (FieldError("/a~1b/0", "a/b has to be even."),)
     error = ServiceError(ErrorCode.SAMPLER_BUSY, "Later.", fields=fields, retry_after_seconds=0.2)
     answer = answer_to(error)
@@ -72,6 +72,6 @@ def test_a_refusal_carries_its_fields_and_when_to_come_back() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(0.0, "1"), (1.0, "1"), (1.2, "2"), (29.5, "30")])
-def test_nobody_is_told_to_come_back_too_early(seconds: float, told: str) -> None:
+def test_retry_after_is_rounded_up_to_whole_seconds(seconds: float, told: str) -> None:
     error = ServiceError(ErrorCode.SAMPLER_BUSY, "Later.", retry_after_seconds=seconds)
     assert answer_to(error).headers["retry-after"] == told

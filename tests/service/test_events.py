@@ -1,4 +1,4 @@
-"""A job's events: replayed and live, streamed and listed, none missed and none doubled."""
+"""A job's events, replayed and live, streamed and listed: none is missed or duplicated."""
 
 import itertools
 import json
@@ -32,13 +32,13 @@ RECONNECTS = proof(50, 1000)
 
 @pytest.fixture
 def running(new_job: Callable[[], str], worker: Any) -> Any:
-    """The lease of a job that a worker has: its record is at revision 2."""
+    """The lease of a running job, whose record is at revision 2."""
     new_job()
     return worker.claim()
 
 
 def messages(answer: httpx.Response) -> Iterator[dict[str, Any]]:
-    """The server-sent events of a stream; a comment comes as {"comment": …}."""
+    """Yield the server-sent events of a stream, and its comments as {"comment": …}."""
     fields: dict[str, Any] = {}
     for line in answer.iter_lines():
         if line.startswith(":"):
@@ -62,7 +62,7 @@ def advance(worker: Any, lease: Any, steps: int) -> None:
 
 
 def mirror(worker: Any, volume: Volume, lease: Any, up_to: int) -> None:
-    """Do what the reconciler does: write the stream to the volume, then let it forget what is there."""
+    """Mirror the stream to the volume up to this event, then trim it, as the reconciler does."""
     entries = worker.redis.xrange(KEYS[RecordKind.JOB].events_of + lease.id)
     lines = [
         json.dumps({"id": int(entry.partition("-")[0]), **fields, "at_ms": int(fields["at_ms"])}) + "\n"
@@ -73,7 +73,7 @@ def mirror(worker: Any, volume: Volume, lease: Any, up_to: int) -> None:
     worker.run(mirrored(RecordKind.JOB, lease.id, up_to, 1))
 
 
-def test_a_stream_replays_goes_live_and_ends_with_the_job(
+def test_stream_replays_then_goes_live_and_ends_with_the_job(
     client: httpx.Client, worker: Any, running: Any
 ) -> None:
     with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
@@ -91,7 +91,7 @@ def test_a_stream_replays_goes_live_and_ends_with_the_job(
 
 @pytest.mark.parametrize("after", [0, 1, 2, 30, 51, 52])
 @pytest.mark.parametrize("how", ["header", "parameter"])
-def test_a_reconnecting_client_gets_exactly_what_it_lacks(
+def test_reconnecting_client_gets_exactly_the_missing_events(
     client: httpx.Client, worker: Any, running: Any, after: int, how: str
 ) -> None:
     advance(worker, running, 50)
@@ -102,7 +102,7 @@ def test_a_reconnecting_client_gets_exactly_what_it_lacks(
         assert [one["id"] for one in events(answer)] == list(range(after + 1, 54))
 
 
-def test_an_event_id_of_zero_wins_over_after(client: httpx.Client, worker: Any, running: Any) -> None:
+def test_last_event_id_of_zero_overrides_after(client: httpx.Client, worker: Any, running: Any) -> None:
     worker.run(leave(running, State.SUCCEEDED))
     answer = client.get(f"/jobs/{running.id}/events?last_event_id=0&after=2", headers=JSON)
     assert [one["id"] for one in answer.json()["events"]] == [1, 2, 3]
@@ -129,7 +129,7 @@ def test_there_is_no_gap_where_the_mirror_meets_the_stream(
         assert [one["id"] for one in events(answer)] == list(range(after + 1, 54))
 
 
-def test_whoever_comes_when_a_job_is_over_reads_all_of_it(
+def test_all_events_of_a_finished_job_can_be_read_after_trimming(
     client: httpx.Client, worker: Any, redis_url: str, volume: Volume, running: Any
 ) -> None:
     advance(worker, running, 100)
@@ -146,7 +146,7 @@ def test_whoever_comes_when_a_job_is_over_reads_all_of_it(
         assert [one["id"] for one in listed["events"]] == list(range(after + 1, 104))
 
 
-def test_a_log_longer_than_a_batch_is_read_through(
+def test_log_longer_than_a_batch_is_read_completely(
     client: httpx.Client, worker: Any, volume: Volume, running: Any
 ) -> None:
     advance(worker, running, 1300)
@@ -156,7 +156,7 @@ def test_a_log_longer_than_a_batch_is_read_through(
         assert [one["id"] for one in events(answer)] == list(range(1, 1304))
 
 
-def test_a_torn_last_line_of_the_mirror_is_no_event(
+def test_torn_last_line_of_the_mirror_is_ignored(
     client: httpx.Client, worker: Any, volume: Volume, running: Any
 ) -> None:
     advance(worker, running, 10)
@@ -168,7 +168,7 @@ def test_a_torn_last_line_of_the_mirror_is_no_event(
         assert [one["id"] for one in events(answer)] == list(range(1, 14))
 
 
-def test_a_line_of_the_mirror_that_has_rotted_costs_no_other_event(
+def test_corrupt_line_of_the_mirror_loses_only_its_own_event(
     client: httpx.Client, worker: Any, volume: Volume, running: Any
 ) -> None:
     advance(worker, running, 10)
@@ -180,7 +180,7 @@ def test_a_line_of_the_mirror_that_has_rotted_costs_no_other_event(
         assert [one["id"] for one in events(answer)] == [1, 2, 3, *range(5, 14)]
 
 
-def test_events_that_happen_while_it_replays_come_once(
+def test_events_during_the_replay_arrive_exactly_once(
     client: httpx.Client, worker: Any, running: Any
 ) -> None:
     def work() -> None:
@@ -194,13 +194,13 @@ def test_events_that_happen_while_it_replays_come_once(
     thread.join()
 
 
-def test_silence_is_broken_by_heartbeats(client: httpx.Client, running: Any) -> None:
+def test_idle_stream_sends_heartbeats(client: httpx.Client, running: Any) -> None:
     with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
         comments = (one for one in messages(answer) if "comment" in one)
         assert [next(comments)["comment"] for _ in range(2)] == [": heartbeat"] * 2
 
 
-def test_an_event_arrives_when_it_happens_not_with_the_next_heartbeat(
+def test_event_is_sent_at_once_and_not_with_the_next_heartbeat(
     serve: Callable[[Settings], AbstractContextManager[str]], redis_url: str, worker: Any, running: Any
 ) -> None:
     settings = Settings(data_root=worker.volume.root, redis_url=redis_url, heartbeat_seconds=60)
@@ -217,9 +217,7 @@ def test_an_event_arrives_when_it_happens_not_with_the_next_heartbeat(
         assert [one["id"] for one in seen] == [6]
 
 
-def test_any_number_of_watchers_needs_one_subscription(
-    client: httpx.Client, worker: Any, running: Any
-) -> None:
+def test_all_watchers_share_one_subscription(client: httpx.Client, worker: Any, running: Any) -> None:
     with ExitStack() as open_streams:
         for _ in range(5):
             stream = client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM)
@@ -227,7 +225,7 @@ def test_any_number_of_watchers_needs_one_subscription(
         assert worker.redis.pubsub_numsub(CHANGES) == [(CHANGES, 1)]
 
 
-def test_any_number_of_watchers_needs_a_few_reads_an_event(
+def test_reads_per_event_do_not_grow_with_the_number_of_watchers(
     client: httpx.Client, worker: Any, running: Any
 ) -> None:
     watchers, steps = 40, 25
@@ -253,11 +251,11 @@ def test_any_number_of_watchers_needs_a_few_reads_an_event(
 
 
 def _reads(worker: Any) -> int:
-    """How often event streams have been read, since Redis was started."""
+    """The number of reads from event streams since Redis was started."""
     return int(worker.redis.info("commandstats").get("cmdstat_xrange", {}).get("calls", 0))
 
 
-def test_reconnecting_at_any_event_misses_and_doubles_none(
+def test_reconnecting_at_any_event_misses_and_duplicates_none(
     serve: Callable[[Settings], AbstractContextManager[str]],
     client: httpx.Client,
     worker: Any,
@@ -266,7 +264,7 @@ def test_reconnecting_at_any_event_misses_and_doubles_none(
     running: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Through two gateways, while the job goes on and its stream is mirrored and trimmed."""
+    """Through two gateways, while the job runs and its stream is mirrored and trimmed."""
     monkeypatch.setattr("worker.mirror.KEPT_IN_REDIS", 30)
     random, told = Random(0), threading.Event()
 
@@ -306,7 +304,7 @@ def test_the_stream_of_a_deleted_job_ends(client: httpx.Client, new_job: Callabl
         assert len(list(seen)) <= 1
 
 
-def test_the_list_says_the_same_as_the_stream(client: httpx.Client, worker: Any, running: Any) -> None:
+def test_list_and_stream_contain_the_same_events(client: httpx.Client, worker: Any, running: Any) -> None:
     advance(worker, running, 5)
     worker.run(report(running, 1, event=(EventType.WARNING, {"code": "slow", "detail": "It is\nslow."})))
     worker.run(leave(running, State.SUCCEEDED))
@@ -318,7 +316,7 @@ def test_the_list_says_the_same_as_the_stream(client: httpx.Client, worker: Any,
     ]
 
 
-def test_the_list_is_followed_by_its_next_address(client: httpx.Client, worker: Any, running: Any) -> None:
+def test_list_is_paged_through_its_next_url(client: httpx.Client, worker: Any, running: Any) -> None:
     advance(worker, running, 10)
     seen: list[int] = []
     page = client.get(f"/jobs/{running.id}/events?limit=5", headers=JSON).json()
@@ -330,10 +328,10 @@ def test_the_list_is_followed_by_its_next_address(client: httpx.Client, worker: 
 
 
 @pytest.mark.parametrize("streams", [True, False])
-def test_the_client_reads_either_to_its_end(
+def test_event_feed_reads_both_stream_and_list_to_the_end(
     client: httpx.Client, worker: Any, running: Any, streams: bool
 ) -> None:
-    """A feed that does not stream asks in turns, as behind something that holds streams back."""
+    """A feed that does not stream polls the list, as it must behind a proxy that buffers streams."""
     advance(worker, running, 5)
     worker.run(leave(running, State.SUCCEEDED))
     for after in (0, 4, 8):
@@ -342,6 +340,6 @@ def test_the_client_reads_either_to_its_end(
         assert [event.id for event in feed] == list(range(after + 1, 9))
 
 
-def test_another_representation_is_refused(client: httpx.Client, refused: Refused, running: Any) -> None:
+def test_other_media_types_are_refused(client: httpx.Client, refused: Refused, running: Any) -> None:
     answer = client.get(f"/jobs/{running.id}/events", headers={"accept": "text/html"})
     assert "application/json" in refused(answer, 406, "not_acceptable")["detail"]

@@ -1,4 +1,4 @@
-"""A generator is fetched as the very file that is served from, whole or in part."""
+"""A generator is exported as the file that samples are rendered from, whole or in part."""
 
 import hashlib
 from collections.abc import Callable
@@ -20,7 +20,7 @@ CONTENT = bytes(range(256)) * 600
 
 @pytest.fixture
 def kept(client: httpx.Client, worker: Any, new_job: Callable[[], str], volume: Volume) -> CheckpointFact:
-    """A checkpoint that lies on the volume."""
+    """A checkpoint whose file is on the volume."""
     job = new_job()
     lease = worker.claim()
     content = CONTENT + job.encode()
@@ -36,7 +36,7 @@ def kept(client: httpx.Client, worker: Any, new_job: Callable[[], str], volume: 
     return fact
 
 
-def test_the_file_is_the_checkpoint(client: httpx.Client, kept: CheckpointFact) -> None:
+def test_exported_file_is_the_checkpoint(client: httpx.Client, kept: CheckpointFact) -> None:
     answer = client.get(f"/models/{kept.digest}/export?format=safetensors")
     assert f"sha256:{hashlib.sha256(answer.content).hexdigest()}" == kept.digest
     assert answer.headers["etag"] == f'"{kept.digest}"'
@@ -45,7 +45,9 @@ def test_the_file_is_the_checkpoint(client: httpx.Client, kept: CheckpointFact) 
     assert int(answer.headers["content-length"]) == kept.bytes
 
 
-def test_an_alias_says_which_file_it_is_now(client: httpx.Client, kept: CheckpointFact) -> None:
+def test_export_by_alias_names_the_pinned_url_in_content_location(
+    client: httpx.Client, kept: CheckpointFact
+) -> None:
     client.put("/models/mine", json={"digest": kept.digest}).raise_for_status()
     for reference in ("mine", "latest"):
         answer = client.get(f"/models/{reference}/export")
@@ -53,7 +55,7 @@ def test_an_alias_says_which_file_it_is_now(client: httpx.Client, kept: Checkpoi
         assert client.get(answer.headers["content-location"]).content == answer.content
 
 
-def test_what_a_client_has_is_not_sent_again(client: httpx.Client, kept: CheckpointFact) -> None:
+def test_file_that_the_client_has_is_not_sent_again(client: httpx.Client, kept: CheckpointFact) -> None:
     answer = client.get("/models/latest/export", headers={"If-None-Match": f'"{kept.digest}"'})
     assert (answer.status_code, answer.content) == (304, b"")
     head = client.head("/models/latest/export")
@@ -61,7 +63,7 @@ def test_what_a_client_has_is_not_sent_again(client: httpx.Client, kept: Checkpo
 
 
 @pytest.mark.parametrize("asked", [{}, {"Range": "bytes=5-"}])
-def test_only_what_a_client_means_is_sent(
+def test_file_is_sent_only_if_it_matches_if_match(
     client: httpx.Client, refused: Refused, kept: CheckpointFact, asked: dict[str, str]
 ) -> None:
     whole, etag = client.get("/models/latest/export").content, f'"{kept.digest}"'
@@ -76,7 +78,7 @@ def test_only_what_a_client_means_is_sent(
     assert client.head("/models/latest/export", headers={"If-Match": '"other"'}).status_code == 412
 
 
-def test_a_part_is_sent_alone(client: httpx.Client, kept: CheckpointFact) -> None:
+def test_range_request_gets_only_that_part(client: httpx.Client, kept: CheckpointFact) -> None:
     whole = client.get("/models/latest/export").content
     part = client.get("/models/latest/export", headers={"Range": "bytes=100-65999"})
     assert (part.status_code, part.content) == (206, whole[100:66000])
@@ -104,9 +106,7 @@ def test_a_part_is_sent_alone(client: httpx.Client, kept: CheckpointFact) -> Non
         f"bytes={'9' * 5000}-",
     ],
 )
-def test_a_range_that_cannot_be_read_is_as_good_as_none(
-    client: httpx.Client, kept: CheckpointFact, asked: str
-) -> None:
+def test_invalid_range_is_ignored(client: httpx.Client, kept: CheckpointFact, asked: str) -> None:
     answer = client.get("/models/latest/export", headers={"Range": asked})
     assert (answer.status_code, len(answer.content)) == (200, kept.bytes)
 
@@ -120,7 +120,7 @@ def test_a_range_that_cannot_be_read_is_as_good_as_none(
         ("bytes=-999999999", slice(None)),
     ],
 )
-def test_of_several_ranges_those_are_sent_that_there_are(
+def test_existing_part_of_the_requested_ranges_is_sent(
     client: httpx.Client, kept: CheckpointFact, asked: str, part: slice
 ) -> None:
     whole = client.get("/models/latest/export").content
@@ -129,7 +129,7 @@ def test_of_several_ranges_those_are_sent_that_there_are(
 
 
 @pytest.mark.parametrize("asked", ["bytes=-0", "bytes=900000-", "bytes=900000-900001,-0"])
-def test_only_ranges_that_there_are_not_are_refused(
+def test_ranges_entirely_beyond_the_file_are_refused(
     client: httpx.Client, refused: Refused, kept: CheckpointFact, asked: str
 ) -> None:
     answer = client.get("/models/latest/export", headers={"Range": asked})
@@ -141,7 +141,7 @@ def test_only_ranges_that_there_are_not_are_refused(
     assert same.status_code == 416
 
 
-def test_a_file_that_has_rotted_is_not_sent(
+def test_corrupt_or_missing_file_is_not_sent(
     client: httpx.Client, refused: Refused, volume: Volume, kept: CheckpointFact
 ) -> None:
     client.get("/models/latest/export").raise_for_status()
@@ -154,7 +154,7 @@ def test_a_file_that_has_rotted_is_not_sent(
 
 
 @pytest.mark.parametrize("asked", [{}, {"Range": "bytes=9999999-"}])
-def test_what_is_told_of_a_file_was_seen_when_it_was_hashed(
+def test_headers_describe_the_file_as_it_was_when_hashed(
     client: httpx.Client,
     kept: CheckpointFact,
     monkeypatch: pytest.MonkeyPatch,
@@ -179,7 +179,7 @@ def test_what_is_told_of_a_file_was_seen_when_it_was_hashed(
         ("latest/export?formt=onnx", 422, "invalid_request"),
     ],
 )
-def test_what_cannot_be_had_is_refused(
+def test_unknown_model_format_or_parameter_is_refused(
     client: httpx.Client, refused: Refused, kept: CheckpointFact, address: str, status: int, code: str
 ) -> None:
     refused(client.get(f"/models/{address}"), status, code)

@@ -1,4 +1,4 @@
-"""A volume that takes no files: what runs shows what it waits for, and can be steered and deleted."""
+"""A volume that accepts no files: jobs show what they wait for, and can still be steered and deleted."""
 
 import errno
 import json
@@ -28,7 +28,7 @@ SHORTAGE = Shortage(
 
 @contextmanager
 def refusing(error: int) -> Iterator[None]:
-    """While inside, what the gateway writes for a job that exists is refused with this error."""
+    """Make the gateway's writes for existing jobs fail with this error."""
 
     def refuse(path: Path, value: object) -> None:
         raise OSError(error, os.strerror(error))
@@ -44,7 +44,7 @@ def intent(volume: Volume, job_id: str) -> str | None:
     return str(json.loads(path.read_bytes())["want"]) if path.exists() else None
 
 
-def test_job_shows_what_it_waits_for_until_it_goes_on(
+def test_job_shows_what_it_waits_for_until_it_continues(
     client: httpx.Client, worker: Any, new_job: Callable[[], str]
 ) -> None:
     job_id = new_job()
@@ -62,7 +62,7 @@ def test_job_shows_what_it_waits_for_until_it_goes_on(
     assert client.get(f"/jobs/{job_id}").json()["waiting_for"] is None
 
 
-def test_job_that_was_let_go_of_waits_for_nothing(
+def test_requeued_job_waits_for_nothing(
     client: httpx.Client, worker: Any, new_job: Callable[[], str]
 ) -> None:
     job_id = new_job()
@@ -81,7 +81,7 @@ def test_dataset_shows_what_it_waits_for(client: httpx.Client, worker: Any, pict
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS])
-def test_running_job_can_be_cancelled_and_the_volume_hears_of_it_later(
+def test_running_job_can_be_cancelled_and_the_volume_is_updated_later(
     client: httpx.Client,
     worker: Any,
     volume: Volume,
@@ -98,7 +98,7 @@ def test_running_job_can_be_cancelled_and_the_volume_hears_of_it_later(
     worker.run(leave(lease, State.CANCELLED))
 
 
-def test_volume_hears_of_the_last_of_several_intents(
+def test_last_of_several_intents_is_written_to_the_volume_later(
     client: httpx.Client, volume: Volume, new_job: Callable[[], str], until: Callable[..., Any]
 ) -> None:
     job_id = new_job()
@@ -109,7 +109,7 @@ def test_volume_hears_of_the_last_of_several_intents(
     until(lambda: intent(volume, job_id) == Want.CANCEL)
 
 
-def test_full_volume_can_be_emptied(
+def test_job_can_be_deleted_from_a_full_volume_but_not_from_a_read_only_one(
     client: httpx.Client, volume: Volume, new_job: Callable[[], str], refused: Callable[..., Any]
 ) -> None:
     job_id = new_job()

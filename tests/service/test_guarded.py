@@ -1,4 +1,4 @@
-"""A process of the embedded stack needs nobody who reads its output, and is restarted when it dies."""
+"""A process of the embedded stack runs even if nobody reads its output, and is restarted when it dies."""
 
 import os
 import re
@@ -32,7 +32,7 @@ assert process.end(time.monotonic() + 60)
 
 
 @pytest.mark.parametrize("leaves", [True, False])
-def test_process_goes_on_when_nobody_reads_its_output(tmp_path: Path, *, leaves: bool) -> None:
+def test_process_keeps_running_when_nobody_reads_its_output(tmp_path: Path, *, leaves: bool) -> None:
     command = [sys.executable, "-c", LAUNCHER]
     environment = {"PYTHONPATH": str(REPOSITORY)}
     with subprocess.Popen(
@@ -55,7 +55,7 @@ def test_only_a_crash_loop_is_slowed_down(
     well_after: float,
     pauses: list[str],
 ) -> None:
-    """Who lived long enough before its death is back after the shortest pause."""
+    """A process that ran long enough before it died is restarted after the shortest delay."""
     monkeypatch.setattr(guarded, "WELL_AFTER_SECONDS", well_after)
     process = GuardedProcess("mortal", [sys.executable, "-c", "pass"], os.environ, tmp_path)
     process.start()
@@ -77,7 +77,7 @@ def test_only_a_crash_loop_is_slowed_down(
         ("threading.Thread.start", RuntimeError),
     ],
 )
-def test_what_cannot_be_started_just_now_is_started_later(
+def test_process_that_cannot_be_restarted_now_is_restarted_later(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -106,7 +106,7 @@ def test_what_cannot_be_started_just_now_is_started_later(
     assert born.exists()
 
 
-def test_what_has_begun_and_has_no_thread_for_its_output_ends(
+def test_process_without_a_thread_for_its_output_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = GuardedProcess("unheard", ["sleep", "600"], os.environ, tmp_path)
@@ -122,7 +122,7 @@ def test_what_has_begun_and_has_no_thread_for_its_output_ends(
 
 
 @pytest.mark.parametrize(("ending", "code"), [("exit 3", 3), ("kill -9 $$", 137)])
-def test_guard_ends_with_the_code_that_a_shell_would(ending: str, code: int) -> None:
+def test_guard_exits_with_the_code_that_a_shell_would(ending: str, code: int) -> None:
     theirs, lifeline = os.pipe()
     command = [sys.executable, "-I", "-S", str(guarded.GUARD), str(theirs), "sh", "-c", ending]
     assert subprocess.run(command, pass_fds=(theirs,), check=False).returncode == code
@@ -132,7 +132,9 @@ def test_guard_ends_with_the_code_that_a_shell_would(ending: str, code: int) -> 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux tells a process's children here")
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
-def test_guard_that_is_ended_as_it_starts_its_command_leaves_nobody_behind(ending: signal.Signals) -> None:
+def test_guard_that_is_killed_while_starting_its_command_leaves_no_process_behind(
+    ending: signal.Signals,
+) -> None:
     for _ in range(10):
         theirs, lifeline = os.pipe()
         command = [sys.executable, "-I", "-S", str(guarded.GUARD), str(theirs), "sleep", "600"]

@@ -1,4 +1,4 @@
-"""A gateway that was killed while it deleted something."""
+"""Recovery from a gateway that was killed during a deletion."""
 
 import os
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def _age(path: Path, seconds: float) -> None:
     os.utime(path, (past, past))
 
 
-def test_before_the_record_was_gone_nothing_is_deleted(
+def test_deletion_interrupted_before_the_record_was_gone_is_undone(
     new_job: Callable[[], str],
     restarted: Callable[[], AbstractContextManager[str]],
     volume: Volume,
@@ -57,7 +57,7 @@ def test_before_the_record_was_gone_nothing_is_deleted(
     assert volume.spec(job_id).exists()
 
 
-def test_after_the_record_was_gone_its_files_go(
+def test_deletion_interrupted_after_the_record_was_gone_is_completed(
     client: httpx.Client,
     new_job: Callable[[], str],
     worker: Any,
@@ -74,7 +74,7 @@ def test_after_the_record_was_gone_its_files_go(
         assert httpx.get(f"{url}/jobs/{job_id}").status_code == 410
 
 
-def test_what_another_gateway_may_be_at_is_left_alone_until_it_is_old(
+def test_deletion_that_may_be_in_progress_elsewhere_is_left_alone_until_it_is_old(
     new_job: Callable[[], str],
     restarted: Callable[[], AbstractContextManager[str]],
     volume: Volume,
@@ -90,7 +90,7 @@ def test_what_another_gateway_may_be_at_is_left_alone_until_it_is_old(
         until(lambda: not volume.tombstone(young).exists())
 
 
-def test_what_another_gateway_has_settled_first_stops_nobody(
+def test_tombstone_removed_first_by_another_gateway_does_not_stop_the_recovery(
     new_job: Callable[[], str],
     restarted: Callable[[], AbstractContextManager[str]],
     volume: Volume,
@@ -110,7 +110,7 @@ def test_what_another_gateway_has_settled_first_stops_nobody(
         until(lambda: not volume.tombstone(job_id).exists())
 
 
-def test_no_crash_brings_the_tombstone_of_a_refused_deletion_back(
+def test_tombstone_of_a_refused_deletion_is_removed_durably(
     client: httpx.Client, finished: CheckpointFact, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client.put("/models/live", json={"digest": finished.digest}).raise_for_status()

@@ -1,4 +1,4 @@
-"""HEAD is answered as GET would be, without the body, at every address."""
+"""HEAD is answered like GET at every URL, but without the body."""
 
 from typing import Any
 
@@ -33,13 +33,13 @@ def test_head_has_the_status_and_headers_of_get(
     assert _lasting(head) == _lasting(got)
 
 
-def test_head_of_a_stream_that_does_not_end_ends(client: httpx.Client, job: str) -> None:
+def test_head_of_an_endless_stream_returns(client: httpx.Client, job: str) -> None:
     head = client.head(f"/jobs/{job}/events")
     assert (head.status_code, head.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
     assert client.get("/livez").json() == {"alive": True}  # over the same connection
 
 
-def test_head_is_refused_as_get_is(client: httpx.Client, refused: Any) -> None:
+def test_head_is_refused_like_get(client: httpx.Client, refused: Any) -> None:
     for address, status in (("/jobs?limit=0", 422), ("/jobs/job_0000000000000000", 404), ("/nowhere", 404)):
         assert client.head(address).status_code == client.get(address).status_code == status
     assert client.head("/jobs", headers={"host": "evil.example"}).status_code == 403

@@ -1,4 +1,4 @@
-"""Liveness asks nobody; readiness names every missing part."""
+"""Liveness depends on no other part; readiness names every missing one."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,14 +22,14 @@ Until = Callable[[Callable[[], object]], object]
 
 
 def missing(client: httpx.Client) -> set[str]:
-    """The parts that /readyz names; its status agrees."""
+    """The parts that /readyz names; asserts that its status agrees."""
     answer = client.get("/readyz")
     readiness = answer.json()
     assert (answer.status_code == 200) == readiness["ready"] == (not readiness["missing"])
     return {one["part"] for one in readiness["missing"]}
 
 
-def test_with_every_part_there_the_service_is_ready(client: httpx.Client) -> None:
+def test_service_is_ready_when_no_part_is_missing(client: httpx.Client) -> None:
     assert missing(client) == set()
 
 
@@ -46,7 +46,7 @@ def test_an_absent_worker_is_named(
     until(lambda: missing(client) == set())
 
 
-def test_sampler_that_lives_and_does_not_render_says_why(
+def test_living_sampler_that_does_not_render_says_why(
     client: httpx.Client, worker: Any, until: Until
 ) -> None:
     trouble = "its last forward pass ended 31 s ago"
@@ -78,7 +78,7 @@ def test_probes_may_use_head(client: httpx.Client, path: str) -> None:
 
 
 @pytest.mark.parametrize(("owner", "reading"), [(Mailbox, "_read_answers"), (Hub, "_listen")])
-def test_a_reader_that_breaks_says_so_and_goes_on(
+def test_reader_that_fails_is_logged_and_restarted(
     elsewhere: Callable[..., Deployment],
     sampler: Any,
     until: Until,
@@ -106,7 +106,7 @@ def test_a_reader_that_breaks_says_so_and_goes_on(
     consumer.stop()
 
 
-def test_work_in_the_background_that_fails_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_failure_of_a_background_task_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def fail() -> None:
         raise RuntimeError("a mistake of ours")
 

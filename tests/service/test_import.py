@@ -1,4 +1,4 @@
-"""A generator that is sent is taken whole, and is then like any other."""
+"""An imported generator is stored unchanged, and is then like any other."""
 
 import fcntl
 import hashlib
@@ -26,7 +26,7 @@ Refused = Callable[..., dict[str, Any]]
 Until = Callable[[Callable[[], Any]], Any]
 
 
-def test_a_generator_from_elsewhere_is_like_any_other(
+def test_imported_generator_is_like_any_other(
     client: httpx.Client, sampler: Any, trainer: Trainer, volume: Volume, worker: Any
 ) -> None:
     content = checkpoint(images_seen=1)
@@ -53,7 +53,7 @@ def test_a_generator_from_elsewhere_is_like_any_other(
     assert left(volume) == []
 
 
-def test_the_way_back_leads_to_a_generator_that_came_back_as_a_file(
+def test_rollback_finds_a_deleted_generator_that_was_imported_again(
     client: httpx.Client, trainer: Trainer, worker: Any, volume: Volume, new_job: Callable[[], str]
 ) -> None:
     content = checkpoint(images_seen=9)
@@ -72,7 +72,7 @@ def test_the_way_back_leads_to_a_generator_that_came_back_as_a_file(
     assert client.get("/models/live/export").content == content
 
 
-def test_a_program_is_made_once(client: httpx.Client, trainer: Trainer, refused: Refused) -> None:
+def test_program_is_exported_once(client: httpx.Client, trainer: Trainer, refused: Refused) -> None:
     digest = send(client, checkpoint(images_seen=2)).json()["digest"]
     for _ in range(2):
         answer = client.get(f"/models/{digest}/export?format=onnx")
@@ -84,16 +84,16 @@ def test_a_program_is_made_once(client: httpx.Client, trainer: Trainer, refused:
     refused(client.get(f"/models/{digest}/export?format=torch-export"), 501, "export_unavailable")
 
 
-def test_a_program_that_is_gone_once_it_is_made_is_no_mistake_of_the_gateway(
+def test_exported_program_that_vanishes_is_not_an_internal_error(
     client: httpx.Client, trainer: Trainer, refused: Refused
 ) -> None:
-    """Deleted with its job by another gateway, say."""
+    """For example, if another gateway deletes it with its job."""
     digest = send(client, checkpoint(images_seen=10)).json()["digest"]
     trainer.loses_what_it_makes = True
     refused(client.get(f"/models/{digest}/export?format=onnx"), 500, "checkpoint_unreadable")
 
 
-def test_an_imported_generator_is_deleted_with_its_programs_once_nothing_means_it(
+def test_imported_generator_is_deleted_with_its_programs_once_no_alias_uses_it(
     client: httpx.Client, trainer: Trainer, refused: Refused, volume: Volume
 ) -> None:
     digest = send(client, checkpoint(images_seen=3)).json()["digest"]
@@ -113,7 +113,7 @@ def test_an_imported_generator_is_deleted_with_its_programs_once_nothing_means_i
 
 
 @pytest.mark.parametrize("lost", ["the answer", "the gateway"])
-def test_a_deletion_that_broke_off_is_finished(
+def test_interrupted_deletion_can_be_completed(
     client: httpx.Client,
     trainer: Trainer,
     refused: Refused,
@@ -134,7 +134,7 @@ def test_a_deletion_that_broke_off_is_finished(
 
 
 @pytest.mark.parametrize("is_heard", [False, True])
-def test_an_import_that_broke_off_is_whole_or_gone(
+def test_interrupted_import_is_either_complete_or_removed(
     client: httpx.Client,
     trainer: Trainer,
     refused: Refused,
@@ -151,7 +151,7 @@ def test_an_import_that_broke_off_is_whole_or_gone(
     assert send(client, content).status_code == (200 if is_heard else 201)
 
 
-def test_an_import_that_breaks_off_removes_no_file_but_its_own(
+def test_interrupted_import_does_not_remove_an_existing_file(
     client: httpx.Client,
     trainer: Trainer,
     refused: Refused,
@@ -164,14 +164,14 @@ def test_an_import_that_breaks_off_removes_no_file_but_its_own(
     monkeypatch.setattr("service.importing._settle", lambda _, digest: removed.append(digest))
     content = checkpoint(images_seen=14)
     digest = send(client, content).json()["digest"]
-    worker.redis.hdel(IMPORTS, digest)  # a Redis that lost its last second
+    worker.redis.hdel(IMPORTS, digest)  # as if Redis lost its last second of writes
     cut("add_import", False)
     refused(send(client, content), 503, "store_unavailable")
     assert not removed
     assert volume.imported(digest).read_bytes() == content
 
 
-def test_one_whose_file_is_gone_is_taken_in_anew(
+def test_generator_whose_file_is_missing_can_be_imported_again(
     client: httpx.Client, trainer: Trainer, volume: Volume
 ) -> None:
     content = checkpoint(images_seen=18)
@@ -181,7 +181,7 @@ def test_one_whose_file_is_gone_is_taken_in_anew(
     assert volume.imported(digest).read_bytes() == content
 
 
-def test_while_records_are_rebuilt_nothing_is_taken_in(
+def test_import_is_refused_while_records_are_rebuilt(
     client: httpx.Client, trainer: Trainer, refused: Refused, volume: Volume, worker: Any
 ) -> None:
     content = checkpoint(images_seen=17)
@@ -190,7 +190,7 @@ def test_while_records_are_rebuilt_nothing_is_taken_in(
     assert not volume.imported(f"sha256:{hashlib.sha256(content).hexdigest()}").exists()
 
 
-def test_one_gateway_at_a_time_takes_in_or_removes_a_generator(
+def test_only_one_gateway_at_a_time_imports_or_deletes_a_generator(
     client: httpx.Client, trainer: Trainer, refused: Refused, volume: Volume, monkeypatch: Any
 ) -> None:
     digest = send(client, checkpoint(images_seen=15)).json()["digest"]
@@ -204,7 +204,7 @@ def test_one_gateway_at_a_time_takes_in_or_removes_a_generator(
     assert client.delete(f"/models/{digest}").status_code == 204
 
 
-def test_what_a_killed_gateway_had_only_begun_to_receive_is_swept(
+def test_partial_import_of_a_killed_gateway_is_removed_at_start(
     serve: Callable[[Settings], AbstractContextManager[str]], worker: Any
 ) -> None:
     begun = worker.volume.incoming_imports / "1.safetensors"

@@ -1,4 +1,4 @@
-"""What is sent as a generator and is none is refused with what is wrong; nothing of it stays."""
+"""Files that are no valid generators are refused with the reason, and nothing of them is kept."""
 
 import hashlib
 import pickle
@@ -56,7 +56,7 @@ WRONG: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize(("content", "why"), WRONG.values(), ids=WRONG)
-def test_what_is_no_checkpoint_of_ours_is_refused(
+def test_invalid_checkpoint_is_refused_with_the_reason(
     client: httpx.Client, trainer: Trainer, refused: Refused, volume: Volume, content: bytes, why: str
 ) -> None:
     problem = refused(send(client, content), 422, "not_a_checkpoint")
@@ -64,7 +64,7 @@ def test_what_is_no_checkpoint_of_ours_is_refused(
     assert (trainer.asks, left(volume)) == ([], [])
 
 
-def test_what_a_trainer_refuses_is_not_kept(
+def test_checkpoint_that_the_trainer_refuses_is_not_kept(
     client: httpx.Client, trainer: Trainer, refused: Refused, volume: Volume
 ) -> None:
     trainer.refusal = Failure(code=ErrorCode.NOT_A_CHECKPOINT, detail="It holds a number that is not finite.")
@@ -75,7 +75,7 @@ def test_what_a_trainer_refuses_is_not_kept(
     assert (left(volume), volume.imported(digest).exists()) == ([], False)
 
 
-def test_bodies_of_the_wrong_kind_are_refused(
+def test_empty_body_wrong_type_and_missing_trainer_are_refused(
     client: httpx.Client, refused: Refused, volume: Volume, worker: Any, until: Until
 ) -> None:
     refused(send(client, b""), 422, "body_empty")
@@ -86,7 +86,7 @@ def test_bodies_of_the_wrong_kind_are_refused(
     assert left(volume) == []
 
 
-def test_what_is_too_large_is_refused_before_it_is_read_whole(
+def test_import_over_the_limit_for_a_file_or_for_all_imports_is_refused(
     serve: Callable[[Settings], AbstractContextManager[str]], worker: Any, trainer: Trainer, refused: Refused
 ) -> None:
     content = checkpoint(images_seen=6)

@@ -1,4 +1,4 @@
-"""How a job shows itself: its progress and place, what it has made, and why it fails or stalls."""
+"""What a job shows: its progress, queue position and results, and why it failed or stalled."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -14,7 +14,7 @@ Refused = Callable[..., dict[str, Any]]
 NewJob = Callable[[], str]
 
 
-def test_a_running_job_tells_its_progress(client: httpx.Client, worker: Any, running: Any) -> None:
+def test_running_job_shows_its_progress(client: httpx.Client, worker: Any, running: Any) -> None:
     progress = Progress(
         done=256, total=1024, images_per_second=64, seconds_left=14.5, losses={"generator": 0.7}
     )
@@ -57,7 +57,7 @@ def test_a_job_whose_worker_is_lost_is_stalled(
     assert (job["progress"]["seconds_left"], job["estimated_finish"]) == (None, None)
 
 
-def test_a_failed_job_tells_why(client: httpx.Client, worker: Any, running: Any) -> None:
+def test_failed_job_says_why(client: httpx.Client, worker: Any, running: Any) -> None:
     worker.run(leave(running, State.FAILED, error=Failure(code="out_of_memory", detail="Too wide.")))
     job = client.get(f"/jobs/{running.id}").json()
     assert (job["state"], job["error"]["code"]) == ("failed", "out_of_memory")

@@ -1,4 +1,4 @@
-"""Jobs as clients see them: what is taken, what is refused, and how they are steered."""
+"""Jobs as clients see them: what is accepted, what is refused, and how they are steered."""
 
 import json
 import math
@@ -46,7 +46,7 @@ WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
 NO_OBJECTS = [b"{", b"[]", b"null", b"5", b"\xff\xfe", b"[" * 50_000, b'{"dataset": NaN}', b""]
 
 
-def test_a_dataset_alone_is_enough(client: httpx.Client, dataset: str, volume: Volume) -> None:
+def test_job_needs_only_a_dataset(client: httpx.Client, dataset: str, volume: Volume) -> None:
     answer = client.post("/jobs", json={"dataset": dataset})
     job = answer.json()
     assert answer.status_code == 202
@@ -58,7 +58,7 @@ def test_a_dataset_alone_is_enough(client: httpx.Client, dataset: str, volume: V
     assert job["progress"]["total"] == math.ceil(spec.images / spec.batch_size) * spec.batch_size
 
 
-def test_the_trainers_are_rung(client: httpx.Client, worker: Any, new_job: NewJob) -> None:
+def test_submission_wakes_the_trainers(client: httpx.Client, worker: Any, new_job: NewJob) -> None:
     new_job()
     rung = worker.redis.blpop([CELERY_PREFIX + "train"], 5)
     assert rung is not None
@@ -66,7 +66,7 @@ def test_the_trainers_are_rung(client: httpx.Client, worker: Any, new_job: NewJo
 
 
 @pytest.mark.parametrize(("change", "pointer"), WRONG_FIELDS)
-def test_a_wrong_field_is_refused_by_its_pointer(
+def test_refusal_of_a_wrong_field_points_to_it(
     client: httpx.Client, refused: Refused, volume: Volume, dataset: str, change: Any, pointer: str
 ) -> None:
     before = set(volume.jobs.glob("*"))
@@ -136,7 +136,7 @@ def test_a_queued_job_is_cancelled_at_once(client: httpx.Client, volume: Volume,
     assert json.loads(volume.intent(job_id).read_text()) == {"want": "cancel"}
 
 
-def test_a_running_job_is_cancelling_until_its_owner_hears_of_it(
+def test_running_job_is_cancelling_until_its_owner_has_stopped(
     client: httpx.Client, worker: Any, running: Any
 ) -> None:
     assert client.post(f"/jobs/{running.id}/cancel").json()["state"] == "cancelling"
@@ -154,14 +154,14 @@ def test_a_job_is_paused_and_resumed(client: httpx.Client, worker: Any, running:
 
 
 @pytest.mark.parametrize("action", ["cancel", "pause", "resume"])
-def test_the_same_wish_twice_is_the_same_wish(client: httpx.Client, new_job: NewJob, action: str) -> None:
+def test_actions_are_idempotent(client: httpx.Client, new_job: NewJob, action: str) -> None:
     job_id = new_job()
     first = client.post(f"/jobs/{job_id}/{action}").json()
     assert client.post(f"/jobs/{job_id}/{action}").json() == first
 
 
 @pytest.mark.parametrize("action", ["cancel", "pause", "resume"])
-def test_a_final_job_cannot_be_steered(
+def test_ended_job_cannot_be_steered(
     client: httpx.Client, refused: Refused, volume: Volume, worker: Any, running: Any, action: str
 ) -> None:
     worker.run(leave(running, State.SUCCEEDED))
@@ -171,7 +171,7 @@ def test_a_final_job_cannot_be_steered(
 
 
 @pytest.mark.parametrize("action", ["pause", "resume"])
-def test_a_refused_wish_leaves_the_one_before(
+def test_refused_action_keeps_the_previous_intent(
     client: httpx.Client, refused: Refused, volume: Volume, running: Any, action: str
 ) -> None:
     client.post(f"/jobs/{running.id}/cancel")
@@ -181,7 +181,7 @@ def test_a_refused_wish_leaves_the_one_before(
 
 
 @pytest.mark.parametrize("heard_first", ["pause", "cancel"])
-def test_of_two_gateways_that_steer_a_job_the_volume_follows_redis(
+def test_volume_follows_redis_when_two_gateways_steer_a_job(
     client: httpx.Client,
     worker: Any,
     volume: Volume,
@@ -192,7 +192,7 @@ def test_of_two_gateways_that_steer_a_job_the_volume_follows_redis(
     job_id, run = new_job(), Store.run
 
     def cancel_elsewhere() -> None:
-        if heard_first == "cancel":  # else the volume has its wish already, and then the other
+        if heard_first == "cancel":  # else our intent has already overwritten it there
             volume.intent(job_id).write_text('{"want": "cancel"}')
         worker.run(control(RecordKind.JOB, job_id, Want.CANCEL))
 
@@ -267,7 +267,7 @@ def test_jobs_are_listed_by_state_newest_first(client: httpx.Client, new_job: Ne
 
 
 @pytest.mark.parametrize("field", ["spec", "evaluation"])
-def test_a_job_that_this_version_cannot_read_costs_no_list_another(
+def test_unreadable_job_of_another_version_is_omitted_from_lists(
     client: httpx.Client, worker: Any, new_job: NewJob, field: str
 ) -> None:
     ids = [new_job() for _ in range(5)]
@@ -290,7 +290,7 @@ def test_a_job_that_this_version_cannot_read_costs_no_list_another(
         ("evaluation", "/samples?seed=1"),
     ],
 )
-def test_a_job_that_this_version_cannot_read_says_so(
+def test_unreadable_job_of_another_version_is_named_in_the_refusal(
     client: httpx.Client, worker: Any, finished: CheckpointFact, refused: Refused, field: str, address: str
 ) -> None:
     job_id = client.get("/jobs").json()["items"][0]["id"]

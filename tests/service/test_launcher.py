@@ -1,4 +1,4 @@
-"""What keeps `dcgan up` from beginning is said in a sentence, and what it says of itself is so."""
+"""`dcgan up` says in a sentence why it cannot start, and what it prints about itself is correct."""
 
 import errno
 import logging
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(*command: str, **settings: str) -> tuple[int, str]:
-    """The exit code, and all that was said."""
+    """Run a module; return its exit code and all its output."""
     done = subprocess.run(
         [sys.executable, "-P", "-m", *command],
         env={**os.environ, "PYTHONPATH": str(ROOT), **settings},
@@ -48,7 +48,9 @@ def launcher(root: Path, host: str, port: int) -> Launcher:
         ({"DCGAN_SAMPLING_REDIS_URL": "http://me:secret@h"}, "DCGAN_SAMPLING_REDIS_URL: a URL that begins"),
     ],
 )
-def test_a_setting_that_cannot_be_is_named(process: str, settings: Mapping[str, str], line: str) -> None:
+def test_invalid_setting_is_named_without_secrets(
+    process: str, settings: Mapping[str, str], line: str
+) -> None:
     role = ("--role", "train") if process == "worker" else ()
     code, said = run(process, *role, **settings)
     assert code == EXIT_CODE
@@ -65,13 +67,15 @@ def test_a_setting_that_cannot_be_is_named(process: str, settings: Mapping[str, 
         ("worker", {"DCGAN_LOG_LEVEL": "loud"}, "DCGAN_LOG_LEVEL='loud': one of DEBUG, "),
     ],
 )
-def test_its_value_is_said_too(process: str, settings: Mapping[str, str], line: str) -> None:
+def test_value_of_an_invalid_setting_is_shown_unless_secret(
+    process: str, settings: Mapping[str, str], line: str
+) -> None:
     role = ("--role", "train") if process == "worker" else ()
     code, said = run(process, *role, **settings)
     assert (code, said[: len(line)]) == (EXIT_CODE, line)
 
 
-def test_a_setting_of_a_worker_that_cannot_be_ends_the_stack(tmp_path: Path) -> None:
+def test_invalid_setting_of_a_worker_ends_the_stack(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     code, said = run("service.launcher", f"--port={port}", f"--data-root={tmp_path}", DCGAN_THREADS="two")
@@ -91,7 +95,9 @@ def test_a_setting_of_a_worker_that_cannot_be_ends_the_stack(tmp_path: Path) -> 
         (["--data-root=/proc/nowhere"], "cannot use /proc/nowhere: "),
     ],
 )
-def test_where_it_cannot_begin_it_says_why(tmp_path: Path, arguments: list[str], why: str) -> None:
+def test_unusable_port_or_data_root_is_reported_with_the_reason(
+    tmp_path: Path, arguments: list[str], why: str
+) -> None:
     (tmp_path / "file").touch()
     code, said = run("service.launcher", *(argument.format(tmp_path) for argument in arguments))
     assert code != 0
@@ -109,7 +115,7 @@ def test_where_it_cannot_begin_it_says_why(tmp_path: Path, arguments: list[str],
         ("gpu.example", "http://gpu.example:8000"),
     ],
 )
-def test_the_address_that_it_prints_can_be_called(tmp_path: Path, host: str, url: str) -> None:
+def test_printed_url_can_be_connected_to(tmp_path: Path, host: str, url: str) -> None:
     assert launcher(tmp_path, host, 8000).url == url
 
 
@@ -119,7 +125,7 @@ class _Ready(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-def test_no_proxy_stands_before_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readiness_probe_ignores_proxies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     said: list[str] = []
@@ -135,7 +141,7 @@ def test_no_proxy_stands_before_itself(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(("free", "is_full"), [(0, True), (2**30, False)])
-def test_of_a_redis_that_died_its_last_words_are_said_and_whether_the_disk_is_full(
+def test_death_of_redis_is_logged_with_its_last_output_and_whether_the_disk_is_full(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -151,7 +157,7 @@ def test_of_a_redis_that_died_its_last_words_are_said_and_whether_the_disk_is_fu
     assert ("is full" in caplog.text) == is_full
 
 
-def test_a_redis_that_died_is_restarted_even_if_nobody_can_say_why(
+def test_death_of_redis_is_logged_even_if_the_volume_cannot_be_read(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     gone = tmp_path / "gone"
@@ -159,7 +165,7 @@ def test_a_redis_that_died_is_restarted_even_if_nobody_can_say_why(
     assert f"the volume at {gone} cannot be read: No such file" in caplog.text
 
 
-def test_an_address_that_this_machine_lacks_is_no_fault_of_the_data_root(
+def test_unavailable_host_address_is_not_blamed_on_the_data_root(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def lack(*_: object) -> None:

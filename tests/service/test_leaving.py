@@ -1,4 +1,4 @@
-"""Clients that close their connection: samplers do not work for them, everybody else is answered."""
+"""Clients that disconnect: samplers do not render for them, and all other clients are answered."""
 
 import asyncio
 import socket
@@ -28,7 +28,7 @@ Asking = Callable[[str], Any]
 
 @pytest.fixture
 def asking(gateway_url: str) -> Asking:
-    """Sends a request, and leaves at the end of the block."""
+    """Sends a request, and disconnects at the end of the block."""
 
     @contextmanager
     def ask(path: str) -> Iterator[socket.socket]:
@@ -40,7 +40,7 @@ def asking(gateway_url: str) -> Asking:
     return ask
 
 
-def test_an_ask_leaves_the_list_with_its_client(
+def test_request_is_withdrawn_when_its_client_disconnects(
     client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until, asking: Asking
 ) -> None:
     sampler.hold()
@@ -52,7 +52,7 @@ def test_an_ask_leaves_the_list_with_its_client(
     assert [ask.spec.seed for ask in sampler.asks] == [3]
 
 
-def test_a_mistake_while_pushing_costs_only_that_push(
+def test_exception_while_pushing_does_not_affect_later_requests(
     client: httpx.Client,
     sampler: Any,
     worker: Any,
@@ -76,7 +76,7 @@ def test_a_mistake_while_pushing_costs_only_that_push(
     assert client.get("/samples?seed=2").status_code == 200
 
 
-def test_it_stays_for_another_who_wants_the_same_picture(
+def test_request_stays_while_another_client_waits_for_the_same_picture(
     client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until, asking: Asking
 ) -> None:
     sampler.hold()
@@ -92,7 +92,7 @@ def test_it_stays_for_another_who_wants_the_same_picture(
     assert [ask.spec.seed for ask in sampler.asks] == [1]
 
 
-def test_who_comes_after_the_last_has_left_is_answered(
+def test_client_that_arrives_after_the_last_one_left_is_answered(
     client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until, asking: Asking
 ) -> None:
     sampler.hold()
@@ -103,7 +103,7 @@ def test_who_comes_after_the_last_has_left_is_answered(
     assert client.get("/samples?seed=1").status_code == 200
 
 
-def test_those_who_left_make_room_in_the_line(
+def test_disconnected_clients_make_room_in_the_line(
     client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until, asking: Asking
 ) -> None:
     sampler.hold()
@@ -117,7 +117,7 @@ def test_those_who_left_make_room_in_the_line(
     assert client.get("/samples?seed=9").status_code == 200
 
 
-def test_a_promotion_that_waits_no_longer_leaves_the_line(
+def test_promotion_that_no_longer_waits_leaves_the_line(
     client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until
 ) -> None:
     sampler.hold()
@@ -127,7 +127,7 @@ def test_a_promotion_that_waits_no_longer_leaves_the_line(
     assert client.get("/samples?seed=1&count=16").status_code == 200  # a full line would refuse it
 
 
-def test_the_late_answer_of_a_slow_sampler_takes_the_second_ask_away(
+def test_late_answer_of_a_slow_sampler_withdraws_the_repeated_request(
     elsewhere: Callable[..., Deployment],
     until: Callable[[Callable[[], Any]], Any],
     monkeypatch: pytest.MonkeyPatch,
@@ -157,9 +157,7 @@ async def _silence() -> Message:
     return await asyncio.Future()
 
 
-def test_who_comes_in_the_very_moment_in_which_the_last_leaves_is_answered(
-    redis_url: str, sampler: Any
-) -> None:
+def test_client_that_arrives_just_as_the_last_one_leaves_is_answered(redis_url: str, sampler: Any) -> None:
     spec = SampleSpec(digest="sha256:" + "0" * 64, seed=1)
     place = CheckpointPlace(job="job_" + "0" * 16, file="f")
 

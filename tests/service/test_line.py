@@ -1,4 +1,4 @@
-"""The line of asks: its length follows the samplers' pace, and who was lost in it is found."""
+"""The line of requests: its limit follows the samplers' pace, and lost requests are found."""
 
 import asyncio
 import itertools
@@ -26,7 +26,7 @@ def line() -> Line:
 
 @pytest.fixture
 def join(line: Line) -> Iterator[Join]:
-    """Lets an ask of so many images join at a moment."""
+    """Adds a request for this many images to the line, at this time."""
     loop = asyncio.new_event_loop()
     place = CheckpointPlace(job="job_" + "0" * 16, file="f")
     numbers = itertools.count()
@@ -42,7 +42,7 @@ def join(line: Line) -> Iterator[Join]:
 
 
 def work(line: Line, join: Join, *, per_second: float, seconds: float, start: float = 0.0) -> float:
-    """Samplers that answer batches of 64 at this pace, and always find more until they stop."""
+    """Simulate samplers that always find a full batch of 64 waiting; return when they stopped."""
     now, queue = start, [join(start) for _ in range(128)]
     while now < start + seconds:
         now += 64 / per_second
@@ -64,45 +64,43 @@ def test_the_line_holds_what_samplers_drain_in_a_second(line: Line, join: Join, 
     assert len(line) == len(waiting)
 
 
-def test_the_pace_follows_the_samplers_within_some_seconds_of_work(line: Line, join: Join) -> None:
+def test_limit_follows_the_samplers_pace_within_seconds_of_work(line: Line, join: Join) -> None:
     now = work(line, join, per_second=2000, seconds=2)
     work(line, join, per_second=400, seconds=12, start=now + 1000)
     assert line.limit == pytest.approx(400, rel=0.1)
 
 
-def test_slow_samplers_keep_a_batch_waiting(line: Line, join: Join) -> None:
+def test_limit_never_falls_below_a_full_batch(line: Line, join: Join) -> None:
     work(line, join, per_second=5, seconds=60)
     assert line.limit == LEAST_WEIGHT
 
 
-def test_fast_ones_keep_no_more_than_the_most(line: Line, join: Join) -> None:
+def test_limit_never_exceeds_the_configured_maximum(line: Line, join: Join) -> None:
     work(line, join, per_second=10 * MOST, seconds=0.5)
     assert line.limit == MOST
 
 
-def test_idle_time_is_not_slowness(line: Line, join: Join) -> None:
+def test_idle_time_does_not_count_as_slowness(line: Line, join: Join) -> None:
     for second in range(100):
         line.leave(join(second))
         line.answered(join(second + 0.5), second + 0.51)
     assert line.limit == pytest.approx(8 * 100, rel=0.01)
 
 
-def test_few_who_come_one_after_the_other_are_not_all_that_samplers_can_answer(
-    line: Line, join: Join
-) -> None:
+def test_sequential_requests_do_not_lower_the_limit(line: Line, join: Join) -> None:
     now = work(line, join, per_second=2000, seconds=2)
     limit = line.limit
     for _ in range(1000):
         now += 0.003
         line.answered(join(now - 0.003), now)
     assert line.limit == limit
-    for _ in range(6):  # of one page, say
+    for _ in range(6):  # for example, of one web page
         line.require_room(64)
         join(now, images=64)
 
 
 @pytest.mark.parametrize("pace", [100, 300, 800])
-def test_one_large_sheet_keeps_nobody_else_from_being_answered(line: Line, join: Join, pace: int) -> None:
+def test_one_large_sheet_does_not_block_small_requests(line: Line, join: Join, pace: int) -> None:
     now = work(line, join, per_second=pace, seconds=5)
     join(now, images=1024)
     for _ in range(10):
@@ -111,7 +109,7 @@ def test_one_large_sheet_keeps_nobody_else_from_being_answered(line: Line, join:
         join(now)
 
 
-def test_a_large_sheet_finds_room_where_a_few_are_always_waiting(line: Line, join: Join) -> None:
+def test_large_sheet_finds_room_while_a_few_requests_are_waiting(line: Line, join: Join) -> None:
     now = work(line, join, per_second=300, seconds=5)
     for _ in range(20):
         join(now)
@@ -119,7 +117,7 @@ def test_a_large_sheet_finds_room_where_a_few_are_always_waiting(line: Line, joi
 
 
 @pytest.mark.parametrize("most", [1, 3, 4, 7])
-def test_a_short_line_is_full_too(join: Join, line: Line, most: int) -> None:
+def test_line_with_a_tiny_limit_can_be_full(join: Join, line: Line, most: int) -> None:
     line._most = most
     for _ in range(max(most, FEWEST)):
         line.require_room(1)
@@ -129,9 +127,9 @@ def test_a_short_line_is_full_too(join: Join, line: Line, most: int) -> None:
         line.require_room(1)
 
 
-def test_what_could_not_be_answered_in_time_is_refused(line: Line, join: Join) -> None:
+def test_request_that_could_not_be_answered_in_time_is_refused(line: Line, join: Join) -> None:
     now = work(line, join, per_second=50, seconds=20)
-    join(now, images=1024)  # 20 of the 30 s that anybody waits
+    join(now, images=1024)  # takes 20 of the 30 s before the timeout
     line.require_room(1)
     with pytest.raises(ServiceError) as refusal:
         line.require_room(1024)
@@ -139,7 +137,7 @@ def test_what_could_not_be_answered_in_time_is_refused(line: Line, join: Join) -
     assert not line.is_full
 
 
-def test_what_samplers_refuse_is_no_work_and_tells_nothing_of_their_pace(line: Line, join: Join) -> None:
+def test_requests_refused_by_samplers_do_not_change_the_pace(line: Line, join: Join) -> None:
     now = work(line, join, per_second=300, seconds=4)
     limit, busy = line.limit, join(now)
     for _ in range(100):
@@ -148,14 +146,14 @@ def test_what_samplers_refuse_is_no_work_and_tells_nothing_of_their_pace(line: L
     assert line.all() == [busy]
 
 
-def test_a_refusal_says_as_well_that_those_before_it_were_taken(line: Line, join: Join) -> None:
+def test_refusal_by_a_sampler_shows_that_earlier_requests_were_taken(line: Line, join: Join) -> None:
     lost, refused = join(), join()
     line.refused(refused)
     line.lost(0.1)
     assert line.lost(TIMEOUT_SECONDS) == [lost]
 
 
-def test_before_anything_was_rendered_refusals_leave_the_pace_unknown(redis_url: str, sampler: Any) -> None:
+def test_refusals_before_the_first_rendering_leave_the_pace_unknown(redis_url: str, sampler: Any) -> None:
     spec = SampleSpec(digest="sha256:" + "0" * 64, seed=0)
     place = CheckpointPlace(job="job_" + "0" * 16, file="f")
     sampler.refusal = (ErrorCode.INVALID_REQUEST, "That many pixels are too many.")
@@ -172,7 +170,7 @@ def test_before_anything_was_rendered_refusals_leave_the_pace_unknown(redis_url:
     assert asyncio.run(limit_after_a_refusal()) == MOST
 
 
-def test_a_full_line_refuses_by_images_and_says_when_to_come_back(line: Line, join: Join) -> None:
+def test_full_line_refuses_by_number_of_images_with_retry_after(line: Line, join: Join) -> None:
     now = work(line, join, per_second=500, seconds=2)
     sheet = line.limit // FEWEST
     for _ in range(FEWEST - 1):
@@ -188,12 +186,14 @@ def test_a_full_line_refuses_by_images_and_says_when_to_come_back(line: Line, jo
     assert refusal.value.retry_after_seconds == pytest.approx(1, rel=0.01)
 
 
-def test_one_may_always_join_an_empty_line(line: Line, join: Join) -> None:
+def test_empty_line_admits_any_request(line: Line, join: Join) -> None:
     work(line, join, per_second=100, seconds=2)
     line.require_room(1024)
 
 
-def test_what_was_taken_and_not_answered_is_asked_again_and_what_waits_is_not(line: Line, join: Join) -> None:
+def test_requests_taken_but_not_answered_are_pushed_again_and_waiting_ones_are_not(
+    line: Line, join: Join
+) -> None:
     lost, answered, still_waits = join(), join(), join()
     line.answered(answered, 0.1)
     assert line.lost(0.1) == []
@@ -203,7 +203,7 @@ def test_what_was_taken_and_not_answered_is_asked_again_and_what_waits_is_not(li
     assert line.lost(2 * TIMEOUT_SECONDS) == []  # it waits again: nothing after it was answered
 
 
-def test_a_sheet_is_not_asked_for_again_before_it_can_be_there(line: Line, join: Join) -> None:
+def test_sheet_is_not_pushed_again_before_it_could_be_rendered(line: Line, join: Join) -> None:
     now = work(line, join, per_second=100, seconds=10)
     sheet = join(now, images=1024)
     line.take_up_to(sheet.place)
@@ -212,7 +212,9 @@ def test_a_sheet_is_not_asked_for_again_before_it_can_be_there(line: Line, join:
     assert line.lost(now + 2 * 1024 / 100) == [sheet]
 
 
-def test_an_empty_list_says_that_all_were_taken_but_those_pushed_since(line: Line, join: Join) -> None:
+def test_empty_list_shows_that_all_requests_pushed_before_it_was_read_were_taken(
+    line: Line, join: Join
+) -> None:
     first, second = join(), join()
     pushed = second.place
     since = join()
@@ -222,7 +224,7 @@ def test_an_empty_list_says_that_all_were_taken_but_those_pushed_since(line: Lin
     assert since in line.all()
 
 
-def test_it_is_asked_for_thrice_more_at_growing_intervals_and_no_more(line: Line, join: Join) -> None:
+def test_request_is_pushed_again_three_times_at_growing_intervals(line: Line, join: Join) -> None:
     ask, moments = join(), []
     for tick in range(1000):
         line.take_up_to(ask.place)
@@ -232,7 +234,7 @@ def test_it_is_asked_for_thrice_more_at_growing_intervals_and_no_more(line: Line
     assert first < second - first < third - second
 
 
-def test_the_answer_to_an_earlier_asking_says_nothing_of_the_places_before_the_later_one(
+def test_answer_after_a_second_push_does_not_show_that_earlier_requests_were_taken(
     line: Line, join: Join
 ) -> None:
     asked_twice = join()
@@ -246,7 +248,7 @@ def test_the_answer_to_an_earlier_asking_says_nothing_of_the_places_before_the_l
     assert line.all() == [still_waits]
 
 
-def test_whatever_happens_the_line_is_as_long_as_those_in_it(line: Line, join: Join) -> None:
+def test_totals_always_match_the_requests_in_the_line(line: Line, join: Join) -> None:
     chance = Random(0)
     for step in range(2000):
         now, waiting = step / 100, line.all()

@@ -1,4 +1,4 @@
-"""What the gateway reads from its list of answers at a time."""
+"""How many answers the gateway reads from its list at a time."""
 
 import asyncio
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ def test_answers_are_read_in_bulk_unless_one_is_pending_or_a_large_one_is(
         running = asyncio.create_task(mailbox.run())
         asked = [asyncio.ensure_future(mailbox.ask(_spec(seed), PLACE)) for seed in range(small)]
         await _line_up(mailbox, small)
-        asked += [asyncio.ensure_future(mailbox.ask(spec, PLACE)) for spec in also]  # and answered last
+        asked += [asyncio.ensure_future(mailbox.ask(spec, PLACE)) for spec in also]  # these are answered last
         await _line_up(mailbox, len(asked))
         read.clear()
         sampler.held.clear()

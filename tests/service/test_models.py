@@ -1,4 +1,4 @@
-"""Aliases: made, moved, followed and deleted."""
+"""Aliases: created, moved and deleted, and the automatic `latest`."""
 
 import asyncio
 import json
@@ -23,11 +23,11 @@ Refused = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def job_id(client: httpx.Client, finished: CheckpointFact) -> str:
-    """The job that has finished."""
+    """The id of the finished job."""
     return str(client.get("/jobs").json()["items"][0]["id"])
 
 
-def test_latest_comes_by_itself(client: httpx.Client, finished: CheckpointFact, job_id: str) -> None:
+def test_latest_is_an_automatic_alias(client: httpx.Client, finished: CheckpointFact, job_id: str) -> None:
     (model,) = client.get("/models").json()["items"]
     assert model == client.get("/models/latest").json()
     assert (model["alias"], model["automatic"], model["job"]) == ("latest", True, job_id)
@@ -39,7 +39,7 @@ def test_before_the_first_job_there_is_no_latest(client: httpx.Client, refused: 
     refused(client.get("/models/latest"), 404, "no_model_yet")
 
 
-def test_latest_is_the_job_before_the_one_that_is_being_deleted(
+def test_latest_is_the_previous_job_if_the_newest_is_being_deleted(
     client: httpx.Client, finished: CheckpointFact, new_job: Callable[[], str], worker: Any, monkeypatch: Any
 ) -> None:
     newest = new_job()
@@ -58,7 +58,7 @@ def test_latest_is_the_job_before_the_one_that_is_being_deleted(
 
 
 @pytest.mark.parametrize("by", ["job", "digest"])
-def test_an_alias_is_pointed_at_a_generator(
+def test_alias_can_be_pointed_at_a_job_or_a_digest(
     client: httpx.Client, volume: Volume, finished: CheckpointFact, job_id: str, by: str
 ) -> None:
     answer = client.put("/models/best", json={by: {"job": job_id, "digest": finished.digest}[by]})
@@ -81,18 +81,18 @@ def test_a_moved_alias_serves_the_new_generator_at_once(
     other = new_job()
     newer = worker.checkpoint(worker.claim())
     assert client.put("/models/best", json={"job": other}).status_code == 200
-    assert sampler.asks[-1].spec.digest == newer.digest  # it was loaded before anyone was sent there
+    assert sampler.asks[-1].spec.digest == newer.digest  # it was loaded before the alias moved
     assert client.get("/samples?seed=1&model=best").headers["x-model-digest"] == newer.digest
 
 
-def test_every_sampler_that_works_is_warm_before_an_alias_is_moved(
+def test_every_active_sampler_loads_the_generator_before_the_alias_moves(
     client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr("service.warming.PATIENCE_SECONDS", 60)
     works = {"role": Role.SAMPLE, "active": True, "renderer": "r1"}
     worker.run(hello("sample-2", works | {"name": "sample-2"}, 60))
     worker.run(hello("sample-3", works | {"name": "sample-3", "active": False}, 60))
-    worker.run(hello("sample-0", works, 60))  # of a version before there were names
+    worker.run(hello("sample-0", works, 60))  # from a version without names
     with ThreadPoolExecutor(1) as thread:
         moving = thread.submit(client.put, "/models/best", json={"digest": finished.digest})
         taken = worker.redis.blpop([SAMPLES_WAITING_FOR + "sample-2"], 9)
@@ -106,7 +106,7 @@ def test_every_sampler_that_works_is_warm_before_an_alias_is_moved(
     assert not worker.redis.exists(SAMPLES_WAITING_FOR + "sample-3", SAMPLES_WAITING_FOR + "sample-0")
 
 
-def test_a_redis_that_hangs_keeps_no_alias_from_moving(
+def test_hanging_redis_does_not_keep_an_alias_from_moving(
     client: httpx.Client, finished: CheckpointFact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def hang(*_: object) -> None:
@@ -116,7 +116,7 @@ def test_a_redis_that_hangs_keeps_no_alias_from_moving(
     assert client.put("/models/best", json={"digest": finished.digest}).is_success
 
 
-def test_what_a_dying_sampler_was_asked_lapses(
+def test_request_to_load_a_generator_expires_if_the_sampler_dies(
     client: httpx.Client, worker: Any, finished: CheckpointFact, until: Until
 ) -> None:
     assert client.put("/models/best", json={"digest": finished.digest}).is_success
@@ -133,7 +133,7 @@ def test_a_deleted_alias_is_not_found(
     refused(client.delete("/models/best"), 404, "model_not_found")
 
 
-def test_a_sampler_that_cannot_load_the_generator_keeps_no_alias_from_moving(
+def test_sampler_that_cannot_load_the_generator_does_not_keep_an_alias_from_moving(
     client: httpx.Client, sampler: Any, finished: CheckpointFact
 ) -> None:
     sampler.refusal = (ErrorCode.CHECKPOINT_UNREADABLE, "The file is damaged.")
@@ -146,7 +146,9 @@ def test_a_sampler_that_cannot_load_the_generator_keeps_no_alias_from_moving(
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-def test_latest_cannot_be_set(client: httpx.Client, refused: Refused, job_id: str, method: str) -> None:
+def test_latest_cannot_be_set_or_deleted(
+    client: httpx.Client, refused: Refused, job_id: str, method: str
+) -> None:
     answer = client.request(method, "/models/latest", json={"job": job_id} if method == "PUT" else None)
     refused(answer, 409, "alias_read_only")
 
@@ -176,7 +178,7 @@ def test_an_unknown_target_is_refused(
 
 
 @pytest.mark.parametrize("alias", ["Best", "1st", "a_b", "a" * 64, "ä"])
-def test_a_name_that_is_no_alias_is_refused(
+def test_invalid_alias_name_is_refused(
     client: httpx.Client, refused: Refused, job_id: str, alias: str
 ) -> None:
     problem = refused(client.put(f"/models/{alias}", json={"job": job_id}), 422, "invalid_request")

@@ -1,4 +1,4 @@
-"""The OpenAPI document says everything, and every refusal has its place in it."""
+"""The OpenAPI document is complete, and documents every refusal."""
 
 import json
 import re
@@ -21,14 +21,14 @@ OPERATIONS = [
 OUTSIDE_OF_ROUTES = {
     ErrorCode.NOT_FOUND,
     ErrorCode.METHOD_NOT_ALLOWED,
-    ErrorCode.INSUFFICIENT_MEMORY,  # this and the next two are the errors of jobs
+    ErrorCode.INSUFFICIENT_MEMORY,  # this and the next two are errors of jobs, not of requests
     ErrorCode.INSUFFICIENT_DEVICES,
     ErrorCode.FEATURES_UNAVAILABLE,
 }
 
 
 def codes(operation: Any) -> set[str]:
-    """The refusals that an operation documents as problem documents."""
+    """The error codes that an operation documents with problem documents."""
     contents = (response.get("content", {}) for response in operation["responses"].values())
     return {
         code
@@ -47,7 +47,7 @@ def test_an_operation_is_described(operation: Any) -> None:
 
 
 @pytest.mark.parametrize("operation", [pytest.param(found, id=name) for name, found in OPERATIONS])
-def test_what_an_operation_refuses_is_a_problem_document(operation: Any) -> None:
+def test_operation_documents_its_refusals_as_problem_documents(operation: Any) -> None:
     for status, response in operation["responses"].items():
         if status >= "400" and not (operation["operationId"] == "getReadiness" and status == "503"):
             assert list(response["content"]) == ["application/problem+json"]
@@ -59,11 +59,11 @@ def test_what_an_operation_refuses_is_a_problem_document(operation: Any) -> None
 @pytest.mark.parametrize(
     "operation", [pytest.param(found, id=name) for name, found in OPERATIONS if "requestBody" in found]
 )
-def test_what_changes_state_may_be_refused_to_a_foreign_page(operation: Any) -> None:
+def test_operation_with_a_body_documents_that_foreign_pages_are_refused(operation: Any) -> None:
     assert {"foreign_origin", "foreign_host", "internal", "store_unavailable"} <= codes(operation)
 
 
-def test_every_json_that_is_sent_or_answered_has_an_example() -> None:
+def test_json_of_requests_and_responses_has_examples() -> None:
     for name in ("Job", "Dataset", "Checkpoint", "Model"):
         assert "examples" in json.dumps(DOCUMENT["components"]["schemas"][name])
     for _, operation in OPERATIONS:
@@ -71,7 +71,7 @@ def test_every_json_that_is_sent_or_answered_has_an_example() -> None:
         assert body is None or "example" in json.dumps(body)
 
 
-def test_why_a_job_failed_is_a_code_and_a_sentence() -> None:
+def test_error_of_a_job_is_a_code_and_a_sentence() -> None:
     schemas = DOCUMENT["components"]["schemas"]
     (reference,) = (one["$ref"] for one in schemas["Job"]["properties"]["error"]["anyOf"] if "$ref" in one)
     assert set(schemas[reference.rpartition("/")[2]]["properties"]) == {"code", "detail"}
@@ -82,7 +82,7 @@ def test_operation_ids_are_unique() -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_every_reference_leads_somewhere() -> None:
+def test_every_reference_resolves() -> None:
     def references(node: Any) -> Any:
         if isinstance(node, dict):
             yield from ([node["$ref"]] if "$ref" in node else [])
@@ -96,14 +96,14 @@ def test_every_reference_leads_somewhere() -> None:
             found = found[step]
 
 
-def test_every_code_has_a_status_and_some_route_that_gives_it() -> None:
+def test_every_error_code_has_a_status_and_a_route_that_documents_it() -> None:
     assert set(MEANINGS) == set(ErrorCode)
     documented = set().union(*(codes(operation) for _, operation in OPERATIONS))
     assert documented == set(ErrorCode) - OUTSIDE_OF_ROUTES
 
 
 @pytest.mark.parametrize("code", list(ErrorCode))
-def test_the_type_of_a_problem_leads_to_what_it_means(client: httpx.Client, code: ErrorCode) -> None:
+def test_type_of_a_problem_resolves_to_its_description(client: httpx.Client, code: ErrorCode) -> None:
     kind = client.get(f"/problems/{code}").json()
     assert (kind["code"], kind["status"]) == (code, MEANINGS[code].status)
     assert kind in client.get("/problems").json()
@@ -127,7 +127,7 @@ def test_the_document_is_served(client: httpx.Client) -> None:
     assert client.get("/openapi.json").json() == DOCUMENT
 
 
-def test_the_page_of_the_document_needs_nothing_from_elsewhere(client: httpx.Client) -> None:
+def test_docs_page_loads_everything_from_the_gateway(client: httpx.Client) -> None:
     page = client.get("/docs").raise_for_status()
     asked_for = re.findall(r"""(?:src|href)=["']([^"']+)""", page.text)
     assert len(asked_for) == 3
@@ -138,7 +138,7 @@ def test_the_page_of_the_document_needs_nothing_from_elsewhere(client: httpx.Cli
     assert (answer.status_code, answer.headers["location"]) == (307, "/docs")
 
 
-def test_what_webhooks_are_told_is_described() -> None:
+def test_webhook_messages_are_documented() -> None:
     told = DOCUMENT["webhooks"]["jobEnded"]["post"]
     assert {parameter["name"] for parameter in told["parameters"]} == {
         "webhook-id",

@@ -1,4 +1,4 @@
-"""Redis goes away and comes back: refusals say so, nothing stays half-made, everything heals by itself."""
+"""Redis goes away and comes back: refusals say so, nothing stays half-done, and everything recovers."""
 
 import asyncio
 import signal
@@ -34,11 +34,11 @@ Refused = Callable[..., dict[str, Any]]
 Until = Callable[[Callable[[], object]], object]
 
 LINE = 16
-"""Images that may wait for samplers."""
+"""The number of images that may wait for samplers."""
 
 
 class Redis:
-    """A server of our own that can be killed and started again."""
+    """A Redis server that tests can kill and start again."""
 
     def __init__(self, server: RedisServer) -> None:
         self.server = server
@@ -80,7 +80,7 @@ def outage(
     settings: Settings,
     worker: Any,
 ) -> Iterator[tuple[httpx.Client, Any]]:
-    """A gateway on the mortal Redis, and a worker there."""
+    """A gateway and a worker on the mortal Redis."""
     there = type(worker)(settings.redis_url, Volume(settings.data_root))
     there.redis.set(EPOCH, "1")
     there.hello(*Role)
@@ -89,12 +89,12 @@ def outage(
 
 
 def train(client: httpx.Client, worker: Any, pictures: bytes) -> str:
-    """Post a dataset and a job; the job's id."""
+    """Post a dataset and a job; return the job's id."""
     client.post("/datasets", content=pictures)
     return str(client.post("/jobs", json={"dataset": worker.prepare()}).json()["id"])
 
 
-def test_while_redis_is_away_everything_is_503_and_nothing_is_made(
+def test_everything_is_503_and_nothing_is_created_while_redis_is_away(
     outage: tuple[httpx.Client, Any], mortal: Redis, refused: Refused, pictures: bytes, until: Until
 ) -> None:
     client, worker = outage
@@ -124,13 +124,13 @@ def test_while_redis_is_away_everything_is_503_and_nothing_is_made(
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gateways that are started after this lose their patience sooner."""
+    """Shortens the timeout and the retry interval for Redis of gateways started after this."""
     monkeypatch.setattr("service.store._PATIENCE_SECONDS", 3.0)
     monkeypatch.setattr("service.settling.ROUND_SECONDS", 0.1)
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_redis_that_hangs_delays_a_refusal_by_seconds_and_nothing_else(
+def test_hanging_redis_delays_a_refusal_by_seconds_and_nothing_else(
     outage: tuple[httpx.Client, Any], mortal: Redis, refused: Refused, until: Until
 ) -> None:
     client, _ = outage
@@ -161,7 +161,7 @@ def test_a_stream_survives_a_restart_of_redis_without_loss(
         assert [line for line in lines if line.startswith("id:")] == ["id: 3"]
 
 
-def test_sampling_heals_after_a_restart_of_redis(
+def test_sampling_recovers_after_a_restart_of_redis(
     outage: tuple[httpx.Client, Any], mortal: Redis, pictures: bytes, sampler: Any, until: Until
 ) -> None:
     client, worker = outage
@@ -178,9 +178,7 @@ def test_sampling_heals_after_a_restart_of_redis(
     consumer.stop()
 
 
-def test_a_sampling_redis_that_is_away_is_named(
-    elsewhere: Callable[..., Deployment], refused: Refused
-) -> None:
+def test_unreachable_sampling_redis_is_named(elsewhere: Callable[..., Deployment], refused: Refused) -> None:
     there = elsewhere(sampling_redis_url="redis://127.0.0.1:9/0")
     there.end(State.SUCCEEDED)
     problem = refused(there.client.get("/samples?seed=1"), 503, "store_unavailable")
@@ -189,7 +187,7 @@ def test_a_sampling_redis_that_is_away_is_named(
 
 
 @pytest.mark.parametrize("others", [(), (b"of another gateway",)])
-def test_asks_that_were_lost_are_asked_again(
+def test_lost_requests_are_pushed_again(
     outage: tuple[httpx.Client, Any],
     mortal: Redis,
     pictures: bytes,
@@ -207,7 +205,7 @@ def test_asks_that_were_lost_are_asked_again(
     answers: list[httpx.Response] = []
     thread = threading.Thread(target=lambda: answers.append(client.get("/samples?seed=1")))
     thread.start()
-    until(lambda: worker.redis.lpop(SAMPLES_WAITING))  # as a sampler that is killed at once
+    until(lambda: worker.redis.lpop(SAMPLES_WAITING))  # as if a sampler took it and was killed
     for frame in others:
         worker.redis.rpush(SAMPLES_WAITING, frame)
     until(lambda: worker.redis.llen(SAMPLES_WAITING) > len(others))
@@ -258,7 +256,7 @@ def test_a_full_line_refuses_while_redis_hangs(
         consumer.stop()
 
 
-def test_a_job_whose_dataset_vanished_leaves_the_volume(settings: Settings) -> None:
+def test_job_whose_dataset_vanished_is_removed_from_the_volume(settings: Settings) -> None:
     async def submit_to_nothing() -> tuple[object, bool]:
         gateway, job_id = Gateway(settings), new_job_id()
         write_json(gateway.volume.spec(job_id), {})
@@ -271,12 +269,14 @@ def test_a_job_whose_dataset_vanished_leaves_the_volume(settings: Settings) -> N
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("taken", [False, True])
-def test_redis_that_breaks_off_takes_nothing_late(settings: Settings, mortal: Redis, *, taken: bool) -> None:
+def test_submission_without_a_reply_is_withdrawn_unless_redis_has_queued_it(
+    settings: Settings, mortal: Redis, *, taken: bool
+) -> None:
     async def submit_to_the_dead() -> tuple[bool, str]:
         gateway, job_id = Gateway(settings), new_job_id()
         command = submit(RecordKind.JOB, job_id, "{}")
         write_json(gateway.volume.spec(job_id), {})
-        if taken:  # as if the answer alone was lost
+        if taken:  # as if only the reply was lost
             await gateway.store.run(command)
         mortal.kill()
         async with gateway.running():
@@ -292,7 +292,7 @@ def test_redis_that_breaks_off_takes_nothing_late(settings: Settings, mortal: Re
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("fate", ["kept", "forgotten", "emptied"])
-def test_when_redis_breaks_off_a_delete_the_volume_follows_the_record(
+def test_volume_follows_the_record_after_an_interrupted_deletion(
     settings: Settings, mortal: Redis, fate: str
 ) -> None:
     async def delete_from_the_dead() -> tuple[bool, bool]:
@@ -304,7 +304,7 @@ def test_when_redis_breaks_off_a_delete_the_volume_follows_the_record(
         await store.run(submit(RecordKind.JOB, job_id, "{}"))
         await store.run(control(RecordKind.JOB, job_id, Want.CANCEL))
         standing = await find(gateway, RecordKind.JOB, job_id)
-        if fate == "forgotten":  # as if the answer alone was lost
+        if fate == "forgotten":  # as if only the reply was lost
             await store.run(forget_job(job_id))
         if fate == "emptied":
             there.flushall()
@@ -323,7 +323,7 @@ def test_when_redis_breaks_off_a_delete_the_volume_follows_the_record(
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("before", [None, "pause"])
-def test_what_redis_did_not_hear_is_not_wanted(
+def test_intent_that_redis_did_not_receive_is_reverted(
     outage: tuple[httpx.Client, Any], refused: Refused, pictures: bytes, before: str | None
 ) -> None:
     client, worker = outage
@@ -332,14 +332,14 @@ def test_what_redis_did_not_hear_is_not_wanted(
         client.post(f"/jobs/{job_id}/{before}").raise_for_status()
     intent = worker.volume.intent(job_id)
     content = intent.read_bytes() if intent.exists() else None
-    worker.redis.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")  # it still says what it knows
+    worker.redis.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")  # it still answers reads
     refused(client.post(f"/jobs/{job_id}/cancel"), 503, "store_unavailable")
     worker.redis.execute_command("CLIENT", "UNPAUSE")
     assert (intent.read_bytes() if intent.exists() else None) == content
     assert client.get(f"/jobs/{job_id}").json()["state"] == ("paused" if before else "queued")
 
 
-def test_a_killed_gateway_s_half_received_upload_is_swept_away(
+def test_partial_upload_of_a_killed_gateway_is_removed_at_start(
     serve: Callable[[Settings], AbstractContextManager[str]], settings: Settings
 ) -> None:
     incoming = settings.data_root / "datasets" / ".incoming"

@@ -1,4 +1,4 @@
-"""What a picture that must be rendered costs the gateway."""
+"""The work that rendering a picture costs the gateway."""
 
 import asyncio
 from typing import Any
@@ -26,10 +26,10 @@ async def _silence() -> Message:
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
-def test_the_text_of_a_spec_is_made_for_its_etag_alone(
+def test_canonical_text_of_a_spec_is_built_only_for_its_etag(
     redis_url: str, sampler: Any, spec: SampleSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of 512 latents of 128 numbers it takes a quarter of a millisecond."""
+    """For 512 latents of 128 numbers, it takes a quarter of a millisecond."""
     made = []
     canonical = SampleSpec.canonical
 

@@ -1,4 +1,4 @@
-"""POST /png-info: what a PNG tells of its making is read back; nothing that is sent does harm."""
+"""POST /png-info: reads back how a PNG was made; malicious files do no harm."""
 
 import io
 import socket
@@ -40,7 +40,7 @@ def sent(client: httpx.Client, content: bytes | Iterator[bytes], kind: str = "im
     return client.post("/png-info", content=content, headers={"content-type": kind})
 
 
-def test_what_made_a_picture_is_read_back(client: httpx.Client, finished: CheckpointFact) -> None:
+def test_recipe_of_a_picture_is_read_back(client: httpx.Client, finished: CheckpointFact) -> None:
     spec = SampleSpec(digest=finished.digest, seed=7, count=6, columns=2, scale=3)
     assert sent(client, encode_png(TILES, spec)).json() == {
         "digest": finished.digest,
@@ -52,26 +52,26 @@ def test_what_made_a_picture_is_read_back(client: httpx.Client, finished: Checkp
     }
 
 
-def test_generator_of_elsewhere_is_told_as_unknown(client: httpx.Client) -> None:
+def test_foreign_generator_is_reported_as_unknown(client: httpx.Client) -> None:
     told = sent(client, encode_png(TILES[:1], SampleSpec(digest=DIGEST, seed=7))).json()
     assert (told["digest"], told["is_known"]) == (DIGEST, False)
 
 
-def test_picture_of_before_there_were_options_is_read(client: httpx.Client) -> None:
+def test_picture_from_a_version_without_options_is_read(client: httpx.Client) -> None:
     texts = {"dcgan:digest": DIGEST, "dcgan:seed": "7", "dcgan:count": "4", "dcgan:url": "javascript:x"}
     content = b"".join(chunk(b"tEXt", f"{word}\0{text}".encode()) for word, text in texts.items())
     told = sent(client, HEAD + content + END).json()
     assert told["url"] == f"/samples?model={DIGEST}&seed=7&count=4&format=png"
 
 
-def test_texts_that_another_program_has_moved_behind_the_picture_are_found(client: httpx.Client) -> None:
+def test_texts_that_another_program_has_moved_behind_the_image_data_are_found(client: httpx.Client) -> None:
     picture = chunk(b"IDAT", zlib.compress(bytes(72)))
     international = chunk(b"iTXt", b'dcgan:spec\0\0\0en\0\0{"digest":"' + DIGEST.encode() + b'","seed":7}')
     for recipe in (RECIPE, international):
         assert sent(client, HEAD + picture + recipe + END).json()["seeds"] == [7]
 
 
-def test_png_without_a_recipe_is_told_so(client: httpx.Client, refused: Refused) -> None:
+def test_png_without_a_recipe_is_refused(client: httpx.Client, refused: Refused) -> None:
     buffer = io.BytesIO()
     texts = PngInfo()
     texts.add_text("Title", "A holiday")
@@ -83,7 +83,7 @@ def test_png_without_a_recipe_is_told_so(client: httpx.Client, refused: Refused)
     "recipe",
     [b"{", b"[" * 100_000, b"{}", b'{"digest":"sha256:1","seed":7}', b'{"seed":7,"digest":"%s","beauty":9}'],
 )
-def test_recipe_that_is_none_is_told_so(client: httpx.Client, refused: Refused, recipe: bytes) -> None:
+def test_invalid_recipe_is_refused(client: httpx.Client, refused: Refused, recipe: bytes) -> None:
     refused(sent(client, HEAD + chunk(b"tEXt", b"dcgan:spec\0" + recipe) + END), 422, "no_recipe")
 
 
@@ -105,12 +105,12 @@ def test_recipe_that_is_none_is_told_so(client: httpx.Client, refused: Refused, 
     ],
     ids=range(12),
 )
-def test_what_is_no_whole_png_is_refused(client: httpx.Client, refused: Refused, content: bytes) -> None:
+def test_incomplete_or_invalid_png_is_refused(client: httpx.Client, refused: Refused, content: bytes) -> None:
     refused(sent(client, content), 422, "not_a_png")
 
 
 def test_compressed_texts_are_never_unpacked(client: httpx.Client) -> None:
-    """Each has four kilobytes and would have four megabytes; the gateway is in this process."""
+    """Each takes four kilobytes and unpacks to four megabytes; the gateway runs in this process."""
     bomb = zlib.compress(bytes(2**22), 9)
     zipped = chunk(b"zTXt", b"dcgan:spec\0\0" + bomb)
     international = chunk(b"iTXt", b"dcgan:spec\0\1\0\0\0" + bomb)
@@ -121,11 +121,11 @@ def test_compressed_texts_are_never_unpacked(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("kind", ["image/jpeg", "application/json", "multipart/form-data; boundary=x", ""])
-def test_another_type_is_refused(client: httpx.Client, refused: Refused, kind: str) -> None:
+def test_other_media_types_are_refused(client: httpx.Client, refused: Refused, kind: str) -> None:
     refused(sent(client, HEAD + RECIPE + END, kind), 415, "unsupported_media_type")
 
 
-def test_nothing_is_refused(client: httpx.Client, refused: Refused) -> None:
+def test_empty_body_is_refused(client: httpx.Client, refused: Refused) -> None:
     refused(sent(client, b""), 422, "body_empty")
 
 
@@ -134,11 +134,11 @@ def test_declared_length_over_the_limit_is_refused_before_the_body_is_read(gatew
     head = f"POST /png-info HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Length: {MAX_PNG_BYTES + 1}\r\n\r\n"
     with socket.create_connection((place.hostname, place.port), timeout=60) as connection:
         connection.sendall(head.encode())
-        answer = connection.makefile("rb").read()  # to its end: the connection is closed
+        answer = connection.makefile("rb").read()  # to the end, as the gateway closes the connection
     assert answer.startswith(b"HTTP/1.1 413")
 
 
-def test_what_grows_too_large_is_refused_on_the_way(
+def test_chunked_body_that_grows_too_large_is_refused(
     client: httpx.Client, refused: Refused, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.routes.png_info.MAX_PNG_BYTES", 10_000)
@@ -146,6 +146,6 @@ def test_what_grows_too_large_is_refused_on_the_way(
     refused(sent(client, pieces), 413, "body_too_large")
 
 
-def test_file_larger_than_a_json_body_may_be_is_read(client: httpx.Client) -> None:
+def test_file_larger_than_the_limit_for_json_is_read(client: httpx.Client) -> None:
     content = HEAD + RECIPE + chunk(b"IDAT", bytes(2**21)) + END + b"trailing"
     assert sent(client, content, "application/octet-stream").json()["seeds"] == [7]

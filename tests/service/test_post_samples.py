@@ -1,4 +1,4 @@
-"""POST /samples: seeds in any order and latents of one's own, with a sampler played by the tests."""
+"""POST /samples: seeds in any order and custom latents, with a sampler played by the tests."""
 
 import json
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Refused = Callable[..., dict[str, Any]]
 
 
 @pytest.mark.parametrize("chosen", FORMS)
-def test_256_seeds_are_one_trip_to_a_sampler(
+def test_256_seeds_take_one_round_trip_to_a_sampler(
     client: httpx.Client, sampler: Any, finished: CheckpointFact, chosen: str
 ) -> None:
     seeds = [seed * 7919 % 1009 for seed in range(256)]
@@ -28,7 +28,7 @@ def test_256_seeds_are_one_trip_to_a_sampler(
     assert answer.headers["x-model-digest"] == finished.digest
 
 
-def test_answer_is_stored_by_no_cache_but_ours(
+def test_response_is_cached_only_by_the_gateway(
     client: httpx.Client, sampler: Any, finished: CheckpointFact
 ) -> None:
     answers = [client.post("/samples", json={"seeds": [9, 7]}) for _ in range(3)]
@@ -38,9 +38,7 @@ def test_answer_is_stored_by_no_cache_but_ours(
     assert len(sampler.asks) == 1
 
 
-def test_seeds_in_a_row_are_what_has_an_address(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
-) -> None:
+def test_consecutive_seeds_have_a_url(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
     posted = client.post("/samples", json={"seeds": [7, 8, 9], "columns": 1, "truncation": 0.5})
     assert posted.headers["cache-control"] == "no-store"
     got = client.get(posted.headers["content-location"])
@@ -57,7 +55,9 @@ def test_format_is_named_or_negotiated(client: httpx.Client, sampler: Any, finis
     assert "vary" not in named.headers
 
 
-def test_conditions_are_ignored(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
+def test_conditional_headers_are_ignored(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact
+) -> None:
     answer = client.post("/samples", json={"seeds": [7]}, headers={"if-none-match": "*"})
     assert answer.status_code == 200
 
@@ -98,7 +98,7 @@ def test_latents_reach_the_sampler_as_float32(
         ({"seeds": [1], "count": 2}, "/count"),
     ],
 )
-def test_wrong_body_is_refused_by_pointer(
+def test_refusal_of_a_wrong_body_points_to_the_error(
     client: httpx.Client, refused: Refused, sampler: Any, finished: CheckpointFact, body: Any, pointer: str
 ) -> None:
     problem = refused(client.post("/samples", json=body), 422, "invalid_request")
@@ -107,7 +107,7 @@ def test_wrong_body_is_refused_by_pointer(
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_latents_are_finite(
+def test_latents_must_be_finite(
     client: httpx.Client, refused: Refused, finished: CheckpointFact, number: str
 ) -> None:
     headers = {"content-type": "application/json"}
@@ -123,7 +123,7 @@ def test_latents_are_finite(
     ],
     ids=["wrong numbers", "unknown fields"],
 )
-def test_body_that_is_all_wrong_has_a_short_answer(
+def test_body_with_very_many_errors_gets_a_short_answer(
     client: httpx.Client, refused: Refused, finished: CheckpointFact, body: Any
 ) -> None:
     answer = client.post("/samples", json=body)
@@ -136,10 +136,10 @@ def test_body_of_another_type_is_refused(client: httpx.Client, refused: Refused)
     refused(answer, 415, "unsupported_media_type")
 
 
-def test_what_made_a_picture_without_an_address_is_a_body(
+def test_recipe_of_a_picture_without_a_url_is_a_body(
     client: httpx.Client, sampler: Any, finished: CheckpointFact
 ) -> None:
-    """The body that /png-info tells asks for the same samples as the one that made the picture."""
+    """The body that /png-info returns requests the same samples as the one that made the picture."""
     for asked in ({"seeds": [9, 7], "columns": 1}, {"latents": [[0.5, 0.1]], "scale": 2}):
         client.post("/samples", json=asked)
         spec = sampler.asks[-1].spec

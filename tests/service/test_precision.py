@@ -1,4 +1,4 @@
-"""float32 on request: another picture, with an address of its own."""
+"""float32 on request: a different picture, with a URL of its own."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import httpx
 from contract.job import CheckpointFact
 
 
-def test_float32_is_asked_for_and_has_its_own_tag(
+def test_float32_can_be_requested_and_has_its_own_etag(
     client: httpx.Client, sampler: Any, finished: CheckpointFact
 ) -> None:
     automatic = client.get("/samples?seed=7")
@@ -16,9 +16,7 @@ def test_float32_is_asked_for_and_has_its_own_tag(
     assert automatic.headers["etag"] != exact.headers["etag"]
 
 
-def test_pinned_address_keeps_the_precision(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
-) -> None:
+def test_pinned_url_keeps_the_precision(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
     exact = client.get("/samples?seed=7&precision=float32")
     pinned = client.get(exact.headers["content-location"])
     assert (pinned.content, pinned.headers["etag"]) == (exact.content, exact.headers["etag"])

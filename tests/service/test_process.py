@@ -1,4 +1,4 @@
-"""The gateway as a process: that it serves, and that it ends."""
+"""The gateway as a process: it serves, and a signal ends it."""
 
 import signal
 import socket
@@ -17,7 +17,7 @@ Until = Callable[[Callable[[], object]], object]
 
 @pytest.fixture
 def process(redis_url: str, tmp_path: Path, worker: Any) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """`python -P -m service` on a port of its own."""
+    """`python -P -m service` on a free port, and its URL."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -41,7 +41,7 @@ def _lives(url: str) -> bool:
 
 
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_within_seconds_with_an_open_stream(
+def test_signal_ends_the_gateway_within_seconds_despite_an_open_stream(
     process: tuple[subprocess.Popen[bytes], str],
     until: Until,
     new_job: Callable[[], str],

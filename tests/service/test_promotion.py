@@ -1,4 +1,4 @@
-"""Moving an alias: seen by everybody at once, taken back in one call, and one of many wins a race."""
+"""Moving an alias: visible to all at once, reverted by one call, and with one winner of each race."""
 
 import fcntl
 import itertools
@@ -28,7 +28,7 @@ Generators = list[CheckpointFact]
 
 @pytest.fixture
 def generators(client: httpx.Client, worker: Any, new_job: Callable[[], str]) -> Generators:
-    """Three of one finished job."""
+    """Three checkpoints of one finished job."""
     new_job()
     lease = worker.claim()
     made = [worker.checkpoint(lease, images) for images in (100, 200, 300)]
@@ -64,7 +64,7 @@ def lose_redis(worker: Any) -> None:
     assert rebuild_if_lost(Store(worker.url), worker.volume, "w0", 60)
 
 
-def test_an_alias_is_moved_from_what_was_seen(
+def test_alias_is_moved_only_from_the_state_that_the_client_saw(
     client: httpx.Client, refused: Refused, generators: Generators
 ) -> None:
     made = point(client, generators[0], **{"If-None-Match": "*"})
@@ -82,7 +82,7 @@ def test_an_alias_is_moved_from_what_was_seen(
 
 
 @pytest.mark.parametrize("tag", ["*", '"1-0"', "1", ""])
-def test_what_does_not_exist_matches_nothing(
+def test_missing_alias_matches_no_etag(
     client: httpx.Client, refused: Refused, generators: Generators, volume: Volume, tag: str
 ) -> None:
     assert "current" not in refused(
@@ -91,7 +91,7 @@ def test_what_does_not_exist_matches_nothing(
     assert not volume.alias("never").exists()
 
 
-def test_a_weak_tag_never_matches_but_one_of_several_does(
+def test_weak_etag_never_matches_but_one_of_several_does(
     client: httpx.Client, refused: Refused, generators: Generators
 ) -> None:
     etag = point(client, generators[0]).headers["etag"]
@@ -99,7 +99,7 @@ def test_a_weak_tag_never_matches_but_one_of_several_does(
     assert point(client, generators[1], **{"If-Match": f'"x", {etag}'}).status_code == 200
 
 
-def test_an_alias_that_was_deleted_does_not_come_back_under_its_old_tag(
+def test_recreated_alias_has_a_new_etag(
     client: httpx.Client, refused: Refused, generators: Generators
 ) -> None:
     etag = point(client, generators[0]).headers["etag"]
@@ -109,7 +109,7 @@ def test_an_alias_that_was_deleted_does_not_come_back_under_its_old_tag(
     refused(point(client, generators[1], **{"If-Match": etag}), 412, "precondition_failed")
 
 
-def test_what_a_client_has_is_not_sent_again(
+def test_alias_that_the_client_has_is_not_sent_again(
     client: httpx.Client, refused: Refused, generators: Generators
 ) -> None:
     etag = point(client, generators[0]).headers["etag"]
@@ -120,7 +120,7 @@ def test_what_a_client_has_is_not_sent_again(
     assert client.get("/models/live", headers={"If-None-Match": etag}).status_code == 200
 
 
-def test_of_many_racing_for_one_state_exactly_one_wins(
+def test_exactly_one_of_many_racing_conditional_changes_wins(
     client: httpx.Client, other_gateway: httpx.Client, generators: Generators, volume: Volume
 ) -> None:
     etag = point(client, generators[0]).headers["etag"]
@@ -138,7 +138,7 @@ def test_of_many_racing_for_one_state_exactly_one_wins(
     assert len(history(client)) == 2
 
 
-def test_racing_changes_without_a_condition_all_happen(
+def test_racing_unconditional_changes_are_all_applied(
     client: httpx.Client, other_gateway: httpx.Client, generators: Generators, volume: Volume
 ) -> None:
     point(client, generators[0])
@@ -155,7 +155,7 @@ def test_racing_changes_without_a_condition_all_happen(
     assert all(one["digest"] != other["digest"] for one, other in itertools.pairwise(told))
 
 
-def test_one_gateway_at_a_time_changes_an_alias(
+def test_only_one_gateway_at_a_time_changes_an_alias(
     client: httpx.Client,
     refused: Refused,
     generators: Generators,
@@ -171,7 +171,7 @@ def test_one_gateway_at_a_time_changes_an_alias(
     assert point(client, generators[1]).json()["revision"] == 2
 
 
-def test_nobody_is_served_the_old_generator_after_the_answer(
+def test_old_generator_is_never_served_after_the_move_was_confirmed(
     client: httpx.Client, other_gateway: httpx.Client, sampler: Any, generators: Generators
 ) -> None:
     for number in range(12):
@@ -183,7 +183,7 @@ def test_nobody_is_served_the_old_generator_after_the_answer(
             assert served.text.startswith(to.digest)
 
 
-def test_rollback_takes_the_last_change_back(
+def test_rollback_reverts_the_last_change(
     client: httpx.Client, refused: Refused, generators: Generators
 ) -> None:
     refused(client.post("/models/live/rollback"), 404, "model_not_found")
@@ -206,7 +206,7 @@ def test_rollback_takes_the_last_change_back(
     assert client.post("/models/live/rollback").json()["digest"] == generators[1].digest
 
 
-def test_there_is_no_way_back_to_a_generator_that_was_deleted(
+def test_rollback_to_a_deleted_generator_is_refused(
     client: httpx.Client, refused: Refused, generators: Generators, worker: Any, new_job: Callable[[], str]
 ) -> None:
     point(client, generators[0])
@@ -220,7 +220,7 @@ def test_there_is_no_way_back_to_a_generator_that_was_deleted(
     assert client.get("/models/live").json()["job"] == newer
 
 
-def test_saying_the_same_again_changes_nothing(client: httpx.Client, generators: Generators) -> None:
+def test_repeating_a_change_changes_nothing(client: httpx.Client, generators: Generators) -> None:
     point(client, generators[0])
     first = point(client, generators[1])
     assert point(client, generators[1]).json() == first.json()
@@ -236,7 +236,7 @@ def test_the_history_is_bounded(client: httpx.Client, generators: Generators, vo
     volume.alias("live").write_text(json.dumps(kept))
     point(client, generators[0])
     assert len(history(client)) == KEPT_MEANINGS
-    assert history(client)[0]["revision"] == 901  # what the volume had was ahead, and was the truth
+    assert history(client)[0]["revision"] == 901  # the volume was ahead of Redis, and prevailed
 
 
 def test_latest_has_no_history_of_its_own(
@@ -247,7 +247,7 @@ def test_latest_has_no_history_of_its_own(
     assert (only["digest"], only["by"]) == (finished.digest, "automatic")
 
 
-def test_an_alias_follows_its_job_to_its_best(
+def test_alias_follows_its_job_to_its_best_checkpoint(
     client: httpx.Client,
     sampler: Any,
     refused: Refused,
@@ -285,7 +285,7 @@ def test_only_a_job_can_be_followed(client: httpx.Client, refused: Refused, body
     refused(client.put("/models/live", json=body), 422, "invalid_request")
 
 
-def test_an_alias_and_its_history_outlive_redis(
+def test_alias_and_its_history_survive_the_loss_of_redis(
     client: httpx.Client, generators: Generators, worker: Any
 ) -> None:
     for generator in generators:
@@ -296,7 +296,7 @@ def test_an_alias_and_its_history_outlive_redis(
     assert client.get("/models/live").json() == before
 
 
-def test_a_file_from_before_there_were_revisions_is_understood(
+def test_alias_file_from_a_version_without_revisions_is_understood(
     client: httpx.Client, generators: Generators, worker: Any
 ) -> None:
     point(client, generators[0])
@@ -312,7 +312,7 @@ def test_a_file_from_before_there_were_revisions_is_understood(
 
 
 @pytest.mark.parametrize("kept", ["ahead", "behind", "missing", "damaged"])
-def test_a_gateway_that_died_between_volume_and_redis_leaves_one_truth(
+def test_volume_and_redis_agree_after_a_gateway_died_between_writing_to_each(
     client: httpx.Client,
     other_gateway: httpx.Client,
     serve: Any,
@@ -325,7 +325,7 @@ def test_a_gateway_that_died_between_volume_and_redis_leaves_one_truth(
     path, first = worker.volume.alias("live"), worker.volume.alias("live").read_bytes()
     point(client, generators[1])
     second = path.read_bytes()
-    if kept == "ahead":  # Redis did not hear of the second
+    if kept == "ahead":  # Redis did not receive the second
         now = json.loads(first)
         before = now.pop("before")
         worker.redis.hset(ALIASES, "live", json.dumps(now))
@@ -339,7 +339,7 @@ def test_a_gateway_that_died_between_volume_and_redis_leaves_one_truth(
     assert [one["revision"] for one in history(other_gateway)] == [2, 1]
 
 
-def test_an_emptied_redis_costs_no_alias_its_file(
+def test_emptied_redis_does_not_remove_the_file_of_an_alias(
     client: httpx.Client, refused: Refused, generators: Generators, worker: Any
 ) -> None:
     point(client, generators[0])

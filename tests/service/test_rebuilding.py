@@ -1,4 +1,4 @@
-"""While the records come back from the volume nobody is told that a thing is not there, and nothing goes."""
+"""While records are rebuilt from the volume, nothing is reported as missing and nothing is deleted."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from worker.store import Store
 Refused = Callable[..., dict[str, Any]]
 
 
-def test_while_records_are_rebuilt_what_is_missing_may_come_back(
+def test_missing_records_are_503_and_not_404_while_records_are_rebuilt(
     client: httpx.Client, worker: Any, refused: Refused, new_job: Callable[[], str]
 ) -> None:
     job_id = new_job()
@@ -32,7 +32,7 @@ def test_while_records_are_rebuilt_what_is_missing_may_come_back(
         refused(client.get(path), 503, "store_unavailable")
 
 
-def test_record_that_could_not_be_rebuilt_is_not_said_to_be_missing(
+def test_record_that_could_not_be_rebuilt_is_not_reported_as_missing(
     client: httpx.Client, worker: Any, refused: Refused, new_job: Callable[[], str]
 ) -> None:
     job_id = new_job()
@@ -55,7 +55,7 @@ def test_record_that_could_not_be_rebuilt_is_not_said_to_be_missing(
     assert client.get(f"/jobs/{job_id}").json()["state"] == "queued"
 
 
-def test_who_watches_a_job_while_redis_is_emptied_sees_its_end(
+def test_event_stream_survives_emptying_redis_and_shows_the_end_of_the_job(
     client: httpx.Client, worker: Any, new_job: Callable[[], str]
 ) -> None:
     job_id = new_job()
@@ -66,7 +66,9 @@ def test_who_watches_a_job_while_redis_is_emptied_sees_its_end(
         spec.write_text(text[:9])
         worker.redis.flushall()
         assert [next(line for line in lines if line == ": heartbeat") for _ in range(2)]
-        assert rebuild_if_lost(Store(worker.url), worker.volume, "w0", lease_seconds=60)  # but for this job
+        assert rebuild_if_lost(
+            Store(worker.url), worker.volume, "w0", lease_seconds=60
+        )  # except for this job
         assert [next(line for line in lines if line == ": heartbeat") for _ in range(2)]
         spec.write_text(text)
         restore_left_out(Store(worker.url), worker.volume, lease_seconds=60)
@@ -74,13 +76,13 @@ def test_who_watches_a_job_while_redis_is_emptied_sees_its_end(
         assert '"state":"cancelled"' in [line for line in lines if line.startswith("data")][-1]
 
 
-def test_while_records_are_rebuilt_nothing_is_deleted(
+def test_nothing_is_deleted_while_records_are_rebuilt(
     client: httpx.Client, worker: Any, refused: Refused, finished: CheckpointFact, new_job: Callable[[], str]
 ) -> None:
     client.put("/models/live", json={"digest": finished.digest}).raise_for_status()
     aliased = client.get("/models/live").json()["job"]
     dataset = client.get(f"/jobs/{new_job()}").json()["dataset"]
-    worker.redis.delete(EPOCH, ALIASES, KEYS[RecordKind.DATASET].users_of + dataset)  # they come back last
+    worker.redis.delete(EPOCH, ALIASES, KEYS[RecordKind.DATASET].users_of + dataset)  # these are rebuilt last
     for address in (f"/jobs/{aliased}", f"/datasets/{dataset}"):
         refused(client.delete(address), 503, "store_unavailable")
         assert client.get(address).status_code == 200

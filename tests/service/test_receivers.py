@@ -1,4 +1,4 @@
-"""Whom webhooks may reach: the world, and never, by whatever trick, this machine or its network."""
+"""Webhooks may reach public addresses, but by no trick this machine or its network."""
 
 import asyncio
 import shutil
@@ -38,10 +38,10 @@ PUBLIC_ONES = [
 
 
 class Resolver:
-    """Answers look-ups of planted names, and counts them, whoever asks."""
+    """Replaces `getaddrinfo`: answers look-ups of .test names, and records them."""
 
     def __init__(self) -> None:
-        self.answers: list[list[str]] = []  # one for each look-up; the last one stays
+        self.answers: list[list[str]] = []  # one per look-up; the last one is repeated
         self.asked: list[str] = []
         self._real = socket.getaddrinfo
 
@@ -63,7 +63,7 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
 
 @pytest.fixture
 def reached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses that were connected to; nothing is."""
+    """The addresses that would be connected to; no connection is made."""
     hosts: list[str] = []
 
     async def note(request: httpx.Request, _tls: ssl.SSLContext) -> Reply:
@@ -82,7 +82,7 @@ def post(url: str, *, allow_private: bool = False) -> int:
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_a_name_that_leads_to_a_private_address_is_not_called(
+def test_name_that_resolves_to_a_private_address_is_not_called(
     resolver: Resolver, reached: list[str], address: str
 ) -> None:
     for answer in ([address], [PUBLIC, address], [address, PUBLIC]):
@@ -93,7 +93,7 @@ def test_a_name_that_leads_to_a_private_address_is_not_called(
 
 
 @pytest.mark.parametrize("address", PUBLIC_ONES)
-def test_a_name_that_leads_into_the_world_is_called(
+def test_name_that_resolves_to_a_public_address_is_called(
     resolver: Resolver, reached: list[str], address: str
 ) -> None:
     resolver.answers = [[address]]
@@ -101,7 +101,7 @@ def test_a_name_that_leads_into_the_world_is_called(
     assert reached == [address]
 
 
-def test_a_name_that_answers_differently_the_second_time_gains_nothing(
+def test_name_is_resolved_only_once_so_that_rebinding_it_has_no_effect(
     resolver: Resolver, reached: list[str]
 ) -> None:
     resolver.answers = [[PUBLIC], ["127.0.0.1"]]
@@ -109,7 +109,7 @@ def test_a_name_that_answers_differently_the_second_time_gains_nothing(
     assert (resolver.asked, reached) == (["rebind.test"], [PUBLIC])
 
 
-def test_the_connection_itself_looks_nothing_up(resolver: Resolver, receiver: Receiver) -> None:
+def test_connecting_makes_no_second_look_up(resolver: Resolver, receiver: Receiver) -> None:
     resolver.answers = [["127.0.0.1"], ["127.0.0.9"]]
     port = receiver.url.rpartition(":")[2]
     assert post(f"http://rebind.test:{port}/hook", allow_private=True) == 200
@@ -118,7 +118,7 @@ def test_the_connection_itself_looks_nothing_up(resolver: Resolver, receiver: Re
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "[::1]"])
-def test_no_spelling_of_this_machine_is_called(receiver: Receiver, host: str) -> None:
+def test_no_spelling_of_localhost_is_called(receiver: Receiver, host: str) -> None:
     port = receiver.url.rpartition(":")[2]
     with pytest.raises(UnreachableError):
         post(f"http://{host}:{port}/")
@@ -128,11 +128,11 @@ def test_no_spelling_of_this_machine_is_called(receiver: Receiver, host: str) ->
 def test_a_second_address_is_tried_when_the_first_does_not_answer(
     resolver: Resolver, receiver: Receiver
 ) -> None:
-    resolver.answers = [["127.0.0.9", "127.0.0.1"]]  # the receiver listens on the latter alone
+    resolver.answers = [["127.0.0.9", "127.0.0.1"]]  # the receiver listens only on the second
     assert post(f"http://two.test:{receiver.url.rpartition(':')[2]}/", allow_private=True) == 200
 
 
-def test_a_redirect_is_an_answer_and_is_not_followed(receiver: Receiver) -> None:
+def test_redirect_is_returned_and_not_followed(receiver: Receiver) -> None:
     receiver.answers = [307]
     assert post(receiver.url, allow_private=True) == 307
     assert len(receiver.calls) == 1
@@ -146,7 +146,7 @@ def test_proxies_of_the_environment_are_not_used(receiver: Receiver, monkeypatch
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """Of receiver.test, signed by itself, and its key."""
+    """A self-signed certificate of receiver.test, and its key."""
     if shutil.which("openssl") is None:
         pytest.skip("there is no openssl to make a certificate with")
     key, signed, both = (tmp_path / name for name in ("key.pem", "signed.pem", "both.pem"))
@@ -157,7 +157,7 @@ def certificate(tmp_path: Path) -> Path:
     return both
 
 
-def test_a_certificate_is_judged_by_the_name_and_not_by_the_address(
+def test_certificate_is_checked_against_the_name_and_not_the_address(
     resolver: Resolver, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = ssl.create_default_context(cafile=certificate)
@@ -177,7 +177,7 @@ def _answer_with(content: bytes) -> Callable[[socket.socket], None]:
             connection.recv(65536)
             connection.sendall(content)
             with suppress(ConnectionResetError):
-                while connection.recv(65536):  # until the caller hangs up
+                while connection.recv(65536):  # until the client hangs up
                     pass
 
     return serve
@@ -192,7 +192,7 @@ def _answer_with(content: bytes) -> Callable[[socket.socket], None]:
         b"HTTP/1.1 100 Continue\r\n\r\n" * 100,
     ],
 )
-def test_what_does_not_answer_properly_costs_ten_seconds_at_most_and_tells_nothing(
+def test_receiver_without_a_valid_response_fails_in_time_and_is_not_quoted(
     monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
     monkeypatch.setattr("service.receivers.ATTEMPT_SECONDS", 0.5)
@@ -206,14 +206,14 @@ def test_what_does_not_answer_properly_costs_ten_seconds_at_most_and_tells_nothi
     assert "ERR" not in str(refusal.value)
 
 
-def test_an_endless_answer_is_not_read(receiver: Receiver) -> None:
+def test_endless_response_body_is_not_read(receiver: Receiver) -> None:
     endless = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n" + b"x" * 1000
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=_answer_with(endless), args=(listener,), daemon=True).start()
         assert post(f"http://127.0.0.1:{listener.getsockname()[1]}/", allow_private=True) == 200
 
 
-def test_a_look_up_that_hangs_keeps_neither_the_caller_nor_the_end_waiting(
+def test_hanging_look_up_blocks_neither_the_caller_nor_the_shutdown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("service.receivers.ATTEMPT_SECONDS", 0.2)
@@ -233,7 +233,7 @@ def test_a_look_up_that_hangs_keeps_neither_the_caller_nor_the_end_waiting(
         "http://[::ffff:10.0.0.1]/", "http://[fe80::1]/", "http://[64:ff9b::7f00:1]/", "http://[2002:7f00:1::]/",
     ],
 )  # fmt: skip
-def test_what_is_plainly_private_is_plain_without_a_look_up(url: str, resolver: Resolver) -> None:
+def test_recognisably_private_url_is_refused_without_a_look_up(url: str, resolver: Resolver) -> None:
     webhook = Webhook.model_validate({"url": url, "secret": SECRET})
     with pytest.raises(Exception, match="not a public address") as refusal:
         require_public(Settings(), webhook)
@@ -243,5 +243,5 @@ def test_what_is_plainly_private_is_plain_without_a_look_up(url: str, resolver: 
 
 
 @pytest.mark.parametrize("host", ["example.com", PUBLIC, f"[{OTHER_PUBLIC}]", "localhost.example.com"])
-def test_what_may_be_public_is_judged_when_it_is_called(host: str) -> None:
+def test_url_that_may_be_public_is_not_refused_before_it_is_called(host: str) -> None:
     require_public(Settings(), Webhook.model_validate({"url": f"https://{host}/x", "secret": SECRET}))

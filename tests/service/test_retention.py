@@ -1,4 +1,4 @@
-"""Jobs that ended long ago go, where that is asked for, and only they."""
+"""Jobs that ended long ago are deleted if so configured, and no others."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -47,7 +47,7 @@ def _ended(client: httpx.Client, worker: Any, dataset: str, state: State) -> str
     return job_id
 
 
-def test_what_ended_long_ago_is_gone_but_for_what_is_named(
+def test_jobs_that_ended_long_ago_are_deleted_except_latest_and_aliased_ones(
     tidy: httpx.Client,
     worker: Any,
     dataset: str,
@@ -56,7 +56,7 @@ def test_what_ended_long_ago_is_gone_but_for_what_is_named(
     until: Until,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    buried, bury = [], records._bury  # a kill after it must not cost what is named
+    buried, bury = [], records._bury  # a gateway killed after it must not lose a named job
 
     async def note(gateway: Gateway, standing: Standing) -> None:
         buried.append(standing.record.id)
@@ -71,7 +71,7 @@ def test_what_ended_long_ago_is_gone_but_for_what_is_named(
     until(lambda: tidy.get(f"/jobs/{failed}").status_code == 410)
     younger = _ended(tidy, worker, dataset, State.FAILED)
     queued = tidy.post("/jobs", json={"dataset": dataset}).json()["id"]
-    until(lambda: tidy.get(f"/jobs/{younger}").status_code == 410)  # so `latest` is old enough, twice
+    until(lambda: tidy.get(f"/jobs/{younger}").status_code == 410)  # so two rounds have spared `latest`
     assert {job["id"] for job in tidy.get("/jobs").json()["items"]} == {named, latest, queued}
     assert not {named, latest} & {*buried}
     for gone in (failed, expired):
@@ -80,7 +80,7 @@ def test_what_ended_long_ago_is_gone_but_for_what_is_named(
 
 
 @pytest.mark.usefixtures("hurried")
-def test_nothing_goes_before_its_end_was_told(
+def test_job_is_not_deleted_before_its_webhook_was_delivered(
     tidy: httpx.Client, dataset: str, receiver: Receiver, until: Until
 ) -> None:
     receiver.answers = [500] * 1000
@@ -96,7 +96,7 @@ def test_nothing_goes_before_its_end_was_told(
     until(lambda: tidy.get(f"/jobs/{told}").status_code == 410)
 
 
-def test_by_default_nothing_goes(client: httpx.Client, worker: Any, dataset: str) -> None:
+def test_nothing_is_deleted_by_default(client: httpx.Client, worker: Any, dataset: str) -> None:
     assert Settings().keep_jobs_days is None
     job_id = _ended(client, worker, dataset, State.FAILED)
     assert client.get(f"/jobs/{job_id}").json()["state"] == "failed"

@@ -1,4 +1,4 @@
-"""GET /samples: the gateway's half, with a sampler played by the tests."""
+"""GET /samples: the gateway's part, with a sampler played by the tests."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,11 +23,11 @@ UNKNOWN_DIGEST = "sha256:" + "0" * 64
 
 @pytest.fixture
 def job_id(client: httpx.Client, finished: CheckpointFact) -> str:
-    """The job that has finished."""
+    """The id of the finished job."""
     return str(client.get("/jobs").json()["items"][0]["id"])
 
 
-def test_a_seed_is_a_picture(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
+def test_seed_gives_a_picture(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
     answer = client.get("/samples?seed=7")
     assert answer.status_code == 200
     assert answer.content == f"{finished.digest}/7+1.png".encode()
@@ -39,7 +39,7 @@ def test_a_seed_is_a_picture(client: httpx.Client, sampler: Any, finished: Check
 
 
 @pytest.mark.parametrize("reference", ["", "latest", "job", "digest", "best"])
-def test_every_reference_leads_to_the_generator(
+def test_every_kind_of_reference_resolves_to_the_generator(
     client: httpx.Client, sampler: Any, finished: CheckpointFact, job_id: str, reference: str
 ) -> None:
     assert client.put("/models/best", json={"digest": finished.digest}).is_success
@@ -59,7 +59,7 @@ def test_the_same_picture_is_rendered_once(
     assert len(sampler.asks) == 1
 
 
-def test_another_seed_count_or_model_is_another_picture(
+def test_different_seed_or_count_is_a_different_picture(
     client: httpx.Client, sampler: Any, finished: CheckpointFact
 ) -> None:
     queries = ("seed=1", "seed=2", "seed=1&count=2")
@@ -101,7 +101,7 @@ def test_another_seed_count_or_model_is_another_picture(
         ("seed=1&model=latest%0a", "model"),
     ],
 )
-def test_a_wrong_parameter_is_refused_by_name(
+def test_refusal_of_a_wrong_parameter_names_it(
     client: httpx.Client, refused: Refused, finished: CheckpointFact, query: str, name: str
 ) -> None:
     problem = refused(client.get(f"/samples?{query}"), 422, "invalid_request")
@@ -109,7 +109,7 @@ def test_a_wrong_parameter_is_refused_by_name(
     assert name in problem["detail"]
 
 
-def test_the_last_seed_is_a_seed(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
+def test_largest_seed_is_valid(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
     assert client.get(f"/samples?seed={MAX_SEED}").status_code == 200
     assert client.get(f"/samples?seed={MAX_SEED - 1}&count=2").status_code == 200
 
@@ -120,7 +120,7 @@ def test_an_unknown_model_is_not_found(client: httpx.Client, refused: Refused, m
     assert model in problem["detail"]
 
 
-def test_without_any_model_one_is_told_how_to_make_one(client: httpx.Client, refused: Refused) -> None:
+def test_refusal_without_any_model_says_how_to_create_one(client: httpx.Client, refused: Refused) -> None:
     problem = refused(client.get("/samples?seed=1"), 404, "no_model_yet")
     assert "/datasets" in problem["detail"]
     assert "/jobs" in problem["detail"]
@@ -132,7 +132,7 @@ def test_a_job_without_a_checkpoint_is_no_model_yet(
     refused(client.get(f"/samples?seed=1&model={new_job()}"), 404, "no_model_yet")
 
 
-def test_a_deleted_job_is_a_model_that_is_gone(
+def test_model_of_a_deleted_job_is_gone(
     client: httpx.Client, refused: Refused, job_id: str, finished: CheckpointFact
 ) -> None:
     client.delete(f"/jobs/{job_id}")
@@ -163,7 +163,7 @@ def test_an_older_checkpoint_is_served_by_its_digest(
 
 
 @pytest.mark.parametrize("chosen", FORMS)
-def test_a_format_is_asked_for_by_name_or_by_accept(
+def test_format_is_chosen_by_name_or_by_accept(
     client: httpx.Client, sampler: Any, finished: CheckpointFact, chosen: SampleFormat
 ) -> None:
     media_type = FORMS[chosen].media_type
@@ -190,7 +190,7 @@ def test_a_format_is_asked_for_by_name_or_by_accept(
         ("truncation=1.0", ""),
     ],
 )
-def test_options_that_change_nothing_make_no_other_picture(
+def test_options_without_an_effect_are_dropped_from_the_spec(
     client: httpx.Client, sampler: Any, finished: CheckpointFact, query: str, said: str
 ) -> None:
     answer = client.get(f"/samples?seed=7&{query}")
@@ -201,21 +201,17 @@ def test_options_that_change_nothing_make_no_other_picture(
     assert len(sampler.asks) == 1
 
 
-def test_a_named_format_wins_over_accept(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
-) -> None:
+def test_named_format_overrides_accept(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
     answer = client.get("/samples?seed=7&format=webp", headers={"accept": "image/png"})
     assert answer.headers["content-type"] == "image/webp"
 
 
-def test_each_format_has_an_etag_of_its_own(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
-) -> None:
+def test_each_format_has_its_own_etag(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
     etags = {client.get(f"/samples?seed=7&format={chosen}").headers["etag"] for chosen in FORMS}
     assert len(etags) == len(FORMS)
 
 
-def test_what_cannot_be_had_is_told_with_what_can(
+def test_refusal_of_an_accept_header_lists_the_available_formats(
     client: httpx.Client, refused: Refused, finished: CheckpointFact
 ) -> None:
     answer = client.get("/samples?seed=1", headers={"accept": "image/avif, text/*"})
@@ -223,7 +219,7 @@ def test_what_cannot_be_had_is_told_with_what_can(
     assert all(form.media_type in problem["detail"] for form in FORMS.values())
 
 
-def test_no_sampler_is_told_with_a_time_to_come_back(
+def test_missing_sampler_is_reported_with_retry_after(
     client: httpx.Client, refused: Refused, worker: Any, finished: CheckpointFact, until: Until
 ) -> None:
     worker.goodbye(Role.SAMPLE)
@@ -233,7 +229,7 @@ def test_no_sampler_is_told_with_a_time_to_come_back(
     assert int(answer.headers["retry-after"]) >= 1
 
 
-def test_a_sampler_that_does_not_answer_in_time_is_told(
+def test_sampler_that_does_not_answer_in_time_is_reported(
     elsewhere: Callable[..., Deployment], refused: Refused, until: Until
 ) -> None:
     there = elsewhere(sample_timeout_seconds=0.3)
@@ -245,17 +241,17 @@ def test_a_sampler_that_does_not_answer_in_time_is_told(
     sampler.stop()
 
 
-def test_the_deadline_stands_in_the_time_of_redis(
+def test_deadline_is_in_redis_time(
     client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact
 ) -> None:
     before, _ = worker.redis.time()
     client.get("/samples?seed=1")
     after, _ = worker.redis.time()
     deadline = sampler.asks[0].deadline_ms / 1000
-    assert before + 10 < deadline < after + 30  # 20 s; the gateway's clock is as good as `TIME` was quick
+    assert before + 10 < deadline < after + 30  # 20 s; the error is at most the duration of `TIME`
 
 
-def test_too_many_at_once_are_told_to_come_back(
+def test_excess_concurrent_requests_are_refused_with_retry_after(
     client: httpx.Client, refused: Refused, sampler: Any, worker: Any, finished: CheckpointFact, until: Until
 ) -> None:
     sampler.hold()
@@ -269,7 +265,7 @@ def test_too_many_at_once_are_told_to_come_back(
     assert int(busy.headers["retry-after"]) >= 1
 
 
-def test_the_same_question_at_the_same_time_is_asked_once(
+def test_concurrent_requests_for_the_same_picture_are_rendered_once(
     client: httpx.Client, sampler: Any, finished: CheckpointFact, worker: Any, until: Until
 ) -> None:
     sampler.hold()
@@ -282,7 +278,7 @@ def test_the_same_question_at_the_same_time_is_asked_once(
     assert len(sampler.asks) == 1
 
 
-def test_what_a_sampler_refuses_is_a_problem(
+def test_refusal_by_a_sampler_is_a_problem_document(
     client: httpx.Client, refused: Refused, sampler: Any, finished: CheckpointFact
 ) -> None:
     sampler.refusal = (ErrorCode.CHECKPOINT_UNREADABLE, "The file is damaged.")
@@ -301,7 +297,7 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("frame", UNREADABLE.values(), ids=UNREADABLE)
-def test_an_answer_that_cannot_be_read_costs_no_other(
+def test_unreadable_answer_does_not_affect_others(
     client: httpx.Client, sampler: Any, finished: CheckpointFact, worker: Any, frame: bytes
 ) -> None:
     assert client.get("/samples?seed=1").status_code == 200

@@ -1,4 +1,4 @@
-"""Any web page can reach localhost: foreign names and foreign pages are refused."""
+"""Foreign hosts and origins are refused, because any web page can reach localhost."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -60,12 +60,12 @@ def test_a_foreign_page_may_not_change_anything(
     refused(client.request(method, path, headers=headers), 403, "foreign_origin")
 
 
-def test_our_own_page_may(client: httpx.Client, pictures: bytes) -> None:
+def test_own_page_may_make_changes(client: httpx.Client, pictures: bytes) -> None:
     own = f"http://{client.base_url.netloc.decode()}"
     headers = {"origin": own, "sec-fetch-site": "same-origin"}
     assert client.post("/datasets", content=pictures, headers=headers).status_code == 202
 
 
-def test_a_foreign_page_may_show_pictures(client: httpx.Client) -> None:
+def test_foreign_page_may_send_get_requests(client: httpx.Client) -> None:
     headers = {"origin": "http://evil.example", "sec-fetch-site": "cross-site"}
     assert client.get("/livez", headers=headers).status_code == 200

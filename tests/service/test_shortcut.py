@@ -1,4 +1,4 @@
-"""The short way to a sample answers like the long one, header for header and byte for byte."""
+"""The fast path to samples answers like the slow one, header for header and byte for byte."""
 
 import asyncio
 import socket
@@ -56,7 +56,7 @@ ODD = (
 
 
 def ask(client: httpx.Client, method: str, query: str, **headers: str) -> tuple[Any, ...]:
-    """All there is of an answer, but when it came and how long it took."""
+    """Status, headers and body of a response, without its date and timing."""
     answer = client.request(method, f"/samples?{query}", headers=headers)
     told = answer.headers.multi_items()
     kept = sorted((name, "" if name in ("date", "server-timing") else value) for name, value in told)
@@ -64,13 +64,13 @@ def ask(client: httpx.Client, method: str, query: str, **headers: str) -> tuple[
 
 
 def by_the_long_way(query: str) -> str:
-    """The same query, its first letter written in a way that has to be decoded."""
+    """The same query with its first letter percent-encoded, which takes the slow path."""
     place = next(place for place, letter in enumerate(query) if letter.isalpha())
     return f"{query[:place]}%{ord(query[place]):02x}{query[place + 1 :]}"
 
 
 @pytest.mark.parametrize("query", [*PLAIN, *ODD])
-def test_both_ways_answer_alike(
+def test_both_paths_answer_alike(
     client: httpx.Client, sampler: Any, finished: CheckpointFact, query: str
 ) -> None:
     query = query.replace("DIGEST", finished.digest)
@@ -88,24 +88,24 @@ def test_both_ways_answer_alike(
 
 
 @pytest.mark.parametrize("query", PLAIN)
-def test_plain_queries_take_the_short_way(query: str) -> None:
+def test_plain_queries_take_the_fast_path(query: str) -> None:
     query = query.replace("DIGEST", "sha256:" + "0" * 64)
     assert read_plain(query.encode())
     assert not read_plain(by_the_long_way(query).encode())
 
 
 @pytest.mark.parametrize("query", ODD)
-def test_odd_ones_do_not(query: str) -> None:
+def test_odd_queries_do_not_take_the_fast_path(query: str) -> None:
     assert not read_plain(query.encode())
 
 
-def test_a_body_that_nobody_asked_for_is_bounded_on_both_ways(client: httpx.Client, refused: Refused) -> None:
+def test_body_of_a_get_is_bounded_on_both_paths(client: httpx.Client, refused: Refused) -> None:
     for query in ("seed=7", by_the_long_way("seed=7")):
         answer = client.request("GET", f"/samples?{query}", content=bytes(2**20 + 1))
         refused(answer, 413, "body_too_large")
 
 
-def test_a_request_with_two_hosts_is_refused_on_both_ways(gateway_url: str) -> None:
+def test_request_with_two_hosts_is_refused_on_both_paths(gateway_url: str) -> None:
     place = urlsplit(gateway_url)
     for query in ("seed=7", by_the_long_way("seed=7")):
         head = f"GET /samples?{query} HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n"
@@ -114,7 +114,7 @@ def test_a_request_with_two_hosts_is_refused_on_both_ways(gateway_url: str) -> N
             assert connection.recv(4096).startswith(b"HTTP/1.1 403 ")
 
 
-def test_what_fails_on_the_short_way_is_told_as_on_the_long_one(
+def test_exception_on_the_fast_path_is_reported_as_on_the_slow_one(
     client: httpx.Client, refused: Refused, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fail(*_: object) -> None:
@@ -126,7 +126,7 @@ def test_what_fails_on_the_short_way_is_told_as_on_the_long_one(
     refused(client.get("/samples?%73eed=7"), 404, "no_model_yet")
 
 
-def test_a_picture_of_a_job_that_is_deleted_here_is_gone_at_once(
+def test_picture_of_a_job_deleted_by_this_gateway_is_gone_at_once(
     client: httpx.Client, sampler: Any, refused: Refused, finished: CheckpointFact
 ) -> None:
     address = f"/samples?seed=7&model={finished.digest}"
@@ -136,7 +136,7 @@ def test_a_picture_of_a_job_that_is_deleted_here_is_gone_at_once(
     refused(client.get(address), 404, "model_not_found")
 
 
-def test_one_that_is_deleted_elsewhere_is_gone_soon(
+def test_picture_of_a_job_deleted_elsewhere_is_gone_soon(
     client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until
 ) -> None:
     address = f"/samples?seed=7&model={finished.digest}"
@@ -146,7 +146,7 @@ def test_one_that_is_deleted_elsewhere_is_gone_soon(
     until(lambda: client.get(address).status_code == 404)
 
 
-def test_what_was_being_read_when_it_was_to_be_forgotten_is_not_remembered() -> None:
+def test_answer_being_read_while_the_cache_is_cleared_is_not_cached() -> None:
     remembered = Remembered(SingleFlight(), lambda: False, asyncio.create_task)
 
     async def read() -> str:
@@ -157,7 +157,7 @@ def test_what_was_being_read_when_it_was_to_be_forgotten_is_not_remembered() -> 
     assert not remembered.knows("question")
 
 
-def test_an_answer_is_read_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answer_is_cached_for_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.remembered.REMEMBERED_SECONDS", 60.0)
     remembered, reads = Remembered(SingleFlight(), lambda: False, asyncio.create_task), []
 
@@ -176,7 +176,7 @@ def test_an_answer_is_read_once_a_second(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(("fate", "then"), [("renewed", "new"), ("away", "old"), ("gone", None)])
-def test_under_pressure_what_is_older_is_told_and_renewed_behind(
+def test_stale_answer_is_served_under_pressure_and_refreshed_in_the_background(
     monkeypatch: pytest.MonkeyPatch, fate: str, then: str | None
 ) -> None:
     pressed, reads, tasks = [False], iter(["old", "new"]), list[asyncio.Task[None]]()

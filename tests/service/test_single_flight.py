@@ -1,4 +1,4 @@
-"""Shared reads: few, and never too old for whoever gets them."""
+"""Shared reads: few, and none that began before its caller asked."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,7 +9,7 @@ from service.single_flight import SingleFlight
 
 
 class Source:
-    """Counts its reads; each takes a moment, and tells what was so when it began."""
+    """Counts its reads; each takes 10 ms, and returns the value of `now` from when it began."""
 
     def __init__(self) -> None:
         self.reads = 0
@@ -32,14 +32,14 @@ async def _begin(test: Callable[[Source, SingleFlight], Awaitable[None]], source
     await test(source, SingleFlight())
 
 
-def test_many_who_ask_at_once_cost_one_read() -> None:
+def test_concurrent_callers_share_one_read() -> None:
     async def test(source: Source, flight: SingleFlight) -> None:
         assert await asyncio.gather(*(flight.ask("a", source.read) for _ in range(100))) == [0] * 100
 
     assert run(test).reads == 1
 
 
-def test_who_asks_during_a_read_gets_a_later_one() -> None:
+def test_caller_during_a_read_gets_a_later_one() -> None:
     async def test(source: Source, flight: SingleFlight) -> None:
         early = asyncio.create_task(flight.ask("a", source.read))
         await asyncio.sleep(0.005)
@@ -51,14 +51,14 @@ def test_who_asks_during_a_read_gets_a_later_one() -> None:
     assert run(test).reads == 2
 
 
-def test_other_questions_are_read_for_themselves() -> None:
+def test_different_questions_are_read_separately() -> None:
     async def test(source: Source, flight: SingleFlight) -> None:
         await asyncio.gather(*(flight.ask(question, source.read) for question in "abc"))
 
     assert run(test).reads == 3
 
 
-def test_who_leaves_takes_the_answer_from_nobody() -> None:
+def test_cancelled_caller_does_not_cancel_the_read_for_others() -> None:
     async def test(source: Source, flight: SingleFlight) -> None:
         leaving, staying = (asyncio.create_task(flight.ask("a", source.read)) for _ in range(2))
         await asyncio.sleep(0.005)
@@ -68,7 +68,7 @@ def test_who_leaves_takes_the_answer_from_nobody() -> None:
     assert run(test).reads == 1
 
 
-def test_failure_is_everybodys_and_then_over() -> None:
+def test_failure_is_raised_to_all_callers_but_not_cached() -> None:
     async def test(source: Source, flight: SingleFlight) -> None:
         async def fail() -> int:
             await source.read()

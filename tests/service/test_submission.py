@@ -1,4 +1,4 @@
-"""How a job comes in: once, however often it is sent; with its place in the queue; again, when it failed."""
+"""Submission of jobs: idempotent by key, with priority and submitter, and retries of failed jobs."""
 
 import json
 from collections.abc import Callable
@@ -24,9 +24,7 @@ def _post(client: httpx.Client, key: str, **request: object) -> httpx.Response:
     return client.post("/jobs", json=request, headers={"Idempotency-Key": key})
 
 
-def test_the_same_request_sent_again_answers_with_its_job(
-    client: httpx.Client, dataset: str, volume: Volume
-) -> None:
+def test_repeated_request_returns_the_same_job(client: httpx.Client, dataset: str, volume: Volume) -> None:
     first = _post(client, "key 1", dataset=dataset, images=640)
     homes = set(volume.jobs.glob("*"))
     again = _post(client, "key 1", images=640, dataset=dataset)
@@ -38,7 +36,7 @@ def test_the_same_request_sent_again_answers_with_its_job(
     assert len(client.get("/jobs").json()["items"]) == 1
 
 
-def test_the_same_key_for_another_request_is_refused(
+def test_same_key_for_a_different_request_is_refused(
     client: httpx.Client, refused: Refused, dataset: str
 ) -> None:
     made = _post(client, "key-1", dataset=dataset).json()["id"]
@@ -47,13 +45,13 @@ def test_the_same_key_for_another_request_is_refused(
     assert problem["errors"][0]["pointer"] == "Idempotency-Key"
 
 
-def test_another_key_makes_another_job(client: httpx.Client, dataset: str) -> None:
+def test_different_key_creates_a_different_job(client: httpx.Client, dataset: str) -> None:
     assert (
         _post(client, "a", dataset=dataset).json()["id"] != _post(client, "b", dataset=dataset).json()["id"]
     )
 
 
-def test_a_refused_request_does_not_spend_its_key(
+def test_refused_request_does_not_use_up_its_key(
     client: httpx.Client, refused: Refused, dataset: str
 ) -> None:
     refused(_post(client, "key-1", dataset="ds_0000000000000000"), 404, "dataset_not_found")
@@ -61,22 +59,22 @@ def test_a_refused_request_does_not_spend_its_key(
 
 
 @pytest.mark.parametrize("key", [b"", b"k" * 256, "schlüssel".encode()])
-def test_a_key_that_cannot_be_one_is_refused(
-    client: httpx.Client, refused: Refused, dataset: str, key: bytes
-) -> None:
+def test_invalid_key_is_refused(client: httpx.Client, refused: Refused, dataset: str, key: bytes) -> None:
     answer = client.post("/jobs", json={"dataset": dataset}, headers=[(b"Idempotency-Key", key)])
     problem = refused(answer, 422, "invalid_request")
     assert problem["errors"][0]["pointer"] == "Idempotency-Key"
 
 
-def test_a_deleted_jobs_key_makes_no_second_job(client: httpx.Client, refused: Refused, dataset: str) -> None:
+def test_key_of_a_deleted_job_creates_no_second_job(
+    client: httpx.Client, refused: Refused, dataset: str
+) -> None:
     job_id = _post(client, "key-1", dataset=dataset).json()["id"]
     client.post(f"/jobs/{job_id}/cancel")
     client.delete(f"/jobs/{job_id}")
     refused(_post(client, "key-1", dataset=dataset), 410, "record_deleted")
 
 
-def test_an_emptied_store_is_not_taken_for_a_fresh_key(
+def test_key_is_not_taken_as_new_while_redis_is_empty(
     client: httpx.Client, refused: Refused, dataset: str, worker: Any, volume: Volume
 ) -> None:
     before = set(volume.jobs.glob("*"))
@@ -85,7 +83,7 @@ def test_an_emptied_store_is_not_taken_for_a_fresh_key(
     assert set(volume.jobs.glob("*")) == before
 
 
-def test_racing_requests_with_one_key_make_one_job(
+def test_racing_requests_with_one_key_create_one_job(
     client: httpx.Client, dataset: str, volume: Volume
 ) -> None:
     before = len(set(volume.jobs.glob("*")))
@@ -119,7 +117,7 @@ def test_priority_and_submitter_are_shown_and_kept_on_the_volume(
         ({"submitter": "x" * 101}, "/submitter"),
     ],
 )
-def test_a_wrong_place_in_the_queue_is_refused(
+def test_invalid_priority_or_submitter_is_refused(
     client: httpx.Client, refused: Refused, dataset: str, change: dict[str, str], pointer: str
 ) -> None:
     problem = refused(client.post("/jobs", json={"dataset": dataset, **change}), 422, "invalid_request")
@@ -128,14 +126,14 @@ def test_a_wrong_place_in_the_queue_is_refused(
 
 @pytest.fixture
 def failed(client: httpx.Client, dataset: str, worker: Any) -> str:
-    """A job of ann's that has failed."""
+    """The id of ann's failed job."""
     request = {"dataset": dataset, "images": 640, "seed": 3, "submitter": "ann", "priority": "low"}
     job_id: str = client.post("/jobs", json=request).json()["id"]
     worker.run(leave(worker.claim(), State.FAILED, error=Failure(code="died_repeatedly", detail="Thrice.")))
     return job_id
 
 
-def test_a_failed_job_is_tried_again_as_a_new_one(client: httpx.Client, failed: str) -> None:
+def test_retry_of_a_failed_job_is_a_new_job(client: httpx.Client, failed: str) -> None:
     answer = client.post(f"/jobs/{failed}/retry")
     job = answer.json()
     assert answer.status_code == 202
@@ -146,14 +144,14 @@ def test_a_failed_job_is_tried_again_as_a_new_one(client: httpx.Client, failed: 
     assert (job["submitter"], job["priority"]) == ("ann", "low")
 
 
-def test_a_retry_sent_twice_with_one_key_makes_one_job(client: httpx.Client, failed: str) -> None:
+def test_retry_sent_twice_with_one_key_creates_one_job(client: httpx.Client, failed: str) -> None:
     headers = {"Idempotency-Key": "again"}
     first, again = (client.post(f"/jobs/{failed}/retry", headers=headers) for _ in range(2))
     assert (first.status_code, again.status_code) == (202, 200)
     assert first.json() == again.json()
 
 
-def test_a_job_that_did_not_fail_is_not_tried_again(
+def test_queued_or_succeeded_job_cannot_be_retried(
     client: httpx.Client, refused: Refused, new_job: NewJob, worker: Any
 ) -> None:
     job_id = new_job()
@@ -162,7 +160,7 @@ def test_a_job_that_did_not_fail_is_not_tried_again(
     assert "succeeded" in refused(client.post(f"/jobs/{job_id}/retry"), 409, "job_state_conflict")["detail"]
 
 
-def test_a_job_from_before_checkpoints_were_few_is_shown_and_not_tried_again(
+def test_old_job_with_too_many_checkpoints_is_shown_but_cannot_be_retried(
     client: httpx.Client, refused: Refused, worker: Any, failed: str
 ) -> None:
     spec = client.get(f"/jobs/{failed}").json()["spec"] | {"images": 10**6, "checkpoint_every_images": 1}
@@ -170,7 +168,7 @@ def test_a_job_from_before_checkpoints_were_few_is_shown_and_not_tried_again(
     assert client.get(f"/jobs/{failed}").json()["spec"] == spec
     problem = refused(client.post(f"/jobs/{failed}/retry"), 422, "invalid_request")
     assert "set it to 1000 or more. Submit the corrected spec with POST /jobs." in problem["detail"]
-    assert problem["errors"] == []  # the retry has no body that one could point into
+    assert problem["errors"] == []  # the retry has no body to point into
 
 
 def test_a_retry_needs_the_dataset(client: httpx.Client, refused: Refused, failed: str) -> None:

@@ -1,4 +1,4 @@
-"""`Server-Timing`: every millisecond of an answer has a name."""
+"""`Server-Timing` accounts for every millisecond of an answer."""
 
 import re
 import time
@@ -16,7 +16,7 @@ def timing(answer: httpx.Response) -> dict[str, float]:
     return {name: float(took) for name, took in entries}
 
 
-def test_rendered_picture_says_what_each_stage_took(
+def test_rendered_picture_reports_the_duration_of_each_stage(
     client: httpx.Client, sampler: Any, finished: CheckpointFact
 ) -> None:
     took = timing(client.get("/samples?seed=7"))
@@ -24,7 +24,7 @@ def test_rendered_picture_says_what_each_stage_took(
     assert [took["batch"], took["forward"], took["encode"]] == [1.0, 2.0, 3.0]
 
 
-def test_kept_picture_took_the_gateway_alone(
+def test_cached_picture_reports_only_the_gateway(
     client: httpx.Client, sampler: Any, finished: CheckpointFact
 ) -> None:
     client.get("/samples?seed=7")
@@ -36,7 +36,7 @@ def test_stages_add_up_to_the_wait() -> None:
     assert stages_of(0.001, Stages(1, 2, 3))["queue"] == 0.0
 
 
-def test_gateway_is_what_is_left() -> None:
+def test_gateway_is_the_time_outside_all_stages() -> None:
     since = time.monotonic() - 1
     assert float(server_timing(NOTHING, since).removeprefix("gateway;dur=")) >= 1000
     queue, gateway = server_timing({"queue": 400.0}, since).split(", ")

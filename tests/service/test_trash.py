@@ -1,4 +1,4 @@
-"""What is deleted leaves its place in one step, whoever writes there meanwhile."""
+"""Deleted directories are moved away atomically, even while something writes to them."""
 
 import threading
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from service.settings import Settings
 from service.trash import discard, trash
 
 
-def test_nobody_re_creates_what_is_being_discarded(tmp_path: Path) -> None:
+def test_writer_does_not_recreate_a_directory_that_is_being_discarded(tmp_path: Path) -> None:
     volume = Volume(tmp_path)
     for _ in range(20):
         job_id = new_job_id()
@@ -27,7 +27,7 @@ def test_nobody_re_creates_what_is_being_discarded(tmp_path: Path) -> None:
 
 
 def mirror_until_gone(path: Path) -> None:
-    """As a worker does: append to the log, which is created if it is not there."""
+    """Append to the log like a worker, which creates it if it is missing."""
     while path.parent.is_dir():
         try:
             path.open("a+b").close()
@@ -35,11 +35,11 @@ def mirror_until_gone(path: Path) -> None:
             return
 
 
-def test_what_is_not_there_is_discarded_silently(tmp_path: Path) -> None:
+def test_discarding_a_missing_directory_is_silent(tmp_path: Path) -> None:
     discard(Volume(tmp_path), new_job_id())
 
 
-def test_what_a_killed_gateway_left_in_the_trash_is_swept_away(
+def test_trash_of_a_killed_gateway_is_swept_at_start(
     serve: Callable[[Settings], AbstractContextManager[str]], redis_url: str, tmp_path: Path
 ) -> None:
     half = trash(Volume(tmp_path)) / "half-removed"

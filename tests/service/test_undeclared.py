@@ -1,4 +1,4 @@
-"""What a route does not know is refused, not ignored."""
+"""Parameters and bodies that a route does not declare are refused, not ignored."""
 
 import re
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def address(path: str) -> str:
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
-def test_a_parameter_that_it_does_not_have_is_refused_by_every_route(
+def test_every_route_refuses_an_undeclared_parameter(
     client: httpx.Client, refused: Refused, method: str, path: str
 ) -> None:
     answer = client.request(method, address(path), params={"nonsense": "2"})
@@ -40,15 +40,13 @@ def test_a_parameter_that_it_does_not_have_is_refused_by_every_route(
     assert "nonsense" in [error["pointer"] for error in problem["errors"]]
 
 
-def test_no_parameter_is_a_list_so_that_each_can_come_once() -> None:
+def test_no_route_has_a_parameter_that_may_be_repeated() -> None:
     assert PARAMETERS
     assert not [one["name"] for one in PARAMETERS if "array" in str(one["schema"])]
 
 
 @pytest.mark.parametrize("address", ["/samples?seed=7&seed=8", "/jobs?limit=5&state=queued&limit=6"])
-def test_a_parameter_that_comes_twice_is_refused(
-    client: httpx.Client, refused: Refused, address: str
-) -> None:
+def test_repeated_parameter_is_refused(client: httpx.Client, refused: Refused, address: str) -> None:
     problem = refused(client.get(address), 422, "invalid_request")
     (error,) = problem["errors"]
     assert error["pointer"] in ("seed", "limit")
@@ -56,9 +54,7 @@ def test_a_parameter_that_comes_twice_is_refused(
 
 
 @pytest.mark.parametrize("path", ["/samples", "/jobs", "/livez"])
-def test_parameters_that_are_far_too_many_are_one_error(
-    client: httpx.Client, refused: Refused, path: str
-) -> None:
+def test_far_too_many_parameters_are_one_error(client: httpx.Client, refused: Refused, path: str) -> None:
     query = "&".join(f"n{number}=1" for number in range(5000))
     problem = refused(client.get(f"{path}?{query}"), 422, "invalid_request")
     assert len(problem["errors"]) == 1
@@ -66,7 +62,7 @@ def test_parameters_that_are_far_too_many_are_one_error(
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
-def test_a_plain_request_is_not_refused_for_what_it_does_not_say(
+def test_request_without_undeclared_input_is_not_refused_for_it(
     client: httpx.Client, method: str, path: str
 ) -> None:
     answer = client.request(method, address(path))
@@ -86,7 +82,7 @@ def jobs(client: httpx.Client) -> list[str]:
     return [job["id"] for job in client.get("/jobs").json()["items"]]
 
 
-def test_a_retry_that_is_to_be_estimated_trains_nothing(
+def test_retry_with_dry_run_is_refused_and_submits_nothing(
     client: httpx.Client, refused: Refused, cancelled: str
 ) -> None:
     problem = refused(client.post(f"/jobs/{cancelled}/retry?dry_run=true"), 422, "invalid_request")
@@ -96,7 +92,7 @@ def test_a_retry_that_is_to_be_estimated_trains_nothing(
     assert jobs(client) == [cancelled]
 
 
-def test_a_job_that_is_to_be_deleted_for_show_stays(
+def test_deletion_with_dry_run_is_refused_and_deletes_nothing(
     client: httpx.Client, refused: Refused, cancelled: str
 ) -> None:
     refused(client.delete(f"/jobs/{cancelled}?dry_run=true"), 422, "invalid_request")
@@ -113,7 +109,7 @@ def test_a_body_that_would_be_ignored_is_refused(
     assert client.post(f"/jobs/{cancelled}/retry", content=b"").status_code == 202
 
 
-def test_samples_of_a_body_take_no_parameters(client: httpx.Client, refused: Refused) -> None:
+def test_post_samples_takes_no_parameters(client: httpx.Client, refused: Refused) -> None:
     answer = client.post("/samples?model=best&format=webp", json={"seeds": [7]})
     problem = refused(answer, 422, "invalid_request")
     assert [error["pointer"] for error in problem["errors"]] == ["model", "format"]
@@ -134,7 +130,7 @@ POST_JOB = ("POST", "/jobs")
         (POST_JOB, {"terms": ["mmd", {"kind": "r1", **MANY}]}),
     ],
 )
-def test_a_body_of_more_fields_than_any_has_gets_one_error(
+def test_body_with_far_too_many_fields_gets_one_error(
     client: httpx.Client, refused: Refused, route: tuple[str, str], body: Any
 ) -> None:
     problem = refused(client.request(*route, json=body), 422, "invalid_request")
@@ -143,7 +139,7 @@ def test_a_body_of_more_fields_than_any_has_gets_one_error(
 
 
 @pytest.mark.parametrize("term", [{}, 0, [[]], "r3"])
-def test_of_a_list_that_is_all_wrong_the_first_entry_is_told(
+def test_only_the_first_entry_of_a_list_that_is_all_wrong_is_reported(
     client: httpx.Client, refused: Refused, term: Any
 ) -> None:
     body = {"dataset": NOBODY["dataset_id"], "terms": [term] * 1_000}
@@ -154,7 +150,7 @@ def test_of_a_list_that_is_all_wrong_the_first_entry_is_told(
 
 @pytest.mark.parametrize("content_type", ["text/json", "application/jsonish"])
 @pytest.mark.parametrize("content", [b"{", b"[" * 50_000, b'{"a": 1}'])
-def test_what_only_looks_like_json_is_refused_and_breaks_nothing(
+def test_body_of_a_type_that_resembles_json_is_refused_without_a_crash(
     client: httpx.Client, content_type: str, content: bytes
 ) -> None:
     answer = client.post("/jobs", content=content, headers={"content-type": content_type})

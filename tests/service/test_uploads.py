@@ -1,4 +1,4 @@
-"""POST /datasets: what is taken, what is refused, and that a refusal leaves nothing behind."""
+"""POST /datasets: what is accepted, what is refused, and that a refusal leaves nothing behind."""
 
 import json
 import socket
@@ -32,7 +32,7 @@ def form(*parts: bytes) -> bytes:
 
 @pytest.fixture
 def kept(volume: Volume) -> Callable[[], set[Path]]:
-    """Everything that lies among the datasets."""
+    """Returns every path in the directory of datasets."""
     return lambda: set(volume.datasets.rglob("*"))
 
 
@@ -58,7 +58,7 @@ def test_a_raw_body_becomes_a_queued_dataset(client: httpx.Client, volume: Volum
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 10_000])
-def test_a_form_is_read_as_it_comes(
+def test_form_is_parsed_whatever_the_size_of_its_chunks(
     client: httpx.Client, volume: Volume, pictures: bytes, chunk: int
 ) -> None:
     body = form(part("name", b"cats"), part("file", pictures))
@@ -73,7 +73,7 @@ def test_an_ordinary_form_upload_works(client: httpx.Client, volume: Volume, pic
     assert volume.original(dataset["id"]).read_bytes() == pictures
 
 
-def test_the_preparers_are_rung(client: httpx.Client, worker: Any, pictures: bytes) -> None:
+def test_upload_wakes_the_preparers(client: httpx.Client, worker: Any, pictures: bytes) -> None:
     client.post("/datasets", content=pictures)
     blocked = worker.redis.blpop([CELERY_PREFIX + "prepare"], 5)
     assert blocked is not None
@@ -86,7 +86,7 @@ def test_the_preparers_are_rung(client: httpx.Client, worker: Any, pictures: byt
     [(b"", "body_empty"), (b"hello", "not_a_zip"), (b"PK\3\4" + b"\0" * 64, "not_a_zip")],
 )
 @pytest.mark.parametrize("as_form", [False, True])
-def test_what_is_no_archive_is_refused(
+def test_body_that_is_no_archive_is_refused(
     client: httpx.Client, refused: Refused, content: bytes, code: str, *, as_form: bool
 ) -> None:
     body, headers = (form(part("file", content)), FORM) if as_form else (content, {})
@@ -108,7 +108,7 @@ def test_a_declared_length_over_the_limit_is_refused_before_the_body_is_read(gat
     head = f"POST /datasets HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Length: {10**12}\r\n\r\n"
     with socket.create_connection((place.hostname, place.port), timeout=60) as connection:
         connection.sendall(head.encode())
-        answer = connection.makefile("rb").read()  # to its end: the connection is closed
+        answer = connection.makefile("rb").read()  # to the end, as the gateway closes the connection
     assert answer.startswith(b"HTTP/1.1 413")
     assert b"body_too_large" in answer
 
@@ -143,7 +143,7 @@ def test_a_form_cannot_hide_more_than_the_limit_outside_its_file(
     refused(client.post("/datasets", content=pieces, headers=FORM), 413, "body_too_large")
 
 
-def test_an_archive_of_exactly_the_limit_is_taken(client: httpx.Client, pictures: bytes) -> None:
+def test_archive_of_exactly_the_limit_is_accepted(client: httpx.Client, pictures: bytes) -> None:
     padded = b"\0" * (LIMIT - len(pictures)) + pictures
     assert client.post("/datasets", content=padded).status_code == 202
     assert client.post("/datasets", files={"file": padded}).status_code == 202
@@ -161,7 +161,7 @@ def test_an_archive_of_exactly_the_limit_is_taken(client: httpx.Client, pictures
         (form(part("file", b"x"), part("name", b"n" * 800)), "name"),
     ],
 )
-def test_a_form_with_other_parts_is_refused_by_name(
+def test_refusal_of_a_form_names_its_wrong_part(
     client: httpx.Client, refused: Refused, body: bytes, pointer: str
 ) -> None:
     problem = refused(client.post("/datasets", content=body, headers=FORM), 422, "invalid_request")
@@ -201,7 +201,7 @@ def test_a_wrong_parameter_is_refused(
 
 
 @pytest.mark.usefixtures("nothing_kept")
-def test_a_client_that_leaves_mid_upload_leaves_nothing(
+def test_client_that_disconnects_during_an_upload_leaves_nothing_behind(
     gateway_url: str, volume: Volume, until: Callable[[Callable[[], object]], object]
 ) -> None:
     place = urlsplit(gateway_url)
@@ -213,7 +213,7 @@ def test_a_client_that_leaves_mid_upload_leaves_nothing(
     until(lambda: not list(incoming.iterdir()))
 
 
-def test_the_record_is_the_whole_truth_of_the_archive(
+def test_record_holds_the_name_and_size_of_the_archive(
     client: httpx.Client, worker: Any, pictures: bytes
 ) -> None:
     dataset_id = client.post("/datasets", content=pictures).json()["id"]

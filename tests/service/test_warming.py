@@ -1,4 +1,4 @@
-"""Asking samplers to load a generator: little, however many move names, and at nobody else's cost."""
+"""Samplers are asked to load few generators, however many aliases move, and without delaying others."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,12 +18,12 @@ from service.warming import warm
 
 @pytest.fixture
 def warm_all(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[int]], None]:
-    """Warms generators, named by numbers, all at the same time."""
+    """Warms generators, identified by numbers, concurrently."""
     monkeypatch.setattr("service.warming.PATIENCE_SECONDS", 0.05)
 
     async def together(numbers: list[int]) -> None:
         gateway = Gateway(Settings(data_root=tmp_path, redis_url=redis_url))
-        gateway.mailbox._sender = None  # type: ignore[assignment]  # pushing alone may use it
+        gateway.mailbox._sender = None  # type: ignore[assignment]  # only pushes may use it
         await asyncio.gather(*(warm(gateway, target(number)) for number in numbers))
         await asyncio.gather(*gateway.background)
         await gateway.warming_redis.aclose()
@@ -36,16 +36,16 @@ def target(number: int) -> Target:
     return Target(job=None, digest=f"sha256:{number:064x}", file="f")
 
 
-def test_those_who_want_the_same_generator_share_its_loading(
+def test_concurrent_calls_for_one_generator_share_its_loading(
     warm_all: Callable[[list[int]], None], sampler: Any, worker: Any
 ) -> None:
     sampler.hold()
     warm_all([7] * 50)
     asked = worker.redis.llen(SAMPLES_WAITING_FOR + "sample-1")
-    assert 1 <= asked <= 2  # one under way, and one for all who came since
+    assert 1 <= asked <= 2  # one under way, and one for all later calls
 
 
-def test_of_different_generators_only_some_are_loaded_at_a_time(
+def test_only_some_of_many_generators_are_loaded_at_a_time(
     warm_all: Callable[[list[int]], None], sampler: Any, worker: Any
 ) -> None:
     sampler.hold()
@@ -54,7 +54,7 @@ def test_of_different_generators_only_some_are_loaded_at_a_time(
 
 
 @pytest.mark.parametrize("body", ["job", "digest"])
-def test_what_an_alias_comes_to_already_is_not_loaded_again(
+def test_generator_that_an_alias_already_points_to_is_not_loaded_again(
     client: httpx.Client, sampler: Any, finished: CheckpointFact, body: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.warming.PATIENCE_SECONDS", 60)

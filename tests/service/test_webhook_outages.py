@@ -1,4 +1,4 @@
-"""Receivers that hang, gateways that are killed, a Redis that was emptied: everybody is told all the same."""
+"""Webhooks are delivered despite hanging receivers, killed gateways and an emptied Redis."""
 
 import os
 import socket
@@ -28,7 +28,7 @@ Serve = Callable[[Settings], AbstractContextManager[str]]
 Until = Callable[[Callable[[], object]], object]
 
 
-def test_a_slow_receiver_delays_nobody_else(here: Deployment, receiver: Receiver, until: Until) -> None:
+def test_slow_receiver_does_not_delay_others(here: Deployment, receiver: Receiver, until: Until) -> None:
     receiver.open.clear()
     with receiving() as quick:
         for _ in range(6):
@@ -42,7 +42,7 @@ def test_a_slow_receiver_delays_nobody_else(here: Deployment, receiver: Receiver
         until(lambda: len(receiver.calls) == 6)
 
 
-def test_two_gateways_tell_once(
+def test_two_gateways_deliver_each_message_once(
     here: Deployment, receiver: Receiver, until: Until, serve: Serve, redis_url: str, data_root: Path
 ) -> None:
     other = Settings(data_root=data_root, redis_url=redis_url, webhook_allow_private=True)
@@ -52,7 +52,7 @@ def test_two_gateways_tell_once(
     assert sorted(receiver.ids) == sorted(f"{job}-cancelled-own" for job in jobs)
 
 
-def test_a_gateway_ends_while_a_receiver_hangs(
+def test_gateway_can_stop_while_a_receiver_hangs(
     elsewhere: Elsewhere, receiver: Receiver, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.receivers.ATTEMPT_SECONDS", 600.0)
@@ -61,7 +61,7 @@ def test_a_gateway_ends_while_a_receiver_hangs(
     there.end(webhook=receiver.webhook)
     until(lambda: receiver.calls)
     there.stop()
-    assert there.worker.redis.zcard(KEY.deliveries) == 1  # it comes again
+    assert there.worker.redis.zcard(KEY.deliveries) == 1  # it will be retried
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def _lives(client: httpx.Client) -> bool:
         return False
 
 
-def test_what_a_killed_gateway_was_telling_is_told_by_the_next_as_the_same_message(
+def test_delivery_of_a_killed_gateway_is_retried_by_the_next_as_the_same_message(
     elsewhere: Elsewhere, receiver: Receiver, until: Until
 ) -> None:
     there = elsewhere()
@@ -106,15 +106,15 @@ def test_what_a_killed_gateway_was_telling_is_told_by_the_next_as_the_same_messa
     receiver.open.set()
     next_one = elsewhere()
     assert next_one.webhook(job_id)["delivery"] == "pending"
-    next_one.age(job_id, 60)  # its lease has run out
+    next_one.age(job_id, 60)  # its lease has expired
     until(lambda: next_one.webhook(job_id)["delivery"] == "delivered")
     assert receiver.ids == [f"{job_id}-cancelled-own"] * 2
 
 
-def test_what_the_volume_knows_as_told_is_not_told_again(
+def test_delivery_recorded_on_the_volume_is_not_repeated(
     here: Deployment, receiver: Receiver, until: Until
 ) -> None:
-    """A gateway was killed after it had noted that, and before Redis heard of it."""
+    """As if a gateway was killed after it recorded the delivery, and before it told Redis."""
     receiver.answers = [500]
     job_id = here.end(webhook=receiver.webhook)
     until(lambda: here.webhook(job_id)["problem"])
@@ -126,7 +126,7 @@ def test_what_the_volume_knows_as_told_is_not_told_again(
 
 
 @pytest.mark.usefixtures("hurried")
-def test_an_emptied_redis_makes_nobody_miss_or_hear_twice_how_a_job_ended(
+def test_emptied_redis_neither_loses_nor_repeats_a_delivery(
     elsewhere: Elsewhere, receiver: Receiver, until: Until
 ) -> None:
     there = elsewhere()
@@ -149,7 +149,7 @@ def test_an_emptied_redis_makes_nobody_miss_or_hear_twice_how_a_job_ended(
     assert receiver.ids.count(f"{told}-cancelled-own") == 1
 
 
-def test_what_ended_more_than_a_day_ago_is_no_news_after_redis_was_emptied(
+def test_job_that_ended_over_a_day_ago_is_not_delivered_after_redis_was_emptied(
     elsewhere: Elsewhere, receiver: Receiver, until: Until
 ) -> None:
     there = elsewhere()
@@ -166,7 +166,7 @@ def test_what_ended_more_than_a_day_ago_is_no_news_after_redis_was_emptied(
 
 @pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("lost", ["damaged", "not there"])
-def test_a_volume_that_fails_costs_a_delivery_a_pause_and_the_others_nothing(
+def test_unreadable_submission_delays_only_its_own_delivery(
     here: Deployment, receiver: Receiver, until: Until, caplog: pytest.LogCaptureFixture, lost: str
 ) -> None:
     receiver.answers = [500]

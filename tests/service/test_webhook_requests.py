@@ -1,4 +1,4 @@
-"""What a webhook may be, and that nobody but its receiver learns its secret."""
+"""Which webhooks are valid, and that only their receivers learn their secrets."""
 
 import logging
 import stat
@@ -53,7 +53,7 @@ HIDDEN = "hidden-text"
         (HIDDEN, "/webhook"),
     ],
 )
-def test_what_is_no_webhook_is_refused_without_being_repeated(
+def test_invalid_webhook_is_refused_without_being_quoted(
     client: httpx.Client, refused: Refused, dataset: str, webhook: Any, pointer: str
 ) -> None:
     answer = client.post("/jobs", json={"dataset": dataset, "webhook": webhook})
@@ -63,7 +63,7 @@ def test_what_is_no_webhook_is_refused_without_being_repeated(
     assert SECRET not in answer.text
 
 
-def test_a_body_that_is_no_object_is_not_repeated(client: httpx.Client, refused: Refused) -> None:
+def test_body_that_is_no_object_is_not_quoted(client: httpx.Client, refused: Refused) -> None:
     answer = client.post("/jobs", json=[{"webhook": {"secret": SECRET}}])
     refused(answer, 422, "invalid_request")
     assert SECRET not in answer.text
@@ -71,7 +71,7 @@ def test_a_body_that_is_no_object_is_not_repeated(client: httpx.Client, refused:
 
 @pytest.fixture
 def strict(serve: Serve, redis_url: str, data_root: Path) -> Iterator[httpx.Client]:
-    """A gateway as it is by default."""
+    """A gateway with default settings for webhooks."""
     settings = Settings(data_root=data_root, redis_url=redis_url.removesuffix("/0") + "/1")
     with serve(settings) as url, httpx.Client(base_url=url) as client:
         yield client
@@ -86,7 +86,7 @@ def test_a_private_address_is_refused_at_once(strict: httpx.Client, refused: Ref
         assert "DCGAN_WEBHOOK_ALLOW_PRIVATE" in problem["detail"]
 
 
-def test_the_secret_is_seen_by_nobody(
+def test_secret_appears_only_in_the_submission_file(
     client: httpx.Client,
     dataset: str,
     receiver: Receiver,
@@ -123,7 +123,7 @@ def test_the_secret_is_seen_by_nobody(
     assert "token-in" not in f"{kept!r} {kept}"
 
 
-def test_a_damaged_submission_is_complained_of_without_its_secret() -> None:
+def test_error_about_a_damaged_submission_does_not_contain_the_secret() -> None:
     text = Submission(webhook=Webhook.model_validate({"url": URL, "secret": SECRET})).model_dump_json()
     for damaged in (text[:-2], text[:-8], text.replace("whsec_", "")):
         with pytest.raises(ValidationError) as complaint:
@@ -131,7 +131,7 @@ def test_a_damaged_submission_is_complained_of_without_its_secret() -> None:
         assert "ZWNyZX" not in str(complaint.value)
 
 
-def test_a_job_that_is_tried_again_tells_whom_the_first_one_told(
+def test_retried_job_has_the_receiver_of_the_first_one(
     client: httpx.Client, dataset: str, receiver: Receiver, until: Until
 ) -> None:
     first = client.post("/jobs", json={"dataset": dataset, "webhook": receiver.webhook}).json()["id"]
@@ -143,7 +143,9 @@ def test_a_job_that_is_tried_again_tells_whom_the_first_one_told(
     assert set(receiver.ids) == {f"{job_id}-cancelled-own" for job_id in (first, again["id"])}
 
 
-def test_another_secret_is_another_request(client: httpx.Client, refused: Refused, dataset: str) -> None:
+def test_different_secret_is_a_different_request(
+    client: httpx.Client, refused: Refused, dataset: str
+) -> None:
     def post(secret: str) -> httpx.Response:
         body = {"dataset": dataset, "webhook": {"url": URL, "secret": secret}}
         return client.post("/jobs", json=body, headers={"Idempotency-Key": "key"})
@@ -152,9 +154,7 @@ def test_another_secret_is_another_request(client: httpx.Client, refused: Refuse
     refused(post("whsec_" + "QUJD" * 9), 422, "idempotency_key_reused")
 
 
-def test_the_specification_of_a_run_does_not_depend_on_who_is_told(
-    client: httpx.Client, dataset: str
-) -> None:
+def test_spec_of_a_job_does_not_depend_on_its_webhook(client: httpx.Client, dataset: str) -> None:
     plain = client.post("/jobs", json={"dataset": dataset}).json()
     told = client.post("/jobs", json={"dataset": dataset, "webhook": {"url": URL, "secret": SECRET}}).json()
     assert told["spec"] == plain["spec"]
@@ -171,7 +171,7 @@ def test_the_specification_of_a_run_does_not_depend_on_who_is_told(
         {"DCGAN_WEBHOOK_URL": f"https://ann:{HIDDEN}@example.com", "DCGAN_WEBHOOK_SECRET": SECRET},
     ],
 )
-def test_a_gateway_with_half_a_webhook_does_not_start_and_says_why(
+def test_incomplete_or_invalid_webhook_setting_is_refused_without_secrets(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
 ) -> None:
     for name, value in environment.items():
@@ -183,14 +183,14 @@ def test_a_gateway_with_half_a_webhook_does_not_start_and_says_why(
     assert SECRET not in str(refusal.value)
 
 
-def test_an_empty_setting_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_setting_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DCGAN_WEBHOOK_URL", "DCGAN_WEBHOOK_SECRET", "DCGAN_WEBHOOK_ALLOW_PRIVATE"):
         monkeypatch.setenv(name, "")
     assert Settings().webhook is None
     assert not Settings().webhook_allow_private
 
 
-def test_what_is_noted_of_a_deleted_job_makes_no_directory(volume: Volume) -> None:
+def test_recording_the_delivery_of_a_deleted_job_creates_no_directory(volume: Volume) -> None:
     path = volume.job(new_job_id()) / "told-own.json"
     with pytest.raises(FileNotFoundError):
         replace_durably(path, b"{}")

@@ -1,4 +1,4 @@
-"""Somebody is told how a job ended: signed, as the same message each time, and for a day if need be."""
+"""Webhooks tell how a job ended: signed, as the same message each time, and retried for a day."""
 
 import logging
 import re
@@ -26,7 +26,7 @@ Until = Callable[[Callable[[], object]], object]
 
 
 @pytest.mark.parametrize("state", [State.SUCCEEDED, State.FAILED, State.CANCELLED])
-def test_a_receiver_is_told_how_a_job_ended(
+def test_message_says_how_the_job_ended(
     here: Deployment, receiver: Receiver, until: Until, state: State
 ) -> None:
     job_id = here.end(state, webhook=receiver.webhook, name="flowers")
@@ -57,8 +57,8 @@ def test_a_receiver_is_told_how_a_job_ended(
     assert here.webhook(job_id)["origin"] == receiver.url
 
 
-def test_our_signature_is_that_of_the_reference_implementation() -> None:
-    """The values are those of its own tests."""
+def test_signature_equals_that_of_the_reference_implementation() -> None:
+    """The values are from its own tests."""
     webhook = Webhook.model_validate(
         {"url": "https://example.com", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
     )
@@ -66,7 +66,7 @@ def test_our_signature_is_that_of_the_reference_implementation() -> None:
     assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-def test_the_receiver_of_the_documentation_believes_us_and_nobody_else(
+def test_receiver_in_the_documentation_accepts_only_our_signature(
     here: Deployment, receiver: Receiver, until: Until
 ) -> None:
     code = re.search(r"```python\n(.*?def is_ours.*?)```", (ROOT / "docs/api.md").read_text(), re.DOTALL)
@@ -87,7 +87,7 @@ def test_the_receiver_of_the_documentation_believes_us_and_nobody_else(
 
 @pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("answers", [[500], [500, 404, 302, 429], [301]])
-def test_whoever_does_not_say_yes_is_told_again_and_as_the_same_message(
+def test_failed_delivery_is_retried_as_the_same_message(
     here: Deployment, receiver: Receiver, until: Until, answers: list[int]
 ) -> None:
     receiver.answers = list(answers)
@@ -100,7 +100,7 @@ def test_whoever_does_not_say_yes_is_told_again_and_as_the_same_message(
 
 
 @pytest.mark.usefixtures("hurried")
-def test_a_receiver_that_is_down_is_told_when_it_is_up(here: Deployment, until: Until) -> None:
+def test_receiver_that_was_down_gets_the_message_when_it_is_up(here: Deployment, until: Until) -> None:
     with receiving() as early:
         port = int(early.url.rpartition(":")[2])
     job_id = here.end(webhook=early.webhook)
@@ -112,7 +112,7 @@ def test_a_receiver_that_is_down_is_told_when_it_is_up(here: Deployment, until: 
 
 
 @pytest.mark.usefixtures("hurried")
-def test_a_receiver_that_is_gone_is_left_alone(here: Deployment, receiver: Receiver, until: Until) -> None:
+def test_receiver_that_answers_410_gets_no_retry(here: Deployment, receiver: Receiver, until: Until) -> None:
     receiver.answers = [410]
     job_id = here.end(webhook=receiver.webhook)
     until(lambda: here.webhook(job_id)["delivery"] == "gone")
@@ -120,7 +120,7 @@ def test_a_receiver_that_is_gone_is_left_alone(here: Deployment, receiver: Recei
     assert len(receiver.calls) == 1
 
 
-def test_after_a_day_it_is_given_up_with_an_error_in_the_log(
+def test_delivery_is_given_up_after_a_day_with_an_error_in_the_log(
     here: Deployment, receiver: Receiver, until: Until, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver.answers = [500] * 9
@@ -139,7 +139,7 @@ def test_after_a_day_it_is_given_up_with_an_error_in_the_log(
     assert "500" in error.getMessage()
 
 
-def test_receiver_that_asks_for_a_pause_gets_it(here: Deployment, receiver: Receiver, until: Until) -> None:
+def test_retry_after_of_a_receiver_is_honoured(here: Deployment, receiver: Receiver, until: Until) -> None:
     receiver.answers, receiver.retry_after = [503], "4000"
     job_id = here.end(webhook=receiver.webhook)
     until(lambda: here.webhook(job_id)["problem"] == "It answered 503.")
@@ -161,17 +161,17 @@ def test_receiver_that_asks_for_a_pause_gets_it(here: Deployment, receiver: Rece
         (503, "9" * 5000, 999_999_999),
     ],
 )
-def test_pause_that_is_asked_for_is_read(status: int, retry_after: str | None, seconds: float) -> None:
+def test_retry_after_is_parsed(status: int, retry_after: str | None, seconds: float) -> None:
     assert Reply(status, retry_after).pause_seconds(now=1000.0) == seconds
 
 
-def test_pause_that_is_asked_for_ends_with_the_day() -> None:
+def test_retry_after_is_limited_to_a_day_after_the_end() -> None:
     assert pause_seconds(10, 0, asked_seconds=600) == 600
     assert pause_seconds(10, 0, asked_seconds=1) == SCHEDULE_SECONDS[1] - 10
     assert pause_seconds(10, 0, asked_seconds=10**9) == DAY - 10
 
 
-def test_pauses_grow_and_end_at_a_day() -> None:
+def test_retry_delays_grow_and_end_at_a_day() -> None:
     moments = [0.0]
     while (pause := pause_seconds(moments[-1], 0.5)) is not None:
         moments.append(moments[-1] + pause)
@@ -183,10 +183,10 @@ def test_pauses_grow_and_end_at_a_day() -> None:
     assert pause_seconds(DAY, 0) is None
 
 
-def test_the_deployment_s_own_receiver_hears_of_every_job(
+def test_receiver_of_the_deployment_gets_messages_about_every_job(
     elsewhere: Elsewhere, receiver: Receiver, until: Until
 ) -> None:
-    """It needs no DCGAN_WEBHOOK_ALLOW_PRIVATE: the operator named it."""
+    """It needs no DCGAN_WEBHOOK_ALLOW_PRIVATE, because the operator configured it."""
     with receiving() as own:
         there = elsewhere(
             webhook_allow_private=False,
@@ -211,7 +211,7 @@ def test_the_deployment_s_own_receiver_hears_of_every_job(
     assert there.client.get(f"/jobs/{plain}").json()["webhook"] is None
 
 
-def test_a_client_s_receiver_in_the_private_network_is_not_told_by_default(
+def test_private_receiver_of_a_client_is_not_called_by_default(
     elsewhere: Elsewhere, receiver: Receiver, until: Until
 ) -> None:
     there = elsewhere()
@@ -228,7 +228,7 @@ def test_a_client_s_receiver_in_the_private_network_is_not_told_by_default(
     assert len(receiver.calls) == 1
 
 
-def test_a_deleted_job_is_told_no_more_and_leaves_nothing_behind(
+def test_deleted_job_is_not_delivered_again_and_leaves_nothing_behind(
     here: Deployment, receiver: Receiver, until: Until
 ) -> None:
     receiver.open.clear()
