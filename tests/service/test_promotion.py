@@ -1,4 +1,4 @@
-"""Moving an alias: visible to all at once, reverted by one call, and with one winner of each race."""
+"""Moving an alias is visible to all clients at once and reverted by one call; a race has one winner."""
 
 import fcntl
 import itertools

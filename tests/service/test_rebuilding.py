@@ -66,9 +66,7 @@ def test_event_stream_survives_emptying_redis_and_shows_the_end_of_the_job(
         spec.write_text(text[:9])
         worker.redis.flushall()
         assert [next(line for line in lines if line == ": heartbeat") for _ in range(2)]
-        assert rebuild_if_lost(
-            Store(worker.url), worker.volume, "w0", lease_seconds=60
-        )  # except for this job
+        assert rebuild_if_lost(Store(worker.url), worker.volume, "w0", lease_seconds=60)  # all but this job
         assert [next(line for line in lines if line == ": heartbeat") for _ in range(2)]
         spec.write_text(text)
         restore_left_out(Store(worker.url), worker.volume, lease_seconds=60)

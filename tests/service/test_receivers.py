@@ -1,4 +1,4 @@
-"""Webhooks may reach public addresses, but by no trick this machine or its network."""
+"""Webhooks reach only public addresses; no trick leads them to this machine or its network."""
 
 import asyncio
 import shutil

@@ -1,4 +1,4 @@
-"""Samplers are asked to load few generators, however many aliases move, and without delaying others."""
+"""Requests to load generators stay few, however many aliases move, and delay no other request."""
 
 import asyncio
 from collections.abc import Callable

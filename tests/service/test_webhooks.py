@@ -1,4 +1,4 @@
-"""Webhooks tell how a job ended: signed, as the same message each time, and retried for a day."""
+"""Webhooks report how a job ended: signed, as the same message each time, and retried for up to a day."""
 
 import logging
 import re
