@@ -15,8 +15,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from contract.job import CheckpointFact, State
-from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING
+from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING, SAMPLES_WAITING_FOR
 from contract.sampling import CheckpointPlace, SampleSpec
+from contract.warming import LIVES_SECONDS
 from contract.wire import Answer, Ask
 from service.mailbox import Mailbox
 from service.pictures import Pictures
@@ -117,12 +118,14 @@ def test_disconnected_clients_make_room_in_the_line(
     assert client.get("/samples?seed=9").status_code == 200
 
 
-def test_promotion_that_no_longer_waits_leaves_the_line(
-    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until
+def test_promotion_gives_up_on_a_sampler_that_does_not_answer_and_its_request_expires(
+    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact
 ) -> None:
     sampler.hold()
     assert client.put("/models/mine", json={"digest": finished.digest}).status_code == 201
-    until(lambda: not worker.redis.llen(SAMPLES_WAITING))
+    waiting = SAMPLES_WAITING_FOR + "sample-1"
+    assert worker.redis.llen(waiting) == 1
+    assert 0 < worker.redis.ttl(waiting) <= LIVES_SECONDS
     sampler.held.clear()
     assert client.get("/samples?seed=1&count=16").status_code == 200  # a full line would refuse it
 
