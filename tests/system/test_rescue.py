@@ -1,4 +1,4 @@
-"""A job with far too high a learning rate: the service detects it, warns, rolls back, serves the best."""
+"""A job with far too high a learning rate: the service detects the collapse, warns, and serves the best."""
 
 from contract.job import best_checkpoint
 from contract.volume import Volume
