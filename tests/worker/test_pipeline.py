@@ -222,6 +222,7 @@ def test_sampler_whose_reply_thread_has_died_is_not_well(
     monkeypatch.setattr(Replies, "_send", ending)
     consumer = start(engine)
     assert consumer.is_well
-    gateway.push(gateway.ask(1))
+    gateway.push(gateway.ask(1, count=2))  # a lone sample is not sent by this thread
     consumer._replies.join(PATIENCE_SECONDS)
+    assert not consumer._replies.is_alive()
     assert not consumer.is_well
