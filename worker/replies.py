@@ -61,10 +61,9 @@ class Replies(threading.Thread):
         """The ids of the asks that were given but whose answers are not sent yet."""
 
     def give(self, made: Rendered | Refused, *, is_alone: bool = False) -> None:
-        """Accept a portion. Blocks while another is waiting; or, if the sample is alone, until it is sent."""
-        is_next = not self._unsent
+        """Accept a portion, or send it at once if its sample is alone. Blocks while another is waiting."""
         self._unsent.update(ask.id for ask in made.asks)
-        if is_alone and is_next:
+        if is_alone:
             self._answer(made)
         else:
             self._given.put(made)

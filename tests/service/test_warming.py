@@ -23,7 +23,7 @@ def warm_all(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) ->
 
     async def together(numbers: list[int]) -> None:
         gateway = Gateway(Settings(data_root=tmp_path, redis_url=redis_url))
-        gateway.mailbox._sender = None  # type: ignore[assignment]  # only pushes may use it
+        monkeypatch.setattr(gateway.mailbox, "_sender", None)  # reserved for requests for samples
         await asyncio.gather(*(warm(gateway, target(number)) for number in numbers))
         await asyncio.gather(*gateway.background)
         await gateway.warming_redis.aclose()

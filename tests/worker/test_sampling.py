@@ -136,6 +136,16 @@ def test_ask_resent_while_it_is_being_answered_is_rendered_once(
     assert rendered == [1, 2]
 
 
+def test_batch_holds_at_most_its_limit_of_asks_in_order(
+    gateway: Gateway, engine: Engine, redis_url: str
+) -> None:
+    asks = [gateway.ask(seed) for seed in range(5)]
+    gateway.push(*asks)
+    consumer = SampleConsumer("sample-1", redis_url, engine, "ours", batch_limit=3)
+    taken = [[ask.spec.seed for ask in consumer._take()] for _ in range(2)]
+    assert taken == [[0, 1, 2], [3, 4]]
+
+
 @pytest.mark.parametrize(
     ("counts", "encoding"), [([1], {"sampling"}), ([1, 1], {"replies"}), ([2], {"replies"})]
 )
