@@ -95,11 +95,14 @@ def _load_until(
 
 
 def _stopped_with_asks(stack: Stack, victim: psutil.Process) -> bool:
-    """Stop a sampler that holds asks or waits for one. If it was between the two, resume it: False."""
+    """Stop a sampler that holds asks or waits for one. If it was between the two, resume it: False.
+
+    What it holds is asked again before its deadline or never; so there is time to try several times.
+    """
     asked_again = stack.log().count("asking again")
     victim.send_signal(signal.SIGSTOP)
     try:
-        return until(lambda: stack.log().count("asking again") > asked_again, "lost asks", 60)
+        return until(lambda: stack.log().count("asking again") > asked_again, "lost asks", DEADLINE_SECONDS)
     except AssertionError:
         victim.send_signal(signal.SIGCONT)
         return False
