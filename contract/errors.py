@@ -7,7 +7,7 @@ from contract.plugin import Frozen
 
 
 class ErrorCode(StrEnum):
-    """Stable names of refusals; `service/errors.py` gives each its status and title."""
+    """Stable names of refusals; `service/problems.py` gives each its status and title."""
 
     INVALID_REQUEST = "invalid_request"
     NOT_A_ZIP = "not_a_zip"

@@ -17,9 +17,9 @@ from contract.errors import ErrorCode, ServiceError
 from contract.pointing import PointOutcome, point, unpoint
 from contract.store import Command
 from service.alone import alone
-from service.errors import being_rebuilt
 from service.gateway import Gateway
 from service.records import require_rebuilt
+from service.refusals import being_rebuilt
 from service.settling import until_settled
 
 Decide = Callable[[AliasRecord | None], Awaitable[AliasRecord | None]]

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from service.errors import store_unavailable
 from service.gateway import Gateway
+from service.refusals import store_unavailable
 
 _LOOK_SECONDS = 0.01
 _PATIENCE_SECONDS = 5.0

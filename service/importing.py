@@ -20,11 +20,12 @@ from contract.sampling import CheckpointPlace
 from contract.volume import Volume, imported_name
 from contract.workshop import Program, export
 from service.alone import alone
-from service.errors import being_rebuilt, declared_length
+from service.body_length import declared_length
 from service.exporting import require_trainer
 from service.gateway import Gateway
 from service.receiving import bounded, kept, require_type
 from service.records import require_rebuilt
+from service.refusals import being_rebuilt
 from service.safetensors import look_through
 from service.settling import until_settled
 

@@ -5,7 +5,8 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contract.errors import ErrorCode, ServiceError
-from service.errors import declared_length, problem_response
+from service.body_length import declared_length
+from service.problems import problem_response
 
 MAX_JSON_BYTES = 2**20
 

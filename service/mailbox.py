@@ -15,8 +15,8 @@ from contract.errors import ErrorCode, ServiceError
 from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING
 from contract.sampling import CheckpointPlace, SampleSpec
 from contract.wire import Answer, Ask
-from service.errors import store_unavailable
 from service.line import Line, Waiting
+from service.refusals import store_unavailable
 from service.store import connect, reply
 
 _ANSWERS_AT_ONCE = 32

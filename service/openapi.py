@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from contract.errors import ErrorCode, ServiceError
-from service.errors import MEANINGS, PROBLEM_JSON, Problem, problem
+from service.problems import MEANINGS, PROBLEM_JSON, Problem, problem
 
 _READS = (ErrorCode.INVALID_REQUEST, ErrorCode.FOREIGN_HOST, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL)
 _WRITES = (ErrorCode.FOREIGN_ORIGIN, ErrorCode.VOLUME_FULL, ErrorCode.VOLUME_READ_ONLY)

@@ -17,8 +17,8 @@ from contract.identifiers import DATASET_PATTERN, JOB_PATTERN
 from contract.keys import RecordKind
 from contract.store import Command, ForgetOutcome, SubmitOutcome
 from contract.withdrawal import withdraw
-from service.errors import being_rebuilt, of_another_version
 from service.gateway import Gateway
+from service.refusals import being_rebuilt, of_another_version
 from service.settling import until_settled
 from service.store import Standing
 from service.trash import discard

@@ -11,9 +11,9 @@ from contract.keys import RecordKind
 from contract.plugin import Frozen
 from contract.sampling import CheckpointPlace
 from contract.volume import imported_name
-from service.errors import parameter_error
 from service.gateway import Gateway
 from service.records import find, require_all_back, require_rebuilt
+from service.refusals import parameter_error
 
 _LOOKS = 10
 """Attempts; one fails only if the newest job is deleted between its two reads."""

@@ -8,7 +8,7 @@ from pydantic import Field
 from contract.formats import SampleFormat
 from contract.latents import FURTHEST, MOST_NUMBERS
 from contract.sampling import MAX_COUNT, SampleOptions, SampleSpec, Seed
-from service.errors import parameter_error
+from service.refusals import parameter_error
 
 MAX_LATENT_SIZE = 1024
 """No generator takes longer latents."""

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from contract.errors import ErrorCode, ServiceError
-from service.errors import problem_response
+from service.problems import problem_response
 
 _HARMLESS_METHODS = {"GET", "HEAD", "OPTIONS"}
 _OWN_SITES = {"same-origin", "none"}

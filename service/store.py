@@ -27,7 +27,7 @@ from contract.keys import (
     Role,
 )
 from contract.store import Command, Request, Turns, read_request, script, turns, workers
-from service.errors import of_another_version
+from service.refusals import of_another_version
 
 T = TypeVar("T")
 _Parts = tuple[Record, tuple[CheckpointFact, ...]]

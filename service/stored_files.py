@@ -12,7 +12,7 @@ from fastapi import Request
 from fastapi.responses import FileResponse, Response
 
 from contract.errors import ErrorCode, ServiceError
-from service.errors import problem_response
+from service.problems import problem_response
 
 _KNOWN_FILES = 4096
 _RANGE = re.compile(r"([0-9]{0,1000})-([0-9]{0,1000})")

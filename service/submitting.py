@@ -14,9 +14,9 @@ from contract.store import Request, read_request, submit
 from contract.submission import Idempotency, Submission
 from contract.training import TrainingSpec
 from service import records
-from service.errors import store_unavailable
 from service.gateway import Gateway
 from service.job_views import Job
+from service.refusals import store_unavailable
 
 IdempotencyKey = Annotated[
     str | None,

@@ -14,7 +14,8 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from contract.errors import ErrorCode, FieldError, ServiceError
-from service.errors import declared_length, parameter_error
+from service.body_length import declared_length
+from service.refusals import parameter_error
 
 _MOST_FIELDS = 32
 _SHOWN_CHARACTERS = 80

@@ -13,8 +13,9 @@ from starlette.requests import Request
 
 from contract.errors import ErrorCode, ServiceError
 from contract.volume import Volume
-from service.errors import declared_length, parameter_error
+from service.body_length import declared_length
 from service.receiving import bounded, kept, wrong_type
+from service.refusals import parameter_error
 
 RAW_TYPES = ("application/zip", "application/octet-stream", "application/x-zip-compressed")
 FORM_TYPE = "multipart/form-data"

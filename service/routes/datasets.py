@@ -18,11 +18,11 @@ from contract.plugin import Frozen
 from contract.store import control, forget_dataset, submit
 from service import archive, records
 from service.dataset_views import Dataset
-from service.errors import parameter_error
 from service.gateway import Gateway, Here
 from service.manifests import ManifestSummary
 from service.openapi import read_problems, write_problems
 from service.pages import ListQuery, link_next, readable
+from service.refusals import parameter_error
 from service.store import Standing
 from service.uploads import FORM_TYPE, RAW_TYPES, Upload, receive
 from service.views import Page

@@ -11,7 +11,6 @@ from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import LATEST, Alias, reference_kind
 from service import records
 from service.aliases import change, first
-from service.errors import parameter_error
 from service.gateway import Gateway, Here
 from service.importing import forget
 from service.model_views import AliasTarget, Model, PastMeaning
@@ -27,6 +26,7 @@ from service.references import (
     of_meaning,
     resolve,
 )
+from service.refusals import parameter_error
 from service.views import Page
 from service.warming import warm
 

@@ -10,7 +10,7 @@ from contract.errors import ErrorCode, ServiceError
 from contract.plugin import Frozen
 from contract.recipe import read_recipe
 from contract.sampling import SampleSpec
-from service.errors import declared_length
+from service.body_length import declared_length
 from service.gateway import Gateway, Here
 from service.openapi import read_problems
 from service.png_text import read_texts

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Path
 
 from contract.errors import ErrorCode
 from contract.plugin import Frozen
-from service.errors import MEANINGS, problem_type
 from service.openapi import read_problems
+from service.problems import MEANINGS, problem_type
 
 router = APIRouter(tags=["problems"])
 

@@ -17,11 +17,11 @@ from contract.sampling import MAX_COUNT, SampleOptions, SampleSpec
 from contract.training import MAX_SEED
 from service.accept import negotiate
 from service.caching import PINNED, client_has
-from service.errors import parameter_error
 from service.gateway import Gateway, Here
 from service.openapi import read_problems
 from service.pictures import Picture, etag_of
 from service.references import Target, resolve
+from service.refusals import parameter_error
 from service.sample_answers import ANSWER
 from service.sample_bodies import SamplesBody
 from service.timing import server_timing

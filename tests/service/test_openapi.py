@@ -9,7 +9,7 @@ import pytest
 
 from contract.errors import ErrorCode
 from service.app import create_app
-from service.errors import MEANINGS
+from service.problems import MEANINGS
 from service.settings import Settings
 
 DOCUMENT = create_app(Settings()).openapi()

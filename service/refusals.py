@@ -1,0 +1,35 @@
+"""Refusals that several routes share, worded once."""
+
+from contract.errors import ErrorCode, FieldError, ServiceError
+from contract.keys import RecordKind
+
+_STORE_RETRY_SECONDS = 2.0
+_UPGRADE_SECONDS = 60.0
+
+
+def parameter_error(name: str, detail: str) -> ServiceError:
+    """`invalid_request` for a parameter or field that was parsed, but is not acceptable."""
+    return ServiceError(ErrorCode.INVALID_REQUEST, detail, fields=(FieldError(name, detail),))
+
+
+def store_unavailable(what: str) -> ServiceError:
+    """Redis is unreachable, or its records are not restored yet: nothing was changed, try again."""
+    return ServiceError(
+        ErrorCode.STORE_UNAVAILABLE,
+        f"{what}; jobs and their data are safe on the volume. Try again in a moment.",
+        retry_after_seconds=_STORE_RETRY_SECONDS,
+    )
+
+
+def being_rebuilt() -> ServiceError:
+    """The records are being rebuilt, so it is not known yet what exists and what is in use."""
+    return store_unavailable("Redis was emptied and the records are being rebuilt from the volume")
+
+
+def of_another_version(kind: RecordKind, record_id: str) -> ServiceError:
+    """The record exists, but another version wrote it, with content that this version does not know."""
+    detail = (
+        f"The {kind} {record_id} exists, but this version of the service cannot read its record: another"
+        " version wrote it. Start a gateway of that version or a newer one, and try again."
+    )
+    return ServiceError(ErrorCode.STORE_UNAVAILABLE, detail, retry_after_seconds=_UPGRADE_SECONDS)
