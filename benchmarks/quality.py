@@ -130,7 +130,10 @@ class Trial:
         spec = self._spec(0, images=1)
         self._pixels = array(self._volume, self._manifest, spec.resolution, spec.channels, spec.fit)
         self._features = features.load("cpu")
-        self._reals = self._seen(self._pixels[held_out_indices(self._manifest)])
+        held_out = held_out_indices(self._manifest)
+        if not held_out.size:
+            raise SystemExit(f"{archive} has {self._manifest.images} pictures, too few to judge by; send 400")
+        self._reals = self._seen(self._pixels[held_out])
 
     def describe(self) -> str:
         environment = detect("cpu", self._threads, "auto")

@@ -34,7 +34,9 @@ class Manifest(Frozen):
     format_version: Literal[1] = 1
     id: DatasetId
     images: int = Field(ge=1, description="Usable pictures, held-out ones included.")
-    held_out_images: int = Field(ge=0, description="Pictures kept out of training, for judging.")
+    held_out_images: int = Field(
+        ge=0, description="Pictures for judging; from 16 on they are kept out of training."
+    )
     rejected: tuple[RejectedFile, ...] = Field((), description="At most the first 1,000.")
     rejected_images: int = Field(0, ge=0)
     duplicate_images: int = Field(

@@ -20,6 +20,7 @@ from contract.training import MOST_KEPT, TrainingSpec
 from models import cost, metrics, objectives, priors
 from models.augment import Draws, augment
 from models.cost import Cost
+from models.datasets.arrays import FEWEST_REALS
 from models.ema import STATISTICS_BATCH, STATISTICS_BATCHES, served_generator
 from models.features import Features
 from models.latents import noise, shares
@@ -30,8 +31,6 @@ from models.randomness import coin_flips, permutation, random_words
 from models.silence import silent
 from models.state import TrainingState
 
-FEWEST_REALS = 16
-"""With fewer held-out pictures, training pictures serve as reals; with fewer of those nothing is judged."""
 MOST_REALS = 2_000
 MOST_NEIGHBOURS = 2_048
 """Training pictures among which copies are searched for."""
@@ -59,7 +58,7 @@ class Panel:
 
     @classmethod
     def of(cls, training: Indices, held_out: Indices, seed: int) -> Self | None:
-        """The panel from the pictures of both splits, or None if there are too few."""
+        """The panel from the pictures of both splits; `split` says from which. None if there are too few."""
         neighbours = np.sort(_drawn(training, MOST_NEIGHBOURS, seed, "neighbours"))
         if len(held_out) >= FEWEST_REALS:
             return cls(_drawn(held_out, MOST_REALS, seed, "reals"), neighbours, "held_out")

@@ -24,6 +24,9 @@ Pixels = NDArray[np.uint8]
 CHUNK = 64
 """Pictures handed to the decoder threads at a time."""
 
+FEWEST_REALS = 16
+"""Fewer held-out pictures say too little of a run: they are trained on, and training pictures judge it."""
+
 FEWEST_SHOWN = 2
 """If fewer pictures than this are not held out, all pictures are used for training."""
 
@@ -60,21 +63,26 @@ def array(
 
 
 def held_out_indices(manifest: Manifest) -> NDArray[np.int64]:
-    """The pictures that are never trained on; none if that would leave fewer than `FEWEST_SHOWN`."""
+    """The pictures that are never trained on, for judging: at least `FEWEST_REALS`, or none."""
     kept = np.setdiff1d(np.arange(manifest.images), training_indices(manifest))
     return kept.astype(np.int64)
 
 
 def training_indices(manifest: Manifest) -> NDArray[np.int64]:
-    """The pictures to train on: those not held out, or all if that would leave fewer than `FEWEST_SHOWN`."""
+    """The pictures to train on: those not held out, or all if one of the splits would be too small."""
     shown = [index for index in range(manifest.images) if not manifest.held_out(index)]
-    return np.array(shown if len(shown) >= FEWEST_SHOWN else range(manifest.images), dtype=np.int64)
+    is_split = _is_split(manifest.images, manifest.images - len(shown))
+    return np.array(shown if is_split else range(manifest.images), dtype=np.int64)
 
 
 def split_sizes(images: int, held_out_images: int) -> tuple[int, int]:
     """The numbers of training and held-out pictures: the lengths of the two lists above."""
-    shown = images - held_out_images
-    return (shown, held_out_images) if shown >= FEWEST_SHOWN else (images, 0)
+    is_split = _is_split(images, held_out_images)
+    return (images - held_out_images, held_out_images) if is_split else (images, 0)
+
+
+def _is_split(images: int, held_out_images: int) -> bool:
+    return held_out_images >= FEWEST_REALS and images - held_out_images >= FEWEST_SHOWN
 
 
 def _derive(

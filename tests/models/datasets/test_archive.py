@@ -18,7 +18,7 @@ from contract.dataset import Manifest
 from contract.errors import ErrorCode, ServiceError
 from contract.volume import Volume
 from models.datasets.archive import prepare
-from models.datasets.arrays import array, training_indices
+from models.datasets.arrays import FEWEST_REALS, array, held_out_indices, split_sizes, training_indices
 from models.silence import silent
 
 DATASET = "ds_" + "0" * 16
@@ -240,16 +240,27 @@ def test_order_of_files_in_the_zip_does_not_change_the_dataset(
 
 
 def test_held_out_pictures_are_not_trained_on(volume: Volume, upload: Upload) -> None:
+    manifest = prepared(
+        volume, upload({f"{index}.png": png((index % 256, index // 256, 0)) for index in range(600)})
+    )
+    shown, kept = training_indices(manifest).tolist(), held_out_indices(manifest).tolist()
+    assert kept == [index for index in range(600) if manifest.held_out(index)]
+    assert sorted([*shown, *kept]) == list(range(600))
+    assert len(kept) >= FEWEST_REALS
+    assert split_sizes(600, manifest.held_out_images) == (len(shown), len(kept))
+
+
+def test_pictures_are_trained_on_if_too_few_would_be_held_out(volume: Volume, upload: Upload) -> None:
     manifest = prepared(volume, upload({f"{index}.png": png(index) for index in range(150)}))
-    shown = training_indices(manifest).tolist()
-    assert 0 < len(shown) < 150
-    assert shown == [index for index in range(150) if not manifest.held_out(index)]
+    assert 0 < manifest.held_out_images < FEWEST_REALS
+    assert training_indices(manifest).tolist() == list(range(150))
+    assert not held_out_indices(manifest).size
+    assert split_sizes(150, manifest.held_out_images) == (150, 0)
 
 
-def test_single_picture_is_trained_on_even_if_it_would_be_held_out(volume: Volume, upload: Upload) -> None:
-    for shade in range(60):
-        manifest = prepared(volume, upload({"a.png": png(shade)}))
-        assert training_indices(manifest).tolist() == [0]
+@pytest.mark.parametrize(("held_out", "shown"), [(15, 285), (16, 1), (16, 0)])
+def test_pictures_are_not_split_into_less_than_can_be_used(held_out: int, shown: int) -> None:
+    assert split_sizes(shown + held_out, held_out) == (shown + held_out, 0)
 
 
 def test_preparing_does_not_import_torch() -> None:
