@@ -23,6 +23,8 @@ TILES = 64
 START_SECONDS = 120
 STOP_SECONDS = 15
 USUAL_PORT = 8000
+PORTS = 100
+"""How many are tried, from the usual one on."""
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PR_SET_PDEATHSIG = 1
 
@@ -133,13 +135,13 @@ def _signals_as_exits() -> Iterator[None]:
 
 
 def _free_port() -> int:
-    """Port 8000, so that the printed URLs also work under `dcgan up`; if it is taken, any other."""
-    for port in (USUAL_PORT, 0):
+    """Port 8000, so that the printed URLs also work under `dcgan up`; if it is taken, one after it."""
+    for port in range(USUAL_PORT, USUAL_PORT + PORTS):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return int(probe.getsockname()[1])
-    raise DcganError("no_port", "No free port on 127.0.0.1.")
+            return port
+    raise DcganError("no_port", f"Ports {USUAL_PORT} to {USUAL_PORT + PORTS - 1} of 127.0.0.1 are all taken.")

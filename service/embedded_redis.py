@@ -3,13 +3,14 @@
 import importlib.util
 import secrets
 import shutil
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+from service.ports import free_port
 
 LOG = "redis.log"
 LAST_LINES = 5
@@ -63,7 +64,7 @@ def transient_server(directory: Path) -> RedisServer:
 
 def _server(directory: Path, lines: list[str]) -> RedisServer:
     directory.mkdir(parents=True, exist_ok=True)
-    port, password = _free_port(), secrets.token_urlsafe(24)
+    port, password = free_port(), secrets.token_urlsafe(24)
     (directory / LOG).unlink(missing_ok=True)
     configuration = directory / "redis.conf"
     configuration.touch(mode=0o600)
@@ -100,10 +101,3 @@ def _program() -> str:
             "or set DCGAN_REDIS_URL to a server of yours"
         )
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import psutil
 
 from benchmarks.load.client import Address, Reply
 from benchmarks.load.deployment import Laid
+from service.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 120.0
@@ -135,12 +135,6 @@ def is_png(reply: Reply, resolution: int) -> bool:
         and struct.unpack(">II", reply.body[16:24]) == (resolution, resolution)
         and reply.body.endswith(b"IEND\xaeB`\x82")
     )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _start(command: list[str], more: dict[str, str], log: Path) -> subprocess.Popen[bytes]:

@@ -1,7 +1,6 @@
 """The gateway as a process: it serves, and a signal ends it."""
 
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from service.ports import free_port
+
 ROOT = Path(__file__).parents[2]
 Until = Callable[[Callable[[], object]], object]
 
@@ -18,9 +19,7 @@ Until = Callable[[Callable[[], object]], object]
 @pytest.fixture
 def process(redis_url: str, tmp_path: Path, worker: Any) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """`python -P -m service` on a free port, and its URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {
         "PYTHONPATH": str(ROOT),
         "DCGAN_REDIS_URL": redis_url,

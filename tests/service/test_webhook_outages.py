@@ -1,7 +1,6 @@
 """Webhooks are delivered despite hanging receivers, killed gateways and an emptied Redis."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import pytest
 
 from contract.durable import replace_durably
 from contract.webhook import Endpoint, Outcome, Told
+from service.ports import free_port
 from service.settings import Settings
 from tests.service.deployment import DAY, KEY, Deployment
 from tests.service.receiver import SECRET, Receiver, receiving
@@ -66,9 +66,7 @@ def test_gateway_can_stop_while_a_receiver_hangs(
 
 @contextmanager
 def _process(worker: Any) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {
         "PYTHONPATH": str(ROOT),
         "DCGAN_REDIS_URL": worker.url,

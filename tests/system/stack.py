@@ -5,7 +5,6 @@ import io
 import os
 import re
 import signal
-import socket
 import sys
 import time
 import zipfile
@@ -17,6 +16,7 @@ import httpx
 import psutil
 import redis
 
+from service.ports import free_port
 from tests.conftest import proof
 
 T = TypeVar("T")
@@ -246,10 +246,3 @@ def _command_line(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except psutil.Error:  # it has just ended
         return ""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -13,8 +13,9 @@ import httpx
 import psutil
 import pytest
 
+from service.ports import free_port
 from tests.conftest import proof
-from tests.system.stack import Stack, free_port, until
+from tests.system.stack import Stack, until
 
 logger = logging.getLogger(__name__)
 
