@@ -57,16 +57,22 @@ class Answer:
     detail: str = ""
     stages: Stages | None = None
     """None if nothing was rendered."""
+    field: str = ""
+    """The field of the ask's spec that `detail` objects to, if it is one."""
 
     def pack(self) -> bytes:
-        took = (self.stages.batch, self.stages.forward, self.stages.encode) if self.stages else ()
-        head = [self.id, self.renderer, self.error, self.detail, *(round(stage, 2) for stage in took)]
+        head = [self.id, self.renderer, self.error, self.detail, *self._rest()]
         return json.dumps(head, separators=(",", ":")).encode() + b"\n" + self.content
+
+    def _rest(self) -> list[float | str]:
+        if self.stages:
+            return [round(took, 2) for took in (self.stages.batch, self.stages.forward, self.stages.encode)]
+        return [0, 0, 0, self.field] if self.field else []
 
     @classmethod
     def unpack(cls, frame: bytes) -> "Answer":
         head, _, content = frame.partition(b"\n")
-        request_id, renderer, error, detail, *took = json.loads(head)
-        reason = ErrorCode(error) if error else None
-        stages = Stages(*took[:3]) if took else None  # a newer sampler may send more
-        return cls(request_id, renderer, content, reason, detail, stages)
+        request_id, renderer, error, detail, *rest = json.loads(head)  # a newer sampler may send more
+        if error:
+            return cls(request_id, renderer, content, ErrorCode(error), detail, field="".join(rest[3:4]))
+        return cls(request_id, renderer, content, detail=detail, stages=Stages(*rest[:3]) if rest else None)

@@ -50,7 +50,9 @@ class Dataset(Frozen):
         None,
         description="Usable pictures. This and what follows is null until ready, or if it cannot be read.",
     )
-    held_out_images: int | None = None
+    held_out_images: int | None = Field(
+        None, description="Those kept for evaluation; where they are fewer than 16, they are trained on, too."
+    )
     rejected_images: int | None = None
     rejected: tuple[RejectedFile, ...] | None = Field(
         None, description="Rejected files with reasons, the first 1,000; omitted from lists."

@@ -11,7 +11,7 @@ import time
 
 from redis.exceptions import RedisError
 
-from contract.errors import ErrorCode, ServiceError
+from contract.errors import ErrorCode, FieldError, ServiceError
 from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING
 from contract.sampling import CheckpointPlace, SampleSpec
 from contract.wire import Answer, Ask
@@ -54,8 +54,8 @@ class Mailbox:
         """Return the samplers' answer. Cancelling this withdraws the request.
 
         Raises:
-            ServiceError: `sampler_busy`, `sampler_timeout`, the sampler's own error, or `store_unavailable`
-                if the sampling Redis is unreachable.
+            ServiceError: `sampler_busy`, `sampler_timeout`, the sampler's own error, whose `fields` are of
+                the spec, or `store_unavailable` if the sampling Redis is unreachable.
         """
         try:
             return await self._ask(spec, place)
@@ -77,7 +77,8 @@ class Mailbox:
             expiry.cancel()
             self.line.leave(waiting)
         if answer.error:
-            raise ServiceError(answer.error, answer.detail)
+            fields = (FieldError(answer.field, answer.detail),) if answer.field else ()
+            raise ServiceError(answer.error, answer.detail, fields=fields)
         return answer
 
     async def ping(self) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from contract.errors import FieldError, ServiceError
 from contract.formats import SampleFormat
 from contract.latents import FURTHEST, MOST_NUMBERS
 from contract.sampling import MAX_COUNT, SampleOptions, SampleSpec, Seed
@@ -77,3 +78,17 @@ class SamplesBody(SampleOptions):
         if self.latents is not None:
             return SampleSpec.of_latents(digest, chosen, self.latents, self)
         return SampleSpec.of_seeds(digest, chosen, self.seeds or (), self)
+
+    def pointed(self, refusal: ServiceError) -> ServiceError:
+        """A refusal of this body's spec, with pointers into the body."""
+        samples = "seeds" if self.latents is None else "latents"
+        fields = (
+            FieldError(f"/{samples if field.pointer == 'count' else field.pointer}", field.detail)
+            for field in refusal.fields
+        )
+        return ServiceError(
+            refusal.code,
+            refusal.detail,
+            fields=tuple(fields),
+            retry_after_seconds=refusal.retry_after_seconds,
+        )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.errors import FieldError
 from contract.formats import FORMS, MOST_BYTES_OF_NUMBERS, MOST_PIXELS
 from contract.latents import unpack
 from contract.sampling import SampleSpec
@@ -32,54 +33,59 @@ def kinship(spec: SampleSpec) -> tuple[str, str, bool, bool, bool, float]:
     return spec.digest, spec.precision, spec.count > 1, is_of_numbers, is_given, spec.truncation
 
 
-def admit(sampler: Sampler, portion: Sequence[Ask]) -> tuple[list[Ask], list[tuple[Ask, str]]]:
-    """Split a portion into the asks that its generator can fulfil, and the others with the reasons."""
+def admit(sampler: Sampler, portion: Sequence[Ask]) -> tuple[list[Ask], list[tuple[Ask, FieldError]]]:
+    """Split a portion into the asks that its generator can fulfil, and the others with what to change."""
     welcome, refused = [], []
     for ask in portion:
-        if detail := _objection(ask.spec, sampler.header.spec):
-            refused.append((ask, detail))
+        if objection := _objection(ask.spec, sampler.header.spec):
+            refused.append((ask, objection))
         else:
             welcome.append(ask)
     return welcome, refused
 
 
-def _objection(spec: SampleSpec, trained: TrainingSpec) -> str | None:
+def _objection(spec: SampleSpec, trained: TrainingSpec) -> FieldError | None:
     """An objection that requires knowing the generator, or None."""
     if spec.truncation != 1 and not trained.prior.HAS_A_MIDDLE:
-        return (
+        detail = (
             f"truncation is {spec.truncation:g}, but this generator's latents come from the prior "
             f"{trained.prior.kind}, which has no values between its outer ones; leave truncation out."
         )
+        return FieldError("truncation", detail)
     takes = trained.architecture.latent_size
     if spec.latents is not None and (given := len(unpack(spec.latents, spec.count)[0])) != takes:
-        return f"The latents have {given} numbers each, and this generator takes {takes}."
+        detail = f"The latents have {given} numbers each, and this generator takes {takes}."
+        return FieldError("latents", detail)
     return _too_large(spec, trained.resolution) or _too_many_numbers(spec, trained)
 
 
-def _too_large(spec: SampleSpec, resolution: int) -> str | None:
+def _too_large(spec: SampleSpec, resolution: int) -> FieldError | None:
     form = FORMS[spec.format]
     width, height = spec.size(resolution)
     pictures = 1 if form.holds == "a sheet" else spec.count
-    if max(width, height) <= form.longest_side and width * height * pictures <= MOST_PIXELS:
+    fits = width * height * pictures <= MOST_PIXELS
+    if max(width, height) <= form.longest_side and fits:
         return None
-    return (
+    detail = (
         f"With tiles of {resolution} px this would be {pictures} × {width} × {height} pixels; "
         f"as {spec.format} there may be {MOST_PIXELS:,} in all, and sides of {form.longest_side:,}. "
         "Ask for fewer samples or a smaller scale, or choose other columns."
     )
+    return FieldError("columns" if fits else "count", detail)
 
 
-def _too_many_numbers(spec: SampleSpec, trained: TrainingSpec) -> str | None:
+def _too_many_numbers(spec: SampleSpec, trained: TrainingSpec) -> FieldError | None:
     if FORMS[spec.format].holds != "numbers":
         return None
     each = trained.channels * trained.resolution**2 * _BYTES_OF_A_VALUE
     most = MOST_BYTES_OF_NUMBERS // each
     if spec.count <= most:
         return None
-    return (
-        f"count is {spec.count}, and as {spec.format} a sample of this generator takes {each:,} bytes; one "
-        f"answer may have {MOST_BYTES_OF_NUMBERS:,}. Ask for {most} at most at a time."
+    detail = (
+        f"{spec.count} samples are too many: as {spec.format} one of this generator takes {each:,} bytes, "
+        f"and one answer may have {MOST_BYTES_OF_NUMBERS:,}. Ask for {most} at most at a time."
     )
+    return FieldError("count", detail)
 
 
 def render(sampler: Sampler, portion: Sequence[Ask], after_pass: Callable[[], None] = silent) -> Images:

@@ -47,6 +47,8 @@ class Refused:
     asks: Sequence[Ask]
     code: ErrorCode
     detail: str
+    field: str = ""
+    """The field of their specs to change, if it is one."""
 
 
 class Replies(threading.Thread):
@@ -95,7 +97,10 @@ class Replies(threading.Thread):
 
     def _refuse(self, refused: Refused) -> list[tuple[str, Answer]]:
         return [
-            (ask.gateway, Answer(ask.id, self._renderer, b"", refused.code, refused.detail))
+            (
+                ask.gateway,
+                Answer(ask.id, self._renderer, b"", refused.code, refused.detail, field=refused.field),
+            )
             for ask in refused.asks
         ]
 

@@ -194,8 +194,9 @@ class SampleConsumer(threading.Thread):
     def _admit(self, sampler: Sampler, wanting: Sequence[Ask]) -> list[Ask]:
         """Return the asks that this generator can fulfil; refuse the others."""
         welcome, refused = admit(sampler, wanting)
-        for ask, detail in refused:
-            self._replies.give(Refused([ask], ErrorCode.INVALID_REQUEST, detail))
+        for ask, objection in refused:
+            reason = Refused([ask], ErrorCode.INVALID_REQUEST, objection.detail, objection.pointer)
+            self._replies.give(reason)
         return welcome
 
     def _render(self, portion: Sequence[Ask], sampler: Sampler) -> Rendered | Refused | None:

@@ -141,7 +141,10 @@ async def post_samples(
     target = await resolve(gateway, body.model)
     spec = body.spec(target.digest, chosen)
     etag = etag_of(spec, await gateway.renderer() or _NO_RENDERER)
-    picture = gateway.pictures.find(etag) or await _render(request, gateway, spec, target, etag)
+    try:
+        picture = gateway.pictures.find(etag) or await _render(request, gateway, spec, target, etag)
+    except ServiceError as refusal:
+        raise body.pointed(refusal) from refusal
     headers = {
         "X-Model-Digest": spec.digest,
         "Cache-Control": "no-store",

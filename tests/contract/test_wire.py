@@ -14,6 +14,7 @@ DIGEST = "sha256:" + "0" * 64
     [
         Answer("1", "ours", b"\n\x89PNG\n", stages=Stages(batch=0.25, forward=16.5, encode=3.0)),
         Answer("1", "ours", b"", ErrorCode.INTERNAL, "it failed"),
+        Answer("1", "ours", b"", ErrorCode.INVALID_REQUEST, "too many", field="count"),
     ],
 )
 def test_answer_round_trips(answer: Answer) -> None:

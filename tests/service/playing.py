@@ -28,7 +28,7 @@ class Sampler(threading.Thread):
         self.asks: list[Ask] = []
         self.held = threading.Event()
         self._taking = threading.Lock()
-        self.refusal: tuple[Any, str] | None = None
+        self.refusal: tuple[Any, str, str] | None = None
         self._redis = redis.Redis.from_url(url)
         self._ended = threading.Event()
 
@@ -42,9 +42,9 @@ class Sampler(threading.Thread):
             assert isinstance(frame, bytes)
             ask = Ask.unpack(frame)
             self.asks.append(ask)
-            code, detail = self.refusal or (None, "")
+            code, detail, field = self.refusal or (None, "", "")
             content, stages = (b"", None) if code else (ask.spec.canonical().encode(), STAGES)
-            answer = Answer(ask.id, "r1", content, code, detail, stages)
+            answer = Answer(ask.id, "r1", content, code, detail, stages, field)
             self._redis.rpush(SAMPLES_REPLIES_OF + ask.gateway, answer.pack())
 
     def _next(self) -> Any:

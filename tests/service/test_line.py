@@ -156,7 +156,7 @@ def test_refusal_by_a_sampler_shows_that_earlier_requests_were_taken(line: Line,
 def test_refusals_before_the_first_rendering_leave_the_pace_unknown(redis_url: str, sampler: Any) -> None:
     spec = SampleSpec(digest="sha256:" + "0" * 64, seed=0)
     place = CheckpointPlace(job="job_" + "0" * 16, file="f")
-    sampler.refusal = (ErrorCode.INVALID_REQUEST, "That many pixels are too many.")
+    sampler.refusal = (ErrorCode.INVALID_REQUEST, "That many pixels are too many.", "count")
 
     async def limit_after_a_refusal() -> int:
         mailbox = Mailbox(redis_url, timeout_seconds=20, queue_limit=MOST)

@@ -136,7 +136,7 @@ def test_a_deleted_alias_is_not_found(
 def test_sampler_that_cannot_load_the_generator_does_not_keep_an_alias_from_moving(
     client: httpx.Client, sampler: Any, finished: CheckpointFact
 ) -> None:
-    sampler.refusal = (ErrorCode.CHECKPOINT_UNREADABLE, "The file is damaged.")
+    sampler.refusal = (ErrorCode.CHECKPOINT_UNREADABLE, "The file is damaged.", "")
     assert client.put("/models/best", json={"digest": finished.digest}).is_success
     sampler.refusal = None
     sampler.hold()

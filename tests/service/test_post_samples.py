@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from contract.errors import ErrorCode
 from contract.formats import FORMS
 from contract.job import CheckpointFact
 from contract.latents import MOST_NUMBERS
@@ -104,6 +105,29 @@ def test_refusal_of_a_wrong_body_points_to_the_error(
     problem = refused(client.post("/samples", json=body), 422, "invalid_request")
     assert [error["pointer"] for error in problem["errors"]] == [pointer]
     assert not sampler.asks
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "pointer"),
+    [
+        ({"seeds": [1, 3]}, "count", "/seeds"),
+        ({"latents": [[1.0]]}, "count", "/latents"),
+        ({"latents": [[1.0]]}, "latents", "/latents"),
+        ({"seeds": [1], "truncation": 0.5}, "truncation", "/truncation"),
+    ],
+)
+def test_refusal_by_a_sampler_points_into_the_body(
+    client: httpx.Client,
+    refused: Refused,
+    sampler: Any,
+    finished: CheckpointFact,
+    body: Any,
+    field: str,
+    pointer: str,
+) -> None:
+    sampler.refusal = (ErrorCode.INVALID_REQUEST, "It does not fit.", field)
+    problem = refused(client.post("/samples", json=body), 422, "invalid_request")
+    assert problem["errors"] == [{"pointer": pointer, "detail": "It does not fit."}]
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])

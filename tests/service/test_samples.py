@@ -281,11 +281,19 @@ def test_concurrent_requests_for_the_same_picture_are_rendered_once(
 def test_refusal_by_a_sampler_is_a_problem_document(
     client: httpx.Client, refused: Refused, sampler: Any, finished: CheckpointFact
 ) -> None:
-    sampler.refusal = (ErrorCode.CHECKPOINT_UNREADABLE, "The file is damaged.")
+    sampler.refusal = (ErrorCode.CHECKPOINT_UNREADABLE, "The file is damaged.", "")
     problem = refused(client.get("/samples?seed=1"), 500, "checkpoint_unreadable")
-    assert problem["detail"] == "The file is damaged."
+    assert (problem["detail"], problem["errors"]) == ("The file is damaged.", [])
     sampler.refusal = None
     assert client.get("/samples?seed=1").status_code == 200
+
+
+def test_refusal_by_a_sampler_names_the_parameter(
+    client: httpx.Client, refused: Refused, sampler: Any, finished: CheckpointFact
+) -> None:
+    sampler.refusal = (ErrorCode.INVALID_REQUEST, "Too many.", "count")
+    problem = refused(client.get("/samples?seed=1&count=9"), 422, "invalid_request")
+    assert problem["errors"] == [{"pointer": "count", "detail": "Too many."}]
 
 
 UNREADABLE = {

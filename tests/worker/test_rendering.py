@@ -92,7 +92,8 @@ def test_truncation_of_a_prior_of_two_values_is_refused(sampler: Sampler) -> Non
     fine, truncated = ask([7]), ask([7], truncation=0.5)
     welcome, [(refused, refusal)] = admit(sampler, [fine, truncated])
     assert (welcome, refused) == ([fine], truncated)
-    assert "bernoulli" in refusal
+    assert refusal.pointer == "truncation"
+    assert "bernoulli" in refusal.detail
 
 
 @pytest.mark.parametrize(
@@ -111,14 +112,16 @@ def test_arrays_are_bounded_in_bytes(sampler: Sampler) -> None:
     fits, pictures, too_many = ask(range(273), chosen="npz"), ask(range(1024)), ask(range(274), chosen="npz")
     welcome, [(refused, refusal)] = admit(large, [fits, pictures, too_many])
     assert (welcome, refused) == ([fits, pictures], too_many)
-    assert "Ask for 273 at most at a time" in refusal
+    assert refusal.pointer == "count"
+    assert "Ask for 273 at most at a time" in refusal.detail
 
 
 def test_latents_of_the_wrong_length_are_refused_with_the_right_one(sampler: Sampler) -> None:
     wrong = ask(latents=[[0.5] * (SIZE + 1)])
     welcome, [(_, refusal)] = admit(sampler, [wrong, ask(latents=[[0.5] * SIZE])])
     assert len(welcome) == 1
-    assert f"{SIZE + 1} numbers each, and this generator takes {SIZE}" in refusal
+    assert refusal.pointer == "latents"
+    assert f"{SIZE + 1} numbers each, and this generator takes {SIZE}" in refusal.detail
 
 
 def test_only_pictures_that_would_be_too_large_are_refused(sampler: Sampler) -> None:
@@ -133,4 +136,5 @@ def test_only_pictures_that_would_be_too_large_are_refused(sampler: Sampler) -> 
     welcome, refused = admit(sampler, [fits, *too_large])
     assert welcome == [fits]
     assert [asked for asked, _ in refused] == too_large
-    assert "1 × 5120 × 5120 pixels" in refused[0][1]
+    assert [refusal.pointer for _, refusal in refused] == ["count", "count", "columns", "count"]
+    assert "1 × 5120 × 5120 pixels" in refused[0][1].detail

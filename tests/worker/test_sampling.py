@@ -253,8 +253,8 @@ def test_only_the_ask_that_the_generator_cannot_fulfil_is_refused(
     too_large, fine = gateway.ask(1, 1024, scale=9), gateway.ask(3)
     gateway.push(too_large, fine)
     start(engine)
-    errors = {answer.id: answer.error for answer in gateway.answers(2)}
-    assert errors == {too_large.id: ErrorCode.INVALID_REQUEST, fine.id: None}
+    errors = {answer.id: (answer.error, answer.field) for answer in gateway.answers(2)}
+    assert errors == {too_large.id: (ErrorCode.INVALID_REQUEST, "count"), fine.id: (None, "")}
 
 
 def test_portions_do_not_mix_drawn_truncated_and_given_latents(gateway: Gateway) -> None:
