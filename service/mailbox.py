@@ -42,7 +42,7 @@ class Mailbox:
         self._receiver = connect(
             redis_url, connections=1, decode=False, retries=0, reply_seconds=_ANSWER_SECONDS
         )
-        self._timeout_seconds = timeout_seconds
+        self.timeout_seconds = timeout_seconds
         self._outbox: dict[str, Waiting] = {}  # by the ask's id
         self._pushed_place = 0
         self._withdrawn: list[bytes] = []
@@ -67,7 +67,7 @@ class Mailbox:
         if self._clock_offset_ms is None:
             await asyncio.shield(self._read_clock())
         waiting = self._post(spec, place)
-        expiry = asyncio.get_running_loop().call_later(self._timeout_seconds, self._expire, waiting)
+        expiry = asyncio.get_running_loop().call_later(self.timeout_seconds, self._expire, waiting)
         try:
             answer = await waiting.answer
         except asyncio.CancelledError:
@@ -101,7 +101,7 @@ class Mailbox:
     def _post(self, spec: SampleSpec, place: CheckpointPlace) -> Waiting:
         assert self._clock_offset_ms is not None
         now = time.monotonic()
-        deadline_ms = now * 1000 + self._clock_offset_ms + self._timeout_seconds * 1000
+        deadline_ms = now * 1000 + self._clock_offset_ms + self.timeout_seconds * 1000
         ask = Ask(secrets.token_hex(8), self.name, round(deadline_ms), spec, place)
         waiting = Waiting(ask, ask.pack(), asyncio.get_running_loop().create_future())
         self.line.join(waiting, now)
@@ -111,7 +111,7 @@ class Mailbox:
     def _expire(self, waiting: Waiting) -> None:
         error = ServiceError(
             ErrorCode.SAMPLER_TIMEOUT,
-            f"No sampler answered within {self._timeout_seconds:g} s; ask again, or for fewer images.",
+            f"No sampler answered within {self.timeout_seconds:g} s; ask again, or for fewer images.",
             retry_after_seconds=self.line.seconds_to_empty,
         )
         _fail(waiting, error)

@@ -1,4 +1,8 @@
-"""Rendered samples: concurrent requests for the same one share a rendering, whose result is cached."""
+"""Rendered samples: concurrent requests for the same one share a rendering, whose result is cached.
+
+A rendering has the deadline of its first request. Once half of its time has passed, the next request for the
+picture begins another, so that every request has at least half of the time.
+"""
 
 import asyncio
 import hashlib
@@ -15,6 +19,9 @@ from service.mailbox import Mailbox
 from service.presence import await_for
 from service.timing import NOTHING, stages_of
 
+JOINABLE_SHARE = 0.5
+"""The share of a rendering's time, from its beginning, in which further requests join it."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -29,6 +36,8 @@ class Picture:
 @dataclass
 class _Rendering:
     task: asyncio.Task[Picture]
+    joinable_until: float
+    """In seconds of the monotonic clock."""
     waiting: int = 0
 
 
@@ -53,7 +62,7 @@ class Pictures:
 
     def require_room(self, spec: SampleSpec) -> None:
         """Raise `sampler_busy` if `render` would: the picture is not being rendered, and the line is full."""
-        if spec not in self._rendering:
+        if self._joinable(spec) is None:
             self._mailbox.line.require_room(spec.weight)
 
     async def render(self, spec: SampleSpec, place: CheckpointPlace, request: Request) -> Picture:
@@ -71,18 +80,26 @@ class Pictures:
 
     @contextmanager
     def _waiting_for(self, spec: SampleSpec, place: CheckpointPlace) -> Iterator[asyncio.Task[Picture]]:
-        rendering = self._rendering.get(spec)
-        if rendering is None:
-            rendering = self._rendering[spec] = _Rendering(asyncio.create_task(self._render(spec, place)))
-            rendering.task.add_done_callback(lambda done: self._finish(spec, done))
+        rendering = self._joinable(spec) or self._begin(spec, place)
         rendering.waiting += 1
         try:
             yield rendering.task
         finally:
             rendering.waiting -= 1
             if not rendering.waiting and not rendering.task.done():
-                del self._rendering[spec]  # the next call starts a new rendering
+                self._forget(spec, rendering.task)  # the next call begins another
                 rendering.task.cancel()
+
+    def _joinable(self, spec: SampleSpec) -> _Rendering | None:
+        rendering = self._rendering.get(spec)
+        return rendering if rendering and time.monotonic() < rendering.joinable_until else None
+
+    def _begin(self, spec: SampleSpec, place: CheckpointPlace) -> _Rendering:
+        task = asyncio.create_task(self._render(spec, place))
+        task.add_done_callback(lambda done: self._finish(spec, done))
+        joinable_until = time.monotonic() + self._mailbox.timeout_seconds * JOINABLE_SHARE
+        rendering = self._rendering[spec] = _Rendering(task, joinable_until)
+        return rendering
 
     async def _render(self, spec: SampleSpec, place: CheckpointPlace) -> Picture:
         asked_at = time.monotonic()
@@ -93,8 +110,10 @@ class Pictures:
         return picture
 
     def _finish(self, spec: SampleSpec, done: asyncio.Task[Picture]) -> None:
-        rendering = self._rendering.get(spec)
-        if rendering and rendering.task is done:
-            del self._rendering[spec]
+        self._forget(spec, done)
         if not done.cancelled():
             done.exception()  # retrieve it, as every caller may have left
+
+    def _forget(self, spec: SampleSpec, task: asyncio.Task[Picture]) -> None:
+        if (rendering := self._rendering.get(spec)) and rendering.task is task:
+            del self._rendering[spec]

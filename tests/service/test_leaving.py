@@ -178,3 +178,30 @@ def test_client_that_arrives_just_as_the_last_one_leaves_is_answered(redis_url: 
         return picture.content
 
     assert asyncio.run(leave_and_come()) == spec.canonical().encode()
+
+
+def test_request_that_arrives_late_in_a_rendering_has_a_deadline_of_its_own(
+    redis_url: str, sampler: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = SampleSpec(digest="sha256:" + "0" * 64, seed=1)
+    place = CheckpointPlace(job="job_" + "0" * 16, file="f")
+
+    async def ask_again_and_again() -> set[bytes]:
+        mailbox = Mailbox(redis_url, timeout_seconds=20, queue_limit=10)
+        running = asyncio.create_task(mailbox.run())
+        pictures = Pictures(mailbox, 1000)
+        sampler.hold()
+        asked = []
+        for share in (0, 0.5, 0.5):
+            monkeypatch.setattr("service.pictures.JOINABLE_SHARE", share)
+            asked.append(asyncio.create_task(pictures.render(spec, place, _request(_silence))))
+            await asyncio.sleep(0.05)
+        sampler.held.clear()
+        contents = {(await one).content for one in asked}
+        mailbox.close()
+        await running
+        return contents
+
+    assert asyncio.run(ask_again_and_again()) == {spec.canonical().encode()}
+    first, second = sampler.asks
+    assert first.deadline_ms < second.deadline_ms
