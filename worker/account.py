@@ -74,7 +74,7 @@ class Account:
         """Write new facts to the volume, waiting for room. Call this before reporting them to Redis.
 
         Raises:
-            NoTimeToWaitError: the tenure is over. The new facts were not written and must not be reported.
+            NoTimeToWaitError: the ownership is over. The new facts were not written and must not be reported.
         """
         if not self._ledger.state(update):
             self._outbox.lose()

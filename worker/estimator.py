@@ -9,13 +9,13 @@ from contract.estimate import EstimateAnswer, EstimateAsk
 from contract.job import Failure
 from worker import link
 from worker.child import Child
-from worker.errands import Errands
 from worker.orders import EstimateOrder, training_threads
 from worker.readings import Readings
+from worker.request_server import RequestServer
 from worker.settings import Settings
 
 
-class Estimator(Errands[EstimateAsk, EstimateOrder, EstimateAnswer]):
+class Estimator(RequestServer[EstimateAsk, EstimateOrder, EstimateAnswer]):
     """Answers with the best estimate available by the deadline."""
 
     ASK = EstimateAsk

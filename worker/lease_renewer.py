@@ -34,5 +34,5 @@ class LeaseRenewer(threading.Thread):
                     self._store.run(beat(self._lease, None))
 
     def end(self) -> None:
-        """Stop renewing: the tenure is over, or nearly."""
+        """Stop renewing: the ownership is over, or nearly."""
         self._over.set()

@@ -1,4 +1,4 @@
-"""Makes an errand's child yield to jobs in training on the same machine."""
+"""Makes a request's child yield to jobs in training on the same machine."""
 
 import contextlib
 import os

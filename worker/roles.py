@@ -13,7 +13,7 @@ from contract.keys import KIND_OF_ROLE, Role
 from contract.plugin import Frozen
 from contract.volume import Volume
 from worker.child import Child, forkserver
-from worker.crew import Crew
+from worker.child_group import ChildGroup
 from worker.estimator import Estimator
 from worker.orders import PreparingOrder, TrainingOrder
 from worker.readings import OverheardChild, Readings
@@ -93,7 +93,7 @@ class SupervisedDuty:
             name,
             store,
             settings,
-            self._start_crew,
+            self._start_children,
             self._devices,
             self._write_order,
             later,
@@ -137,8 +137,8 @@ class SupervisedDuty:
                 self._is_warm.set()
                 return
 
-    def _start_crew(self) -> Crew:
-        return Crew.start(self._devices, self._start_leader, self._start_child)
+    def _start_children(self) -> ChildGroup:
+        return ChildGroup.start(self._devices, self._start_leader, self._start_child)
 
     def _start_leader(self) -> Child:
         return self._start_child()
@@ -168,10 +168,10 @@ class TrainDuty(SupervisedDuty):
 
     def stop(self) -> None:
         super().stop()
-        for errands in (self._estimator, self._workshop):
-            errands.end()  # both, before either is waited for
-        for errands in (self._estimator, self._workshop):
-            errands.stop()
+        for server in (self._estimator, self._workshop):
+            server.end()  # both, before either is waited for
+        for server in (self._estimator, self._workshop):
+            server.stop()
 
     def _start_leader(self) -> Child:
         return OverheardChild.start(self._forkserver).overheard_by(self._readings)

@@ -19,7 +19,7 @@ from contract.errors import ErrorCode, ServiceError
 from contract.wire import Ask
 from models.sampler import Sampler
 from worker.engine import Engine, Key, Target
-from worker.pulse import Pulse
+from worker.liveness import Liveness
 from worker.rendering import admit, kinship, render
 from worker.replies import Refused, Rendered, Replies
 from worker.store import connect
@@ -53,7 +53,7 @@ class SampleConsumer(threading.Thread):
         self._renderer = renderer
         self._batch_limit = batch_limit
         self._replies = Replies(url, renderer)
-        self._pulse = Pulse()
+        self._liveness = Liveness()
         self._aside: list[Ask] = []
         self._taken_at: dict[str, float] = {}  # by ask id, in seconds of our clock
         self._clock_offset_ms = 0.0  # Redis time - ours
@@ -72,14 +72,14 @@ class SampleConsumer(threading.Thread):
             return "it has not begun, or has ended"
         if not self._active.is_set() and self._verdict is not None:
             return f"it renders as {self._renderer}, this deployment as {self._verdict}"
-        return self._pulse.trouble if self._active.is_set() else "it has not said hello yet"
+        return self._liveness.trouble if self._active.is_set() else "it has not said hello yet"
 
     @property
     def is_well(self) -> bool:
         """Whether both threads run and render, or need not, because they have not started or are stopping."""
         if self.ident is None or self._end.is_set():
             return True
-        return self.is_alive() and self._replies.is_alive() and not self._pulse.is_dead
+        return self.is_alive() and self._replies.is_alive() and not self._liveness.is_dead
 
     def adopt(self, verdict: str) -> None:
         """Apply the store's reply to `hello`: `active`, or the renderer this deployment is bound to."""
@@ -122,16 +122,16 @@ class SampleConsumer(threading.Thread):
         self._engine.close()
 
     def _probe_if_silent(self) -> None:
-        if not self._pulse.wants_probe:
+        if not self._liveness.wants_probe:
             return
         try:
             self._engine.probe()
         except Exception as error:
             logger.exception("a forward pass failed")
-            self._pulse.miss(f"its forward pass fails: {error}")
+            self._liveness.record_failure(f"its forward pass fails: {error}")
             self._end.wait(BREATH_SECONDS)
         else:
-            self._pulse.beat()
+            self._liveness.record_success()
 
     def _take(self) -> list[Ask]:
         """Take the queued requests; if there are none, wait a moment for some."""
@@ -203,7 +203,7 @@ class SampleConsumer(threading.Thread):
         """Render a portion. None as soon as all deadlines have passed, since no gateway waits any more."""
 
         def go_on() -> None:
-            self._pulse.beat()
+            self._liveness.record_success()
             if not any(map(self._is_awaited, portion)):
                 raise _UnawaitedError
 

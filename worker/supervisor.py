@@ -13,14 +13,14 @@ from contract.keys import RecordKind
 from contract.store import Burial, Lease
 from contract.volume import Volume
 from contract.warming import PATIENCE_SECONDS
-from worker.crew import Crew
+from worker.child_group import ChildGroup
 from worker.facts import state_burial
 from worker.orders import ForeignSpecError
+from worker.ownership import Ownership, WriteOrder
 from worker.room import Later
+from worker.set_aside import SetAside
 from worker.settings import Settings
-from worker.shelf import Shelf
 from worker.store import Store
-from worker.tenure import Tenure, WriteOrder
 from worker.warming import Warming
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Supervisor:
         name: str,
         store: Store,
         settings: Settings,
-        start_crew: Callable[[], Crew],
+        start_children: Callable[[], ChildGroup],
         devices: int,
         write_order: WriteOrder,
         later: Later,
@@ -45,12 +45,12 @@ class Supervisor:
         self._name = name
         self._store = store
         self._settings = settings
-        self._start_crew = start_crew
+        self._start_children = start_children
         self._devices = devices
         self._write_order = write_order
         self._later = later
         self._stop = stop
-        self._shelf = Shelf()
+        self._aside = SetAside()
         patience_seconds = min(PATIENCE_SECONDS, settings.heartbeat_seconds)
         self._warming = Warming(store, settings.sampling_url, patience_seconds)
 
@@ -60,28 +60,28 @@ class Supervisor:
         The message that wakes it is only a doorbell: losing or repeating one changes nothing.
         """
         while not self._stop.is_set():
-            crew = self._start_crew()  # before the claim: forking may take longer than a lease
+            group = self._start_children()  # before the claim: forking may take longer than a lease
             try:
-                if not self._carry_out_next(crew):
+                if not self._carry_out_next(group):
                     return
             finally:
-                crew.end()
+                group.end()
 
-    def _carry_out_next(self, crew: Crew) -> bool:
+    def _carry_out_next(self, group: ChildGroup) -> bool:
         claim = self._store.run(
             records.claim(
                 self._kind,
                 self._name,
                 lease_seconds=self._settings.lease_seconds,
                 devices=self._devices,
-                set_aside=self._shelf.ids(),
+                set_aside=self._aside.ids(),
             )
         )
         if claim is None:
             return False
         lease = Lease(self._kind, claim.id, claim.token, self._settings.lease_seconds)
         try:
-            self._see_through(lease, claim.record, crew)
+            self._see_through(lease, claim.record, group)
         except OSError as error:
             self._set_aside(lease, f"the volume: {error}")
             return False  # it may be this host's fault, and then every other record would fail as well
@@ -97,7 +97,7 @@ class Supervisor:
     def _set_aside(self, lease: Lease, why: str) -> None:
         """Hand it back, unless that was done, and leave it to others for a while; this is not a death."""
         logger.error("%s: handed back and set aside: %s", lease.id, why)
-        self._shelf.put(lease.id)
+        self._aside.add(lease.id)
         self._store.run(records.leave(lease, State.QUEUED, reason=why))
 
     def _bury(self, lease: Lease, cause: str) -> None:
@@ -105,12 +105,12 @@ class Supervisor:
         if isinstance(burial, Burial):
             self._later.write(partial(state_burial, Volume(self._settings.data_root), burial))
 
-    def _see_through(self, lease: Lease, record: Record, crew: Crew) -> None:
+    def _see_through(self, lease: Lease, record: Record, group: ChildGroup) -> None:
         logger.info("%s: claimed, attempt %d", lease.id, record.attempt)
-        Tenure(
+        Ownership(
             lease,
             record,
-            crew,
+            group,
             store=self._store,
             volume=Volume(self._settings.data_root),
             settings=self._settings,

@@ -5,11 +5,11 @@ from contract.errors import ErrorCode
 from contract.job import Failure
 from contract.workshop import WorkshopAnswer, WorkshopAsk
 from worker import link
-from worker.errands import Errands
 from worker.orders import WorkshopOrder
+from worker.request_server import RequestServer
 
 
-class Workshop(Errands[WorkshopAsk, WorkshopOrder, WorkshopAnswer]):
+class Workshop(RequestServer[WorkshopAsk, WorkshopOrder, WorkshopAnswer]):
     """Works on one generator at a time, in a child whose exit frees its memory."""
 
     ASK = WorkshopAsk

@@ -17,7 +17,7 @@ SHELLS = {
     "service/shortcut.py": "stands before the middleware that answers for what is raised, and does so itself",
     "service/webhooks.py": "a delivery that fails by our mistake is logged and tried again; the others go on",
     "worker/child.py": "the child tells its supervisor what killed it before it exits",
-    "worker/errands.py": "an ask that fails is logged; the next one is taken",
+    "worker/request_server.py": "an ask that fails is logged; the next one is taken",
     "worker/reconciler.py": "a round that fails is logged; the next one tries again",
     "worker/replies.py": "a portion that cannot be encoded or sent is logged; the others go on",
     "worker/sampling.py": "a batch that fails is logged and answered; the other batches go on",

@@ -38,8 +38,8 @@ def _ranks(stack: Stack, count: int) -> list[psutil.Process]:
     return until(all_there, f"{count} ranks")
 
 
-def _await_end(crew: list[psutil.Process]) -> None:
-    until(lambda: not any(map(alive, crew)), "the end of all ranks")
+def _await_end(processes: list[psutil.Process]) -> None:
+    until(lambda: not any(map(alive, processes)), "the end of all ranks")
 
 
 def _await_new_snapshot(stack: Stack, job: str) -> None:
@@ -56,9 +56,9 @@ def test_job_whose_ranks_are_killed_and_which_is_paused_ends_with_the_same_bits(
     job = _train(large, ranks)
     for victim in (ranks - 1, 0):  # one that only computes, then the leader
         _await_new_snapshot(large, job)
-        crew = _ranks(large, ranks)
-        os.kill(crew[victim].pid, signal.SIGKILL)
-        _await_end(crew)
+        processes = _ranks(large, ranks)
+        os.kill(processes[victim].pid, signal.SIGKILL)
+        _await_end(processes)
     _await_new_snapshot(large, job)
     large.http.post(f"/jobs/{job}/pause").raise_for_status()
     large.await_state(job, "paused")
@@ -73,11 +73,11 @@ def test_job_whose_ranks_are_killed_and_which_is_paused_ends_with_the_same_bits(
 def test_cancel_frees_all_devices_even_when_one_hangs(large: Stack) -> None:
     job = large.train(images=10**7, batch_size=12, devices=3)
     large.await_images(job, 24)
-    crew = _ranks(large, 3)
-    crew[2].suspend()
+    processes = _ranks(large, 3)
+    processes[2].suspend()
     large.http.post(f"/jobs/{job}/cancel").raise_for_status()
     large.await_state(job, "cancelled")
-    _await_end(crew)
+    _await_end(processes)
 
 
 def test_job_too_large_for_any_trainer_says_so_and_does_not_block_others(large: Stack) -> None:

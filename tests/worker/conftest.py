@@ -20,7 +20,7 @@ DATABASE = 1
 def _short_pops(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten blocking pops: between two, a thread checks whether to stop, and tests wait for that."""
     monkeypatch.setattr("worker.sampling.POP_SECONDS", 0.1)
-    monkeypatch.setattr("worker.errands.POP_SECONDS", 0.1)
+    monkeypatch.setattr("worker.request_server.POP_SECONDS", 0.1)
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from contract.keys import KEYS, RecordKind
 from contract.volume import Volume
 from tests.contract.records import Records
 from worker.child import Child, forkserver
-from worker.crew import Crew
+from worker.child_group import ChildGroup
+from worker.ownership import WriteOrder
 from worker.room import Later
 from worker.settings import Settings
 from worker.store import Store
 from worker.supervisor import Supervisor
-from worker.tenure import WriteOrder
 
 T = TypeVar("T")
 JOB = RecordKind.JOB
@@ -50,7 +50,7 @@ class Worker:
             "w0",
             Store(self._url),
             Settings.model_validate(told | settings),
-            lambda: Crew([Child.start(server)]),
+            lambda: ChildGroup([Child.start(server)]),
             1,
             write_order or (lambda _: (f"tests.worker.small_work:{work}", "")),
             self.later,

@@ -176,7 +176,7 @@ def test_death_of_a_child_is_reported_and_the_next_ask_is_answered(
 def test_hung_child_is_killed_before_the_deadline(
     gateway: Gateway, start: Callable[..., Started], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.errands.MARGIN_SECONDS", 600.0)
+    monkeypatch.setattr("worker.request_server.MARGIN_SECONDS", 600.0)
     started = start(psutil.Process.suspend)
     error = gateway.answer(gateway.ask(seconds=604)).error
     assert error is not None

@@ -13,13 +13,13 @@ from models.state import TrainingState
 from tests.trained import spec_of
 from worker import child
 from worker.child import Child
-from worker.crew import Crew
+from worker.child_group import ChildGroup
 from worker.facts import Facts, write_facts
 from worker.leftovers import drop_superseded, drop_untold, superseded, unheard
+from worker.ownership import Ownership
 from worker.room import Later
 from worker.settings import Settings
 from worker.store import Store
-from worker.tenure import Tenure
 from worker.warming import Warming
 
 NAMES = [weights_name(images_seen, token=7) for images_seen in (100, 200, 300, 400)]
@@ -82,9 +82,9 @@ JOB = "job_0123456789abcdef"
 
 
 def carried_out(volume: Volume, redis_url: str, token: int) -> None:
-    """Run a tenure whose child ends at once, as if it were killed."""
-    idle = Crew([Child.start(child.forkserver([]))])
-    tenure = Tenure(
+    """Own a record whose child ends at once, as if it were killed."""
+    idle = ChildGroup([Child.start(child.forkserver([]))])
+    ownership = Ownership(
         Lease(RecordKind.JOB, JOB, str(token), seconds=1),
         Record(
             id=JOB,
@@ -105,7 +105,7 @@ def carried_out(volume: Volume, redis_url: str, token: int) -> None:
         warming=Warming(Store(redis_url), redis_url, patience_seconds=0),
         is_stopping=lambda: True,
     )
-    tenure.carry_out(lambda _: ("nowhere:nothing", ""))
+    ownership.carry_out(lambda _: ("nowhere:nothing", ""))
 
 
 def test_late_owner_leaves_the_files_of_the_next_one_alone(volume: Volume, redis_url: str) -> None:

@@ -14,13 +14,13 @@ from tests.worker.owner import Worker
 from tests.worker.training_child import carry_out, grey_squares, order_for
 from worker import link
 from worker.child import Child, forkserver
-from worker.crew import Crew
+from worker.child_group import ChildGroup
 from worker.facts import read_facts
 from worker.orders import TrainingOrder
+from worker.ownership import Ownership
 from worker.room import Later
 from worker.settings import Settings
 from worker.store import Store
-from worker.tenure import Tenure
 from worker.warming import Warming
 
 FIRST = "job_0000000000000001"
@@ -38,12 +38,12 @@ JUDGED = link.Judged(
 
 
 @pytest.fixture
-def tenure(worker: Worker, volume: Volume, redis_url: str) -> Tenure:
+def ownership(worker: Worker, volume: Volume, redis_url: str) -> Ownership:
     worker.submit(FIRST)
     lease: Lease = worker.records.claim()
-    idle = Crew([Child.start(forkserver([]))])
+    idle = ChildGroup([Child.start(forkserver([]))])
     idle.end()
-    return Tenure(
+    return Ownership(
         lease,
         worker.records.read(FIRST),
         idle,
@@ -56,8 +56,10 @@ def tenure(worker: Worker, volume: Volume, redis_url: str) -> Tenure:
     )
 
 
-def test_acknowledged_judgement_is_stored_and_marked_as_reported(tenure: Tenure, worker: Worker) -> None:
-    tenure._hear(JUDGED)
+def test_acknowledged_judgement_is_stored_and_marked_as_reported(
+    ownership: Ownership, worker: Worker
+) -> None:
+    ownership._hear(JUDGED)
     record, stated = worker.records.read(FIRST), read_facts(worker.volume, FIRST)
     assert stated is not None
     assert (record.judged_images_seen, record.evaluation) == (8, JUDGED.evaluation)
@@ -65,20 +67,20 @@ def test_acknowledged_judgement_is_stored_and_marked_as_reported(tenure: Tenure,
 
 
 def test_unacknowledged_judgement_is_stored_but_not_marked_as_reported(
-    tenure: Tenure, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    ownership: Ownership, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def be_away(_: Store, command: Command[Any]) -> None:
         raise Away(command.arguments[1])
 
     monkeypatch.setattr(Store, "run", be_away)
-    tenure._hear(JUDGED)
+    ownership._hear(JUDGED)
     stated = read_facts(worker.volume, FIRST)
     assert stated is not None
     assert (stated.judged_images_seen, stated.evaluation) == (0, JUDGED.evaluation)
 
 
 def test_few_unacknowledged_snapshots_are_kept_and_no_deleted_one_is_reported(
-    tenure: Tenure, worker: Worker, volume: Volume, monkeypatch: pytest.MonkeyPatch
+    ownership: Ownership, worker: Worker, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [weights_name(images_seen, token=7) for images_seen in range(1, 8)]
     told: list[str] = []
@@ -95,19 +97,19 @@ def test_few_unacknowledged_snapshots_are_kept_and_no_deleted_one_is_reported(
     volume.snapshots(FIRST).mkdir()
     for name in names:
         volume.snapshot(FIRST, name).touch()
-        tenure._hear(link.Saved(snapshot=SnapshotFact(file=name, images_seen=images_seen_of(name))))
+        ownership._hear(link.Saved(snapshot=SnapshotFact(file=name, images_seen=images_seen_of(name))))
     assert sorted(path.name for path in volume.snapshots(FIRST).iterdir()) == [names[0], *names[-2:]]
     for _ in names:
-        tenure._outbox.flush()
-    tenure._outbox.flush()
+        ownership._outbox.flush()
+    ownership._outbox.flush()
     assert set(told) == {names[0], names[-1]}
     snapshot = worker.records.read(FIRST).snapshot
     assert snapshot is not None
     assert snapshot.file == names[-1]
 
 
-def test_preview_is_reported_and_its_count_of_images_recorded(tenure: Tenure, worker: Worker) -> None:
-    tenure._hear(link.Previewed(images_seen=8))
+def test_preview_is_reported_and_its_count_of_images_recorded(ownership: Ownership, worker: Worker) -> None:
+    ownership._hear(link.Previewed(images_seen=8))
     assert worker.records.read(FIRST).previewed_images_seen == 8
     assert worker.events(FIRST)[-1] == {"images_seen": 8}
 

@@ -16,7 +16,7 @@ from contract.job import Record, State, Want
 from tests.worker.owner import JOB, LEASE_SECONDS, Worker
 from worker import facts, room
 from worker.facts import read_facts
-from worker.shelf import SET_ASIDE_SECONDS, Shelf
+from worker.set_aside import SET_ASIDE_SECONDS, SetAside
 
 T = TypeVar("T")
 FIRST, SECOND = "job_0000000000000001", "job_0000000000000002"
@@ -237,11 +237,11 @@ def test_job_with_an_unwritable_directory_is_set_aside_and_does_not_block_the_ne
 
 def test_record_set_aside_is_retried_after_a_while() -> None:
     now = [0.0]
-    shelf = Shelf(lambda: now[0])
-    shelf.put(FIRST)
-    assert shelf.ids() == [FIRST]
+    aside = SetAside(lambda: now[0])
+    aside.add(FIRST)
+    assert aside.ids() == [FIRST]
     now[0] += SET_ASIDE_SECONDS
-    assert not shelf.ids()
+    assert not aside.ids()
 
 
 def test_job_whose_order_cannot_be_written_fails_on_the_volume_too(worker: Worker) -> None:

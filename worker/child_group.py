@@ -10,7 +10,7 @@ from worker import link
 from worker.child import Child
 
 
-class Crew:
+class ChildGroup:
     """One process for each device that a worker owns. Most records need only the first."""
 
     def __init__(self, children: Sequence[Child]) -> None:

@@ -1,4 +1,4 @@
-"""How a tenure ends: the state in which it leaves the record, or why the child died."""
+"""How the ownership of a record ends: the state in which it is left, or why the child died."""
 
 import contextlib
 from dataclasses import dataclass

@@ -6,14 +6,14 @@ from collections.abc import Callable
 SET_ASIDE_SECONDS = 30.0
 
 
-class Shelf:
+class SetAside:
     """Their ids, so that they do not block the claiming of others. Used by one thread."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._until: dict[str, float] = {}
 
-    def put(self, record_id: str) -> None:
+    def add(self, record_id: str) -> None:
         """Set it aside from now on."""
         self._until[record_id] = self._clock() + SET_ASIDE_SECONDS
 

@@ -8,7 +8,7 @@ import pytest
 from tests.worker import small_work
 from worker import link
 from worker.child import Child, forkserver
-from worker.crew import Crew
+from worker.child_group import ChildGroup
 
 WORK = small_work.__name__
 
@@ -20,47 +20,47 @@ def children() -> list[Child]:
 
 
 def test_processes_share_a_meeting_point_and_unneeded_ones_end(children: list[Child]) -> None:
-    crew = Crew(children)
-    crew.begin(f"{WORK}:tell_place", "", ranks=2)
+    group = ChildGroup(children)
+    group.begin(f"{WORK}:tell_place", "", ranks=2)
     assert not children[2].is_alive
     heard: list[link.Message] = []
     while not heard:
-        heard = crew.messages(1)
+        heard = group.messages(1)
     assert heard == [link.Finished(result={"ranks": 2})]
     while children[0].is_alive or children[1].is_alive:
-        assert crew.is_alive or not children[0].is_alive  # a clean exit is no failure
-    assert crew.end() == 0
+        assert group.is_alive or not children[0].is_alive  # a clean exit is no failure
+    assert group.end() == 0
 
 
-def test_death_of_one_process_ends_the_crew_with_its_exit_code(children: list[Child]) -> None:
-    crew = Crew(children)
-    crew.begin(f"{WORK}:lose_the_last", "", ranks=3)
-    while crew.is_alive:
-        assert not crew.messages(0.05)
+def test_death_of_one_process_ends_the_group_with_its_exit_code(children: list[Child]) -> None:
+    group = ChildGroup(children)
+    group.begin(f"{WORK}:lose_the_last", "", ranks=3)
+    while group.is_alive:
+        assert not group.messages(0.05)
     assert children[0].is_alive
-    assert crew.end() == -signal.SIGKILL
+    assert group.end() == -signal.SIGKILL
     assert not any(child.is_alive for child in children)
 
 
 def test_work_that_needs_more_processes_than_there_are_is_refused(children: list[Child]) -> None:
-    crew = Crew(children[:1])
+    group = ChildGroup(children[:1])
     with pytest.raises(ValueError, match="needs 3 processes"):
-        crew.begin(f"{WORK}:tell_place", "", ranks=3)
-    crew.end()
+        group.begin(f"{WORK}:tell_place", "", ranks=3)
+    group.end()
     for child in children[1:]:
         child.end()
 
 
 def test_child_survives_signals_to_its_forkserver(children: list[Child]) -> None:
     """Only the supervisor obeys signals to a group: if the forkserver died, children would look dead."""
-    crew = Crew(children)
-    crew.begin(f"{WORK}:hang", "", ranks=1)
+    group = ChildGroup(children)
+    group.begin(f"{WORK}:hang", "", ranks=1)
     server = psutil.Process(psutil.Process(children[0].process_id).ppid())
     for number in (signal.SIGTERM, signal.SIGHUP):
         server.send_signal(number)
     later = Child.start(forkserver([WORK]))  # the server forks it only after handling the signals
     assert psutil.Process(later.process_id).ppid() == server.pid
-    assert crew.is_alive
+    assert group.is_alive
     later.end()
-    crew.ask_to_stop()
-    crew.end()
+    group.ask_to_stop()
+    group.end()

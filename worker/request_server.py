@@ -45,7 +45,7 @@ W = TypeVar("W", bound=Frozen)
 R = TypeVar("R", bound=Frozen)
 
 
-class Errands(threading.Thread, ABC, Generic[A, W, R]):
+class RequestServer(threading.Thread, ABC, Generic[A, W, R]):
     """Runs until stopped. It holds no device, lease or file: if it fails, only an answer is lost.
 
     It turns each ask `A` into an order `W` for a child that runs `WORK`, and its messages into an answer `R`.

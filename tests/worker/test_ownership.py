@@ -11,14 +11,14 @@ from contract.volume import Volume
 from tests.worker.owner import LEASE_SECONDS, Worker
 from tests.worker.small_work import checkpoint
 from worker.child import Child, forkserver
-from worker.crew import Crew
+from worker.child_group import ChildGroup
 from worker.facts import Facts, read_facts, write_facts
 from worker.link import Published
+from worker.ownership import Ownership
 from worker.roles import duty
 from worker.room import Later
 from worker.settings import Settings
 from worker.store import Store
-from worker.tenure import Tenure
 from worker.warming import Warming
 
 FIRST, SECOND = "job_0000000000000001", "job_0000000000000002"
@@ -88,8 +88,8 @@ def test_lease_is_renewed_before_each_load(
     monkeypatch.setattr(Warming, "load", load)
     worker.submit(FIRST)
     lease = worker.records.claim(seconds=LEASE_SECONDS)
-    idle = Crew([Child.start(forkserver([]))])
-    tenure = Tenure(
+    idle = ChildGroup([Child.start(forkserver([]))])
+    ownership = Ownership(
         lease,
         worker.records.read(FIRST),
         idle,
@@ -102,7 +102,7 @@ def test_lease_is_renewed_before_each_load(
     )
     worker.rest_for_a_heartbeat()
     for images_seen in (1, 2, 3):
-        tenure._hear(Published(checkpoint=checkpoint(images_seen, distance=9.0 - images_seen)))
+        ownership._hear(Published(checkpoint=checkpoint(images_seen, distance=9.0 - images_seen)))
     idle.end()
     assert len(until_ms) == 3
     assert until_ms == sorted(set(until_ms))

@@ -11,7 +11,7 @@ DEAD_SECONDS = 120.0
 """Without one for longer it exits, to be restarted."""
 
 
-class Pulse:
+class Liveness:
     """The last successful forward pass. Written by one thread, read by another."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -19,12 +19,12 @@ class Pulse:
         self._last = clock()
         self._problem: str | None = "it has not rendered anything yet"
 
-    def beat(self) -> None:
+    def record_success(self) -> None:
         """Record a successful forward pass."""
         self._last = self._clock()
         self._problem = None
 
-    def miss(self, problem: str) -> None:
+    def record_failure(self, problem: str) -> None:
         """Record a failed probe."""
         self._problem = problem
 

@@ -12,12 +12,20 @@ from contract.store import Burial, Lease, Verdict
 from contract.volume import Volume
 from worker import leftovers, link, memory
 from worker.account import Account
-from worker.crew import Crew
-from worker.endings import CANCELLED, SLOW_TO_STOP, Outcome, cause_of_death, finished, handed_back, lost_files
+from worker.child_group import ChildGroup
 from worker.facts import Ledger, state_burial
 from worker.heartbeat import Heartbeat
 from worker.lease_renewer import LeaseRenewer
 from worker.outbox import Outbox
+from worker.outcomes import (
+    CANCELLED,
+    SLOW_TO_STOP,
+    Outcome,
+    cause_of_death,
+    finished,
+    handed_back,
+    lost_files,
+)
 from worker.room import Later, Room
 from worker.settings import Settings
 from worker.store import Store
@@ -33,17 +41,17 @@ PATIENCE_SECONDS = 0.25
 
 
 class NoTimeToWaitError(Exception):
-    """The tenure ended while waiting for room for facts."""
+    """The ownership ended while waiting for room for facts."""
 
 
-class Tenure:
+class Ownership:
     """The ownership of one record, from claim to leave. It ends early if another worker has a newer token."""
 
     def __init__(
         self,
         lease: Lease,
         record: Record,
-        crew: Crew,
+        group: ChildGroup,
         *,
         store: Store,
         volume: Volume,
@@ -63,7 +71,7 @@ class Tenure:
         self._later = later
         self._volume = volume
         self._settings = settings
-        self._crew = crew
+        self._group = group
         self._is_stopping = is_stopping
         self._lease = lease
         self._record = record
@@ -90,7 +98,7 @@ class Tenure:
         self._last_words: str | None = None
 
     def carry_out(self, write_order: WriteOrder) -> None:
-        """Run the crew to its end while keeping the lease, then leave the record in its next state.
+        """Run the group to its end while keeping the lease, then leave the record in its next state.
 
         Raises:
             OSError: the volume failed in a way that waiting does not cure. The record was handed back,
@@ -108,19 +116,19 @@ class Tenure:
         try:
             self._account.take_over()
             if not self._is_over():
-                self._crew.begin(*write_order(self._record), ranks=self._record.devices)
-                self._watch(self._crew)
+                self._group.begin(*write_order(self._record), ranks=self._record.devices)
+                self._watch(self._group)
         except NoTimeToWaitError:
             assert self._is_over()
         except OSError as error:
-            self._crew.end()
+            self._group.end()
             self._death = lost_files(self._volume, self._lease.id)
             if self._death is None:
                 reason = f"the volume: {error}"
                 self._outbox.insist(records.leave(self._lease, State.QUEUED, reason=reason))
                 raise
         finally:
-            exit_code = self._crew.end()
+            exit_code = self._group.end()
         its_own = f".*-{self._lease.token}.*.tmp"  # a newer owner may be writing
         leftovers.drop_torn(self._volume, self._lease.id, its_own)
         if self._outbox.is_lost:
@@ -130,31 +138,31 @@ class Tenure:
         else:
             self._leave_as(self._outcome)
 
-    def _watch(self, crew: Crew) -> None:
+    def _watch(self, group: ChildGroup) -> None:
         while not self._is_over():
             patience_seconds = min(PATIENCE_SECONDS, self._heartbeat.due_in_seconds)
-            for message in crew.messages(patience_seconds):
+            for message in group.messages(patience_seconds):
                 self._hear(message)
-            if not self._is_over() and not crew.is_alive:
-                for message in crew.messages(0):
+            if not self._is_over() and not group.is_alive:
+                for message in group.messages(0):
                     self._hear(message)
                 return
             self._heartbeat.beat_if_due()
-            self._pass_on_what_is_wanted(crew)
+            self._pass_on_what_is_wanted(group)
 
     def _is_over(self) -> bool:
         return self._outcome is not None or self._death is not None or self._outbox.is_lost
 
-    def _pass_on_what_is_wanted(self, crew: Crew) -> None:
+    def _pass_on_what_is_wanted(self, group: ChildGroup) -> None:
         if self._is_over():
             return
         if self._heartbeat.want is Want.CANCEL:
             self._outcome = CANCELLED
         elif self._is_stopping() or self._heartbeat.want is Want.PAUSE:
-            crew.ask_to_stop()
-            if crew.is_slow_to_stop(self._settings.stop_grace_seconds):
+            group.ask_to_stop()
+            if group.is_slow_to_stop(self._settings.stop_grace_seconds):
                 self._outcome = SLOW_TO_STOP
-        silent_seconds = time.monotonic() - crew.heard_at
+        silent_seconds = time.monotonic() - group.heard_at
         if silent_seconds > self._settings.progress_deadline_seconds:
             self._death = f"its process said nothing for {silent_seconds:.0f} s and was ended"
 
@@ -243,4 +251,4 @@ class Tenure:
             elif not self._outbox.is_lost:
                 continue
             raise NoTimeToWaitError
-        self._crew.listen_anew()  # its messages were not read meanwhile
+        self._group.listen_anew()  # its messages were not read meanwhile
