@@ -1,10 +1,10 @@
-"""Whether a sampler really renders: updated after every forward pass, read with every sign of life."""
+"""Whether a sampler really renders: updated by probes and forward passes, read with every sign of life."""
 
 import time
 from collections.abc import Callable
 
-PROBE_AFTER_SECONDS = 5.0
-"""A sampler that has rendered nothing for this long checks whether it still can."""
+PROBE_EVERY_SECONDS = 10.0
+"""How often a sampler checks, idle or busy, that a forward pass gives the same image as at first."""
 STALE_SECONDS = 30.0
 """Without a forward pass for longer it does not count as a sampler: no one waits that long for a picture."""
 DEAD_SECONDS = 120.0
@@ -12,26 +12,36 @@ DEAD_SECONDS = 120.0
 
 
 class Liveness:
-    """The last successful forward pass. Written by one thread, read by another."""
+    """The last forward pass and the last probe. Written by one thread, read by another.
+
+    A forward pass that returns shows that the device answers, and a probe whether it computes correctly. So a
+    failed probe stands until one succeeds.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._last = clock()
+        self._last_pass = self._last_probe = clock()
         self._problem: str | None = "it has not rendered anything yet"
 
-    def record_success(self) -> None:
-        """Record a successful forward pass."""
-        self._last = self._clock()
-        self._problem = None
+    def record_pass(self) -> None:
+        """Record a forward pass of any content."""
+        self._last_pass = self._clock()
 
-    def record_failure(self, problem: str) -> None:
-        """Record a failed probe."""
+    def record_probe(self, problem: str | None) -> None:
+        """Record the result of a probe: what is wrong, or None if the image was right."""
+        self._last_probe = self._clock()
         self._problem = problem
+        if problem is None:
+            self.record_pass()
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the last probe succeeded. If not, nothing should be rendered for anyone."""
+        return self._problem is None
 
     @property
     def wants_probe(self) -> bool:
-        """Whether the last success is too old, or none has followed the start or a failure."""
-        return self._problem is not None or self._silence() > PROBE_AFTER_SECONDS
+        return not self.is_sound or self._clock() - self._last_probe > PROBE_EVERY_SECONDS
 
     @property
     def trouble(self) -> str | None:
@@ -45,4 +55,4 @@ class Liveness:
         return self._silence() > DEAD_SECONDS
 
     def _silence(self) -> float:
-        return self._clock() - self._last
+        return self._clock() - self._last_pass

@@ -99,7 +99,9 @@ class SampleConsumer(threading.Thread):
     def run(self) -> None:
         self._engine.begin()
         while not self._end.is_set():
-            self._probe_if_silent()
+            if self._liveness.wants_probe and not self._probe():
+                self._end.wait(BREATH_SECONDS)
+                continue
             if not self._active.wait(POP_SECONDS):
                 continue
             try:
@@ -121,17 +123,16 @@ class SampleConsumer(threading.Thread):
             self._replies.stop(max(0.0, until - time.monotonic()))
         self._engine.close()
 
-    def _probe_if_silent(self) -> None:
-        if not self._liveness.wants_probe:
-            return
+    def _probe(self) -> bool:
+        """Check whether it still renders correctly. While it does not, it takes no requests."""
         try:
             self._engine.probe()
         except Exception as error:
             logger.exception("a forward pass failed")
-            self._liveness.record_failure(f"its forward pass fails: {error}")
-            self._end.wait(BREATH_SECONDS)
+            self._liveness.record_probe(f"its forward pass fails: {error}")
         else:
-            self._liveness.record_success()
+            self._liveness.record_probe(None)
+        return self._liveness.is_sound
 
     def _take(self) -> list[Ask]:
         """Take the queued requests; if there are none, wait a moment for some."""
@@ -170,6 +171,8 @@ class SampleConsumer(threading.Thread):
                 samplers[_generator(wanting[0])] = sampler
                 ready += self._admit(sampler, wanting)
         for portion in portions(ready):
+            if not self._liveness.is_sound:
+                break  # gateways ask again, perhaps another sampler
             awaited = [ask for ask in portion if self._is_awaited(ask)]
             if awaited and (made := self._render(awaited, samplers[_generator(awaited[0])])):
                 self._replies.give(made, is_alone=len(asks) == 1 and awaited[0].spec.weight == 1)
@@ -185,7 +188,8 @@ class SampleConsumer(threading.Thread):
             return None
         except Exception:
             logger.exception("generator %s could not be loaded", wanting[0].spec.digest)
-            self._replies.give(Refused(wanting, ErrorCode.INTERNAL, FAILED))
+            if self._probe():
+                self._replies.give(Refused(wanting, ErrorCode.INTERNAL, FAILED))
             return None
         if sampler is None:
             self._aside += wanting
@@ -200,10 +204,13 @@ class SampleConsumer(threading.Thread):
         return welcome
 
     def _render(self, portion: Sequence[Ask], sampler: Sampler) -> Rendered | Refused | None:
-        """Render a portion. None as soon as all deadlines have passed, since no gateway waits any more."""
+        """Render a portion. None as soon as all deadlines have passed, since no gateway waits any more.
+
+        None, too, if the device has failed: gateways ask again, perhaps another sampler.
+        """
 
         def go_on() -> None:
-            self._liveness.record_success()
+            self._liveness.record_pass()
             if not any(map(self._is_awaited, portion)):
                 raise _UnawaitedError
 
@@ -215,7 +222,7 @@ class SampleConsumer(threading.Thread):
             return None
         except Exception:
             logger.exception("a portion of %d asks failed", len(portion))
-            return Refused(portion, ErrorCode.INTERNAL, FAILED)
+            return Refused(portion, ErrorCode.INTERNAL, FAILED) if self._probe() else None
         taken_at = min(self._taken_at[ask.id] for ask in portion)
         return Rendered(portion, images, taken_at, begun_at, time.monotonic())
 

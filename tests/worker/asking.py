@@ -69,6 +69,10 @@ class Gateway:
         """The next answers, in order of arrival."""
         return [self._answer() for _ in range(count)]
 
+    def hears_within(self, seconds: float) -> bool:
+        """Whether an answer arrives."""
+        return self._next(seconds) is not None
+
     def persist(self, asks: Mapping[str, Ask]) -> Iterator[Answer]:
         """Push these asks, keyed by id, and yield the answers. After a silence, resend what is unanswered."""
         missing = dict(asks)

@@ -2,12 +2,14 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from contract.errors import ErrorCode
+from contract.keys import SAMPLES_WAITING
 from contract.sampling import CheckpointPlace, SampleSpec
 from contract.volume import Volume
 from models.environment import detect
@@ -18,7 +20,7 @@ from worker.engine import Engine, Key
 from worker.formats import FORMATS
 from worker.formats.png import encode_png
 from worker.replies import Replies
-from worker.sampling import SampleConsumer
+from worker.sampling import BREATH_SECONDS, SampleConsumer
 
 OTHER = CheckpointPlace(job="job_" + "1" * 16, file="generator.safetensors")
 Start = Callable[[Engine], SampleConsumer]
@@ -203,6 +205,39 @@ def test_failing_forward_pass_is_reported_until_it_works_again(volume: Volume, s
     until(lambda: consumer.trouble is None)
     consumer.adopt("another")
     assert "another" in str(consumer.trouble)
+
+
+def test_sampler_that_renders_wrongly_takes_no_requests(
+    gateway: Gateway, volume: Volume, start: Start
+) -> None:
+    engine = Broken(volume, detect("cpu", 1, "float32"), 2**30)
+    consumer = start(engine)
+    until(lambda: "the device is gone" in str(consumer.trouble))
+    gateway.push(gateway.ask(1))
+    assert not gateway.hears_within(3 * BREATH_SECONDS)
+    engine.is_mended = True
+    assert len(gateway.answers(1)) == 1
+
+
+def test_sampler_whose_device_fails_leaves_its_requests_to_others(
+    gateway: Gateway, volume: Volume, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Broken(volume, detect("cpu", 1, "float32"), 2**30)
+    engine.is_mended = True
+    consumer = start(engine)
+    gateway.push(gateway.ask(1))
+    gateway.answers(1)
+
+    def fail(*_: object) -> NoReturn:
+        engine.is_mended = False
+        raise RuntimeError("the device is gone")
+
+    monkeypatch.setattr("worker.sampling.render", fail)
+    gateway.push(gateway.ask(2), gateway.ask(3, count=4))
+    until(lambda: "the device is gone" in str(consumer.trouble))
+    gateway.push(gateway.ask(4))
+    assert not gateway.hears_within(3 * BREATH_SECONDS)
+    assert gateway.redis.llen(SAMPLES_WAITING) == 1
 
 
 def test_idle_sampler_has_run_a_forward_pass(engine: Engine, start: Start) -> None:
