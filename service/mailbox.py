@@ -42,7 +42,7 @@ class Mailbox:
         self._receiver = connect(
             redis_url, connections=1, decode=False, retries=0, reply_seconds=_ANSWER_SECONDS
         )
-        self.timeout_seconds = timeout_seconds
+        self._timeout_seconds = timeout_seconds
         self._outbox: dict[str, Waiting] = {}  # by the ask's id
         self._pushed_place = 0
         self._withdrawn: list[bytes] = []
@@ -50,7 +50,11 @@ class Mailbox:
         self._clock_offset_ms: float | None = None  # Redis time - ours
         self._is_closing = False
 
-    async def ask(self, spec: SampleSpec, place: CheckpointPlace) -> Answer:
+    def deadline(self) -> float:
+        """Until when a request that arrives now may wait, by the monotonic clock."""
+        return time.monotonic() + self._timeout_seconds
+
+    async def ask(self, spec: SampleSpec, place: CheckpointPlace, until: float) -> Answer:
         """Return the samplers' answer. Cancelling this withdraws the request.
 
         Raises:
@@ -58,16 +62,17 @@ class Mailbox:
                 the spec, or `store_unavailable` if the sampling Redis is unreachable.
         """
         try:
-            return await self._ask(spec, place)
+            return await self._ask(spec, place, until)
         except RedisError as error:
             raise store_unavailable("The sampling Redis does not answer") from error
 
-    async def _ask(self, spec: SampleSpec, place: CheckpointPlace) -> Answer:
+    async def _ask(self, spec: SampleSpec, place: CheckpointPlace, until: float) -> Answer:
         self.line.require_room(spec.weight)
         if self._clock_offset_ms is None:
             await asyncio.shield(self._read_clock())
-        waiting = self._post(spec, place)
-        expiry = asyncio.get_running_loop().call_later(self.timeout_seconds, self._expire, waiting)
+        waiting = self._post(spec, place, until)
+        left_seconds = until - time.monotonic()
+        expiry = asyncio.get_running_loop().call_later(left_seconds, self._expire, waiting)
         try:
             answer = await waiting.answer
         except asyncio.CancelledError:
@@ -98,20 +103,19 @@ class Mailbox:
         """Stop the reader, within half a second."""
         self._is_closing = True
 
-    def _post(self, spec: SampleSpec, place: CheckpointPlace) -> Waiting:
+    def _post(self, spec: SampleSpec, place: CheckpointPlace, until: float) -> Waiting:
         assert self._clock_offset_ms is not None
-        now = time.monotonic()
-        deadline_ms = now * 1000 + self._clock_offset_ms + self.timeout_seconds * 1000
+        deadline_ms = until * 1000 + self._clock_offset_ms
         ask = Ask(secrets.token_hex(8), self.name, round(deadline_ms), spec, place)
         waiting = Waiting(ask, ask.pack(), asyncio.get_running_loop().create_future())
-        self.line.join(waiting, now)
+        self.line.join(waiting, time.monotonic())
         self._send([waiting])
         return waiting
 
     def _expire(self, waiting: Waiting) -> None:
         error = ServiceError(
             ErrorCode.SAMPLER_TIMEOUT,
-            f"No sampler answered within {self.timeout_seconds:g} s; ask again, or for fewer images.",
+            f"No sampler answered within {self._timeout_seconds:g} s; ask again, or for fewer images.",
             retry_after_seconds=self.line.seconds_to_empty,
         )
         _fail(waiting, error)

@@ -1,7 +1,7 @@
 """Rendered samples: concurrent requests for the same one share a rendering, whose result is cached.
 
-A rendering has the deadline of its first request. Once half of its time has passed, the next request for the
-picture begins another, so that every request has at least half of the time.
+A rendering has the deadline of the request that began it. If it expires, one of those that joined it
+later begins another, with a deadline of its own.
 """
 
 import asyncio
@@ -13,14 +13,12 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
+from contract.errors import ErrorCode, ServiceError
 from contract.sampling import CheckpointPlace, SampleSpec
 from service.cache import SampleCache
 from service.mailbox import Mailbox
 from service.presence import await_for
 from service.timing import NOTHING, stages_of
-
-JOINABLE_SHARE = 0.5
-"""The share of a rendering's time, from its beginning, in which further requests join it."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +34,14 @@ class Picture:
 @dataclass
 class _Rendering:
     task: asyncio.Task[Picture]
-    joinable_until: float
-    """In seconds of the monotonic clock."""
+    until: float
+    """Its deadline, by the monotonic clock."""
     waiting: int = 0
+
+    @property
+    def has_expired(self) -> bool:
+        error = self.task.exception()
+        return isinstance(error, ServiceError) and error.code is ErrorCode.SAMPLER_TIMEOUT
 
 
 def etag_of(spec: SampleSpec, renderer: str) -> str:
@@ -62,7 +65,7 @@ class Pictures:
 
     def require_room(self, spec: SampleSpec) -> None:
         """Raise `sampler_busy` if `render` would: the picture is not being rendered, and the line is full."""
-        if self._joinable(spec) is None:
+        if spec not in self._rendering:
             self._mailbox.line.require_room(spec.weight)
 
     async def render(self, spec: SampleSpec, place: CheckpointPlace, request: Request) -> Picture:
@@ -74,46 +77,40 @@ class Pictures:
             ClientDisconnect: the client has disconnected.
             ServiceError: as in `Mailbox.ask`.
         """
-        with self._waiting_for(spec, place) as task:
-            await await_for(request, task)
-            return task.result()
+        until = self._mailbox.deadline()
+        while True:
+            with self._waiting_for(spec, place, until) as rendering:
+                await await_for(request, rendering.task)
+            if rendering.until >= until or not rendering.has_expired:
+                return rendering.task.result()
 
     @contextmanager
-    def _waiting_for(self, spec: SampleSpec, place: CheckpointPlace) -> Iterator[asyncio.Task[Picture]]:
-        rendering = self._joinable(spec) or self._begin(spec, place)
+    def _waiting_for(self, spec: SampleSpec, place: CheckpointPlace, until: float) -> Iterator[_Rendering]:
+        rendering = self._rendering.get(spec)
+        if rendering is None:
+            task = asyncio.create_task(self._render(spec, place, until))
+            task.add_done_callback(lambda done: self._finish(spec, done))
+            rendering = self._rendering[spec] = _Rendering(task, until)
         rendering.waiting += 1
         try:
-            yield rendering.task
+            yield rendering
         finally:
             rendering.waiting -= 1
             if not rendering.waiting and not rendering.task.done():
-                self._forget(spec, rendering.task)  # the next call begins another
+                del self._rendering[spec]  # the next call starts a new rendering
                 rendering.task.cancel()
 
-    def _joinable(self, spec: SampleSpec) -> _Rendering | None:
-        rendering = self._rendering.get(spec)
-        return rendering if rendering and time.monotonic() < rendering.joinable_until else None
-
-    def _begin(self, spec: SampleSpec, place: CheckpointPlace) -> _Rendering:
-        task = asyncio.create_task(self._render(spec, place))
-        task.add_done_callback(lambda done: self._finish(spec, done))
-        joinable_until = time.monotonic() + self._mailbox.timeout_seconds * JOINABLE_SHARE
-        rendering = self._rendering[spec] = _Rendering(task, joinable_until)
-        return rendering
-
-    async def _render(self, spec: SampleSpec, place: CheckpointPlace) -> Picture:
+    async def _render(self, spec: SampleSpec, place: CheckpointPlace, until: float) -> Picture:
         asked_at = time.monotonic()
-        answer = await self._mailbox.ask(spec, place)
+        answer = await self._mailbox.ask(spec, place, until)
         stages = stages_of(time.monotonic() - asked_at, answer.stages) if answer.stages else NOTHING
         picture = Picture(etag_of(spec, answer.renderer), answer.content, stages)
         self._cache.put(picture.etag, picture.content)
         return picture
 
     def _finish(self, spec: SampleSpec, done: asyncio.Task[Picture]) -> None:
-        self._forget(spec, done)
+        rendering = self._rendering.get(spec)
+        if rendering and rendering.task is done:
+            del self._rendering[spec]
         if not done.cancelled():
             done.exception()  # retrieve it, as every caller may have left
-
-    def _forget(self, spec: SampleSpec, task: asyncio.Task[Picture]) -> None:
-        if (rendering := self._rendering.get(spec)) and rendering.task is task:
-            del self._rendering[spec]

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -14,13 +15,14 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
+from contract.errors import ErrorCode, ServiceError
 from contract.job import CheckpointFact, State
 from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING, SAMPLES_WAITING_FOR
 from contract.sampling import CheckpointPlace, SampleSpec
 from contract.warming import LIVES_SECONDS
 from contract.wire import Answer, Ask
 from service.mailbox import Mailbox
-from service.pictures import Pictures
+from service.pictures import Picture, Pictures
 from tests.service.deployment import Deployment
 
 Until = Callable[[Callable[[], object]], object]
@@ -180,28 +182,29 @@ def test_client_that_arrives_just_as_the_last_one_leaves_is_answered(redis_url: 
     assert asyncio.run(leave_and_come()) == spec.canonical().encode()
 
 
-def test_request_that_arrives_late_in_a_rendering_has_a_deadline_of_its_own(
+def test_request_that_joins_a_rendering_late_outlives_it(
     redis_url: str, sampler: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = SampleSpec(digest="sha256:" + "0" * 64, seed=1)
     place = CheckpointPlace(job="job_" + "0" * 16, file="f")
 
-    async def ask_again_and_again() -> set[bytes]:
-        mailbox = Mailbox(redis_url, timeout_seconds=20, queue_limit=10)
+    async def ask_in_turn() -> list[Picture | BaseException]:
+        mailbox = Mailbox(redis_url, timeout_seconds=60, queue_limit=10)
+        deadlines = iter([time.monotonic() + 0.5, mailbox.deadline(), mailbox.deadline()])
+        monkeypatch.setattr(mailbox, "deadline", lambda: next(deadlines))
         running = asyncio.create_task(mailbox.run())
         pictures = Pictures(mailbox, 1000)
         sampler.hold()
-        asked = []
-        for share in (0, 0.5, 0.5):
-            monkeypatch.setattr("service.pictures.JOINABLE_SHARE", share)
-            asked.append(asyncio.create_task(pictures.render(spec, place, _request(_silence))))
-            await asyncio.sleep(0.05)
+        asked = [asyncio.create_task(pictures.render(spec, place, _request(_silence))) for _ in range(3)]
+        await asyncio.wait(asked[:1])
         sampler.held.clear()
-        contents = {(await one).content for one in asked}
+        results = await asyncio.gather(*asked, return_exceptions=True)
         mailbox.close()
         await running
-        return contents
+        return results
 
-    assert asyncio.run(ask_again_and_again()) == {spec.canonical().encode()}
-    first, second = sampler.asks
-    assert first.deadline_ms < second.deadline_ms
+    first, *joined = asyncio.run(ask_in_turn())
+    assert isinstance(first, ServiceError)
+    assert first.code is ErrorCode.SAMPLER_TIMEOUT
+    assert {one.content for one in joined if isinstance(one, Picture)} == {spec.canonical().encode()}
+    assert len({ask.deadline_ms for ask in sampler.asks}) == 2  # that of the first, and one for both others

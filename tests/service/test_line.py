@@ -162,7 +162,7 @@ def test_refusals_before_the_first_rendering_leave_the_pace_unknown(redis_url: s
         mailbox = Mailbox(redis_url, timeout_seconds=20, queue_limit=MOST)
         running = asyncio.create_task(mailbox.run())
         with pytest.raises(ServiceError):
-            await mailbox.ask(spec, place)
+            await mailbox.ask(spec, place, mailbox.deadline())
         mailbox.close()
         await running
         return mailbox.line.limit

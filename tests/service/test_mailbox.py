@@ -52,9 +52,11 @@ def test_answers_are_read_in_bulk_unless_one_is_pending_or_a_large_one_is(
         monkeypatch.setattr(mailbox._receiver, "lpop", several)
         sampler.hold()
         running = asyncio.create_task(mailbox.run())
-        asked = [asyncio.ensure_future(mailbox.ask(_spec(seed), PLACE)) for seed in range(small)]
+        until = mailbox.deadline()
+        asked = [asyncio.ensure_future(mailbox.ask(_spec(seed), PLACE, until)) for seed in range(small)]
         await _line_up(mailbox, small)
-        asked += [asyncio.ensure_future(mailbox.ask(spec, PLACE)) for spec in also]  # these are answered last
+        # These are answered last.
+        asked += [asyncio.ensure_future(mailbox.ask(spec, PLACE, until)) for spec in also]
         await _line_up(mailbox, len(asked))
         read.clear()
         sampler.held.clear()
