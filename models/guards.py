@@ -22,9 +22,9 @@ PATIENCE = 3
 SURE = 0.98
 """A discriminator that judges this share of both reals and fakes right has nothing left to teach."""
 STUCK = 2
-"""After this many earlier evaluations without a new best, a sure discriminator is considered the cause."""
+"""A run is stuck in its next evaluation without a new best, after this many."""
 COLLAPSED = 0.35
-"""Diversity below this share of the reals' is a collapse if diversity and distance were better before."""
+"""Diversity below this share of the reals' is a collapse if both were better before, or the run is stuck."""
 RUNAWAY = 1_000.0
 """A loss beyond this means that weights have diverged, even in a young run.
 
@@ -46,6 +46,7 @@ class Cause(StrEnum):
     DISCRIMINATOR_WINS = "discriminator_wins"
     MODE_COLLAPSE = "mode_collapse"
     OVERFITTING = "overfitting"
+    DECLINE = "decline"
 
 
 class Signs(Frozen):
@@ -198,12 +199,15 @@ def judge(watch: Watch, signs: Signs, course: Course) -> Verdict:
 
 
 def regret(watch: Watch) -> str | None:
-    """The message for a finished run without a living checkpoint; None if there is one, or it is unknown."""
-    if watch.best_distance is None or watch.has_something_to_serve:
+    """The message for a finished run whose best samples lack variety; None if it is not known to be one."""
+    if watch.best_distance is None or watch.best_diversity >= COLLAPSED:
         return None
+    if watch.has_lived and not watch.has_living_best:
+        return None  # an earlier best is served
+    alike = "many are alike" if watch.has_living_best else "nearly all are the same"
     return (
         f"The run is over and its best samples are {watch.best_diversity:.0%} as varied as the pictures "
-        f"(limit {DEAD:.0%}): nearly all are the same. Train on more images. {_ADVICE[Cause.MODE_COLLAPSE]}"
+        f"(limit {COLLAPSED:.0%}): {alike}. Train on more images. {_ADVICE[Cause.MODE_COLLAPSE]}"
     )
 
 
@@ -211,18 +215,30 @@ def _cause(watch: Watch, signs: Signs, course: Course) -> Cause | None:
     """The first cause that applies; each explains those after it."""
     if not signs.is_finite:
         return Cause.NOT_FINITE
-    is_varied, is_worse = signs.diversity >= COLLAPSED, _is_worse(watch, signs)
-    has_run_away = signs.largest_loss > RUNAWAY and not course.wants_sure_discriminator
-    is_dead = signs.diversity < DEAD and (has_run_away or not course.is_young)
-    if is_dead or (is_worse and not is_varied):
+    is_worse = _is_worse(watch, signs)
+    is_stuck = watch.evaluations_since_best >= STUCK and not _is_better(watch, signs)
+    if _has_collapsed(watch, signs, course, is_worse=is_worse, is_stuck=is_stuck):
         return Cause.MODE_COLLAPSE
     is_sure = min(signs.real_accuracy, signs.fake_accuracy) >= SURE and not course.wants_sure_discriminator
-    is_stuck = watch.evaluations_since_best >= STUCK and not _is_better(watch, signs)
     if is_sure and (is_worse or (is_stuck and not course.is_young)):
         return Cause.DISCRIMINATOR_WINS
+    is_varied = signs.diversity >= COLLAPSED
     if signs.memorised > COPIED and is_varied and watch.has_living_best and not course.is_young:
         return Cause.OVERFITTING
+    if is_worse and is_stuck and not course.is_young and watch.rollbacks_since_best < PATIENCE:
+        return Cause.DECLINE  # never a reason to give up: the best is served anyway
     return None
+
+
+def _has_collapsed(watch: Watch, signs: Signs, course: Course, *, is_worse: bool, is_stuck: bool) -> bool:
+    """Whether the samples lack variety, and it cannot be the beginning of a sound run."""
+    if signs.diversity >= COLLAPSED:
+        return False
+    if is_worse or (is_stuck and not course.is_young):
+        return True
+    has_run_away = signs.largest_loss > RUNAWAY and not course.wants_sure_discriminator
+    is_grown = not course.is_young or (watch.has_living_best and is_stuck)
+    return signs.diversity < DEAD and (has_run_away or is_grown)
 
 
 def _is_worse(watch: Watch, signs: Signs) -> bool:
@@ -276,6 +292,10 @@ def _told(cause: Cause, signs: Signs, watch: Watch) -> str:
             f"{signs.memorised:.0%} of the samples are nearer to a training picture than new pictures are "
             f"(limit {COPIED:.0%})."
         ),
+        Cause.DECLINE: (
+            f"The Fréchet distance is {distances}, more than {WORSE:g} times the best, which is "
+            f"{watch.evaluations_since_best + 1} evaluations old."
+        ),
     }[cause]
 
 
@@ -307,6 +327,7 @@ _REMEDIES: Mapping[Cause, Callable[[Adjustments, float], Adjustments]] = {
     Cause.MODE_COLLAPSE: _slower,
     Cause.DISCRIMINATOR_WINS: _held_back,
     Cause.OVERFITTING: _held_back,
+    Cause.DECLINE: _slower,
 }
 
 _ADVICE: Mapping[Cause, str] = {
@@ -314,4 +335,5 @@ _ADVICE: Mapping[Cause, str] = {
     Cause.MODE_COLLAPSE: "Choose smaller learning rates, or another objective, such as r3 or wgan_gp.",
     Cause.DISCRIMINATOR_WINS: "Choose a smaller discriminator_learning_rate, or the preset small-data.",
     Cause.OVERFITTING: "Send more pictures, choose fewer images, or the preset small-data.",
+    Cause.DECLINE: "Choose smaller learning rates, or fewer images.",
 }

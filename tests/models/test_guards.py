@@ -68,7 +68,7 @@ def test_equal_distance_is_not_a_new_best() -> None:
     assert (verdict.is_best, verdict.watch.best_images_seen) == (False, WATCH.best_images_seen)
 
 
-@pytest.mark.parametrize("cause", Cause)
+@pytest.mark.parametrize("cause", ILL)
 def test_failing_run_is_rolled_back_and_adjusted(cause: Cause) -> None:
     verdict = judge(WATCH, ill(cause), GROWN)
     assert isinstance(verdict, RollBack)
@@ -78,7 +78,7 @@ def test_failing_run_is_rolled_back_and_adjusted(cause: Cause) -> None:
     assert verdict.watch.adjustments != Adjustments()
 
 
-@pytest.mark.parametrize("cause", Cause)
+@pytest.mark.parametrize("cause", ILL)
 def test_run_is_given_up_only_after_rollbacks_have_not_helped(cause: Cause) -> None:
     watch = WATCH
     for _ in range(PATIENCE):
@@ -171,6 +171,45 @@ def test_young_run_that_loses_its_variety_is_rolled_back() -> None:
     verdict = judge(WATCH, ill(Cause.MODE_COLLAPSE), BEGINNING)
     assert isinstance(verdict, RollBack)
     assert verdict.cause is Cause.MODE_COLLAPSE
+
+
+def stuck(watch: Watch = WATCH) -> Watch:
+    return watch.model_copy(update={"evaluations_since_best": STUCK})
+
+
+def test_young_run_that_stays_dead_after_a_living_best_is_rolled_back() -> None:
+    dead = WELL.model_copy(update={"diversity": 0.0, "distance": 14})
+    for critic in (False, True):
+        young = Course(500, BEGINNING.generator_steps, wants_sure_discriminator=critic)
+        assert isinstance(judge(WATCH, dead, young), Continue)
+        verdict = judge(stuck(), dead, young)
+        assert isinstance(verdict, RollBack)
+        assert verdict.cause is Cause.MODE_COLLAPSE
+
+
+def test_run_that_never_was_varied_has_collapsed_once_it_is_stuck() -> None:
+    poor = WELL.model_copy(update={"diversity": 0.2, "distance": 100})
+    watch = WATCH.model_copy(update={"best_diversity": 0.2, "best_distance": 100})
+    assert isinstance(judge(watch, poor, GROWN), Continue)
+    assert isinstance(judge(stuck(watch), poor, BEGINNING), Continue)
+    assert isinstance(judge(stuck(watch), poor.model_copy(update={"distance": 99}), GROWN), Continue)
+    verdict = judge(stuck(watch), poor, GROWN)
+    assert isinstance(verdict, RollBack)
+    assert verdict.cause is Cause.MODE_COLLAPSE
+
+
+def test_run_that_stays_far_behind_its_best_is_rolled_back_but_never_given_up() -> None:
+    behind = WELL.model_copy(update={"distance": 16})
+    assert isinstance(judge(WATCH, behind, GROWN), Continue)
+    assert isinstance(judge(stuck(), WELL.model_copy(update={"distance": 14}), GROWN), Continue)
+    watch = WATCH
+    for _ in range(PATIENCE):
+        verdict = judge(stuck(watch), behind, GROWN)
+        assert isinstance(verdict, RollBack)
+        assert verdict.cause is Cause.DECLINE
+        assert verdict.goal_images_seen == WATCH.best_images_seen
+        watch = verdict.watch
+    assert isinstance(judge(stuck(watch), behind, GROWN), Continue)
 
 
 def test_critic_that_is_trained_to_its_optimum_may_be_sure() -> None:
@@ -289,9 +328,12 @@ def test_augmentation_never_exceeds_full_strength() -> None:
     assert verdict.watch.adjustments.augmentation == 1.0
 
 
-def test_run_without_a_living_checkpoint_ends_with_figures_and_advice() -> None:
-    told = regret(WATCH.model_copy(update={"best_diversity": DEAD / 2}))
+@pytest.mark.parametrize(
+    ("diversity", "words"), [(0.05, "5% as varied"), (0.05, "nearly all"), (0.3, "30% as"), (0.3, "many")]
+)
+def test_run_whose_best_lacks_variety_ends_with_figures_and_advice(diversity: float, words: str) -> None:
+    told = regret(WATCH.model_copy(update={"best_diversity": diversity}))
     assert told
-    assert all(words in told for words in ("5%", "10%", "more images", "smaller learning rates"))
+    assert all(part in told for part in (words, "35%", "more images", "smaller learning rates"))
     assert regret(WATCH) is None
     assert regret(Watch(best_images_seen=1000)) is None  # nothing to judge by
