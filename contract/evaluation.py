@@ -98,13 +98,15 @@ class Evaluation(Kept):
         description="Mean distance between two samples, relative to that between two reals."
     )
     memorised: float | None = Field(
-        description="Share of samples that are nearer to a training picture than all but 5 % of held-out "
-        "pictures are; if there are none, than all but 5 % of training pictures are to another. Null only in "
-        "old records."
+        description="Share of samples that are nearer to a training picture, of 4,096 at most, than all but 5 % "
+        "of held-out pictures are; if there are none, than all but 5 % of training pictures are to another. "
+        "Null only in old records."
     )
     adversarial_accuracy: AdversarialAccuracy
     latent_paths: LatentPaths
-    losses: Mapping[str, float] = Field(description="The losses of the last step, by player and term.")
+    losses: Mapping[str, float] = Field(
+        description="The latest losses by player and term; not every step trains both or has every term."
+    )
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -45,6 +45,7 @@ class SnapshotHeader(Frozen):
     environment: NumericEnvironment
     images_seen: int
     watch: Watch = Watch()
+    losses: Mapping[str, float] = {}
     checksum: str
     """sha256 over the header before this field and every tensor; detects torn writes and bit rot."""
 
@@ -99,6 +100,7 @@ def save_snapshot(state: TrainingState, path: Path, write: Write = write_durably
         environment=state.environment,
         images_seen=state.images_seen,
         watch=state.watch,
+        losses=state.read_losses(),
         checksum="",
     )
     checksum = _checksum(header.model_dump_json(), tensors)
@@ -115,6 +117,7 @@ def load_snapshot(path: Path, state: TrainingState) -> NumericEnvironment:
     """
     header = _restore(path, state)
     state.images_seen, state.watch = header.images_seen, header.watch
+    state.losses = {name: torch.tensor(loss, dtype=torch.float64) for name, loss in header.losses.items()}
     return header.environment
 
 

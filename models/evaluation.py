@@ -32,10 +32,12 @@ from models.silence import silent
 from models.state import TrainingState
 
 MOST_REALS = 2_000
-MOST_NEIGHBOURS = 2_048
-"""Training pictures among which copies are searched for."""
+MOST_NEIGHBOURS = 4_096
+"""Training pictures among which copies are searched for; copies of the others are not noticed."""
 SAMPLES_PER_REAL = 4
 FEWEST_SAMPLES, MOST_SAMPLES = 256, 1_024
+FEWEST_EVALUATIONS, LARGEST_SHARE = 4, 0.2
+"""A run that would have fewer evaluations spends up to this share on them, to notice failures in time."""
 PATHS, POINTS = 32, 9
 SAME = 1e-6
 """The smallest mean distance of the reals: keeps figures in its units finite if all reals look the same."""
@@ -74,14 +76,21 @@ class Panel:
 def interval(spec: TrainingSpec, panel: Panel, features: int) -> int:
     """Images between two evaluations: as requested, or so that they take about 5 % of the run, by counting.
 
-    `features` is the number of multiply-adds of the feature network per image. The number of evaluations is
-    limited to what a request may choose, however long the run, because each is stored for ever.
+    They take more in a run that is too short for `FEWEST_EVALUATIONS`. However long the run, their number is
+    limited to what a request may choose, because each is stored for ever. `features` is the number of
+    multiply-adds of the feature network per image.
     """
     if spec.evaluation.every_images is not None:
         return spec.evaluation.every_images
-    trained = Cost.of(spec)
-    counted = cost.evaluation_interval(trained, operations(trained, panel, features), spec.batch_size)
-    return max(counted, math.ceil(spec.images / (MOST_KEPT * spec.batch_size)) * spec.batch_size)
+    trained, batch_size = Cost.of(spec), spec.batch_size
+    one = operations(trained, panel, features)
+    usual = cost.evaluation_interval(trained, one, batch_size)
+    shortest = cost.evaluation_interval(trained, one, batch_size, LARGEST_SHARE)
+    few, most = (
+        math.ceil(spec.images / (count * batch_size)) * batch_size
+        for count in (FEWEST_EVALUATIONS, MOST_KEPT)
+    )
+    return max(min(usual, max(few, shortest)), most)
 
 
 def operations(trained: Cost, panel: Panel, features: int) -> int:

@@ -1,7 +1,7 @@
 """The complete state of a training run between two steps."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Self
 
 import torch
@@ -30,6 +30,8 @@ class TrainingState:
     """The generator's averaged parameters. Its batch-norm statistics are not valid until it is served."""
     images_seen: int
     watch: Watch
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    """The latest loss of each name, on the device: not every step trains the generator or has every term."""
 
     @classmethod
     def fresh(
@@ -114,6 +116,10 @@ class TrainingState:
                 tensor.copy_(beginning[name])
         self.watch = self.watch.begun_again(self.images_seen)
 
+    def read_losses(self) -> dict[str, float]:
+        """The latest losses as numbers. Waits for the device."""
+        return {name: loss.item() for name, loss in self.losses.items()}
+
     def is_finite(self) -> bool:
         """Whether every parameter is finite. Waits for the device."""
         networks = (self.generator, self.discriminator, self.ema)
@@ -121,7 +127,7 @@ class TrainingState:
         return all(bool(parameter.isfinite().all()) for parameter in parameters)
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor by name, to read or to copy into; only `images_seen` and `watch` change besides."""
+        """Every tensor that training changes, by name, to read or to copy into."""
         for name in ("generator", "discriminator", "ema"):
             network: nn.Module = getattr(self, name)
             yield from ((f"{name}.{key}", tensor) for key, tensor in network.state_dict().items())

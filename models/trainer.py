@@ -23,7 +23,7 @@ class Progress:
     """By player, and by player and term: `discriminator`, `discriminator/r1`, `generator`, …"""
 
     def read(self) -> dict[str, float]:
-        """The losses as numbers. The only place where training waits for the device, so call it rarely."""
+        """The losses as numbers. Waits for the device, so call it rarely."""
         return {name: loss.item() for name, loss in self.losses.items()}
 
 
@@ -40,6 +40,7 @@ def train(state: TrainingState, batches: Batches, ranks: Ranks | None = None) ->
         state.pace()
         routine = rules.routine(state.images_seen // batch_size, state.augmentation)
         losses = take(routine, step.draw(routine))
+        state.losses |= losses
         if routine.is_generators_turn:
             _average(state, batch_size * rules.objective.discriminator_steps)
         state.images_seen += batch_size

@@ -59,6 +59,7 @@ class RunFiles:
 
     def go_back(self, state: TrainingState, images_seen: int | None, show_life: Callable[[], None]) -> None:
         """Restore the weights and optimisers that `state` had after `images_seen`; None: at the start."""
+        state.losses.clear()  # they are of a state that is given up
         named = f"{images_seen:012d}-*.safetensors" if images_seen is not None else ""
         candidates = self._volume.snapshots(self._order.job).glob(named) if named else iter(())
         for path in sorted(candidates, reverse=True):

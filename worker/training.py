@@ -33,8 +33,8 @@ from worker.room import room_of
 from worker.run_files import RunFiles
 
 REPORT_SECONDS = 0.5
-UNJUDGED_LOOKS = 10
-"""How often a run with too few pictures for evaluations is checked."""
+CHECKS = 10
+"""How often a run is checked for numbers that are not finite, which costs less than an evaluation."""
 
 
 def train_job(order_json: str, chore: Chore) -> None:
@@ -68,9 +68,9 @@ class _Run:
         self._spec = order.spec
         self._room = room_of(chore)
         self._files = RunFiles(order, chore, self._room)
-        self._latest: trainer.Progress | None = None
         self._losses: dict[str, float] = {}
         self._evaluation: Evaluation | None = None
+        self._went_back_at: int | None = None  # then these are weights of an earlier count of images
         self._images_per_second: float | None = None
         self._forecast: Forecast | None = None
         environment = settle(order, chore.place)
@@ -98,7 +98,6 @@ class _Run:
         before = self._state.images_seen
         self._lead(before)
         for progress in trainer.train(self._state, self._batches, self._ranks):
-            self._latest = progress
             self._pass(before, progress.images_seen, forecast)
             before = progress.images_seen
             now = time.monotonic()
@@ -120,28 +119,32 @@ class _Run:
 
     def _pass(self, before: int, after: int, forecast: Forecast) -> None:
         """Do what is due between two counts of images."""
-        if _passes(self._judged_every, before, after) or self._is_over():
+        is_checked = _passes(self._checked_every, before, after)
+        is_judged = _passes(self._judged_every, before, after) or self._is_over()
+        if is_judged:
             with forecast.evaluating():
                 self._do_what_is_due(before, after, is_judged=True)
         else:
-            self._do_what_is_due(before, after, is_judged=False)
+            has_failed = is_checked and not self._is_sound()
+            self._do_what_is_due(before, after, is_judged=has_failed)
+        if (is_judged or is_checked) and not self._is_over():
+            self._lead(after)
 
     def _do_what_is_due(self, before: int, after: int, *, is_judged: bool) -> None:
         """Save the snapshot last, so that a resume lacks nothing."""
         is_best = is_judged and self._look_after()
         is_due = _passes(self._spec.checkpoint_every_images, before, after) or self._is_over()
-        if (is_best or is_due) and self._is_sound():
+        if (is_best or is_due) and after != self._went_back_at and self._is_sound():
             self._files.publish(self._state, self._metrics())
         if _passes(self._spec.preview_every_images, before, after) and self._is_sound():
             self._files.show(self._state)
         if is_best:
             self._files.save(self._state)
-        if is_judged and not self._is_over():
-            self._lead(after)
 
     def _lead(self, images_seen: int) -> None:
-        """Let the other ranks continue from this state until it is judged again."""
-        self._ranks.lead(self._state, (images_seen // self._judged_every + 1) * self._judged_every)
+        """Let the other ranks continue from this state until it is checked or judged again."""
+        periods = (self._checked_every, self._judged_every)
+        self._ranks.lead(self._state, min((images_seen // every + 1) * every for every in periods))
 
     def _look_after(self) -> bool:
         """Judge the state, report the figures and act on them. True if it is the best so far."""
@@ -157,6 +160,7 @@ class _Run:
                 return is_best
             case RollBack() if not self._is_over():
                 self._state.watch = verdict.watch
+                self._went_back_at = self._state.images_seen
                 self._files.go_back(self._state, verdict.goal_images_seen, self._tell_life)
             case GiveUp() | RollBack() if not self._is_over() or not watch.has_something_to_serve:
                 raise GivenUpError(verdict)
@@ -184,9 +188,7 @@ class _Run:
 
     def _read_losses(self) -> bool:
         """Read the losses, waiting for the device. True if all are finite."""
-        if self._latest is None:
-            return True
-        losses = self._latest.read()
+        losses = self._state.read_losses()
         self._losses = {name: loss for name, loss in losses.items() if math.isfinite(loss)}
         return len(self._losses) == len(losses)
 
@@ -214,7 +216,7 @@ class _Run:
         training = training_indices(manifest)
         self._batches = Batches.of(spec, pictures, training, environment.device)
         self._judge: Judge | None = None
-        self._judged_every = max(1, spec.total_images // UNJUDGED_LOOKS)
+        self._judged_every = self._checked_every = max(1, spec.total_images // CHECKS)
         panel = Panel.of(training, held_out_indices(manifest), spec.seed)
         if panel is not None:
             features = self._features(volume, environment)

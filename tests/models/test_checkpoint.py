@@ -168,3 +168,20 @@ def test_refusal_of_a_missing_file_names_it(kind: str, state: TrainingState, tmp
         load_checkpoint(path) if kind == "checkpoint" else load_snapshot(path, state)
     assert refusal.value.code is ErrorCode.CHECKPOINT_UNREADABLE
     assert path.name in refusal.value.detail
+
+
+def test_snapshot_keeps_the_latest_loss_of_each_name(
+    make_spec: Callable[..., TrainingSpec],
+    make_batches: Callable[[TrainingSpec], Batches],
+    environment: NumericEnvironment,
+    tmp_path: Path,
+) -> None:
+    """After the sixth step of a critic, the generator's loss is that of the fifth."""
+    spec = make_spec(objective={"kind": "wgan_gp", "critic_steps": 5}, images=12, batch_size=2)
+    straight, resumed = TrainingState.fresh(spec, environment), TrainingState.blank(spec, environment)
+    steps = list(train(straight, make_batches(spec)))
+    assert "generator" not in steps[-1].losses
+    save_snapshot(straight, tmp_path / "snapshot")
+    load_snapshot(tmp_path / "snapshot", resumed)
+    assert resumed.read_losses() == straight.read_losses()
+    assert {"generator", "discriminator"} <= set(resumed.read_losses())

@@ -130,6 +130,42 @@ def test_resumed_run_takes_the_same_decisions(harmed: Harmed) -> None:
         assert resumed == straight[-len(resumed) :]
 
 
+def test_dead_generator_is_detected_by_the_third_evaluation_at_any_age(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thresholds are those of the service, under which this run is young throughout."""
+    deaths = (2 * EVERY, 3 * EVERY, 4 * EVERY)
+    plant(monkeypatch, kill_generator, *deaths)
+    said = carry_out(order_of(volume, images=6 * EVERY))
+    warned = [judged.images_seen for judged in judgements(said) if judged.warning]
+    assert warned
+    assert set(warned) <= set(deaths)
+    assert {warning.code for warning in warnings(said)} == {"mode_collapse"}
+    assert isinstance(said[-1], link.Finished)
+    published = [message.checkpoint for message in said if isinstance(message, link.Published)]
+    assert best_checkpoint(published).metrics["diversity"] > 0.1
+
+
+def test_non_finite_numbers_between_evaluations_are_detected_within_a_tenth_of_the_run(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch, spoil_discriminator, EVERY)
+    order = order_of(volume, images=5 * EVERY, evaluation={"every_images": 10 * EVERY})
+    said = carry_out(order.model_copy(update={"snapshot_seconds": 0.3}))
+    assert [judged.images_seen for judged in judgements(said)] == [EVERY, 5 * EVERY]
+    assert [warning.code for warning in warnings(said)] == ["not_finite"]
+    assert isinstance(said[-1], link.Finished)
+
+
+def test_evaluations_report_losses_of_players_that_do_not_learn_at_every_step(volume: Volume) -> None:
+    critic = {"kind": "wgan_gp", "critic_steps": 5}
+    judged = judgements(carry_out(order_of(volume, objective=critic, evaluation={"every_images": 16 * 16})))
+    assert len(judged) == 9  # of sixteen steps each
+    for one in judged:
+        assert one.evaluation is not None
+        assert {"generator", "discriminator", "discriminator/gradient_penalty"} <= set(one.evaluation.losses)
+
+
 def test_run_that_was_never_alive_starts_over_and_is_young_again(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
