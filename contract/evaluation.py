@@ -41,8 +41,8 @@ class Distance(Kept):
     value: float
     error: float | None = Field(None, description="Standard error, where the estimate has one.")
     floor: float = Field(
-        description="How far one half of the reals is from the other. A perfect generator's Fréchet distance "
-        "is lower, since more images are compared; its kernel distance is, like this one, 0 up to chance."
+        description="That of real pictures in the place of the samples (see the evaluation's `floor`), about "
+        "that of a perfect generator."
     )
 
 
@@ -58,6 +58,21 @@ class AdversarialAccuracy(Kept):
     calibrated: bool = Field(
         description="Whether scores were first calibrated to probabilities (Platt), as a critic's must be."
     )
+
+
+class Floor(Kept):
+    """The figures of real pictures in the place of the samples: about those of a perfect generator.
+
+    They are training pictures, compared with the held-out ones. Where the reals are training pictures
+    themselves, one half of them is compared with the other; with so few, floors of distances are too high.
+    """
+
+    samples: int = Field(description="How many real pictures stand in the place of samples.")
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+    diversity: float
 
 
 class LatentPaths(Kept):
@@ -97,10 +112,11 @@ class Evaluation(Kept):
     diversity: float = Field(
         description="Mean distance between two samples, relative to that between two reals."
     )
+    floor: Floor | None = Field(None, description="Null only in old records.")
     memorised: float | None = Field(
-        description="Share of samples that are nearer to a training picture, of 4,096 at most, than all but 5 % "
-        "of held-out pictures are; if there are none, than all but 5 % of training pictures are to another. "
-        "Null only in old records."
+        description="Share of samples that are nearer to a training picture, of 4,096 at most, than all but "
+        "5 % of held-out pictures are; if there are none, than all but 5 % of training pictures are to "
+        "another. Null only in old records."
     )
     adversarial_accuracy: AdversarialAccuracy
     latent_paths: LatentPaths

@@ -7,7 +7,7 @@ pictures are the same at every evaluation of a run, so evaluations differ only b
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal, Self
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from contract.evaluation import AdversarialAccuracy, Distance, Evaluation, LatentPaths
+from contract.evaluation import AdversarialAccuracy, Distance, Evaluation, Floor, LatentPaths
 from contract.training import MOST_KEPT, TrainingSpec
 from models import cost, metrics, objectives, priors
 from models.augment import Draws, augment
@@ -108,25 +108,28 @@ def operations(trained: Cost, panel: Panel, features: int) -> int:
 class Reference:
     """The statistics of a run's reals, shared by all its evaluations."""
 
-    moments: metrics.Moments
-    pairs: metrics.Pairs
-    balls: metrics.Balls
+    reals: metrics.Reals
     known: metrics.Known
-    floor: metrics.Floor
-    scale: float
-    """The mean pairwise distance of the reals."""
+    floor: metrics.Likeness
+    """Of training pictures in the place of samples; if the reals are such themselves, of one half of them to
+    the other."""
 
     @classmethod
-    def of(cls, reals: Tensor, neighbours: Tensor, *, are_new: bool) -> Self:
+    def of(cls, reals: Tensor, neighbours: Tensor, *, are_new: bool, samples: int) -> Self:
         """Compute from features of reals (N, F), new or trained on, and of training pictures (V, T, F)."""
-        return cls(
-            metrics.Moments.of(reals),
-            metrics.Pairs.of(reals),
-            metrics.Balls.of(reals),
-            metrics.Known.of(neighbours, reals if are_new else None),
-            metrics.Floor.of(reals),
-            max(metrics.mean_pairwise_distance(reals), SAME),
-        )
+        told = metrics.Reals.of(reals, at_least=SAME)
+        if are_new:
+            floor = metrics.Likeness.of(told, _picked(neighbours, samples))
+        else:
+            floor = metrics.Likeness.of(metrics.Reals.of(reals[1::2], at_least=SAME), reals[::2])
+        return cls(told, metrics.Known.of(neighbours, reals if are_new else None), floor)
+
+
+def _picked(pictures: Tensor, count: int) -> Tensor:
+    """At most `count` of the pictures (V, T, F), evenly spaced and in their views by turns: (M, F)."""
+    views, known = pictures.shape[:2]
+    places = torch.linspace(0, known - 1, min(count, known)).round().long()
+    return pictures[torch.arange(len(places)) % views, places]
 
 
 class Judge:
@@ -157,8 +160,8 @@ class Judge:
         del fakes  # 200 MB at 256 px, to make room for the paths
         names = ("fid", "kid") if self._spec.evaluation.features == "inception" else ("fd", "kd")
         reference = self._reference(show_life)
-        kernel = metrics.kernel_distance(reference.pairs, fake_features)
-        support = metrics.support(reference.balls, fake_features)
+        floor, likeness = reference.floor, metrics.Likeness.of(reference.reals, fake_features)
+        kernel, support = likeness.kernel, likeness.support
         return Evaluation(
             images_seen=state.images_seen,
             samples=samples,
@@ -167,20 +170,19 @@ class Judge:
             features=f"{self._features.name}/{self._features.version}",
             frechet=Distance(
                 name=names[0],
-                value=metrics.frechet_distance(reference.moments, fake_features),
-                floor=reference.floor.frechet,
+                value=likeness.frechet,
+                floor=floor.frechet,
             ),
-            kernel=Distance(
-                name=names[1], value=kernel.value, error=kernel.error, floor=reference.floor.kernel.value
-            ),
+            kernel=Distance(name=names[1], value=kernel.value, error=kernel.error, floor=floor.kernel.value),
             precision=support.precision,
             recall=support.recall,
             density=support.density,
             coverage=support.coverage,
-            diversity=metrics.diversity(reference.scale, fake_features),
+            diversity=likeness.diversity,
+            floor=Floor(samples=floor.samples, diversity=floor.diversity, **asdict(floor.support)),
             memorised=metrics.memorised(fake_features, reference.known),
             adversarial_accuracy=accuracy,
-            latent_paths=self._paths(state, generator, reference.scale, show_life),
+            latent_paths=self._paths(state, generator, reference.reals.scale, show_life),
             losses=losses,
         )
 
@@ -194,6 +196,7 @@ class Judge:
                 self._seen(map(self._reals, _chunks(np.arange(len(self._panel.reals)))), show_life),
                 torch.stack([self._seen(view, show_life) for view in views]),  # (V, T, F)
                 are_new=self._panel.split == "held_out",
+                samples=self._panel.samples,
             )
         return self._compared
 

@@ -8,9 +8,9 @@ values that are not finite, so callers check first. Whatever depends on the real
 from models.metrics.accuracy import Accuracy, adversarial_accuracy
 from models.metrics.continuity import Continuity, continuity
 from models.metrics.diversity import diversity
-from models.metrics.floor import Floor
 from models.metrics.frechet import Moments, frechet_distance
 from models.metrics.kernel import Estimate, Pairs, kernel_distance
+from models.metrics.likeness import Likeness, Reals
 from models.metrics.neighbours import Balls, Known, Support, memorised, support
 from models.metrics.points import mean_pairwise_distance
 
@@ -19,10 +19,11 @@ __all__ = [
     "Balls",
     "Continuity",
     "Estimate",
-    "Floor",
     "Known",
+    "Likeness",
     "Moments",
     "Pairs",
+    "Reals",
     "Support",
     "adversarial_accuracy",
     "continuity",

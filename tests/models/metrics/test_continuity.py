@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.metrics import Floor, continuity, diversity, mean_pairwise_distance
+from models.metrics import continuity, diversity, mean_pairwise_distance
 
 Cloud = Callable[..., Tensor]
 POINTS = 9
@@ -86,12 +86,3 @@ def test_identical_reals_are_refused() -> None:
 def test_mean_pairwise_distance_is_over_distinct_points(cloud: Cloud) -> None:
     points = cloud(300)
     assert mean_pairwise_distance(points) == pytest.approx(float(torch.nn.functional.pdist(points).mean()))
-
-
-def test_floor_falls_with_the_number_of_images(cloud: Cloud) -> None:
-    assert Floor.of(cloud(800)).frechet < Floor.of(cloud(100)).frechet
-
-
-def test_floor_of_the_kernel_distance_is_zero_within_its_error(cloud: Cloud) -> None:
-    found = Floor.of(cloud(800)).kernel
-    assert abs(found.value) < 3 * found.error
