@@ -24,7 +24,8 @@ class EvaluationParameters(Frozen):
         None,
         ge=1,
         description="Images between two evaluations. Default: computed from the operations of training and "
-        "evaluation so that evaluations take about 5 % of the time. Either way, at most some 1,000 in a run.",
+        "evaluation so that evaluations take about 5 % of the time, or up to a fifth where a run would have "
+        "fewer than four. Either way, at most some 1,000 in a run.",
     )
     accuracy_threshold: float = Field(
         0.5, gt=0, lt=1, description="Probability from which an image is called real."

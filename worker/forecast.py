@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from models.cost import EVALUATION_SHARE
 from worker.meter import Meter
 
 
@@ -15,9 +14,8 @@ class Forecast:
     An evaluation takes as long as hundreds of steps, so a pace that includes evaluations is right only in the
     long run. But they come at known counts of images: after the batches that reach a multiple of
     `every_images`, and at the end. The first takes longest, because it processes the reals too. Until it is
-    over, an evaluation is assumed to take the share of the time that their interval was chosen by. After
-    that, the median of the others is used, because one may have had to wait, for example for room on the
-    volume.
+    over, an evaluation is assumed to take as long as training with as many multiply-adds. After that, the
+    median of the others is used, because one may have had to wait, for example for room on the volume.
     """
 
     def __init__(
@@ -27,12 +25,17 @@ class Forecast:
         *,
         batch_size: int,
         every_images: int,
+        evaluation_images: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`total_images` is a multiple of the batch size; `clock` returns seconds."""
+        """`total_images` is a multiple of the batch size; `clock` returns seconds.
+
+        `evaluation_images` is the number of images whose training has as many multiply-adds as an evaluation.
+        """
         self._total_images = total_images
         self._batch_size = batch_size
         self._every_images = every_images
+        self._evaluation_images = evaluation_images
         self._clock = clock
         self._evaluating_seconds = 0.0
         self._evaluations: list[float] = []  # the seconds of each
@@ -74,6 +77,6 @@ class Forecast:
 
     def _seconds_each(self, pace: float) -> float:
         if not self._evaluations:
-            return self._every_images / pace * EVALUATION_SHARE / (1 - EVALUATION_SHARE)
+            return self._evaluation_images / pace
         first, *others = self._evaluations
         return statistics.median_low(others) if others else first

@@ -18,7 +18,7 @@ from models.allocator import keep_freed_memory
 from models.batches import Batches
 from models.datasets.arrays import array, held_out_indices, training_indices
 from models.environment import NumericEnvironment
-from models.evaluation import Judge, Panel, interval
+from models.evaluation import Judge, Panel, interval, training_images
 from models.features import Features, embedded, inception
 from models.guards import Cause, Continue, Course, GiveUp, RollBack, Signs, Verdict
 from models.memory import require_memory
@@ -92,6 +92,7 @@ class _Run:
             self._spec.total_images,
             batch_size=self._spec.batch_size,
             every_images=self._judged_every,
+            evaluation_images=self._evaluation_images,
         )
         self._forecast = forecast
         told_at = saved_at = time.monotonic()
@@ -217,11 +218,14 @@ class _Run:
         self._batches = Batches.of(spec, pictures, training, environment.device)
         self._judge: Judge | None = None
         self._judged_every = self._checked_every = max(1, spec.total_images // CHECKS)
+        self._evaluation_images = 0.0
         panel = Panel.of(training, held_out_indices(manifest), spec.seed)
         if panel is not None:
             features = self._features(volume, environment)
             self._judge = Judge(spec, pictures, panel, features)
-            self._judged_every = interval(spec, panel, features.multiply_adds(spec.resolution))
+            multiply_adds = features.multiply_adds(spec.resolution)
+            self._judged_every = interval(spec, panel, multiply_adds)
+            self._evaluation_images = training_images(spec, panel, multiply_adds)
 
     def _features(self, volume: Volume, environment: NumericEnvironment) -> Features:
         if self._spec.evaluation.features == "inception":

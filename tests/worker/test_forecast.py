@@ -6,6 +6,8 @@ import pytest
 
 from worker.forecast import Forecast
 
+EVALUATION_IMAGES = 337.0
+
 
 class Machine:
     """Steps of 64 images at a steady pace; every `every` images, and at the end, an evaluation."""
@@ -15,7 +17,14 @@ class Machine:
         self._step_seconds = 64 / images_per_second
         self._total, self._every = total, every
         self._evaluations = evaluations  # seconds of each; the last value repeats
-        self.forecast = Forecast(0, total, batch_size=64, every_images=every, clock=lambda: self.now)
+        self.forecast = Forecast(
+            0,
+            total,
+            batch_size=64,
+            every_images=every,
+            evaluation_images=EVALUATION_IMAGES,
+            clock=lambda: self.now,
+        )
 
     def course(self) -> Iterator[tuple[float, float | None]]:
         """The time and the predicted seconds left, after each step."""
@@ -41,8 +50,8 @@ def test_prediction_at_a_steady_pace_is_exact_once_an_evaluation_is_over(seconds
     assert max(machine.misses(after=64 + seconds)) == pytest.approx(0, abs=1e-6)
 
 
-def test_evaluations_are_assumed_to_take_their_intended_share_until_one_is_over() -> None:
-    machine = Machine(100, 64_000, 6_400, [64 * 0.05 / 0.95])
+def test_evaluations_are_assumed_to_take_as_long_as_counted_until_one_is_over() -> None:
+    machine = Machine(100, 64_000, 6_400, [EVALUATION_IMAGES / 100])
     assert max(machine.misses(after=0)) == pytest.approx(0, abs=1e-6)
 
 
@@ -53,7 +62,7 @@ def test_first_evaluation_is_ignored_once_others_are_over() -> None:
 
 def test_last_evaluation_is_counted_wherever_the_run_ends() -> None:
     for total in (6_400, 6_464, 12_736, 12_800):
-        machine = Machine(100, total, 6_400, [64 * 0.05 / 0.95])
+        machine = Machine(100, total, 6_400, [EVALUATION_IMAGES / 100])
         assert max(machine.misses(after=0)) == pytest.approx(0, abs=1e-6)
         assert machine.forecast.seconds_left == 0
 
@@ -81,7 +90,9 @@ def test_seconds_left_decrease_between_readings_but_not_below_zero() -> None:
 
 
 def test_nothing_is_predicted_before_the_first_images() -> None:
-    forecast = Forecast(0, 640, batch_size=64, every_images=64, clock=lambda: 5.0)
+    forecast = Forecast(
+        0, 640, batch_size=64, every_images=64, evaluation_images=EVALUATION_IMAGES, clock=lambda: 5.0
+    )
     assert forecast.seconds_left is None
     forecast.update(0)
     assert forecast.seconds_left is None
