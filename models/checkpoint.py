@@ -27,9 +27,9 @@ from contract.plugin import Frozen
 from contract.training import TrainingSpec
 from models import networks
 from models.environment import NumericEnvironment
-from models.guards import Watch
 from models.networks.pair import Generator
 from models.state import TrainingState
+from models.watch import Watch
 
 HeaderType = TypeVar("HeaderType", bound=Frozen)
 

@@ -19,8 +19,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from contract.plugin import Frozen
-from models.guards import Watch
 from models.state import TrainingState
+from models.watch import Watch
 
 PATIENCE = timedelta(days=7)
 """Practically no timeout: the supervisor of the ranks ends one that waits for another."""

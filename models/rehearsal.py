@@ -24,11 +24,11 @@ from contract.training import TrainingSpec
 from models import networks
 from models.batches import Batches
 from models.environment import NumericEnvironment
-from models.guards import Watch
 from models.networks.pair import Network
 from models.rules import Rules
 from models.state import TrainingState
 from models.trainer import train
+from models.watch import Watch
 
 SHOWN = 64
 """Latents in one forward pass of the generator for a preview, or for its batch-norm statistics."""

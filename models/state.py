@@ -12,8 +12,8 @@ from contract.augmentation import DiffAugment
 from contract.training import TrainingSpec
 from models import networks
 from models.environment import NumericEnvironment
-from models.guards import Watch
 from models.networks.pair import Discriminator, Generator, silent
+from models.watch import Watch
 
 
 @dataclass

@@ -17,10 +17,11 @@ from models import guards, trainer
 from models.allocator import keep_freed_memory
 from models.batches import Batches
 from models.datasets.arrays import array, held_out_indices, training_indices
+from models.diagnosis import Cause, Course, Signs
 from models.environment import NumericEnvironment
 from models.evaluation import Judge, Panel, interval, training_images
 from models.features import Features, embedded, inception
-from models.guards import Cause, Continue, Course, GiveUp, RollBack, Signs, Verdict
+from models.guards import Continue, GiveUp, RollBack, Verdict
 from models.memory import require_memory
 from worker import link
 from worker.child import Chore

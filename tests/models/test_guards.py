@@ -1,22 +1,17 @@
 import pytest
 
 from contract.evaluation import DEAD, AdversarialAccuracy, Distance, Evaluation, LatentPaths
-from models.guards import (
-    PATIENCE,
+from models.diagnosis import (
+    HOPELESS_STEPS,
     RUNAWAY,
     STUCK,
     YOUNG_STEPS,
-    Adjustments,
     Cause,
-    Continue,
     Course,
-    GiveUp,
-    RollBack,
     Signs,
-    Watch,
-    judge,
-    regret,
 )
+from models.guards import PATIENCE, Continue, GiveUp, RollBack, judge, regret
+from models.watch import Adjustments, Watch
 from tests.models.conftest import MakeSpec
 
 WELL = Signs(is_finite=True, distance=10, real_accuracy=0.7, fake_accuracy=0.7, diversity=0.9, memorised=0.05)
@@ -185,6 +180,19 @@ def test_young_run_that_stays_dead_after_a_living_best_is_rolled_back() -> None:
         verdict = judge(stuck(), dead, young)
         assert isinstance(verdict, RollBack)
         assert verdict.cause is Cause.MODE_COLLAPSE
+
+
+def test_dead_generator_of_a_sure_discriminator_is_hopeless_long_before_it_is_grown() -> None:
+    """So was a run with rates of 0.05, after 235 steps."""
+    dead = WELL.model_copy(update={"diversity": 0.0, "real_accuracy": 1.0, "fake_accuracy": 1.0})
+    assert isinstance(judge(Watch(), dead, Course(500, HOPELESS_STEPS - 1)), Continue)
+    hopeless = Course(500, HOPELESS_STEPS)
+    assert isinstance(judge(Watch(), dead.model_copy(update={"real_accuracy": 0.5}), hopeless), Continue)
+    critic = Course(500, HOPELESS_STEPS, wants_sure_discriminator=True)
+    assert isinstance(judge(Watch(), dead, critic), Continue)
+    verdict = judge(Watch(), dead, hopeless)
+    assert isinstance(verdict, RollBack)
+    assert (verdict.cause, verdict.goal_images_seen) == (Cause.MODE_COLLAPSE, None)
 
 
 def test_run_that_never_was_varied_has_collapsed_once_it_is_stuck() -> None:

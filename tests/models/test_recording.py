@@ -18,12 +18,12 @@ from contract.training import TrainingSpec
 from models import graphs, trainer
 from models.batches import Batches
 from models.environment import NumericEnvironment
-from models.guards import Adjustments, Watch
 from models.ranks import Alone
 from models.recording import RecordedSteps
 from models.rules import Routine, Rules
 from models.state import TrainingState
 from models.step import Drawn, Step
+from models.watch import Adjustments, Watch
 from tests.models.conftest import MakeBatches, MakeSpec
 
 Operation = Callable[..., Any]

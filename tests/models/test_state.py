@@ -5,9 +5,9 @@ import torch
 
 from contract.training import TrainingSpec
 from models.environment import NumericEnvironment
-from models.guards import Adjustments, Watch
 from models.state import TrainingState, decayed
 from models.trainer import train
+from models.watch import Adjustments, Watch
 from tests.models.conftest import MakeBatches
 
 

@@ -2,7 +2,7 @@
 
 from contract.job import best_checkpoint
 from contract.volume import Volume
-from models.guards import Cause
+from models.diagnosis import Cause
 from tests.system.stack import TINY, Stack
 from worker.facts import read_facts
 

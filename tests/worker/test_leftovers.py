@@ -8,8 +8,8 @@ from contract.store import Lease
 from contract.volume import Volume, images_seen_of, weights_name
 from models.checkpoint import save_snapshot
 from models.environment import detect
-from models.guards import Watch
 from models.state import TrainingState
+from models.watch import Watch
 from tests.trained import spec_of
 from worker import child
 from worker.child import Child

@@ -8,7 +8,7 @@ import torch
 
 from contract.job import best_checkpoint
 from contract.volume import Volume
-from models import guards, trainer
+from models import diagnosis, trainer
 from models.batches import Batches
 from models.guards import PATIENCE
 from models.ranks import Ranks
@@ -88,7 +88,7 @@ def harmed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     """A run that is sabotaged just before it is judged for the second time."""
     order = order_of(Volume(tmp_path_factory.mktemp(request.param) / "volume"))
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(guards, "WORSE", 1.0)  # the distance of a uniform grey varies between runs
+        monkeypatch.setattr(diagnosis, "WORSE", 1.0)  # the distance of a uniform grey varies between runs
         plant(monkeypatch, HARM[request.param], 2 * EVERY)
         return Harmed(request.param, order, carry_out(order))
 
@@ -120,7 +120,7 @@ def test_resumed_run_takes_the_same_decisions(harmed: Harmed) -> None:
     """It resumes from the first snapshot, before the harm, which is repeated."""
     first = next(message.snapshot for message in harmed.said if isinstance(message, link.Saved))
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(guards, "WORSE", 1.0)
+        monkeypatch.setattr(diagnosis, "WORSE", 1.0)
         plant(monkeypatch, HARM[harmed.cause], 2 * EVERY)
         again = carry_out(harmed.order.model_copy(update={"snapshot": first}))
     for kind in (link.Judged, link.Published):
@@ -170,7 +170,7 @@ def test_run_that_was_never_alive_starts_over_and_is_young_again(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dead at the first three judgements: young, grown, and young again. A resumed run is as young."""
-    monkeypatch.setattr(guards, "YOUNG_STEPS", EVERY // 16 + 1)
+    monkeypatch.setattr(diagnosis, "YOUNG_STEPS", EVERY // 16 + 1)
     plant(monkeypatch, kill_generator, EVERY, 2 * EVERY, 3 * EVERY)
     order = order_of(volume, images=4 * EVERY).model_copy(update={"snapshot_seconds": 0.3})
     said = carry_out(order)
@@ -215,9 +215,9 @@ def test_run_that_is_rejected_at_its_end_serves_its_earlier_best(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Although its last pictures have a smaller distance: most of them count as copies."""
-    monkeypatch.setattr(guards, "COPIED", -1.0)
-    monkeypatch.setattr(guards, "COLLAPSED", 0.0)
-    monkeypatch.setattr(guards, "YOUNG_STEPS", 2 * EVERY // 16)
+    monkeypatch.setattr(diagnosis, "COPIED", -1.0)
+    monkeypatch.setattr(diagnosis, "COLLAPSED", 0.0)
+    monkeypatch.setattr(diagnosis, "YOUNG_STEPS", 2 * EVERY // 16)
     said = carry_out(order_of(volume, images=2 * EVERY))
     assert [judged.images_seen for judged in judgements(said) if judged.warning] == [2 * EVERY]
     first, last = [message.checkpoint for message in said if isinstance(message, link.Published)]
@@ -229,7 +229,7 @@ def test_run_that_is_rejected_at_its_end_serves_its_earlier_best(
 def test_run_that_is_dead_at_its_end_and_not_young_fails(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guards, "YOUNG_STEPS", 2 * EVERY // 16)
+    monkeypatch.setattr(diagnosis, "YOUNG_STEPS", 2 * EVERY // 16)
     honest = trainer.train
 
     def hopeless(state: TrainingState, batches: Batches, ranks: Ranks) -> Iterator[trainer.Progress]:

@@ -1,0 +1,208 @@
+"""Tells from the figures of an evaluation what goes wrong in a run: a pure function.
+
+Thresholds are shares and ratios, so they mean the same for every dataset. `models.metrics` makes the figures.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+from pydantic import Field
+
+from contract.evaluation import DEAD, Evaluation
+from contract.plugin import Frozen
+from contract.training import TrainingSpec
+from models import objectives
+from models.watch import Watch
+
+SURE = 0.98
+"""A discriminator that judges this share of both reals and fakes right has nothing left to teach."""
+STUCK = 2
+"""A run is stuck in its next evaluation without a new best, after this many."""
+COLLAPSED = 0.35
+"""Diversity below this share of the reals' is a collapse if both were better before, or the run is stuck."""
+RUNAWAY = 1_000.0
+"""A loss beyond this means that weights have diverged, even in a young run.
+
+It applies neither to terms, whose weight the user chooses, nor to critics, whose scores grow with the number
+of pixels: a sound one reached 276 at 64 px.
+"""
+YOUNG_STEPS = 500
+"""Before this many generator steps, a run may still lack variety, or an answer to its discriminator."""
+HOPELESS_STEPS = 200
+"""Before this many, it may lack both: a sure discriminator and equal samples are usual at 50, not later."""
+WORSE = 1.5
+"""A distance this many times the best is not noise."""
+COPIED = 0.5
+"""Overfitting: the share of samples nearer to a training image than reals are; 0.05 without memorisation."""
+
+
+class Cause(StrEnum):
+    """What went wrong."""
+
+    NOT_FINITE = "not_finite"
+    DISCRIMINATOR_WINS = "discriminator_wins"
+    MODE_COLLAPSE = "mode_collapse"
+    OVERFITTING = "overfitting"
+    DECLINE = "decline"
+
+
+class Signs(Frozen):
+    """The figures of one evaluation that the guards use."""
+
+    is_finite: bool
+    distance: float | None = Field(
+        None,
+        description="Fréchet distance to the reals; null where nothing can tell it: newer is better then.",
+    )
+    real_accuracy: float = 0.5
+    fake_accuracy: float = 0.5
+    diversity: float = 1.0
+    memorised: float = 0.0
+    largest_loss: float = Field(0.0, description="Without its sign, of either player; terms do not count.")
+
+    @classmethod
+    def of(cls, evaluation: Evaluation | None) -> Self:
+        """The signs of an evaluation; None stands for a run whose numbers are no longer finite."""
+        if evaluation is None:
+            return cls(is_finite=False)
+        return cls(
+            is_finite=True,
+            distance=evaluation.frechet.value,
+            real_accuracy=evaluation.adversarial_accuracy.real,
+            fake_accuracy=evaluation.adversarial_accuracy.fake,
+            diversity=evaluation.diversity,
+            memorised=evaluation.memorised or 0.0,
+            largest_loss=max(map(abs, _adversarial(evaluation.losses)), default=0.0),
+        )
+
+
+def _adversarial(losses: Mapping[str, float]) -> Iterator[float]:
+    """Each player's loss from the objective alone: the size of terms depends on the user's weights."""
+    for player in (name for name in losses if "/" not in name):
+        yield losses.get(f"{player}/adversarial", losses[player])
+
+
+@dataclass(frozen=True)
+class Course:
+    """The progress of a run, and the aim of its objective."""
+
+    images_seen: int
+    generator_steps: int
+    wants_sure_discriminator: bool = False
+    """The objective trains the discriminator to its optimum, so sure verdicts and large scores are fine."""
+
+    @classmethod
+    def of(cls, spec: TrainingSpec, images_seen: int, watch: Watch) -> Self:
+        """The course of a run since its networks were last in their initial state."""
+        objective = objectives.build(spec.objective)
+        steps = (images_seen - watch.begun_images_seen) // (spec.batch_size * objective.discriminator_steps)
+        return cls(images_seen, steps, objective.wants_sure_discriminator)
+
+    @property
+    def is_young(self) -> bool:
+        return self.generator_steps < YOUNG_STEPS
+
+
+def diagnose(watch: Watch, signs: Signs, course: Course) -> Cause | None:
+    """What is wrong with a run, if anything; the first cause that applies explains those after it."""
+    return _Look(watch, signs, course).cause()
+
+
+def describe(cause: Cause, signs: Signs, watch: Watch) -> str:
+    """A sentence with the figures that a cause is told by, and their limits."""
+    distances = f"{_figure(signs.distance)} (best {_figure(watch.best_distance)})"
+    return {
+        Cause.NOT_FINITE: "Losses or weights are no longer finite numbers.",
+        Cause.MODE_COLLAPSE: (
+            f"The samples are {signs.diversity:.0%} as varied as the pictures (limit {COLLAPSED:.0%}), "
+            f"their Fréchet distance is {distances}, and the largest loss, terms apart, is "
+            f"{signs.largest_loss:.3g}."
+        ),
+        Cause.DISCRIMINATOR_WINS: (
+            f"The discriminator judges {signs.real_accuracy:.0%} of the real pictures and "
+            f"{signs.fake_accuracy:.0%} of the samples right (limit {SURE:.0%}), and the Fréchet distance is "
+            f"{distances}."
+        ),
+        Cause.OVERFITTING: (
+            f"{signs.memorised:.0%} of the samples are nearer to a training picture than new pictures are "
+            f"(limit {COPIED:.0%})."
+        ),
+        Cause.DECLINE: (
+            f"The Fréchet distance is {distances}, more than {WORSE:g} times the best, which is "
+            f"{watch.evaluations_since_best + 1} evaluations old."
+        ),
+    }[cause]
+
+
+def _figure(distance: float | None) -> str:
+    return "unknown" if distance is None else f"{distance:.3g}"
+
+
+def is_better(watch: Watch, signs: Signs) -> bool:
+    """Compares as the contract's `best_checkpoint` does: living is better than dead."""
+    if watch.best_images_seen is None or watch.has_living_best is not (signs.diversity >= DEAD):
+        return not watch.has_living_best
+    return signs.distance is None or watch.best_distance is None or signs.distance < watch.best_distance
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One evaluation of a run, compared with what was seen before."""
+
+    watch: Watch
+    signs: Signs
+    course: Course
+
+    def cause(self) -> Cause | None:
+        """The first cause that applies; each explains those after it."""
+        watch, signs, is_young = self.watch, self.signs, self.course.is_young
+        if not signs.is_finite:
+            return Cause.NOT_FINITE
+        if self._has_collapsed:
+            return Cause.MODE_COLLAPSE
+        if self._is_sure and (self._is_worse or (self._is_stuck and not is_young)):
+            return Cause.DISCRIMINATOR_WINS
+        is_varied = signs.diversity >= COLLAPSED
+        if signs.memorised > COPIED and is_varied and watch.has_living_best and not is_young:
+            return Cause.OVERFITTING
+        if self._is_worse and self._is_stuck and not is_young:
+            return Cause.DECLINE
+        return None
+
+    @property
+    def _has_collapsed(self) -> bool:
+        """Whether the samples lack variety, and it cannot be the beginning of a sound run."""
+        signs, course = self.signs, self.course
+        if signs.diversity >= COLLAPSED:
+            return False
+        if self._is_worse or (self._is_stuck and not course.is_young):
+            return True
+        has_run_away = signs.largest_loss > RUNAWAY and not course.wants_sure_discriminator
+        was_alive = self.watch.has_living_best and self._is_stuck
+        is_hopeless = self._is_sure and course.generator_steps >= HOPELESS_STEPS
+        return signs.diversity < DEAD and (not course.is_young or has_run_away or was_alive or is_hopeless)
+
+    @property
+    def _is_sure(self) -> bool:
+        """Whether the discriminator has nothing left to teach, as a critic should not have."""
+        signs = self.signs
+        is_right = min(signs.real_accuracy, signs.fake_accuracy) >= SURE
+        return is_right and not self.course.wants_sure_discriminator
+
+    @property
+    def _is_stuck(self) -> bool:
+        return self.watch.evaluations_since_best >= STUCK and not is_better(self.watch, self.signs)
+
+    @property
+    def _is_worse(self) -> bool:
+        """Whether the samples are worse than the best varied ones.
+
+        A best without variety does not count: the uniform grey of a young run can have a smaller distance
+        than its first real attempts.
+        """
+        distance, best = self.signs.distance, self.watch.best_distance
+        if distance is None or best is None or self.watch.best_diversity < COLLAPSED:
+            return False
+        return distance > WORSE * best

@@ -1,0 +1,51 @@
+"""The guards' memory of a run: its best so far, what they have tried, and what they have changed."""
+
+from typing import Self
+
+from pydantic import Field
+
+from contract.evaluation import DEAD
+from contract.plugin import Frozen
+
+
+class Adjustments(Frozen):
+    """What the guards have changed in a run so far, relative to its spec."""
+
+    generator_rate: float = 1.0
+    discriminator_rate: float = 1.0
+    augmentation: float = Field(0.0, description="Added to the strength of the augmentation, up to 1 in all.")
+
+
+class Watch(Frozen):
+    """The guards' memory: part of the training state."""
+
+    begun_images_seen: int = 0
+    """Where the run last restarted from its initial state."""
+    best_images_seen: int | None = None
+    best_distance: float | None = None
+    best_diversity: float = 0.0
+    has_lived: bool = False
+    """Whether there ever was a living best, even if it is lost now."""
+    evaluations_since_best: int = 0
+    rollbacks_since_best: int = 0
+    adjustments: Adjustments = Adjustments()
+
+    @property
+    def has_living_best(self) -> bool:
+        """Whether there is a state to roll back to."""
+        return self.best_images_seen is not None and self.best_diversity >= DEAD
+
+    @property
+    def has_something_to_serve(self) -> bool:
+        """Whether there is a living checkpoint, even if the run cannot roll back to it."""
+        return self.has_lived or self.has_living_best
+
+    def begun_again(self, images_seen: int) -> Self:
+        """The watch of a run that has been reset to its initial state.
+
+        A living best must have been lost, or the run would have rolled back to it. It is dropped, because it
+        is no measure for a run that starts over.
+        """
+        lost = {"best_images_seen": None, "best_distance": None, "best_diversity": 0.0, "has_lived": True}
+        forgotten = lost if self.has_living_best else {}
+        return self.model_copy(update={"begun_images_seen": images_seen, **forgotten})
