@@ -9,6 +9,7 @@ from models.environment import detect
 from models.networks.pair import Generator
 from models.state import TrainingState
 from models.trainer import train
+from tests.specs import resolved
 
 ARCHITECTURES = ("dcgan", "dcgan_fc", "resnet")
 BATCH = 8
@@ -17,7 +18,7 @@ STEPS = 3
 
 def spec_of(kind: str, width: int) -> TrainingSpec:
     """A run of a few steps in colour at 32 px."""
-    return TrainingSpec.model_validate(
+    return resolved(
         {
             "dataset": "ds_" + "0" * 16,
             "preset": "fast",

@@ -10,6 +10,7 @@ from contract.training import TrainingSpec
 from models.batches import Batches
 from models.environment import NumericEnvironment, detect
 from models.state import TrainingState
+from tests.specs import resolved
 
 MakeSpec = Callable[..., TrainingSpec]
 MakeBatches = Callable[[TrainingSpec], Batches]
@@ -23,15 +24,13 @@ TINY = {
     "channels": 3,
     "images": 16,
     "batch_size": 2,
-    "checkpoint_every_images": 8,
-    "preview_every_images": 8,
 }
 
 
 @pytest.fixture(scope="session")
 def make_spec() -> MakeSpec:
-    """Make a spec of 32 px and eight steps, with a test's changes."""
-    return lambda **changes: TrainingSpec.model_validate(TINY | changes)
+    """Make the spec of a job of 32 px and eight steps, with a test's changes."""
+    return lambda **changes: resolved(TINY | changes)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Every architecture trains under every objective and prior: ten steps with finite losses.
+"""Every architecture trains under every objective and prior, as a job would: ten steps with finite losses.
 
 `make test` covers each architecture with each objective and with each prior, `make proof` all triples.
 """

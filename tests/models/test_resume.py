@@ -8,13 +8,17 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import pytest
 
+from contract.architectures import Dcgan, Norm
 from contract.presets import PresetName
-from contract.training import JobRequest, resolve
+from contract.training import JobRequest, TrainingSpec, resolve
+from models.objectives import OBJECTIVES
+from models.terms import TERMS
 from tests.conftest import proof
+from tests.specs import FourHundred, resolved
 
 CHILD = "tests.models.resume_child"
 SIZE = {"kind": "dcgan", "latent_size": 8, "generator_width": 8, "discriminator_width": 8}
@@ -35,25 +39,7 @@ SPEC: dict[str, Any] = {
 }
 
 
-def small(preset: PresetName) -> dict[str, object]:
-    """A preset's settings for 400 pictures, with the network, run and batch sizes of these tests."""
-    request = JobRequest(dataset=SPEC["dataset"], preset=preset, resolution=32, channels=3)
-    chosen = resolve(request, FourHundred()).model_dump(mode="json")
-    chosen["architecture"] |= {name: SIZE[name] for name in SIZE if name != "kind"}
-    return chosen | {"images": SPEC["images"], "batch_size": SPEC["batch_size"]}
-
-
-class FourHundred:
-    """A dataset of 400 pictures, so few that presets augment at full strength."""
-
-    images = 400
-    held_out_images = 0
-    channels: Literal[1, 3] = 3
-    median_width = median_height = 32
-
-
-TERMS = ["mmd", "weight_penalty", "r1", "r2"]
-CASES: dict[str, dict[str, object]] = {
+CHANGES: dict[str, dict[str, object]] = {
     "bfloat16": {"precision": "bfloat16"},
     "float32": {"precision": "float32"},
     **{kind: {"objective": kind} for kind in ("minimax", "least_squares", "hinge", "wgan_gp", "r3")},
@@ -64,20 +50,29 @@ CASES: dict[str, dict[str, object]] = {
     },
     "dcgan_fc": {"architecture": SIZE | {"kind": "dcgan_fc"}},
     "resnet": {"objective": "hinge", "architecture": SIZE | {"kind": "resnet"}},
-    "resnet wgan_gp": {
-        "objective": "wgan_gp",
-        "architecture": SIZE | {"kind": "resnet", "discriminator_norm": "none"},
-    },
+    "resnet wgan_gp": {"objective": "wgan_gp", "architecture": SIZE | {"kind": "resnet"}},
     "augmented": {"augmentation": {}},
     "decayed": {"learning_rate_decay": 0.5},
-    "terms": {"objective": "hinge", "terms": TERMS},
-    "preset fast": small("fast"),
-    "preset article": small("article"),
-    "preset quality": small("quality"),
-    "preset small-data": small("small-data"),
-    "preset wgan-gp": small("wgan-gp"),
+    "terms": {"objective": "hinge", "terms": ["mmd", "weight_penalty"]},
+    "penalties": {"objective": "hinge", "terms": ["mmd", "weight_penalty", "r1", "r2"]},
 }
-"""Changes to the spec, by name. The last three presets do nothing that earlier cases do not do."""
+"""Changes to the settings, by name. The norm follows from the losses, as in a job."""
+
+
+def small(preset: PresetName) -> TrainingSpec:
+    """A preset's settings for 400 pictures, with the network, run and batch sizes of these tests."""
+    request = JobRequest(dataset=SPEC["dataset"], preset=preset, resolution=32, channels=3)
+    chosen = resolve(request, FourHundred()).model_dump()
+    chosen["architecture"] |= {name: SIZE[name] for name in SIZE if name != "kind"}
+    return TrainingSpec.model_validate(chosen | {name: SPEC[name] for name in ("images", "batch_size")})
+
+
+PRESETS: tuple[PresetName, ...] = ("fast", "article", "quality", "small-data", "wgan-gp")
+CASES: dict[str, TrainingSpec] = {
+    **{case: resolved(SPEC | changes) for case, changes in CHANGES.items()},
+    **{f"preset {preset}": small(preset) for preset in PRESETS},
+}
+"""The last three presets do nothing that earlier cases do not do."""
 
 CHOSEN = list(CASES)[: proof(-3, len(CASES))]
 SAVED_AT = (16, 4, 8, 12, 20)[: proof(1, 5)]
@@ -104,7 +99,8 @@ def directories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def straight(directories: dict[str, Path]) -> dict[str, Ended]:
     """The result of each case without an interruption."""
     requests: list[dict[str, object]] = [
-        {"spec": SPEC | CASES[case], "resume": None, "directory": str(directories[case])} for case in CHOSEN
+        {"spec": CASES[case].model_dump(mode="json"), "resume": None, "directory": str(directories[case])}
+        for case in CHOSEN
     ]
     return dict(zip(CHOSEN, carry_out(requests), strict=True))
 
@@ -119,13 +115,20 @@ def resumed(
     elsewhere = str(tmp_path_factory.mktemp("resumed"))
     requests: list[dict[str, object]] = [
         {
-            "spec": SPEC | CASES[case],
+            "spec": CASES[case].model_dump(mode="json"),
             "resume": str(directories[case] / f"{saved_at}.safetensors"),
             "directory": elsewhere,
         }
         for case, saved_at in asked
     ]
     return dict(zip(asked, carry_out(requests), strict=True))
+
+
+def test_every_objective_term_and_norm_is_resumed_with_dcgan() -> None:
+    specs = [CASES[case] for case in CHOSEN if isinstance(CASES[case].architecture, Dcgan)]
+    assert {type(spec.objective) for spec in specs} == OBJECTIVES.keys()
+    assert {type(term) for spec in specs for term in spec.terms} == TERMS.keys()
+    assert {spec.architecture.discriminator_norm for spec in specs} == set(get_args(Norm))
 
 
 @pytest.mark.parametrize("case", CHOSEN)
