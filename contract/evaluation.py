@@ -28,7 +28,11 @@ class EvaluationParameters(Frozen):
         "fewer than four. Either way, at most some 1,000 in a run.",
     )
     accuracy_threshold: float = Field(
-        0.5, gt=0, lt=1, description="Probability from which an image is called real."
+        0.5,
+        gt=0,
+        lt=1,
+        description="Probability from which an image is called real in `adversarial_accuracy`; the guards "
+        "always use 0.5.",
     )
 
 
@@ -56,6 +60,14 @@ class AdversarialAccuracy(Kept):
     real: float = Field(description="The share of the real pictures that is called real.")
     fake: float = Field(description="The share of samples that is called fake.")
     threshold: float = Field(description="The probability from which an image is called real.")
+    real_at_half: float | None = Field(
+        None,
+        description="`real` at a threshold of one half, which the guards use. Null only in old records.",
+    )
+    fake_at_half: float | None = Field(
+        None,
+        description="`fake` at a threshold of one half, which the guards use. Null only in old records.",
+    )
     calibrated: bool = Field(
         description="Whether scores were first calibrated to probabilities (Platt), as a critic's must be."
     )

@@ -56,7 +56,7 @@ class Signs(Frozen):
         None,
         description="Fréchet distance to the reals; null where nothing can tell it: newer is better then.",
     )
-    real_accuracy: float = 0.5
+    real_accuracy: float = Field(0.5, description="At a threshold of one half, whatever the user chose.")
     fake_accuracy: float = 0.5
     diversity: float = 1.0
     memorised: float = 0.0
@@ -67,11 +67,12 @@ class Signs(Frozen):
         """The signs of an evaluation; None stands for a run whose numbers are no longer finite."""
         if evaluation is None:
             return cls(is_finite=False)
+        accuracy = evaluation.adversarial_accuracy
         return cls(
             is_finite=True,
             distance=evaluation.frechet.value,
-            real_accuracy=evaluation.adversarial_accuracy.real,
-            fake_accuracy=evaluation.adversarial_accuracy.fake,
+            real_accuracy=accuracy.real if accuracy.real_at_half is None else accuracy.real_at_half,
+            fake_accuracy=accuracy.fake if accuracy.fake_at_half is None else accuracy.fake_at_half,
             diversity=evaluation.diversity,
             memorised=evaluation.memorised or 0.0,
             largest_loss=max(map(abs, _adversarial(evaluation.losses)), default=0.0),

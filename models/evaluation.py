@@ -242,16 +242,21 @@ class Judge:
         return LatentPaths(paths=PATHS, points=POINTS, length=found.length, smoothness=found.smoothness)
 
     def _accuracy(self, state: TrainingState, fakes: Tensor) -> AdversarialAccuracy:
-        threshold = self._spec.evaluation.accuracy_threshold
         discriminator = copy.deepcopy(state.discriminator)  # batch norm updates its statistics
-        found = metrics.adversarial_accuracy(
-            _scores(state, discriminator, self._reals, len(self._panel.reals), "real"),
-            _scores(state, discriminator, lambda places: fakes[places], len(fakes), "fake"),
-            scores_are_logits=objectives.build(self._spec.objective).scores_are_logits,
-            threshold=threshold,
+        real = _scores(state, discriminator, self._reals, len(self._panel.reals), "real")
+        fake = _scores(state, discriminator, lambda places: fakes[places], len(fakes), "fake")
+        are_logits = objectives.build(self._spec.objective).scores_are_logits
+        found, at_half = (
+            metrics.adversarial_accuracy(real, fake, scores_are_logits=are_logits, threshold=threshold)
+            for threshold in (self._spec.evaluation.accuracy_threshold, 0.5)
         )
         return AdversarialAccuracy(
-            real=found.real, fake=found.fake, threshold=threshold, calibrated=found.calibrated
+            real=found.real,
+            fake=found.fake,
+            threshold=self._spec.evaluation.accuracy_threshold,
+            real_at_half=at_half.real,
+            fake_at_half=at_half.fake,
+            calibrated=found.calibrated,
         )
 
     def _seen(self, chunks: Iterable[Tensor], show_life: Callable[[], None]) -> Tensor:

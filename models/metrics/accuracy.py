@@ -34,8 +34,8 @@ def adversarial_accuracy(
 
     Scores that are not logits are calibrated on the even-indexed ones and judged on the odd-indexed ones, so
     that no score is judged by a fit to itself; this needs N, M ≥ 2. Both kinds have the same weight in the
-    fit, whatever N and M. A higher score always means more real: scores that rank the other way round, or not
-    at all, give one half.
+    fit, whatever N and M. A higher score always means more real: scores to be calibrated that rank the other
+    way round, or not at all, give one half of each, whatever the threshold.
 
     Raises:
         ValueError: too few of a kind, or some not finite.
@@ -44,7 +44,10 @@ def adversarial_accuracy(
     real = _taken(real_scores, at_least=1 if scores_are_logits else 2)
     fake = _taken(fake_scores, at_least=1 if scores_are_logits else 2)
     if not scores_are_logits:
-        slope, intercept = _platt(real[::2], fake[::2])
+        fitted = _platt(real[::2], fake[::2])
+        if fitted is None:
+            return Accuracy(0.5, 0.5, calibrated=True)
+        slope, intercept = fitted
         real, fake = slope * real[1::2] + intercept, slope * fake[1::2] + intercept
     limit = math.log(threshold / (1 - threshold))
     above = _share_above(fake, limit)
@@ -63,18 +66,18 @@ def _share_above(logits: Tensor, limit: float) -> float:
     return float((logits > limit).double().mean() + (logits == limit).double().mean() / 2)
 
 
-def _platt(real: Tensor, fake: Tensor) -> tuple[float, float]:
-    """The slope and intercept that turn scores into logits; (0, 0) if higher scores do not mean more real."""
+def _platt(real: Tensor, fake: Tensor) -> tuple[float, float] | None:
+    """The slope and intercept that turn scores into logits; None if higher scores do not mean more real."""
     scores = torch.cat([real, fake])
     mean, deviation = float(scores.mean()), float(scores.std(correction=0))
     if deviation <= 1e-12 * abs(mean):
-        return 0.0, 0.0
+        return None
     targets = torch.cat(
         [torch.full_like(real, (len(real) + 1) / (len(real) + 2)), torch.full_like(fake, 1 / (len(fake) + 2))]
     )
     weights = torch.cat([torch.full_like(real, 0.5 / len(real)), torch.full_like(fake, 0.5 / len(fake))])
     slope, intercept = _minimum((scores - mean) / deviation, targets, weights).tolist()
-    return (slope / deviation, intercept - slope * mean / deviation) if slope > 0 else (0.0, 0.0)
+    return (slope / deviation, intercept - slope * mean / deviation) if slope > 0 else None
 
 
 def _minimum(scores: Tensor, targets: Tensor, weights: Tensor) -> Tensor:

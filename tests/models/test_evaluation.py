@@ -8,10 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from contract.evaluation import Distance
+from contract.evaluation import Distance, Evaluation
 from contract.training import TrainingSpec
 from models import evaluation
 from models.cost import FLOAT32, STATISTICS
+from models.diagnosis import Signs
 from models.environment import NumericEnvironment
 from models.evaluation import CHUNK, Judge, Panel, interval
 from models.pixels import to_numbers
@@ -214,3 +215,23 @@ def test_discriminator_scores_batches_of_the_size_that_each_device_trains_on(
     panel = Panel.of(np.arange(64), np.arange(64, 128), spec.seed)
     assert panel is not None
     assert {len(batch) for batch in shown(spec, environment, noise(128), panel)} == {32 // devices}
+
+
+def test_threshold_changes_the_reported_accuracy_but_not_the_guards_signs(
+    make_spec: Callable[..., TrainingSpec], environment: NumericEnvironment
+) -> None:
+    panel = Panel.of(np.arange(64), np.arange(64, 128), seed=0)
+    assert panel is not None
+
+    def judged(threshold: float) -> Evaluation:
+        spec = make_spec(evaluation={"accuracy_threshold": threshold}, batch_size=32)
+        judge, state = Judge(spec, noise(128), panel, Means()), TrainingState.fresh(spec, environment)
+        found = judge.evaluate(state, {})
+        assert found is not None
+        return found
+
+    even, strict = judged(0.5), judged(0.9)
+    told = even.adversarial_accuracy
+    assert (told.real_at_half, told.fake_at_half) == (told.real, told.fake)
+    assert told.real > strict.adversarial_accuracy.real
+    assert Signs.of(strict) == Signs.of(even)

@@ -40,15 +40,18 @@ def test_critic_that_separates_nothing_is_right_half_the_time(cloud: Cloud) -> N
     assert (found.real + found.fake) / 2 == pytest.approx(0.5, abs=0.02)
 
 
-def test_inverted_scores_give_one_half(cloud: Cloud) -> None:
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
+def test_inverted_scores_give_one_half_at_any_threshold(cloud: Cloud, threshold: float) -> None:
     scores = cloud(40, size=1).flatten()
-    found = adversarial_accuracy(scores, scores + 100, scores_are_logits=False)
+    found = adversarial_accuracy(scores, scores + 100, scores_are_logits=False, threshold=threshold)
     assert found == Accuracy(0.5, 0.5, calibrated=True)
 
 
-def test_identical_scores_give_one_half() -> None:
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
+def test_identical_scores_give_one_half_at_any_threshold(threshold: float) -> None:
     same = torch.full((10,), 7.0)
-    assert adversarial_accuracy(same, same, scores_are_logits=False) == Accuracy(0.5, 0.5, calibrated=True)
+    found = adversarial_accuracy(same, same, scores_are_logits=False, threshold=threshold)
+    assert found == Accuracy(0.5, 0.5, calibrated=True)
 
 
 @pytest.mark.parametrize(("slope", "offset"), [(1e-3, 0.0), (1e4, -1e6), (1.0, 1e3)])

@@ -1,0 +1,65 @@
+"""The figures that the diagnosis of a run rests on."""
+
+import pytest
+
+from contract.evaluation import AdversarialAccuracy, Distance, Evaluation, LatentPaths
+from models.diagnosis import Course, Signs
+from models.watch import Watch
+from tests.models.conftest import MakeSpec
+
+WELL = Signs(is_finite=True, distance=10, real_accuracy=0.7, fake_accuracy=0.7, diversity=0.9, memorised=0.05)
+EVALUATION = Evaluation(
+    images_seen=500,
+    samples=256,
+    reals=16,
+    split="held_out",
+    features="means/1",
+    frechet=Distance(name="fd", value=10, floor=1),
+    kernel=Distance(name="kd", value=0, error=1, floor=0),
+    precision=1,
+    recall=1,
+    density=1,
+    coverage=1,
+    diversity=0.9,
+    memorised=0.05,
+    adversarial_accuracy=AdversarialAccuracy(real=0.7, fake=0.7, threshold=0.5, calibrated=False),
+    latent_paths=LatentPaths(paths=1, points=2, length=1, smoothness=1),
+    losses={"discriminator": 1.5, "generator": -3},
+)
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps", "may_be_sure"),
+    [
+        ({"batch_size": 64, "objective": {"kind": "non_saturating"}}, 500, False),
+        ({"batch_size": 64, "objective": {"kind": "wgan_gp"}}, 100, True),
+        ({"batch_size": 1024, "objective": {"kind": "hinge"}}, 31, False),
+    ],
+)
+def test_age_is_counted_in_generator_steps(
+    make_spec: MakeSpec, settings: dict[str, object], steps: int, may_be_sure: bool
+) -> None:
+    course = Course.of(make_spec(**settings), 32_000, Watch())
+    assert course == Course(32_000, steps, wants_sure_discriminator=may_be_sure)
+
+
+def test_guards_use_the_accuracy_at_one_half_whatever_threshold_is_reported() -> None:
+    accuracy = AdversarialAccuracy(
+        real=0, fake=1, threshold=0.9, real_at_half=0.98, fake_at_half=0.99, calibrated=False
+    )
+    signs = Signs.of(EVALUATION.model_copy(update={"adversarial_accuracy": accuracy}))
+    assert (signs.real_accuracy, signs.fake_accuracy) == (0.98, 0.99)
+
+
+def test_guards_use_the_reported_accuracy_of_an_old_record() -> None:
+    stored = EVALUATION.model_dump()
+    del stored["adversarial_accuracy"]["real_at_half"], stored["adversarial_accuracy"]["fake_at_half"]
+    assert Signs.of(Evaluation.model_validate(stored)) == Signs.of(EVALUATION)
+
+
+def test_large_loss_of_a_term_is_not_taken_for_diverged_weights() -> None:
+    parts = {"discriminator/adversarial": 1.5, "discriminator/weight_penalty": 2000}
+    penalised = EVALUATION.model_copy(update={"losses": {"discriminator": 2001.5, "generator": -3, **parts}})
+    assert Signs.of(penalised) == Signs.of(EVALUATION) == WELL.model_copy(update={"largest_loss": 3})
+    ran_away = {"generator": 5, "generator/adversarial": -2000, "generator/mmd_pixels": 2005}
+    assert Signs.of(EVALUATION.model_copy(update={"losses": ran_away})).largest_loss == 2000
