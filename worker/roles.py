@@ -192,7 +192,7 @@ class SampleDuty:
         from models.inference import rendering_environment
         from models.sampler import renderer
         from worker.engine import Engine
-        from worker.formats import ENCODERS_VERSION
+        from worker.formats.identity import encoders
         from worker.sampling import SampleConsumer
 
         # One thread: the renderer is the same on machines of any size, and no threads wait for each other
@@ -204,7 +204,7 @@ class SampleDuty:
             name,
             settings.sampling_url,
             Engine(Volume(settings.data_root), numeric, settings.generators_bytes),
-            f"{renderer(numeric)}-e{ENCODERS_VERSION}",
+            f"{renderer(numeric)}-e{encoders()}",
             settings.batch_limit,
         )
 

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -14,6 +15,7 @@ import numpy as np
 import PIL
 import pytest
 import torch
+from isal import isal_zlib
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -23,7 +25,8 @@ from contract.sampling import SampleOptions, SampleSpec
 from models.pixels import to_pixels
 from models.sheet import sheet
 from service.sample_answers import SamplesDocument
-from worker.formats import ENCODERS_VERSION, FORMATS, FORMATS_OF_NUMBERS
+from worker.formats import FORMATS, FORMATS_OF_NUMBERS
+from worker.formats.identity import encoders
 from worker.formats.png import encode_png
 from worker.rendering import encode
 
@@ -76,9 +79,20 @@ def test_every_format_has_one_encoder_and_its_own_media_type() -> None:
     assert len({form.media_type for form in FORMS.values()}) == len(named)
 
 
-def test_renderer_names_the_libraries_that_encode() -> None:
-    assert f"/pillow{PIL.__version__}/isal{isal.__version__}/" in ENCODERS_VERSION
-    assert re.fullmatch(r"\d+/pillow[\d.]+/isal[\d.]+/webp[\d.]+", ENCODERS_VERSION)
+def test_renderer_names_the_libraries_that_encode_and_what_they_write() -> None:
+    assert re.fullmatch(
+        rf"\d+/pillow{PIL.__version__}/isal{isal.__version__}/webp[\d.]+/[0-9a-f]{{8}}", encoders()
+    )
+
+
+def test_renderer_changes_with_what_an_encoder_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = encoders()
+    encoders.cache_clear()
+    assert encoders() == usual
+    encoders.cache_clear()
+    monkeypatch.setattr(isal_zlib, "compress", zlib.compress)
+    assert encoders() != usual
+    encoders.cache_clear()
 
 
 @pytest.mark.parametrize("chosen", FORMS)

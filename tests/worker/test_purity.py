@@ -21,7 +21,7 @@ from models.sampler import Sampler, renderer
 from tests.conftest import proof
 from tests.trained import ARCHITECTURES, spec_of, trained
 from tests.worker.asking import Gateway
-from worker.formats import ENCODERS_VERSION
+from worker.formats.identity import encoders
 from worker.formats.png import encode_png
 
 CLIENTS = proof(2, 4)
@@ -37,7 +37,7 @@ class Expected:
     def __init__(self, volume: Volume, places: dict[str, CheckpointPlace]) -> None:
         automatic = rendering_environment("cpu", 1)
         exact = automatic.model_copy(update={"precision": "float32"})
-        self.renderer = f"{renderer(automatic)}-e{ENCODERS_VERSION}"
+        self.renderer = f"{renderer(automatic)}-e{encoders()}"
         self._pixels = {
             (digest, precision): Sampler.load(
                 volume.checkpoint(place.job, place.file), digest, environment

@@ -6,11 +6,8 @@ only for them.
 
 from collections.abc import Callable
 
-import isal
 import numpy as np
-import PIL
 from numpy.typing import NDArray
-from PIL import features
 
 from contract.formats import SampleFormat
 from contract.sampling import SampleSpec
@@ -33,16 +30,4 @@ FORMATS: dict[SampleFormat, Encode] = {
 }
 FORMATS_OF_NUMBERS: dict[SampleFormat, EncodeNumbers] = {"npz": encode_npz}
 
-_OURS = 3  # raised when any format's bytes change for the same pixels
-
-ENCODERS_VERSION = "/".join(
-    [
-        str(_OURS),
-        f"pillow{PIL.__version__}",
-        f"isal{isal.__version__}",
-        f"webp{features.version_module('webp')}",
-    ]
-)
-"""Part of the renderer's name, because another library, or version of one, may write other bytes."""
-
-__all__ = ["ENCODERS_VERSION", "FORMATS", "FORMATS_OF_NUMBERS", "Encode", "EncodeNumbers"]
+__all__ = ["FORMATS", "FORMATS_OF_NUMBERS", "Encode", "EncodeNumbers"]
