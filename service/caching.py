@@ -6,9 +6,10 @@ PINNED = "public, max-age=31536000, immutable"
 """`Cache-Control` of a URL whose response never changes."""
 
 
-def client_has(request: Request, etag: str) -> bool:
-    """Whether `If-None-Match` matches this ETag, by weak comparison."""
-    return is_among(etag, tags(request, "if-none-match") or ())
+def client_has(request: Request, etag: str, *, is_there: bool) -> bool:
+    """Whether `If-None-Match` matches this ETag, by weak comparison; `*` does if it exists."""
+    listed = tags(request, "if-none-match") or ()
+    return is_among(etag, listed) and (is_there or "*" not in listed)
 
 
 def is_among(etag: str, listed: tuple[str, ...]) -> bool:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request
 
+from contract.errors import ErrorCode, ServiceError
 from contract.plugin import Frozen
 from service.caching import is_among, tags
 
@@ -34,6 +35,19 @@ class Preconditions(Frozen):
             f"{name} is {', '.join(tags)[:_MAX_SHOWN]}" for name, tags in given.items() if tags is not None
         ]
         return " and ".join(told)
+
+
+def require_match(request: Request, etag: str) -> None:
+    """Check `If-Match` of a request for the representation that has this ETag.
+
+    Raises:
+        ServiceError: `precondition_failed`.
+    """
+    listed = tags(request, "if-match")
+    if listed is None or (wanted := Preconditions(if_match=listed)).fit(etag):
+        return
+    detail = f"{wanted}, but the ETag is {etag}. Leave If-Match out to get it, whatever it is."
+    raise ServiceError(ErrorCode.PRECONDITION_FAILED, detail)
 
 
 async def _read(

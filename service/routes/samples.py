@@ -20,6 +20,7 @@ from service.caching import PINNED, client_has
 from service.gateway import Gateway, Here
 from service.openapi import read_problems
 from service.pictures import Picture, etag_of
+from service.preconditions import require_match
 from service.references import Target, resolve
 from service.refusals import parameter_error
 from service.sample_answers import ANSWER
@@ -42,6 +43,7 @@ _CAN_FAIL_BY = (
     ErrorCode.MODEL_NOT_FOUND,
     ErrorCode.NO_MODEL_YET,
     ErrorCode.RECORD_DELETED,
+    ErrorCode.PRECONDITION_FAILED,
     ErrorCode.CHECKPOINT_UNREADABLE,
     ErrorCode.NO_SAMPLER,
     ErrorCode.SAMPLER_BUSY,
@@ -95,14 +97,17 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
     spec, etag, told = _settled(query, chosen, seed, target.digest, renderer or _NO_RENDERER)
     headers = dict(told)
     is_drawn = query.seed is None  # a random seed: no client has this, or should cache it
-    if renderer is not None and client_has(request, etag) and not is_drawn:
-        return Response(status_code=304, headers={**headers, "ETag": etag})
+    if renderer is not None:
+        require_match(request, etag)
+        if client_has(request, etag, is_there=False) and not is_drawn:
+            return Response(status_code=304, headers={**headers, "ETag": etag})
     picture = gateway.pictures.find(etag)
     if picture is None and request.method == "HEAD":
         return _unrendered(spec, headers if renderer is None else {**headers, "ETag": etag})
     picture = picture or await _render(request, gateway, spec, target, etag)
+    require_match(request, picture.etag)
     headers |= {"ETag": picture.etag, "Server-Timing": server_timing(picture.stages, begun_at)}
-    if client_has(request, picture.etag) and not is_drawn:
+    if client_has(request, picture.etag, is_there=True) and not is_drawn:
         return Response(status_code=304, headers=headers)
     return Response(picture.content, media_type=FORMS[spec.format].media_type, headers=headers)
 

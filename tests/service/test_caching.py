@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from contract.errors import ErrorCode
 from contract.job import CheckpointFact
 from contract.keys import RENDERER, Role
 
@@ -53,6 +54,36 @@ def test_without_a_seed_a_random_one_is_used_and_reported(
     assert {answer.headers["cache-control"] for answer in answers} == {"no-store"}
     again = client.get(answers[0].headers["content-location"])
     assert (again.content, again.headers["x-seed"]) == (answers[0].content, answers[0].headers["x-seed"])
+
+
+def test_if_none_match_any_counts_only_once_the_picture_was_rendered(
+    client: httpx.Client, refused: Refused, sampler: Any, finished: CheckpointFact
+) -> None:
+    path, wanted = f"/samples?seed=7&model={finished.digest}", {"if-none-match": "*"}
+    sampler.refusal = (ErrorCode.INVALID_REQUEST, "Too many.", "count")
+    refused(client.get(path, headers=wanted), 422, "invalid_request")
+    sampler.refusal = None
+    assert client.get(path, headers=wanted).status_code == 304
+    assert len(sampler.asks) == 2
+
+
+@pytest.mark.parametrize("option", ["", "&resample=n%65arest"], ids=["plain", "through FastAPI"])
+def test_if_match_of_another_picture_is_refused(
+    client: httpx.Client, refused: Refused, sampler: Any, finished: CheckpointFact, option: str
+) -> None:
+    path = f"/samples?seed=7&model={finished.digest}{option}"
+    etag = client.get(path).headers["etag"]
+    for fine in (etag, "*", f'"other", {etag}'):
+        assert client.get(path, headers={"if-match": fine}).status_code == 200
+    for other in ('"other"', f"W/{etag}"):
+        answer = client.get(path, headers={"if-match": other, "if-none-match": etag})
+        problem = refused(answer, 412, "precondition_failed")
+        assert other in problem["detail"]
+        assert etag in problem["detail"]
+        assert answer.headers["cache-control"] == "no-store"
+    unrendered = client.get(path.replace("seed=7", "seed=8"), headers={"if-match": '"other"'})
+    refused(unrendered, 412, "precondition_failed")
+    assert len(sampler.asks) == 1
 
 
 def test_if_none_match_any_is_ignored_for_a_random_seed(
