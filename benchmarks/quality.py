@@ -1,7 +1,7 @@
 """Claim: in equal time, the default preset gets closer to the pictures than the plain DCGAN script.
 
     python benchmarks/quality.py [--seconds 600] [--seeds 3] [--archive ZIP] [--preset fast] [--threads 2]
-                                 [--resolution 32] [--sheets DIRECTORY]
+                                 [--resolution 32] [--device cpu] [--sheets DIRECTORY]
 
 For each seed in turn, a trainer's child runs a job, including start-up, evaluations and snapshots, with as
 many images as are likely to fill the time; then the plain script of `benchmarks/rivals/` trains on the same
@@ -9,6 +9,8 @@ pictures for exactly as long. Both are judged by the Fréchet distance, in this 
 samples to the held-out pictures: ours from the checkpoint that the job would serve, the script's in train
 mode, as it samples. Also prints the error of the finish time that our job predicted from its first minute on,
 as a share of the time then remaining. `--sheets` saves 64 samples of both sides for every seed.
+
+On a GPU, start it with CUBLAS_WORKSPACE_CONFIG=:4096:8, as every worker is.
 """
 
 import argparse
@@ -21,6 +23,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -56,6 +59,7 @@ MINUTE = 60
 
 SPAWNING = multiprocessing.get_context("spawn")
 
+Device = Literal["cpu", "cuda"]
 Pixels = NDArray[np.uint8]
 
 
@@ -71,6 +75,21 @@ class Result:
 
     def __str__(self) -> str:
         return f"fd {self.distance:.2f} ({self.images:,} images in {self.seconds:.0f} s)"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The results of both sides after equal times on the same pictures."""
+
+    ours: Result
+    plain: Result
+
+    @property
+    def ratio(self) -> float:
+        return self.ours.distance / self.plain.distance
+
+    def __str__(self) -> str:
+        return f"ours {self.ours}, plain {self.plain}, {self.ratio:.2f}×"
 
 
 @dataclass(frozen=True)
@@ -100,29 +119,35 @@ def main() -> None:
     parser.add_argument("--preset", default="fast")
     parser.add_argument("--resolution", type=int, default=32)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", choices=get_args(Device), default="cpu")
     parser.add_argument("--sheets", type=Path)
     given = parser.parse_args()
     with TemporaryDirectory() as directory:
-        trial = Trial(Path(directory), given.archive, given.preset, given.resolution, given.threads)
+        trial = Trial(
+            Path(directory), given.archive, given.preset, given.resolution, given.device, given.threads
+        )
         print(trial.describe())
         ratios = []
         for seed in range(given.seeds):
-            ours = trial.ours(seed, given.seconds)
-            plain = trial.plain(seed, ours.seconds)
-            ratios.append(ours.distance / plain.distance)
-            print(f"seed {seed}: ours {ours}, plain {plain}, {ratios[-1]:.2f}×", flush=True)
+            compared = trial.compare(seed, given.seconds)
+            ratios.append(compared.ratio)
+            print(f"seed {seed}: {compared}", flush=True)
             if given.sheets:
-                keep_sheet(ours.samples, given.sheets / f"{seed}-{given.preset}.png")
-                keep_sheet(plain.samples, given.sheets / f"{seed}-plain.png")
+                keep_sheet(compared.ours.samples, given.sheets / f"{seed}-{given.preset}.png")
+                keep_sheet(compared.plain.samples, given.sheets / f"{seed}-plain.png")
     print(f"median: {statistics.median(ratios):.2f}× the distance of the plain script")
 
 
 class Trial:
     """Pictures, prepared as by the service, and the results of both sides on them."""
 
-    def __init__(self, root: Path, archive: Path, preset: str, resolution: int, threads: int) -> None:
+    def __init__(
+        self, root: Path, archive: Path, preset: str, resolution: int, device: Device, threads: int
+    ) -> None:
         self._volume = Volume(root)
-        self._preset, self._resolution, self._threads = preset, resolution, threads
+        self._preset, self._resolution = preset, resolution
+        self._device: Device = device
+        self._threads = threads
         original = self._volume.original(DATASET)
         original.parent.mkdir(parents=True)
         original.write_bytes(archive.read_bytes())
@@ -136,16 +161,21 @@ class Trial:
         self._reals = self._seen(self._pixels[held_out])
 
     def describe(self) -> str:
-        environment = detect("cpu", self._threads, "auto")
+        environment = detect(self._device, self._threads, "auto")
         judged = f"{len(self._reals)} held-out pictures, {SAMPLES} samples, {self._features.version}"
         trained_on = self._pixels[training_indices(self._manifest)[:SAMPLES]]
         pictures = f"training pictures in place of samples: fd {self._distance(trained_on):.2f}"
         return f"{environment.fingerprint}; preset {self._preset}; {judged}; {pictures}"
 
+    def compare(self, seed: int, seconds: float) -> Comparison:
+        """Train ours for about `seconds`, then the script for exactly as long as that took."""
+        ours = self.ours(seed, seconds)
+        return Comparison(ours, self.plain(seed, ours.seconds))
+
     def ours(self, seed: int, seconds: float) -> Result:
-        """Run a job of about `seconds`."""
+        """Run a job of about `seconds`, at least one batch."""
         start_seconds, images_per_second = self._pace(seed)
-        images = round((seconds - start_seconds) * (1 - BESIDES) * images_per_second)
+        images = max(1, round((seconds - start_seconds) * (1 - BESIDES) * images_per_second))
         run = self._carry_out(self._spec(seed, images=images))
         if misses := run.misses():
             print(f"seed {seed}: finish told after a minute {misses[0]:.0%} off, at worst {max(misses):.0%}")
@@ -161,7 +191,7 @@ class Trial:
         pictures = self._pixels[training_indices(self._manifest)]
         started = time.monotonic()
         ours, theirs = SPAWNING.Pipe()
-        arguments = (theirs, spec, pictures, self._threads)
+        arguments = (theirs, spec, pictures, self._device, self._threads)
         process = SPAWNING.Process(target=train_plainly, args=arguments)
         process.start()
         time.sleep(max(0.0, seconds - (time.monotonic() - started)))
@@ -219,7 +249,7 @@ class Trial:
             token=time.time_ns(),
             spec=spec,
             data_root=self._volume.root,
-            device="cpu",
+            device=self._device,
             threads=self._threads,
             snapshot_seconds=20,
             snapshot=None,
@@ -250,22 +280,24 @@ def train_ours(connection: Connection, order: str) -> None:
     training.train_job(order, Chore(connection))
 
 
-def train_plainly(connection: Connection, spec: TrainingSpec, pictures: Pixels, threads: int) -> None:
+def train_plainly(
+    connection: Connection, spec: TrainingSpec, pictures: Pixels, device: Device, threads: int
+) -> None:
     """Train until a message arrives; then send back 2,048 samples and the number of images."""
     torch.set_num_threads(threads)
     torch.manual_seed(spec.seed)
     loader = DataLoader(Decoded(pictures), BATCH, shuffle=True, num_workers=2, drop_last=True)
-    trainee = plain_script(spec.resolution, spec.channels, loader, "cpu")
+    trainee = plain_script(spec.resolution, spec.channels, loader, device)
     images = 0
     while not connection.poll():
         next(trainee.steps)
         images += BATCH
     with torch.no_grad():
         made = [
-            to_pixels(trainee.generator(torch.randn(BATCH, trainee.generator.latent_size)))
+            to_pixels(trainee.generator(torch.randn(BATCH, trainee.generator.latent_size, device=device)))
             for _ in range(SAMPLES // BATCH)
         ]
-    connection.send((torch.cat(made).numpy(), images))
+    connection.send((torch.cat(made).cpu().numpy(), images))
 
 
 class Decoded(Dataset[Tensor]):

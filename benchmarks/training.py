@@ -1,6 +1,7 @@
 """Claim: our training step is faster than the commonly copied DCGAN script's: about twice, in bfloat16.
 
     python benchmarks/training.py [--device cpu] [--threads 2] [--workers 2] [--rounds 5] [--steps 6]
+                                  [--quality-seconds 60]
 
 Both train the same networks (width 64, batch 64) on the same pictures, each in its own process and in turns,
 so that other load on the machine affects both, and settings of one do not affect the other. The script is the
@@ -10,6 +11,10 @@ epoch. The workers are idle during our turns.
 
 Also prints, for both, the peak memory of the process (on a GPU, of its memory; DataLoader workers are not
 counted), and the step's rate as a share of the rate of a large matrix product in the same precision.
+
+Then ours, with the preset `fast`, and the script train for `--quality-seconds` each (0: not at all) on the
+pictures of the example, as in `benchmarks/quality.py` with one seed, and the Fréchet distances of both are
+printed. The default is too short for good pictures; give 600 to compare what the two become.
 
 On a GPU, start it with CUBLAS_WORKSPACE_CONFIG=:4096:8, as every worker is.
 """
@@ -32,6 +37,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from benchmarks.quality import EXAMPLES, Device, Trial
 from benchmarks.rivals.plain_script import BATCH, Trainee, plain_script
 from contract.training import TrainingSpec
 from models.allocator import keep_freed_memory
@@ -49,7 +55,6 @@ EPOCH = 60_000
 MATRIX = {"cpu": 1024, "cuda": 8192}
 """The side of a matrix large enough for products at full speed."""
 
-Device = Literal["cpu", "cuda"]
 Player = Literal["plain", "ours"]
 
 
@@ -88,6 +93,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="of the plain script's DataLoader")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=6, help="steps in a round")
+    parser.add_argument("--quality-seconds", type=float, default=60, help="of each side; 0: only the speed")
     given = parser.parse_args()
     environment = detect(given.device, given.threads, "auto")
     print(f"{environment.fingerprint}; plain: float32, contiguous, {given.workers} DataLoader workers")
@@ -98,7 +104,20 @@ def main() -> None:
             plain, ours = measure(setting, given.rounds, given.steps)
         ratio = statistics.median(b / a for a, b in zip(plain.speeds, ours.speeds, strict=True))
         cost = Cost.of(spec_of(resolution))
-        print(f"{resolution} px: {ratio:.2f}×; {plain.line('plain', cost)}; {ours.line('ours', cost)}")
+        print(
+            f"{resolution} px: {ratio:.2f}×; {plain.line('plain', cost)}; {ours.line('ours', cost)}",
+            flush=True,
+        )
+        if given.quality_seconds:
+            compare_distances(resolution, given.device, given.threads, given.quality_seconds)
+
+
+def compare_distances(resolution: int, device: Device, threads: int, seconds: float) -> None:
+    """Print the Fréchet distances of both after equal times on the pictures of the example."""
+    with TemporaryDirectory() as directory:
+        trial = Trial(Path(directory), EXAMPLES, "fast", resolution, device, threads)
+        print(f"{resolution} px, equal time: {trial.describe()}")
+        print(f"{resolution} px, equal time: {trial.compare(0, seconds)}", flush=True)
 
 
 def measure(setting: Setting, rounds: int, steps: int) -> tuple[Measured, Measured]:
