@@ -3,16 +3,22 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
+from random import Random
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from contract.checkpoint import CheckpointHeader
-from contract.sampling import CheckpointPlace, SampleSpec
+from contract.formats import FORMS
+from contract.latents import unpack
+from contract.sampling import CheckpointPlace, SampleOptions, SamplePrecision, SampleSpec
 from contract.volume import Volume
 from contract.wire import Answer, Ask
 from models.checkpoint import save_checkpoint
@@ -21,34 +27,57 @@ from models.sampler import Sampler, renderer
 from tests.conftest import proof
 from tests.trained import ARCHITECTURES, spec_of, trained
 from tests.worker.asking import Gateway
+from worker.formats import FORMATS, FORMATS_OF_NUMBERS
 from worker.formats.identity import encoders
-from worker.formats.png import encode_png
 
 CLIENTS = proof(2, 4)
 BURSTS = proof(2, 20)
 SINGLES = proof(2, 12)
 POOL = 64
-"""Number of seeds that clients choose from: rendered once here, and many times by the samplers."""
+"""How many single pictures of a generator clients choose from; samplers render each many times."""
+VARIED = 16
+"""How many other samples they choose from: of any format, options and points."""
+MOST_TILES = 48
 
 
-class Expected:
-    """The expected answer to every ask, rendered in this process."""
+class Menu:
+    """What clients ask of one generator, and the bytes of each when rendered alone, in this process."""
 
-    def __init__(self, volume: Volume, places: dict[str, CheckpointPlace]) -> None:
-        automatic = rendering_environment("cpu", 1)
-        exact = automatic.model_copy(update={"precision": "float32"})
-        self.renderer = f"{renderer(automatic)}-e{encoders()}"
-        self._pixels = {
-            (digest, precision): Sampler.load(
-                volume.checkpoint(place.job, place.file), digest, environment
-            ).render(range(2 * POOL))
-            for digest, place in places.items()
-            for precision, environment in (("auto", automatic), ("float32", exact))
-        }
+    def __init__(self, sampler: Sampler, digest: str, precision: SamplePrecision, chance: Random) -> None:
+        self.singles = [SampleSpec(digest=digest, seed=seed, precision=precision) for seed in range(POOL)]
+        self.varied = [_varied(digest, precision, sampler.draw([0]).shape[1], chance) for _ in range(VARIED)]
+        self._expected = {spec: _alone(sampler, spec) for spec in (*self.singles, *self.varied)}
 
     def content(self, spec: SampleSpec) -> bytes:
-        tiles = self._pixels[spec.digest, spec.precision][spec.seed : spec.seed + spec.count]
-        return encode_png(tiles, spec)
+        return self._expected[spec]
+
+
+def _varied(digest: str, precision: SamplePrecision, latent_size: int, chance: Random) -> SampleSpec:
+    chosen = chance.choice(list(FORMS))
+    count = chance.randint(1, MOST_TILES)
+    options: dict[str, object] = {"precision": precision}
+    if FORMS[chosen].holds != "numbers":
+        options |= {"scale": chance.randint(1, 2), "resample": chance.choice(["nearest", "lanczos"])}
+    if FORMS[chosen].holds == "a sheet":
+        options |= {"padding": chance.randint(0, 2), "columns": chance.randint(1, count)}
+    if chance.random() < 0.3:
+        latents = [[chance.gauss(0, 1) for _ in range(latent_size)] for _ in range(count)]
+        return SampleSpec.of_latents(digest, chosen, latents, SampleOptions.model_validate(options))
+    options["truncation"] = chance.choice([1, 0.5])
+    start = chance.randrange(10**6)
+    seeds = chance.choice([range(start, start + count), chance.sample(range(10**6), count)])
+    return SampleSpec.of_seeds(digest, chosen, seeds, SampleOptions.model_validate(options))
+
+
+def _alone(sampler: Sampler, spec: SampleSpec) -> bytes:
+    """Its bytes, put together without what samplers use to render several asks at once."""
+    if spec.latents is None:
+        drawn = sampler.draw(spec.seeds, spec.truncation)
+    else:
+        drawn = np.array(unpack(spec.latents, spec.count), dtype=np.float32)
+    if spec.format in FORMATS_OF_NUMBERS:
+        return FORMATS_OF_NUMBERS[spec.format](sampler.render_latent_floats(drawn), spec)
+    return FORMATS[spec.format](sampler.render_latents(drawn), spec)
 
 
 @contextmanager
@@ -72,24 +101,25 @@ def sampler_process(volume: Volume, url: str) -> Iterator[subprocess.Popen[bytes
         process.wait(20)
 
 
-def ask_in_bursts(gateways: list[Gateway], by_id: dict[str, Ask], seed: int) -> list[tuple[Ask, Answer]]:
-    """Send bursts of singles and one sheet per generator and precision, in random order.
+def ask_in_bursts(
+    gateways: Mapping[str, Gateway], menus: Sequence[Menu], by_id: dict[str, Ask], seed: int
+) -> list[tuple[Ask, Answer]]:
+    """Send bursts of singles and of one other sample from every menu, in random order.
 
     The asks are added to `by_id`, as the second answer to an ask that was sent twice may come much later.
     """
-    randomness = np.random.default_rng(seed)
+    chance = Random(seed)
     answered = []
     for _ in range(BURSTS):
-        asks = []
-        for gateway in gateways:
-            for precision in ("auto", "float32"):
-                singles = randomness.integers(POOL, size=SINGLES).tolist()
-                counts = [1] * len(singles) + [int(randomness.integers(2, POOL))]
-                for first, count in zip([*singles, 0], counts, strict=True):
-                    asks.append(gateway.ask(first, count, precision=precision))
-        burst = {asks[index].id: asks[index] for index in randomness.permutation(len(asks))}
+        specs = [
+            spec
+            for menu in menus
+            for spec in (*chance.choices(menu.singles, k=SINGLES), chance.choice(menu.varied))
+        ]
+        asks = [replace(gateways[spec.digest].ask(0), spec=spec) for spec in specs]
+        burst = {ask.id: ask for ask in chance.sample(asks, len(asks))}
         by_id |= burst
-        answered += [(by_id[answer.id], answer) for answer in gateways[0].persist(burst)]
+        answered += [(by_id[answer.id], answer) for answer in next(iter(gateways.values())).persist(burst)]
     return answered
 
 
@@ -102,20 +132,34 @@ def test_bytes_depend_only_on_the_ask(redis_url: str, volume: Volume) -> None:
         place = CheckpointPlace(job=f"job_{'0' * 15}{index}", file="generator.safetensors")
         header = CheckpointHeader(job=place.job, spec=spec, images_seen=spec.images)
         places[save_checkpoint(trained(spec), header, volume.checkpoint(place.job, place.file))] = place
-    expected = Expected(volume, places)
+    automatic = rendering_environment("cpu", 1)
+    environments = {"auto": automatic, "float32": automatic.model_copy(update={"precision": "float32"})}
+    menus = {
+        (digest, precision): Menu(
+            Sampler.load(volume.checkpoint(place.job, place.file), digest, environments[precision]),
+            digest,
+            precision,
+            Random(digest),
+        )
+        for digest, place in places.items()
+        for precision in get_args(SamplePrecision)
+    }
     clients = [
-        [Gateway(redis_url, digest, place, f"g{client}") for digest, place in places.items()]
+        {digest: Gateway(redis_url, digest, place, f"g{client}") for digest, place in places.items()}
         for client in range(CLIENTS)
     ]
     asked: list[dict[str, Ask]] = [{} for _ in clients]
     samples = 0
-    for start in range(2):
-        with sampler_process(volume, redis_url), ThreadPoolExecutor(CLIENTS) as pool:
-            seeds = range(start * CLIENTS, (start + 1) * CLIENTS)
-            for answered in pool.map(ask_in_bursts, clients, asked, seeds):
+    for processes in (1, 2):
+        with ExitStack() as running, ThreadPoolExecutor(CLIENTS) as pool:
+            for _ in range(processes):
+                running.enter_context(sampler_process(volume, redis_url))
+            seeds = range(processes * CLIENTS, (processes + 1) * CLIENTS)
+            for answered in pool.map(ask_in_bursts, clients, repeat([*menus.values()]), asked, seeds):
                 for ask, answer in answered:
                     assert answer.error is None, answer.detail
-                    assert answer.renderer == expected.renderer
-                    assert answer.content == expected.content(ask.spec), ask.spec.canonical()
+                    assert answer.renderer == f"{renderer(automatic)}-e{encoders()}"
+                    expected = menus[ask.spec.digest, ask.spec.precision].content(ask.spec)
+                    assert answer.content == expected, ask.spec.canonical()
                     samples += ask.spec.count
-    assert samples >= proof(500, 20_000)
+    assert samples >= proof(300, 20_000)
