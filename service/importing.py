@@ -64,10 +64,18 @@ async def take_in(request: Request, gateway: Gateway) -> tuple[str, bool]:
 
 
 async def _is_here(gateway: Gateway, digest: str) -> bool:
-    """Whether it was imported before, and its file still exists."""
+    """Whether it was imported before, and its file is still intact."""
     if not await gateway.store.imported(digest):
         return False
-    return await asyncio.to_thread(gateway.volume.imported(digest).exists)
+    return await asyncio.to_thread(_is_intact, gateway.volume.imported(digest), digest)
+
+
+def _is_intact(path: Path, digest: str) -> bool:
+    try:
+        with path.open("rb") as file:
+            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" == digest
+    except OSError:
+        return False
 
 
 async def _keep(gateway: Gateway, sent: _Sent) -> None:

@@ -30,7 +30,7 @@ def make(program: Program, path: Path, digest: str) -> bytes:
 
     Raises:
         ServiceError: `checkpoint_unreadable`; `export_unavailable` when a package is not installed.
-        AssertionError: its images differ from those of the service.
+        RuntimeError: its images differ from those of the service.
     """
     environment = detect("cpu", 1, "float32")
     environment.apply()
@@ -43,5 +43,6 @@ def make(program: Program, path: Path, digest: str) -> bytes:
     for count in (served.buckets[-1], ODD):
         seeds = range(count)
         apart = np.abs(exported.run(latents(seeds, size, prior)) - served.render_floats(seeds)).max()
-        assert apart <= exported.tolerance, f"its images differ by {apart:g} from those of the service"
+        if not apart <= exported.tolerance:
+            raise RuntimeError(f"its images differ by {apart:g} from those of the service")
     return exported.content

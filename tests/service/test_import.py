@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -50,6 +51,20 @@ def test_imported_generator_is_like_any_other(
     assert client.get("/models/live").json()["digest"] == digest
     assert client.get("/models").json()["items"][-1]["digest"] == digest
     assert client.get(f"/models/{digest}/export").content == content
+    assert left(volume) == []
+
+
+@pytest.mark.parametrize("harm", [lambda path: path.write_bytes(b"damaged"), lambda path: path.unlink()])
+def test_import_of_a_generator_whose_file_was_damaged_repairs_it(
+    client: httpx.Client, sampler: Any, trainer: Trainer, volume: Volume, harm: Callable[[Path], object]
+) -> None:
+    content = checkpoint(images_seen=1)
+    digest = send(client, content).json()["digest"]
+    client.put("/models/live", json={"digest": digest}).raise_for_status()
+    harm(volume.imported(digest))
+    assert send(client, content).status_code == 201
+    assert volume.imported(digest).read_bytes() == content
+    assert client.get("/models/live/export").content == content
     assert left(volume) == []
 
 
