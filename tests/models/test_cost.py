@@ -59,7 +59,10 @@ def test_more_critic_steps_cost_less_per_image(make_spec: MakeSpec) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [2, 64])
-def test_evaluations_take_three_to_five_percent_of_a_run(make_spec: MakeSpec, batch_size: int) -> None:
+def test_interval_in_whole_batches_gives_evaluations_three_to_five_percent_of_the_operations(
+    make_spec: MakeSpec, batch_size: int
+) -> None:
+    """If the operations are as counted: see `test_counted_operations.py`."""
     cost = Cost.of(make_spec())
     evaluation = 1000 * cost.generator
     images = evaluation_interval(cost, evaluation, batch_size)
