@@ -6,11 +6,13 @@ Compares `dcgan up` with LitServe (in its own virtual environment, created if mi
 that renders one sample per request, and a route that returns constant bytes. All serve the same weights on
 the same cores as this client, one after the other in each round; rivals are paused while others are measured.
 
-Every response is checked: ours must equal, byte for byte, the response to the same seed requested alone; a
-rival's must be a complete PNG of the right size. Ours is asked for `--seeds` seeds in turn, enough that its
-cache evicts each long before it repeats. Results are medians of the rounds, without the warm-up round. Open
-loops have Poisson arrivals, and their latency counts from the scheduled time; a timer may be a millisecond
-late.
+Every response is checked: ours must equal, byte for byte, the response to the same seed requested alone, and
+so must each file of an archive; constant bytes must equal the first ones; a rival's response must be a
+complete PNG of the right size. A check takes the client about a microsecond, an archive's one for each file.
+Ours is asked for `--seeds` seeds in turn, enough that its cache evicts each long before it repeats.
+
+Results are medians of the rounds, without the warm-up round. Open loops have Poisson arrivals, and their
+latency counts from the scheduled time; a timer may be a millisecond late.
 """
 
 import argparse
@@ -143,7 +145,7 @@ def _start_all(given: argparse.Namespace, generator: Laid, folder: Path, players
 async def measure(given: argparse.Namespace, generator: Laid, players: dict[str, Player]) -> None:
     """Measure all rows, round by round, and print the results."""
     ours = players["ours"]
-    seen = await Seen.learn(ours.address, generator, given.seeds)
+    seen = await Seen.learn(ours.address, generator, given.seeds, CACHE_BYTES)
     rows = [*_rows_of_ours(ours, seen, given.rates), *_rows_of_rivals(players, generator, given.rates)]
     if await _takes_lists(ours.address, generator):
         rows.append(Row(ours, IN_A_CALL, seen.lists, 1))

@@ -2,9 +2,9 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+import struct
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 
 from benchmarks.load.client import Address, Connection, Reply
 from benchmarks.load.deployment import Laid
@@ -15,6 +15,9 @@ CACHE_BYTES = 512 * 2**10
 HELD = 64
 """The number of seeds in the cached rows, few enough to fit into the cache."""
 MANY = 256
+_ENTRY = struct.Struct("<4s14xI4xHH")
+"""The head of an archive's entry: a signature, and the lengths of content, name and extra field."""
+_ENTRY_START, _DIRECTORY_START = b"PK\x03\x04", b"PK\x01\x02"
 
 Questions = Callable[[], Iterator[Question]]
 
@@ -25,25 +28,30 @@ class Seen:
 
     address: Address
     digest: str
-    hashes: list[bytes]
+    pictures: list[bytes]
     etags: list[str]
     _next: Iterator[int]
 
     @classmethod
-    async def learn(cls, address: Address, generator: Laid, count: int) -> "Seen":
+    async def learn(cls, address: Address, generator: Laid, count: int, cache_bytes: int) -> "Seen":
+        """Request the first `count` seeds one after the other.
+
+        Raises:
+            SystemExit: a gateway's cache of `cache_bytes` could answer requests for all of them in turn.
+        """
         seen = cls(address, generator.digest, [], [], itertools.cycle(range(count)))
-        connection, total = await Connection.open(address), 0
+        connection = await Connection.open(address)
         for seed in range(count):
             reply = await connection.ask(seen._get(seed))
             assert reply.status == 200, reply
             assert is_png(reply, generator.resolution), reply
-            seen.hashes.append(sha256(reply.body).digest())
+            seen.pictures.append(reply.body)
             seen.etags.append(reply.header("etag") or "")
-            total += len(reply.body)
         connection.close()
-        if total < 2 * CACHE_BYTES:
+        total = sum(map(len, seen.pictures))
+        if total < 2 * cache_bytes:
             raise SystemExit(
-                f"{count} pictures have {total} bytes: the cache would hold them; give more --seeds"
+                f"{count} pictures have {total} bytes: the cache would hold them; more are needed"
             )
         print(f"a picture has {total / count:.0f} bytes")
         return seen
@@ -71,24 +79,39 @@ class Seen:
         )
 
     def lists(self) -> Iterator[Question]:
-        for first in itertools.count(step=MANY):
-            body = {"model": self.digest, "seeds": list(range(first, first + MANY)), "format": "zip"}
-            request = self.address.post("/samples", json.dumps(body).encode())
-            yield Question(request, _holds_many)
+        """Archives of `MANY` seeds; none repeats before all others, and the cache cannot hold all."""
+        starts = range(0, len(self.pictures) - MANY + 1, MANY)
+        assert starts, f"an archive has {MANY} seeds, and only {len(self.pictures)} are known"
+        return itertools.cycle([self._archive(range(first, first + MANY)) for first in starts])
 
     def _get(self, seed: int, *headers: str) -> bytes:
         return self.address.get(f"/samples?seed={seed}&model={self.digest}", *headers)
 
     def _question(self, seed: int) -> Question:
         def is_right(reply: Reply) -> bool:
-            return sha256(reply.body).digest() == self.hashes[seed]
+            return reply.body == self.pictures[seed]
 
         return Question(self._get(seed), is_right)
 
+    def _archive(self, seeds: range) -> Question:
+        expected = self.pictures[seeds.start : seeds.stop]
+        body = {"model": self.digest, "seeds": list(seeds), "format": "zip"}
+        request = self.address.post("/samples", json.dumps(body).encode())
+        return Question(request, lambda reply: holds(reply.body, expected))
 
-def _holds_many(reply: Reply) -> bool:
-    """Whether the response is an archive with `MANY` entries and as many complete pictures."""
-    return reply.body.count(b"PK\x01\x02") == MANY == reply.body.count(b"IEND\xaeB`\x82")
+
+def holds(archive: bytes, expected: Sequence[bytes]) -> bool:
+    """Whether an archive of uncompressed files has exactly these contents, in this order."""
+    start = 0
+    for content in expected:
+        if len(archive) < start + _ENTRY.size:
+            return False
+        signature, length, name, extra = _ENTRY.unpack_from(archive, start)
+        start += _ENTRY.size + name + extra
+        if (signature, length) != (_ENTRY_START, len(content)) or not archive.startswith(content, start):
+            return False
+        start += length
+    return archive.startswith(_DIRECTORY_START, start)
 
 
 def rival_questions(rival: Player, generator: Laid) -> Questions:
@@ -108,9 +131,8 @@ def constant_question(plain: Player, generator: Laid) -> Questions:
     first: list[bytes] = []
 
     def is_right(reply: Reply) -> bool:
-        found = sha256(reply.body).digest()
         if not first and is_png(reply, generator.resolution):
-            first.append(found)
-        return found in first
+            first.append(reply.body)
+        return reply.body in first
 
     return lambda: itertools.repeat(Question(plain.address.get("/constant"), is_right))
