@@ -2,9 +2,9 @@
 
     python benchmarks/overload.py [--seconds 60] [--requests 100000] [--count 16] [--seeds 2048]
 
-Requests sheets of `--count` images in a closed loop, to find the peak rate, then at ten times that rate, then
-at a tenth of it. Then requests a large number of single images, and prints the memory of gateway and sampler
-along the way.
+Requests sheets of `--count` images in a closed loop, to find the peak rate, then at a tenth of it, at ten
+times it, and at a tenth again. Then requests a large number of single images, and prints the memory of
+gateway and sampler along the way.
 
 Every picture is compared with what its seeds gave when requested alone: `--seeds` of them, learnt beforehand.
 They are requested in turn, so that the gateway's cache, which is small here, has evicted each before it
@@ -14,6 +14,8 @@ would be answered by one rendering.
 
 import argparse
 import asyncio
+import math
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +36,8 @@ CONNECTIONS = 16
 FACTOR = 10
 CACHE_BYTES = 2 * 2**20
 CALM_SECONDS = 3.0
+SLACK_SECONDS = 0.05
+"""Latencies up to this are normal in any case: a twentieth of what accepted requests wait during a flood."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Flood:
     """The results before, during and after the flood; the peak is measured before and after."""
 
     peak: Results
+    before: Results
     flood: Results
     after: Results
     peak_after: Results
@@ -50,12 +55,22 @@ class Flood:
         """The share of the peak rate that is served during the flood."""
         return 2 * self.flood.rate / (self.peak.rate + self.peak_after.rate)
 
-    def recovered_after_seconds(self) -> float:
-        """Seconds from the end of the flood until all later requests succeed with about normal latency."""
-        normal = 3 * self.peak.percentile_ms(50) / 1000
+    def recovered_after_seconds(self, slack_seconds: float = SLACK_SECONDS) -> float:
+        """From the last request of the flood to the end of the last slow second after it.
+
+        A request is slow if it failed, or took longer than the slack and than the p99 of the same load before
+        the flood. A second is slow if over half of its requests are, and more than one: a backlog delays all,
+        noise a few. If the last second is slow, nothing has recovered: infinity.
+        """
+        normal = max(slack_seconds, self.before.percentile_ms(99) / 1000)
         start = min(one.since for one in self.after.told)
-        slow = [one.since for one in self.after.told if one.status != 200 or one.seconds > normal]
-        return max(slow, default=start) - start
+        seconds: defaultdict[int, list[bool]] = defaultdict(list)
+        for one in self.after.told:
+            seconds[int(one.since - start)].append(one.status != 200 or one.seconds > normal)
+        slow = [number for number, which in seconds.items() if sum(which) > max(1, len(which) / 2)]
+        last = max(slow, default=-1)
+        ended = math.inf if last == max(seconds) else start + last + 1
+        return ended - max(one.since for one in self.flood.told)
 
 
 def main() -> None:
@@ -81,13 +96,17 @@ def main() -> None:
 async def flood(
     address: Address, questions: Iterator[Question], seconds: float, calm_seconds: float = CALM_SECONDS
 ) -> Flood:
-    """Measure the peak, ten times that rate, a tenth of it, and the peak again in case the machine varies."""
+    """Measure the peak, and ten times that rate between two times a tenth of it.
+
+    Then the peak again, in case the machine varies.
+    """
     await closed_loop(address, questions, CONNECTIONS, calm_seconds)
     peak = await closed_loop(address, questions, CONNECTIONS, 2 * calm_seconds)
+    before = await open_loop(address, questions, peak.rate / FACTOR, 2 * calm_seconds, Random(2))
     flooded = await open_loop(address, questions, FACTOR * peak.rate, seconds, Random(0))
-    after = await open_loop(address, questions, peak.rate / FACTOR, calm_seconds, Random(1))
+    after = await open_loop(address, questions, peak.rate / FACTOR, 2 * calm_seconds, Random(1))
     peak_after = await closed_loop(address, questions, CONNECTIONS, 2 * calm_seconds)
-    return Flood(peak, flooded, after, peak_after)
+    return Flood(peak, before, flooded, after, peak_after)
 
 
 def tell_flood(seen: Flood) -> None:
@@ -96,12 +115,17 @@ def tell_flood(seen: Flood) -> None:
     others = len(flooded.told) - len(flooded.good) - len(refusals)
     print(f"peak     {peak.rate:.0f} and {seen.peak_after.rate:.0f} sheets/s, ", end="")
     print(_latency([one.seconds for one in peak.good]))
+    print(f"before   {_latency([one.seconds for one in seen.before.good])}, {dict(seen.before.statuses)}")
     print(f"offered  {len(flooded.told) / flooded.seconds:.0f}/s, client {flooded.client_us:.0f} µs each")
     print(f"served   {flooded.rate:.0f}/s, {seen.goodput:.0%} of the peak, {flooded.wrong} wrong, ", end="")
     print(_latency([one.seconds for one in flooded.good]))
     print(f"refused  {len(refusals)}, {_latency(refusals)}; 504 and others {others}; ", end="")
     print(f"unanswered {flooded.failed}")
-    print(f"after    as before from {seen.recovered_after_seconds():.1f} s on, {dict(seen.after.statuses)}")
+    print(
+        f"after    {_latency([one.seconds for one in seen.after.good])}, {dict(seen.after.statuses)}; ",
+        end="",
+    )
+    print(f"as before from {seen.recovered_after_seconds():.1f} s after the last request of the flood")
 
 
 def _latency(seconds: list[float]) -> str:
