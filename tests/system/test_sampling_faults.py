@@ -17,7 +17,7 @@ from benchmarks.load.deployment import Laid, lay_generator
 from benchmarks.load.loops import Question, Results, closed_loop
 from benchmarks.load.questions import Seen
 from benchmarks.load.sheets import sheets
-from benchmarks.overload import flood
+from benchmarks.overload import SLACK_SECONDS, flood
 from service.guarded import WELL_AFTER_SECONDS
 from service.settings import Settings
 from tests.conftest import proof
@@ -29,7 +29,7 @@ CONNECTIONS = 16
 SAMPLERS = 2
 KILLS = proof(2, 20)
 FLOOD_SECONDS = proof(3, 60)
-CALM_SECONDS = proof(0.5, 3)
+CALM_SECONDS = proof(1, 3)
 STEP_SECONDS = 0.5
 LIVED_SECONDS = proof(0, WELL_AFTER_SECONDS + 1)
 """Uptime before a kill; with less, the restarts would be slowed down as in a crash loop."""
@@ -143,15 +143,13 @@ def test_flood_is_refused_but_accepted_requests_are_answered(served_by_one: tupl
     assert not seen.flood.wrong and not seen.flood.failed
     assert set(seen.after.statuses) == {200}
     slowest = max(one.sent_seconds for one in seen.flood.good)
+    recovered = seen.recovered_after_seconds(proof(1, SLACK_SECONDS))
     logger.info(
-        "goodput %.0f %%, slowest %.2f s, as before after %.2f s",
-        100 * seen.goodput,
-        slowest,
-        seen.recovered_after_seconds(),
+        "goodput %.0f %%, slowest %.2f s, as before after %.2f s", 100 * seen.goodput, slowest, recovered
     )
-    assert seen.goodput >= proof(0, 0.9)
-    assert slowest <= proof(math.inf, DEADLINE_SECONDS + 0.05)
-    assert seen.recovered_after_seconds() <= proof(math.inf, 2)
+    assert seen.goodput >= proof(0.2, 0.9)
+    assert slowest <= DEADLINE_SECONDS + proof(5, 0.05)
+    assert recovered <= proof(DEADLINE_SECONDS, 2)
 
 
 def test_sampler_killed_during_a_batch_loses_no_request(
@@ -193,7 +191,7 @@ def test_redis_killed_under_load_causes_at_most_refusals(
         ill = [one.since + one.seconds for results in seen for one in results.told if one.status != 200]
         healed_after = max(ill, default=killed_at) - killed_at
         logger.info("healed after %.2f s", healed_after)
-        assert healed_after <= proof(math.inf, 2)
+        assert healed_after <= proof(DEADLINE_SECONDS, 2)
         seen.append(asyncio.run(closed_loop(address, questions, CONNECTIONS, STEP_SECONDS)))
         assert _statuses(seen) <= {200, 503}
         assert _statuses(seen[-1:]) == {200}
