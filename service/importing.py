@@ -53,12 +53,12 @@ async def take_in(request: Request, gateway: Gateway) -> tuple[str, bool]:
         async with gateway.lock(sent.digest):
             if await _is_here(gateway, sent.digest):
                 return sent.digest, False
-            await _require_room(gateway, sent.bytes)
+            await _require_room(gateway, sent)
             await require_trainer(gateway, "to check the file")
             place = CheckpointPlace(job=IMPORTED, file=f"{sent.path.parent.name}/{sent.path.name}")
             await gateway.workshop.ask("inspect", sent.digest, place)
             async with _alone(gateway):
-                await _require_room(gateway, sent.bytes)
+                await _require_room(gateway, sent)
                 await _keep(gateway, sent)
     return sent.digest, True
 
@@ -144,9 +144,11 @@ def _remove(volume: Volume, digest: str) -> bool:
     return was_there
 
 
-async def _require_room(gateway: Gateway, size: int) -> None:
-    held = sum(entry.bytes for entry in (await gateway.store.imports()).values())
-    limit = gateway.settings.imports_bytes
+async def _require_room(gateway: Gateway, sent: _Sent) -> None:
+    others = (
+        entry.bytes for digest, entry in (await gateway.store.imports()).items() if digest != sent.digest
+    )
+    held, size, limit = sum(others), sent.bytes, gateway.settings.imports_bytes
     if held + size > limit:
         detail = (
             f"The file has {size:,} bytes, but {held:,} of the {limit:,} bytes for imported generators are "
