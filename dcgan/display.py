@@ -122,6 +122,12 @@ def _rates(job: Job) -> str:
     losses = (f"{name} {loss:.2f}" for name, loss in progress.losses.items() if "/" not in name)
     seconds = round(progress.seconds_left or 0)
     left = () if progress.seconds_left is None else (f"{seconds // 60}:{seconds % 60:02d} left",)
-    distance = job.evaluation.frechet if job.evaluation else None
-    judged = (f"{distance.name} {distance.value:.3g}",) if distance else ()
-    return "  ".join((f"{progress.images_per_second:,.0f} images/s", *losses, *judged, *left))
+    return "  ".join((f"{progress.images_per_second:,.0f} images/s", *losses, *_judged(job), *left))
+
+
+def _judged(job: Job) -> Iterator[str]:
+    if job.evaluation:
+        distance = job.evaluation.frechet
+        is_told = job.is_final and distance.floor is not None
+        floor = f" (real pictures: {distance.floor:.3g})" if is_told else ""
+        yield f"{distance.name} {distance.value:.3g}{floor}"

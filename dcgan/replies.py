@@ -43,6 +43,8 @@ class Distance(Reply):
 
     name: str
     value: float
+    floor: float | None = None
+    """That of real pictures in the place of samples."""
 
 
 class Evaluation(Reply):

@@ -44,6 +44,16 @@ def test_job_is_shown_as_waiting_for_disk_space_until_it_continues() -> None:
     assert ["waits: The volume is full." in line for line in lines] == [False, True, False, False]
 
 
+def test_final_distance_is_shown_beside_that_of_real_pictures() -> None:
+    judged = {"images_seen": 640, "frechet": {"name": "fd", "value": 1.734, "floor": 1.3067}}
+    story = Story(job("succeeded", evaluation=judged))
+    screen = Console(file=StringIO(), width=200)
+    follow(cast("Client", story), job("running", evaluation=judged), screen)
+    before, after = cast("StringIO", screen.file).getvalue().splitlines()
+    assert "fd 1.73  1:02" in before
+    assert "fd 1.73 (real pictures: 1.31)" in after
+
+
 @pytest.mark.parametrize("terminal", [False, True])
 def test_markup_and_control_characters_are_shown_but_not_interpreted(terminal: bool) -> None:
     needed = {"code": "volume_full", "detail": "[red]Full[/red] \x1b[2J\rof it [/]."}
