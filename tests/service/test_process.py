@@ -4,8 +4,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -14,6 +16,8 @@ from service.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 Until = Callable[[Callable[[], object]], object]
+CLIENTS_KEEP_SECONDS = 5
+"""As long as httpx does."""
 
 
 @pytest.fixture
@@ -37,6 +41,22 @@ def _lives(url: str) -> bool:
         return httpx.get(f"{url}/livez").is_success
     except httpx.TransportError:
         return False
+
+
+def test_idle_connection_outlives_the_time_that_clients_keep_it(
+    process: tuple[subprocess.Popen[bytes], str], until: Until
+) -> None:
+    _, url = process
+    until(lambda: _lives(url))
+    address = urlsplit(url)
+    assert address.hostname
+    connection = HTTPConnection(address.hostname, address.port)
+    connection.request("GET", "/livez")
+    connection.getresponse().read()
+    idle = connection.sock
+    idle.settimeout(CLIENTS_KEEP_SECONDS + 1)
+    with pytest.raises(TimeoutError):  # readable would mean that the gateway has closed it
+        idle.recv(1)
 
 
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
