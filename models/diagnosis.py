@@ -114,17 +114,19 @@ def diagnose(watch: Watch, signs: Signs, course: Course) -> Cause | None:
 def describe(cause: Cause, signs: Signs, watch: Watch) -> str:
     """A sentence with the figures that a cause is told by, and their limits."""
     distances = f"{_figure(signs.distance)} (best {_figure(watch.best_distance)})"
+    verdicts = (
+        f"{signs.real_accuracy:.0%} of the real pictures and {signs.fake_accuracy:.0%} of the samples right"
+    )
     return {
         Cause.NOT_FINITE: "Losses or weights are no longer finite numbers.",
         Cause.MODE_COLLAPSE: (
             f"The samples are {signs.diversity:.0%} as varied as the pictures (limit {COLLAPSED:.0%}), "
-            f"their Fréchet distance is {distances}, and the largest loss, terms apart, is "
-            f"{signs.largest_loss:.3g}."
+            f"their Fréchet distance is {distances}, the largest loss, terms apart, is "
+            f"{signs.largest_loss:.3g}, and the discriminator judges {verdicts}."
         ),
         Cause.DISCRIMINATOR_WINS: (
-            f"The discriminator judges {signs.real_accuracy:.0%} of the real pictures and "
-            f"{signs.fake_accuracy:.0%} of the samples right (limit {SURE:.0%}), and the Fréchet distance is "
-            f"{distances}."
+            f"The discriminator judges {verdicts} (limit {SURE:.0%}), and the Fréchet distance "
+            f"is {distances}."
         ),
         Cause.OVERFITTING: (
             f"{signs.memorised:.0%} of the samples are nearer to a training picture than new pictures are "

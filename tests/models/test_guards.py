@@ -271,7 +271,7 @@ def test_bad_signs_without_a_worse_distance_are_no_cause(harmless: dict[str, flo
 def test_detail_names_the_figures_and_the_limits() -> None:
     verdict = judge(WATCH, ill(Cause.MODE_COLLAPSE), GROWN)
     assert isinstance(verdict, RollBack)
-    assert all(figure in verdict.detail for figure in ("10%", "35%", "100", "best 10"))
+    assert all(figure in verdict.detail for figure in ("10%", "35%", "100", "best 10", "70%"))
 
 
 def test_collapsed_samples_are_not_taken_for_copies() -> None:
