@@ -4,15 +4,16 @@ from typing import Literal
 
 from pydantic import Field
 
+from contract.evaluation import Comparison
 from contract.identifiers import JobId
-from contract.plugin import Frozen
+from contract.kept import Kept
 from contract.training import TrainingSpec
 
 HEADER_KEY = "dcgan"
 """The key of the safetensors metadata that holds the header's JSON."""
 
 
-class CheckpointHeader(Frozen):
+class CheckpointHeader(Kept):
     """Where a generator comes from. Sampling needs only this and the tensors."""
 
     format_version: Literal[1] = 1
@@ -20,3 +21,4 @@ class CheckpointHeader(Frozen):
     spec: TrainingSpec
     images_seen: int = Field(ge=0)
     metrics: dict[str, float] = Field(default_factory=dict)
+    comparison: Comparison | None = None

@@ -88,6 +88,26 @@ class Floor(Kept):
     diversity: float
 
 
+class _Basis(Kept):
+    """What figures were computed from. Only those with the same basis can be compared."""
+
+    samples: int = Field(description="How many samples were evaluated.")
+    reals: int = Field(description="How many real pictures they were compared with.")
+    split: Literal["held_out", "training"] = Field(
+        description="Where the reals come from: pictures never trained on, unless the dataset has too few."
+    )
+    features: str = Field(description="Name and version of the network whose features were compared.")
+
+
+class Comparison(_Basis):
+    """What a checkpoint's metrics were computed from, and what they would be for real pictures."""
+
+    floor: dict[str, float] = Field(
+        description="The metrics of real pictures in the place of the samples: about those of a perfect "
+        "generator. Paths have none."
+    )
+
+
 class LatentPaths(Kept):
     """How images change along paths between latents: evenly, or in jumps."""
 
@@ -100,16 +120,10 @@ class LatentPaths(Kept):
     smoothness: float = Field(description="Mean step divided by largest step: 1 at constant speed.")
 
 
-class Evaluation(Kept):
+class Evaluation(_Basis):
     """The generator that would be served, evaluated after `images_seen`."""
 
     images_seen: int
-    samples: int = Field(description="How many samples were evaluated.")
-    reals: int = Field(description="How many real pictures they were compared with.")
-    split: Literal["held_out", "training"] = Field(
-        description="Where the reals come from: pictures never trained on, unless the dataset has too few."
-    )
-    features: str = Field(description="Name and version of the network whose features were compared.")
     frechet: Distance
     kernel: Distance
     precision: float = Field(description="Share of samples that look real.")
@@ -151,3 +165,11 @@ class Evaluation(Kept):
             "path_length": self.latent_paths.length,
             "path_smoothness": self.latent_paths.smoothness,
         }
+
+    @property
+    def comparison(self) -> Comparison:
+        """What `metrics` rest on, as stored in a checkpoint."""
+        distances = {one.name: one.floor for one in (self.frechet, self.kernel)}
+        likeness = self.floor.model_dump(exclude={"samples"}) if self.floor else {}
+        basis = self.model_dump(include=set(_Basis.model_fields))
+        return Comparison(**basis, floor=distances | likeness)

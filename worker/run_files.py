@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from contract.checkpoint import CheckpointHeader
 from contract.errors import ServiceError
+from contract.evaluation import Evaluation
 from contract.job import CheckpointFact, SnapshotFact
 from contract.volume import Volume, images_seen_of, weights_name
 from models import checkpoint
@@ -80,15 +81,21 @@ class RunFiles:
         )
         self._chore.tell(link.Saved(snapshot=fact))
 
-    def publish(self, state: TrainingState, metrics: dict[str, float]) -> None:
-        """Publish a checkpoint, once."""
+    def publish(self, state: TrainingState, evaluation: Evaluation | None) -> None:
+        """Publish a checkpoint, once, with the figures of its evaluation if there was one."""
         images_seen = state.images_seen
         if images_seen in self._published:
             return
         name = weights_name(images_seen, self._order.token)
         path = self._volume.checkpoint(self._order.job, name)
+        metrics = evaluation.metrics if evaluation else {}
+        comparison = evaluation.comparison if evaluation else None
         header = CheckpointHeader(
-            job=self._order.job, spec=self._order.spec, images_seen=images_seen, metrics=metrics
+            job=self._order.job,
+            spec=self._order.spec,
+            images_seen=images_seen,
+            metrics=metrics,
+            comparison=comparison,
         )
         digest = checkpoint.save_checkpoint(served_generator(state), header, path, self._room.write)
         self._published.add(images_seen)
@@ -98,6 +105,7 @@ class RunFiles:
             images_seen=images_seen,
             bytes=path.stat().st_size,
             metrics=metrics,
+            comparison=comparison,
         )
         self._chore.tell(link.Published(checkpoint=fact))
 

@@ -137,7 +137,7 @@ class _Run:
         is_best = is_judged and self._look_after()
         is_due = _passes(self._spec.checkpoint_every_images, before, after) or self._is_over()
         if (is_best or is_due) and after != self._went_back_at and self._is_sound():
-            self._files.publish(self._state, self._metrics())
+            self._files.publish(self._state, self._current_evaluation())
         if _passes(self._spec.preview_every_images, before, after) and self._is_sound():
             self._files.show(self._state)
         if is_best:
@@ -178,10 +178,10 @@ class _Run:
         """Whether all losses and weights are finite. Waits for the device."""
         return self._read_losses() and self._state.is_finite()
 
-    def _metrics(self) -> dict[str, float]:
-        """The metrics of the current state, if it has been judged."""
+    def _current_evaluation(self) -> Evaluation | None:
+        """The evaluation of the current state, if it has been judged."""
         judged = self._evaluation
-        return judged.metrics if judged and judged.images_seen == self._state.images_seen else {}
+        return judged if judged and judged.images_seen == self._state.images_seen else None
 
     def _save(self) -> None:
         """Save the state unless it is unusable: resuming from an earlier one comes to the same end."""

@@ -46,6 +46,11 @@ def snapshot(trained: TrainingState, tmp_path: Path) -> Path:
     return path
 
 
+def test_header_of_a_newer_version_is_readable(header: CheckpointHeader) -> None:
+    newer = header.model_dump() | {"of_a_newer_version": 1}
+    assert CheckpointHeader.model_validate(newer) == header
+
+
 def test_loaded_generator_makes_the_same_images(trained: TrainingState, checkpoint: Path) -> None:
     latents = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
     loaded, _ = load_checkpoint(checkpoint)

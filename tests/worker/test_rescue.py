@@ -10,6 +10,7 @@ from contract.job import best_checkpoint
 from contract.volume import Volume
 from models import diagnosis, trainer
 from models.batches import Batches
+from models.checkpoint import load_checkpoint
 from models.guards import PATIENCE
 from models.ranks import Ranks
 from models.state import TrainingState
@@ -103,6 +104,21 @@ def test_healthy_run_is_judged_at_its_interval_and_at_its_end(volume: Volume) ->
     assert evaluation.reals >= 16
     assert evaluation.frechet.value > evaluation.frechet.floor > 0
     assert {"generator", "discriminator"} <= set(evaluation.losses)
+
+
+def test_checkpoint_says_in_its_record_and_file_what_its_metrics_rest_on(volume: Volume) -> None:
+    order = order_of(volume, images=EVERY)
+    said = carry_out(order)
+    (evaluation,) = [judged.evaluation for judged in judgements(said)]
+    assert evaluation is not None
+    (fact,) = [message.checkpoint for message in said if isinstance(message, link.Published)]
+    _, header = load_checkpoint(volume.checkpoint(order.job, fact.file), fact.digest)
+    assert header.metrics == fact.metrics == evaluation.metrics
+    assert header.comparison == fact.comparison == evaluation.comparison
+    assert fact.comparison is not None
+    assert fact.comparison.reals == evaluation.reals
+    assert set(fact.comparison.floor) == set(fact.metrics) - {"path_length", "path_smoothness"}
+    assert fact.comparison.floor["fd"] == evaluation.frechet.floor
 
 
 def test_sabotage_is_diagnosed_at_once_rolled_back_and_survived(harmed: Harmed) -> None:
