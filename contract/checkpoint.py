@@ -4,7 +4,6 @@ from typing import Literal
 
 from pydantic import Field
 
-from contract.evaluation import Comparison
 from contract.identifiers import JobId
 from contract.kept import Kept
 from contract.training import TrainingSpec
@@ -21,4 +20,3 @@ class CheckpointHeader(Kept):
     spec: TrainingSpec
     images_seen: int = Field(ge=0)
     metrics: dict[str, float] = Field(default_factory=dict)
-    comparison: Comparison | None = None

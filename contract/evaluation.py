@@ -88,8 +88,8 @@ class Floor(Kept):
     diversity: float
 
 
-class _Basis(Kept):
-    """What figures were computed from. Only those with the same basis can be compared."""
+class Basis(Kept):
+    """What an evaluation's figures were computed from. Only those with the same basis can be compared."""
 
     samples: int = Field(description="How many samples were evaluated.")
     reals: int = Field(description="How many real pictures they were compared with.")
@@ -99,12 +99,15 @@ class _Basis(Kept):
     features: str = Field(description="Name and version of the network whose features were compared.")
 
 
-class Comparison(_Basis):
+class MetricsBasis(Basis):
     """What a checkpoint's metrics were computed from, and what they would be for real pictures."""
 
     floor: dict[str, float] = Field(
         description="The metrics of real pictures in the place of the samples: about those of a perfect "
-        "generator. Paths have none."
+        "generator. Those of latent paths have none."
+    )
+    floor_samples: int | None = Field(
+        description="How many real pictures stand in the place of samples. Null only in old records."
     )
 
 
@@ -120,7 +123,7 @@ class LatentPaths(Kept):
     smoothness: float = Field(description="Mean step divided by largest step: 1 at constant speed.")
 
 
-class Evaluation(_Basis):
+class Evaluation(Basis):
     """The generator that would be served, evaluated after `images_seen`."""
 
     images_seen: int
@@ -167,9 +170,12 @@ class Evaluation(_Basis):
         }
 
     @property
-    def comparison(self) -> Comparison:
-        """What `metrics` rest on, as stored in a checkpoint."""
+    def basis(self) -> MetricsBasis:
+        """What `metrics` were computed from."""
         distances = {one.name: one.floor for one in (self.frechet, self.kernel)}
         likeness = self.floor.model_dump(exclude={"samples"}) if self.floor else {}
-        basis = self.model_dump(include=set(_Basis.model_fields))
-        return Comparison(**basis, floor=distances | likeness)
+        return MetricsBasis(
+            **self.model_dump(include=set(Basis.model_fields)),
+            floor=distances | likeness,
+            floor_samples=self.floor.samples if self.floor else None,
+        )

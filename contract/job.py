@@ -9,7 +9,7 @@ from typing import Any, Self
 from pydantic import Field
 
 from contract.durable import Lack
-from contract.evaluation import DEAD, Comparison, Evaluation
+from contract.evaluation import DEAD, Evaluation, MetricsBasis
 from contract.kept import Kept
 from contract.submission import ANYONE, Priority
 from contract.webhook import Told
@@ -75,7 +75,7 @@ class CheckpointFact(Kept):
     images_seen: int
     bytes: int
     metrics: dict[str, float] = Field(default_factory=dict)
-    comparison: Comparison | None = None
+    basis: MetricsBasis | None = None
 
     @property
     def distance(self) -> float:

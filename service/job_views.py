@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field
 
 from contract.estimate import Estimate
-from contract.evaluation import Comparison, Evaluation
+from contract.evaluation import Evaluation, MetricsBasis
 from contract.job import CheckpointFact, Failure, Progress, Record, State, Want
 from contract.plugin import Frozen
 from contract.submission import Priority
@@ -70,8 +70,8 @@ class Checkpoint(Frozen):
         description="The figures of its evaluation by name; empty if it was not evaluated.",
         examples=[{"fd": 1.73, "precision": 0.71, "recall": 0.64}],
     )
-    comparison: Comparison | None = Field(
-        description="What the metrics rest on. Null if it was not evaluated, or by an older version."
+    basis: MetricsBasis | None = Field(
+        description="What the metrics were computed from. Null if there are none, or in old records."
     )
     links: dict[str, str]
 
@@ -82,7 +82,7 @@ class Checkpoint(Frozen):
             images_seen=fact.images_seen,
             bytes=fact.bytes,
             metrics=fact.metrics,
-            comparison=fact.comparison,
+            basis=fact.basis,
             links={"samples": some_samples(fact.digest)},
         )
 

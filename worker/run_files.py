@@ -89,13 +89,8 @@ class RunFiles:
         name = weights_name(images_seen, self._order.token)
         path = self._volume.checkpoint(self._order.job, name)
         metrics = evaluation.metrics if evaluation else {}
-        comparison = evaluation.comparison if evaluation else None
         header = CheckpointHeader(
-            job=self._order.job,
-            spec=self._order.spec,
-            images_seen=images_seen,
-            metrics=metrics,
-            comparison=comparison,
+            job=self._order.job, spec=self._order.spec, images_seen=images_seen, metrics=metrics
         )
         digest = checkpoint.save_checkpoint(served_generator(state), header, path, self._room.write)
         self._published.add(images_seen)
@@ -105,7 +100,7 @@ class RunFiles:
             images_seen=images_seen,
             bytes=path.stat().st_size,
             metrics=metrics,
-            comparison=comparison,
+            basis=evaluation.basis if evaluation else None,
         )
         self._chore.tell(link.Published(checkpoint=fact))
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import httpx
 
-from contract.job import Failure, Progress, State
-from contract.store import beat, leave
+from contract.evaluation import MetricsBasis
+from contract.job import CheckpointFact, Failure, Progress, State
+from contract.store import beat, leave, report
 from contract.volume import Volume
 
 Refused = Callable[..., dict[str, Any]]
@@ -70,6 +71,22 @@ def test_checkpoints_are_listed_newest_first_with_pinned_samples(
     listed = client.get(f"/jobs/{running.id}/checkpoints").json()
     assert [one["digest"] for one in listed] == [facts[1].digest, facts[0].digest]
     assert f"model={facts[1].digest}" in listed[0]["links"]["samples"]
+
+
+def test_metrics_of_a_checkpoint_are_listed_with_their_basis(
+    client: httpx.Client, worker: Any, running: Any
+) -> None:
+    worker.checkpoint(running, 100)
+    basis = MetricsBasis(
+        samples=964, reals=241, split="held_out", features="embedded-1", floor={"fd": 1.3}, floor_samples=964
+    )
+    fact = CheckpointFact(
+        file="200", digest="sha256:" + "2" * 64, images_seen=200, bytes=9, metrics={"fd": 1.7}, basis=basis
+    )
+    assert worker.run(report(running, 200, checkpoint=fact))
+    judged, unjudged = client.get(f"/jobs/{running.id}/checkpoints").json()
+    assert (judged["metrics"], judged["basis"]) == ({"fd": 1.7}, basis.model_dump())
+    assert (unjudged["metrics"], unjudged["basis"]) == ({}, None)
 
 
 def test_previews_are_listed_and_fetched(client: httpx.Client, volume: Volume, running: Any) -> None:

@@ -106,7 +106,9 @@ def test_healthy_run_is_judged_at_its_interval_and_at_its_end(volume: Volume) ->
     assert {"generator", "discriminator"} <= set(evaluation.losses)
 
 
-def test_checkpoint_says_in_its_record_and_file_what_its_metrics_rest_on(volume: Volume) -> None:
+def test_record_of_a_checkpoint_says_what_its_metrics_were_computed_from(
+    volume: Volume,
+) -> None:
     order = order_of(volume, images=EVERY)
     said = carry_out(order)
     (evaluation,) = [judged.evaluation for judged in judgements(said)]
@@ -114,11 +116,11 @@ def test_checkpoint_says_in_its_record_and_file_what_its_metrics_rest_on(volume:
     (fact,) = [message.checkpoint for message in said if isinstance(message, link.Published)]
     _, header = load_checkpoint(volume.checkpoint(order.job, fact.file), fact.digest)
     assert header.metrics == fact.metrics == evaluation.metrics
-    assert header.comparison == fact.comparison == evaluation.comparison
-    assert fact.comparison is not None
-    assert fact.comparison.reals == evaluation.reals
-    assert set(fact.comparison.floor) == set(fact.metrics) - {"path_length", "path_smoothness"}
-    assert fact.comparison.floor["fd"] == evaluation.frechet.floor
+    assert fact.basis == evaluation.basis
+    assert fact.basis is not None
+    assert fact.basis.reals == evaluation.reals
+    assert set(fact.basis.floor) == set(fact.metrics) - {"path_length", "path_smoothness"}
+    assert fact.basis.floor["fd"] == evaluation.frechet.floor
 
 
 def test_sabotage_is_diagnosed_at_once_rolled_back_and_survived(harmed: Harmed) -> None:
