@@ -82,6 +82,7 @@ RENDERER = "dcgan:renderer"  # the one renderer that is active in this deploymen
 SAMPLES_WAITING = "dcgan:samples:waiting"
 SAMPLES_WAITING_FOR = "dcgan:samples:waiting:"  # + a sampler: requests to that one only; expires
 SAMPLES_REPLIES_OF = "dcgan:samples:replies:"  # + the gateway that sent the request
+SAMPLES_WITHDRAWN_OF = "dcgan:samples:withdrawn:"  # + the id of a request that was taken; expires
 
 ESTIMATES_WAITING = "dcgan:estimates:waiting"  # list: gateways' requests to the trainers; expires
 ESTIMATE_REPLY_OF = "dcgan:estimates:reply:"  # + the id of the ask; expires

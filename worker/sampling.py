@@ -1,9 +1,9 @@
 """The sampling consumer: takes queued requests and renders them portion by portion.
 
 Batches come from the backlog, not from a timer: an idle sampler answers one request at once, a busy one finds
-many waiting. Requests past their deadline, by Redis TIME, never reach the forward pass. A batch is limited in
-requests; it is rendered in portions, which are limited in weight to bound memory. Requests for a generator
-that is still loading are set aside while others proceed.
+many waiting. Requests past their deadline, by Redis TIME, never reach the forward pass, nor do those known to
+be withdrawn. A batch is limited in requests; it is rendered in portions, which are limited in weight to bound
+memory. Requests for a generator that is still loading are set aside while others proceed.
 """
 
 import logging
@@ -23,6 +23,7 @@ from worker.liveness import Liveness
 from worker.rendering import admit, kinship, render
 from worker.replies import Refused, Rendered, Replies
 from worker.store import connect
+from worker.withdrawals import Withdrawals
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ FAILED = "the sampler failed; see its log"
 
 
 class _UnawaitedError(Exception):
-    """No gateway waits any more for what is being rendered."""
+    """No client waits any more for what is being rendered."""
 
 
 class SampleConsumer(threading.Thread):
@@ -56,6 +57,7 @@ class SampleConsumer(threading.Thread):
         self._liveness = Liveness()
         self._aside: list[Ask] = []
         self._taken_at: dict[str, float] = {}  # by ask id, in seconds of our clock
+        self._withdrawals = Withdrawals(self._redis)
         self._clock_offset_ms = 0.0  # Redis time - ours
         self._end = threading.Event()
         self._active = threading.Event()
@@ -112,6 +114,9 @@ class SampleConsumer(threading.Thread):
             except Exception:
                 logger.exception("a batch was lost; its gateways ask again")
                 self._end.wait(BREATH_SECONDS)
+            finally:
+                self._taken_at = {ask.id: self._taken_at[ask.id] for ask in self._aside}
+                self._withdrawals.try_again()
 
     def stop(self) -> None:
         """Finish the current batch, then end."""
@@ -159,13 +164,15 @@ class SampleConsumer(threading.Thread):
         return [*(first or ())[1:], *(frame for frames in popped for frame in frames or ())]
 
     def _is_awaited(self, ask: Ask) -> bool:
-        """Whether its deadline has not passed, by Redis TIME at the last pop plus our clock since."""
-        return ask.deadline_ms > time.monotonic() * 1000 + self._clock_offset_ms
+        """Whether a client waits, and its deadline, by Redis TIME at the last pop, has not passed."""
+        is_in_time = ask.deadline_ms > time.monotonic() * 1000 + self._clock_offset_ms
+        return is_in_time and ask.id not in self._withdrawals
 
     def _serve(self, asks: Sequence[Ask]) -> None:
         self._aside = []
         samplers: dict[Key, Sampler] = {}
         ready: list[Ask] = []
+        self._withdrawals.look(self._taken_at)
         for wanting in _by_target(ask for ask in asks if self._is_awaited(ask)):
             if sampler := self._sampler(wanting):
                 samplers[_generator(wanting[0])] = sampler
@@ -173,10 +180,10 @@ class SampleConsumer(threading.Thread):
         for portion in portions(ready):
             if not self._liveness.is_sound:
                 break  # gateways ask again, perhaps another sampler
+            self._withdrawals.look(self._taken_at)
             awaited = [ask for ask in portion if self._is_awaited(ask)]
             if awaited and (made := self._render(awaited, samplers[_generator(awaited[0])])):
                 self._replies.give(made, is_alone=len(asks) == 1 and awaited[0].spec.weight == 1)
-        self._taken_at = {ask.id: self._taken_at[ask.id] for ask in self._aside}
         self._engine.settle({_target(ask) for ask in self._aside})
 
     def _sampler(self, wanting: Sequence[Ask]) -> Sampler | None:
@@ -204,13 +211,14 @@ class SampleConsumer(threading.Thread):
         return welcome
 
     def _render(self, portion: Sequence[Ask], sampler: Sampler) -> Rendered | Refused | None:
-        """Render a portion. None as soon as all deadlines have passed, since no gateway waits any more.
+        """Render a portion. None as soon as no client waits for any of it, or all deadlines have passed.
 
         None, too, if the device has failed: gateways ask again, perhaps another sampler.
         """
 
         def go_on() -> None:
             self._liveness.record_pass()
+            self._withdrawals.look(self._taken_at)
             if not any(map(self._is_awaited, portion)):
                 raise _UnawaitedError
 
@@ -218,7 +226,7 @@ class SampleConsumer(threading.Thread):
         try:
             images = render(sampler, portion, go_on)
         except _UnawaitedError:
-            logger.info("a portion of %d asks was given up: their deadlines had passed", len(portion))
+            logger.info("a portion of %d asks was given up: nobody waits for it any more", len(portion))
             return None
         except Exception:
             logger.exception("a portion of %d asks failed", len(portion))
@@ -265,7 +273,7 @@ def _read(frame: bytes) -> Ask | None:
         ask = Ask.unpack(frame)
         if [type(ask.id), type(ask.gateway), type(ask.deadline_ms)] != [str, str, int]:
             raise TypeError("its id, gateway or deadline is of a wrong type")
-        ask.gateway.encode()  # it becomes part of a key
+        f"{ask.id}{ask.gateway}".encode()  # both become parts of keys
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         logger.warning("dropped a frame that is no ask: %s: %.200r", error, frame)
         return None

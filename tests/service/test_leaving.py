@@ -17,7 +17,7 @@ from starlette.types import Message
 
 from contract.errors import ErrorCode, ServiceError
 from contract.job import CheckpointFact, State
-from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING, SAMPLES_WAITING_FOR
+from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING, SAMPLES_WAITING_FOR, SAMPLES_WITHDRAWN_OF
 from contract.sampling import CheckpointPlace, SampleSpec
 from contract.warming import LIVES_SECONDS
 from contract.wire import Answer, Ask
@@ -53,9 +53,12 @@ def test_request_is_withdrawn_when_its_client_disconnects(
     sampler.held.clear()
     assert client.get("/samples?seed=3").status_code == 200
     assert [ask.spec.seed for ask in sampler.asks] == [3]
+    assert not worker.redis.keys(SAMPLES_WITHDRAWN_OF + "*")  # that is only for what was taken
 
 
+@pytest.mark.parametrize("failing", ["_remove", "_notify_samplers"])
 def test_exception_while_pushing_does_not_affect_later_requests(
+    failing: str,
     client: httpx.Client,
     sampler: Any,
     worker: Any,
@@ -70,10 +73,12 @@ def test_exception_while_pushing_does_not_affect_later_requests(
         broke.set()
         raise RuntimeError("a mistake of ours")
 
-    monkeypatch.setattr(Mailbox, "_remove", fail)
+    monkeypatch.setattr(Mailbox, failing, fail)
     sampler.hold()
     with asking("/samples?seed=1"):
         until(lambda: worker.redis.llen(SAMPLES_WAITING))
+        if failing == "_notify_samplers":
+            worker.redis.delete(SAMPLES_WAITING)  # as if it was taken
     assert broke.wait(60)
     sampler.held.clear()
     assert client.get("/samples?seed=2").status_code == 200
@@ -148,6 +153,21 @@ def test_late_answer_of_a_slow_sampler_withdraws_the_repeated_request(
         redis.rpush(SAMPLES_REPLIES_OF + ask.gateway, Answer(ask.id, "r1", b"late").pack())
         assert waits.result().content == b"late"
     until(lambda: not redis.llen(SAMPLES_WAITING))
+
+
+def test_sampler_that_has_taken_a_request_is_told_that_its_client_left(
+    elsewhere: Callable[..., Deployment], until: Callable[[Callable[[], Any]], Any]
+) -> None:
+    there = elsewhere(sample_timeout_seconds=20)
+    there.end(State.SUCCEEDED)
+    redis = there.worker.redis
+    with ThreadPoolExecutor(1) as threads:
+        leaves = threads.submit(there.client.get, "/samples?seed=1", timeout=1)
+        ask = Ask.unpack(until(lambda: redis.lpop(SAMPLES_WAITING)))
+        with pytest.raises(httpx.ReadTimeout):
+            leaves.result()
+    until(lambda: redis.exists(SAMPLES_WITHDRAWN_OF + ask.id))
+    assert 0 < redis.pttl(SAMPLES_WITHDRAWN_OF + ask.id) <= 20_000
 
 
 def _request(receive: Callable[[], Awaitable[Message]]) -> Request:

@@ -4,7 +4,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,6 @@ from tests.worker.asking import PATIENCE_SECONDS, PLACE, Gateway
 from worker.engine import Engine
 from worker.formats import FORMATS
 from worker.formats.png import encode_png
-from worker.rendering import Images, render
 from worker.roles import SampleDuty
 from worker.sampling import MOST_WEIGHT, SampleConsumer, portions
 from worker.settings import Settings
@@ -106,34 +105,6 @@ def test_encoding_error_fails_only_its_own_ask(
     gateway.push(*(gateway.ask(seed) for seed in (12, 13, 14)))
     start(engine)
     assert [answer.error for answer in gateway.answers(3)] == [None, ErrorCode.INTERNAL, None]
-
-
-def test_ask_resent_while_it_is_being_answered_is_rendered_once(
-    gateway: Gateway, engine: Engine, start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rendered: list[int] = []
-    is_encoded, other_is_taken = threading.Event(), threading.Event()
-
-    def slow(tiles: NDArray[np.uint8], spec: SampleSpec) -> bytes:
-        is_encoded.set()
-        assert other_is_taken.wait(PATIENCE_SECONDS)
-        return encode_png(tiles, spec)
-
-    def counted(sampler: Sampler, portion: Sequence[Ask], after_pass: Callable[[], None]) -> Images:
-        rendered.extend(ask.spec.seed for ask in portion)
-        if 2 in rendered:
-            other_is_taken.set()
-        return render(sampler, portion, after_pass)
-
-    monkeypatch.setitem(FORMATS, "png", slow)
-    monkeypatch.setattr("worker.sampling.render", counted)
-    repeated, other = gateway.ask(1, count=2), gateway.ask(2)
-    gateway.push(repeated)
-    start(engine)
-    assert is_encoded.wait(PATIENCE_SECONDS)
-    gateway.push(repeated, other)
-    assert [answer.id for answer in gateway.answers(2)] == [repeated.id, other.id]
-    assert rendered == [1, 2]
 
 
 def test_batch_holds_at_most_its_limit_of_asks_in_order(
