@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import isal
+import deflate
 import numpy as np
 import PIL
 import pytest
 import torch
-from isal import isal_zlib
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -81,7 +80,7 @@ def test_every_format_has_one_encoder_and_its_own_media_type() -> None:
 
 def test_renderer_names_the_libraries_that_encode_and_what_they_write() -> None:
     assert re.fullmatch(
-        rf"\d+/pillow{PIL.__version__}/isal{isal.__version__}/webp[\d.]+/[0-9a-f]{{8}}", encoders()
+        rf"\d+/pillow{PIL.__version__}/libdeflate{deflate.__version__}/webp[\d.]+/[0-9a-f]{{8}}", encoders()
     )
 
 
@@ -90,7 +89,7 @@ def test_renderer_changes_with_what_an_encoder_writes(monkeypatch: pytest.Monkey
     encoders.cache_clear()
     assert encoders() == usual
     encoders.cache_clear()
-    monkeypatch.setattr(isal_zlib, "compress", zlib.compress)
+    monkeypatch.setattr(deflate, "zlib_compress", zlib.compress)
     assert encoders() != usual
     encoders.cache_clear()
 

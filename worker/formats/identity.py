@@ -1,7 +1,7 @@
 """Identifies the encoders by what they write: versions tell neither their processor nor all their parts.
 
-ISA-L and Pillow choose code by the processor's instructions, and numpy, pydantic and the standard library
-write parts of the files, too.
+Pillow chooses code by the processor's instructions, and libdeflate, numpy, pydantic and the standard
+library write parts of the files, too.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import product
 
-import isal
+import deflate
 import numpy as np
 import PIL
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from contract.formats import SampleFormat
 from contract.sampling import SampleOptions, SampleSpec
 from worker.formats import FORMATS, FORMATS_OF_NUMBERS
 
-_OURS = 3  # raised when any format's bytes change for the same pixels
+_OURS = 4  # raised when any format's bytes change for the same pixels
 _OPTIONS = (
     SampleOptions(),
     SampleOptions(scale=2, resample="lanczos", padding=1, truncation=1e-5),
@@ -36,7 +36,9 @@ def encoders() -> str:
     found = hashlib.sha256()
     for content in _written():
         found.update(content)
-    versions = f"pillow{PIL.__version__}/isal{isal.__version__}/webp{features.version_module('webp')}"
+    versions = (
+        f"pillow{PIL.__version__}/libdeflate{deflate.__version__}/webp{features.version_module('webp')}"
+    )
     return f"{_OURS}/{versions}/{found.hexdigest()[:8]}"
 
 
