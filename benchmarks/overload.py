@@ -120,7 +120,7 @@ def tell_flood(seen: Flood) -> None:
     print(f"served   {flooded.rate:.0f}/s, {seen.goodput:.0%} of the peak, {flooded.wrong} wrong, ", end="")
     print(_latency([one.seconds for one in flooded.good]))
     print(f"refused  {len(refusals)}, {_latency(refusals)}; 504 and others {others}; ", end="")
-    print(f"unanswered {flooded.failed}")
+    print(f"unanswered {flooded.failed} {dict(flooded.failures) or ''}")
     print(
         f"after    {_latency([one.seconds for one in seen.after.good])}, {dict(seen.after.statuses)}; ",
         end="",

@@ -42,8 +42,8 @@ class Results:
     told: list[Told] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
     wrong: int = 0
-    failed: int = 0
-    """Requests without a response: the connection was refused or broke."""
+    failures: Counter[str] = field(default_factory=Counter)
+    """Requests without a response, by the error: the connection was refused or broke."""
     seconds: float = 0.0
     client_seconds: float = 0.0
     """CPU time of the client."""
@@ -57,6 +57,10 @@ class Results:
             self.wrong += not question.is_right(reply)
             for name, duration_ms in reply.stages().items():
                 self.stages_ms[name].append(duration_ms)
+
+    @property
+    def failed(self) -> int:
+        return self.failures.total()
 
     @property
     def good(self) -> list[Told]:
@@ -119,7 +123,8 @@ async def open_loop(
 
     def end(task: asyncio.Task[None]) -> None:
         running.discard(task)
-        results.failed += not task.cancelled() and task.exception() is not None
+        if not task.cancelled() and (error := task.exception()):
+            results.failures[repr(error)] += 1
 
     due = started
     while (due := due + chance.expovariate(rate)) < started + seconds:
