@@ -2,7 +2,7 @@
 # also under a `make up` that still runs: end that before.
 #   PYTHON=python3.12   the interpreter to use, instead of the first that works
 #   TORCH_INDEX=URL     the package index to take torch from: that of the CPU builds spares a download of CUDA
-#   TESTERS=4           how many files of tests make test runs at a time
+#   TESTERS=4           how many files of tests run at a time; make proof runs those of tests/system alone
 #   JOBS, FAULTS, SEED  how many jobs and faults make chaos has, and which
 # GNU make takes both from its command line or from the environment.
 
@@ -34,11 +34,14 @@ demo: $(READY)
 up: $(READY)
 	$(BIN)/dcgan up
 
+SIDE_BY_SIDE := --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder
+
 test: $(READY)
-	$(BIN)/pytest --numprocesses $(TESTERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest $(SIDE_BY_SIDE) $(ARGS)
 
 proof: $(READY)
-	DCGAN_PROOF=1 $(BIN)/pytest $(ARGS)
+	DCGAN_PROOF=1 $(BIN)/pytest $(ARGS) tests/system
+	DCGAN_PROOF=1 $(BIN)/pytest $(SIDE_BY_SIDE) $(ARGS) --ignore tests/system
 
 chaos: $(READY)
 	$(BIN)/python -m tests.system.chaos --jobs $(JOBS) --faults $(FAULTS) --seed $(SEED)
