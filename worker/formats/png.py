@@ -1,8 +1,8 @@
 """PNG (W3C, third edition): one tile, or a sheet of tiles, with its recipe in text chunks.
 
 Encoded here, because Pillow and zlib took a third of a sampler's time. All rows use the filter Up, the
-differences to the row above, and are deflated by libdeflate. That takes a fraction of Pillow's time, for files
-that are 5 to 9 % larger (docs/decisions/0015).
+differences to the row above, and are deflated by libdeflate. That takes a fraction of Pillow's time, and
+files are 5 to 9 % larger (docs/decisions/0015).
 """
 
 import struct
