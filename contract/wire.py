@@ -17,10 +17,10 @@ class Ask:
     spec: SampleSpec
     place: CheckpointPlace
 
-    def pack(self) -> bytes:
+    def pack(self) -> str:
         spec, place = self.spec.model_dump(exclude_defaults=True), self.place.model_dump()
         frame = [self.id, self.gateway, self.deadline_ms, spec, place]
-        return json.dumps(frame, separators=(",", ":")).encode()
+        return json.dumps(frame, separators=(",", ":"))
 
     @classmethod
     def unpack(cls, frame: bytes) -> "Ask":

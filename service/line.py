@@ -33,7 +33,7 @@ class Waiting:
     """An `Ask`, and the future of its answer. `frame` is the ask as encoded in Redis."""
 
     ask: Ask
-    frame: bytes
+    frame: str
     answer: asyncio.Future[Answer]
     place: int = 0
     """Its position in the order of pushes."""

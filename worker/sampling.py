@@ -116,7 +116,6 @@ class SampleConsumer(threading.Thread):
                 self._end.wait(BREATH_SECONDS)
             finally:
                 self._taken_at = {ask.id: self._taken_at[ask.id] for ask in self._aside}
-                self._withdrawals.try_again()
 
     def stop(self) -> None:
         """Finish the current batch, then end."""

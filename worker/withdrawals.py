@@ -5,7 +5,6 @@ Looking for notices costs a round trip to Redis, so only work that takes longer 
 """
 
 import logging
-import math
 import time
 from collections.abc import Mapping
 from typing import cast
@@ -18,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.1
 """A batch is looked up once its first ask was taken that long ago, and that often. Most are done by then."""
+PAUSE_SECONDS = 10.0
+"""From a failed look to the next: each can take seconds, in which nothing is rendered."""
 
 
 class Withdrawals:
@@ -34,7 +35,7 @@ class Withdrawals:
     def look(self, taken_at: Mapping[str, float]) -> None:
         """Look up these asks, taken at these times of the monotonic clock, if it is time to.
 
-        If Redis fails, they count as awaited, and there is no further look before `try_again`.
+        If Redis fails, they count as awaited.
         """
         now = time.monotonic()
         if now < self._look_at or now - min(taken_at.values(), default=now) < LOOK_SECONDS:
@@ -44,12 +45,7 @@ class Withdrawals:
             notices = self._redis.mget([SAMPLES_WITHDRAWN_OF + ask_id for ask_id in taken_at])
         except redis.RedisError as error:
             logger.warning("withdrawn asks could not be looked up: %s", error)
-            self._look_at = math.inf
+            self._look_at = time.monotonic() + PAUSE_SECONDS
         else:
             found = zip(taken_at, cast("list[bytes | None]", notices), strict=True)
             self._ids = {ask_id for ask_id, notice in found if notice is not None}
-
-    def try_again(self) -> None:
-        """Allow looks again after a failed one."""
-        if self._look_at == math.inf:
-            self._look_at = 0.0

@@ -33,7 +33,7 @@ def join(line: Line) -> Iterator[Join]:
 
     def one(now: float = 0.0, images: int = 1) -> Waiting:
         spec = SampleSpec(digest="sha256:" + "0" * 64, seed=0, count=images)
-        waiting = Waiting(Ask(f"{next(numbers)}", "gateway", 0, spec, place), b"", loop.create_future())
+        waiting = Waiting(Ask(f"{next(numbers)}", "gateway", 0, spec, place), "", loop.create_future())
         line.join(waiting, now)
         return waiting
 

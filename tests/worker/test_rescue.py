@@ -106,9 +106,7 @@ def test_healthy_run_is_judged_at_its_interval_and_at_its_end(volume: Volume) ->
     assert {"generator", "discriminator"} <= set(evaluation.losses)
 
 
-def test_record_of_a_checkpoint_says_what_its_metrics_were_computed_from(
-    volume: Volume,
-) -> None:
+def test_record_of_a_checkpoint_says_what_its_metrics_were_computed_from(volume: Volume) -> None:
     order = order_of(volume, images=EVERY)
     said = carry_out(order)
     (evaluation,) = [judged.evaluation for judged in judgements(said)]
