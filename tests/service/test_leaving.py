@@ -21,6 +21,7 @@ from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING, SAMPLES_WAITING_F
 from contract.sampling import CheckpointPlace, SampleSpec
 from contract.warming import LIVES_SECONDS
 from contract.wire import Answer, Ask
+from service.line import Waiting
 from service.mailbox import Mailbox
 from service.pictures import Picture, Pictures
 from tests.service.deployment import Deployment
@@ -200,6 +201,44 @@ def test_client_that_arrives_just_as_the_last_one_leaves_is_answered(redis_url: 
         return picture.content
 
     assert asyncio.run(leave_and_come()) == spec.canonical().encode()
+
+
+def test_failing_notice_does_not_affect_the_requests_that_were_pushed_with_it(
+    redis_url: str, sampler: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = CheckpointPlace(job="job_" + "0" * 16, file="f")
+    leaves, stays = (SampleSpec(digest="sha256:" + "0" * 64, seed=seed) for seed in (1, 2))
+    notified: list[SampleSpec] = []
+
+    async def leave_and_come() -> Answer:
+        mailbox = Mailbox(redis_url, timeout_seconds=20, queue_limit=10)
+
+        async def all_were_taken(withdrawn: list[Waiting]) -> list[Waiting]:
+            return withdrawn
+
+        async def fail(taken: list[Waiting]) -> None:
+            notified.extend(one.ask.spec for one in taken)
+            raise ConnectionError("the sampling Redis went away")
+
+        monkeypatch.setattr(mailbox, "_remove", all_were_taken)
+        monkeypatch.setattr(mailbox, "_notify_samplers", fail)
+        running = asyncio.create_task(mailbox.run())
+        sampler.hold()
+        left = asyncio.create_task(mailbox.ask(leaves, place, mailbox.deadline()))
+        while not mailbox.line:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        left.cancel()
+        stayed = asyncio.create_task(mailbox.ask(stays, place, mailbox.deadline()))  # goes into the same push
+        await asyncio.sleep(0.1)
+        sampler.held.clear()
+        answer = await stayed
+        mailbox.close()
+        await running
+        return answer
+
+    assert asyncio.run(leave_and_come()).content == stays.canonical().encode()
+    assert notified == [leaves]
 
 
 def test_request_that_joins_a_rendering_late_outlives_it(
