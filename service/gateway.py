@@ -135,7 +135,7 @@ class Gateway:
 
     def remembers_generator(self, digest: str | None) -> bool:
         """Whether pictures of this digest can be served from the cache, or revalidated, without Redis."""
-        return self.remembered.knows(digest) and self.remembered.knows("renderer")
+        return self.remembered.knows(("model", digest)) and self.remembered.knows("renderer")
 
     async def living_roles(self) -> frozenset[Role]:
         """The roles that active workers fill, at most a second old."""

@@ -50,7 +50,7 @@ async def resolve(gateway: Gateway, reference: str | None) -> Target:
         return await gateway.shared.ask(("model", LATEST), lambda: _latest(gateway))
     match reference_kind(reference):
         case "digest":
-            return await gateway.remembered.ask(reference, lambda: of_digest(gateway, reference))
+            return await gateway.remembered.ask(("model", reference), lambda: of_digest(gateway, reference))
         case "job":
             return await gateway.shared.ask(("model", reference), lambda: of_job(gateway, reference))
         case "alias":
