@@ -6,7 +6,7 @@ from fastapi import Depends, Header, Request
 
 from contract.errors import ErrorCode, ServiceError
 from contract.plugin import Frozen
-from service.caching import is_among, tags
+from service.caching import ANY, are_valid, is_among, tags
 
 _MAX_SHOWN = 100
 
@@ -18,12 +18,16 @@ class Preconditions(Frozen):
     if_none_match: tuple[str, ...] | None = None
 
     def hold(self, etag: str | None) -> bool:
-        """Whether a resource with this ETag may be changed; None: it does not exist."""
-        return self.fit(etag) and not self.has(etag)
+        """Whether a resource with this ETag may be changed; None: it does not exist.
+
+        Not if `If-None-Match` is malformed: whoever sent it wanted to protect something.
+        """
+        return self.fit(etag) and not self.has(etag) and are_valid(self.if_none_match or ())
 
     def fit(self, etag: str | None) -> bool:
         """Whether `If-Match` is absent or matches this ETag, by strong comparison."""
-        return self.if_match is None or (etag is not None and bool({"*", etag} & {*self.if_match}))
+        listed = self.if_match
+        return listed is None or (etag is not None and (listed == ANY or etag in listed))
 
     def has(self, etag: str | None) -> bool:
         """Whether `If-None-Match` says that the client already has this."""

@@ -224,7 +224,7 @@ async def delete_model(gateway: Here, reference: ReferencePath, conditions: Cond
 
 async def _refuse_conditions(gateway: Gateway, digest: str, conditions: Preconditions) -> None:
     """Refuse a deletion under a condition that cannot hold for a digest, which has no ETag."""
-    if conditions.if_match in (None, ("*",)) and "*" not in (conditions.if_none_match or ()):
+    if conditions.hold(""):  # it exists, but no entity tag is its own
         return
     await of_digest(gateway, digest)
     detail = (

@@ -67,6 +67,15 @@ def test_if_none_match_any_counts_only_once_the_picture_was_rendered(
     assert len(sampler.asks) == 2
 
 
+@pytest.mark.parametrize("malformed", ["W/*", '"other", *', '"other, *, 2"', "other", '"', ","])
+def test_if_none_match_that_is_malformed_or_of_another_picture_matches_nothing(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact, malformed: str
+) -> None:
+    for _ in range(2):
+        answer = client.get("/samples?seed=7", headers={"if-none-match": malformed})
+        assert (answer.status_code, bool(answer.content)) == (200, True)
+
+
 @pytest.mark.parametrize("option", ["", "&resample=n%65arest"], ids=["plain", "through FastAPI"])
 def test_if_match_of_another_picture_is_refused(
     client: httpx.Client, refused: Refused, sampler: Any, finished: CheckpointFact, option: str
