@@ -5,10 +5,12 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contract.errors import ErrorCode, ServiceError
+from contract.latents import MOST_NUMBERS
 from service.body_length import declared_length
 from service.problems import problem_response
 
-MAX_JSON_BYTES = 2**20
+MAX_JSON_BYTES = 32 * MOST_NUMBERS
+"""2 MiB: the most latents of one request, each number a double of up to 24 characters, with separators."""
 
 
 class SmallBodies:

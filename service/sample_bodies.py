@@ -14,7 +14,7 @@ from service.refusals import parameter_error
 MAX_LATENT_SIZE = 1024
 """No generator takes longer latents."""
 
-# fail_fast: a body of a megabyte that is all wrong would otherwise yield a hundred thousand errors.
+# fail_fast: a body of megabytes that is all wrong would otherwise yield hundreds of thousands of errors.
 Latent = Annotated[
     tuple[Annotated[float, Field(ge=-FURTHEST, le=FURTHEST)], ...],
     Field(max_length=MAX_LATENT_SIZE, fail_fast=True),

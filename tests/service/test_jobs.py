@@ -13,6 +13,7 @@ from contract.keys import CELERY_PREFIX, KEYS, TASK_OF_ROLE, RecordKind, Role
 from contract.store import Command, beat, control, leave
 from contract.training import TrainingSpec
 from contract.volume import Volume
+from service.limits import MAX_JSON_BYTES
 from service.store import Store
 
 Refused = Callable[..., dict[str, Any]]
@@ -99,7 +100,7 @@ def test_a_body_of_another_type_is_refused(client: httpx.Client, refused: Refuse
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_huge_body_is_refused(client: httpx.Client, refused: Refused, *, chunked: bool) -> None:
-    body = b" " * (2**20 + 1)
+    body = b" " * (MAX_JSON_BYTES + 1)
     content = (body[at : at + 2**16] for at in range(0, len(body), 2**16)) if chunked else body
     answer = client.post("/jobs", content=content, headers={"content-type": "application/json"})
     refused(answer, 413, "body_too_large")

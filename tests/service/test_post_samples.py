@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from contract.errors import ErrorCode
@@ -13,6 +14,8 @@ from contract.job import CheckpointFact
 from contract.latents import MOST_NUMBERS
 from contract.sampling import SampleOptions, SampleSpec
 from contract.training import MAX_SEED
+from dcgan.client import Client
+from worker.formats.png import encode_png
 
 Refused = Callable[..., dict[str, Any]]
 
@@ -71,6 +74,24 @@ def test_latents_reach_the_sampler_as_float32(
     assert sampler.asks[0].spec == SampleSpec.of_latents(
         finished.digest, "png", [[0.5, -1.0], [2.0, 0.10000000149011612]], SampleOptions()
     )
+
+
+@pytest.mark.parametrize("shape", [(512, 128), (64, 1024)])
+def test_most_latents_give_a_picture_whose_recipe_gives_it_again(
+    gateway_url: str, client: httpx.Client, sampler: Any, finished: CheckpointFact, shape: tuple[int, int]
+) -> None:
+    latents = np.random.default_rng(0).uniform(-1e-9, 1e-9, shape)
+    assert latents.size == MOST_NUMBERS
+    with Client(gateway_url) as theirs:
+        picture = theirs.samples_of(latents=latents)
+    (ask,) = sampler.asks
+    png = encode_png(np.zeros((len(latents), 2, 2, 1), np.uint8), ask.spec)
+    told = client.post("/png-info", content=png, headers={"content-type": "image/png"}).json()
+    with_spaces = json.dumps(told["body"])
+    assert len(with_spaces) > 23 * MOST_NUMBERS
+    again = client.post("/samples", content=with_spaces, headers={"content-type": "application/json"})
+    assert (again.status_code, again.content) == (200, picture)
+    assert len(sampler.asks) == 1
 
 
 @pytest.mark.parametrize(
@@ -142,8 +163,8 @@ def test_latents_must_be_finite(
 @pytest.mark.parametrize(
     "body",
     [
-        {"latents": [["x"] * 1000] * 200, "seeds": [-1] * 1000},
-        {f"field{number}": 1 for number in range(50_000)},
+        {"latents": [["x"] * 1000] * 500, "seeds": [-1] * 1000},
+        {f"field{number}": 1 for number in range(120_000)},
     ],
     ids=["wrong numbers", "unknown fields"],
 )

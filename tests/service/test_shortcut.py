@@ -14,6 +14,7 @@ from contract.errors import ErrorCode, ServiceError
 from contract.job import CheckpointFact
 from contract.store import forget_job
 from contract.training import MAX_SEED
+from service.limits import MAX_JSON_BYTES
 from service.remembered import Remembered
 from service.shortcut import read_plain
 from service.single_flight import SingleFlight
@@ -101,7 +102,7 @@ def test_odd_queries_do_not_take_the_fast_path(query: str) -> None:
 
 def test_body_of_a_get_is_bounded_on_both_paths(client: httpx.Client, refused: Refused) -> None:
     for query in ("seed=7", by_the_long_way("seed=7")):
-        answer = client.request("GET", f"/samples?{query}", content=bytes(2**20 + 1))
+        answer = client.request("GET", f"/samples?{query}", content=bytes(MAX_JSON_BYTES + 1))
         refused(answer, 413, "body_too_large")
 
 
