@@ -50,9 +50,9 @@ class Mailbox:
         self._clock_offset_ms: float | None = None  # Redis time - ours
         self._is_closing = False
 
-    def deadline(self) -> float:
-        """Until when a request that arrives now may wait, by the monotonic clock."""
-        return time.monotonic() + self._timeout_seconds
+    def deadline(self, begun_at: float) -> float:
+        """Until when a request that began then may wait, by the monotonic clock."""
+        return begun_at + self._timeout_seconds
 
     async def ask(self, spec: SampleSpec, place: CheckpointPlace, until: float) -> Answer:
         """Return the samplers' answer. Cancelling this withdraws the request.

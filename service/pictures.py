@@ -20,6 +20,9 @@ from service.mailbox import Mailbox
 from service.presence import await_for
 from service.timing import NOTHING, stages_of
 
+_Asked = tuple[SampleSpec, CheckpointPlace]
+"""What samplers are asked for: a picture, and where its generator is."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -56,48 +59,51 @@ class Pictures:
     def __init__(self, mailbox: Mailbox, max_bytes: int) -> None:
         self._mailbox = mailbox
         self._cache = SampleCache(max_bytes)
-        self._rendering: dict[SampleSpec, _Rendering] = {}
+        self._rendering: dict[_Asked, _Rendering] = {}
 
     def find(self, etag: str) -> Picture | None:
         """The picture, if it is cached."""
         content = self._cache.get(etag)
         return None if content is None else Picture(etag, content)
 
-    def require_room(self, spec: SampleSpec) -> None:
+    def require_room(self, spec: SampleSpec, place: CheckpointPlace) -> None:
         """Raise `sampler_busy` if `render` would: the picture is not being rendered, and the line is full."""
-        if spec not in self._rendering:
+        if (spec, place) not in self._rendering:
             self._mailbox.line.require_room(spec.weight)
 
-    async def render(self, spec: SampleSpec, place: CheckpointPlace, request: Request) -> Picture:
+    async def render(
+        self, spec: SampleSpec, place: CheckpointPlace, request: Request, until: float
+    ) -> Picture:
         """Have a sampler render a picture; concurrent calls for the same one share a rendering.
 
-        When the last waiting client has disconnected, the request to the samplers is withdrawn.
+        They do so only if its generator is in the same place, as it may be gone from another. `until` is the
+        request's deadline, by the monotonic clock. When the last waiting client has disconnected, the request
+        to the samplers is withdrawn.
 
         Raises:
             ClientDisconnect: the client has disconnected.
             ServiceError: as in `Mailbox.ask`.
         """
-        until = self._mailbox.deadline()
         while True:
-            with self._waiting_for(spec, place, until) as rendering:
+            with self._waiting_for((spec, place), until) as rendering:
                 await await_for(request, rendering.task)
             if rendering.until >= until or not rendering.has_expired:
                 return rendering.task.result()
 
     @contextmanager
-    def _waiting_for(self, spec: SampleSpec, place: CheckpointPlace, until: float) -> Iterator[_Rendering]:
-        rendering = self._rendering.get(spec)
+    def _waiting_for(self, asked: _Asked, until: float) -> Iterator[_Rendering]:
+        rendering = self._rendering.get(asked)
         if rendering is None:
-            task = asyncio.create_task(self._render(spec, place, until))
-            task.add_done_callback(lambda done: self._finish(spec, done))
-            rendering = self._rendering[spec] = _Rendering(task, until)
+            task = asyncio.create_task(self._render(*asked, until))
+            task.add_done_callback(lambda done: self._finish(asked, done))
+            rendering = self._rendering[asked] = _Rendering(task, until)
         rendering.waiting += 1
         try:
             yield rendering
         finally:
             rendering.waiting -= 1
             if not rendering.waiting and not rendering.task.done():
-                del self._rendering[spec]  # the next call starts a new rendering
+                del self._rendering[asked]  # the next call starts a new rendering
                 rendering.task.cancel()
 
     async def _render(self, spec: SampleSpec, place: CheckpointPlace, until: float) -> Picture:
@@ -108,9 +114,9 @@ class Pictures:
         self._cache.put(picture.etag, picture.content)
         return picture
 
-    def _finish(self, spec: SampleSpec, done: asyncio.Task[Picture]) -> None:
-        rendering = self._rendering.get(spec)
+    def _finish(self, asked: _Asked, done: asyncio.Task[Picture]) -> None:
+        rendering = self._rendering.get(asked)
         if rendering and rendering.task is done:
-            del self._rendering[spec]
+            del self._rendering[asked]
         if not done.cancelled():
             done.exception()  # retrieve it, as every caller may have left

@@ -1,6 +1,7 @@
 """Resolves model references: digests, which are cached, and jobs, aliases and `latest`, which are not."""
 
-from typing import Self
+from collections.abc import Awaitable, Callable
+from typing import Self, TypeVar
 
 from contract.alias import Meaning
 from contract.errors import ErrorCode, ServiceError
@@ -14,6 +15,8 @@ from contract.volume import imported_name
 from service.gateway import Gateway
 from service.records import find, require_all_back, require_rebuilt
 from service.refusals import parameter_error
+
+T = TypeVar("T")
 
 _LOOKS = 10
 """Attempts; one fails only if the newest job is deleted between its two reads."""
@@ -60,6 +63,30 @@ async def resolve(gateway: Gateway, reference: str | None) -> Target:
         "(a-z, 0-9 and -, beginning with a letter); GET /models lists the aliases."
     )
     raise parameter_error("model", detail)
+
+
+async def with_generator(
+    gateway: Gateway, reference: str | None, answer: Callable[[Target], Awaitable[T]]
+) -> T:
+    """Return the answer of what a reference means, or means by now if its file was deleted meanwhile.
+
+    Another gateway may have deleted it, or this one while the request waited. The same digest may also be in
+    another place: a job's checkpoint that was imported as well.
+
+    Raises:
+        ServiceError: as `resolve`, or as `answer`: `checkpoint_unreadable` only if the file is still meant.
+    """
+    target = await resolve(gateway, reference)
+    try:
+        return await answer(target)
+    except ServiceError as error:
+        if error.code is not ErrorCode.CHECKPOINT_UNREADABLE:
+            raise
+        gateway.remembered.doubt(("model", reference))
+        now = await resolve(gateway, reference)
+        if now.place == target.place:
+            raise
+    return await answer(now)
 
 
 async def of_digest(gateway: Gateway, digest: str) -> Target:

@@ -2,8 +2,8 @@
 
 A digest means the same generator for as long as its job exists, and the renderer changes only when samplers
 of another kind take over. Only the job's existence can be stale: this process forgets what it deletes before
-it confirms the deletion, and what another process deletes, within a second. Aliases can move, so they are
-never cached.
+it confirms the deletion, and what another process deletes, within a second, or as soon as a sampler does not
+find the file. Aliases can move, so they are never cached.
 
 Under pressure, when no request may wait for Redis, entries are served for up to half a minute, and refreshed
 in the background (stale-while-revalidate).
@@ -64,6 +64,10 @@ class Remembered:
         """Clear the cache; reads that began before this call are not cached either."""
         self._known.clear()
         self._forgettings += 1
+
+    def doubt(self, question: Hashable) -> None:
+        """Drop the cached answer to this question, which turned out to be wrong, so that it is read anew."""
+        self._known.pop(question, None)
 
     def _find(self, question: Hashable) -> object:
         age = self._age(question)

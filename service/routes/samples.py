@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Request, Response
@@ -21,7 +21,7 @@ from service.gateway import Gateway, Here
 from service.openapi import read_problems
 from service.pictures import Picture, etag_of
 from service.preconditions import require_match
-from service.references import Target, resolve
+from service.references import Target, with_generator
 from service.refusals import parameter_error
 from service.sample_answers import ANSWER
 from service.sample_bodies import SamplesBody
@@ -92,7 +92,19 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
     chosen = _format(request, query, query.format, "")
     seed = _seed(query)
     _refuse_when_full(gateway, query.model)
-    target = await resolve(gateway, query.model)
+    answer = partial(_picture_by_seed, request, gateway, query, chosen, seed, begun_at)
+    return await with_generator(gateway, query.model, answer)
+
+
+async def _picture_by_seed(
+    request: Request,
+    gateway: Gateway,
+    query: SamplesQuery,
+    chosen: SampleFormat,
+    seed: int,
+    begun_at: float,
+    target: Target,
+) -> Response:
     renderer = await gateway.renderer()
     spec, etag, told = _settled(query, chosen, seed, target.digest, renderer or _NO_RENDERER)
     headers = dict(told)
@@ -104,7 +116,7 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
     picture = gateway.pictures.find(etag)
     if picture is None and request.method == "HEAD":
         return _unrendered(spec, headers if renderer is None else {**headers, "ETag": etag})
-    picture = picture or await _render(request, gateway, spec, target, etag)
+    picture = picture or await _render(request, gateway, spec, target, etag, begun_at)
     require_match(request, picture.etag)
     headers |= {"ETag": picture.etag, "Server-Timing": server_timing(picture.stages, begun_at)}
     if client_has(request, picture.etag, is_there=True) and not is_drawn:
@@ -143,11 +155,23 @@ async def post_samples(
     chosen = _format(request, body, body.format, "/")
     body.require_whole()
     _refuse_when_full(gateway, body.model)
-    target = await resolve(gateway, body.model)
+    answer = partial(_picture_by_body, request, gateway, body, chosen, begun_at)
+    return await with_generator(gateway, body.model, answer)
+
+
+async def _picture_by_body(
+    request: Request,
+    gateway: Gateway,
+    body: SamplesBody,
+    chosen: SampleFormat,
+    begun_at: float,
+    target: Target,
+) -> Response:
     spec = body.spec(target.digest, chosen)
     etag = etag_of(spec, await gateway.renderer() or _NO_RENDERER)
     try:
-        picture = gateway.pictures.find(etag) or await _render(request, gateway, spec, target, etag)
+        picture = gateway.pictures.find(etag)
+        picture = picture or await _render(request, gateway, spec, target, etag, begun_at)
     except ServiceError as refusal:
         raise body.pointed(refusal) from refusal
     headers = {
@@ -184,8 +208,10 @@ def _refuse_when_full(gateway: Gateway, reference: str | None) -> None:
         raise gateway.mailbox.line.busy()
 
 
-async def _render(request: Request, gateway: Gateway, spec: SampleSpec, target: Target, etag: str) -> Picture:
-    gateway.pictures.require_room(spec)
+async def _render(
+    request: Request, gateway: Gateway, spec: SampleSpec, target: Target, etag: str, begun_at: float
+) -> Picture:
+    gateway.pictures.require_room(spec, target.place)
     if Role.SAMPLE not in await gateway.living_roles():
         raise ServiceError(
             ErrorCode.NO_SAMPLER,
@@ -193,7 +219,8 @@ async def _render(request: Request, gateway: Gateway, spec: SampleSpec, target: 
             retry_after_seconds=_NO_SAMPLER_RETRY_SECONDS,
         )
     # While the roster was read, another request may have had the picture rendered.
-    return gateway.pictures.find(etag) or await gateway.pictures.render(spec, target.place, request)
+    until = gateway.mailbox.deadline(begun_at)
+    return gateway.pictures.find(etag) or await gateway.pictures.render(spec, target.place, request, until)
 
 
 def _seed(query: SamplesQuery) -> int:

@@ -5,6 +5,7 @@ from typing import Any
 
 import redis
 
+from contract.errors import ErrorCode
 from contract.job import Failure
 from contract.keys import (
     SAMPLES_REPLIES_OF,
@@ -13,11 +14,13 @@ from contract.keys import (
     WORKSHOP_REPLY_OF,
     WORKSHOP_WAITING,
 )
+from contract.sampling import CheckpointPlace
 from contract.volume import Volume
 from contract.wire import Answer, Ask, Stages
 from contract.workshop import WorkshopAnswer, WorkshopAsk, export
 
 STAGES = Stages(batch=1, forward=2, encode=3)
+GONE = (ErrorCode.CHECKPOINT_UNREADABLE, "There is no such file.", "")
 
 
 class Sampler(threading.Thread):
@@ -29,6 +32,7 @@ class Sampler(threading.Thread):
         self.held = threading.Event()
         self._taking = threading.Lock()
         self.refusal: tuple[Any, str, str] | None = None
+        self.gone: set[CheckpointPlace] = set()
         self._redis = redis.Redis.from_url(url)
         self._ended = threading.Event()
 
@@ -42,7 +46,8 @@ class Sampler(threading.Thread):
             assert isinstance(frame, bytes)
             ask = Ask.unpack(frame)
             self.asks.append(ask)
-            code, detail, field = self.refusal or (None, "", "")
+            is_gone = ask.place in self.gone
+            code, detail, field = GONE if is_gone else self.refusal or (None, "", "")
             content, stages = (b"", None) if code else (ask.spec.canonical().encode(), STAGES)
             answer = Answer(ask.id, "r1", content, code, detail, stages, field)
             self._redis.rpush(SAMPLES_REPLIES_OF + ask.gateway, answer.pack())

@@ -190,12 +190,12 @@ def test_client_that_arrives_just_as_the_last_one_leaves_is_answered(redis_url: 
     async def leave_and_come() -> bytes:
         mailbox = Mailbox(redis_url, timeout_seconds=20, queue_limit=10)
         running = asyncio.create_task(mailbox.run())
-        pictures = Pictures(mailbox, 1000)
+        pictures, until = Pictures(mailbox, 1000), mailbox.deadline(time.monotonic())
         sampler.hold()
         with pytest.raises(ClientDisconnect):
-            await pictures.render(spec, place, _request(_departure))
+            await pictures.render(spec, place, _request(_departure), until)
         sampler.held.clear()
-        picture = await pictures.render(spec, place, _request(_silence))
+        picture = await pictures.render(spec, place, _request(_silence), until)
         mailbox.close()
         await running
         return picture.content
@@ -224,12 +224,14 @@ def test_failing_notice_does_not_affect_the_requests_that_were_pushed_with_it(
         monkeypatch.setattr(mailbox, "_notify_samplers", fail)
         running = asyncio.create_task(mailbox.run())
         sampler.hold()
-        left = asyncio.create_task(mailbox.ask(leaves, place, mailbox.deadline()))
+        left = asyncio.create_task(mailbox.ask(leaves, place, mailbox.deadline(time.monotonic())))
         while not mailbox.line:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
         left.cancel()
-        stayed = asyncio.create_task(mailbox.ask(stays, place, mailbox.deadline()))  # goes into the same push
+        stayed = asyncio.create_task(
+            mailbox.ask(stays, place, mailbox.deadline(time.monotonic()))
+        )  # goes into the same push
         await asyncio.sleep(0.1)
         sampler.held.clear()
         answer = await stayed
@@ -241,20 +243,20 @@ def test_failing_notice_does_not_affect_the_requests_that_were_pushed_with_it(
     assert notified == [leaves]
 
 
-def test_request_that_joins_a_rendering_late_outlives_it(
-    redis_url: str, sampler: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_request_that_joins_a_rendering_late_outlives_it(redis_url: str, sampler: Any) -> None:
     spec = SampleSpec(digest="sha256:" + "0" * 64, seed=1)
     place = CheckpointPlace(job="job_" + "0" * 16, file="f")
 
     async def ask_in_turn() -> list[Picture | BaseException]:
         mailbox = Mailbox(redis_url, timeout_seconds=60, queue_limit=10)
-        deadlines = iter([time.monotonic() + 0.5, mailbox.deadline(), mailbox.deadline()])
-        monkeypatch.setattr(mailbox, "deadline", lambda: next(deadlines))
+        now = time.monotonic()
         running = asyncio.create_task(mailbox.run())
         pictures = Pictures(mailbox, 1000)
         sampler.hold()
-        asked = [asyncio.create_task(pictures.render(spec, place, _request(_silence))) for _ in range(3)]
+        asked = [
+            asyncio.create_task(pictures.render(spec, place, _request(_silence), now + seconds))
+            for seconds in (0.5, 60, 60)
+        ]
         await asyncio.wait(asked[:1])
         sampler.held.clear()
         results = await asyncio.gather(*asked, return_exceptions=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
@@ -162,7 +163,7 @@ def test_refusals_before_the_first_rendering_leave_the_pace_unknown(redis_url: s
         mailbox = Mailbox(redis_url, timeout_seconds=20, queue_limit=MOST)
         running = asyncio.create_task(mailbox.run())
         with pytest.raises(ServiceError):
-            await mailbox.ask(spec, place, mailbox.deadline())
+            await mailbox.ask(spec, place, mailbox.deadline(time.monotonic()))
         mailbox.close()
         await running
         return mailbox.line.limit

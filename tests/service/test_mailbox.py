@@ -1,6 +1,7 @@
 """How many answers the gateway reads from its list at a time."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,7 +53,7 @@ def test_answers_are_read_in_bulk_unless_one_is_pending_or_a_large_one_is(
         monkeypatch.setattr(mailbox._receiver, "lpop", several)
         sampler.hold()
         running = asyncio.create_task(mailbox.run())
-        until = mailbox.deadline()
+        until = mailbox.deadline(time.monotonic())
         asked = [asyncio.ensure_future(mailbox.ask(_spec(seed), PLACE, until)) for seed in range(small)]
         await _line_up(mailbox, small)
         # These are answered last.

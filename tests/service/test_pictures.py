@@ -1,12 +1,14 @@
 """The work that rendering a picture costs the gateway."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
+from contract.errors import ErrorCode, ServiceError
 from contract.latents import pack
 from contract.sampling import CheckpointPlace, SampleSpec
 from service.mailbox import Mailbox
@@ -42,10 +44,11 @@ def test_canonical_text_of_a_spec_is_built_only_for_its_etag(
         mailbox = Mailbox(redis_url, timeout_seconds=20, queue_limit=10)
         running = asyncio.create_task(mailbox.run())
         pictures = Pictures(mailbox, 1000)
-        pictures.require_room(spec)
+        pictures.require_room(spec, PLACE)
         alike = (spec, spec.model_copy())
         request = Request({"type": "http"}, _silence)
-        got = await asyncio.gather(*(pictures.render(one, PLACE, request) for one in alike))
+        until = mailbox.deadline(time.monotonic())
+        got = await asyncio.gather(*(pictures.render(one, PLACE, request, until) for one in alike))
         mailbox.close()
         await running
         return [picture.content for picture in got]
@@ -53,3 +56,28 @@ def test_canonical_text_of_a_spec_is_built_only_for_its_etag(
     monkeypatch.setattr(SampleSpec, "canonical", watched)
     assert asyncio.run(ask()) == [canonical(spec).encode()] * 2
     assert (len(made), len(sampler.asks)) == (1, 1)
+
+
+def test_rendering_is_not_shared_with_a_place_where_the_generator_is_gone(
+    redis_url: str, sampler: Any
+) -> None:
+    places = (PLACE, CheckpointPlace(job="imported", file="f"))
+    sampler.gone.add(PLACE)
+    spec = SPECS["row"]
+
+    async def ask() -> list[Any]:
+        mailbox = Mailbox(redis_url, timeout_seconds=20, queue_limit=10)
+        running = asyncio.create_task(mailbox.run())
+        pictures = Pictures(mailbox, 1000)
+        request = Request({"type": "http"}, _silence)
+        until = mailbox.deadline(time.monotonic())
+        asked = [pictures.render(spec, place, request, until) for place in places]
+        got = await asyncio.gather(*asked, return_exceptions=True)
+        mailbox.close()
+        await running
+        return got
+
+    refusal, picture = asyncio.run(ask())
+    assert isinstance(refusal, ServiceError)
+    assert refusal.code is ErrorCode.CHECKPOINT_UNREADABLE
+    assert picture.content == spec.canonical().encode()

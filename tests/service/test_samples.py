@@ -285,6 +285,7 @@ def test_refusal_by_a_sampler_is_a_problem_document(
     sampler.refusal = (ErrorCode.CHECKPOINT_UNREADABLE, "The file is damaged.", "")
     problem = refused(client.get("/samples?seed=1"), 500, "checkpoint_unreadable")
     assert (problem["detail"], problem["errors"]) == ("The file is damaged.", [])
+    assert len(sampler.asks) == 1
     sampler.refusal = None
     assert client.get("/samples?seed=1").status_code == 200
 
