@@ -25,7 +25,7 @@ async def exported(gateway: Gateway, target: Target, form: ExportFormat) -> Stor
         return await _checkpoint(gateway, target)
     path = export(gateway.volume, target.place, target.digest, form)
     make = functools.partial(_make, gateway, target, form, path)
-    await gateway.shared.ask(("export", target.digest, form), make)
+    await gateway.shared.ask(("export", target.digest, target.place, form), make)
     return await _stored(gateway, path)
 
 

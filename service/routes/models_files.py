@@ -16,9 +16,9 @@ from service.importing import MEDIA_TYPES, take_in
 from service.model_views import Model
 from service.openapi import read_problems, write_problems
 from service.preconditions import Conditions
-from service.references import of_digest, resolve
+from service.references import Target, of_digest, with_generator
 from service.routes.models import ReferencePath
-from service.stored_files import send
+from service.stored_files import StoredFile, send
 
 router = APIRouter(tags=["models"])
 
@@ -68,8 +68,11 @@ async def export_model(
     conditions: Conditions,
 ) -> Response:
     """Every file has been verified to give the same images as the service."""
-    target = await resolve(gateway, reference)
-    file = await exported(gateway, target, query.format)
+
+    async def find(target: Target) -> tuple[Target, StoredFile]:
+        return target, await exported(gateway, target, query.format)
+
+    target, file = await with_generator(gateway, reference, find)
     is_fixed = reference_kind(reference) == "digest" and file.digest == target.digest
     headers = {
         "ETag": f'"{file.digest}"',

@@ -8,8 +8,9 @@ import httpx
 import pytest
 
 from contract.durable import write_durably
+from contract.imports import Import, add_import
 from contract.job import CheckpointFact, State
-from contract.store import leave, report
+from contract.store import forget_job, leave, report
 from contract.volume import Volume
 from service.exporting import exported
 from service.stored_files import StoredFile
@@ -151,6 +152,27 @@ def test_corrupt_or_missing_file_is_not_sent(
     refused(client.get("/models/latest/export"), 500, "checkpoint_unreadable")
     path.unlink()
     refused(client.get("/models/latest/export"), 500, "checkpoint_unreadable")
+
+
+def test_file_deleted_by_another_gateway_is_not_found_or_sent_from_where_it_was_imported(
+    client: httpx.Client,
+    worker: Any,
+    refused: Refused,
+    volume: Volume,
+    kept: CheckpointFact,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.remembered.REMEMBERED_SECONDS", 60.0)
+    address = f"/models/{kept.digest}/export"
+    content = client.get(address).content
+    job = client.get("/models/latest").json()["job"]
+    assert worker.run(forget_job(job))[0] == "forgotten"
+    volume.checkpoint(job, kept.file).unlink()
+    refused(client.get(address), 404, "model_not_found")
+    write_durably(volume.imported(kept.digest), content)
+    assert worker.run(add_import(kept.digest, Import(bytes=kept.bytes, imported_ms=1)))
+    assert client.get(address).content == content
+    assert client.delete(f"/models/{kept.digest}").status_code == 204
 
 
 @pytest.mark.parametrize("asked", [{}, {"Range": "bytes=9999999-"}])
