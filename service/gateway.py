@@ -18,6 +18,7 @@ from service import receiving, trash
 from service.bell import Bell
 from service.estimating import Estimates
 from service.hub import Hub
+from service.import_room import ImportRoom
 from service.mailbox import Mailbox
 from service.manifests import Manifests
 from service.pictures import Pictures
@@ -64,6 +65,7 @@ class Gateway:
             timeout_seconds=settings.workshop_timeout_seconds,
             limit=settings.workshop_limit,
         )
+        self.import_room = ImportRoom(self.store, settings.imports_bytes)
         self.bell = Bell(settings.redis_url)
         self.pictures = Pictures(self.mailbox, settings.sample_cache_bytes)
         self.digests = Digests()

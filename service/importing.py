@@ -53,12 +53,12 @@ async def take_in(request: Request, gateway: Gateway) -> tuple[str, bool]:
         async with gateway.lock(sent.digest):
             if await _is_here(gateway, sent.digest):
                 return sent.digest, False
-            await _require_room(gateway, sent)
+            await gateway.import_room.require(sent.digest, sent.bytes)
             await require_trainer(gateway, "to check the file")
             place = CheckpointPlace(job=IMPORTED, file=f"{sent.path.parent.name}/{sent.path.name}")
             await gateway.workshop.ask("inspect", sent.digest, place)
             async with _alone(gateway):
-                await _require_room(gateway, sent)
+                await gateway.import_room.require(sent.digest, sent.bytes)
                 await _keep(gateway, sent)
     return sent.digest, True
 
@@ -144,32 +144,22 @@ def _remove(volume: Volume, digest: str) -> bool:
     return was_there
 
 
-async def _require_room(gateway: Gateway, sent: _Sent) -> None:
-    others = (
-        entry.bytes for digest, entry in (await gateway.store.imports()).items() if digest != sent.digest
-    )
-    held, size, limit = sum(others), sent.bytes, gateway.settings.imports_bytes
-    if held + size > limit:
-        detail = (
-            f"The file has {size:,} bytes, but {held:,} of the {limit:,} bytes for imported generators are "
-            "already used; free some with DELETE /models/sha256:…, or raise DCGAN_IMPORTS_BYTES."
-        )
-        raise ServiceError(ErrorCode.IMPORTS_FULL, detail)
-
-
 @asynccontextmanager
 async def _received(request: Request, gateway: Gateway) -> AsyncIterator[_Sent]:
     """Receive the body into a file, which is removed when the block ends, unless it was renamed."""
     require_type(request, MEDIA_TYPES, " or ".join(MEDIA_TYPES))
     limit = gateway.settings.max_import_bytes
-    if declared_length(request) > limit:
+    declared = declared_length(request)
+    if declared > limit:
         raise _too_large(limit)
     path = gateway.volume.incoming_imports / f"{uuid.uuid4().hex}.safetensors"
     whole = hashlib.sha256()
-    async with kept(bounded(request.stream(), limit, _too_large(limit)), path, whole.update) as size:
-        if not size:
-            raise ServiceError(ErrorCode.BODY_EMPTY, "The body is empty; send a safetensors file.")
-        yield _Sent(path, size, f"sha256:{whole.hexdigest()}")
+    async with gateway.import_room.reserved(declared, limit) as most:
+        refusal = _too_large(limit) if most == limit else gateway.import_room.full(0, most)
+        async with kept(bounded(request.stream(), most, refusal), path, whole.update) as size:
+            if not size:
+                raise ServiceError(ErrorCode.BODY_EMPTY, "The body is empty; send a safetensors file.")
+            yield _Sent(path, size, f"sha256:{whole.hexdigest()}")
 
 
 def _too_large(limit: int) -> ServiceError:
