@@ -5,7 +5,6 @@ last reference goes, so penalties, terms and architectures need no rules of thei
 """
 
 import math
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -17,8 +16,6 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torch.optim import Adam
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from contract.training import TrainingSpec
 from models import networks
@@ -27,6 +24,7 @@ from models.environment import NumericEnvironment
 from models.networks.pair import Network
 from models.rules import Rules
 from models.state import TrainingState
+from models.tally import Tally
 from models.trainer import train
 from models.watch import Watch
 
@@ -157,40 +155,3 @@ class _Autocast(TorchFunctionMode):
         if given not in self._weights:
             self._weights[given] = given.to(torch.bfloat16)
         return self._weights[given]
-
-
-class Tally(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of a device's storages, each from its creation until its last reference goes."""
-
-    def __init__(self, device: str) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._device = device
-        self.now: int = 0
-        self.peak: int = 0
-        self._known: dict[int, weakref.ref[torch.UntypedStorage]] = {}
-
-    def __torch_dispatch__(
-        self,
-        operation: Callable[..., Any],
-        types: object,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        result = operation(*args, **(kwargs or {}))
-        for made in tree_leaves(result):
-            if isinstance(made, Tensor) and made.device.type == self._device:
-                self._count(made.untyped_storage())
-        return result
-
-    def _count(self, storage: torch.UntypedStorage) -> None:
-        key, size = id(storage), storage.nbytes()
-        if key in self._known:
-            return
-
-        def let_go(_: object) -> None:
-            del self._known[key]
-            self.now -= size
-
-        self._known[key] = weakref.ref(storage, let_go)
-        self.now += size
-        self.peak = max(self.peak, self.now)

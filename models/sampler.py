@@ -20,6 +20,7 @@ from models.checkpoint import load_checkpoint
 from models.environment import NumericEnvironment
 from models.graphs import Graphs
 from models.inference import for_inference, plan
+from models.largest_batch import largest_batch
 from models.latents import latents
 from models.networks.pair import Generator
 from models.packing import pack
@@ -27,7 +28,7 @@ from models.pixels import to_pixels
 from models.priors.truncation import truncated
 from models.silence import silent
 
-RENDERING_VERSIONS = {"cpu": 3, "cuda": 4}
+RENDERING_VERSIONS = {"cpu": 4, "cuda": 4}
 """Raised whenever a change of ours alters the image of a generator and seed: folding, rounding, kernels."""
 
 
@@ -131,7 +132,8 @@ class Sampler:
         is tested with two different probes among different neighbours, or with more if the plan says so, and
         the floats are compared as bits. On a CPU this renders four times the largest bucket, and warms all.
         """
-        smallest, largest = self._plan.smallest_bucket, self._plan.largest_bucket
+        smallest = self._plan.smallest_bucket
+        largest = max(smallest, largest_batch(self.header.spec, self._plan.largest_bucket))
         probes = torch.from_numpy(latents(range(largest), self._generator.latent_size, self._prior))  # (B, Z)
         reference: Tensor | None = None
         agreeing = []

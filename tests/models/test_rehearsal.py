@@ -7,8 +7,9 @@ import pytest
 from contract.training import TrainingSpec
 from models.batches import Batches
 from models.environment import NumericEnvironment
-from models.rehearsal import Tally, rehearse
+from models.rehearsal import rehearse
 from models.state import TrainingState
+from models.tally import Tally
 from models.trainer import train
 
 MakeSpec = Callable[..., TrainingSpec]

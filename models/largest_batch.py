@@ -1,0 +1,46 @@
+"""The largest batch in which a generator is rendered, so that no generator exhausts a sampler."""
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from contract.training import TrainingSpec
+from models import networks
+from models.networks.pair import Generator
+from models.tally import Tally
+
+MOST_BYTES = 640 * 2**20
+"""Intermediate results of one forward pass, in float32."""
+MOST_MULTIPLY_ADDS = 3 * 10**11
+"""Of one forward pass: some ten seconds of one slow core. Loading renders four times the largest batch."""
+
+
+def largest_batch(spec: TrainingSpec, most: int) -> int:
+    """Halve `most`, a power of two, until one forward pass keeps within both limits; at least 1.
+
+    A function of the spec alone, because an image may depend on the largest batch in which it is rendered.
+    """
+    generator = networks.sketch(spec.architecture, spec.resolution, spec.channels).generator.eval()
+    alone = _peak_bytes(generator, 1)  # also counts kernels that some layers compute from their weights
+    bytes_each = (_peak_bytes(generator, most) - alone) / max(1, most - 1)
+    multiply_adds_each = _multiply_adds(generator)
+    batch = most
+    while batch > 1 and (batch * bytes_each > MOST_BYTES or batch * multiply_adds_each > MOST_MULTIPLY_ADDS):
+        batch //= 2
+    return batch
+
+
+def _peak_bytes(generator: Generator, batch: int) -> int:
+    with Tally("meta") as tally:
+        _render(generator, batch)
+    return tally.peak
+
+
+def _multiply_adds(generator: Generator) -> int:
+    with FlopCounterMode(display=False) as counter:
+        _render(generator, 1)
+    return int(counter.get_total_flops()) // 2  # it counts a multiply-add as two
+
+
+@torch.no_grad()
+def _render(generator: Generator, batch: int) -> None:
+    generator(torch.empty(batch, generator.latent_size, device="meta"))
