@@ -18,8 +18,11 @@ from models.watch import Watch
 
 SURE = 0.98
 """A discriminator that judges this share of both reals and fakes right has nothing left to teach."""
-STUCK = 2
-"""A run is stuck in its next evaluation without a new best, after this many."""
+STUCK, STUCK_SHARE = 2, 0.1
+"""A run is stuck in its next evaluation without a new best, after this many and this share of its own.
+
+Without the share, a run with hundreds of evaluations would be stuck whenever their noise hides its progress.
+"""
 COLLAPSED = 0.35
 """Diversity below this share of the reals' is a collapse if both were better before, or the run is stuck."""
 RUNAWAY = 1_000.0
@@ -32,6 +35,8 @@ YOUNG_STEPS = 500
 """Before this many generator steps, a run may still lack variety, or an answer to its discriminator."""
 HOPELESS_STEPS = 200
 """Before this many, it may lack both: a sure discriminator and equal samples are usual at 50, not later."""
+FULL_RATE = 1e-4
+"""The learning rate below which a generator's steps count for less: at 1e-5 it may need 5,000 for variety."""
 WORSE = 1.5
 """A distance this many times the best is not noise."""
 COPIED = 0.5
@@ -91,15 +96,24 @@ class Course:
 
     images_seen: int
     generator_steps: int
+    """Since the beginning, or as many at `FULL_RATE` as moved the weights as far."""
+    stuck_after: int = STUCK
+    """Evaluations without a new best after which the run is stuck in the next."""
     wants_sure_discriminator: bool = False
     """The objective trains the discriminator to its optimum, so sure verdicts and large scores are fine."""
 
     @classmethod
-    def of(cls, spec: TrainingSpec, images_seen: int, watch: Watch) -> Self:
-        """The course of a run since its networks were last in their initial state."""
+    def of(cls, spec: TrainingSpec, images_seen: int, watch: Watch, every_images: int) -> Self:
+        """The course of a run since its networks were last in their initial state, evaluated that often."""
         objective = objectives.build(spec.objective)
         steps = (images_seen - watch.begun_images_seen) // (spec.batch_size * objective.discriminator_steps)
-        return cls(images_seen, steps, objective.wants_sure_discriminator)
+        rate = spec.generator_learning_rate * watch.begun_generator_rate
+        return cls(
+            images_seen,
+            generator_steps=int(steps * min(1.0, rate / FULL_RATE)),
+            stuck_after=max(STUCK, round(STUCK_SHARE * spec.total_images / every_images)),
+            wants_sure_discriminator=objective.wants_sure_discriminator,
+        )
 
     @property
     def is_young(self) -> bool:
@@ -196,7 +210,9 @@ class _Look:
 
     @property
     def _is_stuck(self) -> bool:
-        return self.watch.evaluations_since_best >= STUCK and not is_better(self.watch, self.signs)
+        return self.watch.evaluations_since_best >= self.course.stuck_after and not is_better(
+            self.watch, self.signs
+        )
 
     @property
     def _is_worse(self) -> bool:

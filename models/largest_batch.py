@@ -32,7 +32,8 @@ def largest_batch(spec: TrainingSpec, most: int) -> int:
 def _peak_bytes(generator: Generator, batch: int) -> int:
     with Tally("meta") as tally:
         _render(generator, batch)
-    return tally.peak
+    peak: int = tally.peak
+    return peak
 
 
 def _multiply_adds(generator: Generator) -> int:

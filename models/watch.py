@@ -21,6 +21,8 @@ class Watch(Frozen):
 
     begun_images_seen: int = 0
     """Where the run last restarted from its initial state."""
+    begun_generator_rate: float = 1.0
+    """The adjustment of the generator's learning rate at that time."""
     best_images_seen: int | None = None
     best_distance: float | None = None
     best_diversity: float = 0.0
@@ -48,4 +50,5 @@ class Watch(Frozen):
         """
         lost = {"best_images_seen": None, "best_distance": None, "best_diversity": 0.0, "has_lived": True}
         forgotten = lost if self.has_living_best else {}
-        return self.model_copy(update={"begun_images_seen": images_seen, **forgotten})
+        begun = {"begun_images_seen": images_seen, "begun_generator_rate": self.adjustments.generator_rate}
+        return self.model_copy(update={**begun, **forgotten})

@@ -154,7 +154,8 @@ class _Run:
         is_unjudged = self._judge is None and self._is_sound()
         signs = Signs(is_finite=True) if is_unjudged else Signs.of(self._evaluation)
         watch = self._state.watch
-        verdict = guards.judge(watch, signs, Course.of(self._spec, self._state.images_seen, watch))
+        course = Course.of(self._spec, self._state.images_seen, watch, self._judged_every)
+        verdict = guards.judge(watch, signs, course)
         self._tell_judgement(verdict)
         match verdict:
             case Continue(watch, is_best):

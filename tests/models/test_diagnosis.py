@@ -4,7 +4,7 @@ import pytest
 
 from contract.evaluation import AdversarialAccuracy, Distance, Evaluation, LatentPaths
 from models.diagnosis import Course, Signs
-from models.watch import Watch
+from models.watch import Adjustments, Watch
 from tests.models.conftest import MakeSpec
 
 WELL = Signs(is_finite=True, distance=10, real_accuracy=0.7, fake_accuracy=0.7, diversity=0.9, memorised=0.05)
@@ -34,13 +34,30 @@ EVALUATION = Evaluation(
         ({"batch_size": 64, "objective": {"kind": "non_saturating"}}, 500, False),
         ({"batch_size": 64, "objective": {"kind": "wgan_gp"}}, 100, True),
         ({"batch_size": 1024, "objective": {"kind": "hinge"}}, 31, False),
+        ({"batch_size": 64, "generator_learning_rate": 1e-5}, 50, False),
     ],
 )
 def test_age_is_counted_in_generator_steps(
     make_spec: MakeSpec, settings: dict[str, object], steps: int, may_be_sure: bool
 ) -> None:
-    course = Course.of(make_spec(**settings), 32_000, Watch())
+    course = Course.of(make_spec(**settings), 32_000, Watch(), every_images=32_000)
     assert course == Course(32_000, steps, wants_sure_discriminator=may_be_sure)
+
+
+def test_restart_at_a_lower_rate_grows_up_more_slowly(make_spec: MakeSpec) -> None:
+    spec = make_spec(batch_size=64, generator_learning_rate=2e-4)
+    quartered = Watch(adjustments=Adjustments(generator_rate=0.25)).begun_again(32_000)
+    assert Course.of(spec, 64_000, quartered, every_images=32_000).generator_steps == 250
+    eighth = quartered.model_copy(update={"adjustments": Adjustments(generator_rate=0.125)})
+    assert Course.of(spec, 64_000, eighth, every_images=32_000).generator_steps == 250  # it did begin faster
+
+
+@pytest.mark.parametrize(("evaluations", "patience"), [(1, 2), (10, 2), (20, 2), (100, 10), (1_000, 100)])
+def test_run_may_spend_a_tenth_of_its_evaluations_without_a_new_best(
+    make_spec: MakeSpec, evaluations: int, patience: int
+) -> None:
+    spec = make_spec(batch_size=64, images=64_000)
+    assert Course.of(spec, 0, Watch(), every_images=64_000 // evaluations).stuck_after == patience
 
 
 def test_guards_use_the_accuracy_at_one_half_whatever_threshold_is_reported() -> None:

@@ -93,8 +93,9 @@ def test_run_whose_best_is_dead_restarts_and_is_young_again(make_spec: MakeSpec)
     assert verdict.watch.adjustments != Adjustments()
     spec = make_spec(batch_size=64, objective={"kind": "non_saturating"})
     later = GROWN.images_seen + 64 * (YOUNG_STEPS - 1)
-    assert Course.of(spec, later, Watch(begun_images_seen=GROWN.images_seen)).is_young
-    assert not Course.of(spec, later, Watch()).is_young
+    begun = Watch(begun_images_seen=GROWN.images_seen)
+    assert Course.of(spec, later, begun, every_images=1000).is_young
+    assert not Course.of(spec, later, Watch(), every_images=1000).is_young
 
 
 def test_lost_living_best_is_no_longer_a_measure() -> None:
@@ -224,6 +225,14 @@ def test_sure_discriminator_is_the_cause_if_a_run_is_stuck() -> None:
     better = judge(watch, sure.model_copy(update={"distance": 9}), GROWN)
     assert isinstance(better, Continue)
     assert better.is_best
+
+
+def test_run_with_many_evaluations_is_stuck_after_more_of_them() -> None:
+    sure = WELL.model_copy(update={"real_accuracy": 1.0, "fake_accuracy": 1.0})
+    patient = Course(GROWN.images_seen, GROWN.generator_steps, stuck_after=STUCK + 1)
+    assert isinstance(judge(stuck(), sure, patient), Continue)
+    longer = WATCH.model_copy(update={"evaluations_since_best": STUCK + 1})
+    assert isinstance(judge(longer, sure, patient), RollBack)
 
 
 def test_dead_generator_is_detected_even_if_it_was_never_better() -> None:

@@ -70,7 +70,7 @@ def test_sampler_never_renders_a_larger_batch(
 def activations(spec: TrainingSpec, batch: int) -> int:
     """Bytes that one forward pass keeps alive at most, besides what layers compute from their weights."""
     generator = networks.sketch(spec.architecture, spec.resolution, spec.channels).generator.eval()
-    peaks = []
+    peaks: list[int] = []
     for count in (1, batch + 1):
         with torch.no_grad(), Tally("meta") as tally:
             generator(torch.empty(count, generator.latent_size, device="meta"))
