@@ -7,6 +7,7 @@ from functools import cache
 
 import torch
 
+from contract.augmentation import DiffAugment
 from contract.errors import ErrorCode, FieldError, ServiceError
 from contract.training import TrainingSpec
 from models.environment import NumericEnvironment
@@ -41,7 +42,7 @@ def needed_bytes(spec: TrainingSpec, environment: NumericEnvironment) -> int:
 
     On the CPU it is the total of all ranks, on GPUs the memory of each.
     """
-    living = rehearse(spec.part, environment)
+    living = rehearse(_augmented(spec.part), environment)
     judging = JUDGING_BYTES[spec.evaluation.features]
     if environment.device == "cpu":
         stepping = HEAP * living.peak
@@ -52,6 +53,12 @@ def needed_bytes(spec: TrainingSpec, environment: NumericEnvironment) -> int:
     stepping = WORKSPACE * living.peak + min(GAPS * living.peak, MOST_GAPS_BYTES)
     # A GPU's snapshots and the pixels of its samples are in the host's memory.
     return AROUND_ON_GPU_BYTES + judging + round(stepping)
+
+
+def _augmented(spec: TrainingSpec) -> TrainingSpec:
+    """The spec with augmentation at full strength, up to which guards may raise it at any time."""
+    augmentation = (spec.augmentation or DiffAugment()).model_copy(update={"strength": 1.0})
+    return spec.model_copy(update={"augmentation": augmentation})
 
 
 def require_memory(

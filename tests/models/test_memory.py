@@ -12,6 +12,7 @@ from contract.errors import ErrorCode, ServiceError
 from contract.training import TrainingSpec
 from models.environment import NumericEnvironment
 from models.memory import needed_bytes, require_memory
+from models.rehearsal import rehearse
 
 MakeSpec = Callable[..., TrainingSpec]
 
@@ -100,6 +101,16 @@ def test_estimate_includes_the_features_of_inception(
 ) -> None:
     ours, inception = make_spec(), make_spec(evaluation={"features": "inception"})
     assert needed_bytes(inception, environment) > needed_bytes(ours, environment) + 700 * 2**20
+
+
+def test_estimate_includes_the_augmentation_that_guards_may_add(
+    make_spec: MakeSpec, environment: NumericEnvironment
+) -> None:
+    without, weak, full = (
+        make_spec(augmentation=given, batch_size=256) for given in (None, {"strength": 0.1}, {"strength": 1})
+    )
+    assert rehearse(without, environment).peak < rehearse(full, environment).peak
+    assert len({needed_bytes(spec, environment) for spec in (without, weak, full)}) == 1
 
 
 def test_estimate_grows_with_the_resolution(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
