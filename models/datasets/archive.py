@@ -124,7 +124,7 @@ def _read(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | None:
             if not looks_like_picture(entry.filename, beginning):
                 return None
             content = beginning + file.read(MAX_FILE_BYTES)
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, UnicodeDecodeError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, ValueError, EOFError, OSError) as error:
         raise UnusablePictureError(f"The archive is damaged here ({error}).") from error
     except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed by an unknown method
         raise UnusablePictureError(f"It cannot be extracted ({error}).") from error

@@ -3,6 +3,7 @@ import fcntl
 import io
 import json
 import os
+import struct
 import subprocess
 import sys
 import zipfile
@@ -158,6 +159,21 @@ def test_damaged_lzma_file_is_rejected(volume: Volume, upload: Upload) -> None:
     with zipfile.ZipFile(path, "a", zipfile.ZIP_LZMA) as archive:
         archive.writestr("b.png", png(2))
     _overwritten(path, b"PK\3\4", 30 + len("b.png") + 4, b"\xff")  # the properties of the LZMA stream
+    manifest = prepared(volume, path)
+    assert (manifest.files, [file.name for file in manifest.rejected]) == (("a.png",), ["b.png"])
+
+
+def test_file_at_an_impossible_place_is_rejected(volume: Volume, upload: Upload) -> None:
+    path = upload({"a.png": png(1), "b.png": png(2)})
+    content = bytearray(path.read_bytes())
+    entry = content.index(b"PK\1\2", content.index(b"PK\1\2") + 4)  # of b.png, the last in the directory
+    struct.pack_into("<H", content, entry + 30, 12)
+    struct.pack_into("<L", content, entry + 42, 2**32 - 1)  # its offset is in the extra field
+    at = entry + 46 + len("b.png")
+    content[at:at] = struct.pack("<HHQ", 1, 8, 2**63)
+    (size,) = struct.unpack_from("<L", content, content.index(b"PK\5\6") + 12)
+    struct.pack_into("<L", content, content.index(b"PK\5\6") + 12, size + 12)
+    path.write_bytes(content)
     manifest = prepared(volume, path)
     assert (manifest.files, [file.name for file in manifest.rejected]) == (("a.png",), ["b.png"])
 
