@@ -153,7 +153,7 @@ class Judge:
     def evaluate(
         self, state: TrainingState, losses: dict[str, float], show_life: Callable[[], None] = silent
     ) -> Evaluation | None:
-        """Evaluate the generator that `state` would serve; None if its images are not finite.
+        """Evaluate the generator that `state` would serve; None if its images or their scores are not finite.
 
         Does not change the state. Calls `show_life` every few dozen images.
         """
@@ -162,6 +162,8 @@ class Judge:
         if fakes is None:
             return None
         samples, accuracy = len(fakes), self._accuracy(state, fakes)
+        if accuracy is None:
+            return None
         fake_features = self._seen(torch.split(fakes, CHUNK), show_life)
         del fakes  # 200 MB at 256 px, to make room for the paths
         names = ("fid", "kid") if self._spec.evaluation.features == "inception" else ("fd", "kd")
@@ -241,10 +243,13 @@ class Judge:
         found = metrics.continuity(features, scale)
         return LatentPaths(paths=PATHS, points=POINTS, length=found.length, smoothness=found.smoothness)
 
-    def _accuracy(self, state: TrainingState, fakes: Tensor) -> AdversarialAccuracy:
+    def _accuracy(self, state: TrainingState, fakes: Tensor) -> AdversarialAccuracy | None:
+        """None if a score is not finite: weights and losses may be finite still."""
         discriminator = copy.deepcopy(state.discriminator)  # batch norm updates its statistics
         real = _scores(state, discriminator, self._reals, len(self._panel.reals), "real")
         fake = _scores(state, discriminator, lambda places: fakes[places], len(fakes), "fake")
+        if not (real.isfinite().all() and fake.isfinite().all()):
+            return None
         are_logits = objectives.build(self._spec.objective).scores_are_logits
         found, at_half = (
             metrics.adversarial_accuracy(real, fake, scores_are_logits=are_logits, threshold=threshold)

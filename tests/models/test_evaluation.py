@@ -235,3 +235,18 @@ def test_threshold_changes_the_reported_accuracy_but_not_the_guards_signs(
     assert (told.real_at_half, told.fake_at_half) == (told.real, told.fake)
     assert told.real > strict.adversarial_accuracy.real
     assert Signs.of(strict) == Signs.of(even)
+
+
+def test_scores_that_are_not_finite_are_no_evaluation(
+    make_spec: Callable[..., TrainingSpec], environment: NumericEnvironment
+) -> None:
+    spec, pixels = make_spec(objective={"kind": "wgan_gp"}), noise(60)  # so no norm of the discriminator's
+    panel = Panel.of(np.arange(40), np.arange(40, 60), spec.seed)
+    assert panel is not None
+    judge, state = Judge(spec, pixels, panel, Means()), TrainingState.fresh(spec, environment)
+    assert judge.evaluate(state, {}) is not None
+    with torch.no_grad():
+        for parameter in state.discriminator.parameters():
+            parameter.mul_(1e18)
+    assert state.is_finite()
+    assert judge.evaluate(state, {}) is None
