@@ -21,6 +21,8 @@ class Reals:
     balls: Balls
     scale: float
     """Their mean pairwise distance, at least `at_least`."""
+    are_varied: bool
+    """Whether that distance is more than `at_least`."""
 
     @classmethod
     def of(cls, features: Tensor, *, at_least: float = 0.0) -> Self:
@@ -29,8 +31,9 @@ class Reals:
         Raises:
             ValueError: fewer than six, or some not finite.
         """
-        scale = max(mean_pairwise_distance(features), at_least)
-        return cls(Moments.of(features), Pairs.of(features), Balls.of(features), scale)
+        distance = mean_pairwise_distance(features)
+        scale, are_varied = max(distance, at_least), distance > at_least
+        return cls(Moments.of(features), Pairs.of(features), Balls.of(features), scale, are_varied)
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Likeness:
     kernel: Estimate
     support: Support
     diversity: float
+    """1 if the reals all look the same: then samples cannot lack variety."""
 
     @classmethod
     def of(cls, reals: Reals, samples: Tensor) -> Self:
@@ -55,5 +59,5 @@ class Likeness:
             frechet_distance(reals.moments, samples),
             kernel_distance(reals.pairs, samples),
             support(reals.balls, samples),
-            diversity(reals.scale, samples),
+            diversity(reals.scale, samples) if reals.are_varied else 1.0,
         )

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+import torch
 from torch import Tensor
 
 from models.metrics import Likeness, Reals
@@ -37,3 +38,10 @@ def test_samples_unlike_the_reals_are_beyond_the_floor(cloud: Cloud) -> None:
     assert unlike.frechet > floor.frechet
     assert unlike.kernel.value > floor.kernel.value
     assert unlike.support.coverage < floor.support.coverage
+
+
+def test_reals_that_all_look_the_same_leave_no_variety_to_lack() -> None:
+    alike, other = torch.ones(40, 8), torch.zeros(80, 8)
+    for samples in (alike, other):
+        found = Likeness.of(Reals.of(alike, at_least=1e-6), samples)
+        assert found.diversity == 1
