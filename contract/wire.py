@@ -44,6 +44,8 @@ class Stages:
     """The forward pass of its whole portion."""
     encode: float
     """Until it was ready to be sent, including others of its portion."""
+    each: float = 0.0
+    """What a sample of this generator takes in full batches, as measured when it was loaded; 0 if unknown."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class Answer:
 
     def _rest(self) -> list[float | str]:
         if self.stages:
-            return [round(took, 2) for took in (self.stages.batch, self.stages.forward, self.stages.encode)]
+            spent = (self.stages.batch, self.stages.forward, self.stages.encode)
+            return [*(round(took, 2) for took in spent), round(self.stages.each, 4)]
         return [0, 0, 0, self.field] if self.field else []
 
     @classmethod
@@ -75,4 +78,4 @@ class Answer:
         request_id, renderer, error, detail, *rest = json.loads(head)  # a newer sampler may send more
         if error:
             return cls(request_id, renderer, content, ErrorCode(error), detail, field="".join(rest[3:4]))
-        return cls(request_id, renderer, content, detail=detail, stages=Stages(*rest[:3]) if rest else None)
+        return cls(request_id, renderer, content, detail=detail, stages=Stages(*rest[:4]) if rest else None)

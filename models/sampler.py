@@ -4,6 +4,7 @@ Libraries choose kernels by batch size, and kernels differ in their order of sum
 few sizes, the buckets, and a sampler uses only buckets whose images agreed bit for bit before rounding.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -51,6 +52,8 @@ class Sampler:
         self._generator = for_inference(generator, environment, environment.precision)
         self._graphs = Graphs(self._generator) if environment.device == "cuda" else None
         self._compute = self._graphs or pack(self._generator)
+        self.seconds_each = 0.0
+        """What an image takes in the largest bucket, as measured now; its images never depend on it."""
         self.buckets, self._probed = self._agreeing_buckets()
 
     @classmethod
@@ -140,8 +143,12 @@ class Sampler:
         bucket = largest
         while bucket >= smallest:
             images = self._forward(probes[:bucket])
+            began_at = time.perf_counter()
             if self._is_at_one(probes[:bucket], images):
-                reference = images if reference is None else reference
+                if reference is None:
+                    reference = images
+                    passes = 1 + min(self._plan.rotations, bucket - 1)
+                    self.seconds_each = (time.perf_counter() - began_at) / (passes * bucket)
                 if _same_bits(images, reference[:bucket]):
                     agreeing.append(bucket)
             bucket //= 2

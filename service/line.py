@@ -11,7 +11,9 @@ from itertools import islice, takewhile
 
 from contract.errors import ErrorCode, ServiceError
 from contract.formats import FORMS
+from contract.sampling import SampleSpec
 from contract.wire import Answer, Ask
+from service.costs import Costs
 from service.throughput import Throughput
 
 LONGEST_SECONDS = 1.0
@@ -42,6 +44,8 @@ class Waiting:
     askings: int = 1
     room: int = 0
     """What it uses of the line's limit: its weight, up to the most that one request may use."""
+    work: int = 0
+    """What it was expected to cost the samplers when it joined, in microseconds."""
 
     @property
     def weight(self) -> int:
@@ -62,6 +66,9 @@ class Line:
 
     A sheet weighs its number of tiles, but one large sheet does not fill the line: that would refuse even
     requests for cached pictures, and others although a second sampler is idle.
+
+    Samples of one generator can cost a hundred times as much as those of another. So the pace is measured in
+    work, not in samples, and the limit follows from what waits, as soon as another generator is asked for.
     """
 
     def __init__(self, *, most_images: int, timeout_seconds: float) -> None:
@@ -71,6 +78,8 @@ class Line:
         self._most_patience_seconds = timeout_seconds / 8
         self._waiting: dict[str, Waiting] = {}  # by the ask's id, in the order of pushes
         self._weight = 0
+        self._work = 0
+        self._costs = Costs()
         self._room_taken = 0
         self._heavy = 0
         self._last_place = 0
@@ -88,14 +97,18 @@ class Line:
     @property
     def limit(self) -> int:
         """The weight that may wait now."""
+        return self._limit(self._weight or 1, self._work or self._costs.usual)
+
+    def _limit(self, weight: int, work: int) -> int:
+        """The weight that may wait if so much work for so many samples does."""
         pace = self._pace
         if pace is None:
             return self._most
-        return min(self._most, max(LEAST_WEIGHT, round(pace * self._longest_seconds)))
+        return min(self._most, max(LEAST_WEIGHT, round(pace * self._longest_seconds * weight / work)))
 
     @property
     def _pace(self) -> float | None:
-        """Samples answered per second in full batches; None before the first answer."""
+        """Work done per second of waiting in full batches; None before the first answer."""
         slowly = self._at_work.per_second
         return self._at_full_speed.per_second or (slowly and _OF_A_BATCH * slowly)
 
@@ -108,17 +121,18 @@ class Line:
     def is_full(self) -> bool:
         return len(self._waiting) >= FEWEST and self._room_taken >= self.limit
 
-    def require_room(self, weight: int) -> None:
-        """Raise `sampler_busy` unless this much more may wait. An empty line admits any request."""
+    def require_room(self, spec: SampleSpec) -> None:
+        """Raise `sampler_busy` unless this request, too, may wait. An empty line admits any."""
         if not self._waiting:
             return
-        is_too_long = self._room_taken + self._room(weight) > self.limit
-        is_too_late = self._seconds_for(self._weight + weight) > self._longest_wait_seconds
+        work = self._work + self._costs.of(spec)
+        limit = self._limit(self._weight + spec.weight, work)
+        is_too_long = self._room_taken + _room(spec.weight, limit) > limit
+        is_too_late = self._seconds_for(work) > self._longest_wait_seconds and not self._costs.is_stranger(
+            spec
+        )
         if (len(self._waiting) >= FEWEST and is_too_long) or is_too_late:
             raise self.busy()
-
-    def _room(self, weight: int) -> int:
-        return min(weight, max(1, self.limit // FEWEST))
 
     def busy(self) -> ServiceError:
         """The error, with the time in which the line empties at the pace of the last seconds."""
@@ -131,18 +145,20 @@ class Line:
 
     @property
     def seconds_to_empty(self) -> float:
-        return self._seconds_for(self._weight)
+        return self._seconds_for(self._work)
 
-    def _seconds_for(self, weight: int) -> float:
-        """How long this weight takes; 0 while the pace is unknown."""
+    def _seconds_for(self, work: int) -> float:
+        """How long this work takes; 0 while the pace is unknown."""
         pace = self._pace
-        return weight / pace if pace else 0.0
+        return work / pace if pace else 0.0
 
     def join(self, waiting: Waiting, now: float) -> None:
         """Append a new request."""
         self._at_work.begin(now)
-        waiting.room = self._room(waiting.weight)
+        waiting.work = self._costs.of(waiting.ask.spec)
         self._weight += waiting.weight
+        self._work += waiting.work
+        waiting.room = _room(waiting.weight, self.limit)
         self._room_taken += waiting.room
         self._heavy += waiting.is_heavy
         if self._weight >= LEAST_WEIGHT:
@@ -152,10 +168,14 @@ class Line:
     def find(self, ask_id: str) -> Waiting | None:
         return self._waiting.get(ask_id)
 
-    def answered(self, waiting: Waiting, now: float) -> None:
-        """Remove a rendered request: all before it have been taken, and it counts towards the pace."""
+    def answered(self, waiting: Waiting, now: float, each_ms: float) -> None:
+        """Remove a rendered request: all before it have been taken, and it counts towards the pace.
+
+        `each_ms` is what a sample of its generator costs, as its sampler tells.
+        """
+        self._costs.learn(waiting.ask.spec, each_ms)
         for throughput in (self._at_work, self._at_full_speed):
-            throughput.count(waiting.weight, now)
+            throughput.count(self._costs.of(waiting.ask.spec), now)
         self._came_back(waiting)
 
     def refused(self, waiting: Waiting) -> None:
@@ -171,6 +191,7 @@ class Line:
         """Remove a request that was answered, expired or withdrawn. Idempotent."""
         if self._waiting.pop(waiting.ask.id, None):
             self._weight -= waiting.weight
+            self._work -= waiting.work
             self._room_taken -= waiting.room
             self._heavy -= waiting.is_heavy
         if self._weight < LEAST_WEIGHT:
@@ -193,7 +214,7 @@ class Line:
     def lost(self, now: float) -> list[Waiting]:
         """Move the requests that were taken too long ago to the end, to be pushed again, and return them."""
         taken = list(takewhile(lambda one: one.place <= self._taken_place, self._waiting.values()))
-        needed = self._seconds_for(sum(one.weight for one in taken))
+        needed = self._seconds_for(sum(one.work for one in taken))
         patience = min(_PATIENCE_SECONDS + _PATIENCE_FACTOR * needed, self._most_patience_seconds)
         patience = max(patience, _PATIENCE_AT_LEAST * needed)
         lost = []
@@ -217,3 +238,8 @@ class Line:
         self._last_place += 1
         waiting.place = self._last_place
         self._waiting[waiting.ask.id] = waiting
+
+
+def _room(weight: int, limit: int) -> int:
+    """What a request of this weight uses of the limit."""
+    return min(weight, max(1, limit // FEWEST))

@@ -67,7 +67,7 @@ class Mailbox:
             raise store_unavailable("The sampling Redis does not answer") from error
 
     async def _ask(self, spec: SampleSpec, place: CheckpointPlace, until: float) -> Answer:
-        self.line.require_room(spec.weight)
+        self.line.require_room(spec)
         if self._clock_offset_ms is None:
             await asyncio.shield(self._read_clock())
         waiting = self._post(spec, place, until)
@@ -210,7 +210,7 @@ class Mailbox:
             if answer.error:
                 self.line.refused(waiting)
             else:
-                self.line.answered(waiting, time.monotonic())
+                self.line.answered(waiting, time.monotonic(), answer.stages.each if answer.stages else 0)
             waiting.answer.set_result(answer)
             if waiting.askings > 1:
                 self._withdraw(waiting)

@@ -38,6 +38,8 @@ class Rendered:
     """In seconds of the monotonic clock, like those below."""
     begun_at: float
     ended_at: float
+    seconds_each: float
+    """What a sample of this generator takes in full batches."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ class Replies(threading.Thread):
             batch=1000 * (rendered.begun_at - rendered.taken_at),
             forward=1000 * (rendered.ended_at - rendered.begun_at),
             encode=1000 * (time.monotonic() - rendered.ended_at),
+            each=1000 * rendered.seconds_each,
         )
         return Answer(ask.id, self._renderer, content, stages=stages)
 

@@ -231,7 +231,7 @@ class SampleConsumer(threading.Thread):
             logger.exception("a portion of %d asks failed", len(portion))
             return Refused(portion, ErrorCode.INTERNAL, FAILED) if self._probe() else None
         taken_at = min(self._taken_at[ask.id] for ask in portion)
-        return Rendered(portion, images, taken_at, begun_at, time.monotonic())
+        return Rendered(portion, images, taken_at, begun_at, time.monotonic(), sampler.seconds_each)
 
 
 def portions(asks: Sequence[Ask]) -> list[list[Ask]]:

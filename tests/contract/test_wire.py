@@ -12,7 +12,7 @@ DIGEST = "sha256:" + "0" * 64
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer("1", "ours", b"\n\x89PNG\n", stages=Stages(batch=0.25, forward=16.5, encode=3.0)),
+        Answer("1", "ours", b"\n\x89PNG\n", stages=Stages(batch=0.25, forward=16.5, encode=3.0, each=0.0125)),
         Answer("1", "ours", b"", ErrorCode.INTERNAL, "it failed"),
         Answer("1", "ours", b"", ErrorCode.INVALID_REQUEST, "too many", field="count"),
     ],
@@ -27,8 +27,8 @@ def test_answer_without_stages_of_an_older_sampler_is_parsed() -> None:
 
 
 def test_answer_with_more_stages_of_a_newer_sampler_is_parsed() -> None:
-    frame = json.dumps(["1", "ours", None, "", 1.0, 2.0, 3.0, 4.0]).encode() + b"\ncontent"
-    assert Answer.unpack(frame) == Answer("1", "ours", b"content", stages=Stages(1.0, 2.0, 3.0))
+    frame = json.dumps(["1", "ours", None, "", 1.0, 2.0, 3.0, 4.0, 5.0]).encode() + b"\ncontent"
+    assert Answer.unpack(frame) == Answer("1", "ours", b"content", stages=Stages(1.0, 2.0, 3.0, 4.0))
 
 
 def test_explicit_precision_is_a_different_picture() -> None:

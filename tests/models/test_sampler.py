@@ -1,4 +1,5 @@
 import io
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,13 @@ def test_pixels_have_channels_last_and_one_row_per_seed(sampler: Sampler) -> Non
     pixels = sampler.render([1, 2, 3])
     assert pixels.dtype == np.uint8
     assert pixels.shape == (3, spec.resolution, spec.resolution, spec.channels)
+
+
+def test_cost_of_an_image_is_measured_when_the_generator_is_loaded(sampler: Sampler) -> None:
+    began_at = time.perf_counter()
+    sampler.render(range(sampler.buckets[-1]))
+    took = (time.perf_counter() - began_at) / sampler.buckets[-1]
+    assert took / 100 < sampler.seconds_each < took * 100
 
 
 def test_image_is_the_same_alone_and_in_any_batch(sampler: Sampler) -> None:

@@ -17,7 +17,13 @@ from service.mailbox import Mailbox
 
 TIMEOUT_SECONDS = 30.0
 MOST = 2500
+EACH_MS = 1.0
+"""What one sample costs a sampler, as it tells."""
 Join = Callable[..., Waiting]
+
+
+def sheet(images: int, generator: str = "0") -> SampleSpec:
+    return SampleSpec(digest="sha256:" + generator * 64, seed=0, count=images)
 
 
 @pytest.fixture
@@ -32,9 +38,9 @@ def join(line: Line) -> Iterator[Join]:
     place = CheckpointPlace(job="job_" + "0" * 16, file="f")
     numbers = itertools.count()
 
-    def one(now: float = 0.0, images: int = 1) -> Waiting:
-        spec = SampleSpec(digest="sha256:" + "0" * 64, seed=0, count=images)
-        waiting = Waiting(Ask(f"{next(numbers)}", "gateway", 0, spec, place), "", loop.create_future())
+    def one(now: float = 0.0, images: int = 1, generator: str = "0") -> Waiting:
+        ask = Ask(f"{next(numbers)}", "gateway", 0, sheet(images, generator), place)
+        waiting = Waiting(ask, "", loop.create_future())
         line.join(waiting, now)
         return waiting
 
@@ -49,7 +55,7 @@ def work(line: Line, join: Join, *, per_second: float, seconds: float, start: fl
         now += 64 / per_second
         batch, queue = queue[:64], queue[64:] + [join(now) for _ in range(64)]
         for one in batch:
-            line.answered(one, now)
+            line.answered(one, now, EACH_MS)
     for one in queue:
         line.leave(one)
     return now
@@ -84,7 +90,7 @@ def test_limit_never_exceeds_the_configured_maximum(line: Line, join: Join) -> N
 def test_idle_time_does_not_count_as_slowness(line: Line, join: Join) -> None:
     for second in range(100):
         line.leave(join(second))
-        line.answered(join(second + 0.5), second + 0.51)
+        line.answered(join(second + 0.5), second + 0.51, EACH_MS)
     assert line.limit == pytest.approx(8 * 100, rel=0.01)
 
 
@@ -93,10 +99,10 @@ def test_sequential_requests_do_not_lower_the_limit(line: Line, join: Join) -> N
     limit = line.limit
     for _ in range(1000):
         now += 0.003
-        line.answered(join(now - 0.003), now)
+        line.answered(join(now - 0.003), now, EACH_MS)
     assert line.limit == limit
     for _ in range(6):  # for example, of one web page
-        line.require_room(64)
+        line.require_room(sheet(64))
         join(now, images=64)
 
 
@@ -106,7 +112,7 @@ def test_one_large_sheet_does_not_block_small_requests(line: Line, join: Join, p
     join(now, images=1024)
     for _ in range(10):
         assert not line.is_full
-        line.require_room(1)
+        line.require_room(sheet(1))
         join(now)
 
 
@@ -114,26 +120,26 @@ def test_large_sheet_finds_room_while_a_few_requests_are_waiting(line: Line, joi
     now = work(line, join, per_second=300, seconds=5)
     for _ in range(20):
         join(now)
-    line.require_room(1024)
+    line.require_room(sheet(1024))
 
 
 @pytest.mark.parametrize("most", [1, 3, 4, 7])
 def test_line_with_a_tiny_limit_can_be_full(join: Join, line: Line, most: int) -> None:
     line._most = most
     for _ in range(max(most, FEWEST)):
-        line.require_room(1)
+        line.require_room(sheet(1))
         join()
     assert line.is_full
     with pytest.raises(ServiceError):
-        line.require_room(1)
+        line.require_room(sheet(1))
 
 
 def test_request_that_could_not_be_answered_in_time_is_refused(line: Line, join: Join) -> None:
     now = work(line, join, per_second=50, seconds=20)
     join(now, images=1024)  # takes 20 of the 30 s before the timeout
-    line.require_room(1)
+    line.require_room(sheet(1))
     with pytest.raises(ServiceError) as refusal:
-        line.require_room(1024)
+        line.require_room(sheet(1024))
     assert refusal.value.retry_after_seconds == pytest.approx(1024 / 50, rel=0.1)
     assert not line.is_full
 
@@ -173,14 +179,14 @@ def test_refusals_before_the_first_rendering_leave_the_pace_unknown(redis_url: s
 
 def test_full_line_refuses_by_number_of_images_with_retry_after(line: Line, join: Join) -> None:
     now = work(line, join, per_second=500, seconds=2)
-    sheet = line.limit // FEWEST
+    quarter = line.limit // FEWEST
     for _ in range(FEWEST - 1):
-        join(now, images=sheet)
-    join(now, images=sheet - 1)
-    line.require_room(1)
+        join(now, images=quarter)
+    join(now, images=quarter - 1)
+    line.require_room(sheet(1))
     assert not line.is_full
     with pytest.raises(ServiceError) as refusal:
-        line.require_room(2)
+        line.require_room(sheet(2))
     assert refusal.value.code is ErrorCode.SAMPLER_BUSY
     join(now)
     assert line.is_full
@@ -189,14 +195,14 @@ def test_full_line_refuses_by_number_of_images_with_retry_after(line: Line, join
 
 def test_empty_line_admits_any_request(line: Line, join: Join) -> None:
     work(line, join, per_second=100, seconds=2)
-    line.require_room(1024)
+    line.require_room(sheet(1024))
 
 
 def test_requests_taken_but_not_answered_are_pushed_again_and_waiting_ones_are_not(
     line: Line, join: Join
 ) -> None:
     lost, answered, still_waits = join(), join(), join()
-    line.answered(answered, 0.1)
+    line.answered(answered, 0.1, EACH_MS)
     assert line.lost(0.1) == []
     assert line.lost(0.2) == []
     assert line.lost(TIMEOUT_SECONDS) == [lost]
@@ -243,7 +249,7 @@ def test_answer_after_a_second_push_does_not_show_that_earlier_requests_were_tak
     line.lost(0.1)
     still_waits = join()
     assert line.lost(TIMEOUT_SECONDS) == [asked_twice]
-    line.answered(asked_twice, TIMEOUT_SECONDS)
+    line.answered(asked_twice, TIMEOUT_SECONDS, EACH_MS)
     line.lost(TIMEOUT_SECONDS)
     assert line.lost(3 * TIMEOUT_SECONDS) == []
     assert line.all() == [still_waits]
@@ -257,7 +263,7 @@ def test_totals_always_match_the_requests_in_the_line(line: Line, join: Join) ->
             case 0:
                 join(now, images=chance.choice([1, 20, 100]))
             case 1:
-                line.answered(chance.choice(waiting), now)
+                line.answered(chance.choice(waiting), now, EACH_MS)
             case 2:
                 line.leave(chance.choice(waiting))
             case 3:

@@ -139,6 +139,7 @@ def test_answer_reports_the_time_of_each_stage(gateway: Gateway, engine: Engine,
     assert sheet.stages
     assert min(one.stages.batch, one.stages.encode, sheet.stages.encode) >= 0
     assert min(one.stages.forward, sheet.stages.forward) > 0
+    assert one.stages.each == sheet.stages.each > 0
     assert sheet.stages.batch > one.stages.batch + one.stages.forward - 0.02  # rounded to hundredths
 
 

@@ -1,0 +1,42 @@
+"""What a sample of each generator costs the samplers, as they tell with their answers."""
+
+from collections import OrderedDict
+
+from contract.sampling import SamplePrecision, SampleSpec
+
+_MOST_GENERATORS = 256
+_STRANGER = 8
+"""A generator that has not been heard of may cost this many times what the last one does."""
+_USUAL_MICROSECONDS = 1_000
+"""Before anything has been heard."""
+
+
+class Costs:
+    """Microseconds of a sampler by generator, in full batches, so that they do not depend on the load."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, SamplePrecision], int] = OrderedDict()
+
+    def learn(self, spec: SampleSpec, milliseconds: float) -> None:
+        """Note what one sample like this takes; ignored if it is 0, as from a sampler that does not tell."""
+        if milliseconds > 0:
+            key = spec.digest, spec.precision
+            self._known[key] = max(1, round(milliseconds * 1000))
+            self._known.move_to_end(key)
+            if len(self._known) > _MOST_GENERATORS:
+                self._known.popitem(last=False)
+
+    def is_stranger(self, spec: SampleSpec) -> bool:
+        """Whether others have been heard of, and this generator has not."""
+        return bool(self._known) and (spec.digest, spec.precision) not in self._known
+
+    def of(self, spec: SampleSpec) -> int:
+        """Of all samples of a request; too much rather than too little for a generator not heard of yet."""
+        if self.is_stranger(spec):
+            return spec.weight * _STRANGER * self.usual
+        return spec.weight * self._known.get((spec.digest, spec.precision), self.usual)
+
+    @property
+    def usual(self) -> int:
+        """Of one sample of the generator heard of last."""
+        return next(reversed(self._known.values()), _USUAL_MICROSECONDS)
