@@ -8,6 +8,8 @@ from starlette.requests import Request
 
 from contract.errors import ErrorCode, ServiceError
 
+_MOST_CHARACTERS = 4096
+"""Of a header; browsers send some 150. A longer one would take long to parse, and stay in the cache."""
 _QUALITY = re.compile(r"0?\.[0-9]{1,3}|0\.?|1(\.0{0,3})?")
 
 
@@ -15,9 +17,12 @@ def negotiate(request: Request, offered: Collection[str]) -> str:
     """Return the best of `offered`; of equals, the first.
 
     Raises:
-        ServiceError: `not_acceptable` if the client accepts none of them.
+        ServiceError: `not_acceptable` if the client accepts none of them, or the header is very long.
     """
     accepted = ",".join(request.headers.getlist("accept")) or "*/*"
+    if len(accepted) > _MOST_CHARACTERS:
+        detail = f"Accept exceeds the limit of {_MOST_CHARACTERS:,} characters; ask for {_listed(offered)}."
+        raise ServiceError(ErrorCode.NOT_ACCEPTABLE, detail)
     best = _best(accepted, tuple(offered))
     if best is None:
         detail = f"Accept is {accepted[:100]!r}, but this is only available as {_listed(offered)}."

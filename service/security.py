@@ -12,6 +12,8 @@ from service.problems import problem_response
 
 _HARMLESS_METHODS = {"GET", "HEAD", "OPTIONS"}
 _OWN_SITES = {"same-origin", "none"}
+_MOST_CHARACTERS = 260
+"""Of a Host header: a name has at most 253, a port 5. A longer one would stay in the cache."""
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
@@ -23,7 +25,7 @@ class OwnNames:
 
     def include(self, host: str) -> bool:
         """Whether a Host header names this service."""
-        return _host_name(host) in self._names
+        return len(host) <= _MOST_CHARACTERS and _host_name(host) in self._names
 
 
 class SameOrigin:

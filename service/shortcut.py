@@ -22,6 +22,8 @@ _PATH = "/samples"
 _METHODS = ("GET", "HEAD")
 _PAIR = "[a-z_]{1,32}=[A-Za-z0-9:._-]{1,128}"
 _PLAIN = re.compile(f"{_PAIR}(&{_PAIR}){{0,15}}".encode())
+_MOST_BYTES = 16 * (32 + 1 + 128) + 15
+"""The longest query that is plain."""
 _OF_A_BODY = (b"content-length", b"transfer-encoding")
 
 
@@ -62,9 +64,14 @@ class ShortWay:
             return await response_to(error, request)
 
 
-@lru_cache(maxsize=1024)
 def read_plain(query_string: bytes) -> SamplesQuery | None:
     """Parse the parameters; None unless all are valid, none is repeated, and nothing needs decoding."""
+    return _parse(query_string) if len(query_string) <= _MOST_BYTES else None
+
+
+@lru_cache(maxsize=1024)
+def _parse(query_string: bytes) -> SamplesQuery | None:
+    """Cached, because clients ask for the same pictures again; never given a long query."""
     if not _PLAIN.fullmatch(query_string):
         return None
     pairs = [pair.split("=") for pair in query_string.decode("ascii").split("&")]

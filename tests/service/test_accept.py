@@ -4,7 +4,7 @@ import pytest
 from starlette.requests import Request
 
 from contract.errors import ServiceError
-from service.accept import negotiate
+from service.accept import _best, negotiate
 
 OFFERED = ("text/event-stream", "application/json")
 
@@ -46,3 +46,12 @@ def test_best_offered_media_type_is_chosen(accept: str | None, chosen: str) -> N
 def test_accept_header_that_excludes_every_offer_is_refused(accept: str) -> None:
     with pytest.raises(ServiceError, match="application/json"):
         choose(accept)
+
+
+def test_very_long_accept_header_is_refused_and_not_cached() -> None:
+    longest = "text/html," * 406 + "application/json"
+    assert choose(longest + " " * (4096 - len(longest))) == "application/json"
+    before = _best.cache_info().misses
+    with pytest.raises(ServiceError, match=r"4,096 .* text/event-stream or application/json"):
+        choose(longest + " " * (4097 - len(longest)))
+    assert _best.cache_info().misses == before

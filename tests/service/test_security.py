@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from service.security import OwnNames, _host_name
 from service.settings import Settings
 
 Refused = Callable[..., dict[str, Any]]
@@ -22,6 +23,12 @@ def test_a_foreign_host_is_refused(client: httpx.Client, refused: Refused, host:
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1:9", "[::1]:8000", "localhost:8000"])
 def test_a_local_host_is_served(client: httpx.Client, host: str) -> None:
     assert client.get("/livez", headers={"host": host}).status_code == 200
+
+
+def test_very_long_host_is_foreign_and_not_cached() -> None:
+    before = _host_name.cache_info().misses
+    assert not OwnNames(()).include("localhost:" + "0" * 300)
+    assert _host_name.cache_info().misses == before
 
 
 def test_a_host_that_the_operator_allows_is_served(

@@ -16,7 +16,7 @@ from contract.store import forget_job
 from contract.training import MAX_SEED
 from service.limits import MAX_JSON_BYTES
 from service.remembered import Remembered
-from service.shortcut import read_plain
+from service.shortcut import _parse, read_plain
 from service.single_flight import SingleFlight
 
 Refused = Callable[..., dict[str, Any]]
@@ -98,6 +98,14 @@ def test_plain_queries_take_the_fast_path(query: str) -> None:
 @pytest.mark.parametrize("query", ODD)
 def test_odd_queries_do_not_take_the_fast_path(query: str) -> None:
     assert not read_plain(query.encode())
+
+
+def test_long_queries_are_not_cached() -> None:
+    before = _parse.cache_info().misses
+    assert not read_plain(b"seed=" + b"7" * 3000)
+    assert _parse.cache_info().misses == before
+    assert not read_plain(b"&".join(b"%b=%b" % (b"a" * 31 + b"%c" % (97 + n), b"a" * 128) for n in range(16)))
+    assert _parse.cache_info().misses == before + 1  # as long as a plain query can be
 
 
 def test_body_of_a_get_is_bounded_on_both_paths(client: httpx.Client, refused: Refused) -> None:
