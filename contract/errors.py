@@ -14,6 +14,7 @@ class ErrorCode(StrEnum):
     NO_IMAGES = "no_images"
     ARCHIVE_TOO_LARGE = "archive_too_large"
     BODY_TOO_LARGE = "body_too_large"
+    HEADERS_TOO_LARGE = "headers_too_large"
     BODY_EMPTY = "body_empty"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     NOT_ACCEPTABLE = "not_acceptable"

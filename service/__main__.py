@@ -8,6 +8,7 @@ import uvicorn
 
 from service.app import create_app
 from service.gateway import Gateway
+from service.protocol import LimitedProtocol
 from service.settings import read_settings
 
 _GRACE_SECONDS = 3
@@ -48,7 +49,7 @@ def main() -> None:
         app,
         host=settings.host,
         port=settings.port,
-        http="httptools",
+        http=LimitedProtocol,
         loop="uvloop",
         ws="none",
         access_log=False,

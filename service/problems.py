@@ -29,6 +29,7 @@ MEANINGS: dict[ErrorCode, Meaning] = {
     ErrorCode.NO_IMAGES: Meaning(422, "The archive holds no images"),
     ErrorCode.ARCHIVE_TOO_LARGE: Meaning(422, "The archive is too large when unpacked"),
     ErrorCode.BODY_TOO_LARGE: Meaning(413, "The body is too large"),
+    ErrorCode.HEADERS_TOO_LARGE: Meaning(431, "The headers are too large"),
     ErrorCode.BODY_EMPTY: Meaning(422, "The body is empty"),
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: Meaning(415, "The body's media type is not supported"),
     ErrorCode.NOT_ACCEPTABLE: Meaning(406, "No representation is acceptable to the client"),

@@ -2,7 +2,6 @@
 
 import io
 import json
-import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -13,7 +12,6 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 import redis
-import uvicorn
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from contract.dataset import Manifest
@@ -29,6 +27,7 @@ from service.store import Store
 from tests.service.deployment import Deployment
 from tests.service.playing import Sampler, Trainer
 from tests.service.receiver import Receiver, receiving
+from tests.service.serving import serving
 
 T = TypeVar("T")
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 32
@@ -103,29 +102,10 @@ class Worker:
         return fact
 
 
-class Server(uvicorn.Server):
-    """A gateway in a thread."""
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(
-            uvicorn.Config(create_app(settings), port=0, log_level="critical", timeout_graceful_shutdown=1)
-        )
-        self.thread = threading.Thread(target=self.run, daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.servers[0].sockets[0].getsockname()[1]}"
-
-
 @contextmanager
 def _serve(settings: Settings) -> Iterator[str]:
-    server = Server(settings)
-    server.thread.start()
-    _until(lambda: server.started)
-    yield server.url
-    server.should_exit = True
-    server.thread.join(10)
-    assert not server.thread.is_alive()
+    with serving(create_app(settings)) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session")

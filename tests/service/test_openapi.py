@@ -21,6 +21,7 @@ OPERATIONS = [
 OUTSIDE_OF_ROUTES = {
     ErrorCode.NOT_FOUND,
     ErrorCode.METHOD_NOT_ALLOWED,
+    ErrorCode.HEADERS_TOO_LARGE,
     ErrorCode.INSUFFICIENT_MEMORY,  # this and the next two are errors of jobs, not of requests
     ErrorCode.INSUFFICIENT_DEVICES,
     ErrorCode.FEATURES_UNAVAILABLE,

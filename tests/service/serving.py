@@ -1,0 +1,46 @@
+"""A server in a thread, on a free port."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from service.protocol import LimitedProtocol
+
+
+class Server(uvicorn.Server):
+    """Serves an app as a gateway's process does."""
+
+    def __init__(self, app: ASGIApp, protocol: type[LimitedProtocol]) -> None:
+        config = uvicorn.Config(app, port=0, http=protocol, log_level="critical", timeout_graceful_shutdown=1)
+        super().__init__(config)
+        self.is_ready = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.is_ready.set()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.servers[0].sockets[0].getsockname()[1]}"
+
+    def connect(self) -> socket.socket:
+        place = urlsplit(self.url)
+        return socket.create_connection((place.hostname, place.port), timeout=60)
+
+
+@contextmanager
+def serving(app: ASGIApp, protocol: type[LimitedProtocol] = LimitedProtocol) -> Iterator[Server]:
+    """Serve until the end of the block."""
+    server = Server(app, protocol)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    assert server.is_ready.wait(60)
+    yield server
+    server.should_exit = True
+    thread.join(10)
+    assert not thread.is_alive()

@@ -1,0 +1,282 @@
+"""The limits on what a client may send, and on how long it may do nothing, over real sockets."""
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import httpx
+import pytest
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive, Scope, Send
+
+from service.protocol import MAX_HEAD_BYTES, LimitedProtocol
+from tests.service.serving import Server, serving
+
+Refused = Callable[..., dict[str, Any]]
+Until = Callable[[Callable[[], object]], object]
+HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+UPLOAD = b"POST /length HTTP/1.1\r\nHost: localhost\r\n"
+LARGE = 24 * 2**20
+LONG_SECONDS = 1.5
+"""Many times every limit of `Hasty`."""
+
+
+class Hasty(LimitedProtocol):
+    head_seconds = 0.3
+    read_seconds = 0.3
+    look_seconds = 0.05
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.timeout_keep_alive = 0.6  # type: ignore[assignment]
+
+
+class Patient(LimitedProtocol):
+    read_seconds = 1
+    look_seconds = 0.05
+
+
+class App:
+    """Answers each path in its own way, and records what became of the requests."""
+
+    def __init__(self) -> None:
+        self.left = threading.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        request = Request(scope, receive)
+        answers = {"/": self.short, "/length": self.length, "/large": self.large, "/stream": self.stream}
+        try:
+            await answers[scope["path"]](request, send)
+        except ClientDisconnect:
+            self.left.set()
+
+    async def short(self, request: Request, send: Send) -> None:
+        if request.query_params.get("wait"):
+            await asyncio.sleep(LONG_SECONDS)
+        await self.say(send, b"short")
+
+    async def length(self, request: Request, send: Send) -> None:
+        await self.say(send, b"%d" % len(await request.body()))
+
+    async def large(self, _request: Request, send: Send) -> None:
+        await self.say(send, bytes(LARGE))
+
+    async def stream(self, _request: Request, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(LARGE // 2**14):
+            await send({"type": "http.response.body", "body": bytes(2**14), "more_body": True})
+        await send({"type": "http.response.body"})
+
+    async def say(self, send: Send, body: bytes) -> None:
+        headers = [(b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture(scope="module")
+def app() -> App:
+    return App()
+
+
+@pytest.fixture(scope="module")
+def server(app: App) -> Iterator[Server]:
+    with serving(app) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def hasty(app: App) -> Iterator[Server]:
+    with serving(app, Hasty) as server:
+        yield server
+
+
+def answers(server: Server, *pieces: bytes) -> bytes:
+    """All that the server sends until it closes the connection."""
+    with server.connect() as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+        return connection.makefile("rb").read()
+
+
+def is_refused(answer: bytes) -> bool:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return (
+        head.startswith(b"HTTP/1.1 431 ")
+        and b"\r\nconnection: close" in head.lower()
+        and b"\r\ncontent-type: application/problem+json" in head.lower()
+        and b'"code":"headers_too_large"' in body
+    )
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+@pytest.mark.parametrize(
+    "request_parts",
+    [
+        ("/samples?seed=1", {"accept": "a" * MAX_HEAD_BYTES}),
+        ("/samples?seed=1", {f"x-{number}": "a" * 100 for number in range(700)}),
+        ("/samples?seed=1", {"accept": "a," * 2**21}),
+    ],
+    ids=["one header", "many headers", "4 MiB"],
+)
+def test_gateway_refuses_large_headers_as_it_refuses_everything(
+    client: httpx.Client, refused: Refused, method: str, request_parts: tuple[str, dict[str, str]]
+) -> None:
+    path, headers = request_parts
+    answer = client.request(method, path, headers=headers)
+    problem = refused(answer, 431, "headers_too_large")
+    assert f"{MAX_HEAD_BYTES:,}" in problem["detail"]
+    assert answer.headers["connection"] == "close"
+
+
+def test_head_of_the_largest_size_is_accepted(server: Server) -> None:
+    padding = b"x: %b\r\n" % (b"a" * (MAX_HEAD_BYTES - 100))
+    answer = answers(server, HEAD + padding + b"\r\n" + HEAD + b"connection: close\r\n\r\n")
+    assert answer.count(b"short") == 2
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"GET /%b HTTP/1.1\r\n\r\n" % (b"a" * MAX_HEAD_BYTES),),
+        (b"GET /", *[b"a" * 1000] * 500),
+        (HEAD, b"x: ", *[b"a" * 1000] * 500),
+        (HEAD, *[b"x: y\r\n"] * 100_000),
+        (HEAD, *[b"x: y\r\n" * 50] * 250, b"\r\n"),
+        (UPLOAD, b"content-length: 1000000\r\nx: %b\r\n\r\n" % (b"a" * MAX_HEAD_BYTES), bytes(500_000)),
+    ],
+    ids=["address", "endless address", "endless header", "endless headers", "in pieces", "with a body"],
+)
+def test_large_head_is_refused_and_its_connection_closed(server: Server, pieces: tuple[bytes, ...]) -> None:
+    assert is_refused(answers(server, *pieces))
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"".join([b"x: y\r\n"] * 50_000)], ids=["complete", "endless"])
+def test_large_head_is_refused_after_the_requests_before_it(server: Server, end: bytes) -> None:
+    large = HEAD + b"x: %b\r\n" % (b"a" * MAX_HEAD_BYTES)
+    first, second = answers(server, HEAD + b"\r\n" + large + end).split(b"short")
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert is_refused(second)
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"\r\n" * 300_000,),
+        (HEAD + b"\r\n", b"\r\n" * 300_000),
+        (UPLOAD, b"transfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n", b"x: y\r\n" * 100_000),
+        (UPLOAD, b"transfer-encoding: chunked\r\n\r\n1;", b"x" * 600_000),
+    ],
+    ids=["blank lines", "blank lines after a request", "trailers", "chunk extension"],
+)
+def test_what_is_endless_around_requests_ends_the_connection(
+    server: Server, pieces: tuple[bytes, ...]
+) -> None:
+    with suppress(ConnectionError):
+        assert answers(server, *pieces).count(b"short") == pieces.count(HEAD + b"\r\n")
+
+
+def test_size_of_bodies_is_not_limited(server: Server) -> None:
+    with httpx.Client(base_url=server.url) as client:
+        for _ in range(2):
+            assert client.post("/length", content=bytes(LARGE)).text == str(LARGE)
+            pieces = itertools.repeat(b"a", 50_000)  # of its bytes on the wire, five sixths are no body
+            assert client.post("/length", content=pieces).text == "50000"
+            assert client.request("GET", "/", content=bytes(2**20)).text == "short"  # it is never read
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"\r\n",
+        HEAD,
+        HEAD + b"\r\n",
+        HEAD + b"\r\n" + HEAD,
+        UPLOAD + b"content-length: 5\r\n\r\n",
+        UPLOAD + b"content-length: 5\r\n\r\nabc",
+    ],
+    ids=["nothing", "blank line", "half a head", "a request", "one and a half", "no body", "half a body"],
+)
+def test_connection_of_a_client_that_sends_nothing_more_is_closed(hasty: Server, sent: bytes) -> None:
+    assert answers(hasty, sent).count(b"short") == sent.count(HEAD + b"\r\n")
+
+
+@pytest.mark.parametrize("start", [b"", HEAD + b"\r\n"], ids=["at first", "after a request"])
+@pytest.mark.parametrize("drop", [b"x: y\r\n", b"a", b"\r\n"], ids=["headers", "letters", "blank lines"])
+def test_connection_of_a_client_whose_head_only_trickles_is_closed(
+    hasty: Server, until: Until, start: bytes, drop: bytes
+) -> None:
+    before = b"" if drop == b"\r\n" else HEAD + b"x: "
+    with hasty.connect() as connection:
+        connection.sendall(start + before)
+        with pytest.raises(ConnectionError):
+            until(lambda: connection.sendall(drop))
+
+
+def test_app_is_told_that_a_body_stopped(hasty: Server, app: App) -> None:
+    app.left.clear()
+    answers(hasty, UPLOAD + b"content-length: 5\r\n\r\nabc")
+    assert app.left.wait(60)
+
+
+def test_slow_body_is_received(hasty: Server) -> None:
+    def slowly() -> Iterator[bytes]:
+        for _ in range(20):
+            time.sleep(LONG_SECONDS / 20)
+            yield b"a" * 7
+
+    assert httpx.post(f"{hasty.url}/length", content=slowly()).text == "140"
+
+
+def test_request_that_takes_long_is_answered(hasty: Server) -> None:
+    request = b"GET /?wait=1 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    assert b"short" in answers(hasty, request)
+    assert answers(hasty, request + HEAD).count(b"short") == 1
+    assert answers(hasty, request + HEAD + b"\r\n").count(b"short") == 2
+    expecting = request.replace(b"GET", b"POST")[:-2] + b"content-length: 5\r\nexpect: 100-continue\r\n\r\n"
+    assert b"short" in answers(hasty, expecting)
+
+
+@pytest.mark.parametrize("path", ["large", "stream"])
+@pytest.mark.parametrize("end", ["", "connection: close\r\n"])
+def test_client_that_does_not_read_its_answer_is_disconnected(
+    hasty: Server, until: Until, path: str, end: str
+) -> None:
+    with hasty.connect() as connection:
+        connection.sendall(f"GET /{path} HTTP/1.1\r\nHost: localhost\r\n{end}\r\n".encode())
+        until(lambda: hasty.server_state.connections)
+        until(lambda: not hasty.server_state.connections)
+        assert not hasty.server_state.tasks
+        with pytest.raises(ConnectionError):
+            while connection.recv(2**20):
+                pass
+
+
+@pytest.mark.parametrize("path", ["large", "stream"])
+def test_client_that_reads_slowly_gets_its_answer(app: App, path: str) -> None:
+    received = 0
+    with serving(app, Patient) as patient, patient.connect() as connection:
+        connection.sendall(f"GET /{path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        while received < 2**20:  # the kernel sends more than that before it takes any of the server's buffer
+            time.sleep(0.02)
+            received += len(connection.recv(3 * 2**12))
+        while received < LARGE:
+            received += len(piece := connection.recv(2**20))
+            assert piece
+
+
+def test_connection_serves_as_before_after_its_client_was_slow(app: App) -> None:
+    with serving(app, Patient) as patient, httpx.Client(base_url=patient.url) as client:
+        for _ in range(2):
+            with client.stream("GET", "/large") as answer:
+                pieces = answer.iter_raw()
+                next(pieces)
+                time.sleep(0.2)
+                assert len(b"".join(pieces)) > LARGE // 2
+            assert client.get("/").text == "short"
