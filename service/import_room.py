@@ -34,9 +34,7 @@ class ImportRoom:
 
     async def _reserve(self, declared: int, most: int) -> int:
         async with self._reserving:
-            receiving = (
-                self._receiving
-            )  # read first, so that a file that is kept meanwhile counts once or twice
+            receiving = self._receiving  # read first: a file that is kept meanwhile counts at least once
             kept = [entry.bytes for entry in (await self._store.imports()).values()]
             if declared in kept:  # it may be the same file, sent again to repair it, even if there is no room
                 kept.remove(declared)
