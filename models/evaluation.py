@@ -167,7 +167,7 @@ class Judge:
         fake_features = self._seen(torch.split(fakes, CHUNK), show_life)
         del fakes  # 200 MB at 256 px, to make room for the paths
         names = ("fid", "kid") if self._spec.evaluation.features == "inception" else ("fd", "kd")
-        reference = self._reference(show_life)
+        reference = self.prepare(show_life)
         floor, likeness = reference.floor, metrics.Likeness.of(reference.reals, fake_features)
         kernel, support = likeness.kernel, likeness.support
         return Evaluation(
@@ -194,8 +194,11 @@ class Judge:
             losses=losses,
         )
 
-    def _reference(self, show_life: Callable[[], None]) -> Reference:
-        """Computed lazily, at the first evaluation, so that a resumed run can continue at once."""
+    def prepare(self, show_life: Callable[[], None] = silent) -> Reference:
+        """Return the statistics of the reals, computed by the first call: before the first evaluation.
+
+        Not before training, so that a resumed run can continue at once.
+        """
         if self._compared is None:
             views: list[Iterable[Tensor]] = [self._pictures(self._panel.neighbours)]
             if self._spec.mirror:

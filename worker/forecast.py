@@ -13,9 +13,10 @@ class Forecast:
 
     An evaluation takes as long as hundreds of steps, so a pace that includes evaluations is right only in the
     long run. But they come at known counts of images: after the batches that reach a multiple of
-    `every_images`, and at the end. The first takes longest, because it processes the reals too. Until it is
-    over, an evaluation is assumed to take as long as training with as many multiply-adds. After that, the
-    median of the others is used, because one may have had to wait, for example for room on the volume.
+    `every_images`, and at the end. Until the first is over, an evaluation is assumed to take as long as
+    training with as many multiply-adds. After that, their median is used, because one may have had to wait,
+    for example for room on the volume. What the first needs before it, features of the reals, counts neither
+    as training nor as an evaluation: it comes only once.
     """
 
     def __init__(
@@ -37,9 +38,9 @@ class Forecast:
         self._every_images = every_images
         self._evaluation_images = evaluation_images
         self._clock = clock
-        self._evaluating_seconds = 0.0
+        self._interrupted_seconds = 0.0
         self._evaluations: list[float] = []  # the seconds of each
-        self._meter = Meter(images_seen, lambda: clock() - self._evaluating_seconds)
+        self._meter = Meter(images_seen, lambda: clock() - self._interrupted_seconds)
         self._end: float | None = None
 
     @property
@@ -48,15 +49,23 @@ class Forecast:
         return None if self._end is None else max(0.0, self._end - self._clock())
 
     @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Context manager around an evaluation and what follows from it."""
+    def interrupted(self) -> Iterator[None]:
+        """Context manager around what is not training, and will not come again."""
         began = self._clock()
         try:
             yield
         finally:
-            took = self._clock() - began
-            self._evaluating_seconds += took
-            self._evaluations.append(took)
+            self._interrupted_seconds += self._clock() - began
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Context manager around an evaluation and what follows from it."""
+        before = self._interrupted_seconds
+        try:
+            with self.interrupted():
+                yield
+        finally:
+            self._evaluations.append(self._interrupted_seconds - before)
 
     def update(self, images_seen: int) -> None:
         """Take a reading."""
@@ -78,5 +87,4 @@ class Forecast:
     def _seconds_each(self, pace: float) -> float:
         if not self._evaluations:
             return self._evaluation_images / pace
-        first, *others = self._evaluations
-        return statistics.median_low(others) if others else first
+        return statistics.median_low(self._evaluations)

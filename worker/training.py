@@ -124,6 +124,9 @@ class _Run:
         is_checked = _passes(self._checked_every, before, after)
         is_judged = _passes(self._judged_every, before, after) or self._is_over()
         if is_judged:
+            if self._judge is not None:
+                with forecast.interrupted():
+                    self._judge.prepare(self._tell_life)
             with forecast.evaluating():
                 self._do_what_is_due(before, after, is_judged=True)
         else:

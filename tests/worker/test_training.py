@@ -4,7 +4,7 @@ import errno
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from contract.durable import write_durably
 from contract.errors import ErrorCode, ServiceError
 from contract.volume import Volume
 from models.datasets.arrays import array
+from models.evaluation import Judge
 from models.networks import sketch
 from models.state import TrainingState
 from tests.worker.training_child import carry_out, clothes, grey_squares, order_for, square
@@ -116,6 +117,26 @@ def test_run_whose_features_are_missing_is_refused(volume: Volume) -> None:
 def test_run_on_pictures_that_all_look_the_same_finishes(volume: Volume) -> None:
     order = order_for(volume, (square(128, comment) for comment in range(40)))
     assert isinstance(carry_out(order)[-1], link.Finished)
+
+
+def test_features_of_the_reals_are_not_part_of_the_first_evaluations_time(
+    order: TrainingOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+    prepare, evaluating = Judge.prepare, Forecast.evaluating
+
+    def prepare_once(judge: Judge, show_life: Callable[[], None]) -> Any:
+        begun.append("prepare")
+        return prepare(judge, show_life)
+
+    def evaluate(forecast: Forecast) -> Any:
+        begun.append("evaluate")
+        return evaluating(forecast)
+
+    monkeypatch.setattr(Judge, "prepare", prepare_once)
+    monkeypatch.setattr(Forecast, "evaluating", evaluate)
+    carry_out(order)
+    assert begun[:2] == ["prepare", "evaluate"]
 
 
 def test_freed_memory_is_kept_only_after_the_pictures_are_decoded(
