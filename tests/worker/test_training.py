@@ -120,7 +120,7 @@ def test_run_on_pictures_that_all_look_the_same_finishes(volume: Volume) -> None
 
 
 def test_features_of_the_reals_are_not_part_of_the_first_evaluations_time(
-    order: TrainingOrder, monkeypatch: pytest.MonkeyPatch
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[str] = []
     prepare, evaluating = Judge.prepare, Forecast.evaluating
@@ -135,7 +135,7 @@ def test_features_of_the_reals_are_not_part_of_the_first_evaluations_time(
 
     monkeypatch.setattr(Judge, "prepare", prepare_once)
     monkeypatch.setattr(Forecast, "evaluating", evaluate)
-    carry_out(order)
+    carry_out(order_for(volume, clothes(40)))
     assert begun[:2] == ["prepare", "evaluate"]
 
 
