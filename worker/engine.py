@@ -5,11 +5,13 @@ from collections import OrderedDict
 from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from contract.errors import ErrorCode, ServiceError
 from contract.sampling import CheckpointPlace, SamplePrecision, SampleSpec
 from contract.volume import Volume
 from models.canary import canary
 from models.environment import NumericEnvironment
 from models.sampler import Sampler
+from worker.memory import available_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -17,6 +19,8 @@ Key = tuple[str, SamplePrecision]
 """A generator in memory: its digest, and the precision it was cast to."""
 Target = tuple[Key, CheckpointPlace]
 """A generator and its place: the same digest may be in two places, one of them damaged."""
+LOADING = 4
+"""Memory for loading, in sizes of the file: what was read, its tensors, and copies in other forms."""
 LOADS_AHEAD = 2
 """Maximum of loads not yet collected: one and the next. The limit in bytes does not count them."""
 
@@ -45,12 +49,13 @@ class Engine:
 
         Raises:
             ServiceError: `checkpoint_unreadable`, once, if the file is gone, damaged or not of this digest.
-                The next call tries again.
+                The next call tries again. `insufficient_memory` if loading it could exhaust the memory.
         """
         key = spec.digest, spec.precision
         if key not in self._samplers:
             loading = self._loading.get((key, place))
             if loading is None and len(self._loading) < LOADS_AHEAD:
+                self._make_room(place)
                 self._loading[key, place] = self._loader.submit(self._load, key, place)
             if loading is None or not loading.done():
                 return None
@@ -99,11 +104,35 @@ class Engine:
         )
         return sampler
 
+    def _make_room(self, place: CheckpointPlace) -> None:
+        """Evict generators until a file can be loaded; raise if it cannot even then.
+
+        Otherwise the kernel would kill this process, and the next one that is asked for the same.
+        """
+        try:
+            needed = LOADING * self._volume.checkpoint(place.job, place.file).stat().st_size
+        except OSError:
+            return  # loading it will say what is wrong
+        available = available_bytes("cpu")
+        if needed > available + self._bytes():
+            detail = (
+                f"Loading this generator takes up to {needed // 2**20:,} MiB of memory, and "
+                f"{available // 2**20:,} MiB can be had: give the samplers more, or train a narrower one."
+            )
+            raise ServiceError(ErrorCode.INSUFFICIENT_MEMORY, detail)
+        while needed > available:
+            available += self._evict()
+
     def _keep(self, key: Key, sampler: Sampler) -> None:
         self._samplers[key] = sampler
         while len(self._samplers) > 1 and self._bytes() > self._limit_bytes:
-            (evicted, _), _ = self._samplers.popitem(last=False)
-            logger.info("dropped generator %s", evicted[:19])
+            self._evict()
+
+    def _evict(self) -> int:
+        """Drop the generator that was used least recently; returns its size."""
+        (digest, _), dropped = self._samplers.popitem(last=False)
+        logger.info("dropped generator %s", digest[:19])
+        return dropped.bytes
 
     def _bytes(self) -> int:
         return sum(loaded.bytes for loaded in self._samplers.values())

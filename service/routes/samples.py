@@ -45,6 +45,7 @@ _CAN_FAIL_BY = (
     ErrorCode.RECORD_DELETED,
     ErrorCode.PRECONDITION_FAILED,
     ErrorCode.CHECKPOINT_UNREADABLE,
+    ErrorCode.INSUFFICIENT_MEMORY,
     ErrorCode.NO_SAMPLER,
     ErrorCode.SAMPLER_BUSY,
     ErrorCode.SAMPLER_TIMEOUT,

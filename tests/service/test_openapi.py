@@ -22,8 +22,7 @@ OUTSIDE_OF_ROUTES = {
     ErrorCode.NOT_FOUND,
     ErrorCode.METHOD_NOT_ALLOWED,
     ErrorCode.HEADERS_TOO_LARGE,
-    ErrorCode.INSUFFICIENT_MEMORY,  # this and the next two are errors of jobs, not of requests
-    ErrorCode.INSUFFICIENT_DEVICES,
+    ErrorCode.INSUFFICIENT_DEVICES,  # this and the next are errors of jobs, not of requests
     ErrorCode.FEATURES_UNAVAILABLE,
 }
 

@@ -16,7 +16,8 @@ from contract.volume import Volume
 from models.environment import detect
 from models.sampler import Sampler
 from tests.worker.asking import PATIENCE_SECONDS, PLACE, save_generator
-from worker.engine import LOADS_AHEAD, Engine, Key
+from worker import engine as module
+from worker.engine import LOADING, LOADS_AHEAD, Engine, Key
 
 OTHER = CheckpointPlace(job="job_" + "1" * 16, file="generator.safetensors")
 
@@ -102,6 +103,30 @@ def test_float32_on_request_is_a_separate_generator_in_memory(volume: Volume) ->
     exact = loaded(engine, spec_of(digest, "float32")).render_floats([7])
     assert np.array_equal(exact, plain.render_floats([7]))
     assert not np.array_equal(fastest, exact)
+
+
+def test_generator_that_could_exhaust_the_memory_is_refused_and_costs_no_other(
+    engine: Engine, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, large = save_generator(volume), save_generator(volume, 1, OTHER)
+    small = loaded(engine, spec_of(known))
+    needed = LOADING * volume.checkpoint(OTHER.job, OTHER.file).stat().st_size
+    monkeypatch.setattr(module, "available_bytes", lambda _: needed - small.bytes - 1)
+    with pytest.raises(ServiceError) as refusal:
+        engine.sampler(spec_of(large), OTHER)
+    assert refusal.value.code is ErrorCode.INSUFFICIENT_MEMORY
+    assert in_memory(engine) == [known]
+
+
+def test_others_are_evicted_first_if_memory_is_short(
+    engine: Engine, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, large = save_generator(volume), save_generator(volume, 1, OTHER)
+    loaded(engine, spec_of(known))
+    needed = LOADING * volume.checkpoint(OTHER.job, OTHER.file).stat().st_size
+    monkeypatch.setattr(module, "available_bytes", lambda _: needed - 1)
+    assert loaded(engine, spec_of(large), OTHER).still_works()
+    assert in_memory(engine) == [large]
 
 
 def test_damaged_file_is_refused_once_and_then_read_again(engine: Engine, volume: Volume) -> None:
