@@ -10,8 +10,8 @@ from models.tally import Tally
 
 MOST_BYTES = 640 * 2**20
 """Intermediate results of one forward pass, in float32."""
-MOST_MULTIPLY_ADDS = 3 * 10**11
-"""Of one forward pass: some ten seconds of one slow core. Loading renders four times the largest batch."""
+MOST_MULTIPLY_ADDS = 10**11
+"""Of one forward pass: some three seconds of one slow core. Loading renders four times the largest batch."""
 
 
 def largest_batch(spec: TrainingSpec, most: int) -> int:
