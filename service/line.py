@@ -128,10 +128,9 @@ class Line:
         work = self._work + self._costs.of(spec)
         limit = self._limit(self._weight + spec.weight, work)
         is_too_long = self._room_taken + _room(spec.weight, limit) > limit
-        is_too_late = self._seconds_for(work) > self._longest_wait_seconds and not self._costs.is_stranger(
-            spec
-        )
-        if (len(self._waiting) >= FEWEST and is_too_long) or is_too_late:
+        is_too_late = self._seconds_for(work) > self._longest_wait_seconds
+        is_guess = self._costs.is_stranger(spec)
+        if (len(self._waiting) >= FEWEST and is_too_long) or (is_too_late and not is_guess):
             raise self.busy()
 
     def busy(self) -> ServiceError:
