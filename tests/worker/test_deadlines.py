@@ -47,6 +47,8 @@ def test_rendering_stops_after_the_forward_pass_in_which_the_last_deadline_passe
     passes: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    gateway.push(gateway.ask(1))
+    gateway.answers(1)  # the generator is loaded, so nothing is set aside until `after` has come
     sheets = [gateway.ask(seed, COUNT) for seed in (0, 500)]
     are_late = {sheet.id for sheet in sheets[:late]}
     monkeypatch.setattr(consumer, "_is_awaited", lambda ask: not passes or ask.id not in are_late)
