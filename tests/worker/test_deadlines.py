@@ -47,8 +47,6 @@ def test_rendering_stops_after_the_forward_pass_in_which_the_last_deadline_passe
     passes: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    gateway.push(gateway.ask(1))
-    gateway.answers(1)  # the generator is loaded, so nothing is set aside until `after` has come
     sheets = [gateway.ask(seed, COUNT) for seed in (0, 500)]
     are_late = {sheet.id for sheet in sheets[:late]}
     monkeypatch.setattr(consumer, "_is_awaited", lambda ask: not passes or ask.id not in are_late)
@@ -57,6 +55,10 @@ def test_rendering_stops_after_the_forward_pass_in_which_the_last_deadline_passe
     after = gateway.ask(7)
     gateway.push(after)
     assert gateway.answers(1)[0].id == after.id
+    gateway.push(gateway.ask(8))
+    gateway.answers(
+        1
+    )  # in a later batch, so the sheets are over even if they were taken together with `after`
     assert sorted(answer.id for answer in answered) == sorted(sheet.id for sheet in sheets if late == 1)
     if late == 2:
         assert len(passes) == 1
