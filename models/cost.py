@@ -47,8 +47,8 @@ class Cost:
         pair = networks.build(spec.architecture, spec.resolution, spec.channels)
         latents = torch.empty(_PROBES, pair.generator.latent_size, device="meta")
         images = torch.empty(_PROBES, spec.channels, spec.resolution, spec.resolution, device="meta")
-        generator = _forward(pair.generator, latents)
-        discriminator = _forward(pair.discriminator, images)
+        generator = multiply_adds(pair.generator, latents)
+        discriminator = multiply_adds(pair.discriminator, images)
         return cls(generator, discriminator, _training(spec, generator, discriminator))
 
 
@@ -73,10 +73,11 @@ def evaluation_interval(cost: Cost, evaluation: int, batch_size: int, share: flo
     return max(1, math.ceil(images / batch_size)) * batch_size
 
 
-def _forward(network: Network, given: torch.Tensor) -> int:
+def multiply_adds(network: Network, given: torch.Tensor) -> int:
+    """Those of a forward pass for one of the latents (N, Z) or images (N, C, R, R), on the meta device."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network.to("meta")(given)
-    return int(counter.get_total_flops()) // 2 // _PROBES  # it counts a multiply-add as two
+    return int(counter.get_total_flops()) // 2 // len(given)  # it counts a multiply-add as two
 
 
 def _training(spec: TrainingSpec, generator: int, discriminator: int) -> int:

@@ -1,10 +1,10 @@
 """The largest batch in which a generator is rendered, so that no generator exhausts a sampler."""
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from contract.training import TrainingSpec
 from models import networks
+from models.cost import multiply_adds
 from models.networks.pair import Generator
 from models.tally import Tally
 
@@ -22,7 +22,7 @@ def largest_batch(spec: TrainingSpec, most: int) -> int:
     generator = networks.sketch(spec.architecture, spec.resolution, spec.channels).generator.eval()
     alone = _peak_bytes(generator, 1)  # also counts kernels that some layers compute from their weights
     bytes_each = (_peak_bytes(generator, most) - alone) / max(1, most - 1)
-    multiply_adds_each = _multiply_adds(generator)
+    multiply_adds_each = multiply_adds(generator, _latents(generator, 1))
     batch = most
     while batch > 1 and (batch * bytes_each > MOST_BYTES or batch * multiply_adds_each > MOST_MULTIPLY_ADDS):
         batch //= 2
@@ -30,18 +30,12 @@ def largest_batch(spec: TrainingSpec, most: int) -> int:
 
 
 def _peak_bytes(generator: Generator, batch: int) -> int:
-    with Tally("meta") as tally:
-        _render(generator, batch)
+    with Tally("meta") as tally, torch.no_grad():
+        generator(_latents(generator, batch))
     peak: int = tally.peak
     return peak
 
 
-def _multiply_adds(generator: Generator) -> int:
-    with FlopCounterMode(display=False) as counter:
-        _render(generator, 1)
-    return int(counter.get_total_flops()) // 2  # it counts a multiply-add as two
-
-
-@torch.no_grad()
-def _render(generator: Generator, batch: int) -> None:
-    generator(torch.empty(batch, generator.latent_size, device="meta"))
+def _latents(generator: Generator, batch: int) -> torch.Tensor:
+    """Latents (N, Z) without values."""
+    return torch.empty(batch, generator.latent_size, device="meta")
