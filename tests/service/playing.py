@@ -19,7 +19,7 @@ from contract.volume import Volume
 from contract.wire import Answer, Ask, Stages
 from contract.workshop import WorkshopAnswer, WorkshopAsk, export
 
-STAGES = Stages(batch=1, forward=2, encode=3)
+STAGES = Stages(batch=1, forward=2, encode=3, each=0.5)
 GONE = (ErrorCode.CHECKPOINT_UNREADABLE, "There is no such file.", "")
 
 

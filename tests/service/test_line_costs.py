@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,8 @@ from contract.errors import ServiceError
 from contract.sampling import CheckpointPlace, SampleSpec
 from contract.wire import Ask
 from service.line import LEAST_WEIGHT, Line, Waiting
+from service.mailbox import Mailbox
+from tests.service.playing import STAGES
 
 PLACE = CheckpointPlace(job="job_" + "0" * 16, file="f")
 
@@ -127,3 +130,15 @@ def test_new_generator_counts_as_slower_than_the_last_until_it_has_answered(serv
     limit = service.line.limit
     service._arrive(ALIKE, service.now)
     assert service.line.limit < limit / 4
+
+
+def test_cost_that_a_sampler_tells_reaches_the_line(redis_url: str, sampler: Any) -> None:
+    async def weighed() -> int:
+        mailbox = Mailbox(redis_url, timeout_seconds=20, queue_limit=100)
+        running = asyncio.create_task(mailbox.run())
+        await mailbox.ask(FAST.spec, PLACE, mailbox.deadline())
+        mailbox.close()
+        await running
+        return mailbox.line._costs.of(FAST.spec)
+
+    assert asyncio.run(weighed()) == STAGES.each * 1000
