@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -136,7 +137,7 @@ def test_cost_that_a_sampler_tells_reaches_the_line(redis_url: str, sampler: Any
     async def weighed() -> int:
         mailbox = Mailbox(redis_url, timeout_seconds=20, queue_limit=100)
         running = asyncio.create_task(mailbox.run())
-        await mailbox.ask(FAST.spec, PLACE, mailbox.deadline())
+        await mailbox.ask(FAST.spec, PLACE, mailbox.deadline(time.monotonic()))
         mailbox.close()
         await running
         return mailbox.line._costs.of(FAST.spec)
