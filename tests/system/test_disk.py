@@ -80,7 +80,13 @@ def running(mounted: SmallDisk) -> Iterator[Stack]:
 
 @pytest.fixture
 def disk(mounted: SmallDisk, running: Stack) -> Iterator[SmallDisk]:
-    """The disk, made writable and freed after the test, whatever its outcome."""
+    """The disk, made writable and freed after the test, whatever its outcome.
+
+    The snapshots of earlier tests' jobs go first: a trainer drops them within a minute, and if that happened
+    once the disk is full, their room would be enough for the job to go on.
+    """
+    for directory in mounted.place.glob("*/resume"):
+        shutil.rmtree(directory, ignore_errors=True)
     yield mounted
     mounted.make_writable()
     mounted.empty()
