@@ -13,7 +13,7 @@ from fastapi import Depends, Request
 from contract.keys import Role
 from contract.store import workers
 from contract.volume import Volume
-from contract.warming import living_samplers
+from contract.warming import LivingSampler, living_samplers
 from service import receiving, trash
 from service.bell import Bell
 from service.estimating import Estimates
@@ -146,8 +146,8 @@ class Gateway:
             return await self.shared.ask("roster", self._read_roster)
         return roles
 
-    async def living_samplers(self) -> list[str]:
-        """The names of the samplers that take requests now."""
+    async def living_samplers(self) -> list[LivingSampler]:
+        """The samplers that take requests now."""
         return living_samplers(await self.store.run(workers()))
 
     async def _read_roster(self) -> frozenset[Role]:

@@ -167,12 +167,16 @@ class Line:
     def find(self, ask_id: str) -> Waiting | None:
         return self._waiting.get(ask_id)
 
+    def learn(self, spec: SampleSpec, each_ms: float) -> None:
+        """Note what a sample of a generator costs, before any request for it has been answered."""
+        self._costs.learn(spec, each_ms)
+
     def answered(self, waiting: Waiting, now: float, each_ms: float) -> None:
         """Remove a rendered request: all before it have been taken, and it counts towards the pace.
 
         `each_ms` is what a sample of its generator costs, as its sampler tells.
         """
-        self._costs.learn(waiting.ask.spec, each_ms)
+        self.learn(waiting.ask.spec, each_ms)
         for throughput in (self._at_work, self._at_full_speed):
             throughput.count(self._costs.of(waiting.ask.spec), now)
         self._came_back(waiting)

@@ -5,11 +5,10 @@ import contextlib
 import time
 from collections.abc import Sequence
 
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from contract.keys import SAMPLES_WAITING_FOR
-from contract.warming import LIVES_SECONDS, PATIENCE_SECONDS, answers_to, first_picture
+from contract.warming import LIVES_SECONDS, PATIENCE_SECONDS, FirstPictures, LivingSampler
+from contract.wire import Answer
 from service.gateway import Gateway
 from service.references import Target
 from service.store import reply
@@ -33,20 +32,25 @@ async def _ask_all(gateway: Gateway, target: Target) -> None:
     if gateway.warmings.locked():
         return
     async with gateway.warmings:
-        with contextlib.suppress(RedisError):  # requests for samples will report it
+        with contextlib.suppress(RedisError, ValueError):  # requests for samples will report it
             if samplers := await gateway.living_samplers():
-                await _ask_each(gateway.warming_redis, samplers, target)
+                await _ask_each(gateway, samplers, target)
 
 
-async def _ask_each(redis: "Redis", samplers: Sequence[str], target: Target) -> None:
+async def _ask_each(gateway: Gateway, samplers: Sequence[LivingSampler], target: Target) -> None:
+    redis = gateway.warming_redis
     seconds, _ = await redis.time()
-    ask = first_picture(target.digest, target.place, seconds)
+    wanted = FirstPictures.of(samplers, target.digest, target.place, seconds)
     pipeline = redis.pipeline(transaction=False)
-    for sampler in samplers:
-        pipeline.rpush(SAMPLES_WAITING_FOR + sampler, ask.pack())
-        pipeline.expire(SAMPLES_WAITING_FOR + sampler, LIVES_SECONDS)
+    for waiting, ask in wanted.asks:
+        pipeline.rpush(waiting, ask.pack())
+        pipeline.expire(waiting, LIVES_SECONDS)
     await pipeline.execute()
-    missing, until = len(samplers), time.monotonic() + PATIENCE_SECONDS
+    missing = {ask.id: ask.spec for _, ask in wanted.asks}
+    until = time.monotonic() + PATIENCE_SECONDS
     while missing and time.monotonic() < until:
         await asyncio.sleep(_LOOK_SECONDS)
-        missing -= len(await reply(redis.lpop(answers_to(ask), missing)) or ())
+        for frame in await reply(redis.lpop(wanted.replies, len(missing))) or ():
+            answer = Answer.unpack(frame)
+            if (spec := missing.pop(answer.id, None)) and answer.stages:
+                gateway.mailbox.line.learn(spec, answer.stages.each)

@@ -16,7 +16,7 @@ from worker.memory import available_bytes
 logger = logging.getLogger(__name__)
 
 Key = tuple[str, SamplePrecision]
-"""A generator in memory: its digest, and the precision it was cast to."""
+"""A generator in memory: its digest, and `float32` if it was cast to that and `auto` is another precision."""
 Target = tuple[Key, CheckpointPlace]
 """A generator and its place: the same digest may be in two places, one of them damaged."""
 LOADING = 4
@@ -30,10 +30,9 @@ class Engine:
 
     def __init__(self, volume: Volume, environment: NumericEnvironment, limit_bytes: int) -> None:
         self._volume = volume
-        self._environments: dict[SamplePrecision, NumericEnvironment] = {
-            "auto": environment,
-            "float32": environment.model_copy(update={"precision": "float32"}),
-        }
+        self._environments: dict[SamplePrecision, NumericEnvironment] = {"auto": environment}
+        if environment.precision != "float32":
+            self._environments["float32"] = environment.model_copy(update={"precision": "float32"})
         self._limit_bytes = limit_bytes
         self._samplers: OrderedDict[Key, Sampler] = OrderedDict()
         self._loader = ThreadPoolExecutor(1, "loading", environment.apply)
@@ -44,6 +43,19 @@ class Engine:
         """Set up the calling thread. Call this first."""
         self._environments["auto"].apply()
 
+    def key(self, spec: SampleSpec) -> Key:
+        """The generator that renders this."""
+        return spec.digest, spec.precision if spec.precision in self._environments else "auto"
+
+    @property
+    def precisions(self) -> tuple[SamplePrecision, ...]:
+        """`auto`, and what else is in memory: in these a generator that replaces others will be requested."""
+        return tuple(
+            precision
+            for precision in self._environments
+            if precision == "auto" or any(precision == held for _, held in self._samplers)
+        )
+
     def sampler(self, spec: SampleSpec, place: CheckpointPlace) -> Sampler | None:
         """The warmed generator that renders this. None while it, or others before it, are loading.
 
@@ -51,7 +63,7 @@ class Engine:
             ServiceError: `checkpoint_unreadable`, once, if the file is gone, damaged or not of this digest.
                 The next call tries again. `insufficient_memory` if loading it could exhaust the memory.
         """
-        key = spec.digest, spec.precision
+        key = self.key(spec)
         if key not in self._samplers:
             loading = self._loading.get((key, place))
             if loading is None and len(self._loading) < LOADS_AHEAD:

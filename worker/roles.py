@@ -225,6 +225,7 @@ class SampleDuty:
             "active": self._consumer.trouble is None,
             "trouble": self._consumer.trouble,
             "renderer": self._consumer.renderer,
+            "precisions": self._consumer.precisions,
         }
 
     def adopt(self, verdict: str) -> None:

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import redis
 
@@ -62,6 +62,8 @@ class SampleConsumer(threading.Thread):
         self._end = threading.Event()
         self._active = threading.Event()
         self._verdict: str | None = None
+        self.precisions = engine.precisions
+        """In which generators are requested from this sampler."""
 
     @property
     def renderer(self) -> str:
@@ -172,18 +174,25 @@ class SampleConsumer(threading.Thread):
         samplers: dict[Key, Sampler] = {}
         ready: list[Ask] = []
         self._withdrawals.look(self._taken_at)
-        for wanting in _by_target(ask for ask in asks if self._is_awaited(ask)):
+        for (key, _), wanting in self._by_target(ask for ask in asks if self._is_awaited(ask)).items():
             if sampler := self._sampler(wanting):
-                samplers[_generator(wanting[0])] = sampler
+                samplers[key] = sampler
                 ready += self._admit(sampler, wanting)
         for portion in portions(ready):
             if not self._liveness.is_sound:
                 break  # gateways ask again, perhaps another sampler
             self._withdrawals.look(self._taken_at)
             awaited = [ask for ask in portion if self._is_awaited(ask)]
-            if awaited and (made := self._render(awaited, samplers[_generator(awaited[0])])):
+            if awaited and (made := self._render(awaited, samplers[self._engine.key(awaited[0].spec)])):
                 self._replies.give(made, is_alone=len(asks) == 1 and awaited[0].spec.weight == 1)
-        self._engine.settle({_target(ask) for ask in self._aside})
+        self._engine.settle(self._by_target(self._aside))
+        self.precisions = self._engine.precisions
+
+    def _by_target(self, asks: Iterable[Ask]) -> Mapping[Target, Sequence[Ask]]:
+        groups: defaultdict[Target, list[Ask]] = defaultdict(list)
+        for ask in asks:
+            groups[self._engine.key(ask.spec), ask.place].append(ask)
+        return groups
 
     def _sampler(self, wanting: Sequence[Ask]) -> Sampler | None:
         """The generator of these asks. If it is None, they have been set aside or refused."""
@@ -249,21 +258,6 @@ def portions(asks: Sequence[Ask]) -> list[list[Ask]]:
             cut.append([ask])
             weight = ask.spec.weight
     return sorted(cut, key=lambda portion: portion[-1].spec.weight)
-
-
-def _generator(ask: Ask) -> Key:
-    return ask.spec.digest, ask.spec.precision
-
-
-def _target(ask: Ask) -> Target:
-    return _generator(ask), ask.place
-
-
-def _by_target(asks: Iterable[Ask]) -> Iterable[list[Ask]]:
-    groups: defaultdict[Target, list[Ask]] = defaultdict(list)
-    for ask in asks:
-        groups[_target(ask)].append(ask)
-    return groups.values()
 
 
 def _read(frame: bytes) -> Ask | None:

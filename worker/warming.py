@@ -12,10 +12,9 @@ from collections.abc import Sequence
 import redis
 
 from contract.job import CheckpointFact
-from contract.keys import SAMPLES_WAITING_FOR
 from contract.sampling import CheckpointPlace
 from contract.store import workers
-from contract.warming import LIVES_SECONDS, answers_to, first_picture, living_samplers
+from contract.warming import LIVES_SECONDS, FirstPictures, LivingSampler, living_samplers
 from worker.store import Store, connect
 
 logger = logging.getLogger(__name__)
@@ -57,15 +56,15 @@ class Warming:
         if samplers := living_samplers(self._store.run(workers())):
             self._ask_each(samplers, checkpoint.digest, CheckpointPlace(job=job_id, file=checkpoint.file))
 
-    def _ask_each(self, samplers: Sequence[str], digest: str, place: CheckpointPlace) -> None:
+    def _ask_each(self, samplers: Sequence[LivingSampler], digest: str, place: CheckpointPlace) -> None:
         seconds, _ = self._redis.time()
-        ask = first_picture(digest, place, seconds)
+        wanted = FirstPictures.of(samplers, digest, place, seconds)
         pipe = self._redis.pipeline(transaction=False)
-        for sampler in samplers:
-            pipe.rpush(SAMPLES_WAITING_FOR + sampler, ask.pack())
-            pipe.expire(SAMPLES_WAITING_FOR + sampler, LIVES_SECONDS)
+        for waiting, ask in wanted.asks:
+            pipe.rpush(waiting, ask.pack())
+            pipe.expire(waiting, LIVES_SECONDS)
         pipe.execute()
-        missing, until = len(samplers), time.monotonic() + self._patience_seconds
+        missing, until = len(wanted.asks), time.monotonic() + self._patience_seconds
         while missing and (left := until - time.monotonic()) > 0:
             patience = min(max(left, SHORTEST_POP_SECONDS), POP_SECONDS)
-            missing -= self._redis.blpop([answers_to(ask)], patience) is not None
+            missing -= self._redis.blpop([wanted.replies], patience) is not None

@@ -10,10 +10,12 @@ import pytest
 
 from contract.job import CheckpointFact
 from contract.keys import SAMPLES_WAITING_FOR
+from contract.sampling import SampleSpec
 from service.gateway import Gateway
 from service.references import Target
 from service.settings import Settings
 from service.warming import warm
+from tests.service.playing import STAGES
 
 
 @pytest.fixture
@@ -51,6 +53,28 @@ def test_only_some_of_many_generators_are_loaded_at_a_time(
     sampler.hold()
     warm_all(list(range(50)))
     assert worker.redis.llen(SAMPLES_WAITING_FOR + "sample-1") == 8
+
+
+def test_line_knows_what_a_generator_costs_before_an_alias_moves_to_it(
+    tmp_path: Path, redis_url: str, sampler: Any
+) -> None:
+    async def warmed() -> Gateway:
+        gateway = Gateway(Settings(data_root=tmp_path, redis_url=redis_url))
+        gateway.mailbox.line.learn(spec(1), 0.1)
+        await warm(gateway, target(7))
+        await asyncio.gather(*gateway.background)
+        await gateway.warming_redis.aclose()
+        await gateway.store.close()
+        return gateway
+
+    costs = asyncio.run(warmed()).mailbox.line._costs
+    assert [ask.spec for ask in sampler.asks] == [spec(7)]
+    assert costs.of(spec(7)) == 1000 * STAGES.each
+    assert costs.is_stranger(spec(8))
+
+
+def spec(number: int) -> SampleSpec:
+    return SampleSpec(digest=target(number).digest, seed=0, count=1)
 
 
 @pytest.mark.parametrize("body", ["job", "digest"])

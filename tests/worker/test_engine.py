@@ -105,6 +105,12 @@ def test_float32_on_request_is_a_separate_generator_in_memory(volume: Volume) ->
     assert not np.array_equal(fastest, exact)
 
 
+def test_float32_is_the_same_generator_where_auto_is_float32(engine: Engine, volume: Volume) -> None:
+    digest = save_generator(volume)
+    assert loaded(engine, spec_of(digest, "float32")) is loaded(engine, spec_of(digest))
+    assert engine.precisions == ("auto",)
+
+
 def test_generator_that_could_exhaust_the_memory_is_refused_and_costs_no_other(
     engine: Engine, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,7 +154,7 @@ def test_load_that_nobody_waits_for_is_cached_within_the_limit(volume: Volume) -
     assert engine.sampler(one, PLACE) is None
     assert engine.sampler(other, OTHER) is None
     wait(engine._loading.values(), PATIENCE_SECONDS)
-    engine.settle({((one.digest, one.precision), PLACE)})
+    engine.settle({(engine.key(one), PLACE)})
     assert in_memory(engine) == digests[1:]
     assert len(engine._loading) == 1
     engine.settle(())
@@ -197,7 +203,7 @@ def test_queued_load_that_nobody_waits_for_is_cancelled(volume: Volume) -> None:
     engine.sampler(spec, PLACE)
     assert engine.begun.wait(PATIENCE_SECONDS)
     engine.sampler(spec_of(save_generator(volume, 1, OTHER)), OTHER)
-    engine.settle({((spec.digest, spec.precision), PLACE)})
+    engine.settle({(engine.key(spec), PLACE)})
     engine.may_load.set()
     assert loaded(engine, spec).still_works()
     engine._loader.shutdown()

@@ -309,5 +309,6 @@ def test_sampler_is_well_before_during_and_after_its_service(redis_url: str, vol
     assert duty.is_well()
     duty.start()
     assert duty.is_well()
+    assert duty.facts()["precisions"] == ("auto",)
     duty.stop()
     assert duty.is_well()

@@ -3,9 +3,9 @@
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import redis
@@ -13,10 +13,13 @@ import redis
 from contract.alias import Meaning
 from contract.job import CheckpointFact
 from contract.keys import ALIASES, SAMPLES_REPLIES_OF, SAMPLES_WAITING_FOR, Role
+from contract.sampling import CheckpointPlace, SamplePrecision
 from contract.store import hello
 from contract.volume import Volume
+from contract.warming import LivingSampler, living_samplers
 from contract.wire import Answer, Ask
-from tests.worker.asking import PLACE, save_generator
+from models.environment import detect
+from tests.worker.asking import PLACE, Gateway, save_generator
 from worker.engine import Engine
 from worker.sampling import SampleConsumer
 from worker.store import Store
@@ -48,8 +51,9 @@ def follow(redis_url: str, job_id: str, *, follow: bool = True) -> None:
     redis.Redis.from_url(redis_url).hset(ALIASES, "best", meaning.model_dump_json())
 
 
-def greet(store: Store, name: str, *, is_active: bool = True) -> None:
-    store.run(hello(name, {"role": Role.SAMPLE, "name": name, "active": is_active}, 60))
+def greet(store: Store, name: str, *, is_active: bool = True, precisions: Sequence[str] = ("auto",)) -> None:
+    facts = {"role": Role.SAMPLE, "name": name, "active": is_active, "precisions": precisions}
+    store.run(hello(name, facts, 60))
 
 
 @contextmanager
@@ -82,6 +86,40 @@ def test_sampler_has_loaded_the_best_before_the_job_may_finish(
     greet(store, "sample-1")
     warming.load(PLACE.job, best, is_latest=True)
     assert [digest for digest, _ in engine._samplers] == [best.digest]
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_sampler_of_whom_float32_is_wanted_loads_the_best_in_it_too(
+    store: Store,
+    warming: Warming,
+    best: CheckpointFact,
+    volume: Volume,
+    redis_url: str,
+    start: Callable[..., SampleConsumer],
+    is_wanted: bool,
+) -> None:
+    earlier = CheckpointPlace(job=PLACE.job, file="earlier.safetensors")
+    gateway = Gateway(redis_url, save_generator(volume, 1, earlier), earlier)
+    engine = Engine(volume, detect("cpu", 1, "bfloat16"), 2**30)
+    consumer = start(engine, "sample-1")
+    for seed in (7, 8):  # once the second is answered, what the first has changed is told
+        gateway.push(gateway.ask(seed, precision="float32" if is_wanted else "auto"))
+        gateway.answers(1)
+    greet(store, "sample-1", precisions=consumer.precisions)
+    warming.load(PLACE.job, best, is_latest=True)
+    loaded = {precision for digest, precision in engine._samplers if digest == best.digest}
+    assert loaded == ({"auto", "float32"} if is_wanted else {"auto"})
+
+
+@pytest.mark.parametrize(
+    ("told", "understood"),
+    [({}, ("auto",)), ({"precisions": ["auto", "float32", "int4"]}, ("auto", "float32"))],
+)
+def test_precisions_of_samplers_of_other_versions_are_understood(
+    told: dict[str, Any], understood: tuple[SamplePrecision, ...]
+) -> None:
+    facts = {"role": Role.SAMPLE, "name": "sample-1", "active": True, **told}
+    assert living_samplers([facts]) == [LivingSampler("sample-1", understood)]
 
 
 def test_load_waits_for_every_active_sampler(
