@@ -1,4 +1,4 @@
-"""Parameters of differentiable augmentation (Zhao et al. 2020, arXiv 2006.10738)."""
+"""Parameters of differentiable augmentation."""
 
 from pydantic import Field
 
@@ -8,7 +8,8 @@ from contract.plugin import Frozen
 class DiffAugment(Frozen):
     """Changes every image that the discriminator sees, real or fake, so that it cannot memorise them.
 
-    The generator learns through the changes and does not copy them.
+    The generator learns through the changes and does not copy them. Zhao et al. 2020, arXiv 2006.10738,
+    section 3.2.
     """
 
     strength: float = Field(

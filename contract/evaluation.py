@@ -69,7 +69,8 @@ class AdversarialAccuracy(Kept):
         description="`fake` at a threshold of one half, which the guards use. Null only in old records.",
     )
     calibrated: bool = Field(
-        description="Whether scores were first calibrated to probabilities (Platt), as a critic's must be."
+        description="Whether scores were first calibrated to probabilities (Platt), as a critic's must be. "
+        "Then every other one is judged, and the rest serves for the calibration."
     )
 
 

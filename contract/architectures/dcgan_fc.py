@@ -11,7 +11,8 @@ class DcganFc(Pair):
     """The article's pair: few layers, with most of the weights in the fully connected one.
 
     The generator's layer outputs squares of a quarter of the resolution with twice its width in channels: 1,
-    4 or 17 million weights at 32, 64 or 128 px, for a width of 64 and latents of 128.
+    4 or 17 million weights at 32, 64 or 128 px, for a width of 64 and latents of 128. The article describes
+    layers, not their start: kernels are initialised as in He et al. 2015, arXiv 1502.01852, section 2.2.
     """
 
     RESOLUTIONS: ClassVar[tuple[int, ...]] = (32, 64, 128)

@@ -1,4 +1,4 @@
-"""Parameters of the residual networks of the WGAN-GP and SNGAN papers (arXiv 1704.00028, 1802.05957)."""
+"""Parameters of the residual networks of the WGAN-GP and SNGAN papers."""
 
 from typing import ClassVar, Literal
 
@@ -11,7 +11,8 @@ class Resnet(Pair):
     """Residual blocks that upsample or pool, between 4×4 features and the image.
 
     A width is the number of channels of the block nearest the image; it doubles with each halving of the
-    resolution, up to eight times. The papers use 64 and more, on GPUs.
+    resolution, up to eight times. The papers use 64 and more, on GPUs. Gulrajani et al. 2017, arXiv
+    1704.00028; Miyato et al. 2018, arXiv 1802.05957.
     """
 
     RESOLUTIONS: ClassVar[tuple[int, ...]] = (32, 64, 128)

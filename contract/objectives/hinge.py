@@ -1,4 +1,4 @@
-"""Parameters of the hinge loss (Miyato et al. 2018, arXiv 1802.05957, equations 16 and 17)."""
+"""Parameters of the hinge loss."""
 
 from typing import ClassVar, Literal
 
@@ -6,7 +6,11 @@ from contract.plugin import Frozen
 
 
 class Hinge(Frozen):
-    """The discriminator pushes reals above 1 and fakes below -1; the generator maximises its scores."""
+    """The discriminator pushes reals above 1 and fakes below -1; the generator maximises its scores.
+
+    L_D = E max(0, 1 − s(x)) + E max(0, 1 + s(G(z))), L_G = −E s(G(z)). Miyato et al. 2018, arXiv 1802.05957,
+    equations 16 and 17.
+    """
 
     JUDGES_IMAGES_ALONE: ClassVar[bool] = False
 

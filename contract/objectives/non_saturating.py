@@ -1,4 +1,4 @@
-"""Parameters of the non-saturating loss (Goodfellow et al. 2014, arXiv 1406.2661, section 3)."""
+"""Parameters of the non-saturating loss."""
 
 from typing import ClassVar, Literal
 
@@ -6,7 +6,11 @@ from contract.plugin import Frozen
 
 
 class NonSaturating(Frozen):
-    """Binary cross-entropy on logits; the generator maximises log D(G(z))."""
+    """Binary cross-entropy on logits; the generator maximises log D(G(z)).
+
+    L_D = −E log D(x) − E log(1 − D(G(z))), L_G = −E log D(G(z)). Goodfellow et al. 2014, arXiv 1406.2661,
+    section 3.
+    """
 
     JUDGES_IMAGES_ALONE: ClassVar[bool] = False
 

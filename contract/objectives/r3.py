@@ -1,4 +1,4 @@
-"""Parameters of the R3GAN loss (Huang et al. 2024, arXiv 2501.05441, section 2)."""
+"""Parameters of the R3GAN loss."""
 
 from typing import ClassVar, Literal
 
@@ -11,6 +11,8 @@ class R3(Frozen):
     """Relativistic pairs, with zero-centred gradient penalties on reals (R1) and on fakes (R2).
 
     The penalties are on single images, so the discriminator has no batch norm.
+    L_D = E softplus(s(G(z)) − s(x)) + γ/2 E‖∇s(x)‖² + γ/2 E‖∇s(G(z))‖², L_G = E softplus(s(x) − s(G(z))).
+    Huang et al. 2024, arXiv 2501.05441, section 2.
     """
 
     JUDGES_IMAGES_ALONE: ClassVar[bool] = True

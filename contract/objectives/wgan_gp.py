@@ -1,4 +1,4 @@
-"""Parameters of WGAN-GP (Gulrajani et al. 2017, arXiv 1704.00028, equation 3 and algorithm 1)."""
+"""Parameters of WGAN-GP."""
 
 from typing import ClassVar, Literal
 
@@ -13,6 +13,8 @@ class WganGp(Frozen):
     The penalty is on the slope at single images, so the critic has no batch norm. The paper uses Adam with a
     learning rate of 1e-4, beta1 0 (0.5 in the table of its ResNets) and beta2 0.9, as set by the preset
     `wgan-gp`.
+    L_D = E s(G(z)) − E s(x) + λ E(‖∇s(x̂)‖ − 1)² with x̂ = εx + (1 − ε)G(z), L_G = −E s(G(z)). Gulrajani et al.
+    2017, arXiv 1704.00028, equation 3 and algorithm 1.
     """
 
     JUDGES_IMAGES_ALONE: ClassVar[bool] = True

@@ -8,7 +8,11 @@ from contract.plugin import Frozen
 
 
 class Bernoulli(Frozen):
-    """Independent coordinates of two values, standardised to zero mean and unit variance."""
+    """Independent coordinates of two values, standardised to zero mean and unit variance.
+
+    Quantile (k − p) / √(p(1 − p)), where k is 0 for u < 1 − p, else 1: by inversion, Devroye 1986,
+    "Non-uniform random variate generation", III.2.
+    """
 
     HAS_A_MIDDLE: ClassVar[bool] = False
 

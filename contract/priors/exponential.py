@@ -6,7 +6,10 @@ from contract.plugin import Frozen
 
 
 class Exponential(Frozen):
-    """Independent exponential coordinates less their mean: zero mean and unit variance, whatever the rate."""
+    """Independent exponential coordinates less their mean: zero mean and unit variance, whatever the rate.
+
+    Quantile −log(1 − u) − 1: by inversion, Devroye 1986, "Non-uniform random variate generation", II.2.
+    """
 
     HAS_A_MIDDLE: ClassVar[bool] = True
 

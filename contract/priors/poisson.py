@@ -8,7 +8,11 @@ from contract.plugin import Frozen
 
 
 class Poisson(Frozen):
-    """Independent Poisson counts, standardised to zero mean and unit variance."""
+    """Independent Poisson counts, standardised to zero mean and unit variance.
+
+    Quantile (k − λ) / √λ, where k is the smallest count whose distribution function reaches u: by inversion,
+    Devroye 1986, "Non-uniform random variate generation", III.2.
+    """
 
     HAS_A_MIDDLE: ClassVar[bool] = True
 

@@ -1,4 +1,4 @@
-"""Parameters of the kernel MMD term (Gretton et al. 2012; Bińkowski et al. 2018, arXiv 1801.01401)."""
+"""Parameters of the kernel MMD term."""
 
 from typing import ClassVar, Literal
 
@@ -10,7 +10,9 @@ from contract.plugin import Frozen
 class Mmd(Frozen):
     """Adds the squared maximum mean discrepancy between reals and fakes to the generator's loss.
 
-    Unbiased, with a mixture of rational-quadratic kernels, on the discriminator's features or on pixels.
+    Unbiased (Gretton et al. 2012, JMLR 13, equation 3), on the discriminator's features or on pixels. The
+    kernel is Σ_α (1 + d²/2α)^(−α), α in 0.2, 0.5, 1, 2, 5 (Bińkowski et al. 2018, arXiv 1801.01401, section
+    3.1), where d² is the mean of the squared differences of coordinates.
     """
 
     JUDGES_IMAGES_ALONE: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""Parameters of the R1 penalty (Mescheder et al. 2018, arXiv 1801.04406, equation 9)."""
+"""Parameters of the R1 penalty."""
 
 from typing import ClassVar, Literal
 
@@ -8,7 +8,10 @@ from contract.plugin import Frozen
 
 
 class R1(Frozen):
-    """Adds γ/2 E‖∇D‖² at real images to the discriminator's loss; it then has no batch norm."""
+    """Adds γ/2 E‖∇s(x)‖² at real images to the discriminator's loss; it then has no batch norm.
+
+    Mescheder et al. 2018, arXiv 1801.04406, equation 9.
+    """
 
     JUDGES_IMAGES_ALONE: ClassVar[bool] = True
 

@@ -8,7 +8,10 @@ from contract.plugin import Frozen
 
 
 class WeightPenalty(Frozen):
-    """Adds λ‖θ‖² to the discriminator's loss: θ are all its parameters."""
+    """Adds λ‖θ‖² to the discriminator's loss: θ are all its parameters.
+
+    As in the article; with λ/2 it is the weight decay of Krogh and Hertz 1991, NIPS 4.
+    """
 
     JUDGES_IMAGES_ALONE: ClassVar[bool] = False
 

@@ -1,11 +1,12 @@
 """Residual networks (Gulrajani et al. 2017, arXiv 1704.00028; Miyato et al. 2018, arXiv 1802.05957).
 
 The blocks follow the appendices. Every resolution uses the layout of the later paper's networks for 48 to 128
-px: widths double as the image is halved, down to 4×4, where the discriminator adds one more block and scores
-the sum over the pixels. The papers' own networks for 32 px have a constant width and discriminators that stop
-at 8×8, and the earlier paper's ends in a mean. The generator has batch norm before each ReLU. By default the
-discriminator has spectral norm, as in the later paper, or none under penalties on single images, as in the
-earlier one. Shortcuts change the channels at the smaller size, which gives the same result.
+px: widths double as the image is halved, up to eight times, down to 4×4, where the discriminator adds one
+more block and scores the sum over the pixels. The papers' own networks for 32 px have a constant width and
+discriminators that stop at 8×8, and the earlier paper's ends in a mean. The generator has batch norm before
+each ReLU. By default the discriminator has spectral norm, as in the later paper, or none under penalties on
+single images, as in the earlier one. Shortcuts change the channels at the smaller size, which gives the same
+result.
 Letters: N batch, Z latent, F width, R resolution, C channels.
 """
 

@@ -1,5 +1,6 @@
 """A plug-in is two files of the same name: its parameters in `contract`, its maths in `models`."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
@@ -7,7 +8,7 @@ from typing import Any, Union, get_args, get_origin
 
 import pytest
 
-from contract.architectures import Architecture
+from contract.architectures import Architecture, Pair
 from contract.objectives import Objective
 from contract.priors import Prior
 from contract.terms import Term
@@ -36,6 +37,14 @@ def test_both_halves_of_a_plugin_are_in_files_of_the_same_name(
 ) -> None:
     for parameters, maths in registry.items():
         assert parameters.__module__.split(".")[-1] == maths.__module__.split(".")[-1]
+
+
+@pytest.mark.parametrize("parameters", [one for union, _ in FAMILIES for one in members(union)])
+def test_published_description_gives_the_source_and_the_equation(parameters: type) -> None:
+    description = parameters.__doc__ or ""
+    assert re.search(r"\b(19|20)\d\d\b", description)
+    if not issubclass(parameters, Pair):
+        assert re.search(r"L_D = |γ/2 |λ‖θ‖²|Σ_α|Quantile ", description)
 
 
 def test_no_code_branches_on_a_kind() -> None:
