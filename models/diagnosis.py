@@ -4,7 +4,7 @@ Thresholds are shares and ratios, so they mean the same for every dataset. `mode
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Self
 
@@ -123,6 +123,11 @@ class Course:
 def diagnose(watch: Watch, signs: Signs, course: Course) -> Cause | None:
     """What is wrong with a run, if anything; the first cause that applies explains those after it."""
     return _Look(watch, signs, course).cause()
+
+
+def suspect(watch: Watch, signs: Signs, course: Course) -> Cause | None:
+    """What will be wrong with a run that stays like this: whatever waits until the run is stuck."""
+    return diagnose(watch, signs, replace(course, stuck_after=0))
 
 
 def describe(cause: Cause, signs: Signs, watch: Watch) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from contract.evaluation import DEAD
-from models.diagnosis import COLLAPSED, Cause, Course, Signs, describe, diagnose, is_better
+from models.diagnosis import COLLAPSED, Cause, Course, Signs, describe, diagnose, is_better, suspect
 from models.watch import Adjustments, Watch
 
 PATIENCE = 3
@@ -15,11 +15,21 @@ PATIENCE = 3
 
 
 @dataclass(frozen=True)
+class Suspicion:
+    """The first signs of a problem, which may be noise: nothing is done unless they last."""
+
+    cause: Cause
+    detail: str
+
+
+@dataclass(frozen=True)
 class Continue:
-    """No problem was detected."""
+    """There is nothing to act on."""
 
     watch: Watch
     is_best: bool
+    suspicion: Suspicion | None = None
+    """Reported once for each cause, until a rollback."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,7 @@ def judge(watch: Watch, signs: Signs, course: Course) -> Verdict:
     cause = diagnose(watch, signs, course)
     has_tried_enough = watch.rollbacks_since_best >= PATIENCE
     if cause is None or (cause is Cause.DECLINE and has_tried_enough):  # the best is served anyway
-        return _go_on(watch, signs, course.images_seen)
+        return _go_on(watch, signs, course)
     detail = describe(cause, signs, watch)
     if has_tried_enough:
         return GiveUp(cause, f"{detail} Going back {PATIENCE} times has not helped. {_ADVICE[cause]}")
@@ -60,6 +70,7 @@ def judge(watch: Watch, signs: Signs, course: Course) -> Verdict:
         "rollbacks_since_best": watch.rollbacks_since_best + 1,
         "adjustments": _REMEDIES[cause](watch.adjustments, 0.5 ** (watch.rollbacks_since_best + 1)),
         "evaluations_since_best": 0,
+        "suspected": (),
     }
     return RollBack(watch.model_copy(update=changed), cause, detail)
 
@@ -77,12 +88,11 @@ def regret(watch: Watch) -> str | None:
     )
 
 
-def _go_on(watch: Watch, signs: Signs, images_seen: int) -> Continue:
+def _go_on(watch: Watch, signs: Signs, course: Course) -> Continue:
     if not is_better(watch, signs):
-        waited = {"evaluations_since_best": watch.evaluations_since_best + 1}
-        return Continue(watch.model_copy(update=waited), is_best=False)
+        return _wait(watch, signs, course)
     best = {
-        "best_images_seen": images_seen,
+        "best_images_seen": course.images_seen,
         "best_distance": signs.distance,
         "best_diversity": signs.diversity,
         "has_lived": watch.has_something_to_serve or signs.diversity >= DEAD,
@@ -90,6 +100,21 @@ def _go_on(watch: Watch, signs: Signs, images_seen: int) -> Continue:
         "rollbacks_since_best": 0 if signs.diversity >= DEAD else watch.rollbacks_since_best,
     }
     return Continue(watch.model_copy(update=best), is_best=True)
+
+
+def _wait(watch: Watch, signs: Signs, course: Course) -> Continue:
+    waited: dict[str, object] = {"evaluations_since_best": watch.evaluations_since_best + 1}
+    suspicion = None
+    cause = suspect(watch, signs, course)
+    if cause and cause not in watch.suspected and watch.rollbacks_since_best < PATIENCE:
+        left = course.stuck_after - watch.evaluations_since_best
+        detail = (
+            f"{describe(cause, signs, watch)} The run goes back to an earlier state if this lasts, without a "
+            f"new best, for {left} more evaluation{'s' * (left != 1)}."
+        )
+        suspicion = Suspicion(cause, detail)
+        waited["suspected"] = (*watch.suspected, cause)
+    return Continue(watch.model_copy(update=waited), is_best=False, suspicion=suspicion)
 
 
 def _slower(adjustments: Adjustments, pace: float) -> Adjustments:

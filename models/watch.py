@@ -30,6 +30,8 @@ class Watch(Frozen):
     """Whether there ever was a living best, even if it is lost now."""
     evaluations_since_best: int = 0
     rollbacks_since_best: int = 0
+    suspected: tuple[str, ...] = ()
+    """Causes that were reported, since the last rollback, when their first signs appeared."""
     adjustments: Adjustments = Adjustments()
 
     @property

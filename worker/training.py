@@ -265,8 +265,11 @@ class _Run:
     def _warning(self, verdict: Verdict) -> link.Warned | None:
         if not isinstance(verdict, Continue):
             return link.Warned(code=verdict.cause, detail=verdict.detail)
-        if self._is_over() and (regret := guards.regret(verdict.watch)):
-            return link.Warned(code=Cause.MODE_COLLAPSE, detail=regret)
+        if self._is_over():
+            regret = guards.regret(verdict.watch)
+            return link.Warned(code=Cause.MODE_COLLAPSE, detail=regret) if regret else None
+        if suspicion := verdict.suspicion:
+            return link.Warned(code=f"{suspicion.cause}_suspected", detail=suspicion.detail)
         return None
 
     def _tell_environment(self, environment: NumericEnvironment) -> None:
