@@ -95,7 +95,7 @@ class Account:
 
     def _saved(self, snapshot: SnapshotFact) -> None:
         """Point to this snapshot, then delete those that no resume will need."""
-        self.state({"snapshot": snapshot})
+        self.state({"snapshot": snapshot, "progress": self._heartbeat.latest})
         fields = {"snapshot": snapshot.model_dump_json(), "deaths": "0"}
         self._outbox.report(
             fields=fields,

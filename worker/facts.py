@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from contract.durable import replace_durably
 from contract.evaluation import Evaluation
-from contract.job import CheckpointFact, Failure, Record, SnapshotFact, State
+from contract.job import CheckpointFact, Failure, Progress, Record, SnapshotFact, State
 from contract.kept import Kept
 from contract.store import Burial
 from contract.volume import Volume
@@ -29,6 +29,7 @@ class Facts(Kept):
     created_us: int
     started_ms: int | None = None
     finished_ms: int | None = None
+    progress: Progress | None = Field(None, description="As of the newest snapshot, or the end.")
     snapshot: SnapshotFact | None = None
     checkpoints: tuple[CheckpointFact, ...] = ()
     judged_images_seen: int = Field(0, description="Up to where Redis has heard what came of judging it.")
@@ -47,6 +48,7 @@ class Facts(Kept):
             attempt=record.attempt,
             created_us=record.created_us,
             started_ms=record.started_ms,
+            progress=record.progress,
             snapshot=record.snapshot,
             checkpoints=earlier.checkpoints if earlier else (),
             judged_images_seen=earlier.judged_images_seen if earlier else 0,

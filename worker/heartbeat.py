@@ -3,7 +3,7 @@
 import time
 
 from contract import store as records
-from contract.job import Progress, Want
+from contract.job import Progress, Record, Want
 from contract.store import Lease
 from worker.lease_renewer import LeaseRenewer
 from worker.outbox import Outbox
@@ -13,21 +13,28 @@ class Heartbeat:
     """The owner's heartbeat. The renewer beats in its place only while the owner is blocked."""
 
     def __init__(
-        self, lease: Lease, want: Want, outbox: Outbox, lease_renewer: LeaseRenewer, *, every_seconds: float
+        self,
+        lease: Lease,
+        record: Record,
+        outbox: Outbox,
+        lease_renewer: LeaseRenewer,
+        *,
+        every_seconds: float,
     ) -> None:
         self._lease = lease
         self._outbox = outbox
         self._lease_renewer = lease_renewer
         self._every_seconds = every_seconds
         self._next = time.monotonic() + every_seconds
-        self.want = want
+        self.want = record.want
         """As of the last successful beat."""
         self.progress: Progress | None = None
         """Progress that Redis has not acknowledged yet."""
+        self.latest = record.progress
 
     def advance(self, progress: Progress) -> None:
         """Report this with the next beat."""
-        self.progress = progress
+        self.progress = self.latest = progress
 
     @property
     def due_in_seconds(self) -> float:

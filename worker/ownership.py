@@ -83,7 +83,7 @@ class Ownership:
             at_most_seconds=settings.progress_deadline_seconds,
         )
         self._heartbeat = Heartbeat(
-            lease, record.want, self._outbox, self._lease_renewer, every_seconds=settings.heartbeat_seconds
+            lease, record, self._outbox, self._lease_renewer, every_seconds=settings.heartbeat_seconds
         )
         self._account = Account(
             lease,
@@ -213,6 +213,7 @@ class Ownership:
             "reason": outcome.reason,
             "error": outcome.error,
             "result": outcome.result,
+            "progress": self._heartbeat.latest,
             "finished_ms": round(time.time() * 1000) if outcome.state.is_terminal else None,
         }
         if outcome.state in (State.CANCELLED, State.QUEUED):

@@ -187,14 +187,13 @@ def _stated(facts: Facts) -> dict[str, str]:
     for name in ("started_ms", "finished_ms"):
         if (moment := getattr(facts, name)) is not None:
             fields[name] = str(moment)
+    if facts.progress:
+        fields["progress"] = facts.progress.model_copy(update={"seconds_left": None}).model_dump_json()
     if facts.checkpoints:
         fields["checkpoint"] = best_checkpoint(facts.checkpoints).model_dump_json()
-    if facts.evaluation:
-        fields["evaluation"] = facts.evaluation.model_dump_json()
-    if facts.snapshot:
-        fields["snapshot"] = facts.snapshot.model_dump_json()
-    if facts.error:
-        fields["error"] = facts.error.model_dump_json()
+    for name in ("evaluation", "snapshot", "error"):
+        if (value := getattr(facts, name)) is not None:
+            fields[name] = value.model_dump_json()
     for name in ("environment", "result"):
         if (value := getattr(facts, name)) is not None:
             fields[name] = json.dumps(value)

@@ -16,12 +16,13 @@ from contract.alias import AliasRecord, Meaning
 from contract.deliveries import Bounds, take_deliveries
 from contract.durable import write_durably, write_json
 from contract.events import Event, EventType
-from contract.job import CheckpointFact, Failure, State, Want
+from contract.job import CheckpointFact, Failure, Progress, State, Want
 from contract.keys import KEYS, RecordKind
 from contract.store import Lease
 from contract.submission import Idempotency, Priority, Submission
 from contract.volume import Volume
 from contract.webhook import TOLD_FOR_SECONDS, Endpoint, Outcome, Told, Webhook
+from tests.contract.records import Records
 from worker.facts import Facts, write_facts
 from worker.mirror import Mirror
 from worker.rebuild import rebuild_if_lost, restore_left_out
@@ -76,6 +77,13 @@ def test_state_follows_from_facts_and_intent(
     job = lay(volume, "a", facts(stated) if stated else None, want)
     rebuild(store, volume)
     assert store.run(records.forget_job(job))[1] == expected
+
+
+def test_ended_record_keeps_its_progress(store: Store, volume: Volume, redis_url: str) -> None:
+    progress = Progress(done=8, total=8, losses={"generator": 1.0})
+    job = lay(volume, "a", facts(State.SUCCEEDED, progress=progress.model_copy(update={"seconds_left": 3.0})))
+    rebuild(store, volume)
+    assert Records(redis_url).read(job).progress == progress
 
 
 def test_owner_of_a_running_record_keeps_it(store: Store, volume: Volume) -> None:

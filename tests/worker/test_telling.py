@@ -7,7 +7,7 @@ import pytest
 from redis.exceptions import ConnectionError as Away
 
 from contract.evaluation import AdversarialAccuracy, Distance, Evaluation, LatentPaths
-from contract.job import Record, SnapshotFact, State, Want
+from contract.job import Progress, Record, SnapshotFact, State, Want
 from contract.store import Command, Lease
 from contract.volume import Volume, images_seen_of, weights_name
 from tests.worker.owner import Worker
@@ -64,6 +64,18 @@ def test_acknowledged_judgement_is_stored_and_marked_as_reported(
     assert stated is not None
     assert (record.judged_images_seen, record.evaluation) == (8, JUDGED.evaluation)
     assert (stated.judged_images_seen, stated.evaluation) == (8, JUDGED.evaluation)
+
+
+def test_progress_is_on_the_volume_from_every_snapshot_on(ownership: Ownership, worker: Worker) -> None:
+    snapshot = SnapshotFact(file=weights_name(4, token=7), images_seen=4)
+    for message in (link.Advanced(progress=Progress(done=4, total=8)), link.Saved(snapshot=snapshot)):
+        ownership._hear(message)
+    worker.rest_for_a_heartbeat()
+    ownership._heartbeat.beat_if_due()
+    ownership._hear(link.Saved(snapshot=snapshot))
+    stated = read_facts(worker.volume, FIRST)
+    assert stated is not None
+    assert stated.progress == Progress(done=4, total=8)
 
 
 def test_unacknowledged_judgement_is_stored_but_not_marked_as_reported(
