@@ -68,8 +68,9 @@ def is_wanted(name: str) -> bool:
     """Whether this name in an archive is a user's file: not a directory, and not hidden.
 
     No file is ever written under such a name, so `..` is harmless. A name ends at a NUL, as in `zipfile`.
+    Some programs on Windows separate folders by a backslash.
     """
-    *folders, last = name.partition("\0")[0].split("/")
+    *folders, last = name.partition("\0")[0].replace("\\", "/").split("/")
     return last not in _NO_FILES and not any(map(_is_hidden, (*folders, last)))
 
 

@@ -62,7 +62,8 @@ def inspect(path: Path) -> None:
     if not has_image:
         raise ServiceError(
             ErrorCode.NO_IMAGES,
-            "The archive holds no image; put PNG, JPEG, WebP, GIF, BMP or TIFF files into it, not encrypted.",
+            "The archive holds no image that can be read here; put PNG, JPEG, WebP, GIF, BMP, TIFF or PPM "
+            "files into it (not HEIC, nor archives within the archive), not encrypted.",
         )
 
 

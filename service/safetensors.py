@@ -18,8 +18,9 @@ MAX_HEADER_BYTES = 256 * 1024
 _LENGTH_BYTES = 8
 _FLOAT_BYTES = 4
 _MOST_DIMENSIONS = 8
+_ZIP = b"PK\3\4"
 _PICKLES = (
-    b"PK\3\4",
+    _ZIP,
     b"\x80\2",
     b"\x80\3",
     b"\x80\4",
@@ -53,7 +54,10 @@ def _look_through(path: Path) -> CheckpointHeader:
     with path.open("rb") as file:
         start = file.read(_LENGTH_BYTES)
         if start.startswith(_PICKLES):
-            raise _WrongError("it is a pickle, as torch.save writes it, and this service never reads pickles")
+            what = (
+                "a zip archive, in which torch.save writes pickles" if start.startswith(_ZIP) else "a pickle"
+            )
+            raise _WrongError(f"it is {what}, and this service never reads pickles")
         length = int.from_bytes(start, "little")
         if len(start) < _LENGTH_BYTES or length > size - _LENGTH_BYTES:
             raise _WrongError("it is not a safetensors file, or is cut off in its header")

@@ -14,6 +14,7 @@ from contract.job import Failure
 from contract.plugin import Frozen
 from worker import link
 from worker.child import Child
+from worker.rare_warning import RareWarning
 from worker.readings import Readings
 from worker.settings import Settings
 from worker.store import connect
@@ -70,6 +71,7 @@ class RequestServer(threading.Thread, ABC, Generic[A, W, R]):
         self._readings = readings
         self._is_warm = is_warm
         self._end = threading.Event()
+        self._away = RareWarning(logger)
 
     @abstractmethod
     def order(self, ask: A) -> W:
@@ -96,7 +98,7 @@ class RequestServer(threading.Thread, ABC, Generic[A, W, R]):
                 if taken:
                     self._answer(*taken)
             except redis.RedisError as error:
-                logger.warning("no %s, Redis is away: %s", self.name, error)
+                self._away.log("no %s, Redis is away: %s", self.name, error)
                 self._end.wait(BREATH_SECONDS)
             except Exception:
                 logger.exception("an ask was lost; its gateway says so at its deadline")

@@ -20,6 +20,7 @@ from contract.wire import Ask
 from models.sampler import Sampler
 from worker.engine import Engine, Key, Target
 from worker.liveness import Liveness
+from worker.rare_warning import RareWarning
 from worker.rendering import admit, kinship, render
 from worker.replies import Refused, Rendered, Replies
 from worker.store import connect
@@ -62,6 +63,7 @@ class SampleConsumer(threading.Thread):
         self._end = threading.Event()
         self._active = threading.Event()
         self._verdict: str | None = None
+        self._away = RareWarning(logger)
         self.precisions = engine.precisions
         """In which generators are requested from this sampler."""
 
@@ -111,7 +113,7 @@ class SampleConsumer(threading.Thread):
             try:
                 self._serve(self._aside + self._take())
             except redis.RedisError as error:
-                logger.warning("sampling Redis is away: %s", error)
+                self._away.log("sampling Redis is away: %s", error)
                 self._end.wait(BREATH_SECONDS)
             except Exception:
                 logger.exception("a batch was lost; its gateways ask again")

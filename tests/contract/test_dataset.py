@@ -13,7 +13,20 @@ def test_file_is_wanted_whatever_its_directory(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "b/", "./", ".", "b/..", ".a.png", "./.b/a.png", "__MACOSX/a.png", "..a"]
+    "name",
+    [
+        "",
+        "b/",
+        "./",
+        ".",
+        "b/..",
+        ".a.png",
+        "./.b/a.png",
+        "__MACOSX/a.png",
+        "..a",
+        "__MACOSX\\._a",
+        "a\\.b\\c",
+    ],
 )
 def test_directories_and_hidden_files_are_not_wanted(name: str) -> None:
     assert not is_wanted(name)

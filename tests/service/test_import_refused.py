@@ -28,8 +28,8 @@ Until = Callable[[Callable[[], Any]], Any]
 BINARY = "application/octet-stream"
 
 WRONG: dict[str, tuple[bytes, str]] = {
-    "a pickle": (pickle.dumps({"weights": [1.0]}), "pickle"),
-    "a pickle of torch": (b"PK\3\4" + b"\0" * 100, "pickle"),
+    "a pickle": (pickle.dumps({"weights": [1.0]}), "it is a pickle"),
+    "a pickle of torch": (b"PK\3\4" + b"\0" * 100, "it is a zip archive"),
     "a few bytes": (b"abc", "cut off"),
     "a header beyond the file": (packed({})[:8] + b"{", "cut off"),
     "a length that nobody has": (b"\xff" * 8 + b"{}", "cut off"),

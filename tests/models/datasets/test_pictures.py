@@ -120,6 +120,14 @@ def test_rubbish_is_refused_with_a_sentence(content: bytes) -> None:
         decode(content)
 
 
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_tiff_of_numbers_whose_range_nobody_knows_is_refused(mode: str) -> None:
+    numbers = Image.fromarray(np.arange(64, dtype={"I": np.int32, "F": np.float32}[mode]).reshape(8, 8))
+    assert numbers.mode == mode
+    with pytest.raises(UnusablePictureError, match="range nobody knows"):
+        decode(encoded(numbers, "TIFF"))
+
+
 def test_huge_picture_is_refused_before_it_is_decoded() -> None:
     small = bytearray(encoded(Image.new("1", (8, 8))))
     small[16:24] = (60_000).to_bytes(4, "big") * 2  # the size in IHDR; the next line corrects its checksum
