@@ -93,12 +93,6 @@ def interval(spec: TrainingSpec, panel: Panel, features: int) -> int:
     return max(min(usual, max(few, shortest)), most)
 
 
-def training_images(spec: TrainingSpec, panel: Panel, features: int) -> float:
-    """The number of images whose training has as many multiply-adds as one evaluation."""
-    trained = Cost.of(spec)
-    return operations(trained, panel, features) / trained.training
-
-
 def operations(trained: Cost, panel: Panel, features: int) -> int:
     """Multiply-adds of one evaluation; `features` is the number of the feature network's per image."""
     return cost.evaluation(

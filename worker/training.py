@@ -16,10 +16,11 @@ from contract.volume import Volume
 from models import guards, trainer
 from models.allocator import keep_freed_memory
 from models.batches import Batches
+from models.cost import Cost
 from models.datasets.arrays import array, held_out_indices, training_indices
 from models.diagnosis import Cause, Course, Signs
 from models.environment import NumericEnvironment
-from models.evaluation import Judge, Panel, interval, training_images
+from models.evaluation import Judge, Panel, interval, operations
 from models.features import Features, embedded, inception
 from models.guards import Continue, GiveUp, RollBack, Verdict
 from models.memory import require_memory
@@ -93,7 +94,8 @@ class _Run:
             self._spec.total_images,
             batch_size=self._spec.batch_size,
             every_images=self._judged_every,
-            evaluation_images=self._evaluation_images,
+            multiply_adds=Cost.of(self._spec).training,
+            evaluation_multiply_adds=self._evaluation_multiply_adds,
         )
         self._forecast = forecast
         told_at = saved_at = time.monotonic()
@@ -127,7 +129,7 @@ class _Run:
             if self._judge is not None:
                 with forecast.interrupted():
                     self._judge.prepare(self._tell_life)
-            with forecast.evaluating():
+            with forecast.evaluating(after):
                 self._do_what_is_due(before, after, is_judged=True)
         else:
             has_failed = is_checked and not self._is_sound()
@@ -223,14 +225,14 @@ class _Run:
         self._batches = Batches.of(spec, pictures, training, environment.device)
         self._judge: Judge | None = None
         self._judged_every = self._checked_every = max(1, spec.total_images // CHECKS)
-        self._evaluation_images = 0.0
+        self._evaluation_multiply_adds = 0
         panel = Panel.of(training, held_out_indices(manifest), spec.seed)
         if panel is not None:
             features = self._features(volume, environment)
             self._judge = Judge(spec, pictures, panel, features)
             multiply_adds = features.multiply_adds(spec.resolution)
             self._judged_every = interval(spec, panel, multiply_adds)
-            self._evaluation_images = training_images(spec, panel, multiply_adds)
+            self._evaluation_multiply_adds = operations(Cost.of(spec), panel, multiply_adds)
 
     def _features(self, volume: Volume, environment: NumericEnvironment) -> Features:
         if self._spec.evaluation.features == "inception":

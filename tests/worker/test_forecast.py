@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from worker.forecast import Forecast
+from worker.forecast import SLOWEST, Forecast
 
 EVALUATION_IMAGES = 337.0
+MULTIPLY_ADDS = 1e9
 
 
 class Machine:
@@ -31,7 +32,8 @@ class Machine:
             total,
             batch_size=64,
             every_images=every,
-            evaluation_images=EVALUATION_IMAGES,
+            multiply_adds=MULTIPLY_ADDS,
+            evaluation_multiply_adds=EVALUATION_IMAGES * MULTIPLY_ADDS,
             clock=lambda: self.now,
         )
 
@@ -44,7 +46,7 @@ class Machine:
                 if not done:
                     with self.forecast.interrupted():
                         self.now += self._preparation
-                with self.forecast.evaluating():
+                with self.forecast.evaluating(images):
                     self.now += self._evaluations[min(done, len(self._evaluations) - 1)]
                 done += 1
             self.forecast.update(images)
@@ -65,6 +67,24 @@ def test_prediction_at_a_steady_pace_is_exact_once_an_evaluation_is_over(seconds
 def test_evaluations_are_assumed_to_take_as_long_as_counted_until_one_is_over() -> None:
     machine = Machine(100, 64_000, 6_400, [EVALUATION_IMAGES / 100])
     assert max(machine.misses(after=0)) == pytest.approx(0, abs=1e-6)
+
+
+def test_evaluation_is_not_assumed_to_be_as_slow_as_the_first_steps() -> None:
+    machine = Machine(0.1, 256, 128, [1])
+    _, left = next(machine.course())
+    each = EVALUATION_IMAGES * MULTIPLY_ADDS / SLOWEST
+    assert left == pytest.approx(192 / 0.1 + 2 * each)
+
+
+def test_prediction_is_renewed_by_an_evaluation() -> None:
+    machine = Machine(100, 6_400, 640, [100])
+    steps = machine.course()
+    for _ in range(9):
+        next(steps)
+    with machine.forecast.evaluating(640):
+        machine.now += 1
+    left = machine.forecast.seconds_left
+    assert left == pytest.approx((6_400 - 640) / 100 + 9 * 1)
 
 
 def test_what_precedes_the_first_evaluation_is_not_expected_again() -> None:
@@ -103,7 +123,13 @@ def test_seconds_left_decrease_between_readings_but_not_below_zero() -> None:
 
 def test_nothing_is_predicted_before_the_first_images() -> None:
     forecast = Forecast(
-        0, 640, batch_size=64, every_images=64, evaluation_images=EVALUATION_IMAGES, clock=lambda: 5.0
+        0,
+        640,
+        batch_size=64,
+        every_images=64,
+        multiply_adds=MULTIPLY_ADDS,
+        evaluation_multiply_adds=EVALUATION_IMAGES * MULTIPLY_ADDS,
+        clock=lambda: 5.0,
     )
     assert forecast.seconds_left is None
     forecast.update(0)

@@ -46,9 +46,9 @@ def test_time_left_is_reported_from_the_first_images_to_the_last(
 
     class Watched(Forecast):
         @contextmanager
-        def evaluating(self) -> Iterator[None]:
+        def evaluating(self, images_seen: int) -> Iterator[None]:
             began = time.monotonic()
-            with super().evaluating():
+            with super().evaluating(images_seen):
                 yield
             timed.append(time.monotonic() - began)
 
@@ -129,9 +129,9 @@ def test_features_of_the_reals_are_not_part_of_the_first_evaluations_time(
         begun.append("prepare")
         return prepare(judge, show_life)
 
-    def evaluate(forecast: Forecast) -> Any:
+    def evaluate(forecast: Forecast, images_seen: int) -> Any:
         begun.append("evaluate")
-        return evaluating(forecast)
+        return evaluating(forecast, images_seen)
 
     monkeypatch.setattr(Judge, "prepare", prepare_once)
     monkeypatch.setattr(Forecast, "evaluating", evaluate)
