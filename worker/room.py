@@ -78,35 +78,33 @@ def room_of(chore: Chore) -> Room:
 
 
 class Later:
-    """Writes that are not urgent: those that the volume rejects are retried once there is room."""
+    """Writes that are not urgent: those that the volume rejects, for whatever reason, are retried."""
 
     def __init__(self) -> None:
         self._owed: deque[Callable[[], object]] = deque()
 
     def write(self, statement: Callable[[], object]) -> None:
         """Try at once. Called by any thread. A write that happens late must be fenced by its token."""
-        if not _is_taken(statement):
-            logger.warning("the volume takes no statement now; it is made as soon as there is room")
+        if error := _refusal(statement):
+            logger.warning("the volume does not take a statement (%s); it is made once it does", error)
             self._owed.append(statement)
 
     def catch_up(self) -> None:
         """Retry the deferred writes. Called by one thread."""
         for _ in range(len(self._owed)):
             statement = self._owed.popleft()
-            if not _is_taken(statement):
+            if _refusal(statement):
                 self._owed.append(statement)
 
 
-def _is_taken(statement: Callable[[], object]) -> bool:
+def _refusal(statement: Callable[[], object]) -> OSError | None:
     try:
         statement()
     except FileNotFoundError:  # the record was deleted meanwhile
-        return True
+        return None
     except OSError as error:
-        if error.errno not in LACKS:
-            raise
-        return False
-    return True
+        return error
+    return None
 
 
 def shortage(error: OSError, path: Path, needed_bytes: int, since_ms: int) -> Shortage:

@@ -134,7 +134,7 @@ def test_deferred_write_for_a_deleted_record_is_dropped() -> None:
 
 
 def _once_refused(statement: Callable[[], object]) -> Callable[[], None]:
-    refusals = Refusals(errno.ENOSPC, errno.ENOSPC)
+    refusals = Refusals(errno.ENOSPC, errno.EACCES)
 
     def write() -> None:
         refusals()
