@@ -71,14 +71,19 @@ _DEFAULTS = {name: field.default for name, field in SampleOptions.model_fields.i
 
 
 class SampleSpec(SampleOptions):
-    """Samples of one generator, for the seeds `seed … seed + count - 1`, listed seeds or latents.
+    """Samples of one generator: of the seeds `seed … seed + count - 1`, of listed seeds, of points on the
+    path between the seeds `seed` and `to`, or of latents.
 
-    Two specs of the same samples are equal: options are settled, and consecutive seeds are not listed.
+    Two specs of the same samples are equal: options are settled, consecutive seeds are not listed, and the
+    end of a path by itself is a seed.
     """
 
     digest: Digest
     seed: int = Field(0, ge=0, le=MAX_SEED)
     count: int = Field(1, ge=1, le=MAX_COUNT)
+    to: Seed | None = None
+    at: float | None = Field(None, gt=0, lt=1)
+    """Of a path, this point alone; otherwise `count` points, spaced equally."""
     listed: tuple[Seed, ...] | None = Field(None, max_length=MAX_COUNT, fail_fast=True)
     latents: str | None = None
     """Instead of seeds: `count` rows, as packed by `contract.latents`."""
@@ -101,6 +106,22 @@ class SampleSpec(SampleOptions):
         )
 
     @classmethod
+    def of_path(
+        cls,
+        digest: str,
+        chosen: SampleFormat,
+        ends: tuple[int, int],
+        points: int | float,
+        asked: SampleOptions,
+    ) -> Self:
+        """The spec of so many points of the path between two seeds (int), or of the one there (float)."""
+        count, at = (points, None) if isinstance(points, int) else (1, points)
+        if at in (0, 1):
+            return cls.of_seeds(digest, chosen, [ends[1] if at else ends[0]], asked)
+        path = {"seed": ends[0], "to": ends[1], "count": count, "at": at}
+        return cls.model_validate({**asked.settled(count), **path, "digest": digest, "format": chosen})
+
+    @classmethod
     def of_latents(
         cls, digest: str, chosen: SampleFormat, rows: Sequence[Sequence[float]], asked: SampleOptions
     ) -> Self:
@@ -110,7 +131,7 @@ class SampleSpec(SampleOptions):
 
     @model_validator(mode="after")
     def _ends_within_the_seeds(self) -> Self:
-        if self.seed + self.count - 1 > MAX_SEED:
+        if self.to is None and self.seed + self.count - 1 > MAX_SEED:
             raise ValueError(f"the sheet runs past the last seed, {MAX_SEED}: lower seed or count")
         return self
 
@@ -125,7 +146,7 @@ class SampleSpec(SampleOptions):
     def _says_one_thing(self) -> Self:
         if self.listed is None and self.latents is None:
             return self
-        if self.seed or (self.listed is not None and self.latents is not None):
+        if self.seed or self.to is not None or (self.listed is not None and self.latents is not None):
             raise ValueError("seed, listed seeds and latents exclude each other")
         if self.listed is not None and len(self.listed) != self.count:
             raise ValueError(f"count is {self.count}, but {len(self.listed)} seeds are listed")
@@ -135,12 +156,28 @@ class SampleSpec(SampleOptions):
             unpack(self.latents, self.count)
         return self
 
+    @model_validator(mode="after")
+    def _is_a_path_or_none(self) -> Self:
+        if self.to is None and self.at is not None:
+            raise ValueError("at is a point on a path: it needs to")
+        if self.to is not None and (self.count == 1) is (self.at is None):
+            raise ValueError("a path has either a count of at least 2 or at")
+        if self.to == self.seed:
+            raise ValueError("a path has two different ends")
+        return self
+
     @property
     def seeds(self) -> Sequence[int]:
-        """The seed of each tile, in order; empty for latents."""
-        if self.latents is not None:
+        """The seed of each tile, in order; empty for latents and paths."""
+        if self.latents is not None or self.to is not None:
             return ()
         return self.listed or range(self.seed, self.seed + self.count)
+
+    @property
+    def ways(self) -> Sequence[float]:
+        """Of a path, how far along it each tile is: from 0, at `seed`, to 1, at `to`."""
+        assert self.to is not None
+        return [point / (self.count - 1) for point in range(self.count)] if self.at is None else [self.at]
 
     @property
     def weight(self) -> int:
@@ -157,7 +194,8 @@ class SampleSpec(SampleOptions):
             return f"latents-{sha256(self.latents.encode()).hexdigest()}"
         if self.listed is not None:
             return f"seeds-{sha256(repr(self.listed).encode()).hexdigest()}"
-        return str(self.seed)
+        path = "" if self.to is None else f"-to-{self.to}"
+        return f"{self.seed}{path}" if self.at is None else f"{self.seed}{path}-at-{self.at}"
 
     def address(self) -> str | None:
         """The permanent address of exactly this, relative to the service, or None.
@@ -166,9 +204,10 @@ class SampleSpec(SampleOptions):
         """
         if self.listed is not None or self.latents is not None:
             return None
-        count = {"count": self.count} if self.count > 1 else {}
-        parameters = {"model": self.digest, "seed": self.seed, **count, **self.chosen()}
-        parameters["format"] = self.format
+        count = self.count if self.count > 1 else None
+        points = {"seed": self.seed, "to": self.to, "at": self.at, "count": count}
+        given = {name: value for name, value in points.items() if value is not None}
+        parameters = {"model": self.digest, **given, **self.chosen(), "format": self.format}
         return "/samples?" + "&".join(f"{name}={value}" for name, value in parameters.items())
 
     def body(self) -> dict[str, object]:
@@ -181,7 +220,10 @@ class SampleSpec(SampleOptions):
         """The spec of each sample by itself, as a PNG."""
         alone: dict[str, object] = {"count": 1, "columns": None, "padding": 0, "format": "png"}
         each: list[dict[str, object]]
-        if self.latents is None:
+        if self.to is not None:
+            ends: dict[float, dict[str, object]] = {0: {"to": None}, 1: {"seed": self.to, "to": None}}
+            each = [ends.get(way, {"at": way}) for way in self.ways]
+        elif self.latents is None:
             each = [{"seed": seed, "listed": None} for seed in self.seeds]
         else:
             each = [{"latents": pack([row])} for row in unpack(self.latents, self.count)]

@@ -24,6 +24,11 @@ from models.randomness import random_words
 
 def latents(seeds: Sequence[int], size: int, prior: Prior) -> NDArray[np.float32]:
     """The latents (N, Z) of `seeds`, one row each."""
+    return prior.quantile(shares_of(seeds, size)).astype(np.float32)
+
+
+def shares_of(seeds: Sequence[int], size: int) -> NDArray[np.float64]:
+    """The shares (N, Z) in (0, 1) whose quantiles are the latents of `seeds`."""
     philox = np.random.Philox(key=0)
     beginning = philox.state
     raw = np.empty((len(seeds), size), dtype=np.uint64)
@@ -31,18 +36,15 @@ def latents(seeds: Sequence[int], size: int, prior: Prior) -> NDArray[np.float32
         beginning["state"]["key"][0] = seed
         philox.state = beginning
         raw[row] = philox.random_raw(size)
-    return _draw(raw, prior)
+    return shares(raw)
 
 
 def noise(seed: int, stream: str, index: int, count: int, size: int, prior: Prior) -> NDArray[np.float32]:
     """Draws (count, Z) that are a function of the arguments alone: there is no state to save or restore."""
-    return _draw(random_words(seed, stream, index, count * size).reshape(count, size), prior)
+    words = random_words(seed, stream, index, count * size).reshape(count, size)
+    return prior.quantile(shares(words)).astype(np.float32)
 
 
 def shares(words: NDArray[np.uint64]) -> NDArray[np.float64]:
     """Step 2 of the specification: the shares in (0, 1) whose quantiles are the latents."""
     return ((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
-
-
-def _draw(raw: NDArray[np.uint64], prior: Prior) -> NDArray[np.float32]:
-    return prior.quantile(shares(raw)).astype(np.float32)

@@ -22,10 +22,11 @@ from models.environment import NumericEnvironment
 from models.graphs import Graphs
 from models.inference import for_inference, plan
 from models.largest_batch import largest_batch
-from models.latents import latents
+from models.latents import latents, shares_of
 from models.networks.pair import Generator
 from models.packing import pack
 from models.pixels import to_pixels
+from models.priors.paths import between
 from models.priors.truncation import truncated
 from models.silence import silent
 
@@ -83,6 +84,14 @@ class Sampler:
     def draw(self, seeds: Sequence[int], truncation: float = 1.0) -> NDArray[np.float32]:
         """The latents (N, Z) of `seeds`, from the middle share `truncation` of the prior."""
         return latents(seeds, self._generator.latent_size, truncated(self._prior, truncation))
+
+    def draw_path(
+        self, start: int, end: int, ways: Sequence[float], truncation: float = 1.0
+    ) -> NDArray[np.float32]:
+        """The latents (N, Z) so far along the path between two seeds; 0 and 1 give those of the seeds."""
+        ends = shares_of([start, end], self._generator.latent_size)
+        prior = truncated(self._prior, truncation)
+        return np.concatenate([between(prior, ends[:1], ends[1:], way) for way in ways])
 
     def render_latents(
         self, drawn: NDArray[np.float32], after_pass: Callable[[], None] = silent

@@ -22,15 +22,15 @@ Images = NDArray[np.uint8] | NDArray[np.float32]
 """Pixels (N, R, R, C), or floats (N, C, R, R) for the formats that need them."""
 
 
-def kinship(spec: SampleSpec) -> tuple[str, str, bool, bool, bool, float]:
+def kinship(spec: SampleSpec) -> tuple[str, str, bool, bool, bool, bool, float]:
     """A key that is equal for specs that may be rendered together.
 
     They share a generator and its precision, are all single or all sheets, need all pixels or all floats, and
-    have latents that are all given or all drawn with the same truncation.
+    have latents that are all given, or all on paths or of seeds, with the same truncation.
     """
-    is_given = spec.latents is not None
+    is_given, is_path = spec.latents is not None, spec.to is not None
     is_of_numbers = spec.format in FORMATS_OF_NUMBERS
-    return spec.digest, spec.precision, spec.count > 1, is_of_numbers, is_given, spec.truncation
+    return spec.digest, spec.precision, spec.count > 1, is_of_numbers, is_given, is_path, spec.truncation
 
 
 def admit(sampler: Sampler, portion: Sequence[Ask]) -> tuple[list[Ask], list[tuple[Ask, FieldError]]]:
@@ -90,18 +90,23 @@ def _too_many_numbers(spec: SampleSpec, trained: TrainingSpec) -> FieldError | N
 
 def render(sampler: Sampler, portion: Sequence[Ask], after_pass: Callable[[], None] = silent) -> Images:
     """Render the images of all asks of a portion, in order. Their `kinship` must be equal."""
-    spec = portion[0].spec
-    seeds = [seed for ask in portion for seed in ask.spec.seeds]
-    drawn = sampler.draw(seeds, spec.truncation) if spec.latents is None else _given(portion)
-    if spec.format in FORMATS_OF_NUMBERS:
+    specs = [ask.spec for ask in portion]
+    drawn = _latents(sampler, specs)
+    if specs[0].format in FORMATS_OF_NUMBERS:
         return sampler.render_latent_floats(drawn, after_pass)
     return sampler.render_latents(drawn, after_pass)
 
 
-def _given(portion: Sequence[Ask]) -> NDArray[np.float32]:
-    """The latents (N, Z) that came with the asks."""
-    rows = [row for ask in portion for row in unpack(ask.spec.latents or "", ask.spec.count)]
-    return np.array(rows, dtype=np.float32)
+def _latents(sampler: Sampler, specs: Sequence[SampleSpec]) -> NDArray[np.float32]:
+    """The latents (N, Z) of specs of equal kinship."""
+    truncation = specs[0].truncation
+    if specs[0].latents is not None:
+        rows = [row for spec in specs for row in unpack(spec.latents or "", spec.count)]
+        return np.array(rows, dtype=np.float32)
+    if specs[0].to is not None:
+        paths = [sampler.draw_path(spec.seed, spec.to or 0, spec.ways, truncation) for spec in specs]
+        return np.concatenate(paths)
+    return sampler.draw([seed for spec in specs for seed in spec.seeds], truncation)
 
 
 def shares(images: Images, portion: Sequence[Ask]) -> Iterator[tuple[Ask, Images]]:

@@ -59,6 +59,15 @@ class SamplesQuery(SampleOptions):
         None, ge=0, le=MAX_SEED, description="One seed is one image; without it, a random one is drawn."
     )
     count: int = Field(1, ge=1, le=MAX_COUNT, description="More than 1: a sheet of seed … seed+count-1.")
+    to: int | None = Field(
+        None,
+        ge=0,
+        le=MAX_SEED,
+        description="The seed at the other end of a path: a sheet of `count` points on it, from `seed` on.",
+    )
+    at: float | None = Field(
+        None, ge=0, le=1, description="Instead of `count`: one point of the path, 0 at `seed`, 1 at `to`."
+    )
     model: str | None = Field(
         None, description="A digest (sha256:…), a job (job_…) or an alias; default: the alias latest."
     )
@@ -224,7 +233,27 @@ async def _render(
     return gateway.pictures.find(etag) or await gateway.pictures.render(spec, target.place, request, until)
 
 
+def _require_whole_path(query: SamplesQuery) -> None:
+    if query.to is None:
+        if query.at is not None:
+            raise parameter_error(
+                "at", "at is a point on the path from seed to another seed; give `to` as well."
+            )
+        return
+    if query.seed is None or query.seed == query.to:
+        detail = f"to is {query.to}: a path needs another seed to begin with; give `seed`."
+        raise parameter_error("seed", detail)
+    if (query.count == 1) is (query.at is None):
+        detail = (
+            "Of a path, give either `count`, at least 2, for a sheet, or `at`, 0 to 1, for one point of it."
+        )
+        raise parameter_error("count", detail)
+
+
 def _seed(query: SamplesQuery) -> int:
+    _require_whole_path(query)
+    if query.seed is not None and query.to is not None:
+        return query.seed
     last_start = MAX_SEED - query.count + 1
     if query.seed is None:
         return secrets.randbelow(last_start + 1)
@@ -242,7 +271,11 @@ def _settled(
     query: SamplesQuery, chosen: SampleFormat, seed: int, digest: str, renderer: str
 ) -> tuple[SampleSpec, str, Mapping[str, str]]:
     """The requested spec, its ETag and headers; cached, as they are a third of a cached picture's work."""
-    spec = SampleSpec.of_seeds(digest, chosen, range(seed, seed + query.count), query)
+    if query.to is None:
+        spec = SampleSpec.of_seeds(digest, chosen, range(seed, seed + query.count), query)
+    else:
+        points = query.count if query.at is None else query.at
+        spec = SampleSpec.of_path(digest, chosen, (seed, query.to), points, query)
     return spec, etag_of(spec, renderer), _headers(spec, query)
 
 

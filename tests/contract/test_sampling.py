@@ -104,6 +104,52 @@ def test_consecutive_listed_seeds_become_a_range_which_has_an_address() -> None:
     assert SampleSpec.of_seeds(DIGEST, "png", [9, 8, 7], SampleOptions()).address() is None
 
 
+ENDS = st.tuples(st.integers(0, 3), st.integers(0, 3)).filter(lambda ends: ends[0] != ends[1])
+POINTS = st.one_of(st.integers(2, 4), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
+
+
+@given(ENDS, POINTS, ENDS, POINTS, OPTIONS)
+def test_only_equal_paths_have_equal_texts_and_addresses(
+    some: tuple[int, int], few: float, other: tuple[int, int], many: float, options: dict[str, Any]
+) -> None:
+    asked = SampleOptions.model_validate(options)
+    one = SampleSpec.of_path(DIGEST, "png", some, few, asked)
+    two = SampleSpec.of_path(DIGEST, "png", other, many, asked)
+    assert (one == two) == (one.canonical() == two.canonical()) == (one.address() == two.address())
+    assert read_recipe(recipe(one)) == one
+    address = one.address()
+    assert address
+    parameters = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
+    parameters["digest"] = parameters.pop("model")
+    assert SampleSpec.model_validate(parameters) == one
+
+
+def test_ends_of_a_path_are_seeds_and_its_points_have_addresses() -> None:
+    path = SampleSpec.of_path(DIGEST, "zip", (7, 42), 3, SampleOptions())
+    assert [tile.address() for tile in path.tiles()] == [
+        f"/samples?model={DIGEST}&{points}&format=png"
+        for points in ("seed=7", "seed=7&to=42&at=0.5", "seed=42")
+    ]
+    assert path.canonical() == f"{DIGEST}/7-to-42+3.zip"
+    assert path.seeds == ()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"to": 7, "count": 2}, "two different ends"),
+        ({"to": 8}, "either a count"),
+        ({"to": 8, "count": 2, "at": 0.5}, "either a count"),
+        ({"at": 0.5}, "needs to"),
+        ({"to": 8, "at": 0.0}, "greater than 0"),
+        ({"to": 8, "count": 2, "seed": 0, "listed": (1, 2)}, "exclude each other"),
+    ],
+)
+def test_path_that_is_none_is_refused(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        SampleSpec.model_validate({"digest": DIGEST, "seed": 7, **wrong})
+
+
 @given(ROWS, ROWS)
 def test_latents_round_trip(some: list[list[float]], other: list[list[float]]) -> None:
     one, two = (SampleSpec.of_latents(DIGEST, "png", rows, SampleOptions()) for rows in (some, other))

@@ -94,6 +94,13 @@ def test_different_seed_or_count_is_a_different_picture(
         ("seed=1&count=4&format=zip&columns=4", "columns"),
         ("seed=1&count=4&format=json&padding=1", "padding"),
         ("seed=1&format=npz&scale=2", "scale"),
+        ("seed=1&to=-1", "to"),
+        ("seed=1&to=2", "count"),
+        ("seed=1&to=2&count=3&at=0.5", "count"),
+        ("seed=1&to=2&at=1.5", "at"),
+        ("seed=1&at=0.5", "at"),
+        ("seed=1&to=1&count=3", "seed"),
+        ("to=2&count=3", "seed"),
         ("seed=1&sede=2", "sede"),
         ("seed=1&model=Best", "model"),
         ("seed=1&model=sha256:12", "model"),
@@ -199,6 +206,25 @@ def test_options_without_an_effect_are_dropped_from_the_spec(
     assert options == said
     assert client.get(answer.headers["content-location"]).headers["etag"] == answer.headers["etag"]
     assert len(sampler.asks) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("to=42&count=9", "7-to-42+9"),
+        ("to=42&at=.5", "7-to-42-at-0.5+1"),
+        ("to=42&at=0", "7+1"),
+        ("to=42&at=1", "42+1"),
+    ],
+)
+def test_path_is_a_picture_with_an_address(
+    client: httpx.Client, sampler: Any, finished: CheckpointFact, query: str, said: str
+) -> None:
+    answer = client.get(f"/samples?seed=7&{query}")
+    assert answer.text.partition("/")[2] == f"{said}.png"
+    again = client.get(answer.headers["content-location"])
+    assert (again.content, again.headers["etag"]) == (answer.content, answer.headers["etag"])
+    assert "immutable" in again.headers["cache-control"]
 
 
 def test_named_format_overrides_accept(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:

@@ -65,13 +65,19 @@ def _varied(digest: str, precision: SamplePrecision, latent_size: int, chance: R
         return SampleSpec.of_latents(digest, chosen, latents, SampleOptions.model_validate(options))
     options["truncation"] = chance.choice([1, 0.5])
     start = chance.randrange(10**6)
+    if chance.random() < 0.3:
+        points = count if count > 1 else chance.random()
+        ends = start, start + chance.randint(1, 10**6)
+        return SampleSpec.of_path(digest, chosen, ends, points, SampleOptions.model_validate(options))
     seeds = chance.choice([range(start, start + count), chance.sample(range(10**6), count)])
     return SampleSpec.of_seeds(digest, chosen, seeds, SampleOptions.model_validate(options))
 
 
 def _alone(sampler: Sampler, spec: SampleSpec) -> bytes:
     """Its bytes, put together without what samplers use to render several asks at once."""
-    if spec.latents is None:
+    if spec.to is not None:
+        drawn = sampler.draw_path(spec.seed, spec.to, spec.ways, spec.truncation)
+    elif spec.latents is None:
         drawn = sampler.draw(spec.seeds, spec.truncation)
     else:
         drawn = np.array(unpack(spec.latents, spec.count), dtype=np.float32)

@@ -77,11 +77,42 @@ def test_truncation_draws_from_the_middle_of_the_prior(sampler: Sampler) -> None
     assert np.array_equal(render(sampler, [asked]), sampler.render_latents(drawn))
 
 
+def along(ends: tuple[int, int], points: int | float, chosen: Any = "png", **options: Any) -> Ask:
+    """An ask for points on a path."""
+    asked = SampleOptions.model_validate(options)
+    return Ask("1", "g0", 0, SampleSpec.of_path(DIGEST, chosen, ends, points, asked), PLACE)
+
+
+@pytest.mark.parametrize(
+    "sampler", ["normal", "uniform", "bernoulli", "exponential", "poisson", "truncated_normal"], indirect=True
+)
+def test_path_leads_from_seed_to_seed_through_points_that_can_be_had_alone(sampler: Sampler) -> None:
+    tiles = render(sampler, [along((7, 4), 5)])
+    assert np.array_equal(tiles[[0, 4]], render(sampler, [ask([7, 4])]))
+    alone = [render(sampler, [along((7, 4), way)]) for way in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    assert np.array_equal(tiles, np.concatenate(alone))
+    assert not np.array_equal(tiles[0], tiles[2])
+
+
+def test_tile_of_a_path_is_the_picture_of_its_own_spec(sampler: Sampler) -> None:
+    path = along((7, 4), 7, truncation=0.5)
+    each = [Ask("1", "g0", 0, spec, PLACE) for spec in path.spec.tiles()]
+    assert np.array_equal(render(sampler, [path]), np.concatenate([render(sampler, [one]) for one in each]))
+
+
+def test_path_turns_on_an_arc(sampler: Sampler) -> None:
+    """A straight line would pass nearer to the middle, where a normal prior has hardly any latents."""
+    start, middle, end = sampler.draw_path(7, 4, [0, 0.5, 1])
+    assert np.allclose(middle, (start + end) / np.sqrt(2), atol=1e-6)
+
+
 def test_asks_rendered_together_get_the_same_images_as_alone(sampler: Sampler) -> None:
     latents = np.random.default_rng(0).normal(size=(5, SIZE)).tolist()
     for portion in (
         [ask(latents=latents[:2]), ask(latents=latents[2:])],
         [ask([7, 5], truncation=0.5), ask([1, 2], truncation=0.5)],
+        [along((7, 5), 3), along((1, 2), 2)],
+        [along((7, 5), 0.3), along((1, 2), 0.4)],
     ):
         alone = [render(sampler, [one]) for one in portion]
         assert np.array_equal(render(sampler, portion), np.concatenate(alone))
