@@ -1,6 +1,8 @@
 """The order of the queue: priorities, fairness between submitters, and accurate positions."""
 
 import itertools
+import time
+from random import Random
 
 import pytest
 
@@ -8,12 +10,16 @@ from contract import store
 from contract.job import State
 from contract.keys import KEYS, RecordKind
 from contract.submission import Priority, Submission
-from tests.contract.records import JOB, Records
+from tests.contract.record_model import RecordModel
+from tests.contract.records import JOB, LONG, Records
 
 
-def _submit(records: Records, record_id: str, submitter: str = "ann", **said: Priority) -> None:
+def _submit(
+    records: Records, record_id: str, submitter: str = "ann", *, devices: int = 1, **said: Priority
+) -> None:
     submission = Submission(submitter=submitter, **said)
-    assert records.run(store.submit(JOB, record_id, "{}", submission=submission))[0] == "submitted"
+    command = store.submit(JOB, record_id, "{}", devices=devices, submission=submission)
+    assert records.run(command)[0] == "submitted"
 
 
 def _places(records: Records) -> list[str]:
@@ -50,6 +56,38 @@ def test_submitter_with_fewer_running_jobs_goes_first(records: Records) -> None:
     _submit(records, "job_bob0", "bob")
     _submit(records, "job_bob1", "bob")
     assert [records.claim(worker).id for worker in ("w2", "w3", "w4")] == ["job_bob0", "job_bob1", "job_ann2"]
+
+
+def test_order_of_many_submitters_is_that_of_the_model(records: Records) -> None:
+    random, model = Random(1), RecordModel(max_deaths=3)
+    for number in range(120):
+        record_id, submitter = f"job_{number}", f"name{random.randrange(40)}"
+        devices, priority = random.choice((1, 2)), random.choice(list(Priority))
+        _submit(records, record_id, submitter, devices=devices, priority=priority)
+        model.submit(record_id, devices, submitter, priority, key=None)
+    for number in range(30):
+        owner, devices = f"w{number}", random.choice((1, 2))
+        ticket = model.claim(owner, devices)
+        assert ticket is not None
+        assert records.claim(owner, devices=devices).id == ticket.id
+        assert _places(records) == model.turns()
+
+
+def test_many_submitters_cost_hardly_more_than_one(records: Records) -> None:
+    def seconds(submitters: int) -> float:
+        records.redis.flushall()
+        for number in range(1000):
+            _submit(records, f"job_{number}", f"name{number % submitters}", devices=2)
+        return min(_seconds_of_a_look_and_a_vain_claim(records) for _ in range(5))
+
+    assert seconds(submitters=1000) < 10 * seconds(submitters=1)
+
+
+def _seconds_of_a_look_and_a_vain_claim(records: Records) -> float:
+    started = time.perf_counter()
+    assert len(_places(records)) == 1000
+    assert records.run(store.claim(JOB, "w0", lease_seconds=LONG)) is None
+    return time.perf_counter() - started
 
 
 def test_priority_precedes_fairness_and_never_preempts_a_running_job(records: Records) -> None:
