@@ -1,9 +1,9 @@
 -- All transitions of a record. Redis runs one script at a time, so each is atomic. Times are Redis TIME,
 -- never a client's. ARGV: key names as JSON, command, arguments as JSON.
 --
--- A record is a hash: state, want, token, owner, lease_until_ms, attempt, deaths, revision, devices, spec,
--- submitter, priority, webhook, created_us, started_ms, finished_ms, progress, snapshot, checkpoint, environment,
--- result, error, told, waiting_for, judged_images_seen, previewed_images_seen.
+-- A record is a hash: state, want, token, owner, unconfirmed, lease_until_ms, attempt, deaths, revision, devices,
+-- spec, submitter, priority, webhook, created_us, started_ms, finished_ms, progress, snapshot, checkpoint,
+-- environment, result, error, told, waiting_for, judged_images_seen, previewed_images_seen.
 -- The token is for fencing: only the process with the newest one may write facts.
 
 local names = cjson.decode(ARGV[1])
@@ -122,7 +122,7 @@ local function move(id, to, reason, err)
   if to ~= 'running' then
     redis.call('ZREM', names.leased, id)
     redis.call('HDEL', names.lease_ms, id)
-    redis.call('HDEL', record(id), 'owner', 'lease_until_ms', 'waiting_for')
+    redis.call('HDEL', record(id), 'owner', 'unconfirmed', 'lease_until_ms', 'waiting_for')
   end
   write(id, 'state', to)
   if to == 'queued' or to == 'running' then redis.call('HDEL', record(id), 'error') end
@@ -147,11 +147,12 @@ end
 local function is_terminal(state) return state == 'succeeded' or state == 'failed' or state == 'cancelled' end
 
 -- Why a caller may not report facts, or nil. A running record is never forgotten: if there is none, Redis was
--- emptied, and the owner continues until the record is rebuilt.
+-- emptied, and the owner continues until the record is rebuilt. A caller with the token confirms its claim.
 local function objection(id)
   local state = read(id, 'state')
   if not state then return 'unknown' end
   if state ~= 'running' or read(id, 'token') ~= argument.token then return 'lost' end
+  redis.call('HDEL', record(id), 'unconfirmed')
 end
 
 local function lease(id, lease_ms)
@@ -179,11 +180,12 @@ local function burial(id)
 end
 
 -- The owner of a record is dead: fence it, then release the record, or fail it if too many owners died of
--- it without progress. Failing takes precedence over a requested pause.
+-- it without progress. Failing takes precedence over a requested pause. An unconfirmed claim is not counted:
+-- its reply may be lost, and an owner does nothing with the record before it confirms.
 local function bury(id, reason)
   write(id, 'buried_token', read(id, 'token'))
   redis.call('HINCRBY', record(id), 'token', 1)
-  local deaths = redis.call('HINCRBY', record(id), 'deaths', 1)
+  local deaths = read(id, 'unconfirmed') and 0 or redis.call('HINCRBY', record(id), 'deaths', 1)
   if read(id, 'want') ~= 'cancel' and deaths >= argument.max_deaths then
     move(id, 'failed', reason, cjson.encode({
       code = 'died_repeatedly',
@@ -278,7 +280,7 @@ end
 
 local function grant(id)
   write(id, 'token', integer(math.max(tonumber(read(id, 'token')) + 1, now_us)),
-    'owner', argument.owner, 'reports', '0')
+    'owner', argument.owner, 'unconfirmed', '1', 'reports', '0')
   renew_lease(id)
   return redis.call('HGETALL', record(id))
 end

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from contract import store as records
 from contract.job import Record, State
 from contract.keys import RecordKind
-from contract.store import Burial, Lease
+from contract.store import Burial, Lease, Verdict
 from contract.volume import Volume
 from contract.warming import PATIENCE_SECONDS
 from worker.child_group import ChildGroup
@@ -80,6 +80,8 @@ class Supervisor:
         if claim is None:
             return False
         lease = Lease(self._kind, claim.id, claim.token, self._settings.lease_seconds)
+        if not self._confirm(lease):
+            return True
         try:
             self._see_through(lease, claim.record, group)
         except OSError as error:
@@ -93,6 +95,17 @@ class Supervisor:
             logger.exception("%s: given up", lease.id)
             self._bury(lease, f"{type(error).__name__}: {error}")
         return True
+
+    def _confirm(self, lease: Lease) -> bool:
+        """Whether the claim still holds. From now on, a death counts.
+
+        If this fails, the work begins nevertheless, and its next beat confirms the claim.
+        """
+        try:
+            return self._store.run(records.beat(lease)) is not Verdict.LOST
+        except RedisError as error:
+            logger.warning("%s: Redis is away (%s); the work begins", lease.id, error)
+            return True
 
     def _set_aside(self, lease: Lease, why: str) -> None:
         """Hand it back, unless that was done, and leave it to others for a while; this is not a death."""

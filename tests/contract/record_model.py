@@ -36,6 +36,7 @@ class Entry:
     attempt: int = 0
     deaths: int = 0
     reports: int = 0
+    unconfirmed: bool = False
     progress: int | None = None
     snapshot: int | None = None
     checkpoints: list[str] = field(default_factory=list)
@@ -152,7 +153,7 @@ class RecordModel:
             _move(entry, State.RUNNING)
         else:
             return None
-        entry.owner, entry.is_lapsed, entry.reports = owner, False, 0
+        entry.owner, entry.unconfirmed, entry.is_lapsed, entry.reports = owner, True, False, 0
         entry.fence = next(self._fences)
         return Ticket(entry.id, entry.fence)
 
@@ -208,11 +209,14 @@ class RecordModel:
         return entry if isinstance(entry, Verdict) else self._bury(entry)
 
     def _owned(self, ticket: Ticket) -> Entry | Verdict:
-        """The record, if this is its newest ticket and its owner has not released it."""
+        """The record, if this is its newest ticket and its owner has not released it. Confirms the claim."""
         entry = self.entries.get(ticket.id)
         if entry is None:
             return Verdict.UNKNOWN
-        return entry if entry.owner is not None and entry.fence == ticket.fence else Verdict.LOST
+        if entry.owner is None or entry.fence != ticket.fence:
+            return Verdict.LOST
+        entry.unconfirmed = False
+        return entry
 
     def lapse(self, record_id: str) -> bool:
         """Expire the lease of a running record. Its owner may still renew it until it is reaped."""
@@ -230,10 +234,11 @@ class RecordModel:
         ]
 
     def _bury(self, entry: Entry) -> Death:
-        """Cancelling takes precedence over poison, and poison over pausing."""
+        """Cancelling takes precedence over poison, and poison over pausing. Only confirmed claims count."""
         entry.buried_fence, entry.fence = entry.fence, next(self._fences)
-        entry.deaths += 1
-        if entry.deaths >= self._max_deaths and entry.want is not Want.CANCEL:
+        is_death = not entry.unconfirmed
+        entry.deaths += is_death
+        if is_death and entry.deaths >= self._max_deaths and entry.want is not Want.CANCEL:
             _move(entry, State.FAILED, POISON)
         else:
             _move(entry, REST[entry.want])
@@ -253,7 +258,7 @@ def _move(entry: Entry, to: State, error: str | None = None) -> None:
     assert to in TRANSITIONS[entry.state]
     entry.state, entry.error = to, error
     if to is not State.RUNNING:
-        entry.owner, entry.is_lapsed = None, False
+        entry.owner, entry.unconfirmed, entry.is_lapsed = None, False, False
     if to in (State.QUEUED, State.PAUSED):
         entry.want = Want.RUN  # fulfilled, or no longer wanted
     entry.events.append(f"state {to}")

@@ -298,6 +298,7 @@ def _entry(sight: Sight, record_id: str) -> Entry:
         attempt=record.attempt,
         deaths=record.deaths,
         reports=record.reports,
+        unconfirmed=record.unconfirmed,
         progress=record.progress.done if record.progress else None,
         snapshot=record.snapshot.images_seen if record.snapshot else None,
         checkpoints=[json.loads(fact)["digest"] for fact in sight.checkpoints.get(record_id, [])],

@@ -123,9 +123,28 @@ def test_every_event_is_published_on_the_one_channel(records: Records) -> None:
 
 def test_expired_lease_is_reaped_and_its_record_requeued(records: Records) -> None:
     records.submit()
-    records.claim(seconds=SHORT)
+    records.run(store.beat(records.claim(seconds=SHORT)))
     assert records.reap_expired() == ["job_a"]
     assert (records.read().state, records.read().deaths) == (State.QUEUED, 1)
+
+
+@pytest.mark.parametrize("owner", [None, "w0"])
+def test_claims_whose_replies_were_lost_are_no_deaths(records: Records, owner: str | None) -> None:
+    records.submit()
+    for _ in range(3):
+        records.claim("w0", seconds=-1)
+        (burial,) = records.run(store.reap(JOB, max_deaths=1, owner=owner))
+        assert burial.state is State.QUEUED
+    assert (records.read().attempt, records.read().deaths) == (3, 0)
+
+
+@pytest.mark.parametrize("act", [0, 2])
+def test_owner_that_was_heard_dies_when_its_lease_expires(records: Records, act: int) -> None:
+    records.submit()
+    lease = records.claim(seconds=SHORT)
+    assert records.run(_owner_acts(lease)[act]) in (Verdict.ACCEPTED, Want.RUN)
+    records.reap_expired()
+    assert records.read().deaths == 1
 
 
 def test_valid_lease_is_not_reaped(records: Records) -> None:
