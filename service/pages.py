@@ -9,7 +9,7 @@ from fastapi import Response
 from pydantic import Field, ValidationError
 
 from contract.plugin import Frozen
-from service.store import Standing
+from service.store import Cursor, Standing
 
 T = TypeVar("T")
 MAX_LIMIT = 200
@@ -22,12 +22,14 @@ class ListQuery(Frozen):
 
     limit: int = Field(50, ge=1, le=MAX_LIMIT, description="Entries per page.")
     cursor: str | None = Field(
-        None, pattern=r"^[0-9]{1,19}$", description="From `next` of the previous page; opaque."
+        None,
+        pattern=r"^[0-9]{1,19}(-(job|ds)_[0-9a-z]{16})?$",
+        description="From `next` of the previous page; opaque.",
     )
 
     @property
-    def before_us(self) -> int | None:
-        return int(self.cursor) if self.cursor else None
+    def after(self) -> Cursor | None:
+        return Cursor.parse(self.cursor) if self.cursor else None
 
 
 def readable(view: Callable[[Standing], T], standings: Iterable[Standing]) -> Iterator[T]:
@@ -39,11 +41,11 @@ def readable(view: Callable[[Standing], T], standings: Iterable[Standing]) -> It
             log.warning("%s is in no list: this version cannot read its spec: %s", standing.record.id, error)
 
 
-def link_next(response: Response, path: str, next_us: int | None, **parameters: str | None) -> str | None:
+def link_next(response: Response, path: str, after: Cursor | None, **parameters: str | None) -> str | None:
     """Return the URL of the next page, and set it as `Link` header (RFC 8288); None if there is none."""
-    if next_us is None:
+    if after is None:
         return None
     chosen = {name: value for name, value in parameters.items() if value is not None}
-    address = f"{path}?{urlencode({**chosen, 'cursor': next_us})}"
+    address = f"{path}?{urlencode({**chosen, 'cursor': str(after)})}"
     response.headers["Link"] = f'<{address}>; rel="next"'
     return address

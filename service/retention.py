@@ -13,7 +13,7 @@ from contract.keys import RecordKind
 from contract.store import forget_job
 from service import records
 from service.gateway import Gateway
-from service.store import Standing
+from service.store import Cursor, Standing
 
 ROUND_SECONDS = 60.0
 _DAY_MS = 86_400_000
@@ -50,10 +50,8 @@ async def delete_expired(gateway: Gateway, days: float) -> None:
 
 
 async def _created_before(gateway: Gateway, state: State, seconds: float) -> AsyncIterator[Standing]:
-    before_us: int | None = round(seconds * 1e6)
-    while before_us is not None:
-        page, before_us = await gateway.store.page(
-            RecordKind.JOB, state=state, before_us=before_us, limit=_PAGE
-        )
+    after: Cursor | None = Cursor(round(seconds * 1e6))
+    while after is not None:
+        page, after = await gateway.store.page(RecordKind.JOB, state=state, after=after, limit=_PAGE)
         for standing in page:
             yield standing

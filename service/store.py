@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, Self, TypeVar, cast
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -80,11 +80,27 @@ class Standing:
         return self.record.state is State.RUNNING and lease is not None and lease < self.now_ms
 
 
+class Cursor(NamedTuple):
+    """Where a page ends: at a record of this moment and id, or before all records of the moment."""
+
+    created_us: int
+    id: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what `str` writes."""
+        created_us, _, record_id = text.partition("-")
+        return cls(int(created_us), record_id)
+
+    def __str__(self) -> str:
+        return f"{self.created_us}-{self.id}"
+
+
 class Listed(NamedTuple):
     """A page of records, without those that cannot be read."""
 
     standings: list[Standing]
-    next_us: int | None  # the cursor of the next page, if there is one
+    next: Cursor | None  # where the next page begins, if there is one
 
 
 class Store:
@@ -134,23 +150,30 @@ class Store:
         return found[0] if found else None
 
     async def page(
-        self, kind: RecordKind, *, state: State | None, before_us: int | None, limit: int
+        self, kind: RecordKind, *, state: State | None, after: Cursor | None, limit: int
     ) -> Listed:
-        """Return records created before a moment, the newest first.
+        """Return the records that follow a cursor, the newest first.
 
-        The moment is a cursor that needs no tie-break: scripts run one at a time, so no two records
-        are created in the same microsecond.
+        Records of the same moment are ordered by id. There are some after a rebuild: that of a job which was
+        never claimed is the time of its file, and copied files may have times in whole seconds.
         """
         keys = KEYS[kind]
         index = keys.all if state is None else keys.state_of + state
-        newest = "+inf" if before_us is None else f"({before_us}"
-        entries = await self._redis.zrevrangebyscore(
-            index, newest, "-inf", start=0, num=limit + 1, withscores=True
-        )
-        created_us = {record_id: int(score) for record_id, score in cast("list[tuple[str, float]]", entries)}
-        ids = [*created_us][:limit]
-        standings = await self._read(kind, ids, _parts_if_readable)
-        return Listed(standings, created_us[ids[-1]] if len(created_us) > limit else None)
+        places = await self._places_after(after, index, limit + 1)
+        page = places[:limit]
+        standings = await self._read(kind, [place.id for place in page], _parts_if_readable)
+        return Listed(standings, page[-1] if len(places) > limit else None)
+
+    async def _places_after(self, after: Cursor | None, index: str, most: int) -> list[Cursor]:
+        """The cursors that end at the next records of an index."""
+        pipeline = self._redis.pipeline(transaction=True)
+        if after:
+            pipeline.zrevrangebyscore(index, after.created_us, after.created_us, withscores=True)
+        older_than = f"({after.created_us}" if after else "+inf"
+        pipeline.zrevrangebyscore(index, older_than, "-inf", start=0, num=most, withscores=True)
+        found = [entry for entries in await pipeline.execute() for entry in entries]
+        places = [Cursor(int(created_us), record_id) for record_id, created_us in found]
+        return [place for place in places if after is None or place < after][:most]
 
     async def _read(
         self,

@@ -1,10 +1,12 @@
 """While records are rebuilt from the volume, nothing is reported as missing and nothing is deleted."""
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 
 from contract.job import CheckpointFact
 from contract.keys import ALIASES, EPOCH, KEYS, RecordKind
@@ -53,6 +55,25 @@ def test_record_that_could_not_be_rebuilt_is_not_reported_as_missing(
     spec.write_text(text)
     restore_left_out(Store(worker.url), worker.volume, lease_seconds=60)
     assert client.get(f"/jobs/{job_id}").json()["state"] == "queued"
+
+
+@pytest.mark.parametrize("state", ["", "&state=queued"])
+def test_jobs_rebuilt_with_the_same_time_are_all_listed_once(
+    client: httpx.Client, worker: Any, new_job: Callable[[], str], state: str
+) -> None:
+    ids = sorted(new_job() for _ in range(5))
+    for job_id in ids:
+        os.utime(worker.volume.spec(job_id), (1_800_000_000, 1_800_000_000))
+    worker.redis.flushall()
+    assert rebuild_if_lost(Store(worker.url), worker.volume, "w0", lease_seconds=60)
+    seen: list[str] = []
+    address = f"/jobs?limit=2{state}"
+    while address:
+        page = client.get(address).json()
+        seen += [job["id"] for job in page["items"]]
+        client.post(f"/jobs/{seen[-1]}/cancel")
+        address = page["next"]
+    assert [job_id for job_id in seen if job_id in ids] == ids[::-1]  # the volume has others, too
 
 
 def test_event_stream_survives_emptying_redis_and_shows_the_end_of_the_job(
