@@ -91,7 +91,7 @@ class Sampler:
         """The latents (N, Z) so far along the path between two seeds; 0 and 1 give those of the seeds."""
         ends = shares_of([start, end], self._generator.latent_size)
         prior = truncated(self._prior, truncation)
-        return np.concatenate([between(prior, ends[:1], ends[1:], way) for way in ways])
+        return between(prior, ends[:1], ends[1:], ways)[0]
 
     def render_latents(
         self, drawn: NDArray[np.float32], after_pass: Callable[[], None] = silent

@@ -10,6 +10,7 @@ As for all draws, the bits are the same on every machine: IEEE 754 rounds every 
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,25 +28,32 @@ _COSINE_TERMS = 14
 
 def path(prior: Prior, start: Shares, end: Shares, points: int) -> NDArray[np.float32]:
     """The latents (P, T, Z) of P paths of T ≥ 2 points, spaced at equal angles from (P, Z) to (P, Z)."""
-    return np.stack([between(prior, start, end, point / (points - 1)) for point in range(points)], axis=1)
+    return between(prior, start, end, [point / (points - 1) for point in range(points)])
 
 
-def between(prior: Prior, start: Shares, end: Shares, way: float) -> NDArray[np.float32]:
-    """The latents (P, Z) a fraction `way`, 0 to 1, along the path; 0 and 1 give the ends bit for bit.
+def between(prior: Prior, start: Shares, end: Shares, ways: Sequence[float]) -> NDArray[np.float32]:
+    """The latents (P, T, Z) at T fractions, 0 to 1, of P paths; 0 and 1 give the ends bit for bit.
 
-    The ends are shares in (0, 1), as from `models.latents.shares`. If they are independent draws, the point
-    between them is also a draw from the prior.
+    The ends (P, Z) are shares in (0, 1), as from `models.latents.shares`. If they are independent draws, a
+    point between them is also a draw from the prior.
     """
-    assert 0 <= way <= 1
-    return prior.quantile(_blended(start, end, way)).astype(np.float32)
+    assert all(0 <= way <= 1 for way in ways)
+    return prior.quantile(_blended(start, end, ways)).astype(np.float32)
 
 
-def _blended(start: Shares, end: Shares, way: float) -> Shares:
-    if way in (0, 1):
-        return end if way else start
-    from_start = _NORMAL.quantile(start) * _cosine(way)
-    from_end = _NORMAL.quantile(end) * _cosine(1.0 - way)
-    return np.clip(_NORMAL.share(from_start + from_end), _FIRST, _LAST)
+def _blended(start: Shares, end: Shares, ways: Sequence[float]) -> Shares:
+    """The shares (P, T, Z) of these points."""
+    to_start, to_end = (np.array([[turn(way)] for way in ways]) for turn in (_cosine, _sine))  # (T, 1)
+    sums = _NORMAL.quantile(start)[:, None] * to_start + _NORMAL.quantile(end)[:, None] * to_end
+    blended = np.clip(_NORMAL.share(sums), _FIRST, _LAST)
+    for point, way in enumerate(ways):
+        if way in (0, 1):
+            blended[:, point] = end if way else start
+    return blended
+
+
+def _sine(turn: float) -> float:
+    return _cosine(1.0 - turn)
 
 
 def _cosine(turn: float) -> float:
