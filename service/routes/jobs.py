@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Path, Query, Response
 from pydantic import Field
 
 from contract.errors import ErrorCode, ServiceError
-from contract.job import State, Want
+from contract.job import Record, State, Want
 from contract.keys import RecordKind, Role
 from contract.plugin import Frozen
 from contract.store import forget_job
@@ -21,6 +21,7 @@ from service.openapi import read_problems, write_problems
 from service.pages import ListQuery, link_next, readable
 from service.receivers import require_public
 from service.steering import steer
+from service.store import Standing
 from service.submitting import IdempotencyKey, find_made, queue_job, require_dataset, show_made
 from service.views import Page
 
@@ -238,11 +239,10 @@ async def retry_job(
     idempotency = Idempotency.of(idempotency_key, {"retry_of": job_id})
     if made := await find_made(gateway, idempotency):
         return show_made(response, made)
-    failed = (await records.find(gateway, RecordKind.JOB, job_id)).record
+    failed, spec = await records.show(gateway, RecordKind.JOB, job_id, _record_and_spec)
     if failed.state not in (State.FAILED, State.CANCELLED):
         detail = f"{job_id} is {failed.state}; only failed and cancelled jobs can be retried."
         raise ServiceError(ErrorCode.JOB_STATE_CONFLICT, detail)
-    spec = TrainingSpec.model_validate_json(failed.spec)
     _require_few_again(spec)
     await require_dataset(gateway, spec.dataset)
     said = await asyncio.to_thread(read_submission, gateway.volume.submission(job_id))
@@ -254,6 +254,10 @@ async def retry_job(
         webhook=said.webhook,
     )
     return await queue_job(gateway, response, spec, submission)
+
+
+def _record_and_spec(standing: Standing) -> tuple[Record, TrainingSpec]:
+    return standing.record, TrainingSpec.model_validate_json(standing.record.spec)
 
 
 def _require_few_again(spec: TrainingSpec) -> None:

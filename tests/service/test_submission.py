@@ -171,6 +171,15 @@ def test_old_job_with_too_many_checkpoints_is_shown_but_cannot_be_retried(
     assert problem["errors"] == []  # the retry has no body to point into
 
 
+def test_retry_of_a_job_of_another_version_is_refused_like_reading_it(
+    client: httpx.Client, refused: Refused, worker: Any, failed: str
+) -> None:
+    worker.redis.hset(KEYS[RecordKind.JOB].record_of + failed, "spec", '{"of the next version": 1}')
+    read = refused(client.get(f"/jobs/{failed}"), 503, "store_unavailable")
+    assert refused(client.post(f"/jobs/{failed}/retry"), 503, "store_unavailable")["detail"] == read["detail"]
+    assert client.get("/jobs").json()["items"] == []
+
+
 def test_a_retry_needs_the_dataset(client: httpx.Client, refused: Refused, failed: str) -> None:
     dataset = client.get(f"/jobs/{failed}").json()["dataset"]
     assert client.delete(f"/datasets/{dataset}").status_code == 204
