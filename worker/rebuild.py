@@ -214,14 +214,18 @@ def _heed_intent(fields: dict[str, str], path: Path) -> None:
 
 
 def _heed_telling(fields: dict[str, str], job_id: str, volume: Volume) -> list[Endpoint]:
-    """Restore which endpoints were told how it ended; return those that still have to be."""
+    """Restore which endpoints were told how it ended; return those that still have to be.
+
+    The deployment's only if it ended recently: a deployment without a webhook never notes that it was told.
+    """
     told = {endpoint: read_told(volume.told(job_id, endpoint)) for endpoint in Endpoint}
     if own := told[Endpoint.OWN]:
         fields["told"] = own.model_dump_json()
-    age_seconds = time.time() - int(fields.get("finished_ms", 0)) / 1000
-    if not State(fields["state"]).is_terminal or age_seconds > TOLD_FOR_SECONDS:
+    if not State(fields["state"]).is_terminal:
         return []
-    return [endpoint for endpoint in Endpoint if told[endpoint] is None]
+    untold = [endpoint for endpoint in Endpoint if told[endpoint] is None]
+    age_seconds = time.time() - int(fields.get("finished_ms", 0)) / 1000
+    return untold if age_seconds <= TOLD_FOR_SECONDS else [one for one in untold if one is Endpoint.OWN]
 
 
 def _unheard(
