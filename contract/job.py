@@ -155,11 +155,6 @@ class Record(Kept):
     judged_images_seen: int = Field(0, description="Up to where what came of judging the run was told.")
     previewed_images_seen: int = Field(0, description="Up to where its previews were told.")
 
-    @property
-    def is_being_told(self) -> bool:
-        """Whether reporting its end to its own webhook is still pending."""
-        return self.webhook is not None and (self.told is None or self.told.outcome is None)
-
     @classmethod
     def from_hash(cls, fields: Mapping[str, str]) -> Self:
         """Read the flat strings of the Redis hash."""

@@ -1,4 +1,7 @@
-"""Deletes jobs that ended long ago, if so configured; never one that an alias or `latest` points to."""
+"""Deletes jobs that ended long ago, if so configured.
+
+Never one that an alias or `latest` points to, or of whose end a webhook has yet to be notified.
+"""
 
 import asyncio
 import logging
@@ -42,7 +45,7 @@ async def delete_expired(gateway: Gateway, days: float) -> None:
         async for standing in _created_before(gateway, state, time.time() - days * _DAY_MS / 1000):
             job_id, ended_ms = standing.record.id, standing.record.finished_ms or standing.now_ms
             is_recent = standing.now_ms - ended_ms < days * _DAY_MS
-            if job_id in meant or is_recent or standing.record.is_being_told:
+            if job_id in meant or is_recent or await gateway.store.is_being_told(job_id):
                 continue
             outcome, _ = await records.delete(gateway, RecordKind.JOB, standing, forget_job(job_id))
             if outcome == "forgotten":

@@ -20,6 +20,7 @@ from contract.keys import (
     DIGESTS,
     EPOCH,
     IMPORTS,
+    JOB_KEYS,
     KEYS,
     LEFT_OUT,
     RENDERER,
@@ -27,6 +28,7 @@ from contract.keys import (
     Role,
 )
 from contract.store import Command, Request, Turns, read_request, script, turns, workers
+from contract.webhook import Endpoint
 from service.refusals import of_another_version
 
 T = TypeVar("T")
@@ -230,6 +232,12 @@ class Store:
         """The job that finished last: what `latest` means."""
         ids = await self._redis.zrevrange(KEYS[RecordKind.JOB].servable, 0, 0)
         return cast("list[str]", ids)[0] if ids else None
+
+    async def is_being_told(self, job_id: str) -> bool:
+        """Whether some endpoint has yet to be notified of the job's end."""
+        deliveries = [f"{job_id}:{endpoint}" for endpoint in Endpoint]
+        due = await reply(self._redis.zmscore(JOB_KEYS.deliveries, deliveries))
+        return any(moment is not None for moment in due)
 
     async def job_of_digest(self, digest: str) -> str | None:
         """The job that made a generator."""

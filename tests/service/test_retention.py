@@ -15,11 +15,11 @@ from service import records
 from service.gateway import Gateway
 from service.settings import Settings
 from service.store import Standing
-from tests.service.receiver import Receiver
+from tests.service.deployment import DAY, KEY, Deployment
+from tests.service.receiver import SECRET, Receiver
 
 Refused = Callable[..., dict[str, Any]]
 Until = Callable[[Callable[[], object]], object]
-DAY = 86_400
 
 
 @pytest.fixture
@@ -94,6 +94,28 @@ def test_job_is_not_deleted_before_its_webhook_was_delivered(
     assert tidy.get(f"/jobs/{told}").json()["webhook"]["delivery"] == "pending"
     receiver.answers = []
     until(lambda: tidy.get(f"/jobs/{told}").status_code == 410)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_job_is_not_deleted_before_the_deployments_webhook_was_delivered(
+    elsewhere: Callable[..., Deployment],
+    receiver: Receiver,
+    until: Until,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.retention.ROUND_SECONDS", 0.05)
+    receiver.answers = [500] * 1000
+    there = elsewhere(keep_jobs_days=1 / DAY, webhook_url=receiver.url, webhook_secret=SECRET)
+    settled, pending = (
+        there.client.post("/jobs", json={"dataset": there.dataset}).json()["id"] for _ in range(2)
+    )
+    for job_id in (pending, settled):
+        there.client.post(f"/jobs/{job_id}/cancel").raise_for_status()
+    there.worker.redis.zrem(KEY.deliveries, f"{settled}:global")
+    until(lambda: there.client.get(f"/jobs/{settled}").status_code == 410)
+    assert there.client.get(f"/jobs/{pending}").status_code == 200  # the same round has spared it
+    receiver.answers = []
+    until(lambda: there.client.get(f"/jobs/{pending}").status_code == 410)
 
 
 def test_nothing_is_deleted_by_default(client: httpx.Client, worker: Any, dataset: str) -> None:
