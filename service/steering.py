@@ -1,7 +1,8 @@
 """Cancels, pauses and resumes jobs: writes the intent to the volume, for rebuilds, then to the record.
 
 A volume that accepts no files must not prevent a job from being cancelled: the intent then goes to the record
-alone, and to the volume as soon as it accepts files again.
+alone, and to the volume as soon as it accepts files again. If the reply of Redis is lost, the intent on the
+volume is reverted at once, and follows the record as soon as Redis answers.
 """
 
 import asyncio
@@ -10,11 +11,13 @@ import json
 import logging
 from pathlib import Path
 
+from redis.exceptions import RedisError
+
 from contract.durable import LACKS, remove_durably, write_durably, write_json
 from contract.errors import ErrorCode, ServiceError
 from contract.job import Record, State, Want
 from contract.keys import RecordKind
-from contract.store import control
+from contract.store import ControlOutcome, control
 from service import records
 from service.gateway import Gateway
 from service.job_views import Job
@@ -31,24 +34,34 @@ async def steer(gateway: Gateway, job_id: str, want: Want) -> Job:
     Raises:
         ServiceError: `job_state_conflict`; the refused intent has been reverted.
     """
-    path = gateway.volume.intent(job_id)
     async with gateway.lock(job_id):
         await records.find(gateway, RecordKind.JOB, job_id)
-        before = await asyncio.to_thread(_read, path)
-        is_stated = await asyncio.to_thread(_state, path, want)
-        outcome = None
         try:
-            command = control(RecordKind.JOB, job_id, want, "asked by a client")
-            outcome, state = await gateway.store.run(command)
-        finally:
-            if is_stated and outcome != "accepted":  # then no rebuild may apply it either
-                await asyncio.to_thread(_put_back, path, before)
-        if not await _agree(gateway, job_id):
+            outcome, state = await _control(gateway, job_id, want)
+            has_agreed = await _agree(gateway, job_id)
+        except (RedisError, asyncio.CancelledError):  # Redis may have done it, and lost the reply
+            gateway.later(_settle(gateway, job_id))
+            raise
+        if not has_agreed:
             logger.warning("%s: the volume does not take what is wanted; Redis alone has it", job_id)
             gateway.later(_settle(gateway, job_id))
     if outcome == "conflict":
         raise _conflict(job_id, want, state)
     return await records.show(gateway, RecordKind.JOB, job_id, Job.of)
+
+
+async def _control(gateway: Gateway, job_id: str, want: Want) -> tuple[ControlOutcome, str]:
+    """Write the intent, then run the script; revert the intent unless the script has accepted it."""
+    path = gateway.volume.intent(job_id)
+    before = await asyncio.to_thread(_read, path)
+    is_stated = await asyncio.to_thread(_state, path, want)
+    outcome = None
+    try:
+        outcome, state = await gateway.store.run(control(RecordKind.JOB, job_id, want, "asked by a client"))
+        return outcome, state
+    finally:
+        if is_stated and outcome != "accepted":  # then no rebuild may apply it either
+            await asyncio.to_thread(_put_back, path, before)
 
 
 def _state(path: Path, want: Want) -> bool:
@@ -63,7 +76,7 @@ def _state(path: Path, want: Want) -> bool:
 
 
 async def _settle(gateway: Gateway, job_id: str) -> None:
-    """Write the record's intent once the volume accepts it; the intent may have changed meanwhile."""
+    """Write the record's intent, as it is by then, once Redis answers and the volume accepts it."""
 
     async def attempt() -> bool:
         async with gateway.lock(job_id):

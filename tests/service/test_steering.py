@@ -1,0 +1,116 @@
+"""Cancelling, pausing and resuming while Redis fails: the volume soon states what Redis has recorded."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from redis.exceptions import RedisError
+
+from contract.job import Want
+from contract.keys import RecordKind
+from contract.store import Command, control
+from service import steering
+from service.gateway import Gateway
+from service.settings import Settings
+from service.steering import steer
+from service.store import Store
+from tests.service.deployment import Deployment
+from worker.rebuild import rebuild_if_lost
+from worker.store import Store as WorkersStore
+
+Refused = Callable[..., dict[str, Any]]
+Until = Callable[[Callable[[], Any]], Any]
+
+
+@pytest.fixture
+def there(elsewhere: Callable[..., Deployment]) -> Deployment:
+    return elsewhere()
+
+
+def _queued(there: Deployment) -> str:
+    return str(there.client.post("/jobs", json={"dataset": there.dataset}).json()["id"])
+
+
+def _state(there: Deployment, job_id: str) -> str:
+    return str(there.client.get(f"/jobs/{job_id}").json()["state"])
+
+
+def _stated(there: Deployment, job_id: str) -> str | None:
+    path = there.worker.volume.intent(job_id)
+    return json.loads(path.read_bytes())["want"] if path.exists() else None
+
+
+@pytest.mark.parametrize(
+    ("before", "action", "want", "state"),
+    [
+        (None, "cancel", "cancel", "cancelled"),
+        (None, "pause", "pause", "paused"),
+        ("pause", "resume", "run", "queued"),
+    ],
+)
+def test_steering_whose_reply_was_lost_survives_an_emptied_redis(
+    there: Deployment,
+    refused: Refused,
+    until: Until,
+    cut: Callable[[str, bool], None],
+    before: str | None,
+    action: str,
+    want: str,
+    state: str,
+) -> None:
+    job_id, worker = _queued(there), there.worker
+    if before:
+        there.client.post(f"/jobs/{job_id}/{before}").raise_for_status()
+    cut("control", True)
+    refused(there.client.post(f"/jobs/{job_id}/{action}"), 503, "store_unavailable")
+    assert _state(there, job_id) == state
+    until(lambda: _stated(there, job_id) == want)
+    worker.redis.flushdb()
+    assert rebuild_if_lost(WorkersStore(worker.url), worker.volume, "w0", lease_seconds=60)
+    assert _state(there, job_id) == state
+
+
+def test_intent_of_another_gateway_is_restored_even_if_redis_fails_after_a_refusal(
+    there: Deployment, refused: Refused, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had cancelled the job between our look at the volume and our refused intent."""
+    job_id, run, agree = _queued(there), Store.run, steering._agree
+
+    async def cancel_first(store: Store, command: Command[Any]) -> Any:
+        if command.arguments[1] == "control":
+            there.worker.run(control(RecordKind.JOB, job_id, Want.CANCEL))
+        return await run(store, command)
+
+    async def fail(gateway: Gateway, job_id: str) -> bool:
+        monkeypatch.setattr(steering, "_agree", agree)
+        raise RedisError
+
+    monkeypatch.setattr(Store, "run", cancel_first)
+    monkeypatch.setattr(steering, "_agree", fail)
+    refused(there.client.post(f"/jobs/{job_id}/pause"), 503, "store_unavailable")
+    until(lambda: _stated(there, job_id) == "cancel")
+
+
+def test_intent_follows_redis_after_the_request_was_cancelled(
+    there: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id, run = _queued(there), Store.run
+
+    async def run_and_cancel(store: Store, command: Command[Any]) -> Any:
+        answer = await run(store, command)
+        if command.arguments[1] == "control":
+            raise asyncio.CancelledError
+        return answer
+
+    async def cancel() -> None:
+        gateway = Gateway(Settings(data_root=there.worker.volume.root, redis_url=there.worker.url))
+        async with gateway.running():
+            with pytest.raises(asyncio.CancelledError):
+                await steer(gateway, job_id, Want.CANCEL)
+            await asyncio.gather(*gateway.background)
+
+    monkeypatch.setattr(Store, "run", run_and_cancel)
+    asyncio.run(cancel())
+    assert _stated(there, job_id) == "cancel"
