@@ -228,11 +228,16 @@ function command.submit()
   return { 'submitted', 'queued' }
 end
 
--- The submitter got no reply and removes the files, so `submit` must fail if it arrives later. Refused once
--- the record is queued.
+-- The files of a submission are to be removed, so `submit` must fail if it arrives later. Refused once the
+-- record is queued; and, unless its submitter asks, while it may have been queued before Redis was emptied.
 function command.withdraw()
-  if redis.call('EXISTS', record(argument.id)) == 1 then return 0 end
-  redis.call('SET', names.withdrawn_of .. argument.id, '', 'EX', REQUEST_KEPT_SECONDS)
+  local id = argument.id
+  if redis.call('EXISTS', record(id)) == 1 then return 0 end
+  if not argument.by_submitter then
+    if redis.call('EXISTS', names.epoch) == 0 then return 0 end
+    if redis.call('SISMEMBER', names.left_out, id) == 1 then return 0 end
+  end
+  redis.call('SET', names.withdrawn_of .. id, '', 'EX', REQUEST_KEPT_SECONDS)
   return 1
 end
 

@@ -8,7 +8,7 @@ from fastapi import Depends, FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.types import Receive, Scope, Send
 
-from service import aliases, docs_page, errors, half_deleted, messages, retention
+from service import aliases, docs_page, errors, half_deleted, messages, never_queued, retention
 from service.gateway import Gateway
 from service.heads import Heads
 from service.limits import SmallBodies
@@ -62,6 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             gateway.later(retention.run(gateway))
             gateway.later(aliases.settle(gateway))
             gateway.later(half_deleted.settle(gateway))
+            gateway.later(never_queued.settle(gateway))
             yield
 
     app = _App(

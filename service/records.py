@@ -18,7 +18,7 @@ from contract.keys import RecordKind
 from contract.store import Command, ForgetOutcome, SubmitOutcome
 from contract.withdrawal import withdraw
 from service.gateway import Gateway
-from service.refusals import being_rebuilt, of_another_version
+from service.refusals import being_rebuilt, of_another_version, store_unavailable
 from service.settling import until_settled
 from service.store import Standing
 from service.trash import discard
@@ -101,6 +101,9 @@ async def submit(
     """Queue a record whose files are on the volume already; if it is refused, remove them.
 
     If a killed gateway left two homes for one request, a rebuild keeps the one that is marked as queued.
+
+    Raises:
+        ServiceError: `store_unavailable`; another gateway took it for abandoned (`service/never_queued.py`).
     """
     await asyncio.to_thread(sync_directory, gateway.volume.home(record_id).parent)
     try:
@@ -108,11 +111,13 @@ async def submit(
     except RedisError:
         gateway.later(_settle(gateway, kind, record_id))
         raise
-    if outcome[0] in ("unusable", "known", "rebuilding"):
+    if outcome[0] in ("unusable", "known", "rebuilding", "withdrawn"):
         await remove_home(gateway, record_id)
     elif outcome[0] == "submitted":
         with contextlib.suppress(OSError):  # it is queued, and its first event will show that, too
             await asyncio.to_thread(replace_durably, gateway.volume.queued(record_id), b"")
+    if outcome[0] == "withdrawn":
+        raise store_unavailable("This took so long to write that another gateway has withdrawn it")
     return outcome
 
 

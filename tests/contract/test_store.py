@@ -28,6 +28,20 @@ def test_queued_record_cannot_be_withdrawn(records: Records) -> None:
     assert records.claim().id == "job_a"
 
 
+def test_submission_of_another_cannot_be_withdrawn_while_it_may_be_restored(records: Records) -> None:
+    withdrawn = withdraw(JOB, "job_a", by_submitter=False)
+    records.redis.delete(keys.EPOCH)
+    assert not records.run(withdrawn)
+    records.redis.set(keys.EPOCH, "1")
+    records.redis.sadd(keys.LEFT_OUT, "job_a")
+    assert not records.run(withdrawn)
+    records.redis.srem(keys.LEFT_OUT, "job_a")
+    records.submit()
+    assert not records.run(withdrawn)
+    assert records.run(withdraw(JOB, "job_b", by_submitter=False))
+    assert records.run(store.submit(JOB, "job_b", "{}")) == ("withdrawn", "")
+
+
 def test_submitting_twice_makes_one_record(records: Records) -> None:
     records.submit()
     assert records.run(store.submit(JOB, "job_a", '{"other": 1}'))[0] == "exists"

@@ -1,0 +1,206 @@
+"""Submissions that a gateway left on the volume without queueing them are removed by the next gateway."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from redis.exceptions import RedisError
+
+from contract.durable import write_durably
+from contract.errors import ServiceError
+from contract.identifiers import kind_of, new_dataset_id, new_job_id
+from contract.job import State
+from contract.keys import LEFT_OUT, RecordKind
+from contract.store import Command, submit
+from contract.volume import Volume
+from service import never_queued
+from service.gateway import Gateway
+from service.records import submit as submit_or_undo
+from service.settings import Settings
+from service.store import Store
+from tests.service.deployment import Deployment
+from worker.rebuild import rebuild_if_lost
+from worker.store import Store as WorkersStore
+
+Until = Callable[[Callable[[], object]], object]
+Restart = Callable[[], AbstractContextManager[str]]
+SPEC = b'{"dataset": "ds_0000000000000000"}'
+LAST = "job_zzzzzzzzzzzzzzzz"
+
+
+@pytest.fixture(autouse=True)
+def _short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.settling.ROUND_SECONDS", 0.05)
+    monkeypatch.setattr("service.never_queued._IN_HAND_SECONDS", 0.05)
+
+
+@pytest.fixture
+def there(elsewhere: Callable[..., Deployment]) -> Any:
+    """The worker of a deployment whose gateway has ended."""
+    deployment = elsewhere()
+    deployment.stop()
+    return deployment.worker
+
+
+@pytest.fixture
+def settings(there: Any) -> Settings:
+    return Settings(data_root=there.volume.root, redis_url=there.url)
+
+
+@pytest.fixture
+def restarted(serve: Callable[[Settings], AbstractContextManager[str]], settings: Settings) -> Restart:
+    """Starts the next gateway."""
+    return lambda: serve(settings)
+
+
+def _leave(volume: Volume, record_id: str, *names: str) -> Path:
+    """Leave these files of a submission on the volume."""
+    home = volume.home(record_id)
+    home.mkdir(parents=True)
+    for name in names:
+        write_durably(home / name, SPEC)
+    return home
+
+
+@pytest.mark.parametrize(
+    ("new_id", "names"),
+    [
+        (new_job_id, ()),
+        (new_job_id, ("submission.json", ".spec.json.0a1b2c3d.tmp")),
+        (new_job_id, ("submission.json", "spec.json")),
+        (new_dataset_id, ("original/upload.zip",)),
+        (new_dataset_id, ("original/upload.zip", "spec.json")),
+    ],
+)
+def test_submission_that_was_never_queued_is_removed_and_can_be_queued_no_more(
+    there: Any, restarted: Restart, until: Until, new_id: Callable[[], str], names: tuple[str, ...]
+) -> None:
+    record_id = new_id()
+    home = _leave(there.volume, record_id, *names)
+    with restarted():
+        until(lambda: not home.exists())
+    assert there.run(submit(kind_of(record_id), record_id, "{}")) == ("withdrawn", "")
+
+
+def test_upload_refused_while_redis_was_away_is_removed_after_a_restart(
+    there: Any, restarted: Restart, until: Until, pictures: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Store.run
+
+    async def run_others(store: Store, command: Command[Any]) -> Any:
+        if command.arguments[1] in ("submit", "withdraw"):
+            raise RedisError("away")
+        return await run(store, command)
+
+    before = set(there.volume.datasets.glob("ds_*"))
+    with monkeypatch.context() as away:
+        away.setattr(Store, "run", run_others)
+        with restarted() as url:
+            assert httpx.post(f"{url}/datasets", content=pictures, timeout=60).status_code == 503
+    assert set(there.volume.datasets.glob("ds_*")) > before
+    with restarted():
+        until(lambda: set(there.volume.datasets.glob("ds_*")) == before)
+
+
+@pytest.mark.parametrize("sign", ["queued", "events.jsonl", "facts-7.json", "intent.json", "checkpoints/a"])
+def test_home_with_a_sign_that_it_was_queued_is_kept(
+    there: Any, restarted: Restart, until: Until, sign: str
+) -> None:
+    marked = _leave(there.volume, new_job_id(), "submission.json", "spec.json", sign)
+    last = _leave(there.volume, LAST, "spec.json")
+    with restarted():
+        until(lambda: not last.exists())
+    assert marked.exists()
+
+
+def test_directories_that_are_no_records_are_kept(there: Any, restarted: Restart, until: Until) -> None:
+    others = [_leave(there.volume, name, "spec.json") for name in ("job_old", "job_0000000000000000.bak")]
+    last = _leave(there.volume, LAST, "spec.json")
+    with restarted():
+        until(lambda: not last.exists())
+    assert all(other.exists() for other in others)
+
+
+def test_queued_record_is_kept_whose_gateway_was_killed_before_it_was_marked(
+    there: Any, restarted: Restart, until: Until
+) -> None:
+    job_id = new_job_id()
+    home = _leave(there.volume, job_id, "spec.json")
+    there.run(submit(RecordKind.JOB, job_id, SPEC.decode()))
+    last = _leave(there.volume, LAST, "spec.json")
+    with restarted():
+        until(lambda: not last.exists())
+    assert home.exists()
+
+
+def test_unmarked_home_is_kept_until_the_records_are_rebuilt_and_then_belongs_to_one(
+    there: Any, settings: Settings
+) -> None:
+    """It may have been queued before Redis was emptied, by a gateway that could not mark it."""
+    job_id = new_job_id()
+    home = _leave(there.volume, job_id, "spec.json")
+
+    async def settle_around_a_rebuild() -> None:
+        gateway = Gateway(settings)
+        there.redis.flushdb()
+        assert not await never_queued._settle(gateway, home)
+        assert await asyncio.to_thread(_rebuild, there)
+        assert await never_queued._settle(gateway, home)
+
+    asyncio.run(settle_around_a_rebuild())
+    assert home.exists()
+    assert WorkersStore(there.url).state(RecordKind.JOB, job_id) is State.QUEUED
+
+
+def _rebuild(worker: Any) -> bool:
+    return rebuild_if_lost(WorkersStore(worker.url), worker.volume, "w0", lease_seconds=60)
+
+
+def test_unmarked_home_is_kept_while_its_record_is_left_out(
+    there: Any, restarted: Restart, until: Until
+) -> None:
+    job_id = "job_0000000000000001"
+    home = _leave(there.volume, job_id, "spec.json")
+    there.redis.sadd(LEFT_OUT, job_id)
+    last = _leave(there.volume, LAST, "spec.json")
+    with restarted():
+        until(lambda: not last.exists())
+        assert home.exists()
+        there.redis.srem(LEFT_OUT, job_id)
+        until(lambda: not home.exists())
+
+
+def test_submission_in_progress_at_another_gateway_is_watched_before_it_is_withdrawn(
+    there: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, sleep = _leave(there.volume, LAST, "spec.json"), asyncio.sleep
+
+    async def mark_meanwhile(seconds: float) -> None:
+        if seconds == never_queued._IN_HAND_SECONDS:
+            (home / "queued").touch()
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", mark_meanwhile)
+    asyncio.run(never_queued.settle(Gateway(settings)))
+    assert home.exists()
+
+
+def test_submission_that_was_withdrawn_while_it_was_written_is_refused_and_removed(
+    there: Any, settings: Settings
+) -> None:
+    job_id = new_job_id()
+    home = _leave(there.volume, job_id, "spec.json")
+
+    async def submit_too_late() -> None:
+        gateway = Gateway(settings)
+        await never_queued._settle(gateway, home)
+        _leave(there.volume, job_id, "spec.json")
+        with pytest.raises(ServiceError, match="another gateway has withdrawn it"):
+            await submit_or_undo(gateway, RecordKind.JOB, job_id, submit(RecordKind.JOB, job_id, "{}"))
+
+    asyncio.run(submit_too_late())
+    assert not home.exists()
