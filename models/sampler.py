@@ -91,7 +91,8 @@ class Sampler:
         """The latents (N, Z) so far along the path between two seeds; 0 and 1 give those of the seeds."""
         ends = shares_of([start, end], self._generator.latent_size)
         prior = truncated(self._prior, truncation)
-        return between(prior, ends[:1], ends[1:], ways)[0]
+        drawn: NDArray[np.float32] = between(prior, ends[:1], ends[1:], ways)[0]
+        return drawn
 
     def render_latents(
         self, drawn: NDArray[np.float32], after_pass: Callable[[], None] = silent
