@@ -1,5 +1,6 @@
 """The commands of `store.lua` that move aliases."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from contract.alias import AliasRecord
@@ -7,6 +8,11 @@ from contract.keys import RecordKind
 from contract.store import Command, command_of
 
 PointOutcome = Literal["pointed", "moved", "gone", "rebuilding"]
+
+
+def meanings(alias: str) -> Command[AliasRecord | None]:
+    """Get what an alias means and what it meant before, both as of the same revision."""
+    return command_of(RecordKind.JOB, "meanings", _read_meanings, alias=alias)
 
 
 def point(alias: str, record: AliasRecord, *, expected: int) -> Command[PointOutcome]:
@@ -41,3 +47,8 @@ def restore_alias(alias: str, record: AliasRecord) -> Command[bool]:
 
 def _read_outcome(reply: PointOutcome) -> PointOutcome:
     return reply
+
+
+def _read_meanings(reply: Sequence[str | None]) -> AliasRecord | None:
+    now, before = reply
+    return AliasRecord.of_texts(now, before) if now else None

@@ -323,6 +323,16 @@ function command.turns()
   return answer
 end
 
+-- When the order of the queue last changed, and records: each as its hash and its checkpoints.
+function command.look_up()
+  local answer = { now_ms, redis.call('GET', names.turns) }
+  for _, id in ipairs(argument.ids) do
+    answer[#answer + 1] = redis.call('HGETALL', record(id))
+    answer[#answer + 1] = redis.call('LRANGE', names.checkpoints_of .. id, 0, -1)
+  end
+  return answer
+end
+
 function command.beat()
   local id = argument.id
   local no = objection(id)
@@ -475,6 +485,12 @@ end
 local function alias_revision(alias)
   local now = redis.call('HGET', names.aliases, alias)
   return now and (cjson.decode(now).revision or 1) or 0
+end
+
+-- What an alias means, and what it meant before.
+function command.meanings()
+  local now = redis.call('HGET', names.aliases, argument.alias)
+  return { now, redis.call('HGET', names.alias_histories, argument.alias) }
 end
 
 -- Point an alias at a generator, if the alias is still at the expected revision and the generator exists.

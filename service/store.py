@@ -15,7 +15,6 @@ from contract.events import Event
 from contract.imports import Import
 from contract.job import CheckpointFact, Record, State
 from contract.keys import (
-    ALIAS_HISTORIES,
     ALIASES,
     DIGESTS,
     EPOCH,
@@ -27,6 +26,8 @@ from contract.keys import (
     RecordKind,
     Role,
 )
+from contract.pointing import meanings
+from contract.reading import look_up
 from contract.store import Command, Request, Turns, read_request, script, turns, workers
 from contract.webhook import Endpoint
 from service.refusals import of_another_version
@@ -181,24 +182,17 @@ class Store:
         self,
         kind: RecordKind,
         ids: Sequence[str],
-        parts_of: Callable[[Mapping[str, str], list[str]], _Parts | None],
+        parts_of: Callable[[Mapping[str, str], Sequence[str]], _Parts | None],
     ) -> list[Standing]:
-        keys = KEYS[kind]
-        pipeline = self._redis.pipeline(transaction=True)
-        pipeline.time()
-        pipeline.get(keys.turns)
-        for record_id in ids:
-            pipeline.hgetall(keys.record_of + record_id)
-            pipeline.lrange(keys.checkpoints_of + record_id, 0, -1)
-        clock, version, *replies = await pipeline.execute()
-        now_ms = clock[0] * 1000 + clock[1] // 1000
-        rows = zip(replies[0::2], replies[1::2], strict=True)  # two commands per record
-        read = [parts_of(fields, entries) for fields, entries in rows if fields]
+        sight = await self.run(look_up(kind, ids))
+        read = [parts_of(fields, entries) for fields, entries in sight.rows if fields]
         found = [one for one in read if one]
         is_any_queued = any(record.state is State.QUEUED for record, _ in found)
-        places = await self._places(kind, version) if is_any_queued else {}
+        places = await self._places(kind, sight.turns) if is_any_queued else {}
         largest = await self.largest_trainer() if any(record.devices > 1 for record, _ in found) else None
-        return [Standing(record, now_ms, places.get(record.id), made, largest) for record, made in found]
+        return [
+            Standing(record, sight.now_ms, places.get(record.id), made, largest) for record, made in found
+        ]
 
     async def largest_trainer(self) -> int:
         """The most devices that a living trainer owns; 0 if there is none."""
@@ -280,11 +274,7 @@ class Store:
 
     async def alias_record(self, alias: str) -> AliasRecord | None:
         """What an alias means, and what it meant before."""
-        pipeline = self._redis.pipeline(transaction=True)
-        pipeline.hget(ALIASES, alias)
-        pipeline.hget(ALIAS_HISTORIES, alias)
-        now, before = await pipeline.execute()
-        return AliasRecord.of_texts(now, before) if now else None
+        return await self.run(meanings(alias))
 
 
 async def reply(answer: "Awaitable[Any] | Any") -> Any:
@@ -292,15 +282,15 @@ async def reply(answer: "Awaitable[Any] | Any") -> Any:
     return await answer
 
 
-def _checkpoints(entries: list[str]) -> list[CheckpointFact]:
+def _checkpoints(entries: Sequence[str]) -> list[CheckpointFact]:
     return [CheckpointFact.model_validate(json.loads(entry)) for entry in reversed(entries)]
 
 
-def _parts(fields: Mapping[str, str], entries: list[str]) -> _Parts:
+def _parts(fields: Mapping[str, str], entries: Sequence[str]) -> _Parts:
     return Record.from_hash(fields), tuple(_checkpoints(entries))
 
 
-def _parts_if_readable(fields: Mapping[str, str], entries: list[str]) -> _Parts | None:
+def _parts_if_readable(fields: Mapping[str, str], entries: Sequence[str]) -> _Parts | None:
     try:
         return _parts(fields, entries)
     except ValueError as error:

@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from redis.exceptions import OutOfMemoryError
 
 from contract import keys, store
 from contract.events import EventType
@@ -265,21 +264,6 @@ def test_forgotten_job_leaves_no_key_behind(records: Records) -> None:
     assert records.redis.zrange(KEYS[JOB].servable, 0, -1) == ["job_a"]
     assert records.run(store.forget_job("job_a"))[0] == "forgotten"
     assert sorted(records.redis.keys()) == [keys.EPOCH, KEYS[JOB].served, KEYS[JOB].turns]
-
-
-def test_finished_records_can_be_forgotten_when_redis_is_full(records: Records) -> None:
-    records.run(store.submit(RecordKind.DATASET, "ds_a", "{}"))
-    records.run(store.control(RecordKind.DATASET, "ds_a", Want.CANCEL))
-    records.submit()
-    records.run(store.control(JOB, "job_a", Want.CANCEL))
-    records.redis.config_set("maxmemory", 1)
-    try:
-        with pytest.raises(OutOfMemoryError):
-            records.redis.set("x", "")
-        assert records.run(store.forget_dataset("ds_a"))[0] == "forgotten"
-        assert records.run(store.forget_job("job_a"))[0] == "forgotten"
-    finally:
-        records.redis.config_set("maxmemory", 0)
 
 
 def test_nothing_is_forgotten_while_the_records_are_rebuilt(records: Records) -> None:

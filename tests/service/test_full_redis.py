@@ -1,0 +1,55 @@
+"""A Redis that has reached its maxmemory can be read and emptied through the API."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from contract.job import CheckpointFact, State
+from tests.service.deployment import Deployment
+
+Refused = Callable[..., dict[str, Any]]
+Until = Callable[[Callable[[], object]], object]
+DAY = 86_400
+
+
+@contextmanager
+def full(worker: Any) -> Iterator[None]:
+    """Within this block, Redis refuses whatever takes memory."""
+    worker.redis.config_set("maxmemory", 1)
+    try:
+        yield
+    finally:
+        worker.redis.config_set("maxmemory", 0)
+
+
+def test_everything_can_be_read_and_ended_jobs_deleted(
+    here: Deployment, finished: CheckpointFact, new_job: Callable[[], str], refused: Refused
+) -> None:
+    client, queued = here.client, new_job()
+    (job_id,) = (one["id"] for one in client.get("/jobs?state=succeeded").json()["items"])
+    client.put("/models/best", json={"job": job_id}).raise_for_status()
+    with full(here.worker):
+        assert [one["id"] for one in client.get("/jobs").json()["items"]] == [queued, job_id]
+        assert client.get(f"/jobs/{queued}").json()["queue_position"] == 1
+        assert client.get(f"/datasets/{here.dataset}").json()["state"] == "ready"
+        assert client.get("/models/best").json()["digest"] == finished.digest
+        assert client.get("/models").status_code == client.get("/models/best/history").status_code == 200
+        refused(client.delete(f"/jobs/{job_id}"), 409, "job_in_use")
+        client.delete("/models/best").raise_for_status()
+        assert client.delete(f"/jobs/{job_id}").status_code == 204
+        refused(client.get(f"/jobs/{job_id}"), 410, "record_deleted")
+        assert client.post(f"/jobs/{queued}/cancel").json()["state"] == "cancelled"
+        assert client.delete(f"/jobs/{queued}").status_code == 204
+        assert client.delete(f"/datasets/{here.dataset}").status_code == 204
+
+
+def test_jobs_that_ended_long_ago_are_deleted(
+    elsewhere: Callable[..., Deployment], until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.retention.ROUND_SECONDS", 0.05)
+    there = elsewhere(keep_jobs_days=1 / DAY)
+    job_id = there.end(State.FAILED)
+    with full(there.worker):
+        until(lambda: there.client.get(f"/jobs/{job_id}").status_code == 410)
