@@ -1,17 +1,22 @@
 """A Redis that has reached its maxmemory: what it holds can be read and removed, and what runs goes on."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from redis.exceptions import OutOfMemoryError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from contract import store
 from contract.alias import AliasRecord
-from contract.job import Want
+from contract.deliveries import Bounds, settle_delivery, take_deliveries
+from contract.events import EventType
+from contract.job import Progress, State, Want
 from contract.keys import ALIASES, RecordKind
 from contract.pointing import meanings, point
 from contract.reading import look_up
+from contract.store import Command, Verdict
 from tests.contract.records import JOB, Records
+from tests.contract.sight import look
 from tests.contract.test_pointing import meaning
 
 ENDED, RUNNING, QUEUED = "job_" + "a" * 16, "job_" + "b" * 16, "job_" + "c" * 16
@@ -49,3 +54,49 @@ def test_what_has_ended_can_be_forgotten(records: Records) -> None:
     records.redis.delete(ALIASES)
     assert records.run(store.forget_dataset("ds_a"))[0] == "forgotten"
     assert records.run(store.forget_job(ENDED))[0] == "forgotten"
+
+
+def test_owner_goes_on_and_finishes(records: Records, lease: store.Lease) -> None:
+    assert records.run(store.beat(lease, Progress(done=1, total=2))) is Want.RUN
+    assert records.run(store.report(lease, 1, fields={"deaths": "0"})) is Verdict.ACCEPTED
+    assert records.run(store.report(lease, 2, event=(EventType.WARNING, {}))) is Verdict.ACCEPTED
+    assert records.run(store.leave(lease, State.SUCCEEDED, fields={"result": "{}"})) is Verdict.ACCEPTED
+    assert records.read(RUNNING).state is State.SUCCEEDED
+
+
+def test_running_job_can_be_cancelled(records: Records, lease: store.Lease) -> None:
+    assert records.run(store.control(JOB, RUNNING, Want.CANCEL)) == ("accepted", "running")
+    assert records.run(store.beat(lease)) is Want.CANCEL
+
+
+def test_dead_owners_are_buried(records: Records, lease: store.Lease) -> None:
+    assert isinstance(records.run(store.died(lease, "killed", 3)), store.Burial)
+    assert records.read(RUNNING).state is State.QUEUED
+
+
+@pytest.mark.usefixtures("lease")
+def test_jobs_of_a_restarted_worker_are_queued_again(records: Records) -> None:
+    assert [one.id for one in records.run(store.reap(JOB, max_deaths=3, owner="w0"))] == [RUNNING]
+
+
+@pytest.mark.usefixtures("lease")
+def test_workers_stay_known(records: Records) -> None:
+    assert records.run(store.hello("w0", {"role": "train"}, 60)) == "active"
+    assert records.run(store.workers()) == [{"role": "train"}]
+
+
+@pytest.mark.usefixtures("lease")
+def test_ends_of_jobs_are_delivered(records: Records) -> None:
+    bounds = Bounds(own=1, receiver=1, submitter=1)
+    (delivery,) = records.run(take_deliveries(bounds, lease_seconds=60, under_way=[]))
+    assert records.run(settle_delivery(delivery, None, retry_seconds=60))
+
+
+@pytest.mark.usefixtures("lease")
+def test_new_work_is_refused_and_nothing_of_it_stays(records: Records) -> None:
+    before = look(records, [RUNNING, QUEUED, "job_new"])
+    new: list[Command[Any]] = [store.submit(JOB, "job_new", "{}"), store.claim(JOB, "w1", lease_seconds=60)]
+    for command in new:
+        with pytest.raises(ResponseError, match="OOM"):
+            records.run(command)
+    assert look(records, [RUNNING, QUEUED, "job_new"]) == before
