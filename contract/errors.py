@@ -52,6 +52,7 @@ class ErrorCode(StrEnum):
     TRAINER_TIMEOUT = "trainer_timeout"
     ESTIMATE_FAILED = "estimate_failed"
     STORE_UNAVAILABLE = "store_unavailable"
+    STORE_FULL = "store_full"
     INSUFFICIENT_MEMORY = "insufficient_memory"
     INSUFFICIENT_DEVICES = "insufficient_devices"
     FEATURES_UNAVAILABLE = "features_unavailable"

@@ -19,7 +19,7 @@ from contract.store import Command
 from service.alone import alone
 from service.gateway import Gateway
 from service.records import require_rebuilt
-from service.refusals import being_rebuilt
+from service.refusals import being_rebuilt, is_for_lack_of_memory
 from service.settling import until_settled
 
 Decide = Callable[[AliasRecord | None], Awaitable[AliasRecord | None]]
@@ -89,8 +89,11 @@ async def _write(
     await asyncio.to_thread(_keep, path, after)
     try:
         outcome = await _say(gateway, alias, after, expected=_revision(before))
-    except RedisError:
-        gateway.later(settle(gateway))
+    except RedisError as error:
+        if is_for_lack_of_memory(error):
+            await asyncio.to_thread(_keep, path, before)
+        else:
+            gateway.later(settle(gateway))
         raise
     if outcome != "pointed":
         await asyncio.to_thread(_keep, path, before)

@@ -16,7 +16,7 @@ from starlette.routing import Match
 from contract.durable import LACKS, Lack
 from contract.errors import ErrorCode, ServiceError
 from service.problems import problem_response
-from service.refusals import store_unavailable
+from service.refusals import refused_by_redis
 from service.validation import field_error
 
 _MOST_FIELDS = 32
@@ -118,8 +118,9 @@ def _http_detail(request: Request, error: HTTPException, headers: Mapping[str, s
 
 
 async def _store_away(request: Request, error: Exception) -> Response:
-    log.warning("the record store does not answer: %s", error)
-    return problem_response(store_unavailable("The record store does not answer"), request)
+    assert isinstance(error, RedisError)
+    log.warning("the record store refuses, or does not answer: %s", error)
+    return problem_response(refused_by_redis(error, "The record store (Redis)"), request)
 
 
 async def _client_left(request: Request, _error: Exception) -> Response:

@@ -10,7 +10,12 @@ from contract.errors import ErrorCode, ServiceError
 from service.problems import MEANINGS, PROBLEM_JSON, Problem, problem
 
 _READS = (ErrorCode.INVALID_REQUEST, ErrorCode.FOREIGN_HOST, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL)
-_WRITES = (ErrorCode.FOREIGN_ORIGIN, ErrorCode.VOLUME_FULL, ErrorCode.VOLUME_READ_ONLY)
+_WRITES = (
+    ErrorCode.FOREIGN_ORIGIN,
+    ErrorCode.STORE_FULL,
+    ErrorCode.VOLUME_FULL,
+    ErrorCode.VOLUME_READ_ONLY,
+)
 
 
 def read_problems(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:

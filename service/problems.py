@@ -67,6 +67,7 @@ MEANINGS: dict[ErrorCode, Meaning] = {
     ErrorCode.TRAINER_TIMEOUT: Meaning(504, "No trainer answered in time", retryable=True),
     ErrorCode.ESTIMATE_FAILED: Meaning(500, "The estimate could not be made", retryable=True),
     ErrorCode.STORE_UNAVAILABLE: Meaning(503, "The record store is unavailable", retryable=True),
+    ErrorCode.STORE_FULL: Meaning(507, "The record store is full", retryable=True),
     ErrorCode.INSUFFICIENT_MEMORY: Meaning(507, "It does not fit into memory"),
     ErrorCode.INSUFFICIENT_DEVICES: Meaning(507, "The trainer has fewer GPUs than its settings say"),
     ErrorCode.FEATURES_UNAVAILABLE: Meaning(507, "The features for the evaluation are not installed"),

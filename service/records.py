@@ -18,7 +18,7 @@ from contract.keys import RecordKind
 from contract.store import Command, ForgetOutcome, SubmitOutcome
 from contract.withdrawal import withdraw
 from service.gateway import Gateway
-from service.refusals import being_rebuilt, of_another_version, store_unavailable
+from service.refusals import being_rebuilt, is_for_lack_of_memory, of_another_version, store_unavailable
 from service.settling import until_settled
 from service.store import Standing
 from service.trash import discard
@@ -108,8 +108,11 @@ async def submit(
     await asyncio.to_thread(sync_directory, gateway.volume.home(record_id).parent)
     try:
         outcome = await gateway.store.run(command)
-    except RedisError:
-        gateway.later(_settle(gateway, kind, record_id))
+    except RedisError as error:
+        if await _is_refused(gateway, kind, record_id, error):
+            await remove_home(gateway, record_id)
+        else:
+            gateway.later(_settle(gateway, kind, record_id))
         raise
     if outcome[0] in ("unusable", "known", "rebuilding", "withdrawn"):
         await remove_home(gateway, record_id)
@@ -119,6 +122,16 @@ async def submit(
     if outcome[0] == "withdrawn":
         raise store_unavailable("This took so long to write that another gateway has withdrawn it")
     return outcome
+
+
+async def _is_refused(gateway: Gateway, kind: RecordKind, record_id: str, error: RedisError) -> bool:
+    """Whether a full Redis has certainly not queued it: an earlier try, whose reply was lost, may have."""
+    if not is_for_lack_of_memory(error):
+        return False
+    try:
+        return not await gateway.store.exists(kind, record_id)
+    except RedisError:
+        return False
 
 
 async def _settle(gateway: Gateway, kind: RecordKind, record_id: str) -> None:

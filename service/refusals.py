@@ -1,5 +1,7 @@
 """Refusals that several routes share, worded once."""
 
+from redis.exceptions import OutOfMemoryError, RedisError
+
 from contract.errors import ErrorCode, FieldError, ServiceError
 from contract.keys import RecordKind
 
@@ -19,6 +21,22 @@ def store_unavailable(what: str) -> ServiceError:
         f"{what}; jobs and their data are safe on the volume. Try again in a moment.",
         retry_after_seconds=_STORE_RETRY_SECONDS,
     )
+
+
+def is_for_lack_of_memory(error: RedisError) -> bool:
+    """Whether a Redis at its maxmemory refused to do this; it has then changed nothing.
+
+    Redis 6 reports this as an error of the script, which quotes the reply to the command.
+    """
+    return isinstance(error, OutOfMemoryError) or "-OOM command not allowed" in str(error)
+
+
+def refused_by_redis(error: RedisError, name: str) -> ServiceError:
+    """`store_full`, or for all other failures `store_unavailable`."""
+    if is_for_lack_of_memory(error):
+        detail = f"{name} is full; delete jobs that have ended, or raise its maxmemory."
+        return ServiceError(ErrorCode.STORE_FULL, detail)
+    return store_unavailable(f"{name} does not answer")
 
 
 def being_rebuilt() -> ServiceError:

@@ -28,6 +28,7 @@ _OF_A_TRAINER = (
     ErrorCode.TRAINER_BUSY,
     ErrorCode.TRAINER_TIMEOUT,
     ErrorCode.WORKSHOP_FAILED,
+    ErrorCode.STORE_FULL,
 )
 
 

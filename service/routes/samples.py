@@ -49,6 +49,7 @@ _CAN_FAIL_BY = (
     ErrorCode.NO_SAMPLER,
     ErrorCode.SAMPLER_BUSY,
     ErrorCode.SAMPLER_TIMEOUT,
+    ErrorCode.STORE_FULL,
 )
 
 

@@ -6,7 +6,7 @@ import errno
 import httpx
 import pytest
 from fastapi import FastAPI, Request
-from redis.exceptions import BusyLoadingError, ResponseError
+from redis.exceptions import BusyLoadingError, OutOfMemoryError, ResponseError
 
 from contract.errors import ErrorCode, FieldError, ServiceError
 from service.errors import install, response_to
@@ -37,7 +37,13 @@ def answer_to(error: Exception) -> httpx.Response:
         (OSError(errno.EROFS, "Read-only file system", "/data/secret"), 507, "volume_read_only"),
         (PermissionError(errno.EACCES, "secret", "/data/secret"), 500, "internal"),
         (BusyLoadingError("secret"), 503, "store_unavailable"),
-        (ResponseError("OOM secret"), 503, "store_unavailable"),
+        (OutOfMemoryError("secret"), 507, "store_full"),
+        (
+            ResponseError("secret: -OOM command not allowed when used memory > 'maxmemory'."),
+            507,
+            "store_full",
+        ),
+        (ResponseError("secret"), 503, "store_unavailable"),
         (RuntimeError("secret"), 500, "internal"),
         (AssertionError("secret"), 500, "internal"),
     ],

@@ -53,3 +53,31 @@ def test_jobs_that_ended_long_ago_are_deleted(
     job_id = there.end(State.FAILED)
     with full(there.worker):
         until(lambda: there.client.get(f"/jobs/{job_id}").status_code == 410)
+
+
+def test_what_takes_memory_is_refused_and_leaves_nothing(
+    here: Deployment,
+    finished: CheckpointFact,
+    pictures: bytes,
+    refused: Refused,
+) -> None:
+    client, root = here.client, here.worker.volume.root
+    (job_id,) = (one["id"] for one in client.get("/jobs").json()["items"])
+    client.put("/models/best", json={"digest": finished.digest}).raise_for_status()
+    with full(here.worker):
+        before = set(root.rglob("*"))
+        for answer in (
+            client.post("/jobs", json={"dataset": here.dataset}),
+            client.post("/jobs?dry_run=true", json={"dataset": here.dataset}),
+            client.post("/datasets", content=pictures),
+            client.put("/models/best", json={"job": job_id, "follow": True}),
+            client.put("/models/other", json={"job": job_id}),
+            client.get("/samples?model=best"),
+        ):
+            problem = refused(answer, 507, "store_full")
+            assert "delete jobs" in problem["detail"]
+            assert "retry-after" not in answer.headers
+        assert set(root.rglob("*")) == before
+        client.delete("/models/best").raise_for_status()
+    refused(client.get("/models/best"), 404, "model_not_found")
+    refused(client.get("/models/other"), 404, "model_not_found")
