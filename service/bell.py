@@ -7,7 +7,10 @@ from queue import SimpleQueue
 from celery import Celery
 from celery.exceptions import CeleryError
 from kombu.exceptions import KombuError
+from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from redis.retry import Retry
 
 from contract.keys import CELERY_PREFIX, TASK_OF_ROLE, Role
 
@@ -29,6 +32,9 @@ class Bell:
                 "socket_connect_timeout": 1,
             },
         )
+        self._redis = Redis.from_url(
+            redis_url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 1)
+        )
         self._due: SimpleQueue[Role | None] = SimpleQueue()
         self._waiting: set[Role] = set()
         self._thread = threading.Thread(target=self._publish_all, name="bell", daemon=True)
@@ -41,7 +47,7 @@ class Bell:
         self._due.put(None)
 
     def ring(self, role: Role) -> None:
-        """Wake the workers of a role; rings that are still pending are merged into one."""
+        """Wake a worker of a role; rings that are still pending are merged into one."""
         if role not in self._waiting:
             self._waiting.add(role)
             self._due.put(role)
@@ -50,6 +56,16 @@ class Bell:
         while (role := self._due.get()) is not None:
             self._waiting.discard(role)
             try:
-                self._celery.send_task(TASK_OF_ROLE[role], queue=str(role), ignore_result=True, retry=False)
+                if not self._is_rung(role):
+                    self._celery.send_task(
+                        TASK_OF_ROLE[role], queue=str(role), ignore_result=True, retry=False
+                    )
             except (CeleryError, KombuError, RedisError, OSError) as error:
                 log.warning("could not ring the %s workers; they will look by themselves: %s", role, error)
+
+    def _is_rung(self, role: Role) -> bool:
+        """Whether a message waits: all workers are busy, and the next free one works until nothing is queued.
+
+        If more than one is idle after all, the others are rung by a reconciler within a second.
+        """
+        return bool(self._redis.llen(CELERY_PREFIX + role))

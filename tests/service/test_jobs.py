@@ -18,6 +18,7 @@ from service.store import Store
 
 Refused = Callable[..., dict[str, Any]]
 NewJob = Callable[[], str]
+Until = Callable[[Callable[[], object]], object]
 UNKNOWN = "job_0000000000000000"
 WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"resolutoin": 64}, "/resolutoin"),
@@ -64,6 +65,22 @@ def test_submission_wakes_the_trainers(client: httpx.Client, worker: Any, new_jo
     rung = worker.redis.blpop([CELERY_PREFIX + "train"], 5)
     assert rung is not None
     assert json.loads(rung[1])["headers"]["task"] == TASK_OF_ROLE[Role.TRAIN]
+
+
+def test_messages_to_trainers_do_not_pile_up_while_all_are_busy(
+    client: httpx.Client, worker: Any, new_job: NewJob, pictures: bytes, until: Until
+) -> None:
+    job_id, train, prepare = new_job(), CELERY_PREFIX + "train", CELERY_PREFIX + "prepare"
+    until(lambda: worker.redis.llen(train))
+    worker.redis.delete(prepare)
+    for _ in range(20):
+        assert client.post(f"/jobs/{job_id}/resume").status_code == 202
+    client.post("/datasets", content=pictures)
+    until(lambda: worker.redis.llen(prepare))  # it was rung last
+    assert worker.redis.llen(train) == 1
+    worker.redis.delete(train)
+    client.post(f"/jobs/{job_id}/resume")
+    until(lambda: worker.redis.llen(train))
 
 
 @pytest.mark.parametrize(("change", "pointer"), WRONG_FIELDS)
