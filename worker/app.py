@@ -53,6 +53,7 @@ def _celery(settings: Settings) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_channel_error_retry=True,  # else a full Redis, which refuses Celery's keys, ends the worker
         broker_transport_options={
             "global_keyprefix": CELERY_PREFIX,
             "socket_timeout": 5,

@@ -148,6 +148,20 @@ def test_emptied_redis_is_rebuilt_from_the_volume(own_stack: Stack, undisturbed:
     own_stack.stop()
 
 
+def test_full_redis_ends_no_worker_and_no_job(own_stack: Stack) -> None:
+    own_stack.start()
+    job = _job_with_a_snapshot(own_stack)
+    own_stack.records().config_set("maxmemory", 1)
+    _kill(own_stack.process("-m", "worker", "--role", "prepare"))  # the next cannot declare its queue
+    until(lambda: "maxmemory" in own_stack.log(), "a preparer that Redis refuses")
+    assert own_stack.await_state(job, "succeeded")["attempt"] == 1
+    own_stack.records().config_set("maxmemory", 0)
+    dataset = own_stack.upload()
+    until(lambda: own_stack.get(f"/datasets/{dataset}")["state"] == "ready", "a ready dataset")
+    assert "Unrecoverable error" not in own_stack.log()
+    own_stack.stop()
+
+
 def _images(snapshot: Path) -> int:
     return int(snapshot.name.partition("-")[0])
 
