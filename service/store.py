@@ -169,7 +169,7 @@ class Store:
 
     async def _places_after(self, after: Cursor | None, index: str, most: int) -> list[Cursor]:
         """The cursors that end at the next records of an index."""
-        pipeline = self._redis.pipeline(transaction=True)
+        pipeline = self._redis.pipeline(transaction=False)
         if after:
             pipeline.zrevrangebyscore(index, after.created_us, after.created_us, withscores=True)
         older_than = f"({after.created_us}" if after else "+inf"
