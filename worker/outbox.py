@@ -149,7 +149,9 @@ class Outbox:
             logger.warning("%s: Redis is away (%s); the work goes on", self._lease.id, error)
             self._is_missing = False
             return Verdict.UNKNOWN
-        self._is_missing = heard is Verdict.UNKNOWN
+        was_missing, self._is_missing = self._is_missing, heard is Verdict.UNKNOWN
+        if was_missing and not self._is_missing:
+            self.shortage = None  # the rebuilt record has none: if there still is one, it is news
         is_gone = self._is_missing and not self._volume.home(self._lease.id).exists()
         if heard is Verdict.LOST or is_gone:
             self.is_lost = True

@@ -7,8 +7,9 @@ import pytest
 from redis.exceptions import ConnectionError as Away
 
 from contract.evaluation import AdversarialAccuracy, Distance, Evaluation, LatentPaths
-from contract.job import Progress, Record, SnapshotFact, State, Want
-from contract.store import Command, Lease
+from contract.job import Progress, Record, Shortage, SnapshotFact, State, Want
+from contract.keys import KEYS, RecordKind
+from contract.store import Command, Lease, Verdict, beat
 from contract.volume import Volume, images_seen_of, weights_name
 from tests.worker.owner import Worker
 from tests.worker.training_child import carry_out, grey_squares, order_for
@@ -89,6 +90,20 @@ def test_unacknowledged_judgement_is_stored_but_not_marked_as_reported(
     stated = read_facts(worker.volume, FIRST)
     assert stated is not None
     assert (stated.judged_images_seen, stated.evaluation) == (0, JUDGED.evaluation)
+
+
+def test_wait_is_reported_again_once_redis_was_rebuilt(ownership: Ownership, worker: Worker) -> None:
+    shortage = Shortage(code="volume_full", detail="d", needed_bytes=2, free_bytes=1, since_ms=1)
+    waiting = link.Waiting(shortage=shortage)
+    ownership._hear(waiting)
+    key, redis = KEYS[RecordKind.JOB].record_of + FIRST, worker.records.redis
+    fields = redis.hgetall(key)
+    redis.delete(key)
+    assert ownership._outbox.tell(beat(ownership._lease)) is Verdict.UNKNOWN
+    redis.hset(key, mapping={**fields, "waiting_for": "null"})
+    assert ownership._outbox.tell(beat(ownership._lease)) is Want.RUN
+    ownership._hear(waiting)
+    assert worker.records.read(FIRST).waiting_for == shortage
 
 
 def test_few_unacknowledged_snapshots_are_kept_and_no_deleted_one_is_reported(
