@@ -18,6 +18,7 @@ from contract.presets import PRESETS
 from contract.submission import Priority
 from dcgan import demo as demonstration
 from dcgan.client import Client
+from dcgan.datasets_cli import datasets, upload
 from dcgan.display import follow, plain, show_estimate, show_table
 from dcgan.errors import DcganError
 from dcgan.models_cli import models
@@ -113,44 +114,6 @@ def _become(module: str, given: Mapping[str, object]) -> NoReturn:
     """Replace this process with that program. -P: packages in the current directory must not shadow ours."""
     chosen = [f"--{name}={value}" for name, value in given.items() if value is not None]
     os.execv(sys.executable, [sys.executable, "-P", "-m", module, *chosen])  # noqa: S606 — no shell is the point
-
-
-@main.command()
-@click.argument("archive", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--name", help="Display name.  [default: the file name]")
-@click.pass_obj
-def upload(url: str, archive: Path, name: str | None) -> None:
-    """Upload a zip of pictures, wait until it can be trained on, and print its id.
-
-    The id is also printed to stderr right after the upload. Ctrl-C does not stop the preparation."""
-    with Client(url) as client:
-        dataset = client.upload_dataset(archive, name)
-        click.echo(f"{dataset.id} is uploaded and being prepared.", err=True)
-        try:
-            client.wait_dataset(dataset.id)
-        except KeyboardInterrupt:
-            click.echo("Its preparation goes on; `dcgan datasets` shows how it stands.", err=True)
-            raise click.exceptions.Exit(130) from None
-    click.echo(dataset.id)
-
-
-@main.command()
-@click.pass_obj
-def datasets(url: str) -> None:
-    """List the datasets, newest first."""
-    with Client(url) as client:
-        show_table(
-            ("dataset", "state", "images", "name"),
-            [
-                (
-                    dataset.id,
-                    dataset.state,
-                    "" if dataset.images is None else f"{dataset.images:,}",
-                    dataset.name or "",
-                )
-                for dataset in client.datasets()
-            ],
-        )
 
 
 @main.command()
@@ -328,7 +291,8 @@ def demo(data_root: Path, output: Path, archive: Path) -> None:
     demonstration.run(data_root, output, archive, console)
 
 
-main.add_command(models)
+for command in (upload, datasets, models):
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

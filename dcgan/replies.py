@@ -1,6 +1,6 @@
 """The service's answers, as far as this client reads them. Unknown fields are kept, not rejected."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -36,6 +36,8 @@ class Checkpoint(Reply):
 
     digest: str
     images_seen: int
+    metrics: Mapping[str, float] = Field(default_factory=dict)
+    """The figures of its evaluation by name, such as `fd`; empty if it was not evaluated."""
 
 
 class Distance(Reply):
@@ -61,9 +63,13 @@ class Job(Reply):
     state: str
     name: str | None = None
     dataset: str | None = None
+    spec: Mapping[str, object] = Field(default_factory=dict)
+    """What is trained: every field of `POST /jobs`, with its default where none was given."""
     progress: JobProgress
     estimated_finish: datetime | None = None
     queue_position: int | None = None
+    stalled_reason: str | None = None
+    """Why it does not go on, such as a number of devices that no living trainer owns."""
     waiting_for: Reason | None = None
     revision: int = 0
     checkpoint: Checkpoint | None = None
@@ -126,13 +132,28 @@ class DryRun(Reply):
     stalled_reason: str | None = None
 
 
+class RejectedFile(Reply):
+    """A file of an archive that is not a usable picture."""
+
+    name: str
+    reason: str
+
+
 class Dataset(Reply):
-    """An uploaded dataset at the time of the request."""
+    """An uploaded dataset at the time of the request. What it contains is None until it is ready."""
 
     id: str
     state: str
     name: str | None = None
     images: int | None = None
+    held_out_images: int | None = None
+    """How many of the pictures are kept for evaluation."""
+    rejected_images: int | None = None
+    rejected: Sequence[RejectedFile] | None = None
+    """The first 1,000 rejected files; None in lists."""
+    duplicate_images: int | None = None
+    channels: int | None = None
+    """1 if every picture is grey, else 3."""
     error: Reason | None = None
 
 

@@ -8,8 +8,11 @@ from typing import Protocol
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
-from dcgan import Client, DcganError
+from contract.dataset import RejectedFile
+from dcgan import Client, DcganError, replies
+from service import dataset_views, job_views
 
 
 class Service(Protocol):
@@ -156,6 +159,39 @@ def test_timeout_of_waiting_for_a_dataset_reports_its_state(service: Service) ->
     with Client(service.url) as client, pytest.raises(DcganError, match="still queued") as caught:
         client.wait_dataset("ds_1", timeout_seconds=0)
     assert caught.value.code == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (replies.Dataset, dataset_views.Dataset),
+        (replies.RejectedFile, RejectedFile),
+        (replies.Job, job_views.Job),
+        (replies.Checkpoint, job_views.Checkpoint),
+    ],
+)
+def test_every_declared_field_is_one_that_the_service_sends(
+    ours: type[BaseModel], theirs: type[BaseModel]
+) -> None:
+    assert set(ours.model_fields) <= set(theirs.model_fields)
+
+
+def test_what_a_dataset_and_a_job_contain_has_types(service: Service) -> None:
+    rejected = [{"name": "a.txt", "reason": "It is no picture."}]
+    ready = {"id": "ds_1", "state": "ready", "rejected_images": 1, "rejected": rejected, "channels": 3}
+    service.answers["GET /datasets/ds_1"] = (200, "application/json", json.dumps(ready).encode())
+    job = {"id": "job_1", "state": "queued", "progress": {"images_seen": 0, "total": 1}}
+    best = {"digest": "sha256:ab", "images_seen": 64, "metrics": {"fd": 1.5}}
+    job |= {"spec": {"batch_size": 32}, "stalled_reason": "It needs 2 devices.", "checkpoint": best}
+    service.answers["GET /jobs/job_1"] = (200, "application/json", json.dumps(job).encode())
+    with Client(service.url) as client:
+        dataset, told = client.dataset("ds_1"), client.job("job_1")
+    assert dataset.rejected is not None
+    assert (dataset.rejected_images, dataset.rejected[0].reason) == (1, "It is no picture.")
+    assert (dataset.channels, dataset.held_out_images, dataset.duplicate_images) == (3, None, None)
+    assert (told.spec["batch_size"], told.stalled_reason) == (32, "It needs 2 devices.")
+    assert told.checkpoint is not None
+    assert told.checkpoint.metrics == {"fd": 1.5}
 
 
 def _tell_job(service: Service, state: str) -> None:

@@ -25,6 +25,35 @@ def test_upload_prints_only_the_id(service: Service, tmp_path: Path) -> None:
     assert (done.exit_code, done.stdout) == (0, "ds_1\n")
 
 
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        ({"images": 5000, "rejected_images": 0, "rejected": [], "duplicate_images": 0}, "5,000 pictures"),
+        (
+            {
+                "images": 12,
+                "rejected_images": 138,
+                "rejected": [
+                    {"name": "p\x1b 1.jpg", "reason": "It is damaged."},
+                    {"name": "b", "reason": "."},
+                ],
+                "duplicate_images": 3,
+            },
+            "12 pictures; 138 files rejected, the first: p\ufffd 1.jpg: It is damaged; 3 duplicates",
+        ),
+        ({"images": 1, "duplicate_images": 1}, "1 picture; 1 duplicate"),
+    ],
+)
+def test_upload_says_what_was_found_in_the_archive(
+    service: Service, tmp_path: Path, found: dict[str, object], told: str
+) -> None:
+    ready = json.dumps({"id": "ds_1", "state": "ready", **found}).encode()
+    service.answers["GET /datasets/ds_1"] = (200, "application/json", ready)
+    done = upload(service, tmp_path)
+    assert (done.exit_code, done.stdout) == (0, "ds_1\n")
+    assert done.stderr.splitlines()[1:] == [told]
+
+
 def test_id_is_reported_when_the_preparation_cannot_be_followed(service: Service, tmp_path: Path) -> None:
     done = upload(service, tmp_path)
     assert (done.exit_code, done.stdout) == (1, "")
