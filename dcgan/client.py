@@ -1,16 +1,13 @@
 """The Python client: upload datasets, train, fetch pictures."""
 
-import errno
 import math
-import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
 from operator import index
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, SupportsFloat, SupportsIndex, TypeVar
+from typing import Any, Self, SupportsFloat, SupportsIndex, TypeVar
 from urllib.parse import urlencode
 
 import httpx
@@ -20,6 +17,7 @@ from contract.workshop import SUFFIXES, ExportFormat
 from dcgan.connection import Connection, path_to, read
 from dcgan.errors import DcganError, may_pass
 from dcgan.events import PATIENCE_SECONDS, EventFeed
+from dcgan.files import opened, written
 from dcgan.replies import Dataset, DryRun, Job, Model, PastMeaning, Reply
 
 RETRY_PAUSES_SECONDS = (0.5, 2.0)
@@ -50,14 +48,18 @@ class Client:
         self._service.http.close()
 
     def upload_dataset(self, path: Path | str, name: str | None = None) -> Dataset:
-        """Upload a zip of pictures. It is streamed, so it may be larger than memory."""
-        with _opened(path) as (archive, size):
+        """Upload a zip of pictures. It is streamed, so it may be larger than memory.
+
+        Raises:
+            DcganError: `file_changed` if it grows or shrinks meanwhile.
+        """
+        with opened(path) as (archive, size):
             response = self._service.send(
                 "POST",
                 "/datasets",
                 params={"name": name or Path(path).stem},
                 content=archive,
-                headers={"Content-Type": "application/zip", "Content-Length": size},
+                headers={"Content-Type": "application/zip", "Content-Length": str(size)},
             )
         return read(Dataset, response)
 
@@ -233,16 +235,20 @@ class Client:
         params = {"format": form or FORM_OF_ENDING.get(target.suffix.lower(), "safetensors")}
         address = path_to("models", reference, "export")
         with (
-            _written(target) as file,
+            written(target) as file,
             self._service.stream(address, params, MADE_WITHIN_SECONDS) as response,
         ):
             for chunk in response.iter_bytes():
                 file.write(chunk)
 
     def import_model(self, path: Path | str) -> Model:
-        """Import a checkpoint that an instance of the service has exported."""
-        with _opened(path) as (file, size):
-            headers = {"Content-Type": "application/octet-stream", "Content-Length": size}
+        """Import a checkpoint that an instance of the service has exported.
+
+        Raises:
+            DcganError: `file_changed` if the file grows or shrinks meanwhile.
+        """
+        with opened(path) as (file, size):
+            headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
             response = self._service.send(
                 "POST", "/models", content=file, headers=headers, timeout_seconds=MADE_WITHIN_SECONDS
             )
@@ -266,33 +272,6 @@ class Client:
 
     def _control(self, job_id: str, action: str) -> Job:
         return read(Job, self._service.send("POST", path_to("jobs", job_id, action)))
-
-
-@contextmanager
-def _opened(path: Path | str) -> Iterator[tuple[IO[bytes], str]]:
-    """A regular file and its size. Opening a pipe would block until it has a writer."""
-    file = Path(path)
-    if file.exists() and not file.is_file():
-        raise DcganError("not_a_file", f"{file} is not a regular file; only such a one has a size to send.")
-    with file.open("rb") as opened:
-        yield opened, str(file.stat().st_size)
-
-
-@contextmanager
-def _written(target: Path) -> Iterator[IO[bytes]]:
-    """A file that replaces the target if the block succeeds. OS errors name the target."""
-    if target.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-        temporary.replace(target)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(target)) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def _await(look: Callable[[], R], is_over: Callable[[R], bool], timeout_seconds: float | None) -> R:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import IO, TypeVar
+from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -71,7 +71,7 @@ class Connection:
         *,
         params: Mapping[str, str] | None = None,
         json: object = None,
-        content: IO[bytes] | None = None,
+        content: Iterator[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         timeout_seconds: float | None = None,
         media_type: str | None = None,

@@ -1,0 +1,63 @@
+"""Files that are sent, exactly as long as announced, and files that are written, whole or not at all."""
+
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from dcgan.errors import DcganError
+
+CHUNK_BYTES = 2**16
+
+
+@contextmanager
+def opened(path: Path | str) -> Iterator[tuple[Iterator[bytes], int]]:
+    """The contents of a regular file, and its size. Opening a pipe would block until it has a writer."""
+    file = Path(path)
+    if file.exists() and not file.is_file():
+        raise DcganError("not_a_file", f"{file} is not a regular file; only such a one has a size to send.")
+    with file.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        yield _exactly(size, stream, file), size
+
+
+@contextmanager
+def written(target: Path) -> Iterator[IO[bytes]]:
+    """A file that replaces the target if the block succeeds. OS errors name the target."""
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(target)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target)) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _exactly(size: int, stream: IO[bytes], file: Path) -> Iterator[bytes]:
+    """The file's bytes, if there are still as many. OS errors name the file.
+
+    The last chunk waits until it is known to be the last: the service never takes a part for the whole.
+    """
+    left = size
+    while left:
+        chunk = _read(stream, min(left, CHUNK_BYTES), file)
+        left -= len(chunk)
+        if not chunk or (not left and _read(stream, 1, file)):
+            detail = f"{file} changed while it was being sent; wait until it is complete, then send it again."
+            raise DcganError("file_changed", detail)
+        yield chunk
+
+
+def _read(stream: IO[bytes], size: int, file: Path) -> bytes:
+    try:
+        return stream.read(size)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file)) from error
