@@ -5,6 +5,7 @@ import io
 import json
 import os
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -51,8 +52,16 @@ def _refusals_as_sentences() -> Iterator[None]:
             raise
         if error.filename is not None:
             raise click.ClickException(f"{error.filename}: {error.strerror}") from error
+        if not _is_from_output(error):
+            raise click.ClickException(str(error.strerror)) from error
         _let_go_of_output()
         raise click.ClickException(f"The output cannot be written: {error.strerror}") from error
+
+
+def _is_from_output(error: OSError) -> bool:
+    """Whether it arose where click or rich writes to stdout; Python's own functions have no frames."""
+    *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
+    return innermost.f_globals["__name__"].partition(".")[0] in {"click", "rich"}
 
 
 def _let_go_of_output() -> None:
@@ -113,7 +122,10 @@ def worker(role: str) -> None:
 def _become(module: str, given: Mapping[str, object]) -> NoReturn:
     """Replace this process with that program. -P: packages in the current directory must not shadow ours."""
     chosen = [f"--{name}={value}" for name, value in given.items() if value is not None]
-    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *chosen])  # noqa: S606 — no shell is the point
+    try:
+        os.execv(sys.executable, [sys.executable, "-P", "-m", module, *chosen])  # noqa: S606 — no shell is the point
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, sys.executable) from error
 
 
 @main.command()

@@ -1,16 +1,19 @@
 """The command line: foreign packages do not get in its way, and errors are sentences."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from click.testing import CliRunner
 
 from contract.formats import FORMS, SampleFormat
+from dcgan import Client
 from dcgan.cli import main
 from tests.dcgan.conftest import JOB, Service
 
@@ -89,12 +92,37 @@ def test_jobs_are_listed_in_full_however_long_their_names(service: Service) -> N
     assert shown[1].split() == [JOB, "running", "1,200/120,000", "n" * 120]
 
 
+def test_interpreter_that_cannot_be_started_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    done = CliRunner().invoke(main, ["up"])
+    assert (done.exit_code, done.output) == (1, "Error: /nowhere/python: No such file or directory\n")
+
+
+def test_other_error_of_the_system_is_not_blamed_on_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Client, "jobs", fail)
+    done = CliRunner().invoke(main, ["jobs"])
+    assert (done.exit_code, done.output) == (1, "Error: Input/output error\n")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("words", [("jobs",), ("--help",), ("jobs", "--help")])
-def test_output_to_a_full_device_is_reported_in_a_sentence(service: Service, words: tuple[str, ...]) -> None:
+def test_output_to_a_full_device_is_reported_in_a_sentence(
+    service: Service, words: tuple[str, ...], unbuffered: str
+) -> None:
     list_a_job(service, "one")
     command = [sys.executable, "-P", "-m", "dcgan.cli", "--url", service.url, *words]
     with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            command,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        )
     told = "Error: The output cannot be written: No space left on device\n"
     assert (done.returncode, done.stderr) == (1, told)
 
