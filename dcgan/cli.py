@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 from rich.console import Console
@@ -22,6 +22,7 @@ from dcgan.client import Client
 from dcgan.datasets_cli import datasets, upload
 from dcgan.display import follow, plain, show_estimate, show_table
 from dcgan.errors import DcganError
+from dcgan.files import naming
 from dcgan.models_cli import models
 from dcgan.replies import Job
 
@@ -119,13 +120,11 @@ def worker(role: str) -> None:
     _become("worker", {"role": role})
 
 
-def _become(module: str, given: Mapping[str, object]) -> NoReturn:
+def _become(module: str, given: Mapping[str, object]) -> None:
     """Replace this process with that program. -P: packages in the current directory must not shadow ours."""
     chosen = [f"--{name}={value}" for name, value in given.items() if value is not None]
-    try:
+    with naming(sys.executable):
         os.execv(sys.executable, [sys.executable, "-P", "-m", module, *chosen])  # noqa: S606 — no shell is the point
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, sys.executable) from error
 
 
 @main.command()
@@ -279,14 +278,33 @@ def retry(url: str, job: str) -> None:
     "-o",
     type=click.Path(path_type=Path),
     default="samples.png",
-    help="Output file; its suffix sets the format: .png, .webp, .json, .npz or .zip.",
+    help="Output file; its suffix sets the format: .png, .webp, .json, .npz or .zip. "
+    "With - a PNG goes to stdout.",
 )
 @click.pass_obj
 def samples(url: str, seed: int, count: int, model: str | None, output: Path) -> None:
-    """Write the picture of a seed, or a sheet of several; .zip, .npz and .json hold them separately."""
+    """Write the picture of a seed, or a sheet of several; .zip, .npz and .json hold them separately.
+
+    The name of the file is printed, unless the samples are written to stdout or to a device.
+    """
     with Client(url) as client:
-        output.write_bytes(client.samples(seed, model, count, format=output.suffix[1:].lower() or "png"))
-    click.echo(output)
+        made = client.samples(seed, model, count, format=output.suffix[1:].lower() or "png")
+    if _is_stdout(output):
+        click.echo(made, nl=False)
+        return
+    with naming(output):
+        output.write_bytes(made)
+    if output.is_file():
+        click.echo(output)
+
+
+def _is_stdout(output: Path) -> bool:
+    """Whether it means stdout, by whatever name: `-`, `/dev/stdout`, or the file it is redirected to."""
+    if output == Path("-"):
+        return True
+    with suppress(OSError):
+        return os.path.samestat(output.stat(), os.fstat(sys.stdout.fileno()))
+    return False
 
 
 @main.command()

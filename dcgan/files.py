@@ -14,6 +14,15 @@ CHUNK_BYTES = 2**16
 
 
 @contextmanager
+def naming(file: Path | str) -> Iterator[None]:
+    """Have OS errors name the file: reads and writes do not."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file)) from error
+
+
+@contextmanager
 def opened(path: Path | str) -> Iterator[tuple[Iterator[bytes], int]]:
     """The contents of a regular file, and its size. Opening a pipe would block until it has a writer."""
     file = Path(path)
@@ -31,11 +40,10 @@ def written(target: Path) -> Iterator[IO[bytes]]:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
-        with temporary.open("wb") as file:
-            yield file
-        temporary.replace(target)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(target)) from error
+        with naming(target):
+            with temporary.open("wb") as file:
+                yield file
+            temporary.replace(target)
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -57,7 +65,5 @@ def _exactly(size: int, stream: IO[bytes], file: Path) -> Iterator[bytes]:
 
 
 def _read(stream: IO[bytes], size: int, file: Path) -> bytes:
-    try:
+    with naming(file):
         return stream.read(size)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(file)) from error

@@ -79,6 +79,25 @@ def test_unwritable_file_is_reported_in_a_sentence(service: Service, tmp_path: P
     assert (done.exit_code, done.output) == (1, f"Error: {target}: No such file or directory\n")
 
 
+@pytest.mark.parametrize("name", ["-", "/dev/stdout", "./x.png"])
+def test_samples_on_stdout_are_bytes_and_nothing_else(service: Service, tmp_path: Path, name: str) -> None:
+    picture = bytes(range(256))
+    service.answers["GET /samples"] = (200, "image/png", picture)
+    command = [sys.executable, "-P", "-m", "dcgan.cli", "--url", service.url, "samples", "-o", name]
+    with (tmp_path / "x.png").open("wb") as redirected:
+        done = subprocess.run(command, cwd=tmp_path, stdout=redirected, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"x.png": picture}
+
+
+def test_samples_to_a_device_or_a_full_disk(service: Service) -> None:
+    service.answers["GET /samples"] = (200, "image/png", b"picture")
+    done = CliRunner().invoke(main, ["--url", service.url, "samples", "-o", "/dev/null"])
+    assert (done.exit_code, done.output) == (0, "")
+    done = CliRunner().invoke(main, ["--url", service.url, "samples", "-o", "/dev/full"])
+    assert (done.exit_code, done.output) == (1, "Error: /dev/full: No space left on device\n")
+
+
 def list_a_job(service: Service, name: str) -> None:
     progress = {"images_seen": 1200, "total": 120_000}
     job = {"id": JOB, "state": "running", "progress": progress, "name": name}
