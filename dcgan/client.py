@@ -1,6 +1,5 @@
 """The Python client: upload datasets, train, fetch pictures."""
 
-import math
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,15 +14,15 @@ import httpx
 from contract.formats import FORMS
 from contract.workshop import SUFFIXES, ExportFormat
 from dcgan.connection import Connection, path_to, read
-from dcgan.errors import DcganError, may_pass
-from dcgan.events import PATIENCE_SECONDS, EventFeed
+from dcgan.errors import DcganError
+from dcgan.events import EventFeed
 from dcgan.files import opened, written
+from dcgan.polling import polled
 from dcgan.replies import Dataset, DryRun, Job, Model, PastMeaning, Reply
 
 RETRY_PAUSES_SECONDS = (0.5, 2.0)
 MADE_WITHIN_SECONDS = 180.0
 FORM_OF_ENDING: Mapping[str, ExportFormat] = {f".{ending}": form for form, ending in SUFFIXES.items()}
-SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 1.0
 MEDIA_TYPES: Mapping[object, str] = {name: form.media_type for name, form in FORMS.items()}
 
 R = TypeVar("R", bound=Reply)
@@ -275,21 +274,11 @@ class Client:
 
 
 def _await(look: Callable[[], R], is_over: Callable[[R], bool], timeout_seconds: float | None) -> R:
-    """Poll until it is over or the timeout, and return the last result; short outages are tolerated."""
-    heard_at, pause_seconds = time.monotonic(), SHORTEST_PAUSE_SECONDS
-    give_up = math.inf if timeout_seconds is None else heard_at + timeout_seconds
-    while True:
-        try:
-            seen = look()
-            heard_at = time.monotonic()
-        except DcganError as error:
-            if not may_pass(error) or time.monotonic() > min(heard_at + PATIENCE_SECONDS, give_up):
-                raise
-        else:
-            if is_over(seen) or heard_at > give_up:
-                return seen
-        time.sleep(pause_seconds)
-        pause_seconds = min(1.1 * pause_seconds, LONGEST_PAUSE_SECONDS)
+    """Poll until it is over or the timeout, and return the last result."""
+    for seen in polled(look, timeout_seconds):
+        if is_over(seen):
+            break
+    return seen
 
 
 def _is_prepared_or_not(dataset: Dataset) -> bool:

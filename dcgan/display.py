@@ -1,5 +1,6 @@
 """What the commands print. A job's progress is a bar; off a terminal, a line every ten seconds."""
 
+import math
 import time
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -8,11 +9,17 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from contract.events import EventType
+from contract.job import State
 from dcgan.client import Client
 from dcgan.errors import DcganError
-from dcgan.replies import DryRun, Job, MemoryEstimate, TimeEstimate
+from dcgan.events import Event
+from dcgan.polling import polled
+from dcgan.replies import DryRun, Job, JobProgress, MemoryEstimate, TimeEstimate
 
 LINE_EVERY_SECONDS = 10
+BAR_COLUMNS = 11
+"""Kept free for the bar, and for the space after it."""
 
 
 def follow(client: Client, job: Job, console: Console) -> Job:
@@ -80,54 +87,112 @@ def _draw(client: Client, job: Job, console: Console) -> Job:
     columns = (
         TextColumn("{task.description:<10}", markup=False),
         BarColumn(bar_width=None),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f} images"),
-        TextColumn("{task.fields[rates]}", markup=False),
+        TextColumn("{task.fields[told]}", markup=False),
     )
     with Progress(*columns, console=console) as progress:
-        bar = progress.add_task(job.state, total=job.progress.total, rates="")
-        for now in _watch(client, job):
-            progress.update(bar, description=now.state, completed=now.progress.images_seen, rates=_rates(now))
+        bar = progress.add_task(job.state, total=job.progress.total, told=_told(job, console.width))
+        for now, news in _watch(client, job):
+            for line in news:
+                console.print(line, markup=False)
+            done, told = now.progress.images_seen, _told(now, console.width)
+            progress.update(bar, description=now.state, completed=done, told=told)
     return now
+
+
+def _told(job: Job, width: int) -> str:
+    """What stands beside the bar on a console of this width."""
+    room = width - len(f"{job.state:<10} {_counted(job)} ") - BAR_COLUMNS
+    return f"{_counted(job)} {_rates(job, room)}".rstrip()
 
 
 def _tell(client: Client, job: Job, console: Console) -> Job:
-    told_at, told = 0.0, ("", False)
-    for now in _watch(client, job):
-        news = (now.state, now.waiting_for is not None)
-        if news != told or time.monotonic() - told_at > LINE_EVERY_SECONDS:
-            told_at, told = time.monotonic(), news
-            counted = f"{now.progress.images_seen:,}/{now.progress.total:,} images"
-            console.print(f"{now.state:<10}", counted, _rates(now), soft_wrap=True, markup=False)
+    told_at, told = 0.0, ("", "", False)
+    for now, news in _watch(client, job):
+        for line in news:
+            console.print(line, soft_wrap=True, markup=False)
+        line = f"{now.state:<10} {_counted(now)} {_rates(now, math.inf)}".rstrip()
+        telling = (line, now.state, now.waiting_for is not None)
+        is_due = time.monotonic() - told_at > LINE_EVERY_SECONDS
+        if telling[1:] != told[1:] or (is_due and telling != told):
+            told_at, told = time.monotonic(), telling
+            console.print(line, soft_wrap=True, markup=False)
     return now
 
 
-def _watch(client: Client, job: Job) -> Iterator[Job]:
-    """Yield the job, and again after each of its events."""
-    yield job
-    if job.is_final or job.state == "paused":
+def _watch(client: Client, job: Job) -> Iterator[tuple[Job, list[str]]]:
+    """Yield the job with its news: at once, after each of its events, and often while it is queued."""
+    yield job, [*_news(None, job)]
+    if _is_over(job):
         return
-    for _ in client.events(job.id, after=job.revision):
-        job = client.job(job.id)
-        yield job
-        if job.is_final or job.state == "paused":
+    before = job
+    if job.state == State.QUEUED:
+        for now in polled(lambda: client.job(job.id)):  # no event of its own says that the queue moves
+            yield now, [*_news(before, now)]
+            before = now
+            if now.state != State.QUEUED:
+                break
+    for event in client.events(job.id, after=job.revision):
+        now = client.job(job.id)
+        yield now, [*_news(before, now, event)]
+        if _is_over(now):
             return
+        before = now
 
 
-def _rates(job: Job) -> str:
+def _is_over(job: Job) -> bool:
+    return job.is_final or job.state == State.PAUSED
+
+
+def _news(before: Job | None, now: Job, event: Event | None = None) -> Iterator[str]:
+    """What has just happened to a job, in lines."""
+    waits = now.waiting_for
+    if waits and not (before and before.waiting_for):
+        yield f"waits: {plain(waits.detail)}"
+    if now.stalled_reason and not (before and before.stalled_reason):
+        yield f"stalled: {plain(now.stalled_reason)}"
+    if event and event.type == EventType.WARNING:
+        code, detail = (str(event.data.get(name, "")) for name in ("code", "detail"))
+        if not (waits and waits.code == code):  # that is told above, once
+            yield f"warning: {plain(detail)} ({plain(code)})"
+
+
+def _counted(job: Job) -> str:
+    return f"{job.progress.images_seen:,}/{job.progress.total:,} images"
+
+
+def _rates(job: Job, room: float) -> str:
+    """How it goes, in `room` characters: losses are the first to be left out, the time left is the last."""
     progress = job.progress
     if job.waiting_for:
-        return f"waits: {plain(job.waiting_for.detail)}"
+        return "waits"
+    if job.state == State.QUEUED and job.queue_position:
+        return f"number {job.queue_position:,} in the queue"
     if not progress.images_per_second:
         return ""
-    losses = (f"{name} {loss:.2f}" for name, loss in progress.losses.items() if "/" not in name)
-    seconds = round(progress.seconds_left or 0)
-    left = () if progress.seconds_left is None else (f"{seconds // 60}:{seconds % 60:02d} left",)
-    return "  ".join((f"{progress.images_per_second:,.0f} images/s", *losses, *_judged(job), *left))
+    left, rate = [*_left(progress)], [f"{progress.images_per_second:,.0f} images/s"]
+    distance, floor = [*_distance(job)], [*_floor(job)]
+    losses = [f"{name} {loss:.2f}" for name, loss in progress.losses.items() if "/" not in name]
+    choices = (
+        [*left, *rate, *distance, *floor, *losses],
+        [*left, *rate, *distance, *floor],
+        [*left, *distance, *floor],
+        [*left, *distance],
+    )
+    fitting = (text for text in map("  ".join, choices) if len(text) <= room)
+    return next(fitting, "".join(left))
 
 
-def _judged(job: Job) -> Iterator[str]:
+def _left(progress: JobProgress) -> Iterator[str]:
+    if progress.seconds_left is not None:
+        seconds = round(progress.seconds_left)
+        yield f"{seconds // 60}:{seconds % 60:02d} left"
+
+
+def _distance(job: Job) -> Iterator[str]:
     if job.evaluation:
-        distance = job.evaluation.frechet
-        is_told = job.is_final and distance.floor is not None
-        floor = f" (real pictures: {distance.floor:.3g})" if is_told else ""
-        yield f"{distance.name} {distance.value:.3g}{floor}"
+        yield f"{job.evaluation.frechet.name} {job.evaluation.frechet.value:.3g}"
+
+
+def _floor(job: Job) -> Iterator[str]:
+    if job.evaluation and job.is_final and job.evaluation.frechet.floor is not None:
+        yield f"(real pictures: {job.evaluation.frechet.floor:.3g})"

@@ -147,7 +147,7 @@ def test_waiting_survives_an_outage(service: Service) -> None:
 def test_waiting_gives_up_on_a_service_that_stays_away(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dcgan.client.PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("dcgan.polling.PATIENCE_SECONDS", 0)
     _ready(service)
     service.outages = 9
     with Client(service.url) as client, pytest.raises(DcganError, match="503 Service Unavailable"):
