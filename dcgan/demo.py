@@ -18,6 +18,7 @@ from rich.console import Console
 from dcgan.client import Client
 from dcgan.display import follow
 from dcgan.errors import DcganError
+from dcgan.files import naming
 
 TILES = 64
 START_SECONDS = 120
@@ -39,6 +40,7 @@ def run(data_root: Path, output: Path, archive: Path, console: Console) -> None:
         raise DcganError(
             "no_archive", f"There is no archive at {archive}; name a zip of pictures with --archive."
         )
+    _refuse_unwritable(output)
     with running_service(data_root, console) as url, Client(url) as client:
         console.print(f"The service runs at {url}; uploading {archive.name} ...")
         dataset = client.upload_dataset(archive)
@@ -49,7 +51,9 @@ def run(data_root: Path, output: Path, archive: Path, console: Console) -> None:
             reason = job.error.detail if job.error else "see its events"
             raise DcganError("demo_failed", f"Job {job.id} ended as {job.state}: {reason}")
         assert job.checkpoint is not None
-        output.write_bytes(client.samples(0, count=TILES))
+        sheet = client.samples(0, count=TILES)
+        with naming(output):
+            output.write_bytes(sheet)
         console.print(f"\n{output} holds the pictures of seeds 0 to {TILES - 1}. The addresses used:")
         for address in (
             f"{url}/datasets/{dataset.id}",
@@ -62,10 +66,24 @@ def run(data_root: Path, output: Path, archive: Path, console: Console) -> None:
     console.print(f"The service is stopped; {again}, serves them again.")
 
 
+def _refuse_unwritable(output: Path) -> None:
+    """Raise before the training, not after it, if the samples can have no place there."""
+    if not output.parent.is_dir():
+        why = f"there is no directory {output.parent}"
+    elif output.is_dir():
+        why = "it is a directory"
+    elif not os.access(output if output.exists() else output.parent, os.W_OK):
+        why = "you may not write there"
+    else:
+        return
+    detail = f"The samples cannot be written to {output}: {why}; name another file with --output."
+    raise DcganError("no_output", detail)
+
+
 @contextmanager
 def running_service(data_root: Path, console: Console) -> Iterator[str]:
     """Run a service of our own during the block, and stop it however the block ends."""
-    data_root.mkdir(parents=True, exist_ok=True)
+    _make_directory(data_root)
     log_path = data_root / "demo.log"
     port = _free_port()
     command = [sys.executable, "-P", "-m", "service.launcher", "--host", "127.0.0.1"]
@@ -83,6 +101,14 @@ def running_service(data_root: Path, console: Console) -> Iterator[str]:
             yield _await_ready(process, log_path)
         finally:
             _stop(process)
+
+
+def _make_directory(data_root: Path) -> None:
+    try:
+        data_root.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        detail = f"{error.filename} is not a directory; choose another --data-root."
+        raise DcganError("no_data_root", detail) from error
 
 
 def _await_ready(process: subprocess.Popen[bytes], log_path: Path) -> str:

@@ -241,6 +241,8 @@ def _parse() -> argparse.Namespace:
 def _using(data_root: Path) -> Iterator[None]:
     try:
         yield
+    except (FileExistsError, NotADirectoryError) as error:
+        raise CannotStartError(f"{error.filename} is not a directory; choose another --data-root") from error
     except OSError as error:
         why = error.strerror or str(error)
         raise CannotStartError(

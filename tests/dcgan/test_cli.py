@@ -51,14 +51,6 @@ def test_version_is_printed() -> None:
     assert CliRunner().invoke(main, ["--version"]).output.endswith(f"version {version('dcgan')}\n")
 
 
-def test_the_demo_needs_an_archive(tmp_path: Path) -> None:
-    done = CliRunner().invoke(
-        main, ["demo", "--archive", str(tmp_path / "none.zip"), "--data-root", str(tmp_path)]
-    )
-    assert done.exit_code == 1
-    assert "There is no archive at" in done.output
-
-
 @pytest.mark.parametrize(
     ("name", "chosen"), [("sheet.webp", "webp"), ("sheet", "png"), ("a.b.zip", "zip"), ("S.PNG", "png")]
 )

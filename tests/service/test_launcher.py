@@ -90,8 +90,8 @@ def test_invalid_setting_of_a_worker_ends_the_stack(tmp_path: Path) -> None:
     [
         (["--port=0"], "ports are from 1 to 65535"),
         (["--port=99999"], "ports are from 1 to 65535"),
-        (["--data-root={}/file"], "cannot use {}/file: File exists"),
-        (["--data-root={}/file/below"], "cannot use {}/file/below: Not a directory"),
+        (["--data-root={}/file"], "dcgan up: {}/file is not a directory; choose another"),
+        (["--data-root={}/file/below"], "dcgan up: {}/file/below is not a directory; choose another"),
         (["--data-root=/proc/nowhere"], "cannot use /proc/nowhere: "),
     ],
 )
