@@ -29,7 +29,8 @@ class AliasTarget(Frozen):
     @model_validator(mode="after")
     def _names_one(self) -> Self:
         if (self.job is None) == (self.digest is None):
-            raise ValueError('give either "job" or "digest", not both')
+            given = "neither was" if self.job is None else "both were"
+            raise ValueError(f'give exactly one of "job" and "digest"; {given} given')
         if self.follow and self.job is None:
             raise ValueError('only a job can be followed: give "job", or leave out "follow"')
         return self

@@ -44,7 +44,8 @@ class SamplesBody(SampleOptions):
             ServiceError: `invalid_request`.
         """
         if (self.seeds is None) == (self.latents is None):
-            raise parameter_error("/seeds", "Give either seeds or latents, not both.")
+            given = "neither was" if self.seeds is None else "both were"
+            raise parameter_error("/seeds", f"Give exactly one of seeds and latents; {given} given.")
         for name, points in (("seeds", self.seeds), ("latents", self.latents)):
             if points is not None and not points:
                 raise parameter_error(f"/{name}", f"{name} is empty; give 1 to {MAX_COUNT}.")

@@ -1,5 +1,6 @@
 """Turns pydantic's errors into sentences that clients can act on, with pointers to the fields."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,6 +8,16 @@ from contract.errors import FieldError
 
 _SHOWN_CHARACTERS = 80
 _NEVER_REPEATED = "/webhook"  # it may contain a secret anywhere, even in the wrong field
+_KINDS_OF_VALUE = {
+    "an object": ("model_type", "model_attributes_type", "dict_type"),
+    "a list": ("tuple_type", "list_type"),
+    "a whole number": ("int_type", "int_parsing", "int_from_float"),
+    "a number": ("float_type", "float_parsing"),
+    "true or false": ("bool_type", "bool_parsing"),
+    "text": ("string_type",),
+}
+_WANTED = {error: wanted for wanted, errors in _KINDS_OF_VALUE.items() for error in errors}
+"""What JSON calls the value that is wanted, by pydantic's error, which says it in Python's words."""
 _ABOUT_THE_KIND = ("union_tag_invalid", "union_tag_not_found")
 
 
@@ -67,11 +78,13 @@ def _sentence(pointer: str, found: Any) -> str:
             allowed, tag = found["ctx"]["expected_tags"], found["ctx"]["tag"]
             return f"{name} is {_shown(tag)} but should be one of {allowed}."
     message = found["msg"].removeprefix("Input ").removeprefix("Value ")
+    if found["type"] in _WANTED:
+        message = f"should be {_WANTED[found['type']]}"
     if not pointer or pointer.startswith(_NEVER_REPEATED):
         return f"{name}: {message}."
     return f"{name} is {_shown(found['input'])} but {message[:1].lower()}{message[1:]}."
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"

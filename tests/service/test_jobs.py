@@ -103,6 +103,26 @@ def test_every_wrong_field_is_named(client: httpx.Client, refused: Refused, data
     assert problem["detail"] == "images is -5 but should be greater than or equal to 1. (1 more in errors.)"
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"augmentation": "none"}, "augmentation is 'none' but should be an object."),
+        ({"terms": "mmd"}, "terms is 'mmd' but should be a list."),
+        ({"images": None}, "images is null but should be a whole number."),
+        ({"images": 1.5}, "images is 1.5 but should be a whole number."),
+        ({"beta1": "x"}, "beta1 is 'x' but should be a number."),
+        ({"mirror": 7}, "mirror is 7 but should be true or false."),
+        ({"name": True}, "name is true but should be text."),
+        ({"webhook": 5}, "webhook: should be an object."),
+    ],
+)
+def test_refusal_of_another_kind_of_value_is_in_words_of_json(
+    client: httpx.Client, refused: Refused, dataset: str, change: Any, told: str
+) -> None:
+    problem = refused(client.post("/jobs", json={"dataset": dataset, **change}), 422, "invalid_request")
+    assert problem["detail"] == told
+
+
 @pytest.mark.parametrize("body", NO_OBJECTS)
 def test_a_body_that_is_no_object_is_refused(client: httpx.Client, refused: Refused, body: bytes) -> None:
     answer = client.post("/jobs", content=body, headers={"content-type": "application/json"})

@@ -169,6 +169,17 @@ def test_a_wrong_target_is_refused(client: httpx.Client, refused: Refused, volum
     assert not volume.alias("mine").exists()
 
 
+@pytest.mark.parametrize(
+    ("body", "given"),
+    [({}, "neither was"), ({"job": "job_0000000000000000", "digest": "sha256:" + "0" * 64}, "both were")],
+)
+def test_refusal_of_two_targets_or_none_says_which(
+    client: httpx.Client, refused: Refused, body: Any, given: str
+) -> None:
+    problem = refused(client.put("/models/mine", json=body), 422, "invalid_request")
+    assert f'give exactly one of "job" and "digest"; {given} given.' in problem["detail"]
+
+
 @pytest.mark.parametrize("body", [{"job": "job_0000000000000000"}, {"digest": "sha256:" + "0" * 64}])
 def test_an_unknown_target_is_refused(
     client: httpx.Client, refused: Refused, volume: Volume, body: Any

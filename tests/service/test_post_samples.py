@@ -129,6 +129,16 @@ def test_refusal_of_a_wrong_body_points_to_the_error(
 
 
 @pytest.mark.parametrize(
+    ("body", "given"), [({}, "neither was"), ({"seeds": [1], "latents": [[1.0]]}, "both were")]
+)
+def test_refusal_of_both_or_neither_says_which(
+    client: httpx.Client, refused: Refused, body: Any, given: str
+) -> None:
+    problem = refused(client.post("/samples", json=body), 422, "invalid_request")
+    assert problem["detail"] == f"Give exactly one of seeds and latents; {given} given."
+
+
+@pytest.mark.parametrize(
     ("body", "field", "pointer"),
     [
         ({"seeds": [1, 3]}, "count", "/seeds"),
