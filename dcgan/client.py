@@ -22,6 +22,7 @@ from dcgan.replies import Dataset, DryRun, Job, Model, PastMeaning, Reply
 
 RETRY_PAUSES_SECONDS = (0.5, 2.0)
 MADE_WITHIN_SECONDS = 180.0
+MOST_NAME_CHARACTERS = 200
 FORM_OF_ENDING: Mapping[str, ExportFormat] = {f".{ending}": form for form, ending in SUFFIXES.items()}
 MEDIA_TYPES: Mapping[object, str] = {name: form.media_type for name, form in FORMS.items()}
 
@@ -49,6 +50,8 @@ class Client:
     def upload_dataset(self, path: Path | str, name: str | None = None) -> Dataset:
         """Upload a zip of pictures. It is streamed, so it may be larger than memory.
 
+        `name` defaults to that of the file, as far as a dataset can have it.
+
         Raises:
             DcganError: `file_changed` if it grows or shrinks meanwhile.
         """
@@ -56,7 +59,7 @@ class Client:
             response = self._service.send(
                 "POST",
                 "/datasets",
-                params={"name": name or Path(path).stem},
+                params={"name": name or _default_name(Path(path))},
                 content=archive,
                 headers={"Content-Type": "application/zip", "Content-Length": str(size)},
             )
@@ -283,6 +286,11 @@ def _await(look: Callable[[], R], is_over: Callable[[R], bool], timeout_seconds:
 
 def _is_prepared_or_not(dataset: Dataset) -> bool:
     return dataset.state in {"ready", "failed", "cancelled"}
+
+
+def _default_name(path: Path) -> str:
+    """The file's name, without what is not UTF-8 in it, and no longer than the service accepts."""
+    return path.stem.encode(errors="surrogateescape").decode(errors="replace")[:MOST_NAME_CHARACTERS]
 
 
 def _media_type(options: Mapping[str, object]) -> str | None:

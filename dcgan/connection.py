@@ -9,10 +9,9 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import ValidationError
 
-from dcgan.errors import DcganError, not_the_service, refusal, unreachable, unsendable
+from dcgan.errors import LOCAL, DcganError, not_the_service, refusal, unreachable, unsendable
 from dcgan.replies import Reply
 
-LOCAL = {"localhost", "127.0.0.1", "::1"}
 EXAMPLE = "http://127.0.0.1:8000"
 
 R = TypeVar("R", bound=Reply)

@@ -1,5 +1,6 @@
 """The commands `dcgan upload` and `dcgan datasets`."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from dcgan.replies import Dataset
 
 
 @click.command()
-@click.argument("archive", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("archive", type=click.Path(exists=True, path_type=Path))
 @click.option("--name", help="Display name.  [default: the file name]")
 @click.pass_obj
 def upload(url: str, archive: Path, name: str | None) -> None:
@@ -19,6 +20,9 @@ def upload(url: str, archive: Path, name: str | None) -> None:
 
     The id is also printed to stderr right after the upload, and at the end what the archive contains.
     Ctrl-C does not stop the preparation."""
+    if archive.is_dir():
+        command = shlex.join(["zip", "-r", "pictures.zip", str(archive)])
+        raise click.BadParameter(f"{archive} is a directory; zip it first: `{command}`", param_hint="ARCHIVE")
     with Client(url) as client:
         dataset = client.upload_dataset(archive, name)
         click.echo(f"{dataset.id} is uploaded and being prepared.", err=True)

@@ -2,6 +2,8 @@
 
 import httpx
 
+LOCAL = {"localhost", "127.0.0.1", "::1"}
+
 
 class DcganError(Exception):
     """The service refused or did not answer. `detail` says what to do; without an answer `status` is None."""
@@ -36,7 +38,8 @@ def unreachable(url: httpx.URL | str, error: httpx.TransportError) -> DcganError
     if isinstance(error, httpx.LocalProtocolError):
         return DcganError("not_sendable", f"The request cannot be sent: {error}.")
     reason = str(error) or type(error).__name__
-    return DcganError("unreachable", f"No service answers at {url} ({reason}). Start one with `dcgan up`.")
+    remedy = "Start one with `dcgan up`." if httpx.URL(url).host in LOCAL else "Is the address right?"
+    return DcganError("unreachable", f"No service answers at {url} ({reason}). {remedy}")
 
 
 def not_the_service(url: httpx.URL) -> DcganError:

@@ -1,8 +1,10 @@
 """Requests go where they are meant to go, and what cannot be sent is refused."""
 
+import httpx
 import pytest
 
 from dcgan import Client, DcganError
+from dcgan.errors import unreachable
 from tests.dcgan.conftest import Service
 
 
@@ -92,3 +94,16 @@ def test_text_that_is_not_utf_8_is_reported(service: Service) -> None:
         for send in (lambda: client.create_job(name="\udce9"), lambda: list(client.jobs("\udce9"))):
             with pytest.raises(DcganError, match="it is not UTF-8"):
                 send()
+
+
+@pytest.mark.parametrize(
+    ("address", "remedy"),
+    [
+        ("http://localhost:8000", "Start one with `dcgan up`."),
+        ("http://[::1]:8000", "Start one with `dcgan up`."),
+        ("http://gpu.example:8000", "Is the address right?"),
+    ],
+)
+def test_only_a_local_service_is_to_be_started(address: str, remedy: str) -> None:
+    told = unreachable(address, httpx.ConnectError("Name or service not known"))
+    assert told.detail == f"No service answers at {address} (Name or service not known). {remedy}"

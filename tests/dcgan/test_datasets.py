@@ -13,10 +13,10 @@ from dcgan.cli import main
 from tests.dcgan.conftest import Service
 
 
-def upload(service: Service, tmp_path: Path) -> Result:
+def upload(service: Service, tmp_path: Path, *options: str) -> Result:
     (tmp_path / "cats.zip").write_bytes(b"pictures")
     service.answers["POST /datasets"] = (202, "application/json", b'{"id": "ds_1", "state": "queued"}')
-    return CliRunner().invoke(main, ["--url", service.url, "upload", str(tmp_path / "cats.zip")])
+    return CliRunner().invoke(main, ["--url", service.url, "upload", str(tmp_path / "cats.zip"), *options])
 
 
 def test_upload_prints_only_the_id(service: Service, tmp_path: Path) -> None:
@@ -81,12 +81,35 @@ def test_pipe_is_refused_without_blocking(service: Service, tmp_path: Path) -> N
         assert f"{tmp_path / 'pipe'} is not a regular file" in done.stderr
 
 
-def test_file_name_that_is_not_utf_8_is_reported(service: Service, tmp_path: Path) -> None:
-    archive = tmp_path / "caf\udce9.zip"
+@pytest.mark.parametrize(
+    ("stem", "name"), [("caf\udce9", "caf%EF%BF%BD"), ("n" * 240, "n" * 200), ("é" * 120, "%C3%A9" * 120)]
+)
+def test_default_name_is_what_the_service_accepts(
+    service: Service, tmp_path: Path, stem: str, name: str
+) -> None:
+    archive = tmp_path / f"{stem}.zip"
     archive.write_bytes(b"pictures")
-    done = CliRunner().invoke(main, ["--url", service.url, "upload", str(archive)])
+    service.answers["POST /datasets"] = (202, "application/json", b'{"id": "ds_1", "state": "queued"}')
+    with Client(service.url) as client:
+        client.upload_dataset(archive)
+    assert service.asked == [f"POST /datasets?name={name}"]
+
+
+def test_given_name_that_is_not_utf_8_is_reported(service: Service, tmp_path: Path) -> None:
+    done = upload(service, tmp_path, "--name", "caf\udce9")
     assert done.exit_code == 1
     assert "cannot be sent: it is not UTF-8. (not_sendable)" in done.stderr
+
+
+def test_directory_is_to_be_zipped_first(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my cats").mkdir()
+    done = CliRunner().invoke(main, ["--url", service.url, "upload", "my cats"])
+    assert done.exit_code == 2
+    assert "my cats is a directory; zip it first: `zip -r pictures.zip 'my cats'`" in done.stderr
+    assert not service.asked
 
 
 def test_datasets_are_listed(service: Service) -> None:
