@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from contract.job import State
@@ -25,6 +26,7 @@ from dcgan.errors import DcganError
 from dcgan.files import naming
 from dcgan.models_cli import models
 from dcgan.replies import Job
+from dcgan.samples_cli import samples
 
 console = Console(highlight=False, markup=False)
 
@@ -72,7 +74,13 @@ def _let_go_of_output() -> None:
 
 
 @click.group(cls=PoliteGroup, context_settings={"show_default": True})
-@click.option("--url", default="http://127.0.0.1:8000", envvar="DCGAN_URL", help="Base URL of the service.")
+@click.option(
+    "--url",
+    default="http://127.0.0.1:8000",
+    envvar="DCGAN_URL",
+    show_envvar=True,
+    help="Base URL of the service.",
+)
 @click.version_option(package_name="dcgan")
 @click.pass_context
 def main(context: click.Context, url: str) -> None:
@@ -141,21 +149,37 @@ def _become(module: str, given: Mapping[str, object]) -> None:
     type=click.Choice([each.value for each in Priority]),
     help="Priority in the queue.  [default: normal]",
 )
-@click.option("--submitter", envvar="DCGAN_SUBMITTER", help="Name of the submitter; submitters take turns.")
+@click.option(
+    "--submitter",
+    envvar="DCGAN_SUBMITTER",
+    show_envvar=True,
+    help="Name of the submitter; submitters take turns.",
+)
 @click.option("--set", "others", multiple=True, metavar="FIELD=JSON", help="Any other field of POST /jobs.")
 @click.option("--detach", is_flag=True, help="Print the job's id and exit at once.")
 @click.option("--dry-run", is_flag=True, help="Estimate time and memory without training.")
-@click.pass_obj
+@click.pass_context
 def train(
-    url: str, /, dataset: str, others: tuple[str, ...], detach: bool, dry_run: bool, **chosen: object
+    context: click.Context,
+    /,
+    dataset: str,
+    others: tuple[str, ...],
+    detach: bool,
+    dry_run: bool,
+    **chosen: object,
 ) -> None:
     """Train on a dataset. Ctrl-C leaves the job running: `dcgan watch` shows it again.
 
     The exit code is 0 if the job succeeded, 130 after Ctrl-C, otherwise 1.
     """
     request: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
-    request |= dict(_field(other) for other in others)
-    with Client(url) as client:
+    given = {name for name in chosen if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    for name, value in map(_field, others):
+        if name in given:
+            raise _unsettable(f"{name} is given twice.")
+        given.add(name)
+        request[name] = value
+    with Client(context.obj) as client:
         if dry_run:
             show_estimate(client.estimate(dataset=dataset, **request), console)
             return
@@ -268,46 +292,6 @@ def retry(url: str, job: str) -> None:
 
 
 @main.command()
-@click.option("--seed", type=int, default=0, help="The first seed.")
-@click.option(
-    "--count", type=int, default=1, help="Number of consecutive seeds; more than one makes a sheet."
-)
-@click.option("--model", help="Alias, job id or digest.  [default: latest]")
-@click.option(
-    "--output",
-    "-o",
-    type=click.Path(path_type=Path),
-    default="samples.png",
-    help="Output file; its suffix sets the format: .png, .webp, .json, .npz or .zip. "
-    "With - a PNG goes to stdout.",
-)
-@click.pass_obj
-def samples(url: str, seed: int, count: int, model: str | None, output: Path) -> None:
-    """Write the picture of a seed, or a sheet of several; .zip, .npz and .json hold them separately.
-
-    The name of the file is printed, unless the samples are written to stdout or to a device.
-    """
-    with Client(url) as client:
-        made = client.samples(seed, model, count, format=output.suffix[1:].lower() or "png")
-    if _is_stdout(output):
-        click.echo(made, nl=False)
-        return
-    with naming(output):
-        output.write_bytes(made)
-    if output.is_file():
-        click.echo(output)
-
-
-def _is_stdout(output: Path) -> bool:
-    """Whether it means stdout, by whatever name: `-`, `/dev/stdout`, or the file it is redirected to."""
-    if output == Path("-"):
-        return True
-    with suppress(OSError):
-        return os.path.samestat(output.stat(), os.fstat(sys.stdout.fileno()))
-    return False
-
-
-@main.command()
 @click.option("--data-root", type=click.Path(path_type=Path), default="data", help="Directory for all data.")
 @click.option("--output", type=click.Path(path_type=Path), default="demo-samples.png", help="Output file.")
 @click.option(
@@ -321,7 +305,7 @@ def demo(data_root: Path, output: Path, archive: Path) -> None:
     demonstration.run(data_root, output, archive, console)
 
 
-for command in (upload, datasets, models):
+for command in (upload, datasets, samples, models):
     main.add_command(command)
 
 if __name__ == "__main__":

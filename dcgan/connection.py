@@ -3,14 +3,16 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import TypeVar
+from json import dumps
+from operator import index
+from typing import SupportsFloat, SupportsIndex, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
 from pydantic import ValidationError
 
 from dcgan.errors import LOCAL, DcganError, not_the_service, refusal, unreachable, unsendable
-from dcgan.replies import Reply
+from dcgan.replies import Dataset, Job, Reply
 
 EXAMPLE = "http://127.0.0.1:8000"
 
@@ -77,9 +79,13 @@ class Connection:
     ) -> httpx.Response:
         """Send a request and return the whole answer, which must have `media_type` if that is given."""
         timeout = self.http.timeout if timeout_seconds is None else timeout_seconds
+        headers = dict(headers or {})
         with self._in_our_words():
+            body: Iterator[bytes] | bytes | None = content
+            if json is not None:
+                body, headers["Content-Type"] = _encoded(json).encode(), "application/json"
             response = self.http.request(
-                method, path, params=params, json=json, content=content, headers=headers, timeout=timeout
+                method, path, params=params, content=body, headers=headers, timeout=timeout
             )
         check(response, media_type)
         return response
@@ -110,6 +116,24 @@ def read(kind: type[R], response: httpx.Response) -> R:
         return kind.model_validate_json(response.content)
     except ValidationError as error:
         raise not_the_service(response.url) from error
+
+
+def _encoded(body: object) -> str:
+    try:
+        return dumps(body, default=_plain, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise DcganError("not_sendable", f"The request cannot be sent: {error}.") from error
+
+
+def _plain(value: object) -> object:
+    """What JSON has for a number of another package, and for a record of ours."""
+    if isinstance(value, Dataset | Job):
+        return value.id
+    if isinstance(value, SupportsIndex):
+        return index(value)
+    if isinstance(value, SupportsFloat):
+        return float(value)
+    raise TypeError(f"{value!r} is a {type(value).__name__}, for which JSON has no value")
 
 
 def _host(url: str) -> str:

@@ -93,14 +93,17 @@ class EventFeed:
                 return
             check(response, "text/event-stream")
             self._streams = False  # until something arrives
-            yield from self._news(read_messages(self._heard(response.iter_bytes())))
+            try:
+                yield from self._news(read_messages(self._heard(response.iter_bytes())))
+            except (ValueError, TypeError, httpx.DecodingError) as error:
+                raise not_the_service(response.url) from error
 
     def _ask(self) -> Iterator[Event]:
         wanted = {"Accept": "application/json"}
         response = self._http.get(f"{self._job}/events", params={"after": self._last}, headers=wanted)
         check(response, "application/json")
         try:
-            told = [Event(event["id"], event["type"], event["data"]) for event in response.json()["events"]]
+            told = [_event(event["id"], event["type"], event["data"]) for event in response.json()["events"]]
         except (ValueError, LookupError, TypeError) as error:
             raise not_the_service(response.url) from error
         yield from self._news(told)
@@ -134,17 +137,27 @@ class EventFeed:
 
 
 def read_messages(chunks: Iterable[bytes]) -> Iterator[Event]:
-    """Parse a stream into events. One that a dropped connection cut off is discarded."""
+    """Parse a stream into events. One that a dropped connection cut off is discarded.
+
+    Raises:
+        ValueError, TypeError: it holds something else.
+    """
     fields: dict[str, str] = {}
     for line in _lines(chunks):
         if not line:
             if "id" in fields and "data" in fields:
-                yield Event(int(fields["id"]), fields.get("event", "message"), json.loads(fields["data"]))
+                yield _event(fields["id"], fields.get("event", "message"), json.loads(fields["data"]))
             fields = {}
             continue
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         fields[name] = f"{fields[name]}\n{value}" if name == "data" and name in fields else value
+
+
+def _event(number: str | int, kind: str, data: object) -> Event:
+    if not isinstance(data, dict):
+        raise TypeError("an event's data is an object")
+    return Event(int(number), kind, data)
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[str]:

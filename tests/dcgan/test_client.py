@@ -74,6 +74,29 @@ def test_two_jobs_have_different_idempotency_keys(service: Service) -> None:
     assert len(set(service.idempotency_keys)) == 2
 
 
+def test_job_request_may_hold_numbers_of_numpy_and_records(service: Service) -> None:
+    _accept_jobs(service)
+    dataset = replies.Dataset(id="ds_1", state="ready")
+    with Client(service.url) as client:
+        client.create_job(dataset=dataset, images=np.int64(64), beta1=np.float32(0.5), name="café")
+    sent = {"dataset": "ds_1", "images": 64, "beta1": 0.5, "name": "café"}
+    assert json.loads(service.bodies[0]) == sent
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ({1, 2}, r"\{1, 2\} is a set, for which JSON has no value"),
+        (float("nan"), "Out of range float values"),
+    ],
+)
+def test_value_that_json_does_not_have_is_reported(service: Service, value: object, told: str) -> None:
+    with Client(service.url) as client, pytest.raises(DcganError, match=told) as caught:
+        client.create_job(dataset="ds_1", images=value)
+    assert caught.value.code == "not_sendable"
+    assert not service.asked
+
+
 def test_response_of_an_intermediary_becomes_an_exception(service: Service) -> None:
     service.answers["GET /samples"] = (502, "text/html", b"<h1>Bad Gateway</h1>")
     with Client(service.url) as client, pytest.raises(DcganError, match="502 Bad Gateway"):

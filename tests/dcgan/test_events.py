@@ -96,6 +96,22 @@ def test_another_server_is_reported_as_such(service: Service, http: httpx.Client
         list(feed)
 
 
+@pytest.mark.parametrize(
+    "garbage",
+    [b"id: x\ndata: {}\n\n", b"id: 1\ndata: {\n\n", b"id: 1\ndata: 5\n\n", b"id: \xff\n\n"],
+)
+def test_stream_of_something_else_is_reported_as_such(garbage: bytes) -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"Content-Type": "text/event-stream"}, content=garbage)
+
+    with (
+        httpx.Client(base_url="http://localhost", transport=httpx.MockTransport(answer)) as http,
+        pytest.raises(DcganError, match="not as this service does") as caught,
+    ):
+        list(EventFeed(http, JOB, pause_seconds=0))
+    assert caught.value.code == "not_the_service"
+
+
 def test_refused_request_is_not_retried(service: Service, http: httpx.Client) -> None:
     with pytest.raises(DcganError) as caught:
         list(EventFeed(http, "job_zzzzzzzzzzzzzzzz", pause_seconds=0))

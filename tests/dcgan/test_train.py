@@ -68,16 +68,34 @@ def test_any_other_field_is_set_as_json_or_as_a_bare_word(service: Service) -> N
         ("idempotency_key=5", "idempotency_key is no field of a job"),
         ("batch_size", "'batch_size' is not FIELD=JSON"),
         ("=5", "'=5' is not FIELD=JSON"),
+        ("seed=2", "seed is given twice"),
+        ("mirror=true", "mirror is given twice"),
     ],
 )
 @pytest.mark.parametrize("options", [(), ("--dry-run",)])
 def test_field_that_cannot_be_set_is_reported(
     service: Service, field: str, told: str, options: tuple[str, ...]
 ) -> None:
-    done = train(service, *options, "--set", field)
+    done = train(service, *options, "--seed", "1", "--set", "mirror=false", "--set", field)
     assert done.exit_code == 2
     assert told in done.stderr
     assert not service.asked
+
+
+def test_variable_of_the_environment_gives_way_to_any_option(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DCGAN_SUBMITTER", "ada")
+    for options in ((), ("--submitter", "bob"), ("--set", "submitter=eve")):
+        assert train(service, "--detach", *options).exit_code == 0
+    assert [json.loads(body)["submitter"] for body in service.bodies] == ["ada", "bob", "eve"]
+
+
+@pytest.mark.parametrize(
+    ("words", "variable"), [(("--help",), "DCGAN_URL"), (("train", "--help"), "DCGAN_SUBMITTER")]
+)
+def test_variables_of_the_environment_are_in_the_help(words: tuple[str, ...], variable: str) -> None:
+    assert variable in CliRunner().invoke(main, words).output
 
 
 def test_ctrl_c_leaves_the_job_running_and_is_not_a_success(

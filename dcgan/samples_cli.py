@@ -1,0 +1,51 @@
+"""The command `dcgan samples`."""
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from dcgan.client import Client
+from dcgan.files import naming
+
+
+@click.command()
+@click.option("--seed", type=int, default=0, help="The first seed.")
+@click.option(
+    "--count", type=int, default=1, help="Number of consecutive seeds; more than one makes a sheet."
+)
+@click.option("--model", help="Alias, job id or digest.  [default: latest]")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    default="samples.png",
+    help="Output file; its suffix sets the format: .png, .webp, .json, .npz or .zip. "
+    "With - a PNG goes to stdout.",
+)
+@click.pass_obj
+def samples(url: str, seed: int, count: int, model: str | None, output: Path) -> None:
+    """Write the picture of a seed, or a sheet of several; .zip, .npz and .json hold them separately.
+
+    The name of the file is printed, unless the samples are written to stdout or to a device.
+    """
+    with Client(url) as client:
+        made = client.samples(seed, model, count, format=output.suffix[1:].lower() or "png")
+    if _is_stdout(output):
+        click.echo(made, nl=False)
+        return
+    with naming(output):
+        output.write_bytes(made)
+    if output.is_file():
+        click.echo(output)
+
+
+def _is_stdout(output: Path) -> bool:
+    """Whether it means stdout, by whatever name: `-`, `/dev/stdout`, or the file it is redirected to."""
+    if output == Path("-"):
+        return True
+    with suppress(OSError):
+        return os.path.samestat(output.stat(), os.fstat(sys.stdout.fileno()))
+    return False
