@@ -158,7 +158,8 @@ class Client:
     def samples(self, seed: int, model: str | None = None, count: int = 1, **options: str | float) -> bytes:
         """The PNG of a seed, or the sheet of `count` seeds starting there. `model` defaults to `latest`.
 
-        The options are the other parameters of `GET /samples`: `format="webp"`, `scale=4`, `truncation=0.7`.
+        The options are the other parameters of `GET /samples`: `format="webp"`, `scale=4`, `truncation=0.7`,
+        or `to=42` for `count` points on the path to another seed.
         """
         address = self.samples_url(seed, model, count, **options)
         return self._service.send("GET", address, media_type=_media_type(options)).content

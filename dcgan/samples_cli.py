@@ -16,6 +16,9 @@ from dcgan.files import naming
 @click.option(
     "--count", type=int, default=1, help="Number of consecutive seeds; more than one makes a sheet."
 )
+@click.option(
+    "--to", type=int, help="Another seed: a sheet of `count` points on the path from one to the other."
+)
 @click.option("--model", help="Alias, job id or digest.  [default: latest]")
 @click.option(
     "--output",
@@ -26,13 +29,14 @@ from dcgan.files import naming
     "With - a PNG goes to stdout.",
 )
 @click.pass_obj
-def samples(url: str, seed: int, count: int, model: str | None, output: Path) -> None:
+def samples(url: str, seed: int, count: int, to: int | None, model: str | None, output: Path) -> None:
     """Write the picture of a seed, or a sheet of several; .zip, .npz and .json hold them separately.
 
     The name of the file is printed, unless the samples are written to stdout or to a device.
     """
+    path = {} if to is None else {"to": to}
     with Client(url) as client:
-        made = client.samples(seed, model, count, format=output.suffix[1:].lower() or "png")
+        made = client.samples(seed, model, count, format=output.suffix[1:].lower() or "png", **path)
     if _is_stdout(output):
         click.echo(made, nl=False)
         return

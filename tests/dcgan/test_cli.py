@@ -82,6 +82,14 @@ def test_samples_on_stdout_are_bytes_and_nothing_else(service: Service, tmp_path
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"x.png": picture}
 
 
+def test_samples_on_the_path_to_another_seed(service: Service, tmp_path: Path) -> None:
+    service.answers["GET /samples"] = (200, "image/png", b"picture")
+    command = ["samples", "--seed", "7", "--to", "42", "--count", "9", "-o", str(tmp_path / "path.png")]
+    assert CliRunner().invoke(main, ["--url", service.url, *command]).exit_code == 0
+    (asked,) = service.asked
+    assert {"seed=7", "to=42", "count=9"} <= {*asked.partition("?")[2].split("&")}
+
+
 def test_samples_to_a_device_or_a_full_disk(service: Service) -> None:
     service.answers["GET /samples"] = (200, "image/png", b"picture")
     done = CliRunner().invoke(main, ["--url", service.url, "samples", "-o", "/dev/null"])
