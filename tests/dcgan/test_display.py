@@ -31,16 +31,20 @@ class Story:
     def __init__(self, *jobs: Job, events: Sequence[Event] = ()) -> None:
         self._jobs = iter(jobs)
         self._events = events
+        self.state = ""
 
     def events(self, job_id: str, after: int) -> Iterator[Event]:
         del job_id, after
+        assert self.state != "queued", "no event says that the queue moves"
         yield from self._events
         while True:
             yield Event(9, "progress", {})
 
     def job(self, job_id: str) -> Job:
         del job_id
-        return next(self._jobs)
+        seen = next(self._jobs)
+        self.state = seen.state
+        return seen
 
 
 def shown(story: Story, first: Job, width: int = 200, terminal: bool = False) -> list[str]:
@@ -120,9 +124,10 @@ def test_queued_job_shows_its_place_and_why_it_only_waits(terminal: bool) -> Non
         job("running"),
         job("succeeded"),
     )
-    lines = shown(story, job("queued", queue_position=2), terminal=terminal)
+    story.state = "queued"
+    lines = shown(story, job("queued", queue_position=3), terminal=terminal)
     assert [line for line in lines if "stalled" in line] == ["stalled: It needs 2 devices."]
-    assert any("number 2 in the queue" in line for line in lines)
+    assert any("number 3 in the queue" in line for line in lines)
 
 
 @pytest.mark.parametrize("terminal", [False, True])

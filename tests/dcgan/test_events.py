@@ -98,7 +98,7 @@ def test_another_server_is_reported_as_such(service: Service, http: httpx.Client
 
 @pytest.mark.parametrize(
     "garbage",
-    [b"id: x\ndata: {}\n\n", b"id: 1\ndata: {\n\n", b"id: 1\ndata: 5\n\n", b"id: \xff\n\n"],
+    [b"id: x\ndata: {}\n\n", b"id: 1\ndata: {\n\n", b"id: 1\nevent: state\ndata: 5\n\n", b"id: \xff\n\n"],
 )
 def test_stream_of_something_else_is_reported_as_such(garbage: bytes) -> None:
     def answer(_: httpx.Request) -> httpx.Response:
