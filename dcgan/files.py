@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,18 +36,40 @@ def opened(path: Path | str) -> Iterator[tuple[Iterator[bytes], int]]:
 
 @contextmanager
 def written(target: Path) -> Iterator[IO[bytes]]:
-    """A file that replaces the target if the block succeeds. OS errors name the target."""
+    """A file that replaces the target if the block succeeds. OS errors name the target.
+
+    Stdout, devices and pipes are not replaced, but written to; of a link, what it points to is replaced.
+    """
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    if is_stdout(target):
+        with naming(target):
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        return
+    if target.exists() and not target.is_file():
+        with naming(target), target.open("wb") as file:
+            yield file
+        return
+    place = target.resolve()
+    temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
     try:
         with naming(target):
             with temporary.open("wb") as file:
                 yield file
-            temporary.replace(target)
+            temporary.replace(place)
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def is_stdout(target: Path) -> bool:
+    """Whether it means stdout, by whatever name: `-`, `/dev/stdout`, or the file it is redirected to."""
+    if target == Path("-"):
+        return True
+    with suppress(OSError):
+        return os.path.samestat(target.stat(), os.fstat(sys.stdout.fileno()))
+    return False
 
 
 def _exactly(size: int, stream: IO[bytes], file: Path) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ from contract.identifiers import DIGEST_PATTERN, JOB_PATTERN
 from contract.workshop import SUFFIXES, ExportFormat
 from dcgan.client import FORM_OF_ENDING, Client
 from dcgan.display import show_table
+from dcgan.files import is_stdout
 from dcgan.replies import Model
 
 IfMatch = click.option("--if-match", metavar="ETAG", help="Fail unless this is the alias's current ETag.")
@@ -91,7 +92,7 @@ def history(url: str, alias: str) -> None:
     "--output",
     "-o",
     type=click.Path(path_type=Path),
-    help="Output file: .safetensors, .onnx or .pt2.  [default: named after the digest]",
+    help="Output file: .safetensors, .onnx or .pt2, or - for stdout.  [default: named after the digest]",
 )
 @click.pass_obj
 def export(url: str, reference: str, form: ExportFormat | None, output: Path | None) -> None:
@@ -104,7 +105,8 @@ def export(url: str, reference: str, form: ExportFormat | None, output: Path | N
             name = f"{digest.removeprefix('sha256:')[:16]}.{SUFFIXES[form or 'safetensors']}"
             reference, output = digest, Path(name)
         client.export_model(reference, output, form)
-    click.echo(output)
+    if output.is_file() and not is_stdout(output):
+        click.echo(output)
 
 
 @models.command("import")

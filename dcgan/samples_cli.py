@@ -1,14 +1,11 @@
 """The command `dcgan samples`."""
 
-import os
-import sys
-from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from dcgan.client import Client
-from dcgan.files import naming
+from dcgan.files import is_stdout, naming
 
 
 @click.command()
@@ -37,19 +34,10 @@ def samples(url: str, seed: int, count: int, to: int | None, model: str | None, 
     path = {} if to is None else {"to": to}
     with Client(url) as client:
         made = client.samples(seed, model, count, format=output.suffix[1:].lower() or "png", **path)
-    if _is_stdout(output):
+    if is_stdout(output):
         click.echo(made, nl=False)
         return
     with naming(output):
         output.write_bytes(made)
     if output.is_file():
         click.echo(output)
-
-
-def _is_stdout(output: Path) -> bool:
-    """Whether it means stdout, by whatever name: `-`, `/dev/stdout`, or the file it is redirected to."""
-    if output == Path("-"):
-        return True
-    with suppress(OSError):
-        return os.path.samestat(output.stat(), os.fstat(sys.stdout.fileno()))
-    return False

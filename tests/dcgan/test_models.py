@@ -1,6 +1,8 @@
 """Models from Python and from the command line."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Protocol
 
@@ -82,6 +84,29 @@ def test_file_extension_of_an_export_selects_its_format(
     done = export(service, "-o", str(tmp_path / name))
     assert (done.exit_code, done.output) == (0, f"{tmp_path / name}\n")
     assert service.asked == [f"GET /models/live/export?format={form}"]
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdout"])
+def test_export_to_stdout_is_bytes_and_nothing_else_and_replaces_no_device(
+    service: Service, tmp_path: Path, name: str
+) -> None:
+    service.answers["GET /models/live/export"] = (200, "application/octet-stream", b"weights")
+    command = [sys.executable, "-P", "-m", "dcgan.cli", "--url", service.url]
+    command += ["models", "export", "live", "-o", name]
+    piped = subprocess.run(command, capture_output=True, check=True, cwd=tmp_path)
+    assert (piped.stdout, piped.stderr) == (b"weights", b"")
+    with (tmp_path / "redirected").open("wb") as redirected:
+        subprocess.run(command, stdout=redirected, check=True, cwd=tmp_path)
+    assert (tmp_path / "redirected").read_bytes() == b"weights"
+    assert Path("/dev/stdout").is_symlink()
+    assert [path.name for path in tmp_path.iterdir()] == ["redirected"]
+
+
+def test_export_over_a_link_replaces_what_it_points_to(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "link.onnx").symlink_to("file.onnx")
+    assert export(service, "-o", str(tmp_path / "link.onnx")).exit_code == 0
+    assert (tmp_path / "link.onnx").is_symlink()
+    assert (tmp_path / "file.onnx").is_file()
 
 
 def test_format_that_contradicts_the_file_extension_is_refused(service: Service) -> None:

@@ -39,7 +39,7 @@ def test_both_halves_of_a_plugin_are_in_files_of_the_same_name(
         assert parameters.__module__.split(".")[-1] == maths.__module__.split(".")[-1]
 
 
-@pytest.mark.parametrize("parameters", [one for union, _ in FAMILIES for one in members(union)])
+@pytest.mark.parametrize("parameters", [one for _, registry in FAMILIES for one in registry])
 def test_published_description_gives_the_source_and_the_equation(parameters: type) -> None:
     description = parameters.__doc__ or ""
     assert re.search(r"\b(19|20)\d\d\b", description)
