@@ -23,6 +23,7 @@ from torch import Tensor
 from contract.checkpoint import HEADER_KEY, CheckpointHeader
 from contract.durable import Write, write_durably
 from contract.errors import ErrorCode, ServiceError
+from contract.kept import Kept
 from contract.plugin import Frozen
 from contract.training import TrainingSpec
 from models import networks
@@ -37,7 +38,7 @@ FORMAT_VERSIONS = (1,)
 """All loadable versions of checkpoints and snapshots. None is ever removed from this list."""
 
 
-class SnapshotHeader(Frozen):
+class SnapshotHeader(Kept):
     """Everything in a training state that is not a tensor, and a checksum over the tensors."""
 
     format_version: Literal[1] = 1

@@ -1,14 +1,14 @@
 """The guards' memory of a run: its best so far, what they have tried, and what they have changed."""
 
-from typing import Self
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from contract.evaluation import DEAD
-from contract.plugin import Frozen
+from contract.kept import Kept
 
 
-class Adjustments(Frozen):
+class Adjustments(Kept):
     """What the guards have changed in a run so far, relative to its spec."""
 
     generator_rate: float = 1.0
@@ -16,7 +16,7 @@ class Adjustments(Frozen):
     augmentation: float = Field(0.0, description="Added to the strength of the augmentation, up to 1 in all.")
 
 
-class Watch(Frozen):
+class Watch(Kept):
     """The guards' memory: part of the training state."""
 
     begun_images_seen: int = 0
@@ -33,6 +33,13 @@ class Watch(Frozen):
     suspected: tuple[str, ...] = ()
     """Causes that were reported, since the last rollback, when their first signs appeared."""
     adjustments: Adjustments = Adjustments()
+
+    @model_serializer(mode="wrap")
+    def _without_what_older_versions_refuse(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Versions from before 2026-11-30 cannot read snapshots with fields that they do not know."""
+        later = {"begun_generator_rate": 1.0, "suspected": ()}
+        usual = {name for name, default in later.items() if getattr(self, name) == default}
+        return {name: value for name, value in dump(self).items() if name not in usual}
 
     @property
     def has_living_best(self) -> bool:

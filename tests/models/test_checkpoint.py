@@ -17,6 +17,7 @@ from models.ema import served_generator
 from models.environment import NumericEnvironment, detect
 from models.state import TrainingState
 from models.trainer import train
+from models.watch import Watch
 
 MakeBatches = Callable[[TrainingSpec], Batches]
 
@@ -49,6 +50,25 @@ def snapshot(trained: TrainingState, tmp_path: Path) -> Path:
 def test_header_of_a_newer_version_is_readable(header: CheckpointHeader) -> None:
     newer = header.model_dump() | {"of_a_newer_version": 1}
     assert CheckpointHeader.model_validate(newer) == header
+
+
+def test_guards_memory_of_other_versions_is_readable_and_ours_by_them() -> None:
+    """Versions from before 2026-11-30 refuse fields that they do not know."""
+    known = {
+        "begun_images_seen",
+        "best_images_seen",
+        "best_distance",
+        "best_diversity",
+        "has_lived",
+        "evaluations_since_best",
+        "rollbacks_since_best",
+        "adjustments",
+    }
+    assert {*json.loads(Watch().model_dump_json())} == known
+    unusual = Watch(suspected=("decline",), begun_generator_rate=0.5)
+    assert Watch.model_validate_json(unusual.model_dump_json()) == unusual
+    newer = unusual.model_dump() | {"of_a_newer_version": 1}
+    assert Watch.model_validate(newer) == unusual
 
 
 def test_loaded_generator_makes_the_same_images(trained: TrainingState, checkpoint: Path) -> None:
