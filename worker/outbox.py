@@ -64,6 +64,8 @@ class Outbox:
         """Whether another worker owns the record, or it was deleted: nothing more may be written."""
         self._is_missing = False
         """Whether Redis did not know the record when it last replied."""
+        self._may_be_rebuilt = False
+        """Whether the record may lack what the work waits for, which no rebuild restores."""
 
     def lose(self) -> None:
         """Mark the record as lost: a newer owner was found elsewhere."""
@@ -111,7 +113,8 @@ class Outbox:
         elif self._is_news(shortage, before):
             self._warned_at = time.monotonic()
             self.warn(shortage.code, shortage.detail, fields)
-        elif shortage != before:
+        elif shortage != before or self._may_be_rebuilt:
+            self._may_be_rebuilt = False
             self.report(fields=fields)
 
     def _is_news(self, shortage: Shortage, before: Shortage | None) -> bool:
@@ -147,11 +150,10 @@ class Outbox:
             heard = self._store.run(command)
         except redis.RedisError as error:
             logger.warning("%s: Redis is away (%s); the work goes on", self._lease.id, error)
-            self._is_missing = False
+            self._is_missing, self._may_be_rebuilt = False, True
             return Verdict.UNKNOWN
-        was_missing, self._is_missing = self._is_missing, heard is Verdict.UNKNOWN
-        if was_missing and not self._is_missing:
-            self.shortage = None  # the rebuilt record has none: if there still is one, it is news
+        self._is_missing = heard is Verdict.UNKNOWN
+        self._may_be_rebuilt |= self._is_missing
         is_gone = self._is_missing and not self._volume.home(self._lease.id).exists()
         if heard is Verdict.LOST or is_gone:
             self.is_lost = True

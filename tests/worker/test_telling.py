@@ -104,6 +104,8 @@ def test_wait_is_reported_again_once_redis_was_rebuilt(ownership: Ownership, wor
     assert ownership._outbox.tell(beat(ownership._lease)) is Want.RUN
     ownership._hear(waiting)
     assert worker.records.read(FIRST).waiting_for == shortage
+    ownership._hear(link.Waiting(shortage=None))
+    assert worker.records.read(FIRST).waiting_for is None
 
 
 def test_few_unacknowledged_snapshots_are_kept_and_no_deleted_one_is_reported(
