@@ -17,7 +17,12 @@ from contract.training import JobRequest, resolve
 from contract.volume import Volume
 from models.datasets.arrays import CHUNK, array
 from models.datasets.decoding import DECODERS, PixelLimit
-from models.datasets.pictures import UnusablePictureError, is_grey, looks_like_picture
+from models.datasets.pictures import (
+    UnusablePictureError,
+    is_grey,
+    looks_like_picture,
+    require_known_range,
+)
 
 Report = Callable[[int, int], None]
 """Receives the amount done and the total. Called often enough to serve as a sign of life."""
@@ -96,6 +101,7 @@ def _look_at(
         content = _read(opened, entry)
         if content is None:
             return None
+        require_known_range(content)
         width, height, grey = limit.decoded(content, lambda picture: (*picture.size, is_grey(picture)))
     except UnusablePictureError as error:
         return RejectedFile(name=entry.filename, reason=str(error))

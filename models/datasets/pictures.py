@@ -50,7 +50,6 @@ def decode(content: bytes) -> Image.Image:
         UnusablePictureError: it is truncated, damaged, too large, or in an unsupported format.
     """
     with _opened(content) as picture:
-        _refuse_numbers_of_unknown_range(picture)
         return _eight_bits(_upright(picture))
 
 
@@ -62,6 +61,19 @@ def claimed_pixels(content: bytes) -> int:
     """
     with _opened(content) as picture:
         return picture.width * picture.height
+
+
+def require_known_range(content: bytes) -> None:
+    """Check, for a new dataset, that pixels are not 32-bit or signed integers, which `decode` would clip.
+
+    Pillow opens 16-bit PNG and PPM in the mode of such TIFFs, too. Datasets of older versions contain some.
+
+    Raises:
+        UnusablePictureError: they are.
+    """
+    with _opened(content) as picture:
+        if picture.mode == "I" and picture.format == "TIFF":
+            raise UnusablePictureError("Its pixels are 32-bit or signed integers, whose range nobody knows.")
 
 
 def is_grey(picture: Image.Image) -> bool:
@@ -101,14 +113,6 @@ def _refuse_giants(picture: Image.Image) -> None:
         raise UnusablePictureError(_too_large())
 
 
-def _refuse_numbers_of_unknown_range(picture: Image.Image) -> None:
-    """Pillow opens 16-bit PNG and PPM in mode `I`, too; but a TIFF in that mode has 32 bits or signs."""
-    if picture.mode == "F":
-        raise UnusablePictureError("Its pixels are floating-point numbers, whose range nobody knows.")
-    if picture.mode == "I" and picture.format == "TIFF":
-        raise UnusablePictureError("Its pixels are 32-bit or signed integers, whose range nobody knows.")
-
-
 def _too_large() -> str:
     return f"It has more than {MAX_PIXELS:,} pixels."
 
@@ -130,6 +134,8 @@ def _orientation(picture: Image.Image) -> object:
 def _eight_bits(picture: Image.Image) -> Image.Image:
     if picture.mode in _SIXTEEN_BITS or picture.mode == "I":
         return _from_sixteen_bits(picture)
+    if picture.mode == "F":
+        raise UnusablePictureError("Its pixels are floating-point numbers, whose range nobody knows.")
     if picture.has_transparency_data:
         return _on_white(picture)
     return picture.convert("L" if picture.mode in ("1", "L") else "RGB")

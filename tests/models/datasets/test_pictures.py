@@ -7,7 +7,14 @@ import pytest
 from PIL import Image, ImageOps
 
 from contract.dataset import Fit
-from models.datasets.pictures import UnusablePictureError, decode, is_grey, looks_like_picture, square
+from models.datasets.pictures import (
+    UnusablePictureError,
+    decode,
+    is_grey,
+    looks_like_picture,
+    require_known_range,
+    square,
+)
 
 GREY = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4)
 COLOUR = Image.merge("RGB", (GREY, GREY.rotate(90), GREY.rotate(180)))
@@ -120,12 +127,22 @@ def test_rubbish_is_refused_with_a_sentence(content: bytes) -> None:
         decode(content)
 
 
-@pytest.mark.parametrize("mode", ["I", "F"])
-def test_tiff_of_numbers_whose_range_nobody_knows_is_refused(mode: str) -> None:
-    numbers = Image.fromarray(np.arange(64, dtype={"I": np.int32, "F": np.float32}[mode]).reshape(8, 8))
-    assert numbers.mode == mode
+def numbers(kind: type[np.generic]) -> Image.Image:
+    return Image.fromarray(np.arange(64, dtype=kind).reshape(8, 8))
+
+
+def test_tiff_of_floats_is_refused() -> None:
     with pytest.raises(UnusablePictureError, match="range nobody knows"):
-        decode(encoded(numbers, "TIFF"))
+        decode(encoded(numbers(np.float32), "TIFF"))
+
+
+def test_tiff_of_large_integers_is_refused_in_new_datasets_and_read_in_old_ones() -> None:
+    content = encoded(numbers(np.int32), "TIFF")
+    with pytest.raises(UnusablePictureError, match="range nobody knows"):
+        require_known_range(content)
+    assert decode(content).size == (8, 8)
+    for form in ("PNG", "TIFF"):
+        require_known_range(encoded(numbers(np.uint16), form))
 
 
 def test_huge_picture_is_refused_before_it_is_decoded() -> None:
