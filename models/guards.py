@@ -106,11 +106,12 @@ def _wait(watch: Watch, signs: Signs, course: Course) -> Continue:
     waited: dict[str, object] = {"evaluations_since_best": watch.evaluations_since_best + 1}
     suspicion = None
     cause = suspect(watch, signs, course)
-    if cause and cause not in watch.suspected and watch.rollbacks_since_best < PATIENCE:
+    has_tried_enough = watch.rollbacks_since_best >= PATIENCE
+    if cause and cause not in watch.suspected and not (cause is Cause.DECLINE and has_tried_enough):
         left = course.stuck_after - watch.evaluations_since_best
         detail = (
-            f"{describe(cause, signs, watch)} The run goes back to an earlier state if this lasts, without a "
-            f"new best, for {left} more evaluation{'s' * (left != 1)}."
+            f"{describe(cause, signs, watch)} The run {'fails' if has_tried_enough else 'goes back'} if this "
+            f"lasts, without a new best, for {left} more evaluation{'s' * (left != 1)}."
         )
         suspicion = Suspicion(cause, detail)
         waited["suspected"] = (*watch.suspected, cause)

@@ -3,7 +3,7 @@
 import pytest
 
 from models.diagnosis import YOUNG_STEPS, Cause, Course
-from models.guards import Continue, RollBack, judge
+from models.guards import PATIENCE, Continue, RollBack, judge
 from tests.models.test_guards import BEGINNING, GROWN, WATCH, WELL
 
 
@@ -36,6 +36,18 @@ def test_first_signs_are_reported_once_and_acted_on_if_they_last(
     again = judge(acted.watch, ill, course)
     assert isinstance(again, Continue)
     assert again.suspicion
+
+
+def test_last_suspicion_says_that_the_run_fails() -> None:
+    sure = WELL.model_copy(update={"real_accuracy": 1.0, "fake_accuracy": 1.0})
+    tried = WATCH.model_copy(update={"rollbacks_since_best": PATIENCE})
+    last = judge(tried, sure, GROWN)
+    assert isinstance(last, Continue)
+    assert last.suspicion
+    assert "The run fails if this lasts" in last.suspicion.detail
+    declined = judge(tried, WELL.model_copy(update={"distance": 16}), GROWN)
+    assert isinstance(declined, Continue)
+    assert not declined.suspicion  # the run goes on with its best
 
 
 def test_sound_young_or_better_run_raises_no_suspicion() -> None:
