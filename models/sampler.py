@@ -26,7 +26,7 @@ from models.latents import latents, shares_of
 from models.networks.pair import Generator
 from models.packing import pack
 from models.pixels import to_pixels
-from models.priors.paths import between
+from models.priors.paths import along
 from models.priors.truncation import truncated
 from models.silence import silent
 
@@ -85,14 +85,14 @@ class Sampler:
         """The latents (N, Z) of `seeds`, from the middle share `truncation` of the prior."""
         return latents(seeds, self._generator.latent_size, truncated(self._prior, truncation))
 
-    def draw_path(
-        self, start: int, end: int, ways: Sequence[float], truncation: float = 1.0
+    def draw_paths(
+        self, ends: Sequence[tuple[int, int]], ways: Sequence[Sequence[float]], truncation: float = 1.0
     ) -> NDArray[np.float32]:
-        """The latents (N, Z) so far along the path between two seeds; 0 and 1 give those of the seeds."""
-        ends = shares_of([start, end], self._generator.latent_size)
-        prior = truncated(self._prior, truncation)
-        drawn: NDArray[np.float32] = between(prior, ends[:1], ends[1:], ways)[0]
-        return drawn
+        """The latents (N, Z) so far along each path between two seeds; 0 and 1 give those of the seeds."""
+        size, prior = self._generator.latent_size, truncated(self._prior, truncation)
+        start, end = (shares_of(seeds, size) for seeds in zip(*ends, strict=True))
+        paths = [path for path, points in enumerate(ways) for _ in points]
+        return along(prior, start, end, paths, [way for points in ways for way in points])
 
     def render_latents(
         self, drawn: NDArray[np.float32], after_pass: Callable[[], None] = silent

@@ -104,8 +104,8 @@ def _latents(sampler: Sampler, specs: Sequence[SampleSpec]) -> NDArray[np.float3
         rows = [row for spec in specs for row in unpack(spec.latents or "", spec.count)]
         return np.array(rows, dtype=np.float32)
     if specs[0].to is not None:
-        paths = [sampler.draw_path(spec.seed, spec.to or 0, spec.ways, truncation) for spec in specs]
-        return np.concatenate(paths)
+        ends = [(spec.seed, spec.to or 0) for spec in specs]
+        return sampler.draw_paths(ends, [spec.ways for spec in specs], truncation)
     return sampler.draw([seed for spec in specs for seed in spec.seeds], truncation)
 
 

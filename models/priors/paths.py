@@ -28,27 +28,32 @@ _COSINE_TERMS = 14
 
 def path(prior: Prior, start: Shares, end: Shares, points: int) -> NDArray[np.float32]:
     """The latents (P, T, Z) of P paths of T ≥ 2 points, spaced at equal angles from (P, Z) to (P, Z)."""
-    return between(prior, start, end, [point / (points - 1) for point in range(points)])
+    paths, size = start.shape
+    ways = [point / (points - 1) for point in range(points)]
+    walked = along(prior, start, end, np.repeat(range(paths), points), ways * paths)
+    return walked.reshape(paths, points, size)
 
 
-def between(prior: Prior, start: Shares, end: Shares, ways: Sequence[float]) -> NDArray[np.float32]:
-    """The latents (P, T, Z) at T fractions, 0 to 1, of P paths; 0 and 1 give the ends bit for bit.
+def along(
+    prior: Prior, start: Shares, end: Shares, paths: Sequence[int] | NDArray[np.intp], ways: Sequence[float]
+) -> NDArray[np.float32]:
+    """The latents (N, Z) of N points: each on one of P `paths`, a fraction of the way, 0 to 1, along it.
 
-    The ends (P, Z) are shares in (0, 1), as from `models.latents.shares`. If they are independent draws, a
-    point between them is also a draw from the prior.
+    The ends (P, Z) are shares in (0, 1), as from `models.latents.shares`; 0 and 1 give them bit for bit. If
+    they are independent draws, a point between them is also a draw from the prior.
     """
     assert all(0 <= way <= 1 for way in ways)
-    return prior.quantile(_blended(start, end, ways)).astype(np.float32)
+    return prior.quantile(_blended(start, end, np.asarray(paths), ways)).astype(np.float32)
 
 
-def _blended(start: Shares, end: Shares, ways: Sequence[float]) -> Shares:
-    """The shares (P, T, Z) of these points."""
-    to_start, to_end = (np.array([[turn(way)] for way in ways]) for turn in (_cosine, _sine))  # (T, 1)
-    sums = _NORMAL.quantile(start)[:, None] * to_start + _NORMAL.quantile(end)[:, None] * to_end
+def _blended(start: Shares, end: Shares, paths: NDArray[np.intp], ways: Sequence[float]) -> Shares:
+    """The shares (N, Z) of these points."""
+    to_start, to_end = (np.array([[turn(way)] for way in ways]) for turn in (_cosine, _sine))  # (N, 1)
+    sums = _NORMAL.quantile(start)[paths] * to_start + _NORMAL.quantile(end)[paths] * to_end
     blended = np.clip(_NORMAL.share(sums), _FIRST, _LAST)
-    for point, way in enumerate(ways):
-        if way in (0, 1):
-            blended[:, point] = end if way else start
+    for ends, way in ((start, 0), (end, 1)):
+        there = np.flatnonzero(np.array(ways) == way)
+        blended[there] = ends[paths[there]]
     return blended
 
 

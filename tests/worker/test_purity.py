@@ -76,7 +76,7 @@ def _varied(digest: str, precision: SamplePrecision, latent_size: int, chance: R
 def _alone(sampler: Sampler, spec: SampleSpec) -> bytes:
     """Its bytes, put together without what samplers use to render several asks at once."""
     if spec.to is not None:
-        drawn = sampler.draw_path(spec.seed, spec.to, spec.ways, spec.truncation)
+        drawn = sampler.draw_paths([(spec.seed, spec.to)], [spec.ways], spec.truncation)
     elif spec.latents is None:
         drawn = sampler.draw(spec.seeds, spec.truncation)
     else:

@@ -102,7 +102,7 @@ def test_tile_of_a_path_is_the_picture_of_its_own_spec(sampler: Sampler) -> None
 
 def test_path_turns_on_an_arc(sampler: Sampler) -> None:
     """A straight line would pass nearer to the middle, where a normal prior has hardly any latents."""
-    start, middle, end = sampler.draw_path(7, 4, [0, 0.5, 1])
+    start, middle, end = sampler.draw_paths([(7, 4)], [[0, 0.5, 1]])
     assert np.allclose(middle, (start + end) / np.sqrt(2), atol=1e-6)
 
 

@@ -9,12 +9,13 @@ import sys
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from contract.priors import Prior as Parameters
 from models.latents import latents, shares, shares_of
 from models.priors import PRIORS, Prior, build
-from models.priors.paths import Shares, between, path
+from models.priors.paths import Shares, along, path
 from models.priors.truncation import truncated
 from models.randomness import random_words
 
@@ -36,12 +37,17 @@ def ends(count: int = COUNT) -> tuple[Shares, Shares]:
     return start, end
 
 
+def between(prior: Prior, start: Shares, end: Shares, way: float) -> NDArray[np.float32]:
+    """The points (P, Z) that far along all paths."""
+    return along(prior, start, end, range(len(start)), [way] * len(start))
+
+
 @pytest.mark.parametrize("way", [0.1, 0.5, 0.8])
 @pytest.mark.parametrize("kind", KINDS)
 def test_point_between_two_draws_is_distributed_as_the_prior(kind: str, way: float) -> None:
     """The Kolmogorov–Smirnov distance. The bound holds for priors with steps too: theirs is only smaller."""
     prior = made(kind)
-    points = between(prior, *ends(), [way])[:, 0, 0]
+    points = between(prior, *ends(), way)[:, 0]
     expected = prior.quantile(GRID).astype(np.float32)
     levels = np.unique(prior.quantile(np.arange(1, 64) / 64).astype(np.float32))
     gaps = [(points <= level).mean() - (expected <= level).mean() for level in levels]
@@ -50,14 +56,14 @@ def test_point_between_two_draws_is_distributed_as_the_prior(kind: str, way: flo
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_point_between_two_draws_has_zero_mean_and_unit_variance(kind: str) -> None:
-    points = between(made(kind), *ends(), [0.5]).astype(np.float64)
+    points = between(made(kind), *ends(), 0.5).astype(np.float64)
     assert (points.mean(), points.var()) == pytest.approx((0, 1), abs=0.03)  # at least five deviations
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_coordinates_between_two_draws_stay_independent(kind: str) -> None:
     start, end = (drawn.reshape(-1, 2) for drawn in ends())
-    points = between(made(kind), start, end, [0.5])[:, 0]
+    points = between(made(kind), start, end, 0.5)
     assert abs(np.corrcoef(points.T).flat[1]) < 5 / math.sqrt(len(points))
 
 
@@ -74,7 +80,7 @@ def test_path_of_the_normal_prior_is_an_arc() -> None:
     start, end = ends(1000)
     angle = 0.3 * math.pi / 2
     arc = prior.quantile(start) * math.cos(angle) + prior.quantile(end) * math.sin(angle)
-    np.testing.assert_allclose(between(prior, start, end, [0.3])[:, 0], arc, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(between(prior, start, end, 0.3), arc, rtol=1e-6, atol=1e-6)
 
 
 def test_path_turns_by_equal_angles() -> None:
@@ -131,7 +137,7 @@ GOLDEN = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_path_between_two_seeds_never_changes(kind: str) -> None:
     drawn = shares_of([7, 42], 64)
-    points = between(made(kind), drawn[:1], drawn[1:], [0, 0.25, 0.5, 1 / 3, 0.9, 1])
+    points = along(made(kind), drawn[:1], drawn[1:], [0] * 6, [0, 0.25, 0.5, 1 / 3, 0.9, 1])
     assert hashlib.sha256(points.astype("<f4").tobytes()).hexdigest() == GOLDEN[kind]
 
 
