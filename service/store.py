@@ -96,7 +96,11 @@ class Cursor(NamedTuple):
         return cls(int(created_us), record_id)
 
     def __str__(self) -> str:
-        return f"{self.created_us}-{self.id}"
+        return f"{self.created_us}-{self.id}" if self.id else str(self.created_us)
+
+    def before(self, following: "Cursor") -> "Cursor":
+        """Where the page ends: at the moment alone, which older gateways understand, unless both share it."""
+        return self if following.created_us == self.created_us else Cursor(self.created_us)
 
 
 class Listed(NamedTuple):
@@ -163,9 +167,9 @@ class Store:
         keys = KEYS[kind]
         index = keys.all if state is None else keys.state_of + state
         places = await self._places_after(after, index, limit + 1)
-        page = places[:limit]
+        page, following = places[:limit], places[limit:]
         standings = await self._read(kind, [place.id for place in page], _parts_if_readable)
-        return Listed(standings, page[-1] if len(places) > limit else None)
+        return Listed(standings, page[-1].before(following[0]) if following else None)
 
     async def _places_after(self, after: Cursor | None, index: str, most: int) -> list[Cursor]:
         """The cursors that end at the next records of an index."""
