@@ -120,7 +120,7 @@ def _http_detail(request: Request, error: HTTPException, headers: Mapping[str, s
 async def _store_away(request: Request, error: Exception) -> Response:
     assert isinstance(error, RedisError)
     log.warning("the record store refuses, or does not answer: %s", error)
-    return problem_response(refused_by_redis(error, "The record store (Redis)"), request)
+    return problem_response(refused_by_redis(error), request)
 
 
 async def _client_left(request: Request, _error: Exception) -> Response:

@@ -16,7 +16,7 @@ from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING, SAMPLES_WITHDRAWN
 from contract.sampling import CheckpointPlace, SampleSpec
 from contract.wire import Answer, Ask
 from service.line import Line, Waiting
-from service.refusals import refused_by_redis
+from service.refusals import store_unavailable
 from service.store import connect, reply
 
 _ANSWERS_AT_ONCE = 32
@@ -59,12 +59,12 @@ class Mailbox:
 
         Raises:
             ServiceError: `sampler_busy`, `sampler_timeout`, the sampler's own error, whose `fields` are of
-                the spec, or `store_unavailable` or `store_full`, of the sampling Redis.
+                the spec, or `store_unavailable` if the sampling Redis is unreachable or full.
         """
         try:
             return await self._ask(spec, place, until)
         except RedisError as error:
-            raise refused_by_redis(error, "The sampling Redis") from error
+            raise store_unavailable("The sampling Redis does not answer, or is full") from error
 
     async def _ask(self, spec: SampleSpec, place: CheckpointPlace, until: float) -> Answer:
         self.line.require_room(spec)

@@ -31,12 +31,12 @@ def is_for_lack_of_memory(error: RedisError) -> bool:
     return isinstance(error, OutOfMemoryError) or "-OOM command not allowed" in str(error)
 
 
-def refused_by_redis(error: RedisError, name: str) -> ServiceError:
+def refused_by_redis(error: RedisError) -> ServiceError:
     """`store_full`, or for all other failures `store_unavailable`."""
     if is_for_lack_of_memory(error):
-        detail = f"{name} is full; delete jobs that have ended, or raise its maxmemory."
+        detail = "The record store (Redis) is full; delete jobs that have ended, or raise its maxmemory."
         return ServiceError(ErrorCode.STORE_FULL, detail)
-    return store_unavailable(f"{name} does not answer")
+    return store_unavailable("The record store (Redis) does not answer")
 
 
 def being_rebuilt() -> ServiceError:

@@ -49,7 +49,6 @@ _CAN_FAIL_BY = (
     ErrorCode.NO_SAMPLER,
     ErrorCode.SAMPLER_BUSY,
     ErrorCode.SAMPLER_TIMEOUT,
-    ErrorCode.STORE_FULL,
 )
 
 
@@ -94,7 +93,7 @@ class SamplesQuery(SampleOptions):
     },
 )
 async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQuery, Query()]) -> Response:
-    """Each tile of a sheet equals the single picture of its seed.
+    """Each tile of a sheet equals the single picture of its seed, or of its point on a path.
 
     The answer at a URL with `model=sha256:…` and a seed never changes. Other answers name their current such
     URL in `Content-Location`.
@@ -242,7 +241,7 @@ def _require_whole_path(query: SamplesQuery) -> None:
             )
         return
     if query.seed is None or query.seed == query.to:
-        detail = f"to is {query.to}: a path needs another seed to begin with; give `seed`."
+        detail = f"to is {query.to}: a path begins at a `seed` other than that; give one."
         raise parameter_error("seed", detail)
     if (query.count == 1) is (query.at is None):
         detail = (
