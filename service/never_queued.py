@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 async def settle(gateway: Gateway) -> None:
-    """Repeat until none is left: withdraw and remove those that stay as they are for a minute."""
+    """Repeat until none is left: withdraw and remove those that are still abandoned after a minute."""
 
     async def attempt() -> bool:
         homes = await asyncio.to_thread(_abandoned, gateway.volume)
@@ -54,8 +54,8 @@ def _is_id(name: str) -> bool:
 
 
 def _is_abandoned(home: Path) -> bool:
-    """Whether it exists and contains only what is written before it is queued, in whole or in part."""
+    """Whether it can be read and contains only what is written before it is queued, in whole or in part."""
     try:
         return all(path.name.lstrip(".").startswith(_OF_A_SUBMISSION) for path in home.iterdir())
-    except FileNotFoundError:
+    except OSError:
         return False

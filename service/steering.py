@@ -39,7 +39,7 @@ async def steer(gateway: Gateway, job_id: str, want: Want) -> Job:
         try:
             outcome, state = await _control(gateway, job_id, want)
             has_agreed = await _agree(gateway, job_id)
-        except (RedisError, asyncio.CancelledError):  # Redis may have done it, and lost the reply
+        except (RedisError, OSError, asyncio.CancelledError):  # Redis may have done it, and lost the reply
             gateway.later(_settle(gateway, job_id))
             raise
         if not has_agreed:

@@ -119,10 +119,12 @@ def test_home_with_a_sign_that_it_was_queued_is_kept(
 
 def test_directories_that_are_no_records_are_kept(there: Any, restarted: Restart, until: Until) -> None:
     others = [_leave(there.volume, name, "spec.json") for name in ("job_old", "job_0000000000000000.bak")]
+    file = there.volume.jobs / "job_0000000000000000"
+    file.touch()
     last = _leave(there.volume, LAST, "spec.json")
     with restarted():
         until(lambda: not last.exists())
-    assert all(other.exists() for other in others)
+    assert all(other.exists() for other in (*others, file))
 
 
 def test_queued_record_is_kept_whose_gateway_was_killed_before_it_was_marked(

@@ -1,8 +1,11 @@
 """Cancelling, pausing and resuming while Redis fails: the volume soon states what Redis has recorded."""
 
 import asyncio
+import errno
 import json
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,6 +94,21 @@ def test_intent_of_another_gateway_is_restored_even_if_redis_fails_after_a_refus
     monkeypatch.setattr(steering, "_agree", fail)
     refused(there.client.post(f"/jobs/{job_id}/pause"), 503, "store_unavailable")
     until(lambda: _stated(there, job_id) == "cancel")
+
+
+def test_refused_intent_is_reverted_later_if_the_volume_does_not_take_that_now(
+    there: Deployment, until: Until, cut: Callable[[str, bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id, put_back = _queued(there), steering._put_back
+
+    def fail(path: Path, before: bytes | None) -> None:
+        monkeypatch.setattr(steering, "_put_back", put_back)
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(steering, "_put_back", fail)
+    cut("control", False)
+    assert there.client.post(f"/jobs/{job_id}/cancel").is_server_error
+    until(lambda: _stated(there, job_id) == "run")
 
 
 def test_intent_follows_redis_after_the_request_was_cancelled(
