@@ -148,7 +148,7 @@ local function is_terminal(state) return state == 'succeeded' or state == 'faile
 
 -- Why a caller may not report facts, or nil. A running record is never forgotten: if there is none, Redis was
 -- emptied, and the owner continues until the record is rebuilt. A caller with the token confirms its claim.
-local function objection(id)
+local function confirm_or_object(id)
   local state = read(id, 'state')
   if not state then return 'unknown' end
   if state ~= 'running' or read(id, 'token') ~= argument.token then return 'lost' end
@@ -335,7 +335,7 @@ end
 
 function command.beat()
   local id = argument.id
-  local no = objection(id)
+  local no = confirm_or_object(id)
   if no then return no end
   renew_lease(id)
   if argument.progress then
@@ -349,7 +349,7 @@ end
 -- reports and repeat one whose reply was lost: it counts once. So does a checkpoint.
 function command.report()
   local id = argument.id
-  local no = objection(id)
+  local no = confirm_or_object(id)
   if no then return no end
   if argument.number <= tonumber(read(id, 'reports') or '0') then return 'accepted' end
   write(id, 'reports', argument.number)
@@ -366,7 +366,7 @@ end
 
 function command.leave()
   local id = argument.id
-  local no = objection(id)
+  local no = confirm_or_object(id)
   if no then return no end
   for field, value in pairs(argument.fields) do write(id, field, value) end
   if argument.state == 'queued' then release(id, argument.reason)
@@ -380,7 +380,7 @@ function command.died()
   if read(id, 'buried_token') == argument.token and read(id, 'state') ~= 'running' then
     return burial(id)
   end
-  local no = objection(id)
+  local no = confirm_or_object(id)
   if no then return { no } end
   return bury(id, argument.reason)
 end

@@ -14,7 +14,9 @@ _DIGEST = "sha256:" + "0123456789abcdef" * 4
 class SampleImage(Frozen):
     """One sample."""
 
-    seed: int | None = Field(description="Null for your own latents.", examples=[7])
+    seed: int | None = Field(
+        description="Null for your own latents, and between the ends of a path.", examples=[7]
+    )
     url: str | None = Field(
         description="Its pinned address, relative to the service; null for your own latents.",
         examples=[f"/samples?model={_DIGEST}&seed=7&format=png"],

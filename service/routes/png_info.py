@@ -29,7 +29,8 @@ class PngInfo(Frozen):
 
     digest: str = Field(description="The generator's digest.", examples=["sha256:" + "0123456789abcdef" * 4])
     seeds: tuple[int, ...] = Field(
-        description="The tiles' seeds, in order; empty if they were made from latents.", examples=[[7]]
+        description="The tiles' seeds, in order; empty for paths, which `url` tells, and for latents.",
+        examples=[[7]],
     )
     options: dict[str, Any] = Field(
         description="The options of the request that were not at their defaults.", examples=[{"scale": 4}]
