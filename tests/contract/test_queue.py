@@ -1,7 +1,6 @@
 """The order of the queue: priorities, fairness between submitters, and accurate positions."""
 
 import itertools
-import time
 from random import Random
 
 import pytest
@@ -80,14 +79,20 @@ def test_many_submitters_cost_hardly_more_than_one(records: Records) -> None:
             _submit(records, f"job_{number}", f"name{number % submitters}", devices=2)
         return min(_seconds_of_a_look_and_a_vain_claim(records) for _ in range(5))
 
-    assert seconds(submitters=1000) < 10 * seconds(submitters=1)
+    assert seconds(submitters=1000) < 30 * seconds(submitters=1)  # some 3; a search per turn took 200
 
 
 def _seconds_of_a_look_and_a_vain_claim(records: Records) -> float:
-    started = time.perf_counter()
+    before = _seconds_of_redis(records)
     assert len(_places(records)) == 1000
     assert records.run(store.claim(JOB, "w0", lease_seconds=LONG)) is None
-    return time.perf_counter() - started
+    return _seconds_of_redis(records) - before
+
+
+def _seconds_of_redis(records: Records) -> float:
+    """The CPU time of the thread that runs commands: unlike the clock's, it leaves other programs out."""
+    used = records.redis.info("cpu")
+    return float(used["used_cpu_user_main_thread"] + used["used_cpu_sys_main_thread"])
 
 
 def test_priority_precedes_fairness_and_never_preempts_a_running_job(records: Records) -> None:
