@@ -111,11 +111,12 @@ class SampleSpec(SampleOptions):
         digest: str,
         chosen: SampleFormat,
         ends: tuple[int, int],
-        points: int | float,
         asked: SampleOptions,
+        *,
+        count: int = 1,
+        at: float | None = None,
     ) -> Self:
-        """The spec of so many points of the path between two seeds (int), or of the one there (float)."""
-        count, at = (points, None) if isinstance(points, int) else (1, points)
+        """The spec of `count` points of the path between two seeds, or of the one `at` a fraction of it."""
         if at in (0, 1):
             return cls.of_seeds(digest, chosen, [ends[1] if at else ends[0]], asked)
         path = {"seed": ends[0], "to": ends[1], "count": count, "at": at}

@@ -274,8 +274,8 @@ def _settled(
     if query.to is None:
         spec = SampleSpec.of_seeds(digest, chosen, range(seed, seed + query.count), query)
     else:
-        points = query.count if query.at is None else query.at
-        spec = SampleSpec.of_path(digest, chosen, (seed, query.to), points, query)
+        ends = seed, query.to
+        spec = SampleSpec.of_path(digest, chosen, ends, query, count=query.count, at=query.at)
     return spec, etag_of(spec, renderer), _headers(spec, query)
 
 

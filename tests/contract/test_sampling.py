@@ -105,16 +105,20 @@ def test_consecutive_listed_seeds_become_a_range_which_has_an_address() -> None:
 
 
 ENDS = st.tuples(st.integers(0, 3), st.integers(0, 3)).filter(lambda ends: ends[0] != ends[1])
-POINTS = st.one_of(st.integers(2, 4), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
+POINTS = st.sampled_from([{"count": 2}, {"count": 4}, {"at": 0.0}, {"at": 0.25}, {"at": 0.5}, {"at": 1.0}])
 
 
 @given(ENDS, POINTS, ENDS, POINTS, OPTIONS)
 def test_only_equal_paths_have_equal_texts_and_addresses(
-    some: tuple[int, int], few: float, other: tuple[int, int], many: float, options: dict[str, Any]
+    some: tuple[int, int],
+    few: dict[str, Any],
+    other: tuple[int, int],
+    many: dict[str, Any],
+    options: dict[str, Any],
 ) -> None:
     asked = SampleOptions.model_validate(options)
-    one = SampleSpec.of_path(DIGEST, "png", some, few, asked)
-    two = SampleSpec.of_path(DIGEST, "png", other, many, asked)
+    one = SampleSpec.of_path(DIGEST, "png", some, asked, **few)
+    two = SampleSpec.of_path(DIGEST, "png", other, asked, **many)
     assert (one == two) == (one.canonical() == two.canonical()) == (one.address() == two.address())
     assert read_recipe(recipe(one)) == one
     address = one.address()
@@ -125,7 +129,7 @@ def test_only_equal_paths_have_equal_texts_and_addresses(
 
 
 def test_ends_of_a_path_are_seeds_and_its_points_have_addresses() -> None:
-    path = SampleSpec.of_path(DIGEST, "zip", (7, 42), 3, SampleOptions())
+    path = SampleSpec.of_path(DIGEST, "zip", (7, 42), SampleOptions(), count=3)
     assert [tile.address() for tile in path.tiles()] == [
         f"/samples?model={DIGEST}&{points}&format=png"
         for points in ("seed=7", "seed=7&to=42&at=0.5", "seed=42")

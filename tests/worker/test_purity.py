@@ -66,9 +66,10 @@ def _varied(digest: str, precision: SamplePrecision, latent_size: int, chance: R
     options["truncation"] = chance.choice([1, 0.5])
     start = chance.randrange(10**6)
     if chance.random() < 0.3:
-        points = count if count > 1 else chance.random()
+        at = chance.random() if count == 1 else None
         ends = start, start + chance.randint(1, 10**6)
-        return SampleSpec.of_path(digest, chosen, ends, points, SampleOptions.model_validate(options))
+        asked = SampleOptions.model_validate(options)
+        return SampleSpec.of_path(digest, chosen, ends, asked, count=count, at=at)
     seeds = chance.choice([range(start, start + count), chance.sample(range(10**6), count)])
     return SampleSpec.of_seeds(digest, chosen, seeds, SampleOptions.model_validate(options))
 

@@ -77,10 +77,10 @@ def test_truncation_draws_from_the_middle_of_the_prior(sampler: Sampler) -> None
     assert np.array_equal(render(sampler, [asked]), sampler.render_latents(drawn))
 
 
-def along(ends: tuple[int, int], points: int | float, chosen: Any = "png", **options: Any) -> Ask:
+def along(ends: tuple[int, int], count: int = 1, *, at: float | None = None, truncation: float = 1.0) -> Ask:
     """An ask for points on a path."""
-    asked = SampleOptions.model_validate(options)
-    return Ask("1", "g0", 0, SampleSpec.of_path(DIGEST, chosen, ends, points, asked), PLACE)
+    asked = SampleOptions(truncation=truncation)
+    return Ask("1", "g0", 0, SampleSpec.of_path(DIGEST, "png", ends, asked, count=count, at=at), PLACE)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def along(ends: tuple[int, int], points: int | float, chosen: Any = "png", **opt
 def test_path_leads_from_seed_to_seed_through_points_that_can_be_had_alone(sampler: Sampler) -> None:
     tiles = render(sampler, [along((7, 4), 5)])
     assert np.array_equal(tiles[[0, 4]], render(sampler, [ask([7, 4])]))
-    alone = [render(sampler, [along((7, 4), way)]) for way in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    alone = [render(sampler, [along((7, 4), at=way)]) for way in (0.0, 0.25, 0.5, 0.75, 1.0)]
     assert np.array_equal(tiles, np.concatenate(alone))
     assert not np.array_equal(tiles[0], tiles[2])
 
@@ -112,7 +112,7 @@ def test_asks_rendered_together_get_the_same_images_as_alone(sampler: Sampler) -
         [ask(latents=latents[:2]), ask(latents=latents[2:])],
         [ask([7, 5], truncation=0.5), ask([1, 2], truncation=0.5)],
         [along((7, 5), 3), along((1, 2), 2)],
-        [along((7, 5), 0.3), along((1, 2), 0.4)],
+        [along((7, 5), at=0.3), along((1, 2), at=0.4)],
     ):
         alone = [render(sampler, [one]) for one in portion]
         assert np.array_equal(render(sampler, portion), np.concatenate(alone))
