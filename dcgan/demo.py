@@ -63,7 +63,7 @@ def run(data_root: Path, output: Path, archive: Path, console: Console) -> None:
         ):
             console.print(f"  {address}", soft_wrap=True, highlight=False)
     again = f"`make up`, or `dcgan up --data-root {data_root}`"
-    console.print(f"The service is stopped; {again}, serves them again.")
+    console.print(f"The service is stopped; {again}, serves them again.", soft_wrap=True)
 
 
 def _refuse_unwritable(output: Path) -> None:

@@ -31,6 +31,7 @@ class Heartbeat:
         self.progress: Progress | None = None
         """Progress that Redis has not acknowledged yet."""
         self.latest = record.progress
+        """Acknowledged or not: for the facts on the volume."""
 
     def advance(self, progress: Progress) -> None:
         """Report this with the next beat."""
