@@ -105,10 +105,21 @@ class MetricsBasis(Basis):
 
     floor: dict[str, float] = Field(
         description="The metrics of real pictures in the place of the samples: about those of a perfect "
-        "generator. Those of latent paths have none."
+        "generator. `memorised` (about 0.05), the discriminator's accuracy and latent paths have none."
     )
     floor_samples: int | None = Field(
         description="How many real pictures stand in the place of samples. Null only in old records."
+    )
+    errors: dict[str, float] = Field(
+        default_factory=dict, description="Standard errors of those metrics whose estimates have one."
+    )
+    accuracy_threshold: float | None = Field(
+        None,
+        description="The probability from which an image is called real in `adversarial_accuracy`. Null only "
+        "in old records.",
+    )
+    searched: int | None = Field(
+        None, description="Training pictures searched for `memorised`. Null only in old records."
     )
 
 
@@ -149,6 +160,9 @@ class Evaluation(Basis):
         "5 % of held-out pictures are; if there are none, than all but 5 % of training pictures are to "
         "another. Null only in old records."
     )
+    searched: int | None = Field(
+        None, description="Training pictures searched for `memorised`. Null only in old records."
+    )
     adversarial_accuracy: AdversarialAccuracy
     latent_paths: LatentPaths
     losses: Mapping[str, float] = Field(
@@ -166,6 +180,9 @@ class Evaluation(Basis):
             "density": self.density,
             "coverage": self.coverage,
             "diversity": self.diversity,
+            **({} if self.memorised is None else {"memorised": self.memorised}),
+            "adversarial_accuracy_real": self.adversarial_accuracy.real,
+            "adversarial_accuracy_fake": self.adversarial_accuracy.fake,
             "path_length": self.latent_paths.length,
             "path_smoothness": self.latent_paths.smoothness,
         }
@@ -173,10 +190,13 @@ class Evaluation(Basis):
     @property
     def basis(self) -> MetricsBasis:
         """What `metrics` were computed from."""
-        distances = {one.name: one.floor for one in (self.frechet, self.kernel)}
+        distances = (self.frechet, self.kernel)
         likeness = self.floor.model_dump(exclude={"samples"}) if self.floor else {}
         return MetricsBasis(
             **self.model_dump(include=set(Basis.model_fields)),
-            floor=distances | likeness,
+            floor={one.name: one.floor for one in distances} | likeness,
             floor_samples=self.floor.samples if self.floor else None,
+            errors={one.name: one.error for one in distances if one.error is not None},
+            accuracy_threshold=self.adversarial_accuracy.threshold,
+            searched=self.searched,
         )

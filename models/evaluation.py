@@ -183,6 +183,7 @@ class Judge:
             diversity=likeness.diversity,
             floor=Floor(samples=floor.samples, diversity=floor.diversity, **asdict(floor.support)),
             memorised=metrics.memorised(fake_features, reference.known),
+            searched=len(self._panel.neighbours),
             adversarial_accuracy=accuracy,
             latent_paths=self._paths(state, generator, reference.reals.scale, show_life),
             losses=losses,

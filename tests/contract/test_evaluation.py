@@ -14,9 +14,10 @@ def test_basis_has_the_floor_of_every_metric_that_has_one(
 ) -> None:
     evaluation = Evaluation(
         images_seen=8, samples=4, reals=2, split="training", features="embedded-1",
-        frechet=Distance(name="fid", value=9, floor=3), kernel=Distance(name="kid", value=5, floor=1),
-        precision=1, recall=1, density=1, coverage=1, diversity=1, memorised=0, floor=floor,
-        adversarial_accuracy=AdversarialAccuracy(real=1, fake=1, threshold=0.5, calibrated=False),
+        frechet=Distance(name="fid", value=9, floor=3),
+        kernel=Distance(name="kid", value=5, floor=1, error=0.3),
+        precision=1, recall=1, density=1, coverage=1, diversity=1, memorised=0, searched=21, floor=floor,
+        adversarial_accuracy=AdversarialAccuracy(real=0.4, fake=0.6, threshold=0.7, calibrated=False),
         latent_paths=LatentPaths(paths=1, points=1, length=1, smoothness=1), losses={},
     )  # fmt: skip
     assert evaluation.basis == MetricsBasis(
@@ -26,5 +27,10 @@ def test_basis_has_the_floor_of_every_metric_that_has_one(
         features="embedded-1",
         floor={"fid": 3, "kid": 1} | likeness,
         floor_samples=samples,
+        errors={"kid": 0.3},
+        accuracy_threshold=0.7,
+        searched=21,
     )
+    accuracy = {name: value for name, value in evaluation.metrics.items() if "accuracy" in name}
+    assert accuracy == {"adversarial_accuracy_real": 0.4, "adversarial_accuracy_fake": 0.6}
     assert set(evaluation.basis.floor) <= set(evaluation.metrics)

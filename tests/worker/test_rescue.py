@@ -117,7 +117,18 @@ def test_record_of_a_checkpoint_says_what_its_metrics_were_computed_from(volume:
     assert fact.basis == evaluation.basis
     assert fact.basis is not None
     assert fact.basis.reals == evaluation.reals
-    assert set(fact.basis.floor) == set(fact.metrics) - {"path_length", "path_smoothness"}
+    assert set(fact.metrics) - set(fact.basis.floor) == {
+        "memorised",
+        "adversarial_accuracy_real",
+        "adversarial_accuracy_fake",
+        "path_length",
+        "path_smoothness",
+    }
+    assert fact.metrics["memorised"] == evaluation.memorised
+    assert fact.metrics["adversarial_accuracy_fake"] == evaluation.adversarial_accuracy.fake
+    assert fact.basis.errors == {"kd": evaluation.kernel.error}
+    assert fact.basis.errors["kd"] > 0
+    assert fact.basis.searched == evaluation.searched == PICTURES - evaluation.reals
     assert fact.basis.floor["fd"] == evaluation.frechet.floor
 
 
