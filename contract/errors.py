@@ -10,6 +10,7 @@ class ErrorCode(StrEnum):
     """Stable names of refusals; `service/problems.py` gives each its status and title."""
 
     INVALID_REQUEST = "invalid_request"
+    NOT_HTTP = "not_http"
     NOT_A_ZIP = "not_a_zip"
     NO_IMAGES = "no_images"
     ARCHIVE_TOO_LARGE = "archive_too_large"

@@ -25,6 +25,7 @@ class Meaning(NamedTuple):
 
 MEANINGS: dict[ErrorCode, Meaning] = {
     ErrorCode.INVALID_REQUEST: Meaning(422, "The request is not valid"),
+    ErrorCode.NOT_HTTP: Meaning(400, "The request is not well-formed HTTP"),
     ErrorCode.NOT_A_ZIP: Meaning(422, "The upload is not a zip archive"),
     ErrorCode.NO_IMAGES: Meaning(422, "The archive holds no images"),
     ErrorCode.ARCHIVE_TOO_LARGE: Meaning(422, "The archive is too large when unpacked"),

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from contract.errors import ErrorCode, ServiceError
-from service.problems import problem_response
+from service.problems import PROBLEM_JSON, problem, problem_response
 
 MAX_HEAD_BYTES = 64 * 1024
 """Request line and headers together."""
@@ -62,6 +62,8 @@ class LimitedProtocol(HttpToolsProtocol):
     """How often the write buffer was emptied after it had paused the app."""
     _may_be_large = False
     _is_refused = False
+    _owes_refusal = False
+    """Whether what is not HTTP followed the requests that are being answered."""
     _is_measured = False
     """Whether the app is paused until the write buffer is empty, so that it shrinks if anything is read."""
     _wait: _Wait | None
@@ -105,6 +107,22 @@ class LimitedProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+        elif self._owes_refusal:
+            self._refuse_what_is_not_http()
+
+    def send_400_response(self, msg: str) -> None:
+        """As in uvicorn, but with a problem document, and in its turn: after the answer that is under way."""
+        del msg  # says less
+        self._is_refused = True
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            self._refuse_what_is_not_http()
+        elif not cycle.more_body:
+            self._owes_refusal = True
+        elif self.pipeline or cycle.response_started:
+            self.transport.close()  # its own body ends here, and what is sent now would answer something else
+        else:
+            self._refuse_what_is_not_http()
 
     def resume_writing(self) -> None:
         self._resumes += 1
@@ -141,6 +159,16 @@ class LimitedProtocol(HttpToolsProtocol):
         self._is_refused, self.app = True, _refused
         self.url = b"/"
         self.headers.clear()
+
+    def _refuse_what_is_not_http(self) -> None:
+        detail = "This is not well-formed HTTP/1.1. An address is ASCII: percent-encode all else in it."
+        body = problem(ServiceError(ErrorCode.NOT_HTTP, detail)).model_dump_json(exclude={"current"}).encode()
+        head = (
+            f"HTTP/1.1 400 Bad Request\r\nContent-Type: {PROBLEM_JSON}\r\nContent-Length: {len(body)}\r\n"
+            "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
 
     def _is_between_requests(self) -> bool:
         cycle = self.cycle

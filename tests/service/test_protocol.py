@@ -13,6 +13,7 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
+from service.problems import Problem
 from service.protocol import MAX_HEAD_BYTES, LimitedProtocol
 from tests.service.serving import Server, serving
 
@@ -132,6 +133,42 @@ def test_gateway_refuses_large_headers_as_it_refuses_everything(
     problem = refused(answer, 431, "headers_too_large")
     assert f"{MAX_HEAD_BYTES:,}" in problem["detail"]
     assert answer.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00 as TLS begins\r\n\r\n",
+        "GET /samples?model=schön HTTP/1.1\r\nHost: localhost\r\n\r\n".encode(),
+        HEAD + b"no colon\r\n\r\n",
+        HEAD + b"\r\n" + b"no HTTP\r\n\r\n",
+        UPLOAD + b"transfer-encoding: chunked\r\n\r\nno length\r\n",
+    ],
+    ids=["TLS", "address", "header", "after an answer", "chunk"],
+)
+def test_what_is_not_http_is_refused_as_everything_is(server: Server, sent: bytes) -> None:
+    with server.connect() as connection:
+        connection.sendall(sent)
+        answer = connection.makefile("rb").read()
+    head, _, body = answer[answer.rindex(b"HTTP/1.1 ") :].partition(b"\r\n\r\n")
+    named = dict(line.lower().split(b": ") for line in head.split(b"\r\n")[1:])
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert (named[b"content-type"], named[b"connection"]) == (b"application/problem+json", b"close")
+    assert int(named[b"content-length"]) == len(body)
+    problem = Problem.model_validate_json(body)
+    assert problem.code == "not_http"
+    assert "percent-encode" in problem.detail
+
+
+def test_what_is_not_http_is_refused_after_the_requests_before_it(server: Server) -> None:
+    first, second = answers(server, b"GET /?wait=yes HTTP/1.1\r\n\r\n", b"no HTTP\r\n\r\n").split(b"short")
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert second.startswith(b"HTTP/1.1 400 ")
+
+
+def test_refusal_of_a_body_is_not_taken_for_the_answer_to_an_earlier_request(server: Server) -> None:
+    upload = UPLOAD + b"transfer-encoding: chunked\r\n\r\nno length\r\n"
+    assert b"HTTP/1.1 400 " not in answers(server, b"GET /?wait=yes HTTP/1.1\r\n\r\n" + upload)
 
 
 def test_head_of_the_largest_size_is_accepted(server: Server) -> None:
