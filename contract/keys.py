@@ -44,6 +44,7 @@ class RecordKeys:
             **vars(self),
             "channel": CHANGES,
             "epoch": EPOCH,
+            "epochs": EPOCHS,
             "rebuilding": REBUILDING,
             "digests": DIGESTS,
             "aliases": ALIASES,
@@ -67,8 +68,10 @@ class JobKeys(RecordKeys):
 JOB_KEYS = JobKeys()
 KEYS = {RecordKind.JOB: JOB_KEYS, RecordKind.DATASET: RecordKeys(RecordKind.DATASET)}
 
+EVERYTHING = "dcgan:*"  # the pattern of all keys
 CHANGES = "dcgan:changes"  # channel: "{record key}:{revision}" for every event; revision 0: forgotten
-EPOCH = "dcgan:epoch"  # set once the records stand; missing means that Redis was emptied
+EPOCH = "dcgan:epoch"  # set once the records stand: the name of their rebuild; missing: Redis was emptied
+EPOCHS = "dcgan:epochs"  # set: every epoch that the volume has had, as far as this server knows
 REBUILDING = "dcgan:rebuilding"  # lock of the process that re-creates them from the volume
 DIGESTS = "dcgan:digests"  # hash: generator digest -> its job
 LEFT_OUT = "dcgan:left-out"  # set: records whose files a rebuild could not read

@@ -5,13 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from contract.job import CheckpointFact
-from contract.keys import KEYS, RecordKind
+from contract.keys import EVERYTHING, KEYS, RecordKind
 from contract.store import Command, command_of, request_of, submission_fields
 from contract.submission import PLAIN, Submission
 from contract.webhook import Endpoint
 
 T = TypeVar("T")
 RestoreOutcome = Literal["restored", "exists", "twin"]
+Found = Literal["stands", "emptied", "outdated"]
 
 
 class OvertakenError(Exception):
@@ -58,9 +59,18 @@ def leave_out(kind: RecordKind, record_id: str, submission: Submission = PLAIN) 
     return command_of(kind, "leave_out", bool, id=record_id, request=request_of(record_id, submission))
 
 
-def end_rebuild() -> Command[int]:
-    """Declare that the records stand."""
-    return command_of(RecordKind.JOB, "end_rebuild", int)
+def begin_rebuild(of_volume: str, epoch: str) -> Command[Found]:
+    """Begin this epoch, unless the records stand. They are removed first if they are outdated.
+
+    They are if the epoch `of_volume` is unknown: then the volume's records were rebuilt on another server.
+    """
+    given = {"of_volume": of_volume, "epoch": epoch, "pattern": EVERYTHING}
+    return command_of(RecordKind.JOB, "begin_rebuild", lambda reply: reply, **given)
+
+
+def end_rebuild(epoch: str) -> Command[int]:
+    """Declare that the records of this epoch stand."""
+    return command_of(RecordKind.JOB, "end_rebuild", int, epoch=epoch)
 
 
 def within(rebuild: str, seconds: float, command: Command[T]) -> Command[T]:

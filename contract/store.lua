@@ -277,9 +277,32 @@ function command.leave_out()
   return redis.call('SADD', names.left_out, argument.id)
 end
 
+-- Unless the records stand, begin a new epoch. They do not if the volume has had an epoch that is unknown here: then
+-- they were rebuilt elsewhere, and all that is here is older. It is removed, as if this Redis had been emptied.
+function command.begin_rebuild()
+  local found = 'emptied'
+  if redis.call('EXISTS', names.epoch) == 1 then
+    if argument.of_volume == '' or redis.call('SISMEMBER', names.epochs, argument.of_volume) == 1 then
+      redis.call('DEL', names.rebuilding)
+      return 'stands'
+    end
+    found = 'outdated'
+    local cursor, keys = '0', nil
+    repeat
+      cursor, keys = unpack(redis.call('SCAN', cursor, 'MATCH', argument.pattern, 'COUNT', 1000))
+      for _, key in ipairs(keys) do
+        if key ~= names.rebuilding then redis.call('UNLINK', key) end
+      end
+    until cursor == '0'
+  end
+  redis.call('SADD', names.epochs, argument.epoch)
+  if argument.of_volume ~= '' then redis.call('SADD', names.epochs, argument.of_volume) end
+  return found
+end
+
 -- Declare that the records stand.
 function command.end_rebuild()
-  redis.call('SET', names.epoch, '1')
+  redis.call('SET', names.epoch, argument.epoch)
   return redis.call('DEL', names.rebuilding)
 end
 

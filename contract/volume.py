@@ -45,6 +45,11 @@ class Volume:
         return self.imports / imported_name(digest)
 
     @property
+    def epoch(self) -> Path:
+        """The name of the last rebuild of the records, which a Redis with older ones does not know."""
+        return self.root / "epoch"
+
+    @property
     def tombstones(self) -> Path:
         return self.root / "tombstones"
 

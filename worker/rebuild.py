@@ -5,12 +5,14 @@ import json
 import logging
 import shutil
 import time
+import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
 from contract import rebuilding
 from contract.alias import AliasRecord
+from contract.durable import write_durably
 from contract.identifiers import kind_of
 from contract.imports import Import, restore_import
 from contract.job import CheckpointFact, State, Want, best_checkpoint
@@ -34,24 +36,47 @@ UNMIRRORED_EVENTS = 1000
 
 
 def rebuild_if_lost(store: Store, volume: Volume, name: str, lease_seconds: float) -> bool:
-    """Rebuild the records if Redis is empty; whether they stand now. Only one process does the work.
+    """Rebuild the records if Redis is empty or outdated; whether they stand now. One process does the work.
 
     If Redis is emptied again before the end, the next call starts over.
     """
-    if store.is_rebuilt():
+    of_volume = _epoch(volume)
+    if store.is_rebuilt() and not store.is_outdated(of_volume):
         return True
-    rebuild = store.begin_rebuild(name, LOCK_SECONDS)
+    rebuild = store.lock_rebuild(name, LOCK_SECONDS)
     if rebuild is None:
         return False
+    epoch = uuid.uuid4().hex
     try:
+        found = rebuild.run(rebuilding.begin_rebuild(of_volume, epoch))
+        if found == "stands":  # another process has just rebuilt them
+            return True
+        _begin_epoch(volume, epoch)
         count = _restore_all(rebuild, volume, lease_seconds)
-        rebuild.run(rebuilding.end_rebuild())
+        rebuild.run(rebuilding.end_rebuild(epoch))
     except OvertakenError:
         logger.warning("Redis was emptied again, or another rebuilds: not rebuilt from %s yet", volume.root)
         return False
     if count:
-        logger.warning("Redis was empty: rebuilt %d records from %s", count, volume.root)
+        state = "empty" if found == "emptied" else "older than the volume"
+        logger.warning("Redis was %s: rebuilt %d records from %s", state, count, volume.root)
     return True
+
+
+def _epoch(volume: Volume) -> str:
+    """The volume's epoch; empty if it has had none, or if that cannot be told."""
+    try:
+        return volume.epoch.read_text()
+    except (OSError, ValueError):
+        return ""
+
+
+def _begin_epoch(volume: Volume, epoch: str) -> None:
+    """From now on, a Redis that does not know this epoch is outdated. A full volume prevents no rebuild."""
+    try:
+        write_durably(volume.epoch, epoch.encode())
+    except OSError as error:
+        logger.warning("%s: an older Redis will not be noticed: %s", volume.epoch, error)
 
 
 def _restore_all(store: Rebuild, volume: Volume, lease_seconds: float) -> int:

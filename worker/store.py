@@ -55,7 +55,11 @@ class Store:
         """Whether the records stand; False means that Redis came up empty."""
         return bool(self._redis.exists(keys.EPOCH))
 
-    def begin_rebuild(self, name: str, seconds: int) -> "Rebuild | None":
+    def is_outdated(self, epoch: str) -> bool:
+        """Whether the volume's records were rebuilt elsewhere, in this epoch: then those here are older."""
+        return bool(epoch) and not self._redis.sismember(keys.EPOCHS, epoch)
+
+    def lock_rebuild(self, name: str, seconds: int) -> "Rebuild | None":
         """Take the lock for re-creating the records; None if another process has it."""
         rebuild = f"{name}:{uuid.uuid4().hex}"
         is_set = self._redis.set(keys.REBUILDING, rebuild, nx=True, ex=seconds)

@@ -78,12 +78,12 @@ def test_worker_that_resumes_during_the_rebuild_of_another_neither_joins_nor_end
 
 
 def test_lock_is_extended_with_every_record(store: Store, client: redis.Redis) -> None:
-    rebuild = store.begin_rebuild("w0", 60)
+    rebuild = store.lock_rebuild("w0", 60)
     assert rebuild
     client.expire(keys.REBUILDING, 5)
     rebuild.run(restore(JOB, JOBS[0], {"created_us": "1", "state": "queued"}, [], 60))
     assert client.ttl(keys.REBUILDING) > 5
-    assert not store.begin_rebuild("w1", 60)
+    assert not store.lock_rebuild("w1", 60)
 
 
 def test_lock_is_held_even_if_the_reply_was_lost(
@@ -94,13 +94,13 @@ def test_lock_is_held_even_if_the_reply_was_lost(
         return client.set(name, value, nx=nx, ex=ex)
 
     monkeypatch.setattr(store._redis, "set", try_again)
-    assert store.begin_rebuild("w0", 60)
+    assert store.lock_rebuild("w0", 60)
 
 
 def test_ending_a_rebuild_fails_after_redis_was_emptied_again(store: Store, client: redis.Redis) -> None:
-    rebuild = store.begin_rebuild("w0", 60)
+    rebuild = store.lock_rebuild("w0", 60)
     assert rebuild
     client.flushdb()
     with pytest.raises(OvertakenError):
-        rebuild.run(end_rebuild())
+        rebuild.run(end_rebuild("e"))
     assert not store.is_rebuilt()
