@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
 import httpx
 from pydantic import HttpUrl
@@ -28,6 +28,17 @@ _ADDRESSES = 4  # tried per name, at most
 _LOOKUPS = 32
 _EMBEDDING = IPv6Network("64:ff9b::/96")  # NAT64 (RFC 6052): an IPv4 address in its last 32 bits
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
+_SPECIAL = [
+    ip_network(network)
+    for network in (
+        "168.63.129.16/32",  # Azure's WireServer
+        "192.0.0.0/24",  # IETF protocol assignments; 192.0.0.192 is Oracle Cloud's metadata
+        "192.88.99.0/24",  # 6to4 relays
+        "2001::/23",  # IETF protocol assignments, Teredo among them
+        "3fff::/20",  # documentation
+    )
+]
+"""Not for receivers, although `is_global` in some versions of Python."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,8 @@ def _is_plainly_private(url: HttpUrl) -> bool:
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
     """Whether an address is globally routable unicast; so must be an IPv4 address embedded in an IPv6 one."""
+    if any(address in network for network in _SPECIAL):
+        return False
     if isinstance(address, IPv4Address):
         return address.is_global and not address.is_multicast
     inner = address.ipv4_mapped or address.sixtofour
