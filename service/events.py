@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import datetime
@@ -11,17 +12,21 @@ from typing import Any, Self
 from pydantic import Field
 from redis.exceptions import RedisError
 
+from contract.errors import ServiceError
 from contract.events import Event, EventType
 from contract.job import Progress
 from contract.keys import KEYS, RecordKind
 from contract.plugin import Frozen
 from service.gateway import Gateway
 from service.job_views import JobProgress
+from service.refusals import unreadable_events
 from service.views import from_ms
 
 _BATCH = 500
 _RETRY_MS = 1000
 _HEARTBEAT = b": heartbeat\n\n"
+
+log = logging.getLogger(__name__)
 
 
 class JobEvent(Frozen):
@@ -53,6 +58,7 @@ class EventLog:
         self._mirror = gateway.volume.events(job_id)
         self._job_id = job_id
         self._offset = 0
+        self._is_unreadable = False
 
     async def has_ended(self, after: int) -> bool:
         """Whether no event can follow: the job is over or gone, and everything has been read."""
@@ -73,6 +79,9 @@ class EventLog:
         """Return the events after a revision, the oldest first.
 
         The stream drops only what the mirror already holds, so reading the mirror second misses nothing.
+
+        Raises:
+            ServiceError: `store_unavailable` if the mirror cannot be read.
         """
         stream = await self._shared.ask(
             ("events", self._job_id, revision, limit),
@@ -80,8 +89,19 @@ class EventLog:
         )
         if not stream or stream[0].id == revision + 1:
             return stream
-        mirrored = await asyncio.to_thread(self._read_mirror, revision, stream[0].id, limit)
+        mirrored = await self._mirrored(revision, stream[0].id, limit)
         return (mirrored + stream)[:limit]
+
+    async def _mirrored(self, after: int, before: int, limit: int) -> list[Event]:
+        try:
+            events = await asyncio.to_thread(self._read_mirror, after, before, limit)
+        except OSError as error:
+            if not self._is_unreadable:
+                log.warning("%s: its events cannot be read from the volume: %s", self._job_id, error)
+            self._is_unreadable = True
+            raise unreadable_events(self._job_id, error) from error
+        self._is_unreadable = False
+        return events
 
     def _read_mirror(self, after: int, before: int, limit: int) -> list[Event]:
         found: list[Event] = []
@@ -112,23 +132,23 @@ async def stream(gateway: Gateway, job_id: str, after: int) -> AsyncIterator[byt
     """Yield server-sent events after a revision, live, until the job's last one.
 
     Replay and live events share one loop over the log, which the hub only wakes, so no event is missed or
-    repeated between the two. While Redis is away, the client gets heartbeats.
+    repeated between the two. While Redis is away or the volume cannot be read, the client gets heartbeats.
     """
-    log = EventLog(gateway, job_id)
+    history = EventLog(gateway, job_id)
     yield f"retry: {_RETRY_MS}\n\n".encode()
     with gateway.hub.watch(KEYS[RecordKind.JOB].record_of + job_id) as changed:
         while not gateway.hub.is_closing:
             changed.clear()
             try:
-                events = await log.after(after)
+                events = await history.after(after)
                 for event in events:
                     yield JobEvent.of(event).frame()
                     after = event.id
                 if events:
                     continue
-                if await log.has_ended(after):
+                if await history.has_ended(after):
                     return
-            except RedisError:
+            except (RedisError, ServiceError):
                 pass
             if not await _is_set_within(changed, gateway.settings.heartbeat_seconds):
                 yield _HEARTBEAT

@@ -51,3 +51,12 @@ def of_another_version(kind: RecordKind, record_id: str) -> ServiceError:
         " version wrote it. Start a gateway of that version or a newer one, and try again."
     )
     return ServiceError(ErrorCode.STORE_UNAVAILABLE, detail, retry_after_seconds=_UPGRADE_SECONDS)
+
+
+def unreadable_events(job_id: str, error: OSError) -> ServiceError:
+    """The job's older events, which only the volume has, cannot be read at present."""
+    detail = (
+        f"The older events of {job_id} cannot be read from the volume ({error.strerror}); try again in a"
+        " moment, and see to the volume if it persists."
+    )
+    return ServiceError(ErrorCode.STORE_UNAVAILABLE, detail, retry_after_seconds=_STORE_RETRY_SECONDS)

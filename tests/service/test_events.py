@@ -1,10 +1,9 @@
 """A job's events, replayed and live, streamed and listed: none is missed or duplicated."""
 
 import itertools
-import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from random import Random
@@ -15,18 +14,17 @@ import pytest
 
 from contract.events import EventType
 from contract.job import Progress, State
-from contract.keys import CHANGES, KEYS, RecordKind
-from contract.store import beat, leave, mirrored, report
+from contract.keys import CHANGES, RecordKind
+from contract.store import beat, leave, report
 from contract.volume import Volume
 from dcgan.events import EventFeed
 from service.settings import Settings
 from tests.conftest import proof
+from tests.service.watching import JSON, STREAM, advance, events, messages
 from worker.mirror import Mirror
 from worker.store import Store
 
 Refused = Callable[..., dict[str, Any]]
-STREAM = {"accept": "text/event-stream"}
-JSON = {"accept": "application/json"}
 RECONNECTS = proof(50, 1000)
 
 
@@ -35,42 +33,6 @@ def running(new_job: Callable[[], str], worker: Any) -> Any:
     """The lease of a running job, whose record is at revision 2."""
     new_job()
     return worker.claim()
-
-
-def messages(answer: httpx.Response) -> Iterator[dict[str, Any]]:
-    """Yield the server-sent events of a stream, and its comments as {"comment": …}."""
-    fields: dict[str, Any] = {}
-    for line in answer.iter_lines():
-        if line.startswith(":"):
-            yield {"comment": line}
-        elif not line:
-            if "id" in fields:
-                yield {**fields, "id": int(fields["id"]), "data": json.loads(fields["data"])}
-            fields = {}
-        else:
-            name, _, value = line.partition(": ")
-            fields[name] = value
-
-
-def events(answer: httpx.Response) -> Iterator[dict[str, Any]]:
-    return (message for message in messages(answer) if "id" in message)
-
-
-def advance(worker: Any, lease: Any, steps: int) -> None:
-    for step in range(steps):
-        assert worker.run(beat(lease, Progress(done=step, total=1000)))
-
-
-def mirror(worker: Any, volume: Volume, lease: Any, up_to: int) -> None:
-    """Mirror the stream to the volume up to this event, then trim it, as the reconciler does."""
-    entries = worker.redis.xrange(KEYS[RecordKind.JOB].events_of + lease.id)
-    lines = [
-        json.dumps({"id": int(entry.partition("-")[0]), **fields, "at_ms": int(fields["at_ms"])}) + "\n"
-        for entry, fields in entries
-        if int(entry.partition("-")[0]) <= up_to
-    ]
-    volume.events(lease.id).write_text("".join(lines))
-    worker.run(mirrored(RecordKind.JOB, lease.id, up_to, 1))
 
 
 def test_stream_replays_then_goes_live_and_ends_with_the_job(
@@ -114,70 +76,6 @@ def test_a_client_that_has_everything_is_told_not_to_reconnect(
     worker.run(leave(running, State.SUCCEEDED))
     answer = client.get(f"/jobs/{running.id}/events", headers={**STREAM, "last-event-id": "3"})
     assert (answer.status_code, answer.content) == (204, b"")
-
-
-@pytest.mark.parametrize("up_to", [1, 2, 20, 53])
-@pytest.mark.parametrize("after", [0, 10, 19, 20, 21])
-def test_there_is_no_gap_where_the_mirror_meets_the_stream(
-    client: httpx.Client, worker: Any, volume: Volume, running: Any, up_to: int, after: int
-) -> None:
-    advance(worker, running, 50)
-    worker.run(leave(running, State.SUCCEEDED))
-    mirror(worker, volume, running, up_to)
-    headers = {**STREAM, "last-event-id": str(after)}
-    with client.stream("GET", f"/jobs/{running.id}/events", headers=headers) as answer:
-        assert [one["id"] for one in events(answer)] == list(range(after + 1, 54))
-
-
-def test_all_events_of_a_finished_job_can_be_read_after_trimming(
-    client: httpx.Client, worker: Any, redis_url: str, volume: Volume, running: Any
-) -> None:
-    advance(worker, running, 100)
-    worker.run(leave(running, State.SUCCEEDED))
-    Mirror(Store(redis_url), volume).copy_events(RecordKind.JOB)
-    [(entry, _)] = worker.redis.xrange(KEYS[RecordKind.JOB].events_of + running.id, count=1)
-    oldest = int(entry.partition("-")[0])
-    assert oldest > 50
-    for after in (0, oldest - 2, oldest - 1, oldest, oldest + 1):
-        headers = {**STREAM, "last-event-id": str(after)}
-        with client.stream("GET", f"/jobs/{running.id}/events", headers=headers) as answer:
-            assert [one["id"] for one in events(answer)] == list(range(after + 1, 104))
-        listed = client.get(f"/jobs/{running.id}/events?after={after}", headers=JSON).json()
-        assert [one["id"] for one in listed["events"]] == list(range(after + 1, 104))
-
-
-def test_log_longer_than_a_batch_is_read_completely(
-    client: httpx.Client, worker: Any, volume: Volume, running: Any
-) -> None:
-    advance(worker, running, 1300)
-    mirror(worker, volume, running, 1100)
-    worker.run(leave(running, State.SUCCEEDED))
-    with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
-        assert [one["id"] for one in events(answer)] == list(range(1, 1304))
-
-
-def test_torn_last_line_of_the_mirror_is_ignored(
-    client: httpx.Client, worker: Any, volume: Volume, running: Any
-) -> None:
-    advance(worker, running, 10)
-    mirror(worker, volume, running, 5)
-    with volume.events(running.id).open("a") as file:
-        file.write('{"id": 6, "ty')
-    worker.run(leave(running, State.SUCCEEDED))
-    with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
-        assert [one["id"] for one in events(answer)] == list(range(1, 14))
-
-
-def test_corrupt_line_of_the_mirror_loses_only_its_own_event(
-    client: httpx.Client, worker: Any, volume: Volume, running: Any
-) -> None:
-    advance(worker, running, 10)
-    mirror(worker, volume, running, 8)
-    lines = volume.events(running.id).read_text().splitlines(keepends=True)
-    volume.events(running.id).write_text("".join([*lines[:3], "\0" * 9 + "\n", *lines[4:]]))
-    worker.run(leave(running, State.SUCCEEDED))
-    with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
-        assert [one["id"] for one in events(answer)] == [1, 2, 3, *range(5, 14)]
 
 
 def test_events_during_the_replay_arrive_exactly_once(

@@ -1,0 +1,124 @@
+"""Events that only the mirror on the volume still holds: none is missed, whatever happened to its file."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.job import State
+from contract.keys import KEYS, RecordKind
+from contract.store import leave
+from contract.volume import Volume
+from tests.service.watching import JSON, STREAM, advance, events, messages, mirror
+from worker.mirror import Mirror
+from worker.store import Store
+
+Refused = Callable[..., dict[str, Any]]
+
+
+@pytest.mark.parametrize("up_to", [1, 2, 20, 53])
+@pytest.mark.parametrize("after", [0, 10, 19, 20, 21])
+def test_there_is_no_gap_where_the_mirror_meets_the_stream(
+    client: httpx.Client, worker: Any, volume: Volume, running: Any, up_to: int, after: int
+) -> None:
+    advance(worker, running, 50)
+    worker.run(leave(running, State.SUCCEEDED))
+    mirror(worker, volume, running, up_to)
+    headers = {**STREAM, "last-event-id": str(after)}
+    with client.stream("GET", f"/jobs/{running.id}/events", headers=headers) as answer:
+        assert [one["id"] for one in events(answer)] == list(range(after + 1, 54))
+
+
+def test_all_events_of_a_finished_job_can_be_read_after_trimming(
+    client: httpx.Client, worker: Any, redis_url: str, volume: Volume, running: Any
+) -> None:
+    advance(worker, running, 100)
+    worker.run(leave(running, State.SUCCEEDED))
+    Mirror(Store(redis_url), volume).copy_events(RecordKind.JOB)
+    [(entry, _)] = worker.redis.xrange(KEYS[RecordKind.JOB].events_of + running.id, count=1)
+    oldest = int(entry.partition("-")[0])
+    assert oldest > 50
+    for after in (0, oldest - 2, oldest - 1, oldest, oldest + 1):
+        headers = {**STREAM, "last-event-id": str(after)}
+        with client.stream("GET", f"/jobs/{running.id}/events", headers=headers) as answer:
+            assert [one["id"] for one in events(answer)] == list(range(after + 1, 104))
+        listed = client.get(f"/jobs/{running.id}/events?after={after}", headers=JSON).json()
+        assert [one["id"] for one in listed["events"]] == list(range(after + 1, 104))
+
+
+def test_log_longer_than_a_batch_is_read_completely(
+    client: httpx.Client, worker: Any, volume: Volume, running: Any
+) -> None:
+    advance(worker, running, 1300)
+    mirror(worker, volume, running, 1100)
+    worker.run(leave(running, State.SUCCEEDED))
+    with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
+        assert [one["id"] for one in events(answer)] == list(range(1, 1304))
+
+
+def test_torn_last_line_of_the_mirror_is_ignored(
+    client: httpx.Client, worker: Any, volume: Volume, running: Any
+) -> None:
+    advance(worker, running, 10)
+    mirror(worker, volume, running, 5)
+    with volume.events(running.id).open("a") as file:
+        file.write('{"id": 6, "ty')
+    worker.run(leave(running, State.SUCCEEDED))
+    with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
+        assert [one["id"] for one in events(answer)] == list(range(1, 14))
+
+
+def test_corrupt_line_of_the_mirror_loses_only_its_own_event(
+    client: httpx.Client, worker: Any, volume: Volume, running: Any
+) -> None:
+    advance(worker, running, 10)
+    mirror(worker, volume, running, 8)
+    lines = volume.events(running.id).read_text().splitlines(keepends=True)
+    volume.events(running.id).write_text("".join([*lines[:3], "\0" * 9 + "\n", *lines[4:]]))
+    worker.run(leave(running, State.SUCCEEDED))
+    with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
+        assert [one["id"] for one in events(answer)] == [1, 2, 3, *range(5, 14)]
+
+
+@pytest.fixture
+def unreadable(worker: Any, volume: Volume, running: Any) -> Path:
+    """The log of a running job, with 10 of its 12 events, put aside; in its place is a loop of symlinks."""
+    advance(worker, running, 10)
+    mirror(worker, volume, running, 10)
+    log = volume.events(running.id)
+    aside = log.rename(log.with_suffix(".aside"))
+    log.symlink_to(log)
+    return aside
+
+
+def test_stream_goes_on_once_the_mirror_can_be_read_again(
+    client: httpx.Client,
+    worker: Any,
+    volume: Volume,
+    running: Any,
+    unreadable: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    worker.run(leave(running, State.SUCCEEDED))
+    with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
+        seen = messages(answer)
+        assert [next(seen) for _ in range(3)] == [{"comment": ": heartbeat"}] * 3
+        unreadable.replace(volume.events(running.id))
+        assert [one["id"] for one in seen if "id" in one] == list(range(1, 14))
+    told = [record for record in caplog.records if "cannot be read from the volume" in record.message]
+    assert [record.exc_info for record in told] == [None]
+
+
+@pytest.mark.usefixtures("unreadable")
+def test_list_that_needs_an_unreadable_mirror_is_refused_for_now(
+    client: httpx.Client, refused: Refused, running: Any
+) -> None:
+    answer = client.get(f"/jobs/{running.id}/events", headers=JSON)
+    problem = refused(answer, 503, "store_unavailable")
+    assert problem["retryable"]
+    assert answer.headers["retry-after"]
+    assert f"The older events of {running.id} cannot be read" in problem["detail"]
+    newest = client.get(f"/jobs/{running.id}/events?after=10", headers=JSON).json()
+    assert [one["id"] for one in newest["events"]] == [11, 12]

@@ -1,0 +1,51 @@
+"""A job's events as a test reports, mirrors and reads them."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+
+from contract.job import Progress
+from contract.keys import KEYS, RecordKind
+from contract.store import beat, mirrored
+from contract.volume import Volume
+
+STREAM = {"accept": "text/event-stream"}
+JSON = {"accept": "application/json"}
+
+
+def messages(answer: httpx.Response) -> Iterator[dict[str, Any]]:
+    """Yield the server-sent events of a stream, and its comments as {"comment": …}."""
+    fields: dict[str, Any] = {}
+    for line in answer.iter_lines():
+        if line.startswith(":"):
+            yield {"comment": line}
+        elif not line:
+            if "id" in fields:
+                yield {**fields, "id": int(fields["id"]), "data": json.loads(fields["data"])}
+            fields = {}
+        else:
+            name, _, value = line.partition(": ")
+            fields[name] = value
+
+
+def events(answer: httpx.Response) -> Iterator[dict[str, Any]]:
+    return (message for message in messages(answer) if "id" in message)
+
+
+def advance(worker: Any, lease: Any, steps: int) -> None:
+    for step in range(steps):
+        assert worker.run(beat(lease, Progress(done=step, total=1000)))
+
+
+def mirror(worker: Any, volume: Volume, lease: Any, up_to: int) -> None:
+    """Mirror the stream to the volume up to this event, then trim it, as the reconciler does."""
+    entries = worker.redis.xrange(KEYS[RecordKind.JOB].events_of + lease.id)
+    lines = [
+        json.dumps({"id": int(entry.partition("-")[0]), **fields, "at_ms": int(fields["at_ms"])}) + "\n"
+        for entry, fields in entries
+        if int(entry.partition("-")[0]) <= up_to
+    ]
+    volume.events(lease.id).write_text("".join(lines))
+    worker.run(mirrored(RecordKind.JOB, lease.id, up_to, 1))
