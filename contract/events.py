@@ -8,7 +8,7 @@ from contract.kept import Kept
 
 
 class EventType(StrEnum):
-    """The kinds of event."""
+    """The kinds of event that this version reports; a newer one may report others."""
 
     STATE = "state"
     PROGRESS = "progress"
@@ -22,7 +22,7 @@ class Event(Kept):
     """One entry of a record's log. `data` is JSON whose content depends on the type."""
 
     id: int
-    type: EventType
+    type: str
     at_ms: int
     data: str
 

@@ -33,14 +33,14 @@ class JobEvent(Frozen):
     """One entry of a job's event log."""
 
     id: int = Field(description="The job's revision after this; send it back as Last-Event-ID.")
-    type: EventType
+    type: str = Field(description=f"One of {', '.join(EventType)}, or one that only newer workers report.")
     at: datetime
     data: dict[str, Any] = Field(description="What the type says.")
 
     @classmethod
     def of(cls, event: Event) -> Self:
         data = json.loads(event.data)
-        if event.type is EventType.PROGRESS:
+        if event.type == EventType.PROGRESS:
             data = JobProgress.of(Progress.model_validate(data)).model_dump()
         return cls(id=event.id, type=event.type, at=from_ms(event.at_ms), data=data)
 

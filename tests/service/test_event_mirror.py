@@ -2,15 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 
+from contract.events import EventType
 from contract.job import State
 from contract.keys import KEYS, RecordKind
-from contract.store import leave
+from contract.store import leave, report
 from contract.volume import Volume
+from dcgan.events import EventFeed
 from tests.service.watching import JSON, STREAM, advance, events, messages, mirror
 from worker.mirror import Mirror
 from worker.store import Store
@@ -80,6 +82,24 @@ def test_corrupt_line_of_the_mirror_loses_only_its_own_event(
     worker.run(leave(running, State.SUCCEEDED))
     with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
         assert [one["id"] for one in events(answer)] == [1, 2, 3, *range(5, 14)]
+
+
+@pytest.mark.parametrize("is_mirrored", [False, True])
+def test_event_of_a_type_that_only_a_newer_worker_knows_is_passed_on(
+    client: httpx.Client, worker: Any, redis_url: str, volume: Volume, running: Any, *, is_mirrored: bool
+) -> None:
+    worker.run(report(running, 1, event=(cast("EventType", "sketch"), {"lines": 3})))
+    advance(worker, running, 100)
+    worker.run(leave(running, State.SUCCEEDED))
+    if is_mirrored:
+        Mirror(Store(redis_url), volume).copy_events(RecordKind.JOB)
+        assert worker.redis.xlen(KEYS[RecordKind.JOB].events_of + running.id) < 100
+    with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
+        streamed = [(one["id"], one["event"], one["data"]) for one in events(answer)]
+    assert streamed[2] == (3, "sketch", {"lines": 3})
+    listed = client.get(f"/jobs/{running.id}/events", headers=JSON).json()["events"]
+    assert [(one["id"], one["type"], one["data"]) for one in listed] == streamed
+    assert [(event.id, event.type, event.data) for event in EventFeed(client, running.id)] == streamed
 
 
 @pytest.fixture

@@ -121,7 +121,7 @@ def test_checkpoint_whose_event_was_lost_is_reported_once(store: Store, volume: 
     unheard = (EventType.CHECKPOINT, both[1].model_dump())
     report = records.report(Lease(JOB, job, "7", 60), 1, checkpoint=both[1], event=unheard)
     assert store.run(report) == "accepted"
-    told = [event for event in store.events_after(JOB, job, 0) if event.type is EventType.CHECKPOINT]
+    told = [event for event in store.events_after(JOB, job, 0) if event.type == EventType.CHECKPOINT]
     assert [json.loads(event.data) for event in told] == [both[1].model_dump()]
 
 
