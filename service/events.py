@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +16,7 @@ from contract.events import Event, EventType
 from contract.job import Progress
 from contract.keys import KEYS, RecordKind
 from contract.plugin import Frozen
+from service import event_mirror
 from service.gateway import Gateway
 from service.job_views import JobProgress
 from service.refusals import unreadable_events
@@ -51,13 +51,12 @@ class JobEvent(Frozen):
 
 
 class EventLog:
-    """Reads one job's events in order, and remembers its position in the mirror."""
+    """Reads one job's events in order."""
 
     def __init__(self, gateway: Gateway, job_id: str) -> None:
         self._store, self._shared = gateway.store, gateway.shared
         self._mirror = gateway.volume.events(job_id)
         self._job_id = job_id
-        self._offset = 0
         self._is_unreadable = False
 
     async def has_ended(self, after: int) -> bool:
@@ -104,28 +103,11 @@ class EventLog:
         return events
 
     def _read_mirror(self, after: int, before: int, limit: int) -> list[Event]:
-        found: list[Event] = []
-        with suppress(FileNotFoundError), self._mirror.open("rb") as file:
-            position = file.seek(self._offset)
-            for line in file:
-                position += len(line)
-                event = _parse(line)
-                if event is None:
-                    continue
-                if event.id >= before or len(found) == limit:
-                    break
-                self._offset = position
-                if event.id > after:
-                    found.append(event)
-        return found
-
-
-def _parse(line: bytes) -> Event | None:
-    """Parse a line; None if it is truncated by a crash, or corrupt: readers see the gap in the ids."""
-    if line.endswith(b"\n"):
-        with suppress(ValueError):
-            return Event.model_validate_json(line)
-    return None
+        try:
+            with self._mirror.open("rb") as file:
+                return event_mirror.read(file, after, before, limit)
+        except FileNotFoundError:
+            return []
 
 
 async def stream(gateway: Gateway, job_id: str, after: int) -> AsyncIterator[bytes]:

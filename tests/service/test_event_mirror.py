@@ -1,23 +1,28 @@
 """Events that only the mirror on the volume still holds: none is missed, whatever happened to its file."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any, cast
 
 import httpx
 import pytest
 
-from contract.events import EventType
+from contract.events import Event, EventType
 from contract.job import State
 from contract.keys import KEYS, RecordKind
 from contract.store import leave, report
 from contract.volume import Volume
 from dcgan.events import EventFeed
+from service.event_mirror import read
 from tests.service.watching import JSON, STREAM, advance, events, messages, mirror
 from worker.mirror import Mirror
 from worker.store import Store
 
 Refused = Callable[..., dict[str, Any]]
+WHOLE = 2**62
+DAMAGED = [b"\0" * 9 + b"\n", b"\n", b"{}\n", b"\0" * 3000 + b"\n", b'{"id": 7, "type": "state"}\n', b"5\n"]
 
 
 @pytest.mark.parametrize("up_to", [1, 2, 20, 53])
@@ -142,3 +147,46 @@ def test_list_that_needs_an_unreadable_mirror_is_refused_for_now(
     assert f"The older events of {running.id} cannot be read" in problem["detail"]
     newest = client.get(f"/jobs/{running.id}/events?after=10", headers=JSON).json()
     assert [one["id"] for one in newest["events"]] == [11, 12]
+
+
+def line(event_id: int, width: int = 0) -> bytes:
+    event = Event(id=event_id, type="warning", at_ms=1, data=f'{{"detail":"{"é" * width}"}}')
+    return event.model_dump_json().encode() + b"\n"
+
+
+class CountedFile(io.BytesIO):
+    """Counts the lines that are read."""
+
+    lines = 0
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        self.lines += 1
+        return super().readline(size)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_found_is_what_reading_every_line_would_find(seed: int) -> None:
+    """With gaps in the ids, damaged lines anywhere, and a torn last one."""
+    random = Random(seed)
+    ids = sorted(random.sample(range(1, 60), 20))
+    lines = [line(event_id, random.choice([0, 5, 400])) for event_id in ids]
+    for _ in range(seed):
+        lines.insert(random.randrange(len(lines) + 1), random.choice(DAMAGED))
+    file = io.BytesIO(b"".join(lines) + line(60)[: random.randrange(len(line(60)))])
+    for after in range(61):
+        for before in (after, after + 1, after + 9, WHOLE):
+            wanted = [event_id for event_id in ids if after < event_id < before]
+            assert [event.id for event in read(file, after, before, 50)] == wanted
+            assert [event.id for event in read(file, after, before, 3)] == wanted[:3]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\0" * 100, b'{"id": 1, "ty', b"".join(DAMAGED)])
+def test_log_without_any_event_is_read_as_empty(content: bytes) -> None:
+    assert read(io.BytesIO(content), 0, WHOLE, 50) == []
+
+
+@pytest.mark.parametrize("after", [0, 1, 20_000, 39_990])
+def test_few_lines_of_a_long_log_are_read_to_find_some(after: int) -> None:
+    file = CountedFile(b"".join(map(line, range(1, 40_001))))
+    assert [event.id for event in read(file, after, WHOLE, 5)] == list(range(after + 1, after + 6))
+    assert file.lines < 100
