@@ -3,7 +3,8 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -110,38 +111,44 @@ class EventLog:
             return []
 
 
-async def stream(gateway: Gateway, job_id: str, after: int) -> AsyncIterator[bytes]:
+async def stream(gateway: Gateway, job_id: str, after: int) -> AsyncGenerator[bytes, None]:
     """Yield server-sent events after a revision, live, until the job's last one.
 
     Replay and live events share one loop over the log, which the hub only wakes, so no event is missed or
-    repeated between the two. While Redis is away or the volume cannot be read, the client gets heartbeats.
+    repeated between the two. A heartbeat follows whatever was sent last if nothing else does in time.
     """
     history = EventLog(gateway, job_id)
     yield f"retry: {_RETRY_MS}\n\n".encode()
     with gateway.hub.watch(KEYS[RecordKind.JOB].record_of + job_id) as changed:
-        while not gateway.hub.is_closing:
-            changed.clear()
+        while True:
+            look = asyncio.create_task(_news(gateway, history, after, changed))
             try:
-                events = await history.after(after)
-                for event in events:
-                    yield JobEvent.of(event).frame()
-                    after = event.id
-                if events:
-                    continue
-                if await history.has_ended(after):
-                    return
-            except (RedisError, ServiceError):
-                pass
-            if not await _is_set_within(changed, gateway.settings.heartbeat_seconds):
-                yield _HEARTBEAT
+                while not (await asyncio.wait([look], timeout=gateway.settings.heartbeat_seconds))[0]:
+                    yield _HEARTBEAT
+            finally:
+                look.cancel()
+            if not look.result():
+                return
+            for event in look.result():
+                yield JobEvent.of(event).frame()
+                after = event.id
 
 
-async def _is_set_within(changed: asyncio.Event, seconds: float) -> bool:
-    try:
-        await asyncio.wait_for(changed.wait(), seconds)
-    except TimeoutError:
-        return False
-    return True
+async def _news(gateway: Gateway, history: EventLog, after: int, changed: asyncio.Event) -> list[Event]:
+    """Wait for events after a revision; empty once none can follow, or when the gateway closes.
+
+    While Redis is away or the volume cannot be read, it goes on looking.
+    """
+    while not gateway.hub.is_closing:
+        changed.clear()
+        with suppress(RedisError, ServiceError):
+            if events := await history.after(after):
+                return events
+            if await history.has_ended(after):
+                return []
+        with suppress(TimeoutError):
+            await asyncio.wait_for(changed.wait(), gateway.settings.heartbeat_seconds)
+    return []
 
 
 def previews(directory: Path) -> list[int]:

@@ -1,11 +1,14 @@
 """A job's events, replayed and live, streamed and listed: none is missed or duplicated."""
 
+import asyncio
 import itertools
+import socket
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, aclosing
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -18,6 +21,8 @@ from contract.keys import CHANGES, RecordKind
 from contract.store import beat, leave, report
 from contract.volume import Volume
 from dcgan.events import EventFeed
+from service.events import stream
+from service.gateway import Gateway
 from service.settings import Settings
 from tests.conftest import proof
 from tests.service.watching import JSON, STREAM, advance, events, messages
@@ -96,6 +101,23 @@ def test_idle_stream_sends_heartbeats(client: httpx.Client, running: Any) -> Non
     with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
         comments = (one for one in messages(answer) if "comment" in one)
         assert [next(comments)["comment"] for _ in range(2)] == [": heartbeat"] * 2
+
+
+def test_hanging_redis_delays_no_heartbeat(tmp_path: Path) -> None:
+    async def watch(redis_url: str) -> tuple[list[bytes], bool]:
+        gateway = Gateway(Settings(data_root=tmp_path, redis_url=redis_url, heartbeat_seconds=0.01))
+        look = asyncio.create_task(gateway.store.ping())
+        async with aclosing(stream(gateway, "job_0123456789abcdef", 0)) as sent:
+            seen = [await anext(sent) for _ in range(4)]
+        is_looking = not look.done()
+        look.cancel()
+        await gateway.store.close()
+        return seen, is_looking
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        seen, is_looking = asyncio.run(watch(f"redis://127.0.0.1:{silent.getsockname()[1]}/0"))
+    assert seen == [b"retry: 1000\n\n", *[b": heartbeat\n\n"] * 3]
+    assert is_looking, "they waited for Redis"
 
 
 def test_event_is_sent_at_once_and_not_with_the_next_heartbeat(
