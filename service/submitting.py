@@ -1,9 +1,8 @@
 """Submits jobs: onto the volume, then into the queue. A repeated request finds the job that it created."""
 
 import asyncio
-from typing import Annotated
 
-from fastapi import Header, Response
+from fastapi import Response
 
 from contract.durable import write_durably
 from contract.errors import ErrorCode, FieldError, ServiceError
@@ -17,19 +16,6 @@ from service import records
 from service.gateway import Gateway
 from service.job_views import Job
 from service.refusals import store_unavailable
-
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
-        pattern=r"^[\x20-\x7e]+$",
-        description="Chosen by you, one for each job: the same request sent again answers with the job that"
-        " it made, instead of making another.",
-        examples=["8e03978e-40d5-43dd-bc93-6894a57f9324"],
-    ),
-]
 
 
 async def find_made(gateway: Gateway, idempotency: Idempotency | None) -> Job | None:

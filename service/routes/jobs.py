@@ -15,6 +15,7 @@ from contract.submission import Idempotency, Submission, read_submission
 from contract.training import JobRequest, TrainingSpec, require_few, resolve
 from service import records
 from service.gateway import Gateway, Here
+from service.idempotency_key import IdempotencyKey
 from service.job_views import DryRun, Job
 from service.manifests import ManifestSummary
 from service.openapi import read_problems, write_problems
@@ -22,7 +23,7 @@ from service.pages import ListQuery, link_next, readable
 from service.receivers import require_public
 from service.steering import steer
 from service.store import Standing
-from service.submitting import IdempotencyKey, find_made, queue_job, require_dataset, show_made
+from service.submitting import find_made, queue_job, require_dataset, show_made
 from service.views import Page
 
 router = APIRouter(tags=["jobs"])
@@ -104,7 +105,7 @@ async def create_job(
     response: Response,
     command: Annotated[JobsCommand, Query()],
     asked: Annotated[JobRequest, Body(openapi_examples=_EXAMPLES)],
-    idempotency_key: IdempotencyKey = None,
+    idempotency_key: IdempotencyKey,
 ) -> Job | Response:
     """Only `dataset` is required. The answer's `spec` shows what was chosen for everything else.
 
@@ -233,7 +234,7 @@ async def resume_job(gateway: Here, job_id: JobPath) -> Job:
     },
 )
 async def retry_job(
-    gateway: Here, response: Response, job_id: JobPath, idempotency_key: IdempotencyKey = None
+    gateway: Here, response: Response, job_id: JobPath, idempotency_key: IdempotencyKey
 ) -> Job:
     """Creates a new job with the same spec, which starts from the beginning. The old one is unchanged."""
     idempotency = Idempotency.of(idempotency_key, {"retry_of": job_id})

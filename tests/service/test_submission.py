@@ -65,6 +65,21 @@ def test_invalid_key_is_refused(client: httpx.Client, refused: Refused, dataset:
     assert problem["errors"][0]["pointer"] == "Idempotency-Key"
 
 
+@pytest.mark.parametrize("how", ["job", "dry run", "retry"])
+def test_two_keys_are_refused_and_neither_is_used_up(
+    client: httpx.Client, refused: Refused, new_job: NewJob, how: str
+) -> None:
+    job_id = new_job()
+    client.post(f"/jobs/{job_id}/cancel")
+    body = None if how == "retry" else {"dataset": client.get(f"/jobs/{job_id}").json()["dataset"]}
+    address = {"job": "/jobs", "dry run": "/jobs?dry_run=true", "retry": f"/jobs/{job_id}/retry"}[how]
+    keys = [("Idempotency-Key", "k1"), ("idempotency-key", "k2")]
+    problem = refused(client.post(address, json=body, headers=keys), 422, "invalid_request")
+    assert [error["pointer"] for error in problem["errors"]] == ["Idempotency-Key"]
+    assert "is given 2 times" in problem["detail"]
+    assert [client.post(f"/jobs/{job_id}/retry", headers=[key]).status_code for key in keys] == [202, 202]
+
+
 def test_key_of_a_deleted_job_creates_no_second_job(
     client: httpx.Client, refused: Refused, dataset: str
 ) -> None:
