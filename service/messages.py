@@ -33,10 +33,13 @@ class EndedJob(Frozen):
 
 
 class Message(Frozen):
-    """The body of a delivery, identical at every attempt."""
+    """The body of a delivery, identical at every attempt, but for `timestamp` if Redis was emptied."""
 
     type: Literal["job.succeeded", "job.failed", "job.cancelled"]
-    timestamp: datetime = Field(description="When the job ended.")
+    timestamp: datetime = Field(
+        description="When the job ended. If it was cancelled while queued or paused, and Redis is emptied"
+        " before a later attempt, this may differ by milliseconds."
+    )
     data: EndedJob
 
     @classmethod
