@@ -15,6 +15,7 @@ from contract.plugin import Frozen
 from contract.training import TrainingSpec
 from models import objectives
 from models.watch import Watch
+from models.workload import passes
 
 SURE = 0.98
 """A discriminator that judges this share of both reals and fakes right has nothing left to teach."""
@@ -108,10 +109,11 @@ class Course:
         objective = objectives.build(spec.objective)
         steps = (images_seen - watch.begun_images_seen) // (spec.batch_size * objective.discriminator_steps)
         rate = spec.generator_learning_rate * watch.begun_generator_rate
+        evaluations = passes(spec.total_images, every_images, spec.batch_size, at_the_end=True)
         return cls(
             images_seen,
             generator_steps=int(steps * min(1.0, rate / FULL_RATE)),
-            stuck_after=max(STUCK, round(STUCK_SHARE * spec.total_images / every_images)),
+            stuck_after=max(STUCK, round(STUCK_SHARE * evaluations)),
             wants_sure_discriminator=objective.wants_sure_discriminator,
         )
 
