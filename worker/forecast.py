@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from models.workload import passes
 from worker.meter import Meter
 
 SLOWEST = 2e9
@@ -90,11 +91,9 @@ class Forecast:
     def _evaluations_left(self, images_seen: int) -> int:
         if images_seen >= self._total_images:
             return 0
-        batches = (self._total_images - images_seen) // self._batch_size - 1  # before the last one
-        multiples = (
-            self._total_images - self._batch_size
-        ) // self._every_images - images_seen // self._every_images
-        return max(0, min(batches, multiples)) + 1
+        every_images, batch_size = self._every_images, self._batch_size
+        in_all = passes(self._total_images, every_images, batch_size, at_the_end=True)
+        return in_all - passes(images_seen, every_images, batch_size, at_the_end=False)
 
     def _seconds_each(self, pace: float) -> float:
         if not self._evaluations:
