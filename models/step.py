@@ -96,7 +96,10 @@ class Step:
             self._rules.objective.discriminator_loss(real_scores.float(), fake_scores.float()),
             {term.name: term.loss(exchange) for term in routine.due},
         )
-        return self._descend("discriminator", loss, is_last=not routine.is_generators_turn)
+        losses = self._descend("discriminator", loss, is_last=not routine.is_generators_turn)
+        if self._rules.discriminator_terms and not routine.due:  # the adversarial part is the whole loss
+            losses["discriminator/adversarial"] = losses["discriminator"]
+        return losses
 
     def _train_generator(
         self, routine: Routine, drawn: Drawn, real: Tensor, fake: Tensor

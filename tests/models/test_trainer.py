@@ -34,6 +34,22 @@ def test_losses_are_read_as_numbers(state: TrainingState, make_batches: MakeBatc
     assert all(np.isfinite(loss) for loss in losses.values())
 
 
+@pytest.mark.parametrize("losses", [{"terms": [{"kind": "r1", "every_steps": 3}, "r2"]}, {"objective": "r3"}])
+def test_parts_of_a_loss_add_up_to_the_whole_in_every_step(
+    losses: dict[str, object],
+    make_spec: MakeSpec,
+    make_batches: MakeBatches,
+    environment: NumericEnvironment,
+) -> None:
+    """Also if no term is due, so that the latest adversarial part is never older than the whole."""
+    state = TrainingState.fresh(make_spec(**losses), environment)
+    for progress in train(state, make_batches(state.spec)):
+        told = progress.read()
+        parts = [loss for name, loss in told.items() if name.startswith("discriminator/")]
+        assert sum(parts) == pytest.approx(told["discriminator"], rel=1e-5)
+        assert state.read_losses()["discriminator/adversarial"] == told["discriminator/adversarial"]
+
+
 def test_both_networks_learn_in_a_step(state: TrainingState, make_batches: MakeBatches) -> None:
     before = {name: tensor.clone() for name, tensor in state.tensors()}
     next(train(state, make_batches(state.spec)))
@@ -93,6 +109,19 @@ def test_gradients_losses_and_statistics_are_averaged_once_for_each_player(
         for network in (state.discriminator, state.generator)
     )
     assert counting.sizes == [discriminator + 1, generator + 1 + statistics]
+
+
+def test_loss_without_a_due_term_is_averaged_once(
+    make_spec: MakeSpec, make_batches: MakeBatches, environment: NumericEnvironment
+) -> None:
+    """One number more would change the order in which three ranks add up gradients, and so their bits."""
+    state = TrainingState.fresh(make_spec(terms=["r1"]), environment)
+    counting = Counting()
+    steps = train(state, make_batches(state.spec), counting)
+    next(steps), next(steps)
+    parameters = sum(parameter.numel() for parameter in state.discriminator.parameters())
+    with_penalty, without_penalty = counting.sizes[0::2]
+    assert (with_penalty, without_penalty) == (parameters + 3, parameters + 1)
 
 
 def test_vanishing_gradients_leave_the_weights_unchanged(
