@@ -173,7 +173,7 @@ def resolve(request: JobRequest, pictures: Pictures) -> TrainingSpec:
     Raises:
         ServiceError: `invalid_request` if the architecture does not support the resolution, or has batch norm
             under a loss that judges images alone, if a term is repeated, if the devices cannot share the
-            batch evenly, or if too much would be kept.
+            batch evenly, if too much would be kept, or if the generator would never learn.
     """
     explicit = {name: getattr(request, name) for name in request.model_fields_set - _OF_THE_SUBMISSION}
     chosen = {
@@ -201,18 +201,24 @@ def resolve(request: JobRequest, pictures: Pictures) -> TrainingSpec:
     chosen.setdefault("checkpoint_every_images", max(images // 10, 1))
     chosen.setdefault("preview_every_images", max(images // 20, 1))
     spec = TrainingSpec.model_validate(chosen)
-    require_few(spec)
+    require_within_limits(spec)
     return spec
 
 
-def require_few(spec: TrainingSpec) -> None:
-    """Refuse a job that would keep too many checkpoints, previews or evaluations.
+def require_within_limits(spec: TrainingSpec) -> None:
+    """Refuse a job that would keep too much, or whose generator would never learn.
 
-    Jobs that were queued before this limit existed are still trained.
+    Jobs that were queued before these limits existed are still trained.
 
     Raises:
         ServiceError: `invalid_request`.
     """
+    _require_few(spec)
+    _require_a_generators_step(spec)
+
+
+def _require_few(spec: TrainingSpec) -> None:
+    """Refuse a job that would keep too many checkpoints, previews or evaluations."""
     made = {
         "checkpoints": ("checkpoint_every_images", spec.checkpoint_every_images),
         "previews": ("preview_every_images", spec.preview_every_images),
@@ -225,6 +231,18 @@ def require_few(spec: TrainingSpec) -> None:
                 f"{-(-spec.images // MOST_KEPT)} or more."
             )
             raise _refused(f"/{field}", detail)
+
+
+def _require_a_generators_step(spec: TrainingSpec) -> None:
+    """Refuse a job that ends before the generator's first step."""
+    steps, batch_size = spec.objective.discriminator_steps, spec.batch_size
+    if spec.total_images < steps * batch_size:
+        detail = (
+            f"images is {spec.images}, too few for a step of the generator: with {spec.objective.kind} it "
+            f"learns after every {steps} batches of {batch_size}; set images to "
+            f"{(steps - 1) * batch_size + 1} or more, which is rounded up to whole batches."
+        )
+        raise _refused("/images", detail)
 
 
 def _refuse_repeated(objective: Objective, terms: Sequence[Term]) -> None:

@@ -2,6 +2,7 @@
 
 `JUDGES_IMAGES_ALONE` is true if the loss applies to each image by itself, so that the discriminator must not
 mix the images of a batch: `resolve` then gives it no batch norm, and refuses an explicit one.
+`discriminator_steps` are the batches that the discriminator learns from for each step of the generator.
 """
 
 from typing import Annotated

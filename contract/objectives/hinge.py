@@ -13,5 +13,6 @@ class Hinge(Frozen):
     """
 
     JUDGES_IMAGES_ALONE: ClassVar[bool] = False
+    discriminator_steps: ClassVar[int] = 1
 
     kind: Literal["hinge"] = "hinge"

@@ -13,5 +13,6 @@ class LeastSquares(Frozen):
     """
 
     JUDGES_IMAGES_ALONE: ClassVar[bool] = False
+    discriminator_steps: ClassVar[int] = 1
 
     kind: Literal["least_squares"] = "least_squares"

@@ -14,5 +14,6 @@ class Minimax(Frozen):
     """
 
     JUDGES_IMAGES_ALONE: ClassVar[bool] = False
+    discriminator_steps: ClassVar[int] = 1
 
     kind: Literal["minimax"] = "minimax"

@@ -16,6 +16,7 @@ class R3(Frozen):
     """
 
     JUDGES_IMAGES_ALONE: ClassVar[bool] = True
+    discriminator_steps: ClassVar[int] = 1
 
     kind: Literal["r3"] = "r3"
     gamma: float | None = Field(

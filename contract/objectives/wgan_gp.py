@@ -26,3 +26,7 @@ class WganGp(Frozen):
     gradient_penalty: float = Field(
         10.0, ge=0, le=1000, description="Weight λ of the penalty (‖∇D‖ - 1)² between reals and fakes."
     )
+
+    @property
+    def discriminator_steps(self) -> int:
+        return self.critic_steps

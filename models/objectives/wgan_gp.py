@@ -15,7 +15,7 @@ class WganGp(Objective):
 
     def __init__(self, parameters: parameters.WganGp) -> None:
         self.parameters = parameters
-        self.discriminator_steps = parameters.critic_steps
+        self.discriminator_steps = parameters.discriminator_steps
         self.discriminator_terms = (GradientPenalty(parameters.gradient_penalty),)
 
     def discriminator_loss(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from contract.keys import RecordKind, Role
 from contract.plugin import Frozen
 from contract.store import forget_job
 from contract.submission import Idempotency, Submission, read_submission
-from contract.training import JobRequest, TrainingSpec, require_few, resolve
+from contract.training import JobRequest, TrainingSpec, require_within_limits, resolve
 from service import records
 from service.gateway import Gateway, Here
 from service.idempotency_key import IdempotencyKey
@@ -244,7 +244,7 @@ async def retry_job(
     if failed.state not in (State.FAILED, State.CANCELLED):
         detail = f"{job_id} is {failed.state}; only failed and cancelled jobs can be retried."
         raise ServiceError(ErrorCode.JOB_STATE_CONFLICT, detail)
-    _require_few_again(spec)
+    _require_within_limits_again(spec)
     await require_dataset(gateway, spec.dataset)
     said = await asyncio.to_thread(read_submission, gateway.volume.submission(job_id))
     submission = Submission(
@@ -261,10 +261,10 @@ def _record_and_spec(standing: Standing) -> tuple[Record, TrainingSpec]:
     return standing.record, TrainingSpec.model_validate_json(standing.record.spec)
 
 
-def _require_few_again(spec: TrainingSpec) -> None:
-    """Check the limit again, for jobs that predate it; their spec cannot be corrected here."""
+def _require_within_limits_again(spec: TrainingSpec) -> None:
+    """Check the limits again, for jobs that predate them; their spec cannot be corrected here."""
     try:
-        require_few(spec)
+        require_within_limits(spec)
     except ServiceError as refusal:
         detail = (
             f"This job's spec is no longer accepted: {refusal.detail} Submit the corrected spec with POST "

@@ -81,6 +81,38 @@ def test_stored_spec_with_too_many_checkpoints_can_still_be_read() -> None:
     assert TrainingSpec.model_validate({**stored, "checkpoint_every_images": 1})
 
 
+@pytest.mark.parametrize(
+    ("chosen", "fewest"),
+    [
+        ({"preset": "wgan-gp"}, 4 * 64 + 1),
+        ({"preset": "wgan-gp", "devices": 2}, 4 * 64 + 1),  # which share each batch
+        ({"objective": {"kind": "wgan_gp", "critic_steps": 20}, "batch_size": 8}, 19 * 8 + 1),
+        ({"objective": {"kind": "wgan_gp", "critic_steps": 2}, "batch_size": 2}, 3),
+    ],
+)
+def test_run_that_ends_before_the_generators_first_step_is_refused(
+    chosen: dict[str, object], fewest: int
+) -> None:
+    for images in (1, fewest - 1):
+        with pytest.raises(ServiceError, match=f"set images to {fewest} or more") as refusal:
+            resolve(request(images=images, **chosen), manifest())
+        assert [it.pointer for it in refusal.value.fields] == ["/images"]
+    assert resolve(request(images=fewest, **chosen), manifest()).images == fewest
+
+
+@pytest.mark.parametrize(
+    "objective",
+    ["minimax", "non_saturating", "least_squares", "hinge", "r3", {"kind": "wgan_gp", "critic_steps": 1}],
+)
+def test_one_image_trains_a_generator_that_learns_in_every_step(objective: object) -> None:
+    assert resolve(request(images=1, objective=objective), manifest()).total_images == 32
+
+
+def test_stored_spec_that_never_trains_its_generator_can_still_be_read() -> None:
+    stored = resolve(request(preset="wgan-gp"), manifest()).model_dump(mode="json")
+    assert TrainingSpec.model_validate({**stored, "images": 256}).images == 256
+
+
 def test_preset_wins_over_the_default_of_a_field() -> None:
     assert resolve(request(preset="wgan-gp"), manifest()).objective.kind == "wgan_gp"
 

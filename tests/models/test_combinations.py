@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from contract.errors import ServiceError
 from contract.training import TrainingSpec
 from models.batches import Batches
 from models.environment import NumericEnvironment
@@ -82,3 +83,16 @@ def test_critic_takes_five_steps_for_each_of_the_generator(
     steps = train(TrainingState.fresh(spec, environment), make_batches(spec))
     taught = ["generator" in progress.losses for progress in steps]
     assert taught == [False, False, False, False, True] * 2
+
+
+@pytest.mark.parametrize("steps", [2, 5])
+def test_shortest_run_of_a_critic_ends_with_the_generators_first_step(
+    steps: int, make_spec: MakeSpec, make_batches: MakeBatches, environment: NumericEnvironment
+) -> None:
+    critic = {"kind": "wgan_gp", "critic_steps": steps}
+    fewest = 2 * (steps - 1) + 1
+    with pytest.raises(ServiceError, match=f"set images to {fewest} or more"):
+        make_spec(objective=critic, images=fewest - 1)
+    spec = make_spec(objective=critic, images=fewest)
+    run = train(TrainingState.fresh(spec, environment), make_batches(spec))
+    assert ["generator" in progress.losses for progress in run] == [False] * (steps - 1) + [True]

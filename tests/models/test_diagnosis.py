@@ -40,7 +40,7 @@ EVALUATION = Evaluation(
 def test_age_is_counted_in_generator_steps(
     make_spec: MakeSpec, settings: dict[str, object], steps: int, may_be_sure: bool
 ) -> None:
-    course = Course.of(make_spec(**settings), 32_000, Watch(), every_images=32_000)
+    course = Course.of(make_spec(images=32_000, **settings), 32_000, Watch(), every_images=32_000)
     assert course == Course(32_000, steps, wants_sure_discriminator=may_be_sure)
 
 

@@ -175,14 +175,29 @@ def test_queued_or_succeeded_job_cannot_be_retried(
     assert "succeeded" in refused(client.post(f"/jobs/{job_id}/retry"), 409, "job_state_conflict")["detail"]
 
 
-def test_old_job_with_too_many_checkpoints_is_shown_but_cannot_be_retried(
-    client: httpx.Client, refused: Refused, worker: Any, failed: str
+@pytest.mark.parametrize(
+    ("settings", "advice"),
+    [
+        ({"images": 10**6, "checkpoint_every_images": 1}, "set it to 1000 or more."),
+        (
+            {"images": 64, "objective": {"kind": "wgan_gp", "critic_steps": 5, "gradient_penalty": 10.0}},
+            "set images to 129 or more, which is rounded up to whole batches.",
+        ),
+    ],
+)
+def test_old_job_beyond_a_limit_is_shown_but_cannot_be_retried(
+    client: httpx.Client,
+    refused: Refused,
+    worker: Any,
+    failed: str,
+    settings: dict[str, object],
+    advice: str,
 ) -> None:
-    spec = client.get(f"/jobs/{failed}").json()["spec"] | {"images": 10**6, "checkpoint_every_images": 1}
+    spec = client.get(f"/jobs/{failed}").json()["spec"] | settings
     worker.redis.hset(KEYS[RecordKind.JOB].record_of + failed, "spec", json.dumps(spec))
     assert client.get(f"/jobs/{failed}").json()["spec"] == spec
     problem = refused(client.post(f"/jobs/{failed}/retry"), 422, "invalid_request")
-    assert "set it to 1000 or more. Submit the corrected spec with POST /jobs." in problem["detail"]
+    assert f"{advice} Submit the corrected spec with POST /jobs." in problem["detail"]
     assert problem["errors"] == []  # the retry has no body to point into
 
 
