@@ -55,7 +55,6 @@ class ErrorCode(StrEnum):
     STORE_UNAVAILABLE = "store_unavailable"
     STORE_FULL = "store_full"
     INSUFFICIENT_MEMORY = "insufficient_memory"
-    INSUFFICIENT_DEVICES = "insufficient_devices"
     FEATURES_UNAVAILABLE = "features_unavailable"
     VOLUME_FULL = "volume_full"
     VOLUME_READ_ONLY = "volume_read_only"

@@ -70,7 +70,6 @@ MEANINGS: dict[ErrorCode, Meaning] = {
     ErrorCode.STORE_UNAVAILABLE: Meaning(503, "The record store is unavailable", retryable=True),
     ErrorCode.STORE_FULL: Meaning(507, "The record store is full", retryable=True),
     ErrorCode.INSUFFICIENT_MEMORY: Meaning(507, "It does not fit into memory"),
-    ErrorCode.INSUFFICIENT_DEVICES: Meaning(507, "The trainer has fewer GPUs than its settings say"),
     ErrorCode.FEATURES_UNAVAILABLE: Meaning(507, "The features for the evaluation are not installed"),
     ErrorCode.VOLUME_FULL: Meaning(507, "The volume is full", retryable=True),
     ErrorCode.VOLUME_READ_ONLY: Meaning(507, "The volume is read-only", retryable=True),

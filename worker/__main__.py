@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 
+from contract.configuration import EXIT_CODE
 from contract.keys import Role
 
 
@@ -20,6 +21,7 @@ def main() -> None:
 
     from contract.volume import Volume
     from worker.app import create_app
+    from worker.child import UnfitError
     from worker.settings import let_cuda_be_deterministic, read_settings
     from worker.slot import Slot
 
@@ -37,7 +39,12 @@ def main() -> None:
         slot.directory.mkdir(exist_ok=True)
         os.chdir(slot.directory)
         logging.info("worker %s starts on %s", slot.name, settings.data_root)
-        worker = create_app(role, slot.name, settings).Worker(
+        try:
+            app = create_app(role, slot.name, settings)
+        except UnfitError as error:
+            logging.critical("the settings do not suit this machine: %s", error)
+            sys.exit(EXIT_CODE)
+        worker = app.Worker(
             hostname=f"{slot.name}@dcgan",
             pool="threads",
             concurrency=1,

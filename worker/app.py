@@ -19,7 +19,11 @@ from worker.tasks import register
 
 
 def create_app(role: Role, name: str, settings: Settings) -> Celery:
-    """Create the app of a worker of this role, ready to start. Opens no connection yet."""
+    """Create the app of a worker of this role, ready to start. Opens no connection yet.
+
+    Raises:
+        UnfitError: the machine lacks a device that the settings name.
+    """
     app = _celery(settings)
     stop = threading.Event()
     store = Store(settings.redis_url)

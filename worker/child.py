@@ -25,6 +25,10 @@ class StopRequestedError(Exception):
     """The supervisor wants the work to end now; it will be started again."""
 
 
+class UnfitError(Exception):
+    """This machine or its settings do not allow the work, whatever it is. Another worker may do it."""
+
+
 class Chore:
     """The work's link to its supervisor: sends messages, and tells whether to stop."""
 
@@ -81,6 +85,8 @@ def _main(connection: Connection) -> None:
         os._exit(link.EXIT_OUT_OF_MEMORY)
     except StopRequestedError:
         chore.tell(link.Stopped())
+    except UnfitError as error:
+        chore.tell(link.Unfit(detail=str(error)))
     except ServiceError as refusal:
         chore.tell(link.Failed(problem=Failure(code=refusal.code, detail=refusal.detail)))
     except Exception as error:

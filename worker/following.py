@@ -4,18 +4,16 @@ Only the leader writes and reports, and only it evaluates, applies the guards an
 evaluation it sends the state, rolled back or not, and says how far to train next.
 """
 
-import torch
-
 from contract.dataset import Manifest
-from contract.errors import ErrorCode, ServiceError
 from contract.volume import Volume
 from models import trainer
 from models.allocator import keep_freed_memory
 from models.batches import Batches
 from models.datasets.arrays import array, training_indices
-from models.environment import NumericEnvironment, detect
+from models.environment import NumericEnvironment
 from models.ranks import Alone, Group
 from models.state import TrainingState
+from worker.devices import detected
 from worker.link import Place
 from worker.orders import TrainingOrder
 
@@ -41,18 +39,9 @@ def settle(order: TrainingOrder, place: Place) -> NumericEnvironment:
     """Set this process up for its device.
 
     Raises:
-        ServiceError: `insufficient_devices`: there are fewer GPUs than the worker is configured to own.
+        UnfitError: the device is not there, or does not work.
     """
-    if order.device != "cpu" and torch.cuda.is_available():
-        found = torch.cuda.device_count()
-        if place.ranks > found:
-            detail = (
-                f"The job asks for {place.ranks} GPUs, and its worker, which was told that it owns as many, "
-                f"finds {found}; set DCGAN_DEVICES to {found}."
-            )
-            raise ServiceError(ErrorCode.INSUFFICIENT_DEVICES, detail)
-        torch.cuda.set_device(place.rank)
-    environment = detect(order.device, order.threads, order.spec.precision)
+    environment = detected(order.device, order.threads, order.spec.precision, place)
     environment.apply()
     return environment
 

@@ -117,6 +117,13 @@ class Failed(Frozen):
     problem: Failure
 
 
+class Unfit(Frozen):
+    """This worker's machine or settings do not allow the work: another worker may do it."""
+
+    kind: Literal["unfit"] = "unfit"
+    detail: str
+
+
 Message = Annotated[
     Computing
     | Advanced
@@ -130,7 +137,8 @@ Message = Annotated[
     | Crashed
     | Stopped
     | Finished
-    | Failed,
+    | Failed
+    | Unfit,
     Field(discriminator="kind"),
 ]
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)

@@ -73,6 +73,13 @@ class TrainingOrder(Frozen):
         )
 
 
+class DeviceOrder(Frozen):
+    """Find out whether the machine has these devices."""
+
+    device: Literal["auto", "cpu", "cuda"]
+    devices: int
+
+
 class InTraining(Frozen):
     """The job that the trainer is training meanwhile."""
 

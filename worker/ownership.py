@@ -12,6 +12,7 @@ from contract.store import Burial, Lease, Verdict
 from contract.volume import Volume
 from worker import leftovers, link, memory
 from worker.account import Account
+from worker.child import UnfitError
 from worker.child_group import ChildGroup
 from worker.facts import Ledger, state_burial
 from worker.heartbeat import Heartbeat
@@ -103,6 +104,7 @@ class Ownership:
         Raises:
             OSError: the volume failed in a way that waiting does not cure. The record was handed back,
                 which does not count as a death.
+            UnfitError: this worker cannot do the work. The record is still owned.
         """
         with contextlib.suppress(RuntimeError):  # no thread is available: only slow disks need it
             self._lease_renewer.start()
@@ -178,6 +180,8 @@ class Ownership:
                 self._outcome = self._handed_back()
             case link.Finished() | link.Failed():
                 self._outcome = finished(message)
+            case link.Unfit(detail=detail):
+                raise UnfitError(detail)
 
     def _hear_of_trouble(self, message: link.Warned | link.Waiting | link.Crashed) -> None:
         match message:

@@ -12,10 +12,11 @@ from contract.job import Record
 from contract.keys import KIND_OF_ROLE, Role
 from contract.plugin import Frozen
 from contract.volume import Volume
-from worker.child import Child, forkserver
+from worker import link
+from worker.child import Child, UnfitError, forkserver
 from worker.child_group import ChildGroup
 from worker.estimator import Estimator
-from worker.orders import PreparingOrder, TrainingOrder
+from worker.orders import DeviceOrder, PreparingOrder, TrainingOrder
 from worker.readings import OverheardChild, Readings
 from worker.room import Later
 from worker.settings import Settings
@@ -150,13 +151,20 @@ class SupervisedDuty:
         return self._trade.work, self._trade.order(record, self._settings).model_dump_json()
 
 
+DETECTION_SECONDS = 120.0
+"""More than a child needs to initialise several GPUs; a driver may also hang."""
+
+
 class TrainDuty(SupervisedDuty):
     """Training and, beside it, estimating what other jobs would take and working on generators."""
 
     def __init__(
         self, name: str, settings: Settings, store: Store, later: Later, stop: threading.Event
     ) -> None:
+        """Raises UnfitError if the machine lacks what the settings name."""
         super().__init__(Role.TRAIN, name, settings, store, later, stop)
+        if settings.device == "cuda" or settings.devices > 1:  # else any machine will do
+            self._require_devices()
         self._readings = Readings(Volume(settings.data_root).readings(name))
         self._estimator = Estimator(name, settings, self._start_child, self._readings, self._is_warm)
         self._workshop = Workshop(settings, self._start_child, self._readings, self._is_warm)
@@ -173,6 +181,21 @@ class TrainDuty(SupervisedDuty):
         for server in (self._estimator, self._workshop):
             server.stop()
 
+    def _require_devices(self) -> None:
+        order = DeviceOrder(device=self._settings.device, devices=self._devices)
+        child = self._start_child()
+        try:
+            child.begin("worker.devices:find_devices", order.model_dump_json())
+            heard = child.messages(DETECTION_SECONDS)
+        finally:
+            exit_code = child.end()
+        match heard:
+            case [link.Finished()]:
+                return
+            case [link.Unfit(detail=detail)]:
+                raise UnfitError(detail)
+        raise RuntimeError(f"no devices were found: {heard or f'exit code {exit_code}'}")
+
     def _start_leader(self) -> Child:
         return OverheardChild.start(self._forkserver).overheard_by(self._readings)
 
@@ -188,16 +211,19 @@ class SampleDuty:
     """Sampling, on a dedicated consumer thread; Celery's queue is not used."""
 
     def __init__(self, name: str, settings: Settings) -> None:
+        """Raises UnfitError if the machine lacks what the settings name."""
         # Imported here, so that the other roles' parent processes stay small, without torch.
         from models.inference import rendering_environment
         from models.sampler import renderer
+        from worker.devices import naming_the_setting
         from worker.engine import Engine
         from worker.formats.identity import encoders
         from worker.sampling import SampleConsumer
 
         # One thread: the renderer is the same on machines of any size, and no threads wait for each other
         # while a trainer keeps the cores busy. More samplers use more cores.
-        numeric = rendering_environment(settings.device, settings.threads or 1)
+        with naming_the_setting(settings.device):
+            numeric = rendering_environment(settings.device, settings.threads or 1)
         numeric.apply()
         self._name = name
         self._consumer = SampleConsumer(
@@ -241,7 +267,11 @@ class SampleDuty:
 def duty(
     role: Role, name: str, settings: Settings, store: Store, later: Later, stop: threading.Event
 ) -> Duty:
-    """Create the duty of a role."""
+    """Create the duty of a role.
+
+    Raises:
+        UnfitError: the machine lacks a device that the settings name.
+    """
     if role is Role.SAMPLE:
         return SampleDuty(name, settings)
     if role is Role.TRAIN:

@@ -13,6 +13,7 @@ from contract.keys import RecordKind
 from contract.store import Burial, Lease, Verdict
 from contract.volume import Volume
 from contract.warming import PATIENCE_SECONDS
+from worker.child import UnfitError
 from worker.child_group import ChildGroup
 from worker.facts import state_burial
 from worker.orders import ForeignSpecError
@@ -87,6 +88,9 @@ class Supervisor:
         except OSError as error:
             self._set_aside(lease, f"the volume: {error}")
             return False  # it may be this host's fault, and then every other record would fail as well
+        except UnfitError as error:
+            self._set_aside(lease, str(error))
+            return False
         except ForeignSpecError as error:
             self._set_aside(lease, str(error))
         except RedisError:
@@ -130,4 +134,14 @@ class Supervisor:
             later=self._later,
             warming=self._warming,
             is_stopping=self._stop.is_set,
-        ).carry_out(self._write_order)
+        ).carry_out(self._order)
+
+    def _order(self, record: Record) -> tuple[str, str]:
+        """The order for a record. If none can be written, no child has died."""
+        try:
+            return self._write_order(record)
+        except (OSError, ForeignSpecError):
+            raise
+        except Exception as error:
+            logger.exception("%s: its order cannot be written", record.id)
+            raise UnfitError(f"its order cannot be written: {type(error).__name__}: {error}") from error

@@ -21,7 +21,7 @@ SHELLS = {
     "worker/reconciler.py": "a round that fails is logged; the next one tries again",
     "worker/replies.py": "a portion that cannot be encoded or sent is logged; the others go on",
     "worker/sampling.py": "a batch that fails is logged and answered; the other batches go on",
-    "worker/supervisor.py": "a record that cannot be carried out is blamed for it; the next one is claimed",
+    "worker/supervisor.py": "a record that cannot be read is blamed, one without an order is handed back",
 }
 """Modules that may catch everything, and why: the outermost shells, which record what they catch."""
 

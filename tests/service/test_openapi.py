@@ -23,8 +23,7 @@ OUTSIDE_OF_ROUTES = {
     ErrorCode.METHOD_NOT_ALLOWED,
     ErrorCode.HEADERS_TOO_LARGE,
     ErrorCode.NOT_HTTP,
-    ErrorCode.INSUFFICIENT_DEVICES,  # this and the next are errors of jobs, not of requests
-    ErrorCode.FEATURES_UNAVAILABLE,
+    ErrorCode.FEATURES_UNAVAILABLE,  # an error of jobs, not of requests
 }
 
 

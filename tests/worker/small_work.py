@@ -5,7 +5,7 @@ import signal
 
 from contract.job import CheckpointFact, Progress, Shortage, SnapshotFact
 from worker import link
-from worker.child import Chore
+from worker.child import Chore, UnfitError
 
 SHORTAGE = Shortage(
     code="volume_full", detail="The volume is full.", needed_bytes=9, free_bytes=1, since_ms=1
@@ -16,6 +16,12 @@ def finish(order: str, chore: Chore) -> None:
     """Finish at once."""
     del order
     chore.tell(link.Finished(result={"images_seen": 1}))
+
+
+def be_unfit(order: str, chore: Chore) -> None:
+    """Find no device."""
+    del order, chore
+    raise UnfitError("no GPU")
 
 
 def hang(order: str, chore: Chore) -> None:

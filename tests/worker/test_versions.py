@@ -9,7 +9,7 @@ from contract import store as records
 from contract.job import Record, SnapshotFact, State
 from contract.keys import KEYS
 from tests.worker.owner import JOB, Worker
-from worker.facts import Facts, write_facts
+from worker.facts import Facts, read_facts, write_facts
 from worker.orders import PreparingOrder
 from worker.settings import Settings
 
@@ -54,13 +54,17 @@ def test_facts_with_a_field_of_a_newer_version_stop_no_worker(worker: Worker) ->
     assert (done.state, done.deaths) == (State.SUCCEEDED, 0)
 
 
-def test_unreadable_record_fails_and_does_not_block_the_next(worker: Worker) -> None:
+def test_unreadable_record_fails_on_the_volume_too_and_does_not_block_the_next(worker: Worker) -> None:
     worker.submit(FIRST, SECOND)
     write(worker, "progress", "{")
     worker.start("finish", max_deaths=2)
     worker.finish()
     assert worker.records.read(SECOND).state is State.SUCCEEDED
     assert worker.records.redis.hget(KEYS[JOB].record_of + FIRST, "state") == State.FAILED
+    worker.later.catch_up()
+    stated = read_facts(worker.volume, FIRST)
+    assert stated is not None
+    assert (stated.state, stated.error and stated.error.code) == (State.FAILED, "died_repeatedly")
 
 
 def test_spec_of_a_newer_version_is_left_to_one_without_counting_a_death(worker: Worker) -> None:

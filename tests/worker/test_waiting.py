@@ -12,7 +12,7 @@ import pytest
 
 from contract import store as records
 from contract.durable import replace_durably, write_durably
-from contract.job import Record, State, Want
+from contract.job import State, Want
 from tests.worker.owner import JOB, LEASE_SECONDS, Worker
 from worker import facts, room
 from worker.facts import read_facts
@@ -242,16 +242,3 @@ def test_record_set_aside_is_retried_after_a_while() -> None:
     assert aside.ids() == [FIRST]
     now[0] += SET_ASIDE_SECONDS
     assert not aside.ids()
-
-
-def test_job_whose_order_cannot_be_written_fails_on_the_volume_too(worker: Worker) -> None:
-    def refuse(_: Record) -> tuple[str, str]:
-        raise ValueError("the dataset has no manifest")
-
-    worker.submit(FIRST)
-    worker.start("finish", refuse, max_deaths=1)
-    worker.finish()
-    worker.later.catch_up()
-    stated = read_facts(worker.volume, FIRST)
-    assert stated is not None
-    assert (stated.state, stated.error) == (State.FAILED, worker.records.read(FIRST).error)

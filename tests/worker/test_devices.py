@@ -1,0 +1,81 @@
+"""A worker without the devices that its settings name takes no work, and fails no job."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from contract.configuration import EXIT_CODE
+from contract.job import Record, State
+from contract.volume import Volume
+from tests.worker.owner import Worker
+from tests.worker.training_child import carry_out, grey_squares, order_for
+from worker.child import UnfitError
+from worker.devices import detected
+from worker.link import Place
+
+ROOT = Path(__file__).parents[2]
+FIRST, SECOND = "job_0000000000000001", "job_0000000000000002"
+
+
+@pytest.mark.parametrize("role", ["train", "sample"])
+def test_worker_told_to_use_a_gpu_ends_at_its_start_where_there_is_none(role: str, volume: Volume) -> None:
+    settings = {"DCGAN_DEVICE": "cuda", "DCGAN_DATA_ROOT": str(volume.root), "CUDA_VISIBLE_DEVICES": ""}
+    ended = subprocess.run(
+        [sys.executable, "-P", "-m", "worker", "--role", role],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **settings},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == EXIT_CODE
+    assert ended.stderr == ""
+    assert "DCGAN_DEVICE=cuda: " in ended.stdout.splitlines()[-1]
+
+
+def test_worker_with_fewer_gpus_than_its_settings_say_is_unfit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UnfitError, match="DCGAN_DEVICES: 4 GPUs are needed, and torch finds 2"):
+        detected("auto", 1, "auto", Place(ranks=4))
+
+
+def test_training_without_its_gpu_is_the_workers_fault(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # as after it was lost
+    order = order_for(volume, grey_squares()).model_copy(update={"device": "cuda"})
+    with pytest.raises(UnfitError, match="DCGAN_DEVICE=cuda"):
+        carry_out(order)
+
+
+def _returned(worker: Worker) -> tuple[State, int]:
+    record = worker.records.read(FIRST)
+    return record.state, record.deaths
+
+
+def test_job_for_which_a_worker_is_unfit_is_returned_without_counting_a_death(worker: Worker) -> None:
+    worker.submit(FIRST)
+    worker.start("be_unfit", max_deaths=1)
+    worker.finish()
+    assert _returned(worker) == (State.QUEUED, 0)
+    assert worker.events(FIRST)[-1]["reason"] == "no GPU"
+
+
+def test_job_whose_order_cannot_be_written_is_returned_and_does_not_block_the_next(worker: Worker) -> None:
+    def refuse_the_first(record: Record) -> tuple[str, str]:
+        if record.id == FIRST:
+            raise ValueError("out of range")
+        return "tests.worker.small_work:finish", ""
+
+    worker.submit(FIRST, SECOND)
+    worker.start("finish", refuse_the_first, max_deaths=1)
+    worker.finish()
+    worker.ring()
+    worker.finish()
+    assert worker.records.read(SECOND).state is State.SUCCEEDED
+    assert _returned(worker) == (State.QUEUED, 0)
+    assert "ValueError: out of range" in worker.events(FIRST)[-1]["reason"]
