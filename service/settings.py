@@ -23,6 +23,7 @@ class Settings(BaseSettings):
         env_ignore_empty=True,  # compose passes unset variables on as empty strings
         frozen=True,
         extra="ignore",
+        allow_inf_nan=False,
         hide_input_in_errors=True,  # some hold passwords
     )
 
@@ -38,7 +39,9 @@ class Settings(BaseSettings):
         (), description="Host names besides localhost under which clients may call, comma-separated."
     )
     max_upload_bytes: int = Field(2 * 2**30, ge=1, description="Maximum size of an uploaded archive.")
-    sample_timeout_seconds: float = Field(30, gt=0, description="How long a request waits for a sampler.")
+    sample_timeout_seconds: float = Field(
+        30, gt=0, le=3600, description="How long a request waits for a sampler."
+    )
     sample_queue_limit: int = Field(
         4096, ge=1, description="Maximum number of images waiting for samplers; fewer if samplers are slow."
     )
@@ -60,7 +63,7 @@ class Settings(BaseSettings):
         8 * 2**30, ge=0, description="Total size of imported generators; 0 disables importing."
     )
     keep_jobs_days: float | None = Field(
-        None, gt=0, description="Jobs that ended longer ago are deleted; default: never."
+        None, gt=0, le=36_500, description="Jobs that ended longer ago are deleted; default: never."
     )
     heartbeat_seconds: float = Field(15, gt=0, description="Maximum silence on an event stream.")
     webhook_url: HttpUrl | None = Field(None, description="Receives an event when any job ends.")

@@ -25,6 +25,7 @@ class Settings(BaseSettings):
         env_prefix=PREFIX,
         env_ignore_empty=True,  # compose passes unset variables as empty strings
         frozen=True,
+        allow_inf_nan=False,
         hide_input_in_errors=True,  # some hold passwords
     )
 
