@@ -26,8 +26,7 @@ def main() -> None:
     from worker.slot import Slot
 
     let_cuda_be_deterministic()
-    settings = read_settings()
-    settings = settings.model_copy(update={"data_root": settings.data_root.absolute()})
+    settings = read_settings().with_absolute_paths()
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stdout
     )

@@ -3,7 +3,7 @@
 import logging
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -68,6 +68,12 @@ class Settings(BaseSettings):
     log_level: Annotated[str, AfterValidator(_known_level)] = Field(
         "INFO", description="Minimum log level, by its Python name."
     )
+
+    def with_absolute_paths(self) -> Self:
+        """These settings for a process that leaves the directory in which it was started."""
+        file = self.heartbeat_file
+        absolute = {"data_root": self.data_root.absolute(), "heartbeat_file": file and file.absolute()}
+        return self.model_copy(update=absolute)
 
     @property
     def heartbeat_seconds(self) -> float:
