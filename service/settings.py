@@ -1,18 +1,51 @@
 """The gateway's settings; the only module of the service that reads the environment (`DCGAN_*`)."""
 
 import os
+import re
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, HttpUrl, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    HttpUrl,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from contract.configuration import PREFIX, RedisUrl, read_or_exit
 from contract.webhook import Webhook
 
+_HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?", re.ASCII | re.IGNORECASE)
+
 
 def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _require_host(name: str) -> str:
+    """Require what a Host header contains besides a port and brackets: nothing else would ever match one."""
+    if not (_HOST_NAME.fullmatch(name) or _is_ipv6(name)):
+        raise ValueError(
+            f"{name!r} was given, where a host name or IP address is expected, without scheme, port, "
+            "brackets or wildcard"
+        )
+    return name
+
+
+def _is_ipv6(name: str) -> bool:
+    try:
+        IPv6Address(name)
+    except ValueError:
+        return False
+    return True
+
+
+HostName = Annotated[str, AfterValidator(_require_host)]
 
 
 class Settings(BaseSettings):
@@ -35,7 +68,7 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535)
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+    allowed_hosts: Annotated[tuple[HostName, ...], NoDecode, BeforeValidator(_split)] = Field(
         (), description="Host names besides localhost under which clients may call, comma-separated."
     )
     max_upload_bytes: int = Field(2 * 2**30, ge=1, description="Maximum size of an uploaded archive.")

@@ -63,6 +63,7 @@ def test_invalid_setting_is_named_without_secrets(
     [
         ("service", {"DCGAN_PORT": "abc"}, "DCGAN_PORT='abc': "),
         ("service", {"DCGAN_MAX_UPLOAD_BYTES": "2GiB"}, "DCGAN_MAX_UPLOAD_BYTES='2GiB': "),
+        ("service", {"DCGAN_ALLOWED_HOSTS": "a, *"}, "DCGAN_ALLOWED_HOSTS='a, *': '*' was given"),
         ("worker", {"DCGAN_THREADS": "two"}, "DCGAN_THREADS='two': "),
         ("worker", {"DCGAN_LOG_LEVEL": "loud"}, "DCGAN_LOG_LEVEL='loud': one of DEBUG, "),
     ],

@@ -1,5 +1,6 @@
 """Foreign hosts and origins are refused, because any web page can reach localhost."""
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from service.security import OwnNames, _host_name
 from service.settings import Settings
@@ -42,6 +44,40 @@ def test_a_host_that_the_operator_allows_is_served(
 def test_allowed_hosts_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DCGAN_ALLOWED_HOSTS", "gateway, images.example")
     assert Settings().allowed_hosts == ("gateway", "images.example")
+
+
+@pytest.mark.parametrize(
+    ("name", "host"),
+    [
+        ("Images.example", "images.example:8443"),
+        ("my_gateway-2", "my_gateway-2"),
+        ("10.0.0.7", "10.0.0.7:8000"),
+        ("fd00::7", "[fd00::7]:8000"),
+        ("FD00::7", "[fd00::7]"),
+    ],
+)
+def test_every_form_of_an_allowed_host_is_served(name: str, host: str) -> None:
+    assert OwnNames(Settings(allowed_hosts=(name,)).allowed_hosts).include(host)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "images.example:8443",
+        "https://images.example",
+        "images.example/",
+        "*",
+        "*.example",
+        "[fd00::7]",
+        "10.0.0.7:8000",
+        "images.example gateway",
+        "images..example",
+        "bücher.example",
+    ],
+)
+def test_allowed_host_that_no_request_can_have_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match=f"{re.escape(repr(name))} was given, .* without scheme, port"):
+        Settings(allowed_hosts=("gateway", name))
 
 
 @pytest.mark.parametrize(
