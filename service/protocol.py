@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, with limits for clients that send too much or nothing, or do not read."""
+"""HTTP/1.1, with limits for clients that send too much or nothing, or do not read."""
 
 import asyncio
 import fcntl
@@ -9,12 +9,10 @@ from contextlib import suppress
 from enum import Enum
 from typing import NamedTuple
 
-from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from contract.errors import ErrorCode, ServiceError
-from service.problems import PROBLEM_JSON, problem, problem_response
+from service.http1 import Http1Protocol, refusal
 
 MAX_HEAD_BYTES = 64 * 1024
 """Request line and headers together."""
@@ -40,7 +38,7 @@ class _Wait(NamedTuple):
     progress: int = 0
 
 
-class LimitedProtocol(HttpToolsProtocol):
+class LimitedProtocol(Http1Protocol):
     """Answers 431 to a large head, and ends connections whose client does nothing although it is its turn.
 
     Each connection is looked at every few seconds, so that no request pays for a timer (uvicorn's own costs
@@ -61,9 +59,6 @@ class LimitedProtocol(HttpToolsProtocol):
     _resumes = 0
     """How often the write buffer was emptied after it had paused the app."""
     _may_be_large = False
-    _is_refused = False
-    _owes_refusal = False
-    """Whether what is not HTTP followed the requests that are being answered."""
     _is_measured = False
     """Whether the app is paused until the write buffer is empty, so that it shrinks if anything is read."""
     _wait: _Wait | None
@@ -98,31 +93,6 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._body_pieces += 1
         super().on_body(body)
-
-    def on_response_complete(self) -> None:
-        """As in uvicorn, but without its timer for the next request."""
-        self.server_state.total_requests += 1
-        if self.transport.is_closing():
-            return
-        self.flow.resume_reading()
-        if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
-        elif self._owes_refusal:
-            self._refuse_what_is_not_http()
-
-    def send_400_response(self, msg: str) -> None:
-        """As in uvicorn, but with a problem document, and in its turn: after the answer that is under way."""
-        del msg  # says less
-        self._is_refused = True
-        cycle = self.cycle
-        if cycle is None or cycle.response_complete:
-            self._refuse_what_is_not_http()
-        elif not cycle.more_body:
-            self._owes_refusal = True
-        elif self.pipeline or cycle.response_started:
-            self.transport.close()  # its own body ends here, and what is sent now would answer something else
-        else:
-            self._refuse_what_is_not_http()
 
     def resume_writing(self) -> None:
         self._resumes += 1
@@ -159,16 +129,6 @@ class LimitedProtocol(HttpToolsProtocol):
         self._is_refused, self.app = True, _refused
         self.url = b"/"
         self.headers.clear()
-
-    def _refuse_what_is_not_http(self) -> None:
-        detail = "This is not well-formed HTTP/1.1. An address is ASCII: percent-encode all else in it."
-        body = problem(ServiceError(ErrorCode.NOT_HTTP, detail)).model_dump_json(exclude={"current"}).encode()
-        head = (
-            f"HTTP/1.1 400 Bad Request\r\nContent-Type: {PROBLEM_JSON}\r\nContent-Length: {len(body)}\r\n"
-            "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
-        self.transport.close()
 
     def _is_between_requests(self) -> bool:
         cycle = self.cycle
@@ -225,10 +185,9 @@ class LimitedProtocol(HttpToolsProtocol):
         return 0
 
 
-async def _refused(scope: Scope, receive: Receive, send: Send) -> None:
+async def _refused(_scope: Scope, receive: Receive, send: Send) -> None:
     detail = f"The request line and headers exceed the limit of {MAX_HEAD_BYTES:,} bytes; send less."
-    response = problem_response(ServiceError(ErrorCode.HEADERS_TOO_LARGE, detail), Request(scope))
-    response.headers["Connection"] = "close"
+    response = refusal(ServiceError(ErrorCode.HEADERS_TOO_LARGE, detail))
     status, headers = response.status_code, response.raw_headers
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body, "more_body": True})

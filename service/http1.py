@@ -1,0 +1,98 @@
+"""HTTP/1.1 as uvicorn speaks it, except for upgrades, and for what is not HTTP."""
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from starlette.requests import Request
+from starlette.responses import Response
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from contract.errors import ErrorCode, ServiceError
+from service.problems import problem_response
+
+
+class Http1Protocol(HttpToolsProtocol):
+    """Ignores upgrades (RFC 9110, 7.8), and refuses by a problem what it cannot parse."""
+
+    _is_refused = False
+    """Whether all that follows is ignored."""
+    _owed: Response | None = None
+    """The refusal of what followed the requests that are being answered."""
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parse(data)
+        except HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            detail = "This is not well-formed HTTP/1.1. An address is ASCII: percent-encode all else in it."
+            self._refuse_in_turn(refusal(ServiceError(ErrorCode.NOT_HTTP, detail)))
+
+    def on_response_complete(self) -> None:
+        """As in uvicorn, but without its timer for the next request."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._owed is not None:
+            self._end_by(self._owed)
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        """Parse requests. The parser stops behind each head that asks for an upgrade, and skips its body."""
+        while True:
+            try:
+                self.parser.feed_data(data)
+                return
+            except HttpParserUpgrade as upgrade:
+                data = memoryview(data)[upgrade.args[0] :]
+            if self.parser.get_method() == b"CONNECT":
+                self._refuse_in_turn(_no_tunnel())
+                return
+            self._parse_without_upgrade()
+
+    def _should_upgrade(self) -> bool:
+        """Has uvicorn pass over a head that asks for an upgrade: it is parsed once more."""
+        return True
+
+    def _parse_without_upgrade(self) -> None:
+        version = self.parser.get_http_version().encode()
+        head = [self.parser.get_method(), b" ", self.url, b" HTTP/", version, b"\r\n"]
+        for name, value in self.headers:
+            if name != b"upgrade":
+                head += [name, b": ", value, b"\r\n"]
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in uvicorn
+        self.parser.feed_data(b"".join([*head, b"\r\n"]))
+
+    def _refuse_in_turn(self, refusal: Response) -> None:
+        """Refuse what was received last, after the answer that is under way."""
+        self._is_refused = True
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            self._end_by(refusal)
+        elif not cycle.more_body:
+            self._owed = refusal
+        elif self.pipeline or cycle.response_started:
+            self.transport.close()  # its own body ends here, and what is sent now would answer something else
+        else:
+            self._end_by(refusal)
+
+    def _end_by(self, refusal: Response) -> None:
+        content = [STATUS_LINE[refusal.status_code]]
+        for name, value in (*self.server_state.default_headers, *refusal.raw_headers):
+            content += [name, b": ", value, b"\r\n"]
+        self.transport.write(b"".join([*content, b"\r\n", refusal.body]))
+        self.transport.close()
+
+
+def refusal(error: ServiceError) -> Response:
+    """Build the last response on a connection, whatever else the client sends."""
+    response = problem_response(error, Request({"type": "http", "headers": []}))
+    response.headers["Connection"] = "close"
+    return response
+
+
+def _no_tunnel() -> Response:
+    detail = "CONNECT is for proxies, and this service is none; send the request itself."
+    response = refusal(ServiceError(ErrorCode.METHOD_NOT_ALLOWED, detail))
+    response.headers["Allow"] = ""  # required, and no method is allowed for what CONNECT names
+    return response

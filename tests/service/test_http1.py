@@ -1,0 +1,79 @@
+"""What HTTP/1.1 demands of a connection, over real sockets."""
+
+from collections.abc import Iterator
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from tests.service.serving import Server, serving
+
+H2C = b"Host: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n"
+WEBSOCKET = b"Host: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+BODY = b"GET /never HTTP/1.1\r\n\r\n"
+"""Of uploads: as a request of its own it would be answered, too."""
+LAST = b"GET /last HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "http":
+        request = Request(scope, receive)
+        told = f"[{request.method} {request.url.path} {(await request.body()).decode()}]"
+        await Response(told)(scope, receive, send)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with serving(echo) as server:
+        yield server
+
+
+def answers(server: Server, *pieces: bytes) -> bytes:
+    """All that the server sends until it closes the connection."""
+    with server.connect() as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+        return connection.makefile("rb").read()
+
+
+def told(answer: bytes) -> list[str]:
+    """What the app says about each request."""
+    return [line.partition("]")[0] for line in answer.decode().split("\r\n\r\n[")[1:]]
+
+
+@pytest.mark.parametrize("upgrade", [H2C, WEBSOCKET], ids=["h2c", "websocket"])
+@pytest.mark.parametrize(
+    ("length", "body"),
+    [
+        (b"Content-Length: %d\r\n" % len(BODY), BODY),
+        (b"Transfer-Encoding: chunked\r\n", b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)),
+    ],
+    ids=["length", "chunked"],
+)
+@pytest.mark.parametrize("is_whole", [True, False], ids=["one segment", "pieces"])
+def test_request_that_asks_for_an_upgrade_is_served_with_its_body(
+    server: Server, upgrade: bytes, length: bytes, body: bytes, *, is_whole: bool
+) -> None:
+    head = b"POST /upload?a=b HTTP/1.1\r\n" + upgrade + length + b"\r\n"
+    sent = [head + body + LAST] if is_whole else [head[:70], head[70:], body, LAST]
+    answer = answers(server, *sent)
+    assert told(answer) == [f"POST /upload {BODY.decode()}", "GET /last "]
+    assert b" 101 " not in answer
+
+
+def test_requests_behind_those_that_ask_for_an_upgrade_are_served(server: Server) -> None:
+    asking = b"GET /first HTTP/1.1\r\n" + H2C + b"\r\n"
+    assert told(answers(server, asking * 2000 + LAST)) == ["GET /first "] * 2000 + ["GET /last "]
+
+
+def test_connect_is_refused_once_after_the_requests_before_it(server: Server) -> None:
+    connect = b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n"
+    answer = answers(
+        server, LAST.replace(b"Connection: close\r\n", b"") + connect + b"\x16\x03 as TLS begins"
+    )
+    first, second = answer.split(b"[GET /last ]")
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert second.startswith(b"HTTP/1.1 405 ")
+    assert b'"code":"method_not_allowed"' in second
+    assert {b"allow: ", b"connection: close"} <= set(second.split(b"\r\n"))
