@@ -102,11 +102,11 @@ class LimitedProtocol(Http1Protocol):
         """Receive part of a body, or of a head that may be too large."""
         if self._is_refused:
             return
-        pieces = self._body_pieces
+        pieces, scope = self._body_pieces, self.scope
         self._may_be_large = True
         super().data_received(data)
         self._may_be_large = False
-        if self._body_pieces > pieces or self._is_between_requests():
+        if self._body_pieces > pieces or self.scope is not scope or self._is_between_requests():
             self._unsettled = len(data)
         else:
             self._unsettled = unsettled

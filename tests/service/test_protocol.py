@@ -177,6 +177,14 @@ def test_head_of_the_largest_size_is_accepted(server: Server) -> None:
     assert answer.count(b"short") == 2
 
 
+def test_any_number_of_heads_is_accepted_though_they_arrive_in_parts(server: Server) -> None:
+    head = HEAD + b"x: %b\r\n\r\n" % (
+        b"a" * (MAX_HEAD_BYTES // 2 - 100)
+    )  # no divisor of what is read at once
+    answer = answers(server, head * 100 + HEAD + b"connection: close\r\n\r\n")
+    assert answer.count(b"short") == 101
+
+
 @pytest.mark.parametrize(
     "pieces",
     [
