@@ -1,21 +1,43 @@
-"""HTTP/1.1 as uvicorn speaks it, except for upgrades, and for what is not HTTP."""
+"""HTTP/1.1 as uvicorn speaks it, except for upgrades, what is not HTTP, and clients that leave early."""
+
+import asyncio
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from starlette.requests import Request
 from starlette.responses import Response
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from contract.errors import ErrorCode, ServiceError
 from service.problems import problem_response
+
+_MOST_PIPELINED = 8
+"""Requests that may wait behind another before reading pauses."""
 
 
 class Http1Protocol(HttpToolsProtocol):
     """Ignores upgrades (RFC 9110, 7.8), and refuses by a problem what it cannot parse."""
 
+    __slots__ = ("_running",)
+
     _is_refused = False
     """Whether all that follows is ignored."""
     _owed: Response | None = None
     """The refusal of what followed the requests that are being answered."""
+
+    _running: RequestResponseCycle | None
+    """The request that is being answered; `cycle` is the last one received, which may wait behind it."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._running = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.pipeline.clear()
+        super().connection_lost(exc)
+        if self._running is not None:
+            _disconnect(self._running)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -24,6 +46,8 @@ class Http1Protocol(HttpToolsProtocol):
             self.logger.warning("Invalid HTTP request received.")
             detail = "This is not well-formed HTTP/1.1. An address is ASCII: percent-encode all else in it."
             self._refuse_in_turn(refusal(ServiceError(ErrorCode.NOT_HTTP, detail)))
+        if self.pipeline:
+            self._read_on()
 
     def on_response_complete(self) -> None:
         """As in uvicorn, but without its timer for the next request."""
@@ -35,6 +59,15 @@ class Http1Protocol(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
         elif self._owed is not None:
             self._end_by(self._owed)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _read_on(self) -> None:
+        """Undo the pause after a second request, during which nobody would notice that the client leaves."""
+        if len(self.pipeline) <= _MOST_PIPELINED and len(self.cycle.body) <= HIGH_WATER_LIMIT:
+            self.flow.resume_reading()
 
     def _parse(self, data: bytes | memoryview) -> None:
         """Parse requests. The parser stops behind each head that asks for an upgrade, and skips its body."""
@@ -82,6 +115,13 @@ class Http1Protocol(HttpToolsProtocol):
             content += [name, b": ", value, b"\r\n"]
         self.transport.write(b"".join([*content, b"\r\n", refusal.body]))
         self.transport.close()
+
+
+def _disconnect(cycle: RequestResponseCycle) -> None:
+    """Tell the app that the client has left."""
+    if not cycle.response_complete:
+        cycle.disconnected = True
+        cycle.message_event.set()
 
 
 def refusal(error: ServiceError) -> Response:

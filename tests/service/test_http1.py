@@ -1,31 +1,46 @@
 """What HTTP/1.1 demands of a connection, over real sockets."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from tests.service.serving import Server, serving
 
+Until = Callable[[Callable[[], object]], object]
 H2C = b"Host: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n"
 WEBSOCKET = b"Host: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
 BODY = b"GET /never HTTP/1.1\r\n\r\n"
 """Of uploads: as a request of its own it would be answered, too."""
 LAST = b"GET /last HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+STREAM = b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n"
+MUCH = 64 * 2**20
+"""Many times what the kernel's buffers hold."""
 
 
-async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "http":
-        request = Request(scope, receive)
-        told = f"[{request.method} {request.url.path} {(await request.body()).decode()}]"
-        await Response(told)(scope, receive, send)
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Streams until the client leaves, or else tells what it was sent."""
+    if scope["type"] != "http":
+        return
+    request = Request(scope, receive)
+    if request.url.path == "/stream":
+        await StreamingResponse(endless())(scope, receive, send)
+        return
+    told = f"[{request.method} {request.url.path} {(await request.body()).decode()}]"
+    await Response(told)(scope, receive, send)
+
+
+async def endless() -> AsyncIterator[bytes]:
+    yield b"begun"
+    await asyncio.Event().wait()
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with serving(echo) as server:
+    with serving(app) as server:
         yield server
 
 
@@ -77,3 +92,37 @@ def test_connect_is_refused_once_after_the_requests_before_it(server: Server) ->
     assert second.startswith(b"HTTP/1.1 405 ")
     assert b'"code":"method_not_allowed"' in second
     assert {b"allow: ", b"connection: close"} <= set(second.split(b"\r\n"))
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [(STREAM,), (STREAM + LAST,), (STREAM, LAST), (STREAM, LAST, LAST)],
+    ids=["nothing", "one segment", "another segment", "two"],
+)
+def test_client_that_leaves_a_stream_is_noticed_whatever_it_sent_behind_it(
+    server: Server, until: Until, pieces: tuple[bytes, ...]
+) -> None:
+    with server.connect() as connection:
+        connection.sendall(pieces[0])
+        while not connection.recv(4096).endswith(b"begun\r\n"):
+            pass
+        for piece in pieces[1:]:
+            connection.sendall(piece)
+    until(lambda: not server.server_state.tasks)
+    assert not server.server_state.connections
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        (b"GET / HTTP/1.1\r\nx: %b\r\n\r\n" % (b"a" * 60_000)) * (MUCH // 60_000),
+        b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n%b" % (MUCH, bytes(MUCH)),
+    ],
+    ids=["requests", "a body"],
+)
+def test_no_more_than_some_is_read_behind_a_request_that_is_not_answered(server: Server, sent: bytes) -> None:
+    with server.connect() as connection:
+        connection.settimeout(1)
+        connection.sendall(STREAM)
+        with pytest.raises(TimeoutError):
+            connection.sendall(sent)
