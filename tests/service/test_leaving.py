@@ -57,6 +57,17 @@ def test_request_is_withdrawn_when_its_client_disconnects(
     assert not worker.redis.keys(SAMPLES_WITHDRAWN_OF + "*")  # that is only for what was taken
 
 
+def test_client_that_half_closes_its_connection_counts_as_disconnected(
+    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until, asking: Asking
+) -> None:
+    sampler.hold()
+    with asking("/samples?seed=1") as connection:
+        until(lambda: worker.redis.llen(SAMPLES_WAITING))
+        connection.shutdown(socket.SHUT_WR)  # the gateway cannot tell this from close()
+        until(lambda: not worker.redis.llen(SAMPLES_WAITING))
+        assert not connection.recv(1)
+
+
 @pytest.mark.parametrize("failing", ["_remove", "_notify_samplers"])
 def test_exception_while_pushing_does_not_affect_later_requests(
     failing: str,
