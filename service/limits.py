@@ -2,6 +2,7 @@
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contract.errors import ErrorCode, ServiceError
@@ -25,10 +26,15 @@ class SmallBodies:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
-        if declared_length(request) > MAX_JSON_BYTES:
+        if declared_length(request) > MAX_JSON_BYTES and _has_route(request):
             await problem_response(_too_large(), request)(scope, receive, send)
             return
         await self._app(scope, _counted(receive), send)
+
+
+def _has_route(request: Request) -> bool:
+    """Whether a route would answer. If none does, what to say is that, and nobody reads the body."""
+    return any(route.matches(request.scope)[0] is Match.FULL for route in request.app.routes)
 
 
 def _counted(receive: Receive) -> Receive:
@@ -47,5 +53,5 @@ def _counted(receive: Receive) -> Receive:
 
 def _too_large() -> ServiceError:
     return ServiceError(
-        ErrorCode.BODY_TOO_LARGE, f"The JSON body exceeds the limit of {MAX_JSON_BYTES:,} bytes; send less."
+        ErrorCode.BODY_TOO_LARGE, f"The body exceeds the limit of {MAX_JSON_BYTES:,} bytes; send less."
     )

@@ -14,6 +14,7 @@ import pytest
 
 from contract.keys import CELERY_PREFIX, KEYS, TASK_OF_ROLE, RecordKind, Role
 from contract.volume import Volume
+from service.limits import MAX_JSON_BYTES
 
 Refused = Callable[..., dict[str, Any]]
 LIMIT = 100_000
@@ -219,3 +220,20 @@ def test_record_holds_the_name_and_size_of_the_archive(
     dataset_id = client.post("/datasets", content=pictures).json()["id"]
     fields = worker.redis.hgetall(KEYS[RecordKind.DATASET].record_of + dataset_id)
     assert json.loads(fields["spec"]) == {"name": None, "bytes": len(pictures)}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [("POST", "/dataset", 404, "not_found"), ("PUT", "/jobs", 405, "method_not_allowed")],
+)
+def test_large_upload_to_a_wrong_address_is_told_so(
+    client: httpx.Client, refused: Refused, method: str, path: str, status: int, code: str
+) -> None:
+    refused(client.request(method, path, content=bytes(MAX_JSON_BYTES + 1)), status, code)
+
+
+@pytest.mark.parametrize("path", ["/datasets", "/models"])
+def test_large_upload_to_an_address_with_a_slash_is_redirected(client: httpx.Client, path: str) -> None:
+    answer = client.post(f"{path}/", content=bytes(MAX_JSON_BYTES + 1))
+    assert answer.status_code == 307
+    assert urlsplit(answer.headers["location"]).path == path
