@@ -1,5 +1,6 @@
 """Assembles the gateway: middleware, routes, error handlers and background tasks."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -44,8 +45,12 @@ class _App(FastAPI):
     short_way: ShortWay
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not await self.short_way.answered(scope, receive, send):
-            await super().__call__(scope, receive, send)
+        try:
+            if not await self.short_way.answered(scope, receive, send):
+                await super().__call__(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self.state.gateway.hub.is_closing:
+                raise  # else the connection has been refused, and uvicorn would log this as a failure
 
     def openapi(self) -> dict[str, Any]:
         return describe(self)

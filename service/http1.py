@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn speaks it, except for upgrades, what is not HTTP, and clients that leave early."""
+"""HTTP/1.1 as uvicorn speaks it, except for upgrades, what is not HTTP, and connections that end early."""
 
 import asyncio
 
@@ -14,10 +14,12 @@ from service.problems import problem_response
 
 _MOST_PIPELINED = 8
 """Requests that may wait behind another before reading pauses."""
+_RESTART_SECONDS = 2
+"""About what a gateway takes to be back."""
 
 
 class Http1Protocol(HttpToolsProtocol):
-    """Ignores upgrades (RFC 9110, 7.8), and refuses by a problem what it cannot parse."""
+    """Ignores upgrades (RFC 9110, 7.8), and refuses by a problem what it cannot parse or no longer answer."""
 
     __slots__ = ("_running",)
 
@@ -25,7 +27,6 @@ class Http1Protocol(HttpToolsProtocol):
     """Whether all that follows is ignored."""
     _owed: Response | None = None
     """The refusal of what followed the requests that are being answered."""
-
     _running: RequestResponseCycle | None
     """The request that is being answered; `cycle` is the last one received, which may wait behind it."""
 
@@ -68,6 +69,22 @@ class Http1Protocol(HttpToolsProtocol):
         """Undo the pause after a second request, during which nobody would notice that the client leaves."""
         if len(self.pipeline) <= _MOST_PIPELINED and len(self.cycle.body) <= HIGH_WATER_LIMIT:
             self.flow.resume_reading()
+
+    def shutdown(self) -> None:
+        """As in uvicorn, but a request that is still unanswered when it loses patience is refused."""
+        super().shutdown()
+        if self.config.timeout_graceful_shutdown is not None:
+            self.loop.call_later(self.config.timeout_graceful_shutdown, self._give_up)
+
+    def _give_up(self) -> None:
+        running = self._running
+        if running is None or running.response_started or self.transport.is_closing():
+            self.transport.close()
+            return
+        detail = "The gateway was stopped before it could answer; send the request again."
+        error = ServiceError(ErrorCode.SHUTTING_DOWN, detail, retry_after_seconds=_RESTART_SECONDS)
+        self._end_by(refusal(error))
+        _disconnect(running)
 
     def _parse(self, data: bytes | memoryview) -> None:
         """Parse requests. The parser stops behind each head that asks for an upgrade, and skips its body."""

@@ -23,6 +23,7 @@ OUTSIDE_OF_ROUTES = {
     ErrorCode.METHOD_NOT_ALLOWED,
     ErrorCode.HEADERS_TOO_LARGE,
     ErrorCode.NOT_HTTP,
+    ErrorCode.SHUTTING_DOWN,
     ErrorCode.FEATURES_UNAVAILABLE,  # an error of jobs, not of requests
 }
 

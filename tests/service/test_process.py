@@ -1,9 +1,11 @@
 """The gateway as a process: it serves, and a signal ends it."""
 
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,10 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from contract.job import CheckpointFact
+from contract.keys import ESTIMATES_WAITING, SAMPLES_WAITING
 from service.ports import free_port
+from service.problems import Problem
 
 ROOT = Path(__file__).parents[2]
 Until = Callable[[Callable[[], object]], object]
@@ -30,7 +35,8 @@ def process(redis_url: str, tmp_path: Path, worker: Any) -> Iterator[tuple[subpr
         "DCGAN_DATA_ROOT": str(worker.volume.root),
     }
     command = [sys.executable, "-P", "-m", "service", "--port", str(port)]
-    started = subprocess.Popen(command, cwd=tmp_path, env=environment)
+    with (tmp_path / "log").open("wb") as log:
+        started = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=log)
     yield started, f"http://127.0.0.1:{port}"
     started.kill()
     started.wait()
@@ -75,3 +81,45 @@ def test_signal_ends_the_gateway_within_seconds_despite_an_open_stream(
         started.send_signal(by)
         assert not [line for line in lines if line.startswith("id:")]
     assert started.wait(20) in (0, -by)
+
+
+def test_requests_that_a_stopping_gateway_cannot_answer_are_to_be_sent_again(
+    process: tuple[subprocess.Popen[bytes], str],
+    until: Until,
+    worker: Any,
+    sampler: Any,
+    dataset: str,
+    finished: CheckpointFact,
+    tmp_path: Path,
+) -> None:
+    started, url = process
+    until(lambda: _lives(url))
+    sampler.hold()
+    upload = b"POST /datasets HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf"
+    dry_run = b'{"dataset":"%b"}' % dataset.encode()
+    asked = [
+        b"GET /samples?seed=1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST /jobs?dry_run=true HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (len(dry_run), dry_run),
+        upload,
+    ]
+    with ThreadPoolExecutor(len(asked)) as threads:
+        answers = [threads.submit(_answer, url, one) for one in asked]
+        until(lambda: worker.redis.llen(SAMPLES_WAITING) and worker.redis.llen(ESTIMATES_WAITING))
+        until(lambda: list(worker.volume.incoming_uploads.iterdir()))
+        started.terminate()
+        for answer in answers:
+            head, _, body = answer.result().partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 503 ")
+            assert {b"retry-after: 2", b"connection: close"} <= set(head.split(b"\r\n"))
+            assert Problem.model_validate_json(body).code == "shutting_down"
+    started.wait(20)
+    assert not list(worker.volume.incoming_uploads.iterdir())
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def _answer(url: str, request: bytes) -> bytes:
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
+        connection.sendall(request)
+        return connection.makefile("rb").read()
