@@ -1,8 +1,12 @@
 """Runs one command so that none of its processes outlives the launcher, even if that is killed with SIGKILL.
 
-A standalone program, standard library only, started by path: `guard.py LIFELINE_FD COMMAND…`. The launcher
-holds the other end of the lifeline, a pipe. When it closes, or when the command ends, the guard kills the
-command's whole process group. If the guard itself is killed, the kernel kills the command (PR_SET_PDEATHSIG).
+A standalone program, standard library only, started by path: `guard.py [--shielded] LIFELINE_FD COMMAND…`.
+The launcher holds the other end of the lifeline, a pipe. When it closes, or when the command ends, the guard
+kills the command's whole process group. If the guard itself is killed, the kernel kills the command
+(PR_SET_PDEATHSIG).
+
+SIGTERM may reach more than the launcher: `timeout` sends it to the process group, systemd to all processes.
+A shielded command, such as Redis, then runs on until the launcher has ended those that need it.
 """
 
 import contextlib
@@ -14,10 +18,14 @@ import subprocess
 import sys
 
 PR_SET_PDEATHSIG = 1
+ENDING = {signal.SIGTERM, signal.SIGINT}
 
 
-def main(lifeline: int, command: list[str]) -> int:
-    """Run `command`, forward SIGTERM to it, and return its exit code; 128 + n if signal n killed it."""
+def main(lifeline: int, command: list[str], *, shielded: bool) -> int:
+    """Run `command` and return its exit code; 128 + n if signal n killed it.
+
+    SIGTERM is forwarded to it. If it is shielded, only the lifeline ends it.
+    """
     wake, woken = os.pipe()
     os.set_blocking(woken, False)
     signal.set_wakeup_fd(woken)
@@ -32,14 +40,17 @@ def main(lifeline: int, command: list[str]) -> int:
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != guard:  # the guard died before prctl took effect
             os._exit(1)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        if not shielded:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # until there is a process to forward it to
+    # until there is a process to forward it to; a shielded one inherits the mask, which Redis leaves as it is
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     process = subprocess.Popen(  # noqa: S603 — the command is the launcher's own
         command, start_new_session=True, preexec_fn=bind_to_guard
     )
-    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    if not shielded:
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     try:
         while process.poll() is None:
             readable, _, _ = select.select([lifeline, wake], [], [])
@@ -54,4 +65,6 @@ def main(lifeline: int, command: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), sys.argv[2:]))
+    is_shielded = sys.argv[1] == "--shielded"
+    lifeline_fd, *guarded_command = sys.argv[1 + is_shielded :]
+    sys.exit(main(int(lifeline_fd), guarded_command, shielded=is_shielded))

@@ -23,10 +23,22 @@ LAST_WORDS_SECONDS = 0.1
 
 
 class GuardedProcess:
-    """Keeps a process running until stopped; a crash loop backs off from a tenth of a second to ten."""
+    """Keeps a process running until stopped; a crash loop backs off from a tenth of a second to ten.
 
-    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], cwd: Path) -> None:
+    A shielded one does not get SIGTERM and SIGINT, whoever sends them; only `end` ends it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        cwd: Path,
+        *,
+        shielded: bool = False,
+    ) -> None:
         self.name = name
+        self._shield = ["--shielded"] if shielded else []
         self._command = [*command]
         self._environment = dict(environment)
         self._cwd = cwd
@@ -65,7 +77,7 @@ class GuardedProcess:
 
     def _begin(self, theirs: int) -> "subprocess.Popen[str]":
         return subprocess.Popen(  # noqa: S603 — the command is our own
-            [sys.executable, "-I", "-S", str(GUARD), str(theirs), *self._command],
+            [sys.executable, "-I", "-S", str(GUARD), *self._shield, str(theirs), *self._command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

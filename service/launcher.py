@@ -28,8 +28,7 @@ from service.settings import inherited_environment, read_settings
 logger = logging.getLogger("launcher")
 
 STOP_SECONDS = 8.0
-"""From the signal until gateway and workers have ended; Redis ends within ten seconds of the signal."""
-REDIS_STOP_SECONDS = 1.0
+"""From the signal until gateway and workers have ended; Redis is killed after them."""
 REDIS_START_SECONDS = 60.0
 """Loading a long append-only file takes a while."""
 TRAINER_GRACE_SECONDS = 6.0
@@ -102,7 +101,7 @@ class Launcher:
         }
         self._servers = list(servers.values())
         self._redis = [
-            GuardedProcess(name, server.command, given, server.directory)
+            GuardedProcess(name, server.command, given, server.directory, shielded=True)
             for name, server in zip(("redis", "redis-samples"), self._servers, strict=False)
         ]
         self._processes = [
@@ -212,10 +211,7 @@ class Launcher:
             if not process.end(deadline):
                 logger.warning("%s did not end in time and was killed", process.name)
         for process in self._redis:
-            process.terminate()
-        deadline = time.monotonic() + REDIS_STOP_SECONDS
-        for process in self._redis:
-            process.end(deadline)
+            process.end(time.monotonic())  # killed, which loses nothing: what it acknowledged is on disk
         logger.info("ended")
         fall_silent(LAST_WORDS_SECONDS)
 

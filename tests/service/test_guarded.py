@@ -150,6 +150,41 @@ def test_guard_that_is_killed_while_starting_its_command_leaves_no_process_behin
             assert time.monotonic() < give_up
 
 
+SPARED = """
+import os, pathlib, signal, sys, time
+ending = {signal.SIGTERM, signal.SIGINT}
+for number in ending:
+    signal.signal(number, lambda *_: sys.exit())  # as Redis does
+print(os.getppid(), os.getpid(), file=open("written", "w"))
+os.rename("written", "born")
+while signal.sigpending() < ending:
+    time.sleep(0.01)
+pathlib.Path("spared").touch()
+time.sleep(600)
+"""
+
+
+def test_shielded_process_outlives_signals_to_it_and_its_guard_until_it_is_ended(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SPARED]
+    process = GuardedProcess("shielded", command, os.environ, tmp_path, shielded=True)
+    process.start()
+    _await_file(tmp_path / "born", process)
+    guard, shielded = map(int, (tmp_path / "born").read_text().split())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(guard, number)
+        os.kill(shielded, number)
+    _await_file(tmp_path / "spared", process)
+    assert not process.end(time.monotonic())
+    assert not _lives(shielded)
+
+
+def _await_file(file: Path, process: GuardedProcess) -> None:
+    give_up = time.monotonic() + 60
+    while not file.exists():
+        assert process.exit_code is None and time.monotonic() < give_up
+        time.sleep(0.01)
+
+
 def _lives(process_id: int) -> bool:
     try:
         return psutil.Process(process_id).status() != psutil.STATUS_ZOMBIE

@@ -1,5 +1,6 @@
 """`dcgan up`: one command that starts, guards and ends everything."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -30,6 +31,22 @@ def test_ctrl_c_requeues_the_job_and_the_next_start_resumes_it(own_stack: Stack)
     own_stack.http.post(f"/jobs/{job}/cancel").raise_for_status()
     own_stack.await_state(job, "cancelled")
     own_stack.stop()
+
+
+def test_sigterm_to_every_process_saves_the_job_as_one_to_the_launcher_does(own_stack: Stack) -> None:
+    """As systemd does by default; `timeout` signals the launcher and the guards."""
+    own_stack.start()
+    job = own_stack.train(images=10**7)
+    own_stack.await_images(job, 64)
+    started = own_stack.launcher.children(recursive=True)
+    for process in (own_stack.launcher, *started):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    assert own_stack.launcher.wait(ENDS_WITHIN_SECONDS) == 0
+    assert not [one for one in started if alive(one)]
+    own_stack.start()
+    reasons = [event["data"].get("reason") for event in own_stack.events(job)]
+    assert "returned to the queue because its worker is stopping" in reasons
 
 
 def _url_of_a_picture(stack: Stack) -> str:
