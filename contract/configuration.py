@@ -1,9 +1,11 @@
 """Reports invalid settings in the environment, one line each, instead of pydantic's traceback."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated, TypeVar
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, ValidationError
 
@@ -12,17 +14,36 @@ S = TypeVar("S")
 PREFIX = "DCGAN_"
 EXIT_CODE = os.EX_CONFIG
 """Exit code of a process whose settings are invalid, so that restarting it is useless."""
-_SCHEMES = ("redis://", "rediss://", "unix://")
 _SECRET = ("URL", "SECRET")
 
 
-def _require_scheme(url: str) -> str:
-    if not url.startswith(_SCHEMES):
-        raise ValueError(f"a URL that begins with {', '.join(_SCHEMES[:-1])} or {_SCHEMES[-1]} is expected")
+def _require_redis(url: str) -> str:
+    """Refuse what either redis-py or kombu would. The reason quotes nothing, as it could be of a password."""
+    if not url.startswith(("redis://", "rediss://")):
+        raise ValueError("a URL that begins with redis:// or rediss:// is expected")
+    try:
+        is_usable = _is_usable(urlsplit(url))
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise ValueError(
+            "redis://:PASSWORD@HOST:PORT/DATABASE is expected: port and database are numbers, the password "
+            "is percent-encoded, and a query, if any, has only options of TLS (ssl_…)"
+        )
     return url
 
 
-RedisUrl = Annotated[str, AfterValidator(_require_scheme)]
+def _is_usable(url: SplitResult) -> bool:
+    """May raise a ValueError instead."""
+    return (
+        (url.port is None or url.port > 0)
+        and re.fullmatch(r"/?[0-9]*", url.path) is not None
+        and re.fullmatch(r"(ssl_[^@]*)?", url.query) is not None
+        and not url.fragment
+    )
+
+
+RedisUrl = Annotated[str, AfterValidator(_require_redis)]
 
 
 def read_or_exit(read: Callable[[], S], environment: Mapping[str, str]) -> S:
@@ -36,7 +57,11 @@ def read_or_exit(read: Callable[[], S], environment: Mapping[str, str]) -> S:
 
 def complaints(error: ValidationError, environment: Mapping[str, str]) -> str:
     """One line per invalid setting: the variable, its value unless that is secret, and the reason."""
-    return "\n".join(_complaint(one["loc"], one["msg"], environment) for one in error.errors())
+    return "\n".join(
+        _complaint(one["loc"], one["msg"], environment)
+        for one in error.errors()
+        if one["type"] != "default_factory_not_called"  # follows from another
+    )
 
 
 def _complaint(where: tuple[int | str, ...], why: str, environment: Mapping[str, str]) -> str:

@@ -45,6 +45,7 @@ def launcher(root: Path, host: str, port: int) -> Launcher:
     ("settings", "line"),
     [
         ({"DCGAN_REDIS_URL": "localhost:6379"}, "DCGAN_REDIS_URL: a URL that begins with redis://"),
+        ({"DCGAN_REDIS_URL": "redis://:sec/ret@h"}, "DCGAN_REDIS_URL: redis://:PASSWORD@HOST:PORT/DATABASE"),
         ({"DCGAN_SAMPLING_REDIS_URL": "http://me:secret@h"}, "DCGAN_SAMPLING_REDIS_URL: a URL that begins"),
     ],
 )
@@ -55,6 +56,7 @@ def test_invalid_setting_is_named_without_secrets(
     code, said = run(process, *role, **settings)
     assert code == EXIT_CODE
     assert said.startswith(line)
+    assert said.count("\n") == 1
     assert "Traceback" not in said and "secret" not in said
 
 
