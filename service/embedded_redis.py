@@ -12,6 +12,7 @@ from redis.retry import Retry
 
 from service.ports import free_port
 
+CONFIGURATION = "redis.conf"
 LOG = "redis.log"
 LAST_LINES = 5
 ANSWER_SECONDS = 0.2
@@ -23,7 +24,7 @@ class CannotStartError(Exception):
 
 @dataclass(frozen=True)
 class RedisServer:
-    """Where a server listens, and the command that starts it."""
+    """Where a server listens, and the command that starts it in its directory."""
 
     url: str
     command: tuple[str, ...]
@@ -66,7 +67,7 @@ def _server(directory: Path, lines: list[str]) -> RedisServer:
     directory.mkdir(parents=True, exist_ok=True)
     port, password = free_port(), secrets.token_urlsafe(24)
     (directory / LOG).unlink(missing_ok=True)
-    configuration = directory / "redis.conf"
+    configuration = directory / CONFIGURATION
     configuration.touch(mode=0o600)
     configuration.write_text(
         "\n".join(
@@ -74,17 +75,16 @@ def _server(directory: Path, lines: list[str]) -> RedisServer:
                 "bind 127.0.0.1",
                 f"port {port}",
                 f"requirepass {password}",
-                f'dir "{directory}"',
                 "daemonize no",
                 "loglevel warning",
-                f'logfile "{directory / LOG}"',
+                f"logfile {LOG}",
                 "maxmemory-policy noeviction",
                 *lines,
                 "",
             ]
         )
     )
-    return RedisServer(f"redis://:{password}@127.0.0.1:{port}/0", (_program(), str(configuration)), directory)
+    return RedisServer(f"redis://:{password}@127.0.0.1:{port}/0", (_program(), CONFIGURATION), directory)
 
 
 def _program() -> str:

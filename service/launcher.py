@@ -47,6 +47,7 @@ def main() -> int:
     with ExitStack() as stack:
         try:
             launcher = Launcher(options, Volume(data_root))
+            _refuse_undecodable(data_root)
             with _using(data_root):
                 data_root.mkdir(parents=True, exist_ok=True)
                 _claim_data_root(stack, data_root, launcher.url)
@@ -231,6 +232,15 @@ def _parse() -> argparse.Namespace:
         parser.error(f"--port is {options.port}; ports are from 1 to 65535")
     options.allowed_hosts = settings.allowed_hosts
     return options
+
+
+def _refuse_undecodable(data_root: Path) -> None:
+    try:
+        str(data_root).encode()
+    except UnicodeEncodeError:  # orders to children and facts are JSON, and hold paths
+        raise CannotStartError(
+            f"cannot use {data_root}: it is not valid UTF-8; choose another --data-root"
+        ) from None
 
 
 @contextmanager

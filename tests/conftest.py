@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """One real redis-server for the whole session, without persistence."""
     server = transient_server(tmp_path_factory.mktemp("redis"))
-    process = subprocess.Popen(server.command)
+    process = subprocess.Popen(server.command, cwd=server.directory)
     try:
         assert is_up_within(20, server)
         yield server

@@ -96,6 +96,7 @@ def test_invalid_setting_of_a_worker_ends_the_stack(tmp_path: Path) -> None:
         (["--data-root={}/file"], "dcgan up: {}/file is not a directory; choose another"),
         (["--data-root={}/file/below"], "dcgan up: {}/file/below is not a directory; choose another"),
         (["--data-root=/proc/nowhere"], "cannot use /proc/nowhere: "),
+        (["--data-root={}/\udcff"], "is not valid UTF-8; choose another --data-root"),
     ],
 )
 def test_unusable_port_or_data_root_is_reported_with_the_reason(

@@ -45,7 +45,7 @@ class Redis:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self.process = subprocess.Popen(self.server.command)
+        self.process = subprocess.Popen(self.server.command, cwd=self.server.directory)
         assert is_up_within(60, self.server)
 
     def kill(self) -> None:
