@@ -89,10 +89,9 @@ class Launcher:
         given = inherited_environment()
         servers: dict[str, RedisServer] = {}
         if not given.get("DCGAN_REDIS_URL"):
-            servers = {
-                "DCGAN_REDIS_URL": durable_server(self._volume.root / "redis"),
-                "DCGAN_SAMPLING_REDIS_URL": transient_server(self._volume.run / "redis-samples"),
-            }
+            servers["DCGAN_REDIS_URL"] = durable_server(self._volume.root / "redis")
+            if not given.get("DCGAN_SAMPLING_REDIS_URL"):
+                servers["DCGAN_SAMPLING_REDIS_URL"] = transient_server(self._volume.run / "redis-samples")
         environment = {
             "DCGAN_STOP_GRACE_SECONDS": str(TRAINER_GRACE_SECONDS),
             **given,
@@ -140,7 +139,7 @@ class Launcher:
             self._end_all()
 
     def _await_redis(self) -> None:
-        """Wait until both servers answer, or a signal arrives."""
+        """Wait until our servers answer, or a signal arrives."""
         deadline = time.monotonic() + REDIS_START_SECONDS
         for process, server in zip(self._redis, self._servers, strict=True):
             while self._signal is None and not server.is_up():
