@@ -150,7 +150,11 @@ class Launcher:
                     problem = f"redis-server did not answer within {REDIS_START_SECONDS:.0f} s"
                 else:
                     continue
-                raise CannotStartError(f"{problem}; {server.log} ends with:\n{server.last_words()}")
+                raise CannotStartError(
+                    f"{problem}; {server.log} ends with:\n{server.last_words()}\n"
+                    f"If its append-only file is damaged, move {server.directory}/appendonly* away and start "
+                    "again: the records are rebuilt from the volume"
+                )
 
     def _restart_who_died(self) -> None:
         for process, server in zip(self._redis, self._servers, strict=True):

@@ -82,17 +82,18 @@ def launch(stack: Stack) -> psutil.Popen:
     return stack.launcher
 
 
-def test_damaged_records_abort_the_start_at_once_and_are_named(own_stack: Stack) -> None:
-    redis = own_stack.root / "redis"
-    redis.mkdir(parents=True)
-    (redis / "appendonly.aof").write_text("damaged")
+def test_damaged_records_abort_the_start_at_once_with_what_to_do(own_stack: Stack) -> None:
+    home = own_stack.root / "redis"
+    home.mkdir(parents=True)
+    (home / "appendonly.aof").write_text("damaged")
     started = time.monotonic()
     launcher = launch(own_stack)
     _, told = launcher.communicate(timeout=70)
     assert launcher.returncode == 1
     assert time.monotonic() - started < proof(60, 10)
-    assert str(redis / "redis.log") in told
+    assert str(home / "redis.log") in told
     assert "Bad file format reading the append only file" in told
+    assert f"move {home}/appendonly* away and start again" in told
     assert "Traceback" not in told
 
 
