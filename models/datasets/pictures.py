@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from contract.dataset import Fit
 
@@ -20,6 +21,7 @@ _OTHERS = "heic heif avif jp2 jxl svg psd ico tga exr hdr dng cr2 nef arw"
 _SUFFIXES = frozenset(f".{name}" for name in f"{_READABLE} {_OTHERS}".split())
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
+_WHITE_IS_ZERO = 0
 _EIGHT_OF_SIXTEEN_BITS = [(value * 255 + 32767) // 65535 for value in range(65536)]
 _TURNS: dict[object, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -50,7 +52,8 @@ def decode(content: bytes) -> Image.Image:
         UnusablePictureError: it is truncated, damaged, too large, or in an unsupported format.
     """
     with _opened(content) as picture:
-        return _eight_bits(_upright(picture))
+        picture.load()  # some formats know their EXIF or their size only after this
+        return _turned(_eight_bits(picture), _orientation(picture))
 
 
 def claimed_pixels(content: bytes) -> int:
@@ -117,10 +120,9 @@ def _too_large() -> str:
     return f"It has more than {MAX_PIXELS:,} pixels."
 
 
-def _upright(picture: Image.Image) -> Image.Image:
+def _turned(picture: Image.Image, orientation: object) -> Image.Image:
     """Apply the EXIF orientation. `ImageOps.exif_transpose` also rewrites it, and fails on malformed EXIF."""
-    picture.load()  # some formats know their EXIF or their size only after this
-    turn = _TURNS.get(_orientation(picture))
+    turn = _TURNS.get(orientation)
     return picture if turn is None else picture.transpose(turn)
 
 
@@ -143,7 +145,16 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
 
 def _from_sixteen_bits(picture: Image.Image) -> Image.Image:
     """Scale grey of 0 … 65535 to 8 bits; `convert` would clip it at 255."""
-    return _in_mode("I", picture).point(_EIGHT_OF_SIXTEEN_BITS, "L")
+    return _in_mode("I", picture).point(_shades(picture), "L")
+
+
+def _shades(picture: Image.Image) -> list[int]:
+    """The 8-bit shade of each 16-bit value: of 8 bits, Pillow itself heeds a negative."""
+    shades = _EIGHT_OF_SIXTEEN_BITS
+    tags = picture.tag_v2 if isinstance(picture, TiffImageFile) else {}
+    if tags.get(PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO:
+        shades = shades[::-1]
+    return shades
 
 
 def _on_white(picture: Image.Image) -> Image.Image:

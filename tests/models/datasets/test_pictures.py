@@ -50,6 +50,23 @@ def test_sixteen_bits_keep_their_whole_range(form: str) -> None:
     assert same(decode(encoded(deep, form)), GREY)
 
 
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("compression", ["raw", "tiff_adobe_deflate"])
+def test_tiff_whose_white_is_zero_is_read_as_it_looks(depth: int, orientation: int, compression: str) -> None:
+    shades = np.asarray(ImageOps.invert(GREY))
+    negative = Image.fromarray(shades if depth == 8 else shades.astype(np.uint16) * 257)
+    content = encoded(negative, "TIFF", compression=compression, tiffinfo={274: orientation})
+    content = with_tag(content, 262, 0)
+    assert same(decode(content), GREY if orientation == 1 else GREY.transpose(Image.Transpose.ROTATE_270))
+
+
+def with_tag(tiff: bytes, tag: int, value: int) -> bytes:
+    """A little-endian TIFF with another value of one of its short tags."""
+    entry = tiff.index(struct.pack("<HHL", tag, 3, 1), struct.unpack_from("<L", tiff, 4)[0])
+    return tiff[: entry + 8] + struct.pack("<H", value) + tiff[entry + 10 :]
+
+
 def test_cmyk_becomes_colour() -> None:
     assert decode(encoded(COLOUR.convert("CMYK"), "JPEG")).mode == "RGB"
 
