@@ -149,11 +149,14 @@ def _from_sixteen_bits(picture: Image.Image) -> Image.Image:
 
 
 def _shades(picture: Image.Image) -> list[int]:
-    """The 8-bit shade of each 16-bit value: of 8 bits, Pillow itself heeds a negative."""
+    """The 8-bit shade of each 16-bit value: of 8 bits, Pillow itself heeds a negative and transparency."""
     shades = _EIGHT_OF_SIXTEEN_BITS
     tags = picture.tag_v2 if isinstance(picture, TiffImageFile) else {}
     if tags.get(PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO:
         shades = shades[::-1]
+    if "transparency" in picture.info:
+        shades = shades.copy()
+        shades[picture.info["transparency"]] = 255
     return shades
 
 

@@ -84,6 +84,13 @@ def test_transparent_palette_entry_is_white() -> None:
     assert np.asarray(decode(encoded(indexed, transparency=0))).tolist() == [[[255] * 3, [0, 0, 255]]]
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_transparent_shade_of_grey_is_white(kind: type[np.unsignedinteger]) -> None:
+    shades = np.array([[10, 200, 11]], dtype=kind) * kind(np.iinfo(kind).max // 255)
+    content = encoded(Image.fromarray(shades), transparency=int(shades[0, 0]))
+    assert np.asarray(decode(content)).tolist() == [[255, 200, 11]]
+
+
 def test_half_transparent_pixel_is_halfway_to_white() -> None:
     veil = Image.new("RGBA", (1, 1), (0, 0, 0, 128))
     assert decode(encoded(veil)).getpixel((0, 0)) == (127, 127, 127)
