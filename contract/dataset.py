@@ -1,8 +1,8 @@
 """A dataset as prepared: what was accepted, what was rejected and why, what is held out."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from contract.identifiers import DatasetId
 from contract.plugin import Frozen
@@ -14,11 +14,24 @@ HELD_OUT_ONE_IN = 20
 """One image in this many, chosen by content hash, is held out of training for evaluations."""
 
 
+TOLD_CHARACTERS = 200
+"""What is told of a rejected file is shortened to this; in an archive a name can have 65,535 bytes."""
+
+
+def _shortened(text: str) -> str:
+    half = TOLD_CHARACTERS // 2
+    return text if len(text) <= TOLD_CHARACTERS else f"{text[: half - 1]}…{text[-half:]}"
+
+
+Told = Annotated[str, AfterValidator(_shortened)]
+"""Text that keeps its beginning and its end; also as read from the manifests of older versions."""
+
+
 class RejectedFile(Frozen):
     """A file of the upload that is not a usable picture."""
 
-    name: str
-    reason: str
+    name: Told
+    reason: Told
 
 
 class DatasetSpec(Frozen):

@@ -11,6 +11,8 @@ from contract.errors import ErrorCode, ServiceError
 from contract.volume import Volume
 
 _KEPT = 1024
+_KEPT_REJECTED = 50_000
+"""Rejected files in all summaries that are kept, some 1 KiB each at most."""
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +47,16 @@ class Manifests:
             ServiceError: `dataset_not_ready` if its manifest is missing or cannot be read.
         """
         if dataset_id not in self._kept:
-            summary = await asyncio.to_thread(self._load, dataset_id)
-            while len(self._kept) >= _KEPT:
-                self._kept.pop(next(iter(self._kept)))
-            self._kept[dataset_id] = summary
+            self._keep(dataset_id, await asyncio.to_thread(self._load, dataset_id))
         return self._kept[dataset_id]
+
+    def _keep(self, dataset_id: str, summary: ManifestSummary) -> None:
+        self._kept[dataset_id] = summary
+        while len(self._kept) > _KEPT or self._rejected() > _KEPT_REJECTED:
+            self._kept.pop(next(iter(self._kept)))
+
+    def _rejected(self) -> int:
+        return sum(len(summary.rejected) for summary in self._kept.values())
 
     def _load(self, dataset_id: str) -> ManifestSummary:
         try:

@@ -28,6 +28,7 @@ Report = Callable[[int, int], None]
 """Receives the amount done and the total. Called often enough to serve as a sign of life."""
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
+MAX_NAME_CHARACTERS = 1_024
 LISTED_REJECTIONS = 1_000
 
 
@@ -129,6 +130,7 @@ def _read(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | None:
             beginning = file.read(16)
             if not looks_like_picture(entry.filename, beginning):
                 return None
+            _require_short_name(entry)
             content = beginning + file.read(MAX_FILE_BYTES)
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, ValueError, EOFError, OSError) as error:
         raise UnusablePictureError(f"The archive is damaged here ({error}).") from error
@@ -137,6 +139,12 @@ def _read(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | None:
     if len(content) > MAX_FILE_BYTES:
         raise UnusablePictureError(f"It is larger than {MAX_FILE_BYTES // 2**20} MiB.")
     return content
+
+
+def _require_short_name(entry: zipfile.ZipInfo) -> None:
+    """The manifest has the name of every picture."""
+    if len(entry.filename) > MAX_NAME_CHARACTERS:
+        raise UnusablePictureError(f"Its name has more than {MAX_NAME_CHARACTERS:,} characters.")
 
 
 def _manifest(dataset_id: str, survey: _Survey) -> Manifest:

@@ -88,6 +88,14 @@ def test_rejected_file_has_its_reason_in_a_sentence(volume: Volume, upload: Uplo
     assert all(rejected.reason.endswith(".") for rejected in manifest.rejected)
 
 
+def test_picture_with_an_endless_name_is_rejected_under_a_short_one(volume: Volume, upload: Upload) -> None:
+    names = {length: f"{'n' * (length - 4)}.png" for length in (1_024, 1_025, 60_000)}
+    manifest = prepared(volume, upload({name: png(length % 256) for length, name in names.items()}))
+    assert manifest.files == (names[1_024],)
+    assert [len(file.name) for file in manifest.rejected] == [200, 200]
+    assert {file.reason for file in manifest.rejected} == {"Its name has more than 1,024 characters."}
+
+
 @pytest.mark.parametrize(
     "name", ["LICENSE.txt", "labels.csv", "__MACOSX/._a.png", ".hidden/b.png", "d/.DS_Store", "directory/"]
 )
