@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
-from PIL.TiffImagePlugin import PHOTOMETRIC_INTERPRETATION, TiffImageFile
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from contract.dataset import Fit
 
@@ -23,6 +23,7 @@ _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 _WHITE_IS_ZERO = 0
 _EIGHT_OF_SIXTEEN_BITS = [(value * 255 + 32767) // 65535 for value in range(65536)]
+_EIGHT_OF_TWELVE_BITS = [min((value * 255 + 2047) // 4095, 255) for value in range(65536)]
 _TURNS: dict[object, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -144,16 +145,16 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
 
 
 def _from_sixteen_bits(picture: Image.Image) -> Image.Image:
-    """Scale grey of 0 … 65535 to 8 bits; `convert` would clip it at 255."""
+    """Scale grey of 0 … 65535 (or 4095) to 8 bits; `convert` would clip it at 255."""
     return _in_mode("I", picture).point(_shades(picture), "L")
 
 
 def _shades(picture: Image.Image) -> list[int]:
-    """The 8-bit shade of each 16-bit value: of 8 bits, Pillow itself heeds a negative and transparency."""
-    shades = _EIGHT_OF_SIXTEEN_BITS
+    """The 8-bit shade of each value. In 8 bits, Pillow itself heeds a negative and a transparent shade."""
     tags = picture.tag_v2 if isinstance(picture, TiffImageFile) else {}
+    shades = _EIGHT_OF_TWELVE_BITS if tags.get(BITSPERSAMPLE) == (12,) else _EIGHT_OF_SIXTEEN_BITS
     if tags.get(PHOTOMETRIC_INTERPRETATION) == _WHITE_IS_ZERO:
-        shades = shades[::-1]
+        shades = [255 - shade for shade in shades]
     if "transparency" in picture.info:
         shades = shades.copy()
         shades[picture.info["transparency"]] = 255

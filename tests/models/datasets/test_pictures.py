@@ -1,6 +1,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -57,14 +58,27 @@ def test_tiff_whose_white_is_zero_is_read_as_it_looks(depth: int, orientation: i
     shades = np.asarray(ImageOps.invert(GREY))
     negative = Image.fromarray(shades if depth == 8 else shades.astype(np.uint16) * 257)
     content = encoded(negative, "TIFF", compression=compression, tiffinfo={274: orientation})
-    content = with_tag(content, 262, 0)
+    content = with_tags(content, {262: 0})
     assert same(decode(content), GREY if orientation == 1 else GREY.transpose(Image.Transpose.ROTATE_270))
 
 
-def with_tag(tiff: bytes, tag: int, value: int) -> bytes:
-    """A little-endian TIFF with another value of one of its short tags."""
-    entry = tiff.index(struct.pack("<HHL", tag, 3, 1), struct.unpack_from("<L", tiff, 4)[0])
-    return tiff[: entry + 8] + struct.pack("<H", value) + tiff[entry + 10 :]
+def test_twelve_bits_of_a_tiff_are_the_whole_range() -> None:
+    bits = "".join(f"{int(shade) * 4095 // 255:012b}" for shade in np.asarray(GREY).flat)
+    packed = np.frombuffer(int(bits, 2).to_bytes(96), dtype=np.uint8).reshape(8, 12)
+    content = with_tags(encoded(Image.fromarray(packed), "TIFF"), {256: 8, 258: 12})
+    assert same(decode(content), GREY)
+
+
+def with_tags(tiff: bytes, values: Mapping[int, int]) -> bytes:
+    """A little-endian TIFF with other values of some of its tags."""
+    content = bytearray(tiff)
+    (start,) = struct.unpack_from("<L", content, 4)
+    (count,) = struct.unpack_from("<H", content, start)
+    for entry in range(start + 2, start + 2 + 12 * count, 12):
+        (tag,) = struct.unpack_from("<H", content, entry)
+        if tag in values:
+            struct.pack_into("<L", content, entry + 8, values[tag])
+    return bytes(content)
 
 
 def test_cmyk_becomes_colour() -> None:
