@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 from contract.dataset import Fit
@@ -24,6 +24,7 @@ _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 _WHITE_IS_ZERO = 0
 _EIGHT_OF_SIXTEEN_BITS = [(value * 255 + 32767) // 65535 for value in range(65536)]
 _EIGHT_OF_TWELVE_BITS = [min((value * 255 + 2047) // 4095, 255) for value in range(65536)]
+_STEPS_OF_FEW_BITS = {"L;2": 85, "L;4": 17}
 _TURNS: dict[object, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -53,6 +54,7 @@ def decode(content: bytes) -> Image.Image:
         UnusablePictureError: it is truncated, damaged, too large, or in an unsupported format.
     """
     with _opened(content) as picture:
+        _scale_transparent_colour(picture)
         picture.load()  # some formats know their EXIF or their size only after this
         return _turned(_eight_bits(picture), _orientation(picture))
 
@@ -94,7 +96,7 @@ def square(picture: Image.Image, resolution: int, fit: Fit) -> Image.Image:
 
 
 @contextmanager
-def _opened(content: bytes) -> Iterator[Image.Image]:
+def _opened(content: bytes) -> Iterator[ImageFile.ImageFile]:
     """Open the picture without decoding it, and translate Pillow's errors into a sentence."""
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
@@ -119,6 +121,20 @@ def _refuse_giants(picture: Image.Image) -> None:
 
 def _too_large() -> str:
     return f"It has more than {MAX_PIXELS:,} pixels."
+
+
+def _scale_transparent_colour(picture: ImageFile.ImageFile) -> None:
+    """Scale the transparent colour of a PNG to 8 bits, as Pillow scales the pixels that it compares with it.
+
+    Of 16-bit colours, all that are equal in 8 bits become transparent. 16-bit grey stays as it is.
+    """
+    if picture.format != "PNG" or "transparency" not in picture.info:
+        return
+    colour, packed = picture.info["transparency"], picture.tile[0].args
+    if packed in _STEPS_OF_FEW_BITS:
+        picture.info["transparency"] = colour * _STEPS_OF_FEW_BITS[packed]
+    elif packed == "RGB;16B":
+        picture.info["transparency"] = tuple(value >> 8 for value in colour)
 
 
 def _turned(picture: Image.Image, orientation: object) -> Image.Image:

@@ -105,6 +105,36 @@ def test_transparent_shade_of_grey_is_white(kind: type[np.unsignedinteger]) -> N
     assert np.asarray(decode(content)).tolist() == [[255, 200, 11]]
 
 
+@pytest.mark.parametrize(
+    ("bits", "kind", "row", "transparent", "seen"),
+    [
+        (2, 0, bytes([0b01_10_01_00]), (1,), [255, 170, 255, 0]),
+        (4, 0, bytes([0x56, 0x50]), (5,), [255, 102, 255, 0]),
+        (
+            16,
+            2,
+            struct.pack(">12H", *[0x1234] * 3, *[0x3434] * 3, *[0x1234] * 3, *[0] * 3),
+            (0x1234,) * 3,
+            [[255] * 3, [0x34] * 3, [255] * 3, [0] * 3],
+        ),
+    ],
+    ids=["2-bit grey", "4-bit grey", "16-bit colour"],
+)
+def test_transparent_colour_of_another_depth_is_white(
+    bits: int, kind: int, row: bytes, transparent: tuple[int, ...], seen: list[object]
+) -> None:
+    content = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">L", len(data)) + name + data + struct.pack(">L", zlib.crc32(name + data))
+        for name, data in (
+            (b"IHDR", struct.pack(">LL5B", 4, 1, bits, kind, 0, 0, 0)),
+            (b"tRNS", struct.pack(f">{len(transparent)}H", *transparent)),
+            (b"IDAT", zlib.compress(b"\0" + row)),
+            (b"IEND", b""),
+        )
+    )
+    assert np.asarray(decode(content)).tolist() == [seen]
+
+
 def test_half_transparent_pixel_is_halfway_to_white() -> None:
     veil = Image.new("RGBA", (1, 1), (0, 0, 0, 128))
     assert decode(encoded(veil)).getpixel((0, 0)) == (127, 127, 127)
