@@ -21,7 +21,7 @@ from models.datasets.pictures import (
     UnusablePictureError,
     is_grey,
     looks_like_picture,
-    require_known_range,
+    require_faithful,
 )
 
 Report = Callable[[int, int], None]
@@ -102,7 +102,7 @@ def _look_at(
         content = _read(opened, entry)
         if content is None:
             return None
-        require_known_range(content)
+        require_faithful(content)
         width, height, grey = limit.decoded(content, lambda picture: (*picture.size, is_grey(picture)))
     except UnusablePictureError as error:
         return RejectedFile(name=entry.filename, reason=str(error))

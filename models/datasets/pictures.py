@@ -8,7 +8,12 @@ from pathlib import PurePosixPath
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
-from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    PHOTOMETRIC_INTERPRETATION,
+    SAMPLEFORMAT,
+    TiffImageFile,
+)
 
 from contract.dataset import Fit
 
@@ -21,7 +26,7 @@ _OTHERS = "heic heif avif jp2 jxl svg psd ico tga exr hdr dng cr2 nef arw"
 _SUFFIXES = frozenset(f".{name}" for name in f"{_READABLE} {_OTHERS}".split())
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
-_WHITE_IS_ZERO = 0
+_WHITE_IS_ZERO, _SIGNED = 0, 2
 _EIGHT_OF_SIXTEEN_BITS = [(value * 255 + 32767) // 65535 for value in range(65536)]
 _EIGHT_OF_TWELVE_BITS = [min((value * 255 + 2047) // 4095, 255) for value in range(65536)]
 _STEPS_OF_FEW_BITS = {"L;2": 85, "L;4": 17}
@@ -69,17 +74,15 @@ def claimed_pixels(content: bytes) -> int:
         return picture.width * picture.height
 
 
-def require_known_range(content: bytes) -> None:
-    """Check, for a new dataset, that pixels are not 32-bit or signed integers, which `decode` would clip.
-
-    Pillow opens 16-bit PNG and PPM in the mode of such TIFFs, too. Datasets of older versions contain some.
+def require_faithful(content: bytes) -> None:
+    """Check, for a new dataset, that `decode` gives the picture as it is. Older datasets have others.
 
     Raises:
-        UnusablePictureError: they are.
+        UnusablePictureError: it is a TIFF that Pillow would misread.
     """
     with _opened(content) as picture:
-        if picture.mode == "I" and picture.format == "TIFF":
-            raise UnusablePictureError("Its pixels are 32-bit or signed integers, whose range nobody knows.")
+        if isinstance(picture, TiffImageFile):
+            _require_known_range(picture)
 
 
 def is_grey(picture: Image.Image) -> bool:
@@ -117,6 +120,12 @@ def _opened(content: bytes) -> Iterator[ImageFile.ImageFile]:
 def _refuse_giants(picture: Image.Image) -> None:
     if picture.width * picture.height > MAX_PIXELS:
         raise UnusablePictureError(_too_large())
+
+
+def _require_known_range(picture: TiffImageFile) -> None:
+    """32-bit integers would be clipped, and signed bytes be taken for unsigned ones."""
+    if picture.mode == "I" or _SIGNED in picture.tag_v2.get(SAMPLEFORMAT, ()):
+        raise UnusablePictureError("Its pixels are 32-bit or signed integers, whose range nobody knows.")
 
 
 def _too_large() -> str:

@@ -13,7 +13,7 @@ from models.datasets.pictures import (
     decode,
     is_grey,
     looks_like_picture,
-    require_known_range,
+    require_faithful,
     square,
 )
 
@@ -207,10 +207,17 @@ def test_tiff_of_floats_is_refused() -> None:
 def test_tiff_of_large_integers_is_refused_in_new_datasets_and_read_in_old_ones() -> None:
     content = encoded(numbers(np.int32), "TIFF")
     with pytest.raises(UnusablePictureError, match="range nobody knows"):
-        require_known_range(content)
+        require_faithful(content)
     assert decode(content).size == (8, 8)
     for form in ("PNG", "TIFF"):
-        require_known_range(encoded(numbers(np.uint16), form))
+        require_faithful(encoded(numbers(np.uint16), form))
+
+
+def test_tiff_of_signed_bytes_is_refused_in_new_datasets_and_read_in_old_ones() -> None:
+    content = with_tags(encoded(GREY, "TIFF", tiffinfo={339: 1}), {339: 2})
+    with pytest.raises(UnusablePictureError, match="range nobody knows"):
+        require_faithful(content)
+    assert decode(content).size == (8, 8)
 
 
 def test_huge_picture_is_refused_before_it_is_decoded() -> None:
