@@ -10,7 +10,9 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
+    FILLORDER,
     PHOTOMETRIC_INTERPRETATION,
+    PLANAR_CONFIGURATION,
     SAMPLEFORMAT,
     TiffImageFile,
 )
@@ -26,7 +28,7 @@ _OTHERS = "heic heif avif jp2 jxl svg psd ico tga exr hdr dng cr2 nef arw"
 _SUFFIXES = frozenset(f".{name}" for name in f"{_READABLE} {_OTHERS}".split())
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
-_WHITE_IS_ZERO, _SIGNED = 0, 2
+_WHITE_IS_ZERO, _SIGNED, _IN_PLANES = 0, 2, 2
 _EIGHT_OF_SIXTEEN_BITS = [(value * 255 + 32767) // 65535 for value in range(65536)]
 _EIGHT_OF_TWELVE_BITS = [min((value * 255 + 2047) // 4095, 255) for value in range(65536)]
 _STEPS_OF_FEW_BITS = {"L;2": 85, "L;4": 17}
@@ -83,6 +85,7 @@ def require_faithful(content: bytes) -> None:
     with _opened(content) as picture:
         if isinstance(picture, TiffImageFile):
             _require_known_range(picture)
+            _require_usual_planes(picture)
 
 
 def is_grey(picture: Image.Image) -> bool:
@@ -126,6 +129,20 @@ def _require_known_range(picture: TiffImageFile) -> None:
     """32-bit integers would be clipped, and signed bytes be taken for unsigned ones."""
     if picture.mode == "I" or _SIGNED in picture.tag_v2.get(SAMPLEFORMAT, ()):
         raise UnusablePictureError("Its pixels are 32-bit or signed integers, whose range nobody knows.")
+
+
+def _require_usual_planes(picture: TiffImageFile) -> None:
+    """Pillow takes planes apart by the names of their channels alone, unless libtiff does it."""
+    tags = picture.tag_v2
+    is_usual = (
+        max(tags.get(BITSPERSAMPLE, (1,))) <= 8
+        and tags.get(PHOTOMETRIC_INTERPRETATION) != _WHITE_IS_ZERO
+        and tags.get(FILLORDER, 1) == 1
+    )
+    if tags.get(PLANAR_CONFIGURATION) == _IN_PLANES and picture.info["compression"] == "raw" and not is_usual:
+        raise UnusablePictureError(
+            "Its channels are stored one after another in a way that is not read here; save it with LZW."
+        )
 
 
 def _too_large() -> str:

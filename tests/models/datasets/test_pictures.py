@@ -220,6 +220,21 @@ def test_tiff_of_signed_bytes_is_refused_in_new_datasets_and_read_in_old_ones() 
     assert decode(content).size == (8, 8)
 
 
+@pytest.mark.parametrize(
+    "tags", [{258: 16, 256: 4}, {262: 0}, {266: 2}], ids=["deep", "negative", "fill order"]
+)
+def test_tiff_whose_planes_are_misread_is_refused_in_new_datasets(tags: Mapping[int, int]) -> None:
+    for compression, planes in [("raw", 1), ("raw", 2), ("tiff_lzw", 2)]:
+        usual = encoded(GREY, "TIFF", compression=compression, tiffinfo={284: 1, 266: 1})
+        require_faithful(with_tags(usual, {284: planes}))
+        content = with_tags(usual, {284: planes, **tags})
+        if (compression, planes) == ("raw", 2):
+            with pytest.raises(UnusablePictureError, match="save it with LZW"):
+                require_faithful(content)
+        else:
+            require_faithful(content)
+
+
 def test_huge_picture_is_refused_before_it_is_decoded() -> None:
     small = bytearray(encoded(Image.new("1", (8, 8))))
     small[16:24] = (60_000).to_bytes(4, "big") * 2  # the size in IHDR; the next line corrects its checksum
