@@ -46,9 +46,11 @@ class Manifests:
         Raises:
             ServiceError: `dataset_not_ready` if its manifest is missing or cannot be read.
         """
-        if dataset_id not in self._kept:
-            self._keep(dataset_id, await asyncio.to_thread(self._load, dataset_id))
-        return self._kept[dataset_id]
+        if kept := self._kept.get(dataset_id):
+            return kept
+        summary = await asyncio.to_thread(self._load, dataset_id)
+        self._keep(dataset_id, summary)
+        return summary
 
     def _keep(self, dataset_id: str, summary: ManifestSummary) -> None:
         self._kept[dataset_id] = summary

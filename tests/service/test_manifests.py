@@ -20,14 +20,14 @@ def volume(tmp_path: Path) -> Volume:
     return Volume(tmp_path)
 
 
-def written(volume: Volume, number: int, name: str) -> str:
+def written(volume: Volume, number: int, name: str, rejected: int = REJECTED) -> str:
     """A manifest with this name of each rejected file, as an older preparer may have written it."""
     dataset_id = f"ds_{number:016}"
     manifest = {
         "images": 1,
         "held_out_images": 0,
-        "rejected": [{"name": name, "reason": "It is damaged."}] * REJECTED,
-        "rejected_images": REJECTED,
+        "rejected": [{"name": name, "reason": "It is damaged."}] * rejected,
+        "rejected_images": rejected,
         "channels": 1,
         "median_width": 8,
         "median_height": 8,
@@ -64,3 +64,9 @@ def test_summaries_are_kept_as_long_as_their_rejected_files_are_few_enough(volum
         return True
 
     assert asyncio.run(read()) == [False] + [True] * FITTING
+
+
+def test_summary_with_more_rejected_files_than_are_kept_is_read(volume: Volume) -> None:
+    dataset_id = written(volume, 0, "a.png", rejected=FITTING * REJECTED + 1)
+    summary = asyncio.run(Manifests(volume).read(dataset_id))
+    assert len(summary.rejected) == FITTING * REJECTED + 1
