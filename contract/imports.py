@@ -17,9 +17,15 @@ def add_import(digest: str, entry: Import) -> Command[bool]:
     return command_of(RecordKind.JOB, "add_import", bool, digest=digest, entry=entry.model_dump_json())
 
 
-def restore_import(digest: str, entry: Import) -> Command[bool]:
-    """Re-create one from the volume, before the records stand."""
-    return command_of(RecordKind.JOB, "restore_import", bool, digest=digest, entry=entry.model_dump_json())
+def restore_import(digest: str, entry: Import, *, is_left_out: bool = False) -> Command[bool]:
+    """Re-create one from the volume, before the records stand; with `is_left_out`, only if it still is."""
+    given = {"digest": digest, "entry": entry.model_dump_json(), "is_left_out": is_left_out}
+    return command_of(RecordKind.JOB, "restore_import", bool, **given)
+
+
+def leave_out_import(digest: str) -> Command[bool]:
+    """Remember one whose file is unreadable. True the first time."""
+    return command_of(RecordKind.JOB, "leave_out_import", bool, digest=digest)
 
 
 def forget_import(digest: str) -> Command[tuple[ForgetOutcome, str]]:

@@ -39,10 +39,19 @@ def unpoint(alias: str, *, expected: int) -> Command[PointOutcome]:
     return command_of(RecordKind.JOB, "unpoint", _read_outcome, alias=alias, expected=expected)
 
 
-def restore_alias(alias: str, record: AliasRecord) -> Command[bool]:
-    """Re-create an alias that Redis has lost; one that exists is left alone."""
+def restore_alias(alias: str, record: AliasRecord, *, is_left_out: bool = False) -> Command[bool]:
+    """Re-create an alias that Redis has lost; one that exists is left alone.
+
+    With `is_left_out`, only if it still is.
+    """
     now, before = record.texts
-    return command_of(RecordKind.JOB, "restore_alias", bool, alias=alias, now=now, before=before)
+    given = {"alias": alias, "now": now, "before": before, "is_left_out": is_left_out}
+    return command_of(RecordKind.JOB, "restore_alias", bool, **given)
+
+
+def leave_out_alias(alias: str) -> Command[bool]:
+    """Remember an alias whose file is unreadable. True the first time."""
+    return command_of(RecordKind.JOB, "leave_out_alias", bool, alias=alias)
 
 
 def _read_outcome(reply: PointOutcome) -> PointOutcome:

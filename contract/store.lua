@@ -526,6 +526,7 @@ function command.point()
   if stands == 0 then return 'gone' end
   redis.call('HSET', names.aliases, argument.alias, argument.now)
   redis.call('HSET', names.alias_histories, argument.alias, argument.before)
+  redis.call('SREM', names.aliases_left_out, argument.alias)
   return 'pointed'
 end
 
@@ -540,21 +541,31 @@ end
 
 -- Re-create an alias from the volume; an existing one is left alone.
 function command.restore_alias()
+  local was_left_out = redis.call('SREM', names.aliases_left_out, argument.alias) == 1
+  if argument.is_left_out and not was_left_out then return 0 end
   if redis.call('HSETNX', names.aliases, argument.alias, argument.now) == 0 then return 0 end
   redis.call('HSET', names.alias_histories, argument.alias, argument.before)
   return 1
 end
 
+-- Remember an alias that cannot be re-created now.
+function command.leave_out_alias() return redis.call('SADD', names.aliases_left_out, argument.alias) end
+
 -- Remember an imported generator.
 function command.add_import()
   if redis.call('EXISTS', names.epoch) == 0 then return 0 end
   redis.call('HSETNX', names.imports, argument.digest, argument.entry)
+  redis.call('SREM', names.imports_left_out, argument.digest)
   return 1
 end
 
 function command.restore_import()
+  local was_left_out = redis.call('SREM', names.imports_left_out, argument.digest) == 1
+  if argument.is_left_out and not was_left_out then return 0 end
   return redis.call('HSETNX', names.imports, argument.digest, argument.entry)
 end
+
+function command.leave_out_import() return redis.call('SADD', names.imports_left_out, argument.digest) end
 
 -- Forget an imported generator that no alias points to.
 function command.forget_import()
@@ -566,6 +577,7 @@ function command.forget_import()
       return { 'aliased', aliases[i] }
     end
   end
+  redis.call('SREM', names.imports_left_out, argument.digest)
   if redis.call('HDEL', names.imports, argument.digest) == 0 then return { 'missing', '' } end
   return { 'forgotten', '' }
 end

@@ -16,6 +16,7 @@ from contract.durable import publish_durably
 from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import IMPORTED
 from contract.imports import Import, add_import, forget_import
+from contract.keys import ALIASES_LEFT_OUT
 from contract.sampling import CheckpointPlace
 from contract.volume import Volume, imported_name
 from contract.workshop import Program, export
@@ -24,7 +25,7 @@ from service.body_length import declared_length
 from service.exporting import require_trainer
 from service.gateway import Gateway
 from service.receiving import bounded, kept, require_type
-from service.records import require_rebuilt
+from service.records import require_all_back, require_rebuilt
 from service.refusals import being_rebuilt
 from service.safetensors import look_through
 from service.settling import until_settled
@@ -113,9 +114,10 @@ async def forget(gateway: Gateway, digest: str) -> None:
     """Remove an imported generator, and the programs built from it.
 
     Raises:
-        ServiceError: `model_in_use`, `model_not_found`.
+        ServiceError: `model_in_use`, `model_not_found`, or some aliases could not be restored.
     """
     async with gateway.lock(digest), _alone(gateway):
+        await require_all_back(gateway, f"may be an alias of {digest}", ALIASES_LEFT_OUT)
         outcome, by = await gateway.store.run(forget_import(digest))
         gateway.remembered.forget()
         if outcome in ("forgotten", "missing"):  # missing: an earlier removal may have been interrupted

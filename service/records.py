@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from contract.durable import LACKS, remove_durably, replace_durably, sync_directory, write_json
 from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import DATASET_PATTERN, JOB_PATTERN
-from contract.keys import RecordKind
+from contract.keys import ALIASES_LEFT_OUT, LEFT_OUT, RecordKind
 from contract.store import Command, ForgetOutcome, SubmitOutcome
 from contract.withdrawal import withdraw
 from service.gateway import Gateway
@@ -59,23 +59,29 @@ async def show(gateway: Gateway, kind: RecordKind, record_id: str, view: Callabl
 async def _refuse_missing(gateway: Gateway, kind: RecordKind, record_id: str) -> None:
     if await asyncio.to_thread(gateway.volume.tombstone(record_id).exists):
         raise ServiceError(ErrorCode.RECORD_DELETED, f"The {kind} {record_id} was deleted.")
+    await require_back(gateway, f"The {kind} {record_id}", record_id)
+
+
+async def require_back(gateway: Gateway, what: str, name: str, key: str = LEFT_OUT) -> None:
+    """Raise while a missing record (alias, import) may be restored: it is left out, or none is back yet."""
     await require_rebuilt(gateway)
-    if await gateway.store.is_left_out(record_id):
+    if await gateway.store.is_left_out(name, key):
         detail = (
-            f"The {kind} {record_id} has not been restored since Redis was emptied: one of its files on"
-            " the volume cannot be read. The workers' logs say which. Restore that file from a backup; the"
-            " service tries again within a minute."
+            f"{what} has not been restored since Redis was emptied: one of its files on the volume cannot be"
+            " read. The workers' logs say which. Restore that file from a backup; the service tries again"
+            " within a minute."
         )
         raise ServiceError(ErrorCode.STORE_UNAVAILABLE, detail, retry_after_seconds=_LEFT_OUT_RETRY_SECONDS)
 
 
-async def require_all_back(gateway: Gateway, what_for: str) -> None:
-    """Raise while any record is left out, if the operation might concern it."""
-    if left_out := await gateway.store.left_out():
+async def require_all_back(gateway: Gateway, what_for: str, key: str = LEFT_OUT) -> None:
+    """Raise while any record (alias, import) is left out, if the operation might concern it."""
+    await require_rebuilt(gateway)
+    if left_out := await gateway.store.left_out(key):
         detail = (
             f"{', '.join(left_out[:5])}{' and more' * (len(left_out) > 5)} could not be read when Redis was"
             f" emptied, and {what_for}. The workers' logs say which files to restore from a backup; or remove"
-            " the directories of these records from the volume."
+            " what is left of them from the volume."
         )
         raise ServiceError(ErrorCode.STORE_UNAVAILABLE, detail, retry_after_seconds=_LEFT_OUT_RETRY_SECONDS)
 
@@ -159,11 +165,13 @@ async def delete(
     confirms, the tombstone is removed at once, since a rebuild would lose a record that still exists.
 
     Raises:
-        ServiceError: the records are being rebuilt, or some could not be, so that its users are unknown.
+        ServiceError: the records or aliases that may use it are being rebuilt, or some could not be.
     """
     record_id = standing.record.id
     if kind is RecordKind.DATASET:
         await require_all_back(gateway, f"may use {record_id}")
+    else:
+        await require_all_back(gateway, f"may be an alias of {record_id}", ALIASES_LEFT_OUT)
     tombstone = gateway.volume.tombstone(record_id)
     async with gateway.lock(record_id):
         await _bury(gateway, standing)

@@ -8,12 +8,12 @@ from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import IMPORTED, LATEST, Digest, JobId, reference_kind
 from contract.imports import Import
 from contract.job import CheckpointFact
-from contract.keys import RecordKind
+from contract.keys import ALIASES_LEFT_OUT, IMPORTS_LEFT_OUT, RecordKind
 from contract.plugin import Frozen
 from contract.sampling import CheckpointPlace
 from contract.volume import imported_name
 from service.gateway import Gateway
-from service.records import find, require_all_back, require_rebuilt
+from service.records import find, require_all_back, require_back, require_rebuilt
 from service.refusals import parameter_error
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ async def of_digest(gateway: Gateway, digest: str) -> Target:
             return Target.of(job_id, checkpoint)
     if imported := await gateway.store.imported(digest):
         return of_import(digest, imported)
-    await require_rebuilt(gateway)
+    await require_back(gateway, f"The import {digest}", digest, IMPORTS_LEFT_OUT)
     await require_all_back(gateway, f"may have made {digest}")
     detail = f"No generator has the digest {digest}; GET /jobs/{{id}}/checkpoints lists those of a job."
     raise ServiceError(ErrorCode.MODEL_NOT_FOUND, detail)
@@ -131,8 +131,7 @@ async def of_alias(gateway: Gateway, alias: str) -> Target:
     """The generator that an alias points to."""
     meaning = await gateway.store.alias(alias)
     if meaning is None:
-        await require_rebuilt(gateway)
-        raise no_alias(alias)
+        raise await missing_alias(gateway, alias)
     return await of_meaning(gateway, meaning)
 
 
@@ -144,8 +143,9 @@ async def of_meaning(gateway: Gateway, meaning: Meaning) -> Target:
     return Target(job=meaning.job, digest=meaning.digest, file=meaning.file, updated_ms=meaning.updated_ms)
 
 
-def no_alias(alias: str) -> ServiceError:
-    """The error for an alias that does not exist."""
+async def missing_alias(gateway: Gateway, alias: str) -> ServiceError:
+    """The error for an alias that does not exist. Raises while it may be restored."""
+    await require_back(gateway, f"The alias {alias}", alias, ALIASES_LEFT_OUT)
     detail = (
         f"There is no alias {alias!r}; GET /models lists those that exist, PUT /models/{alias} creates it."
     )

@@ -133,13 +133,13 @@ class Store:
         """Whether the records are complete: False after Redis was emptied, until a worker restores them."""
         return bool(await self._redis.exists(EPOCH))
 
-    async def is_left_out(self, record_id: str) -> bool:
-        """Whether the record is on the volume, but could not be read when Redis was emptied."""
-        return bool(await self._redis.sismember(LEFT_OUT, record_id))
+    async def is_left_out(self, name: str, key: str = LEFT_OUT) -> bool:
+        """Whether the record (alias, import) is on the volume, but was unreadable when Redis was emptied."""
+        return bool(await self._redis.sismember(key, name))
 
-    async def left_out(self) -> list[str]:
-        """The ids of all such records."""
-        return sorted(await reply(self._redis.smembers(LEFT_OUT)))
+    async def left_out(self, key: str = LEFT_OUT) -> list[str]:
+        """The names of all such records (aliases, imports)."""
+        return sorted(await reply(self._redis.smembers(key)))
 
     async def exists(self, kind: RecordKind, record_id: str) -> bool:
         return bool(await self._redis.exists(KEYS[kind].record_of + record_id))

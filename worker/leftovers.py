@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from contract.alias import AliasRecord
 from contract.checkpoint import HEADER_KEY
 from contract.job import SnapshotFact
 from contract.volume import Volume, images_seen_of, token_of
@@ -48,9 +49,10 @@ def drop_untold(volume: Volume, job_id: str, published: str, told: Collection[st
 def _is_named(volume: Volume, file: str) -> bool:
     """Whether an alias points to it, or did before. True if that cannot be determined."""
     try:
-        return any(file in alias.read_text() for alias in volume.aliases.glob("*.json"))
-    except OSError:
+        aliases = [AliasRecord.of_file(path.read_bytes()) for path in volume.aliases.glob("*.json")]
+    except (OSError, ValueError):
         return True
+    return any(meaning.file == file for alias in aliases for meaning in alias.meanings)
 
 
 def drop_superseded(volume: Volume, job_id: str, newest: SnapshotFact) -> None:

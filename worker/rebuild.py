@@ -11,19 +11,17 @@ from pathlib import Path
 from typing import Literal
 
 from contract import rebuilding
-from contract.alias import AliasRecord
 from contract.durable import write_durably
 from contract.identifiers import kind_of
-from contract.imports import Import, restore_import
 from contract.job import CheckpointFact, State, Want, best_checkpoint
 from contract.keys import RecordKind
-from contract.pointing import restore_alias
 from contract.rebuilding import OvertakenError, RestoreOutcome
 from contract.submission import PLAIN, Submission, read_submission
 from contract.volume import Volume
 from contract.webhook import TOLD_FOR_SECONDS, Endpoint, read_told
 from worker.facts import Facts, read_facts
 from worker.mirror import last_event
+from worker.rebuild_models import restore_left_out_models, restore_models
 from worker.store import Rebuild, Store
 
 logger = logging.getLogger(__name__)
@@ -84,10 +82,7 @@ def _restore_all(store: Rebuild, volume: Volume, lease_seconds: float) -> int:
     for kind, root in ((RecordKind.DATASET, volume.datasets), (RecordKind.JOB, volume.jobs)):
         for record_id in _surest_first((spec.parent.name for spec in root.glob("*/spec.json")), volume):
             count += _restore_if_readable(kind, record_id, store, volume, lease_seconds)
-    for path in sorted(volume.imports.glob("*.safetensors")):
-        _restore_import(path, store)
-    for alias in sorted(volume.aliases.glob("*.json")):
-        _restore_alias(alias, store)
+    restore_models(store, volume)
     return count
 
 
@@ -98,6 +93,7 @@ def restore_left_out(store: Store, volume: Volume, lease_seconds: float) -> None
         for record_id in _surest_first((one for one in left_out if kind_of(one) is kind), volume):
             if _restore_if_readable(kind, record_id, store, volume, lease_seconds):
                 logger.warning("%s: it can be read again, and is back", record_id)
+    restore_left_out_models(store, volume)
 
 
 def _surest_first(record_ids: Iterable[str], volume: Volume) -> list[str]:
@@ -140,21 +136,6 @@ def _submission_if_readable(record_id: str, volume: Volume) -> Submission:
     with contextlib.suppress(OSError, ValueError):
         return read_submission(volume.submission(record_id))
     return PLAIN
-
-
-def _restore_import(path: Path, store: Rebuild) -> None:
-    status = path.stat()
-    entry = Import(bytes=status.st_size, imported_ms=status.st_mtime_ns // 1_000_000)
-    store.run(restore_import(f"sha256:{path.stem}", entry))
-
-
-def _restore_alias(path: Path, store: Rebuild) -> None:
-    try:
-        record = AliasRecord.of_file(path.read_bytes())
-    except (OSError, ValueError) as error:
-        logger.error("the alias %s: not rebuilt, its file cannot be read: %s", path.stem, error)
-    else:
-        store.run(restore_alias(path.stem, record))
 
 
 def _restore(

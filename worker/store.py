@@ -67,13 +67,13 @@ class Store:
             return None
         return Rebuild(self, rebuild, seconds)
 
-    def take_in(self, record_id: str) -> None:
-        """Take a record off the list of those left out: it was re-created, or is gone."""
-        self._redis.srem(keys.LEFT_OUT, record_id)
+    def take_in(self, name: str, key: str = keys.LEFT_OUT) -> None:
+        """Take a name off a list of those left out: it was re-created, or is gone."""
+        self._redis.srem(key, name)
 
-    def left_out(self) -> list[str]:
-        """Records that could not be re-created."""
-        return [*cast("set[str]", self._redis.smembers(keys.LEFT_OUT))]
+    def left_out(self, key: str = keys.LEFT_OUT) -> list[str]:
+        """Records, or aliases or imports, that could not be re-created."""
+        return sorted(cast("set[str]", self._redis.smembers(key)))
 
     def uptime_seconds(self) -> float:
         """The server's uptime: after a restart, owners need a grace period of one lease.
@@ -132,6 +132,6 @@ class Rebuild:
         """
         return self._store.run(within(self._rebuild, self._seconds, command))
 
-    def take_in(self, record_id: str) -> None:
-        """Take a record off the list of those left out: it was re-created, or is gone."""
-        self._store.take_in(record_id)
+    def take_in(self, name: str, key: str = keys.LEFT_OUT) -> None:
+        """Take a name off a list of those left out: it was re-created, or is gone."""
+        self._store.take_in(name, key)

@@ -19,7 +19,7 @@ from service.preconditions import Conditions, Preconditions
 from service.references import (
     Target,
     find_latest,
-    no_alias,
+    missing_alias,
     of_digest,
     of_import,
     of_job,
@@ -103,8 +103,7 @@ async def _find(gateway: Gateway, reference: str) -> Model:
         return Model.of_target(await resolve(gateway, reference))
     meaning = await gateway.store.alias(reference)
     if meaning is None:
-        await records.require_rebuilt(gateway)
-        raise no_alias(reference)
+        raise await missing_alias(gateway, reference)
     return await _view(gateway, reference, meaning)
 
 
@@ -177,7 +176,7 @@ async def roll_back_model(
     async def decide(record: AliasRecord | None) -> AliasRecord:
         await _require(gateway, conditions, alias, record.now if record else None)
         if record is None:
-            raise no_alias(alias)
+            raise await missing_alias(gateway, alias)
         before = await _meant_before(gateway, alias, record)
         return record.moved(_dated(before.model_copy(update={"by": "rollback"})))
 
@@ -240,7 +239,7 @@ async def _delete_alias(gateway: Gateway, alias: str, conditions: Preconditions)
     async def decide(record: AliasRecord | None) -> None:
         await _require(gateway, conditions, alias, record.now if record else None)
         if record is None:
-            raise no_alias(alias)
+            raise await missing_alias(gateway, alias)
 
     await change(gateway, alias, decide)
 
@@ -275,8 +274,7 @@ async def _warm(gateway: Gateway, seen: Meaning | None, target: Target) -> None:
 async def _record(gateway: Gateway, alias: str) -> AliasRecord:
     record = await gateway.store.alias_record(alias)
     if record is None:
-        await records.require_rebuilt(gateway)
-        raise no_alias(alias)
+        raise await missing_alias(gateway, alias)
     return record
 
 

@@ -143,3 +143,12 @@ def test_checkpoint_that_an_alias_names_is_kept_even_if_it_seems_unreported(volu
         volume.checkpoint(JOB, name).touch()
     drop_untold(volume, JOB, published, {published})
     assert volume.checkpoint(JOB, told).exists()
+
+
+def test_checkpoint_is_kept_that_an_unreadable_alias_may_name(volume: Volume) -> None:
+    published, untold = (weights_name(100, token) for token in (7, 5))
+    write_durably(volume.alias("live"), b"\xff")
+    volume.checkpoints(JOB).mkdir(parents=True)
+    volume.checkpoint(JOB, untold).touch()
+    drop_untold(volume, JOB, published, {published})
+    assert volume.checkpoint(JOB, untold).exists()

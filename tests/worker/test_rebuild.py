@@ -12,9 +12,8 @@ import redis
 
 from contract import keys
 from contract import store as records
-from contract.alias import AliasRecord, Meaning
 from contract.deliveries import Bounds, take_deliveries
-from contract.durable import write_durably, write_json
+from contract.durable import write_json
 from contract.events import Event, EventType
 from contract.job import CheckpointFact, Failure, Progress, State, Want
 from contract.keys import KEYS, RecordKind
@@ -243,26 +242,6 @@ def test_any_error_in_reading_a_file_affects_only_its_record(
     rebuild(store, volume)
     assert sorted(store.left_out()) == [null, broken]
     assert store.state(JOB, sound) == State.QUEUED
-
-
-def test_aliases_and_imports_are_restored_despite_damaged_files_beside_them(
-    store: Store, volume: Volume, redis_url: str
-) -> None:
-    digest = "sha256:" + "1" * 64
-    now = Meaning(job=None, digest=digest, file="f", revision=2)
-    record = AliasRecord(now=now, before=(now.model_copy(update={"revision": 1}),))
-    for name, content in (("a", b"{"), ("b", record.as_file()), ("c", b'{"job": null, "digest": "x"}')):
-        write_durably(volume.alias(name), content)
-    write_durably(volume.imported(digest), b"weights")
-    write_durably(volume.incoming_imports / "2.safetensors", b"half")
-    rebuild(store, volume)
-    client = redis.Redis.from_url(redis_url, decode_responses=True)
-    assert client.hkeys(keys.ALIASES) == ["b"]
-    assert client.hkeys(keys.IMPORTS) == [digest]
-    found = AliasRecord.of_texts(
-        str(client.hget(keys.ALIASES, "b")), str(client.hget(keys.ALIAS_HISTORIES, "b"))
-    )
-    assert found == record
 
 
 def test_deleted_record_stays_deleted(store: Store, volume: Volume) -> None:

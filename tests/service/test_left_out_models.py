@@ -1,0 +1,92 @@
+"""Aliases and imports that a rebuild could not read are not missing, and what they may mean is kept."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from contract.imports import leave_out_import
+from contract.job import CheckpointFact, State
+from contract.keys import ALIAS_HISTORIES, ALIASES, ALIASES_LEFT_OUT, IMPORTS, IMPORTS_LEFT_OUT
+from contract.pointing import leave_out_alias
+from contract.volume import Volume
+from tests.service.deployment import DAY, Deployment
+from tests.service.playing import Trainer
+from tests.service.sending import checkpoint, send
+from worker.rebuild import restore_left_out
+from worker.store import Store
+
+Refused = Callable[..., dict[str, Any]]
+Until = Callable[[Callable[[], object]], object]
+
+
+@pytest.fixture
+def aliased(client: httpx.Client, worker: Any, finished: CheckpointFact) -> str:
+    """The job that the alias `live` points to, whose file a rebuild could not read."""
+    job: str = client.put("/models/live", json={"digest": finished.digest}).json()["job"]
+    worker.redis.delete(ALIASES, ALIAS_HISTORIES)
+    worker.run(leave_out_alias("live"))
+    return job
+
+
+def test_unreadable_alias_is_not_missing_and_comes_back(
+    client: httpx.Client, worker: Any, refused: Refused, volume: Volume, aliased: str
+) -> None:
+    text = volume.alias("live").read_text()
+    volume.alias("live").write_text(text[:9])
+    restore_left_out(Store(worker.url), volume, lease_seconds=60)
+    for answer in (
+        client.get("/models/live"),
+        client.get("/models/live/history"),
+        client.get("/samples?seed=1&model=live"),
+        client.post("/models/live/rollback"),
+        client.delete("/models/live"),
+    ):
+        assert "cannot be read" in refused(answer, 503, "store_unavailable")["detail"]
+    volume.alias("live").write_text(text)
+    restore_left_out(Store(worker.url), volume, lease_seconds=60)
+    assert client.get("/models/live").json()["job"] == aliased
+
+
+def test_nothing_is_deleted_that_an_unreadable_alias_may_mean(
+    client: httpx.Client, worker: Any, trainer: Trainer, refused: Refused, volume: Volume, aliased: str
+) -> None:
+    digest = send(client, checkpoint(images_seen=31)).json()["digest"]
+    for address in (f"/jobs/{aliased}", f"/models/{digest}"):
+        assert "live" in refused(client.delete(address), 503, "store_unavailable")["detail"]
+        assert client.get(address).status_code == 200
+    assert volume.imported(digest).exists()
+    assert not volume.tombstone(aliased).exists()
+    client.put("/models/live", json={"digest": digest}).raise_for_status()  # its file is readable again
+    assert not worker.redis.exists(ALIASES_LEFT_OUT)
+    assert client.delete(f"/jobs/{aliased}").status_code == 204
+
+
+def test_no_job_expires_while_an_alias_is_unreadable(
+    elsewhere: Callable[..., Deployment], until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.retention.ROUND_SECONDS", 0.05)
+    there = elsewhere(keep_jobs_days=1 / DAY)
+    there.worker.run(leave_out_alias("live"))
+    expired = there.end(State.FAILED)
+    there.age(expired, DAY)
+    rounds: list[object] = []
+    monkeypatch.setattr("service.retention.log.warning", lambda *told: rounds.append(told))
+    until(lambda: len(rounds) > 1)
+    assert there.client.get(f"/jobs/{expired}").status_code == 200
+    there.worker.redis.delete(ALIASES_LEFT_OUT)
+    until(lambda: there.client.get(f"/jobs/{expired}").status_code == 410)
+
+
+def test_unreadable_import_is_not_missing_and_can_be_imported_again(
+    client: httpx.Client, worker: Any, trainer: Trainer, refused: Refused
+) -> None:
+    content = checkpoint(images_seen=32)
+    digest = send(client, content).json()["digest"]
+    worker.redis.hdel(IMPORTS, digest)
+    worker.run(leave_out_import(digest))
+    assert "cannot be read" in refused(client.get(f"/models/{digest}"), 503, "store_unavailable")["detail"]
+    assert send(client, content).status_code == 201
+    assert not worker.redis.exists(IMPORTS_LEFT_OUT)
+    assert client.get(f"/models/{digest}").status_code == 200

@@ -1,0 +1,107 @@
+"""After Redis was emptied, aliases and imported generators are restored, whatever else lies beside them."""
+
+import pytest
+import redis
+
+from contract.alias import AliasRecord, Meaning
+from contract.durable import write_durably
+from contract.imports import Import, forget_import, restore_import
+from contract.keys import ALIAS_HISTORIES, ALIASES, ALIASES_LEFT_OUT, IMPORTS, IMPORTS_LEFT_OUT
+from contract.pointing import meanings, point, restore_alias, unpoint
+from contract.volume import Volume
+from worker.rebuild import rebuild_if_lost, restore_left_out
+from worker.store import Store
+
+DIGEST = "sha256:" + "1" * 64
+RECORD = AliasRecord(now=Meaning(job=None, digest=DIGEST, file="f", revision=2))
+
+
+@pytest.fixture
+def store(redis_url: str) -> Store:
+    return Store(redis_url)
+
+
+@pytest.fixture
+def client(redis_url: str) -> redis.Redis:
+    return redis.Redis.from_url(redis_url, decode_responses=True)
+
+
+@pytest.fixture
+def damaged(store: Store, volume: Volume) -> Volume:
+    """A volume with an alias and an import, neither of which the rebuild could read."""
+    write_durably(volume.alias("live"), RECORD.as_file()[:-9])
+    volume.imports.mkdir()
+    volume.imported(DIGEST).symlink_to(volume.root / "not mounted")
+    rebuild(store, volume)
+    return volume
+
+
+def rebuild(store: Store, volume: Volume) -> None:
+    assert rebuild_if_lost(store, volume, "w0", lease_seconds=60)
+
+
+def repair(volume: Volume) -> None:
+    (volume.root / "not mounted").write_bytes(b"weights")
+    write_durably(volume.alias("live"), RECORD.as_file())
+
+
+def sweep(store: Store, volume: Volume) -> None:
+    restore_left_out(store, volume, lease_seconds=60)
+
+
+def test_aliases_and_imports_are_restored_despite_damaged_files_beside_them(
+    store: Store, volume: Volume, client: redis.Redis
+) -> None:
+    now = Meaning(job=None, digest=DIGEST, file="f", revision=2)
+    record = AliasRecord(now=now, before=(now.model_copy(update={"revision": 1}),))
+    for name, content in (("a", b"{"), ("b", record.as_file()), ("c", b'{"job": null, "digest": "x"}')):
+        write_durably(volume.alias(name), content)
+    write_durably(volume.imported(DIGEST), b"weights")
+    write_durably(volume.incoming_imports / "2.safetensors", b"half")
+    rebuild(store, volume)
+    assert client.hkeys(ALIASES) == ["b"]
+    assert client.hkeys(IMPORTS) == [DIGEST]
+    found = AliasRecord.of_texts(str(client.hget(ALIASES, "b")), str(client.hget(ALIAS_HISTORIES, "b")))
+    assert found == record
+
+
+@pytest.mark.usefixtures("damaged")
+def test_unreadable_ones_are_left_out_until_they_can_be_read(
+    store: Store, volume: Volume, client: redis.Redis
+) -> None:
+    sweep(store, volume)
+    assert store.left_out(ALIASES_LEFT_OUT) == ["live"]
+    assert store.left_out(IMPORTS_LEFT_OUT) == [DIGEST]
+    assert not client.exists(ALIASES, IMPORTS)
+    repair(volume)
+    sweep(store, volume)
+    assert store.run(meanings("live")) == RECORD
+    assert client.hkeys(IMPORTS) == [DIGEST]
+    assert not client.exists(ALIASES_LEFT_OUT, IMPORTS_LEFT_OUT)
+
+
+@pytest.mark.usefixtures("damaged")
+def test_unreadable_ones_whose_files_were_removed_are_forgotten(
+    store: Store, volume: Volume, client: redis.Redis
+) -> None:
+    volume.alias("live").unlink()
+    volume.imported(DIGEST).unlink()
+    sweep(store, volume)
+    assert not client.exists(ALIASES, IMPORTS, ALIASES_LEFT_OUT, IMPORTS_LEFT_OUT)
+
+
+@pytest.mark.usefixtures("damaged")
+def test_unreadable_ones_that_were_replaced_or_deleted_while_they_are_read_do_not_return(
+    store: Store, volume: Volume, client: redis.Redis
+) -> None:
+    client.hset(IMPORTS, DIGEST, "")
+    assert store.run(point("live", RECORD, expected=0)) == "pointed"
+    assert store.run(unpoint("live", expected=2)) == "pointed"
+    assert store.run(forget_import(DIGEST))[0] == "forgotten"
+    repair(volume)
+    for alias_or_import in (
+        restore_alias("live", RECORD, is_left_out=True),
+        restore_import(DIGEST, Import(bytes=7, imported_ms=1), is_left_out=True),
+    ):
+        assert not store.run(alias_or_import)
+    assert not client.exists(ALIASES, IMPORTS)
