@@ -1,12 +1,16 @@
 """The layout of the mounted volume."""
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from contract.dataset import Fit
-from contract.identifiers import IMPORTED, kind_of
+from contract.identifiers import IMPORTED, LATEST, ReferenceKind, kind_of, reference_kind
 from contract.keys import RecordKind
 from contract.webhook import Endpoint
+
+logger = logging.getLogger(__name__)
 
 INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 """As torch-fidelity's release names them."""
@@ -14,7 +18,7 @@ INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 
 @dataclass(frozen=True)
 class Volume:
-    """Paths under `DCGAN_DATA_ROOT`. Pure, except for `all_facts`, which lists a directory."""
+    """Paths under `DCGAN_DATA_ROOT`. Pure, except for `all_…`, which list a directory."""
 
     root: Path
 
@@ -43,6 +47,10 @@ class Volume:
     def imported(self, digest: str) -> Path:
         """The file of an imported generator."""
         return self.imports / imported_name(digest)
+
+    def all_imports(self) -> dict[str, Path]:
+        """The imported generators' files by digest; not those that copying programs put beside them."""
+        return _called("digest", {f"sha256:{one.stem}": one for one in self.imports.glob("*.safetensors")})
 
     @property
     def epoch(self) -> Path:
@@ -151,8 +159,23 @@ class Volume:
     def alias(self, alias: str) -> Path:
         return self.aliases / f"{alias}.json"
 
+    def all_aliases(self) -> dict[str, Path]:
+        """The aliases' files by alias; not those that copying programs put beside them."""
+        return _called("alias", {one.stem: one for one in self.aliases.glob("*.json")})
+
     def tombstone(self, record_id: str) -> Path:
         return self.tombstones / f"{record_id}.json"
+
+
+def _called(kind: ReferenceKind, files: Mapping[str, Path]) -> dict[str, Path]:
+    """Those whose names are of this kind, in order. The others are logged."""
+    called = {}
+    for name, path in sorted(files.items()):
+        if reference_kind(name) == kind and name != LATEST:
+            called[name] = path
+        else:
+            logger.warning("%s: ignored, since no file of the service has such a name", path)
+    return called
 
 
 def imported_name(digest: str) -> str:

@@ -52,8 +52,8 @@ async def settle(gateway: Gateway) -> None:
     """Complete the moves of gateways that died; retries until Redis answers."""
 
     async def attempt() -> bool:
-        names = {path.stem for path in gateway.volume.aliases.glob("*.json")}
-        for alias in sorted(names | {*await gateway.store.aliases()}):
+        names = await asyncio.to_thread(gateway.volume.all_aliases)
+        for alias in sorted({*names, *await gateway.store.aliases()}):
             async with _alone(gateway):
                 await _settled(gateway, alias)
         return True

@@ -49,7 +49,7 @@ def drop_untold(volume: Volume, job_id: str, published: str, told: Collection[st
 def _is_named(volume: Volume, file: str) -> bool:
     """Whether an alias points to it, or did before. True if that cannot be determined."""
     try:
-        aliases = [AliasRecord.of_file(path.read_bytes()) for path in volume.aliases.glob("*.json")]
+        aliases = [AliasRecord.of_file(path.read_bytes()) for path in volume.all_aliases().values()]
     except (OSError, ValueError):
         return True
     return any(meaning.file == file for alias in aliases for meaning in alias.meanings)

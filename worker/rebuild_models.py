@@ -18,10 +18,10 @@ logger = logging.getLogger(__name__)
 
 def restore_models(store: Rebuild, volume: Volume) -> None:
     """Restore them all, before the records stand."""
-    for path in sorted(volume.imports.glob("*.safetensors")):
-        _restore(_IMPORTS, f"sha256:{path.stem}", path, store)
-    for path in sorted(volume.aliases.glob("*.json")):
-        _restore(_ALIASES, path.stem, path, store)
+    for digest, path in volume.all_imports().items():
+        _restore(_IMPORTS, digest, path, store)
+    for alias, path in volume.all_aliases().items():
+        _restore(_ALIASES, alias, path, store)
 
 
 def restore_left_out_models(store: Store, volume: Volume) -> None:

@@ -2,15 +2,20 @@
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
 import pytest
 
 from contract.job import CheckpointFact, State
+from contract.keys import ALIASES
 from contract.store import leave
+from service.settings import Settings
+from tests.service.deployment import Deployment
 
 Refused = Callable[..., dict[str, Any]]
+Serve = Callable[[Settings], AbstractContextManager[str]]
 Until = Callable[[Callable[[], Any]], Any]
 
 
@@ -78,3 +83,20 @@ def test_change_that_is_sent_twice_is_applied_once(
     assert client.delete("/models/live").status_code == 204
     assert not kept.exists()
     assert client.get("/models/live").status_code == 404
+
+
+def test_duplicate_of_an_aliass_file_becomes_no_alias(
+    elsewhere: Callable[..., Deployment], serve: Serve, until: Until
+) -> None:
+    """To a starting gateway, a file that Redis does not know is the change of a killed one."""
+    there = elsewhere()
+    there.end(State.SUCCEEDED)
+    job = there.client.get("/models/latest").json()["job"]
+    there.client.put("/models/live", json={"job": job}).raise_for_status()
+    there.stop()
+    volume = there.worker.volume
+    for name in ("live 2", "other"):
+        volume.alias(name).write_bytes(volume.alias("live").read_bytes())
+    with serve(Settings(data_root=volume.root, redis_url=there.worker.url)):
+        until(lambda: there.worker.redis.hexists(ALIASES, "other"))  # after "live 2"
+    assert not there.worker.redis.hexists(ALIASES, "live 2")

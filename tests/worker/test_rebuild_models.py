@@ -58,6 +58,10 @@ def test_aliases_and_imports_are_restored_despite_damaged_files_beside_them(
         write_durably(volume.alias(name), content)
     write_durably(volume.imported(DIGEST), b"weights")
     write_durably(volume.incoming_imports / "2.safetensors", b"half")
+    for stray in ("b 2", "._b", "latest"):
+        write_durably(volume.alias(stray), record.as_file())
+    for stray in (f"._{DIGEST[7:]}", f"{DIGEST[7:]} 2"):
+        write_durably(volume.imported(stray), b"weights")
     rebuild(store, volume)
     assert client.hkeys(ALIASES) == ["b"]
     assert client.hkeys(IMPORTS) == [DIGEST]
