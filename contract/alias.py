@@ -30,10 +30,10 @@ class Meaning(Kept):
     by: Cause = "put"
 
     def is_same_target(self, other: "Meaning") -> bool:
-        """Whether both resolve to the same generator, now and later."""
+        """Whether both resolve to the same generator in the same place, now and later."""
         if self.follow or other.follow:
             return (self.job, self.follow) == (other.job, other.follow)
-        return self.digest == other.digest
+        return (self.job, self.digest) == (other.job, other.digest)
 
     def etag(self, digest: str) -> str:
         """The strong ETag of the alias while it resolves to the generator of this digest.

@@ -70,11 +70,12 @@ async def with_generator(
 ) -> T:
     """Return the answer of what a reference means, or means by now if its file was deleted meanwhile.
 
-    Another gateway may have deleted it, or this one while the request waited. The same digest may also be in
-    another place: a job's checkpoint that was imported as well.
+    Another gateway may have deleted it, or this one while the request waited. If the file is damaged, the
+    generator's other copy is used: that of a job's checkpoint which was imported as well, or the reverse.
 
     Raises:
-        ServiceError: as `resolve`, or as `answer`: `checkpoint_unreadable` only if the file is still meant.
+        ServiceError: as `resolve`, or as `answer`: `checkpoint_unreadable` only if the file is still meant,
+            and there is no other.
     """
     target = await resolve(gateway, reference)
     try:
@@ -84,24 +85,43 @@ async def with_generator(
             raise
         gateway.remembered.doubt(("model", reference))
         now = await resolve(gateway, reference)
-        if now.place == target.place:
+        other = now if now.place != target.place else await _other_copy(gateway, target)
+        if other is None:
             raise
-    return await answer(now)
+    return await answer(other)
+
+
+async def _other_copy(gateway: Gateway, target: Target) -> Target | None:
+    """The same generator as a job's checkpoint if this one was imported, or imported if a job made it."""
+    if target.job is None:
+        return await _made(gateway, target.digest)
+    return await _imported(gateway, target.digest)
+
+
+async def _made(gateway: Gateway, digest: str) -> Target | None:
+    job_id = await gateway.store.job_of_digest(digest)
+    checkpoints = await gateway.store.checkpoints(job_id) if job_id else []
+    return next((Target.of(job_id, one) for one in checkpoints if one.digest == digest), None)
+
+
+async def _imported(gateway: Gateway, digest: str) -> Target | None:
+    imported = await gateway.store.imported(digest)
+    return of_import(digest, imported) if imported else None
 
 
 async def of_digest(gateway: Gateway, digest: str) -> Target:
     """The generator with exactly these weights."""
-    job_id = await gateway.store.job_of_digest(digest)
-    checkpoints = await gateway.store.checkpoints(job_id) if job_id else []
-    for checkpoint in checkpoints:
-        if job_id and checkpoint.digest == digest:
-            return Target.of(job_id, checkpoint)
-    if imported := await gateway.store.imported(digest):
-        return of_import(digest, imported)
+    if target := await _made(gateway, digest) or await _imported(gateway, digest):
+        return target
     await require_back(gateway, f"The import {digest}", digest, IMPORTS_LEFT_OUT)
     await require_all_back(gateway, f"may have made {digest}")
     detail = f"No generator has the digest {digest}; GET /jobs/{{id}}/checkpoints lists those of a job."
     raise ServiceError(ErrorCode.MODEL_NOT_FOUND, detail)
+
+
+async def lasting(gateway: Gateway, digest: str) -> Target:
+    """The generator with exactly these weights: its imported copy if there is one, which outlives its job."""
+    return await _imported(gateway, digest) or await of_digest(gateway, digest)
 
 
 def of_import(digest: str, imported: Import) -> Target:

@@ -19,6 +19,7 @@ from service.preconditions import Conditions, Preconditions
 from service.references import (
     Target,
     find_latest,
+    lasting,
     missing_alias,
     of_digest,
     of_import,
@@ -140,7 +141,7 @@ async def put_model(
     there, nothing changes.
     """
     _refuse_latest(alias)
-    target = await (of_job(gateway, to.job) if to.job else of_digest(gateway, to.digest or ""))
+    target = await (of_job(gateway, to.job) if to.job else lasting(gateway, to.digest or ""))
     seen = await gateway.store.alias(alias)
     await _require(gateway, conditions, alias, seen)
     await _warm(gateway, seen, target)

@@ -148,10 +148,10 @@ def gateway_url(redis_server: RedisServer, data_root: Path) -> Iterator[str]:
 
 @pytest.fixture
 def volume(data_root: Path) -> Volume:
-    """The gateway's volume, with all aliases removed. The rest stays: ids, unlike names, are never reused."""
+    """The gateway's volume, with all aliases and imports removed. The rest stays: ids are never reused."""
     volume = Volume(data_root)
-    for alias in volume.aliases.glob("*.json"):
-        alias.unlink()
+    for path in (*volume.aliases.glob("*.json"), *volume.imports.rglob("[!.]*.*")):
+        path.unlink()
     return volume
 
 

@@ -21,6 +21,7 @@ from contract.workshop import WorkshopAnswer, WorkshopAsk, export
 
 STAGES = Stages(batch=1, forward=2, encode=3, each=0.5)
 GONE = (ErrorCode.CHECKPOINT_UNREADABLE, "There is no such file.", "")
+UNREADABLE = Failure(code=ErrorCode.CHECKPOINT_UNREADABLE, detail="It is damaged.")
 
 
 class Sampler(threading.Thread):
@@ -73,6 +74,7 @@ class Trainer(threading.Thread):
         self.asks: list[WorkshopAsk] = []
         self.refusal: Failure | None = None
         self.loses_what_it_makes = False
+        self.unreadable: set[CheckpointPlace] = set()
         self._volume = volume
         self._redis = redis.Redis.from_url(url, decode_responses=True)
         self._ended = threading.Event()
@@ -84,13 +86,14 @@ class Trainer(threading.Thread):
                 ask = WorkshopAsk.model_validate_json(frame)
                 self.asks.append(ask)
                 assert self._volume.checkpoint(ask.place.job, ask.place.file).exists()
-                if ask.task != "inspect" and not self.refusal:
+                refusal = UNREADABLE if ask.place in self.unreadable else self.refusal
+                if ask.task != "inspect" and not refusal:
                     path = export(self._volume, ask.place, ask.digest, ask.task)
                     path.parent.mkdir(exist_ok=True)
                     path.write_bytes(ask.task.encode())
                     if self.loses_what_it_makes:
                         path.unlink()
-                answer = WorkshopAnswer(error=self.refusal)
+                answer = WorkshopAnswer(error=refusal)
                 self._redis.set(WORKSHOP_REPLY_OF + ask.id, answer.model_dump_json(), ex=30)
 
     def stop(self) -> None:
