@@ -41,3 +41,8 @@ def exports(volume: Volume, place: CheckpointPlace) -> Path:
 def export(volume: Volume, place: CheckpointPlace, digest: str, program: Program) -> Path:
     """The file of one export."""
     return exports(volume, place) / f"{digest.removeprefix('sha256:')}.{SUFFIXES[program]}"
+
+
+def checksum(program: Path) -> Path:
+    """The file with the digest of an export's content, written before the export."""
+    return program.with_name(f"{program.name}.sha256")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from contract.errors import ErrorCode, ServiceError
 from contract.keys import Role
-from contract.workshop import ExportFormat, Program, export
+from contract.workshop import ExportFormat, Program, checksum, export
 from service.gateway import Gateway
 from service.references import Target
 from service.stored_files import StoredFile
@@ -26,31 +26,44 @@ async def exported(gateway: Gateway, target: Target, form: ExportFormat) -> Stor
     path = export(gateway.volume, target.place, target.digest, form)
     make = functools.partial(_make, gateway, target, form, path)
     await gateway.shared.ask(("export", target.digest, target.place, form), make)
-    return await _stored(gateway, path)
+    file = await _intact(gateway, path)
+    if file is None:  # deleted with its job since it was built, or damaged at once
+        raise _not_there(path)
+    return file
 
 
 async def _checkpoint(gateway: Gateway, target: Target) -> StoredFile:
-    file = await _stored(gateway, gateway.volume.checkpoint(target.place.job, target.file))
+    path = gateway.volume.checkpoint(target.place.job, target.file)
+    try:
+        file = await gateway.digests.of(path)
+    except FileNotFoundError:  # deleted with its job since it was resolved
+        raise _not_there(path) from None
     if file.digest != target.digest:
         detail = f"{target.file} cannot be sent: its content no longer has the digest {target.digest}."
         raise ServiceError(ErrorCode.CHECKPOINT_UNREADABLE, detail)
     return file
 
 
-async def _stored(gateway: Gateway, path: Path) -> StoredFile:
-    """The file may be gone: its job may have been deleted since it was resolved or built."""
-    try:
-        return await gateway.digests.of(path)
-    except FileNotFoundError:
-        detail = f"{path.name} cannot be sent: there is no such file on the volume."
-        raise ServiceError(ErrorCode.CHECKPOINT_UNREADABLE, detail) from None
+def _not_there(path: Path) -> ServiceError:
+    detail = f"{path.name} cannot be sent: there is no such file on the volume, or it is damaged."
+    return ServiceError(ErrorCode.CHECKPOINT_UNREADABLE, detail)
 
 
 async def _make(gateway: Gateway, target: Target, program: Program, path: Path) -> None:
-    """A request that arrives during the build runs next, and finds the file."""
-    if not await asyncio.to_thread(path.exists):
+    """A request that arrives during the build runs next, and finds the file. A damaged one is replaced."""
+    if await _intact(gateway, path) is None:
         await require_trainer(gateway, f"to export it as {program}")
         await gateway.workshop.ask(program, target.digest, target.place)
+
+
+async def _intact(gateway: Gateway, path: Path) -> StoredFile | None:
+    """The program, if it is there as its trainer wrote it. Older versions wrote no checksum."""
+    try:
+        written = await asyncio.to_thread(checksum(path).read_bytes)
+        file = await gateway.digests.of(path)
+    except OSError:
+        return None
+    return file if file.digest.encode() == written else None
 
 
 async def require_trainer(gateway: Gateway, for_what: str) -> None:

@@ -19,7 +19,7 @@ from contract.imports import Import, add_import, forget_import
 from contract.keys import ALIASES_LEFT_OUT
 from contract.sampling import CheckpointPlace
 from contract.volume import Volume, imported_name
-from contract.workshop import Program, export
+from contract.workshop import Program, checksum, export
 from service.alone import alone
 from service.body_length import declared_length
 from service.exporting import require_trainer
@@ -139,7 +139,9 @@ def _remove(volume: Volume, digest: str) -> bool:
     """Remove its file and programs. Returns whether the file existed."""
     place = CheckpointPlace(job=IMPORTED, file=imported_name(digest))
     for program in get_args(Program):
-        export(volume, place, digest, program).unlink(missing_ok=True)
+        path = export(volume, place, digest, program)
+        path.unlink(missing_ok=True)
+        checksum(path).unlink(missing_ok=True)
     path = volume.imported(digest)
     was_there = path.exists()
     path.unlink(missing_ok=True)

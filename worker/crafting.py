@@ -1,11 +1,12 @@
 """A workshop child's work on one generator."""
 
+import hashlib
 from pathlib import Path
 
 from contract.durable import replace_durably
 from contract.errors import ErrorCode, ServiceError
 from contract.volume import Volume
-from contract.workshop import WorkshopAsk, export
+from contract.workshop import WorkshopAsk, checksum, export
 from models import exports
 from models.inspection import inspect
 from worker import link
@@ -33,6 +34,7 @@ def _keep(path: Path, content: bytes, ask: WorkshopAsk) -> None:
     try:
         path.parent.mkdir(exist_ok=True)
         drop_abandoned(path.parent)
+        replace_durably(checksum(path), f"sha256:{hashlib.sha256(content).hexdigest()}".encode())
         replace_durably(path, content)
     except FileNotFoundError:
         detail = f"The generator {ask.digest} was deleted while a program was made of it."

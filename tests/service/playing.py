@@ -1,5 +1,6 @@
 """Threads that play a gateway's workers, with the contract's own wire format."""
 
+import hashlib
 import threading
 from typing import Any
 
@@ -17,7 +18,7 @@ from contract.keys import (
 from contract.sampling import CheckpointPlace
 from contract.volume import Volume
 from contract.wire import Answer, Ask, Stages
-from contract.workshop import WorkshopAnswer, WorkshopAsk, export
+from contract.workshop import WorkshopAnswer, WorkshopAsk, checksum, export
 
 STAGES = Stages(batch=1, forward=2, encode=3, each=0.5)
 GONE = (ErrorCode.CHECKPOINT_UNREADABLE, "There is no such file.", "")
@@ -90,7 +91,9 @@ class Trainer(threading.Thread):
                 if ask.task != "inspect" and not refusal:
                     path = export(self._volume, ask.place, ask.digest, ask.task)
                     path.parent.mkdir(exist_ok=True)
-                    path.write_bytes(ask.task.encode())
+                    content = ask.task.encode()
+                    checksum(path).write_text(f"sha256:{hashlib.sha256(content).hexdigest()}")
+                    path.write_bytes(content)
                     if self.loses_what_it_makes:
                         path.unlink()
                 answer = WorkshopAnswer(error=refusal)

@@ -12,11 +12,14 @@ import httpx
 import pytest
 
 from contract.errors import ErrorCode
+from contract.identifiers import IMPORTED
 from contract.imports import forget_import
 from contract.job import CheckpointFact, Failure, State
 from contract.keys import EPOCH, IMPORTS
+from contract.sampling import CheckpointPlace
 from contract.store import leave, report
-from contract.volume import Volume
+from contract.volume import Volume, imported_name
+from contract.workshop import checksum, export
 from service.settings import Settings
 from tests.service.playing import Trainer
 from tests.service.sending import checkpoint, left, send
@@ -97,6 +100,30 @@ def test_program_is_exported_once(client: httpx.Client, trainer: Trainer, refuse
     assert [ask.task for ask in trainer.asks] == ["inspect", "onnx"]
     trainer.refusal = Failure(code=ErrorCode.EXPORT_UNAVAILABLE, detail="Install it.")
     refused(client.get(f"/models/{digest}/export?format=torch-export"), 501, "export_unavailable")
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda path: path.write_bytes(b"onnY"),
+        lambda path: checksum(path).write_bytes(b"\xff"),
+        lambda path: checksum(path).unlink(),
+    ],
+    ids=["rotten", "checksum rotten", "of an older version"],
+)
+def test_program_that_does_not_match_its_checksum_is_made_anew(
+    client: httpx.Client,
+    trainer: Trainer,
+    volume: Volume,
+    harm: Callable[[Path], object],
+) -> None:
+    digest = send(client, checkpoint(images_seen=19)).json()["digest"]
+    address = f"/models/{digest}/export?format=onnx"
+    etag = client.get(address).headers["etag"]
+    harm(export(volume, CheckpointPlace(job=IMPORTED, file=imported_name(digest)), digest, "onnx"))
+    again = client.get(address)
+    assert (again.content, again.headers["etag"]) == (b"onnx", etag)
+    assert [ask.task for ask in trainer.asks] == ["inspect", "onnx", "onnx"]
 
 
 def test_exported_program_that_vanishes_is_not_an_internal_error(

@@ -1,5 +1,6 @@
 """A trainer's workshop does what gateways ask with a generator, or tells them why it cannot."""
 
+import hashlib
 import os
 import threading
 import time
@@ -17,7 +18,7 @@ from contract.identifiers import IMPORTED
 from contract.job import Failure
 from contract.sampling import CheckpointPlace
 from contract.volume import Volume
-from contract.workshop import Task, WorkshopAnswer, WorkshopAsk, export
+from contract.workshop import Task, WorkshopAnswer, WorkshopAsk, checksum, export
 from models import exports
 from tests.models.checkpoints import write
 from worker import crafting
@@ -81,7 +82,8 @@ def files(root: Path) -> list[str]:
 def test_export_is_made_and_written_whole_to_the_volume(volume: Volume, digest: str, ask: Ask) -> None:
     assert ask("torch-export", digest, JOB) is None
     path = export(volume, JOB, digest, "torch-export")
-    assert files(path.parent) == [path.name]
+    assert sorted(files(path.parent)) == [path.name, checksum(path).name]
+    assert checksum(path).read_text() == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
     assert torch.export.load(path).module()(torch.zeros(3, 8)).shape == (3, 1, 32, 32)
 
 
@@ -117,7 +119,7 @@ def test_export_deletes_the_half_written_files_of_killed_children(
     os.utime(abandoned, (0, time.time() - 7200))
     in_hand.touch()
     craft(volume, digest, monkeypatch, lambda *_: b"a program")
-    assert sorted(files(path.parent)) == sorted([in_hand.name, path.name])
+    assert sorted(files(path.parent)) == sorted([in_hand.name, path.name, checksum(path).name])
 
 
 def test_job_deleted_during_an_export_is_not_recreated(
