@@ -46,3 +46,9 @@ def export(volume: Volume, place: CheckpointPlace, digest: str, program: Program
 def checksum(program: Path) -> Path:
     """The file with the digest of an export's content, written before the export."""
     return program.with_name(f"{program.name}.sha256")
+
+
+def remove_program(program: Path) -> None:
+    """Remove an export, if it exists, and its checksum."""
+    program.unlink(missing_ok=True)
+    checksum(program).unlink(missing_ok=True)

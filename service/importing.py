@@ -19,7 +19,7 @@ from contract.imports import Import, add_import, forget_import
 from contract.keys import ALIASES_LEFT_OUT
 from contract.sampling import CheckpointPlace
 from contract.volume import Volume, imported_name
-from contract.workshop import Program, checksum, export
+from contract.workshop import Program, export, remove_program
 from service.alone import alone
 from service.body_length import declared_length
 from service.exporting import require_trainer
@@ -136,15 +136,13 @@ async def forget(gateway: Gateway, digest: str) -> None:
 
 
 def _remove(volume: Volume, digest: str) -> bool:
-    """Remove its file and programs. Returns whether the file existed."""
-    place = CheckpointPlace(job=IMPORTED, file=imported_name(digest))
-    for program in get_args(Program):
-        path = export(volume, place, digest, program)
-        path.unlink(missing_ok=True)
-        checksum(path).unlink(missing_ok=True)
+    """Remove its file, then its programs: whoever is making one looks for the file last."""
     path = volume.imported(digest)
     was_there = path.exists()
     path.unlink(missing_ok=True)
+    place = CheckpointPlace(job=IMPORTED, file=imported_name(digest))
+    for program in get_args(Program):
+        remove_program(export(volume, place, digest, program))
     return was_there
 
 

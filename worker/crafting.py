@@ -6,7 +6,7 @@ from pathlib import Path
 from contract.durable import replace_durably
 from contract.errors import ErrorCode, ServiceError
 from contract.volume import Volume
-from contract.workshop import WorkshopAsk, checksum, export
+from contract.workshop import checksum, export, remove_program
 from models import exports
 from models.inspection import inspect
 from worker import link
@@ -26,16 +26,19 @@ def work_on_generator(order_json: str, chore: Chore) -> None:
     if ask.task == "inspect":
         inspect(path, ask.digest)
     else:
-        _keep(export(volume, ask.place, ask.digest, ask.task), exports.make(ask.task, path, ask.digest), ask)
+        _keep(export(volume, ask.place, ask.digest, ask.task), exports.make(ask.task, path, ask.digest), path)
     chore.tell(link.Finished())
 
 
-def _keep(path: Path, content: bytes, ask: WorkshopAsk) -> None:
+def _keep(path: Path, content: bytes, generator: Path) -> None:
+    """Write a program and its checksum, unless the generator is deleted before or while this is done."""
     try:
         path.parent.mkdir(exist_ok=True)
         drop_abandoned(path.parent)
         replace_durably(checksum(path), f"sha256:{hashlib.sha256(content).hexdigest()}".encode())
         replace_durably(path, content)
+        generator.stat()
     except FileNotFoundError:
-        detail = f"The generator {ask.digest} was deleted while a program was made of it."
+        remove_program(path)
+        detail = f"The generator sha256:{path.stem} was deleted while a program was made of it."
         raise ServiceError(ErrorCode.MODEL_NOT_FOUND, detail) from None

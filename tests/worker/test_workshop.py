@@ -19,6 +19,7 @@ from contract.job import Failure
 from contract.sampling import CheckpointPlace
 from contract.volume import Volume
 from contract.workshop import Task, WorkshopAnswer, WorkshopAsk, checksum, export
+from contract.workshop import exports as exports_of
 from models import exports
 from tests.models.checkpoints import write
 from worker import crafting
@@ -96,12 +97,18 @@ def test_incoming_file_is_inspected(volume: Volume, digest: str, ask: Ask) -> No
     assert problem.code == ErrorCode.CHECKPOINT_UNREADABLE
 
 
-def craft(volume: Volume, digest: str, monkeypatch: pytest.MonkeyPatch, make: Callable[..., bytes]) -> None:
+def craft(
+    volume: Volume,
+    digest: str,
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[..., bytes],
+    place: CheckpointPlace = JOB,
+) -> None:
     """Export what `make` returns, in this process."""
     for name in ("die_first", "leave_the_cores"):
         monkeypatch.setattr(crafting, name, lambda: None)  # this process is no child, and stays as it is
     monkeypatch.setattr(exports, "make", make)
-    ask = WorkshopAsk(id="1", deadline_ms=0, task="torch-export", digest=digest, place=JOB)
+    ask = WorkshopAsk(id="1", deadline_ms=0, task="torch-export", digest=digest, place=place)
     hears, says = Pipe()
     with hears, says:
         crafting.work_on_generator(
@@ -133,3 +140,16 @@ def test_job_deleted_during_an_export_is_not_recreated(
         craft(volume, digest, monkeypatch, make_and_lose)
     assert refusal.value.code == ErrorCode.MODEL_NOT_FOUND
     assert not volume.job(JOB.job).exists()
+
+
+def test_program_of_an_import_that_was_deleted_while_it_was_made_is_not_kept(
+    volume: Volume, digest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make_and_lose(*_: object) -> bytes:
+        volume.checkpoint(SENT.job, SENT.file).unlink()
+        return b"a program"
+
+    with pytest.raises(ServiceError) as refusal:
+        craft(volume, digest, monkeypatch, make_and_lose, SENT)
+    assert refusal.value.code == ErrorCode.MODEL_NOT_FOUND
+    assert files(exports_of(volume, SENT)) == []
