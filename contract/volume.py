@@ -48,6 +48,14 @@ class Volume:
         """The file of an imported generator."""
         return self.imports / imported_name(digest)
 
+    def note_of_import(self, digest: str) -> Path:
+        """Exists while a generator is imported or removed."""
+        return self.imports / ".changing" / digest.removeprefix("sha256:")
+
+    def all_notes_of_imports(self) -> dict[str, Path]:
+        """By digest."""
+        return _called("digest", {f"sha256:{one.name}": one for one in self.imports.glob(".changing/*")})
+
     def all_imports(self) -> dict[str, Path]:
         """The imported generators' files by digest; not those that copying programs put beside them."""
         return _called("digest", {f"sha256:{one.stem}": one for one in self.imports.glob("*.safetensors")})

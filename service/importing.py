@@ -5,10 +5,9 @@ import hashlib
 import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 from fastapi import Request
 
@@ -18,17 +17,14 @@ from contract.identifiers import IMPORTED
 from contract.imports import Import, add_import, forget_import
 from contract.keys import ALIASES_LEFT_OUT
 from contract.sampling import CheckpointPlace
-from contract.volume import Volume, imported_name
-from contract.workshop import Program, export, remove_program
-from service.alone import alone
 from service.body_length import declared_length
 from service.exporting import require_trainer
 from service.gateway import Gateway
+from service.half_imported import alone_with_imports, noted, remove
 from service.receiving import bounded, kept, require_type
 from service.records import require_all_back, require_rebuilt
 from service.refusals import being_rebuilt
 from service.safetensors import look_through
-from service.settling import until_settled
 
 MEDIA_TYPES = ("application/octet-stream", "application/x-safetensors")
 
@@ -58,7 +54,7 @@ async def take_in(request: Request, gateway: Gateway) -> tuple[str, bool]:
             await require_trainer(gateway, "to check the file")
             place = CheckpointPlace(job=IMPORTED, file=f"{sent.path.parent.name}/{sent.path.name}")
             await gateway.workshop.ask("inspect", sent.digest, place)
-            async with _alone(gateway):
+            async with alone_with_imports(gateway):
                 await gateway.import_room.require(sent.digest, sent.bytes)
                 await _keep(gateway, sent)
     return sent.digest, True
@@ -83,31 +79,12 @@ async def _keep(gateway: Gateway, sent: _Sent) -> None:
     """Write the volume first, so that a rebuild finds the file."""
     path = gateway.volume.imported(sent.digest)
     entry = Import(bytes=sent.bytes, imported_ms=time.time_ns() // 1_000_000)
-    async with AsyncExitStack() as undo:
+    async with AsyncExitStack() as stack:
         if not await asyncio.to_thread(path.exists):  # else keep it: Redis may have lost its entry
-            undo.callback(lambda: gateway.later(_settle(gateway, sent.digest)))
+            await stack.enter_async_context(noted(gateway, sent.digest))
         await asyncio.to_thread(publish_durably, sent.path, path)
         if not await gateway.store.run(add_import(sent.digest, entry)):
             raise being_rebuilt()
-        undo.pop_all()
-
-
-async def _settle(gateway: Gateway, digest: str) -> None:
-    """Remove the file of an interrupted import, unless Redis has its entry once the records are rebuilt."""
-
-    async def attempt() -> bool:
-        async with _alone(gateway):
-            await require_rebuilt(gateway)
-            if not await gateway.store.imported(digest):
-                await asyncio.to_thread(_remove, gateway.volume, digest)
-        return True
-
-    await until_settled(attempt, ServiceError, OSError)
-
-
-def _alone(gateway: Gateway) -> AbstractAsyncContextManager[None]:
-    """Exclude other gateways from importing, which counts what is there, and from removing a generator."""
-    return alone(gateway, gateway.volume.imports, doing="taking in or removing a generator")
 
 
 async def forget(gateway: Gateway, digest: str) -> None:
@@ -116,12 +93,13 @@ async def forget(gateway: Gateway, digest: str) -> None:
     Raises:
         ServiceError: `model_in_use`, `model_not_found`, or some aliases could not be restored.
     """
-    async with gateway.lock(digest), _alone(gateway):
+    async with gateway.lock(digest), alone_with_imports(gateway):
         await require_all_back(gateway, f"may be an alias of {digest}", ALIASES_LEFT_OUT)
-        outcome, by = await gateway.store.run(forget_import(digest))
-        gateway.remembered.forget()
-        if outcome in ("forgotten", "missing"):  # missing: an earlier removal may have been interrupted
-            was_there = await asyncio.to_thread(_remove, gateway.volume, digest)
+        async with noted(gateway, digest):
+            outcome, by = await gateway.store.run(forget_import(digest))
+            gateway.remembered.forget()
+            if outcome in ("forgotten", "missing"):  # missing: an earlier removal may have been interrupted
+                was_there = await asyncio.to_thread(remove, gateway.volume, digest)
     if outcome == "rebuilding":
         raise being_rebuilt()
     if outcome == "aliased":
@@ -133,17 +111,6 @@ async def forget(gateway: Gateway, digest: str) -> None:
             "DELETE /jobs/{id}."
         )
         raise ServiceError(ErrorCode.MODEL_NOT_FOUND, detail)
-
-
-def _remove(volume: Volume, digest: str) -> bool:
-    """Remove its file, then its programs: whoever is making one looks for the file last."""
-    path = volume.imported(digest)
-    was_there = path.exists()
-    path.unlink(missing_ok=True)
-    place = CheckpointPlace(job=IMPORTED, file=imported_name(digest))
-    for program in get_args(Program):
-        remove_program(export(volume, place, digest, program))
-    return was_there
 
 
 @asynccontextmanager

@@ -1,0 +1,153 @@
+"""An import or removal of a generator that a killed gateway began is completed or reverted by the next."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+import pytest
+
+from contract.durable import write_durably
+from contract.identifiers import IMPORTED
+from contract.keys import IMPORTS
+from contract.sampling import CheckpointPlace
+from contract.volume import imported_name
+from contract.workshop import exports
+from service import half_imported, settling
+from service.gateway import Gateway
+from service.settings import Settings
+from tests.service.deployment import Deployment
+from tests.service.playing import Trainer
+from tests.service.sending import checkpoint, send
+from worker.rebuild import rebuild_if_lost
+from worker.store import Store
+
+Until = Callable[[Callable[[], object]], object]
+Restart = Callable[[], AbstractContextManager[str]]
+CONTENT = checkpoint(images_seen=40)
+DIGEST = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
+OTHER = "sha256:" + "0" * 64
+PROGRAMS = CheckpointPlace(job=IMPORTED, file=imported_name(DIGEST))
+
+
+@pytest.fixture
+def there(elsewhere: Callable[..., Deployment]) -> Iterator[Deployment]:
+    """A deployment with a trainer."""
+    deployment = elsewhere()
+    trainer = Trainer(deployment.worker.url, deployment.worker.volume)
+    trainer.start()
+    yield deployment
+    trainer.stop()
+
+
+@pytest.fixture
+def restarted(serve: Callable[[Settings], AbstractContextManager[str]], there: Deployment) -> Restart:
+    """Starts the next gateway."""
+    return lambda: serve(Settings(data_root=there.worker.volume.root, redis_url=there.worker.url))
+
+
+@pytest.fixture
+def killed_at(
+    there: Deployment, cut: Callable[[str, bool], None], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str, bool, Callable[[], object]], None]:
+    """Kills the gateway in a request, at this command: before Redis gets it, or before it replies."""
+
+    def kill(command: str, is_heard: bool, request: Callable[[], object]) -> None:
+        async def never(*_: object) -> None: ...
+
+        with monkeypatch.context() as dead:
+            dead.setattr("service.half_imported._settle", never)
+            cut(command, is_heard)
+            request()
+            there.stop()
+
+    return kill
+
+
+def _notes(there: Deployment) -> list[str]:
+    return list(there.worker.volume.all_notes_of_imports())
+
+
+@pytest.mark.parametrize("is_heard", [False, True])
+def test_import_is_removed_unless_redis_has_recorded_it(
+    there: Deployment,
+    restarted: Restart,
+    until: Until,
+    killed_at: Callable[[str, bool, Callable[[], object]], None],
+    is_heard: bool,
+) -> None:
+    killed_at("add_import", is_heard, lambda: send(there.client, CONTENT))
+    assert there.worker.volume.imported(DIGEST).exists()
+    with restarted():
+        until(lambda: not _notes(there))
+    assert there.worker.volume.imported(DIGEST).exists() == is_heard
+
+
+@pytest.mark.parametrize("is_heard", [False, True])
+def test_removal_is_completed_if_redis_has_recorded_it(
+    there: Deployment,
+    restarted: Restart,
+    until: Until,
+    killed_at: Callable[[str, bool, Callable[[], object]], None],
+    is_heard: bool,
+) -> None:
+    send(there.client, CONTENT).raise_for_status()
+    there.client.get(f"/models/{DIGEST}/export?format=onnx").raise_for_status()
+    killed_at("forget_import", is_heard, lambda: there.client.delete(f"/models/{DIGEST}"))
+    with restarted():
+        until(lambda: not _notes(there))
+    left = [*there.worker.volume.imports.rglob(f"{DIGEST[7:]}*")]
+    assert bool(left) == (not is_heard)
+
+
+def test_import_is_kept_until_the_records_are_rebuilt_and_then_belongs_to_them(
+    there: Deployment,
+    killed_at: Callable[[str, bool, Callable[[], object]], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    killed_at("add_import", True, lambda: send(there.client, CONTENT))
+    there.worker.redis.flushdb()
+    volume, sleep = there.worker.volume, asyncio.sleep
+
+    async def rebuild_meanwhile(seconds: float) -> None:
+        if seconds == settling.ROUND_SECONDS:
+            assert rebuild_if_lost(Store(there.worker.url), volume, "w0", lease_seconds=60)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", rebuild_meanwhile)
+    asyncio.run(half_imported.settle(Gateway(Settings(data_root=volume.root, redis_url=there.worker.url))))
+    assert not _notes(there)
+    assert volume.imported(DIGEST).exists()
+
+
+def test_generator_that_redis_does_not_know_is_kept_if_no_note_tells_of_it(
+    there: Deployment, restarted: Restart, until: Until
+) -> None:
+    """An operator may have restored it from a backup: the next rebuild will find it."""
+    send(there.client, CONTENT).raise_for_status()
+    there.stop()
+    there.worker.redis.hdel(IMPORTS, DIGEST)
+    volume = there.worker.volume
+    write_durably(volume.note_of_import(OTHER), b"")
+    with restarted():
+        until(lambda: not _notes(there))
+    assert volume.imported(DIGEST).exists()
+
+
+def test_programs_whose_generator_is_gone_are_removed(
+    there: Deployment, restarted: Restart, until: Until
+) -> None:
+    send(there.client, CONTENT).raise_for_status()
+    there.client.get(f"/models/{DIGEST}/export?format=onnx").raise_for_status()
+    there.stop()
+    programs = exports(there.worker.volume, PROGRAMS)
+    kept = {path.name for path in programs.iterdir()}
+    for name in (
+        f"{OTHER[7:]}.pt2",
+        f"{OTHER[7:]}.pt2.sha256",
+        f".{OTHER[7:]}.pt2.0a1b2c3d.tmp",
+        "README.md",
+    ):
+        (programs / name).touch()
+    with restarted():
+        until(lambda: {path.name for path in programs.iterdir()} == kept | {"README.md"})
