@@ -15,7 +15,7 @@ _START_SECONDS = 5.0
 
 
 async def exported(gateway: Gateway, target: Target, form: ExportFormat) -> StoredFile:
-    """Return the generator's file in this form, built if necessary.
+    """Open the generator's file in this form, built if necessary. The caller closes it.
 
     Raises:
         ServiceError: `checkpoint_unreadable` if the file is gone, or the checkpoint no longer matches its
@@ -35,10 +35,11 @@ async def exported(gateway: Gateway, target: Target, form: ExportFormat) -> Stor
 async def _checkpoint(gateway: Gateway, target: Target) -> StoredFile:
     path = gateway.volume.checkpoint(target.place.job, target.file)
     try:
-        file = await gateway.digests.of(path)
+        file = await gateway.digests.open(path)
     except FileNotFoundError:  # deleted with its job since it was resolved
         raise _not_there(path) from None
     if file.digest != target.digest:
+        file.content.close()
         detail = f"{target.file} cannot be sent: its content no longer has the digest {target.digest}."
         raise ServiceError(ErrorCode.CHECKPOINT_UNREADABLE, detail)
     return file
@@ -51,19 +52,24 @@ def _not_there(path: Path) -> ServiceError:
 
 async def _make(gateway: Gateway, target: Target, program: Program, path: Path) -> None:
     """A request that arrives during the build runs next, and finds the file. A damaged one is replaced."""
-    if await _intact(gateway, path) is None:
-        await require_trainer(gateway, f"to export it as {program}")
-        await gateway.workshop.ask(program, target.digest, target.place)
+    if file := await _intact(gateway, path):
+        file.content.close()
+        return
+    await require_trainer(gateway, f"to export it as {program}")
+    await gateway.workshop.ask(program, target.digest, target.place)
 
 
 async def _intact(gateway: Gateway, path: Path) -> StoredFile | None:
     """The program, if it is there as its trainer wrote it. Older versions wrote no checksum."""
     try:
         written = await asyncio.to_thread(checksum(path).read_bytes)
-        file = await gateway.digests.of(path)
+        file = await gateway.digests.open(path)
     except OSError:
         return None
-    return file if file.digest.encode() == written else None
+    if file.digest.encode() == written:
+        return file
+    file.content.close()
+    return None
 
 
 async def require_trainer(gateway: Gateway, for_what: str) -> None:

@@ -5,11 +5,14 @@ import hashlib
 import os
 import re
 from collections import OrderedDict
+from contextlib import ExitStack
+from io import BufferedReader
 from pathlib import Path
 from typing import NamedTuple
 
 from fastapi import Request
 from fastapi.responses import FileResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from contract.errors import ErrorCode, ServiceError
 from service.problems import problem_response
@@ -19,9 +22,9 @@ _RANGE = re.compile(r"([0-9]{0,1000})-([0-9]{0,1000})")
 
 
 class StoredFile(NamedTuple):
-    """A file, its digest and its status, all read at once."""
+    """An open file, its digest and its status: of the same content, even if another gets its path."""
 
-    path: Path
+    content: BufferedReader
     digest: str
     """`sha256:…` of its content."""
     status: os.stat_result
@@ -33,30 +36,55 @@ class Digests:
     def __init__(self) -> None:
         self._known: OrderedDict[Path, tuple[tuple[int, int, int], str]] = OrderedDict()
 
-    async def of(self, path: Path) -> StoredFile:
-        """Return the file, with the digest of its content.
+    async def open(self, path: Path) -> StoredFile:
+        """Open the file, with the digest of its content. The caller closes it.
 
         Raises:
             OSError: it does not exist, or cannot be read.
         """
-        return await asyncio.to_thread(self._of, path)
+        return await asyncio.to_thread(self._open, path)
 
-    def _of(self, path: Path) -> StoredFile:
-        with path.open("rb") as file:
+    def _open(self, path: Path) -> StoredFile:
+        with ExitStack() as stack:
+            file = stack.enter_context(path.open("rb"))
             status = os.fstat(file.fileno())
-            version = status.st_ino, status.st_mtime_ns, status.st_size
-            known = self._known.get(path)
-            if known is not None and known[0] == version:
-                return StoredFile(path, known[1], status)
-            digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+            digest = self._digest(path, file, status)
+            stack.pop_all()
+        return StoredFile(file, digest, status)
+
+    def _digest(self, path: Path, file: BufferedReader, status: os.stat_result) -> str:
+        version = status.st_ino, status.st_mtime_ns, status.st_size
+        known = self._known.get(path)
+        if known is not None and known[0] == version:
+            return known[1]
+        digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        file.seek(0)
         self._known[path] = version, digest
         while len(self._known) > _KNOWN_FILES:
             self._known.popitem(last=False)
-        return StoredFile(path, digest, status)
+        return digest
+
+
+class _OpenFileResponse(FileResponse):
+    """Sends an open file, then closes it. It is opened once more, by its descriptor instead of its path."""
+
+    def __init__(self, file: StoredFile, name: str, headers: dict[str, str]) -> None:
+        super().__init__(
+            f"/dev/fd/{file.content.fileno()}",
+            filename=name,
+            media_type="application/octet-stream",
+            headers=headers,
+            stat_result=file.status,
+        )
+        self._content = file.content
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._content:
+            await super().__call__(scope, receive, send)
 
 
 def send(request: Request, file: StoredFile, name: str, headers: dict[str, str]) -> Response:
-    """Send the file, or the ranges that are requested of it. An invalid Range is ignored.
+    """Send the file, or the ranges that are requested of it, and close it. An invalid Range is ignored.
 
     `headers` must contain its `ETag`.
     """
@@ -64,17 +92,12 @@ def send(request: Request, file: StoredFile, name: str, headers: dict[str, str])
         size = file.status.st_size
         ranges = _ranges(asked, size) if request.method == "GET" else None
         if ranges == [] and request.headers.get("if-range", headers["ETag"]) == headers["ETag"]:
+            file.content.close()
             return _without(request, asked, size)
         kept = [(b"range", f"bytes={','.join(ranges)}".encode())] if ranges else []
         others = [one for one in request.scope["headers"] if one[0] != b"range"]
         request.scope["headers"] = [*others, *kept]
-    return FileResponse(
-        file.path,
-        filename=name,
-        media_type="application/octet-stream",
-        headers=headers,
-        stat_result=file.status,
-    )
+    return _OpenFileResponse(file, name, headers)
 
 
 def _without(request: Request, asked: str, size: int) -> Response:

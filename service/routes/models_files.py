@@ -1,5 +1,6 @@
 """Generators as files: export and import."""
 
+from contextlib import ExitStack
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -74,22 +75,25 @@ async def export_model(
         return target, await exported(gateway, target, query.format)
 
     target, file = await with_generator(gateway, reference, find)
-    is_fixed = reference_kind(reference) == "digest" and file.digest == target.digest
-    headers = {
-        "ETag": f'"{file.digest}"',
-        "X-Model-Digest": target.digest,
-        "Cache-Control": PINNED if is_fixed else "no-cache",
-        "Content-Location": f"/models/{target.digest}/export?format={query.format}",
-    }
-    if not conditions.fit(headers["ETag"]):
-        detail = (
-            f"{conditions}, but the ETag of this file is {headers['ETag']}. Leave If-Match out, or fetch by "
-            "digest what you mean."
-        )
-        raise ServiceError(ErrorCode.PRECONDITION_FAILED, detail)
-    if conditions.has(headers["ETag"]):
-        return Response(status_code=304, headers=headers)
-    name = f"{target.digest.removeprefix('sha256:')[:16]}.{SUFFIXES[query.format]}"
+    with ExitStack() as unsent:
+        unsent.callback(file.content.close)
+        is_fixed = reference_kind(reference) == "digest" and file.digest == target.digest
+        headers = {
+            "ETag": f'"{file.digest}"',
+            "X-Model-Digest": target.digest,
+            "Cache-Control": PINNED if is_fixed else "no-cache",
+            "Content-Location": f"/models/{target.digest}/export?format={query.format}",
+        }
+        if not conditions.fit(headers["ETag"]):
+            detail = (
+                f"{conditions}, but the ETag of this file is {headers['ETag']}. Leave If-Match out, or fetch "
+                "by digest what you mean."
+            )
+            raise ServiceError(ErrorCode.PRECONDITION_FAILED, detail)
+        if conditions.has(headers["ETag"]):
+            return Response(status_code=304, headers=headers)
+        name = f"{target.digest.removeprefix('sha256:')[:16]}.{SUFFIXES[query.format]}"
+        unsent.pop_all()
     return send(request, file, name, headers)
 
 

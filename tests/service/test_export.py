@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ from contract.job import CheckpointFact, State
 from contract.store import forget_job, leave, report
 from contract.volume import Volume
 from service.exporting import exported
-from service.stored_files import StoredFile
+from service.stored_files import Digests, StoredFile
 
 Refused = Callable[..., dict[str, Any]]
 CONTENT = bytes(range(256)) * 600
@@ -175,21 +176,76 @@ def test_file_deleted_by_another_gateway_is_not_found_or_sent_from_where_it_was_
     assert client.delete(f"/models/{kept.digest}").status_code == 204
 
 
-@pytest.mark.parametrize("asked", [{}, {"Range": "bytes=9999999-"}])
-def test_headers_describe_the_file_as_it_was_when_hashed(
+@pytest.mark.parametrize(
+    ("asked", "status", "part"),
+    [
+        ({}, 200, slice(None)),
+        ({"Range": "bytes=100-65999"}, 206, slice(100, 66000)),
+        ({"If-Range": '"other"', "Range": "bytes=5-"}, 200, slice(None)),
+    ],
+)
+@pytest.mark.parametrize("becomes", ["deleted", "another"])
+def test_file_is_sent_as_it_was_when_hashed(
     client: httpx.Client,
+    volume: Volume,
     kept: CheckpointFact,
     monkeypatch: pytest.MonkeyPatch,
     asked: dict[str, str],
+    status: int,
+    part: slice,
+    becomes: str,
 ) -> None:
-    async def then_deleted(*asked: Any) -> StoredFile:
+    job = client.get("/models/latest").json()["job"]
+    path = volume.checkpoint(job, kept.file)
+    content = path.read_bytes()
+
+    async def then_gone(*asked: Any) -> StoredFile:
         file = await exported(*asked)
-        file.path.unlink()
+        path.unlink()
+        if becomes == "another":
+            path.write_bytes(b"another")
         return file
 
-    monkeypatch.setattr("service.routes.models_files.exported", then_deleted)
-    answer = client.head("/models/latest/export", headers=asked)
-    assert (answer.status_code, answer.headers["content-length"]) == (200, str(kept.bytes))
+    monkeypatch.setattr("service.routes.models_files.exported", then_gone)
+    answer = client.get("/models/latest/export", headers=asked)
+    assert (answer.status_code, answer.content) == (status, content[part])
+    path.write_bytes(content)
+    head = client.head("/models/latest/export", headers=asked)
+    assert (head.status_code, head.headers["content-length"]) == (200, str(kept.bytes))
+
+
+def test_file_is_closed_whatever_is_answered(
+    client: httpx.Client,
+    refused: Refused,
+    volume: Volume,
+    kept: CheckpointFact,
+    until: Callable[[Callable[[], object]], object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened: list[StoredFile] = []
+    open_file = Digests.open
+
+    async def note(digests: Digests, path: Path) -> StoredFile:
+        opened.append(await open_file(digests, path))
+        return opened[-1]
+
+    monkeypatch.setattr(Digests, "open", note)
+    address, etag = "/models/latest/export", f'"{kept.digest}"'
+    conditions: tuple[dict[str, str], ...] = (
+        {},
+        {"Range": "bytes=5-9,20-"},
+        {"Range": "bytes=9999999-"},
+        {"If-None-Match": etag},
+        {"If-Match": '"x"'},
+    )
+    answers = [client.get(address, headers=headers).status_code for headers in conditions]
+    assert answers == [200, 206, 416, 304, 412]
+    assert client.head(address).status_code == 200
+    path = volume.checkpoint(client.get("/models/latest").json()["job"], kept.file)
+    path.write_bytes(b"damaged")
+    refused(client.get(address), 500, "checkpoint_unreadable")
+    assert len(opened) == len(answers) + 2
+    until(lambda: all(file.content.closed for file in opened))
 
 
 @pytest.mark.parametrize(
