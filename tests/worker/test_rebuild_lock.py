@@ -47,8 +47,8 @@ def between(monkeypatch: pytest.MonkeyPatch) -> Between:
     def let(restored_before: int, happen: Callable[[], object]) -> None:
         restored = itertools.count(1)
 
-        def take_in_and_let(store: Store, record_id: str) -> None:
-            take_in(store, record_id)
+        def take_in_and_let(store: Store, *names: str) -> None:
+            take_in(store, *names)
             if next(restored) == restored_before:
                 happen()
 
