@@ -43,6 +43,11 @@ def kind_of(record_id: str) -> RecordKind:
     return RecordKind.JOB if record_id.startswith("job_") else RecordKind.DATASET
 
 
+def is_record_id(name: str) -> bool:
+    """Whether a name is the id of a record of either kind."""
+    return any(re.fullmatch(pattern, name) for pattern in (DATASET_PATTERN, JOB_PATTERN))
+
+
 def reference_kind(reference: str) -> ReferenceKind | None:
     """Which of the three disjoint syntaxes a model reference has, or None."""
     if re.fullmatch(DIGEST_PATTERN, reference):

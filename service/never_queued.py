@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-import re
 from pathlib import Path
 
-from contract.identifiers import DATASET_PATTERN, JOB_PATTERN, kind_of
+from contract.identifiers import is_record_id, kind_of
 from contract.volume import Volume
 from contract.withdrawal import withdraw
 from service.gateway import Gateway
@@ -46,11 +45,7 @@ async def _settle(gateway: Gateway, home: Path) -> bool:
 
 def _abandoned(volume: Volume) -> list[Path]:
     homes = [*volume.datasets.glob("ds_*"), *volume.jobs.glob("job_*")]
-    return sorted(home for home in homes if _is_id(home.name) and _is_abandoned(home))
-
-
-def _is_id(name: str) -> bool:
-    return any(re.fullmatch(pattern, name) for pattern in (DATASET_PATTERN, JOB_PATTERN))
+    return sorted(home for home in homes if is_record_id(home.name) and _is_abandoned(home))
 
 
 def _is_abandoned(home: Path) -> bool:

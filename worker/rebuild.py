@@ -6,13 +6,13 @@ import logging
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
 from contract import rebuilding
 from contract.durable import write_durably
-from contract.identifiers import kind_of
+from contract.identifiers import is_record_id, kind_of
 from contract.job import CheckpointFact, State, Want, best_checkpoint
 from contract.keys import RecordKind
 from contract.rebuilding import OvertakenError, RestoreOutcome
@@ -80,10 +80,19 @@ def _begin_epoch(volume: Volume, epoch: str) -> None:
 def _restore_all(store: Rebuild, volume: Volume, lease_seconds: float) -> int:
     count = 0
     for kind, root in ((RecordKind.DATASET, volume.datasets), (RecordKind.JOB, volume.jobs)):
-        for record_id in _surest_first((spec.parent.name for spec in root.glob("*/spec.json")), volume):
+        for record_id in _surest_first(_named_by_an_id(root.glob("*/spec.json")), volume):
             count += _restore_if_readable(kind, record_id, store, volume, lease_seconds)
     restore_models(store, volume)
     return count
+
+
+def _named_by_an_id(specs: Iterable[Path]) -> Iterator[str]:
+    """The ids of records; not the names of copies that other programs have put beside them."""
+    for home in (spec.parent for spec in specs):
+        if is_record_id(home.name):
+            yield home.name
+        else:
+            logger.warning("%s: ignored, since no directory of the service has such a name", home)
 
 
 def restore_left_out(store: Store, volume: Volume, lease_seconds: float) -> None:

@@ -78,6 +78,17 @@ def test_state_follows_from_facts_and_intent(
     assert store.run(records.forget_job(job))[1] == expected
 
 
+def test_copy_of_a_directory_is_no_record(
+    store: Store, volume: Volume, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = lay(volume, "a")
+    shutil.copytree(volume.job(job), copy := volume.job(f"{job} 2"))
+    rebuild(store, volume)
+    assert store.state(JOB, job) is State.QUEUED
+    assert store.state(JOB, copy.name) is None
+    assert f"{copy}: ignored" in caplog.text
+
+
 def test_ended_record_keeps_its_progress(store: Store, volume: Volume, redis_url: str) -> None:
     progress = Progress(done=8, total=8, losses={"generator": 1.0})
     job = lay(volume, "a", facts(State.SUCCEEDED, progress=progress.model_copy(update={"seconds_left": 3.0})))
