@@ -21,11 +21,10 @@ from contract.job import State, Want
 from contract.keys import EPOCH, SAMPLES_WAITING, RecordKind, Role
 from contract.store import control, forget_job, leave, submit
 from contract.volume import Volume
+from service import records
 from service.embedded_redis import RedisServer, durable_server
 from service.gateway import Gateway
 from service.line import FEWEST
-from service.records import delete, find
-from service.records import submit as submit_or_undo
 from service.settings import Settings
 from tests.conftest import is_up_within
 from tests.service.deployment import Deployment
@@ -261,7 +260,7 @@ def test_job_whose_dataset_vanished_is_removed_from_the_volume(settings: Setting
         gateway, job_id = Gateway(settings), new_job_id()
         write_json(gateway.volume.spec(job_id), {})
         command = submit(RecordKind.JOB, job_id, "{}", dataset="ds_0000000000000000")
-        outcome = await submit_or_undo(gateway, RecordKind.JOB, job_id, command)
+        outcome = await records.submit(gateway, RecordKind.JOB, job_id, command)
         return outcome[0], gateway.volume.job(job_id).exists()
 
     assert asyncio.run(submit_to_nothing()) == ("unusable", False)
@@ -281,7 +280,7 @@ def test_submission_without_a_reply_is_withdrawn_unless_redis_has_queued_it(
         mortal.kill()
         async with gateway.running():
             with pytest.raises(RedisError):
-                await submit_or_undo(gateway, RecordKind.JOB, job_id, command)
+                await records.submit(gateway, RecordKind.JOB, job_id, command)
             assert gateway.volume.job(job_id).exists()
             await asyncio.to_thread(mortal.start)
             await asyncio.gather(*gateway.background)
@@ -293,8 +292,10 @@ def test_submission_without_a_reply_is_withdrawn_unless_redis_has_queued_it(
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("fate", ["kept", "forgotten", "emptied"])
 def test_volume_follows_the_record_after_an_interrupted_deletion(
-    settings: Settings, mortal: Redis, fate: str
+    settings: Settings, mortal: Redis, fate: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    bury = records._bury
+
     async def delete_from_the_dead() -> tuple[bool, bool]:
         gateway, job_id = Gateway(settings), new_job_id()
         volume, store = gateway.volume, gateway.store
@@ -303,15 +304,20 @@ def test_volume_follows_the_record_after_an_interrupted_deletion(
         write_json(volume.spec(job_id), {})
         await store.run(submit(RecordKind.JOB, job_id, "{}"))
         await store.run(control(RecordKind.JOB, job_id, Want.CANCEL))
-        standing = await find(gateway, RecordKind.JOB, job_id)
-        if fate == "forgotten":  # as if only the reply was lost
-            await store.run(forget_job(job_id))
-        if fate == "emptied":
-            there.flushall()
-        mortal.kill()
+        standing = await records.find(gateway, RecordKind.JOB, job_id)
+
+        async def bury_before_redis_dies(*given: Any) -> None:
+            await bury(*given)
+            if fate == "forgotten":  # as if only the reply was lost
+                await store.run(forget_job(job_id))
+            if fate == "emptied":
+                there.flushall()
+            mortal.kill()
+
+        monkeypatch.setattr(records, "_bury", bury_before_redis_dies)
         async with gateway.running():
             with pytest.raises(RedisError):
-                await delete(gateway, RecordKind.JOB, standing, forget_job(job_id))
+                await records.delete(gateway, RecordKind.JOB, standing, forget_job(job_id))
             assert volume.job(job_id).exists()
             await asyncio.to_thread(mortal.start)
             await asyncio.gather(*gateway.background)
@@ -337,13 +343,3 @@ def test_intent_that_redis_did_not_receive_is_reverted(
     worker.redis.execute_command("CLIENT", "UNPAUSE")
     assert (intent.read_bytes() if intent.exists() else None) == content
     assert client.get(f"/jobs/{job_id}").json()["state"] == ("paused" if before else "queued")
-
-
-def test_partial_upload_of_a_killed_gateway_is_removed_at_start(
-    serve: Callable[[Settings], AbstractContextManager[str]], settings: Settings
-) -> None:
-    incoming = settings.data_root / "datasets" / ".incoming"
-    incoming.mkdir(parents=True)
-    (incoming / "half.zip").write_bytes(b"PK")
-    with serve(settings):
-        assert not list(incoming.iterdir())

@@ -4,6 +4,7 @@ import json
 import socket
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from contract.keys import CELERY_PREFIX, KEYS, TASK_OF_ROLE, RecordKind, Role
 from contract.volume import Volume
 from service.limits import MAX_JSON_BYTES
+from service.settings import Settings
 
 Refused = Callable[..., dict[str, Any]]
 LIMIT = 100_000
@@ -237,3 +239,13 @@ def test_large_upload_to_an_address_with_a_slash_is_redirected(client: httpx.Cli
     answer = client.post(f"{path}/", content=bytes(MAX_JSON_BYTES + 1))
     assert answer.status_code == 307
     assert urlsplit(answer.headers["location"]).path == path
+
+
+def test_partial_upload_of_a_killed_gateway_is_removed_at_start(
+    serve: Callable[[Settings], AbstractContextManager[str]], redis_url: str, tmp_path: Path
+) -> None:
+    incoming = tmp_path / "datasets" / ".incoming"
+    incoming.mkdir(parents=True)
+    (incoming / "half.zip").write_bytes(b"PK")
+    with serve(Settings(data_root=tmp_path, redis_url=redis_url)):
+        assert not list(incoming.iterdir())
