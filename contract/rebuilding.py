@@ -8,6 +8,7 @@ from contract.job import CheckpointFact
 from contract.keys import EVERYTHING, KEYS, RecordKind
 from contract.store import Command, command_of, request_of, submission_fields
 from contract.submission import PLAIN, Submission
+from contract.volume import Volume
 from contract.webhook import Endpoint
 
 T = TypeVar("T")
@@ -57,6 +58,14 @@ def restore(
 def leave_out(kind: RecordKind, record_id: str, submission: Submission = PLAIN) -> Command[bool]:
     """Remember a record whose files are unreadable: its request creates no other. True the first time."""
     return command_of(kind, "leave_out", bool, id=record_id, request=request_of(record_id, submission))
+
+
+def read_epoch(volume: Volume) -> str:
+    """The volume's epoch; empty if it has had none, or if that cannot be told."""
+    try:
+        return volume.epoch.read_text()
+    except (OSError, ValueError):
+        return ""
 
 
 def begin_rebuild(of_volume: str, epoch: str) -> Command[Found]:

@@ -44,7 +44,7 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.volume = Volume(settings.data_root.absolute())
-        self.store = Store(connect(settings.redis_url, connections=64, decode=True))
+        self.store = Store(connect(settings.redis_url, connections=64, decode=True), self.volume)
         self.hub = Hub(connect(settings.redis_url, connections=1, decode=True, retries=0))
         self.shared = SingleFlight()
         self.mailbox = Mailbox(

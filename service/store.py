@@ -1,5 +1,6 @@
 """The gateway's access to the records in Redis: runs the contract's commands, and reads."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from contract.keys import (
     ALIASES,
     DIGESTS,
     EPOCH,
+    EPOCHS,
     IMPORTS,
     JOB_KEYS,
     KEYS,
@@ -28,7 +30,9 @@ from contract.keys import (
 )
 from contract.pointing import meanings
 from contract.reading import look_up
+from contract.rebuilding import read_epoch
 from contract.store import Command, Request, Turns, read_request, script, turns, workers
+from contract.volume import Volume
 from contract.webhook import Endpoint
 from service.refusals import of_another_version
 
@@ -113,8 +117,9 @@ class Listed(NamedTuple):
 class Store:
     """Reads records asynchronously, and is the one way to run a command of `contract.store`."""
 
-    def __init__(self, redis: "Redis") -> None:
+    def __init__(self, redis: "Redis", volume: Volume) -> None:
         self._redis = redis
+        self._volume = volume
         self._script = redis.register_script(script())
         self._turns = {kind: Turns("", ()) for kind in RecordKind}
 
@@ -130,7 +135,14 @@ class Store:
         await reply(self._redis.ping())
 
     async def is_rebuilt(self) -> bool:
-        """Whether the records are complete: False after Redis was emptied, until a worker restores them."""
+        """Whether the records are complete, and those of the volume.
+
+        They are not after Redis was emptied, or came back from before a rebuild on another server, until a
+        worker restores them.
+        """
+        epoch = await asyncio.to_thread(read_epoch, self._volume)
+        if epoch and not await self._redis.sismember(EPOCHS, epoch):
+            return False
         return bool(await self._redis.exists(EPOCH))
 
     async def is_left_out(self, name: str, key: str = LEFT_OUT) -> bool:

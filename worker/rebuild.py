@@ -21,10 +21,12 @@ from contract.volume import Volume
 from contract.webhook import TOLD_FOR_SECONDS, Endpoint, read_told
 from worker.facts import Facts, read_facts
 from worker.mirror import last_event
+from worker.rare_warning import RareWarning
 from worker.rebuild_models import restore_left_out_models, restore_models
 from worker.store import Rebuild, Store
 
 logger = logging.getLogger(__name__)
+_rarely = RareWarning(logger)
 
 LOCK_SECONDS = 60
 """Limit from one record to the next, and for sorting them first. A dead rebuilder is replaced after it."""
@@ -38,8 +40,8 @@ def rebuild_if_lost(store: Store, volume: Volume, name: str, lease_seconds: floa
 
     If Redis is emptied again before the end, the next call starts over.
     """
-    of_volume = _epoch(volume)
-    if store.is_rebuilt() and not store.is_outdated(of_volume):
+    of_volume = rebuilding.read_epoch(volume)
+    if store.is_rebuilt() and not (store.is_outdated(of_volume) and _may_remove_outdated(store, volume)):
         return True
     rebuild = store.lock_rebuild(name, LOCK_SECONDS)
     if rebuild is None:
@@ -49,6 +51,7 @@ def rebuild_if_lost(store: Store, volume: Volume, name: str, lease_seconds: floa
         found = rebuild.run(rebuilding.begin_rebuild(of_volume, epoch))
         if found == "stands":  # another process has just rebuilt them
             return True
+        store.has_removed_outdated |= found == "outdated"
         _begin_epoch(volume, epoch)
         count = _restore_all(rebuild, volume, lease_seconds)
         rebuild.run(rebuilding.end_rebuild(epoch))
@@ -61,12 +64,15 @@ def rebuild_if_lost(store: Store, volume: Volume, name: str, lease_seconds: floa
     return True
 
 
-def _epoch(volume: Volume) -> str:
-    """The volume's epoch; empty if it has had none, or if that cannot be told."""
-    try:
-        return volume.epoch.read_text()
-    except (OSError, ValueError):
-        return ""
+def _may_remove_outdated(store: Store, volume: Volume) -> bool:
+    """Only once: two servers in use for one volume would make each other outdated for ever."""
+    if store.has_removed_outdated:
+        _rarely.log(
+            "%s: its records were rebuilt on another Redis again; if two are in use, stop the workers of the"
+            " wrong one, then restart this one",
+            volume.root,
+        )
+    return not store.has_removed_outdated
 
 
 def _begin_epoch(volume: Volume, epoch: str) -> None:

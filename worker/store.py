@@ -40,6 +40,8 @@ class Store:
         self._redis = connect(url)
         self._script = self._redis.register_script(script())
         self._clock = clock
+        self.has_removed_outdated = False
+        """Whether this process has removed outdated records before."""
         self._first_seen = ("", 0.0)
         """The `run_id` of the current server, and when it was first seen."""
 

@@ -148,10 +148,11 @@ def gateway_url(redis_server: RedisServer, data_root: Path) -> Iterator[str]:
 
 @pytest.fixture
 def volume(data_root: Path) -> Volume:
-    """The gateway's volume, with all aliases and imports removed. The rest stays: ids are never reused."""
+    """The gateway's volume, without aliases, imports and an epoch. The rest stays: ids are never reused."""
     volume = Volume(data_root)
     for path in (*volume.aliases.glob("*.json"), *volume.imports.rglob("[!.]*.*")):
         path.unlink()
+    volume.epoch.unlink(missing_ok=True)
     return volume
 
 

@@ -8,12 +8,14 @@ from typing import Any
 import httpx
 import pytest
 
-from contract.job import CheckpointFact
+from contract.job import CheckpointFact, State
 from contract.keys import ALIASES, EPOCH, KEYS, RecordKind
+from tests.service.deployment import Deployment
 from worker.rebuild import rebuild_if_lost, restore_left_out
 from worker.store import Store
 
 Refused = Callable[..., dict[str, Any]]
+UNKNOWN = "job_0000000000000000"
 
 
 def test_missing_records_are_503_and_not_404_while_records_are_rebuilt(
@@ -108,3 +110,22 @@ def test_nothing_is_deleted_while_records_are_rebuilt(
         record_id = address.rpartition("/")[2]
         assert worker.volume.home(record_id).exists()
         assert not worker.volume.tombstone(record_id).exists()
+
+
+def test_outdated_records_count_as_missing_and_change_nothing_on_the_volume(
+    elsewhere: Callable[..., Deployment], refused: Refused
+) -> None:
+    there = elsewhere()
+    client, volume = there.client, there.worker.volume
+    job = there.end(State.SUCCEEDED)
+    client.put("/models/live", json={"job": job}).raise_for_status()
+    made_elsewhere = volume.alias("live").read_text().replace(job, UNKNOWN)
+    client.delete("/models/live").raise_for_status()
+    volume.alias("live").write_text(made_elsewhere)
+    volume.epoch.write_text("begun on another server")
+    for answer in (client.put("/models/live", json={"job": job}), client.get(f"/jobs/{UNKNOWN}")):
+        refused(answer, 503, "store_unavailable")
+    assert [missing["part"] for missing in client.get("/readyz").json()["missing"]] == ["records"]
+    assert volume.alias("live").read_text() == made_elsewhere
+    assert rebuild_if_lost(Store(there.worker.url), volume, "w0", lease_seconds=60)
+    assert UNKNOWN in there.worker.redis.hget(ALIASES, "live")

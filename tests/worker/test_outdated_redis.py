@@ -11,6 +11,7 @@ from contract import store as records
 from contract.durable import write_json
 from contract.job import State, Want
 from contract.keys import RecordKind
+from contract.rebuilding import read_epoch
 from contract.volume import Volume
 from service.embedded_redis import RedisServer
 from tests.conftest import own_database
@@ -90,8 +91,19 @@ def test_records_that_went_on_here_are_left_alone(here: Store, elsewhere: Store,
     assert here.state(JOB, NEW) is State.CANCELLED
 
 
+def test_two_servers_in_use_do_not_remove_each_others_records_for_ever(
+    here: Store, elsewhere: Store, returned: Volume, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        assert rebuild(here, returned)
+        assert rebuild(elsewhere, returned)
+    assert caplog.text.count("older than the volume") == 2
+    assert caplog.text.count("if two are in use, stop the workers of the wrong one") == 1
+    assert elsewhere.is_outdated(read_epoch(returned)) is not here.is_outdated(read_epoch(returned))
+
+
 def test_worker_that_noticed_too_late_removes_nothing(here: Store, returned: Volume) -> None:
-    before = returned.epoch.read_text()
+    before = read_epoch(returned)
     assert here.is_outdated(before)
     assert rebuild(here, returned)
     late = here.lock_rebuild("late", 60)
@@ -109,13 +121,15 @@ def test_records_are_rebuilt_though_the_volume_takes_no_epoch(here: Store, volum
 
 
 def test_rebuild_that_ended_half_way_is_done_again(
-    here: Store, returned: Volume, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    here: Store, elsewhere: Store, returned: Volume, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Until then, the other server is outdated already, too."""
     with monkeypatch.context() as patched:
         patched.setattr(Path, "glob", _unreadable)
         with pytest.raises(OSError, match="gone"):
             rebuild(here, returned)
     assert not here.is_rebuilt()
+    assert elsewhere.is_outdated(read_epoch(returned))
     client.delete(keys.REBUILDING)  # as when it expires
     assert rebuild(here, returned)
     assert here.state(JOB, ENDED) is State.SUCCEEDED
