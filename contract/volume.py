@@ -1,5 +1,6 @@
 """The layout of the mounted volume."""
 
+import contextlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,11 +55,13 @@ class Volume:
 
     def all_notes_of_imports(self) -> dict[str, Path]:
         """By digest."""
-        return _called("digest", {f"sha256:{one.name}": one for one in self.imports.glob(".changing/*")})
+        return _called("digest", {f"sha256:{one.name}": one for one in entries(self.imports / ".changing")})
 
     def all_imports(self) -> dict[str, Path]:
         """The imported generators' files by digest; not those that copying programs put beside them."""
-        return _called("digest", {f"sha256:{one.stem}": one for one in self.imports.glob("*.safetensors")})
+        return _called(
+            "digest", {f"sha256:{one.stem}": one for one in entries(self.imports, "*.safetensors")}
+        )
 
     @property
     def epoch(self) -> Path:
@@ -138,7 +141,7 @@ class Volume:
 
     def all_facts(self, record_id: str) -> list[Path]:
         """The facts of all owners, the newest owner's last."""
-        return sorted(self.home(record_id).glob("facts-*.json"))
+        return entries(self.home(record_id), "facts-*.json")
 
     def events(self, record_id: str) -> Path:
         """The mirror of its event stream, one JSON object per line."""
@@ -169,10 +172,21 @@ class Volume:
 
     def all_aliases(self) -> dict[str, Path]:
         """The aliases' files by alias; not those that copying programs put beside them."""
-        return _called("alias", {one.stem: one for one in self.aliases.glob("*.json")})
+        return _called("alias", {one.stem: one for one in entries(self.aliases, "*.json")})
 
     def tombstone(self, record_id: str) -> Path:
         return self.tombstones / f"{record_id}.json"
+
+
+def entries(directory: Path, pattern: str = "*") -> list[Path]:
+    """The paths in a directory, sorted; none if it does not exist.
+
+    Raises:
+        OSError: it cannot be listed, which `glob` would not tell from an empty one.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        return sorted(path for path in directory.iterdir() if path.match(pattern))
+    return []
 
 
 def _called(kind: ReferenceKind, files: Mapping[str, Path]) -> dict[str, Path]:

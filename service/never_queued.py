@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from contract.identifiers import is_record_id, kind_of
-from contract.volume import Volume
+from contract.volume import Volume, entries
 from contract.withdrawal import withdraw
 from service.gateway import Gateway
 from service.records import remove_home
@@ -44,8 +44,8 @@ async def _settle(gateway: Gateway, home: Path) -> bool:
 
 
 def _abandoned(volume: Volume) -> list[Path]:
-    homes = [*volume.datasets.glob("ds_*"), *volume.jobs.glob("job_*")]
-    return sorted(home for home in homes if is_record_id(home.name) and _is_abandoned(home))
+    homes = [*entries(volume.datasets), *entries(volume.jobs)]
+    return [home for home in homes if is_record_id(home.name) and _is_abandoned(home)]
 
 
 def _is_abandoned(home: Path) -> bool:

@@ -17,7 +17,7 @@ from contract.job import CheckpointFact, State, Want, best_checkpoint
 from contract.keys import RecordKind
 from contract.rebuilding import OvertakenError, RestoreOutcome
 from contract.submission import PLAIN, Submission, read_submission
-from contract.volume import Volume
+from contract.volume import Volume, entries
 from contract.webhook import TOLD_FOR_SECONDS, Endpoint, read_told
 from worker.facts import Facts, read_facts
 from worker.mirror import last_event
@@ -86,19 +86,28 @@ def _begin_epoch(volume: Volume, epoch: str) -> None:
 def _restore_all(store: Rebuild, volume: Volume, lease_seconds: float) -> int:
     count = 0
     for kind, root in ((RecordKind.DATASET, volume.datasets), (RecordKind.JOB, volume.jobs)):
-        for record_id in _surest_first(_named_by_an_id(root.glob("*/spec.json")), volume):
+        for record_id in _surest_first(_submitted(root), volume):
             count += _restore_if_readable(kind, record_id, store, volume, lease_seconds)
     restore_models(store, volume)
     return count
 
 
-def _named_by_an_id(specs: Iterable[Path]) -> Iterator[str]:
+def _submitted(root: Path) -> Iterator[str]:
     """The ids of records; not the names of copies that other programs have put beside them."""
-    for home in (spec.parent for spec in specs):
+    for home in filter(_has_spec, entries(root)):
         if is_record_id(home.name):
             yield home.name
         else:
             logger.warning("%s: ignored, since no directory of the service has such a name", home)
+
+
+def _has_spec(home: Path) -> bool:
+    """Whether its submission was completed. True if that cannot be determined."""
+    try:
+        (home / "spec.json").stat()
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError)
+    return True
 
 
 def restore_left_out(store: Store, volume: Volume, lease_seconds: float) -> None:

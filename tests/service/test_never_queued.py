@@ -191,6 +191,26 @@ def test_submission_in_progress_at_another_gateway_is_watched_before_it_is_withd
     assert home.exists()
 
 
+def test_directory_that_cannot_be_listed_is_tried_again(
+    there: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, sleep = _leave(there.volume, LAST, "spec.json"), asyncio.sleep
+    jobs = there.volume.jobs
+    aside = jobs.rename(jobs.with_name("aside"))
+    jobs.touch()
+
+    async def repair_meanwhile(_: float) -> None:
+        if jobs.is_file():
+            jobs.unlink()
+            aside.rename(jobs)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", repair_meanwhile)
+    asyncio.run(never_queued.settle(Gateway(settings)))
+    assert jobs.is_dir()
+    assert not home.exists()
+
+
 def test_submission_that_was_withdrawn_while_it_was_written_is_refused_and_removed(
     there: Any, settings: Settings
 ) -> None:

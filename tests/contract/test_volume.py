@@ -1,0 +1,31 @@
+"""What cannot be listed is not taken for empty."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from contract.volume import Volume
+
+JOB = "job_0000000000000001"
+DIGEST = "sha256:" + "1" * 64
+
+
+@pytest.mark.parametrize(
+    ("list_all", "directory_of"),
+    [
+        (Volume.all_aliases, lambda volume: volume.aliases),
+        (Volume.all_imports, lambda volume: volume.imports),
+        (Volume.all_notes_of_imports, lambda volume: volume.note_of_import(DIGEST).parent),
+        (lambda volume: volume.all_facts(JOB), lambda volume: volume.job(JOB)),
+    ],
+)
+def test_missing_directory_is_empty_and_an_unreadable_one_an_error(
+    volume: Volume, list_all: Callable[[Volume], object], directory_of: Callable[[Volume], Path]
+) -> None:
+    assert not list_all(volume)
+    directory = directory_of(volume)
+    directory.parent.mkdir(parents=True)
+    directory.touch()
+    with pytest.raises(NotADirectoryError):
+        list_all(volume)
