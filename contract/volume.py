@@ -189,6 +189,19 @@ def entries(directory: Path, pattern: str = "*") -> list[Path]:
     return []
 
 
+def is_gone(path: Path) -> bool:
+    """Whether it was deleted. A path whose directory is missing too was not: the volume may be away.
+
+    Raises:
+        OSError: that cannot be determined.
+    """
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return path.parent.is_dir()
+    return False
+
+
 def _called(kind: ReferenceKind, files: Mapping[str, Path]) -> dict[str, Path]:
     """Those whose names are of this kind, in order. The others are logged."""
     called = {}

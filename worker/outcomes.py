@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contract.job import Failure, Shortage, State
-from contract.volume import Volume
+from contract.volume import Volume, is_gone
 from worker import link, memory
 
 
@@ -58,6 +58,6 @@ def lost_files(volume: Volume, record_id: str) -> str | None:
     """Says that a record's directory is gone from a volume that is there; None if that is not certain."""
     home = volume.home(record_id)
     with contextlib.suppress(OSError):
-        if home.parent.is_dir() and not home.exists():
+        if is_gone(home):
             return f"its directory {home} is gone from the volume"
     return None

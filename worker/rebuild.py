@@ -17,7 +17,7 @@ from contract.job import CheckpointFact, State, Want, best_checkpoint
 from contract.keys import RecordKind
 from contract.rebuilding import OvertakenError, RestoreOutcome
 from contract.submission import PLAIN, Submission, read_submission
-from contract.volume import Volume, entries
+from contract.volume import Volume, entries, is_gone
 from contract.webhook import TOLD_FOR_SECONDS, Endpoint, read_told
 from worker.facts import Facts, read_facts
 from worker.mirror import last_event
@@ -165,7 +165,7 @@ def _submission_if_readable(record_id: str, volume: Volume) -> Submission:
 def _restore(
     kind: RecordKind, record_id: str, store: Store | Rebuild, volume: Volume, lease_seconds: float
 ) -> RestoreOutcome | Literal["gone"]:
-    if volume.tombstone(record_id).exists() or not volume.home(record_id).exists():
+    if volume.tombstone(record_id).exists() or is_gone(volume.home(record_id)):
         return "gone"
     spec = volume.spec(record_id).read_text()
     facts = read_facts(volume, record_id)

@@ -10,7 +10,7 @@ from contract.imports import Import, leave_out_import, restore_import
 from contract.keys import ALIASES_LEFT_OUT, IMPORTS_LEFT_OUT
 from contract.pointing import leave_out_alias, restore_alias
 from contract.store import Command
-from contract.volume import Volume
+from contract.volume import Volume, is_gone
 from worker.store import Rebuild, Store
 
 logger = logging.getLogger(__name__)
@@ -60,11 +60,12 @@ def _restore(
     kind: _Kind, name: str, path: Path, store: Store | Rebuild, *, is_left_out: bool = False
 ) -> None:
     try:
+        if is_gone(path):
+            store.take_in(name, kind.left_out)
+            return
         command = kind.restore(name, path, is_left_out=is_left_out)
     except (OSError, ValueError) as error:  # one damaged file costs no others
-        if isinstance(error, FileNotFoundError) and not path.is_symlink():  # it was deleted
-            store.take_in(name, kind.left_out)
-        elif store.run(kind.leave_out(name)):
+        if store.run(kind.leave_out(name)):
             logger.error("%s: not rebuilt, its file cannot be read: %s", name, error)
     else:
         if store.run(command) and is_left_out:

@@ -1,16 +1,17 @@
-"""What a rebuild cannot list or enter is not taken for missing."""
+"""What a rebuild cannot list or enter, or what is away for a while, is not taken for missing."""
 
 import pytest
 
 from contract.durable import write_durably
 from contract.job import State
-from contract.keys import RecordKind
+from contract.keys import ALIASES_LEFT_OUT, IMPORTS_LEFT_OUT, RecordKind
 from contract.volume import Volume
-from worker.rebuild import rebuild_if_lost
+from worker.rebuild import rebuild_if_lost, restore_left_out
 from worker.store import Store
 
 JOB, OTHER = "job_0000000000000001", "job_0000000000000002"
 SPEC = b'{"dataset": "ds_0123456789abcdef"}'
+DIGEST = "sha256:" + "1" * 64
 
 
 @pytest.fixture
@@ -39,3 +40,22 @@ def test_records_do_not_stand_while_a_directory_cannot_be_listed(
     with pytest.raises(NotADirectoryError):
         rebuild(store, volume)
     assert not store.is_rebuilt()
+
+
+def test_what_was_left_out_still_is_after_the_volume_was_away(store: Store, volume: Volume) -> None:
+    write_durably(volume.spec(JOB), b"{")
+    write_durably(volume.alias("live"), b"{")
+    volume.imports.mkdir()
+    volume.imported(DIGEST).symlink_to(volume.imported(DIGEST))
+    rebuild(store, volume)
+    away = volume.root.rename(volume.root.with_name("away"))
+    volume.root.mkdir()
+    restore_left_out(store, volume, lease_seconds=60)
+    assert store.left_out() == [JOB]
+    assert store.left_out(ALIASES_LEFT_OUT) == ["live"]
+    assert store.left_out(IMPORTS_LEFT_OUT) == [DIGEST]
+    volume.root.rmdir()
+    away.rename(volume.root)
+    write_durably(volume.spec(JOB), SPEC)
+    restore_left_out(store, volume, lease_seconds=60)
+    assert store.state(RecordKind.JOB, JOB) is State.QUEUED
