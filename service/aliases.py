@@ -69,7 +69,8 @@ async def _settled(gateway: Gateway, alias: str) -> AliasRecord | None:
     """Return the alias's record, once volume and Redis agree on it."""
     await require_rebuilt(gateway)
     path = gateway.volume.alias(alias)
-    told, kept = await gateway.store.alias_record(alias), await asyncio.to_thread(_read, path)
+    told = await gateway.store.alias_record(alias)
+    kept = await asyncio.to_thread(_read, path, told)
     if kept is not None and kept != told and kept.now.revision > _revision(told):
         outcome = await _say(gateway, alias, kept, expected=_revision(told))
         if outcome == "pointed":
@@ -114,10 +115,14 @@ def _revision(record: AliasRecord | None) -> int:
     return record.now.revision if record else 0
 
 
-def _read(path: Path) -> AliasRecord | None:
+def _read(path: Path, told: AliasRecord | None) -> AliasRecord | None:
     try:
         return AliasRecord.of_file(path.read_bytes())
     except (FileNotFoundError, ValueError):  # a damaged file is rewritten
+        return None
+    except OSError:
+        if told is not None:  # it may be ahead of Redis
+            raise
         return None
 
 

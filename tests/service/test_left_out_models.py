@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from contract.alias import AliasRecord
 from contract.imports import leave_out_import
 from contract.job import CheckpointFact, State
 from contract.keys import ALIAS_HISTORIES, ALIASES, ALIASES_LEFT_OUT, IMPORTS, IMPORTS_LEFT_OUT
@@ -47,6 +48,21 @@ def test_unreadable_alias_is_not_missing_and_comes_back(
     volume.alias("live").write_text(text)
     restore_left_out(Store(worker.url), volume, lease_seconds=60)
     assert client.get("/models/live").json()["job"] == aliased
+
+
+@pytest.mark.parametrize("damage", ["torn", "unopenable"])
+def test_put_replaces_an_unreadable_alias(
+    client: httpx.Client, worker: Any, volume: Volume, aliased: str, damage: str
+) -> None:
+    path = volume.alias("live")
+    path.unlink()
+    if damage == "torn":
+        path.write_text("{")
+    else:
+        path.symlink_to(path)
+    client.put("/models/live", json={"job": aliased}).raise_for_status()
+    assert AliasRecord.of_file(path.read_bytes()).now.job == aliased
+    assert not worker.redis.exists(ALIASES_LEFT_OUT)
 
 
 def test_nothing_is_deleted_that_an_unreadable_alias_may_mean(
