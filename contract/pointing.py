@@ -19,6 +19,7 @@ def point(alias: str, record: AliasRecord, *, expected: int) -> Command[PointOut
     """Point an alias as `record` says, if its revision is the `expected` one (0: it does not exist).
 
     `moved`: it has another revision. `gone`: the generator's job, or the imported generator, was deleted.
+    `rebuilding`: it may be restored yet.
     """
     now, before = record.texts
     return command_of(

@@ -520,10 +520,15 @@ end
 function command.point()
   if redis.call('EXISTS', names.epoch) == 0 then return 'rebuilding' end
   if alias_revision(argument.alias) ~= argument.expected then return 'moved' end
-  local stands
-  if argument.job then stands = redis.call('EXISTS', record(argument.job))
-  else stands = redis.call('HEXISTS', names.imports, argument.digest) end
-  if stands == 0 then return 'gone' end
+  local stands, left_out
+  if argument.job then
+    stands = redis.call('EXISTS', record(argument.job))
+    left_out = redis.call('SISMEMBER', names.left_out, argument.job)
+  else
+    stands = redis.call('HEXISTS', names.imports, argument.digest)
+    left_out = redis.call('SISMEMBER', names.imports_left_out, argument.digest)
+  end
+  if stands == 0 then return left_out == 1 and 'rebuilding' or 'gone' end
   redis.call('HSET', names.aliases, argument.alias, argument.now)
   redis.call('HSET', names.alias_histories, argument.alias, argument.before)
   redis.call('SREM', names.aliases_left_out, argument.alias)

@@ -9,8 +9,17 @@ import pytest
 from contract.alias import AliasRecord
 from contract.imports import leave_out_import
 from contract.job import CheckpointFact, State
-from contract.keys import ALIAS_HISTORIES, ALIASES, ALIASES_LEFT_OUT, IMPORTS, IMPORTS_LEFT_OUT
+from contract.keys import (
+    ALIAS_HISTORIES,
+    ALIASES,
+    ALIASES_LEFT_OUT,
+    IMPORTS,
+    IMPORTS_LEFT_OUT,
+    JOB_KEYS,
+    RecordKind,
+)
 from contract.pointing import leave_out_alias
+from contract.rebuilding import leave_out
 from contract.volume import Volume
 from tests.service.deployment import DAY, Deployment
 from tests.service.playing import Trainer
@@ -63,6 +72,23 @@ def test_put_replaces_an_unreadable_alias(
     client.put("/models/live", json={"job": aliased}).raise_for_status()
     assert AliasRecord.of_file(path.read_bytes()).now.job == aliased
     assert not worker.redis.exists(ALIASES_LEFT_OUT)
+
+
+def test_readable_alias_is_kept_while_its_job_is_left_out(
+    client: httpx.Client, worker: Any, trainer: Trainer, refused: Refused, volume: Volume, aliased: str
+) -> None:
+    """Both were unreadable when Redis was emptied, and the alias's file was repaired first."""
+    digest = send(client, checkpoint(images_seen=33)).json()["digest"]
+    text = volume.alias("live").read_bytes()
+    record = JOB_KEYS.record_of + aliased
+    worker.redis.rename(record, "away")
+    worker.run(leave_out(RecordKind.JOB, aliased))
+    for answer in (client.delete("/models/live"), client.put("/models/live", json={"digest": digest})):
+        refused(answer, 503, "store_unavailable")
+        assert volume.alias("live").read_bytes() == text
+    worker.redis.rename("away", record)
+    restore_left_out(Store(worker.url), volume, lease_seconds=60)
+    assert client.get("/models/live").json()["job"] == aliased
 
 
 def test_nothing_is_deleted_that_an_unreadable_alias_may_mean(
