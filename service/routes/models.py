@@ -280,13 +280,13 @@ async def _record(gateway: Gateway, alias: str) -> AliasRecord:
 
 
 async def _meant_before(gateway: Gateway, alias: str, record: AliasRecord) -> Meaning:
-    """The meaning to roll back to, if its generator still exists."""
+    """The meaning to roll back to, if its generator still exists; if only another copy does, that one."""
     if not record.before:
         detail = f"{alias} has never pointed to anything else; PUT /models/{alias} moves it."
         raise ServiceError(ErrorCode.NOTHING_BEFORE, detail)
     before = record.before[0]
     try:
-        found = await of_digest(gateway, before.digest)
+        found = await (of_digest if before.job else lasting)(gateway, before.digest)
     except ServiceError as error:
         if error.code is not ErrorCode.MODEL_NOT_FOUND:
             raise
@@ -298,12 +298,8 @@ async def _meant_before(gateway: Gateway, alias: str, record: AliasRecord) -> Me
         raise ServiceError(ErrorCode.NOTHING_BEFORE, detail) from None
     if before.job == found.job:
         return before
-    imported = {
-        "job": found.job,
-        "file": found.file,
-        "follow": False,
-    }  # its job was deleted; it was imported again
-    return before.model_copy(update=imported)
+    other_copy = {"job": found.job, "file": found.file, "follow": False}
+    return before.model_copy(update=other_copy)
 
 
 async def _show(gateway: Gateway, response: Response, alias: str, record: AliasRecord | None) -> Model:

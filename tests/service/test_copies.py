@@ -95,6 +95,20 @@ def test_alias_is_moved_to_the_imported_copy_so_that_the_job_can_be_deleted(
     assert client.get("/models/live").json()["digest"] == digest
 
 
+def test_rollback_to_an_import_means_the_imported_copy_while_it_exists(
+    client: httpx.Client, made: CheckpointPlace, digest: str
+) -> None:
+    other = send(client, checkpoint(images_seen=61)).json()["digest"]
+    for model in (digest, other):
+        client.put("/models/live", json={"digest": model}).raise_for_status()
+    back = client.post("/models/live/rollback").json()
+    assert (back["digest"], back["job"]) == (digest, None)
+    client.post("/models/live/rollback").raise_for_status()
+    assert client.delete(f"/models/{digest}").status_code == 204
+    back = client.post("/models/live/rollback").json()
+    assert (back["digest"], back["job"]) == (digest, made.job)
+
+
 def test_rollback_to_a_job_that_was_followed_follows_it_even_if_its_checkpoint_was_imported(
     client: httpx.Client, made: CheckpointPlace, digest: str
 ) -> None:
