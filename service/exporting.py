@@ -60,16 +60,24 @@ async def _make(gateway: Gateway, target: Target, program: Program, path: Path) 
 
 
 async def _intact(gateway: Gateway, path: Path) -> StoredFile | None:
-    """The program, if it is there as its trainer wrote it. Older versions wrote no checksum."""
+    """The program, if it is there as its trainer wrote it."""
     try:
-        written = await asyncio.to_thread(checksum(path).read_bytes)
+        written = await asyncio.to_thread(_checksum, path)
         file = await gateway.digests.open(path)
     except OSError:
         return None
-    if file.digest.encode() == written:
+    if written in (file.digest.encode(), None):
         return file
     file.content.close()
     return None
+
+
+def _checksum(path: Path) -> bytes | None:
+    """What the program's trainer noted; None if it is of an older version, which notes nothing."""
+    try:
+        return checksum(path).read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 async def require_trainer(gateway: Gateway, for_what: str) -> None:

@@ -107,9 +107,8 @@ def test_program_is_exported_once(client: httpx.Client, trainer: Trainer, refuse
     [
         lambda path: path.write_bytes(b"onnY"),
         lambda path: checksum(path).write_bytes(b"\xff"),
-        lambda path: checksum(path).unlink(),
     ],
-    ids=["rotten", "checksum rotten", "of an older version"],
+    ids=["rotten", "checksum rotten"],
 )
 def test_program_that_does_not_match_its_checksum_is_made_anew(
     client: httpx.Client,
@@ -124,6 +123,17 @@ def test_program_that_does_not_match_its_checksum_is_made_anew(
     again = client.get(address)
     assert (again.content, again.headers["etag"]) == (b"onnx", etag)
     assert [ask.task for ask in trainer.asks] == ["inspect", "onnx", "onnx"]
+
+
+def test_program_of_a_trainer_that_notes_no_checksum_is_exported_once(
+    client: httpx.Client, trainer: Trainer
+) -> None:
+    """Older versions do not."""
+    trainer.notes_checksums = False
+    digest = send(client, checkpoint(images_seen=34)).json()["digest"]
+    for _ in range(2):
+        assert client.get(f"/models/{digest}/export?format=onnx").content == b"onnx"
+    assert [ask.task for ask in trainer.asks] == ["inspect", "onnx"]
 
 
 def test_exported_program_that_vanishes_is_not_an_internal_error(
