@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import logging
 from pathlib import Path
 
 from contract.errors import ErrorCode, ServiceError
@@ -11,6 +12,8 @@ from service.gateway import Gateway
 from service.references import Target
 from service.stored_files import StoredFile
 
+log = logging.getLogger(__name__)
+
 _START_SECONDS = 5.0
 
 
@@ -18,8 +21,8 @@ async def exported(gateway: Gateway, target: Target, form: ExportFormat) -> Stor
     """Open the generator's file in this form, built if necessary. The caller closes it.
 
     Raises:
-        ServiceError: `checkpoint_unreadable` if the file is gone, or the checkpoint no longer matches its
-            digest; or any error of the request to a trainer.
+        ServiceError: `checkpoint_unreadable` if the file is gone or unreadable, or the checkpoint no longer
+            matches its digest; or any error of the request to a trainer.
     """
     if form == "safetensors":
         return await _checkpoint(gateway, target)
@@ -28,7 +31,7 @@ async def exported(gateway: Gateway, target: Target, form: ExportFormat) -> Stor
     await gateway.shared.ask(("export", target.digest, target.place, form), make)
     file = await _intact(gateway, path)
     if file is None:  # deleted with its job since it was built, or damaged at once
-        raise _not_there(path)
+        raise _unreadable(path)
     return file
 
 
@@ -37,7 +40,10 @@ async def _checkpoint(gateway: Gateway, target: Target) -> StoredFile:
     try:
         file = await gateway.digests.open(path)
     except FileNotFoundError:  # deleted with its job since it was resolved
-        raise _not_there(path) from None
+        raise _unreadable(path) from None
+    except OSError as error:
+        log.error("a generator cannot be read: %s", error)
+        raise _unreadable(path) from None
     if file.digest != target.digest:
         file.content.close()
         detail = f"{target.file} cannot be sent: its content no longer has the digest {target.digest}."
@@ -45,8 +51,8 @@ async def _checkpoint(gateway: Gateway, target: Target) -> StoredFile:
     return file
 
 
-def _not_there(path: Path) -> ServiceError:
-    detail = f"{path.name} cannot be sent: there is no such file on the volume, or it is damaged."
+def _unreadable(path: Path) -> ServiceError:
+    detail = f"{path.name} cannot be sent: the file on the volume is missing, damaged or unreadable."
     return ServiceError(ErrorCode.CHECKPOINT_UNREADABLE, detail)
 
 

@@ -82,6 +82,24 @@ def test_other_copy_is_used_in_place_of_a_damaged_one(
     refused(client.get("/samples?seed=99&model=live"), 500, ErrorCode.CHECKPOINT_UNREADABLE)
 
 
+def test_other_copy_is_exported_in_place_of_one_that_cannot_be_read(
+    client: httpx.Client,
+    refused: Refused,
+    volume: Volume,
+    made: CheckpointPlace,
+    content: bytes,
+    digest: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for copy in (volume.checkpoint(made.job, made.file), volume.imported(digest)):
+        assert client.get(f"/models/{digest}/export").content == content
+        copy.unlink()
+        copy.mkdir()
+    refused(client.get(f"/models/{digest}/export"), 500, ErrorCode.CHECKPOINT_UNREADABLE)
+    assert f"{made.job}/checkpoints/{made.file}" in caplog.text
+    volume.imported(digest).rmdir()
+
+
 def test_alias_is_moved_to_the_imported_copy_so_that_the_job_can_be_deleted(
     client: httpx.Client, refused: Refused, made: CheckpointPlace, digest: str
 ) -> None:
