@@ -5,6 +5,7 @@ or moves the alias completes the move: the higher revision wins. An incomplete d
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -49,16 +50,22 @@ async def change(gateway: Gateway, alias: str, decide: Decide) -> AliasRecord | 
 
 
 async def settle(gateway: Gateway) -> None:
-    """Complete the moves of gateways that died; retries until Redis answers."""
+    """Complete the moves of gateways that died; retries those for which Redis or the volume fails."""
+    unsettled: set[str] | None = None
 
     async def attempt() -> bool:
-        names = await asyncio.to_thread(gateway.volume.all_aliases)
-        for alias in sorted({*names, *await gateway.store.aliases()}):
-            async with _alone(gateway):
-                await _settled(gateway, alias)
-        return True
+        nonlocal unsettled
+        if unsettled is None:
+            in_redis = await gateway.store.aliases()
+            unsettled = {*in_redis, *await asyncio.to_thread(gateway.volume.all_aliases)}
+        for alias in sorted(unsettled):
+            with contextlib.suppress(ServiceError, OSError):  # the requests concerned report these themselves
+                async with _alone(gateway):
+                    await _settled(gateway, alias)
+                unsettled.remove(alias)
+        return not unsettled
 
-    await until_settled(attempt, ServiceError, OSError)  # the requests concerned report these themselves
+    await until_settled(attempt, OSError)
 
 
 def _alone(gateway: Gateway) -> AbstractAsyncContextManager[None]:

@@ -8,8 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
+from contract.alias import AliasRecord
 from contract.job import CheckpointFact, State
 from contract.keys import ALIASES
+from contract.pointing import meanings
 from contract.store import leave
 from service.settings import Settings
 from tests.service.deployment import Deployment
@@ -83,6 +85,35 @@ def test_change_that_is_sent_twice_is_applied_once(
     assert client.delete("/models/live").status_code == 204
     assert not kept.exists()
     assert client.get("/models/live").status_code == 404
+
+
+def test_unreadable_alias_does_not_keep_others_unsettled(
+    elsewhere: Callable[..., Deployment],
+    serve: Serve,
+    until: Until,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("service.settling.ROUND_SECONDS", 0.05)
+    there = elsewhere()
+    job, volume = there.end(State.SUCCEEDED), there.worker.volume
+    for alias in ("first", "second"):
+        there.client.put(f"/models/{alias}", json={"job": job}).raise_for_status()
+        record = AliasRecord.of_file(volume.alias(alias).read_bytes())
+        volume.alias(alias).write_bytes(record.moved(record.now).as_file())  # by a gateway that died then
+    there.stop()
+    readable = volume.alias("first").rename(volume.root / "readable")
+    volume.alias("first").symlink_to(volume.alias("first"))
+    volume.alias("second 2").touch()
+
+    def is_settled(alias: str) -> bool:
+        return bool(there.worker.run(meanings(alias)).now.revision == 2)
+
+    with serve(Settings(data_root=volume.root, redis_url=there.worker.url)):
+        until(lambda: is_settled("second"))
+        readable.replace(volume.alias("first"))
+        until(lambda: is_settled("first"))
+    assert caplog.text.count("second 2.json") == 1
 
 
 def test_duplicate_of_an_aliass_file_becomes_no_alias(
