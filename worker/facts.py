@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,11 +96,15 @@ class Ledger:
     """One owner's facts: as last written, and the ways to update them."""
 
     def __init__(self, volume: Volume, record: Record, room: Room, later: Later) -> None:
-        self.facts = Facts.of_claim(record, read_facts(volume, record.id))
         self._volume = volume
-        self._id = record.id
+        self._record = record
         self._room = room
         self._later = later
+
+    @cached_property
+    def facts(self) -> Facts:
+        """As last written; until then, what is known at the claim."""
+        return Facts.of_claim(self._record, read_facts(self._volume, self._record.id))
 
     def state(self, update: Mapping[str, Any]) -> bool:
         """Write an update, waiting for room. False if an owner with a newer token has written facts.
@@ -108,8 +113,8 @@ class Ledger:
         """
         facts = self.facts.model_copy(update=update)
         is_stated = self._room.insist(
-            lambda: write_facts(self._volume, self._id, facts),
-            self._volume.facts(self._id, facts.token),
+            lambda: write_facts(self._volume, self._record.id, facts),
+            self._volume.facts(self._record.id, facts.token),
             len(facts.model_dump_json()),
         )
         self.facts = facts
@@ -118,7 +123,7 @@ class Ledger:
     def state_later(self, update: Mapping[str, Any]) -> None:
         """Write, now or once there is room, an update without which a rebuild would reach the same state."""
         facts = self.facts.model_copy(update=update)
-        self._later.write(lambda: write_facts(self._volume, self._id, facts))
+        self._later.write(lambda: write_facts(self._volume, self._record.id, facts))
 
 
 def state_burial(volume: Volume, burial: Burial) -> None:

@@ -17,6 +17,7 @@ from worker.child_group import ChildGroup
 from worker.facts import Ledger, state_burial
 from worker.heartbeat import Heartbeat
 from worker.lease_renewer import LeaseRenewer
+from worker.orders import ForeignSpecError
 from worker.outbox import Outbox
 from worker.outcomes import (
     CANCELLED,
@@ -102,14 +103,21 @@ class Ownership:
         """Run the group to its end while keeping the lease, then leave the record in its next state.
 
         Raises:
-            OSError: the volume failed in a way that waiting does not cure. The record was handed back,
-                which does not count as a death.
-            UnfitError: this worker cannot do the work. The record is still owned.
+            OSError: the volume failed in a way that waiting does not cure.
+            UnfitError: this worker cannot do the work.
+            ForeignSpecError: only a worker of another version can do it. In all three cases the record was
+                handed back, which does not count as a death.
         """
         with contextlib.suppress(RuntimeError):  # no thread is available: only slow disks need it
             self._lease_renewer.start()
         try:
             self._carry_out(write_order)
+        except OSError as error:
+            self._hand_back(f"the volume: {error}")
+            raise
+        except (UnfitError, ForeignSpecError) as error:
+            self._hand_back(str(error))
+            raise
         finally:
             self._lease_renewer.end()
 
@@ -122,12 +130,10 @@ class Ownership:
                 self._watch(self._group)
         except NoTimeToWaitError:
             assert self._is_over()
-        except OSError as error:
+        except OSError:
             self._group.end()
             self._death = lost_files(self._volume, self._lease.id)
             if self._death is None:
-                reason = f"the volume: {error}"
-                self._outbox.insist(records.leave(self._lease, State.QUEUED, reason=reason))
                 raise
         finally:
             exit_code = self._group.end()
@@ -139,6 +145,9 @@ class Ownership:
             self._bury(self._death or cause_of_death(exit_code, oom_kills, self._last_words))
         else:
             self._leave_as(self._outcome)
+
+    def _hand_back(self, why: str) -> None:
+        self._outbox.insist(records.leave(self._lease, State.QUEUED, reason=why))
 
     def _watch(self, group: ChildGroup) -> None:
         while not self._is_over():

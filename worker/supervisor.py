@@ -8,7 +8,7 @@ from functools import partial
 from redis.exceptions import RedisError
 
 from contract import store as records
-from contract.job import Record, State
+from contract.job import Record
 from contract.keys import RecordKind
 from contract.store import Burial, Lease, Verdict
 from contract.volume import Volume
@@ -85,14 +85,11 @@ class Supervisor:
             return True
         try:
             self._see_through(lease, claim.record, group)
-        except OSError as error:
-            self._set_aside(lease, f"the volume: {error}")
+        except (OSError, UnfitError) as error:
+            self._set_aside(lease, error)
             return False  # it may be this host's fault, and then every other record would fail as well
-        except UnfitError as error:
-            self._set_aside(lease, str(error))
-            return False
         except ForeignSpecError as error:
-            self._set_aside(lease, str(error))
+            self._set_aside(lease, error)
         except RedisError:
             raise
         except Exception as error:
@@ -111,11 +108,10 @@ class Supervisor:
             logger.warning("%s: Redis is away (%s); the work begins", lease.id, error)
             return True
 
-    def _set_aside(self, lease: Lease, why: str) -> None:
-        """Hand it back, unless that was done, and leave it to others for a while; this is not a death."""
-        logger.error("%s: handed back and set aside: %s", lease.id, why)
+    def _set_aside(self, lease: Lease, why: Exception) -> None:
+        """Leave it to others for a while. Its owner has handed it back."""
+        logger.error("%s: set aside: %s", lease.id, why)
         self._aside.add(lease.id)
-        self._store.run(records.leave(lease, State.QUEUED, reason=why))
 
     def _bury(self, lease: Lease, cause: str) -> None:
         burial = self._store.run(records.died(lease, cause, self._settings.max_deaths))

@@ -4,18 +4,23 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from redis.exceptions import ConnectionError as Away
 
 from contract.configuration import EXIT_CODE
 from contract.job import Record, State
+from contract.store import Command
 from contract.volume import Volume
 from tests.worker.owner import Worker
 from tests.worker.training_child import carry_out, grey_squares, order_for
 from worker.child import UnfitError
 from worker.devices import detected
 from worker.link import Place
+from worker.orders import ForeignSpecError
+from worker.store import Store
 
 ROOT = Path(__file__).parents[2]
 FIRST, SECOND = "job_0000000000000001", "job_0000000000000002"
@@ -63,6 +68,34 @@ def test_job_for_which_a_worker_is_unfit_is_returned_without_counting_a_death(wo
     worker.finish()
     assert _returned(worker) == (State.QUEUED, 0)
     assert worker.events(FIRST)[-1]["reason"] == "no GPU"
+
+
+@pytest.mark.parametrize("trouble", ["device", "order", "spec", "facts"])
+def test_job_is_returned_without_counting_a_death_even_if_redis_is_away_at_that_moment(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    run, outages = Store.run, iter([Away()])
+
+    def run_but_once(store: Store, command: Command[Any]) -> object:
+        if command.arguments[1] == "leave" and (outage := next(outages, None)):
+            raise outage
+        return run(store, command)
+
+    def write_order(_: Record) -> tuple[str, str]:
+        if trouble == "order":
+            raise ValueError("out of range")
+        if trouble == "spec":
+            raise ForeignSpecError
+        return "tests.worker.small_work:be_unfit", ""
+
+    monkeypatch.setattr(Store, "run", run_but_once)
+    worker.submit(FIRST)
+    if trouble == "facts":
+        worker.volume.facts(FIRST, 0).mkdir()
+    worker.start("", write_order, max_deaths=1)
+    worker.finish()
+    assert next(outages, None) is None
+    assert _returned(worker) == (State.QUEUED, 0)
 
 
 def test_job_whose_order_cannot_be_written_is_returned_and_does_not_block_the_next(worker: Worker) -> None:
