@@ -17,7 +17,8 @@ Device = Literal["auto", "cpu", "cuda"]
 def find_devices(order_json: str, chore: Chore) -> None:
     """The work of a child that tells a trainer whether the machine has what its settings name."""
     order = DeviceOrder.model_validate_json(order_json)
-    detected(order.device, 1, "auto", link.Place(ranks=order.devices))
+    for rank in range(order.devices):
+        detected(order.device, 1, "auto", link.Place(rank=rank, ranks=order.devices))
     chore.tell(link.Finished())
 
 
@@ -35,7 +36,9 @@ def detected(
             if place.ranks > found:
                 raise UnfitError(f"DCGAN_DEVICES: {place.ranks} GPUs are needed, and torch finds {found}")
             torch.cuda.set_device(place.rank)
-        return detect(device, threads, precision)
+        environment = detect(device, threads, precision)
+        torch.ones(1, device=environment.device).sum().item()  # a broken GPU still tells its properties
+        return environment
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from contract.configuration import EXIT_CODE
 from contract.job import Record, State
 from contract.store import Command
 from contract.volume import Volume
+from models.environment import detect
 from tests.worker.owner import Worker
 from tests.worker.training_child import carry_out, grey_squares, order_for
-from worker.child import UnfitError
-from worker.devices import detected
+from worker import devices
+from worker.child import Chore, UnfitError
+from worker.devices import detected, find_devices
 from worker.link import Place
-from worker.orders import ForeignSpecError
+from worker.orders import DeviceOrder, ForeignSpecError
 from worker.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +49,22 @@ def test_worker_with_fewer_gpus_than_its_settings_say_is_unfit(monkeypatch: pyte
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(UnfitError, match="DCGAN_DEVICES: 4 GPUs are needed, and torch finds 2"):
         detected("auto", 1, "auto", Place(ranks=4))
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_worker_with_a_gpu_that_does_not_compute_is_unfit(monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
+    """Torch's device "meta" allocates, too, and cannot compute."""
+    chosen: list[int] = []
+    sound = detect("cpu", 1, "float32")
+    broken = sound.model_copy(update={"device": "meta"})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(devices, "detect", lambda *_: broken if chosen[-1] == rank else sound)
+    ours, theirs = Pipe()
+    with ours, theirs, pytest.raises(UnfitError, match=r"DCGAN_DEVICE=auto: .*meta"):
+        find_devices(DeviceOrder(device="auto", devices=2).model_dump_json(), Chore(theirs))
+    assert chosen[-1] == rank
 
 
 def test_training_without_its_gpu_is_the_workers_fault(
