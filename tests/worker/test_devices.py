@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
@@ -29,19 +30,36 @@ ROOT = Path(__file__).parents[2]
 FIRST, SECOND = "job_0000000000000001", "job_0000000000000002"
 
 
+ONE_GPU = "import torch; torch.cuda.is_available = lambda: True; torch.cuda.device_count = lambda: 1"
+
+
+def started(role: str, settings: Mapping[str, str], *paths: Path) -> subprocess.CompletedProcess[str]:
+    """A worker that ended at its start."""
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "worker", "--role", role],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (*paths, ROOT))), **settings},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
 @pytest.mark.parametrize("role", ["train", "sample"])
 def test_worker_told_to_use_a_gpu_ends_at_its_start_where_there_is_none(role: str, volume: Volume) -> None:
     settings = {"DCGAN_DEVICE": "cuda", "DCGAN_DATA_ROOT": str(volume.root), "CUDA_VISIBLE_DEVICES": ""}
-    ended = subprocess.run(
-        [sys.executable, "-P", "-m", "worker", "--role", role],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **settings},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    ended = started(role, settings)
     assert ended.returncode == EXIT_CODE
     assert ended.stderr == ""
     assert "DCGAN_DEVICE=cuda: " in ended.stdout.splitlines()[-1]
+
+
+def test_trainer_told_to_use_two_gpus_ends_at_its_start_where_there_is_one(
+    volume: Volume, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(ONE_GPU)  # every process imports it
+    ended = started("train", {"DCGAN_DEVICES": "2", "DCGAN_DATA_ROOT": str(volume.root)}, tmp_path)
+    assert ended.returncode == EXIT_CODE
+    assert "DCGAN_DEVICES: 2 GPUs are needed, and torch finds 1" in ended.stdout.splitlines()[-1]
 
 
 def test_worker_with_fewer_gpus_than_its_settings_say_is_unfit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,11 +100,12 @@ def _returned(worker: Worker) -> tuple[State, int]:
 
 
 def test_job_for_which_a_worker_is_unfit_is_returned_without_counting_a_death(worker: Worker) -> None:
-    worker.submit(FIRST)
+    worker.submit(FIRST, SECOND)
     worker.start("be_unfit", max_deaths=1)
     worker.finish()
     assert _returned(worker) == (State.QUEUED, 0)
     assert worker.events(FIRST)[-1]["reason"] == "no GPU"
+    assert worker.records.read(SECOND).attempt == 0  # one record per bell
 
 
 @pytest.mark.parametrize("trouble", ["device", "order", "spec", "facts"])
