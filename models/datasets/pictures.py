@@ -135,7 +135,7 @@ def _require_usual_planes(picture: TiffImageFile) -> None:
     """Pillow takes planes apart by the names of their channels alone, unless libtiff does it."""
     tags = picture.tag_v2
     is_usual = (
-        max(tags.get(BITSPERSAMPLE, (1,))) <= 8
+        set(tags.get(BITSPERSAMPLE, (1,))) <= {1, 8}
         and tags.get(PHOTOMETRIC_INTERPRETATION) != _WHITE_IS_ZERO
         and tags.get(FILLORDER, 1) == 1
     )

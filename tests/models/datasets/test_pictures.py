@@ -221,7 +221,9 @@ def test_tiff_of_signed_bytes_is_refused_in_new_datasets_and_read_in_old_ones() 
 
 
 @pytest.mark.parametrize(
-    "tags", [{258: 16, 256: 4}, {262: 0}, {266: 2}], ids=["deep", "negative", "fill order"]
+    "tags",
+    [{258: 16, 256: 4}, {258: 4, 256: 16}, {258: 2, 256: 32}, {262: 0}, {266: 2}],
+    ids=["deep", "of 4 bits", "of 2 bits", "negative", "fill order"],
 )
 def test_tiff_whose_planes_are_misread_is_refused_in_new_datasets(tags: Mapping[int, int]) -> None:
     for compression, planes in [("raw", 1), ("raw", 2), ("tiff_lzw", 2)]:
