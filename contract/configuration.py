@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated, TypeVar
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import AfterValidator, ValidationError
 
@@ -15,6 +15,13 @@ PREFIX = "DCGAN_"
 EXIT_CODE = os.EX_CONFIG
 """Exit code of a process whose settings are invalid, so that restarting it is useless."""
 _SECRET = ("URL", "SECRET")
+_TLS_OPTIONS = (
+    "ssl_cert_reqs", "ssl_check_hostname", "ssl_ca_certs", "ssl_ca_path", "ssl_ca_data", "ssl_certfile",
+    "ssl_keyfile", "ssl_password", "ssl_ciphers",
+)  # fmt: skip
+"""Those that both redis-py and kombu take from a URL."""
+_TLS_VALUES = {"ssl_cert_reqs": ("none", "optional", "required"), "ssl_check_hostname": ("true", "false")}
+"""The values that both understand in the same way; other options take any."""
 
 
 def _require_redis(url: str) -> str:
@@ -28,7 +35,8 @@ def _require_redis(url: str) -> str:
     if not is_usable:
         raise ValueError(
             "redis://:PASSWORD@HOST:PORT/DATABASE is expected: port and database are numbers, the password "
-            "is percent-encoded, and a query, if any, has only options of TLS (ssl_…)"
+            "is percent-encoded, and only rediss:// may have a query, of these options, each once at most: "
+            f"{', '.join(_TLS_OPTIONS)} (ssl_cert_reqs is none, optional or required)"
         )
     return url
 
@@ -38,8 +46,16 @@ def _is_usable(url: SplitResult) -> bool:
     return (
         (url.port is None or url.port > 0)
         and re.fullmatch(r"/?[0-9]*", url.path) is not None
-        and re.fullmatch(r"(ssl_[^@]*)?", url.query) is not None
+        and (not url.query or (url.scheme == "rediss" and _has_tls_options(url.query)))
         and not url.fragment
+    )
+
+
+def _has_tls_options(query: str) -> bool:
+    """May raise a ValueError instead."""
+    options = parse_qsl(query, strict_parsing=True)
+    return len(dict(options)) == len(options) and all(
+        name in _TLS_OPTIONS and value in _TLS_VALUES.get(name, (value,)) for name, value in options
     )
 
 

@@ -17,6 +17,7 @@ URL: TypeAdapter[str] = TypeAdapter(RedisUrl)
         "redis://[::1]:6379/15",
         "redis://me:p%40ss%2Fw%3Ard@redis:6379/",
         "rediss://:p@ss:word@redis:6380/0?ssl_cert_reqs=required&ssl_ca_certs=/etc/ca.pem",
+        "rediss://redis:6380/0?ssl_cert_reqs=none&ssl_check_hostname=false",
     ],
 )
 def test_url_that_every_process_can_use_is_accepted(url: str) -> None:
@@ -40,6 +41,14 @@ def test_url_that_every_process_can_use_is_accepted(url: str) -> None:
         "redis://:1234/secret@redis:6379/0",
         "redis://:1234?secret@redis:6379/0",
         "redis://:1234?ssl_secret@redis:6379/0",
+        "rediss://:1234?ssl_secret@redis:6379/0",
+        "redis://secret:6379/0?ssl_cert_reqs=none",  # without TLS
+        "rediss://secret:6380/0?ssl_cert_reqs=CERT_NONE",  # kombu's name alone
+        "rediss://secret:6380/0?ssl_check_hostname=0",  # which kombu takes for true
+        "rediss://secret:6380/0?ssl_min_version=771",  # which kombu leaves a string
+        "rediss://secret:6380/0?ssl_foo=1",
+        "rediss://secret:6380/0?ssl_cert_reqs=none&db=3",
+        "rediss://secret:6380/0?ssl_cert_reqs=none&ssl_cert_reqs=required",
         "redis://:1234#secret@redis:6379/0",
         "redis://:secret\u2100@redis:6379/0",  # its compatible form has a slash, which urlsplit complains of
     ],
