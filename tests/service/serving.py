@@ -32,6 +32,13 @@ class Server(uvicorn.Server):
         place = urlsplit(self.url)
         return socket.create_connection((place.hostname, place.port), timeout=60)
 
+    def answers(self, *pieces: bytes) -> bytes:
+        """All that it sends to a client that sends these, until it closes the connection."""
+        with self.connect() as connection:
+            for piece in pieces:
+                connection.sendall(piece)
+            return connection.makefile("rb").read()
+
 
 @contextmanager
 def serving(app: ASGIApp, protocol: type[LimitedProtocol] = LimitedProtocol) -> Iterator[Server]:

@@ -25,6 +25,13 @@ WHOLE = 2**62
 DAMAGED = [b"\0" * 9 + b"\n", b"\n", b"{}\n", b"\0" * 3000 + b"\n", b'{"id": 7, "type": "state"}\n', b"5\n"]
 
 
+def ids_streamed(client: httpx.Client, running: Any, after: int = 0) -> list[int]:
+    """The ids of the events after this one, up to the end of the stream."""
+    headers = {**STREAM, "last-event-id": str(after)}
+    with client.stream("GET", f"/jobs/{running.id}/events", headers=headers) as answer:
+        return [one["id"] for one in events(answer)]
+
+
 @pytest.mark.parametrize("up_to", [1, 2, 20, 53])
 @pytest.mark.parametrize("after", [0, 10, 19, 20, 21])
 def test_there_is_no_gap_where_the_mirror_meets_the_stream(
@@ -33,9 +40,7 @@ def test_there_is_no_gap_where_the_mirror_meets_the_stream(
     advance(worker, running, 50)
     worker.run(leave(running, State.SUCCEEDED))
     mirror(worker, volume, running, up_to)
-    headers = {**STREAM, "last-event-id": str(after)}
-    with client.stream("GET", f"/jobs/{running.id}/events", headers=headers) as answer:
-        assert [one["id"] for one in events(answer)] == list(range(after + 1, 54))
+    assert ids_streamed(client, running, after) == list(range(after + 1, 54))
 
 
 def test_all_events_of_a_finished_job_can_be_read_after_trimming(
@@ -48,9 +53,7 @@ def test_all_events_of_a_finished_job_can_be_read_after_trimming(
     oldest = int(entry.partition("-")[0])
     assert oldest > 50
     for after in (0, oldest - 2, oldest - 1, oldest, oldest + 1):
-        headers = {**STREAM, "last-event-id": str(after)}
-        with client.stream("GET", f"/jobs/{running.id}/events", headers=headers) as answer:
-            assert [one["id"] for one in events(answer)] == list(range(after + 1, 104))
+        assert ids_streamed(client, running, after) == list(range(after + 1, 104))
         listed = client.get(f"/jobs/{running.id}/events?after={after}", headers=JSON).json()
         assert [one["id"] for one in listed["events"]] == list(range(after + 1, 104))
 
@@ -61,8 +64,7 @@ def test_log_longer_than_a_batch_is_read_completely(
     advance(worker, running, 1300)
     mirror(worker, volume, running, 1100)
     worker.run(leave(running, State.SUCCEEDED))
-    with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
-        assert [one["id"] for one in events(answer)] == list(range(1, 1304))
+    assert ids_streamed(client, running) == list(range(1, 1304))
 
 
 def test_torn_last_line_of_the_mirror_is_ignored(
@@ -73,8 +75,7 @@ def test_torn_last_line_of_the_mirror_is_ignored(
     with volume.events(running.id).open("a") as file:
         file.write('{"id": 6, "ty')
     worker.run(leave(running, State.SUCCEEDED))
-    with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
-        assert [one["id"] for one in events(answer)] == list(range(1, 14))
+    assert ids_streamed(client, running) == list(range(1, 14))
 
 
 def test_corrupt_line_of_the_mirror_loses_only_its_own_event(
@@ -85,8 +86,7 @@ def test_corrupt_line_of_the_mirror_loses_only_its_own_event(
     lines = volume.events(running.id).read_text().splitlines(keepends=True)
     volume.events(running.id).write_text("".join([*lines[:3], "\0" * 9 + "\n", *lines[4:]]))
     worker.run(leave(running, State.SUCCEEDED))
-    with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
-        assert [one["id"] for one in events(answer)] == [1, 2, 3, *range(5, 14)]
+    assert ids_streamed(client, running) == [1, 2, 3, *range(5, 14)]
 
 
 @pytest.mark.parametrize("is_mirrored", [False, True])

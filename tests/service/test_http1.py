@@ -44,14 +44,6 @@ def server() -> Iterator[Server]:
         yield server
 
 
-def answers(server: Server, *pieces: bytes) -> bytes:
-    """All that the server sends until it closes the connection."""
-    with server.connect() as connection:
-        for piece in pieces:
-            connection.sendall(piece)
-        return connection.makefile("rb").read()
-
-
 def told(answer: bytes) -> list[str]:
     """What the app says about each request."""
     return [line.partition("]")[0] for line in answer.decode().split("\r\n\r\n[")[1:]]
@@ -72,21 +64,19 @@ def test_request_that_asks_for_an_upgrade_is_served_with_its_body(
 ) -> None:
     head = b"POST /upload?a=b HTTP/1.1\r\n" + upgrade + length + b"\r\n"
     sent = [head + body + LAST] if is_whole else [head[:70], head[70:], body, LAST]
-    answer = answers(server, *sent)
+    answer = server.answers(*sent)
     assert told(answer) == [f"POST /upload {BODY.decode()}", "GET /last "]
     assert b" 101 " not in answer
 
 
 def test_requests_behind_those_that_ask_for_an_upgrade_are_served(server: Server) -> None:
     asking = b"GET /first HTTP/1.1\r\n" + H2C + b"\r\n"
-    assert told(answers(server, asking * 2000 + LAST)) == ["GET /first "] * 2000 + ["GET /last "]
+    assert told(server.answers(asking * 2000 + LAST)) == ["GET /first "] * 2000 + ["GET /last "]
 
 
 def test_connect_is_refused_once_after_the_requests_before_it(server: Server) -> None:
     connect = b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n"
-    answer = answers(
-        server, LAST.replace(b"Connection: close\r\n", b"") + connect + b"\x16\x03 as TLS begins"
-    )
+    answer = server.answers(LAST.replace(b"Connection: close\r\n", b"") + connect + b"\x16\x03 as TLS begins")
     first, second = answer.split(b"[GET /last ]")
     assert first.startswith(b"HTTP/1.1 200 ")
     assert second.startswith(b"HTTP/1.1 405 ")

@@ -97,14 +97,6 @@ def hasty(app: App) -> Iterator[Server]:
         yield server
 
 
-def answers(server: Server, *pieces: bytes) -> bytes:
-    """All that the server sends until it closes the connection."""
-    with server.connect() as connection:
-        for piece in pieces:
-            connection.sendall(piece)
-        return connection.makefile("rb").read()
-
-
 def is_refused(answer: bytes) -> bool:
     head, _, body = answer.partition(b"\r\n\r\n")
     return (
@@ -161,19 +153,19 @@ def test_what_is_not_http_is_refused_as_everything_is(server: Server, sent: byte
 
 
 def test_what_is_not_http_is_refused_after_the_requests_before_it(server: Server) -> None:
-    first, second = answers(server, b"GET /?wait=yes HTTP/1.1\r\n\r\n", b"no HTTP\r\n\r\n").split(b"short")
+    first, second = server.answers(b"GET /?wait=yes HTTP/1.1\r\n\r\n", b"no HTTP\r\n\r\n").split(b"short")
     assert first.startswith(b"HTTP/1.1 200 ")
     assert second.startswith(b"HTTP/1.1 400 ")
 
 
 def test_refusal_of_a_body_is_not_taken_for_the_answer_to_an_earlier_request(server: Server) -> None:
     upload = UPLOAD + b"transfer-encoding: chunked\r\n\r\nno length\r\n"
-    assert b"HTTP/1.1 400 " not in answers(server, b"GET /?wait=yes HTTP/1.1\r\n\r\n" + upload)
+    assert b"HTTP/1.1 400 " not in server.answers(b"GET /?wait=yes HTTP/1.1\r\n\r\n" + upload)
 
 
 def test_head_of_the_largest_size_is_accepted(server: Server) -> None:
     padding = b"x: %b\r\n" % (b"a" * (MAX_HEAD_BYTES - 100))
-    answer = answers(server, HEAD + padding + b"\r\n" + HEAD + b"connection: close\r\n\r\n")
+    answer = server.answers(HEAD + padding + b"\r\n" + HEAD + b"connection: close\r\n\r\n")
     assert answer.count(b"short") == 2
 
 
@@ -181,7 +173,7 @@ def test_any_number_of_heads_is_accepted_though_they_arrive_in_parts(server: Ser
     head = HEAD + b"x: %b\r\n\r\n" % (
         b"a" * (MAX_HEAD_BYTES // 2 - 100)
     )  # no divisor of what is read at once
-    answer = answers(server, head * 100 + HEAD + b"connection: close\r\n\r\n")
+    answer = server.answers(head * 100 + HEAD + b"connection: close\r\n\r\n")
     assert answer.count(b"short") == 101
 
 
@@ -198,13 +190,13 @@ def test_any_number_of_heads_is_accepted_though_they_arrive_in_parts(server: Ser
     ids=["address", "endless address", "endless header", "endless headers", "in pieces", "with a body"],
 )
 def test_large_head_is_refused_and_its_connection_closed(server: Server, pieces: tuple[bytes, ...]) -> None:
-    assert is_refused(answers(server, *pieces))
+    assert is_refused(server.answers(*pieces))
 
 
 @pytest.mark.parametrize("end", [b"\r\n", b"".join([b"x: y\r\n"] * 50_000)], ids=["complete", "endless"])
 def test_large_head_is_refused_after_the_requests_before_it(server: Server, end: bytes) -> None:
     large = HEAD + b"x: %b\r\n" % (b"a" * MAX_HEAD_BYTES)
-    first, second = answers(server, HEAD + b"\r\n" + large + end).split(b"short")
+    first, second = server.answers(HEAD + b"\r\n" + large + end).split(b"short")
     assert first.startswith(b"HTTP/1.1 200 ")
     assert is_refused(second)
 
@@ -223,7 +215,7 @@ def test_what_is_endless_around_requests_ends_the_connection(
     server: Server, pieces: tuple[bytes, ...]
 ) -> None:
     with suppress(ConnectionError):
-        assert answers(server, *pieces).count(b"short") == pieces.count(HEAD + b"\r\n")
+        assert server.answers(*pieces).count(b"short") == pieces.count(HEAD + b"\r\n")
 
 
 def test_size_of_bodies_is_not_limited(server: Server) -> None:
@@ -249,7 +241,7 @@ def test_size_of_bodies_is_not_limited(server: Server) -> None:
     ids=["nothing", "blank line", "half a head", "a request", "one and a half", "no body", "half a body"],
 )
 def test_connection_of_a_client_that_sends_nothing_more_is_closed(hasty: Server, sent: bytes) -> None:
-    assert answers(hasty, sent).count(b"short") == sent.count(HEAD + b"\r\n")
+    assert hasty.answers(sent).count(b"short") == sent.count(HEAD + b"\r\n")
 
 
 @pytest.mark.parametrize("start", [b"", HEAD + b"\r\n"], ids=["at first", "after a request"])
@@ -266,7 +258,7 @@ def test_connection_of_a_client_whose_head_only_trickles_is_closed(
 
 def test_app_is_told_that_a_body_stopped(hasty: Server, app: App) -> None:
     app.left.clear()
-    answers(hasty, UPLOAD + b"content-length: 5\r\n\r\nabc")
+    hasty.answers(UPLOAD + b"content-length: 5\r\n\r\nabc")
     assert app.left.wait(60)
 
 
@@ -281,11 +273,11 @@ def test_slow_body_is_received(hasty: Server) -> None:
 
 def test_request_that_takes_long_is_answered(hasty: Server) -> None:
     request = b"GET /?wait=1 HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    assert b"short" in answers(hasty, request)
-    assert answers(hasty, request + HEAD).count(b"short") == 1
-    assert answers(hasty, request + HEAD + b"\r\n").count(b"short") == 2
+    assert b"short" in hasty.answers(request)
+    assert hasty.answers(request + HEAD).count(b"short") == 1
+    assert hasty.answers(request + HEAD + b"\r\n").count(b"short") == 2
     expecting = request.replace(b"GET", b"POST")[:-2] + b"content-length: 5\r\nexpect: 100-continue\r\n\r\n"
-    assert b"short" in answers(hasty, expecting)
+    assert b"short" in hasty.answers(expecting)
 
 
 @pytest.mark.parametrize("path", ["large", "stream"])
