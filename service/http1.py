@@ -35,7 +35,6 @@ class Http1Protocol(HttpToolsProtocol):
         self._running = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.pipeline.clear()
         super().connection_lost(exc)
         if self._running is not None:
             _disconnect(self._running)
