@@ -15,9 +15,15 @@ LACKS: dict[int | None, Lack] = {
     errno.ENOSPC: "volume_full",
     errno.EDQUOT: "volume_full",
     errno.EROFS: "volume_read_only",
-    errno.EIO: "volume_failing",
+    **dict.fromkeys(
+        (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT),
+        "volume_failing",
+    ),
 }
-"""Why a volume refuses a write, by errno: conditions that are not the writer's fault and may pass."""
+"""Why a volume refuses to be used, by errno: conditions that are not the user's fault and may pass.
+
+Those after EIO are a network's: a server that restarted, or a mount that lost its own.
+"""
 
 Write = Callable[[Path, bytes], None]
 """Writes a file durably, or raises OSError and leaves what was there."""

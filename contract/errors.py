@@ -58,6 +58,7 @@ class ErrorCode(StrEnum):
     FEATURES_UNAVAILABLE = "features_unavailable"
     VOLUME_FULL = "volume_full"
     VOLUME_READ_ONLY = "volume_read_only"
+    VOLUME_FAILING = "volume_failing"
     SHUTTING_DOWN = "shutting_down"
     RECORD_DELETED = "record_deleted"
     INTERNAL = "internal"

@@ -307,4 +307,4 @@ def _may_have_passed(error: DcganError) -> bool:
     """Whether the request may have been carried out, or may be soon: not if the connection failed."""
     if error.code == "unreachable":
         return not isinstance(error.__cause__, httpx.ConnectError)
-    return error.code == "store_unavailable"
+    return error.code in {"store_unavailable", "volume_failing"}

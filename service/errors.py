@@ -33,6 +33,10 @@ _REFUSED_BY_VOLUME: dict[Lack | None, tuple[ErrorCode, str]] = {
         ErrorCode.VOLUME_READ_ONLY,
         "The volume cannot be written; make it writable for the service, then try again.",
     ),
+    "volume_failing": (
+        ErrorCode.VOLUME_FAILING,
+        "The volume fails; try again, and check the disk or its server if it persists.",
+    ),
 }
 
 _CODE_OF_STATUS = {

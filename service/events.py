@@ -81,7 +81,7 @@ class EventLog:
         The stream drops only what the mirror already holds, so reading the mirror second misses nothing.
 
         Raises:
-            ServiceError: `store_unavailable` if the mirror cannot be read.
+            ServiceError: `volume_failing` if the mirror cannot be read.
         """
         stream = await self._shared.ask(
             ("events", self._job_id, revision, limit),

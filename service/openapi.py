@@ -9,7 +9,13 @@ from fastapi.openapi.utils import get_openapi
 from contract.errors import ErrorCode, ServiceError
 from service.problems import MEANINGS, PROBLEM_JSON, Problem, problem
 
-_READS = (ErrorCode.INVALID_REQUEST, ErrorCode.FOREIGN_HOST, ErrorCode.STORE_UNAVAILABLE, ErrorCode.INTERNAL)
+_READS = (
+    ErrorCode.INVALID_REQUEST,
+    ErrorCode.FOREIGN_HOST,
+    ErrorCode.STORE_UNAVAILABLE,
+    ErrorCode.VOLUME_FAILING,
+    ErrorCode.INTERNAL,
+)
 _WRITES = (
     ErrorCode.FOREIGN_ORIGIN,
     ErrorCode.STORE_FULL,

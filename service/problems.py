@@ -73,6 +73,7 @@ MEANINGS: dict[ErrorCode, Meaning] = {
     ErrorCode.FEATURES_UNAVAILABLE: Meaning(507, "The features for the evaluation are not installed"),
     ErrorCode.VOLUME_FULL: Meaning(507, "The volume is full", retryable=True),
     ErrorCode.VOLUME_READ_ONLY: Meaning(507, "The volume is read-only", retryable=True),
+    ErrorCode.VOLUME_FAILING: Meaning(503, "The volume fails", retryable=True),
     ErrorCode.SHUTTING_DOWN: Meaning(503, "The service is shutting down", retryable=True),
     ErrorCode.RECORD_DELETED: Meaning(410, "It was deleted"),
     ErrorCode.INTERNAL: Meaning(500, "The service failed"),

@@ -59,4 +59,4 @@ def unreadable_events(job_id: str, error: OSError) -> ServiceError:
         f"The older events of {job_id} cannot be read from the volume ({error.strerror}); try again in a"
         " moment, and see to the volume if it persists."
     )
-    return ServiceError(ErrorCode.STORE_UNAVAILABLE, detail, retry_after_seconds=_STORE_RETRY_SECONDS)
+    return ServiceError(ErrorCode.VOLUME_FAILING, detail, retry_after_seconds=_STORE_RETRY_SECONDS)

@@ -66,6 +66,21 @@ def test_job_request_whose_response_was_lost_is_retried_with_the_same_key(
     assert service.idempotency_keys[0] == (chosen or service.idempotency_keys[0])
 
 
+@pytest.mark.parametrize(
+    ("code", "requests"), [("store_unavailable", 3), ("volume_failing", 3), ("internal", 1)]
+)
+def test_job_request_that_may_have_passed_is_retried_a_few_times(
+    service: Service, monkeypatch: pytest.MonkeyPatch, code: str, requests: int
+) -> None:
+    monkeypatch.setattr("dcgan.client.RETRY_PAUSES_SECONDS", (0.0, 0.0))
+    problem = json.dumps({"code": code, "detail": "It failed."}).encode()
+    service.answers["POST /jobs"] = (503, "application/problem+json", problem)
+    with Client(service.url) as client, pytest.raises(DcganError, match="It failed"):
+        client.create_job(dataset="ds_1")
+    assert len(service.bodies) == requests
+    assert len(set(service.idempotency_keys)) == 1
+
+
 def test_two_jobs_have_different_idempotency_keys(service: Service) -> None:
     _accept_jobs(service)
     with Client(service.url) as client:

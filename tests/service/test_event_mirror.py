@@ -141,7 +141,7 @@ def test_list_that_needs_an_unreadable_mirror_is_refused_for_now(
     client: httpx.Client, refused: Refused, running: Any
 ) -> None:
     answer = client.get(f"/jobs/{running.id}/events", headers=JSON)
-    problem = refused(answer, 503, "store_unavailable")
+    problem = refused(answer, 503, "volume_failing")
     assert problem["retryable"]
     assert answer.headers["retry-after"]
     assert f"The older events of {running.id} cannot be read" in problem["detail"]

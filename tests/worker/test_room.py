@@ -64,6 +64,7 @@ def test_every_failed_try_and_the_end_of_the_wait_are_reported(tmp_path: Path) -
         (errno.EDQUOT, "volume_full", "raise the quota"),
         (errno.EROFS, "volume_read_only", "Make it writable."),
         (errno.EIO, "volume_failing", "Check the disk; the kernel log has details."),
+        (errno.ESTALE, "volume_failing", "Stale file handle"),
     ],
 )
 def test_shortage_says_what_is_needed_what_is_free_and_what_to_do(
