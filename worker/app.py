@@ -1,6 +1,5 @@
 """The Celery app of one worker, with boot steps that start and stop its duty and its reconciler."""
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,11 +9,10 @@ from celery.exceptions import OperationalError
 from celery.signals import worker_shutting_down
 
 from contract.keys import CELERY_PREFIX, ROLE_OF_KIND, TASK_OF_ROLE, RecordKind, Role
+from worker.process import WorkerProcess
 from worker.reconciler import Reconciler
 from worker.roles import duty as duty_of
-from worker.room import Later
 from worker.settings import Settings
-from worker.store import Store
 from worker.tasks import register
 
 
@@ -25,20 +23,16 @@ def create_app(role: Role, name: str, settings: Settings) -> Celery:
         UnfitError: the machine lacks a device that the settings name.
     """
     app = _celery(settings)
-    stop = threading.Event()
-    store = Store(settings.redis_url)
-    later = Later()
-    duty = duty_of(role, name, settings, store, later, stop)
-    reconciler = Reconciler(
-        name, settings, store, lambda kind: _ring(app, kind), duty.facts, duty.adopt, duty.is_well, later
-    )
+    worker = WorkerProcess.create(name, settings)
+    duty = duty_of(role, worker)
+    reconciler = Reconciler(worker, lambda kind: _ring(app, kind), duty.facts, duty.adopt, duty.is_well)
     register(app, role, duty)
     at_work = _boot_step("Duty", duty.start, duty.stop, after="celery.worker.components:Pool")
     app.steps["worker"].add(at_work)
     app.steps["worker"].add(_boot_step("Reconciling", reconciler.start, reconciler.stop, after=at_work))
 
     def heed_shutdown(**_: Any) -> None:
-        stop.set()  # the supervisor hands its record back, which ends the task, which lets Celery exit
+        worker.stop.set()  # the supervisor hands its record back, which ends the task, which lets Celery exit
 
     worker_shutting_down.connect(heed_shutdown, weak=False)
     return app

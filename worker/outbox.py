@@ -13,8 +13,7 @@ from contract import store as records
 from contract.events import EventType
 from contract.job import CheckpointFact, Shortage, SnapshotFact
 from contract.store import Command, Lease, Verdict
-from contract.volume import Volume
-from worker.store import Store
+from worker.process import WorkerProcess
 
 logger = logging.getLogger(__name__)
 
@@ -38,23 +37,11 @@ class _Report:
 class Outbox:
     """Survives a Redis that is away, and one that was emptied, whose rebuild it waits for."""
 
-    def __init__(
-        self,
-        lease: Lease,
-        snapshot: SnapshotFact | None,
-        *,
-        store: Store,
-        volume: Volume,
-        is_stopping: Callable[[], bool],
-        grace_seconds: float,
-    ) -> None:
+    def __init__(self, lease: Lease, snapshot: SnapshotFact | None, worker: WorkerProcess) -> None:
         self._lease = lease
+        self._worker = worker
         self._snapshot = snapshot
         """The last one that Redis has acknowledged."""
-        self._store = store
-        self._volume = volume
-        self._is_stopping = is_stopping
-        self._grace_seconds = grace_seconds
         self._reports = 0
         self.shortage: Shortage | None = None
         """What the work waits for, as last reported."""
@@ -147,14 +134,14 @@ class Outbox:
     def tell(self, command: Command[T | Verdict]) -> T | Verdict:
         """Send a command once. UNKNOWN if Redis is away, or was emptied and is not rebuilt yet."""
         try:
-            heard = self._store.run(command)
+            heard = self._worker.store.run(command)
         except redis.RedisError as error:
             logger.warning("%s: Redis is away (%s); the work goes on", self._lease.id, error)
             self._is_missing, self._may_be_rebuilt = False, True
             return Verdict.UNKNOWN
         self._is_missing = heard is Verdict.UNKNOWN
         self._may_be_rebuilt |= self._is_missing
-        is_gone = self._is_missing and not self._volume.home(self._lease.id).exists()
+        is_gone = self._is_missing and not self._worker.volume.home(self._lease.id).exists()
         if heard is Verdict.LOST or is_gone:
             self.is_lost = True
             return Verdict.LOST
@@ -165,7 +152,7 @@ class Outbox:
 
         If the records were rebuilt without this one, its outcome is only on the volume.
         """
-        give_up_at = time.monotonic() + self._grace_seconds
+        give_up_at = time.monotonic() + self._worker.settings.stop_grace_seconds
         last_seen = time.monotonic()
         while True:
             stand = self._records_stand()
@@ -180,13 +167,13 @@ class Outbox:
             elif time.monotonic() - last_seen > MISSING_LEASES * self._lease.seconds:
                 logger.error("%s: it was not rebuilt; what became of it is on the volume", self._lease.id)
                 return heard
-            if self._is_stopping() and time.monotonic() > give_up_at:
+            if self._worker.stop.is_set() and time.monotonic() > give_up_at:
                 logger.error("%s: could not be handed back; its lease will lapse", self._lease.id)
                 return heard
             time.sleep(0.5)
 
     def _records_stand(self) -> bool:
         try:
-            return self._store.is_rebuilt()
+            return self._worker.store.is_rebuilt()
         except redis.RedisError:
             return False

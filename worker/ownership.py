@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contract import store as records
 from contract.job import Record, State, Want
 from contract.store import Burial, Lease, Verdict
-from contract.volume import Volume
 from worker import leftovers, link, memory
 from worker.account import Account
 from worker.child import UnfitError
@@ -28,9 +27,8 @@ from worker.outcomes import (
     handed_back,
     lost_files,
 )
-from worker.room import Later, Room
-from worker.settings import Settings
-from worker.store import Store
+from worker.process import WorkerProcess
+from worker.room import Room
 from worker.warming import Warming
 
 logger = logging.getLogger(__name__)
@@ -50,37 +48,18 @@ class Ownership:
     """The ownership of one record, from claim to leave. It ends early if another worker has a newer token."""
 
     def __init__(
-        self,
-        lease: Lease,
-        record: Record,
-        group: ChildGroup,
-        *,
-        store: Store,
-        volume: Volume,
-        settings: Settings,
-        later: Later,
-        warming: Warming,
-        is_stopping: Callable[[], bool],
+        self, lease: Lease, record: Record, group: ChildGroup, worker: WorkerProcess, warming: Warming
     ) -> None:
-        self._outbox = Outbox(
-            lease,
-            record.snapshot,
-            store=store,
-            volume=volume,
-            is_stopping=is_stopping,
-            grace_seconds=settings.stop_grace_seconds,
-        )
-        self._later = later
-        self._volume = volume
-        self._settings = settings
-        self._group = group
-        self._is_stopping = is_stopping
+        settings = worker.settings
         self._lease = lease
         self._record = record
-        self._ledger = Ledger(volume, record, Room(self._outbox.lack, self._hold_out), later)
+        self._group = group
+        self._worker = worker
+        self._outbox = Outbox(lease, record.snapshot, worker)
+        self._ledger = Ledger(worker.volume, record, Room(self._outbox.lack, self._hold_out), worker.later)
         self._lease_renewer = LeaseRenewer(
             lease,
-            store,
+            worker.store,
             every_seconds=settings.heartbeat_seconds,
             at_most_seconds=settings.progress_deadline_seconds,
         )
@@ -89,7 +68,7 @@ class Ownership:
         )
         self._account = Account(
             lease,
-            volume,
+            worker.volume,
             ledger=self._ledger,
             outbox=self._outbox,
             heartbeat=self._heartbeat,
@@ -132,13 +111,13 @@ class Ownership:
             assert self._is_over()
         except OSError:
             self._group.end()
-            self._death = lost_files(self._volume, self._lease.id)
+            self._death = lost_files(self._worker.volume, self._lease.id)
             if self._death is None:
                 raise
         finally:
             exit_code = self._group.end()
         its_own = f".*-{self._lease.token}.*.tmp"  # a newer owner may be writing
-        leftovers.drop_torn(self._volume, self._lease.id, its_own)
+        leftovers.drop_torn(self._worker.volume, self._lease.id, its_own)
         if self._outbox.is_lost:
             logger.warning("%s: it is not ours any more; nothing more is written", self._lease.id)
         elif self._outcome is None:
@@ -169,12 +148,12 @@ class Ownership:
             return
         if self._heartbeat.want is Want.CANCEL:
             self._outcome = CANCELLED
-        elif self._is_stopping() or self._heartbeat.want is Want.PAUSE:
+        elif self._worker.stop.is_set() or self._heartbeat.want is Want.PAUSE:
             group.ask_to_stop()
-            if group.is_slow_to_stop(self._settings.stop_grace_seconds):
+            if group.is_slow_to_stop(self._worker.settings.stop_grace_seconds):
                 self._outcome = SLOW_TO_STOP
         silent_seconds = time.monotonic() - group.heard_at
-        if silent_seconds > self._settings.progress_deadline_seconds:
+        if silent_seconds > self._worker.settings.progress_deadline_seconds:
             self._death = f"its process said nothing for {silent_seconds:.0f} s and was ended"
 
     def _hear(self, message: link.Message) -> None:
@@ -203,7 +182,7 @@ class Ownership:
 
     def _handed_back(self) -> Outcome:
         """If the worker is not stopping, this was requested, though perhaps withdrawn since."""
-        return handed_back(self._outbox.shortage, on_request=not self._is_stopping())
+        return handed_back(self._outbox.shortage, on_request=not self._worker.stop.is_set())
 
     def _leave_as(self, outcome: Outcome) -> None:
         try:
@@ -248,9 +227,9 @@ class Ownership:
 
     def _bury(self, cause: str) -> None:
         logger.error("%s: %s", self._lease.id, cause)
-        burial = self._outbox.insist(records.died(self._lease, cause, self._settings.max_deaths))
+        burial = self._outbox.insist(records.died(self._lease, cause, self._worker.settings.max_deaths))
         if isinstance(burial, Burial):
-            self._later.write(lambda: state_burial(self._volume, burial))
+            self._worker.later.write(lambda: state_burial(self._worker.volume, burial))
 
     def _hold_out(self, seconds: float) -> None:
         """Keep the lease while waiting for room, and obey what is wanted."""
@@ -260,7 +239,7 @@ class Ownership:
             self._heartbeat.beat_if_due()
             if self._heartbeat.want is Want.CANCEL:
                 self._outcome = CANCELLED
-            elif self._is_stopping() or self._heartbeat.want is Want.PAUSE:
+            elif self._worker.stop.is_set() or self._heartbeat.want is Want.PAUSE:
                 self._outcome = self._handed_back()
             elif not self._outbox.is_lost:
                 continue

@@ -13,14 +13,11 @@ import redis
 
 from contract import store as records
 from contract.keys import RecordKind
-from contract.volume import Volume
 from worker.facts import state_burial
 from worker.mirror import Mirror
+from worker.process import WorkerProcess
 from worker.rebuild import rebuild_if_lost, restore_left_out
 from worker.retention import drop_needless_snapshots
-from worker.room import Later
-from worker.settings import Settings
-from worker.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -34,26 +31,23 @@ class Reconciler(threading.Thread):
 
     def __init__(
         self,
-        name: str,
-        settings: Settings,
-        store: Store,
+        worker: WorkerProcess,
         ring: Callable[[RecordKind], None],
         facts: Callable[[], Mapping[str, Any]],
         adopt: Callable[[str], None],
         is_well: Callable[[], bool],
-        later: Later,
     ) -> None:
         super().__init__(name="reconciler", daemon=True)
-        self._worker = name
-        self._settings = settings
-        self._store = store
-        self._volume = Volume(settings.data_root)
+        self._worker = worker.name
+        self._settings = worker.settings
+        self._store = worker.store
+        self._volume = worker.volume
+        self._later = worker.later
         self._ring = ring
         self._facts = facts
         self._adopt = adopt
         self._is_well = is_well
-        self._later = later
-        self._mirror = Mirror(store, self._volume)
+        self._mirror = Mirror(worker.store, worker.volume)
         self._end = threading.Event()
         self._has_slot = False
         self._next_sweep = 0.0

@@ -11,16 +11,14 @@ from typing import Any, Protocol
 from contract.job import Record
 from contract.keys import KIND_OF_ROLE, Role
 from contract.plugin import Frozen
-from contract.volume import Volume
 from worker import link
 from worker.child import Child, UnfitError, forkserver
 from worker.child_group import ChildGroup
 from worker.estimator import Estimator
 from worker.orders import DeviceOrder, PreparingOrder, TrainingOrder
+from worker.process import WorkerProcess
 from worker.readings import OverheardChild, Readings
-from worker.room import Later
 from worker.settings import Settings
-from worker.store import Store
 from worker.supervisor import Supervisor
 from worker.workshop import Workshop
 
@@ -78,27 +76,16 @@ TRADES = {
 class SupervisedDuty:
     """Training and preparing: records from a queue, each in a child process."""
 
-    def __init__(
-        self, role: Role, name: str, settings: Settings, store: Store, later: Later, stop: threading.Event
-    ) -> None:
+    def __init__(self, role: Role, worker: WorkerProcess) -> None:
         self._role = role
         self._trade = TRADES[role]
-        self._settings = settings
-        self._stop = stop
+        self._worker = worker
         self._records_stand = threading.Event()
         self._is_warm = threading.Event()
         self._forkserver = forkserver(list(self._trade.preload))
-        self._devices = settings.devices if role is Role.TRAIN else 1
+        self._devices = worker.settings.devices if role is Role.TRAIN else 1
         self._supervisor = Supervisor(
-            KIND_OF_ROLE[role],
-            name,
-            store,
-            settings,
-            self._start_children,
-            self._devices,
-            self._write_order,
-            later,
-            stop,
+            KIND_OF_ROLE[role], worker, self._start_children, self._devices, self._write_order
         )
 
     def start(self) -> None:
@@ -108,7 +95,7 @@ class SupervisedDuty:
     def answer_bell(self) -> None:
         for needed in (self._records_stand, self._is_warm):
             while not needed.wait(0.2):
-                if self._stop.is_set():
+                if self._worker.stop.is_set():
                     return
         self._supervisor.work_through_queue()
 
@@ -125,15 +112,15 @@ class SupervisedDuty:
 
     def stop(self) -> None:
         """Stop the supervisor, since not everything that ends the worker sends Celery's shutdown signal."""
-        self._stop.set()
+        self._worker.stop.set()
 
     def _warm_up(self) -> None:
-        while not self._stop.is_set():
+        while not self._worker.stop.is_set():
             try:
                 self._start_child().end()
             except (OSError, EOFError) as error:
                 logger.error("no child can be started: %s", error)
-                self._stop.wait(1)
+                self._worker.stop.wait(1)
             else:
                 self._is_warm.set()
                 return
@@ -148,7 +135,7 @@ class SupervisedDuty:
         return Child.start(self._forkserver)
 
     def _write_order(self, record: Record) -> tuple[str, str]:
-        return self._trade.work, self._trade.order(record, self._settings).model_dump_json()
+        return self._trade.work, self._trade.order(record, self._worker.settings).model_dump_json()
 
 
 DETECTION_SECONDS = 120.0
@@ -158,15 +145,14 @@ DETECTION_SECONDS = 120.0
 class TrainDuty(SupervisedDuty):
     """Training and, beside it, estimating what other jobs would take and working on generators."""
 
-    def __init__(
-        self, name: str, settings: Settings, store: Store, later: Later, stop: threading.Event
-    ) -> None:
+    def __init__(self, worker: WorkerProcess) -> None:
         """Raises UnfitError if the machine lacks what the settings name."""
-        super().__init__(Role.TRAIN, name, settings, store, later, stop)
+        super().__init__(Role.TRAIN, worker)
+        settings = worker.settings
         if settings.device == "cuda" or settings.devices > 1:  # else any machine will do
             self._require_devices()
-        self._readings = Readings(Volume(settings.data_root).readings(name))
-        self._estimator = Estimator(name, settings, self._start_child, self._readings, self._is_warm)
+        self._readings = Readings(worker.volume.readings(worker.name))
+        self._estimator = Estimator(worker.name, settings, self._start_child, self._readings, self._is_warm)
         self._workshop = Workshop(settings, self._start_child, self._readings, self._is_warm)
 
     def start(self) -> None:
@@ -182,7 +168,7 @@ class TrainDuty(SupervisedDuty):
             server.stop()
 
     def _require_devices(self) -> None:
-        order = DeviceOrder(device=self._settings.device, devices=self._devices)
+        order = DeviceOrder(device=self._worker.settings.device, devices=self._devices)
         child = self._start_child()
         try:
             child.begin("worker.devices:find_devices", order.model_dump_json())
@@ -210,7 +196,7 @@ YOUNG_OBJECTS = 10_000
 class SampleDuty:
     """Sampling, on a dedicated consumer thread; Celery's queue is not used."""
 
-    def __init__(self, name: str, settings: Settings) -> None:
+    def __init__(self, worker: WorkerProcess) -> None:
         """Raises UnfitError if the machine lacks what the settings name."""
         # Imported here, so that the other roles' parent processes stay small, without torch.
         from models.inference import rendering_environment
@@ -220,16 +206,17 @@ class SampleDuty:
         from worker.formats.identity import encoders
         from worker.sampling import SampleConsumer
 
+        settings = worker.settings
         # One thread: the renderer is the same on machines of any size, and no threads wait for each other
         # while a trainer keeps the cores busy. More samplers use more cores.
         with naming_the_setting(settings.device):
             numeric = rendering_environment(settings.device, settings.threads or 1)
         numeric.apply()
-        self._name = name
+        self._name = worker.name
         self._consumer = SampleConsumer(
-            name,
+            worker.name,
             settings.sampling_url,
-            Engine(Volume(settings.data_root), numeric, settings.generators_bytes),
+            Engine(worker.volume, numeric, settings.generators_bytes),
             f"{renderer(numeric)}-e{encoders()}",
             settings.batch_limit,
         )
@@ -264,16 +251,14 @@ class SampleDuty:
         self._consumer.stop()
 
 
-def duty(
-    role: Role, name: str, settings: Settings, store: Store, later: Later, stop: threading.Event
-) -> Duty:
+def duty(role: Role, worker: WorkerProcess) -> Duty:
     """Create the duty of a role.
 
     Raises:
         UnfitError: the machine lacks a device that the settings name.
     """
     if role is Role.SAMPLE:
-        return SampleDuty(name, settings)
+        return SampleDuty(worker)
     if role is Role.TRAIN:
-        return TrainDuty(name, settings, store, later, stop)
-    return SupervisedDuty(role, name, settings, store, later, stop)
+        return TrainDuty(worker)
+    return SupervisedDuty(role, worker)

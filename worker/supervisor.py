@@ -1,7 +1,6 @@
 """Claims records of one kind, one at a time, and carries each out; for training and preparing alike."""
 
 import logging
-import threading
 from collections.abc import Callable
 from functools import partial
 
@@ -11,17 +10,14 @@ from contract import store as records
 from contract.job import Record
 from contract.keys import RecordKind
 from contract.store import Burial, Lease, Verdict
-from contract.volume import Volume
 from contract.warming import PATIENCE_SECONDS
 from worker.child import UnfitError
 from worker.child_group import ChildGroup
 from worker.facts import state_burial
 from worker.orders import ForeignSpecError
 from worker.ownership import Ownership, WriteOrder
-from worker.room import Later
+from worker.process import WorkerProcess
 from worker.set_aside import SetAside
-from worker.settings import Settings
-from worker.store import Store
 from worker.warming import Warming
 
 logger = logging.getLogger(__name__)
@@ -33,34 +29,26 @@ class Supervisor:
     def __init__(
         self,
         kind: RecordKind,
-        name: str,
-        store: Store,
-        settings: Settings,
+        worker: WorkerProcess,
         start_children: Callable[[], ChildGroup],
         devices: int,
         write_order: WriteOrder,
-        later: Later,
-        stop: threading.Event,
     ) -> None:
         self._kind = kind
-        self._name = name
-        self._store = store
-        self._settings = settings
+        self._worker = worker
         self._start_children = start_children
         self._devices = devices
         self._write_order = write_order
-        self._later = later
-        self._stop = stop
         self._aside = SetAside()
-        patience_seconds = min(PATIENCE_SECONDS, settings.heartbeat_seconds)
-        self._warming = Warming(store, settings.sampling_url, patience_seconds)
+        patience_seconds = min(PATIENCE_SECONDS, worker.settings.heartbeat_seconds)
+        self._warming = Warming(worker.store, worker.settings.sampling_url, patience_seconds)
 
     def work_through_queue(self) -> None:
         """Claim and carry out records until none is queued or the worker is to stop.
 
         The message that wakes it is only a doorbell: losing or repeating one changes nothing.
         """
-        while not self._stop.is_set():
+        while not self._worker.stop.is_set():
             group = self._start_children()  # before the claim: forking may take longer than a lease
             try:
                 if not self._carry_out_next(group):
@@ -69,18 +57,18 @@ class Supervisor:
                 group.end()
 
     def _carry_out_next(self, group: ChildGroup) -> bool:
-        claim = self._store.run(
+        claim = self._worker.store.run(
             records.claim(
                 self._kind,
-                self._name,
-                lease_seconds=self._settings.lease_seconds,
+                self._worker.name,
+                lease_seconds=self._worker.settings.lease_seconds,
                 devices=self._devices,
                 set_aside=self._aside.ids(),
             )
         )
         if claim is None:
             return False
-        lease = Lease(self._kind, claim.id, claim.token, self._settings.lease_seconds)
+        lease = Lease(self._kind, claim.id, claim.token, self._worker.settings.lease_seconds)
         if not self._confirm(lease):
             return True
         try:
@@ -103,7 +91,7 @@ class Supervisor:
         If this fails, the work begins nevertheless, and its next beat confirms the claim.
         """
         try:
-            return self._store.run(records.beat(lease)) is not Verdict.LOST
+            return self._worker.store.run(records.beat(lease)) is not Verdict.LOST
         except RedisError as error:
             logger.warning("%s: Redis is away (%s); the work begins", lease.id, error)
             return True
@@ -114,23 +102,13 @@ class Supervisor:
         self._aside.add(lease.id)
 
     def _bury(self, lease: Lease, cause: str) -> None:
-        burial = self._store.run(records.died(lease, cause, self._settings.max_deaths))
+        burial = self._worker.store.run(records.died(lease, cause, self._worker.settings.max_deaths))
         if isinstance(burial, Burial):
-            self._later.write(partial(state_burial, Volume(self._settings.data_root), burial))
+            self._worker.later.write(partial(state_burial, self._worker.volume, burial))
 
     def _see_through(self, lease: Lease, record: Record, group: ChildGroup) -> None:
         logger.info("%s: claimed, attempt %d", lease.id, record.attempt)
-        Ownership(
-            lease,
-            record,
-            group,
-            store=self._store,
-            volume=Volume(self._settings.data_root),
-            settings=self._settings,
-            later=self._later,
-            warming=self._warming,
-            is_stopping=self._stop.is_set,
-        ).carry_out(self._order)
+        Ownership(lease, record, group, self._worker, self._warming).carry_out(self._order)
 
     def _order(self, record: Record) -> tuple[str, str]:
         """The order for a record. If none can be written, no child has died."""

@@ -13,6 +13,7 @@ from tests.contract.records import Records
 from worker.child import Child, forkserver
 from worker.child_group import ChildGroup
 from worker.ownership import WriteOrder
+from worker.process import WorkerProcess
 from worker.room import Later
 from worker.settings import Settings
 from worker.store import Store
@@ -45,16 +46,14 @@ class Worker:
     def start(self, work: str, write_order: WriteOrder | None = None, **settings: float) -> None:
         server = forkserver(["tests.worker.small_work"])
         told = {"data_root": self.volume.root, "redis_url": self._url, "lease_seconds": LEASE_SECONDS}
+        every_setting = Settings.model_validate(told | settings)
+        process = WorkerProcess("w0", every_setting, Store(self._url), self.volume, self.later, self._stop)
         self._supervisor = Supervisor(
             JOB,
-            "w0",
-            Store(self._url),
-            Settings.model_validate(told | settings),
+            process,
             lambda: ChildGroup([Child.start(server)]),
             1,
             write_order or (lambda _: (f"tests.worker.small_work:{work}", "")),
-            self.later,
-            self._stop,
         )
         self.ring()
 

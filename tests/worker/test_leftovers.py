@@ -17,7 +17,7 @@ from worker.child_group import ChildGroup
 from worker.facts import Facts, write_facts
 from worker.leftovers import drop_superseded, drop_untold, superseded, unheard
 from worker.ownership import Ownership
-from worker.room import Later
+from worker.process import WorkerProcess
 from worker.settings import Settings
 from worker.store import Store
 from worker.warming import Warming
@@ -84,6 +84,8 @@ JOB = "job_0123456789abcdef"
 def carried_out(volume: Volume, redis_url: str, token: int) -> None:
     """Own a record whose child ends at once, as if it were killed."""
     idle = ChildGroup([Child.start(child.forkserver([]))])
+    process = WorkerProcess.create("w0", Settings(data_root=volume.root, redis_url=redis_url))
+    process.stop.set()
     ownership = Ownership(
         Lease(RecordKind.JOB, JOB, str(token), seconds=1),
         Record(
@@ -98,12 +100,8 @@ def carried_out(volume: Volume, redis_url: str, token: int) -> None:
             created_us=1,
         ),
         idle,
-        store=Store(redis_url),
-        volume=volume,
-        settings=Settings(data_root=volume.root),
-        later=Later(),
-        warming=Warming(Store(redis_url), redis_url, patience_seconds=0),
-        is_stopping=lambda: True,
+        process,
+        Warming(Store(redis_url), redis_url, patience_seconds=0),
     )
     ownership.carry_out(lambda _: ("nowhere:nothing", ""))
 

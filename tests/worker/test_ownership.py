@@ -1,6 +1,5 @@
 """The order of an owner's actions: samplers load a better generator before anyone learns of it."""
 
-import threading
 from dataclasses import dataclass
 
 import pytest
@@ -15,8 +14,8 @@ from worker.child_group import ChildGroup
 from worker.facts import Facts, read_facts, write_facts
 from worker.link import Published
 from worker.ownership import Ownership
+from worker.process import WorkerProcess
 from worker.roles import duty
-from worker.room import Later
 from worker.settings import Settings
 from worker.store import Store
 from worker.warming import Warming
@@ -89,16 +88,13 @@ def test_lease_is_renewed_before_each_load(
     worker.submit(FIRST)
     lease = worker.records.claim(seconds=LEASE_SECONDS)
     idle = ChildGroup([Child.start(forkserver([]))])
+    settings = Settings(data_root=volume.root, redis_url=redis_url, lease_seconds=LEASE_SECONDS)
     ownership = Ownership(
         lease,
         worker.records.read(FIRST),
         idle,
-        store=Store(redis_url),
-        volume=volume,
-        settings=Settings(data_root=volume.root, redis_url=redis_url, lease_seconds=LEASE_SECONDS),
-        later=Later(),
-        warming=Warming(Store(redis_url), redis_url, patience_seconds=0),
-        is_stopping=lambda: False,
+        WorkerProcess.create("w0", settings),
+        Warming(Store(redis_url), redis_url, patience_seconds=0),
     )
     worker.rest_for_a_heartbeat()
     for images_seen in (1, 2, 3):
@@ -128,7 +124,6 @@ def test_job_that_was_not_rebuilt_ends_on_the_volume_and_does_not_block_the_next
 
 def test_supervisor_is_stopped_whatever_ends_its_worker(volume: Volume, redis_url: str) -> None:
     """Celery reports some of the signals that end it, but not others."""
-    stop = threading.Event()
-    settings = Settings(data_root=volume.root, redis_url=redis_url)
-    duty(Role.PREPARE, "prepare-1", settings, Store(redis_url), Later(), stop).stop()
-    assert stop.is_set()
+    process = WorkerProcess.create("prepare-1", Settings(data_root=volume.root, redis_url=redis_url))
+    duty(Role.PREPARE, process).stop()
+    assert process.stop.is_set()

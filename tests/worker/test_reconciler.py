@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from contract.volume import Volume
+from worker.process import WorkerProcess
 from worker.reconciler import Reconciler
-from worker.room import Later
 from worker.settings import Settings
-from worker.store import Store
 
 LEASE_SECONDS = 0.25
 
@@ -29,14 +28,11 @@ def rounds(redis_url: str, volume: Volume) -> Iterator[Callable[[Path], threadin
             heartbeat_file=heartbeat_file,
         )
         reconciler = Reconciler(
-            "train-1",
-            settings,
-            Store(redis_url),
+            WorkerProcess.create("train-1", settings),
             ring=lambda _: None,
             facts=lambda: {"role": "train"},
             adopt=lambda _: seen.release(),
             is_well=lambda: True,
-            later=Later(),
         )
         reconciler.start()
         running.append(reconciler)

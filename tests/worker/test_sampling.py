@@ -24,6 +24,7 @@ from tests.worker.asking import PATIENCE_SECONDS, PLACE, Gateway
 from worker.engine import Engine
 from worker.formats import FORMATS
 from worker.formats.png import encode_png
+from worker.process import WorkerProcess
 from worker.roles import SampleDuty
 from worker.sampling import MOST_WEIGHT, SampleConsumer, portions
 from worker.settings import Settings
@@ -305,7 +306,8 @@ def test_consumer_that_ended_without_being_stopped_is_not_well(
 
 
 def test_sampler_is_well_before_during_and_after_its_service(redis_url: str, volume: Volume) -> None:
-    duty = SampleDuty("sample-1", Settings(data_root=volume.root, redis_url=redis_url, device="cpu"))
+    settings = Settings(data_root=volume.root, redis_url=redis_url, device="cpu")
+    duty = SampleDuty(WorkerProcess.create("sample-1", settings))
     assert duty.is_well()
     duty.start()
     assert duty.is_well()

@@ -19,7 +19,7 @@ from worker.child_group import ChildGroup
 from worker.facts import read_facts
 from worker.orders import TrainingOrder
 from worker.ownership import Ownership
-from worker.room import Later
+from worker.process import WorkerProcess
 from worker.settings import Settings
 from worker.store import Store
 from worker.warming import Warming
@@ -48,12 +48,8 @@ def ownership(worker: Worker, volume: Volume, redis_url: str) -> Ownership:
         lease,
         worker.records.read(FIRST),
         idle,
-        store=Store(redis_url),
-        volume=volume,
-        settings=Settings(data_root=volume.root, redis_url=redis_url),
-        later=Later(),
-        warming=Warming(Store(redis_url), redis_url, patience_seconds=0),
-        is_stopping=lambda: False,
+        WorkerProcess.create("w0", Settings(data_root=volume.root, redis_url=redis_url)),
+        Warming(Store(redis_url), redis_url, patience_seconds=0),
     )
 
 

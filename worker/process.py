@@ -1,0 +1,31 @@
+"""What the parts of one worker share, created once per process."""
+
+import threading
+from dataclasses import dataclass
+from typing import Self
+
+from contract.volume import Volume
+from worker.room import Later
+from worker.settings import Settings
+from worker.store import Store
+
+
+@dataclass(frozen=True)
+class WorkerProcess:
+    """A worker's name and settings, and its access to the records and the volume, for any of its threads."""
+
+    name: str
+    """That of its slot, under which it owns records."""
+    settings: Settings
+    store: Store
+    volume: Volume
+    later: Later
+    """Any part defers writes to it; the reconciler catches up."""
+    stop: threading.Event
+    """Set when the worker is to end."""
+
+    @classmethod
+    def create(cls, name: str, settings: Settings) -> Self:
+        """Opens no connection yet."""
+        store, volume = Store(settings.redis_url), Volume(settings.data_root)
+        return cls(name, settings, store, volume, Later(), threading.Event())
