@@ -1,18 +1,12 @@
 """The trainer's thread that estimates what a job would take."""
 
-import threading
-from collections.abc import Callable
-
 from contract import keys
 from contract.errors import ErrorCode
 from contract.estimate import EstimateAnswer, EstimateAsk
 from contract.job import Failure
 from worker import link
-from worker.child import Child
 from worker.orders import EstimateOrder, training_threads
-from worker.readings import Readings
 from worker.request_server import RequestServer
-from worker.settings import Settings
 
 
 class Estimator(RequestServer[EstimateAsk, EstimateOrder, EstimateAnswer]):
@@ -23,24 +17,14 @@ class Estimator(RequestServer[EstimateAsk, EstimateOrder, EstimateAnswer]):
     REPLY_OF = keys.ESTIMATE_REPLY_OF
     WORK = "worker.estimating:estimate_job"
 
-    def __init__(
-        self,
-        name: str,
-        settings: Settings,
-        start_child: Callable[[], Child],
-        readings: Readings,
-        is_warm: threading.Event,
-    ) -> None:
-        super().__init__(settings, start_child, readings, is_warm)
-        self._worker = name
-
     def order(self, ask: EstimateAsk) -> EstimateOrder:
+        settings = self._worker.settings
         return EstimateOrder(
             ask=ask,
-            worker=self._worker,
-            data_root=self._settings.data_root,
-            device=self._settings.device,
-            threads=training_threads(self._settings, ask.spec.devices),
+            worker=self._worker.name,
+            data_root=settings.data_root,
+            device=settings.device,
+            threads=training_threads(settings, ask.spec.devices),
             readings=self._readings.all(),
             training=self._readings.in_training,
         )

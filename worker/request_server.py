@@ -14,9 +14,9 @@ from contract.job import Failure
 from contract.plugin import Frozen
 from worker import link
 from worker.child import Child
+from worker.process import WorkerProcess
 from worker.rare_warning import RareWarning
 from worker.readings import Readings
-from worker.settings import Settings
 from worker.store import connect
 
 logger = logging.getLogger(__name__)
@@ -59,15 +59,15 @@ class RequestServer(threading.Thread, ABC, Generic[A, W, R]):
 
     def __init__(
         self,
-        settings: Settings,
+        worker: WorkerProcess,
         start_child: Callable[[], Child],
         readings: Readings,
         is_warm: threading.Event,
     ) -> None:
         super().__init__(name=type(self).__name__.lower(), daemon=True)
-        self._settings = settings
+        self._worker = worker
         self._start_child = start_child
-        self._redis = connect(settings.redis_url)
+        self._redis = connect(worker.settings.redis_url)
         self._readings = readings
         self._is_warm = is_warm
         self._end = threading.Event()

@@ -148,12 +148,11 @@ class TrainDuty(SupervisedDuty):
     def __init__(self, worker: WorkerProcess) -> None:
         """Raises UnfitError if the machine lacks what the settings name."""
         super().__init__(Role.TRAIN, worker)
-        settings = worker.settings
-        if settings.device == "cuda" or settings.devices > 1:  # else any machine will do
+        if worker.settings.device == "cuda" or worker.settings.devices > 1:  # else any machine will do
             self._require_devices()
         self._readings = Readings(worker.volume.readings(worker.name))
-        self._estimator = Estimator(worker.name, settings, self._start_child, self._readings, self._is_warm)
-        self._workshop = Workshop(settings, self._start_child, self._readings, self._is_warm)
+        self._estimator = Estimator(worker, self._start_child, self._readings, self._is_warm)
+        self._workshop = Workshop(worker, self._start_child, self._readings, self._is_warm)
 
     def start(self) -> None:
         super().start()

@@ -18,7 +18,7 @@ class Workshop(RequestServer[WorkshopAsk, WorkshopOrder, WorkshopAnswer]):
     WORK = "worker.crafting:work_on_generator"
 
     def order(self, ask: WorkshopAsk) -> WorkshopOrder:
-        return WorkshopOrder(ask=ask, data_root=self._settings.data_root)
+        return WorkshopOrder(ask=ask, data_root=self._worker.settings.data_root)
 
     def hear(self, message: link.Message) -> WorkshopAnswer | None:
         return WorkshopAnswer() if isinstance(message, link.Finished) else None

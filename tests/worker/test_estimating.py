@@ -24,6 +24,7 @@ from worker import estimating, link
 from worker.child import Child, forkserver
 from worker.estimator import Estimator
 from worker.orders import EstimateOrder, InTraining, Reading, TrainingOrder
+from worker.process import WorkerProcess
 from worker.readings import Readings
 from worker.settings import Settings
 
@@ -104,7 +105,8 @@ def start(
         warm = threading.Event()
         warm.set()
         settings = Settings(data_root=volume.root, redis_url=redis_url, device="cpu", threads=1)
-        running.append(Estimator("train-1", settings, start_child, readings, warm))
+        process = WorkerProcess.create("train-1", settings)
+        running.append(Estimator(process, start_child, readings, warm))
         running[0].start()
         return started
 

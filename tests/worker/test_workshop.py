@@ -25,6 +25,7 @@ from tests.models.checkpoints import write
 from worker import crafting
 from worker.child import Child, Chore, forkserver
 from worker.orders import WorkshopOrder
+from worker.process import WorkerProcess
 from worker.readings import Readings
 from worker.settings import Settings
 from worker.workshop import Workshop
@@ -53,7 +54,7 @@ def ask(redis_url: str, volume: Volume) -> Iterator[Ask]:
     is_warm = threading.Event()
     is_warm.set()
     workshop = Workshop(
-        Settings(data_root=volume.root, redis_url=redis_url),
+        WorkerProcess.create("train-1", Settings(data_root=volume.root, redis_url=redis_url)),
         lambda: Child.start(server),
         Readings(volume.readings("train-1")),
         is_warm,
