@@ -106,7 +106,7 @@ class Ownership:
             self._account.take_over()
             if not self._is_over():
                 self._group.begin(*write_order(self._record), ranks=self._record.devices)
-                self._watch(self._group)
+                self._watch()
         except NoTimeToWaitError:
             assert self._is_over()
         except OSError:
@@ -128,31 +128,31 @@ class Ownership:
     def _hand_back(self, why: str) -> None:
         self._outbox.insist(records.leave(self._lease, State.QUEUED, reason=why))
 
-    def _watch(self, group: ChildGroup) -> None:
+    def _watch(self) -> None:
         while not self._is_over():
             patience_seconds = min(PATIENCE_SECONDS, self._heartbeat.due_in_seconds)
-            for message in group.messages(patience_seconds):
+            for message in self._group.messages(patience_seconds):
                 self._hear(message)
-            if not self._is_over() and not group.is_alive:
-                for message in group.messages(0):
+            if not self._is_over() and not self._group.is_alive:
+                for message in self._group.messages(0):
                     self._hear(message)
                 return
             self._heartbeat.beat_if_due()
-            self._pass_on_what_is_wanted(group)
+            self._pass_on_what_is_wanted()
 
     def _is_over(self) -> bool:
         return self._outcome is not None or self._death is not None or self._outbox.is_lost
 
-    def _pass_on_what_is_wanted(self, group: ChildGroup) -> None:
+    def _pass_on_what_is_wanted(self) -> None:
         if self._is_over():
             return
         if self._heartbeat.want is Want.CANCEL:
             self._outcome = CANCELLED
         elif self._worker.stop.is_set() or self._heartbeat.want is Want.PAUSE:
-            group.ask_to_stop()
-            if group.is_slow_to_stop(self._worker.settings.stop_grace_seconds):
+            self._group.ask_to_stop()
+            if self._group.is_slow_to_stop(self._worker.settings.stop_grace_seconds):
                 self._outcome = SLOW_TO_STOP
-        silent_seconds = time.monotonic() - group.heard_at
+        silent_seconds = time.monotonic() - self._group.heard_at
         if silent_seconds > self._worker.settings.progress_deadline_seconds:
             self._death = f"its process said nothing for {silent_seconds:.0f} s and was ended"
 
