@@ -47,10 +47,8 @@ class Account:
             self._report_checkpoint(checkpoint)
             self._heartbeat.beat_if_due()
 
-    def hear(
-        self, message: link.Saved | link.Published | link.Computing | link.Previewed | link.Judged
-    ) -> None:
-        """Record a result of the child.
+    def hear(self, message: link.Message) -> None:
+        """Record a result of the child, or its trouble; other messages are not for the account.
 
         Raises:
             NoTimeToWaitError: as `state` does.
@@ -69,6 +67,10 @@ class Account:
                 )
             case link.Judged():
                 self._judged(message)
+            case link.Warned(code=code, detail=detail):
+                self._outbox.warn(code, detail)
+            case link.Waiting(shortage=shortage):
+                self._outbox.lack(shortage)
 
     def state(self, update: Mapping[str, Any]) -> None:
         """Write new facts to the volume, waiting for room. Call this before reporting them to Redis.

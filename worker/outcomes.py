@@ -33,15 +33,6 @@ def handed_back(shortage: Shortage | None, *, on_request: bool) -> Outcome:
     return Outcome(State.QUEUED, reason)
 
 
-def finished(message: link.Finished | link.Failed) -> Outcome:
-    """The outcome that the child reported."""
-    match message:
-        case link.Finished(result=result):
-            return Outcome(State.SUCCEEDED, result=result)
-        case link.Failed(problem=problem):
-            return Outcome(State.FAILED, error=problem)
-
-
 def cause_of_death(exit_code: int, oom_kills_before: int | None, last_words: str | None) -> str:
     """Why a child died without announcing its end."""
     if exit_code == link.EXIT_OUT_OF_MEMORY:

@@ -18,15 +18,7 @@ from worker.heartbeat import Heartbeat
 from worker.lease_renewer import LeaseRenewer
 from worker.orders import ForeignSpecError
 from worker.outbox import Outbox
-from worker.outcomes import (
-    CANCELLED,
-    SLOW_TO_STOP,
-    Outcome,
-    cause_of_death,
-    finished,
-    handed_back,
-    lost_files,
-)
+from worker.outcomes import CANCELLED, SLOW_TO_STOP, Outcome, cause_of_death, handed_back, lost_files
 from worker.process import WorkerProcess
 from worker.room import Room
 from worker.warming import Warming
@@ -160,25 +152,18 @@ class Ownership:
         match message:
             case link.Advanced(progress=progress):
                 self._heartbeat.advance(progress)
-            case link.Saved() | link.Published() | link.Computing() | link.Previewed() | link.Judged():
-                self._account.hear(message)
-            case link.Warned() | link.Waiting() | link.Crashed():
-                self._hear_of_trouble(message)
             case link.Stopped():
                 self._outcome = self._handed_back()
-            case link.Finished() | link.Failed():
-                self._outcome = finished(message)
+            case link.Finished(result=result):
+                self._outcome = Outcome(State.SUCCEEDED, result=result)
+            case link.Failed(problem=problem):
+                self._outcome = Outcome(State.FAILED, error=problem)
             case link.Unfit(detail=detail):
                 raise UnfitError(detail)
-
-    def _hear_of_trouble(self, message: link.Warned | link.Waiting | link.Crashed) -> None:
-        match message:
-            case link.Warned(code=code, detail=detail):
-                self._outbox.warn(code, detail)
-            case link.Waiting(shortage=shortage):
-                self._outbox.lack(shortage)
             case link.Crashed(detail=detail):
                 self._last_words = detail
+            case _:
+                self._account.hear(message)
 
     def _handed_back(self) -> Outcome:
         """If the worker is not stopping, this was requested, though perhaps withdrawn since."""
