@@ -1,7 +1,6 @@
 """A real gateway behind a real socket, with a real Redis; the tests play the workers."""
 
 import io
-import json
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -304,24 +303,6 @@ def finished(new_job: Callable[[], str], worker: Worker) -> CheckpointFact:
     fact = worker.checkpoint(lease)
     assert worker.run(leave(lease, State.SUCCEEDED))
     return fact
-
-
-@pytest.fixture
-def refused(client: httpx.Client) -> Callable[..., dict[str, Any]]:
-    """Asserts that a response is a complete problem document of this status and code, and returns it."""
-
-    def check(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-        assert answer.headers["content-type"] == "application/problem+json", answer.text
-        problem: dict[str, Any] = json.loads(answer.read())
-        assert (answer.status_code, problem["code"]) == (status, code), problem
-        assert answer.headers["cache-control"] == "no-store"
-        assert problem["status"] == status
-        assert problem["type"] == f"/problems/{code}"
-        assert problem["title"]
-        assert problem["detail"].endswith((".", ")"))
-        return problem
-
-    return check
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from contract.pointing import meanings
 from contract.store import leave
 from service.settings import Settings
 from tests.service.deployment import Deployment
+from tests.service.problems import refused
 
-Refused = Callable[..., dict[str, Any]]
 Serve = Callable[[Settings], AbstractContextManager[str]]
 Until = Callable[[Callable[[], Any]], Any]
 
@@ -34,7 +34,6 @@ def generators(worker: Any, new_job: Callable[[], str]) -> list[CheckpointFact]:
 @pytest.mark.parametrize("is_heard", [False, True])
 def test_volume_and_redis_soon_agree_after_an_interrupted_change(
     client: httpx.Client,
-    refused: Refused,
     until: Until,
     worker: Any,
     generators: list[CheckpointFact],

@@ -9,9 +9,9 @@ import pytest
 from contract.errors import ErrorCode
 from contract.job import CheckpointFact
 from contract.keys import RENDERER, Role
+from tests.service.problems import refused
 
 Until = Callable[[Callable[[], object]], object]
-Refused = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_without_a_seed_a_random_one_is_used_and_reported(
 
 
 def test_if_none_match_any_counts_only_once_the_picture_was_rendered(
-    client: httpx.Client, refused: Refused, sampler: Any, finished: CheckpointFact
+    client: httpx.Client, sampler: Any, finished: CheckpointFact
 ) -> None:
     path, wanted = f"/samples?seed=7&model={finished.digest}", {"if-none-match": "*"}
     sampler.refusal = (ErrorCode.INVALID_REQUEST, "Too many.", "count")
@@ -78,7 +78,7 @@ def test_if_none_match_that_is_malformed_or_of_another_picture_matches_nothing(
 
 @pytest.mark.parametrize("option", ["", "&resample=n%65arest"], ids=["plain", "through FastAPI"])
 def test_if_match_of_another_picture_is_refused(
-    client: httpx.Client, refused: Refused, sampler: Any, finished: CheckpointFact, option: str
+    client: httpx.Client, sampler: Any, finished: CheckpointFact, option: str
 ) -> None:
     path = f"/samples?seed=7&model={finished.digest}{option}"
     etag = client.get(path).headers["etag"]
@@ -129,11 +129,7 @@ def test_matching_etag_gets_304_even_if_the_picture_was_never_rendered(
 
 
 def test_cached_picture_is_served_without_a_sampler(
-    client: httpx.Client,
-    refused: Refused,
-    sampler: Any,
-    finished: CheckpointFact,
-    no_sampler: Callable[[], None],
+    client: httpx.Client, sampler: Any, finished: CheckpointFact, no_sampler: Callable[[], None]
 ) -> None:
     first = client.get("/samples?seed=7&count=4")
     no_sampler()

@@ -15,9 +15,8 @@ from contract.sampling import CheckpointPlace
 from contract.store import leave, report
 from contract.volume import Volume, imported_name
 from tests.service.playing import Trainer
+from tests.service.problems import refused
 from tests.service.sending import checkpoint, send
-
-Refused = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
@@ -53,7 +52,6 @@ def test_other_copy_is_used_in_place_of_a_damaged_one(
     client: httpx.Client,
     sampler: Any,
     trainer: Trainer,
-    refused: Refused,
     volume: Volume,
     made: CheckpointPlace,
     content: bytes,
@@ -84,7 +82,6 @@ def test_other_copy_is_used_in_place_of_a_damaged_one(
 
 def test_other_copy_is_exported_in_place_of_one_that_cannot_be_read(
     client: httpx.Client,
-    refused: Refused,
     volume: Volume,
     made: CheckpointPlace,
     content: bytes,
@@ -101,7 +98,7 @@ def test_other_copy_is_exported_in_place_of_one_that_cannot_be_read(
 
 
 def test_alias_is_moved_to_the_imported_copy_so_that_the_job_can_be_deleted(
-    client: httpx.Client, refused: Refused, made: CheckpointPlace, digest: str
+    client: httpx.Client, made: CheckpointPlace, digest: str
 ) -> None:
     client.put("/models/live", json={"job": made.job}).raise_for_status()
     refused(client.delete(f"/jobs/{made.job}"), 409, "job_in_use")

@@ -11,8 +11,8 @@ from contract.job import Failure, Progress, State, Want
 from contract.keys import KEYS, RecordKind
 from contract.store import beat, leave
 from contract.volume import Volume
+from tests.service.problems import refused
 
-Refused = Callable[..., dict[str, Any]]
 UNKNOWN = "ds_0000000000000000"
 
 
@@ -68,7 +68,7 @@ def test_list_omits_the_rejected_files(client: httpx.Client, dataset: str) -> No
 
 @pytest.mark.parametrize("manifest", [None, b"", b'{"images": 1}'], ids=["missing", "empty", "damaged"])
 def test_unreadable_manifest_affects_only_its_own_dataset(
-    client: httpx.Client, refused: Refused, volume: Volume, dataset: str, queued: str, manifest: bytes | None
+    client: httpx.Client, volume: Volume, dataset: str, queued: str, manifest: bytes | None
 ) -> None:
     volume.manifest(dataset).unlink()
     if manifest is not None:
@@ -81,24 +81,20 @@ def test_unreadable_manifest_affects_only_its_own_dataset(
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "cursor=-1", "cursor=5-x", "page=2"])
-def test_invalid_paging_parameter_is_refused(client: httpx.Client, refused: Refused, query: str) -> None:
+def test_invalid_paging_parameter_is_refused(client: httpx.Client, query: str) -> None:
     problem = refused(client.get(f"/datasets?{query}"), 422, "invalid_request")
     assert problem["errors"][0]["pointer"] == query.partition("=")[0]
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 @pytest.mark.parametrize("dataset_id", [UNKNOWN, "cats", "..%2f..%2fetc", "ds_0000000000000000%0a"])
-def test_unknown_dataset_is_not_found(
-    client: httpx.Client, refused: Refused, method: str, dataset_id: str
-) -> None:
+def test_unknown_dataset_is_not_found(client: httpx.Client, method: str, dataset_id: str) -> None:
     answer = client.request(method, f"/datasets/{dataset_id}")
     assert refused(answer, 404, answer.json()["code"])["code"] in ("dataset_not_found", "not_found")
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-def test_deleted_dataset_is_gone(
-    client: httpx.Client, refused: Refused, volume: Volume, dataset: str, method: str
-) -> None:
+def test_deleted_dataset_is_gone(client: httpx.Client, volume: Volume, dataset: str, method: str) -> None:
     assert client.delete(f"/datasets/{dataset}").status_code == 204
     assert not volume.dataset(dataset).exists()
     assert client.get("/datasets").json()["items"] == []
@@ -125,12 +121,7 @@ def test_dataset_is_deleted_only_after_its_preparer_has_released_it(
 
 
 def test_dataset_is_not_deleted_while_its_preparer_does_not_release_it(
-    client: httpx.Client,
-    refused: Refused,
-    worker: Any,
-    volume: Volume,
-    queued: str,
-    monkeypatch: pytest.MonkeyPatch,
+    client: httpx.Client, worker: Any, volume: Volume, queued: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.routes.datasets._LET_GO_SECONDS", 0.0)
     worker.claim(RecordKind.DATASET)
@@ -141,7 +132,7 @@ def test_dataset_is_not_deleted_while_its_preparer_does_not_release_it(
 
 
 def test_dataset_that_an_unfinished_job_uses_cannot_be_deleted(
-    client: httpx.Client, refused: Refused, volume: Volume, dataset: str, new_job: Callable[[], str]
+    client: httpx.Client, volume: Volume, dataset: str, new_job: Callable[[], str]
 ) -> None:
     job_id = new_job()
     problem = refused(client.delete(f"/datasets/{dataset}"), 409, "dataset_in_use")

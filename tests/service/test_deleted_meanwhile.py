@@ -13,8 +13,8 @@ from contract.job import CheckpointFact, State
 from contract.keys import SAMPLES_WAITING
 from contract.sampling import CheckpointPlace
 from contract.store import forget_job, leave
+from tests.service.problems import refused
 
-Refused = Callable[..., dict[str, Any]]
 Until = Callable[[Callable[[], object]], object]
 
 
@@ -48,7 +48,7 @@ def deleted_elsewhere(
 
 @pytest.mark.usefixtures("deleted_elsewhere")
 def test_generator_deleted_by_another_gateway_is_not_found(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact, refused: Refused
+    client: httpx.Client, sampler: Any, finished: CheckpointFact
 ) -> None:
     for _ in range(2):
         answer = client.get(f"/samples?seed=2&model={finished.digest}")
@@ -74,7 +74,7 @@ def test_generator_that_was_also_imported_is_used_from_there(
 
 
 def test_waiting_requests_for_a_deleted_job_are_told_that_it_is_gone(
-    client: httpx.Client, sampler: Any, worker: Any, place: Any, refused: Refused, until: Until, finished: Any
+    client: httpx.Client, sampler: Any, worker: Any, place: Any, until: Until, finished: Any
 ) -> None:
     models = (place.job, finished.digest, "latest")
     sampler.hold()

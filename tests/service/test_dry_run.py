@@ -24,9 +24,9 @@ from contract.keys import ESTIMATE_REPLY_OF, ESTIMATES_WAITING, RecordKind, Role
 from contract.store import goodbye, hello, leave
 from contract.volume import Volume
 from tests.service.deployment import Deployment
+from tests.service.problems import refused
 from tests.service.test_jobs import NO_OBJECTS, WRONG_FIELDS
 
-Refused = Callable[..., dict[str, Any]]
 Until = Callable[[Callable[[], Any]], Any]
 
 ESTIMATE = Estimate(
@@ -151,7 +151,7 @@ def test_unusable_dataset_is_refused_as_in_a_real_submission(
 
 @pytest.mark.parametrize("query", ["dryrun=true", "dry_run=perhaps", "dry_run=true&dry=1"])
 def test_misspelt_dry_run_parameter_does_not_submit_a_job(
-    client: httpx.Client, refused: Refused, dataset: str, query: str
+    client: httpx.Client, dataset: str, query: str
 ) -> None:
     refused(client.post(f"/jobs?{query}", json={"dataset": dataset}), 422, "invalid_request")
     assert client.get("/jobs").json()["items"] == []
@@ -172,7 +172,7 @@ def test_dry_run_neither_uses_up_nor_checks_an_idempotency_key(
 
 
 def test_dry_run_without_a_trainer_is_refused_at_once(
-    client: httpx.Client, refused: Refused, worker: Any, dataset: str, until: Any
+    client: httpx.Client, worker: Any, dataset: str, until: Any
 ) -> None:
     worker.goodbye(Role.TRAIN)
     until(lambda: client.get("/readyz").status_code == 503)
@@ -182,7 +182,7 @@ def test_dry_run_without_a_trainer_is_refused_at_once(
 
 
 def test_dry_run_times_out_as_configured_if_the_trainer_does_not_answer(
-    elsewhere: Callable[..., Deployment], refused: Refused
+    elsewhere: Callable[..., Deployment],
 ) -> None:
     there = elsewhere(estimate_timeout_seconds=0.3)
     before = _traces(there.worker, there.worker.volume)
@@ -197,7 +197,7 @@ def test_dry_run_times_out_as_configured_if_the_trainer_does_not_answer(
 
 
 def test_request_that_no_trainer_took_is_withdrawn_at_its_deadline(
-    elsewhere: Callable[..., Deployment], refused: Refused
+    elsewhere: Callable[..., Deployment],
 ) -> None:
     there = elsewhere(estimate_timeout_seconds=0.3)
     refused(_dry_run(there.client, dataset=there.dataset), 504, "trainer_timeout")
@@ -221,7 +221,7 @@ def test_request_has_a_deadline_in_redis_time_and_waits_in_a_list_that_expires(
 
 
 def test_excess_concurrent_dry_runs_are_refused_and_the_others_answered(
-    client: httpx.Client, refused: Refused, trainer: Trainer, worker: Any, dataset: str, until: Until
+    client: httpx.Client, trainer: Trainer, worker: Any, dataset: str, until: Until
 ) -> None:
     trainer.answer = None
     answer = EstimateAnswer(estimate=ESTIMATE)
@@ -238,15 +238,13 @@ def test_excess_concurrent_dry_runs_are_refused_and_the_others_answered(
     assert _dry_run(client, dataset=dataset).status_code == 200
 
 
-def test_trainer_that_cannot_estimate_says_why(
-    client: httpx.Client, refused: Refused, trainer: Trainer, dataset: str
-) -> None:
+def test_trainer_that_cannot_estimate_says_why(client: httpx.Client, trainer: Trainer, dataset: str) -> None:
     trainer.answer = EstimateAnswer(error=Failure(code=ErrorCode.ESTIMATE_FAILED, detail="Its process died."))
     assert refused(_dry_run(client, dataset=dataset), 500, "estimate_failed")["detail"] == "Its process died."
 
 
 def test_unknown_error_code_from_another_version_becomes_estimate_failed(
-    client: httpx.Client, refused: Refused, trainer: Trainer, dataset: str
+    client: httpx.Client, trainer: Trainer, dataset: str
 ) -> None:
     trainer.answer = EstimateAnswer(error=Failure(code="out_of_cheese", detail="Redo from start."))
     refused(_dry_run(client, dataset=dataset), 500, "estimate_failed")

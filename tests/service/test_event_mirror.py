@@ -1,7 +1,6 @@
 """Events that only the mirror on the volume still holds: none is missed, whatever happened to its file."""
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any, cast
@@ -16,11 +15,11 @@ from contract.store import leave, report
 from contract.volume import Volume
 from dcgan.events import EventFeed
 from service.event_mirror import read
+from tests.service.problems import refused
 from tests.service.watching import JSON, STREAM, advance, events, messages, mirror
 from worker.mirror import Mirror
 from worker.store import Store
 
-Refused = Callable[..., dict[str, Any]]
 WHOLE = 2**62
 DAMAGED = [b"\0" * 9 + b"\n", b"\n", b"{}\n", b"\0" * 3000 + b"\n", b'{"id": 7, "type": "state"}\n', b"5\n"]
 
@@ -137,9 +136,7 @@ def test_stream_goes_on_once_the_mirror_can_be_read_again(
 
 
 @pytest.mark.usefixtures("unreadable")
-def test_list_that_needs_an_unreadable_mirror_is_refused_for_now(
-    client: httpx.Client, refused: Refused, running: Any
-) -> None:
+def test_list_that_needs_an_unreadable_mirror_is_refused_for_now(client: httpx.Client, running: Any) -> None:
     answer = client.get(f"/jobs/{running.id}/events", headers=JSON)
     problem = refused(answer, 503, "volume_failing")
     assert problem["retryable"]

@@ -25,11 +25,11 @@ from service.events import stream
 from service.gateway import Gateway
 from service.settings import Settings
 from tests.conftest import proof
+from tests.service.problems import refused
 from tests.service.watching import JSON, STREAM, advance, events, messages
 from worker.mirror import Mirror
 from worker.store import Store
 
-Refused = Callable[..., dict[str, Any]]
 RECONNECTS = proof(50, 1000)
 
 
@@ -260,6 +260,6 @@ def test_event_feed_reads_both_stream_and_list_to_the_end(
         assert [event.id for event in feed] == list(range(after + 1, 9))
 
 
-def test_other_media_types_are_refused(client: httpx.Client, refused: Refused, running: Any) -> None:
+def test_other_media_types_are_refused(client: httpx.Client, running: Any) -> None:
     answer = client.get(f"/jobs/{running.id}/events", headers={"accept": "text/html"})
     assert "application/json" in refused(answer, 406, "not_acceptable")["detail"]

@@ -15,8 +15,8 @@ from contract.store import forget_job, leave, report
 from contract.volume import Volume
 from service.exporting import exported
 from service.stored_files import Digests, StoredFile
+from tests.service.problems import refused
 
-Refused = Callable[..., dict[str, Any]]
 CONTENT = bytes(range(256)) * 600
 
 
@@ -66,7 +66,7 @@ def test_file_that_the_client_has_is_not_sent_again(client: httpx.Client, kept: 
 
 @pytest.mark.parametrize("asked", [{}, {"Range": "bytes=5-"}])
 def test_file_is_sent_only_if_it_matches_if_match(
-    client: httpx.Client, refused: Refused, kept: CheckpointFact, asked: dict[str, str]
+    client: httpx.Client, kept: CheckpointFact, asked: dict[str, str]
 ) -> None:
     whole, etag = client.get("/models/latest/export").content, f'"{kept.digest}"'
     for meant in (etag, "*", f'"other", {etag}'):
@@ -132,7 +132,7 @@ def test_existing_part_of_the_requested_ranges_is_sent(
 
 @pytest.mark.parametrize("asked", ["bytes=-0", "bytes=900000-", "bytes=900000-900001,-0"])
 def test_ranges_entirely_beyond_the_file_are_refused(
-    client: httpx.Client, refused: Refused, kept: CheckpointFact, asked: str
+    client: httpx.Client, kept: CheckpointFact, asked: str
 ) -> None:
     answer = client.get("/models/latest/export", headers={"Range": asked})
     assert f"{kept.bytes:,} bytes" in refused(answer, 416, "range_not_satisfiable")["detail"]
@@ -144,7 +144,7 @@ def test_ranges_entirely_beyond_the_file_are_refused(
 
 
 def test_corrupt_or_missing_file_is_not_sent(
-    client: httpx.Client, refused: Refused, volume: Volume, kept: CheckpointFact
+    client: httpx.Client, volume: Volume, kept: CheckpointFact
 ) -> None:
     client.get("/models/latest/export").raise_for_status()
     job = client.get("/models/latest").json()["job"]
@@ -156,12 +156,7 @@ def test_corrupt_or_missing_file_is_not_sent(
 
 
 def test_file_deleted_by_another_gateway_is_not_found_or_sent_from_where_it_was_imported(
-    client: httpx.Client,
-    worker: Any,
-    refused: Refused,
-    volume: Volume,
-    kept: CheckpointFact,
-    monkeypatch: pytest.MonkeyPatch,
+    client: httpx.Client, worker: Any, volume: Volume, kept: CheckpointFact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.remembered.REMEMBERED_SECONDS", 60.0)
     address = f"/models/{kept.digest}/export"
@@ -216,7 +211,6 @@ def test_file_is_sent_as_it_was_when_hashed(
 
 def test_file_is_closed_whatever_is_answered(
     client: httpx.Client,
-    refused: Refused,
     volume: Volume,
     kept: CheckpointFact,
     until: Callable[[Callable[[], object]], object],
@@ -258,6 +252,6 @@ def test_file_is_closed_whatever_is_answered(
     ],
 )
 def test_unknown_model_format_or_parameter_is_refused(
-    client: httpx.Client, refused: Refused, kept: CheckpointFact, address: str, status: int, code: str
+    client: httpx.Client, kept: CheckpointFact, address: str, status: int, code: str
 ) -> None:
     refused(client.get(f"/models/{address}"), status, code)

@@ -8,8 +8,8 @@ import pytest
 
 from contract.job import CheckpointFact, State
 from tests.service.deployment import Deployment
+from tests.service.problems import refused
 
-Refused = Callable[..., dict[str, Any]]
 Until = Callable[[Callable[[], object]], object]
 DAY = 86_400
 
@@ -25,7 +25,7 @@ def full(worker: Any) -> Iterator[None]:
 
 
 def test_everything_can_be_read_and_ended_jobs_deleted(
-    here: Deployment, finished: CheckpointFact, new_job: Callable[[], str], refused: Refused
+    here: Deployment, finished: CheckpointFact, new_job: Callable[[], str]
 ) -> None:
     client, queued = here.client, new_job()
     (job_id,) = (one["id"] for one in client.get("/jobs?state=succeeded").json()["items"])
@@ -56,10 +56,7 @@ def test_jobs_that_ended_long_ago_are_deleted(
 
 
 def test_what_takes_memory_is_refused_and_leaves_nothing(
-    here: Deployment,
-    finished: CheckpointFact,
-    pictures: bytes,
-    refused: Refused,
+    here: Deployment, finished: CheckpointFact, pictures: bytes
 ) -> None:
     client, root = here.client, here.worker.volume.root
     (job_id,) = (one["id"] for one in client.get("/jobs").json()["items"])

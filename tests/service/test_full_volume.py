@@ -16,6 +16,7 @@ from contract.keys import RecordKind
 from contract.store import leave, report
 from contract.volume import Volume
 from service import records, steering
+from tests.service.problems import refused
 
 SHORTAGE = Shortage(
     code="volume_full",
@@ -110,7 +111,7 @@ def test_last_of_several_intents_is_written_to_the_volume_later(
 
 
 def test_job_can_be_deleted_from_a_full_volume_but_not_from_a_read_only_one(
-    client: httpx.Client, volume: Volume, new_job: Callable[[], str], refused: Callable[..., Any]
+    client: httpx.Client, volume: Volume, new_job: Callable[[], str]
 ) -> None:
     job_id = new_job()
     client.post(f"/jobs/{job_id}/cancel").raise_for_status()

@@ -39,7 +39,7 @@ def test_head_of_an_endless_stream_returns(client: httpx.Client, job: str) -> No
     assert client.get("/livez").json() == {"alive": True}  # over the same connection
 
 
-def test_head_is_refused_like_get(client: httpx.Client, refused: Any) -> None:
+def test_head_is_refused_like_get(client: httpx.Client) -> None:
     for address, status in (("/jobs?limit=0", 422), ("/jobs/job_0000000000000000", 404), ("/nowhere", 404)):
         assert client.head(address).status_code == client.get(address).status_code == status
     assert client.head("/jobs", headers={"host": "evil.example"}).status_code == 403

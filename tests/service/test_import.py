@@ -22,11 +22,11 @@ from contract.volume import Volume, imported_name
 from contract.workshop import checksum, export
 from service.settings import Settings
 from tests.service.playing import Trainer
+from tests.service.problems import refused
 from tests.service.sending import checkpoint, left, send
 from worker.rebuild import rebuild_if_lost
 from worker.store import Store
 
-Refused = Callable[..., dict[str, Any]]
 Until = Callable[[Callable[[], Any]], Any]
 
 
@@ -90,7 +90,7 @@ def test_rollback_finds_a_deleted_generator_that_was_imported_again(
     assert client.get("/models/live/export").content == content
 
 
-def test_program_is_exported_once(client: httpx.Client, trainer: Trainer, refused: Refused) -> None:
+def test_program_is_exported_once(client: httpx.Client, trainer: Trainer) -> None:
     digest = send(client, checkpoint(images_seen=2)).json()["digest"]
     for _ in range(2):
         answer = client.get(f"/models/{digest}/export?format=onnx")
@@ -137,7 +137,7 @@ def test_program_of_a_trainer_that_notes_no_checksum_is_exported_once(
 
 
 def test_exported_program_that_vanishes_is_not_an_internal_error(
-    client: httpx.Client, trainer: Trainer, refused: Refused
+    client: httpx.Client, trainer: Trainer
 ) -> None:
     """For example, if another gateway deletes it with its job."""
     digest = send(client, checkpoint(images_seen=10)).json()["digest"]
@@ -146,7 +146,7 @@ def test_exported_program_that_vanishes_is_not_an_internal_error(
 
 
 def test_imported_generator_is_deleted_with_its_programs_once_no_alias_uses_it(
-    client: httpx.Client, trainer: Trainer, refused: Refused, volume: Volume
+    client: httpx.Client, trainer: Trainer, volume: Volume
 ) -> None:
     digest = send(client, checkpoint(images_seen=3)).json()["digest"]
     client.get(f"/models/{digest}/export?format=onnx").raise_for_status()
@@ -168,7 +168,6 @@ def test_imported_generator_is_deleted_with_its_programs_once_no_alias_uses_it(
 def test_interrupted_deletion_can_be_completed(
     client: httpx.Client,
     trainer: Trainer,
-    refused: Refused,
     volume: Volume,
     worker: Any,
     said_twice: Callable[[str], None],
@@ -189,7 +188,6 @@ def test_interrupted_deletion_can_be_completed(
 def test_interrupted_import_is_either_complete_or_removed(
     client: httpx.Client,
     trainer: Trainer,
-    refused: Refused,
     volume: Volume,
     until: Until,
     cut: Callable[[str, bool], None],
@@ -206,7 +204,6 @@ def test_interrupted_import_is_either_complete_or_removed(
 def test_interrupted_import_does_not_remove_an_existing_file(
     client: httpx.Client,
     trainer: Trainer,
-    refused: Refused,
     volume: Volume,
     worker: Any,
     cut: Callable[[str, bool], None],
@@ -232,7 +229,7 @@ def test_generator_whose_file_is_missing_can_be_imported_again(
 
 
 def test_import_is_refused_while_records_are_rebuilt(
-    client: httpx.Client, trainer: Trainer, refused: Refused, volume: Volume, worker: Any
+    client: httpx.Client, trainer: Trainer, volume: Volume, worker: Any
 ) -> None:
     content = checkpoint(images_seen=17)
     worker.redis.delete(EPOCH)
@@ -241,7 +238,7 @@ def test_import_is_refused_while_records_are_rebuilt(
 
 
 def test_only_one_gateway_at_a_time_imports_or_deletes_a_generator(
-    client: httpx.Client, trainer: Trainer, refused: Refused, volume: Volume, monkeypatch: Any
+    client: httpx.Client, trainer: Trainer, volume: Volume, monkeypatch: Any
 ) -> None:
     digest = send(client, checkpoint(images_seen=15)).json()["digest"]
     monkeypatch.setattr("service.alone._PATIENCE_SECONDS", 0.1)

@@ -20,9 +20,9 @@ from contract.keys import IMPORTS, Role
 from contract.volume import Volume
 from service.settings import Settings
 from tests.service.playing import Trainer
+from tests.service.problems import refused
 from tests.service.sending import SPEC, TENSOR, checkpoint, left, packed, send
 
-Refused = Callable[..., dict[str, Any]]
 Serve = Callable[[Settings], AbstractContextManager[str]]
 Until = Callable[[Callable[[], Any]], Any]
 BINARY = "application/octet-stream"
@@ -63,7 +63,7 @@ WRONG: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize(("content", "why"), WRONG.values(), ids=WRONG)
 def test_invalid_checkpoint_is_refused_with_the_reason(
-    client: httpx.Client, trainer: Trainer, refused: Refused, volume: Volume, content: bytes, why: str
+    client: httpx.Client, trainer: Trainer, volume: Volume, content: bytes, why: str
 ) -> None:
     problem = refused(send(client, content), 422, "not_a_checkpoint")
     assert why in problem["detail"]
@@ -71,7 +71,7 @@ def test_invalid_checkpoint_is_refused_with_the_reason(
 
 
 def test_checkpoint_that_the_trainer_refuses_is_not_kept(
-    client: httpx.Client, trainer: Trainer, refused: Refused, volume: Volume
+    client: httpx.Client, trainer: Trainer, volume: Volume
 ) -> None:
     trainer.refusal = Failure(code=ErrorCode.NOT_A_CHECKPOINT, detail="It holds a number that is not finite.")
     content = checkpoint(images_seen=4)
@@ -82,7 +82,7 @@ def test_checkpoint_that_the_trainer_refuses_is_not_kept(
 
 
 def test_empty_body_wrong_type_and_missing_trainer_are_refused(
-    client: httpx.Client, refused: Refused, volume: Volume, worker: Any, until: Until
+    client: httpx.Client, volume: Volume, worker: Any, until: Until
 ) -> None:
     refused(send(client, b""), 422, "body_empty")
     refused(send(client, checkpoint(), "application/json"), 415, "unsupported_media_type")
@@ -93,7 +93,7 @@ def test_empty_body_wrong_type_and_missing_trainer_are_refused(
 
 
 def test_import_over_the_limit_for_a_file_or_for_all_imports_is_refused(
-    serve: Serve, worker: Any, trainer: Trainer, refused: Refused
+    serve: Serve, worker: Any, trainer: Trainer
 ) -> None:
     content = checkpoint(images_seen=6)
     limits = {"max_import_bytes": len(content), "imports_bytes": 2 * len(content) - 1}
@@ -141,7 +141,7 @@ def test_import_for_which_there_is_no_room_is_refused_before_it_is_received(
 
 @pytest.mark.parametrize("is_declared", [True, False])
 def test_room_for_a_file_that_is_being_received_is_reserved(
-    serve: Serve, worker: Any, trainer: Trainer, refused: Refused, until: Until, is_declared: bool
+    serve: Serve, worker: Any, trainer: Trainer, until: Until, is_declared: bool
 ) -> None:
     content = checkpoint(images_seen=20)
     worker.redis.delete(IMPORTS)
@@ -158,7 +158,7 @@ def test_room_for_a_file_that_is_being_received_is_reserved(
 
 
 def test_file_without_a_length_may_have_the_room_that_is_left(
-    serve: Serve, worker: Any, trainer: Trainer, refused: Refused
+    serve: Serve, worker: Any, trainer: Trainer
 ) -> None:
     content = checkpoint(images_seen=21)
     worker.redis.delete(IMPORTS)

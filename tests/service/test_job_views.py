@@ -10,8 +10,8 @@ from contract.evaluation import MetricsBasis
 from contract.job import CheckpointFact, Failure, Progress, State
 from contract.store import beat, leave, report
 from contract.volume import Volume
+from tests.service.problems import refused
 
-Refused = Callable[..., dict[str, Any]]
 NewJob = Callable[[], str]
 
 
@@ -102,7 +102,7 @@ def test_previews_are_listed_and_fetched(client: httpx.Client, volume: Volume, r
     assert "immutable" in answer.headers["cache-control"]
 
 
-def test_an_unknown_preview_is_not_found(client: httpx.Client, refused: Refused, running: Any) -> None:
+def test_an_unknown_preview_is_not_found(client: httpx.Client, running: Any) -> None:
     refused(client.get(f"/jobs/{running.id}/previews/5.png"), 404, "preview_not_found")
     for name in ("x", "-1", "9" * 5000):
         refused(client.get(f"/jobs/{running.id}/previews/{name}.png"), 422, "invalid_request")

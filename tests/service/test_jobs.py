@@ -15,8 +15,8 @@ from contract.training import TrainingSpec
 from contract.volume import Volume
 from service.limits import MAX_JSON_BYTES
 from service.store import Store
+from tests.service.problems import refused
 
-Refused = Callable[..., dict[str, Any]]
 NewJob = Callable[[], str]
 Until = Callable[[Callable[[], object]], object]
 UNKNOWN = "job_0000000000000000"
@@ -85,7 +85,7 @@ def test_messages_to_trainers_do_not_pile_up_while_all_are_busy(
 
 @pytest.mark.parametrize(("change", "pointer"), WRONG_FIELDS)
 def test_refusal_of_a_wrong_field_points_to_it(
-    client: httpx.Client, refused: Refused, volume: Volume, dataset: str, change: Any, pointer: str
+    client: httpx.Client, volume: Volume, dataset: str, change: Any, pointer: str
 ) -> None:
     before = set(volume.jobs.glob("*"))
     answer = client.post("/jobs", json={"dataset": dataset, **change})
@@ -96,7 +96,7 @@ def test_refusal_of_a_wrong_field_points_to_it(
     assert client.get("/jobs").json()["items"] == []
 
 
-def test_every_wrong_field_is_named(client: httpx.Client, refused: Refused, dataset: str) -> None:
+def test_every_wrong_field_is_named(client: httpx.Client, dataset: str) -> None:
     answer = client.post("/jobs", json={"dataset": dataset, "images": -5, "beta1": 2})
     problem = refused(answer, 422, "invalid_request")
     assert [error["pointer"] for error in problem["errors"]] == ["/images", "/beta1"]
@@ -117,47 +117,45 @@ def test_every_wrong_field_is_named(client: httpx.Client, refused: Refused, data
     ],
 )
 def test_refusal_of_another_kind_of_value_is_in_words_of_json(
-    client: httpx.Client, refused: Refused, dataset: str, change: Any, told: str
+    client: httpx.Client, dataset: str, change: Any, told: str
 ) -> None:
     problem = refused(client.post("/jobs", json={"dataset": dataset, **change}), 422, "invalid_request")
     assert problem["detail"] == told
 
 
 @pytest.mark.parametrize("body", NO_OBJECTS)
-def test_a_body_that_is_no_object_is_refused(client: httpx.Client, refused: Refused, body: bytes) -> None:
+def test_a_body_that_is_no_object_is_refused(client: httpx.Client, body: bytes) -> None:
     answer = client.post("/jobs", content=body, headers={"content-type": "application/json"})
     refused(answer, 422, "invalid_request")
 
 
-def test_a_body_of_another_type_is_refused(client: httpx.Client, refused: Refused, dataset: str) -> None:
+def test_a_body_of_another_type_is_refused(client: httpx.Client, dataset: str) -> None:
     answer = client.post("/jobs", content=json.dumps({"dataset": dataset}).encode())
     refused(answer, 415, "unsupported_media_type")
     refused(client.post("/jobs", data={"dataset": dataset}), 415, "unsupported_media_type")
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_huge_body_is_refused(client: httpx.Client, refused: Refused, *, chunked: bool) -> None:
+def test_a_huge_body_is_refused(client: httpx.Client, *, chunked: bool) -> None:
     body = b" " * (MAX_JSON_BYTES + 1)
     content = (body[at : at + 2**16] for at in range(0, len(body), 2**16)) if chunked else body
     answer = client.post("/jobs", content=content, headers={"content-type": "application/json"})
     refused(answer, 413, "body_too_large")
 
 
-def test_an_unknown_dataset_is_refused(client: httpx.Client, refused: Refused, volume: Volume) -> None:
+def test_an_unknown_dataset_is_refused(client: httpx.Client, volume: Volume) -> None:
     before = set(volume.jobs.glob("*"))
     answer = client.post("/jobs", json={"dataset": "ds_0000000000000000"})
     assert refused(answer, 404, "dataset_not_found")["errors"][0]["pointer"] == "/dataset"
     assert set(volume.jobs.glob("*")) == before
 
 
-def test_a_deleted_dataset_is_refused(client: httpx.Client, refused: Refused, dataset: str) -> None:
+def test_a_deleted_dataset_is_refused(client: httpx.Client, dataset: str) -> None:
     client.delete(f"/datasets/{dataset}")
     refused(client.post("/jobs", json={"dataset": dataset}), 410, "record_deleted")
 
 
-def test_a_dataset_that_is_not_ready_is_refused(
-    client: httpx.Client, refused: Refused, worker: Any, pictures: bytes
-) -> None:
+def test_a_dataset_that_is_not_ready_is_refused(client: httpx.Client, worker: Any, pictures: bytes) -> None:
     dataset = client.post("/datasets", content=pictures).json()["id"]
     problem = refused(client.post("/jobs", json={"dataset": dataset}), 409, "dataset_not_ready")
     assert "queued" in problem["detail"]
@@ -200,7 +198,7 @@ def test_actions_are_idempotent(client: httpx.Client, new_job: NewJob, action: s
 
 @pytest.mark.parametrize("action", ["cancel", "pause", "resume"])
 def test_ended_job_cannot_be_steered(
-    client: httpx.Client, refused: Refused, volume: Volume, worker: Any, running: Any, action: str
+    client: httpx.Client, volume: Volume, worker: Any, running: Any, action: str
 ) -> None:
     worker.run(leave(running, State.SUCCEEDED))
     problem = refused(client.post(f"/jobs/{running.id}/{action}"), 409, "job_state_conflict")
@@ -210,7 +208,7 @@ def test_ended_job_cannot_be_steered(
 
 @pytest.mark.parametrize("action", ["pause", "resume"])
 def test_refused_action_keeps_the_previous_intent(
-    client: httpx.Client, refused: Refused, volume: Volume, running: Any, action: str
+    client: httpx.Client, volume: Volume, running: Any, action: str
 ) -> None:
     client.post(f"/jobs/{running.id}/cancel")
     problem = refused(client.post(f"/jobs/{running.id}/{action}"), 409, "job_state_conflict")
@@ -266,7 +264,7 @@ def test_volume_follows_redis_when_two_gateways_steer_a_job(
     ],
 )
 def test_an_unknown_job_is_not_found_and_a_deleted_one_gone(
-    client: httpx.Client, refused: Refused, new_job: NewJob, volume: Volume, method: str, path: str
+    client: httpx.Client, new_job: NewJob, volume: Volume, method: str, path: str
 ) -> None:
     for unknown in (UNKNOWN, "cats"):
         refused(client.request(method, f"/jobs/{unknown}{path}"), 404, "job_not_found")
@@ -277,14 +275,14 @@ def test_an_unknown_job_is_not_found_and_a_deleted_one_gone(
     assert not volume.job(job_id).exists()
 
 
-def test_a_live_job_cannot_be_deleted(client: httpx.Client, refused: Refused, new_job: NewJob) -> None:
+def test_a_live_job_cannot_be_deleted(client: httpx.Client, new_job: NewJob) -> None:
     job_id = new_job()
     problem = refused(client.delete(f"/jobs/{job_id}"), 409, "job_state_conflict")
     assert f"/jobs/{job_id}/cancel" in problem["detail"]
 
 
 def test_a_job_that_an_alias_names_cannot_be_deleted(
-    client: httpx.Client, refused: Refused, volume: Volume, finished: Any
+    client: httpx.Client, volume: Volume, finished: Any
 ) -> None:
     job_id = client.get("/jobs").json()["items"][0]["id"]
     assert client.put("/models/best", json={"job": job_id}).is_success
@@ -330,7 +328,7 @@ def test_unreadable_job_of_another_version_is_omitted_from_lists(
     ],
 )
 def test_unreadable_job_of_another_version_is_named_in_the_refusal(
-    client: httpx.Client, worker: Any, finished: CheckpointFact, refused: Refused, field: str, address: str
+    client: httpx.Client, worker: Any, finished: CheckpointFact, field: str, address: str
 ) -> None:
     job_id = client.get("/jobs").json()["items"][0]["id"]
     worker.redis.hset(KEYS[RecordKind.JOB].record_of + job_id, field, '{"of the next version": 1}')
@@ -338,7 +336,7 @@ def test_unreadable_job_of_another_version_is_named_in_the_refusal(
     assert job_id in problem["detail"] and "another version" in problem["detail"]
 
 
-def test_an_unknown_state_is_refused(client: httpx.Client, refused: Refused) -> None:
+def test_an_unknown_state_is_refused(client: httpx.Client) -> None:
     problem = refused(client.get("/jobs?state=sleeping"), 422, "invalid_request")
     assert problem["errors"][0]["pointer"] == "state"
     assert "sleeping" in problem["detail"]

@@ -23,11 +23,11 @@ from contract.rebuilding import leave_out
 from contract.volume import Volume
 from tests.service.deployment import DAY, Deployment
 from tests.service.playing import Trainer
+from tests.service.problems import refused
 from tests.service.sending import checkpoint, send
 from worker.rebuild import restore_left_out
 from worker.store import Store
 
-Refused = Callable[..., dict[str, Any]]
 Until = Callable[[Callable[[], object]], object]
 
 
@@ -41,7 +41,7 @@ def aliased(client: httpx.Client, worker: Any, finished: CheckpointFact) -> str:
 
 
 def test_unreadable_alias_is_not_missing_and_comes_back(
-    client: httpx.Client, worker: Any, refused: Refused, volume: Volume, aliased: str
+    client: httpx.Client, worker: Any, volume: Volume, aliased: str
 ) -> None:
     text = volume.alias("live").read_text()
     volume.alias("live").write_text(text[:9])
@@ -75,7 +75,7 @@ def test_put_replaces_an_unreadable_alias(
 
 
 def test_readable_alias_is_kept_while_its_job_is_left_out(
-    client: httpx.Client, worker: Any, trainer: Trainer, refused: Refused, volume: Volume, aliased: str
+    client: httpx.Client, worker: Any, trainer: Trainer, volume: Volume, aliased: str
 ) -> None:
     """Both were unreadable when Redis was emptied, and the alias's file was repaired first."""
     digest = send(client, checkpoint(images_seen=33)).json()["digest"]
@@ -92,7 +92,7 @@ def test_readable_alias_is_kept_while_its_job_is_left_out(
 
 
 def test_nothing_is_deleted_that_an_unreadable_alias_may_mean(
-    client: httpx.Client, worker: Any, trainer: Trainer, refused: Refused, volume: Volume, aliased: str
+    client: httpx.Client, worker: Any, trainer: Trainer, volume: Volume, aliased: str
 ) -> None:
     digest = send(client, checkpoint(images_seen=31)).json()["digest"]
     for address in (f"/jobs/{aliased}", f"/models/{digest}"):
@@ -122,7 +122,7 @@ def test_no_job_expires_while_an_alias_is_unreadable(
 
 
 def test_unreadable_import_is_not_missing_and_can_be_imported_again(
-    client: httpx.Client, worker: Any, trainer: Trainer, refused: Refused
+    client: httpx.Client, worker: Any, trainer: Trainer
 ) -> None:
     content = checkpoint(images_seen=32)
     digest = send(client, content).json()["digest"]

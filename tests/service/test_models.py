@@ -16,9 +16,9 @@ from contract.store import forget_job, hello, leave
 from contract.volume import Volume
 from contract.wire import Answer, Ask
 from service.store import Store
+from tests.service.problems import refused
 
 Until = Callable[[Callable[[], object]], object]
-Refused = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_latest_is_an_automatic_alias(client: httpx.Client, finished: Checkpoint
     assert model["digest"] == finished.digest
 
 
-def test_before_the_first_job_there_is_no_latest(client: httpx.Client, refused: Refused) -> None:
+def test_before_the_first_job_there_is_no_latest(client: httpx.Client) -> None:
     assert client.get("/models").json()["items"] == []
     refused(client.get("/models/latest"), 404, "no_model_yet")
 
@@ -123,9 +123,7 @@ def test_request_to_load_a_generator_expires_if_the_sampler_dies(
     until(lambda: 0 < worker.redis.ttl(SAMPLES_WAITING_FOR + "sample-1") <= 10)
 
 
-def test_a_deleted_alias_is_not_found(
-    client: httpx.Client, refused: Refused, volume: Volume, job_id: str
-) -> None:
+def test_a_deleted_alias_is_not_found(client: httpx.Client, volume: Volume, job_id: str) -> None:
     client.put("/models/best", json={"job": job_id})
     assert client.delete("/models/best").status_code == 204
     assert not volume.alias("best").exists()
@@ -146,9 +144,7 @@ def test_sampler_that_cannot_load_the_generator_does_not_keep_an_alias_from_movi
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-def test_latest_cannot_be_set_or_deleted(
-    client: httpx.Client, refused: Refused, job_id: str, method: str
-) -> None:
+def test_latest_cannot_be_set_or_deleted(client: httpx.Client, job_id: str, method: str) -> None:
     answer = client.request(method, "/models/latest", json={"job": job_id} if method == "PUT" else None)
     refused(answer, 409, "alias_read_only")
 
@@ -164,7 +160,7 @@ def test_latest_cannot_be_set_or_deleted(
         {"job": "job_0000000000000000", "digest": "sha256:" + "0" * 64},
     ],
 )
-def test_a_wrong_target_is_refused(client: httpx.Client, refused: Refused, volume: Volume, body: Any) -> None:
+def test_a_wrong_target_is_refused(client: httpx.Client, volume: Volume, body: Any) -> None:
     refused(client.put("/models/mine", json=body), 422, "invalid_request")
     assert not volume.alias("mine").exists()
 
@@ -173,30 +169,24 @@ def test_a_wrong_target_is_refused(client: httpx.Client, refused: Refused, volum
     ("body", "given"),
     [({}, "neither was"), ({"job": "job_0000000000000000", "digest": "sha256:" + "0" * 64}, "both were")],
 )
-def test_refusal_of_two_targets_or_none_says_which(
-    client: httpx.Client, refused: Refused, body: Any, given: str
-) -> None:
+def test_refusal_of_two_targets_or_none_says_which(client: httpx.Client, body: Any, given: str) -> None:
     problem = refused(client.put("/models/mine", json=body), 422, "invalid_request")
     assert f'give exactly one of "job" and "digest"; {given} given.' in problem["detail"]
 
 
 @pytest.mark.parametrize("body", [{"job": "job_0000000000000000"}, {"digest": "sha256:" + "0" * 64}])
-def test_an_unknown_target_is_refused(
-    client: httpx.Client, refused: Refused, volume: Volume, body: Any
-) -> None:
+def test_an_unknown_target_is_refused(client: httpx.Client, volume: Volume, body: Any) -> None:
     refused(client.put("/models/mine", json=body), 404, "model_not_found")
     assert not volume.alias("mine").exists()
 
 
 @pytest.mark.parametrize("alias", ["Best", "1st", "a_b", "a" * 64, "ä"])
-def test_invalid_alias_name_is_refused(
-    client: httpx.Client, refused: Refused, job_id: str, alias: str
-) -> None:
+def test_invalid_alias_name_is_refused(client: httpx.Client, job_id: str, alias: str) -> None:
     problem = refused(client.put(f"/models/{alias}", json={"job": job_id}), 422, "invalid_request")
     assert problem["errors"][0]["pointer"] == "alias"
 
 
 def test_a_job_without_a_checkpoint_cannot_be_aliased(
-    client: httpx.Client, refused: Refused, new_job: Callable[[], str]
+    client: httpx.Client, new_job: Callable[[], str]
 ) -> None:
     refused(client.put("/models/mine", json={"job": new_job()}), 404, "no_model_yet")

@@ -11,6 +11,7 @@ from contract.errors import ErrorCode
 from service.app import create_app
 from service.problems import MEANINGS
 from service.settings import Settings
+from tests.service.problems import refused
 
 DOCUMENT = create_app(Settings()).openapi()
 OPERATIONS = [
@@ -110,7 +111,7 @@ def test_type_of_a_problem_resolves_to_its_description(client: httpx.Client, cod
     assert kind in client.get("/problems").json()
 
 
-def test_an_unknown_address_and_method_are_problems(client: httpx.Client, refused: Any) -> None:
+def test_an_unknown_address_and_method_are_problems(client: httpx.Client) -> None:
     refused(client.get("/nowhere"), 404, "not_found")
     for path, method, allowed in (
         ("/jobs", "PUT", "GET, HEAD, POST"),

@@ -28,8 +28,8 @@ from service.line import FEWEST
 from service.settings import Settings
 from tests.conftest import is_up_within
 from tests.service.deployment import Deployment
+from tests.service.problems import refused
 
-Refused = Callable[..., dict[str, Any]]
 Until = Callable[[Callable[[], object]], object]
 
 LINE = 16
@@ -94,7 +94,7 @@ def train(client: httpx.Client, worker: Any, pictures: bytes) -> str:
 
 
 def test_everything_is_503_and_nothing_is_created_while_redis_is_away(
-    outage: tuple[httpx.Client, Any], mortal: Redis, refused: Refused, pictures: bytes, until: Until
+    outage: tuple[httpx.Client, Any], mortal: Redis, pictures: bytes, until: Until
 ) -> None:
     client, worker = outage
     job_id = train(client, worker, pictures)
@@ -130,7 +130,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("impatient")
 def test_hanging_redis_delays_a_refusal_by_seconds_and_nothing_else(
-    outage: tuple[httpx.Client, Any], mortal: Redis, refused: Refused, until: Until
+    outage: tuple[httpx.Client, Any], mortal: Redis, until: Until
 ) -> None:
     client, _ = outage
     assert mortal.process
@@ -177,7 +177,7 @@ def test_sampling_recovers_after_a_restart_of_redis(
     consumer.stop()
 
 
-def test_unreachable_sampling_redis_is_named(elsewhere: Callable[..., Deployment], refused: Refused) -> None:
+def test_unreachable_sampling_redis_is_named(elsewhere: Callable[..., Deployment]) -> None:
     there = elsewhere(sampling_redis_url="redis://127.0.0.1:9/0")
     there.end(State.SUCCEEDED)
     problem = refused(there.client.get("/samples?seed=1"), 503, "store_unavailable")
@@ -222,7 +222,6 @@ def test_a_full_line_refuses_while_redis_hangs(
     mortal: Redis,
     pictures: bytes,
     sampler: Any,
-    refused: Refused,
     until: Until,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -330,7 +329,7 @@ def test_volume_follows_the_record_after_an_interrupted_deletion(
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("before", [None, "pause"])
 def test_intent_that_redis_did_not_receive_is_reverted(
-    outage: tuple[httpx.Client, Any], refused: Refused, pictures: bytes, before: str | None
+    outage: tuple[httpx.Client, Any], pictures: bytes, before: str | None
 ) -> None:
     client, worker = outage
     job_id = train(client, worker, pictures)

@@ -5,8 +5,7 @@ import socket
 import struct
 import tracemalloc
 import zlib
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import httpx
@@ -19,9 +18,9 @@ from contract.job import CheckpointFact
 from contract.sampling import SampleSpec
 from service.png_text import MAX_CHUNKS, MAX_TEXT_BYTES
 from service.routes.png_info import MAX_PNG_BYTES
+from tests.service.problems import refused
 from worker.formats.png import encode_png
 
-Refused = Callable[..., dict[str, Any]]
 DIGEST = "sha256:" + "5" * 64
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TILES = np.zeros((6, 8, 8, 1), dtype=np.uint8)
@@ -71,7 +70,7 @@ def test_texts_that_another_program_has_moved_behind_the_image_data_are_found(cl
         assert sent(client, HEAD + picture + recipe + END).json()["seeds"] == [7]
 
 
-def test_png_without_a_recipe_is_refused(client: httpx.Client, refused: Refused) -> None:
+def test_png_without_a_recipe_is_refused(client: httpx.Client) -> None:
     buffer = io.BytesIO()
     texts = PngInfo()
     texts.add_text("Title", "A holiday")
@@ -83,7 +82,7 @@ def test_png_without_a_recipe_is_refused(client: httpx.Client, refused: Refused)
     "recipe",
     [b"{", b"[" * 100_000, b"{}", b'{"digest":"sha256:1","seed":7}', b'{"seed":7,"digest":"%s","beauty":9}'],
 )
-def test_invalid_recipe_is_refused(client: httpx.Client, refused: Refused, recipe: bytes) -> None:
+def test_invalid_recipe_is_refused(client: httpx.Client, recipe: bytes) -> None:
     refused(sent(client, HEAD + chunk(b"tEXt", b"dcgan:spec\0" + recipe) + END), 422, "no_recipe")
 
 
@@ -105,7 +104,7 @@ def test_invalid_recipe_is_refused(client: httpx.Client, refused: Refused, recip
     ],
     ids=range(12),
 )
-def test_incomplete_or_invalid_png_is_refused(client: httpx.Client, refused: Refused, content: bytes) -> None:
+def test_incomplete_or_invalid_png_is_refused(client: httpx.Client, content: bytes) -> None:
     refused(sent(client, content), 422, "not_a_png")
 
 
@@ -121,11 +120,11 @@ def test_compressed_texts_are_never_unpacked(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("kind", ["image/jpeg", "application/json", "multipart/form-data; boundary=x", ""])
-def test_other_media_types_are_refused(client: httpx.Client, refused: Refused, kind: str) -> None:
+def test_other_media_types_are_refused(client: httpx.Client, kind: str) -> None:
     refused(sent(client, HEAD + RECIPE + END, kind), 415, "unsupported_media_type")
 
 
-def test_empty_body_is_refused(client: httpx.Client, refused: Refused) -> None:
+def test_empty_body_is_refused(client: httpx.Client) -> None:
     refused(sent(client, b""), 422, "body_empty")
 
 
@@ -139,7 +138,7 @@ def test_declared_length_over_the_limit_is_refused_before_the_body_is_read(gatew
 
 
 def test_chunked_body_that_grows_too_large_is_refused(
-    client: httpx.Client, refused: Refused, monkeypatch: pytest.MonkeyPatch
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.routes.png_info.MAX_PNG_BYTES", 10_000)
     pieces = (HEAD + chunk(b"IDAT", bytes(20_000)) + RECIPE + END for _ in range(1))

@@ -1,7 +1,6 @@
 """POST /samples: seeds in any order and custom latents, with a sampler played by the tests."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -15,9 +14,8 @@ from contract.latents import MOST_NUMBERS
 from contract.sampling import SampleOptions, SampleSpec
 from contract.training import MAX_SEED
 from dcgan.client import Client
+from tests.service.problems import refused
 from worker.formats.png import encode_png
-
-Refused = Callable[..., dict[str, Any]]
 
 
 @pytest.mark.parametrize("chosen", FORMS)
@@ -121,7 +119,7 @@ def test_most_latents_give_a_picture_whose_recipe_gives_it_again(
     ],
 )
 def test_refusal_of_a_wrong_body_points_to_the_error(
-    client: httpx.Client, refused: Refused, sampler: Any, finished: CheckpointFact, body: Any, pointer: str
+    client: httpx.Client, sampler: Any, finished: CheckpointFact, body: Any, pointer: str
 ) -> None:
     problem = refused(client.post("/samples", json=body), 422, "invalid_request")
     assert [error["pointer"] for error in problem["errors"]] == [pointer]
@@ -131,9 +129,7 @@ def test_refusal_of_a_wrong_body_points_to_the_error(
 @pytest.mark.parametrize(
     ("body", "given"), [({}, "neither was"), ({"seeds": [1], "latents": [[1.0]]}, "both were")]
 )
-def test_refusal_of_both_or_neither_says_which(
-    client: httpx.Client, refused: Refused, body: Any, given: str
-) -> None:
+def test_refusal_of_both_or_neither_says_which(client: httpx.Client, body: Any, given: str) -> None:
     problem = refused(client.post("/samples", json=body), 422, "invalid_request")
     assert problem["detail"] == f"Give exactly one of seeds and latents; {given} given."
 
@@ -148,13 +144,7 @@ def test_refusal_of_both_or_neither_says_which(
     ],
 )
 def test_refusal_by_a_sampler_points_into_the_body(
-    client: httpx.Client,
-    refused: Refused,
-    sampler: Any,
-    finished: CheckpointFact,
-    body: Any,
-    field: str,
-    pointer: str,
+    client: httpx.Client, sampler: Any, finished: CheckpointFact, body: Any, field: str, pointer: str
 ) -> None:
     sampler.refusal = (ErrorCode.INVALID_REQUEST, "It does not fit.", field)
     problem = refused(client.post("/samples", json=body), 422, "invalid_request")
@@ -162,9 +152,7 @@ def test_refusal_by_a_sampler_points_into_the_body(
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_latents_must_be_finite(
-    client: httpx.Client, refused: Refused, finished: CheckpointFact, number: str
-) -> None:
+def test_latents_must_be_finite(client: httpx.Client, finished: CheckpointFact, number: str) -> None:
     headers = {"content-type": "application/json"}
     answer = client.post("/samples", content=f'{{"latents": [[{number}]]}}', headers=headers)
     refused(answer, 422, "invalid_request")
@@ -179,14 +167,14 @@ def test_latents_must_be_finite(
     ids=["wrong numbers", "unknown fields"],
 )
 def test_body_with_very_many_errors_gets_a_short_answer(
-    client: httpx.Client, refused: Refused, finished: CheckpointFact, body: Any
+    client: httpx.Client, finished: CheckpointFact, body: Any
 ) -> None:
     answer = client.post("/samples", json=body)
     refused(answer, 422, "invalid_request")
     assert len(answer.content) < 10_000
 
 
-def test_body_of_another_type_is_refused(client: httpx.Client, refused: Refused) -> None:
+def test_body_of_another_type_is_refused(client: httpx.Client) -> None:
     answer = client.post("/samples", content=b"seeds=1", headers={"content-type": "text/plain"})
     refused(answer, 415, "unsupported_media_type")
 

@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 
 from contract.job import CheckpointFact
+from tests.service.problems import refused
 
 
 def test_float32_can_be_requested_and_has_its_own_etag(
@@ -22,7 +23,7 @@ def test_pinned_url_keeps_the_precision(client: httpx.Client, sampler: Any, fini
     assert (pinned.content, pinned.headers["etag"]) == (exact.content, exact.headers["etag"])
 
 
-def test_other_precisions_are_refused(client: httpx.Client, refused: Any, finished: CheckpointFact) -> None:
+def test_other_precisions_are_refused(client: httpx.Client, finished: CheckpointFact) -> None:
     for precision in ("bfloat16", "float64", ""):
         answer = client.get("/samples", params={"seed": 7, "precision": precision})
         assert "float32" in refused(answer, 422, "invalid_request")["errors"][0]["detail"]

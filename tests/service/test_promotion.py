@@ -18,10 +18,10 @@ from contract.keys import ALIASES, EPOCH
 from contract.store import leave
 from contract.volume import Volume
 from service.settings import Settings
+from tests.service.problems import refused
 from worker.rebuild import rebuild_if_lost
 from worker.store import Store
 
-Refused = Callable[..., dict[str, Any]]
 Until = Callable[[Callable[[], Any]], Any]
 Generators = list[CheckpointFact]
 
@@ -65,7 +65,7 @@ def lose_redis(worker: Any) -> None:
 
 
 def test_alias_is_moved_only_from_the_state_that_the_client_saw(
-    client: httpx.Client, refused: Refused, generators: Generators
+    client: httpx.Client, generators: Generators
 ) -> None:
     made = point(client, generators[0], **{"If-None-Match": "*"})
     assert (made.status_code, made.headers["location"]) == (201, "/models/live")
@@ -83,7 +83,7 @@ def test_alias_is_moved_only_from_the_state_that_the_client_saw(
 
 @pytest.mark.parametrize("tag", ["*", '"1-0"', "1", ""])
 def test_missing_alias_matches_no_etag(
-    client: httpx.Client, refused: Refused, generators: Generators, volume: Volume, tag: str
+    client: httpx.Client, generators: Generators, volume: Volume, tag: str
 ) -> None:
     assert "current" not in refused(
         point(client, generators[0], "never", **{"If-Match": tag}), 412, "precondition_failed"
@@ -92,16 +92,14 @@ def test_missing_alias_matches_no_etag(
 
 
 def test_weak_etag_never_matches_but_one_of_several_does(
-    client: httpx.Client, refused: Refused, generators: Generators
+    client: httpx.Client, generators: Generators
 ) -> None:
     etag = point(client, generators[0]).headers["etag"]
     refused(point(client, generators[1], **{"If-Match": f"W/{etag}"}), 412, "precondition_failed")
     assert point(client, generators[1], **{"If-Match": f'"x", {etag}'}).status_code == 200
 
 
-def test_recreated_alias_has_a_new_etag(
-    client: httpx.Client, refused: Refused, generators: Generators
-) -> None:
+def test_recreated_alias_has_a_new_etag(client: httpx.Client, generators: Generators) -> None:
     etag = point(client, generators[0]).headers["etag"]
     refused(client.delete("/models/live", headers={"If-Match": '"1-0"'}), 412, "precondition_failed")
     assert client.delete("/models/live", headers={"If-Match": etag}).status_code == 204
@@ -109,9 +107,7 @@ def test_recreated_alias_has_a_new_etag(
     refused(point(client, generators[1], **{"If-Match": etag}), 412, "precondition_failed")
 
 
-def test_alias_that_the_client_has_is_not_sent_again(
-    client: httpx.Client, refused: Refused, generators: Generators
-) -> None:
+def test_alias_that_the_client_has_is_not_sent_again(client: httpx.Client, generators: Generators) -> None:
     etag = point(client, generators[0]).headers["etag"]
     refused(client.get("/models/live", headers={"If-Match": '"0"'}), 412, "precondition_failed")
     known = client.get("/models/live", headers={"If-Match": etag, "If-None-Match": etag})
@@ -156,11 +152,7 @@ def test_racing_unconditional_changes_are_all_applied(
 
 
 def test_only_one_gateway_at_a_time_changes_an_alias(
-    client: httpx.Client,
-    refused: Refused,
-    generators: Generators,
-    volume: Volume,
-    monkeypatch: pytest.MonkeyPatch,
+    client: httpx.Client, generators: Generators, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     point(client, generators[0])
     monkeypatch.setattr("service.alone._PATIENCE_SECONDS", 0.1)
@@ -183,9 +175,7 @@ def test_old_generator_is_never_served_after_the_move_was_confirmed(
             assert served.text.startswith(to.digest)
 
 
-def test_rollback_reverts_the_last_change(
-    client: httpx.Client, refused: Refused, generators: Generators
-) -> None:
+def test_rollback_reverts_the_last_change(client: httpx.Client, generators: Generators) -> None:
     refused(client.post("/models/live/rollback"), 404, "model_not_found")
     first = point(client, generators[0])
     refused(client.post("/models/live/rollback"), 409, "nothing_before")
@@ -207,7 +197,7 @@ def test_rollback_reverts_the_last_change(
 
 
 def test_rollback_to_a_deleted_generator_is_refused(
-    client: httpx.Client, refused: Refused, generators: Generators, worker: Any, new_job: Callable[[], str]
+    client: httpx.Client, generators: Generators, worker: Any, new_job: Callable[[], str]
 ) -> None:
     point(client, generators[0])
     job = client.get("/models/live").json()["job"]
@@ -239,21 +229,14 @@ def test_the_history_is_bounded(client: httpx.Client, generators: Generators, vo
     assert history(client)[0]["revision"] == 901  # the volume was ahead of Redis, and prevailed
 
 
-def test_latest_has_no_history_of_its_own(
-    client: httpx.Client, refused: Refused, finished: CheckpointFact
-) -> None:
+def test_latest_has_no_history_of_its_own(client: httpx.Client, finished: CheckpointFact) -> None:
     refused(client.post("/models/latest/rollback"), 409, "alias_read_only")
     (only,) = history(client, "latest")
     assert (only["digest"], only["by"]) == (finished.digest, "automatic")
 
 
 def test_alias_follows_its_job_to_its_best_checkpoint(
-    client: httpx.Client,
-    sampler: Any,
-    refused: Refused,
-    worker: Any,
-    new_job: Callable[[], str],
-    generators: Any,
+    client: httpx.Client, sampler: Any, worker: Any, new_job: Callable[[], str], generators: Any
 ) -> None:
     job = new_job()
     lease = worker.claim()
@@ -281,7 +264,7 @@ def test_alias_follows_its_job_to_its_best_checkpoint(
 
 
 @pytest.mark.parametrize("body", [{"digest": "sha256:" + "0" * 64, "follow": True}, {"follow": True}])
-def test_only_a_job_can_be_followed(client: httpx.Client, refused: Refused, body: Any) -> None:
+def test_only_a_job_can_be_followed(client: httpx.Client, body: Any) -> None:
     refused(client.put("/models/live", json=body), 422, "invalid_request")
 
 
@@ -340,7 +323,7 @@ def test_volume_and_redis_agree_after_a_gateway_died_between_writing_to_each(
 
 
 def test_emptied_redis_does_not_remove_the_file_of_an_alias(
-    client: httpx.Client, refused: Refused, generators: Generators, worker: Any
+    client: httpx.Client, generators: Generators, worker: Any
 ) -> None:
     point(client, generators[0])
     kept = worker.volume.alias("live").read_bytes()

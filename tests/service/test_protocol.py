@@ -15,9 +15,9 @@ from starlette.types import Receive, Scope, Send
 
 from service.problems import Problem
 from service.protocol import MAX_HEAD_BYTES, LimitedProtocol
+from tests.service.problems import refused
 from tests.service.serving import Server, serving
 
-Refused = Callable[..., dict[str, Any]]
 Until = Callable[[Callable[[], object]], object]
 HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 UPLOAD = b"POST /length HTTP/1.1\r\nHost: localhost\r\n"
@@ -118,7 +118,7 @@ def is_refused(answer: bytes) -> bool:
     ids=["one header", "many headers", "4 MiB"],
 )
 def test_gateway_refuses_large_headers_as_it_refuses_everything(
-    client: httpx.Client, refused: Refused, method: str, request_parts: tuple[str, dict[str, str]]
+    client: httpx.Client, method: str, request_parts: tuple[str, dict[str, str]]
 ) -> None:
     path, headers = request_parts
     answer = client.request(method, path, headers=headers)

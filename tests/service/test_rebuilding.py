@@ -11,15 +11,15 @@ import pytest
 from contract.job import CheckpointFact, State
 from contract.keys import ALIASES, EPOCH, KEYS, RecordKind
 from tests.service.deployment import Deployment
+from tests.service.problems import refused
 from worker.rebuild import rebuild_if_lost, restore_left_out
 from worker.store import Store
 
-Refused = Callable[..., dict[str, Any]]
 UNKNOWN = "job_0000000000000000"
 
 
 def test_missing_records_are_503_and_not_404_while_records_are_rebuilt(
-    client: httpx.Client, worker: Any, refused: Refused, new_job: Callable[[], str]
+    client: httpx.Client, worker: Any, new_job: Callable[[], str]
 ) -> None:
     job_id = new_job()
     worker.redis.flushall()
@@ -37,7 +37,7 @@ def test_missing_records_are_503_and_not_404_while_records_are_rebuilt(
 
 
 def test_record_that_could_not_be_rebuilt_is_not_reported_as_missing(
-    client: httpx.Client, worker: Any, refused: Refused, new_job: Callable[[], str]
+    client: httpx.Client, worker: Any, new_job: Callable[[], str]
 ) -> None:
     job_id = new_job()
     spec = worker.volume.spec(job_id)
@@ -98,7 +98,7 @@ def test_event_stream_survives_emptying_redis_and_shows_the_end_of_the_job(
 
 
 def test_nothing_is_deleted_while_records_are_rebuilt(
-    client: httpx.Client, worker: Any, refused: Refused, finished: CheckpointFact, new_job: Callable[[], str]
+    client: httpx.Client, worker: Any, finished: CheckpointFact, new_job: Callable[[], str]
 ) -> None:
     client.put("/models/live", json={"digest": finished.digest}).raise_for_status()
     aliased = client.get("/models/live").json()["job"]
@@ -113,7 +113,7 @@ def test_nothing_is_deleted_while_records_are_rebuilt(
 
 
 def test_outdated_records_count_as_missing_and_change_nothing_on_the_volume(
-    elsewhere: Callable[..., Deployment], refused: Refused
+    elsewhere: Callable[..., Deployment],
 ) -> None:
     there = elsewhere()
     client, volume = there.client, there.worker.volume

@@ -16,9 +16,9 @@ from service.gateway import Gateway
 from service.settings import Settings
 from service.store import Standing
 from tests.service.deployment import DAY, KEY, Deployment
+from tests.service.problems import refused
 from tests.service.receiver import SECRET, Receiver
 
-Refused = Callable[..., dict[str, Any]]
 Until = Callable[[Callable[[], object]], object]
 
 
@@ -52,7 +52,6 @@ def test_jobs_that_ended_long_ago_are_deleted_except_latest_and_aliased_ones(
     worker: Any,
     dataset: str,
     volume: Volume,
-    refused: Refused,
     until: Until,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

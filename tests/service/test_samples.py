@@ -15,8 +15,8 @@ from contract.store import leave
 from contract.training import MAX_SEED
 from tests.service.deployment import Deployment
 from tests.service.playing import Sampler
+from tests.service.problems import refused
 
-Refused = Callable[..., dict[str, Any]]
 Until = Callable[[Callable[[], object]], object]
 UNKNOWN_DIGEST = "sha256:" + "0" * 64
 
@@ -109,7 +109,7 @@ def test_different_seed_or_count_is_a_different_picture(
     ],
 )
 def test_refusal_of_a_wrong_parameter_names_it(
-    client: httpx.Client, refused: Refused, finished: CheckpointFact, query: str, name: str
+    client: httpx.Client, finished: CheckpointFact, query: str, name: str
 ) -> None:
     problem = refused(client.get(f"/samples?{query}"), 422, "invalid_request")
     assert problem["errors"][0]["pointer"] == name
@@ -122,26 +122,22 @@ def test_largest_seed_is_valid(client: httpx.Client, sampler: Any, finished: Che
 
 
 @pytest.mark.parametrize("model", ["nobody", UNKNOWN_DIGEST, "job_0000000000000000"])
-def test_an_unknown_model_is_not_found(client: httpx.Client, refused: Refused, model: str) -> None:
+def test_an_unknown_model_is_not_found(client: httpx.Client, model: str) -> None:
     problem = refused(client.get(f"/samples?seed=1&model={model}"), 404, "model_not_found")
     assert model in problem["detail"]
 
 
-def test_refusal_without_any_model_says_how_to_create_one(client: httpx.Client, refused: Refused) -> None:
+def test_refusal_without_any_model_says_how_to_create_one(client: httpx.Client) -> None:
     problem = refused(client.get("/samples?seed=1"), 404, "no_model_yet")
     assert "/datasets" in problem["detail"]
     assert "/jobs" in problem["detail"]
 
 
-def test_a_job_without_a_checkpoint_is_no_model_yet(
-    client: httpx.Client, refused: Refused, new_job: Callable[[], str]
-) -> None:
+def test_a_job_without_a_checkpoint_is_no_model_yet(client: httpx.Client, new_job: Callable[[], str]) -> None:
     refused(client.get(f"/samples?seed=1&model={new_job()}"), 404, "no_model_yet")
 
 
-def test_model_of_a_deleted_job_is_gone(
-    client: httpx.Client, refused: Refused, job_id: str, finished: CheckpointFact
-) -> None:
+def test_model_of_a_deleted_job_is_gone(client: httpx.Client, job_id: str, finished: CheckpointFact) -> None:
     client.delete(f"/jobs/{job_id}")
     refused(client.get(f"/samples?seed=1&model={job_id}"), 410, "record_deleted")
     refused(client.get(f"/samples?seed=1&model={finished.digest}"), 404, "model_not_found")
@@ -238,7 +234,7 @@ def test_each_format_has_its_own_etag(client: httpx.Client, sampler: Any, finish
 
 
 def test_refusal_of_an_accept_header_lists_the_available_formats(
-    client: httpx.Client, refused: Refused, finished: CheckpointFact
+    client: httpx.Client, finished: CheckpointFact
 ) -> None:
     answer = client.get("/samples?seed=1", headers={"accept": "image/avif, text/*"})
     problem = refused(answer, 406, "not_acceptable")
@@ -246,7 +242,7 @@ def test_refusal_of_an_accept_header_lists_the_available_formats(
 
 
 def test_missing_sampler_is_reported_with_retry_after(
-    client: httpx.Client, refused: Refused, worker: Any, finished: CheckpointFact, until: Until
+    client: httpx.Client, worker: Any, finished: CheckpointFact, until: Until
 ) -> None:
     worker.goodbye(Role.SAMPLE)
     until(lambda: client.get("/readyz").status_code == 503)
@@ -256,7 +252,7 @@ def test_missing_sampler_is_reported_with_retry_after(
 
 
 def test_sampler_that_does_not_answer_in_time_is_reported(
-    elsewhere: Callable[..., Deployment], refused: Refused, until: Until
+    elsewhere: Callable[..., Deployment], until: Until
 ) -> None:
     there = elsewhere(sample_timeout_seconds=0.3)
     there.end(State.SUCCEEDED)
@@ -278,7 +274,7 @@ def test_deadline_is_in_redis_time(
 
 
 def test_excess_concurrent_requests_are_refused_with_retry_after(
-    client: httpx.Client, refused: Refused, sampler: Any, worker: Any, finished: CheckpointFact, until: Until
+    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until
 ) -> None:
     sampler.hold()
     with ThreadPoolExecutor(4) as threads:
@@ -306,7 +302,7 @@ def test_concurrent_requests_for_the_same_picture_are_rendered_once(
 
 
 def test_refusal_by_a_sampler_is_a_problem_document(
-    client: httpx.Client, refused: Refused, sampler: Any, finished: CheckpointFact
+    client: httpx.Client, sampler: Any, finished: CheckpointFact
 ) -> None:
     sampler.refusal = (ErrorCode.CHECKPOINT_UNREADABLE, "The file is damaged.", "")
     problem = refused(client.get("/samples?seed=1"), 500, "checkpoint_unreadable")
@@ -317,7 +313,7 @@ def test_refusal_by_a_sampler_is_a_problem_document(
 
 
 def test_refusal_by_a_sampler_names_the_parameter(
-    client: httpx.Client, refused: Refused, sampler: Any, finished: CheckpointFact
+    client: httpx.Client, sampler: Any, finished: CheckpointFact
 ) -> None:
     sampler.refusal = (ErrorCode.INVALID_REQUEST, "Too many.", "count")
     problem = refused(client.get("/samples?seed=1&count=9"), 422, "invalid_request")

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -12,13 +11,12 @@ from pydantic import ValidationError
 
 from service.security import OwnNames, _host_name
 from service.settings import Settings
-
-Refused = Callable[..., dict[str, Any]]
+from tests.service.problems import refused
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "["])
 @pytest.mark.parametrize("path", ["/livez", "/samples?seed=1", "/nowhere"])
-def test_a_foreign_host_is_refused(client: httpx.Client, refused: Refused, host: str, path: str) -> None:
+def test_a_foreign_host_is_refused(client: httpx.Client, host: str, path: str) -> None:
     refused(client.get(path, headers={"host": host}), 403, "foreign_host")
 
 
@@ -98,7 +96,7 @@ def test_allowed_host_that_no_request_can_have_is_refused(name: str) -> None:
     [("POST", "/datasets"), ("POST", "/jobs"), ("PUT", "/models/mine"), ("DELETE", "/jobs/job_0")],
 )
 def test_a_foreign_page_may_not_change_anything(
-    client: httpx.Client, refused: Refused, headers: dict[str, str], method: str, path: str
+    client: httpx.Client, headers: dict[str, str], method: str, path: str
 ) -> None:
     refused(client.request(method, path, headers=headers), 403, "foreign_origin")
 

@@ -18,8 +18,8 @@ from service.limits import MAX_JSON_BYTES
 from service.remembered import Remembered
 from service.shortcut import _parse, read_plain
 from service.single_flight import SingleFlight
+from tests.service.problems import refused
 
-Refused = Callable[..., dict[str, Any]]
 Until = Callable[[Callable[[], object]], object]
 
 PLAIN = (
@@ -108,7 +108,7 @@ def test_long_queries_are_not_cached() -> None:
     assert _parse.cache_info().misses == before + 1  # as long as a plain query can be
 
 
-def test_body_of_a_get_is_bounded_on_both_paths(client: httpx.Client, refused: Refused) -> None:
+def test_body_of_a_get_is_bounded_on_both_paths(client: httpx.Client) -> None:
     for query in ("seed=7", by_the_long_way("seed=7")):
         answer = client.request("GET", f"/samples?{query}", content=bytes(MAX_JSON_BYTES + 1))
         refused(answer, 413, "body_too_large")
@@ -124,7 +124,7 @@ def test_request_with_two_hosts_is_refused_on_both_paths(gateway_url: str) -> No
 
 
 def test_exception_on_the_fast_path_is_reported_as_on_the_slow_one(
-    client: httpx.Client, refused: Refused, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fail(*_: object) -> None:
         raise ZeroDivisionError("a mistake of ours")
@@ -136,7 +136,7 @@ def test_exception_on_the_fast_path_is_reported_as_on_the_slow_one(
 
 
 def test_picture_of_a_job_deleted_by_this_gateway_is_gone_at_once(
-    client: httpx.Client, sampler: Any, refused: Refused, finished: CheckpointFact
+    client: httpx.Client, sampler: Any, finished: CheckpointFact
 ) -> None:
     address = f"/samples?seed=7&model={finished.digest}"
     assert client.get(address).status_code == 200

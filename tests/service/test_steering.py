@@ -20,10 +20,10 @@ from service.settings import Settings
 from service.steering import steer
 from service.store import Store
 from tests.service.deployment import Deployment
+from tests.service.problems import refused
 from worker.rebuild import rebuild_if_lost
 from worker.store import Store as WorkersStore
 
-Refused = Callable[..., dict[str, Any]]
 Until = Callable[[Callable[[], Any]], Any]
 
 
@@ -55,7 +55,6 @@ def _stated(there: Deployment, job_id: str) -> str | None:
 )
 def test_steering_whose_reply_was_lost_survives_an_emptied_redis(
     there: Deployment,
-    refused: Refused,
     until: Until,
     cut: Callable[[str, bool], None],
     before: str | None,
@@ -76,7 +75,7 @@ def test_steering_whose_reply_was_lost_survives_an_emptied_redis(
 
 
 def test_intent_of_another_gateway_is_restored_even_if_redis_fails_after_a_refusal(
-    there: Deployment, refused: Refused, until: Until, monkeypatch: pytest.MonkeyPatch
+    there: Deployment, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It had cancelled the job between our look at the volume and our refused intent."""
     job_id, run, agree = _queued(there), Store.run, steering._agree

@@ -14,8 +14,8 @@ from contract.store import leave
 from contract.submission import Submission
 from contract.volume import Volume
 from tests.conftest import proof
+from tests.service.problems import refused
 
-Refused = Callable[..., dict[str, Any]]
 NewJob = Callable[[], str]
 RACES = proof(20, 1000)
 
@@ -36,9 +36,7 @@ def test_repeated_request_returns_the_same_job(client: httpx.Client, dataset: st
     assert len(client.get("/jobs").json()["items"]) == 1
 
 
-def test_same_key_for_a_different_request_is_refused(
-    client: httpx.Client, refused: Refused, dataset: str
-) -> None:
+def test_same_key_for_a_different_request_is_refused(client: httpx.Client, dataset: str) -> None:
     made = _post(client, "key-1", dataset=dataset).json()["id"]
     problem = refused(_post(client, "key-1", dataset=dataset, seed=1), 422, "idempotency_key_reused")
     assert made in problem["detail"]
@@ -51,24 +49,20 @@ def test_different_key_creates_a_different_job(client: httpx.Client, dataset: st
     )
 
 
-def test_refused_request_does_not_use_up_its_key(
-    client: httpx.Client, refused: Refused, dataset: str
-) -> None:
+def test_refused_request_does_not_use_up_its_key(client: httpx.Client, dataset: str) -> None:
     refused(_post(client, "key-1", dataset="ds_0000000000000000"), 404, "dataset_not_found")
     assert _post(client, "key-1", dataset=dataset).status_code == 202
 
 
 @pytest.mark.parametrize("key", [b"", b"k" * 256, "schlüssel".encode()])
-def test_invalid_key_is_refused(client: httpx.Client, refused: Refused, dataset: str, key: bytes) -> None:
+def test_invalid_key_is_refused(client: httpx.Client, dataset: str, key: bytes) -> None:
     answer = client.post("/jobs", json={"dataset": dataset}, headers=[(b"Idempotency-Key", key)])
     problem = refused(answer, 422, "invalid_request")
     assert problem["errors"][0]["pointer"] == "Idempotency-Key"
 
 
 @pytest.mark.parametrize("how", ["job", "dry run", "retry"])
-def test_two_keys_are_refused_and_neither_is_used_up(
-    client: httpx.Client, refused: Refused, new_job: NewJob, how: str
-) -> None:
+def test_two_keys_are_refused_and_neither_is_used_up(client: httpx.Client, new_job: NewJob, how: str) -> None:
     job_id = new_job()
     client.post(f"/jobs/{job_id}/cancel")
     body = None if how == "retry" else {"dataset": client.get(f"/jobs/{job_id}").json()["dataset"]}
@@ -80,9 +74,7 @@ def test_two_keys_are_refused_and_neither_is_used_up(
     assert [client.post(f"/jobs/{job_id}/retry", headers=[key]).status_code for key in keys] == [202, 202]
 
 
-def test_key_of_a_deleted_job_creates_no_second_job(
-    client: httpx.Client, refused: Refused, dataset: str
-) -> None:
+def test_key_of_a_deleted_job_creates_no_second_job(client: httpx.Client, dataset: str) -> None:
     job_id = _post(client, "key-1", dataset=dataset).json()["id"]
     client.post(f"/jobs/{job_id}/cancel")
     client.delete(f"/jobs/{job_id}")
@@ -90,7 +82,7 @@ def test_key_of_a_deleted_job_creates_no_second_job(
 
 
 def test_key_is_not_taken_as_new_while_redis_is_empty(
-    client: httpx.Client, refused: Refused, dataset: str, worker: Any, volume: Volume
+    client: httpx.Client, dataset: str, worker: Any, volume: Volume
 ) -> None:
     before = set(volume.jobs.glob("*"))
     worker.redis.delete(EPOCH)
@@ -133,7 +125,7 @@ def test_priority_and_submitter_are_shown_and_kept_on_the_volume(
     ],
 )
 def test_invalid_priority_or_submitter_is_refused(
-    client: httpx.Client, refused: Refused, dataset: str, change: dict[str, str], pointer: str
+    client: httpx.Client, dataset: str, change: dict[str, str], pointer: str
 ) -> None:
     problem = refused(client.post("/jobs", json={"dataset": dataset, **change}), 422, "invalid_request")
     assert problem["errors"][0]["pointer"] == pointer
@@ -167,7 +159,7 @@ def test_retry_sent_twice_with_one_key_creates_one_job(client: httpx.Client, fai
 
 
 def test_queued_or_succeeded_job_cannot_be_retried(
-    client: httpx.Client, refused: Refused, new_job: NewJob, worker: Any
+    client: httpx.Client, new_job: NewJob, worker: Any
 ) -> None:
     job_id = new_job()
     assert "queued" in refused(client.post(f"/jobs/{job_id}/retry"), 409, "job_state_conflict")["detail"]
@@ -186,12 +178,7 @@ def test_queued_or_succeeded_job_cannot_be_retried(
     ],
 )
 def test_old_job_beyond_a_limit_is_shown_but_cannot_be_retried(
-    client: httpx.Client,
-    refused: Refused,
-    worker: Any,
-    failed: str,
-    settings: dict[str, object],
-    advice: str,
+    client: httpx.Client, worker: Any, failed: str, settings: dict[str, object], advice: str
 ) -> None:
     spec = client.get(f"/jobs/{failed}").json()["spec"] | settings
     worker.redis.hset(KEYS[RecordKind.JOB].record_of + failed, "spec", json.dumps(spec))
@@ -202,7 +189,7 @@ def test_old_job_beyond_a_limit_is_shown_but_cannot_be_retried(
 
 
 def test_retry_of_a_job_of_another_version_is_refused_like_reading_it(
-    client: httpx.Client, refused: Refused, worker: Any, failed: str
+    client: httpx.Client, worker: Any, failed: str
 ) -> None:
     worker.redis.hset(KEYS[RecordKind.JOB].record_of + failed, "spec", '{"of the next version": 1}')
     read = refused(client.get(f"/jobs/{failed}"), 503, "store_unavailable")
@@ -210,7 +197,7 @@ def test_retry_of_a_job_of_another_version_is_refused_like_reading_it(
     assert client.get("/jobs").json()["items"] == []
 
 
-def test_a_retry_needs_the_dataset(client: httpx.Client, refused: Refused, failed: str) -> None:
+def test_a_retry_needs_the_dataset(client: httpx.Client, failed: str) -> None:
     dataset = client.get(f"/jobs/{failed}").json()["dataset"]
     assert client.delete(f"/datasets/{dataset}").status_code == 204
     refused(client.post(f"/jobs/{failed}/retry"), 410, "record_deleted")

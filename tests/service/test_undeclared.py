@@ -10,8 +10,8 @@ import pytest
 from contract.errors import ErrorCode
 from service.app import create_app
 from service.settings import Settings
+from tests.service.problems import refused
 
-Refused = Callable[..., dict[str, Any]]
 OPERATIONS = [
     (method, path)
     for path, operations in create_app(Settings()).openapi()["paths"].items()
@@ -32,9 +32,7 @@ def address(path: str) -> str:
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
-def test_every_route_refuses_an_undeclared_parameter(
-    client: httpx.Client, refused: Refused, method: str, path: str
-) -> None:
+def test_every_route_refuses_an_undeclared_parameter(client: httpx.Client, method: str, path: str) -> None:
     answer = client.request(method, address(path), params={"nonsense": "2"})
     problem = refused(answer, 422, "invalid_request")
     assert "nonsense" in [error["pointer"] for error in problem["errors"]]
@@ -46,7 +44,7 @@ def test_no_route_has_a_parameter_that_may_be_repeated() -> None:
 
 
 @pytest.mark.parametrize("address", ["/samples?seed=7&seed=8", "/jobs?limit=5&state=queued&limit=6"])
-def test_repeated_parameter_is_refused(client: httpx.Client, refused: Refused, address: str) -> None:
+def test_repeated_parameter_is_refused(client: httpx.Client, address: str) -> None:
     problem = refused(client.get(address), 422, "invalid_request")
     (error,) = problem["errors"]
     assert error["pointer"] in ("seed", "limit")
@@ -54,7 +52,7 @@ def test_repeated_parameter_is_refused(client: httpx.Client, refused: Refused, a
 
 
 @pytest.mark.parametrize("path", ["/samples", "/jobs", "/livez"])
-def test_far_too_many_parameters_are_one_error(client: httpx.Client, refused: Refused, path: str) -> None:
+def test_far_too_many_parameters_are_one_error(client: httpx.Client, path: str) -> None:
     query = "&".join(f"n{number}=1" for number in range(5000))
     problem = refused(client.get(f"{path}?{query}"), 422, "invalid_request")
     assert len(problem["errors"]) == 1
@@ -82,9 +80,7 @@ def jobs(client: httpx.Client) -> list[str]:
     return [job["id"] for job in client.get("/jobs").json()["items"]]
 
 
-def test_retry_with_dry_run_is_refused_and_submits_nothing(
-    client: httpx.Client, refused: Refused, cancelled: str
-) -> None:
+def test_retry_with_dry_run_is_refused_and_submits_nothing(client: httpx.Client, cancelled: str) -> None:
     problem = refused(client.post(f"/jobs/{cancelled}/retry?dry_run=true"), 422, "invalid_request")
     assert (
         problem["errors"][0]["detail"] == "dry_run is not a known parameter; this address has no parameters."
@@ -92,24 +88,20 @@ def test_retry_with_dry_run_is_refused_and_submits_nothing(
     assert jobs(client) == [cancelled]
 
 
-def test_deletion_with_dry_run_is_refused_and_deletes_nothing(
-    client: httpx.Client, refused: Refused, cancelled: str
-) -> None:
+def test_deletion_with_dry_run_is_refused_and_deletes_nothing(client: httpx.Client, cancelled: str) -> None:
     refused(client.delete(f"/jobs/{cancelled}?dry_run=true"), 422, "invalid_request")
     assert client.get(f"/jobs/{cancelled}").status_code == 200
 
 
 @pytest.mark.parametrize("content", [b'{"images": 5}', iter([b'{"images": 5}'])], ids=["told", "chunked"])
-def test_a_body_that_would_be_ignored_is_refused(
-    client: httpx.Client, refused: Refused, cancelled: str, content: Any
-) -> None:
+def test_a_body_that_would_be_ignored_is_refused(client: httpx.Client, cancelled: str, content: Any) -> None:
     answer = client.post(f"/jobs/{cancelled}/retry", content=content)
     assert "does not accept a body" in refused(answer, 422, "invalid_request")["detail"]
     assert jobs(client) == [cancelled]
     assert client.post(f"/jobs/{cancelled}/retry", content=b"").status_code == 202
 
 
-def test_post_samples_takes_no_parameters(client: httpx.Client, refused: Refused) -> None:
+def test_post_samples_takes_no_parameters(client: httpx.Client) -> None:
     answer = client.post("/samples?model=best&format=webp", json={"seeds": [7]})
     problem = refused(answer, 422, "invalid_request")
     assert [error["pointer"] for error in problem["errors"]] == ["model", "format"]
@@ -131,7 +123,7 @@ POST_JOB = ("POST", "/jobs")
     ],
 )
 def test_body_with_far_too_many_fields_gets_one_error(
-    client: httpx.Client, refused: Refused, route: tuple[str, str], body: Any
+    client: httpx.Client, route: tuple[str, str], body: Any
 ) -> None:
     problem = refused(client.request(*route, json=body), 422, "invalid_request")
     assert [error["pointer"] for error in problem["errors"]] == [""]
@@ -140,7 +132,7 @@ def test_body_with_far_too_many_fields_gets_one_error(
 
 @pytest.mark.parametrize("term", [{}, 0, [[]], "r3"])
 def test_only_the_first_entry_of_a_list_that_is_all_wrong_is_reported(
-    client: httpx.Client, refused: Refused, term: Any
+    client: httpx.Client, term: Any
 ) -> None:
     body = {"dataset": NOBODY["dataset_id"], "terms": [term] * 1_000}
     problem = refused(client.post("/jobs", json=body), 422, "invalid_request")

@@ -17,8 +17,8 @@ from contract.keys import CELERY_PREFIX, KEYS, TASK_OF_ROLE, RecordKind, Role
 from contract.volume import Volume
 from service.limits import MAX_JSON_BYTES
 from service.settings import Settings
+from tests.service.problems import refused
 
-Refused = Callable[..., dict[str, Any]]
 LIMIT = 100_000
 BOUNDARY = "frontier"
 FORM = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"}
@@ -90,14 +90,14 @@ def test_upload_wakes_the_preparers(client: httpx.Client, worker: Any, pictures:
 )
 @pytest.mark.parametrize("as_form", [False, True])
 def test_body_that_is_no_archive_is_refused(
-    client: httpx.Client, refused: Refused, content: bytes, code: str, *, as_form: bool
+    client: httpx.Client, content: bytes, code: str, *, as_form: bool
 ) -> None:
     body, headers = (form(part("file", content)), FORM) if as_form else (content, {})
     refused(client.post("/datasets", content=body, headers=headers), 422, code)
 
 
 @pytest.mark.usefixtures("nothing_kept")
-def test_a_zip_without_images_is_refused(client: httpx.Client, refused: Refused) -> None:
+def test_a_zip_without_images_is_refused(client: httpx.Client) -> None:
     buffer = BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("readme.txt", "no pictures here")
@@ -118,9 +118,7 @@ def test_a_declared_length_over_the_limit_is_refused_before_the_body_is_read(gat
 
 @pytest.mark.usefixtures("nothing_kept")
 @pytest.mark.parametrize("as_form", [False, True])
-def test_a_body_without_a_length_is_stopped_at_the_limit(
-    client: httpx.Client, refused: Refused, *, as_form: bool
-) -> None:
+def test_a_body_without_a_length_is_stopped_at_the_limit(client: httpx.Client, *, as_form: bool) -> None:
     sent = 0
 
     def endless() -> Iterator[bytes]:
@@ -139,7 +137,7 @@ def test_a_body_without_a_length_is_stopped_at_the_limit(
 
 @pytest.mark.usefixtures("nothing_kept")
 def test_a_form_cannot_hide_more_than_the_limit_outside_its_file(
-    client: httpx.Client, refused: Refused, pictures: bytes
+    client: httpx.Client, pictures: bytes
 ) -> None:
     body = form(part("file", pictures)) + b"\0" * (LIMIT + 70_000)
     pieces = (body[at : at + 10_000] for at in range(0, len(body), 10_000))
@@ -164,9 +162,7 @@ def test_archive_of_exactly_the_limit_is_accepted(client: httpx.Client, pictures
         (form(part("file", b"x"), part("name", b"n" * 800)), "name"),
     ],
 )
-def test_refusal_of_a_form_names_its_wrong_part(
-    client: httpx.Client, refused: Refused, body: bytes, pointer: str
-) -> None:
+def test_refusal_of_a_form_names_its_wrong_part(client: httpx.Client, body: bytes, pointer: str) -> None:
     problem = refused(client.post("/datasets", content=body, headers=FORM), 422, "invalid_request")
     assert problem["errors"][0]["pointer"] == pointer
 
@@ -181,24 +177,20 @@ def test_refusal_of_a_form_names_its_wrong_part(
         (b"x", f"multipart/form-data; boundary={'x' * 1000}"),
     ],
 )
-def test_a_broken_form_is_refused(
-    client: httpx.Client, refused: Refused, body: bytes, content_type: str
-) -> None:
+def test_a_broken_form_is_refused(client: httpx.Client, body: bytes, content_type: str) -> None:
     answer = client.post("/datasets", content=body, headers={"content-type": content_type})
     refused(answer, 422, "invalid_request")
 
 
 @pytest.mark.usefixtures("nothing_kept")
-def test_another_media_type_is_refused(client: httpx.Client, refused: Refused, pictures: bytes) -> None:
+def test_another_media_type_is_refused(client: httpx.Client, pictures: bytes) -> None:
     answer = client.post("/datasets", content=pictures, headers={"content-type": "image/png"})
     assert "application/zip" in refused(answer, 415, "unsupported_media_type")["detail"]
 
 
 @pytest.mark.usefixtures("nothing_kept")
 @pytest.mark.parametrize("query", ["nmae=cats", "name=" + "n" * 201])
-def test_a_wrong_parameter_is_refused(
-    client: httpx.Client, refused: Refused, pictures: bytes, query: str
-) -> None:
+def test_a_wrong_parameter_is_refused(client: httpx.Client, pictures: bytes, query: str) -> None:
     problem = refused(client.post(f"/datasets?{query}", content=pictures), 422, "invalid_request")
     assert problem["errors"][0]["pointer"] == query.partition("=")[0]
 
@@ -229,7 +221,7 @@ def test_record_holds_the_name_and_size_of_the_archive(
     [("POST", "/dataset", 404, "not_found"), ("PUT", "/jobs", 405, "method_not_allowed")],
 )
 def test_large_upload_to_a_wrong_address_is_told_so(
-    client: httpx.Client, refused: Refused, method: str, path: str, status: int, code: str
+    client: httpx.Client, method: str, path: str, status: int, code: str
 ) -> None:
     refused(client.request(method, path, content=bytes(MAX_JSON_BYTES + 1)), status, code)
 

@@ -19,9 +19,9 @@ from contract.submission import Submission
 from contract.volume import Volume
 from contract.webhook import Webhook
 from service.settings import Settings
+from tests.service.problems import refused
 from tests.service.receiver import SECRET, Receiver
 
-Refused = Callable[..., dict[str, Any]]
 Serve = Callable[[Settings], AbstractContextManager[str]]
 Until = Callable[[Callable[[], object]], object]
 
@@ -54,7 +54,7 @@ HIDDEN = "hidden-text"
     ],
 )
 def test_invalid_webhook_is_refused_without_being_quoted(
-    client: httpx.Client, refused: Refused, dataset: str, webhook: Any, pointer: str
+    client: httpx.Client, dataset: str, webhook: Any, pointer: str
 ) -> None:
     answer = client.post("/jobs", json={"dataset": dataset, "webhook": webhook})
     problem = refused(answer, 422, "invalid_request")
@@ -63,7 +63,7 @@ def test_invalid_webhook_is_refused_without_being_quoted(
     assert SECRET not in answer.text
 
 
-def test_body_that_is_no_object_is_not_quoted(client: httpx.Client, refused: Refused) -> None:
+def test_body_that_is_no_object_is_not_quoted(client: httpx.Client) -> None:
     answer = client.post("/jobs", json=[{"webhook": {"secret": SECRET}}])
     refused(answer, 422, "invalid_request")
     assert SECRET not in answer.text
@@ -77,7 +77,7 @@ def strict(serve: Serve, redis_url: str, data_root: Path) -> Iterator[httpx.Clie
         yield client
 
 
-def test_a_private_address_is_refused_at_once(strict: httpx.Client, refused: Refused, dataset: str) -> None:
+def test_a_private_address_is_refused_at_once(strict: httpx.Client, dataset: str) -> None:
     for host in ("localhost", "127.0.0.1", "169.254.169.254", "[::ffff:10.0.0.1]", "2130706433"):
         webhook = {"url": f"http://{host}/hook", "secret": SECRET}
         answer = strict.post("/jobs", json={"dataset": dataset, "webhook": webhook})
@@ -143,9 +143,7 @@ def test_retried_job_has_the_receiver_of_the_first_one(
     assert set(receiver.ids) == {f"{job_id}-cancelled-own" for job_id in (first, again["id"])}
 
 
-def test_different_secret_is_a_different_request(
-    client: httpx.Client, refused: Refused, dataset: str
-) -> None:
+def test_different_secret_is_a_different_request(client: httpx.Client, dataset: str) -> None:
     def post(secret: str) -> httpx.Response:
         body = {"dataset": dataset, "webhook": {"url": URL, "secret": secret}}
         return client.post("/jobs", json=body, headers={"Idempotency-Key": "key"})
