@@ -1,7 +1,6 @@
 """A real gateway behind a real socket, with a real Redis; the tests play the workers."""
 
 import io
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -27,18 +26,10 @@ from tests.service.deployment import Deployment
 from tests.service.playing import Sampler, Trainer
 from tests.service.receiver import Receiver, receiving
 from tests.service.serving import serving
+from tests.service.waiting import until
 
 T = TypeVar("T")
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 32
-
-
-def _until(condition: Callable[[], T], seconds: float = 60) -> T:
-    """Wait until the condition is truthy, and return its value."""
-    deadline = time.monotonic() + seconds
-    while not (outcome := condition()):
-        assert time.monotonic() < deadline, "it did not become true in time"
-        time.sleep(0.01)
-    return outcome
 
 
 class Worker:
@@ -105,12 +96,6 @@ class Worker:
 def _serve(settings: Settings) -> Iterator[str]:
     with serving(create_app(settings)) as server:
         yield server.url
-
-
-@pytest.fixture(scope="session")
-def until() -> Callable[[Callable[[], Any]], Any]:
-    """Waits until a condition is truthy, and returns its value."""
-    return _until
 
 
 @pytest.fixture(scope="session")
@@ -184,7 +169,7 @@ def sampler(redis_url: str, worker: Worker) -> Iterator[Sampler]:
 @pytest.fixture
 def client(gateway_url: str, worker: Worker) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=gateway_url, verify=False, timeout=60) as client:  # no TLS; saves 30 ms
-        _until(lambda: client.get("/readyz").status_code == 200)  # the roster is cached for 0.1 s
+        until(lambda: client.get("/readyz").status_code == 200)  # the roster is cached for 0.1 s
         yield client
 
 

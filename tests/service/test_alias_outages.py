@@ -16,9 +16,9 @@ from contract.store import leave
 from service.settings import Settings
 from tests.service.deployment import Deployment
 from tests.service.problems import refused
+from tests.service.waiting import until
 
 Serve = Callable[[Settings], AbstractContextManager[str]]
-Until = Callable[[Callable[[], Any]], Any]
 
 
 @pytest.fixture
@@ -34,7 +34,6 @@ def generators(worker: Any, new_job: Callable[[], str]) -> list[CheckpointFact]:
 @pytest.mark.parametrize("is_heard", [False, True])
 def test_volume_and_redis_soon_agree_after_an_interrupted_change(
     client: httpx.Client,
-    until: Until,
     worker: Any,
     generators: list[CheckpointFact],
     cut: Callable[[str, bool], None],
@@ -89,7 +88,6 @@ def test_change_that_is_sent_twice_is_applied_once(
 def test_unreadable_alias_does_not_keep_others_unsettled(
     elsewhere: Callable[..., Deployment],
     serve: Serve,
-    until: Until,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -116,7 +114,7 @@ def test_unreadable_alias_does_not_keep_others_unsettled(
 
 
 def test_duplicate_of_an_aliass_file_becomes_no_alias(
-    elsewhere: Callable[..., Deployment], serve: Serve, until: Until
+    elsewhere: Callable[..., Deployment], serve: Serve
 ) -> None:
     """To a starting gateway, a file that Redis does not know is the change of a killed one."""
     there = elsewhere()

@@ -10,12 +10,11 @@ from contract.errors import ErrorCode
 from contract.job import CheckpointFact
 from contract.keys import RENDERER, Role
 from tests.service.problems import refused
-
-Until = Callable[[Callable[[], object]], object]
+from tests.service.waiting import until
 
 
 @pytest.fixture
-def no_sampler(client: httpx.Client, worker: Any, sampler: Any, until: Until) -> Callable[[], None]:
+def no_sampler(client: httpx.Client, worker: Any, sampler: Any) -> Callable[[], None]:
     """Stops the sampler, and waits until the gateway has noticed."""
 
     def end() -> None:
@@ -166,7 +165,7 @@ def test_head_has_the_headers_of_get(
 
 
 def test_head_before_the_first_sampler_has_no_etag(
-    client: httpx.Client, worker: Any, finished: CheckpointFact, until: Until
+    client: httpx.Client, worker: Any, finished: CheckpointFact
 ) -> None:
     worker.redis.delete(RENDERER)
     until(lambda: "etag" not in client.head("/samples?seed=7").headers)
@@ -174,7 +173,7 @@ def test_head_before_the_first_sampler_has_no_etag(
 
 
 def test_if_none_match_any_before_the_first_sampler_gets_the_etag_of_a_rendered_picture(
-    client: httpx.Client, worker: Any, sampler: Any, finished: CheckpointFact, until: Until
+    client: httpx.Client, worker: Any, sampler: Any, finished: CheckpointFact
 ) -> None:
     worker.redis.delete(RENDERER)
     until(lambda: "etag" not in client.head("/samples?seed=7").headers)

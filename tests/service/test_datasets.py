@@ -12,6 +12,7 @@ from contract.keys import KEYS, RecordKind
 from contract.store import beat, leave
 from contract.volume import Volume
 from tests.service.problems import refused
+from tests.service.waiting import until
 
 UNKNOWN = "ds_0000000000000000"
 
@@ -107,7 +108,7 @@ def test_a_queued_dataset_can_be_deleted(client: httpx.Client, worker: Any, queu
 
 
 def test_dataset_is_deleted_only_after_its_preparer_has_released_it(
-    client: httpx.Client, worker: Any, volume: Volume, queued: str, until: Callable[[Any], object]
+    client: httpx.Client, worker: Any, volume: Volume, queued: str
 ) -> None:
     lease = worker.claim(RecordKind.DATASET)
     with ThreadPoolExecutor(1) as pool:
@@ -142,9 +143,7 @@ def test_dataset_that_an_unfinished_job_uses_cannot_be_deleted(
     assert client.delete(f"/datasets/{dataset}").status_code == 204
 
 
-def test_a_dataset_whose_preparer_is_lost_is_stalled(
-    client: httpx.Client, worker: Any, queued: str, until: Callable[[Callable[[], object]], object]
-) -> None:
+def test_a_dataset_whose_preparer_is_lost_is_stalled(client: httpx.Client, worker: Any, queued: str) -> None:
     worker.claim(RecordKind.DATASET, seconds=0.01)
     until(lambda: client.get(f"/datasets/{queued}").json()["stalled"])
     assert "worker-1" in client.get(f"/datasets/{queued}").json()["stalled_reason"]

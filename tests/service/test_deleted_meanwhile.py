@@ -14,8 +14,7 @@ from contract.keys import SAMPLES_WAITING
 from contract.sampling import CheckpointPlace
 from contract.store import forget_job, leave
 from tests.service.problems import refused
-
-Until = Callable[[Callable[[], object]], object]
+from tests.service.waiting import until
 
 
 @pytest.fixture
@@ -74,7 +73,7 @@ def test_generator_that_was_also_imported_is_used_from_there(
 
 
 def test_waiting_requests_for_a_deleted_job_are_told_that_it_is_gone(
-    client: httpx.Client, sampler: Any, worker: Any, place: Any, until: Until, finished: Any
+    client: httpx.Client, sampler: Any, worker: Any, place: Any, finished: Any
 ) -> None:
     models = (place.job, finished.digest, "latest")
     sampler.hold()
@@ -100,7 +99,6 @@ def test_waiting_request_for_an_alias_that_has_left_a_deleted_job_gets_what_it_p
     place: Any,
     finished: CheckpointFact,
     new_job: Callable[[], str],
-    until: Until,
 ) -> None:
     client.put("/models/live", json={"digest": finished.digest}).raise_for_status()
     new_job()

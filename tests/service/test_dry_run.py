@@ -26,8 +26,7 @@ from contract.volume import Volume
 from tests.service.deployment import Deployment
 from tests.service.problems import refused
 from tests.service.test_jobs import NO_OBJECTS, WRONG_FIELDS
-
-Until = Callable[[Callable[[], Any]], Any]
+from tests.service.waiting import until
 
 ESTIMATE = Estimate(
     memory=MemoryEstimate(needed_bytes=2**27, available_bytes=2**31, fits=True, batch_size=None),
@@ -172,7 +171,7 @@ def test_dry_run_neither_uses_up_nor_checks_an_idempotency_key(
 
 
 def test_dry_run_without_a_trainer_is_refused_at_once(
-    client: httpx.Client, worker: Any, dataset: str, until: Any
+    client: httpx.Client, worker: Any, dataset: str
 ) -> None:
     worker.goodbye(Role.TRAIN)
     until(lambda: client.get("/readyz").status_code == 503)
@@ -205,7 +204,7 @@ def test_request_that_no_trainer_took_is_withdrawn_at_its_deadline(
 
 
 def test_request_has_a_deadline_in_redis_time_and_waits_in_a_list_that_expires(
-    client: httpx.Client, worker: Any, dataset: str, until: Until
+    client: httpx.Client, worker: Any, dataset: str
 ) -> None:
     before, _ = worker.redis.time()
     with ThreadPoolExecutor(1) as thread:
@@ -221,7 +220,7 @@ def test_request_has_a_deadline_in_redis_time_and_waits_in_a_list_that_expires(
 
 
 def test_excess_concurrent_dry_runs_are_refused_and_the_others_answered(
-    client: httpx.Client, trainer: Trainer, worker: Any, dataset: str, until: Until
+    client: httpx.Client, trainer: Trainer, worker: Any, dataset: str
 ) -> None:
     trainer.answer = None
     answer = EstimateAnswer(estimate=ESTIMATE)

@@ -16,6 +16,7 @@ from contract.volume import Volume
 from service.exporting import exported
 from service.stored_files import Digests, StoredFile
 from tests.service.problems import refused
+from tests.service.waiting import until
 
 CONTENT = bytes(range(256)) * 600
 
@@ -210,11 +211,7 @@ def test_file_is_sent_as_it_was_when_hashed(
 
 
 def test_file_is_closed_whatever_is_answered(
-    client: httpx.Client,
-    volume: Volume,
-    kept: CheckpointFact,
-    until: Callable[[Callable[[], object]], object],
-    monkeypatch: pytest.MonkeyPatch,
+    client: httpx.Client, volume: Volume, kept: CheckpointFact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[StoredFile] = []
     open_file = Digests.open

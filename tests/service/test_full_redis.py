@@ -9,8 +9,8 @@ import pytest
 from contract.job import CheckpointFact, State
 from tests.service.deployment import Deployment
 from tests.service.problems import refused
+from tests.service.waiting import until
 
-Until = Callable[[Callable[[], object]], object]
 DAY = 86_400
 
 
@@ -46,7 +46,7 @@ def test_everything_can_be_read_and_ended_jobs_deleted(
 
 
 def test_jobs_that_ended_long_ago_are_deleted(
-    elsewhere: Callable[..., Deployment], until: Until, monkeypatch: pytest.MonkeyPatch
+    elsewhere: Callable[..., Deployment], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.retention.ROUND_SECONDS", 0.05)
     there = elsewhere(keep_jobs_days=1 / DAY)

@@ -17,6 +17,7 @@ from contract.store import leave, report
 from contract.volume import Volume
 from service import records, steering
 from tests.service.problems import refused
+from tests.service.waiting import until
 
 SHORTAGE = Shortage(
     code="volume_full",
@@ -83,12 +84,7 @@ def test_dataset_shows_what_it_waits_for(client: httpx.Client, worker: Any, pict
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS])
 def test_running_job_can_be_cancelled_and_the_volume_is_updated_later(
-    client: httpx.Client,
-    worker: Any,
-    volume: Volume,
-    new_job: Callable[[], str],
-    until: Callable[..., Any],
-    error: int,
+    client: httpx.Client, worker: Any, volume: Volume, new_job: Callable[[], str], error: int
 ) -> None:
     job_id = new_job()
     lease = worker.claim()
@@ -100,7 +96,7 @@ def test_running_job_can_be_cancelled_and_the_volume_is_updated_later(
 
 
 def test_last_of_several_intents_is_written_to_the_volume_later(
-    client: httpx.Client, volume: Volume, new_job: Callable[[], str], until: Callable[..., Any]
+    client: httpx.Client, volume: Volume, new_job: Callable[[], str]
 ) -> None:
     job_id = new_job()
     with refusing(errno.ENOSPC):

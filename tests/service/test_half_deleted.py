@@ -16,9 +16,9 @@ from contract.store import forget_job
 from contract.volume import Volume
 from service import half_deleted
 from service.settings import Settings
+from tests.service.waiting import until
 
 Serve = Callable[[Settings], AbstractContextManager[str]]
-Until = Callable[[Callable[[], object]], object]
 
 
 @pytest.fixture(autouse=True)
@@ -44,10 +44,7 @@ def _age(path: Path, seconds: float) -> None:
 
 
 def test_deletion_interrupted_before_the_record_was_gone_is_undone(
-    new_job: Callable[[], str],
-    restarted: Callable[[], AbstractContextManager[str]],
-    volume: Volume,
-    until: Until,
+    new_job: Callable[[], str], restarted: Callable[[], AbstractContextManager[str]], volume: Volume
 ) -> None:
     job_id = new_job()
     _bury(volume, job_id)
@@ -63,7 +60,6 @@ def test_deletion_interrupted_after_the_record_was_gone_is_completed(
     worker: Any,
     restarted: Callable[[], AbstractContextManager[str]],
     volume: Volume,
-    until: Until,
 ) -> None:
     job_id = new_job()
     _bury(volume, job_id)
@@ -75,10 +71,7 @@ def test_deletion_interrupted_after_the_record_was_gone_is_completed(
 
 
 def test_deletion_that_may_be_in_progress_elsewhere_is_left_alone_until_it_is_old(
-    new_job: Callable[[], str],
-    restarted: Callable[[], AbstractContextManager[str]],
-    volume: Volume,
-    until: Until,
+    new_job: Callable[[], str], restarted: Callable[[], AbstractContextManager[str]], volume: Volume
 ) -> None:
     old, young = new_job(), new_job()
     _bury(volume, old)
@@ -94,7 +87,6 @@ def test_tombstone_removed_first_by_another_gateway_does_not_stop_the_recovery(
     new_job: Callable[[], str],
     restarted: Callable[[], AbstractContextManager[str]],
     volume: Volume,
-    until: Until,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     job_id = new_job()

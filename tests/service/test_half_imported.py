@@ -19,10 +19,10 @@ from service.settings import Settings
 from tests.service.deployment import Deployment
 from tests.service.playing import Trainer
 from tests.service.sending import checkpoint, send
+from tests.service.waiting import until
 from worker.rebuild import rebuild_if_lost
 from worker.store import Store
 
-Until = Callable[[Callable[[], object]], object]
 Restart = Callable[[], AbstractContextManager[str]]
 CONTENT = checkpoint(images_seen=40)
 DIGEST = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
@@ -72,7 +72,6 @@ def _notes(there: Deployment) -> list[str]:
 def test_import_is_removed_unless_redis_has_recorded_it(
     there: Deployment,
     restarted: Restart,
-    until: Until,
     killed_at: Callable[[str, bool, Callable[[], object]], None],
     is_heard: bool,
 ) -> None:
@@ -87,7 +86,6 @@ def test_import_is_removed_unless_redis_has_recorded_it(
 def test_removal_is_completed_if_redis_has_recorded_it(
     there: Deployment,
     restarted: Restart,
-    until: Until,
     killed_at: Callable[[str, bool, Callable[[], object]], None],
     is_heard: bool,
 ) -> None:
@@ -121,7 +119,7 @@ def test_import_is_kept_until_the_records_are_rebuilt_and_then_belongs_to_them(
 
 
 def test_generator_that_redis_does_not_know_is_kept_if_no_note_tells_of_it(
-    there: Deployment, restarted: Restart, until: Until
+    there: Deployment, restarted: Restart
 ) -> None:
     """An operator may have restored it from a backup: the next rebuild will find it."""
     send(there.client, CONTENT).raise_for_status()
@@ -134,9 +132,7 @@ def test_generator_that_redis_does_not_know_is_kept_if_no_note_tells_of_it(
     assert volume.imported(DIGEST).exists()
 
 
-def test_programs_whose_generator_is_gone_are_removed(
-    there: Deployment, restarted: Restart, until: Until
-) -> None:
+def test_programs_whose_generator_is_gone_are_removed(there: Deployment, restarted: Restart) -> None:
     send(there.client, CONTENT).raise_for_status()
     there.client.get(f"/models/{DIGEST}/export?format=onnx").raise_for_status()
     there.stop()

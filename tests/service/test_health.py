@@ -17,8 +17,7 @@ from service.hub import Hub
 from service.mailbox import Mailbox
 from service.settings import Settings
 from tests.service.deployment import Deployment
-
-Until = Callable[[Callable[[], object]], object]
+from tests.service.waiting import until
 
 
 def missing(client: httpx.Client) -> set[str]:
@@ -37,18 +36,14 @@ def test_service_is_ready_when_no_part_is_missing(client: httpx.Client) -> None:
     ("role", "part"),
     [(Role.TRAIN, "trainer"), (Role.PREPARE, "preparer"), (Role.SAMPLE, "sampler")],
 )
-def test_an_absent_worker_is_named(
-    client: httpx.Client, worker: Any, until: Until, role: Role, part: str
-) -> None:
+def test_an_absent_worker_is_named(client: httpx.Client, worker: Any, role: Role, part: str) -> None:
     worker.goodbye(role)
     until(lambda: missing(client) == {part})
     worker.hello(role)
     until(lambda: missing(client) == set())
 
 
-def test_living_sampler_that_does_not_render_says_why(
-    client: httpx.Client, worker: Any, until: Until
-) -> None:
+def test_living_sampler_that_does_not_render_says_why(client: httpx.Client, worker: Any) -> None:
     trouble = "its last forward pass ended 31 s ago"
     facts = {"role": Role.SAMPLE, "active": False, "trouble": trouble, "renderer": "r1"}
     worker.run(hello(f"{Role.SAMPLE}-1", facts, 60))
@@ -81,7 +76,6 @@ def test_probes_may_use_head(client: httpx.Client, path: str) -> None:
 def test_reader_that_fails_is_logged_and_restarted(
     elsewhere: Callable[..., Deployment],
     sampler: Any,
-    until: Until,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     owner: type,

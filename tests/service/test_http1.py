@@ -1,7 +1,7 @@
 """What HTTP/1.1 demands of a connection, over real sockets."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from starlette.requests import Request
@@ -9,8 +9,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from tests.service.serving import Server, serving
+from tests.service.waiting import until
 
-Until = Callable[[Callable[[], object]], object]
 H2C = b"Host: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n"
 WEBSOCKET = b"Host: localhost\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
 BODY = b"GET /never HTTP/1.1\r\n\r\n"
@@ -90,7 +90,7 @@ def test_connect_is_refused_once_after_the_requests_before_it(server: Server) ->
     ids=["nothing", "one segment", "another segment", "two"],
 )
 def test_client_that_leaves_a_stream_is_noticed_whatever_it_sent_behind_it(
-    server: Server, until: Until, pieces: tuple[bytes, ...]
+    server: Server, pieces: tuple[bytes, ...]
 ) -> None:
     with server.connect() as connection:
         connection.sendall(pieces[0])

@@ -24,10 +24,9 @@ from service.settings import Settings
 from tests.service.playing import Trainer
 from tests.service.problems import refused
 from tests.service.sending import checkpoint, left, send
+from tests.service.waiting import until
 from worker.rebuild import rebuild_if_lost
 from worker.store import Store
-
-Until = Callable[[Callable[[], Any]], Any]
 
 
 def test_imported_generator_is_like_any_other(
@@ -186,12 +185,7 @@ def test_interrupted_deletion_can_be_completed(
 
 @pytest.mark.parametrize("is_heard", [False, True])
 def test_interrupted_import_is_either_complete_or_removed(
-    client: httpx.Client,
-    trainer: Trainer,
-    volume: Volume,
-    until: Until,
-    cut: Callable[[str, bool], None],
-    is_heard: bool,
+    client: httpx.Client, trainer: Trainer, volume: Volume, cut: Callable[[str, bool], None], is_heard: bool
 ) -> None:
     content = checkpoint(images_seen=12 + is_heard)
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"

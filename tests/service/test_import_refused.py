@@ -22,9 +22,9 @@ from service.settings import Settings
 from tests.service.playing import Trainer
 from tests.service.problems import refused
 from tests.service.sending import SPEC, TENSOR, checkpoint, left, packed, send
+from tests.service.waiting import until
 
 Serve = Callable[[Settings], AbstractContextManager[str]]
-Until = Callable[[Callable[[], Any]], Any]
 BINARY = "application/octet-stream"
 
 WRONG: dict[str, tuple[bytes, str]] = {
@@ -82,7 +82,7 @@ def test_checkpoint_that_the_trainer_refuses_is_not_kept(
 
 
 def test_empty_body_wrong_type_and_missing_trainer_are_refused(
-    client: httpx.Client, volume: Volume, worker: Any, until: Until
+    client: httpx.Client, volume: Volume, worker: Any
 ) -> None:
     refused(send(client, b""), 422, "body_empty")
     refused(send(client, checkpoint(), "application/json"), 415, "unsupported_media_type")
@@ -141,7 +141,7 @@ def test_import_for_which_there_is_no_room_is_refused_before_it_is_received(
 
 @pytest.mark.parametrize("is_declared", [True, False])
 def test_room_for_a_file_that_is_being_received_is_reserved(
-    serve: Serve, worker: Any, trainer: Trainer, until: Until, is_declared: bool
+    serve: Serve, worker: Any, trainer: Trainer, is_declared: bool
 ) -> None:
     content = checkpoint(images_seen=20)
     worker.redis.delete(IMPORTS)

@@ -11,6 +11,7 @@ from contract.job import CheckpointFact, Failure, Progress, State
 from contract.store import beat, leave, report
 from contract.volume import Volume
 from tests.service.problems import refused
+from tests.service.waiting import until
 
 NewJob = Callable[[], str]
 
@@ -46,9 +47,7 @@ def test_the_queue_position_counts_from_one(client: httpx.Client, new_job: NewJo
     assert [client.get(f"/jobs/{job_id}").json()["queue_position"] for job_id in ids] == [1, 2, 3]
 
 
-def test_a_job_whose_worker_is_lost_is_stalled(
-    client: httpx.Client, new_job: NewJob, worker: Any, until: Callable[[Callable[[], object]], object]
-) -> None:
+def test_a_job_whose_worker_is_lost_is_stalled(client: httpx.Client, new_job: NewJob, worker: Any) -> None:
     job_id = new_job()
     worker.run(beat(worker.claim(seconds=0.2), Progress(done=1, total=4, seconds_left=9)))
     until(lambda: client.get(f"/jobs/{job_id}").json()["stalled"])

@@ -16,9 +16,9 @@ from contract.volume import Volume
 from service.limits import MAX_JSON_BYTES
 from service.store import Store
 from tests.service.problems import refused
+from tests.service.waiting import until
 
 NewJob = Callable[[], str]
-Until = Callable[[Callable[[], object]], object]
 UNKNOWN = "job_0000000000000000"
 WRONG_FIELDS: list[tuple[dict[str, Any], str]] = [
     ({"resolutoin": 64}, "/resolutoin"),
@@ -68,7 +68,7 @@ def test_submission_wakes_the_trainers(client: httpx.Client, worker: Any, new_jo
 
 
 def test_messages_to_trainers_do_not_pile_up_while_all_are_busy(
-    client: httpx.Client, worker: Any, new_job: NewJob, pictures: bytes, until: Until
+    client: httpx.Client, worker: Any, new_job: NewJob, pictures: bytes
 ) -> None:
     job_id, train, prepare = new_job(), CELERY_PREFIX + "train", CELERY_PREFIX + "prepare"
     until(lambda: worker.redis.llen(train))

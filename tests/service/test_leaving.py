@@ -25,8 +25,8 @@ from service.line import Waiting
 from service.mailbox import Mailbox
 from service.pictures import Picture, Pictures
 from tests.service.deployment import Deployment
+from tests.service.waiting import until
 
-Until = Callable[[Callable[[], object]], object]
 Asking = Callable[[str], Any]
 
 
@@ -45,7 +45,7 @@ def asking(gateway_url: str) -> Asking:
 
 
 def test_request_is_withdrawn_when_its_client_disconnects(
-    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until, asking: Asking
+    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, asking: Asking
 ) -> None:
     sampler.hold()
     with asking("/samples?seed=1"), asking("/samples?seed=2"):
@@ -58,7 +58,7 @@ def test_request_is_withdrawn_when_its_client_disconnects(
 
 
 def test_client_that_half_closes_its_connection_counts_as_disconnected(
-    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until, asking: Asking
+    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, asking: Asking
 ) -> None:
     sampler.hold()
     with asking("/samples?seed=1") as connection:
@@ -75,7 +75,6 @@ def test_exception_while_pushing_does_not_affect_later_requests(
     sampler: Any,
     worker: Any,
     finished: CheckpointFact,
-    until: Until,
     asking: Asking,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -97,7 +96,7 @@ def test_exception_while_pushing_does_not_affect_later_requests(
 
 
 def test_request_stays_while_another_client_waits_for_the_same_picture(
-    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until, asking: Asking
+    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, asking: Asking
 ) -> None:
     sampler.hold()
     with ThreadPoolExecutor(1) as threads:
@@ -113,7 +112,7 @@ def test_request_stays_while_another_client_waits_for_the_same_picture(
 
 
 def test_client_that_arrives_after_the_last_one_left_is_answered(
-    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until, asking: Asking
+    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, asking: Asking
 ) -> None:
     sampler.hold()
     with asking("/samples?seed=1"):
@@ -124,7 +123,7 @@ def test_client_that_arrives_after_the_last_one_left_is_answered(
 
 
 def test_disconnected_clients_make_room_in_the_line(
-    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until, asking: Asking
+    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, asking: Asking
 ) -> None:
     sampler.hold()
     with ExitStack() as asked:
@@ -150,9 +149,7 @@ def test_promotion_gives_up_on_a_sampler_that_does_not_answer_and_its_request_ex
 
 
 def test_late_answer_of_a_slow_sampler_withdraws_the_repeated_request(
-    elsewhere: Callable[..., Deployment],
-    until: Callable[[Callable[[], Any]], Any],
-    monkeypatch: pytest.MonkeyPatch,
+    elsewhere: Callable[..., Deployment], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.line._PATIENCE_SECONDS", 0.1)
     there = elsewhere(sample_timeout_seconds=20)
@@ -168,7 +165,7 @@ def test_late_answer_of_a_slow_sampler_withdraws_the_repeated_request(
 
 
 def test_sampler_that_has_taken_a_request_is_told_that_its_client_left(
-    elsewhere: Callable[..., Deployment], until: Callable[[Callable[[], Any]], Any]
+    elsewhere: Callable[..., Deployment],
 ) -> None:
     there = elsewhere(sample_timeout_seconds=20)
     there.end(State.SUCCEEDED)
@@ -201,12 +198,12 @@ def test_client_that_arrives_just_as_the_last_one_leaves_is_answered(redis_url: 
     async def leave_and_come() -> bytes:
         mailbox = Mailbox(redis_url, timeout_seconds=20, queue_limit=10)
         running = asyncio.create_task(mailbox.run())
-        pictures, until = Pictures(mailbox, 1000), mailbox.deadline(time.monotonic())
+        pictures, deadline = Pictures(mailbox, 1000), mailbox.deadline(time.monotonic())
         sampler.hold()
         with pytest.raises(ClientDisconnect):
-            await pictures.render(spec, place, _request(_departure), until)
+            await pictures.render(spec, place, _request(_departure), deadline)
         sampler.held.clear()
-        picture = await pictures.render(spec, place, _request(_silence), until)
+        picture = await pictures.render(spec, place, _request(_silence), deadline)
         mailbox.close()
         await running
         return picture.content

@@ -25,10 +25,9 @@ from tests.service.deployment import DAY, Deployment
 from tests.service.playing import Trainer
 from tests.service.problems import refused
 from tests.service.sending import checkpoint, send
+from tests.service.waiting import until
 from worker.rebuild import restore_left_out
 from worker.store import Store
-
-Until = Callable[[Callable[[], object]], object]
 
 
 @pytest.fixture
@@ -106,7 +105,7 @@ def test_nothing_is_deleted_that_an_unreadable_alias_may_mean(
 
 
 def test_no_job_expires_while_an_alias_is_unreadable(
-    elsewhere: Callable[..., Deployment], until: Until, monkeypatch: pytest.MonkeyPatch
+    elsewhere: Callable[..., Deployment], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.retention.ROUND_SECONDS", 0.05)
     there = elsewhere(keep_jobs_days=1 / DAY)

@@ -17,8 +17,7 @@ from contract.volume import Volume
 from contract.wire import Answer, Ask
 from service.store import Store
 from tests.service.problems import refused
-
-Until = Callable[[Callable[[], object]], object]
+from tests.service.waiting import until
 
 
 @pytest.fixture
@@ -117,7 +116,7 @@ def test_hanging_redis_does_not_keep_an_alias_from_moving(
 
 
 def test_request_to_load_a_generator_expires_if_the_sampler_dies(
-    client: httpx.Client, worker: Any, finished: CheckpointFact, until: Until
+    client: httpx.Client, worker: Any, finished: CheckpointFact
 ) -> None:
     assert client.put("/models/best", json={"digest": finished.digest}).is_success
     until(lambda: 0 < worker.redis.ttl(SAMPLES_WAITING_FOR + "sample-1") <= 10)

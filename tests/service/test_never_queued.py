@@ -23,10 +23,10 @@ from service.records import submit as submit_or_undo
 from service.settings import Settings
 from service.store import Store
 from tests.service.deployment import Deployment
+from tests.service.waiting import until
 from worker.rebuild import rebuild_if_lost
 from worker.store import Store as WorkersStore
 
-Until = Callable[[Callable[[], object]], object]
 Restart = Callable[[], AbstractContextManager[str]]
 SPEC = b'{"dataset": "ds_0000000000000000"}'
 LAST = "job_zzzzzzzzzzzzzzzz"
@@ -77,7 +77,7 @@ def _leave(volume: Volume, record_id: str, *names: str) -> Path:
     ],
 )
 def test_submission_that_was_never_queued_is_removed_and_can_be_queued_no_more(
-    there: Any, restarted: Restart, until: Until, new_id: Callable[[], str], names: tuple[str, ...]
+    there: Any, restarted: Restart, new_id: Callable[[], str], names: tuple[str, ...]
 ) -> None:
     record_id = new_id()
     home = _leave(there.volume, record_id, *names)
@@ -87,7 +87,7 @@ def test_submission_that_was_never_queued_is_removed_and_can_be_queued_no_more(
 
 
 def test_upload_refused_while_redis_was_away_is_removed_after_a_restart(
-    there: Any, restarted: Restart, until: Until, pictures: bytes, monkeypatch: pytest.MonkeyPatch
+    there: Any, restarted: Restart, pictures: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Store.run
 
@@ -107,9 +107,7 @@ def test_upload_refused_while_redis_was_away_is_removed_after_a_restart(
 
 
 @pytest.mark.parametrize("sign", ["queued", "events.jsonl", "facts-7.json", "intent.json", "checkpoints/a"])
-def test_home_with_a_sign_that_it_was_queued_is_kept(
-    there: Any, restarted: Restart, until: Until, sign: str
-) -> None:
+def test_home_with_a_sign_that_it_was_queued_is_kept(there: Any, restarted: Restart, sign: str) -> None:
     marked = _leave(there.volume, new_job_id(), "submission.json", "spec.json", sign)
     last = _leave(there.volume, LAST, "spec.json")
     with restarted():
@@ -117,7 +115,7 @@ def test_home_with_a_sign_that_it_was_queued_is_kept(
     assert marked.exists()
 
 
-def test_directories_that_are_no_records_are_kept(there: Any, restarted: Restart, until: Until) -> None:
+def test_directories_that_are_no_records_are_kept(there: Any, restarted: Restart) -> None:
     others = [_leave(there.volume, name, "spec.json") for name in ("job_old", "job_0000000000000000.bak")]
     file = there.volume.jobs / "job_0000000000000000"
     file.touch()
@@ -128,7 +126,7 @@ def test_directories_that_are_no_records_are_kept(there: Any, restarted: Restart
 
 
 def test_queued_record_is_kept_whose_gateway_was_killed_before_it_was_marked(
-    there: Any, restarted: Restart, until: Until
+    there: Any, restarted: Restart
 ) -> None:
     job_id = new_job_id()
     home = _leave(there.volume, job_id, "spec.json")
@@ -162,9 +160,7 @@ def _rebuild(worker: Any) -> bool:
     return rebuild_if_lost(WorkersStore(worker.url), worker.volume, "w0", lease_seconds=60)
 
 
-def test_unmarked_home_is_kept_while_its_record_is_left_out(
-    there: Any, restarted: Restart, until: Until
-) -> None:
+def test_unmarked_home_is_kept_while_its_record_is_left_out(there: Any, restarted: Restart) -> None:
     job_id = "job_0000000000000001"
     home = _leave(there.volume, job_id, "spec.json")
     there.redis.sadd(LEFT_OUT, job_id)

@@ -29,8 +29,7 @@ from service.settings import Settings
 from tests.conftest import is_up_within
 from tests.service.deployment import Deployment
 from tests.service.problems import refused
-
-Until = Callable[[Callable[[], object]], object]
+from tests.service.waiting import until
 
 LINE = 16
 """The number of images that may wait for samplers."""
@@ -94,7 +93,7 @@ def train(client: httpx.Client, worker: Any, pictures: bytes) -> str:
 
 
 def test_everything_is_503_and_nothing_is_created_while_redis_is_away(
-    outage: tuple[httpx.Client, Any], mortal: Redis, pictures: bytes, until: Until
+    outage: tuple[httpx.Client, Any], mortal: Redis, pictures: bytes
 ) -> None:
     client, worker = outage
     job_id = train(client, worker, pictures)
@@ -130,7 +129,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("impatient")
 def test_hanging_redis_delays_a_refusal_by_seconds_and_nothing_else(
-    outage: tuple[httpx.Client, Any], mortal: Redis, until: Until
+    outage: tuple[httpx.Client, Any], mortal: Redis
 ) -> None:
     client, _ = outage
     assert mortal.process
@@ -161,7 +160,7 @@ def test_a_stream_survives_a_restart_of_redis_without_loss(
 
 
 def test_sampling_recovers_after_a_restart_of_redis(
-    outage: tuple[httpx.Client, Any], mortal: Redis, pictures: bytes, sampler: Any, until: Until
+    outage: tuple[httpx.Client, Any], mortal: Redis, pictures: bytes, sampler: Any
 ) -> None:
     client, worker = outage
     train(client, worker, pictures)
@@ -191,7 +190,6 @@ def test_lost_requests_are_pushed_again(
     mortal: Redis,
     pictures: bytes,
     sampler: Any,
-    until: Until,
     monkeypatch: pytest.MonkeyPatch,
     others: tuple[bytes, ...],
 ) -> None:
@@ -222,7 +220,6 @@ def test_a_full_line_refuses_while_redis_hangs(
     mortal: Redis,
     pictures: bytes,
     sampler: Any,
-    until: Until,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     client, worker = outage

@@ -18,9 +18,9 @@ from contract.job import CheckpointFact
 from contract.keys import ESTIMATES_WAITING, SAMPLES_WAITING
 from service.ports import free_port
 from service.problems import Problem
+from tests.service.waiting import until
 
 ROOT = Path(__file__).parents[2]
-Until = Callable[[Callable[[], object]], object]
 CLIENTS_KEEP_SECONDS = 5
 """As long as httpx does."""
 
@@ -50,7 +50,7 @@ def _lives(url: str) -> bool:
 
 
 def test_idle_connection_outlives_the_time_that_clients_keep_it(
-    process: tuple[subprocess.Popen[bytes], str], until: Until
+    process: tuple[subprocess.Popen[bytes], str],
 ) -> None:
     _, url = process
     until(lambda: _lives(url))
@@ -67,10 +67,7 @@ def test_idle_connection_outlives_the_time_that_clients_keep_it(
 
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_the_gateway_within_seconds_despite_an_open_stream(
-    process: tuple[subprocess.Popen[bytes], str],
-    until: Until,
-    new_job: Callable[[], str],
-    by: signal.Signals,
+    process: tuple[subprocess.Popen[bytes], str], new_job: Callable[[], str], by: signal.Signals
 ) -> None:
     started, url = process
     until(lambda: _lives(url))
@@ -85,7 +82,6 @@ def test_signal_ends_the_gateway_within_seconds_despite_an_open_stream(
 
 def test_requests_that_a_stopping_gateway_cannot_answer_are_to_be_sent_again(
     process: tuple[subprocess.Popen[bytes], str],
-    until: Until,
     worker: Any,
     sampler: Any,
     dataset: str,

@@ -19,10 +19,10 @@ from contract.store import leave
 from contract.volume import Volume
 from service.settings import Settings
 from tests.service.problems import refused
+from tests.service.waiting import until
 from worker.rebuild import rebuild_if_lost
 from worker.store import Store
 
-Until = Callable[[Callable[[], Any]], Any]
 Generators = list[CheckpointFact]
 
 
@@ -299,7 +299,6 @@ def test_volume_and_redis_agree_after_a_gateway_died_between_writing_to_each(
     client: httpx.Client,
     other_gateway: httpx.Client,
     serve: Any,
-    until: Until,
     generators: Generators,
     worker: Any,
     kept: str,

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -17,8 +17,8 @@ from service.problems import Problem
 from service.protocol import MAX_HEAD_BYTES, LimitedProtocol
 from tests.service.problems import refused
 from tests.service.serving import Server, serving
+from tests.service.waiting import until
 
-Until = Callable[[Callable[[], object]], object]
 HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 UPLOAD = b"POST /length HTTP/1.1\r\nHost: localhost\r\n"
 LARGE = 24 * 2**20
@@ -247,7 +247,7 @@ def test_connection_of_a_client_that_sends_nothing_more_is_closed(hasty: Server,
 @pytest.mark.parametrize("start", [b"", HEAD + b"\r\n"], ids=["at first", "after a request"])
 @pytest.mark.parametrize("drop", [b"x: y\r\n", b"a", b"\r\n"], ids=["headers", "letters", "blank lines"])
 def test_connection_of_a_client_whose_head_only_trickles_is_closed(
-    hasty: Server, until: Until, start: bytes, drop: bytes
+    hasty: Server, start: bytes, drop: bytes
 ) -> None:
     before = b"" if drop == b"\r\n" else HEAD + b"x: "
     with hasty.connect() as connection:
@@ -282,9 +282,7 @@ def test_request_that_takes_long_is_answered(hasty: Server) -> None:
 
 @pytest.mark.parametrize("path", ["large", "stream"])
 @pytest.mark.parametrize("end", ["", "connection: close\r\n"])
-def test_client_that_does_not_read_its_answer_is_disconnected(
-    hasty: Server, until: Until, path: str, end: str
-) -> None:
+def test_client_that_does_not_read_its_answer_is_disconnected(hasty: Server, path: str, end: str) -> None:
     with hasty.connect() as connection:
         connection.sendall(f"GET /{path} HTTP/1.1\r\nHost: localhost\r\n{end}\r\n".encode())
         until(lambda: hasty.server_state.connections)

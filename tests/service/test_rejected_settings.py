@@ -3,7 +3,6 @@
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,12 +12,11 @@ from contract.volume import Volume
 from service.embedded_redis import CannotStartError
 from service.guarded import GuardedProcess
 from service.launcher import Launcher
-
-Until = Callable[[Callable[[], object]], object]
+from tests.service.waiting import until
 
 
 @pytest.fixture
-def launcher(tmp_path: Path, until: Until) -> Launcher:
+def launcher(tmp_path: Path) -> Launcher:
     """With a process that has rejected its settings."""
     launcher = Launcher(Namespace(), Volume(tmp_path))
     process = GuardedProcess("worker", [sys.executable, "-c", f"exit({EXIT_CODE})"], {}, tmp_path)

@@ -18,8 +18,7 @@ from service.store import Standing
 from tests.service.deployment import DAY, KEY, Deployment
 from tests.service.problems import refused
 from tests.service.receiver import SECRET, Receiver
-
-Until = Callable[[Callable[[], object]], object]
+from tests.service.waiting import until
 
 
 @pytest.fixture
@@ -48,12 +47,7 @@ def _ended(client: httpx.Client, worker: Any, dataset: str, state: State) -> str
 
 
 def test_jobs_that_ended_long_ago_are_deleted_except_latest_and_aliased_ones(
-    tidy: httpx.Client,
-    worker: Any,
-    dataset: str,
-    volume: Volume,
-    until: Until,
-    monkeypatch: pytest.MonkeyPatch,
+    tidy: httpx.Client, worker: Any, dataset: str, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     buried, bury = [], records._bury  # a gateway killed after it must not lose a named job
 
@@ -80,7 +74,7 @@ def test_jobs_that_ended_long_ago_are_deleted_except_latest_and_aliased_ones(
 
 @pytest.mark.usefixtures("hurried")
 def test_job_is_not_deleted_before_its_webhook_was_delivered(
-    tidy: httpx.Client, dataset: str, receiver: Receiver, until: Until
+    tidy: httpx.Client, dataset: str, receiver: Receiver
 ) -> None:
     receiver.answers = [500] * 1000
     told, plain = (
@@ -97,10 +91,7 @@ def test_job_is_not_deleted_before_its_webhook_was_delivered(
 
 @pytest.mark.usefixtures("hurried")
 def test_job_is_not_deleted_before_the_deployments_webhook_was_delivered(
-    elsewhere: Callable[..., Deployment],
-    receiver: Receiver,
-    until: Until,
-    monkeypatch: pytest.MonkeyPatch,
+    elsewhere: Callable[..., Deployment], receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.retention.ROUND_SECONDS", 0.05)
     receiver.answers = [500] * 1000

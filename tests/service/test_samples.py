@@ -16,8 +16,8 @@ from contract.training import MAX_SEED
 from tests.service.deployment import Deployment
 from tests.service.playing import Sampler
 from tests.service.problems import refused
+from tests.service.waiting import until
 
-Until = Callable[[Callable[[], object]], object]
 UNKNOWN_DIGEST = "sha256:" + "0" * 64
 
 
@@ -242,7 +242,7 @@ def test_refusal_of_an_accept_header_lists_the_available_formats(
 
 
 def test_missing_sampler_is_reported_with_retry_after(
-    client: httpx.Client, worker: Any, finished: CheckpointFact, until: Until
+    client: httpx.Client, worker: Any, finished: CheckpointFact
 ) -> None:
     worker.goodbye(Role.SAMPLE)
     until(lambda: client.get("/readyz").status_code == 503)
@@ -251,9 +251,7 @@ def test_missing_sampler_is_reported_with_retry_after(
     assert int(answer.headers["retry-after"]) >= 1
 
 
-def test_sampler_that_does_not_answer_in_time_is_reported(
-    elsewhere: Callable[..., Deployment], until: Until
-) -> None:
+def test_sampler_that_does_not_answer_in_time_is_reported(elsewhere: Callable[..., Deployment]) -> None:
     there = elsewhere(sample_timeout_seconds=0.3)
     there.end(State.SUCCEEDED)
     assert refused(there.client.get("/samples?seed=1"), 504, "sampler_timeout")["retryable"]
@@ -274,7 +272,7 @@ def test_deadline_is_in_redis_time(
 
 
 def test_excess_concurrent_requests_are_refused_with_retry_after(
-    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until
+    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact
 ) -> None:
     sampler.hold()
     with ThreadPoolExecutor(4) as threads:
@@ -289,7 +287,7 @@ def test_excess_concurrent_requests_are_refused_with_retry_after(
 
 
 def test_concurrent_requests_for_the_same_picture_are_rendered_once(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact, worker: Any, until: Until
+    client: httpx.Client, sampler: Any, finished: CheckpointFact, worker: Any
 ) -> None:
     sampler.hold()
     with ThreadPoolExecutor(8) as threads:

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,8 +18,7 @@ from service.remembered import Remembered
 from service.shortcut import _parse, read_plain
 from service.single_flight import SingleFlight
 from tests.service.problems import refused
-
-Until = Callable[[Callable[[], object]], object]
+from tests.service.waiting import until
 
 PLAIN = (
     "seed=7",
@@ -146,7 +144,7 @@ def test_picture_of_a_job_deleted_by_this_gateway_is_gone_at_once(
 
 
 def test_picture_of_a_job_deleted_elsewhere_is_gone_soon(
-    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, until: Until
+    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact
 ) -> None:
     address = f"/samples?seed=7&model={finished.digest}"
     assert client.get(address).status_code == 200

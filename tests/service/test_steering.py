@@ -21,10 +21,9 @@ from service.steering import steer
 from service.store import Store
 from tests.service.deployment import Deployment
 from tests.service.problems import refused
+from tests.service.waiting import until
 from worker.rebuild import rebuild_if_lost
 from worker.store import Store as WorkersStore
-
-Until = Callable[[Callable[[], Any]], Any]
 
 
 @pytest.fixture
@@ -55,7 +54,6 @@ def _stated(there: Deployment, job_id: str) -> str | None:
 )
 def test_steering_whose_reply_was_lost_survives_an_emptied_redis(
     there: Deployment,
-    until: Until,
     cut: Callable[[str, bool], None],
     before: str | None,
     action: str,
@@ -75,7 +73,7 @@ def test_steering_whose_reply_was_lost_survives_an_emptied_redis(
 
 
 def test_intent_of_another_gateway_is_restored_even_if_redis_fails_after_a_refusal(
-    there: Deployment, until: Until, monkeypatch: pytest.MonkeyPatch
+    there: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It had cancelled the job between our look at the volume and our refused intent."""
     job_id, run, agree = _queued(there), Store.run, steering._agree
@@ -96,7 +94,7 @@ def test_intent_of_another_gateway_is_restored_even_if_redis_fails_after_a_refus
 
 
 def test_refused_intent_is_reverted_later_if_the_volume_does_not_take_that_now(
-    there: Deployment, until: Until, cut: Callable[[str, bool], None], monkeypatch: pytest.MonkeyPatch
+    there: Deployment, cut: Callable[[str, bool], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id, put_back = _queued(there), steering._put_back
 

@@ -18,6 +18,7 @@ from contract.volume import Volume
 from service.limits import MAX_JSON_BYTES
 from service.settings import Settings
 from tests.service.problems import refused
+from tests.service.waiting import until
 
 LIMIT = 100_000
 BOUNDARY = "frontier"
@@ -197,7 +198,7 @@ def test_a_wrong_parameter_is_refused(client: httpx.Client, pictures: bytes, que
 
 @pytest.mark.usefixtures("nothing_kept")
 def test_client_that_disconnects_during_an_upload_leaves_nothing_behind(
-    gateway_url: str, volume: Volume, until: Callable[[Callable[[], object]], object]
+    gateway_url: str, volume: Volume
 ) -> None:
     place = urlsplit(gateway_url)
     head = f"POST /datasets HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Length: 90000\r\n\r\n"

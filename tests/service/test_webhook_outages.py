@@ -18,6 +18,7 @@ from service.ports import free_port
 from service.settings import Settings
 from tests.service.deployment import DAY, KEY, Deployment
 from tests.service.receiver import SECRET, Receiver, receiving
+from tests.service.waiting import until
 from worker.rebuild import rebuild_if_lost
 from worker.store import Store
 
@@ -25,10 +26,9 @@ ROOT = Path(__file__).parents[2]
 
 Elsewhere = Callable[..., Deployment]
 Serve = Callable[[Settings], AbstractContextManager[str]]
-Until = Callable[[Callable[[], object]], object]
 
 
-def test_slow_receiver_does_not_delay_others(here: Deployment, receiver: Receiver, until: Until) -> None:
+def test_slow_receiver_does_not_delay_others(here: Deployment, receiver: Receiver) -> None:
     receiver.open.clear()
     with receiving() as quick:
         for _ in range(6):
@@ -43,7 +43,7 @@ def test_slow_receiver_does_not_delay_others(here: Deployment, receiver: Receive
 
 
 def test_two_gateways_deliver_each_message_once(
-    here: Deployment, receiver: Receiver, until: Until, serve: Serve, redis_url: str, data_root: Path
+    here: Deployment, receiver: Receiver, serve: Serve, redis_url: str, data_root: Path
 ) -> None:
     other = Settings(data_root=data_root, redis_url=redis_url, webhook_allow_private=True)
     with serve(other):
@@ -53,7 +53,7 @@ def test_two_gateways_deliver_each_message_once(
 
 
 def test_gateway_can_stop_while_a_receiver_hangs(
-    elsewhere: Elsewhere, receiver: Receiver, until: Until, monkeypatch: pytest.MonkeyPatch
+    elsewhere: Elsewhere, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.receivers.ATTEMPT_SECONDS", 600.0)
     receiver.open.clear()
@@ -90,7 +90,7 @@ def _lives(client: httpx.Client) -> bool:
 
 
 def test_delivery_of_a_killed_gateway_is_retried_by_the_next_as_the_same_message(
-    elsewhere: Elsewhere, receiver: Receiver, until: Until
+    elsewhere: Elsewhere, receiver: Receiver
 ) -> None:
     there = elsewhere()
     there.stop()
@@ -109,9 +109,7 @@ def test_delivery_of_a_killed_gateway_is_retried_by_the_next_as_the_same_message
     assert receiver.ids == [f"{job_id}-cancelled-own"] * 2
 
 
-def test_delivery_recorded_on_the_volume_is_not_repeated(
-    here: Deployment, receiver: Receiver, until: Until
-) -> None:
+def test_delivery_recorded_on_the_volume_is_not_repeated(here: Deployment, receiver: Receiver) -> None:
     """As if a gateway was killed after it recorded the delivery, and before it told Redis."""
     receiver.answers = [500]
     job_id = here.end(webhook=receiver.webhook)
@@ -124,9 +122,7 @@ def test_delivery_recorded_on_the_volume_is_not_repeated(
 
 
 @pytest.mark.usefixtures("hurried")
-def test_emptied_redis_neither_loses_nor_repeats_a_delivery(
-    elsewhere: Elsewhere, receiver: Receiver, until: Until
-) -> None:
+def test_emptied_redis_neither_loses_nor_repeats_a_delivery(elsewhere: Elsewhere, receiver: Receiver) -> None:
     there = elsewhere()
     volume, redis = there.worker.volume, there.worker.redis
 
@@ -148,7 +144,7 @@ def test_emptied_redis_neither_loses_nor_repeats_a_delivery(
 
 
 def test_job_that_ended_over_a_day_ago_is_told_once_more_after_redis_was_emptied(
-    elsewhere: Elsewhere, receiver: Receiver, until: Until
+    elsewhere: Elsewhere, receiver: Receiver
 ) -> None:
     there = elsewhere()
     receiver.answers = [500] * 2
@@ -166,7 +162,7 @@ def test_job_that_ended_over_a_day_ago_is_told_once_more_after_redis_was_emptied
 @pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("lost", ["damaged", "not there"])
 def test_unreadable_submission_delays_only_its_own_delivery(
-    here: Deployment, receiver: Receiver, until: Until, caplog: pytest.LogCaptureFixture, lost: str
+    here: Deployment, receiver: Receiver, caplog: pytest.LogCaptureFixture, lost: str
 ) -> None:
     receiver.answers = [500]
     broken = here.end(webhook=receiver.webhook)

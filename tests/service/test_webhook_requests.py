@@ -21,9 +21,9 @@ from contract.webhook import Webhook
 from service.settings import Settings
 from tests.service.problems import refused
 from tests.service.receiver import SECRET, Receiver
+from tests.service.waiting import until
 
 Serve = Callable[[Settings], AbstractContextManager[str]]
-Until = Callable[[Callable[[], object]], object]
 
 URL = "https://example.com/hook"
 HIDDEN = "hidden-text"
@@ -91,7 +91,6 @@ def test_secret_appears_only_in_the_submission_file(
     dataset: str,
     receiver: Receiver,
     volume: Volume,
-    until: Until,
     worker: Any,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -132,7 +131,7 @@ def test_error_about_a_damaged_submission_does_not_contain_the_secret() -> None:
 
 
 def test_retried_job_has_the_receiver_of_the_first_one(
-    client: httpx.Client, dataset: str, receiver: Receiver, until: Until
+    client: httpx.Client, dataset: str, receiver: Receiver
 ) -> None:
     first = client.post("/jobs", json={"dataset": dataset, "webhook": receiver.webhook}).json()["id"]
     client.post(f"/jobs/{first}/cancel")

@@ -17,18 +17,16 @@ from service.receivers import Reply
 from service.webhooks import JITTER, SCHEDULE_SECONDS, pause_seconds
 from tests.service.deployment import DAY, KEY, Deployment
 from tests.service.receiver import SECRET, Receiver, receiving
+from tests.service.waiting import until
 
 ROOT = Path(__file__).parents[2]
 GLOBAL_SECRET = "whsec_" + "Z2xvYmFs" * 4
 
 Elsewhere = Callable[..., Deployment]
-Until = Callable[[Callable[[], object]], object]
 
 
 @pytest.mark.parametrize("state", [State.SUCCEEDED, State.FAILED, State.CANCELLED])
-def test_message_says_how_the_job_ended(
-    here: Deployment, receiver: Receiver, until: Until, state: State
-) -> None:
+def test_message_says_how_the_job_ended(here: Deployment, receiver: Receiver, state: State) -> None:
     job_id = here.end(state, webhook=receiver.webhook, name="flowers")
     until(lambda: receiver.calls)
     (call,) = receiver.calls
@@ -67,7 +65,7 @@ def test_signature_equals_that_of_the_reference_implementation() -> None:
 
 
 def test_receiver_in_the_documentation_accepts_only_our_signature(
-    here: Deployment, receiver: Receiver, until: Until
+    here: Deployment, receiver: Receiver
 ) -> None:
     code = re.search(r"```python\n(.*?def is_ours.*?)```", (ROOT / "docs/api.md").read_text(), re.DOTALL)
     assert code is not None
@@ -88,7 +86,7 @@ def test_receiver_in_the_documentation_accepts_only_our_signature(
 @pytest.mark.usefixtures("hurried")
 @pytest.mark.parametrize("answers", [[500], [500, 404, 302, 429], [301]])
 def test_failed_delivery_is_retried_as_the_same_message(
-    here: Deployment, receiver: Receiver, until: Until, answers: list[int]
+    here: Deployment, receiver: Receiver, answers: list[int]
 ) -> None:
     receiver.answers = list(answers)
     job_id = here.end(webhook=receiver.webhook)
@@ -100,7 +98,7 @@ def test_failed_delivery_is_retried_as_the_same_message(
 
 
 @pytest.mark.usefixtures("hurried")
-def test_receiver_that_was_down_gets_the_message_when_it_is_up(here: Deployment, until: Until) -> None:
+def test_receiver_that_was_down_gets_the_message_when_it_is_up(here: Deployment) -> None:
     with receiving() as early:
         port = int(early.url.rpartition(":")[2])
     job_id = here.end(webhook=early.webhook)
@@ -112,7 +110,7 @@ def test_receiver_that_was_down_gets_the_message_when_it_is_up(here: Deployment,
 
 
 @pytest.mark.usefixtures("hurried")
-def test_receiver_that_answers_410_gets_no_retry(here: Deployment, receiver: Receiver, until: Until) -> None:
+def test_receiver_that_answers_410_gets_no_retry(here: Deployment, receiver: Receiver) -> None:
     receiver.answers = [410]
     job_id = here.end(webhook=receiver.webhook)
     until(lambda: here.webhook(job_id)["delivery"] == "gone")
@@ -121,7 +119,7 @@ def test_receiver_that_answers_410_gets_no_retry(here: Deployment, receiver: Rec
 
 
 def test_delivery_is_given_up_after_a_day_with_an_error_in_the_log(
-    here: Deployment, receiver: Receiver, until: Until, caplog: pytest.LogCaptureFixture
+    here: Deployment, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver.answers = [500] * 9
     job_id = here.end(webhook=receiver.webhook)
@@ -139,7 +137,7 @@ def test_delivery_is_given_up_after_a_day_with_an_error_in_the_log(
     assert "500" in error.getMessage()
 
 
-def test_retry_after_of_a_receiver_is_honoured(here: Deployment, receiver: Receiver, until: Until) -> None:
+def test_retry_after_of_a_receiver_is_honoured(here: Deployment, receiver: Receiver) -> None:
     receiver.answers, receiver.retry_after = [503], "4000"
     job_id = here.end(webhook=receiver.webhook)
     until(lambda: here.webhook(job_id)["problem"] == "It answered 503.")
@@ -184,7 +182,7 @@ def test_retry_delays_grow_and_end_at_a_day() -> None:
 
 
 def test_receiver_of_the_deployment_gets_messages_about_every_job(
-    elsewhere: Elsewhere, receiver: Receiver, until: Until
+    elsewhere: Elsewhere, receiver: Receiver
 ) -> None:
     """It needs no DCGAN_WEBHOOK_ALLOW_PRIVATE, because the operator configured it."""
     with receiving() as own:
@@ -212,7 +210,7 @@ def test_receiver_of_the_deployment_gets_messages_about_every_job(
 
 
 def test_private_receiver_of_a_client_is_not_called_by_default(
-    elsewhere: Elsewhere, receiver: Receiver, until: Until
+    elsewhere: Elsewhere, receiver: Receiver
 ) -> None:
     there = elsewhere()
     receiver.open.clear()
@@ -229,7 +227,7 @@ def test_private_receiver_of_a_client_is_not_called_by_default(
 
 
 def test_deleted_job_is_not_delivered_again_and_leaves_nothing_behind(
-    here: Deployment, receiver: Receiver, until: Until
+    here: Deployment, receiver: Receiver
 ) -> None:
     receiver.open.clear()
     job_id = here.end(webhook=receiver.webhook)
