@@ -3,7 +3,7 @@
 import io
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,14 +18,13 @@ from contract.job import CheckpointFact, State
 from contract.keys import EPOCH, RENDERER, RecordKind, Role
 from contract.store import Command, Lease, claim, goodbye, hello, leave, report, script
 from contract.volume import Volume
-from service.app import create_app
 from service.embedded_redis import RedisServer
 from service.settings import Settings
 from service.store import Store
 from tests.service.deployment import Deployment
 from tests.service.playing import Sampler, Trainer
 from tests.service.receiver import Receiver, receiving
-from tests.service.serving import serving
+from tests.service.serving import serve
 from tests.service.waiting import until
 
 T = TypeVar("T")
@@ -92,18 +91,6 @@ class Worker:
         return fact
 
 
-@contextmanager
-def _serve(settings: Settings) -> Iterator[str]:
-    with serving(create_app(settings)) as server:
-        yield server.url
-
-
-@pytest.fixture(scope="session")
-def serve() -> Callable[[Settings], AbstractContextManager[str]]:
-    """Runs a gateway with the given settings, and yields its URL."""
-    return _serve
-
-
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("data")
@@ -123,7 +110,7 @@ def gateway_url(redis_server: RedisServer, data_root: Path) -> Iterator[str]:
         heartbeat_seconds=0.1,
         webhook_allow_private=True,
     )
-    with pytest.MonkeyPatch.context() as patch, _serve(settings) as url:
+    with pytest.MonkeyPatch.context() as patch, serve(settings) as url:
         patch.setattr("service.webhooks._POLL_SECONDS", 0.05)
         patch.setattr("service.gateway._ROSTER_SECONDS", 0.1)
         patch.setattr("service.warming.PATIENCE_SECONDS", 0.05)
@@ -256,11 +243,7 @@ def here(client: httpx.Client, worker: Worker, dataset: str) -> Deployment:
 
 @pytest.fixture
 def elsewhere(
-    serve: Callable[[Settings], AbstractContextManager[str]],
-    worker: Worker,
-    redis_url: str,
-    tmp_path: Path,
-    pictures: bytes,
+    worker: Worker, redis_url: str, tmp_path: Path, pictures: bytes
 ) -> Iterator[Callable[..., Deployment]]:
     """Starts a gateway with its own settings, volume and records."""
     url = redis_url.removesuffix("/0") + "/1"

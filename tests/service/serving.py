@@ -1,4 +1,4 @@
-"""A server in a thread, on a free port."""
+"""Servers in threads, on free ports."""
 
 import socket
 import threading
@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 import uvicorn
 from starlette.types import ASGIApp
 
+from service.app import create_app
 from service.protocol import LimitedProtocol
+from service.settings import Settings
 
 
 class Server(uvicorn.Server):
@@ -51,3 +53,10 @@ def serving(app: ASGIApp, protocol: type[LimitedProtocol] = LimitedProtocol) -> 
     server.should_exit = True
     thread.join(10)
     assert not thread.is_alive()
+
+
+@contextmanager
+def serve(settings: Settings) -> Iterator[str]:
+    """Run a gateway with these settings until the end of the block, and yield its URL."""
+    with serving(create_app(settings)) as server:
+        yield server.url

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
@@ -16,9 +15,8 @@ from contract.store import leave
 from service.settings import Settings
 from tests.service.deployment import Deployment
 from tests.service.problems import refused
+from tests.service.serving import serve
 from tests.service.waiting import until
-
-Serve = Callable[[Settings], AbstractContextManager[str]]
 
 
 @pytest.fixture
@@ -86,10 +84,7 @@ def test_change_that_is_sent_twice_is_applied_once(
 
 
 def test_unreadable_alias_does_not_keep_others_unsettled(
-    elsewhere: Callable[..., Deployment],
-    serve: Serve,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    elsewhere: Callable[..., Deployment], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("service.settling.ROUND_SECONDS", 0.05)
     there = elsewhere()
@@ -113,9 +108,7 @@ def test_unreadable_alias_does_not_keep_others_unsettled(
     assert caplog.text.count("second 2.json") == 1
 
 
-def test_duplicate_of_an_aliass_file_becomes_no_alias(
-    elsewhere: Callable[..., Deployment], serve: Serve
-) -> None:
+def test_duplicate_of_an_aliass_file_becomes_no_alias(elsewhere: Callable[..., Deployment]) -> None:
     """To a starting gateway, a file that Redis does not know is the change of a killed one."""
     there = elsewhere()
     there.end(State.SUCCEEDED)

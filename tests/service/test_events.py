@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, aclosing
+from contextlib import ExitStack, aclosing
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,6 +26,7 @@ from service.gateway import Gateway
 from service.settings import Settings
 from tests.conftest import proof
 from tests.service.problems import refused
+from tests.service.serving import serve
 from tests.service.watching import JSON, STREAM, advance, events, messages
 from worker.mirror import Mirror
 from worker.store import Store
@@ -121,7 +122,7 @@ def test_hanging_redis_delays_no_heartbeat(tmp_path: Path) -> None:
 
 
 def test_event_is_sent_at_once_and_not_with_the_next_heartbeat(
-    serve: Callable[[Settings], AbstractContextManager[str]], redis_url: str, worker: Any, running: Any
+    redis_url: str, worker: Any, running: Any
 ) -> None:
     settings = Settings(data_root=worker.volume.root, redis_url=redis_url, heartbeat_seconds=60)
     with (
@@ -176,7 +177,6 @@ def _reads(worker: Any) -> int:
 
 
 def test_reconnecting_at_any_event_misses_and_duplicates_none(
-    serve: Callable[[Settings], AbstractContextManager[str]],
     client: httpx.Client,
     worker: Any,
     redis_url: str,

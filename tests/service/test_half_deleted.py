@@ -16,9 +16,8 @@ from contract.store import forget_job
 from contract.volume import Volume
 from service import half_deleted
 from service.settings import Settings
+from tests.service.serving import serve
 from tests.service.waiting import until
-
-Serve = Callable[[Settings], AbstractContextManager[str]]
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +26,7 @@ def _short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def restarted(serve: Serve, redis_url: str, volume: Volume) -> Callable[[], AbstractContextManager[str]]:
+def restarted(redis_url: str, volume: Volume) -> Callable[[], AbstractContextManager[str]]:
     """Starts another gateway on the same records and the same volume."""
     return lambda: serve(Settings(data_root=volume.root, redis_url=redis_url))
 

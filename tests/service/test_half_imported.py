@@ -19,6 +19,7 @@ from service.settings import Settings
 from tests.service.deployment import Deployment
 from tests.service.playing import Trainer
 from tests.service.sending import checkpoint, send
+from tests.service.serving import serve
 from tests.service.waiting import until
 from worker.rebuild import rebuild_if_lost
 from worker.store import Store
@@ -41,7 +42,7 @@ def there(elsewhere: Callable[..., Deployment]) -> Iterator[Deployment]:
 
 
 @pytest.fixture
-def restarted(serve: Callable[[Settings], AbstractContextManager[str]], there: Deployment) -> Restart:
+def restarted(there: Deployment) -> Restart:
     """Starts the next gateway."""
     return lambda: serve(Settings(data_root=there.worker.volume.root, redis_url=there.worker.url))
 

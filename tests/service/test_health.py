@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from service.hub import Hub
 from service.mailbox import Mailbox
 from service.settings import Settings
 from tests.service.deployment import Deployment
+from tests.service.serving import serve
 from tests.service.waiting import until
 
 
@@ -57,9 +57,7 @@ def test_records_that_are_being_rebuilt_are_named(client: httpx.Client, worker: 
     assert missing(client) == {"records"}
 
 
-def test_everything_that_is_missing_is_named_at_once(
-    serve: Callable[[Settings], AbstractContextManager[str]], tmp_path: Path
-) -> None:
+def test_everything_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     settings = Settings(data_root=tmp_path / "file", redis_url="redis://127.0.0.1:9/0")
     with serve(settings) as url, httpx.Client(base_url=url) as client:

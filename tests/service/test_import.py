@@ -4,7 +4,6 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from service.settings import Settings
 from tests.service.playing import Trainer
 from tests.service.problems import refused
 from tests.service.sending import checkpoint, left, send
+from tests.service.serving import serve
 from tests.service.waiting import until
 from worker.rebuild import rebuild_if_lost
 from worker.store import Store
@@ -245,9 +245,7 @@ def test_only_one_gateway_at_a_time_imports_or_deletes_a_generator(
     assert client.delete(f"/models/{digest}").status_code == 204
 
 
-def test_partial_import_of_a_killed_gateway_is_removed_at_start(
-    serve: Callable[[Settings], AbstractContextManager[str]], worker: Any
-) -> None:
+def test_partial_import_of_a_killed_gateway_is_removed_at_start(worker: Any) -> None:
     begun = worker.volume.incoming_imports / "1.safetensors"
     begun.parent.mkdir(parents=True, exist_ok=True)
     begun.write_bytes(b"half")

@@ -4,8 +4,8 @@ import hashlib
 import json
 import pickle
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPResponse
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,9 +22,9 @@ from service.settings import Settings
 from tests.service.playing import Trainer
 from tests.service.problems import refused
 from tests.service.sending import SPEC, TENSOR, checkpoint, left, packed, send
+from tests.service.serving import serve
 from tests.service.waiting import until
 
-Serve = Callable[[Settings], AbstractContextManager[str]]
 BINARY = "application/octet-stream"
 
 WRONG: dict[str, tuple[bytes, str]] = {
@@ -93,7 +93,7 @@ def test_empty_body_wrong_type_and_missing_trainer_are_refused(
 
 
 def test_import_over_the_limit_for_a_file_or_for_all_imports_is_refused(
-    serve: Serve, worker: Any, trainer: Trainer
+    worker: Any, trainer: Trainer
 ) -> None:
     content = checkpoint(images_seen=6)
     limits = {"max_import_bytes": len(content), "imports_bytes": 2 * len(content) - 1}
@@ -127,7 +127,7 @@ def sending(url: str, head: str, body: bytes = b"") -> Iterator[socket.socket]:
 @pytest.mark.parametrize("head", ["Content-Length: 500", "Transfer-Encoding: chunked"])
 @pytest.mark.parametrize("held", [0, 1], ids=["disabled", "full"])
 def test_import_for_which_there_is_no_room_is_refused_before_it_is_received(
-    serve: Serve, worker: Any, head: str, held: int
+    worker: Any, head: str, held: int
 ) -> None:
     worker.redis.delete(IMPORTS)
     assert worker.run(add_import("sha256:" + "1" * 64, Import(bytes=held, imported_ms=1)))
@@ -141,7 +141,7 @@ def test_import_for_which_there_is_no_room_is_refused_before_it_is_received(
 
 @pytest.mark.parametrize("is_declared", [True, False])
 def test_room_for_a_file_that_is_being_received_is_reserved(
-    serve: Serve, worker: Any, trainer: Trainer, is_declared: bool
+    worker: Any, trainer: Trainer, is_declared: bool
 ) -> None:
     content = checkpoint(images_seen=20)
     worker.redis.delete(IMPORTS)
@@ -157,9 +157,7 @@ def test_room_for_a_file_that_is_being_received_is_reserved(
         assert client.delete(send(client, content).headers["location"]).status_code == 204
 
 
-def test_file_without_a_length_may_have_the_room_that_is_left(
-    serve: Serve, worker: Any, trainer: Trainer
-) -> None:
+def test_file_without_a_length_may_have_the_room_that_is_left(worker: Any, trainer: Trainer) -> None:
     content = checkpoint(images_seen=21)
     worker.redis.delete(IMPORTS)
     settings = Settings(data_root=worker.volume.root, redis_url=worker.url, imports_bytes=len(content))

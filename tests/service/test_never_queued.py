@@ -23,6 +23,7 @@ from service.records import submit as submit_or_undo
 from service.settings import Settings
 from service.store import Store
 from tests.service.deployment import Deployment
+from tests.service.serving import serve
 from tests.service.waiting import until
 from worker.rebuild import rebuild_if_lost
 from worker.store import Store as WorkersStore
@@ -52,7 +53,7 @@ def settings(there: Any) -> Settings:
 
 
 @pytest.fixture
-def restarted(serve: Callable[[Settings], AbstractContextManager[str]], settings: Settings) -> Restart:
+def restarted(settings: Settings) -> Restart:
     """Starts the next gateway."""
     return lambda: serve(settings)
 

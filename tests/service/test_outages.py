@@ -6,7 +6,6 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from service.settings import Settings
 from tests.conftest import is_up_within
 from tests.service.deployment import Deployment
 from tests.service.problems import refused
+from tests.service.serving import serve
 from tests.service.waiting import until
 
 LINE = 16
@@ -73,11 +73,7 @@ def settings(mortal: Redis, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def outage(
-    serve: Callable[[Settings], AbstractContextManager[str]],
-    settings: Settings,
-    worker: Any,
-) -> Iterator[tuple[httpx.Client, Any]]:
+def outage(settings: Settings, worker: Any) -> Iterator[tuple[httpx.Client, Any]]:
     """A gateway and a worker on the mortal Redis."""
     there = type(worker)(settings.redis_url, Volume(settings.data_root))
     there.redis.set(EPOCH, "1")

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
@@ -19,6 +18,7 @@ from contract.store import leave
 from contract.volume import Volume
 from service.settings import Settings
 from tests.service.problems import refused
+from tests.service.serving import serve
 from tests.service.waiting import until
 from worker.rebuild import rebuild_if_lost
 from worker.store import Store
@@ -37,9 +37,7 @@ def generators(client: httpx.Client, worker: Any, new_job: Callable[[], str]) ->
 
 
 @pytest.fixture
-def other_gateway(
-    serve: Callable[[Settings], AbstractContextManager[str]], client: httpx.Client, worker: Any
-) -> Iterator[httpx.Client]:
+def other_gateway(client: httpx.Client, worker: Any) -> Iterator[httpx.Client]:
     """A second gateway on the same volume and records."""
     settings = Settings(data_root=worker.volume.root, redis_url=worker.url)
     with serve(settings) as url, httpx.Client(base_url=url) as other:
@@ -296,12 +294,7 @@ def test_alias_file_from_a_version_without_revisions_is_understood(
 
 @pytest.mark.parametrize("kept", ["ahead", "behind", "missing", "damaged"])
 def test_volume_and_redis_agree_after_a_gateway_died_between_writing_to_each(
-    client: httpx.Client,
-    other_gateway: httpx.Client,
-    serve: Any,
-    generators: Generators,
-    worker: Any,
-    kept: str,
+    client: httpx.Client, other_gateway: httpx.Client, generators: Generators, worker: Any, kept: str
 ) -> None:
     point(client, generators[0])
     path, first = worker.volume.alias("live"), worker.volume.alias("live").read_bytes()

@@ -1,7 +1,6 @@
 """Jobs that ended long ago are deleted if so configured, and no others."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,13 @@ from service.store import Standing
 from tests.service.deployment import DAY, KEY, Deployment
 from tests.service.problems import refused
 from tests.service.receiver import SECRET, Receiver
+from tests.service.serving import serve
 from tests.service.waiting import until
 
 
 @pytest.fixture
 def tidy(
-    serve: Callable[[Settings], AbstractContextManager[str]],
-    redis_url: str,
-    worker: Any,
-    data_root: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    redis_url: str, worker: Any, data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[httpx.Client]:
     """A gateway that keeps jobs for a second after their end."""
     monkeypatch.setattr("service.retention.ROUND_SECONDS", 0.05)

@@ -1,8 +1,6 @@
 """Foreign hosts and origins are refused, because any web page can reach localhost."""
 
 import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
@@ -12,6 +10,7 @@ from pydantic import ValidationError
 from service.security import OwnNames, _host_name
 from service.settings import Settings
 from tests.service.problems import refused
+from tests.service.serving import serve
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "["])
@@ -31,9 +30,7 @@ def test_very_long_host_is_foreign_and_not_cached() -> None:
     assert _host_name.cache_info().misses == before
 
 
-def test_a_host_that_the_operator_allows_is_served(
-    serve: Callable[[Settings], AbstractContextManager[str]], redis_url: str, tmp_path: Path
-) -> None:
+def test_a_host_that_the_operator_allows_is_served(redis_url: str, tmp_path: Path) -> None:
     settings = Settings(data_root=tmp_path, redis_url=redis_url, allowed_hosts=("gateway",))
     with serve(settings) as url:
         assert httpx.get(f"{url}/livez", headers={"host": "gateway:8000"}).status_code == 200

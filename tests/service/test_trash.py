@@ -1,14 +1,13 @@
 """Deleted directories are moved away atomically, even while something writes to them."""
 
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from contract.identifiers import new_job_id
 from contract.volume import Volume
 from service.settings import Settings
 from service.trash import discard, trash
+from tests.service.serving import serve
 
 
 def test_writer_does_not_recreate_a_directory_that_is_being_discarded(tmp_path: Path) -> None:
@@ -39,9 +38,7 @@ def test_discarding_a_missing_directory_is_silent(tmp_path: Path) -> None:
     discard(Volume(tmp_path), new_job_id())
 
 
-def test_trash_of_a_killed_gateway_is_swept_at_start(
-    serve: Callable[[Settings], AbstractContextManager[str]], redis_url: str, tmp_path: Path
-) -> None:
+def test_trash_of_a_killed_gateway_is_swept_at_start(redis_url: str, tmp_path: Path) -> None:
     half = trash(Volume(tmp_path)) / "half-removed"
     half.mkdir(parents=True)
     (half / "checkpoint.safetensors").touch()

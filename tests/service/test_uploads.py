@@ -4,7 +4,6 @@ import json
 import socket
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from contract.volume import Volume
 from service.limits import MAX_JSON_BYTES
 from service.settings import Settings
 from tests.service.problems import refused
+from tests.service.serving import serve
 from tests.service.waiting import until
 
 LIMIT = 100_000
@@ -234,9 +234,7 @@ def test_large_upload_to_an_address_with_a_slash_is_redirected(client: httpx.Cli
     assert urlsplit(answer.headers["location"]).path == path
 
 
-def test_partial_upload_of_a_killed_gateway_is_removed_at_start(
-    serve: Callable[[Settings], AbstractContextManager[str]], redis_url: str, tmp_path: Path
-) -> None:
+def test_partial_upload_of_a_killed_gateway_is_removed_at_start(redis_url: str, tmp_path: Path) -> None:
     incoming = tmp_path / "datasets" / ".incoming"
     incoming.mkdir(parents=True)
     (incoming / "half.zip").write_bytes(b"PK")

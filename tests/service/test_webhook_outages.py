@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from service.ports import free_port
 from service.settings import Settings
 from tests.service.deployment import DAY, KEY, Deployment
 from tests.service.receiver import SECRET, Receiver, receiving
+from tests.service.serving import serve
 from tests.service.waiting import until
 from worker.rebuild import rebuild_if_lost
 from worker.store import Store
@@ -25,7 +26,6 @@ from worker.store import Store
 ROOT = Path(__file__).parents[2]
 
 Elsewhere = Callable[..., Deployment]
-Serve = Callable[[Settings], AbstractContextManager[str]]
 
 
 def test_slow_receiver_does_not_delay_others(here: Deployment, receiver: Receiver) -> None:
@@ -43,7 +43,7 @@ def test_slow_receiver_does_not_delay_others(here: Deployment, receiver: Receive
 
 
 def test_two_gateways_deliver_each_message_once(
-    here: Deployment, receiver: Receiver, serve: Serve, redis_url: str, data_root: Path
+    here: Deployment, receiver: Receiver, redis_url: str, data_root: Path
 ) -> None:
     other = Settings(data_root=data_root, redis_url=redis_url, webhook_allow_private=True)
     with serve(other):

@@ -2,8 +2,7 @@
 
 import logging
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,8 @@ from contract.webhook import Webhook
 from service.settings import Settings
 from tests.service.problems import refused
 from tests.service.receiver import SECRET, Receiver
+from tests.service.serving import serve
 from tests.service.waiting import until
-
-Serve = Callable[[Settings], AbstractContextManager[str]]
 
 URL = "https://example.com/hook"
 HIDDEN = "hidden-text"
@@ -70,7 +68,7 @@ def test_body_that_is_no_object_is_not_quoted(client: httpx.Client) -> None:
 
 
 @pytest.fixture
-def strict(serve: Serve, redis_url: str, data_root: Path) -> Iterator[httpx.Client]:
+def strict(redis_url: str, data_root: Path) -> Iterator[httpx.Client]:
     """A gateway with default settings for webhooks."""
     settings = Settings(data_root=data_root, redis_url=redis_url.removesuffix("/0") + "/1")
     with serve(settings) as url, httpx.Client(base_url=url) as client:
