@@ -9,86 +9,23 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
-import redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from contract.dataset import Manifest
-from contract.durable import write_durably
 from contract.job import CheckpointFact, State
-from contract.keys import EPOCH, RENDERER, RecordKind, Role
-from contract.store import Command, Lease, claim, goodbye, hello, leave, report, script
+from contract.keys import EPOCH, RENDERER, Role
+from contract.store import Command, Lease, leave
 from contract.volume import Volume
 from service.embedded_redis import RedisServer
 from service.settings import Settings
 from service.store import Store
 from tests.service.deployment import Deployment
-from tests.service.playing import Sampler, Trainer
+from tests.service.playing import Sampler, Trainer, Worker
 from tests.service.receiver import Receiver, receiving
 from tests.service.serving import serve
 from tests.service.waiting import until
 
 T = TypeVar("T")
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 32
-
-
-class Worker:
-    """Plays the workers: claims records, reports facts and leaves, with the contract's own commands."""
-
-    def __init__(self, url: str, volume: Volume) -> None:
-        self.url = url
-        self.redis = redis.Redis.from_url(url, decode_responses=True)
-        self.volume = volume
-        self._script = self.redis.register_script(script())
-
-    def run(self, command: Command[T]) -> T:
-        return command.parse(self._script(args=command.arguments))
-
-    def hello(self, *roles: Role) -> None:
-        """Register a worker of each role as alive for a minute."""
-        for role in roles:
-            name = f"{role}-1"
-            facts: dict[str, object] = {"role": role}
-            if role is Role.SAMPLE:
-                facts |= {"name": name, "active": True, "renderer": "r1"}
-            self.run(hello(name, facts, 60))
-
-    def goodbye(self, role: Role) -> None:
-        self.run(goodbye(f"{role}-1"))
-
-    def claim(self, kind: RecordKind = RecordKind.JOB, seconds: float = 60) -> Lease:
-        claimed = self.run(claim(kind, "worker-1", lease_seconds=seconds))
-        assert claimed is not None
-        return Lease(kind, claimed.record.id, claimed.token, seconds)
-
-    def prepare(self, images: int = 10, side: int = 32) -> str:
-        """Prepare the next dataset in the queue, and return its id."""
-        lease = self.claim(RecordKind.DATASET)
-        manifest = Manifest(
-            id=lease.id,
-            images=images,
-            held_out_images=1,
-            rejected=({"name": "broken.png", "reason": "truncated"},),
-            rejected_images=1,
-            channels=1,
-            median_width=side,
-            median_height=side + 4,
-            content_hash="0" * 64,
-            files=("a.png",),
-            hashes=("0" * 64,),
-        )
-        write_durably(self.volume.manifest(lease.id), manifest.model_dump_json().encode())
-        assert self.run(leave(lease, State.SUCCEEDED))
-        return lease.id
-
-    def checkpoint(self, lease: Lease, images_seen: int = 100) -> CheckpointFact:
-        """Report a checkpoint, as the best one so far."""
-        digest = f"sha256:{abs(hash((lease.id, images_seen))):064x}"
-        fact = CheckpointFact(
-            file=f"{images_seen}.safetensors", digest=digest, images_seen=images_seen, bytes=9
-        )
-        text = fact.model_dump_json()
-        assert self.run(report(lease, fact.images_seen, fields={"checkpoint": text}, checkpoint=fact))
-        return fact
 
 
 @pytest.fixture(scope="session")
@@ -274,7 +211,7 @@ def finished(new_job: Callable[[], str], worker: Worker) -> CheckpointFact:
 
 
 @pytest.fixture
-def running(new_job: Callable[[], str], worker: Worker) -> Any:
+def running(new_job: Callable[[], str], worker: Worker) -> Lease:
     """The lease of a running job."""
     new_job()
     return worker.claim()

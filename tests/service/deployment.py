@@ -10,6 +10,7 @@ import httpx
 from contract.job import Failure, State
 from contract.keys import JOB_KEYS
 from contract.store import leave
+from tests.service.playing import Worker
 
 KEY = JOB_KEYS
 DAY = 86_400
@@ -20,7 +21,7 @@ class Deployment:
     """A gateway and its worker."""
 
     client: httpx.Client
-    worker: Any
+    worker: Worker
     dataset: str
     stop: Callable[[], None] = lambda: None
 

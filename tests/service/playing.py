@@ -1,28 +1,95 @@
-"""Threads that play a gateway's workers, with the contract's own wire format."""
+"""Players of a gateway's workers, with the contract's own commands and wire format."""
 
 import hashlib
 import threading
-from typing import Any
+from typing import TypeVar
 
 import redis
 
+from contract.dataset import Manifest
+from contract.durable import write_durably
 from contract.errors import ErrorCode
-from contract.job import Failure
+from contract.job import CheckpointFact, Failure, State
 from contract.keys import (
     SAMPLES_REPLIES_OF,
     SAMPLES_WAITING,
     SAMPLES_WAITING_FOR,
     WORKSHOP_REPLY_OF,
     WORKSHOP_WAITING,
+    RecordKind,
+    Role,
 )
 from contract.sampling import CheckpointPlace
+from contract.store import Command, Lease, claim, goodbye, hello, leave, report, script
 from contract.volume import Volume
 from contract.wire import Answer, Ask, Stages
 from contract.workshop import WorkshopAnswer, WorkshopAsk, checksum, export
 
+T = TypeVar("T")
+
 STAGES = Stages(batch=1, forward=2, encode=3, each=0.5)
 GONE = (ErrorCode.CHECKPOINT_UNREADABLE, "There is no such file.", "")
 UNREADABLE = Failure(code=ErrorCode.CHECKPOINT_UNREADABLE, detail="It is damaged.")
+
+
+class Worker:
+    """Plays the workers: claims records, reports facts and leaves, with the contract's own commands."""
+
+    def __init__(self, url: str, volume: Volume) -> None:
+        self.url = url
+        self.redis = redis.Redis.from_url(url, decode_responses=True)
+        self.volume = volume
+        self._script = self.redis.register_script(script())
+
+    def run(self, command: Command[T]) -> T:
+        return command.parse(self._script(args=command.arguments))
+
+    def hello(self, *roles: Role) -> None:
+        """Register a worker of each role as alive for a minute."""
+        for role in roles:
+            name = f"{role}-1"
+            facts: dict[str, object] = {"role": role}
+            if role is Role.SAMPLE:
+                facts |= {"name": name, "active": True, "renderer": "r1"}
+            self.run(hello(name, facts, 60))
+
+    def goodbye(self, role: Role) -> None:
+        self.run(goodbye(f"{role}-1"))
+
+    def claim(self, kind: RecordKind = RecordKind.JOB, seconds: float = 60) -> Lease:
+        claimed = self.run(claim(kind, "worker-1", lease_seconds=seconds))
+        assert claimed is not None
+        return Lease(kind, claimed.record.id, claimed.token, seconds)
+
+    def prepare(self, images: int = 10, side: int = 32) -> str:
+        """Prepare the next dataset in the queue, and return its id."""
+        lease = self.claim(RecordKind.DATASET)
+        manifest = Manifest(
+            id=lease.id,
+            images=images,
+            held_out_images=1,
+            rejected=({"name": "broken.png", "reason": "truncated"},),
+            rejected_images=1,
+            channels=1,
+            median_width=side,
+            median_height=side + 4,
+            content_hash="0" * 64,
+            files=("a.png",),
+            hashes=("0" * 64,),
+        )
+        write_durably(self.volume.manifest(lease.id), manifest.model_dump_json().encode())
+        assert self.run(leave(lease, State.SUCCEEDED))
+        return lease.id
+
+    def checkpoint(self, lease: Lease, images_seen: int = 100) -> CheckpointFact:
+        """Report a checkpoint, as the best one so far."""
+        digest = f"sha256:{abs(hash((lease.id, images_seen))):064x}"
+        fact = CheckpointFact(
+            file=f"{images_seen}.safetensors", digest=digest, images_seen=images_seen, bytes=9
+        )
+        text = fact.model_dump_json()
+        assert self.run(report(lease, fact.images_seen, fields={"checkpoint": text}, checkpoint=fact))
+        return fact
 
 
 class Sampler(threading.Thread):
@@ -33,7 +100,7 @@ class Sampler(threading.Thread):
         self.asks: list[Ask] = []
         self.held = threading.Event()
         self._taking = threading.Lock()
-        self.refusal: tuple[Any, str, str] | None = None
+        self.refusal: tuple[ErrorCode, str, str] | None = None
         self.gone: set[CheckpointPlace] = set()
         self._redis = redis.Redis.from_url(url)
         self._ended = threading.Event()
@@ -54,7 +121,7 @@ class Sampler(threading.Thread):
             answer = Answer(ask.id, "r1", content, code, detail, stages, field)
             self._redis.rpush(SAMPLES_REPLIES_OF + ask.gateway, answer.pack())
 
-    def _next(self) -> Any:
+    def _next(self) -> object:
         return self._redis.lpop(SAMPLES_WAITING_FOR + "sample-1") or self._redis.lpop(SAMPLES_WAITING)
 
     def hold(self) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import httpx
 import pytest
@@ -14,13 +13,14 @@ from contract.pointing import meanings
 from contract.store import leave
 from service.settings import Settings
 from tests.service.deployment import Deployment
+from tests.service.playing import Worker
 from tests.service.problems import refused
 from tests.service.serving import serve
 from tests.service.waiting import until
 
 
 @pytest.fixture
-def generators(worker: Any, new_job: Callable[[], str]) -> list[CheckpointFact]:
+def generators(worker: Worker, new_job: Callable[[], str]) -> list[CheckpointFact]:
     """Two checkpoints of one finished job."""
     new_job()
     lease = worker.claim()
@@ -32,7 +32,7 @@ def generators(worker: Any, new_job: Callable[[], str]) -> list[CheckpointFact]:
 @pytest.mark.parametrize("is_heard", [False, True])
 def test_volume_and_redis_soon_agree_after_an_interrupted_change(
     client: httpx.Client,
-    worker: Any,
+    worker: Worker,
     generators: list[CheckpointFact],
     cut: Callable[[str, bool], None],
     is_heard: bool,
@@ -54,10 +54,7 @@ def test_volume_and_redis_soon_agree_after_an_interrupted_change(
 
 
 def test_change_that_is_sent_twice_is_applied_once(
-    client: httpx.Client,
-    worker: Any,
-    generators: list[CheckpointFact],
-    said_twice: Callable[[str], None],
+    client: httpx.Client, worker: Worker, generators: list[CheckpointFact], said_twice: Callable[[str], None]
 ) -> None:
     first, second = generators
     kept = worker.volume.alias("live")
@@ -99,7 +96,9 @@ def test_unreadable_alias_does_not_keep_others_unsettled(
     volume.alias("second 2").touch()
 
     def is_settled(alias: str) -> bool:
-        return bool(there.worker.run(meanings(alias)).now.revision == 2)
+        record = there.worker.run(meanings(alias))
+        assert record is not None
+        return record.now.revision == 2
 
     with serve(Settings(data_root=volume.root, redis_url=there.worker.url)):
         until(lambda: is_settled("second"))

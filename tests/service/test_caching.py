@@ -1,7 +1,6 @@
 """GET and HEAD /samples follow the rules of HTTP caching (RFC 9110 and 9111)."""
 
 from collections.abc import Callable
-from typing import Any
 
 import httpx
 import pytest
@@ -9,12 +8,13 @@ import pytest
 from contract.errors import ErrorCode
 from contract.job import CheckpointFact
 from contract.keys import RENDERER, Role
+from tests.service.playing import Sampler, Worker
 from tests.service.problems import refused
 from tests.service.waiting import until
 
 
 @pytest.fixture
-def no_sampler(client: httpx.Client, worker: Any, sampler: Any) -> Callable[[], None]:
+def no_sampler(client: httpx.Client, worker: Worker, sampler: Sampler) -> Callable[[], None]:
     """Stops the sampler, and waits until the gateway has noticed."""
 
     def end() -> None:
@@ -25,7 +25,9 @@ def no_sampler(client: httpx.Client, worker: Any, sampler: Any) -> Callable[[], 
     return end
 
 
-def test_url_with_a_digest_is_immutable(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
+def test_url_with_a_digest_is_immutable(
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact
+) -> None:
     answer = client.get(f"/samples?seed=7&model={finished.digest}")
     assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
     assert answer.headers["etag"].startswith('"')
@@ -35,7 +37,7 @@ def test_url_with_a_digest_is_immutable(client: httpx.Client, sampler: Any, fini
 @pytest.mark.parametrize("count", [1, 16])
 @pytest.mark.parametrize("accept", ["*/*", "image/webp"])
 def test_url_without_a_digest_names_the_pinned_one_in_content_location(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact, count: int, accept: str
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact, count: int, accept: str
 ) -> None:
     answer = client.get(f"/samples?seed=7&count={count}", headers={"accept": accept})
     assert answer.headers["cache-control"] == "no-cache"
@@ -46,7 +48,7 @@ def test_url_without_a_digest_names_the_pinned_one_in_content_location(
 
 
 def test_without_a_seed_a_random_one_is_used_and_reported(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact
 ) -> None:
     answers = [client.get(f"/samples?model={finished.digest}") for _ in range(2)]
     assert answers[0].headers["x-seed"] != answers[1].headers["x-seed"]
@@ -56,7 +58,7 @@ def test_without_a_seed_a_random_one_is_used_and_reported(
 
 
 def test_if_none_match_any_counts_only_once_the_picture_was_rendered(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact
 ) -> None:
     path, wanted = f"/samples?seed=7&model={finished.digest}", {"if-none-match": "*"}
     sampler.refusal = (ErrorCode.INVALID_REQUEST, "Too many.", "count")
@@ -68,7 +70,7 @@ def test_if_none_match_any_counts_only_once_the_picture_was_rendered(
 
 @pytest.mark.parametrize("malformed", ["W/*", '"other", *', '"other, *, 2"', "other", '"', ","])
 def test_if_none_match_that_is_malformed_or_of_another_picture_matches_nothing(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact, malformed: str
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact, malformed: str
 ) -> None:
     for _ in range(2):
         answer = client.get("/samples?seed=7", headers={"if-none-match": malformed})
@@ -77,7 +79,7 @@ def test_if_none_match_that_is_malformed_or_of_another_picture_matches_nothing(
 
 @pytest.mark.parametrize("option", ["", "&resample=n%65arest"], ids=["plain", "through FastAPI"])
 def test_if_match_of_another_picture_is_refused(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact, option: str
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact, option: str
 ) -> None:
     path = f"/samples?seed=7&model={finished.digest}{option}"
     etag = client.get(path).headers["etag"]
@@ -95,7 +97,7 @@ def test_if_match_of_another_picture_is_refused(
 
 
 def test_if_none_match_any_is_ignored_for_a_random_seed(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact
 ) -> None:
     has_any = {"if-none-match": "*"}
     assert client.get("/samples?seed=7", headers=has_any).status_code == 304
@@ -104,7 +106,7 @@ def test_if_none_match_any_is_ignored_for_a_random_seed(
 
 
 def test_client_that_has_the_picture_gets_304_without_a_sampler(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact, no_sampler: Callable[[], None]
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact, no_sampler: Callable[[], None]
 ) -> None:
     first = client.get("/samples?seed=7")
     no_sampler()
@@ -119,7 +121,7 @@ def test_client_that_has_the_picture_gets_304_without_a_sampler(
 
 
 def test_matching_etag_gets_304_even_if_the_picture_was_never_rendered(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact, no_sampler: Callable[[], None]
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact, no_sampler: Callable[[], None]
 ) -> None:
     no_sampler()
     etag = client.head("/samples?seed=7").headers["etag"]
@@ -128,7 +130,7 @@ def test_matching_etag_gets_304_even_if_the_picture_was_never_rendered(
 
 
 def test_cached_picture_is_served_without_a_sampler(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact, no_sampler: Callable[[], None]
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact, no_sampler: Callable[[], None]
 ) -> None:
     first = client.get("/samples?seed=7&count=4")
     no_sampler()
@@ -139,7 +141,7 @@ def test_cached_picture_is_served_without_a_sampler(
 
 
 def test_head_renders_nothing(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact, no_sampler: Callable[[], None]
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact, no_sampler: Callable[[], None]
 ) -> None:
     no_sampler()
     for query in ("seed=7", f"seed=7&model={finished.digest}&format=zip", "count=2"):
@@ -152,7 +154,7 @@ def test_head_renders_nothing(
 
 @pytest.mark.parametrize("is_rendered", [False, True])
 def test_head_has_the_headers_of_get(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact, is_rendered: bool
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact, is_rendered: bool
 ) -> None:
     before = client.get("/samples?seed=7") if is_rendered else None
     head = client.head("/samples?seed=7")
@@ -165,7 +167,7 @@ def test_head_has_the_headers_of_get(
 
 
 def test_head_before_the_first_sampler_has_no_etag(
-    client: httpx.Client, worker: Any, finished: CheckpointFact
+    client: httpx.Client, worker: Worker, finished: CheckpointFact
 ) -> None:
     worker.redis.delete(RENDERER)
     until(lambda: "etag" not in client.head("/samples?seed=7").headers)
@@ -173,7 +175,7 @@ def test_head_before_the_first_sampler_has_no_etag(
 
 
 def test_if_none_match_any_before_the_first_sampler_gets_the_etag_of_a_rendered_picture(
-    client: httpx.Client, worker: Any, sampler: Any, finished: CheckpointFact
+    client: httpx.Client, worker: Worker, sampler: Sampler, finished: CheckpointFact
 ) -> None:
     worker.redis.delete(RENDERER)
     until(lambda: "etag" not in client.head("/samples?seed=7").headers)

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import Any
 
 import httpx
 import pytest
@@ -14,7 +13,7 @@ from contract.job import CheckpointFact, State
 from contract.sampling import CheckpointPlace
 from contract.store import leave, report
 from contract.volume import Volume, imported_name
-from tests.service.playing import Trainer
+from tests.service.playing import Sampler, Trainer, Worker
 from tests.service.problems import refused
 from tests.service.sending import checkpoint, send
 
@@ -27,7 +26,7 @@ def content(request: pytest.FixtureRequest) -> bytes:
 
 @pytest.fixture
 def made(
-    client: httpx.Client, worker: Any, new_job: Callable[[], str], volume: Volume, content: bytes
+    client: httpx.Client, worker: Worker, new_job: Callable[[], str], volume: Volume, content: bytes
 ) -> CheckpointPlace:
     """Where the finished job keeps it."""
     job, lease = new_job(), worker.claim()
@@ -50,7 +49,7 @@ def digest(client: httpx.Client, trainer: Trainer, made: CheckpointPlace, conten
 @pytest.mark.parametrize("damaged", ["job", "import"])
 def test_other_copy_is_used_in_place_of_a_damaged_one(
     client: httpx.Client,
-    sampler: Any,
+    sampler: Sampler,
     trainer: Trainer,
     volume: Volume,
     made: CheckpointPlace,

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import httpx
 import pytest
@@ -11,6 +10,7 @@ from contract.job import Failure, Progress, State, Want
 from contract.keys import KEYS, RecordKind
 from contract.store import beat, leave
 from contract.volume import Volume
+from tests.service.playing import Worker
 from tests.service.problems import refused
 from tests.service.waiting import until
 
@@ -24,7 +24,7 @@ def queued(client: httpx.Client, pictures: bytes) -> str:
 
 
 def test_dataset_is_preparing_while_a_worker_holds_its_lease(
-    client: httpx.Client, worker: Any, queued: str
+    client: httpx.Client, worker: Worker, queued: str
 ) -> None:
     lease = worker.claim(RecordKind.DATASET)
     worker.run(beat(lease, Progress(done=3, total=12)))
@@ -44,7 +44,7 @@ def test_ready_dataset_reports_what_was_found(client: httpx.Client, dataset: str
     assert "hashes" not in found
 
 
-def test_failed_dataset_says_why(client: httpx.Client, worker: Any, queued: str) -> None:
+def test_failed_dataset_says_why(client: httpx.Client, worker: Worker, queued: str) -> None:
     lease = worker.claim(RecordKind.DATASET)
     worker.run(leave(lease, State.FAILED, error=Failure(code="no_images", detail="All are broken.")))
     dataset = client.get(f"/datasets/{queued}").json()
@@ -102,13 +102,13 @@ def test_deleted_dataset_is_gone(client: httpx.Client, volume: Volume, dataset: 
     refused(client.request(method, f"/datasets/{dataset}"), 410, "record_deleted")
 
 
-def test_a_queued_dataset_can_be_deleted(client: httpx.Client, worker: Any, queued: str) -> None:
+def test_a_queued_dataset_can_be_deleted(client: httpx.Client, worker: Worker, queued: str) -> None:
     assert client.delete(f"/datasets/{queued}").status_code == 204
     assert worker.redis.zcard(KEYS[RecordKind.DATASET].queued) == 0
 
 
 def test_dataset_is_deleted_only_after_its_preparer_has_released_it(
-    client: httpx.Client, worker: Any, volume: Volume, queued: str
+    client: httpx.Client, worker: Worker, volume: Volume, queued: str
 ) -> None:
     lease = worker.claim(RecordKind.DATASET)
     with ThreadPoolExecutor(1) as pool:
@@ -122,7 +122,7 @@ def test_dataset_is_deleted_only_after_its_preparer_has_released_it(
 
 
 def test_dataset_is_not_deleted_while_its_preparer_does_not_release_it(
-    client: httpx.Client, worker: Any, volume: Volume, queued: str, monkeypatch: pytest.MonkeyPatch
+    client: httpx.Client, worker: Worker, volume: Volume, queued: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.routes.datasets._LET_GO_SECONDS", 0.0)
     worker.claim(RecordKind.DATASET)
@@ -143,7 +143,9 @@ def test_dataset_that_an_unfinished_job_uses_cannot_be_deleted(
     assert client.delete(f"/datasets/{dataset}").status_code == 204
 
 
-def test_a_dataset_whose_preparer_is_lost_is_stalled(client: httpx.Client, worker: Any, queued: str) -> None:
+def test_a_dataset_whose_preparer_is_lost_is_stalled(
+    client: httpx.Client, worker: Worker, queued: str
+) -> None:
     worker.claim(RecordKind.DATASET, seconds=0.01)
     until(lambda: client.get(f"/datasets/{queued}").json()["stalled"])
     assert "worker-1" in client.get(f"/datasets/{queued}").json()["stalled_reason"]

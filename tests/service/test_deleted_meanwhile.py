@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import httpx
 import pytest
@@ -13,6 +12,7 @@ from contract.job import CheckpointFact, State
 from contract.keys import SAMPLES_WAITING
 from contract.sampling import CheckpointPlace
 from contract.store import forget_job, leave
+from tests.service.playing import Sampler, Worker
 from tests.service.problems import refused
 from tests.service.waiting import until
 
@@ -32,8 +32,8 @@ def place(job_id: str, finished: CheckpointFact) -> CheckpointPlace:
 @pytest.fixture
 def deleted_elsewhere(
     client: httpx.Client,
-    sampler: Any,
-    worker: Any,
+    sampler: Sampler,
+    worker: Worker,
     place: CheckpointPlace,
     finished: CheckpointFact,
     monkeypatch: pytest.MonkeyPatch,
@@ -47,7 +47,7 @@ def deleted_elsewhere(
 
 @pytest.mark.usefixtures("deleted_elsewhere")
 def test_generator_deleted_by_another_gateway_is_not_found(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact
 ) -> None:
     for _ in range(2):
         answer = client.get(f"/samples?seed=2&model={finished.digest}")
@@ -59,7 +59,12 @@ def test_generator_deleted_by_another_gateway_is_not_found(
 @pytest.mark.usefixtures("deleted_elsewhere")
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_generator_that_was_also_imported_is_used_from_there(
-    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, place: Any, method: str
+    client: httpx.Client,
+    sampler: Sampler,
+    worker: Worker,
+    finished: CheckpointFact,
+    place: CheckpointPlace,
+    method: str,
 ) -> None:
     assert worker.run(add_import(finished.digest, Import(bytes=1, imported_ms=1)))
 
@@ -73,7 +78,7 @@ def test_generator_that_was_also_imported_is_used_from_there(
 
 
 def test_waiting_requests_for_a_deleted_job_are_told_that_it_is_gone(
-    client: httpx.Client, sampler: Any, worker: Any, place: Any, finished: Any
+    client: httpx.Client, sampler: Sampler, worker: Worker, place: CheckpointPlace, finished: CheckpointFact
 ) -> None:
     models = (place.job, finished.digest, "latest")
     sampler.hold()
@@ -94,9 +99,9 @@ def test_waiting_requests_for_a_deleted_job_are_told_that_it_is_gone(
 
 def test_waiting_request_for_an_alias_that_has_left_a_deleted_job_gets_what_it_points_to(
     client: httpx.Client,
-    sampler: Any,
-    worker: Any,
-    place: Any,
+    sampler: Sampler,
+    worker: Worker,
+    place: CheckpointPlace,
     finished: CheckpointFact,
     new_job: Callable[[], str],
 ) -> None:

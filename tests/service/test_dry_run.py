@@ -24,6 +24,7 @@ from contract.keys import ESTIMATE_REPLY_OF, ESTIMATES_WAITING, RecordKind, Role
 from contract.store import goodbye, hello, leave
 from contract.volume import Volume
 from tests.service.deployment import Deployment
+from tests.service.playing import Worker
 from tests.service.problems import refused
 from tests.service.test_jobs import NO_OBJECTS, WRONG_FIELDS
 from tests.service.waiting import until
@@ -64,7 +65,7 @@ class Trainer(threading.Thread):
 
 
 @pytest.fixture
-def trainer(redis_url: str, worker: Any) -> Iterator[Trainer]:
+def trainer(redis_url: str, worker: Worker) -> Iterator[Trainer]:
     trainer = Trainer(redis_url)
     trainer.start()
     yield trainer
@@ -75,7 +76,7 @@ def _dry_run(client: httpx.Client, **request: object) -> httpx.Response:
     return client.post("/jobs?dry_run=true", json=request)
 
 
-def _traces(worker: Any, volume: Volume) -> tuple[set[str], set[object]]:
+def _traces(worker: Worker, volume: Volume) -> tuple[set[str], set[object]]:
     """All keys and files that a job could leave, without those of workers and Celery, which change anyway."""
     alive = {key for key in worker.redis.scan_iter() if ":workers" not in key and ":celery:" not in key}
     return alive, set(volume.root.rglob("*"))
@@ -93,7 +94,7 @@ def test_dry_run_returns_the_spec_and_the_estimate(
 
 
 def test_dry_run_says_that_no_trainer_has_enough_devices(
-    client: httpx.Client, trainer: Trainer, worker: Any, dataset: str
+    client: httpx.Client, trainer: Trainer, worker: Worker, dataset: str
 ) -> None:
     assert _dry_run(client, dataset=dataset).json()["stalled_reason"] is None
     told = _dry_run(client, dataset=dataset, devices=2).json()["stalled_reason"]
@@ -105,7 +106,7 @@ def test_dry_run_says_that_no_trainer_has_enough_devices(
 
 
 def test_dry_run_leaves_no_trace(
-    client: httpx.Client, trainer: Trainer, worker: Any, volume: Volume, dataset: str
+    client: httpx.Client, trainer: Trainer, worker: Worker, volume: Volume, dataset: str
 ) -> None:
     before = _traces(worker, volume)
     assert _dry_run(client, dataset=dataset).status_code == 200
@@ -133,7 +134,7 @@ def test_body_that_is_no_object_is_refused_as_in_a_real_submission(client: httpx
 
 
 def test_unusable_dataset_is_refused_as_in_a_real_submission(
-    client: httpx.Client, trainer: Trainer, worker: Any, pictures: bytes, dataset: str
+    client: httpx.Client, trainer: Trainer, worker: Worker, pictures: bytes, dataset: str
 ) -> None:
     unprepared = client.post("/datasets", content=pictures).json()["id"]
     bodies = [{"dataset": "ds_0000000000000000"}, {"dataset": unprepared}, {"dataset": dataset}]
@@ -171,7 +172,7 @@ def test_dry_run_neither_uses_up_nor_checks_an_idempotency_key(
 
 
 def test_dry_run_without_a_trainer_is_refused_at_once(
-    client: httpx.Client, worker: Any, dataset: str
+    client: httpx.Client, worker: Worker, dataset: str
 ) -> None:
     worker.goodbye(Role.TRAIN)
     until(lambda: client.get("/readyz").status_code == 503)
@@ -204,7 +205,7 @@ def test_request_that_no_trainer_took_is_withdrawn_at_its_deadline(
 
 
 def test_request_has_a_deadline_in_redis_time_and_waits_in_a_list_that_expires(
-    client: httpx.Client, worker: Any, dataset: str
+    client: httpx.Client, worker: Worker, dataset: str
 ) -> None:
     before, _ = worker.redis.time()
     with ThreadPoolExecutor(1) as thread:
@@ -220,7 +221,7 @@ def test_request_has_a_deadline_in_redis_time_and_waits_in_a_list_that_expires(
 
 
 def test_excess_concurrent_dry_runs_are_refused_and_the_others_answered(
-    client: httpx.Client, trainer: Trainer, worker: Any, dataset: str
+    client: httpx.Client, trainer: Trainer, worker: Worker, dataset: str
 ) -> None:
     trainer.answer = None
     answer = EstimateAnswer(estimate=ESTIMATE)

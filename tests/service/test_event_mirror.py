@@ -3,7 +3,7 @@
 import io
 from pathlib import Path
 from random import Random
-from typing import Any, cast
+from typing import cast
 
 import httpx
 import pytest
@@ -11,12 +11,13 @@ import pytest
 from contract.events import Event, EventType
 from contract.job import State
 from contract.keys import KEYS, RecordKind
-from contract.store import leave, report
+from contract.store import Lease, leave, report
 from contract.volume import Volume
 from dcgan.events import EventFeed
 from service.event_mirror import read
+from tests.service.playing import Worker
 from tests.service.problems import refused
-from tests.service.watching import JSON, STREAM, advance, events, messages, mirror
+from tests.service.watching import JSON, STREAM, advance, events, messages, mirror, stream
 from worker.mirror import Mirror
 from worker.store import Store
 
@@ -24,7 +25,7 @@ WHOLE = 2**62
 DAMAGED = [b"\0" * 9 + b"\n", b"\n", b"{}\n", b"\0" * 3000 + b"\n", b'{"id": 7, "type": "state"}\n', b"5\n"]
 
 
-def ids_streamed(client: httpx.Client, running: Any, after: int = 0) -> list[int]:
+def ids_streamed(client: httpx.Client, running: Lease, after: int = 0) -> list[int]:
     """The ids of the events after this one, up to the end of the stream."""
     headers = {**STREAM, "last-event-id": str(after)}
     with client.stream("GET", f"/jobs/{running.id}/events", headers=headers) as answer:
@@ -34,7 +35,7 @@ def ids_streamed(client: httpx.Client, running: Any, after: int = 0) -> list[int
 @pytest.mark.parametrize("up_to", [1, 2, 20, 53])
 @pytest.mark.parametrize("after", [0, 10, 19, 20, 21])
 def test_there_is_no_gap_where_the_mirror_meets_the_stream(
-    client: httpx.Client, worker: Any, volume: Volume, running: Any, up_to: int, after: int
+    client: httpx.Client, worker: Worker, volume: Volume, running: Lease, up_to: int, after: int
 ) -> None:
     advance(worker, running, 50)
     worker.run(leave(running, State.SUCCEEDED))
@@ -43,12 +44,12 @@ def test_there_is_no_gap_where_the_mirror_meets_the_stream(
 
 
 def test_all_events_of_a_finished_job_can_be_read_after_trimming(
-    client: httpx.Client, worker: Any, redis_url: str, volume: Volume, running: Any
+    client: httpx.Client, worker: Worker, redis_url: str, volume: Volume, running: Lease
 ) -> None:
     advance(worker, running, 100)
     worker.run(leave(running, State.SUCCEEDED))
     Mirror(Store(redis_url), volume).copy_events(RecordKind.JOB)
-    [(entry, _)] = worker.redis.xrange(KEYS[RecordKind.JOB].events_of + running.id, count=1)
+    entry, _ = stream(worker, running)[0]
     oldest = int(entry.partition("-")[0])
     assert oldest > 50
     for after in (0, oldest - 2, oldest - 1, oldest, oldest + 1):
@@ -58,7 +59,7 @@ def test_all_events_of_a_finished_job_can_be_read_after_trimming(
 
 
 def test_log_longer_than_a_batch_is_read_completely(
-    client: httpx.Client, worker: Any, volume: Volume, running: Any
+    client: httpx.Client, worker: Worker, volume: Volume, running: Lease
 ) -> None:
     advance(worker, running, 1300)
     mirror(worker, volume, running, 1100)
@@ -67,7 +68,7 @@ def test_log_longer_than_a_batch_is_read_completely(
 
 
 def test_torn_last_line_of_the_mirror_is_ignored(
-    client: httpx.Client, worker: Any, volume: Volume, running: Any
+    client: httpx.Client, worker: Worker, volume: Volume, running: Lease
 ) -> None:
     advance(worker, running, 10)
     mirror(worker, volume, running, 5)
@@ -78,7 +79,7 @@ def test_torn_last_line_of_the_mirror_is_ignored(
 
 
 def test_corrupt_line_of_the_mirror_loses_only_its_own_event(
-    client: httpx.Client, worker: Any, volume: Volume, running: Any
+    client: httpx.Client, worker: Worker, volume: Volume, running: Lease
 ) -> None:
     advance(worker, running, 10)
     mirror(worker, volume, running, 8)
@@ -90,7 +91,7 @@ def test_corrupt_line_of_the_mirror_loses_only_its_own_event(
 
 @pytest.mark.parametrize("is_mirrored", [False, True])
 def test_event_of_a_type_that_only_a_newer_worker_knows_is_passed_on(
-    client: httpx.Client, worker: Any, redis_url: str, volume: Volume, running: Any, *, is_mirrored: bool
+    client: httpx.Client, worker: Worker, redis_url: str, volume: Volume, running: Lease, *, is_mirrored: bool
 ) -> None:
     worker.run(report(running, 1, event=(cast("EventType", "sketch"), {"lines": 3})))
     advance(worker, running, 100)
@@ -107,7 +108,7 @@ def test_event_of_a_type_that_only_a_newer_worker_knows_is_passed_on(
 
 
 @pytest.fixture
-def unreadable(worker: Any, volume: Volume, running: Any) -> Path:
+def unreadable(worker: Worker, volume: Volume, running: Lease) -> Path:
     """The log of a running job, with 10 of its 12 events, put aside; in its place is a loop of symlinks."""
     advance(worker, running, 10)
     mirror(worker, volume, running, 10)
@@ -119,9 +120,9 @@ def unreadable(worker: Any, volume: Volume, running: Any) -> Path:
 
 def test_stream_goes_on_once_the_mirror_can_be_read_again(
     client: httpx.Client,
-    worker: Any,
+    worker: Worker,
     volume: Volume,
-    running: Any,
+    running: Lease,
     unreadable: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -136,7 +137,9 @@ def test_stream_goes_on_once_the_mirror_can_be_read_again(
 
 
 @pytest.mark.usefixtures("unreadable")
-def test_list_that_needs_an_unreadable_mirror_is_refused_for_now(client: httpx.Client, running: Any) -> None:
+def test_list_that_needs_an_unreadable_mirror_is_refused_for_now(
+    client: httpx.Client, running: Lease
+) -> None:
     answer = client.get(f"/jobs/{running.id}/events", headers=JSON)
     problem = refused(answer, 503, "volume_failing")
     assert problem["retryable"]

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import httpx
 import pytest
@@ -18,13 +17,14 @@ import pytest
 from contract.events import EventType
 from contract.job import Progress, State
 from contract.keys import CHANGES, RecordKind
-from contract.store import beat, leave, report
+from contract.store import Lease, beat, leave, report
 from contract.volume import Volume
 from dcgan.events import EventFeed
 from service.events import stream
 from service.gateway import Gateway
 from service.settings import Settings
 from tests.conftest import proof
+from tests.service.playing import Worker
 from tests.service.problems import refused
 from tests.service.serving import serve
 from tests.service.watching import JSON, STREAM, advance, events, messages
@@ -35,14 +35,14 @@ RECONNECTS = proof(50, 1000)
 
 
 @pytest.fixture
-def running(new_job: Callable[[], str], worker: Any) -> Any:
+def running(new_job: Callable[[], str], worker: Worker) -> Lease:
     """The lease of a running job, whose record is at revision 2."""
     new_job()
     return worker.claim()
 
 
 def test_stream_replays_then_goes_live_and_ends_with_the_job(
-    client: httpx.Client, worker: Any, running: Any
+    client: httpx.Client, worker: Worker, running: Lease
 ) -> None:
     with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
@@ -60,7 +60,7 @@ def test_stream_replays_then_goes_live_and_ends_with_the_job(
 @pytest.mark.parametrize("after", [0, 1, 2, 30, 51, 52])
 @pytest.mark.parametrize("how", ["header", "parameter"])
 def test_reconnecting_client_gets_exactly_the_missing_events(
-    client: httpx.Client, worker: Any, running: Any, after: int, how: str
+    client: httpx.Client, worker: Worker, running: Lease, after: int, how: str
 ) -> None:
     advance(worker, running, 50)
     worker.run(leave(running, State.SUCCEEDED))
@@ -70,14 +70,14 @@ def test_reconnecting_client_gets_exactly_the_missing_events(
         assert [one["id"] for one in events(answer)] == list(range(after + 1, 54))
 
 
-def test_last_event_id_of_zero_overrides_after(client: httpx.Client, worker: Any, running: Any) -> None:
+def test_last_event_id_of_zero_overrides_after(client: httpx.Client, worker: Worker, running: Lease) -> None:
     worker.run(leave(running, State.SUCCEEDED))
     answer = client.get(f"/jobs/{running.id}/events?last_event_id=0&after=2", headers=JSON)
     assert [one["id"] for one in answer.json()["events"]] == [1, 2, 3]
 
 
 def test_a_client_that_has_everything_is_told_not_to_reconnect(
-    client: httpx.Client, worker: Any, running: Any
+    client: httpx.Client, worker: Worker, running: Lease
 ) -> None:
     worker.run(leave(running, State.SUCCEEDED))
     answer = client.get(f"/jobs/{running.id}/events", headers={**STREAM, "last-event-id": "3"})
@@ -85,7 +85,7 @@ def test_a_client_that_has_everything_is_told_not_to_reconnect(
 
 
 def test_events_during_the_replay_arrive_exactly_once(
-    client: httpx.Client, worker: Any, running: Any
+    client: httpx.Client, worker: Worker, running: Lease
 ) -> None:
     def work() -> None:
         advance(worker, running, 300)
@@ -98,7 +98,7 @@ def test_events_during_the_replay_arrive_exactly_once(
     thread.join()
 
 
-def test_idle_stream_sends_heartbeats(client: httpx.Client, running: Any) -> None:
+def test_idle_stream_sends_heartbeats(client: httpx.Client, running: Lease) -> None:
     with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
         comments = (one for one in messages(answer) if "comment" in one)
         assert [next(comments)["comment"] for _ in range(2)] == [": heartbeat"] * 2
@@ -122,7 +122,7 @@ def test_hanging_redis_delays_no_heartbeat(tmp_path: Path) -> None:
 
 
 def test_event_is_sent_at_once_and_not_with_the_next_heartbeat(
-    redis_url: str, worker: Any, running: Any
+    redis_url: str, worker: Worker, running: Lease
 ) -> None:
     settings = Settings(data_root=worker.volume.root, redis_url=redis_url, heartbeat_seconds=60)
     with (
@@ -138,7 +138,7 @@ def test_event_is_sent_at_once_and_not_with_the_next_heartbeat(
         assert [one["id"] for one in seen] == [6]
 
 
-def test_all_watchers_share_one_subscription(client: httpx.Client, worker: Any, running: Any) -> None:
+def test_all_watchers_share_one_subscription(client: httpx.Client, worker: Worker, running: Lease) -> None:
     with ExitStack() as open_streams:
         for _ in range(5):
             stream = client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM)
@@ -147,7 +147,7 @@ def test_all_watchers_share_one_subscription(client: httpx.Client, worker: Any, 
 
 
 def test_reads_per_event_do_not_grow_with_the_number_of_watchers(
-    client: httpx.Client, worker: Any, running: Any
+    client: httpx.Client, worker: Worker, running: Lease
 ) -> None:
     watchers, steps = 40, 25
     up_to_date = threading.Barrier(watchers + 1)
@@ -171,17 +171,17 @@ def test_reads_per_event_do_not_grow_with_the_number_of_watchers(
     assert _reads(worker) - before <= 3 * steps
 
 
-def _reads(worker: Any) -> int:
+def _reads(worker: Worker) -> int:
     """The number of reads from event streams since Redis was started."""
     return int(worker.redis.info("commandstats").get("cmdstat_xrange", {}).get("calls", 0))
 
 
 def test_reconnecting_at_any_event_misses_and_duplicates_none(
     client: httpx.Client,
-    worker: Any,
+    worker: Worker,
     redis_url: str,
     volume: Volume,
-    running: Any,
+    running: Lease,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Through two gateways, while the job runs and its stream is mirrored and trimmed."""
@@ -224,7 +224,9 @@ def test_the_stream_of_a_deleted_job_ends(client: httpx.Client, new_job: Callabl
         assert len(list(seen)) <= 1
 
 
-def test_list_and_stream_contain_the_same_events(client: httpx.Client, worker: Any, running: Any) -> None:
+def test_list_and_stream_contain_the_same_events(
+    client: httpx.Client, worker: Worker, running: Lease
+) -> None:
     advance(worker, running, 5)
     worker.run(report(running, 1, event=(EventType.WARNING, {"code": "slow", "detail": "It is\nslow."})))
     worker.run(leave(running, State.SUCCEEDED))
@@ -236,7 +238,7 @@ def test_list_and_stream_contain_the_same_events(client: httpx.Client, worker: A
     ]
 
 
-def test_list_is_paged_through_its_next_url(client: httpx.Client, worker: Any, running: Any) -> None:
+def test_list_is_paged_through_its_next_url(client: httpx.Client, worker: Worker, running: Lease) -> None:
     advance(worker, running, 10)
     seen: list[int] = []
     page = client.get(f"/jobs/{running.id}/events?limit=5", headers=JSON).json()
@@ -249,7 +251,7 @@ def test_list_is_paged_through_its_next_url(client: httpx.Client, worker: Any, r
 
 @pytest.mark.parametrize("streams", [True, False])
 def test_event_feed_reads_both_stream_and_list_to_the_end(
-    client: httpx.Client, worker: Any, running: Any, streams: bool
+    client: httpx.Client, worker: Worker, running: Lease, streams: bool
 ) -> None:
     """A feed that does not stream polls the list, as it must behind a proxy that buffers streams."""
     advance(worker, running, 5)
@@ -260,6 +262,6 @@ def test_event_feed_reads_both_stream_and_list_to_the_end(
         assert [event.id for event in feed] == list(range(after + 1, 9))
 
 
-def test_other_media_types_are_refused(client: httpx.Client, running: Any) -> None:
+def test_other_media_types_are_refused(client: httpx.Client, running: Lease) -> None:
     answer = client.get(f"/jobs/{running.id}/events", headers={"accept": "text/html"})
     assert "application/json" in refused(answer, 406, "not_acceptable")["detail"]

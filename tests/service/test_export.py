@@ -15,6 +15,7 @@ from contract.store import forget_job, leave, report
 from contract.volume import Volume
 from service.exporting import exported
 from service.stored_files import Digests, StoredFile
+from tests.service.playing import Worker
 from tests.service.problems import refused
 from tests.service.waiting import until
 
@@ -22,7 +23,7 @@ CONTENT = bytes(range(256)) * 600
 
 
 @pytest.fixture
-def kept(client: httpx.Client, worker: Any, new_job: Callable[[], str], volume: Volume) -> CheckpointFact:
+def kept(client: httpx.Client, worker: Worker, new_job: Callable[[], str], volume: Volume) -> CheckpointFact:
     """A checkpoint whose file is on the volume."""
     job = new_job()
     lease = worker.claim()
@@ -157,7 +158,11 @@ def test_corrupt_or_missing_file_is_not_sent(
 
 
 def test_file_deleted_by_another_gateway_is_not_found_or_sent_from_where_it_was_imported(
-    client: httpx.Client, worker: Any, volume: Volume, kept: CheckpointFact, monkeypatch: pytest.MonkeyPatch
+    client: httpx.Client,
+    worker: Worker,
+    volume: Volume,
+    kept: CheckpointFact,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("service.remembered.REMEMBERED_SECONDS", 60.0)
     address = f"/models/{kept.digest}/export"

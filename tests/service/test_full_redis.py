@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 
 from contract.job import CheckpointFact, State
 from tests.service.deployment import Deployment
+from tests.service.playing import Worker
 from tests.service.problems import refused
 from tests.service.waiting import until
 
@@ -15,7 +15,7 @@ DAY = 86_400
 
 
 @contextmanager
-def full(worker: Any) -> Iterator[None]:
+def full(worker: Worker) -> Iterator[None]:
     """Within this block, Redis refuses whatever takes memory."""
     worker.redis.config_set("maxmemory", 1)
     try:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -16,6 +15,7 @@ from contract.keys import RecordKind
 from contract.store import leave, report
 from contract.volume import Volume
 from service import records, steering
+from tests.service.playing import Worker
 from tests.service.problems import refused
 from tests.service.waiting import until
 
@@ -47,7 +47,7 @@ def intent(volume: Volume, job_id: str) -> str | None:
 
 
 def test_job_shows_what_it_waits_for_until_it_continues(
-    client: httpx.Client, worker: Any, new_job: Callable[[], str]
+    client: httpx.Client, worker: Worker, new_job: Callable[[], str]
 ) -> None:
     job_id = new_job()
     lease = worker.claim()
@@ -65,7 +65,7 @@ def test_job_shows_what_it_waits_for_until_it_continues(
 
 
 def test_requeued_job_waits_for_nothing(
-    client: httpx.Client, worker: Any, new_job: Callable[[], str]
+    client: httpx.Client, worker: Worker, new_job: Callable[[], str]
 ) -> None:
     job_id = new_job()
     lease = worker.claim()
@@ -74,7 +74,7 @@ def test_requeued_job_waits_for_nothing(
     assert client.get(f"/jobs/{job_id}").json()["waiting_for"] is None
 
 
-def test_dataset_shows_what_it_waits_for(client: httpx.Client, worker: Any, pictures: bytes) -> None:
+def test_dataset_shows_what_it_waits_for(client: httpx.Client, worker: Worker, pictures: bytes) -> None:
     dataset_id = client.post("/datasets", content=pictures).json()["id"]
     lease = worker.claim(RecordKind.DATASET)
     worker.run(report(lease, 1, fields={"waiting_for": SHORTAGE.model_dump_json()}))
@@ -84,7 +84,7 @@ def test_dataset_shows_what_it_waits_for(client: httpx.Client, worker: Any, pict
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS])
 def test_running_job_can_be_cancelled_and_the_volume_is_updated_later(
-    client: httpx.Client, worker: Any, volume: Volume, new_job: Callable[[], str], error: int
+    client: httpx.Client, worker: Worker, volume: Volume, new_job: Callable[[], str], error: int
 ) -> None:
     job_id = new_job()
     lease = worker.claim()

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -16,6 +15,7 @@ from contract.store import forget_job
 from contract.volume import Volume
 from service import half_deleted
 from service.settings import Settings
+from tests.service.playing import Worker
 from tests.service.serving import serve
 from tests.service.waiting import until
 
@@ -56,7 +56,7 @@ def test_deletion_interrupted_before_the_record_was_gone_is_undone(
 def test_deletion_interrupted_after_the_record_was_gone_is_completed(
     client: httpx.Client,
     new_job: Callable[[], str],
-    worker: Any,
+    worker: Worker,
     restarted: Callable[[], AbstractContextManager[str]],
     volume: Volume,
 ) -> None:

@@ -1,19 +1,18 @@
 """HEAD is answered like GET at every URL, but without the body."""
 
-from typing import Any
-
 import httpx
 import pytest
 
 from contract.keys import RecordKind
 from service.app import create_app
+from tests.service.playing import Worker
 
 _PATHS = [path for path, operations in create_app().openapi()["paths"].items() if "get" in operations]
 _CHANGES = {"date", "server-timing"}
 
 
 @pytest.fixture
-def job(client: httpx.Client, worker: Any, dataset: str) -> str:
+def job(client: httpx.Client, worker: Worker, dataset: str) -> str:
     """A job in training, with a checkpoint."""
     job_id: str = client.post("/jobs", json={"dataset": dataset}).json()["id"]
     worker.checkpoint(worker.claim(RecordKind.JOB))

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -16,6 +15,7 @@ from service.hub import Hub
 from service.mailbox import Mailbox
 from service.settings import Settings
 from tests.service.deployment import Deployment
+from tests.service.playing import Sampler, Worker
 from tests.service.serving import serve
 from tests.service.waiting import until
 
@@ -36,14 +36,14 @@ def test_service_is_ready_when_no_part_is_missing(client: httpx.Client) -> None:
     ("role", "part"),
     [(Role.TRAIN, "trainer"), (Role.PREPARE, "preparer"), (Role.SAMPLE, "sampler")],
 )
-def test_an_absent_worker_is_named(client: httpx.Client, worker: Any, role: Role, part: str) -> None:
+def test_an_absent_worker_is_named(client: httpx.Client, worker: Worker, role: Role, part: str) -> None:
     worker.goodbye(role)
     until(lambda: missing(client) == {part})
     worker.hello(role)
     until(lambda: missing(client) == set())
 
 
-def test_living_sampler_that_does_not_render_says_why(client: httpx.Client, worker: Any) -> None:
+def test_living_sampler_that_does_not_render_says_why(client: httpx.Client, worker: Worker) -> None:
     trouble = "its last forward pass ended 31 s ago"
     facts = {"role": Role.SAMPLE, "active": False, "trouble": trouble, "renderer": "r1"}
     worker.run(hello(f"{Role.SAMPLE}-1", facts, 60))
@@ -52,7 +52,7 @@ def test_living_sampler_that_does_not_render_says_why(client: httpx.Client, work
     assert detail == f"A worker with --role sample is running, but {trouble}."
 
 
-def test_records_that_are_being_rebuilt_are_named(client: httpx.Client, worker: Any) -> None:
+def test_records_that_are_being_rebuilt_are_named(client: httpx.Client, worker: Worker) -> None:
     worker.redis.delete(EPOCH)
     assert missing(client) == {"records"}
 
@@ -73,7 +73,7 @@ def test_probes_may_use_head(client: httpx.Client, path: str) -> None:
 @pytest.mark.parametrize(("owner", "reading"), [(Mailbox, "_read_answers"), (Hub, "_listen")])
 def test_reader_that_fails_is_logged_and_restarted(
     elsewhere: Callable[..., Deployment],
-    sampler: Any,
+    sampler: Sampler,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     owner: type,
@@ -92,7 +92,7 @@ def test_reader_that_fails_is_logged_and_restarted(
     until(lambda: len(begun) > 1)
     assert "RuntimeError: a mistake of ours" in caplog.text
     there.end(State.SUCCEEDED)
-    consumer = type(sampler)(there.worker.url)
+    consumer = Sampler(there.worker.url)
     consumer.start()
     assert there.client.get("/samples?seed=1").status_code == 200
     consumer.stop()

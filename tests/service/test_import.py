@@ -5,7 +5,6 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -20,7 +19,7 @@ from contract.store import leave, report
 from contract.volume import Volume, imported_name
 from contract.workshop import checksum, export
 from service.settings import Settings
-from tests.service.playing import Trainer
+from tests.service.playing import Sampler, Trainer, Worker
 from tests.service.problems import refused
 from tests.service.sending import checkpoint, left, send
 from tests.service.serving import serve
@@ -30,7 +29,7 @@ from worker.store import Store
 
 
 def test_imported_generator_is_like_any_other(
-    client: httpx.Client, sampler: Any, trainer: Trainer, volume: Volume, worker: Any
+    client: httpx.Client, sampler: Sampler, trainer: Trainer, volume: Volume, worker: Worker
 ) -> None:
     content = checkpoint(images_seen=1)
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
@@ -58,7 +57,7 @@ def test_imported_generator_is_like_any_other(
 
 @pytest.mark.parametrize("harm", [lambda path: path.write_bytes(b"damaged"), lambda path: path.unlink()])
 def test_import_of_a_generator_whose_file_was_damaged_repairs_it(
-    client: httpx.Client, sampler: Any, trainer: Trainer, volume: Volume, harm: Callable[[Path], object]
+    client: httpx.Client, sampler: Sampler, trainer: Trainer, volume: Volume, harm: Callable[[Path], object]
 ) -> None:
     content = checkpoint(images_seen=1)
     digest = send(client, content).json()["digest"]
@@ -71,7 +70,7 @@ def test_import_of_a_generator_whose_file_was_damaged_repairs_it(
 
 
 def test_rollback_finds_a_deleted_generator_that_was_imported_again(
-    client: httpx.Client, trainer: Trainer, worker: Any, volume: Volume, new_job: Callable[[], str]
+    client: httpx.Client, trainer: Trainer, worker: Worker, volume: Volume, new_job: Callable[[], str]
 ) -> None:
     content = checkpoint(images_seen=9)
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
@@ -168,7 +167,7 @@ def test_interrupted_deletion_can_be_completed(
     client: httpx.Client,
     trainer: Trainer,
     volume: Volume,
-    worker: Any,
+    worker: Worker,
     said_twice: Callable[[str], None],
     lost: str,
 ) -> None:
@@ -199,9 +198,9 @@ def test_interrupted_import_does_not_remove_an_existing_file(
     client: httpx.Client,
     trainer: Trainer,
     volume: Volume,
-    worker: Any,
+    worker: Worker,
     cut: Callable[[str, bool], None],
-    monkeypatch: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     content = checkpoint(images_seen=14)
     digest = send(client, content).json()["digest"]
@@ -223,7 +222,7 @@ def test_generator_whose_file_is_missing_can_be_imported_again(
 
 
 def test_import_is_refused_while_records_are_rebuilt(
-    client: httpx.Client, trainer: Trainer, volume: Volume, worker: Any
+    client: httpx.Client, trainer: Trainer, volume: Volume, worker: Worker
 ) -> None:
     content = checkpoint(images_seen=17)
     worker.redis.delete(EPOCH)
@@ -232,7 +231,7 @@ def test_import_is_refused_while_records_are_rebuilt(
 
 
 def test_only_one_gateway_at_a_time_imports_or_deletes_a_generator(
-    client: httpx.Client, trainer: Trainer, volume: Volume, monkeypatch: Any
+    client: httpx.Client, trainer: Trainer, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = send(client, checkpoint(images_seen=15)).json()["digest"]
     monkeypatch.setattr("service.alone._PATIENCE_SECONDS", 0.1)
@@ -245,7 +244,7 @@ def test_only_one_gateway_at_a_time_imports_or_deletes_a_generator(
     assert client.delete(f"/models/{digest}").status_code == 204
 
 
-def test_partial_import_of_a_killed_gateway_is_removed_at_start(worker: Any) -> None:
+def test_partial_import_of_a_killed_gateway_is_removed_at_start(worker: Worker) -> None:
     begun = worker.volume.incoming_imports / "1.safetensors"
     begun.parent.mkdir(parents=True, exist_ok=True)
     begun.write_bytes(b"half")

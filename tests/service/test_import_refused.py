@@ -7,7 +7,6 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPResponse
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -19,7 +18,7 @@ from contract.job import Failure
 from contract.keys import IMPORTS, Role
 from contract.volume import Volume
 from service.settings import Settings
-from tests.service.playing import Trainer
+from tests.service.playing import Trainer, Worker
 from tests.service.problems import refused
 from tests.service.sending import SPEC, TENSOR, checkpoint, left, packed, send
 from tests.service.serving import serve
@@ -82,7 +81,7 @@ def test_checkpoint_that_the_trainer_refuses_is_not_kept(
 
 
 def test_empty_body_wrong_type_and_missing_trainer_are_refused(
-    client: httpx.Client, volume: Volume, worker: Any
+    client: httpx.Client, volume: Volume, worker: Worker
 ) -> None:
     refused(send(client, b""), 422, "body_empty")
     refused(send(client, checkpoint(), "application/json"), 415, "unsupported_media_type")
@@ -93,7 +92,7 @@ def test_empty_body_wrong_type_and_missing_trainer_are_refused(
 
 
 def test_import_over_the_limit_for_a_file_or_for_all_imports_is_refused(
-    worker: Any, trainer: Trainer
+    worker: Worker, trainer: Trainer
 ) -> None:
     content = checkpoint(images_seen=6)
     limits = {"max_import_bytes": len(content), "imports_bytes": 2 * len(content) - 1}
@@ -127,7 +126,7 @@ def sending(url: str, head: str, body: bytes = b"") -> Iterator[socket.socket]:
 @pytest.mark.parametrize("head", ["Content-Length: 500", "Transfer-Encoding: chunked"])
 @pytest.mark.parametrize("held", [0, 1], ids=["disabled", "full"])
 def test_import_for_which_there_is_no_room_is_refused_before_it_is_received(
-    worker: Any, head: str, held: int
+    worker: Worker, head: str, held: int
 ) -> None:
     worker.redis.delete(IMPORTS)
     assert worker.run(add_import("sha256:" + "1" * 64, Import(bytes=held, imported_ms=1)))
@@ -141,7 +140,7 @@ def test_import_for_which_there_is_no_room_is_refused_before_it_is_received(
 
 @pytest.mark.parametrize("is_declared", [True, False])
 def test_room_for_a_file_that_is_being_received_is_reserved(
-    worker: Any, trainer: Trainer, is_declared: bool
+    worker: Worker, trainer: Trainer, is_declared: bool
 ) -> None:
     content = checkpoint(images_seen=20)
     worker.redis.delete(IMPORTS)
@@ -157,7 +156,7 @@ def test_room_for_a_file_that_is_being_received_is_reserved(
         assert client.delete(send(client, content).headers["location"]).status_code == 204
 
 
-def test_file_without_a_length_may_have_the_room_that_is_left(worker: Any, trainer: Trainer) -> None:
+def test_file_without_a_length_may_have_the_room_that_is_left(worker: Worker, trainer: Trainer) -> None:
     content = checkpoint(images_seen=21)
     worker.redis.delete(IMPORTS)
     settings = Settings(data_root=worker.volume.root, redis_url=worker.url, imports_bytes=len(content))

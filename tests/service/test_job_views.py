@@ -2,21 +2,21 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 import httpx
 
 from contract.evaluation import MetricsBasis
 from contract.job import CheckpointFact, Failure, Progress, State
-from contract.store import beat, leave, report
+from contract.store import Lease, beat, leave, report
 from contract.volume import Volume
+from tests.service.playing import Worker
 from tests.service.problems import refused
 from tests.service.waiting import until
 
 NewJob = Callable[[], str]
 
 
-def test_running_job_shows_its_progress(client: httpx.Client, worker: Any, running: Any) -> None:
+def test_running_job_shows_its_progress(client: httpx.Client, worker: Worker, running: Lease) -> None:
     progress = Progress(
         done=256, total=1024, images_per_second=64, seconds_left=14.5, losses={"generator": 0.7}
     )
@@ -47,7 +47,7 @@ def test_the_queue_position_counts_from_one(client: httpx.Client, new_job: NewJo
     assert [client.get(f"/jobs/{job_id}").json()["queue_position"] for job_id in ids] == [1, 2, 3]
 
 
-def test_a_job_whose_worker_is_lost_is_stalled(client: httpx.Client, new_job: NewJob, worker: Any) -> None:
+def test_a_job_whose_worker_is_lost_is_stalled(client: httpx.Client, new_job: NewJob, worker: Worker) -> None:
     job_id = new_job()
     worker.run(beat(worker.claim(seconds=0.2), Progress(done=1, total=4, seconds_left=9)))
     until(lambda: client.get(f"/jobs/{job_id}").json()["stalled"])
@@ -57,14 +57,14 @@ def test_a_job_whose_worker_is_lost_is_stalled(client: httpx.Client, new_job: Ne
     assert (job["progress"]["seconds_left"], job["estimated_finish"]) == (None, None)
 
 
-def test_failed_job_says_why(client: httpx.Client, worker: Any, running: Any) -> None:
+def test_failed_job_says_why(client: httpx.Client, worker: Worker, running: Lease) -> None:
     worker.run(leave(running, State.FAILED, error=Failure(code="out_of_memory", detail="Too wide.")))
     job = client.get(f"/jobs/{running.id}").json()
     assert (job["state"], job["error"]["code"]) == ("failed", "out_of_memory")
 
 
 def test_checkpoints_are_listed_newest_first_with_pinned_samples(
-    client: httpx.Client, worker: Any, running: Any
+    client: httpx.Client, worker: Worker, running: Lease
 ) -> None:
     facts = [worker.checkpoint(running, seen) for seen in (100, 200)]
     listed = client.get(f"/jobs/{running.id}/checkpoints").json()
@@ -73,7 +73,7 @@ def test_checkpoints_are_listed_newest_first_with_pinned_samples(
 
 
 def test_metrics_of_a_checkpoint_are_listed_with_their_basis(
-    client: httpx.Client, worker: Any, running: Any
+    client: httpx.Client, worker: Worker, running: Lease
 ) -> None:
     worker.checkpoint(running, 100)
     basis = MetricsBasis(
@@ -88,7 +88,7 @@ def test_metrics_of_a_checkpoint_are_listed_with_their_basis(
     assert (unjudged["metrics"], unjudged["basis"]) == ({}, None)
 
 
-def test_previews_are_listed_and_fetched(client: httpx.Client, volume: Volume, running: Any) -> None:
+def test_previews_are_listed_and_fetched(client: httpx.Client, volume: Volume, running: Lease) -> None:
     assert client.get(f"/jobs/{running.id}/previews").json() == []
     for seen in (100, 2000):
         path = volume.preview(running.id, seen)
@@ -101,7 +101,7 @@ def test_previews_are_listed_and_fetched(client: httpx.Client, volume: Volume, r
     assert "immutable" in answer.headers["cache-control"]
 
 
-def test_an_unknown_preview_is_not_found(client: httpx.Client, running: Any) -> None:
+def test_an_unknown_preview_is_not_found(client: httpx.Client, running: Lease) -> None:
     refused(client.get(f"/jobs/{running.id}/previews/5.png"), 404, "preview_not_found")
     for name in ("x", "-1", "9" * 5000):
         refused(client.get(f"/jobs/{running.id}/previews/{name}.png"), 422, "invalid_request")

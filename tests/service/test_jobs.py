@@ -10,11 +10,12 @@ import pytest
 
 from contract.job import CheckpointFact, Failure, State, Want
 from contract.keys import CELERY_PREFIX, KEYS, TASK_OF_ROLE, RecordKind, Role
-from contract.store import Command, beat, control, leave
+from contract.store import Command, Lease, beat, control, leave
 from contract.training import TrainingSpec
 from contract.volume import Volume
 from service.limits import MAX_JSON_BYTES
 from service.store import Store
+from tests.service.playing import Worker
 from tests.service.problems import refused
 from tests.service.waiting import until
 
@@ -60,7 +61,7 @@ def test_job_needs_only_a_dataset(client: httpx.Client, dataset: str, volume: Vo
     assert job["progress"]["total"] == math.ceil(spec.images / spec.batch_size) * spec.batch_size
 
 
-def test_submission_wakes_the_trainers(client: httpx.Client, worker: Any, new_job: NewJob) -> None:
+def test_submission_wakes_the_trainers(client: httpx.Client, worker: Worker, new_job: NewJob) -> None:
     new_job()
     rung = worker.redis.blpop([CELERY_PREFIX + "train"], 5)
     assert rung is not None
@@ -68,7 +69,7 @@ def test_submission_wakes_the_trainers(client: httpx.Client, worker: Any, new_jo
 
 
 def test_messages_to_trainers_do_not_pile_up_while_all_are_busy(
-    client: httpx.Client, worker: Any, new_job: NewJob, pictures: bytes
+    client: httpx.Client, worker: Worker, new_job: NewJob, pictures: bytes
 ) -> None:
     job_id, train, prepare = new_job(), CELERY_PREFIX + "train", CELERY_PREFIX + "prepare"
     until(lambda: worker.redis.llen(train))
@@ -155,7 +156,9 @@ def test_a_deleted_dataset_is_refused(client: httpx.Client, dataset: str) -> Non
     refused(client.post("/jobs", json={"dataset": dataset}), 410, "record_deleted")
 
 
-def test_a_dataset_that_is_not_ready_is_refused(client: httpx.Client, worker: Any, pictures: bytes) -> None:
+def test_a_dataset_that_is_not_ready_is_refused(
+    client: httpx.Client, worker: Worker, pictures: bytes
+) -> None:
     dataset = client.post("/datasets", content=pictures).json()["id"]
     problem = refused(client.post("/jobs", json={"dataset": dataset}), 409, "dataset_not_ready")
     assert "queued" in problem["detail"]
@@ -173,7 +176,7 @@ def test_a_queued_job_is_cancelled_at_once(client: httpx.Client, volume: Volume,
 
 
 def test_running_job_is_cancelling_until_its_owner_has_stopped(
-    client: httpx.Client, worker: Any, running: Any
+    client: httpx.Client, worker: Worker, running: Lease
 ) -> None:
     assert client.post(f"/jobs/{running.id}/cancel").json()["state"] == "cancelling"
     assert worker.run(beat(running)) is Want.CANCEL
@@ -181,7 +184,7 @@ def test_running_job_is_cancelling_until_its_owner_has_stopped(
     assert client.get(f"/jobs/{running.id}").json()["state"] == "cancelled"
 
 
-def test_a_job_is_paused_and_resumed(client: httpx.Client, worker: Any, running: Any) -> None:
+def test_a_job_is_paused_and_resumed(client: httpx.Client, worker: Worker, running: Lease) -> None:
     assert client.post(f"/jobs/{running.id}/pause").json()["state"] == "pausing"
     assert worker.run(beat(running)) is Want.PAUSE
     worker.run(leave(running, State.QUEUED))
@@ -198,7 +201,7 @@ def test_actions_are_idempotent(client: httpx.Client, new_job: NewJob, action: s
 
 @pytest.mark.parametrize("action", ["cancel", "pause", "resume"])
 def test_ended_job_cannot_be_steered(
-    client: httpx.Client, volume: Volume, worker: Any, running: Any, action: str
+    client: httpx.Client, volume: Volume, worker: Worker, running: Lease, action: str
 ) -> None:
     worker.run(leave(running, State.SUCCEEDED))
     problem = refused(client.post(f"/jobs/{running.id}/{action}"), 409, "job_state_conflict")
@@ -208,7 +211,7 @@ def test_ended_job_cannot_be_steered(
 
 @pytest.mark.parametrize("action", ["pause", "resume"])
 def test_refused_action_keeps_the_previous_intent(
-    client: httpx.Client, volume: Volume, running: Any, action: str
+    client: httpx.Client, volume: Volume, running: Lease, action: str
 ) -> None:
     client.post(f"/jobs/{running.id}/cancel")
     problem = refused(client.post(f"/jobs/{running.id}/{action}"), 409, "job_state_conflict")
@@ -219,7 +222,7 @@ def test_refused_action_keeps_the_previous_intent(
 @pytest.mark.parametrize("heard_first", ["pause", "cancel"])
 def test_volume_follows_redis_when_two_gateways_steer_a_job(
     client: httpx.Client,
-    worker: Any,
+    worker: Worker,
     volume: Volume,
     new_job: NewJob,
     monkeypatch: pytest.MonkeyPatch,
@@ -282,7 +285,7 @@ def test_a_live_job_cannot_be_deleted(client: httpx.Client, new_job: NewJob) -> 
 
 
 def test_a_job_that_an_alias_names_cannot_be_deleted(
-    client: httpx.Client, volume: Volume, finished: Any
+    client: httpx.Client, volume: Volume, finished: CheckpointFact
 ) -> None:
     job_id = client.get("/jobs").json()["items"][0]["id"]
     assert client.put("/models/best", json={"job": job_id}).is_success
@@ -305,7 +308,7 @@ def test_jobs_are_listed_by_state_newest_first(client: httpx.Client, new_job: Ne
 
 @pytest.mark.parametrize("field", ["spec", "evaluation"])
 def test_unreadable_job_of_another_version_is_omitted_from_lists(
-    client: httpx.Client, worker: Any, new_job: NewJob, field: str
+    client: httpx.Client, worker: Worker, new_job: NewJob, field: str
 ) -> None:
     ids = [new_job() for _ in range(5)]
     for job_id in (ids[1], ids[3]):
@@ -328,7 +331,7 @@ def test_unreadable_job_of_another_version_is_omitted_from_lists(
     ],
 )
 def test_unreadable_job_of_another_version_is_named_in_the_refusal(
-    client: httpx.Client, worker: Any, finished: CheckpointFact, field: str, address: str
+    client: httpx.Client, worker: Worker, finished: CheckpointFact, field: str, address: str
 ) -> None:
     job_id = client.get("/jobs").json()["items"][0]["id"]
     worker.redis.hset(KEYS[RecordKind.JOB].record_of + job_id, field, '{"of the next version": 1}')

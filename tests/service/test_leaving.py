@@ -25,6 +25,7 @@ from service.line import Waiting
 from service.mailbox import Mailbox
 from service.pictures import Picture, Pictures
 from tests.service.deployment import Deployment
+from tests.service.playing import Sampler, Worker
 from tests.service.waiting import until
 
 Asking = Callable[[str], Any]
@@ -45,7 +46,7 @@ def asking(gateway_url: str) -> Asking:
 
 
 def test_request_is_withdrawn_when_its_client_disconnects(
-    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, asking: Asking
+    client: httpx.Client, sampler: Sampler, worker: Worker, finished: CheckpointFact, asking: Asking
 ) -> None:
     sampler.hold()
     with asking("/samples?seed=1"), asking("/samples?seed=2"):
@@ -58,7 +59,7 @@ def test_request_is_withdrawn_when_its_client_disconnects(
 
 
 def test_client_that_half_closes_its_connection_counts_as_disconnected(
-    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, asking: Asking
+    client: httpx.Client, sampler: Sampler, worker: Worker, finished: CheckpointFact, asking: Asking
 ) -> None:
     sampler.hold()
     with asking("/samples?seed=1") as connection:
@@ -72,8 +73,8 @@ def test_client_that_half_closes_its_connection_counts_as_disconnected(
 def test_exception_while_pushing_does_not_affect_later_requests(
     failing: str,
     client: httpx.Client,
-    sampler: Any,
-    worker: Any,
+    sampler: Sampler,
+    worker: Worker,
     finished: CheckpointFact,
     asking: Asking,
     monkeypatch: pytest.MonkeyPatch,
@@ -96,7 +97,7 @@ def test_exception_while_pushing_does_not_affect_later_requests(
 
 
 def test_request_stays_while_another_client_waits_for_the_same_picture(
-    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, asking: Asking
+    client: httpx.Client, sampler: Sampler, worker: Worker, finished: CheckpointFact, asking: Asking
 ) -> None:
     sampler.hold()
     with ThreadPoolExecutor(1) as threads:
@@ -112,7 +113,7 @@ def test_request_stays_while_another_client_waits_for_the_same_picture(
 
 
 def test_client_that_arrives_after_the_last_one_left_is_answered(
-    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, asking: Asking
+    client: httpx.Client, sampler: Sampler, worker: Worker, finished: CheckpointFact, asking: Asking
 ) -> None:
     sampler.hold()
     with asking("/samples?seed=1"):
@@ -123,7 +124,7 @@ def test_client_that_arrives_after_the_last_one_left_is_answered(
 
 
 def test_disconnected_clients_make_room_in_the_line(
-    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, asking: Asking
+    client: httpx.Client, sampler: Sampler, worker: Worker, finished: CheckpointFact, asking: Asking
 ) -> None:
     sampler.hold()
     with ExitStack() as asked:
@@ -137,7 +138,7 @@ def test_disconnected_clients_make_room_in_the_line(
 
 
 def test_promotion_gives_up_on_a_sampler_that_does_not_answer_and_its_request_expires(
-    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact
+    client: httpx.Client, sampler: Sampler, worker: Worker, finished: CheckpointFact
 ) -> None:
     sampler.hold()
     assert client.put("/models/mine", json={"digest": finished.digest}).status_code == 201
@@ -157,7 +158,7 @@ def test_late_answer_of_a_slow_sampler_withdraws_the_repeated_request(
     redis = there.worker.redis
     with ThreadPoolExecutor(1) as threads:
         waits = threads.submit(there.client.get, "/samples?seed=1")
-        ask = Ask.unpack(until(lambda: redis.lpop(SAMPLES_WAITING)))
+        ask = Ask.unpack(str(until(lambda: redis.lpop(SAMPLES_WAITING))).encode())
         until(lambda: redis.llen(SAMPLES_WAITING))
         redis.rpush(SAMPLES_REPLIES_OF + ask.gateway, Answer(ask.id, "r1", b"late").pack())
         assert waits.result().content == b"late"
@@ -172,7 +173,7 @@ def test_sampler_that_has_taken_a_request_is_told_that_its_client_left(
     redis = there.worker.redis
     with ThreadPoolExecutor(1) as threads:
         leaves = threads.submit(there.client.get, "/samples?seed=1", timeout=1)
-        ask = Ask.unpack(until(lambda: redis.lpop(SAMPLES_WAITING)))
+        ask = Ask.unpack(str(until(lambda: redis.lpop(SAMPLES_WAITING))).encode())
         with pytest.raises(httpx.ReadTimeout):
             leaves.result()
     until(lambda: redis.exists(SAMPLES_WITHDRAWN_OF + ask.id))
@@ -191,7 +192,9 @@ async def _silence() -> Message:
     return await asyncio.Future()
 
 
-def test_client_that_arrives_just_as_the_last_one_leaves_is_answered(redis_url: str, sampler: Any) -> None:
+def test_client_that_arrives_just_as_the_last_one_leaves_is_answered(
+    redis_url: str, sampler: Sampler
+) -> None:
     spec = SampleSpec(digest="sha256:" + "0" * 64, seed=1)
     place = CheckpointPlace(job="job_" + "0" * 16, file="f")
 
@@ -212,7 +215,7 @@ def test_client_that_arrives_just_as_the_last_one_leaves_is_answered(redis_url: 
 
 
 def test_failing_notice_does_not_affect_the_requests_that_were_pushed_with_it(
-    redis_url: str, sampler: Any, monkeypatch: pytest.MonkeyPatch
+    redis_url: str, sampler: Sampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = CheckpointPlace(job="job_" + "0" * 16, file="f")
     leaves, stays = (SampleSpec(digest="sha256:" + "0" * 64, seed=seed) for seed in (1, 2))
@@ -251,7 +254,7 @@ def test_failing_notice_does_not_affect_the_requests_that_were_pushed_with_it(
     assert notified == [leaves]
 
 
-def test_request_that_joins_a_rendering_late_outlives_it(redis_url: str, sampler: Any) -> None:
+def test_request_that_joins_a_rendering_late_outlives_it(redis_url: str, sampler: Sampler) -> None:
     spec = SampleSpec(digest="sha256:" + "0" * 64, seed=1)
     place = CheckpointPlace(job="job_" + "0" * 16, file="f")
 

@@ -1,7 +1,6 @@
 """Aliases and imports that a rebuild could not read are not missing, and what they may mean is kept."""
 
 from collections.abc import Callable
-from typing import Any
 
 import httpx
 import pytest
@@ -22,7 +21,7 @@ from contract.pointing import leave_out_alias
 from contract.rebuilding import leave_out
 from contract.volume import Volume
 from tests.service.deployment import DAY, Deployment
-from tests.service.playing import Trainer
+from tests.service.playing import Trainer, Worker
 from tests.service.problems import refused
 from tests.service.sending import checkpoint, send
 from tests.service.waiting import until
@@ -31,7 +30,7 @@ from worker.store import Store
 
 
 @pytest.fixture
-def aliased(client: httpx.Client, worker: Any, finished: CheckpointFact) -> str:
+def aliased(client: httpx.Client, worker: Worker, finished: CheckpointFact) -> str:
     """The job that the alias `live` points to, whose file a rebuild could not read."""
     job: str = client.put("/models/live", json={"digest": finished.digest}).json()["job"]
     worker.redis.delete(ALIASES, ALIAS_HISTORIES)
@@ -40,7 +39,7 @@ def aliased(client: httpx.Client, worker: Any, finished: CheckpointFact) -> str:
 
 
 def test_unreadable_alias_is_not_missing_and_comes_back(
-    client: httpx.Client, worker: Any, volume: Volume, aliased: str
+    client: httpx.Client, worker: Worker, volume: Volume, aliased: str
 ) -> None:
     text = volume.alias("live").read_text()
     volume.alias("live").write_text(text[:9])
@@ -60,7 +59,7 @@ def test_unreadable_alias_is_not_missing_and_comes_back(
 
 @pytest.mark.parametrize("damage", ["torn", "unopenable"])
 def test_put_replaces_an_unreadable_alias(
-    client: httpx.Client, worker: Any, volume: Volume, aliased: str, damage: str
+    client: httpx.Client, worker: Worker, volume: Volume, aliased: str, damage: str
 ) -> None:
     path = volume.alias("live")
     path.unlink()
@@ -74,7 +73,7 @@ def test_put_replaces_an_unreadable_alias(
 
 
 def test_readable_alias_is_kept_while_its_job_is_left_out(
-    client: httpx.Client, worker: Any, trainer: Trainer, volume: Volume, aliased: str
+    client: httpx.Client, worker: Worker, trainer: Trainer, volume: Volume, aliased: str
 ) -> None:
     """Both were unreadable when Redis was emptied, and the alias's file was repaired first."""
     digest = send(client, checkpoint(images_seen=33)).json()["digest"]
@@ -91,7 +90,7 @@ def test_readable_alias_is_kept_while_its_job_is_left_out(
 
 
 def test_nothing_is_deleted_that_an_unreadable_alias_may_mean(
-    client: httpx.Client, worker: Any, trainer: Trainer, volume: Volume, aliased: str
+    client: httpx.Client, worker: Worker, trainer: Trainer, volume: Volume, aliased: str
 ) -> None:
     digest = send(client, checkpoint(images_seen=31)).json()["digest"]
     for address in (f"/jobs/{aliased}", f"/models/{digest}"):
@@ -121,7 +120,7 @@ def test_no_job_expires_while_an_alias_is_unreadable(
 
 
 def test_unreadable_import_is_not_missing_and_can_be_imported_again(
-    client: httpx.Client, worker: Any, trainer: Trainer
+    client: httpx.Client, worker: Worker, trainer: Trainer
 ) -> None:
     content = checkpoint(images_seen=32)
     digest = send(client, content).json()["digest"]

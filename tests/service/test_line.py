@@ -5,7 +5,6 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from random import Random
-from typing import Any
 
 import pytest
 
@@ -14,6 +13,7 @@ from contract.sampling import CheckpointPlace, SampleSpec
 from contract.wire import Ask
 from service.line import FEWEST, LEAST_WEIGHT, Line, Waiting
 from service.mailbox import Mailbox
+from tests.service.playing import Sampler
 
 TIMEOUT_SECONDS = 30.0
 MOST = 2500
@@ -160,7 +160,7 @@ def test_refusal_by_a_sampler_shows_that_earlier_requests_were_taken(line: Line,
     assert line.lost(TIMEOUT_SECONDS) == [lost]
 
 
-def test_refusals_before_the_first_rendering_leave_the_pace_unknown(redis_url: str, sampler: Any) -> None:
+def test_refusals_before_the_first_rendering_leave_the_pace_unknown(redis_url: str, sampler: Sampler) -> None:
     spec = SampleSpec(digest="sha256:" + "0" * 64, seed=0)
     place = CheckpointPlace(job="job_" + "0" * 16, file="f")
     sampler.refusal = (ErrorCode.INVALID_REQUEST, "That many pixels are too many.", "count")

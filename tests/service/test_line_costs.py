@@ -5,7 +5,6 @@ import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,7 @@ from contract.sampling import CheckpointPlace, SampleSpec
 from contract.wire import Ask
 from service.line import LEAST_WEIGHT, Line, Waiting
 from service.mailbox import Mailbox
-from tests.service.playing import STAGES
+from tests.service.playing import STAGES, Sampler
 
 PLACE = CheckpointPlace(job="job_" + "0" * 16, file="f")
 
@@ -133,7 +132,7 @@ def test_new_generator_counts_as_slower_than_the_last_until_it_has_answered(serv
     assert service.line.limit < limit / 4
 
 
-def test_cost_that_a_sampler_tells_reaches_the_line(redis_url: str, sampler: Any) -> None:
+def test_cost_that_a_sampler_tells_reaches_the_line(redis_url: str, sampler: Sampler) -> None:
     async def weighed() -> int:
         mailbox = Mailbox(redis_url, timeout_seconds=20, queue_limit=100)
         running = asyncio.create_task(mailbox.run())

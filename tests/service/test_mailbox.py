@@ -10,6 +10,7 @@ import pytest
 from contract.formats import SampleFormat
 from contract.sampling import CheckpointPlace, SampleSpec
 from service.mailbox import Mailbox
+from tests.service.playing import Sampler
 
 PLACE = CheckpointPlace(job="job_" + "0" * 16, file="f")
 
@@ -29,7 +30,7 @@ async def _line_up(mailbox: Mailbox, count: int) -> None:
 )
 def test_answers_are_read_in_bulk_unless_one_is_pending_or_a_large_one_is(
     redis_url: str,
-    sampler: Any,
+    sampler: Sampler,
     monkeypatch: pytest.MonkeyPatch,
     small: int,
     also: Sequence[SampleSpec],

@@ -16,6 +16,7 @@ from contract.store import forget_job, hello, leave
 from contract.volume import Volume
 from contract.wire import Answer, Ask
 from service.store import Store
+from tests.service.playing import Sampler, Worker
 from tests.service.problems import refused
 from tests.service.waiting import until
 
@@ -39,7 +40,11 @@ def test_before_the_first_job_there_is_no_latest(client: httpx.Client) -> None:
 
 
 def test_latest_is_the_previous_job_if_the_newest_is_being_deleted(
-    client: httpx.Client, finished: CheckpointFact, new_job: Callable[[], str], worker: Any, monkeypatch: Any
+    client: httpx.Client,
+    finished: CheckpointFact,
+    new_job: Callable[[], str],
+    worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     newest = new_job()
     lease = worker.claim()
@@ -68,8 +73,8 @@ def test_alias_can_be_pointed_at_a_job_or_a_digest(
 
 def test_a_moved_alias_serves_the_new_generator_at_once(
     client: httpx.Client,
-    sampler: Any,
-    worker: Any,
+    sampler: Sampler,
+    worker: Worker,
     finished: CheckpointFact,
     new_job: Callable[[], str],
     monkeypatch: pytest.MonkeyPatch,
@@ -85,7 +90,11 @@ def test_a_moved_alias_serves_the_new_generator_at_once(
 
 
 def test_every_active_sampler_loads_the_generator_before_the_alias_moves(
-    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, monkeypatch: Any
+    client: httpx.Client,
+    sampler: Sampler,
+    worker: Worker,
+    finished: CheckpointFact,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("service.warming.PATIENCE_SECONDS", 60)
     works = {"role": Role.SAMPLE, "active": True, "renderer": "r1"}
@@ -96,7 +105,7 @@ def test_every_active_sampler_loads_the_generator_before_the_alias_moves(
         moving = thread.submit(client.put, "/models/best", json={"digest": finished.digest})
         taken = worker.redis.blpop([SAMPLES_WAITING_FOR + "sample-2"], 9)
         assert taken is not None
-        ask = Ask.unpack(taken[1].encode())
+        ask = Ask.unpack(str(taken[1]).encode())
         assert (ask.spec.digest, ask.place.file) == (finished.digest, finished.file)
         assert client.get("/models/best").status_code == 404  # not yet
         worker.redis.rpush(SAMPLES_REPLIES_OF + ask.gateway, Answer(ask.id, "r1", b"png").pack())
@@ -116,7 +125,7 @@ def test_hanging_redis_does_not_keep_an_alias_from_moving(
 
 
 def test_request_to_load_a_generator_expires_if_the_sampler_dies(
-    client: httpx.Client, worker: Any, finished: CheckpointFact
+    client: httpx.Client, worker: Worker, finished: CheckpointFact
 ) -> None:
     assert client.put("/models/best", json={"digest": finished.digest}).is_success
     until(lambda: 0 < worker.redis.ttl(SAMPLES_WAITING_FOR + "sample-1") <= 10)
@@ -131,7 +140,7 @@ def test_a_deleted_alias_is_not_found(client: httpx.Client, volume: Volume, job_
 
 
 def test_sampler_that_cannot_load_the_generator_does_not_keep_an_alias_from_moving(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact
 ) -> None:
     sampler.refusal = (ErrorCode.CHECKPOINT_UNREADABLE, "The file is damaged.", "")
     assert client.put("/models/best", json={"digest": finished.digest}).is_success

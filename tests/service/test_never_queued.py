@@ -23,6 +23,7 @@ from service.records import submit as submit_or_undo
 from service.settings import Settings
 from service.store import Store
 from tests.service.deployment import Deployment
+from tests.service.playing import Worker
 from tests.service.serving import serve
 from tests.service.waiting import until
 from worker.rebuild import rebuild_if_lost
@@ -40,7 +41,7 @@ def _short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def there(elsewhere: Callable[..., Deployment]) -> Any:
+def there(elsewhere: Callable[..., Deployment]) -> Worker:
     """The worker of a deployment whose gateway has ended."""
     deployment = elsewhere()
     deployment.stop()
@@ -48,7 +49,7 @@ def there(elsewhere: Callable[..., Deployment]) -> Any:
 
 
 @pytest.fixture
-def settings(there: Any) -> Settings:
+def settings(there: Worker) -> Settings:
     return Settings(data_root=there.volume.root, redis_url=there.url)
 
 
@@ -78,7 +79,7 @@ def _leave(volume: Volume, record_id: str, *names: str) -> Path:
     ],
 )
 def test_submission_that_was_never_queued_is_removed_and_can_be_queued_no_more(
-    there: Any, restarted: Restart, new_id: Callable[[], str], names: tuple[str, ...]
+    there: Worker, restarted: Restart, new_id: Callable[[], str], names: tuple[str, ...]
 ) -> None:
     record_id = new_id()
     home = _leave(there.volume, record_id, *names)
@@ -88,7 +89,7 @@ def test_submission_that_was_never_queued_is_removed_and_can_be_queued_no_more(
 
 
 def test_upload_refused_while_redis_was_away_is_removed_after_a_restart(
-    there: Any, restarted: Restart, pictures: bytes, monkeypatch: pytest.MonkeyPatch
+    there: Worker, restarted: Restart, pictures: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Store.run
 
@@ -108,7 +109,7 @@ def test_upload_refused_while_redis_was_away_is_removed_after_a_restart(
 
 
 @pytest.mark.parametrize("sign", ["queued", "events.jsonl", "facts-7.json", "intent.json", "checkpoints/a"])
-def test_home_with_a_sign_that_it_was_queued_is_kept(there: Any, restarted: Restart, sign: str) -> None:
+def test_home_with_a_sign_that_it_was_queued_is_kept(there: Worker, restarted: Restart, sign: str) -> None:
     marked = _leave(there.volume, new_job_id(), "submission.json", "spec.json", sign)
     last = _leave(there.volume, LAST, "spec.json")
     with restarted():
@@ -116,7 +117,7 @@ def test_home_with_a_sign_that_it_was_queued_is_kept(there: Any, restarted: Rest
     assert marked.exists()
 
 
-def test_directories_that_are_no_records_are_kept(there: Any, restarted: Restart) -> None:
+def test_directories_that_are_no_records_are_kept(there: Worker, restarted: Restart) -> None:
     others = [_leave(there.volume, name, "spec.json") for name in ("job_old", "job_0000000000000000.bak")]
     file = there.volume.jobs / "job_0000000000000000"
     file.touch()
@@ -127,7 +128,7 @@ def test_directories_that_are_no_records_are_kept(there: Any, restarted: Restart
 
 
 def test_queued_record_is_kept_whose_gateway_was_killed_before_it_was_marked(
-    there: Any, restarted: Restart
+    there: Worker, restarted: Restart
 ) -> None:
     job_id = new_job_id()
     home = _leave(there.volume, job_id, "spec.json")
@@ -139,7 +140,7 @@ def test_queued_record_is_kept_whose_gateway_was_killed_before_it_was_marked(
 
 
 def test_unmarked_home_is_kept_until_the_records_are_rebuilt_and_then_belongs_to_one(
-    there: Any, settings: Settings
+    there: Worker, settings: Settings
 ) -> None:
     """It may have been queued before Redis was emptied, by a gateway that could not mark it."""
     job_id = new_job_id()
@@ -157,11 +158,11 @@ def test_unmarked_home_is_kept_until_the_records_are_rebuilt_and_then_belongs_to
     assert WorkersStore(there.url).state(RecordKind.JOB, job_id) is State.QUEUED
 
 
-def _rebuild(worker: Any) -> bool:
+def _rebuild(worker: Worker) -> bool:
     return rebuild_if_lost(WorkersStore(worker.url), worker.volume, "w0", lease_seconds=60)
 
 
-def test_unmarked_home_is_kept_while_its_record_is_left_out(there: Any, restarted: Restart) -> None:
+def test_unmarked_home_is_kept_while_its_record_is_left_out(there: Worker, restarted: Restart) -> None:
     job_id = "job_0000000000000001"
     home = _leave(there.volume, job_id, "spec.json")
     there.redis.sadd(LEFT_OUT, job_id)
@@ -174,7 +175,7 @@ def test_unmarked_home_is_kept_while_its_record_is_left_out(there: Any, restarte
 
 
 def test_submission_in_progress_at_another_gateway_is_watched_before_it_is_withdrawn(
-    there: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    there: Worker, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home, sleep = _leave(there.volume, LAST, "spec.json"), asyncio.sleep
 
@@ -189,7 +190,7 @@ def test_submission_in_progress_at_another_gateway_is_watched_before_it_is_withd
 
 
 def test_directory_that_cannot_be_listed_is_tried_again(
-    there: Any, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    there: Worker, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home, sleep = _leave(there.volume, LAST, "spec.json"), asyncio.sleep
     jobs = there.volume.jobs
@@ -209,7 +210,7 @@ def test_directory_that_cannot_be_listed_is_tried_again(
 
 
 def test_submission_that_was_withdrawn_while_it_was_written_is_refused_and_removed(
-    there: Any, settings: Settings
+    there: Worker, settings: Settings
 ) -> None:
     job_id = new_job_id()
     home = _leave(there.volume, job_id, "spec.json")

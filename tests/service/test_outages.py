@@ -27,6 +27,7 @@ from service.line import FEWEST
 from service.settings import Settings
 from tests.conftest import is_up_within
 from tests.service.deployment import Deployment
+from tests.service.playing import Sampler, Worker
 from tests.service.problems import refused
 from tests.service.serving import serve
 from tests.service.waiting import until
@@ -73,23 +74,23 @@ def settings(mortal: Redis, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def outage(settings: Settings, worker: Any) -> Iterator[tuple[httpx.Client, Any]]:
+def outage(settings: Settings, worker: Worker) -> Iterator[tuple[httpx.Client, Worker]]:
     """A gateway and a worker on the mortal Redis."""
-    there = type(worker)(settings.redis_url, Volume(settings.data_root))
+    there = Worker(settings.redis_url, Volume(settings.data_root))
     there.redis.set(EPOCH, "1")
     there.hello(*Role)
     with serve(settings) as url, httpx.Client(base_url=url, timeout=60) as client:
         yield client, there
 
 
-def train(client: httpx.Client, worker: Any, pictures: bytes) -> str:
+def train(client: httpx.Client, worker: Worker, pictures: bytes) -> str:
     """Post a dataset and a job; return the job's id."""
     client.post("/datasets", content=pictures)
     return str(client.post("/jobs", json={"dataset": worker.prepare()}).json()["id"])
 
 
 def test_everything_is_503_and_nothing_is_created_while_redis_is_away(
-    outage: tuple[httpx.Client, Any], mortal: Redis, pictures: bytes
+    outage: tuple[httpx.Client, Worker], mortal: Redis, pictures: bytes
 ) -> None:
     client, worker = outage
     job_id = train(client, worker, pictures)
@@ -125,7 +126,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("impatient")
 def test_hanging_redis_delays_a_refusal_by_seconds_and_nothing_else(
-    outage: tuple[httpx.Client, Any], mortal: Redis
+    outage: tuple[httpx.Client, Worker], mortal: Redis
 ) -> None:
     client, _ = outage
     assert mortal.process
@@ -140,7 +141,7 @@ def test_hanging_redis_delays_a_refusal_by_seconds_and_nothing_else(
 
 
 def test_a_stream_survives_a_restart_of_redis_without_loss(
-    outage: tuple[httpx.Client, Any], mortal: Redis, pictures: bytes
+    outage: tuple[httpx.Client, Worker], mortal: Redis, pictures: bytes
 ) -> None:
     client, worker = outage
     job_id = train(client, worker, pictures)
@@ -156,7 +157,7 @@ def test_a_stream_survives_a_restart_of_redis_without_loss(
 
 
 def test_sampling_recovers_after_a_restart_of_redis(
-    outage: tuple[httpx.Client, Any], mortal: Redis, pictures: bytes, sampler: Any
+    outage: tuple[httpx.Client, Worker], mortal: Redis, pictures: bytes, sampler: Sampler
 ) -> None:
     client, worker = outage
     train(client, worker, pictures)
@@ -166,7 +167,7 @@ def test_sampling_recovers_after_a_restart_of_redis(
     mortal.kill()
     assert client.get("/samples?seed=1").status_code == 503
     mortal.start()
-    consumer = type(sampler)(mortal.server.url)
+    consumer = Sampler(mortal.server.url)
     consumer.start()
     until(lambda: client.get("/samples?seed=1").status_code == 200)
     consumer.stop()
@@ -182,10 +183,10 @@ def test_unreachable_sampling_redis_is_named(elsewhere: Callable[..., Deployment
 
 @pytest.mark.parametrize("others", [(), (b"of another gateway",)])
 def test_lost_requests_are_pushed_again(
-    outage: tuple[httpx.Client, Any],
+    outage: tuple[httpx.Client, Worker],
     mortal: Redis,
     pictures: bytes,
-    sampler: Any,
+    sampler: Sampler,
     monkeypatch: pytest.MonkeyPatch,
     others: tuple[bytes, ...],
 ) -> None:
@@ -204,7 +205,7 @@ def test_lost_requests_are_pushed_again(
     until(lambda: worker.redis.llen(SAMPLES_WAITING) > len(others))
     for _ in others:
         worker.redis.lpop(SAMPLES_WAITING)
-    consumer = type(sampler)(mortal.server.url)
+    consumer = Sampler(mortal.server.url)
     consumer.start()
     thread.join(60)
     assert [answer.status_code for answer in answers] == [200]
@@ -212,10 +213,10 @@ def test_lost_requests_are_pushed_again(
 
 
 def test_a_full_line_refuses_while_redis_hangs(
-    outage: tuple[httpx.Client, Any],
+    outage: tuple[httpx.Client, Worker],
     mortal: Redis,
     pictures: bytes,
-    sampler: Any,
+    sampler: Sampler,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     client, worker = outage
@@ -223,7 +224,7 @@ def test_a_full_line_refuses_while_redis_hangs(
     lease = worker.claim()
     worker.checkpoint(lease)
     worker.run(leave(lease, State.SUCCEEDED))
-    consumer = type(sampler)(mortal.server.url)
+    consumer = Sampler(mortal.server.url)
     consumer.start()
     kept = client.get(client.get("/samples?seed=7").headers["content-location"])
     consumer.stop()
@@ -241,7 +242,7 @@ def test_a_full_line_refuses_while_redis_hangs(
         refused(answer, 503, "sampler_busy")
         assert (still_kept.status_code, still_kept.content) == (200, kept.content)
         assert int(answer.headers["retry-after"]) >= 1
-        consumer = type(sampler)(mortal.server.url)
+        consumer = Sampler(mortal.server.url)
         consumer.start()
         assert {one.result().status_code for one in waiting} == {200}
         consumer.stop()
@@ -322,7 +323,7 @@ def test_volume_follows_the_record_after_an_interrupted_deletion(
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("before", [None, "pause"])
 def test_intent_that_redis_did_not_receive_is_reverted(
-    outage: tuple[httpx.Client, Any], pictures: bytes, before: str | None
+    outage: tuple[httpx.Client, Worker], pictures: bytes, before: str | None
 ) -> None:
     client, worker = outage
     job_id = train(client, worker, pictures)
@@ -330,8 +331,8 @@ def test_intent_that_redis_did_not_receive_is_reverted(
         client.post(f"/jobs/{job_id}/{before}").raise_for_status()
     intent = worker.volume.intent(job_id)
     content = intent.read_bytes() if intent.exists() else None
-    worker.redis.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")  # it still answers reads
+    worker.redis.client_pause(60_000, all=False)  # it still answers reads
     refused(client.post(f"/jobs/{job_id}/cancel"), 503, "store_unavailable")
-    worker.redis.execute_command("CLIENT", "UNPAUSE")
+    worker.redis.client_unpause()
     assert (intent.read_bytes() if intent.exists() else None) == content
     assert client.get(f"/jobs/{job_id}").json()["state"] == ("paused" if before else "queued")

@@ -13,6 +13,7 @@ from contract.latents import pack
 from contract.sampling import CheckpointPlace, SampleSpec
 from service.mailbox import Mailbox
 from service.pictures import Pictures
+from tests.service.playing import Sampler
 
 PLACE = CheckpointPlace(job="job_" + "0" * 16, file="f")
 DIGEST = "sha256:" + "0" * 64
@@ -29,7 +30,7 @@ async def _silence() -> Message:
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_canonical_text_of_a_spec_is_built_only_for_its_etag(
-    redis_url: str, sampler: Any, spec: SampleSpec, monkeypatch: pytest.MonkeyPatch
+    redis_url: str, sampler: Sampler, spec: SampleSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For 512 latents of 128 numbers, it takes a quarter of a millisecond."""
     made = []
@@ -59,7 +60,7 @@ def test_canonical_text_of_a_spec_is_built_only_for_its_etag(
 
 
 def test_rendering_is_not_shared_with_a_place_where_the_generator_is_gone(
-    redis_url: str, sampler: Any
+    redis_url: str, sampler: Sampler
 ) -> None:
     places = (PLACE, CheckpointPlace(job="imported", file="f"))
     sampler.gone.add(PLACE)

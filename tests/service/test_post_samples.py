@@ -14,13 +14,14 @@ from contract.latents import MOST_NUMBERS
 from contract.sampling import SampleOptions, SampleSpec
 from contract.training import MAX_SEED
 from dcgan.client import Client
+from tests.service.playing import Sampler
 from tests.service.problems import refused
 from worker.formats.png import encode_png
 
 
 @pytest.mark.parametrize("chosen", FORMS)
 def test_256_seeds_take_one_round_trip_to_a_sampler(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact, chosen: str
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact, chosen: str
 ) -> None:
     seeds = [seed * 7919 % 1009 for seed in range(256)]
     answer = client.post("/samples", json={"seeds": seeds, "format": chosen})
@@ -31,7 +32,7 @@ def test_256_seeds_take_one_round_trip_to_a_sampler(
 
 
 def test_response_is_cached_only_by_the_gateway(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact
 ) -> None:
     answers = [client.post("/samples", json={"seeds": [9, 7]}) for _ in range(3)]
     assert {answer.headers["cache-control"] for answer in answers} == {"no-store"}
@@ -40,7 +41,9 @@ def test_response_is_cached_only_by_the_gateway(
     assert len(sampler.asks) == 1
 
 
-def test_consecutive_seeds_have_a_url(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
+def test_consecutive_seeds_have_a_url(
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact
+) -> None:
     posted = client.post("/samples", json={"seeds": [7, 8, 9], "columns": 1, "truncation": 0.5})
     assert posted.headers["cache-control"] == "no-store"
     got = client.get(posted.headers["content-location"])
@@ -48,7 +51,9 @@ def test_consecutive_seeds_have_a_url(client: httpx.Client, sampler: Any, finish
     assert len(sampler.asks) == 1
 
 
-def test_format_is_named_or_negotiated(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
+def test_format_is_named_or_negotiated(
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact
+) -> None:
     accept = {"accept": "application/zip"}
     negotiated = client.post("/samples", json={"seeds": [9, 7]}, headers=accept)
     assert (negotiated.headers["content-type"], negotiated.headers["vary"]) == ("application/zip", "Accept")
@@ -58,14 +63,14 @@ def test_format_is_named_or_negotiated(client: httpx.Client, sampler: Any, finis
 
 
 def test_conditional_headers_are_ignored(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact
 ) -> None:
     answer = client.post("/samples", json={"seeds": [7]}, headers={"if-none-match": "*"})
     assert answer.status_code == 200
 
 
 def test_latents_reach_the_sampler_as_float32(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact
 ) -> None:
     answer = client.post("/samples", json={"latents": [[0.5, -1], [2, 0.1]], "model": finished.digest})
     assert answer.status_code == 200
@@ -76,7 +81,7 @@ def test_latents_reach_the_sampler_as_float32(
 
 @pytest.mark.parametrize("shape", [(512, 128), (64, 1024)])
 def test_most_latents_give_a_picture_whose_recipe_gives_it_again(
-    gateway_url: str, client: httpx.Client, sampler: Any, finished: CheckpointFact, shape: tuple[int, int]
+    gateway_url: str, client: httpx.Client, sampler: Sampler, finished: CheckpointFact, shape: tuple[int, int]
 ) -> None:
     latents = np.random.default_rng(0).uniform(-1e-9, 1e-9, shape)
     assert latents.size == MOST_NUMBERS
@@ -119,7 +124,7 @@ def test_most_latents_give_a_picture_whose_recipe_gives_it_again(
     ],
 )
 def test_refusal_of_a_wrong_body_points_to_the_error(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact, body: Any, pointer: str
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact, body: Any, pointer: str
 ) -> None:
     problem = refused(client.post("/samples", json=body), 422, "invalid_request")
     assert [error["pointer"] for error in problem["errors"]] == [pointer]
@@ -144,7 +149,7 @@ def test_refusal_of_both_or_neither_says_which(client: httpx.Client, body: Any, 
     ],
 )
 def test_refusal_by_a_sampler_points_into_the_body(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact, body: Any, field: str, pointer: str
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact, body: Any, field: str, pointer: str
 ) -> None:
     sampler.refusal = (ErrorCode.INVALID_REQUEST, "It does not fit.", field)
     problem = refused(client.post("/samples", json=body), 422, "invalid_request")
@@ -180,7 +185,7 @@ def test_body_of_another_type_is_refused(client: httpx.Client) -> None:
 
 
 def test_recipe_of_a_picture_without_a_url_is_a_body(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact
 ) -> None:
     """The body that /png-info returns requests the same samples as the one that made the picture."""
     for asked in ({"seeds": [9, 7], "columns": 1}, {"latents": [[0.5, 0.1]], "scale": 2}):

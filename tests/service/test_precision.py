@@ -1,15 +1,14 @@
 """float32 on request: a different picture, with a URL of its own."""
 
-from typing import Any
-
 import httpx
 
 from contract.job import CheckpointFact
+from tests.service.playing import Sampler
 from tests.service.problems import refused
 
 
 def test_float32_can_be_requested_and_has_its_own_etag(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact
 ) -> None:
     automatic = client.get("/samples?seed=7")
     exact = client.get("/samples?seed=7&precision=float32")
@@ -17,7 +16,9 @@ def test_float32_can_be_requested_and_has_its_own_etag(
     assert automatic.headers["etag"] != exact.headers["etag"]
 
 
-def test_pinned_url_keeps_the_precision(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
+def test_pinned_url_keeps_the_precision(
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact
+) -> None:
     exact = client.get("/samples?seed=7&precision=float32")
     pinned = client.get(exact.headers["content-location"])
     assert (pinned.content, pinned.headers["etag"]) == (exact.content, exact.headers["etag"])

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -18,6 +17,7 @@ from contract.job import CheckpointFact
 from contract.keys import ESTIMATES_WAITING, SAMPLES_WAITING
 from service.ports import free_port
 from service.problems import Problem
+from tests.service.playing import Sampler, Worker
 from tests.service.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ CLIENTS_KEEP_SECONDS = 5
 
 
 @pytest.fixture
-def process(redis_url: str, tmp_path: Path, worker: Any) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def process(redis_url: str, tmp_path: Path, worker: Worker) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """`python -P -m service` on a free port, and its URL."""
     port = free_port()
     environment = {
@@ -82,8 +82,8 @@ def test_signal_ends_the_gateway_within_seconds_despite_an_open_stream(
 
 def test_requests_that_a_stopping_gateway_cannot_answer_are_to_be_sent_again(
     process: tuple[subprocess.Popen[bytes], str],
-    worker: Any,
-    sampler: Any,
+    worker: Worker,
+    sampler: Sampler,
     dataset: str,
     finished: CheckpointFact,
     tmp_path: Path,

@@ -17,6 +17,7 @@ from contract.keys import ALIASES, EPOCH
 from contract.store import leave
 from contract.volume import Volume
 from service.settings import Settings
+from tests.service.playing import Sampler, Worker
 from tests.service.problems import refused
 from tests.service.serving import serve
 from tests.service.waiting import until
@@ -27,7 +28,7 @@ Generators = list[CheckpointFact]
 
 
 @pytest.fixture
-def generators(client: httpx.Client, worker: Any, new_job: Callable[[], str]) -> Generators:
+def generators(client: httpx.Client, worker: Worker, new_job: Callable[[], str]) -> Generators:
     """Three checkpoints of one finished job."""
     new_job()
     lease = worker.claim()
@@ -37,7 +38,7 @@ def generators(client: httpx.Client, worker: Any, new_job: Callable[[], str]) ->
 
 
 @pytest.fixture
-def other_gateway(client: httpx.Client, worker: Any) -> Iterator[httpx.Client]:
+def other_gateway(client: httpx.Client, worker: Worker) -> Iterator[httpx.Client]:
     """A second gateway on the same volume and records."""
     settings = Settings(data_root=worker.volume.root, redis_url=worker.url)
     with serve(settings) as url, httpx.Client(base_url=url) as other:
@@ -56,7 +57,7 @@ def history(client: httpx.Client, alias: str = "live") -> list[Any]:
     return list(client.get(f"/models/{alias}/history").raise_for_status().json()["items"])
 
 
-def lose_redis(worker: Any) -> None:
+def lose_redis(worker: Worker) -> None:
     """Empty Redis, then let a worker rebuild it from the volume."""
     worker.redis.flushall()
     assert rebuild_if_lost(Store(worker.url), worker.volume, "w0", 60)
@@ -162,7 +163,7 @@ def test_only_one_gateway_at_a_time_changes_an_alias(
 
 
 def test_old_generator_is_never_served_after_the_move_was_confirmed(
-    client: httpx.Client, other_gateway: httpx.Client, sampler: Any, generators: Generators
+    client: httpx.Client, other_gateway: httpx.Client, sampler: Sampler, generators: Generators
 ) -> None:
     for number in range(12):
         to = generators[number % 3]
@@ -195,7 +196,7 @@ def test_rollback_reverts_the_last_change(client: httpx.Client, generators: Gene
 
 
 def test_rollback_to_a_deleted_generator_is_refused(
-    client: httpx.Client, generators: Generators, worker: Any, new_job: Callable[[], str]
+    client: httpx.Client, generators: Generators, worker: Worker, new_job: Callable[[], str]
 ) -> None:
     point(client, generators[0])
     job = client.get("/models/live").json()["job"]
@@ -234,7 +235,7 @@ def test_latest_has_no_history_of_its_own(client: httpx.Client, finished: Checkp
 
 
 def test_alias_follows_its_job_to_its_best_checkpoint(
-    client: httpx.Client, sampler: Any, worker: Any, new_job: Callable[[], str], generators: Any
+    client: httpx.Client, sampler: Sampler, worker: Worker, new_job: Callable[[], str], generators: Generators
 ) -> None:
     job = new_job()
     lease = worker.claim()
@@ -267,7 +268,7 @@ def test_only_a_job_can_be_followed(client: httpx.Client, body: Any) -> None:
 
 
 def test_alias_and_its_history_survive_the_loss_of_redis(
-    client: httpx.Client, generators: Generators, worker: Any
+    client: httpx.Client, generators: Generators, worker: Worker
 ) -> None:
     for generator in generators:
         point(client, generator)
@@ -278,7 +279,7 @@ def test_alias_and_its_history_survive_the_loss_of_redis(
 
 
 def test_alias_file_from_a_version_without_revisions_is_understood(
-    client: httpx.Client, generators: Generators, worker: Any
+    client: httpx.Client, generators: Generators, worker: Worker
 ) -> None:
     point(client, generators[0])
     job = client.get("/models/live").json()["job"]
@@ -294,7 +295,7 @@ def test_alias_file_from_a_version_without_revisions_is_understood(
 
 @pytest.mark.parametrize("kept", ["ahead", "behind", "missing", "damaged"])
 def test_volume_and_redis_agree_after_a_gateway_died_between_writing_to_each(
-    client: httpx.Client, other_gateway: httpx.Client, generators: Generators, worker: Any, kept: str
+    client: httpx.Client, other_gateway: httpx.Client, generators: Generators, worker: Worker, kept: str
 ) -> None:
     point(client, generators[0])
     path, first = worker.volume.alias("live"), worker.volume.alias("live").read_bytes()
@@ -315,7 +316,7 @@ def test_volume_and_redis_agree_after_a_gateway_died_between_writing_to_each(
 
 
 def test_emptied_redis_does_not_remove_the_file_of_an_alias(
-    client: httpx.Client, generators: Generators, worker: Any
+    client: httpx.Client, generators: Generators, worker: Worker
 ) -> None:
     point(client, generators[0])
     kept = worker.volume.alias("live").read_bytes()

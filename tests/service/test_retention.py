@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -15,6 +14,7 @@ from service.gateway import Gateway
 from service.settings import Settings
 from service.store import Standing
 from tests.service.deployment import DAY, KEY, Deployment
+from tests.service.playing import Worker
 from tests.service.problems import refused
 from tests.service.receiver import SECRET, Receiver
 from tests.service.serving import serve
@@ -23,7 +23,7 @@ from tests.service.waiting import until
 
 @pytest.fixture
 def tidy(
-    redis_url: str, worker: Any, data_root: Path, monkeypatch: pytest.MonkeyPatch
+    redis_url: str, worker: Worker, data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[httpx.Client]:
     """A gateway that keeps jobs for a second after their end."""
     monkeypatch.setattr("service.retention.ROUND_SECONDS", 0.05)
@@ -34,7 +34,7 @@ def tidy(
         yield client
 
 
-def _ended(client: httpx.Client, worker: Any, dataset: str, state: State) -> str:
+def _ended(client: httpx.Client, worker: Worker, dataset: str, state: State) -> str:
     job_id: str = client.post("/jobs", json={"dataset": dataset}).json()["id"]
     lease = worker.claim()
     worker.checkpoint(lease)
@@ -43,7 +43,7 @@ def _ended(client: httpx.Client, worker: Any, dataset: str, state: State) -> str
 
 
 def test_jobs_that_ended_long_ago_are_deleted_except_latest_and_aliased_ones(
-    tidy: httpx.Client, worker: Any, dataset: str, volume: Volume, monkeypatch: pytest.MonkeyPatch
+    tidy: httpx.Client, worker: Worker, dataset: str, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     buried, bury = [], records._bury  # a gateway killed after it must not lose a named job
 
@@ -104,7 +104,7 @@ def test_job_is_not_deleted_before_the_deployments_webhook_was_delivered(
     until(lambda: there.client.get(f"/jobs/{pending}").status_code == 410)
 
 
-def test_nothing_is_deleted_by_default(client: httpx.Client, worker: Any, dataset: str) -> None:
+def test_nothing_is_deleted_by_default(client: httpx.Client, worker: Worker, dataset: str) -> None:
     assert Settings().keep_jobs_days is None
     job_id = _ended(client, worker, dataset, State.FAILED)
     assert client.get(f"/jobs/{job_id}").json()["state"] == "failed"

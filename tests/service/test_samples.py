@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import httpx
 import pytest
@@ -14,7 +13,7 @@ from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING, Role
 from contract.store import leave
 from contract.training import MAX_SEED
 from tests.service.deployment import Deployment
-from tests.service.playing import Sampler
+from tests.service.playing import Sampler, Worker
 from tests.service.problems import refused
 from tests.service.waiting import until
 
@@ -27,7 +26,7 @@ def job_id(client: httpx.Client, finished: CheckpointFact) -> str:
     return str(client.get("/jobs").json()["items"][0]["id"])
 
 
-def test_seed_gives_a_picture(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
+def test_seed_gives_a_picture(client: httpx.Client, sampler: Sampler, finished: CheckpointFact) -> None:
     answer = client.get("/samples?seed=7")
     assert answer.status_code == 200
     assert answer.content == f"{finished.digest}/7+1.png".encode()
@@ -40,7 +39,7 @@ def test_seed_gives_a_picture(client: httpx.Client, sampler: Any, finished: Chec
 
 @pytest.mark.parametrize("reference", ["", "latest", "job", "digest", "best"])
 def test_every_kind_of_reference_resolves_to_the_generator(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact, job_id: str, reference: str
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact, job_id: str, reference: str
 ) -> None:
     assert client.put("/models/best", json={"digest": finished.digest}).is_success
     model = {"job": job_id, "digest": finished.digest}.get(reference, reference)
@@ -51,7 +50,7 @@ def test_every_kind_of_reference_resolves_to_the_generator(
 
 
 def test_the_same_picture_is_rendered_once(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact
 ) -> None:
     answers = [client.get("/samples?seed=7&count=4") for _ in range(3)]
     assert len({answer.content for answer in answers}) == 1
@@ -60,7 +59,7 @@ def test_the_same_picture_is_rendered_once(
 
 
 def test_different_seed_or_count_is_a_different_picture(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact
 ) -> None:
     queries = ("seed=1", "seed=2", "seed=1&count=2")
     etags = {client.get(f"/samples?{query}").headers["etag"] for query in queries}
@@ -116,7 +115,7 @@ def test_refusal_of_a_wrong_parameter_names_it(
     assert name in problem["detail"]
 
 
-def test_largest_seed_is_valid(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
+def test_largest_seed_is_valid(client: httpx.Client, sampler: Sampler, finished: CheckpointFact) -> None:
     assert client.get(f"/samples?seed={MAX_SEED}").status_code == 200
     assert client.get(f"/samples?seed={MAX_SEED - 1}&count=2").status_code == 200
 
@@ -145,7 +144,11 @@ def test_model_of_a_deleted_job_is_gone(client: httpx.Client, job_id: str, finis
 
 
 def test_latest_is_the_job_that_finished_last(
-    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact, new_job: Callable[[], str]
+    client: httpx.Client,
+    sampler: Sampler,
+    worker: Worker,
+    finished: CheckpointFact,
+    new_job: Callable[[], str],
 ) -> None:
     new_job()
     lease = worker.claim()
@@ -156,7 +159,7 @@ def test_latest_is_the_job_that_finished_last(
 
 
 def test_an_older_checkpoint_is_served_by_its_digest(
-    client: httpx.Client, sampler: Any, worker: Any, new_job: Callable[[], str]
+    client: httpx.Client, sampler: Sampler, worker: Worker, new_job: Callable[[], str]
 ) -> None:
     new_job()
     lease = worker.claim()
@@ -167,7 +170,7 @@ def test_an_older_checkpoint_is_served_by_its_digest(
 
 @pytest.mark.parametrize("chosen", FORMS)
 def test_format_is_chosen_by_name_or_by_accept(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact, chosen: SampleFormat
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact, chosen: SampleFormat
 ) -> None:
     media_type = FORMS[chosen].media_type
     named = client.get(f"/samples?seed=7&format={chosen}")
@@ -194,7 +197,7 @@ def test_format_is_chosen_by_name_or_by_accept(
     ],
 )
 def test_options_without_an_effect_are_dropped_from_the_spec(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact, query: str, said: str
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact, query: str, said: str
 ) -> None:
     answer = client.get(f"/samples?seed=7&{query}")
     assert answer.status_code == 200
@@ -214,7 +217,7 @@ def test_options_without_an_effect_are_dropped_from_the_spec(
     ],
 )
 def test_path_is_a_picture_with_an_address(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact, query: str, said: str
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact, query: str, said: str
 ) -> None:
     answer = client.get(f"/samples?seed=7&{query}")
     assert answer.text.partition("/")[2] == f"{said}.png"
@@ -223,12 +226,16 @@ def test_path_is_a_picture_with_an_address(
     assert "immutable" in again.headers["cache-control"]
 
 
-def test_named_format_overrides_accept(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
+def test_named_format_overrides_accept(
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact
+) -> None:
     answer = client.get("/samples?seed=7&format=webp", headers={"accept": "image/png"})
     assert answer.headers["content-type"] == "image/webp"
 
 
-def test_each_format_has_its_own_etag(client: httpx.Client, sampler: Any, finished: CheckpointFact) -> None:
+def test_each_format_has_its_own_etag(
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact
+) -> None:
     etags = {client.get(f"/samples?seed=7&format={chosen}").headers["etag"] for chosen in FORMS}
     assert len(etags) == len(FORMS)
 
@@ -242,7 +249,7 @@ def test_refusal_of_an_accept_header_lists_the_available_formats(
 
 
 def test_missing_sampler_is_reported_with_retry_after(
-    client: httpx.Client, worker: Any, finished: CheckpointFact
+    client: httpx.Client, worker: Worker, finished: CheckpointFact
 ) -> None:
     worker.goodbye(Role.SAMPLE)
     until(lambda: client.get("/readyz").status_code == 503)
@@ -262,7 +269,7 @@ def test_sampler_that_does_not_answer_in_time_is_reported(elsewhere: Callable[..
 
 
 def test_deadline_is_in_redis_time(
-    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact
+    client: httpx.Client, sampler: Sampler, worker: Worker, finished: CheckpointFact
 ) -> None:
     before, _ = worker.redis.time()
     client.get("/samples?seed=1")
@@ -272,7 +279,7 @@ def test_deadline_is_in_redis_time(
 
 
 def test_excess_concurrent_requests_are_refused_with_retry_after(
-    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact
+    client: httpx.Client, sampler: Sampler, worker: Worker, finished: CheckpointFact
 ) -> None:
     sampler.hold()
     with ThreadPoolExecutor(4) as threads:
@@ -287,7 +294,7 @@ def test_excess_concurrent_requests_are_refused_with_retry_after(
 
 
 def test_concurrent_requests_for_the_same_picture_are_rendered_once(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact, worker: Any
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact, worker: Worker
 ) -> None:
     sampler.hold()
     with ThreadPoolExecutor(8) as threads:
@@ -300,7 +307,7 @@ def test_concurrent_requests_for_the_same_picture_are_rendered_once(
 
 
 def test_refusal_by_a_sampler_is_a_problem_document(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact
 ) -> None:
     sampler.refusal = (ErrorCode.CHECKPOINT_UNREADABLE, "The file is damaged.", "")
     problem = refused(client.get("/samples?seed=1"), 500, "checkpoint_unreadable")
@@ -311,7 +318,7 @@ def test_refusal_by_a_sampler_is_a_problem_document(
 
 
 def test_refusal_by_a_sampler_names_the_parameter(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact
 ) -> None:
     sampler.refusal = (ErrorCode.INVALID_REQUEST, "Too many.", "count")
     problem = refused(client.get("/samples?seed=1&count=9"), 422, "invalid_request")
@@ -328,7 +335,7 @@ UNREADABLE = {
 
 @pytest.mark.parametrize("frame", UNREADABLE.values(), ids=UNREADABLE)
 def test_unreadable_answer_does_not_affect_others(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact, worker: Any, frame: bytes
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact, worker: Worker, frame: bytes
 ) -> None:
     assert client.get("/samples?seed=1").status_code == 200
     worker.redis.rpush(SAMPLES_REPLIES_OF + sampler.asks[0].gateway, frame)

@@ -17,6 +17,7 @@ from service.limits import MAX_JSON_BYTES
 from service.remembered import Remembered
 from service.shortcut import _parse, read_plain
 from service.single_flight import SingleFlight
+from tests.service.playing import Sampler, Worker
 from tests.service.problems import refused
 from tests.service.waiting import until
 
@@ -70,7 +71,7 @@ def by_the_long_way(query: str) -> str:
 
 @pytest.mark.parametrize("query", [*PLAIN, *ODD])
 def test_both_paths_answer_alike(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact, query: str
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact, query: str
 ) -> None:
     query = query.replace("DIGEST", finished.digest)
     etag = client.get(f"/samples?seed=7&model={finished.digest}").headers["etag"]
@@ -134,7 +135,7 @@ def test_exception_on_the_fast_path_is_reported_as_on_the_slow_one(
 
 
 def test_picture_of_a_job_deleted_by_this_gateway_is_gone_at_once(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact
 ) -> None:
     address = f"/samples?seed=7&model={finished.digest}"
     assert client.get(address).status_code == 200
@@ -144,7 +145,7 @@ def test_picture_of_a_job_deleted_by_this_gateway_is_gone_at_once(
 
 
 def test_picture_of_a_job_deleted_elsewhere_is_gone_soon(
-    client: httpx.Client, sampler: Any, worker: Any, finished: CheckpointFact
+    client: httpx.Client, sampler: Sampler, worker: Worker, finished: CheckpointFact
 ) -> None:
     address = f"/samples?seed=7&model={finished.digest}"
     assert client.get(address).status_code == 200

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import httpx
 import pytest
@@ -14,6 +13,7 @@ from contract.store import leave
 from contract.submission import Submission
 from contract.volume import Volume
 from tests.conftest import proof
+from tests.service.playing import Worker
 from tests.service.problems import refused
 
 NewJob = Callable[[], str]
@@ -82,7 +82,7 @@ def test_key_of_a_deleted_job_creates_no_second_job(client: httpx.Client, datase
 
 
 def test_key_is_not_taken_as_new_while_redis_is_empty(
-    client: httpx.Client, dataset: str, worker: Any, volume: Volume
+    client: httpx.Client, dataset: str, worker: Worker, volume: Volume
 ) -> None:
     before = set(volume.jobs.glob("*"))
     worker.redis.delete(EPOCH)
@@ -132,7 +132,7 @@ def test_invalid_priority_or_submitter_is_refused(
 
 
 @pytest.fixture
-def failed(client: httpx.Client, dataset: str, worker: Any) -> str:
+def failed(client: httpx.Client, dataset: str, worker: Worker) -> str:
     """The id of ann's failed job."""
     request = {"dataset": dataset, "images": 640, "seed": 3, "submitter": "ann", "priority": "low"}
     job_id: str = client.post("/jobs", json=request).json()["id"]
@@ -159,7 +159,7 @@ def test_retry_sent_twice_with_one_key_creates_one_job(client: httpx.Client, fai
 
 
 def test_queued_or_succeeded_job_cannot_be_retried(
-    client: httpx.Client, new_job: NewJob, worker: Any
+    client: httpx.Client, new_job: NewJob, worker: Worker
 ) -> None:
     job_id = new_job()
     assert "queued" in refused(client.post(f"/jobs/{job_id}/retry"), 409, "job_state_conflict")["detail"]
@@ -178,7 +178,7 @@ def test_queued_or_succeeded_job_cannot_be_retried(
     ],
 )
 def test_old_job_beyond_a_limit_is_shown_but_cannot_be_retried(
-    client: httpx.Client, worker: Any, failed: str, settings: dict[str, object], advice: str
+    client: httpx.Client, worker: Worker, failed: str, settings: dict[str, object], advice: str
 ) -> None:
     spec = client.get(f"/jobs/{failed}").json()["spec"] | settings
     worker.redis.hset(KEYS[RecordKind.JOB].record_of + failed, "spec", json.dumps(spec))
@@ -189,7 +189,7 @@ def test_old_job_beyond_a_limit_is_shown_but_cannot_be_retried(
 
 
 def test_retry_of_a_job_of_another_version_is_refused_like_reading_it(
-    client: httpx.Client, worker: Any, failed: str
+    client: httpx.Client, worker: Worker, failed: str
 ) -> None:
     worker.redis.hset(KEYS[RecordKind.JOB].record_of + failed, "spec", '{"of the next version": 1}')
     read = refused(client.get(f"/jobs/{failed}"), 503, "store_unavailable")

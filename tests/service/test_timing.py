@@ -2,13 +2,13 @@
 
 import re
 import time
-from typing import Any
 
 import httpx
 
 from contract.job import CheckpointFact
 from contract.wire import Stages
 from service.timing import NOTHING, server_timing, stages_of
+from tests.service.playing import Sampler
 
 
 def timing(answer: httpx.Response) -> dict[str, float]:
@@ -17,7 +17,7 @@ def timing(answer: httpx.Response) -> dict[str, float]:
 
 
 def test_rendered_picture_reports_the_duration_of_each_stage(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact
 ) -> None:
     took = timing(client.get("/samples?seed=7"))
     assert list(took) == ["queue", "batch", "forward", "encode", "gateway"]
@@ -25,7 +25,7 @@ def test_rendered_picture_reports_the_duration_of_each_stage(
 
 
 def test_cached_picture_reports_only_the_gateway(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact
 ) -> None:
     client.get("/samples?seed=7")
     assert list(timing(client.get("/samples?seed=7"))) == ["gateway"]

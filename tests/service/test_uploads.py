@@ -6,7 +6,6 @@ import zipfile
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -16,6 +15,7 @@ from contract.keys import CELERY_PREFIX, KEYS, TASK_OF_ROLE, RecordKind, Role
 from contract.volume import Volume
 from service.limits import MAX_JSON_BYTES
 from service.settings import Settings
+from tests.service.playing import Worker
 from tests.service.problems import refused
 from tests.service.serving import serve
 from tests.service.waiting import until
@@ -77,7 +77,7 @@ def test_an_ordinary_form_upload_works(client: httpx.Client, volume: Volume, pic
     assert volume.original(dataset["id"]).read_bytes() == pictures
 
 
-def test_upload_wakes_the_preparers(client: httpx.Client, worker: Any, pictures: bytes) -> None:
+def test_upload_wakes_the_preparers(client: httpx.Client, worker: Worker, pictures: bytes) -> None:
     client.post("/datasets", content=pictures)
     blocked = worker.redis.blpop([CELERY_PREFIX + "prepare"], 5)
     assert blocked is not None
@@ -210,7 +210,7 @@ def test_client_that_disconnects_during_an_upload_leaves_nothing_behind(
 
 
 def test_record_holds_the_name_and_size_of_the_archive(
-    client: httpx.Client, worker: Any, pictures: bytes
+    client: httpx.Client, worker: Worker, pictures: bytes
 ) -> None:
     dataset_id = client.post("/datasets", content=pictures).json()["id"]
     fields = worker.redis.hgetall(KEYS[RecordKind.DATASET].record_of + dataset_id)

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -15,7 +14,7 @@ from service.gateway import Gateway
 from service.references import Target
 from service.settings import Settings
 from service.warming import warm
-from tests.service.playing import STAGES
+from tests.service.playing import STAGES, Sampler, Worker
 
 
 @pytest.fixture
@@ -39,7 +38,7 @@ def target(number: int) -> Target:
 
 
 def test_concurrent_calls_for_one_generator_share_its_loading(
-    warm_all: Callable[[list[int]], None], sampler: Any, worker: Any
+    warm_all: Callable[[list[int]], None], sampler: Sampler, worker: Worker
 ) -> None:
     sampler.hold()
     warm_all([7] * 50)
@@ -48,7 +47,7 @@ def test_concurrent_calls_for_one_generator_share_its_loading(
 
 
 def test_only_some_of_many_generators_are_loaded_at_a_time(
-    warm_all: Callable[[list[int]], None], sampler: Any, worker: Any
+    warm_all: Callable[[list[int]], None], sampler: Sampler, worker: Worker
 ) -> None:
     sampler.hold()
     warm_all(list(range(50)))
@@ -56,7 +55,7 @@ def test_only_some_of_many_generators_are_loaded_at_a_time(
 
 
 def test_line_knows_what_a_generator_costs_before_an_alias_moves_to_it(
-    tmp_path: Path, redis_url: str, sampler: Any
+    tmp_path: Path, redis_url: str, sampler: Sampler
 ) -> None:
     async def warmed() -> Gateway:
         gateway = Gateway(Settings(data_root=tmp_path, redis_url=redis_url))
@@ -79,7 +78,11 @@ def spec(number: int) -> SampleSpec:
 
 @pytest.mark.parametrize("body", ["job", "digest"])
 def test_generator_that_an_alias_already_points_to_is_not_loaded_again(
-    client: httpx.Client, sampler: Any, finished: CheckpointFact, body: str, monkeypatch: pytest.MonkeyPatch
+    client: httpx.Client,
+    sampler: Sampler,
+    finished: CheckpointFact,
+    body: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("service.warming.PATIENCE_SECONDS", 60)
     job_id = client.get("/models/latest").json()["job"]

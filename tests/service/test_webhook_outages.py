@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -17,6 +16,7 @@ from contract.webhook import Endpoint, Outcome, Told
 from service.ports import free_port
 from service.settings import Settings
 from tests.service.deployment import DAY, KEY, Deployment
+from tests.service.playing import Worker
 from tests.service.receiver import SECRET, Receiver, receiving
 from tests.service.serving import serve
 from tests.service.waiting import until
@@ -65,7 +65,7 @@ def test_gateway_can_stop_while_a_receiver_hangs(
 
 
 @contextmanager
-def _process(worker: Any) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def _process(worker: Worker) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     port = free_port()
     environment = {
         "PYTHONPATH": str(ROOT),

@@ -18,6 +18,7 @@ from contract.submission import Submission
 from contract.volume import Volume
 from contract.webhook import Webhook
 from service.settings import Settings
+from tests.service.playing import Worker
 from tests.service.problems import refused
 from tests.service.receiver import SECRET, Receiver
 from tests.service.serving import serve
@@ -89,7 +90,7 @@ def test_secret_appears_only_in_the_submission_file(
     dataset: str,
     receiver: Receiver,
     volume: Volume,
-    worker: Any,
+    worker: Worker,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)

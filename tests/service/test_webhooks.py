@@ -126,7 +126,9 @@ def test_delivery_is_given_up_after_a_day_with_an_error_in_the_log(
     until(lambda: here.webhook(job_id)["problem"] == "It answered 500.")
     here.age(job_id, DAY - 60)
     until(lambda: len(receiver.calls) == 2)
-    until(lambda: here.worker.redis.zscore(KEY.deliveries, f"{job_id}:own") > time.time() * 1000 + 40_000)
+    until(
+        lambda: (here.worker.redis.zscore(KEY.deliveries, f"{job_id}:own") or 0) > time.time() * 1000 + 40_000
+    )
     assert here.webhook(job_id)["delivery"] == "pending"
     here.age(job_id, DAY + 60)
     until(lambda: here.webhook(job_id)["delivery"] == "given_up")

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
 from contract.job import Progress
 from contract.keys import KEYS, RecordKind
-from contract.store import beat, mirrored
+from contract.store import Lease, beat, mirrored
 from contract.volume import Volume
+from tests.service.playing import Worker
 
 STREAM = {"accept": "text/event-stream"}
 JSON = {"accept": "application/json"}
@@ -34,14 +35,20 @@ def events(answer: httpx.Response) -> Iterator[dict[str, Any]]:
     return (message for message in messages(answer) if "id" in message)
 
 
-def advance(worker: Any, lease: Any, steps: int) -> None:
+def advance(worker: Worker, lease: Lease, steps: int) -> None:
     for step in range(steps):
         assert worker.run(beat(lease, Progress(done=step, total=1000)))
 
 
-def mirror(worker: Any, volume: Volume, lease: Any, up_to: int) -> None:
-    """Mirror the stream to the volume up to this event, then trim it, as the reconciler does."""
+def stream(worker: Worker, lease: Lease) -> list[tuple[str, dict[str, str]]]:
+    """What Redis holds of the job's events, with their ids."""
     entries = worker.redis.xrange(KEYS[RecordKind.JOB].events_of + lease.id)
+    return cast("list[tuple[str, dict[str, str]]]", entries)
+
+
+def mirror(worker: Worker, volume: Volume, lease: Lease, up_to: int) -> None:
+    """Mirror the stream to the volume up to this event, then trim it, as the reconciler does."""
+    entries = stream(worker, lease)
     lines = [
         json.dumps({"id": int(entry.partition("-")[0]), **fields, "at_ms": int(fields["at_ms"])}) + "\n"
         for entry, fields in entries
