@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import httpx
 import pytest
@@ -116,7 +115,7 @@ def test_dry_run_leaves_no_trace(
 
 @pytest.mark.parametrize("change", [change for change, _ in WRONG_FIELDS])
 def test_wrong_field_is_refused_as_in_a_real_submission(
-    client: httpx.Client, dataset: str, change: Any
+    client: httpx.Client, dataset: str, change: dict[str, object]
 ) -> None:
     body = {"dataset": dataset, **change}
     dry, real = _dry_run(client, **body), client.post("/jobs", json=body)

@@ -86,7 +86,7 @@ def test_messages_to_trainers_do_not_pile_up_while_all_are_busy(
 
 @pytest.mark.parametrize(("change", "pointer"), WRONG_FIELDS)
 def test_refusal_of_a_wrong_field_points_to_it(
-    client: httpx.Client, volume: Volume, dataset: str, change: Any, pointer: str
+    client: httpx.Client, volume: Volume, dataset: str, change: dict[str, object], pointer: str
 ) -> None:
     before = set(volume.jobs.glob("*"))
     answer = client.post("/jobs", json={"dataset": dataset, **change})
@@ -118,7 +118,7 @@ def test_every_wrong_field_is_named(client: httpx.Client, dataset: str) -> None:
     ],
 )
 def test_refusal_of_another_kind_of_value_is_in_words_of_json(
-    client: httpx.Client, dataset: str, change: Any, told: str
+    client: httpx.Client, dataset: str, change: dict[str, object], told: str
 ) -> None:
     problem = refused(client.post("/jobs", json={"dataset": dataset, **change}), 422, "invalid_request")
     assert problem["detail"] == told

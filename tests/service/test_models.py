@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import httpx
 import pytest
@@ -168,7 +167,7 @@ def test_latest_cannot_be_set_or_deleted(client: httpx.Client, job_id: str, meth
         {"job": "job_0000000000000000", "digest": "sha256:" + "0" * 64},
     ],
 )
-def test_a_wrong_target_is_refused(client: httpx.Client, volume: Volume, body: Any) -> None:
+def test_a_wrong_target_is_refused(client: httpx.Client, volume: Volume, body: object) -> None:
     refused(client.put("/models/mine", json=body), 422, "invalid_request")
     assert not volume.alias("mine").exists()
 
@@ -177,13 +176,13 @@ def test_a_wrong_target_is_refused(client: httpx.Client, volume: Volume, body: A
     ("body", "given"),
     [({}, "neither was"), ({"job": "job_0000000000000000", "digest": "sha256:" + "0" * 64}, "both were")],
 )
-def test_refusal_of_two_targets_or_none_says_which(client: httpx.Client, body: Any, given: str) -> None:
+def test_refusal_of_two_targets_or_none_says_which(client: httpx.Client, body: object, given: str) -> None:
     problem = refused(client.put("/models/mine", json=body), 422, "invalid_request")
     assert f'give exactly one of "job" and "digest"; {given} given.' in problem["detail"]
 
 
 @pytest.mark.parametrize("body", [{"job": "job_0000000000000000"}, {"digest": "sha256:" + "0" * 64}])
-def test_an_unknown_target_is_refused(client: httpx.Client, volume: Volume, body: Any) -> None:
+def test_an_unknown_target_is_refused(client: httpx.Client, volume: Volume, body: object) -> None:
     refused(client.put("/models/mine", json=body), 404, "model_not_found")
     assert not volume.alias("mine").exists()
 

@@ -1,7 +1,6 @@
 """POST /samples: seeds in any order and custom latents, with a sampler played by the tests."""
 
 import json
-from typing import Any
 
 import httpx
 import numpy as np
@@ -124,7 +123,7 @@ def test_most_latents_give_a_picture_whose_recipe_gives_it_again(
     ],
 )
 def test_refusal_of_a_wrong_body_points_to_the_error(
-    client: httpx.Client, sampler: Sampler, finished: CheckpointFact, body: Any, pointer: str
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact, body: object, pointer: str
 ) -> None:
     problem = refused(client.post("/samples", json=body), 422, "invalid_request")
     assert [error["pointer"] for error in problem["errors"]] == [pointer]
@@ -134,7 +133,7 @@ def test_refusal_of_a_wrong_body_points_to_the_error(
 @pytest.mark.parametrize(
     ("body", "given"), [({}, "neither was"), ({"seeds": [1], "latents": [[1.0]]}, "both were")]
 )
-def test_refusal_of_both_or_neither_says_which(client: httpx.Client, body: Any, given: str) -> None:
+def test_refusal_of_both_or_neither_says_which(client: httpx.Client, body: object, given: str) -> None:
     problem = refused(client.post("/samples", json=body), 422, "invalid_request")
     assert problem["detail"] == f"Give exactly one of seeds and latents; {given} given."
 
@@ -149,7 +148,7 @@ def test_refusal_of_both_or_neither_says_which(client: httpx.Client, body: Any, 
     ],
 )
 def test_refusal_by_a_sampler_points_into_the_body(
-    client: httpx.Client, sampler: Sampler, finished: CheckpointFact, body: Any, field: str, pointer: str
+    client: httpx.Client, sampler: Sampler, finished: CheckpointFact, body: object, field: str, pointer: str
 ) -> None:
     sampler.refusal = (ErrorCode.INVALID_REQUEST, "It does not fit.", field)
     problem = refused(client.post("/samples", json=body), 422, "invalid_request")
@@ -172,7 +171,7 @@ def test_latents_must_be_finite(client: httpx.Client, finished: CheckpointFact, 
     ids=["wrong numbers", "unknown fields"],
 )
 def test_body_with_very_many_errors_gets_a_short_answer(
-    client: httpx.Client, finished: CheckpointFact, body: Any
+    client: httpx.Client, finished: CheckpointFact, body: object
 ) -> None:
     answer = client.post("/samples", json=body)
     refused(answer, 422, "invalid_request")

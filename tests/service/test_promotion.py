@@ -263,7 +263,7 @@ def test_alias_follows_its_job_to_its_best_checkpoint(
 
 
 @pytest.mark.parametrize("body", [{"digest": "sha256:" + "0" * 64, "follow": True}, {"follow": True}])
-def test_only_a_job_can_be_followed(client: httpx.Client, body: Any) -> None:
+def test_only_a_job_can_be_followed(client: httpx.Client, body: object) -> None:
     refused(client.put("/models/live", json=body), 422, "invalid_request")
 
 

@@ -1,7 +1,7 @@
 """Parameters and bodies that a route does not declare are refused, not ignored."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -94,7 +94,9 @@ def test_deletion_with_dry_run_is_refused_and_deletes_nothing(client: httpx.Clie
 
 
 @pytest.mark.parametrize("content", [b'{"images": 5}', iter([b'{"images": 5}'])], ids=["told", "chunked"])
-def test_a_body_that_would_be_ignored_is_refused(client: httpx.Client, cancelled: str, content: Any) -> None:
+def test_a_body_that_would_be_ignored_is_refused(
+    client: httpx.Client, cancelled: str, content: bytes | Iterator[bytes]
+) -> None:
     answer = client.post(f"/jobs/{cancelled}/retry", content=content)
     assert "does not accept a body" in refused(answer, 422, "invalid_request")["detail"]
     assert jobs(client) == [cancelled]
@@ -123,7 +125,7 @@ POST_JOB = ("POST", "/jobs")
     ],
 )
 def test_body_with_far_too_many_fields_gets_one_error(
-    client: httpx.Client, route: tuple[str, str], body: Any
+    client: httpx.Client, route: tuple[str, str], body: object
 ) -> None:
     problem = refused(client.request(*route, json=body), 422, "invalid_request")
     assert [error["pointer"] for error in problem["errors"]] == [""]
@@ -132,7 +134,7 @@ def test_body_with_far_too_many_fields_gets_one_error(
 
 @pytest.mark.parametrize("term", [{}, 0, [[]], "r3"])
 def test_only_the_first_entry_of_a_list_that_is_all_wrong_is_reported(
-    client: httpx.Client, term: Any
+    client: httpx.Client, term: object
 ) -> None:
     body = {"dataset": NOBODY["dataset_id"], "terms": [term] * 1_000}
     problem = refused(client.post("/jobs", json=body), 422, "invalid_request")

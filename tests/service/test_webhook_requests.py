@@ -4,7 +4,6 @@ import logging
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -53,7 +52,7 @@ HIDDEN = "hidden-text"
     ],
 )
 def test_invalid_webhook_is_refused_without_being_quoted(
-    client: httpx.Client, dataset: str, webhook: Any, pointer: str
+    client: httpx.Client, dataset: str, webhook: object, pointer: str
 ) -> None:
     answer = client.post("/jobs", json={"dataset": dataset, "webhook": webhook})
     problem = refused(answer, 422, "invalid_request")
