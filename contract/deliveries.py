@@ -1,4 +1,4 @@
-"""The commands of `store.lua` for webhook deliveries: each reports one job's end to one endpoint."""
+"""The commands for webhook deliveries (`lua/deliveries.lua`): each reports one job's end to one endpoint."""
 
 from collections import Counter
 from collections.abc import Collection

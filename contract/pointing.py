@@ -1,4 +1,4 @@
-"""The commands of `store.lua` that move aliases."""
+"""The commands that move aliases (`lua/pointing.lua`)."""
 
 from collections.abc import Sequence
 from typing import Literal

@@ -1,4 +1,4 @@
-"""The command of `store.lua` that reads records. A full Redis refuses MULTI, but runs a script that reads."""
+"""The command that reads records. A full Redis refuses MULTI, but runs a script that reads."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

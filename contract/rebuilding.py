@@ -1,4 +1,4 @@
-"""The commands of `store.lua` that re-create records from the volume, and the lock of a rebuild."""
+"""The commands that re-create records from the volume (`lua/rebuilding.lua`), and the lock of a rebuild."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

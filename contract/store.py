@@ -1,4 +1,4 @@
-"""The commands of `store.lua`, each with its arguments and the meaning of its reply.
+"""The commands of the Lua script in `lua/`, each with its arguments and the meaning of its reply.
 
 A command is a value. `service/store.py` runs it asynchronously, `worker/store.py` synchronously, so that the
 two sides cannot disagree.
@@ -19,11 +19,32 @@ from contract.submission import PLAIN, Submission
 
 T = TypeVar("T")
 
+PARTS = (
+    "start",
+    "turns",
+    "record",
+    "submission",
+    "rebuilding",
+    "claiming",
+    "reading",
+    "owning",
+    "control",
+    "forgetting",
+    "pointing",
+    "imports",
+    "deliveries",
+    "mirror",
+    "workers",
+    "run",
+)
+"""The files of `lua/` in the order in which they are joined: each uses what those before it define."""
+
 
 @cache
 def script() -> str:
     """The text of the one Lua script."""
-    return resources.files("contract").joinpath("store.lua").read_text()
+    folder = resources.files("contract").joinpath("lua")
+    return "\n".join(folder.joinpath(f"{part}.lua").read_text() for part in PARTS)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The command of `store.lua` that withdraws a submission that may or may not have been queued."""
+"""The command that withdraws a submission that may or may not have been queued."""
 
 from contract.keys import RecordKind
 from contract.store import Command, command_of

@@ -1,4 +1,4 @@
-"""The project's Python files, parsed once for the tests of the house rules."""
+"""The code, each file read and parsed once for the tests of the house rules."""
 
 import ast
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ PACKAGES = ("contract", "models", "worker", "service", "dcgan")
 
 @dataclass(frozen=True)
 class Source:
-    """A Python file; `path` is relative to the repository, with forward slashes."""
+    """A file of code; `path` is relative to the repository, with forward slashes."""
 
     path: str
     text: str
@@ -61,7 +61,13 @@ def everything(sources: list[Source]) -> list[Source]:
     return [*sources, *_read(("tests", "benchmarks"))]
 
 
-def _read(folders: tuple[str, ...]) -> Iterator[Source]:
+@pytest.fixture(scope="session")
+def script_parts() -> list[Source]:
+    """The files of the Lua script."""
+    return list(_read(("contract",), "*.lua"))
+
+
+def _read(folders: tuple[str, ...], pattern: str = "*.py") -> Iterator[Source]:
     for folder in folders:
-        for path in sorted((ROOT / folder).rglob("*.py")):
+        for path in sorted((ROOT / folder).rglob(pattern)):
             yield Source(path.relative_to(ROOT).as_posix(), path.read_text())

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from contract import keys
+from contract.store import PARTS
 from tests.house.conftest import Source
 
 MOST_LINES = 350
@@ -168,9 +169,13 @@ def test_only_models_pixels_converts_between_pixels_and_numbers(sources: list[So
     assert files == {"models/pixels.py"}
 
 
-def test_no_file_is_longer_than_the_limit(everything: list[Source]) -> None:
-    long = {source.path: len(source.text.splitlines()) for source in everything}
+def test_no_file_is_longer_than_the_limit(everything: list[Source], script_parts: list[Source]) -> None:
+    long = {source.path: len(source.text.splitlines()) for source in [*everything, *script_parts]}
     assert not {path: lines for path, lines in long.items() if lines > MOST_LINES}
+
+
+def test_every_part_of_the_script_is_joined(script_parts: list[Source]) -> None:
+    assert {source.path for source in script_parts} == {f"contract/lua/{part}.lua" for part in PARTS}
 
 
 def test_every_module_has_a_docstring(sources: list[Source]) -> None:

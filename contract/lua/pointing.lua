@@ -1,0 +1,51 @@
+-- The current revision of an alias; 0 if it does not exist.
+local function alias_revision(alias)
+  local now = redis.call('HGET', names.aliases, alias)
+  return now and (cjson.decode(now).revision or 1) or 0
+end
+
+-- What an alias means, and what it meant before.
+function command.meanings()
+  local now = redis.call('HGET', names.aliases, argument.alias)
+  return { now, redis.call('HGET', names.alias_histories, argument.alias) }
+end
+
+-- Point an alias at a generator, if the alias is still at the expected revision and the generator exists.
+function command.point()
+  if redis.call('EXISTS', names.epoch) == 0 then return 'rebuilding' end
+  if alias_revision(argument.alias) ~= argument.expected then return 'moved' end
+  local stands, left_out
+  if argument.job then
+    stands = redis.call('EXISTS', record(argument.job))
+    left_out = redis.call('SISMEMBER', names.left_out, argument.job)
+  else
+    stands = redis.call('HEXISTS', names.imports, argument.digest)
+    left_out = redis.call('SISMEMBER', names.imports_left_out, argument.digest)
+  end
+  if stands == 0 then return left_out == 1 and 'rebuilding' or 'gone' end
+  redis.call('HSET', names.aliases, argument.alias, argument.now)
+  redis.call('HSET', names.alias_histories, argument.alias, argument.before)
+  redis.call('SREM', names.aliases_left_out, argument.alias)
+  return 'pointed'
+end
+
+-- Forget an alias, if it is still at the expected revision.
+function command.unpoint()
+  if redis.call('EXISTS', names.epoch) == 0 then return 'rebuilding' end
+  if alias_revision(argument.alias) ~= argument.expected then return 'moved' end
+  redis.call('HDEL', names.aliases, argument.alias)
+  redis.call('HDEL', names.alias_histories, argument.alias)
+  return 'pointed'
+end
+
+-- Re-create an alias from the volume; an existing one is left alone.
+function command.restore_alias()
+  local was_left_out = redis.call('SREM', names.aliases_left_out, argument.alias) == 1
+  if argument.is_left_out and not was_left_out then return 0 end
+  if redis.call('HSETNX', names.aliases, argument.alias, argument.now) == 0 then return 0 end
+  redis.call('HSET', names.alias_histories, argument.alias, argument.before)
+  return 1
+end
+
+-- Remember an alias that cannot be re-created now.
+function command.leave_out_alias() return redis.call('SADD', names.aliases_left_out, argument.alias) end

@@ -1,0 +1,64 @@
+-- Re-create a record from the volume; an existing one is left alone. If it may never have been queued,
+-- another one created by the same request takes precedence.
+function command.restore()
+  local id, fields = argument.id, argument.fields
+  if redis.call('EXISTS', record(id)) == 1 then return 'exists' end
+  if argument.request and not argument.was_queued then
+    local made = redis.call('GET', names.request_of .. argument.request.key)
+    if made and cjson.decode(made).id ~= id then return 'twin' end
+  end
+  for field, value in pairs(fields) do write(id, field, value) end
+  redis.call('ZADD', names.all, fields.created_us, id)
+  if argument.uses_users then redis.call('SADD', argument.uses_users, id) end
+  remember_request(argument.request)
+  for _, checkpoint in ipairs(argument.checkpoints) do
+    redis.call('RPUSH', names.checkpoints_of .. id, checkpoint)
+    redis.call('HSET', names.digests, cjson.decode(checkpoint).digest, id)
+  end
+  redis.call('ZADD', names.state_of .. fields.state, fields.created_us, id)
+  if fields.state == 'queued' then enqueue(id) end
+  if fields.state == 'running' then renew_lease(id) end
+  if fields.state == 'succeeded' and fields.checkpoint then
+    redis.call('ZADD', names.servable, (fields.finished_ms or '0') .. '000', id)
+  end
+  for _, endpoint in ipairs(argument.untold) do queue_delivery(id, endpoint) end
+  for _, checkpoint in ipairs(argument.unheard) do append_event(id, 'checkpoint', checkpoint) end
+  redis.call('SET', names.turns, integer(now_us))
+  append_event(id, 'state', cjson.encode({ state = fields.state, reason = 'rebuilt from the volume' }))
+  return 'restored'
+end
+
+-- Remember a record that cannot be re-created now, and the request that created it.
+function command.leave_out()
+  remember_request(argument.request)
+  return redis.call('SADD', names.left_out, argument.id)
+end
+
+-- Unless the records stand, begin a new epoch. They do not if the volume has had an epoch that is unknown here: then
+-- they were rebuilt elsewhere, and all that is here is older. It is removed, as if this Redis had been emptied.
+function command.begin_rebuild()
+  local found = 'emptied'
+  if redis.call('EXISTS', names.epoch) == 1 then
+    if argument.of_volume == '' or redis.call('SISMEMBER', names.epochs, argument.of_volume) == 1 then
+      redis.call('DEL', names.rebuilding)
+      return 'stands'
+    end
+    found = 'outdated'
+    local cursor, keys = '0', nil
+    repeat
+      cursor, keys = unpack(redis.call('SCAN', cursor, 'MATCH', argument.pattern, 'COUNT', 1000))
+      for _, key in ipairs(keys) do
+        if key ~= names.rebuilding then redis.call('UNLINK', key) end
+      end
+    until cursor == '0'
+  end
+  redis.call('SADD', names.epochs, argument.epoch)
+  if argument.of_volume ~= '' then redis.call('SADD', names.epochs, argument.of_volume) end
+  return found
+end
+
+-- Declare that the records stand.
+function command.end_rebuild()
+  redis.call('SET', names.epoch, argument.epoch)
+  return redis.call('DEL', names.rebuilding)
+end

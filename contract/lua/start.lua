@@ -1,0 +1,27 @@
+-- All transitions of a record. Redis runs one script at a time, so each is atomic. Times are Redis TIME,
+-- never a client's. ARGV: key names as JSON, command, arguments as JSON.
+--
+-- A record is a hash: state, want, token, owner, unconfirmed, lease_until_ms, attempt, deaths, revision, devices,
+-- spec, submitter, priority, webhook, created_us, started_ms, finished_ms, progress, snapshot, checkpoint,
+-- environment, result, error, told, waiting_for, judged_images_seen, previewed_images_seen.
+-- The token is for fencing: only the process with the newest one may write facts.
+
+local names = cjson.decode(ARGV[1])
+local argument = cjson.decode(ARGV[3])
+
+local clock = redis.call('TIME')
+local now_us = clock[1] * 1000000 + clock[2]
+local now_ms = math.floor(now_us / 1000)
+
+local function integer(number) return string.format('%.0f', number) end
+local function record(id) return names.record_of .. id end
+local function read(id, field) return redis.call('HGET', record(id), field) or nil end
+local function write(id, ...) redis.call('HSET', record(id), ...) end
+
+local function append_event(id, kind_of_event, data)
+  local revision = redis.call('HINCRBY', record(id), 'revision', 1)
+  redis.call('XADD', names.events_of .. id, revision .. '-0',
+    'type', kind_of_event, 'at_ms', integer(now_ms), 'data', data)
+  redis.call('SADD', names.unmirrored, id)
+  redis.call('PUBLISH', names.channel, record(id) .. ':' .. revision)
+end

@@ -1,0 +1,45 @@
+local command = {}
+
+local REQUEST_KEPT_SECONDS = 86400
+
+-- Remember which record a request created, until a day after that record is forgotten.
+local function remember_request(request)
+  if request then redis.call('SET', names.request_of .. request.key, request.made, 'NX') end
+end
+
+function command.submit()
+  local id = argument.id
+  if redis.call('EXISTS', record(id)) == 1 then return { 'exists', read(id, 'state') } end
+  if redis.call('EXISTS', names.withdrawn_of .. id) == 1 then return { 'withdrawn', '' } end
+  if argument.request then
+    if redis.call('EXISTS', names.epoch) == 0 then return { 'rebuilding', '' } end
+    local made = redis.call('GET', names.request_of .. argument.request.key)
+    if made then return { 'known', made } end
+  end
+  if argument.uses then
+    local state = redis.call('HGET', argument.uses.record, 'state')
+    if state ~= 'succeeded' then return { 'unusable', state or 'missing' } end
+    redis.call('SADD', argument.uses.users, id)
+    write(id, 'uses', argument.uses.id)
+  end
+  write(id, 'id', id, 'want', 'run', 'token', '0', 'attempt', '0', 'deaths', '0', 'revision', '0',
+    'devices', argument.devices, 'spec', argument.spec, 'created_us', integer(now_us))
+  for field, value in pairs(argument.fields) do write(id, field, value) end
+  remember_request(argument.request)
+  redis.call('ZADD', names.all, integer(now_us), id)
+  move(id, 'queued')
+  return { 'submitted', 'queued' }
+end
+
+-- The files of a submission are to be removed, so `submit` must fail if it arrives later. Refused once the
+-- record is queued; and, unless its submitter asks, while it may have been queued before Redis was emptied.
+function command.withdraw()
+  local id = argument.id
+  if redis.call('EXISTS', record(id)) == 1 then return 0 end
+  if not argument.by_submitter then
+    if redis.call('EXISTS', names.epoch) == 0 then return 0 end
+    if redis.call('SISMEMBER', names.left_out, id) == 1 then return 0 end
+  end
+  redis.call('SET', names.withdrawn_of .. id, '', 'EX', REQUEST_KEPT_SECONDS)
+  return 1
+end

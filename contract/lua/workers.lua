@@ -1,0 +1,32 @@
+-- Announce a worker. A sampler also learns whether its renderer is the deployment's.
+function command.hello()
+  local name = argument.name
+  for _, gone in ipairs(redis.call('ZRANGEBYSCORE', names.workers, '-inf', integer(now_ms - 3600000))) do
+    redis.call('ZREM', names.workers, gone)
+    redis.call('HDEL', names.worker_facts, gone)
+  end
+  redis.call('ZADD', names.workers, integer(now_ms + argument.ttl_ms), name)
+  redis.call('HSET', names.worker_facts, name, argument.facts)
+  local mine = cjson.decode(argument.facts).renderer
+  if not mine or mine == cjson.null then return 'active' end
+  local active = redis.call('GET', names.renderer)
+  if active == mine then return 'active' end
+  for _, other in ipairs(redis.call('ZRANGEBYSCORE', names.workers, integer(now_ms), '+inf')) do
+    local facts = redis.call('HGET', names.worker_facts, other)
+    if other ~= name and facts and cjson.decode(facts).renderer == active then return active end
+  end
+  redis.call('SET', names.renderer, mine)
+  return 'active'
+end
+
+function command.goodbye()
+  redis.call('ZREM', names.workers, argument.name)
+  redis.call('HDEL', names.worker_facts, argument.name)
+  return 1
+end
+
+function command.workers()
+  local alive = redis.call('ZRANGEBYSCORE', names.workers, integer(now_ms), '+inf')
+  if #alive == 0 then return {} end
+  return redis.call('HMGET', names.worker_facts, unpack(alive))
+end
