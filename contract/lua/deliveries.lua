@@ -1,3 +1,12 @@
+-- Deliveries: each is the report of one job's end to one endpoint.
+
+-- Queue the report of a job's end, due now, to its own webhook or the deployment's. Only gateways know
+-- whether the deployment has one.
+local function queue_delivery(id, endpoint)
+  if endpoint == 'own' and not read(id, 'webhook') then return end
+  redis.call('ZADD', names.deliveries, integer(now_ms), id .. ':' .. endpoint)
+end
+
 -- Lease due deliveries to the caller. One that is not settled before its lease expires is due again. At most
 -- `most` are under way per receiver, per submitter to own endpoints, and to own endpoints in total, including
 -- those that the caller already has, so that a slow receiver, even under many names, does not block the

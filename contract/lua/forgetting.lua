@@ -1,6 +1,6 @@
 -- Forget a record that nothing works on, uses, or points to.
 function command.forget()
-  if redis.call('EXISTS', names.epoch) == 0 then return { 'rebuilding', '' } end
+  if not records_stand() then return { 'rebuilding', '' } end
   local id = argument.id
   local state = read(id, 'state')
   if not state then return { 'missing', '' } end
@@ -11,10 +11,8 @@ function command.forget()
       if used_in and not is_terminal(used_in) then return { 'used', user } end
     end
   end
-  local aliases = redis.call('HGETALL', names.aliases)
-  for i = 1, #aliases, 2 do
-    if cjson.decode(aliases[i + 1]).job == id then return { 'aliased', aliases[i] } end
-  end
+  local alias = find_alias(function(meaning) return meaning.job == id end)
+  if alias then return { 'aliased', alias } end
   for _, checkpoint in ipairs(redis.call('LRANGE', names.checkpoints_of .. id, 0, -1)) do
     local digest = cjson.decode(checkpoint).digest
     if redis.call('HGET', names.digests, digest) == id then redis.call('HDEL', names.digests, digest) end

@@ -1,6 +1,8 @@
+-- Imported generators.
+
 -- Remember an imported generator.
 function command.add_import()
-  if redis.call('EXISTS', names.epoch) == 0 then return 0 end
+  if not records_stand() then return 0 end
   redis.call('HSETNX', names.imports, argument.digest, argument.entry)
   redis.call('SREM', names.imports_left_out, argument.digest)
   return 1
@@ -16,14 +18,11 @@ function command.leave_out_import() return redis.call('SADD', names.imports_left
 
 -- Forget an imported generator that no alias points to.
 function command.forget_import()
-  if redis.call('EXISTS', names.epoch) == 0 then return { 'rebuilding', '' } end
-  local aliases = redis.call('HGETALL', names.aliases)
-  for i = 1, #aliases, 2 do
-    local meaning = cjson.decode(aliases[i + 1])
-    if meaning.digest == argument.digest and not (meaning.job and meaning.job ~= cjson.null) then
-      return { 'aliased', aliases[i] }
-    end
-  end
+  if not records_stand() then return { 'rebuilding', '' } end
+  local alias = find_alias(function(meaning)
+    return meaning.digest == argument.digest and not (meaning.job and meaning.job ~= cjson.null)
+  end)
+  if alias then return { 'aliased', alias } end
   redis.call('SREM', names.imports_left_out, argument.digest)
   if redis.call('HDEL', names.imports, argument.digest) == 0 then return { 'missing', '' } end
   return { 'forgotten', '' }

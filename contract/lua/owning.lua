@@ -1,3 +1,46 @@
+-- What an owner does with a record, from its claim until it lets go.
+
+-- Why a caller may not report facts, or nil. A running record is never forgotten: if there is none, Redis was
+-- emptied, and the owner continues until the record is rebuilt. A caller with the token confirms its claim.
+local function confirm_or_object(id)
+  local state = read(id, 'state')
+  if not state then return 'unknown' end
+  if state ~= 'running' or read(id, 'token') ~= argument.token then return 'lost' end
+  redis.call('HDEL', record(id), 'unconfirmed')
+end
+
+local function grant(id)
+  write(id, 'token', integer(math.max(tonumber(read(id, 'token')) + 1, now_us)),
+    'owner', argument.owner, 'unconfirmed', '1', 'reports', '0')
+  renew_lease(id)
+  return redis.call('HGETALL', record(id))
+end
+
+local SERVED_KEPT_US = 30 * 86400 * 1000000 -- served longer ago counts as never served
+
+-- Claim the next queued record that fits and that this owner has not set aside, not "the one in the message".
+-- A claiming owner holds nothing: if a record is leased to it, the reply was lost, and the record is granted
+-- again.
+function command.claim()
+  for _, id in ipairs(redis.call('ZRANGE', names.leased, 0, -1)) do
+    if read(id, 'owner') == argument.owner then return grant(id) end
+  end
+  local id, is_set_aside = nil, {}
+  for _, other in ipairs(argument.set_aside) do is_set_aside[other] = true end
+  in_turn(function(candidate)
+    if is_set_aside[candidate] or tonumber(read(candidate, 'devices')) > argument.devices then return end
+    id = candidate
+    return 'enough'
+  end)
+  if not id then return {} end
+  redis.call('HINCRBY', record(id), 'attempt', 1)
+  if not read(id, 'started_ms') then write(id, 'started_ms', integer(now_ms)) end
+  redis.call('ZADD', names.served, integer(now_us), read(id, 'submitter') or '')
+  redis.call('ZREMRANGEBYSCORE', names.served, '-inf', integer(now_us - SERVED_KEPT_US))
+  move(id, 'running')
+  return grant(id)
+end
+
 function command.beat()
   local id = argument.id
   local no = confirm_or_object(id)
@@ -37,42 +80,4 @@ function command.leave()
   if argument.state == 'queued' then release(id, argument.reason)
   else move(id, argument.state, argument.reason, argument.error) end
   return 'accepted'
-end
-
--- The owner saw its child die. It repeats this if the reply was lost.
-function command.died()
-  local id = argument.id
-  if read(id, 'buried_token') == argument.token and read(id, 'state') ~= 'running' then
-    return burial(id)
-  end
-  local no = confirm_or_object(id)
-  if no then return { no } end
-  return bury(id, argument.reason)
-end
-
--- A lease that expires later than its length from now was written before the clock was set back.
-local function shorten_leases()
-  local leased = redis.call('ZRANGE', names.leased, 0, -1, 'WITHSCORES')
-  for i = 1, #leased, 2 do
-    local lease_ms = redis.call('HGET', names.lease_ms, leased[i])
-    if lease_ms and tonumber(leased[i + 1]) > now_ms + lease_ms then lease(leased[i], lease_ms) end
-  end
-end
-
--- Bury records whose leases have expired, or everything that a slot owned before it was restarted.
-function command.reap()
-  local buried = {}
-  if argument.owner then
-    for _, id in ipairs(redis.call('ZRANGE', names.leased, 0, -1)) do
-      if read(id, 'owner') == argument.owner then
-        buried[#buried + 1] = bury(id, 'the worker ' .. argument.owner .. ' was restarted')
-      end
-    end
-  else
-    shorten_leases()
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', names.leased, '-inf', integer(now_ms))) do
-      buried[#buried + 1] = bury(id, 'the worker ' .. (read(id, 'owner') or '?') .. ' did not renew its lease')
-    end
-  end
-  return buried
 end

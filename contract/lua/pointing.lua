@@ -1,3 +1,13 @@
+-- Aliases, and the generators that they point to.
+
+-- An alias with such a meaning, if there is one.
+local function find_alias(is_meant)
+  local aliases = redis.call('HGETALL', names.aliases)
+  for i = 1, #aliases, 2 do
+    if is_meant(cjson.decode(aliases[i + 1])) then return aliases[i] end
+  end
+end
+
 -- The current revision of an alias; 0 if it does not exist.
 local function alias_revision(alias)
   local now = redis.call('HGET', names.aliases, alias)
@@ -12,7 +22,7 @@ end
 
 -- Point an alias at a generator, if the alias is still at the expected revision and the generator exists.
 function command.point()
-  if redis.call('EXISTS', names.epoch) == 0 then return 'rebuilding' end
+  if not records_stand() then return 'rebuilding' end
   if alias_revision(argument.alias) ~= argument.expected then return 'moved' end
   local stands, left_out
   if argument.job then
@@ -31,7 +41,7 @@ end
 
 -- Forget an alias, if it is still at the expected revision.
 function command.unpoint()
-  if redis.call('EXISTS', names.epoch) == 0 then return 'rebuilding' end
+  if not records_stand() then return 'rebuilding' end
   if alias_revision(argument.alias) ~= argument.expected then return 'moved' end
   redis.call('HDEL', names.aliases, argument.alias)
   redis.call('HDEL', names.alias_histories, argument.alias)

@@ -1,13 +1,3 @@
--- When the order last changed, then the queue in that order.
-function command.turns()
-  local answer = { redis.call('GET', names.turns) or '0' }
-  in_turn(function(id)
-    answer[#answer + 1] = id
-    return 'served'
-  end)
-  return answer
-end
-
 -- When the order of the queue last changed, and records: each as its hash and its checkpoints.
 function command.look_up()
   local answer = { now_ms, redis.call('GET', names.turns) }

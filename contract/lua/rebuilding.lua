@@ -1,3 +1,5 @@
+-- The rebuild of the records from the volume.
+
 -- Re-create a record from the volume; an existing one is left alone. If it may never have been queued,
 -- another one created by the same request takes precedence.
 function command.restore()
@@ -38,7 +40,7 @@ end
 -- they were rebuilt elsewhere, and all that is here is older. It is removed, as if this Redis had been emptied.
 function command.begin_rebuild()
   local found = 'emptied'
-  if redis.call('EXISTS', names.epoch) == 1 then
+  if records_stand() then
     if argument.of_volume == '' or redis.call('SISMEMBER', names.epochs, argument.of_volume) == 1 then
       redis.call('DEL', names.rebuilding)
       return 'stands'

@@ -1,3 +1,5 @@
+-- The end of the script: run the command.
+
 -- A full Redis refuses the first write of a script if it takes memory, but none after it. What these add is bounded by
 -- the work that runs, and refusing them would cost it: leases would lapse, and what is finished would be done again. So
 -- they begin with a write that takes none: no record has an empty id.

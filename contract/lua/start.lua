@@ -1,5 +1,6 @@
--- All transitions of a record. Redis runs one script at a time, so each is atomic. Times are Redis TIME,
--- never a client's. ARGV: key names as JSON, command, arguments as JSON.
+-- The start of the one script with all transitions of a record, joined from files as contract/store.py says.
+-- Redis runs one script at a time, so each is atomic. Times are Redis TIME, never a client's.
+-- ARGV: key names as JSON, command, arguments as JSON.
 --
 -- A record is a hash: state, want, token, owner, unconfirmed, lease_until_ms, attempt, deaths, revision, devices,
 -- spec, submitter, priority, webhook, created_us, started_ms, finished_ms, progress, snapshot, checkpoint,
@@ -18,10 +19,9 @@ local function record(id) return names.record_of .. id end
 local function read(id, field) return redis.call('HGET', record(id), field) or nil end
 local function write(id, ...) redis.call('HSET', record(id), ...) end
 
-local function append_event(id, kind_of_event, data)
-  local revision = redis.call('HINCRBY', record(id), 'revision', 1)
-  redis.call('XADD', names.events_of .. id, revision .. '-0',
-    'type', kind_of_event, 'at_ms', integer(now_ms), 'data', data)
-  redis.call('SADD', names.unmirrored, id)
-  redis.call('PUBLISH', names.channel, record(id) .. ':' .. revision)
-end
+local function is_terminal(state) return state == 'succeeded' or state == 'failed' or state == 'cancelled' end
+
+-- Whether the records are complete; after Redis was emptied, they are not until they are rebuilt.
+local function records_stand() return redis.call('EXISTS', names.epoch) == 1 end
+
+local command = {} -- by name, each defined in one of the other files

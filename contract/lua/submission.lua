@@ -1,4 +1,4 @@
-local command = {}
+-- Submissions: each is queued once, or withdrawn.
 
 local REQUEST_KEPT_SECONDS = 86400
 
@@ -12,7 +12,7 @@ function command.submit()
   if redis.call('EXISTS', record(id)) == 1 then return { 'exists', read(id, 'state') } end
   if redis.call('EXISTS', names.withdrawn_of .. id) == 1 then return { 'withdrawn', '' } end
   if argument.request then
-    if redis.call('EXISTS', names.epoch) == 0 then return { 'rebuilding', '' } end
+    if not records_stand() then return { 'rebuilding', '' } end
     local made = redis.call('GET', names.request_of .. argument.request.key)
     if made then return { 'known', made } end
   end
@@ -37,7 +37,7 @@ function command.withdraw()
   local id = argument.id
   if redis.call('EXISTS', record(id)) == 1 then return 0 end
   if not argument.by_submitter then
-    if redis.call('EXISTS', names.epoch) == 0 then return 0 end
+    if not records_stand() then return 0 end
     if redis.call('SISMEMBER', names.left_out, id) == 1 then return 0 end
   end
   redis.call('SET', names.withdrawn_of .. id, '', 'EX', REQUEST_KEPT_SECONDS)

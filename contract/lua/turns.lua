@@ -1,5 +1,6 @@
+-- The queue, and in which order it is served.
+
 local LEVEL_OF = { high = -1, normal = 0, low = 1 }
-local SERVED_KEPT_US = 30 * 86400 * 1000000 -- served longer ago counts as never served
 local LEVEL_US = 2 ^ 51 -- more than any created_us until the year 2041, and twice that is exact in a double
 
 -- By priority, then first come, first served.
@@ -75,4 +76,14 @@ local function in_turn(take)
     end
     if heap[2] then sift_down(heap, 1) end
   end
+end
+
+-- When the order last changed, then the queue in that order.
+function command.turns()
+  local answer = { redis.call('GET', names.turns) or '0' }
+  in_turn(function(id)
+    answer[#answer + 1] = id
+    return 'served'
+  end)
+  return answer
 end

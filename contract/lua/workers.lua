@@ -1,3 +1,5 @@
+-- Workers: which live, and whose renderer is the deployment's.
+
 -- Announce a worker. A sampler also learns whether its renderer is the deployment's.
 function command.hello()
   local name = argument.name
