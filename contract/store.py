@@ -1,4 +1,4 @@
-"""The commands of the Lua script in `lua/`, each with its arguments and the meaning of its reply.
+"""The commands of the Lua script, each with its arguments and the meaning of its reply.
 
 A command is a value. `service/store.py` runs it asynchronously, `worker/store.py` synchronously, so that the
 two sides cannot disagree.
@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from importlib import resources
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from contract.events import EventType
@@ -18,33 +17,6 @@ from contract.keys import KEYS, RecordKind
 from contract.submission import PLAIN, Submission
 
 T = TypeVar("T")
-
-PARTS = (
-    "start",
-    "events",
-    "turns",
-    "deliveries",
-    "record",
-    "submission",
-    "owning",
-    "reaping",
-    "control",
-    "reading",
-    "rebuilding",
-    "pointing",
-    "imports",
-    "forgetting",
-    "workers",
-    "run",
-)
-"""The files of `lua/` in the order in which they are joined: each uses what those before it define."""
-
-
-@cache
-def script() -> str:
-    """The text of the one Lua script."""
-    folder = resources.files("contract").joinpath("lua")
-    return "\n".join(folder.joinpath(f"{part}.lua").read_text() for part in PARTS)
 
 
 @dataclass(frozen=True)

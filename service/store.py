@@ -31,7 +31,8 @@ from contract.keys import (
 from contract.pointing import meanings
 from contract.reading import look_up
 from contract.rebuilding import read_epoch
-from contract.store import Command, Request, Turns, read_request, script, turns, workers
+from contract.script import script
+from contract.store import Command, Request, Turns, read_request, turns, workers
 from contract.volume import Volume
 from contract.webhook import Endpoint
 from service.refusals import of_another_version

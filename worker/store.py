@@ -15,7 +15,8 @@ from contract.events import Event
 from contract.job import State
 from contract.keys import KEYS, RecordKind
 from contract.rebuilding import within
-from contract.store import Command, script
+from contract.script import script
+from contract.store import Command
 
 T = TypeVar("T")
 

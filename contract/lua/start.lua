@@ -1,4 +1,4 @@
--- The start of the one script with all transitions of a record, joined from files as contract/store.py says.
+-- The start of the one script with all transitions of a record, joined from files as contract/script.py says.
 -- Redis runs one script at a time, so each is atomic. Times are Redis TIME, never a client's.
 -- ARGV: key names as JSON, command, arguments as JSON.
 --

@@ -8,6 +8,7 @@ import redis
 from contract import store
 from contract.job import Record
 from contract.keys import KEYS, RecordKind
+from contract.script import script
 from contract.store import Command, Lease
 
 T = TypeVar("T")
@@ -20,7 +21,7 @@ class Records:
 
     def __init__(self, url: str) -> None:
         self.redis: Any = redis.Redis.from_url(url, decode_responses=True)
-        self._script = self.redis.register_script(store.script())
+        self._script = self.redis.register_script(script())
 
     def run(self, command: Command[T]) -> T:
         return command.parse(self._script(args=list(command.arguments)))

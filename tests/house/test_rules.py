@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from contract import keys
-from contract.store import PARTS
+from contract.script import PARTS
 from tests.house.conftest import Source
 
 MOST_LINES = 350

@@ -20,7 +20,8 @@ from contract.keys import (
     Role,
 )
 from contract.sampling import CheckpointPlace
-from contract.store import Command, Lease, claim, goodbye, hello, leave, report, script
+from contract.script import script
+from contract.store import Command, Lease, claim, goodbye, hello, leave, report
 from contract.volume import Volume
 from contract.wire import Answer, Ask, Stages
 from contract.workshop import WorkshopAnswer, WorkshopAsk, checksum, export
