@@ -271,10 +271,11 @@ def mirrored(kind: RecordKind, record_id: str, revision: int, keep: int) -> Comm
     return command_of(kind, "mirrored", int, id=record_id, revision=str(revision), keep=keep)
 
 
-def hello(name: str, facts: Mapping[str, Any], ttl_seconds: float) -> Command[str]:
-    """Announce a worker. `active`, or for a sampler the other renderer to which this deployment is bound."""
+def hello(name: str, facts: Mapping[str, Any], ttl_seconds: float) -> Command[str | None]:
+    """Announce a worker. The reply is the deployment's renderer; None before the first sampler."""
+    ttl_ms = _milliseconds(ttl_seconds)
     return command_of(
-        RecordKind.JOB, "hello", str, name=name, facts=json.dumps(facts), ttl_ms=_milliseconds(ttl_seconds)
+        RecordKind.JOB, "hello", lambda reply: reply, name=name, facts=json.dumps(facts), ttl_ms=ttl_ms
     )
 
 

@@ -34,7 +34,7 @@ class Reconciler(threading.Thread):
         worker: WorkerProcess,
         ring: Callable[[RecordKind], None],
         facts: Callable[[], Mapping[str, Any]],
-        adopt: Callable[[str], None],
+        adopt: Callable[[str | None], None],
         is_well: Callable[[], bool],
     ) -> None:
         super().__init__(name="reconciler", daemon=True)

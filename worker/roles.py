@@ -38,8 +38,8 @@ class Duty(Protocol):
         """What the worker reports about itself with every sign of life."""
         ...
 
-    def adopt(self, verdict: str) -> None:
-        """Apply the store's reply to that sign of life. The first one implies that the records stand."""
+    def adopt(self, renderer: str | None) -> None:
+        """Heed the reply to it: the deployment's renderer. The first one implies that the records stand."""
 
     def is_well(self) -> bool:
         """Whether everything it runs is alive. A worker that is not well exits, to be restarted."""
@@ -103,8 +103,8 @@ class SupervisedDuty:
         is_active = self._records_stand.is_set() and self._is_warm.is_set()
         return {"role": self._role, "active": is_active, "devices": self._devices}
 
-    def adopt(self, verdict: str) -> None:
-        del verdict
+    def adopt(self, renderer: str | None) -> None:
+        del renderer
         self._records_stand.set()
 
     def is_well(self) -> bool:
@@ -240,8 +240,8 @@ class SampleDuty:
             "precisions": self._consumer.precisions,
         }
 
-    def adopt(self, verdict: str) -> None:
-        self._consumer.adopt(verdict)
+    def adopt(self, renderer: str | None) -> None:
+        self._consumer.adopt(renderer)
 
     def is_well(self) -> bool:
         return self._consumer.is_well

@@ -62,7 +62,7 @@ class SampleConsumer(threading.Thread):
         self._clock_offset_ms = 0.0  # Redis time - ours
         self._end = threading.Event()
         self._active = threading.Event()
-        self._verdict: str | None = None
+        self._deployments_renderer: str | None = None
         self._away = RareWarning(logger)
         self.precisions = engine.precisions
         """In which generators are requested from this sampler."""
@@ -76,8 +76,8 @@ class SampleConsumer(threading.Thread):
         """Why this sampler does not answer at the moment; None if it does."""
         if not self.is_alive():
             return "it has not begun, or has ended"
-        if not self._active.is_set() and self._verdict is not None:
-            return f"it renders as {self._renderer}, this deployment as {self._verdict}"
+        if not self._active.is_set() and self._deployments_renderer is not None:
+            return f"it renders as {self._renderer}, this deployment as {self._deployments_renderer}"
         return self._liveness.trouble if self._active.is_set() else "it has not said hello yet"
 
     @property
@@ -87,16 +87,18 @@ class SampleConsumer(threading.Thread):
             return True
         return self.is_alive() and self._replies.is_alive() and not self._liveness.is_dead
 
-    def adopt(self, verdict: str) -> None:
-        """Apply the store's reply to `hello`: `active`, or the renderer this deployment is bound to."""
-        if verdict == self._verdict:
+    def adopt(self, renderer: str | None) -> None:
+        """Be active or idle, as the deployment's renderer is this sampler's or another."""
+        if renderer == self._deployments_renderer:
             return
-        self._verdict = verdict
-        if verdict == "active":
+        self._deployments_renderer = renderer
+        if renderer == self._renderer:
             self._active.set()
         else:
             self._active.clear()
-            logger.warning("idle: this deployment renders as %s, this sampler as %s", verdict, self._renderer)
+            logger.warning(
+                "idle: this deployment renders as %s, this sampler as %s", renderer, self._renderer
+            )
 
     def start(self) -> None:
         self._replies.start()

@@ -1,6 +1,6 @@
 -- Workers: which live, and whose renderer is the deployment's.
 
--- Announce a worker. A sampler also learns whether its renderer is the deployment's.
+-- Announce a worker. The reply is the deployment's renderer: a sampler's own, if no other one has the present one.
 function command.hello()
   local name = argument.name
   for _, gone in ipairs(redis.call('ZRANGEBYSCORE', names.workers, '-inf', integer(now_ms - 3600000))) do
@@ -10,15 +10,14 @@ function command.hello()
   redis.call('ZADD', names.workers, integer(now_ms + argument.ttl_ms), name)
   redis.call('HSET', names.worker_facts, name, argument.facts)
   local mine = cjson.decode(argument.facts).renderer
-  if not mine or mine == cjson.null then return 'active' end
   local active = redis.call('GET', names.renderer)
-  if active == mine then return 'active' end
+  if not mine or mine == cjson.null or mine == active then return active end
   for _, other in ipairs(redis.call('ZRANGEBYSCORE', names.workers, integer(now_ms), '+inf')) do
     local facts = redis.call('HGET', names.worker_facts, other)
     if other ~= name and facts and cjson.decode(facts).renderer == active then return active end
   end
   redis.call('SET', names.renderer, mine)
-  return 'active'
+  return mine
 end
 
 function command.goodbye()

@@ -81,7 +81,7 @@ def test_jobs_of_a_restarted_worker_are_queued_again(records: Records) -> None:
 
 @pytest.mark.usefixtures("lease")
 def test_workers_stay_known(records: Records) -> None:
-    assert records.run(store.hello("w0", {"role": "train"}, 60)) == "active"
+    assert records.run(store.hello("w0", {"role": "train"}, 60)) is None
     assert records.run(store.workers()) == [{"role": "train"}]
 
 

@@ -294,14 +294,14 @@ def test_restored_record_is_claimed_under_a_newer_token(records: Records) -> Non
 
 
 def test_renderer_stays_active_until_no_sampler_has_it(records: Records) -> None:
-    def hello(name: str, renderer: str, seconds: float = LONG) -> str:
+    def hello(name: str, renderer: str, seconds: float = LONG) -> str | None:
         return records.run(store.hello(name, {"role": "sample", "renderer": renderer}, seconds))
 
-    assert hello("s0", "avx512") == "active"
+    assert hello("s0", "avx512") == "avx512"
     assert hello("s1", "avx2") == "avx512"
-    assert hello("s0", "avx512") == "active"
+    assert hello("s0", "avx512") == "avx512"
     records.run(store.goodbye("s0"))
-    assert hello("s1", "avx2") == "active"
+    assert hello("s1", "avx2") == "avx2"
     assert hello("s0", "avx512") == "avx2"
 
 

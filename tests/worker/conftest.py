@@ -48,7 +48,7 @@ def start(redis_url: str) -> Iterator[Callable[..., SampleConsumer]]:
     def start(engine: Engine, name: str = "sample-1") -> SampleConsumer:
         consumer = SampleConsumer(name, redis_url, engine, "ours", 64)
         started.append(consumer)
-        consumer.adopt("active")
+        consumer.adopt("ours")
         consumer.start()
         return consumer
 

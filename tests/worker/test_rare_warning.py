@@ -37,7 +37,7 @@ def test_consumer_without_redis_warns_once(
         return honest()
 
     monkeypatch.setattr(consumer, "_take", take)
-    consumer.adopt("active")
+    consumer.adopt("ours")
     consumer.start()
     for _ in range(5):
         assert tried.acquire(timeout=60)

@@ -278,13 +278,13 @@ def test_portion_is_for_one_generator() -> None:
     assert [len({ask.spec.digest for ask in portion}) for portion in portions(asks)] == [1, 1, 1]
 
 
-def test_idle_sampler_logs_that_once_per_verdict(
+def test_idle_sampler_logs_that_once_per_renderer(
     redis_url: str, engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     consumer = SampleConsumer("sample-1", redis_url, engine, "ours", 64)
     said = []
-    for verdict in ("theirs", "theirs", "active", "active", "theirs", "others"):
-        consumer.adopt(verdict)
+    for renderer in ("theirs", "theirs", "ours", "ours", "theirs", "others"):
+        consumer.adopt(renderer)
         said.append(sum("idle" in message for message in caplog.messages))
     assert said == [1, 1, 1, 1, 2, 3]
 
