@@ -48,6 +48,11 @@ def is_record_id(name: str) -> bool:
     return any(re.fullmatch(pattern, name) for pattern in (DATASET_PATTERN, JOB_PATTERN))
 
 
+def is_alias(name: str) -> bool:
+    """Whether a name is that of an alias."""
+    return reference_kind(name) == "alias"
+
+
 def reference_kind(reference: str) -> ReferenceKind | None:
     """Which of the three disjoint syntaxes a model reference has, or None."""
     if re.fullmatch(DIGEST_PATTERN, reference):

@@ -23,11 +23,6 @@ def restore_import(digest: str, entry: Import, *, is_left_out: bool = False) -> 
     return command_of(RecordKind.JOB, "restore_import", bool, **given)
 
 
-def leave_out_import(digest: str) -> Command[bool]:
-    """Remember one whose file is unreadable. True the first time."""
-    return command_of(RecordKind.JOB, "leave_out_import", bool, digest=digest)
-
-
 def forget_import(digest: str) -> Command[tuple[ForgetOutcome, str]]:
     """Forget one, unless an alias points to it."""
     return command_of(RecordKind.JOB, "forget_import", tuple, digest=digest)

@@ -51,8 +51,6 @@ class RecordKeys:
             "alias_histories": ALIAS_HISTORIES,
             "imports": IMPORTS,
             "left_out": LEFT_OUT,
-            "aliases_left_out": ALIASES_LEFT_OUT,
-            "imports_left_out": IMPORTS_LEFT_OUT,
             "workers": WORKERS,
             "worker_facts": WORKER_FACTS,
             "renderer": RENDERER,
@@ -76,9 +74,7 @@ EPOCH = "dcgan:epoch"  # set once the records stand: the name of their rebuild; 
 EPOCHS = "dcgan:epochs"  # set: every epoch that the volume has had, as far as this server knows
 REBUILDING = "dcgan:rebuilding"  # lock of the process that re-creates them from the volume
 DIGESTS = "dcgan:digests"  # hash: generator digest -> its job
-LEFT_OUT = "dcgan:left-out"  # set: records whose files a rebuild could not read
-ALIASES_LEFT_OUT = "dcgan:aliases:left-out"  # set: aliases whose files it could not read
-IMPORTS_LEFT_OUT = "dcgan:imports:left-out"  # set: digests of imported generators, likewise
+LEFT_OUT = "dcgan:left-out"  # set: names of records, aliases and imports that a rebuild could not read
 ALIASES = "dcgan:aliases"  # hash: alias -> its current meaning
 ALIAS_HISTORIES = "dcgan:aliases:histories"  # hash: alias -> its earlier meanings
 IMPORTS = "dcgan:imports"  # hash: digest of an imported generator -> when it was imported, and its size

@@ -50,11 +50,6 @@ def restore_alias(alias: str, record: AliasRecord, *, is_left_out: bool = False)
     return command_of(RecordKind.JOB, "restore_alias", bool, **given)
 
 
-def leave_out_alias(alias: str) -> Command[bool]:
-    """Remember an alias whose file is unreadable. True the first time."""
-    return command_of(RecordKind.JOB, "leave_out_alias", bool, alias=alias)
-
-
 def _read_outcome(reply: PointOutcome) -> PointOutcome:
     return reply
 

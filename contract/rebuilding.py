@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
+from contract.identifiers import kind_of
 from contract.job import CheckpointFact
 from contract.keys import EVERYTHING, KEYS, RecordKind
 from contract.store import Command, command_of, request_of, submission_fields
@@ -55,9 +56,12 @@ def restore(
     )
 
 
-def leave_out(kind: RecordKind, record_id: str, submission: Submission = PLAIN) -> Command[bool]:
-    """Remember a record whose files are unreadable: its request creates no other. True the first time."""
-    return command_of(kind, "leave_out", bool, id=record_id, request=request_of(record_id, submission))
+def leave_out(name: str, submission: Submission = PLAIN) -> Command[bool]:
+    """Remember a record, alias or import whose files are unreadable. True the first time.
+
+    The request that created the record creates no other.
+    """
+    return command_of(kind_of(name), "leave_out", bool, name=name, request=request_of(name, submission))
 
 
 def read_epoch(volume: Volume) -> str:

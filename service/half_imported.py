@@ -14,7 +14,6 @@ from typing import get_args
 from contract.durable import remove_durably, sync_directory
 from contract.errors import ServiceError
 from contract.identifiers import IMPORTED, reference_kind
-from contract.keys import IMPORTS_LEFT_OUT
 from contract.sampling import CheckpointPlace
 from contract.volume import Volume, imported_name
 from contract.workshop import Program, export, exports, remove_program
@@ -70,7 +69,7 @@ async def _settle(gateway: Gateway, digest: str) -> None:
     async def attempt() -> bool:
         async with alone_with_imports(gateway):
             await require_rebuilt(gateway)
-            if await gateway.store.is_left_out(digest, IMPORTS_LEFT_OUT):
+            if await gateway.store.is_left_out(digest):
                 return True  # the note stays, for the next gateway that starts
             if not await gateway.store.imported(digest):
                 await asyncio.to_thread(remove, gateway.volume, digest)

@@ -13,9 +13,8 @@ from fastapi import Request
 
 from contract.durable import publish_durably
 from contract.errors import ErrorCode, ServiceError
-from contract.identifiers import IMPORTED
+from contract.identifiers import IMPORTED, is_alias
 from contract.imports import Import, add_import, forget_import
-from contract.keys import ALIASES_LEFT_OUT
 from contract.sampling import CheckpointPlace
 from service.body_length import declared_length
 from service.exporting import require_trainer
@@ -94,7 +93,7 @@ async def forget(gateway: Gateway, digest: str) -> None:
         ServiceError: `model_in_use`, `model_not_found`, or some aliases could not be restored.
     """
     async with gateway.lock(digest), alone_with_imports(gateway):
-        await require_all_back(gateway, f"may be an alias of {digest}", ALIASES_LEFT_OUT)
+        await require_all_back(gateway, is_alias, f"may be an alias of {digest}")
         async with noted(gateway, digest):
             outcome, by = await gateway.store.run(forget_import(digest))
             gateway.remembered.forget()

@@ -13,8 +13,8 @@ from redis.exceptions import RedisError
 
 from contract.durable import LACKS, remove_durably, replace_durably, sync_directory, write_json
 from contract.errors import ErrorCode, ServiceError
-from contract.identifiers import DATASET_PATTERN, JOB_PATTERN
-from contract.keys import ALIASES_LEFT_OUT, LEFT_OUT, RecordKind
+from contract.identifiers import DATASET_PATTERN, JOB_PATTERN, is_alias, is_record_id
+from contract.keys import RecordKind
 from contract.store import Command, ForgetOutcome, SubmitOutcome
 from contract.withdrawal import withdraw
 from service.gateway import Gateway
@@ -62,10 +62,10 @@ async def _refuse_missing(gateway: Gateway, kind: RecordKind, record_id: str) ->
     await require_back(gateway, f"The {kind} {record_id}", record_id)
 
 
-async def require_back(gateway: Gateway, what: str, name: str, key: str = LEFT_OUT) -> None:
-    """Raise while a missing record (alias, import) may be restored: it is left out, or none is back yet."""
+async def require_back(gateway: Gateway, what: str, name: str) -> None:
+    """Raise while a missing record, alias or import may be restored: it is left out, or none is back yet."""
     await require_rebuilt(gateway)
-    if await gateway.store.is_left_out(name, key):
+    if await gateway.store.is_left_out(name):
         detail = (
             f"{what} has not been restored since Redis was emptied: one of its files on the volume cannot be"
             " read. The workers' logs say which. Restore that file from a backup; the service tries again"
@@ -74,10 +74,10 @@ async def require_back(gateway: Gateway, what: str, name: str, key: str = LEFT_O
         raise ServiceError(ErrorCode.STORE_UNAVAILABLE, detail, retry_after_seconds=_LEFT_OUT_RETRY_SECONDS)
 
 
-async def require_all_back(gateway: Gateway, what_for: str, key: str = LEFT_OUT) -> None:
-    """Raise while any record (alias, import) is left out, if the operation might concern it."""
+async def require_all_back(gateway: Gateway, concerns: Callable[[str], bool], what_for: str) -> None:
+    """Raise while any record or alias is left out that the operation might concern, by its name."""
     await require_rebuilt(gateway)
-    if left_out := await gateway.store.left_out(key):
+    if left_out := list(filter(concerns, await gateway.store.left_out())):
         detail = (
             f"{', '.join(left_out[:5])}{' and more' * (len(left_out) > 5)} could not be read when Redis was"
             f" emptied, and {what_for}. The workers' logs say which files to restore from a backup; or remove"
@@ -169,9 +169,9 @@ async def delete(
     """
     record_id = standing.record.id
     if kind is RecordKind.DATASET:
-        await require_all_back(gateway, f"may use {record_id}")
+        await require_all_back(gateway, is_record_id, f"may use {record_id}")
     else:
-        await require_all_back(gateway, f"may be an alias of {record_id}", ALIASES_LEFT_OUT)
+        await require_all_back(gateway, is_alias, f"may be an alias of {record_id}")
     tombstone = gateway.volume.tombstone(record_id)
     async with gateway.lock(record_id):
         await _bury(gateway, standing)

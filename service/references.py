@@ -5,10 +5,10 @@ from typing import Self, TypeVar
 
 from contract.alias import Meaning
 from contract.errors import ErrorCode, ServiceError
-from contract.identifiers import IMPORTED, LATEST, Digest, JobId, reference_kind
+from contract.identifiers import IMPORTED, LATEST, Digest, JobId, is_record_id, reference_kind
 from contract.imports import Import
 from contract.job import CheckpointFact
-from contract.keys import ALIASES_LEFT_OUT, IMPORTS_LEFT_OUT, RecordKind
+from contract.keys import RecordKind
 from contract.plugin import Frozen
 from contract.sampling import CheckpointPlace
 from contract.volume import imported_name
@@ -113,8 +113,8 @@ async def of_digest(gateway: Gateway, digest: str) -> Target:
     """The generator with exactly these weights."""
     if target := await _made(gateway, digest) or await _imported(gateway, digest):
         return target
-    await require_back(gateway, f"The import {digest}", digest, IMPORTS_LEFT_OUT)
-    await require_all_back(gateway, f"may have made {digest}")
+    await require_back(gateway, f"The import {digest}", digest)
+    await require_all_back(gateway, is_record_id, f"may have made {digest}")
     detail = f"No generator has the digest {digest}; GET /jobs/{{id}}/checkpoints lists those of a job."
     raise ServiceError(ErrorCode.MODEL_NOT_FOUND, detail)
 
@@ -165,7 +165,7 @@ async def of_meaning(gateway: Gateway, meaning: Meaning) -> Target:
 
 async def missing_alias(gateway: Gateway, alias: str) -> ServiceError:
     """The error for an alias that does not exist. Raises while it may be restored."""
-    await require_back(gateway, f"The alias {alias}", alias, ALIASES_LEFT_OUT)
+    await require_back(gateway, f"The alias {alias}", alias)
     detail = (
         f"There is no alias {alias!r}; GET /models lists those that exist, PUT /models/{alias} creates it."
     )

@@ -146,13 +146,13 @@ class Store:
             return False
         return bool(await self._redis.exists(EPOCH))
 
-    async def is_left_out(self, name: str, key: str = LEFT_OUT) -> bool:
-        """Whether the record (alias, import) is on the volume, but was unreadable when Redis was emptied."""
-        return bool(await self._redis.sismember(key, name))
+    async def is_left_out(self, name: str) -> bool:
+        """Whether the record, alias or import is on the volume, but was unreadable when Redis was emptied."""
+        return bool(await self._redis.sismember(LEFT_OUT, name))
 
-    async def left_out(self, key: str = LEFT_OUT) -> list[str]:
-        """The names of all such records (aliases, imports)."""
-        return sorted(await reply(self._redis.smembers(key)))
+    async def left_out(self) -> list[str]:
+        """The names of all such records, aliases and imports."""
+        return sorted(await reply(self._redis.smembers(LEFT_OUT)))
 
     async def exists(self, kind: RecordKind, record_id: str) -> bool:
         return bool(await self._redis.exists(KEYS[kind].record_of + record_id))

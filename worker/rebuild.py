@@ -112,7 +112,7 @@ def _has_spec(home: Path) -> bool:
 
 def restore_left_out(store: Store, volume: Volume, lease_seconds: float) -> None:
     """Retry what could not be read: a live owner writes its facts anew, and people repair files."""
-    left_out = store.left_out()
+    left_out = list(filter(is_record_id, store.left_out()))
     for kind in (RecordKind.DATASET, RecordKind.JOB):
         for record_id in _surest_first((one for one in left_out if kind_of(one) is kind), volume):
             if _restore_if_readable(kind, record_id, store, volume, lease_seconds):
@@ -146,7 +146,7 @@ def _restore_if_readable(
     try:
         outcome = _restore(kind, record_id, store, volume, lease_seconds)
     except (OSError, ValueError, KeyError, TypeError) as error:  # one damaged file costs no others
-        if store.run(rebuilding.leave_out(kind, record_id, _submission_if_readable(record_id, volume))):
+        if store.run(rebuilding.leave_out(record_id, _submission_if_readable(record_id, volume))):
             logger.error("%s: not rebuilt, a file of it cannot be read: %s", record_id, error)
         return False
     if outcome == "twin":

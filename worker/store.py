@@ -70,13 +70,13 @@ class Store:
             return None
         return Rebuild(self, rebuild, seconds)
 
-    def take_in(self, name: str, key: str = keys.LEFT_OUT) -> None:
-        """Take a name off a list of those left out: it was re-created, or is gone."""
-        self._redis.srem(key, name)
+    def take_in(self, name: str) -> None:
+        """A record, alias or import is no longer left out: it was re-created, or is gone."""
+        self._redis.srem(keys.LEFT_OUT, name)
 
-    def left_out(self, key: str = keys.LEFT_OUT) -> list[str]:
-        """Records, or aliases or imports, that could not be re-created."""
-        return sorted(cast("set[str]", self._redis.smembers(key)))
+    def left_out(self) -> list[str]:
+        """The records, aliases and imports that could not be re-created."""
+        return sorted(cast("set[str]", self._redis.smembers(keys.LEFT_OUT)))
 
     def uptime_seconds(self) -> float:
         """The server's uptime: after a restart, owners need a grace period of one lease.
@@ -135,6 +135,6 @@ class Rebuild:
         """
         return self._store.run(within(self._rebuild, self._seconds, command))
 
-    def take_in(self, name: str, key: str = keys.LEFT_OUT) -> None:
-        """Take a name off a list of those left out: it was re-created, or is gone."""
-        self._store.take_in(name, key)
+    def take_in(self, name: str) -> None:
+        """A record, alias or import is no longer left out: it was re-created, or is gone."""
+        self._store.take_in(name)

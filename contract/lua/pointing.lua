@@ -24,18 +24,15 @@ end
 function command.point()
   if not records_stand() then return 'rebuilding' end
   if alias_revision(argument.alias) ~= argument.expected then return 'moved' end
-  local stands, left_out
-  if argument.job then
-    stands = redis.call('EXISTS', record(argument.job))
-    left_out = redis.call('SISMEMBER', names.left_out, argument.job)
-  else
-    stands = redis.call('HEXISTS', names.imports, argument.digest)
-    left_out = redis.call('SISMEMBER', names.imports_left_out, argument.digest)
+  local exists = argument.job and redis.call('EXISTS', record(argument.job))
+    or redis.call('HEXISTS', names.imports, argument.digest)
+  if exists == 0 then
+    local is_left_out = redis.call('SISMEMBER', names.left_out, argument.job or argument.digest) == 1
+    return is_left_out and 'rebuilding' or 'gone'
   end
-  if stands == 0 then return left_out == 1 and 'rebuilding' or 'gone' end
   redis.call('HSET', names.aliases, argument.alias, argument.now)
   redis.call('HSET', names.alias_histories, argument.alias, argument.before)
-  redis.call('SREM', names.aliases_left_out, argument.alias)
+  redis.call('SREM', names.left_out, argument.alias)
   return 'pointed'
 end
 
@@ -50,12 +47,8 @@ end
 
 -- Re-create an alias from the volume; an existing one is left alone.
 function command.restore_alias()
-  local was_left_out = redis.call('SREM', names.aliases_left_out, argument.alias) == 1
-  if argument.is_left_out and not was_left_out then return 0 end
+  if not take_in(argument.alias) then return 0 end
   if redis.call('HSETNX', names.aliases, argument.alias, argument.now) == 0 then return 0 end
   redis.call('HSET', names.alias_histories, argument.alias, argument.before)
   return 1
 end
-
--- Remember an alias that cannot be re-created now.
-function command.leave_out_alias() return redis.call('SADD', names.aliases_left_out, argument.alias) end

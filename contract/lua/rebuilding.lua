@@ -30,10 +30,17 @@ function command.restore()
   return 'restored'
 end
 
--- Remember a record that cannot be re-created now, and the request that created it.
+-- Remember what cannot be re-created now: a record, with the request that created it, an alias or an import.
 function command.leave_out()
   remember_request(argument.request)
-  return redis.call('SADD', names.left_out, argument.id)
+  return redis.call('SADD', names.left_out, argument.name)
+end
+
+-- Whether to re-create an alias or import, which then is no longer left out. One that is tried again, but was not left
+-- out any more, has been replaced or deleted meanwhile.
+local function take_in(name)
+  local was_left_out = redis.call('SREM', names.left_out, name) == 1
+  return was_left_out or not argument.is_left_out
 end
 
 -- Unless the records stand, begin a new epoch. They do not if the volume has had an epoch that is unknown here: then

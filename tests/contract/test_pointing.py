@@ -3,8 +3,8 @@
 import pytest
 
 from contract.alias import AliasRecord, Meaning
-from contract.imports import forget_import, leave_out_import
-from contract.keys import ALIAS_HISTORIES, ALIASES, EPOCH, IMPORTS, IMPORTS_LEFT_OUT, LEFT_OUT, RecordKind
+from contract.imports import forget_import
+from contract.keys import ALIAS_HISTORIES, ALIASES, EPOCH, IMPORTS, LEFT_OUT
 from contract.pointing import point, restore_alias, unpoint
 from contract.rebuilding import leave_out
 from tests.contract.records import Records
@@ -57,10 +57,10 @@ def test_alias_points_only_to_existing_generators(standing: Records, job: str | 
 def test_generator_that_was_left_out_of_a_rebuild_is_not_gone(records: Records, job: str | None) -> None:
     records.redis.set(EPOCH, "1")
     record = AliasRecord(now=meaning(job))
-    records.run(leave_out_import(DIGEST) if job is None else leave_out(RecordKind.JOB, job))
+    records.run(leave_out(job or DIGEST))
     assert records.run(point("a", record, expected=0)) == "rebuilding"
     assert read(records) is None
-    records.redis.delete(LEFT_OUT, IMPORTS_LEFT_OUT)
+    records.redis.delete(LEFT_OUT)
     assert records.run(point("a", record, expected=0)) == "gone"
 
 

@@ -6,18 +6,14 @@ import httpx
 import pytest
 
 from contract.alias import AliasRecord
-from contract.imports import leave_out_import
 from contract.job import CheckpointFact, State
 from contract.keys import (
     ALIAS_HISTORIES,
     ALIASES,
-    ALIASES_LEFT_OUT,
     IMPORTS,
-    IMPORTS_LEFT_OUT,
     JOB_KEYS,
-    RecordKind,
+    LEFT_OUT,
 )
-from contract.pointing import leave_out_alias
 from contract.rebuilding import leave_out
 from contract.volume import Volume
 from tests.service.deployment import DAY, Deployment
@@ -34,7 +30,7 @@ def aliased(client: httpx.Client, worker: Worker, finished: CheckpointFact) -> s
     """The job that the alias `live` points to, whose file a rebuild could not read."""
     job: str = client.put("/models/live", json={"digest": finished.digest}).json()["job"]
     worker.redis.delete(ALIASES, ALIAS_HISTORIES)
-    worker.run(leave_out_alias("live"))
+    worker.run(leave_out("live"))
     return job
 
 
@@ -69,7 +65,7 @@ def test_put_replaces_an_unreadable_alias(
         path.symlink_to(path)
     client.put("/models/live", json={"job": aliased}).raise_for_status()
     assert AliasRecord.of_file(path.read_bytes()).now.job == aliased
-    assert not worker.redis.exists(ALIASES_LEFT_OUT)
+    assert not worker.redis.exists(LEFT_OUT)
 
 
 def test_readable_alias_is_kept_while_its_job_is_left_out(
@@ -80,7 +76,7 @@ def test_readable_alias_is_kept_while_its_job_is_left_out(
     text = volume.alias("live").read_bytes()
     record = JOB_KEYS.record_of + aliased
     worker.redis.rename(record, "away")
-    worker.run(leave_out(RecordKind.JOB, aliased))
+    worker.run(leave_out(aliased))
     for answer in (client.delete("/models/live"), client.put("/models/live", json={"digest": digest})):
         refused(answer, 503, "store_unavailable")
         assert volume.alias("live").read_bytes() == text
@@ -99,7 +95,7 @@ def test_nothing_is_deleted_that_an_unreadable_alias_may_mean(
     assert volume.imported(digest).exists()
     assert not volume.tombstone(aliased).exists()
     client.put("/models/live", json={"digest": digest}).raise_for_status()  # its file is readable again
-    assert not worker.redis.exists(ALIASES_LEFT_OUT)
+    assert not worker.redis.exists(LEFT_OUT)
     assert client.delete(f"/jobs/{aliased}").status_code == 204
 
 
@@ -108,14 +104,14 @@ def test_no_job_expires_while_an_alias_is_unreadable(
 ) -> None:
     monkeypatch.setattr("service.retention.ROUND_SECONDS", 0.05)
     there = elsewhere(keep_jobs_days=1 / DAY)
-    there.worker.run(leave_out_alias("live"))
+    there.worker.run(leave_out("live"))
     expired = there.end(State.FAILED)
     there.age(expired, DAY)
     rounds: list[object] = []
     monkeypatch.setattr("service.retention.log.warning", lambda *told: rounds.append(told))
     until(lambda: len(rounds) > 1)
     assert there.client.get(f"/jobs/{expired}").status_code == 200
-    there.worker.redis.delete(ALIASES_LEFT_OUT)
+    there.worker.redis.delete(LEFT_OUT)
     until(lambda: there.client.get(f"/jobs/{expired}").status_code == 410)
 
 
@@ -125,8 +121,8 @@ def test_unreadable_import_is_not_missing_and_can_be_imported_again(
     content = checkpoint(images_seen=32)
     digest = send(client, content).json()["digest"]
     worker.redis.hdel(IMPORTS, digest)
-    worker.run(leave_out_import(digest))
+    worker.run(leave_out(digest))
     assert "cannot be read" in refused(client.get(f"/models/{digest}"), 503, "store_unavailable")["detail"]
     assert send(client, content).status_code == 201
-    assert not worker.redis.exists(IMPORTS_LEFT_OUT)
+    assert not worker.redis.exists(LEFT_OUT)
     assert client.get(f"/models/{digest}").status_code == 200

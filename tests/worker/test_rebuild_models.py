@@ -6,7 +6,7 @@ import redis
 from contract.alias import AliasRecord, Meaning
 from contract.durable import write_durably
 from contract.imports import Import, forget_import, restore_import
-from contract.keys import ALIAS_HISTORIES, ALIASES, ALIASES_LEFT_OUT, IMPORTS, IMPORTS_LEFT_OUT
+from contract.keys import ALIAS_HISTORIES, ALIASES, IMPORTS, LEFT_OUT
 from contract.pointing import meanings, point, restore_alias, unpoint
 from contract.volume import Volume
 from worker.rebuild import rebuild_if_lost, restore_left_out
@@ -74,14 +74,13 @@ def test_unreadable_ones_are_left_out_until_they_can_be_read(
     store: Store, volume: Volume, client: redis.Redis
 ) -> None:
     sweep(store, volume)
-    assert store.left_out(ALIASES_LEFT_OUT) == ["live"]
-    assert store.left_out(IMPORTS_LEFT_OUT) == [DIGEST]
+    assert store.left_out() == ["live", DIGEST]
     assert not client.exists(ALIASES, IMPORTS)
     repair(volume)
     sweep(store, volume)
     assert store.run(meanings("live")) == RECORD
     assert client.hkeys(IMPORTS) == [DIGEST]
-    assert not client.exists(ALIASES_LEFT_OUT, IMPORTS_LEFT_OUT)
+    assert not client.exists(LEFT_OUT)
 
 
 @pytest.mark.usefixtures("damaged")
@@ -91,7 +90,7 @@ def test_unreadable_ones_whose_files_were_removed_are_forgotten(
     volume.alias("live").unlink()
     volume.imported(DIGEST).unlink()
     sweep(store, volume)
-    assert not client.exists(ALIASES, IMPORTS, ALIASES_LEFT_OUT, IMPORTS_LEFT_OUT)
+    assert not client.exists(ALIASES, IMPORTS, LEFT_OUT)
 
 
 @pytest.mark.usefixtures("damaged")
