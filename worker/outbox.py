@@ -174,6 +174,6 @@ class Outbox:
 
     def _records_stand(self) -> bool:
         try:
-            return self._worker.store.is_rebuilt()
+            return self._worker.store.has_epoch()
         except redis.RedisError:
             return False

@@ -16,7 +16,7 @@ from contract.keys import RecordKind
 from worker.facts import state_burial
 from worker.mirror import Mirror
 from worker.process import WorkerProcess
-from worker.rebuild import rebuild_if_lost, restore_left_out
+from worker.rebuild import Rebuilder
 from worker.retention import drop_needless_snapshots
 
 logger = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ class Reconciler(threading.Thread):
         self._facts = facts
         self._adopt = adopt
         self._is_well = is_well
+        self._rebuilder = Rebuilder(worker.store, worker.volume, worker.name, worker.settings.lease_seconds)
         self._mirror = Mirror(worker.store, worker.volume)
         self._end = threading.Event()
         self._has_slot = False
@@ -83,7 +84,7 @@ class Reconciler(threading.Thread):
             self._end.set()
             os.kill(os.getpid(), signal.SIGTERM)
             return
-        if not rebuild_if_lost(self._store, self._volume, self._worker, self._settings.lease_seconds):
+        if not self._rebuilder.rebuild_if_lost():
             return
         self._free_own_slot()
         ttl_seconds = PRESENCE_LEASES * self._settings.lease_seconds
@@ -98,7 +99,7 @@ class Reconciler(threading.Thread):
         self._later.catch_up()
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + SWEEP_SECONDS
-            restore_left_out(self._store, self._volume, self._settings.lease_seconds)
+            self._rebuilder.restore_left_out()
             drop_needless_snapshots(self._store, self._volume)
 
     def _free_own_slot(self) -> None:

@@ -41,8 +41,6 @@ class Store:
         self._redis = connect(url)
         self._script = self._redis.register_script(script())
         self._clock = clock
-        self.has_removed_outdated = False
-        """Whether this process has removed outdated records before."""
         self._first_seen = ("", 0.0)
         """The `run_id` of the current server, and when it was first seen."""
 
@@ -54,8 +52,8 @@ class Store:
         """
         return command.parse(self._script(args=list(command.arguments)))
 
-    def is_rebuilt(self) -> bool:
-        """Whether the records stand; False means that Redis came up empty."""
+    def has_epoch(self) -> bool:
+        """Whether records stand here, if perhaps older than the volume; False: Redis came up empty."""
         return bool(self._redis.exists(keys.EPOCH))
 
     def is_outdated(self, epoch: str) -> bool:

@@ -25,6 +25,8 @@ from contract.store import Command, Lease, claim, goodbye, hello, leave, report
 from contract.volume import Volume
 from contract.wire import Answer, Ask, Stages
 from contract.workshop import WorkshopAnswer, WorkshopAsk, checksum, export
+from worker.rebuild import Rebuilder
+from worker.store import Store as WorkersStore
 
 T = TypeVar("T")
 
@@ -40,6 +42,7 @@ class Worker:
         self.url = url
         self.redis = redis.Redis.from_url(url, decode_responses=True)
         self.volume = volume
+        self.rebuilder = Rebuilder(WorkersStore(url), volume, "w0", lease_seconds=60)
         self._script = self.redis.register_script(script())
 
     def run(self, command: Command[T]) -> T:

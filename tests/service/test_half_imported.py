@@ -21,8 +21,6 @@ from tests.service.playing import Trainer
 from tests.service.sending import checkpoint, send
 from tests.service.serving import serve
 from tests.service.waiting import until
-from worker.rebuild import rebuild_if_lost
-from worker.store import Store
 
 Restart = Callable[[], AbstractContextManager[str]]
 CONTENT = checkpoint(images_seen=40)
@@ -110,7 +108,7 @@ def test_import_is_kept_until_the_records_are_rebuilt_and_then_belongs_to_them(
 
     async def rebuild_meanwhile(seconds: float) -> None:
         if seconds == settling.ROUND_SECONDS:
-            assert rebuild_if_lost(Store(there.worker.url), volume, "w0", lease_seconds=60)
+            assert there.worker.rebuilder.rebuild_if_lost()
         await sleep(0)
 
     monkeypatch.setattr(asyncio, "sleep", rebuild_meanwhile)

@@ -24,8 +24,6 @@ from tests.service.problems import refused
 from tests.service.sending import checkpoint, left, send
 from tests.service.serving import serve
 from tests.service.waiting import until
-from worker.rebuild import rebuild_if_lost
-from worker.store import Store
 
 
 def test_imported_generator_is_like_any_other(
@@ -48,7 +46,7 @@ def test_imported_generator_is_like_any_other(
     assert volume.checkpoint(place.job, place.file).read_bytes() == content
     assert client.get("/models/live/export").content == content
     worker.redis.flushall()
-    assert rebuild_if_lost(Store(worker.url), volume, "w0", 60)
+    assert worker.rebuilder.rebuild_if_lost()
     assert client.get("/models/live").json()["digest"] == digest
     assert client.get("/models").json()["items"][-1]["digest"] == digest
     assert client.get(f"/models/{digest}/export").content == content

@@ -21,8 +21,6 @@ from tests.service.playing import Trainer, Worker
 from tests.service.problems import refused
 from tests.service.sending import checkpoint, send
 from tests.service.waiting import until
-from worker.rebuild import restore_left_out
-from worker.store import Store
 
 
 @pytest.fixture
@@ -39,7 +37,7 @@ def test_unreadable_alias_is_not_missing_and_comes_back(
 ) -> None:
     text = volume.alias("live").read_text()
     volume.alias("live").write_text(text[:9])
-    restore_left_out(Store(worker.url), volume, lease_seconds=60)
+    worker.rebuilder.restore_left_out()
     for answer in (
         client.get("/models/live"),
         client.get("/models/live/history"),
@@ -49,7 +47,7 @@ def test_unreadable_alias_is_not_missing_and_comes_back(
     ):
         assert "cannot be read" in refused(answer, 503, "store_unavailable")["detail"]
     volume.alias("live").write_text(text)
-    restore_left_out(Store(worker.url), volume, lease_seconds=60)
+    worker.rebuilder.restore_left_out()
     assert client.get("/models/live").json()["job"] == aliased
 
 
@@ -81,7 +79,7 @@ def test_readable_alias_is_kept_while_its_job_is_left_out(
         refused(answer, 503, "store_unavailable")
         assert volume.alias("live").read_bytes() == text
     worker.redis.rename("away", record)
-    restore_left_out(Store(worker.url), volume, lease_seconds=60)
+    worker.rebuilder.restore_left_out()
     assert client.get("/models/live").json()["job"] == aliased
 
 

@@ -26,7 +26,6 @@ from tests.service.deployment import Deployment
 from tests.service.playing import Worker
 from tests.service.serving import serve
 from tests.service.waiting import until
-from worker.rebuild import rebuild_if_lost
 from worker.store import Store as WorkersStore
 
 Restart = Callable[[], AbstractContextManager[str]]
@@ -150,16 +149,12 @@ def test_unmarked_home_is_kept_until_the_records_are_rebuilt_and_then_belongs_to
         gateway = Gateway(settings)
         there.redis.flushdb()
         assert not await never_queued._settle(gateway, home)
-        assert await asyncio.to_thread(_rebuild, there)
+        assert await asyncio.to_thread(there.rebuilder.rebuild_if_lost)
         assert await never_queued._settle(gateway, home)
 
     asyncio.run(settle_around_a_rebuild())
     assert home.exists()
     assert WorkersStore(there.url).state(RecordKind.JOB, job_id) is State.QUEUED
-
-
-def _rebuild(worker: Worker) -> bool:
-    return rebuild_if_lost(WorkersStore(worker.url), worker.volume, "w0", lease_seconds=60)
 
 
 def test_unmarked_home_is_kept_while_its_record_is_left_out(there: Worker, restarted: Restart) -> None:

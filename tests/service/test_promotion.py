@@ -21,8 +21,6 @@ from tests.service.playing import Sampler, Worker
 from tests.service.problems import refused
 from tests.service.serving import serve
 from tests.service.waiting import until
-from worker.rebuild import rebuild_if_lost
-from worker.store import Store
 
 Generators = list[CheckpointFact]
 
@@ -60,7 +58,7 @@ def history(client: httpx.Client, alias: str = "live") -> list[Any]:
 def lose_redis(worker: Worker) -> None:
     """Empty Redis, then let a worker rebuild it from the volume."""
     worker.redis.flushall()
-    assert rebuild_if_lost(Store(worker.url), worker.volume, "w0", 60)
+    assert worker.rebuilder.rebuild_if_lost()
 
 
 def test_alias_is_moved_only_from_the_state_that_the_client_saw(

@@ -12,8 +12,6 @@ from contract.keys import ALIASES, EPOCH, KEYS, RecordKind
 from tests.service.deployment import Deployment
 from tests.service.playing import Worker
 from tests.service.problems import refused
-from worker.rebuild import rebuild_if_lost, restore_left_out
-from worker.store import Store
 
 UNKNOWN = "job_0000000000000000"
 
@@ -44,7 +42,7 @@ def test_record_that_could_not_be_rebuilt_is_not_reported_as_missing(
     text = spec.read_text()
     spec.write_text(text[:9])
     worker.redis.flushall()
-    assert rebuild_if_lost(Store(worker.url), worker.volume, "w0", lease_seconds=60)
+    assert worker.rebuilder.rebuild_if_lost()
     dataset = json.loads(text)["dataset"]
     for answer in (client.get(f"/jobs/{job_id}"), client.delete(f"/jobs/{job_id}")):
         assert "cannot be read" in refused(answer, 503, "store_unavailable")["detail"]
@@ -55,7 +53,7 @@ def test_record_that_could_not_be_rebuilt_is_not_reported_as_missing(
         assert job_id in refused(answer, 503, "store_unavailable")["detail"]
     assert worker.volume.home(dataset).exists()
     spec.write_text(text)
-    restore_left_out(Store(worker.url), worker.volume, lease_seconds=60)
+    worker.rebuilder.restore_left_out()
     assert client.get(f"/jobs/{job_id}").json()["state"] == "queued"
 
 
@@ -67,7 +65,7 @@ def test_jobs_rebuilt_with_the_same_time_are_all_listed_once(
     for job_id in ids:
         os.utime(worker.volume.spec(job_id), (1_800_000_000, 1_800_000_000))
     worker.redis.flushall()
-    assert rebuild_if_lost(Store(worker.url), worker.volume, "w0", lease_seconds=60)
+    assert worker.rebuilder.rebuild_if_lost()
     seen: list[str] = []
     address = f"/jobs?limit=2{state}"
     while address:
@@ -89,10 +87,10 @@ def test_event_stream_survives_emptying_redis_and_shows_the_end_of_the_job(
         spec.write_text(text[:9])
         worker.redis.flushall()
         assert [next(line for line in lines if line == ": heartbeat") for _ in range(2)]
-        assert rebuild_if_lost(Store(worker.url), worker.volume, "w0", lease_seconds=60)  # all but this job
+        assert worker.rebuilder.rebuild_if_lost()  # all but this job
         assert [next(line for line in lines if line == ": heartbeat") for _ in range(2)]
         spec.write_text(text)
-        restore_left_out(Store(worker.url), worker.volume, lease_seconds=60)
+        worker.rebuilder.restore_left_out()
         client.post(f"/jobs/{job_id}/cancel").raise_for_status()
         assert '"state":"cancelled"' in [line for line in lines if line.startswith("data")][-1]
 
@@ -127,5 +125,5 @@ def test_outdated_records_count_as_missing_and_change_nothing_on_the_volume(
         refused(answer, 503, "store_unavailable")
     assert [missing["part"] for missing in client.get("/readyz").json()["missing"]] == ["records"]
     assert volume.alias("live").read_text() == made_elsewhere
-    assert rebuild_if_lost(Store(there.worker.url), volume, "w0", lease_seconds=60)
+    assert there.worker.rebuilder.rebuild_if_lost()
     assert UNKNOWN in str(there.worker.redis.hget(ALIASES, "live"))

@@ -22,8 +22,6 @@ from service.store import Store
 from tests.service.deployment import Deployment
 from tests.service.problems import refused
 from tests.service.waiting import until
-from worker.rebuild import rebuild_if_lost
-from worker.store import Store as WorkersStore
 
 
 @pytest.fixture
@@ -68,7 +66,7 @@ def test_steering_whose_reply_was_lost_survives_an_emptied_redis(
     assert _state(there, job_id) == state
     until(lambda: _stated(there, job_id) == want)
     worker.redis.flushdb()
-    assert rebuild_if_lost(WorkersStore(worker.url), worker.volume, "w0", lease_seconds=60)
+    assert worker.rebuilder.rebuild_if_lost()
     assert _state(there, job_id) == state
 
 

@@ -20,8 +20,6 @@ from tests.service.playing import Worker
 from tests.service.receiver import SECRET, Receiver, receiving
 from tests.service.serving import serve
 from tests.service.waiting import until
-from worker.rebuild import rebuild_if_lost
-from worker.store import Store
 
 ROOT = Path(__file__).parents[2]
 
@@ -124,11 +122,10 @@ def test_delivery_recorded_on_the_volume_is_not_repeated(here: Deployment, recei
 @pytest.mark.usefixtures("hurried")
 def test_emptied_redis_neither_loses_nor_repeats_a_delivery(elsewhere: Elsewhere, receiver: Receiver) -> None:
     there = elsewhere()
-    volume, redis = there.worker.volume, there.worker.redis
 
     def empty_and_rebuild() -> None:
-        redis.flushdb()
-        assert rebuild_if_lost(Store(there.worker.url), volume, "w0", lease_seconds=60)
+        there.worker.redis.flushdb()
+        assert there.worker.rebuilder.rebuild_if_lost()
 
     told = there.end(webhook=receiver.webhook)
     until(lambda: there.webhook(told)["delivery"] == "delivered")
@@ -153,7 +150,7 @@ def test_job_that_ended_over_a_day_ago_is_told_once_more_after_redis_was_emptied
     intent = there.worker.volume.intent(job_id)
     os.utime(intent, (time.time() - DAY - 60,) * 2)
     there.worker.redis.flushdb()
-    assert rebuild_if_lost(Store(there.worker.url), there.worker.volume, "w0", lease_seconds=60)
+    assert there.worker.rebuilder.rebuild_if_lost()
     until(lambda: there.webhook(job_id)["delivery"] == "given_up")
     assert len(receiver.calls) == 2
     assert there.worker.redis.zcard(KEY.deliveries) == 0

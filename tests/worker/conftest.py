@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
+import redis
 
 from contract.volume import Volume
 from models.environment import detect
@@ -11,7 +12,9 @@ from tests.conftest import own_database
 from tests.worker.asking import Gateway, save_generator
 from tests.worker.owner import Worker
 from worker.engine import Engine
+from worker.rebuild import Rebuilder
 from worker.sampling import SampleConsumer
+from worker.store import Store
 
 DATABASE = 1
 
@@ -26,6 +29,21 @@ def _short_pops(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
     return own_database(redis_server, DATABASE)
+
+
+@pytest.fixture
+def client(redis_url: str) -> redis.Redis:
+    return redis.Redis.from_url(redis_url, decode_responses=True)
+
+
+@pytest.fixture
+def store(redis_url: str) -> Store:
+    return Store(redis_url)
+
+
+@pytest.fixture
+def rebuilder(store: Store, volume: Volume) -> Rebuilder:
+    return Rebuilder(store, volume, "w0", lease_seconds=60)
 
 
 @pytest.fixture

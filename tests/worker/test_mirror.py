@@ -24,11 +24,6 @@ MANY = 600
 
 
 @pytest.fixture
-def store(redis_url: str) -> Store:
-    return Store(redis_url)
-
-
-@pytest.fixture
 def owned(store: Store, volume: Volume) -> Callable[[int], None]:
     """Claims a job; returns a function that reports this many more events about it."""
     volume.job(JOB_ID).mkdir(parents=True)

@@ -24,16 +24,11 @@ from contract.webhook import TOLD_FOR_SECONDS, Endpoint, Outcome, Told, Webhook
 from tests.contract.records import Records
 from worker.facts import Facts, write_facts
 from worker.mirror import Mirror
-from worker.rebuild import rebuild_if_lost, restore_left_out
+from worker.rebuild import Rebuilder
 from worker.store import Store
 
 JOB = RecordKind.JOB
 SPEC = json.dumps({"dataset": "ds_0123456789abcdef"})
-
-
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    return Store(redis_url)
 
 
 def lay(volume: Volume, name: str, facts: Facts | None = None, want: Want | None = None) -> str:
@@ -52,10 +47,6 @@ def facts(state: State, **more: object) -> Facts:
     return Facts.model_validate({"state": state, "token": 7, "attempt": 1, "created_us": 5, **more})
 
 
-def rebuild(store: Store, volume: Volume) -> None:
-    assert rebuild_if_lost(store, volume, "w0", lease_seconds=60)
-
-
 @pytest.mark.parametrize(
     ("stated", "want", "expected"),
     [
@@ -71,63 +62,67 @@ def rebuild(store: Store, volume: Volume) -> None:
     ],
 )
 def test_state_follows_from_facts_and_intent(
-    store: Store, volume: Volume, stated: State | None, want: Want | None, expected: str
+    store: Store, rebuilder: Rebuilder, volume: Volume, stated: State | None, want: Want | None, expected: str
 ) -> None:
     job = lay(volume, "a", facts(stated) if stated else None, want)
-    rebuild(store, volume)
+    assert rebuilder.rebuild_if_lost()
     assert store.run(records.forget_job(job))[1] == expected
 
 
 def test_copy_of_a_directory_is_no_record(
-    store: Store, volume: Volume, caplog: pytest.LogCaptureFixture
+    store: Store, rebuilder: Rebuilder, volume: Volume, caplog: pytest.LogCaptureFixture
 ) -> None:
     job = lay(volume, "a")
     shutil.copytree(volume.job(job), copy := volume.job(f"{job} 2"))
-    rebuild(store, volume)
+    assert rebuilder.rebuild_if_lost()
     assert store.state(JOB, job) is State.QUEUED
     assert store.state(JOB, copy.name) is None
     assert f"{copy}: ignored" in caplog.text
 
 
-def test_ended_record_keeps_its_progress(store: Store, volume: Volume, redis_url: str) -> None:
+def test_ended_record_keeps_its_progress(rebuilder: Rebuilder, volume: Volume, redis_url: str) -> None:
     progress = Progress(done=8, total=8, losses={"generator": 1.0})
     job = lay(volume, "a", facts(State.SUCCEEDED, progress=progress.model_copy(update={"seconds_left": 3.0})))
-    rebuild(store, volume)
+    assert rebuilder.rebuild_if_lost()
     assert Records(redis_url).read(job).progress == progress
 
 
-def test_owner_of_a_running_record_keeps_it(store: Store, volume: Volume) -> None:
+def test_owner_of_a_running_record_keeps_it(store: Store, rebuilder: Rebuilder, volume: Volume) -> None:
     job = lay(volume, "a", facts(State.RUNNING), Want.CANCEL)
-    rebuild(store, volume)
+    assert rebuilder.rebuild_if_lost()
     assert store.run(records.beat(Lease(JOB, job, "7", 60))) == Want.CANCEL
 
 
-def test_job_on_several_devices_still_waits_for_a_trainer_that_has_them(store: Store, volume: Volume) -> None:
+def test_job_on_several_devices_still_waits_for_a_trainer_that_has_them(
+    store: Store, rebuilder: Rebuilder, volume: Volume
+) -> None:
     job = lay(volume, "a")
     volume.spec(job).write_text(json.dumps(json.loads(SPEC) | {"devices": 2}))
-    rebuild(store, volume)
+    assert rebuilder.rebuild_if_lost()
     assert store.run(records.claim(JOB, "small", lease_seconds=60)) is None
     claim = store.run(records.claim(JOB, "large", lease_seconds=60, devices=2))
     assert claim
     assert claim.record.id == job
 
 
-def test_served_generators_are_restored(store: Store, volume: Volume, redis_url: str) -> None:
+def test_served_generators_are_restored(rebuilder: Rebuilder, volume: Volume, redis_url: str) -> None:
     both = [CheckpointFact(file=name, digest=f"sha256:{name}", images_seen=1, bytes=1) for name in "de"]
     finished = lay(volume, "a", facts(State.SUCCEEDED, checkpoints=both[:1], finished_ms=9))
     running = lay(volume, "b", facts(State.RUNNING, checkpoints=both[1:]))
-    rebuild(store, volume)
+    assert rebuilder.rebuild_if_lost()
     client = redis.Redis.from_url(redis_url, decode_responses=True)
     assert client.hgetall(keys.DIGESTS) == {"sha256:d": finished, "sha256:e": running}
     assert client.zrange(KEYS[JOB].servable, 0, -1) == [finished]
 
 
-def test_checkpoint_whose_event_was_lost_is_reported_once(store: Store, volume: Volume) -> None:
+def test_checkpoint_whose_event_was_lost_is_reported_once(
+    store: Store, rebuilder: Rebuilder, volume: Volume
+) -> None:
     both = [CheckpointFact(file=name, digest=f"sha256:{name}", images_seen=1, bytes=1) for name in "de"]
     kept = Event(id=3, type=EventType.CHECKPOINT, at_ms=1, data=both[0].model_dump_json())
     job = lay(volume, "a", facts(State.RUNNING, checkpoints=both))
     volume.events(job).write_text(kept.model_dump_json() + "\n")
-    rebuild(store, volume)
+    assert rebuilder.rebuild_if_lost()
     unheard = (EventType.CHECKPOINT, both[1].model_dump())
     report = records.report(Lease(JOB, job, "7", 60), 1, checkpoint=both[1], event=unheard)
     assert store.run(report) == "accepted"
@@ -135,37 +130,41 @@ def test_checkpoint_whose_event_was_lost_is_reported_once(store: Store, volume: 
     assert [json.loads(event.data) for event in told] == [both[1].model_dump()]
 
 
-def test_damaged_file_affects_no_other_record(store: Store, volume: Volume) -> None:
+def test_damaged_file_affects_no_other_record(store: Store, rebuilder: Rebuilder, volume: Volume) -> None:
     broken = lay(volume, "a", facts(State.RUNNING))
     volume.facts(broken, 7).write_text("")
     sound = lay(volume, "b", facts(State.FAILED, error=Failure(code="x", detail="y")))
-    rebuild(store, volume)
+    assert rebuilder.rebuild_if_lost()
     assert store.run(records.forget_job(broken)) == ("missing", "")
     assert store.run(records.forget_job(sound)) == ("forgotten", "failed")
 
 
-def test_unreadable_record_is_restored_once_it_can_be_read(store: Store, volume: Volume) -> None:
+def test_unreadable_record_is_restored_once_it_can_be_read(
+    store: Store, rebuilder: Rebuilder, volume: Volume
+) -> None:
     job = lay(volume, "a", facts(State.RUNNING))
     whole = volume.facts(job, 7).read_bytes()
     volume.facts(job, 7).write_bytes(whole[:9])
-    rebuild(store, volume)
-    restore_left_out(store, volume, lease_seconds=60)
+    assert rebuilder.rebuild_if_lost()
+    rebuilder.restore_left_out()
     beat = records.beat(Lease(JOB, job, "7", 60))
     assert store.run(beat) == "unknown"
     assert store.left_out() == [job]
     volume.facts(job, 7).write_bytes(whole)  # as its owner, which is still alive, does
-    restore_left_out(store, volume, lease_seconds=60)
+    rebuilder.restore_left_out()
     assert store.run(beat) == Want.RUN
     assert store.left_out() == []
 
 
-def test_unreadable_record_that_was_removed_is_forgotten(store: Store, volume: Volume) -> None:
+def test_unreadable_record_that_was_removed_is_forgotten(
+    store: Store, rebuilder: Rebuilder, volume: Volume
+) -> None:
     job = lay(volume, "a")
     volume.spec(job).write_text("{")
-    rebuild(store, volume)
+    assert rebuilder.rebuild_if_lost()
     assert store.left_out() == [job]
     shutil.rmtree(volume.job(job))
-    restore_left_out(store, volume, lease_seconds=60)
+    rebuilder.restore_left_out()
     assert store.left_out() == []
 
 
@@ -180,19 +179,19 @@ def test_unreadable_record_that_was_removed_is_forgotten(store: Store, volume: V
     ids=["a line", "no line", "the last line", "torn off"],
 )
 def test_event_ids_are_never_reused_after_a_log_was_corrupted(
-    store: Store, volume: Volume, log: bytes, is_numbered_by_the_clock: bool
+    store: Store, rebuilder: Rebuilder, volume: Volume, log: bytes, is_numbered_by_the_clock: bool
 ) -> None:
     job = lay(volume, "a", facts(State.RUNNING))
     volume.events(job).write_bytes(log)
     before_ms = time.time() * 1000
-    rebuild(store, volume)
+    assert rebuilder.rebuild_if_lost()
     [event] = store.events_after(JOB, job, 0)
     assert event.id > 1000
     assert (event.id > before_ms) == is_numbered_by_the_clock
 
 
 def test_retried_request_is_one_job_even_if_a_gateway_was_killed_during_it(
-    store: Store, volume: Volume
+    store: Store, rebuilder: Rebuilder, volume: Volume
 ) -> None:
     """The first try left files that were never queued; the client retried, and the retry was queued."""
     homes = {name: lay(volume, name) for name in ("a", "b", "c", "d")}
@@ -202,43 +201,43 @@ def test_retried_request_is_one_job_even_if_a_gateway_was_killed_during_it(
         os.utime(volume.spec(homes[name]), (0, 1000 - age))
     volume.queued(homes["c"]).touch()  # the oldest, but its client got a response
     os.utime(volume.spec(homes["c"]), (0, 900))
-    rebuild(store, volume)
+    assert rebuilder.rebuild_if_lost()
     assert [store.state(JOB, homes[name]) for name in "abcd"] == [None, State.QUEUED, State.QUEUED, None]
     assert [volume.job(homes[name]).exists() for name in "abcd"] == [False, True, True, False]
 
 
 def test_request_of_an_unreadable_job_creates_no_other_and_its_job_is_restored(
-    store: Store, volume: Volume
+    store: Store, rebuilder: Rebuilder, volume: Volume
 ) -> None:
     job = lay(volume, "a", facts(State.RUNNING))
     volume.submission(job).write_text(Submission(idempotency=Idempotency.of("k", {})).model_dump_json())
     whole = volume.facts(job, 7).read_bytes()
     volume.facts(job, 7).write_bytes(whole[:9])
-    rebuild(store, volume)
+    assert rebuilder.rebuild_if_lost()
     repeated = records.submit(JOB, "job_c", SPEC, submission=Submission(idempotency=Idempotency.of("k", {})))
     assert store.run(repeated)[0] == "known"
     volume.facts(job, 7).write_bytes(whole)
-    restore_left_out(store, volume, lease_seconds=60)
+    rebuilder.restore_left_out()
     assert store.state(JOB, job) == State.RUNNING
 
 
 def test_job_that_was_queued_is_restored_even_if_its_key_was_reused_meanwhile(
-    store: Store, volume: Volume
+    store: Store, rebuilder: Rebuilder, volume: Volume
 ) -> None:
     job = lay(volume, "a", facts(State.RUNNING))
     submission = Submission(idempotency=Idempotency.of("k", {}))
     text = submission.model_dump_json()
     volume.submission(job).write_text(text[:9])
-    rebuild(store, volume)
+    assert rebuilder.rebuild_if_lost()
     assert store.run(records.submit(JOB, "job_c", SPEC, submission=submission))[0] == "submitted"
     volume.submission(job).write_text(text)
-    restore_left_out(store, volume, lease_seconds=60)
+    rebuilder.restore_left_out()
     assert store.state(JOB, job) == State.RUNNING
     assert volume.job(job).exists()
 
 
 def test_any_error_in_reading_a_file_affects_only_its_record(
-    store: Store, volume: Volume, monkeypatch: pytest.MonkeyPatch
+    store: Store, rebuilder: Rebuilder, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     null, broken, sound = (lay(volume, name) for name in "abc")
     volume.intent(null).write_text("null")
@@ -250,24 +249,26 @@ def test_any_error_in_reading_a_file_affects_only_its_record(
         return exists(path)
 
     monkeypatch.setattr(Path, "exists", fail_for_broken)
-    rebuild(store, volume)
+    assert rebuilder.rebuild_if_lost()
     assert sorted(store.left_out()) == [null, broken]
     assert store.state(JOB, sound) == State.QUEUED
 
 
-def test_deleted_record_stays_deleted(store: Store, volume: Volume) -> None:
+def test_deleted_record_stays_deleted(store: Store, rebuilder: Rebuilder, volume: Volume) -> None:
     job = lay(volume, "a")
     write_json(volume.tombstone(job), {})
-    rebuild(store, volume)
+    assert rebuilder.rebuild_if_lost()
     assert store.run(records.forget_job(job)) == ("missing", "")
 
 
-def test_priority_and_idempotency_key_are_restored(store: Store, volume: Volume) -> None:
+def test_priority_and_idempotency_key_are_restored(
+    store: Store, rebuilder: Rebuilder, volume: Volume
+) -> None:
     for name, priority in (("a", Priority.LOW), ("b", Priority.HIGH)):
         job = lay(volume, name)
         submission = Submission(priority=priority, idempotency=Idempotency.of(name, {}))
         volume.submission(job).write_text(submission.model_dump_json())
-    rebuild(store, volume)
+    assert rebuilder.rebuild_if_lost()
     assert [job[-1] for job in store.run(records.turns(JOB)).ids] == ["b", "a"]
     repeated = Submission(idempotency=Idempotency.of("a", {}))
     assert store.run(records.submit(JOB, "job_c", SPEC, submission=repeated))[0] == "known"
@@ -278,7 +279,9 @@ def deliveries(store: Store) -> list[str]:
     return sorted(f"{delivery.job_id}:{delivery.endpoint}" for delivery in taken)
 
 
-def test_ends_are_reported_to_the_endpoints_that_were_not_told(store: Store, volume: Volume) -> None:
+def test_ends_are_reported_to_the_endpoints_that_were_not_told(
+    store: Store, rebuilder: Rebuilder, volume: Volume
+) -> None:
     now_ms = round(time.time() * 1000)
     webhook = Webhook.model_validate({"url": "https://example.com", "secret": "whsec_" + "QUJD" * 8})
     ends = {
@@ -294,7 +297,7 @@ def test_ends_are_reported_to_the_endpoints_that_were_not_told(store: Store, vol
     told = Told(outcome=Outcome.DELIVERED, at_ms=5)
     volume.told(jobs["a"], Endpoint.OWN).write_text(told.model_dump_json())
     volume.told(jobs["c"], Endpoint.OWN).write_text("damaged")
-    rebuild(store, volume)
+    assert rebuilder.rebuild_if_lost()
     assert deliveries(store) == [
         f"{jobs['a']}:global",
         f"{jobs['b']}:own",  # too old for the deployment's, which may have no webhook
@@ -302,10 +305,10 @@ def test_ends_are_reported_to_the_endpoints_that_were_not_told(store: Store, vol
     ]
 
 
-def test_rebuilt_records_are_not_rebuilt_again(store: Store, volume: Volume) -> None:
-    rebuild(store, volume)
+def test_rebuilt_records_are_not_rebuilt_again(store: Store, rebuilder: Rebuilder, volume: Volume) -> None:
+    assert rebuilder.rebuild_if_lost()
     job = lay(volume, "a")
-    rebuild(store, volume)
+    assert rebuilder.rebuild_if_lost()
     assert store.run(records.forget_job(job)) == ("missing", "")
 
 

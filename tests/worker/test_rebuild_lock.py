@@ -12,22 +12,12 @@ from contract.job import State
 from contract.keys import KEYS, RecordKind
 from contract.rebuilding import OvertakenError, end_rebuild, restore
 from contract.volume import Volume
-from worker.rebuild import rebuild_if_lost
+from worker.rebuild import Rebuilder
 from worker.store import Store
 
 JOB = RecordKind.JOB
 JOBS = ("job_000000000000000a", "job_000000000000000b", "job_000000000000000c")
 Between = Callable[[int, Callable[[], object]], None]
-
-
-@pytest.fixture
-def client(redis_url: str) -> redis.Redis:
-    return redis.Redis.from_url(redis_url, decode_responses=True)
-
-
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    return Store(redis_url)
 
 
 @pytest.fixture
@@ -58,21 +48,23 @@ def between(monkeypatch: pytest.MonkeyPatch) -> Between:
 
 
 @pytest.mark.parametrize("restored_before", [1, len(JOBS)])
+@pytest.mark.usefixtures("laid")
 def test_nothing_is_missing_after_redis_was_emptied_again_during_a_rebuild(
-    store: Store, laid: Volume, client: redis.Redis, between: Between, restored_before: int
+    store: Store, rebuilder: Rebuilder, client: redis.Redis, between: Between, restored_before: int
 ) -> None:
     between(restored_before, client.flushdb)
-    while not rebuild_if_lost(store, laid, "w0", lease_seconds=60):
-        assert not store.is_rebuilt()
+    while not rebuilder.rebuild_if_lost():
+        assert not store.has_epoch()
     assert [store.state(JOB, job) for job in JOBS] == [State.QUEUED] * 3
 
 
+@pytest.mark.usefixtures("laid")
 def test_worker_that_resumes_during_the_rebuild_of_another_neither_joins_nor_ends_it(
-    store: Store, laid: Volume, client: redis.Redis, between: Between
+    store: Store, rebuilder: Rebuilder, client: redis.Redis, between: Between
 ) -> None:
     between(1, lambda: client.set(keys.REBUILDING, "another's"))
-    assert not rebuild_if_lost(store, laid, "w0", lease_seconds=60)
-    assert not store.is_rebuilt()
+    assert not rebuilder.rebuild_if_lost()
+    assert not store.has_epoch()
     assert client.get(keys.REBUILDING) == "another's"
     assert client.zcard(KEYS[JOB].all) == 1
 
@@ -103,4 +95,4 @@ def test_ending_a_rebuild_fails_after_redis_was_emptied_again(store: Store, clie
     client.flushdb()
     with pytest.raises(OvertakenError):
         rebuild.run(end_rebuild("e"))
-    assert not store.is_rebuilt()
+    assert not store.has_epoch()

@@ -9,7 +9,7 @@ from contract.imports import Import, forget_import, restore_import
 from contract.keys import ALIAS_HISTORIES, ALIASES, IMPORTS, LEFT_OUT
 from contract.pointing import meanings, point, restore_alias, unpoint
 from contract.volume import Volume
-from worker.rebuild import rebuild_if_lost, restore_left_out
+from worker.rebuild import Rebuilder
 from worker.store import Store
 
 DIGEST = "sha256:" + "1" * 64
@@ -17,27 +17,13 @@ RECORD = AliasRecord(now=Meaning(job=None, digest=DIGEST, file="f", revision=2))
 
 
 @pytest.fixture
-def store(redis_url: str) -> Store:
-    return Store(redis_url)
-
-
-@pytest.fixture
-def client(redis_url: str) -> redis.Redis:
-    return redis.Redis.from_url(redis_url, decode_responses=True)
-
-
-@pytest.fixture
-def damaged(store: Store, volume: Volume) -> Volume:
+def damaged(rebuilder: Rebuilder, volume: Volume) -> Volume:
     """A volume with an alias and an import, neither of which the rebuild could read."""
     write_durably(volume.alias("live"), RECORD.as_file()[:-9])
     volume.imports.mkdir()
     volume.imported(DIGEST).symlink_to(volume.root / "not mounted")
-    rebuild(store, volume)
+    assert rebuilder.rebuild_if_lost()
     return volume
-
-
-def rebuild(store: Store, volume: Volume) -> None:
-    assert rebuild_if_lost(store, volume, "w0", lease_seconds=60)
 
 
 def repair(volume: Volume) -> None:
@@ -45,12 +31,8 @@ def repair(volume: Volume) -> None:
     write_durably(volume.alias("live"), RECORD.as_file())
 
 
-def sweep(store: Store, volume: Volume) -> None:
-    restore_left_out(store, volume, lease_seconds=60)
-
-
 def test_aliases_and_imports_are_restored_despite_damaged_files_beside_them(
-    store: Store, volume: Volume, client: redis.Redis
+    rebuilder: Rebuilder, volume: Volume, client: redis.Redis
 ) -> None:
     now = Meaning(job=None, digest=DIGEST, file="f", revision=2)
     record = AliasRecord(now=now, before=(now.model_copy(update={"revision": 1}),))
@@ -62,7 +44,7 @@ def test_aliases_and_imports_are_restored_despite_damaged_files_beside_them(
         write_durably(volume.alias(stray), record.as_file())
     for stray in (f"._{DIGEST[7:]}", f"{DIGEST[7:]} 2"):
         write_durably(volume.imported(stray), b"weights")
-    rebuild(store, volume)
+    assert rebuilder.rebuild_if_lost()
     assert client.hkeys(ALIASES) == ["b"]
     assert client.hkeys(IMPORTS) == [DIGEST]
     found = AliasRecord.of_texts(str(client.hget(ALIASES, "b")), str(client.hget(ALIAS_HISTORIES, "b")))
@@ -71,13 +53,13 @@ def test_aliases_and_imports_are_restored_despite_damaged_files_beside_them(
 
 @pytest.mark.usefixtures("damaged")
 def test_unreadable_ones_are_left_out_until_they_can_be_read(
-    store: Store, volume: Volume, client: redis.Redis
+    store: Store, rebuilder: Rebuilder, volume: Volume, client: redis.Redis
 ) -> None:
-    sweep(store, volume)
+    rebuilder.restore_left_out()
     assert store.left_out() == ["live", DIGEST]
     assert not client.exists(ALIASES, IMPORTS)
     repair(volume)
-    sweep(store, volume)
+    rebuilder.restore_left_out()
     assert store.run(meanings("live")) == RECORD
     assert client.hkeys(IMPORTS) == [DIGEST]
     assert not client.exists(LEFT_OUT)
@@ -85,11 +67,11 @@ def test_unreadable_ones_are_left_out_until_they_can_be_read(
 
 @pytest.mark.usefixtures("damaged")
 def test_unreadable_ones_whose_files_were_removed_are_forgotten(
-    store: Store, volume: Volume, client: redis.Redis
+    rebuilder: Rebuilder, volume: Volume, client: redis.Redis
 ) -> None:
     volume.alias("live").unlink()
     volume.imported(DIGEST).unlink()
-    sweep(store, volume)
+    rebuilder.restore_left_out()
     assert not client.exists(ALIASES, IMPORTS, LEFT_OUT)
 
 

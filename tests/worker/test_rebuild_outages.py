@@ -6,7 +6,7 @@ from contract.durable import write_durably
 from contract.job import State
 from contract.keys import RecordKind
 from contract.volume import Volume
-from worker.rebuild import rebuild_if_lost, restore_left_out
+from worker.rebuild import Rebuilder
 from worker.store import Store
 
 JOB, OTHER = "job_0000000000000001", "job_0000000000000002"
@@ -14,46 +14,41 @@ SPEC = b'{"dataset": "ds_0123456789abcdef"}'
 DIGEST = "sha256:" + "1" * 64
 
 
-@pytest.fixture
-def store(redis_url: str) -> Store:
-    return Store(redis_url)
-
-
-def rebuild(store: Store, volume: Volume) -> None:
-    assert rebuild_if_lost(store, volume, "w0", lease_seconds=60)
-
-
-def test_record_whose_directory_cannot_be_entered_is_left_out(store: Store, volume: Volume) -> None:
+def test_record_whose_directory_cannot_be_entered_is_left_out(
+    store: Store, rebuilder: Rebuilder, volume: Volume
+) -> None:
     write_durably(volume.spec(OTHER), SPEC)
     volume.job(JOB).touch()
-    rebuild(store, volume)
+    assert rebuilder.rebuild_if_lost()
     assert store.left_out() == [JOB]
     assert store.state(RecordKind.JOB, OTHER) is State.QUEUED
 
 
 @pytest.mark.parametrize("name", ["datasets", "jobs", "aliases", "models"])
 def test_records_do_not_stand_while_a_directory_cannot_be_listed(
-    store: Store, volume: Volume, name: str
+    store: Store, rebuilder: Rebuilder, volume: Volume, name: str
 ) -> None:
     volume.root.mkdir()
     (volume.root / name).touch()
     with pytest.raises(NotADirectoryError):
-        rebuild(store, volume)
-    assert not store.is_rebuilt()
+        rebuilder.rebuild_if_lost()
+    assert not store.has_epoch()
 
 
-def test_what_was_left_out_still_is_after_the_volume_was_away(store: Store, volume: Volume) -> None:
+def test_what_was_left_out_still_is_after_the_volume_was_away(
+    store: Store, rebuilder: Rebuilder, volume: Volume
+) -> None:
     write_durably(volume.spec(JOB), b"{")
     write_durably(volume.alias("live"), b"{")
     volume.imports.mkdir()
     volume.imported(DIGEST).symlink_to(volume.imported(DIGEST))
-    rebuild(store, volume)
+    assert rebuilder.rebuild_if_lost()
     away = volume.root.rename(volume.root.with_name("away"))
     volume.root.mkdir()
-    restore_left_out(store, volume, lease_seconds=60)
+    rebuilder.restore_left_out()
     assert store.left_out() == [JOB, "live", DIGEST]
     volume.root.rmdir()
     away.rename(volume.root)
     write_durably(volume.spec(JOB), SPEC)
-    restore_left_out(store, volume, lease_seconds=60)
+    rebuilder.restore_left_out()
     assert store.state(RecordKind.JOB, JOB) is State.QUEUED

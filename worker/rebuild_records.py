@@ -1,0 +1,224 @@
+"""Re-creates records from their files. Running jobs keep their owners; what cannot be read is left out."""
+
+import contextlib
+import json
+import logging
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from contract.identifiers import is_record_id, kind_of
+from contract.job import CheckpointFact, State, Want, best_checkpoint
+from contract.keys import RecordKind
+from contract.rebuilding import RestoreOutcome, leave_out, restore
+from contract.store import Command
+from contract.submission import PLAIN, Submission, read_submission
+from contract.volume import Volume, entries, is_gone
+from contract.webhook import TOLD_FOR_SECONDS, Endpoint, read_told
+from worker.facts import Facts, read_facts
+from worker.mirror import last_event
+from worker.store import Rebuild, Store
+
+logger = logging.getLogger(__name__)
+
+UNMIRRORED_EVENTS = 1000
+"""More than can have happened since the last mirroring, so that no event id is used twice. Leaves a gap."""
+
+
+def restore_records(store: Rebuild, volume: Volume, lease_seconds: float) -> int:
+    """Restore them all, before the records stand; return how many."""
+    count = 0
+    for root in (volume.datasets, volume.jobs):
+        for record_id in _surest_first(_submitted(root), volume):
+            count += _restore(record_id, store, volume, lease_seconds)
+    return count
+
+
+def restore_left_out_records(store: Store, volume: Volume, lease_seconds: float) -> None:
+    """Retry those that could not be read."""
+    left_out = list(filter(is_record_id, store.left_out()))
+    for kind in (RecordKind.DATASET, RecordKind.JOB):
+        for record_id in _surest_first((one for one in left_out if kind_of(one) is kind), volume):
+            if _restore(record_id, store, volume, lease_seconds):
+                logger.warning("%s: it can be read again, and is back", record_id)
+
+
+def _submitted(root: Path) -> Iterator[str]:
+    """The ids of records; not the names of copies that other programs have put beside them."""
+    for home in filter(_has_spec, entries(root)):
+        if is_record_id(home.name):
+            yield home.name
+        else:
+            logger.warning("%s: ignored, since no directory of the service has such a name", home)
+
+
+def _has_spec(home: Path) -> bool:
+    """Whether its submission was completed. True if that cannot be determined."""
+    try:
+        (home / "spec.json").stat()
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError)
+    return True
+
+
+def _surest_first(record_ids: Iterable[str], volume: Volume) -> list[str]:
+    """Sort by queued first, then youngest first: of two records of one request, the first is kept."""
+
+    def doubt(record_id: str) -> tuple[bool, int]:
+        with contextlib.suppress(OSError):
+            return not _was_queued(record_id, volume), -volume.spec(record_id).stat().st_mtime_ns
+        return True, 0
+
+    return sorted(record_ids, key=doubt)
+
+
+def _was_queued(record_id: str, volume: Volume) -> bool:
+    """Whether it was ever queued.
+
+    If not, no client knows it: its gateway was killed before, or lost a race for its request.
+    """
+    signs = volume.queued(record_id), volume.events(record_id)
+    return any(sign.exists() for sign in signs) or bool(volume.all_facts(record_id))
+
+
+def _restore(record_id: str, store: Store | Rebuild, volume: Volume, lease_seconds: float) -> bool:
+    try:
+        if volume.tombstone(record_id).exists() or is_gone(volume.home(record_id)):
+            store.take_in(record_id)
+            return False
+        command = _restoring(record_id, volume, lease_seconds)
+    except (OSError, ValueError, KeyError, TypeError) as error:  # one damaged file costs no others
+        if store.run(leave_out(record_id, _submission_if_readable(record_id, volume))):
+            logger.error("%s: not rebuilt, a file of it cannot be read: %s", record_id, error)
+        return False
+    outcome = store.run(command)
+    if outcome == "twin":
+        logger.warning("%s: it was never queued, and its request has made another: removed", record_id)
+        shutil.rmtree(volume.home(record_id), ignore_errors=True)
+    store.take_in(record_id)
+    return outcome == "restored"
+
+
+def _submission_if_readable(record_id: str, volume: Volume) -> Submission:
+    with contextlib.suppress(OSError, ValueError):
+        return read_submission(volume.submission(record_id))
+    return PLAIN
+
+
+def _restoring(record_id: str, volume: Volume, lease_seconds: float) -> Command[RestoreOutcome]:
+    kind = kind_of(record_id)
+    spec = volume.spec(record_id).read_text()
+    facts = read_facts(volume, record_id)
+    fields = {
+        "id": record_id,
+        "spec": spec,
+        "devices": "1",
+        "deaths": "0",
+        "want": Want.RUN,
+        "revision": str(_last_revision(record_id, volume) + UNMIRRORED_EVENTS),
+        "created_us": str(volume.spec(record_id).stat().st_mtime_ns // 1000),
+        "state": State.QUEUED,
+        "token": "0",
+        "attempt": "0",
+    }
+    if kind is RecordKind.JOB:
+        asked = json.loads(spec)
+        fields |= {"uses": asked["dataset"], "devices": str(asked.get("devices", 1))}
+    if facts is not None:
+        fields |= _stated(facts)
+    _heed_intent(fields, volume.intent(record_id))
+    checkpoints = facts.checkpoints if facts else ()
+    submission = read_submission(volume.submission(record_id))
+    untold = _heed_telling(fields, record_id, volume) if kind is RecordKind.JOB else ()
+    return restore(
+        kind,
+        record_id,
+        fields,
+        checkpoints,
+        lease_seconds,
+        submission,
+        untold,
+        unheard=_unheard(checkpoints, fields, volume),
+        was_queued=_was_queued(record_id, volume),
+    )
+
+
+def _stated(facts: Facts) -> dict[str, str]:
+    fields = {
+        "state": facts.state.value,
+        "token": str(facts.token),
+        "attempt": str(facts.attempt),
+        "created_us": str(facts.created_us),
+    }
+    if facts.state is State.RUNNING:
+        fields["owner"] = "unknown since Redis was emptied"
+    for name in ("started_ms", "finished_ms"):
+        if (moment := getattr(facts, name)) is not None:
+            fields[name] = str(moment)
+    if facts.progress:
+        fields["progress"] = facts.progress.model_copy(update={"seconds_left": None}).model_dump_json()
+    if facts.checkpoints:
+        fields["checkpoint"] = best_checkpoint(facts.checkpoints).model_dump_json()
+    for name in ("evaluation", "snapshot", "error"):
+        if (value := getattr(facts, name)) is not None:
+            fields[name] = value.model_dump_json()
+    for name in ("environment", "result"):
+        if (value := getattr(facts, name)) is not None:
+            fields[name] = json.dumps(value)
+    return fields
+
+
+def _heed_intent(fields: dict[str, str], path: Path) -> None:
+    """Apply what the gateway last wanted, unless the owner had already made it a fact."""
+    with contextlib.suppress(FileNotFoundError):
+        want = Want(json.loads(path.read_text())["want"])
+        if fields["state"] == State.RUNNING:
+            fields["want"] = want
+        elif want is Want.CANCEL and not State(fields["state"]).is_terminal:
+            fields["state"] = State.CANCELLED
+            fields["finished_ms"] = str(path.stat().st_mtime_ns // 1_000_000)
+        elif fields["state"] in (State.QUEUED, State.PAUSED):
+            fields["state"] = State.PAUSED if want is Want.PAUSE else State.QUEUED
+
+
+def _heed_telling(fields: dict[str, str], job_id: str, volume: Volume) -> list[Endpoint]:
+    """Restore which endpoints were told how it ended; return those that still have to be.
+
+    The deployment's only if it ended recently: a deployment without a webhook never notes that it was told.
+    """
+    told = {endpoint: read_told(volume.told(job_id, endpoint)) for endpoint in Endpoint}
+    if own := told[Endpoint.OWN]:
+        fields["told"] = own.model_dump_json()
+    if not State(fields["state"]).is_terminal:
+        return []
+    untold = [endpoint for endpoint in Endpoint if told[endpoint] is None]
+    age_seconds = time.time() - int(fields.get("finished_ms", 0)) / 1000
+    return untold if age_seconds <= TOLD_FOR_SECONDS else [one for one in untold if one is Endpoint.OWN]
+
+
+def _unheard(
+    checkpoints: Iterable[CheckpointFact], fields: Mapping[str, str], volume: Volume
+) -> list[CheckpointFact]:
+    """Checkpoints missing from an unfinished record's log; a finished record has no watchers."""
+    if State(fields["state"]).is_terminal:
+        return []
+    try:
+        log = volume.events(fields["id"]).read_bytes()
+    except FileNotFoundError:
+        log = b""
+    except OSError:
+        return []
+    return [checkpoint for checkpoint in checkpoints if checkpoint.digest.encode() not in log]
+
+
+def _last_revision(record_id: str, volume: Volume) -> int:
+    """The last event id; the time in ms if the log is unreadable, since no record has had so many events."""
+    try:
+        with volume.events(record_id).open("rb") as file:
+            return last_event(file).id
+    except FileNotFoundError:
+        return 0
+    except (OSError, ValueError) as error:
+        logger.error("%s: its events are numbered from the clock on: %s", record_id, error)
+        return round(time.time() * 1000)
