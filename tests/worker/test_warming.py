@@ -36,11 +36,6 @@ def best(volume: Volume) -> CheckpointFact:
 
 
 @pytest.fixture
-def store(redis_url: str) -> Store:
-    return Store(redis_url)
-
-
-@pytest.fixture
 def warming(store: Store, redis_url: str) -> Warming:
     return Warming(store, redis_url, LONG_SECONDS)
 
