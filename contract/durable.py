@@ -28,8 +28,14 @@ Those after EIO are a network's: a server that restarted, or a mount that lost i
 Write = Callable[[Path, bytes], None]
 """Writes a file durably, or raises OSError and leaves what was there."""
 
-Insist = Callable[[Callable[[], None], Path, int], None]
-"""Carries out a write of this many bytes to a path: `once`, or until the volume accepts it."""
+RequireRoom = Callable[[], None]
+"""Raises OSError if the volume has no room for what is about to be written."""
+
+Insist = Callable[[Callable[[RequireRoom], None], Path, int], None]
+"""Carries out a write of this many bytes to a path: `once`, or until the volume accepts it.
+
+The write requires the room itself, once it knows that it is still needed and has removed what it can.
+"""
 
 
 def write_durably(path: Path, content: bytes, *, mode: int = 0o666) -> None:
@@ -59,10 +65,10 @@ def published(path: Path, temporary: Path, *, mode: int = 0o666) -> Iterator[Bin
             temporary.unlink(missing_ok=True)
 
 
-def once(write: Callable[[], None], path: Path, size_bytes: int) -> None:
+def once(write: Callable[[RequireRoom], None], path: Path, size_bytes: int) -> None:
     """Try once: for writers that cannot report a wait."""
     del path, size_bytes
-    write()
+    write(lambda: None)
 
 
 def publish_durably(temporary: Path, path: Path) -> None:

@@ -113,7 +113,7 @@ class Ledger:
         """
         facts = self.facts.model_copy(update=update)
         is_stated = self._room.insist(
-            lambda: write_facts(self._volume, self._record.id, facts),
+            lambda _: write_facts(self._volume, self._record.id, facts),
             self._volume.facts(self._record.id, facts.token),
             len(facts.model_dump_json()),
         )

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from contract.durable import LACKS, write_durably
+from contract.durable import LACKS, RequireRoom, write_durably
 from contract.job import Shortage
 from worker import link
 from worker.child import Chore
@@ -44,19 +44,22 @@ class Room:
         self._rest = rest
         self._spare_bytes = spare_bytes
 
-    def insist(self, write: Callable[[], T], path: Path, size_bytes: int) -> T:
-        """Retry a write until the volume accepts it.
+    def insist(self, write: Callable[[RequireRoom], T], path: Path, size_bytes: int) -> T:
+        """Retry a write until the volume accepts it. It requires the room itself, before the first byte.
 
         Raises:
             OSError: an error that waiting does not cure.
         """
         needed_bytes = size_bytes + self._spare_bytes
         pause_seconds, since_ms = FIRST_PAUSE_SECONDS, 0
+
+        def require_room() -> None:
+            if self._spare_bytes:
+                _require_free(path, needed_bytes)
+
         while True:
             try:
-                if self._spare_bytes:
-                    _require_free(path, needed_bytes)
-                written = write()
+                written = write(require_room)
             except OSError as error:
                 since_ms = since_ms or round(time.time() * 1000)
                 self._tell(shortage(error, path, needed_bytes, since_ms))
@@ -69,7 +72,12 @@ class Room:
 
     def write(self, path: Path, content: bytes) -> None:
         """Write a file durably."""
-        self.insist(lambda: write_durably(path, content), path, len(content))
+
+        def write(require_room: RequireRoom) -> None:
+            require_room()
+            write_durably(path, content)
+
+        self.insist(write, path, len(content))
 
 
 def room_of(chore: Chore) -> Room:

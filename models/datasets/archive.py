@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contract.dataset import Manifest, RejectedFile, is_held_out, is_wanted
-from contract.durable import Insist, as_json, once, write_durably
+from contract.durable import Insist, RequireRoom, as_json, once, write_durably
 from contract.errors import ErrorCode, ServiceError
 from contract.training import JobRequest, resolve
 from contract.volume import Volume
@@ -45,7 +45,12 @@ def prepare(
     offset, files = survey.files, len(manifest.files)
     _derive_default_array(volume, manifest, lambda done, _: report(offset + done, offset + files), insist)
     path, content = volume.manifest(dataset_id), as_json(manifest.model_dump(mode="json"))
-    insist(lambda: write_durably(path, content), path, len(content))
+
+    def write(require_room: RequireRoom) -> None:
+        require_room()
+        write_durably(path, content)
+
+    insist(write, path, len(content))
     return manifest
 
 

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from contract.dataset import Fit, Manifest
-from contract.durable import Insist, once, published
+from contract.durable import Insist, RequireRoom, once, published
 from contract.volume import Volume
 from models.datasets.decoding import DECODERS, PixelLimit
 from models.datasets.pictures import square
@@ -50,11 +51,16 @@ def array(
     """
     path = volume.array(manifest.id, resolution, channels, fit)
 
-    def make() -> None:
+    def make(require_room: RequireRoom) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path.with_suffix(".lock"), lambda: report(0, manifest.images)):
-            if not path.exists():
-                _derive(volume.original(manifest.id), manifest, path, (channels, resolution, fit), report)
+            if path.exists():
+                return
+            temporary = path.with_name(f".{path.name}.tmp")  # under the lock, one name serves all processes
+            temporary.unlink(missing_ok=True)  # what a killed one left takes up room
+            require_room()
+            with published(path, temporary) as file:
+                _derive(volume.original(manifest.id), manifest, file, (channels, resolution, fit), report)
 
     if not path.exists():
         insist(make, path, manifest.images * channels * resolution**2)
@@ -88,23 +94,21 @@ def _is_split(images: int, held_out_images: int) -> bool:
 def _derive(
     original: Path,
     manifest: Manifest,
-    path: Path,
+    file: BinaryIO,
     form: tuple[int, int, Fit],
     report: Callable[[int, int], None],
 ) -> None:
-    """Write the array to a temporary file, a chunk at a time, then rename it to its final name.
+    """Write the array to a file, a picture at a time.
 
     Uses writes rather than a mapping, because a mapping on a full disk kills the process with SIGBUS.
     """
     channels, resolution, _ = form
     shape = (manifest.images, channels, resolution, resolution)
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    # One name for all processes, under the lock: the leftovers of a killed process are overwritten.
-    with published(path, path.with_name(f".{path.name}.tmp")) as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for count, pixels in enumerate(_rows(original, manifest, form), 1):
-            file.write(pixels.tobytes())
-            report(count, manifest.images)
+    np.lib.format.write_array_header_1_0(file, header)
+    for count, pixels in enumerate(_rows(original, manifest, form), 1):
+        file.write(pixels.tobytes())
+        report(count, manifest.images)
 
 
 def _rows(original: Path, manifest: Manifest, form: tuple[int, int, Fit]) -> Iterator[Pixels]:

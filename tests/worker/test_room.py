@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from contract.durable import RequireRoom
 from contract.job import Shortage
 from worker.room import SPARE_BYTES, Later, Room
 
@@ -19,7 +20,8 @@ class Refusals:
         self._codes = deque(codes)
         self.taken = 0
 
-    def __call__(self) -> str:
+    def __call__(self, require_room: RequireRoom = lambda: None) -> str:
+        require_room()
         if self._codes:
             code = self._codes.popleft()
             raise OSError(code, os.strerror(code))

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from contract.dataset import Manifest
+from contract.durable import RequireRoom
 from contract.errors import ErrorCode, ServiceError
 from contract.volume import Volume
 from models.datasets.archive import prepare
@@ -301,13 +302,13 @@ def test_array_leaves_no_file_on_a_full_disk_and_is_made_by_a_retry(
     def refuse(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def insist(write: Callable[[], None], path: Path, size_bytes: int) -> None:
+    def insist(write: Callable[[RequireRoom], None], path: Path, size_bytes: int) -> None:
         assert size_bytes == 2 * 16 * 16
         with monkeypatch.context() as full, pytest.raises(OSError, match="No space"):
             full.setattr(os, "fsync", refuse)
-            write()
+            write(lambda: None)
         tries.append([found.name for found in path.parent.glob("*.npy*")])
-        write()
+        write(lambda: None)
 
     pixels = array(volume, manifest, 16, 1, "crop", silent, insist)
     assert pixels[:, 0, 0, 0].tolist() == [10, 20]
