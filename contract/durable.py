@@ -46,9 +46,13 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o666) -> None:
 
 def replace_durably(path: Path, content: bytes, *, mode: int = 0o666) -> None:
     """Like `write_durably`, in an existing directory: FileNotFoundError if that has been deleted."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    with published(path, temporary, mode=mode) as file:
+    with published(path, own_temporary(path), mode=mode) as file:
         file.write(content)
+
+
+def own_temporary(path: Path) -> Path:
+    """A name beside this one that no other process uses."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ REPORT_SECONDS = 0.5
 
 
 def prepare_dataset(order_json: str, chore: Chore) -> None:
-    """Decode a dataset. Idempotent: whatever a dead preparer leaves, the next one overwrites."""
+    """Decode a dataset. Idempotent: whatever a dead preparer leaves, the next one overwrites or removes."""
     order = PreparingOrder.model_validate_json(order_json)
     volume = Volume(order.data_root)
     told_at = 0.0
@@ -26,8 +26,6 @@ def prepare_dataset(order_json: str, chore: Chore) -> None:
             told_at = time.monotonic()
             chore.tell(link.Advanced(progress=Progress(done=done, total=total)))
 
-    for torn in volume.arrays(order.dataset).glob(".*.tmp"):  # they would take up scarce room
-        torn.unlink(missing_ok=True)
     insist = room_of(chore).insist
     manifest = prepare(volume.original(order.dataset), order.dataset, volume, report, insist)
     summary = manifest.model_dump(include={"images", "held_out_images", "rejected_images", "channels"})

@@ -1,11 +1,12 @@
 """A dataset's pictures as an array of one size, derived once from the original and mapped by trainers."""
 
+import contextlib
 import fcntl
+import os
 import time
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contract.dataset import Fit, Manifest
-from contract.durable import Insist, RequireRoom, once, published
+from contract.durable import Insist, RequireRoom, once, own_temporary, published
 from contract.volume import Volume
 from models.datasets.decoding import DECODERS, PixelLimit
 from models.datasets.pictures import square
@@ -32,7 +33,10 @@ FEWEST_SHOWN = 2
 """If fewer pictures than this are not held out, all pictures are used for training."""
 
 WAIT_SECONDS = 0.5
-"""The polling interval for a lock that another process holds."""
+"""The polling interval while another process derives an array."""
+
+PATIENCE_POLLS = 120
+"""A process that has written nothing during this many polls, a minute, is taken for suspended."""
 
 
 def array(
@@ -46,24 +50,21 @@ def array(
 ) -> Pixels:
     """Every usable picture (N, C, R, R), in the order of the manifest, mapped into memory.
 
-    The mapping is copy-on-write, so the file cannot be changed through it. A missing array is derived first,
-    under a lock: one process does the work while the others wait and report 0 to `report`.
+    The mapping is copy-on-write, so the file cannot be changed through it. A missing array is derived first:
+    one process does the work while the others wait and report 0 to `report`, but not for a suspended one.
+    Deriving it twice is harmless: the bytes are the same.
     """
     path = volume.array(manifest.id, resolution, channels, fit)
 
     def make(require_room: RequireRoom) -> None:
+        if _is_there(path, lambda: report(0, manifest.images)):
+            return
+        require_room()
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path.with_suffix(".lock"), lambda: report(0, manifest.images)):
-            if path.exists():
-                return
-            temporary = path.with_name(f".{path.name}.tmp")  # under the lock, one name serves all processes
-            temporary.unlink(missing_ok=True)  # what a killed one left takes up room
-            require_room()
-            with published(path, temporary) as file:
-                _derive(volume.original(manifest.id), manifest, file, (channels, resolution, fit), report)
+        with _begun(path) as temporary, published(path, temporary) as file:
+            _derive(volume.original(manifest.id), manifest, file, (channels, resolution, fit), report)
 
-    if not path.exists():
-        insist(make, path, manifest.images * channels * resolution**2)
+    insist(make, path, manifest.images * channels * resolution**2)
     pixels: Pixels = np.load(path, mmap_mode="c")
     return pixels
 
@@ -89,6 +90,61 @@ def split_sizes(images: int, held_out_images: int) -> tuple[int, int]:
 
 def _is_split(images: int, held_out_images: int) -> bool:
     return held_out_images >= FEWEST_REALS and images - held_out_images >= FEWEST_SHOWN
+
+
+def _is_there(path: Path, show_life: Callable[[], None]) -> bool:
+    """Whether the array is there, if need be after a wait for a process that derives it.
+
+    Polls and shows life, because a process that is silent while it waits is taken for hung.
+    """
+    written_bytes, patience = None, PATIENCE_POLLS
+    while True:
+        before, written_bytes = written_bytes, _underway_bytes(path)
+        if path.exists():
+            return True
+        patience = patience - 1 if written_bytes == before else PATIENCE_POLLS
+        if written_bytes is None or not patience:
+            return False
+        show_life()
+        time.sleep(WAIT_SECONDS)
+
+
+def _underway_bytes(path: Path) -> int | None:
+    """How much living processes have written of the array; None if there are none.
+
+    Removes what dead ones left of this array and others, which would take up room.
+    """
+    sizes = []
+    for temporary in path.parent.glob(".*.tmp"):
+        with contextlib.suppress(OSError), temporary.open("rb+") as file:  # it has been renamed, say
+            if _takes(file):
+                temporary.unlink()
+            elif temporary.name.startswith(f".{path.name}."):
+                sizes.append(os.fstat(file.fileno()).st_size)
+    return sum(sizes) if sizes else None
+
+
+@contextlib.contextmanager
+def _begun(path: Path) -> Iterator[Path]:
+    """A new temporary file, locked until it has its final name; the system unlocks it if the process dies.
+
+    Its name is its own: a process that goes on after it was taken for suspended or dead disturbs nobody.
+    """
+    while True:
+        temporary = own_temporary(path)
+        with temporary.open("xb") as file:
+            if _takes(file) and os.fstat(file.fileno()).st_nlink:  # else another process has just removed it
+                yield temporary
+                return
+
+
+def _takes(file: BinaryIO) -> bool:
+    """Lock a temporary file, unless a living process has."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _derive(
@@ -132,24 +188,3 @@ def _pixels(content: bytes, form: tuple[int, int, Fit], limit: PixelLimit) -> Pi
 def _channels_first(picture: Image.Image) -> Pixels:
     pixels = np.asarray(picture).reshape(picture.height, picture.width, -1)  # (R, R, C)
     return pixels.transpose(2, 0, 1)  # (C, R, R)
-
-
-@contextmanager
-def _locked(path: Path, show_life: Callable[[], None]) -> Iterator[None]:
-    """Hold a file lock; the system releases it if the process dies.
-
-    Polls instead of blocking, because a process that shows no life while it waits is taken for hung.
-    """
-    with path.open("w") as file:
-        while not _takes(file.fileno()):
-            show_life()
-            time.sleep(WAIT_SECONDS)
-        yield
-
-
-def _takes(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

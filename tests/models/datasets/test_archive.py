@@ -1,5 +1,4 @@
 import errno
-import fcntl
 import io
 import json
 import os
@@ -232,21 +231,6 @@ def test_array_is_derived_once(volume: Volume, upload: Upload) -> None:
     manifest = prepared(volume, upload({"a.png": png(1)}))
     volume.original(DATASET).unlink()
     assert array(volume, manifest, 32, 1, "crop").dtype == np.uint8
-
-
-def test_process_shows_life_while_another_derives_its_array(volume: Volume, upload: Upload) -> None:
-    manifest = prepared(volume, upload({"a.png": png(7)}))
-    reports: list[tuple[int, int]] = []
-    with volume.array(DATASET, 128, 1, "crop").with_suffix(".lock").open("w") as another:
-        fcntl.flock(another, fcntl.LOCK_EX)
-
-        def report(done: int, total: int) -> None:
-            reports.append((done, total))
-            if len(reports) == 2:
-                fcntl.flock(another, fcntl.LOCK_UN)
-
-        assert array(volume, manifest, 128, 1, "crop", report).max() == 7
-    assert reports == [(0, 1), (0, 1), (1, 1)]
 
 
 def test_writing_into_the_array_does_not_reach_the_file(volume: Volume, upload: Upload) -> None:
