@@ -132,7 +132,7 @@ def _watch(client: Client, job: Job) -> Iterator[tuple[Job, list[str]]]:
             if now.state != State.QUEUED:
                 break
     for event in client.events(job.id, after=job.revision):
-        now = client.job(job.id)
+        now = next(polled(lambda: client.job(job.id)))
         yield now, [*_news(before, now, event)]
         if _is_over(now):
             return

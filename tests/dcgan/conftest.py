@@ -22,6 +22,8 @@ class Service:
     cuts: list[int] = field(default_factory=list)  # bytes after which the next streams break off
     outages: int = 0  # the number of requests to answer with 503
     losses: int = 0  # the number of requests to leave unanswered
+    # what the next requests for the job find: a state, "away" or "lost"; after that, the last event's
+    states: list[str] = field(default_factory=list)
     # "GET /path" -> status, media type, body
     answers: dict[str, tuple[int, str, bytes]] = field(default_factory=dict)
     page: bytes = b""  # the response of another server to every request
@@ -68,10 +70,18 @@ class Handler(BaseHTTPRequestHandler):
         elif path == f"/jobs/{JOB}/events":
             self._tell_events()
         elif path == f"/jobs/{JOB}":
-            progress = {"images_seen": 0, "total": 1}
-            self._send_json({"id": JOB, "state": self.service.events[-1][2]["state"], "progress": progress})
+            self._tell_job()
         else:
             self._send(*self.service.answers.get(f"{self.command} {path}", (404, "text/plain", b"nothing")))
+
+    def _tell_job(self) -> None:
+        state = self.service.states.pop(0) if self.service.states else self.service.events[-1][2]["state"]
+        if state == "lost":
+            self.close_connection = True
+        elif state == "away":
+            self._send(503, "text/plain", b"away")
+        else:
+            self._send_json({"id": JOB, "state": state, "progress": {"images_seen": 0, "total": 1}})
 
     def _tell_events(self) -> None:
         if self.headers["Accept"] == "text/event-stream":

@@ -38,6 +38,16 @@ def test_exit_code_is_zero_only_if_the_job_succeeded(
     assert watched.stdout.startswith(state)
 
 
+@pytest.mark.parametrize("fault", ["away", "lost"])
+def test_outage_between_two_events_does_not_end_the_command(service: Service, fault: str) -> None:
+    states = [*enumerate(("queued", "running", "succeeded"), 1)]
+    service.events = [(number, "state", {"state": state}) for number, state in states]
+    service.states = ["running", fault, "running"]
+    done = train(service)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert service.asked.count(f"GET /jobs/{JOB}") == 4
+
+
 def test_priority_option_takes_the_values_of_the_api(service: Service) -> None:
     [option] = [option for option in main.commands["train"].params if option.name == "priority"]
     assert isinstance(option.type, click.Choice)
