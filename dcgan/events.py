@@ -127,6 +127,7 @@ class EventFeed:
                 self._last = event.id
                 self._over = event.is_final
                 yield event
+                self._heard_at = time.monotonic()  # the reader's own time is not an outage
             if self._over:
                 return
 

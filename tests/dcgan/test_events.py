@@ -69,6 +69,15 @@ def test_feed_survives_an_outage(service: Service, http: httpx.Client) -> None:
     assert told(http) == LOG
 
 
+def test_slow_reader_is_not_taken_for_an_outage(service: Service, http: httpx.Client) -> None:
+    service.cuts = [100, NEVER]
+    feed, read = EventFeed(http, JOB, pause_seconds=0), []
+    for event in feed:
+        read.append(event.id)
+        feed._heard_at = -NEVER  # it takes longer than the patience
+    assert read == [number for number, _, _ in LOG]
+
+
 def test_feed_of_a_job_that_was_already_final_ends(service: Service, http: httpx.Client) -> None:
     assert told(http, after=6) == []
     assert service.asked == [f"GET /jobs/{JOB}/events"]
