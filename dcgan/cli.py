@@ -32,15 +32,18 @@ console = Console(highlight=False, markup=False)
 
 
 class PoliteGroup(click.Group):
-    """Reports refusals and I/O errors as a sentence instead of a traceback."""
+    """Reports refusals and I/O errors as a sentence instead of a traceback, and Ctrl-C as exit code 130."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         with _refusals_as_sentences():  # --help and --version write to stdout while options are parsed
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> object:
-        with _refusals_as_sentences():
-            return super().invoke(ctx)
+        try:
+            with _refusals_as_sentences():
+                return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(130) from None
 
 
 @contextmanager
@@ -183,11 +186,22 @@ def train(
         if dry_run:
             show_estimate(client.estimate(dataset=dataset, **request), console)
             return
-        job = client.create_job(dataset=dataset, **request)
+        with _submission():
+            job = client.create_job(dataset=dataset, **request)
         click.echo(job.id)
         if detach:
             return
         _follow_to_success(client, job)
+
+
+@contextmanager
+def _submission() -> Iterator[None]:
+    """After Ctrl-C, say that there may be a job, although its id has not arrived."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("The job may have been submitted; if it was, `dcgan jobs` shows it.", err=True)
+        raise
 
 
 def _follow_to_success(client: Client, job: Job) -> None:
@@ -196,7 +210,7 @@ def _follow_to_success(client: Client, job: Job) -> None:
     except KeyboardInterrupt:
         hint = f"The job goes on; `dcgan watch {job.id}` shows it again, `dcgan cancel {job.id}` ends it."
         console.print(hint, soft_wrap=True)
-        raise click.exceptions.Exit(130) from None
+        raise
     if job.state == State.SUCCEEDED:
         return
     if job.state == State.PAUSED:
@@ -288,7 +302,9 @@ def resume(url: str, job: str) -> None:
 def retry(url: str, job: str) -> None:
     """Train a failed or cancelled job again as a new job, and print its id."""
     with Client(url) as client:
-        click.echo(client.retry(job).id)
+        with _submission():
+            made = client.retry(job)
+        click.echo(made.id)
 
 
 @main.command()

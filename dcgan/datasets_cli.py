@@ -30,7 +30,7 @@ def upload(url: str, archive: Path, name: str | None) -> None:
             dataset = client.wait_dataset(dataset.id)
         except KeyboardInterrupt:
             click.echo("Its preparation goes on; `dcgan datasets` shows how it stands.", err=True)
-            raise click.exceptions.Exit(130) from None
+            raise
     if found := "; ".join(_found(dataset)):
         click.echo(found, err=True)
     click.echo(dataset.id)

@@ -24,6 +24,7 @@ class Service:
     losses: int = 0  # the number of requests to leave unanswered
     # what the next requests for the job find: a state, "away" or "lost"; after that, the last event's
     states: list[str] = field(default_factory=list)
+    pause: threading.Barrier | None = None  # where each request waits for the test, on arrival and once more
     # "GET /path" -> status, media type, body
     answers: dict[str, tuple[int, str, bytes]] = field(default_factory=dict)
     page: bytes = b""  # the response of another server to every request
@@ -59,6 +60,9 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         self.service.asked.append(f"{self.command} {self.path}")
         path = urlsplit(self.path).path
+        if self.service.pause:
+            self.service.pause.wait()
+            self.service.pause.wait()
         if self.service.losses:
             self.service.losses -= 1
             self.close_connection = True

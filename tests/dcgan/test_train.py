@@ -1,6 +1,10 @@
 """`dcgan train`: what it sends, and what its exit code says about the job."""
 
 import json
+import signal
+import subprocess
+import sys
+import threading
 
 import click
 import pytest
@@ -119,3 +123,34 @@ def test_ctrl_c_leaves_the_job_running_and_is_not_a_success(
     done = train(service)
     assert done.exit_code == 130
     assert f"`dcgan watch {JOB}` shows it again, `dcgan cancel {JOB}` ends it.\n" in done.stdout
+
+
+WITH_CTRL_C = """
+import signal
+from dcgan.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background jobs ignore Ctrl-C
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "submits"),
+    [
+        (("train", "ds_1"), True),
+        (("retry", JOB), True),
+        (("train", "ds_1", "--dry-run"), False),
+        (("watch", JOB), False),
+    ],
+)
+def test_ctrl_c_before_the_answer_says_whether_there_may_be_a_job(
+    service: Service, words: tuple[str, ...], submits: bool
+) -> None:
+    service.pause, service.losses = threading.Barrier(2, timeout=60), 1
+    command = [sys.executable, "-P", "-c", WITH_CTRL_C, "--url", service.url, *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        service.pause.wait()
+        process.send_signal(signal.SIGINT)
+        output = process.communicate()
+        service.pause.wait()
+    told = "The job may have been submitted; if it was, `dcgan jobs` shows it.\n" if submits else ""
+    assert (process.returncode, *output) == (130, "", told)
