@@ -142,7 +142,7 @@ def _host(url: str) -> str:
         parts = urlsplit(url)
         host, _ = (parts.hostname or ""), parts.port
         host.encode("idna")
-        httpx.URL(url)
+        _ = httpx.URL(url).host  # decodes xn--…, which may stand for what IDNA 2008 forbids
     except (ValueError, httpx.InvalidURL) as error:
         detail = f"{url!r} is not an address: {error}. One looks like {EXAMPLE}."
         raise DcganError("invalid_url", detail) from error

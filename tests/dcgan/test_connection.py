@@ -64,6 +64,8 @@ def test_delete_requests_name_what_is_deleted(service: Service) -> None:
         ("http://localhost:99999", "is not an address: Port out of range"),
         ("http://x/\a", "is not an address: Invalid non-printable ASCII character"),
         ("http://a..b", "is not an address: "),
+        ("http://xn--ls8h.la", "is not an address: Codepoint U+1F4A9"),
+        ("http://xn--a.example", "is not an address: Codepoint U+0080"),
     ],
 )
 def test_invalid_url_is_reported_at_once(address: str, told: str) -> None:
@@ -74,7 +76,8 @@ def test_invalid_url_is_reported_at_once(address: str, told: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["https://é.example/a/", "HTTP://[::1]:80", "http://my_box.", "http://u:p@h"]
+    "address",
+    ["https://é.example/a/", "http://xn--9ca.example", "HTTP://[::1]:80", "http://my_box.", "http://u:p@h"],
 )
 def test_every_valid_url_is_accepted(address: str) -> None:
     Client(address).close()
