@@ -27,7 +27,7 @@ def refusal(response: httpx.Response) -> DcganError:
         ]
     except (ValueError, KeyError, TypeError):
         said = f"{response.status_code} {response.reason_phrase}".rstrip()
-        return DcganError("http", f"{response.url} answered {said}.", response.status_code)
+        return DcganError("http", f"{_shown(response.url)} answered {said}.", response.status_code)
     return DcganError(code, "\n".join([detail, *fields]), response.status_code)
 
 
@@ -39,12 +39,12 @@ def unreachable(url: httpx.URL | str, error: httpx.TransportError) -> DcganError
         return DcganError("not_sendable", f"The request cannot be sent: {error}.")
     reason = str(error) or type(error).__name__
     remedy = "Start one with `dcgan up`." if httpx.URL(url).host in LOCAL else "Is the address right?"
-    return DcganError("unreachable", f"No service answers at {url} ({reason}). {remedy}")
+    return DcganError("unreachable", f"No service answers at {_shown(url)} ({reason}). {remedy}")
 
 
 def not_the_service(url: httpx.URL) -> DcganError:
     """Something else answers at the address."""
-    detail = f"{url} answered, but not as this service does; is the address right?"
+    detail = f"{_shown(url)} answered, but not as this service does; is the address right?"
     return DcganError("not_the_service", detail)
 
 
@@ -65,4 +65,9 @@ def may_pass(error: BaseException | None) -> bool:
 def _late(url: httpx.URL | str, error: httpx.TimeoutException) -> str:
     kind = {httpx.WriteTimeout: "write", httpx.PoolTimeout: "pool"}.get(type(error), "read")
     seconds = error.request.extensions["timeout"][kind]
-    return f"The service at {url} did not answer within {seconds:g} s; it may still be at work."
+    return f"The service at {_shown(url)} did not answer within {seconds:g} s; it may still be at work."
+
+
+def _shown(url: httpx.URL | str) -> str:
+    """The URL without user and password."""
+    return str(httpx.URL(url).copy_with(userinfo=b""))

@@ -110,3 +110,23 @@ def test_text_that_is_not_utf_8_is_reported(service: Service) -> None:
 def test_only_a_local_service_is_to_be_started(address: str, remedy: str) -> None:
     told = unreachable(address, httpx.ConnectError("Name or service not known"))
     assert told.detail == f"No service answers at {address} (Name or service not known). {remedy}"
+
+
+@pytest.mark.parametrize(
+    ("losses", "page", "code"),
+    [(1, b"", "unreachable"), (0, b"It works!", "not_the_service"), (0, b"", "http")],
+)
+def test_password_in_the_url_is_in_no_message(service: Service, losses: int, page: bytes, code: str) -> None:
+    service.losses, service.page = losses, page
+    address = service.url.replace("//", "//user:secret@")
+    with Client(address) as client, pytest.raises(DcganError, match=service.url) as caught:
+        client.job("job_1")
+    assert caught.value.code == code
+    assert "user" not in caught.value.detail
+    assert "secret" not in caught.value.detail
+
+
+def test_password_in_the_url_is_in_no_message_about_a_timeout() -> None:
+    asked = httpx.Request("GET", "http://user:secret@h", extensions={"timeout": {"read": 1.0}})
+    told = unreachable(asked.url, httpx.ReadTimeout("timed out", request=asked))
+    assert told.detail.startswith("The service at http://h did not answer within 1 s")
