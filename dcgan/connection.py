@@ -11,7 +11,15 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import ValidationError
 
-from dcgan.errors import LOCAL, DcganError, not_the_service, refusal, unreachable, unsendable
+from dcgan.errors import (
+    LOCAL,
+    DcganError,
+    not_the_service,
+    refusal,
+    unreachable,
+    unsendable,
+    unusable_environment,
+)
 from dcgan.replies import Dataset, Job, Reply
 
 EXAMPLE = "http://127.0.0.1:8000"
@@ -24,10 +32,13 @@ class Connection:
 
     def __init__(self, url: str, timeout_seconds: float) -> None:
         is_local = _host(url) in LOCAL
-        transport = httpx.HTTPTransport(retries=2) if is_local else None  # no proxy for localhost
-        self.http = httpx.Client(
-            base_url=url, timeout=timeout_seconds, transport=transport, trust_env=not is_local
-        )
+        try:
+            transport = httpx.HTTPTransport(retries=2) if is_local else None  # no proxy for localhost
+            self.http = httpx.Client(
+                base_url=url, timeout=timeout_seconds, transport=transport, trust_env=not is_local
+            )
+        except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
+            raise unusable_environment(error) from error
 
     def get(self, kind: type[R], path: str) -> R:
         """GET the path."""

@@ -54,6 +54,15 @@ def unsendable(error: UnicodeEncodeError) -> DcganError:
     return DcganError("not_sendable", f"{given!r} cannot be sent: it is not {error.encoding.upper()}.")
 
 
+def unusable_environment(error: Exception) -> DcganError:
+    """Variables of the environment name a proxy or certificates with which no connection can be made."""
+    detail = (
+        f"No connection can be made with the proxy or the certificates that the environment names ({error}); "
+        f"correct or unset ALL_PROXY, HTTP_PROXY, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE or SSL_CERT_DIR."
+    )
+    return DcganError("unusable_environment", detail)
+
+
 def may_pass(error: BaseException | None) -> bool:
     """Whether a retry may soon succeed: the service is away, shutting down or starting."""
     if isinstance(error, DcganError):

@@ -84,6 +84,29 @@ def test_every_valid_url_is_accepted(address: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("ALL_PROXY", "socks5://localhost:1080", "SOCKS"),
+        ("HTTP_PROXY", "ftp://localhost", "Unknown scheme for proxy URL"),
+        ("HTTPS_PROXY", "http://localhost:abc", "Invalid port: 'abc'"),
+        ("NO_PROXY", "[::1", "Invalid port: ':1'"),
+        ("SSL_CERT_FILE", "/nowhere.pem", "No such file or directory"),
+        ("SSL_CERT_FILE", __file__, "no certificate or crl found"),
+    ],
+)
+def test_proxy_or_certificates_that_cannot_be_used_are_reported(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, told: str
+) -> None:
+    monkeypatch.delenv(variable.lower(), raising=False)  # it would take precedence
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(DcganError, match="the environment names") as caught:
+        Client("http://gpu.example")
+    assert caught.value.code == "unusable_environment"
+    assert told in caught.value.detail
+    assert variable in caught.value.detail
+
+
+@pytest.mark.parametrize(
     ("condition", "told"), [("é", "'é' cannot be sent: it is not ASCII"), ("a\nb", "cannot be sent: Illegal")]
 )
 def test_value_that_no_header_can_hold_is_reported(service: Service, condition: str, told: str) -> None:
