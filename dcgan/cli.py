@@ -35,6 +35,7 @@ class PoliteGroup(click.Group):
     """Reports refusals and I/O errors as a sentence instead of a traceback, and Ctrl-C as exit code 130."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        _refuse_output_without_stdout()
         with _refusals_as_sentences():  # --help and --version write to stdout while options are parsed
             return super().make_context(*args, **kwargs)
 
@@ -44,6 +45,14 @@ class PoliteGroup(click.Group):
                 return super().invoke(ctx)
         except KeyboardInterrupt:
             raise click.exceptions.Exit(130) from None
+
+
+def _refuse_output_without_stdout() -> None:
+    """Without stdout (`>&-`), have what writes to it fail: Python and click would discard it silently."""
+    if sys.stdout is None:
+        reading, writing = os.pipe()
+        os.close(writing)
+        sys.stdout = io.TextIOWrapper(io.FileIO(reading, "w"), write_through=True)
 
 
 @contextmanager

@@ -44,6 +44,8 @@ def written(target: Path) -> Iterator[IO[bytes]]:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     if is_stdout(target):
         with naming(target):
+            if sys.stdout is None:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             yield sys.stdout.buffer
             sys.stdout.buffer.flush()
         return
@@ -67,7 +69,7 @@ def is_stdout(target: Path) -> bool:
     """Whether it means stdout, by whatever name: `-`, `/dev/stdout`, or the file it is redirected to."""
     if target == Path("-"):
         return True
-    with suppress(OSError):
+    with suppress(AttributeError, OSError, ValueError):  # there may be no stdout, or it may be no file
         return os.path.samestat(target.stat(), os.fstat(sys.stdout.fileno()))
     return False
 

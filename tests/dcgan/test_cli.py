@@ -146,6 +146,33 @@ def test_output_to_a_full_device_is_reported_in_a_sentence(
     assert (done.returncode, done.stderr) == (1, told)
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("jobs",), "Error: The output cannot be written: Bad file descriptor\n"),
+        (("--help",), "Error: The output cannot be written: Bad file descriptor\n"),
+        (("samples", "-o", "x.png"), "Error: The output cannot be written: Bad file descriptor\n"),
+        (("models", "export", "-o", "-"), "Error: -: Bad file descriptor\n"),
+        (("models", "delete", "live"), ""),
+    ],
+)
+def test_closed_stdout_is_an_error_only_if_something_is_written_to_it(
+    service: Service, tmp_path: Path, words: tuple[str, ...], told: str
+) -> None:
+    list_a_job(service, "one")
+    service.answers |= {
+        "GET /samples": (200, "image/png", b"picture"),
+        "GET /models/latest/export": (200, "application/octet-stream", b"generator"),
+        "DELETE /models/live": (204, "", b""),
+    }
+    (tmp_path / "x.png").touch()
+    closing = ["sh", "-c", 'exec "$@" >&-', "sh"]
+    command = [*closing, sys.executable, "-P", "-m", "dcgan.cli", "--url", service.url, *words]
+    done = subprocess.run(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1 if told else 0, told)
+    assert (tmp_path / "x.png").read_bytes() == (b"picture" if "x.png" in words else b"")
+
+
 def test_characters_that_the_terminal_cannot_encode_are_replaced(service: Service) -> None:
     list_a_job(service, "猫 é")
     command = [sys.executable, "-P", "-m", "dcgan.cli", "--url", service.url, "jobs"]

@@ -2,7 +2,8 @@
 
 import errno
 import os
-from io import FileIO
+import sys
+from io import FileIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from dcgan import Client, DcganError
 from dcgan.connection import Connection
-from dcgan.files import CHUNK_BYTES, opened
+from dcgan.files import CHUNK_BYTES, is_stdout, opened, written
 from tests.dcgan.conftest import Service
 
 SIZE = 3 * CHUNK_BYTES
@@ -69,3 +70,17 @@ def test_file_that_cannot_be_read_is_named(file: Path, monkeypatch: pytest.Monke
     with opened(file) as (contents, _), pytest.raises(OSError, match="Input/output error") as caught:
         next(contents)
     assert caught.value.filename == str(file)
+
+
+def test_file_is_not_stdout_if_that_is_no_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = file.open()
+    closed.close()
+    for stdout in (None, closed, StringIO(), object()):
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert not is_stdout(file)
+
+
+def test_stdout_that_does_not_exist_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(OSError, match="Bad file descriptor: '-'"), written(Path("-")):
+        pass
