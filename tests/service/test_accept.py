@@ -4,6 +4,7 @@ import pytest
 from starlette.requests import Request
 
 from contract.errors import ServiceError
+from contract.formats import FORMS
 from service.accept import _best, negotiate
 
 OFFERED = ("text/event-stream", "application/json")
@@ -38,6 +39,18 @@ def choose(accept: str | None) -> str:
 )
 def test_best_offered_media_type_is_chosen(accept: str | None, chosen: str) -> None:
     assert choose(accept) == chosen
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        ("image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8", "image/png"),
+        ("text/html,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8", "image/webp"),
+    ],
+    ids=["<img>", "address"],
+)
+def test_chrome_gets_a_png_for_an_img_and_webp_for_an_address(accept: str, chosen: str) -> None:
+    assert _best(accept, tuple(form.media_type for form in FORMS.values())) == chosen
 
 
 @pytest.mark.parametrize(
