@@ -5,7 +5,6 @@ pictures are the same at every evaluation of a run, so evaluations differ only b
 """
 
 import copy
-import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal, Self
@@ -16,92 +15,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from contract.evaluation import AdversarialAccuracy, Distance, Evaluation, Floor, LatentPaths
-from contract.training import MOST_KEPT, TrainingSpec
-from models import cost, metrics, objectives, priors
+from contract.training import TrainingSpec
+from models import metrics, objectives, priors
 from models.augment import Draws, augment
-from models.cost import Cost
-from models.datasets.arrays import FEWEST_REALS
-from models.ema import STATISTICS_BATCH, STATISTICS_BATCHES, served_generator
+from models.ema import served_generator
 from models.features import Features
 from models.latents import noise, shares
 from models.networks.pair import Discriminator, Generator
+from models.panel import PATHS, POINTS, Indices, Panel
 from models.pixels import to_numbers, to_pixels
 from models.priors.paths import path
-from models.randomness import coin_flips, permutation, random_words
+from models.randomness import coin_flips, random_words
 from models.silence import silent
 from models.state import TrainingState
 
-MOST_REALS = 2_000
-MOST_NEIGHBOURS = 4_096
-"""Training pictures among which copies are searched for; copies of the others are not noticed."""
-SAMPLES_PER_REAL = 4
-FEWEST_SAMPLES, MOST_SAMPLES = 256, 1_024
-FEWEST_EVALUATIONS, LARGEST_SHARE = 4, 0.2
-"""A run that would have fewer evaluations spends up to this share on them, to notice failures in time."""
-PATHS, POINTS = 32, 9
 SAME = 1e-6
 """The smallest mean distance of the reals: keeps figures in its units finite if all reals look the same."""
 CHUNK = 64
 """Images held as floats at once."""
 
 Pixels = NDArray[np.uint8]
-Indices = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Panel:
-    """The pictures that a run is evaluated against: a function of the dataset and the job's seed."""
-
-    reals: Indices
-    """Shuffled by the seed, because pictures with similar names may show the same scene."""
-    neighbours: Indices
-    """The training pictures among which copies are searched for."""
-    split: Literal["held_out", "training"]
-
-    @classmethod
-    def of(cls, training: Indices, held_out: Indices, seed: int) -> Self | None:
-        """The panel from the pictures of both splits; `split` says from which. None if there are too few."""
-        neighbours = np.sort(_drawn(training, MOST_NEIGHBOURS, seed, "neighbours"))
-        if len(held_out) >= FEWEST_REALS:
-            return cls(_drawn(held_out, MOST_REALS, seed, "reals"), neighbours, "held_out")
-        if len(training) >= FEWEST_REALS:
-            return cls(_drawn(training, MOST_REALS, seed, "reals"), neighbours, "training")
-        return None
-
-    @property
-    def samples(self) -> int:
-        return min(max(SAMPLES_PER_REAL * len(self.reals), FEWEST_SAMPLES), MOST_SAMPLES)
-
-
-def interval(spec: TrainingSpec, panel: Panel, features: int) -> int:
-    """Images between two evaluations: as requested, or so that they take about 5 % of the run, by counting.
-
-    They take more in a run that is too short for `FEWEST_EVALUATIONS`. However long the run, their number is
-    limited to what a request may choose, because each is stored for ever. `features` is the number of
-    multiply-adds of the feature network per image.
-    """
-    if spec.evaluation.every_images is not None:
-        return spec.evaluation.every_images
-    trained, batch_size = Cost.of(spec), spec.batch_size
-    one = operations(trained, panel, features)
-    usual = cost.evaluation_interval(trained, one, batch_size)
-    shortest = cost.evaluation_interval(trained, one, batch_size, LARGEST_SHARE)
-    few, most = (
-        math.ceil(spec.images / (count * batch_size)) * batch_size
-        for count in (FEWEST_EVALUATIONS, MOST_KEPT)
-    )
-    return max(min(usual, max(few, shortest)), most)
-
-
-def operations(trained: Cost, panel: Panel, features: int) -> int:
-    """Multiply-adds of one evaluation; `features` is the number of the feature network's per image."""
-    return cost.evaluation(
-        trained,
-        features,
-        generated=panel.samples + PATHS * POINTS + STATISTICS_BATCHES * STATISTICS_BATCH,
-        compared=panel.samples + PATHS * POINTS,
-        scored=panel.samples + len(panel.reals),
-    )
 
 
 @dataclass(frozen=True)
@@ -321,8 +254,3 @@ def _scores(
 
 def _chunks(indices: Indices) -> Iterator[Indices]:
     return (indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK))
-
-
-def _drawn(indices: Indices, most: int, seed: int, stream: str) -> Indices:
-    """At most `most` of the indices, chosen and ordered by the seed."""
-    return indices[permutation(seed, f"evaluation/{stream}", 0, len(indices))[:most]]

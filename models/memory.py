@@ -11,7 +11,7 @@ from contract.augmentation import DiffAugment
 from contract.errors import ErrorCode, FieldError, ServiceError
 from contract.training import TrainingSpec
 from models.environment import NumericEnvironment
-from models.evaluation import MOST_SAMPLES
+from models.panel import MOST_SAMPLES
 from models.rehearsal import rehearse
 
 # Fitted to the peaks measured in docs/training.md.

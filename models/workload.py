@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Self
 
 from contract.training import TrainingSpec
-from models import cost, evaluation
+from models import cost
 from models.cost import Cost
 from models.ema import STATISTICS_BATCH, STATISTICS_BATCHES
-from models.evaluation import Panel
+from models.panel import Panel, interval, operations
 from models.rehearsal import SHOWN
 
 
@@ -37,8 +37,8 @@ class Workload:
         showing = counted.generator * _shown(spec, images)
         if panel is None:
             return cls(images, counted.training, showing, 0, 0, 0, None)
-        each = evaluation.operations(counted, panel, features)
-        every = evaluation.interval(spec, panel, features)
+        each = operations(counted, panel, features)
+        every = interval(spec, panel, features)
         known = len(panel.reals) + len(panel.neighbours) * (2 if spec.mirror else 1)
         return cls(
             images=images,

@@ -20,9 +20,9 @@ from contract.training import TrainingSpec
 from contract.volume import Volume
 from models.datasets.arrays import split_sizes
 from models.environment import NumericEnvironment, detect
-from models.evaluation import Panel
 from models.features import embedded, inception
 from models.memory import fitting, needed_bytes, refused
+from models.panel import Panel
 from models.workload import Workload
 from worker import link
 from worker.child import Chore

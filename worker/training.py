@@ -20,10 +20,11 @@ from models.cost import Cost
 from models.datasets.arrays import array, held_out_indices, training_indices
 from models.diagnosis import Cause, Course, Signs
 from models.environment import NumericEnvironment
-from models.evaluation import Judge, Panel, interval, operations
+from models.evaluation import Judge
 from models.features import Features, embedded, inception
 from models.guards import Continue, GiveUp, RollBack, Verdict
 from models.memory import require_memory
+from models.panel import Panel, interval, operations
 from worker import link
 from worker.child import Chore
 from worker.following import follow, join, settle

@@ -11,8 +11,9 @@ from models import trainer
 from models.allocator import keep_freed_memory
 from models.batches import Batches
 from models.environment import NumericEnvironment
-from models.evaluation import Judge, Panel
+from models.evaluation import Judge
 from models.features import Features
+from models.panel import Panel
 from models.rules import Rules
 from models.state import TrainingState
 

@@ -7,7 +7,8 @@ import pytest
 
 from models.cost import FLOAT32, STATISTICS, Cost
 from models.environment import NumericEnvironment
-from models.evaluation import Judge, Panel, operations
+from models.evaluation import Judge
+from models.panel import Panel, operations
 from models.state import TrainingState
 from models.trainer import train
 from tests.models.conftest import MakeBatches, MakeSpec

@@ -28,8 +28,9 @@ from models import checkpoint
 from models.allocator import keep_freed_memory
 from models.batches import Batches
 from models.environment import detect
-from models.evaluation import Judge, Panel
+from models.evaluation import Judge
 from models.features import load
+from models.panel import Panel
 from models.state import TrainingState
 from models.trainer import train
 
