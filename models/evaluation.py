@@ -68,33 +68,39 @@ def _picked(pictures: Tensor, count: int) -> Tensor:
 class Judge:
     """Evaluates the states of one run."""
 
-    def __init__(self, spec: TrainingSpec, pixels: Pixels, panel: Panel, features: Features) -> None:
-        """`pixels` holds all pictures (N, C, R, R)."""
+    def __init__(
+        self,
+        spec: TrainingSpec,
+        pixels: Pixels,
+        panel: Panel,
+        features: Features,
+        show_life: Callable[[], None] = silent,
+    ) -> None:
+        """`pixels` holds all pictures (N, C, R, R). `show_life` is called every few dozen images."""
         self._spec = spec
         self._pixels = pixels
         self._panel = panel
         self._features = features
+        self._show_life = show_life
         self._mirrored = coin_flips(spec.seed, "evaluation/mirror", 0, len(panel.reals)) & spec.mirror
         self._compared: Reference | None = None
 
-    def evaluate(
-        self, state: TrainingState, losses: dict[str, float], show_life: Callable[[], None] = silent
-    ) -> Evaluation | None:
+    def evaluate(self, state: TrainingState, losses: dict[str, float]) -> Evaluation | None:
         """Evaluate the generator that `state` would serve; None if its images or their scores are not finite.
 
-        Does not change the state. Calls `show_life` every few dozen images.
+        Does not change the state.
         """
         generator = served_generator(state)
-        fakes = self._samples(state, generator, show_life)  # (M, C, R, R) uint8
+        fakes = self._samples(state, generator)  # (M, C, R, R) uint8
         if fakes is None:
             return None
         samples, accuracy = len(fakes), self._accuracy(state, fakes)
         if accuracy is None:
             return None
-        fake_features = self._seen(torch.split(fakes, CHUNK), show_life)
+        fake_features = self._seen(torch.split(fakes, CHUNK))
         del fakes  # 200 MB at 256 px, to make room for the paths
         names = ("fid", "kid") if self._spec.evaluation.features == "inception" else ("fd", "kd")
-        reference = self.prepare(show_life)
+        reference = self.prepare()
         floor, likeness = reference.floor, metrics.Likeness.of(reference.reals, fake_features)
         kernel, support = likeness.kernel, likeness.support
         return Evaluation(
@@ -118,11 +124,11 @@ class Judge:
             memorised=metrics.memorised(fake_features, reference.known),
             searched=len(self._panel.neighbours),
             adversarial_accuracy=accuracy,
-            latent_paths=self._paths(state, generator, reference.reals.scale, show_life),
+            latent_paths=self._paths(state, generator, reference.reals.scale),
             losses=losses,
         )
 
-    def prepare(self, show_life: Callable[[], None] = silent) -> Reference:
+    def prepare(self) -> Reference:
         """Return the statistics of the reals, computed by the first call: before the first evaluation.
 
         Not before training, so that a resumed run can continue at once.
@@ -132,8 +138,8 @@ class Judge:
             if self._spec.mirror:
                 views.append(chunk.flip(3) for chunk in self._pictures(self._panel.neighbours))
             self._compared = Reference.of(
-                self._seen(map(self._reals, _chunks(np.arange(len(self._panel.reals)))), show_life),
-                torch.stack([self._seen(view, show_life) for view in views]),  # (V, T, F)
+                self._seen(map(self._reals, _chunks(np.arange(len(self._panel.reals))))),
+                torch.stack([self._seen(view) for view in views]),  # (V, T, F)
                 are_new=self._panel.split == "held_out",
                 samples=self._panel.samples,
             )
@@ -153,26 +159,40 @@ class Judge:
         mirrored = torch.from_numpy(self._mirrored[places])[:, None, None, None]
         return torch.where(mirrored, pixels.flip(3), pixels)
 
-    def _samples(
-        self, state: TrainingState, generator: Generator, show_life: Callable[[], None]
-    ) -> Tensor | None:
+    def _samples(self, state: TrainingState, generator: Generator) -> Tensor | None:
         prior = priors.build(self._spec.prior)
         drawn = noise(
             self._spec.seed, "evaluation", 0, self._panel.samples, generator.latent_size, prior
         )  # (M, Z)
-        return _rendered(state, generator, torch.from_numpy(drawn), show_life)
+        return self._rendered(state, generator, torch.from_numpy(drawn))
 
-    def _paths(
-        self, state: TrainingState, generator: Generator, scale: float, show_life: Callable[[], None]
-    ) -> LatentPaths:
+    def _paths(self, state: TrainingState, generator: Generator, scale: float) -> LatentPaths:
         ends = random_words(self._spec.seed, "evaluation/paths", 0, 2 * PATHS * generator.latent_size)
         start, end = shares(ends).reshape(2, PATHS, -1)
         latents = path(priors.build(self._spec.prior), start, end, POINTS)  # (P, T, Z)
-        images = _rendered(state, generator, torch.from_numpy(latents).flatten(0, 1), show_life)
+        images = self._rendered(state, generator, torch.from_numpy(latents).flatten(0, 1))
         assert images is not None, "its samples were numbers"
-        features = self._seen(torch.split(images, CHUNK), show_life).reshape(PATHS, POINTS, -1)  # (P, T, F)
+        features = self._seen(torch.split(images, CHUNK)).reshape(PATHS, POINTS, -1)  # (P, T, F)
         found = metrics.continuity(features, scale)
         return LatentPaths(paths=PATHS, points=POINTS, length=found.length, smoothness=found.smoothness)
+
+    @torch.inference_mode()
+    def _rendered(self, state: TrainingState, generator: Generator, latents: Tensor) -> Tensor | None:
+        """Render latents (N, Z) to pixels (N, C, R, R) on the CPU; None if some values are not finite.
+
+        Writes into one preallocated tensor: concatenating chunks would need twice the memory.
+        """
+        spec, memory_format = state.spec, state.environment.memory_format
+        shape = (len(latents), spec.channels, spec.resolution, spec.resolution)
+        pixels = torch.empty(shape, dtype=torch.uint8, memory_format=memory_format)
+        for some, place in zip(torch.split(latents, CHUNK), torch.split(pixels, CHUNK), strict=True):
+            with state.environment.autocast():
+                images = generator(some.to(state.environment.device)).float()
+            if not images.isfinite().all():
+                return None
+            place.copy_(to_pixels(images))
+            self._show_life()
+        return pixels
 
     def _accuracy(self, state: TrainingState, fakes: Tensor) -> AdversarialAccuracy | None:
         """None if a score is not finite: weights and losses may be finite still."""
@@ -195,34 +215,13 @@ class Judge:
             calibrated=found.calibrated,
         )
 
-    def _seen(self, chunks: Iterable[Tensor], show_life: Callable[[], None]) -> Tensor:
+    def _seen(self, chunks: Iterable[Tensor]) -> Tensor:
         """The features (N, F) of chunks of pixels."""
         parts = []
         for pixels in chunks:
             parts.append(self._features.of(to_numbers(pixels)))
-            show_life()
+            self._show_life()
         return torch.cat(parts)
-
-
-@torch.inference_mode()
-def _rendered(
-    state: TrainingState, generator: Generator, latents: Tensor, show_life: Callable[[], None]
-) -> Tensor | None:
-    """Render latents (N, Z) to pixels (N, C, R, R) on the CPU; None if some values are not finite.
-
-    Writes into one preallocated tensor: concatenating chunks would need twice the memory.
-    """
-    spec, memory_format = state.spec, state.environment.memory_format
-    shape = (len(latents), spec.channels, spec.resolution, spec.resolution)
-    pixels = torch.empty(shape, dtype=torch.uint8, memory_format=memory_format)
-    for some, place in zip(torch.split(latents, CHUNK), torch.split(pixels, CHUNK), strict=True):
-        with state.environment.autocast():
-            images = generator(some.to(state.environment.device)).float()
-        if not images.isfinite().all():
-            return None
-        place.copy_(to_pixels(images))
-        show_life()
-    return pixels
 
 
 @torch.no_grad()

@@ -129,7 +129,7 @@ class _Run:
         if is_judged:
             if self._judge is not None:
                 with forecast.interrupted():
-                    self._judge.prepare(self._tell_life)
+                    self._judge.prepare()
             with forecast.evaluating(after):
                 self._do_what_is_due(before, after, is_judged=True)
         else:
@@ -179,7 +179,7 @@ class _Run:
     def _evaluated(self) -> Evaluation | None:
         if self._judge is None or not self._is_sound():
             return None
-        return self._judge.evaluate(self._state, self._losses, self._tell_life)
+        return self._judge.evaluate(self._state, self._losses)
 
     def _is_sound(self) -> bool:
         """Whether all losses and weights are finite. Waits for the device."""
@@ -230,7 +230,7 @@ class _Run:
         panel = Panel.of(training, held_out_indices(manifest), spec.seed)
         if panel is not None:
             features = self._features(volume, environment)
-            self._judge = Judge(spec, pictures, panel, features)
+            self._judge = Judge(spec, pictures, panel, features, self._tell_life)
             multiply_adds = features.multiply_adds(spec.resolution)
             self._judged_every = interval(spec, panel, multiply_adds)
             self._evaluation_multiply_adds = operations(Cost.of(spec), panel, multiply_adds)

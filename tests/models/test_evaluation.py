@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from contract.evaluation import Distance, Evaluation
 from contract.training import TrainingSpec
-from models import evaluation
 from models.cost import FLOAT32, STATISTICS
 from models.diagnosis import Signs
 from models.environment import NumericEnvironment
@@ -53,11 +52,12 @@ def test_evaluation_shows_life_after_every_chunk_and_computes_its_reference_once
     pixels = noise(400)
     panel = Panel.of(np.arange(200), np.arange(200, 400), spec.seed)
     assert panel is not None
-    judge, state = Judge(spec, pixels, panel, features), TrainingState.fresh(spec, environment)
-    first = judge.evaluate(state, {}, features.show_life)
+    judge = Judge(spec, pixels, panel, features, features.show_life)
+    state = TrainingState.fresh(spec, environment)
+    first = judge.evaluate(state, {})
     assert features.most <= CHUNK
     before = features.seen
-    assert judge.evaluate(state, {}, features.show_life) == first
+    assert judge.evaluate(state, {}) == first
     assert features.seen - before == before - len(pixels), "the reals and the neighbours are looked at once"
 
 
@@ -91,10 +91,10 @@ def test_copies_are_detected_with_and_without_held_out_pictures(
     judge, state = Judge(spec, pixels, panel, Means()), TrainingState.fresh(spec, environment)
 
     def memorised(samples: NDArray[np.uint8]) -> float:
-        def rendered(_state: object, _generator: object, latents: Tensor, _life: object) -> Tensor:
+        def rendered(_judge: object, _state: object, _generator: object, latents: Tensor) -> Tensor:
             return torch.from_numpy(np.resize(samples, (len(latents), *samples.shape[1:])))
 
-        monkeypatch.setattr(evaluation, "_rendered", rendered)
+        monkeypatch.setattr(Judge, "_rendered", rendered)
         found = judge.evaluate(state, {})
         assert found is not None
         assert found.memorised is not None
@@ -116,10 +116,10 @@ def frechet(
     """The Fréchet distance reported for a generator that makes these samples."""
     assert panel is not None
 
-    def rendered(_state: object, _generator: object, latents: Tensor, _life: object) -> Tensor:
+    def rendered(_judge: object, _state: object, _generator: object, latents: Tensor) -> Tensor:
         return torch.from_numpy(np.resize(samples, (len(latents), *samples.shape[1:])))
 
-    monkeypatch.setattr(evaluation, "_rendered", rendered)
+    monkeypatch.setattr(Judge, "_rendered", rendered)
     found = Judge(spec, pixels, panel, Means()).evaluate(TrainingState.fresh(spec, environment), {})
     assert found is not None
     return found.frechet

@@ -4,7 +4,7 @@ import errno
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -125,9 +125,9 @@ def test_features_of_the_reals_are_not_part_of_the_first_evaluations_time(
     begun: list[str] = []
     prepare, evaluating = Judge.prepare, Forecast.evaluating
 
-    def prepare_once(judge: Judge, show_life: Callable[[], None]) -> Any:
+    def prepare_once(judge: Judge) -> Any:
         begun.append("prepare")
-        return prepare(judge, show_life)
+        return prepare(judge)
 
     def evaluate(forecast: Forecast, images_seen: int) -> Any:
         begun.append("evaluate")
