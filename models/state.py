@@ -75,6 +75,11 @@ class TrainingState:
             averaged.copy_(tensor)
 
     @property
+    def is_over(self) -> bool:
+        """Whether all images have been seen."""
+        return self.images_seen >= self.spec.images
+
+    @property
     def augmentation(self) -> DiffAugment | None:
         """The augmentation of the discriminator's images: the spec's, plus what the guards have added."""
         added = self.watch.adjustments.augmentation

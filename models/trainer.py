@@ -36,7 +36,7 @@ def train(state: TrainingState, batches: Batches, ranks: Ranks | None = None) ->
     step, batch_size = Step(state, batches, rules, ranks), state.spec.batch_size
     on_gpu = state.environment.device == "cuda" and isinstance(ranks, Alone)
     take = RecordedSteps(step).take if on_gpu else step.take
-    while state.images_seen < state.spec.images:
+    while not state.is_over:
         state.pace()
         routine = rules.routine(state.images_seen // batch_size, state.augmentation)
         losses = take(routine, step.draw(routine))

@@ -106,7 +106,7 @@ class _Run:
             self._pass(before, progress.images_seen, forecast)
             before = progress.images_seen
             now = time.monotonic()
-            if now - told_at >= REPORT_SECONDS or self._is_over():
+            if now - told_at >= REPORT_SECONDS or self._state.is_over:
                 self._read_losses()
                 self._tell_progress(meter, forecast)
                 told_at = now
@@ -125,7 +125,7 @@ class _Run:
     def _pass(self, before: int, after: int, forecast: Forecast) -> None:
         """Do what is due between two counts of images."""
         is_checked = _passes(self._checked_every, before, after)
-        is_judged = _passes(self._judged_every, before, after) or self._is_over()
+        is_judged = _passes(self._judged_every, before, after) or self._state.is_over
         if is_judged:
             if self._judge is not None:
                 with forecast.interrupted():
@@ -135,13 +135,13 @@ class _Run:
         else:
             has_failed = is_checked and not self._is_sound()
             self._do_what_is_due(before, after, is_judged=has_failed)
-        if (is_judged or is_checked) and not self._is_over():
+        if (is_judged or is_checked) and not self._state.is_over:
             self._lead(after)
 
     def _do_what_is_due(self, before: int, after: int, *, is_judged: bool) -> None:
         """Save the snapshot last, so that a resume lacks nothing."""
         is_best = is_judged and self._look_after()
-        is_due = _passes(self._spec.checkpoint_every_images, before, after) or self._is_over()
+        is_due = _passes(self._spec.checkpoint_every_images, before, after) or self._state.is_over
         if (is_best or is_due) and after != self._went_back_at and self._is_sound():
             self._files.publish(self._state, self._current_evaluation())
         if _passes(self._spec.preview_every_images, before, after) and self._is_sound():
@@ -167,11 +167,11 @@ class _Run:
             case Continue(watch, is_best):
                 self._state.watch = watch
                 return is_best
-            case RollBack() if not self._is_over():
+            case RollBack() if not self._state.is_over:
                 self._state.watch = verdict.watch
                 self._went_back_at = self._state.images_seen
                 self._files.go_back(self._state, verdict.goal_images_seen, self._tell_life)
-            case GiveUp() | RollBack() if not self._is_over() or not watch.has_something_to_serve:
+            case GiveUp() | RollBack() if not self._state.is_over or not watch.has_something_to_serve:
                 raise GivenUpError(verdict)
         self._evaluation = None  # so that a rejected state is not published with figures
         return False
@@ -268,7 +268,7 @@ class _Run:
     def _warning(self, verdict: Verdict) -> link.Warned | None:
         if not isinstance(verdict, Continue):
             return link.Warned(code=verdict.cause, detail=verdict.detail)
-        if self._is_over():
+        if self._state.is_over:
             regret = guards.regret(verdict.watch)
             return link.Warned(code=Cause.MODE_COLLAPSE, detail=regret) if regret else None
         if suspicion := verdict.suspicion:
@@ -302,9 +302,6 @@ class _Run:
             seconds_left=self._forecast.seconds_left if self._forecast else None,
             losses=self._losses,
         )
-
-    def _is_over(self) -> bool:
-        return self._state.images_seen >= self._spec.images
 
 
 def _passes(every: int, before: int, after: int) -> bool:
