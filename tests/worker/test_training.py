@@ -19,7 +19,7 @@ from models.evaluation import Judge
 from models.networks import sketch
 from models.state import TrainingState
 from tests.worker.training_child import carry_out, clothes, grey_squares, order_for, square
-from worker import link, room, training
+from worker import link, opening, reporting, room
 from worker.child import Chore, StopRequestedError
 from worker.forecast import Forecast
 from worker.orders import TrainingOrder
@@ -52,7 +52,7 @@ def test_time_left_is_reported_from_the_first_images_to_the_last(
                 yield
             timed.append(time.monotonic() - began)
 
-    monkeypatch.setattr(training, "Forecast", Watched)
+    monkeypatch.setattr(reporting, "Forecast", Watched)
     said = carry_out(order_for(volume, clothes(40), images=64, evaluation={"every_images": 16}))
     assert len(timed) == len([message for message in said if isinstance(message, link.Judged)]) > 1
     assert min(timed) > 0.001  # the evaluation itself is timed
@@ -101,7 +101,7 @@ def test_unreported_snapshot_hides_no_checkpoint(order: TrainingOrder) -> None:
 def test_run_that_does_not_fit_into_memory_is_refused_before_it_begins(
     order: TrainingOrder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "available_bytes", lambda _: 2**20)
+    monkeypatch.setattr(opening, "available_bytes", lambda _: 2**20)
     with pytest.raises(ServiceError) as refusal:
         carry_out(order)
     assert refusal.value.code is ErrorCode.INSUFFICIENT_MEMORY
@@ -143,13 +143,13 @@ def test_freed_memory_is_kept_only_after_the_pictures_are_decoded(
     order: TrainingOrder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
-    monkeypatch.setattr(training, "keep_freed_memory", lambda: done.append("keep"))
+    monkeypatch.setattr(opening, "keep_freed_memory", lambda: done.append("keep"))
 
     def decode(*given: Any) -> Any:
         done.append("decode")
         return array(*given)
 
-    monkeypatch.setattr(training, "array", decode)
+    monkeypatch.setattr(opening, "array", decode)
     carry_out(order)
     assert done == ["decode", "keep"]
 
