@@ -5,6 +5,8 @@ Snapshots are due by the clock: they only limit what a crash costs, and no resul
 """
 
 import time
+from contextlib import nullcontext
+from functools import partial
 
 import torch
 
@@ -71,9 +73,9 @@ class _Run:
     def carry_out(self) -> None:
         told_at = saved_at = time.monotonic()
         before = self._state.images_seen
-        self._lead(before)
+        self._lead()
         for progress in trainer.train(self._state, self._batches, self._ranks):
-            self._pass(before, progress.images_seen)
+            self._do_what_is_due(before, progress.images_seen)
             before = progress.images_seen
             now = time.monotonic()
             if now - told_at >= REPORT_SECONDS or self._state.is_over:
@@ -92,38 +94,25 @@ class _Run:
         result = {"images_seen": self._state.images_seen, "best_images_seen": best}
         self._chore.tell(link.Finished(result=result))
 
-    def _pass(self, before: int, after: int) -> None:
-        """Do what is due between two counts of images."""
-        forecast = self._reporter.forecast
-        is_checked = _passes(self._checked_every, before, after)
-        is_judged = _passes(self._judged_every, before, after) or self._state.is_over
-        if is_judged:
-            if self._judge is not None:
-                with forecast.interrupted():
-                    self._judge.prepare()
-            with forecast.evaluating(after):
-                self._do_what_is_due(before, after, is_judged=True)
-        else:
-            has_failed = is_checked and not self._is_sound()
-            self._do_what_is_due(before, after, is_judged=has_failed)
+    def _do_what_is_due(self, before: int, after: int) -> None:
+        """Judge, publish, show and save whatever is due between two counts of images."""
+        is_due, forecast = partial(_crosses, before, after), self._reporter.forecast
+        is_judged = is_due(self._judged_every) or self._state.is_over
+        is_checked = is_due(self._checked_every)
+        if is_judged and self._judge is not None:
+            with forecast.interrupted():
+                self._judge.prepare()
+        with forecast.evaluating(after) if is_judged else nullcontext():
+            has_failed = is_checked and not is_judged and not self._is_sound()
+            is_best = (is_judged or has_failed) and self._look_after()
+            if is_best or is_due(self._spec.checkpoint_every_images) or self._state.is_over:
+                self._publish()
+            if is_due(self._spec.preview_every_images) and self._is_sound():
+                self._files.show(self._state)
+            if is_best:
+                self._files.save(self._state)  # last, so that a resume lacks nothing
         if (is_judged or is_checked) and not self._state.is_over:
-            self._lead(after)
-
-    def _do_what_is_due(self, before: int, after: int, *, is_judged: bool) -> None:
-        """Save the snapshot last, so that a resume lacks nothing."""
-        is_best = is_judged and self._look_after()
-        is_due = _passes(self._spec.checkpoint_every_images, before, after) or self._state.is_over
-        if (is_best or is_due) and after != self._went_back_at and self._is_sound():
-            self._files.publish(self._state, self._current_evaluation())
-        if _passes(self._spec.preview_every_images, before, after) and self._is_sound():
-            self._files.show(self._state)
-        if is_best:
-            self._files.save(self._state)
-
-    def _lead(self, images_seen: int) -> None:
-        """Let the other ranks continue from this state until it is checked or judged again."""
-        periods = (self._checked_every, self._judged_every)
-        self._ranks.lead(self._state, min((images_seen // every + 1) * every for every in periods))
+            self._lead()
 
     def _look_after(self) -> bool:
         """Judge the state, report the figures and act on them. True if it is the best so far."""
@@ -156,17 +145,25 @@ class _Run:
         """Whether all losses and weights are finite. Waits for the device."""
         return self._reporter.read_losses() and self._state.is_finite()
 
-    def _current_evaluation(self) -> Evaluation | None:
-        """The evaluation of the current state, if it has been judged."""
+    def _publish(self) -> None:
+        """Publish a checkpoint of the state, with its evaluation if it has been judged."""
+        if self._state.images_seen == self._went_back_at or not self._is_sound():
+            return
         judged = self._evaluation
-        return judged if judged and judged.images_seen == self._state.images_seen else None
+        is_current = judged is not None and judged.images_seen == self._state.images_seen
+        self._files.publish(self._state, judged if is_current else None)
 
     def _save(self) -> None:
         """Save the state unless it is unusable: resuming from an earlier one comes to the same end."""
         if self._is_sound():
             self._files.save(self._state)
 
+    def _lead(self) -> None:
+        """Let the other ranks continue from this state until it is checked or judged again."""
+        seen, periods = self._state.images_seen, (self._checked_every, self._judged_every)
+        self._ranks.lead(self._state, min((seen // every + 1) * every for every in periods))
 
-def _passes(every: int, before: int, after: int) -> bool:
+
+def _crosses(before: int, after: int, every: int) -> bool:
     """Whether a multiple of `every` lies in (before, after]."""
     return before // every != after // every
