@@ -59,6 +59,7 @@ class Reporter:
         self._images_per_second: float | None = None
         self.losses: dict[str, float] = {}
         """Those that were finite when they were last read."""
+        self.read_losses()  # a restored state has some
 
     def read_losses(self) -> bool:
         """Read the losses, waiting for the device. True if all are finite."""

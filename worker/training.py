@@ -89,7 +89,7 @@ class _Run:
             if now - saved_at >= self._order.snapshot_seconds:
                 self._save()
                 saved_at = time.monotonic()
-        self._reporter.tell_progress()
+        self._reporter.show_life()  # with nothing measured, if no step was left
         best = self._state.watch.best_images_seen
         result = {"images_seen": self._state.images_seen, "best_images_seen": best}
         self._chore.tell(link.Finished(result=result))

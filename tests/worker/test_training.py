@@ -13,6 +13,7 @@ import pytest
 
 from contract.durable import write_durably
 from contract.errors import ErrorCode, ServiceError
+from contract.job import Progress
 from contract.volume import Volume
 from models.datasets.arrays import array
 from models.evaluation import Judge
@@ -56,7 +57,7 @@ def test_time_left_is_reported_from_the_first_images_to_the_last(
     said = carry_out(order_for(volume, clothes(40), images=64, evaluation={"every_images": 16}))
     assert len(timed) == len([message for message in said if isinstance(message, link.Judged)]) > 1
     assert min(timed) > 0.001  # the evaluation itself is timed
-    told = [message.progress for message in said if isinstance(message, link.Advanced)]
+    told = _progress(said)
     assert all(one.seconds_left is None for one in told if one.done == 0)  # the pace is not known yet
     assert told[-1].seconds_left == 0
     begun = [one.seconds_left for one in told if 0 < one.done < 64]
@@ -82,6 +83,20 @@ def test_resumed_run_draws_no_weights(order: TrainingOrder, monkeypatch: pytest.
     snapshots = [message.snapshot for message in carry_out(order) if isinstance(message, link.Saved)]
     monkeypatch.delattr(TrainingState, "draw")
     assert isinstance(carry_out(order.model_copy(update={"snapshot": snapshots[-1]}))[-1], link.Finished)
+
+
+def test_run_resumed_after_its_last_step_reports_its_losses_and_no_pace(order: TrainingOrder) -> None:
+    said = carry_out(order)
+    end = [message.snapshot for message in said if isinstance(message, link.Saved)][-1]
+    assert end.images_seen == 32
+    again = carry_out(order.model_copy(update={"snapshot": end}))
+    first, last = (_progress(messages)[-1] for messages in (said, again))
+    assert (last.done, last.images_per_second) == (32, None)
+    assert last.losses == first.losses != {}
+
+
+def _progress(said: list[link.Message]) -> list[Progress]:
+    return [message.progress for message in said if isinstance(message, link.Advanced)]
 
 
 def test_known_checkpoint_is_not_published_again(order: TrainingOrder) -> None:
