@@ -3,39 +3,62 @@
 import math
 
 _WINDOW_SECONDS = 2.0
+_BATCH_SECONDS = 0.1
+"""What is answered within this is of one batch: the gateway reads 256 answers in less."""
 
 
 class Throughput:
     """Work per second, as an average that decays exponentially over a few seconds of waiting.
 
+    In it, a moment t seconds ago has the weight e^(-t/window)/window. So a batch that was waited for during s
+    seconds adds its work/s with the weight 1 - e^(-s/window), and leaves e^(-s/window) of theirs to those
+    before it. There, s is at most the window: one long wait, perhaps for samplers that were away, does not
+    outweigh all the rest. The sum is divided by that of the weights, which approaches 1.
+
     Idle time does not count, so a quiet service does not mistake its few requests for its capacity.
     """
 
     def __init__(self) -> None:
-        self._since: float | None = None
-        self._work = 0.0  # both decay at the same rate, so their quotient is the average
+        self._sum = 0.0  # of the batches before the last, with their weights
+        self._weight = 0.0
+        self._work = 0.0  # of the last batch
         self._seconds = 0.0
+        self._last_until = -math.inf
+        self._measured_until = 0.0
+        self._is_paused = True
 
     @property
     def per_second(self) -> float | None:
         """None before the first answer."""
-        return self._work / self._seconds if self._work and self._seconds else None
+        total, weight = self._with_last_batch()
+        return total / weight if weight else None
 
     def begin(self, now: float) -> None:
         """Start measuring: requests wait from now on."""
-        if self._since is None:
-            self._since = now
+        if self._is_paused:
+            self._is_paused = False
+            self._measured_until = now
 
     def count(self, work: int, now: float) -> None:
-        """Count work that was done; ignored while no request waits."""
-        if self._since is None:
-            return
-        seconds = now - self._since
-        kept = math.exp(-seconds / _WINDOW_SECONDS)
-        self._work = self._work * kept + work
-        self._seconds = self._seconds * kept + seconds
-        self._since = now
+        """Count work that was done; ignored while no request waits, but for the rest of a batch."""
+        if now > self._last_until:
+            if self._is_paused:
+                return
+            self._sum, self._weight = self._with_last_batch()
+            self._work = self._seconds = 0.0
+            self._last_until = now + _BATCH_SECONDS
+        self._work += work
+        self._seconds += now - self._measured_until
+        self._measured_until = now
 
     def pause(self) -> None:
         """Stop measuring: no request waits any more."""
-        self._since = None
+        self._is_paused = True
+
+    def _with_last_batch(self) -> tuple[float, float]:
+        """The sum and the weight of all batches."""
+        if not self._seconds:
+            return self._sum, self._weight
+        kept = math.exp(-min(self._seconds / _WINDOW_SECONDS, 1))
+        rate = self._work / self._seconds
+        return kept * self._sum + (1 - kept) * rate, kept * self._weight + (1 - kept)

@@ -95,7 +95,7 @@ def test_idle_time_does_not_count_as_slowness(line: Line, join: Join) -> None:
 
 
 def test_sequential_requests_do_not_lower_the_limit(line: Line, join: Join) -> None:
-    now = work(line, join, per_second=2000, seconds=2)
+    now = 1 + work(line, join, per_second=2000, seconds=2)
     limit = line.limit
     for _ in range(1000):
         now += 0.003
