@@ -36,6 +36,8 @@ class Waiting:
 
     ask: Ask
     frame: str
+    until: float
+    """When it expires, by the monotonic clock."""
     answer: asyncio.Future[Answer]
     place: int = 0
     """Its position in the order of pushes."""
@@ -215,7 +217,7 @@ class Line:
         return list(self._waiting.values())
 
     def lost(self, now: float) -> list[Waiting]:
-        """Move the requests that were taken too long ago to the end, to be pushed again, and return them."""
+        """The requests that were taken too long ago: to be pushed again."""
         taken = list(takewhile(lambda one: one.place <= self._taken_place, self._waiting.values()))
         needed = self._seconds_for(sum(one.work for one in taken))
         patience = min(_PATIENCE_SECONDS + _PATIENCE_FACTOR * needed, self._most_patience_seconds)
@@ -226,7 +228,6 @@ class Line:
                 one.taken_since = now
             elif one.may_be_asked_again and now - one.taken_since > patience * 2 ** (one.askings - 1):
                 lost.append(one)
-        self.again(lost)
         return lost
 
     def again(self, lost: list[Waiting]) -> None:

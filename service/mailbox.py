@@ -8,6 +8,7 @@ import asyncio
 import logging
 import secrets
 import time
+from dataclasses import replace
 
 from redis.exceptions import RedisError
 
@@ -104,13 +105,16 @@ class Mailbox:
         self._is_closing = True
 
     def _post(self, spec: SampleSpec, place: CheckpointPlace, until: float) -> Waiting:
-        assert self._clock_offset_ms is not None
-        deadline_ms = until * 1000 + self._clock_offset_ms
-        ask = Ask(secrets.token_hex(8), self.name, round(deadline_ms), spec, place)
-        waiting = Waiting(ask, ask.pack(), asyncio.get_running_loop().create_future())
+        ask = Ask(secrets.token_hex(8), self.name, self._deadline_ms(until), spec, place)
+        waiting = Waiting(ask, ask.pack(), until, asyncio.get_running_loop().create_future())
         self.line.join(waiting, time.monotonic())
         self._send([waiting])
         return waiting
+
+    def _deadline_ms(self, until: float) -> int:
+        """This moment by the clock of Redis, as last read."""
+        assert self._clock_offset_ms is not None
+        return round(until * 1000 + self._clock_offset_ms)
 
     def _expire(self, waiting: Waiting) -> None:
         error = ServiceError(
@@ -221,7 +225,8 @@ class Mailbox:
             await self._look_into_the_list()
         if lost := self.line.lost(time.monotonic()):
             log.warning("%d asks were taken and not answered; asking again", len(lost))
-            self._send(lost)
+            await self._read_clock()  # if it has stepped forward, samplers took them for expired
+            self._ask_again(lost)
 
     async def _look_into_the_list(self) -> None:
         """Our requests that are no longer in the list were taken; it may still hold other gateways' ones."""
@@ -240,9 +245,16 @@ class Mailbox:
         pushed = [one for one in self.line.all() if one.place <= self._pushed_place]
         lost = [one for one in pushed if one.may_be_asked_again]
         if lost and not await reply(self._receiver.llen(SAMPLES_WAITING)):
-            lost = [one for one in lost if self.line.find(one.ask.id)]
-            self.line.again(lost)
-            self._send(lost)
+            self._ask_again(lost)
+
+    def _ask_again(self, lost: list[Waiting]) -> None:
+        """Push those of them that still wait, with their deadlines by the clock as last read."""
+        lost = [one for one in lost if self.line.find(one.ask.id)]
+        for one in lost:
+            one.ask = replace(one.ask, deadline_ms=self._deadline_ms(one.until))
+            one.frame = one.ask.pack()
+        self.line.again(lost)
+        self._send(lost)
 
     async def _read_clock(self) -> None:
         before = time.monotonic()

@@ -40,7 +40,7 @@ def join(line: Line) -> Iterator[Join]:
 
     def one(now: float = 0.0, images: int = 1, generator: str = "0") -> Waiting:
         ask = Ask(f"{next(numbers)}", "gateway", 0, sheet(images, generator), place)
-        waiting = Waiting(ask, "", loop.create_future())
+        waiting = Waiting(ask, "", now + TIMEOUT_SECONDS, loop.create_future())
         line.join(waiting, now)
         return waiting
 
@@ -206,6 +206,7 @@ def test_requests_taken_but_not_answered_are_pushed_again_and_waiting_ones_are_n
     assert line.lost(0.1) == []
     assert line.lost(0.2) == []
     assert line.lost(TIMEOUT_SECONDS) == [lost]
+    line.again([lost])
     assert lost.place > still_waits.place
     assert line.lost(2 * TIMEOUT_SECONDS) == []  # it waits again: nothing after it was answered
 
@@ -235,7 +236,8 @@ def test_request_is_pushed_again_three_times_at_growing_intervals(line: Line, jo
     ask, moments = join(), []
     for tick in range(1000):
         line.take_up_to(ask.place)
-        if line.lost(tick / 10):
+        if lost := line.lost(tick / 10):
+            line.again(lost)
             moments.append(tick / 10)
     first, second, third = moments
     assert first < second - first < third - second
@@ -249,6 +251,7 @@ def test_answer_after_a_second_push_does_not_show_that_earlier_requests_were_tak
     line.lost(0.1)
     still_waits = join()
     assert line.lost(TIMEOUT_SECONDS) == [asked_twice]
+    line.again([asked_twice])
     line.answered(asked_twice, TIMEOUT_SECONDS, EACH_MS)
     line.lost(TIMEOUT_SECONDS)
     assert line.lost(3 * TIMEOUT_SECONDS) == []
@@ -269,7 +272,7 @@ def test_totals_always_match_the_requests_in_the_line(line: Line, join: Join) ->
             case 3:
                 line.take_up_to(chance.choice(waiting).place)
             case 4:
-                line.lost(now)
+                line.again(line.lost(now))
             case 5:
                 line.refused(chance.choice(waiting))
         places = [one.place for one in line.all()]

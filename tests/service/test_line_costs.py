@@ -71,7 +71,7 @@ class Service:
             self.refused += 1
             return
         ask = Ask(f"{next(self._numbers)}", "gateway", 0, generator.spec, PLACE)
-        waiting = Waiting(ask, "", self._loop.create_future())
+        waiting = Waiting(ask, "", at + 30, self._loop.create_future())
         self.line.join(waiting, at)
         self._queue.append((generator, at, waiting))
 
