@@ -31,10 +31,12 @@ class Costs:
         return bool(self._known) and (spec.digest, spec.precision) not in self._known
 
     def of(self, spec: SampleSpec) -> int:
-        """Of all samples of a request; too much rather than too little for a generator not heard of yet."""
-        if self.is_stranger(spec):
-            return spec.weight * _STRANGER * self.usual
+        """Of all samples of a request; for a generator not heard of yet, as much as for the last."""
         return spec.weight * self._known.get((spec.digest, spec.precision), self.usual)
+
+    def at_worst(self, spec: SampleSpec) -> int:
+        """The same, but too much rather than too little for a generator not heard of yet."""
+        return self.of(spec) * (_STRANGER if self.is_stranger(spec) else 1)
 
     @property
     def usual(self) -> int:

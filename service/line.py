@@ -48,6 +48,8 @@ class Waiting:
     """What it uses of the line's limit: its weight, up to the most that one request may use."""
     work: int = 0
     """What it was expected to cost the samplers when it joined, in microseconds."""
+    work_at_worst: int = 0
+    """The same, but with the guess for a generator not heard of."""
 
     @property
     def weight(self) -> int:
@@ -56,7 +58,7 @@ class Waiting:
     @property
     def is_heavy(self) -> bool:
         """Whether its answer may be large."""
-        return self.weight >= LEAST_WEIGHT or FORMS[self.ask.spec.format].holds == "numbers"
+        return not _is_light(self.ask.spec) or FORMS[self.ask.spec.format].holds == "numbers"
 
     @property
     def may_be_asked_again(self) -> bool:
@@ -71,6 +73,7 @@ class Line:
 
     Samples of one generator can cost a hundred times as much as those of another. So the pace is measured in
     work, not in samples, and the limit follows from what waits, as soon as another generator is asked for.
+    Only the limit depends on the guess for a generator not heard of: a time by it would refuse all others.
     """
 
     def __init__(self, *, most_images: int, timeout_seconds: float) -> None:
@@ -81,6 +84,7 @@ class Line:
         self._waiting: dict[str, Waiting] = {}  # by the ask's id, in the order of pushes
         self._weight = 0
         self._work = 0
+        self._work_at_worst = 0
         self._costs = Costs()
         self._room_taken = 0
         self._heavy = 0
@@ -99,7 +103,7 @@ class Line:
     @property
     def limit(self) -> int:
         """The weight that may wait now."""
-        return self._limit(self._weight or 1, self._work or self._costs.usual)
+        return self._limit(self._weight or 1, self._work_at_worst or self._costs.usual)
 
     def _limit(self, weight: int, work: int) -> int:
         """The weight that may wait if so much work for so many samples does."""
@@ -127,13 +131,25 @@ class Line:
         """Raise `sampler_busy` unless this request, too, may wait. An empty line admits any."""
         if not self._waiting:
             return
-        work = self._work + self._costs.of(spec)
+        work = self._work_at_worst + self._costs.at_worst(spec)
         limit = self._limit(self._weight + spec.weight, work)
         is_too_long = self._room_taken + _room(spec.weight, limit) > limit
-        is_too_late = self._seconds_for(work) > self._longest_wait_seconds
-        is_guess = self._costs.is_stranger(spec)
-        if (len(self._waiting) >= FEWEST and is_too_long) or (is_too_late and not is_guess):
+        if (len(self._waiting) >= FEWEST and is_too_long) or self._is_too_late(spec):
             raise self.busy()
+
+    def _is_too_late(self, spec: SampleSpec) -> bool:
+        """Whether this request could not be answered in time, if it is known what it costs.
+
+        Samplers render light requests before heavy ones, which they give up at their deadlines.
+        """
+        own = self._costs.of(spec)
+        if self._costs.is_stranger(spec) or not self._takes_too_long(self._work + own):
+            return False
+        light = (one.work for one in self._waiting.values() if _is_light(one.ask.spec))
+        return not _is_light(spec) or self._takes_too_long(sum(light) + own)
+
+    def _takes_too_long(self, work: int) -> bool:
+        return self._seconds_for(work) > self._longest_wait_seconds
 
     def busy(self) -> ServiceError:
         """The error, with the time in which the line empties at the pace of the last seconds."""
@@ -157,8 +173,10 @@ class Line:
         """Append a new request."""
         self._at_work.begin(now)
         waiting.work = self._costs.of(waiting.ask.spec)
+        waiting.work_at_worst = self._costs.at_worst(waiting.ask.spec)
         self._weight += waiting.weight
         self._work += waiting.work
+        self._work_at_worst += waiting.work_at_worst
         waiting.room = _room(waiting.weight, self.limit)
         self._room_taken += waiting.room
         self._heavy += waiting.is_heavy
@@ -197,6 +215,7 @@ class Line:
         if self._waiting.pop(waiting.ask.id, None):
             self._weight -= waiting.weight
             self._work -= waiting.work
+            self._work_at_worst -= waiting.work_at_worst
             self._room_taken -= waiting.room
             self._heavy -= waiting.is_heavy
         if self._weight < LEAST_WEIGHT:
@@ -219,7 +238,7 @@ class Line:
     def lost(self, now: float) -> list[Waiting]:
         """The requests that were taken too long ago: to be pushed again."""
         taken = list(takewhile(lambda one: one.place <= self._taken_place, self._waiting.values()))
-        needed = self._seconds_for(sum(one.work for one in taken))
+        needed = self._seconds_for(sum(one.work_at_worst for one in taken))
         patience = min(_PATIENCE_SECONDS + _PATIENCE_FACTOR * needed, self._most_patience_seconds)
         patience = max(patience, _PATIENCE_AT_LEAST * needed)
         lost = []
@@ -242,6 +261,11 @@ class Line:
         self._last_place += 1
         waiting.place = self._last_place
         self._waiting[waiting.ask.id] = waiting
+
+
+def _is_light(spec: SampleSpec) -> bool:
+    """Whether it is less than a batch."""
+    return spec.weight < LEAST_WEIGHT
 
 
 def _room(weight: int, limit: int) -> int:

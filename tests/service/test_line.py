@@ -144,6 +144,45 @@ def test_request_that_could_not_be_answered_in_time_is_refused(line: Line, join:
     assert not line.is_full
 
 
+def test_large_sheet_that_takes_too_long_does_not_refuse_small_requests(line: Line, join: Join) -> None:
+    now = work(line, join, per_second=44, seconds=20)
+    join(now, images=1024)  # takes 23 of the 30 s before the timeout
+    for _ in range(2 * FEWEST):
+        line.require_room(sheet(1))
+        join(now)
+    with pytest.raises(ServiceError):
+        line.require_room(sheet(LEAST_WEIGHT))
+
+
+def test_small_requests_are_refused_if_they_alone_take_too_long(line: Line, join: Join) -> None:
+    now = work(line, join, per_second=2, seconds=200)
+    for _ in range(44):  # 22 s
+        line.require_room(sheet(1))
+        join(now)
+    with pytest.raises(ServiceError):
+        line.require_room(sheet(2))
+
+
+@pytest.mark.parametrize("pace", [100, 300])
+def test_sheet_of_a_new_generator_does_not_refuse_requests_for_others(
+    line: Line, join: Join, pace: int
+) -> None:
+    now = work(line, join, per_second=pace, seconds=10)
+    join(now, images=1024, generator="1")
+    assert line.seconds_to_empty == pytest.approx(1024 / pace, rel=0.1)
+    for images in (1, LEAST_WEIGHT, 256):
+        line.require_room(sheet(images))
+        join(now, images=images)
+
+
+def test_sheet_of_a_new_generator_is_not_refused_for_what_it_is_guessed_to_cost(
+    line: Line, join: Join
+) -> None:
+    now = work(line, join, per_second=50, seconds=20)
+    join(now, images=1024)
+    line.require_room(sheet(1024, generator="1"))
+
+
 def test_requests_refused_by_samplers_do_not_change_the_pace(line: Line, join: Join) -> None:
     now = work(line, join, per_second=300, seconds=4)
     limit, busy = line.limit, join(now)
@@ -278,5 +317,7 @@ def test_totals_always_match_the_requests_in_the_line(line: Line, join: Join) ->
         places = [one.place for one in line.all()]
         assert places == sorted(places)
         assert line._weight == sum(one.weight for one in line.all())
+        assert line._work == sum(one.work for one in line.all())
+        assert line._work_at_worst == sum(one.work_at_worst for one in line.all())
         assert line._room_taken == sum(one.room for one in line.all())
         assert line.is_any_heavy == any(one.is_heavy for one in line.all())
