@@ -54,7 +54,7 @@ class Gateway:
         )
         self.warming_redis = connect(settings.sampling_redis_url, connections=4, decode=False)
         self.warmings = asyncio.Semaphore(_WARMINGS_AT_ONCE)
-        self.remembered = Remembered(self.shared, lambda: self.mailbox.line.is_full, self.later)
+        self.remembered = Remembered(self.shared, lambda: self.mailbox.load.is_full, self.later)
         self.estimates = Estimates(
             connect(settings.redis_url, connections=4, decode=True),
             timeout_seconds=settings.estimate_timeout_seconds,

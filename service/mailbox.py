@@ -17,6 +17,7 @@ from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING, SAMPLES_WITHDRAWN
 from contract.sampling import CheckpointPlace, SampleSpec
 from contract.wire import Answer, Ask
 from service.line import Line, Waiting
+from service.load import Load
 from service.refusals import store_unavailable
 from service.store import connect, reply
 
@@ -38,7 +39,8 @@ class Mailbox:
 
     def __init__(self, redis_url: str, *, timeout_seconds: float, queue_limit: int) -> None:
         self.name = secrets.token_hex(6)
-        self.line = Line(most_images=queue_limit, timeout_seconds=timeout_seconds)
+        self.load = Load(most_images=queue_limit, timeout_seconds=timeout_seconds)
+        self.line = Line(self.load, timeout_seconds=timeout_seconds)
         self._sender = connect(redis_url, connections=2, decode=False)
         self._receiver = connect(
             redis_url, connections=1, decode=False, retries=0, reply_seconds=_ANSWER_SECONDS
@@ -68,7 +70,7 @@ class Mailbox:
             raise store_unavailable("The sampling Redis does not answer, or is full") from error
 
     async def _ask(self, spec: SampleSpec, place: CheckpointPlace, until: float) -> Answer:
-        self.line.require_room(spec)
+        self.load.require_room(spec)
         if self._clock_offset_ms is None:
             await asyncio.shield(self._read_clock())
         waiting = self._post(spec, place, until)
@@ -120,7 +122,7 @@ class Mailbox:
         error = ServiceError(
             ErrorCode.SAMPLER_TIMEOUT,
             f"No sampler answered within {self._timeout_seconds:g} s; ask again, or for fewer images.",
-            retry_after_seconds=self.line.seconds_to_empty,
+            retry_after_seconds=self.load.seconds_to_empty,
         )
         _fail(waiting, error)
 
@@ -196,7 +198,7 @@ class Mailbox:
             first = await reply(self._receiver.blpop([key], _BLOCK_SECONDS))
             if first is not None:
                 self._take(first[1])
-                if self.line and not self.line.is_any_heavy:  # more may have arrived, all of them small
+                if self.line and not self.load.is_any_large:  # more may have arrived, all of them small
                     for frame in await reply(self._receiver.lpop(key, _ANSWERS_AT_ONCE)) or ():
                         self._take(frame)
             if self.line and now > look_at:

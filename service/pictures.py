@@ -69,7 +69,7 @@ class Pictures:
     def require_room(self, spec: SampleSpec, place: CheckpointPlace) -> None:
         """Raise `sampler_busy` if `render` would: the picture is not being rendered, and the line is full."""
         if (spec, place) not in self._rendering:
-            self._mailbox.line.require_room(spec)
+            self._mailbox.load.require_room(spec)
 
     async def render(
         self, spec: SampleSpec, place: CheckpointPlace, request: Request, until: float

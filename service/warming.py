@@ -53,4 +53,4 @@ async def _ask_each(gateway: Gateway, samplers: Sequence[LivingSampler], target:
         for frame in await reply(redis.lpop(wanted.replies, len(missing))) or ():
             answer = Answer.unpack(frame)
             if (spec := missing.pop(answer.id, None)) and answer.stages:
-                gateway.mailbox.line.learn(spec, answer.stages.each)
+                gateway.mailbox.load.learn(spec, answer.stages.each)

@@ -214,8 +214,8 @@ def _unrendered(spec: SampleSpec, headers: dict[str, str]) -> Response:
 
 def _refuse_when_full(gateway: Gateway, reference: str | None) -> None:
     """While the line is full, refuse whatever needs a round trip to Redis, so that refusals are immediate."""
-    if gateway.mailbox.line.is_full and not gateway.remembers_generator(reference):
-        raise gateway.mailbox.line.busy()
+    if gateway.mailbox.load.is_full and not gateway.remembers_generator(reference):
+        raise gateway.mailbox.load.busy()
 
 
 async def _render(

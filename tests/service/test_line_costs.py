@@ -11,7 +11,8 @@ import pytest
 from contract.errors import ServiceError
 from contract.sampling import CheckpointPlace, SampleSpec
 from contract.wire import Ask
-from service.line import LEAST_WEIGHT, Line, Waiting
+from service.line import Line, Waiting
+from service.load import LEAST_WEIGHT, Load
 from service.mailbox import Mailbox
 from tests.service.playing import STAGES, Sampler
 
@@ -35,7 +36,8 @@ class Service:
     """A line, and one simulated sampler that renders what waits in full batches, in turn."""
 
     def __init__(self) -> None:
-        self.line = Line(most_images=4096, timeout_seconds=30)
+        self.load = Load(most_images=4096, timeout_seconds=30)
+        self.line = Line(self.load, timeout_seconds=30)
         self.now = 0.0
         self.waited: list[tuple[Generator, float]] = []
         """The seconds that answered requests have waited."""
@@ -66,7 +68,7 @@ class Service:
 
     def _arrive(self, generator: Generator, at: float) -> None:
         try:
-            self.line.require_room(generator.spec)
+            self.load.require_room(generator.spec)
         except ServiceError:
             self.refused += 1
             return
@@ -127,9 +129,9 @@ def test_mixed_generators_wait_for_about_a_second(service: Service) -> None:
 
 def test_new_generator_counts_as_slower_than_the_last_until_it_has_answered(service: Service) -> None:
     service.offer(itertools.repeat(FAST), per_second=3000, seconds=20)
-    limit = service.line.limit
+    limit = service.load.limit
     service._arrive(ALIKE, service.now)
-    assert service.line.limit < limit / 4
+    assert service.load.limit < limit / 4
 
 
 def test_cost_that_a_sampler_tells_reaches_the_line(redis_url: str, sampler: Sampler) -> None:
@@ -139,6 +141,6 @@ def test_cost_that_a_sampler_tells_reaches_the_line(redis_url: str, sampler: Sam
         await mailbox.ask(FAST.spec, PLACE, mailbox.deadline(time.monotonic()))
         mailbox.close()
         await running
-        return mailbox.line._costs.of(FAST.spec)
+        return mailbox.load._costs.of(FAST.spec)
 
     assert asyncio.run(weighed()) == STAGES.each * 1000

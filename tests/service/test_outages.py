@@ -23,7 +23,7 @@ from contract.volume import Volume
 from service import records
 from service.embedded_redis import RedisServer, durable_server
 from service.gateway import Gateway
-from service.line import FEWEST
+from service.load import FEWEST
 from service.settings import Settings
 from tests.conftest import is_up_within
 from tests.service.deployment import Deployment

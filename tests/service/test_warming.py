@@ -59,14 +59,14 @@ def test_line_knows_what_a_generator_costs_before_an_alias_moves_to_it(
 ) -> None:
     async def warmed() -> Gateway:
         gateway = Gateway(Settings(data_root=tmp_path, redis_url=redis_url))
-        gateway.mailbox.line.learn(spec(1), 0.1)
+        gateway.mailbox.load.learn(spec(1), 0.1)
         await warm(gateway, target(7))
         await asyncio.gather(*gateway.background)
         await gateway.warming_redis.aclose()
         await gateway.store.close()
         return gateway
 
-    costs = asyncio.run(warmed()).mailbox.line._costs
+    costs = asyncio.run(warmed()).mailbox.load._costs
     assert [ask.spec for ask in sampler.asks] == [spec(7)]
     assert costs.of(spec(7)) == 1000 * STAGES.each
     assert costs.is_stranger(spec(8))
