@@ -116,13 +116,6 @@ class JobRequest(TrainingParameters):
     webhook: Webhook | None = Field(None, description="Who is notified when it has ended.")
 
 
-_OF_THE_SUBMISSION = {"priority", "submitter", "webhook"}
-"""The fields of a request that say nothing about what is trained."""
-
-_NULL_LEAVES_OPEN = {"resolution", "channels", "checkpoint_every_images", "preview_every_images"}
-"""The fields in which null means the default; in others it is a value."""
-
-
 class TrainingSpec(TrainingParameters):
     """A resolved request, with no choice left open. Stored as `spec.json`, never changed."""
 
@@ -175,32 +168,28 @@ def resolve(request: JobRequest, pictures: Pictures) -> TrainingSpec:
             under a loss that judges images alone, if a term is repeated, if the devices cannot share the
             batch evenly, if too much would be kept, or if the generator would never learn.
     """
-    explicit = {name: getattr(request, name) for name in request.model_fields_set - _OF_THE_SUBMISSION}
-    chosen = {
-        **PRESETS[request.preset].settings(pictures.images - pictures.held_out_images),
-        **{name: it for name, it in explicit.items() if it is not None or name not in _NULL_LEAVES_OPEN},
-    }
-    architecture: Architecture = chosen.get("architecture", request.architecture)
-    objective: Objective = chosen.get("objective", request.objective)
-    terms: tuple[Term, ...] = chosen.get("terms", request.terms)
-    _refuse_repeated(objective, terms)
-    chosen["architecture"] = _settled(architecture, (objective, *terms))
-    chosen["preset"], chosen["name"] = request.preset, request.name
-    chosen["resolution"] = request.resolution or _default_resolution(architecture, pictures)
-    if chosen["resolution"] not in architecture.RESOLUTIONS:
+    preset = PRESETS[request.preset].settings(pictures.images - pictures.held_out_images)
+    left_open = {name: value for name, value in preset.items() if name not in request.model_fields_set}
+    wanted = request.model_copy(update=left_open)
+    _refuse_repeated(wanted.objective, wanted.terms)
+    architecture = _settled(wanted.architecture, (wanted.objective, *wanted.terms))
+    resolution = wanted.resolution or _default_resolution(architecture, pictures)
+    if resolution not in architecture.RESOLUTIONS:
         allowed = ", ".join(map(str, architecture.RESOLUTIONS))
-        detail = (
-            f"{architecture.kind} supports {allowed} px, not {chosen['resolution']}; choose one of those."
-        )
+        detail = f"{architecture.kind} supports {allowed} px, not {resolution}; choose one of those."
         raise _refused("/resolution", detail)
-    chosen["channels"] = request.channels or pictures.channels
-    if unequal := _unequal_parts(chosen.get("batch_size", request.batch_size), request.devices):
+    if unequal := _unequal_parts(wanted.batch_size, wanted.devices):
         raise _refused("/devices", unequal)
-    images = chosen.get("images", request.images)
-    assert isinstance(images, int)
-    chosen.setdefault("checkpoint_every_images", max(images // 10, 1))
-    chosen.setdefault("preview_every_images", max(images // 20, 1))
-    spec = TrainingSpec.model_validate(chosen)
+    spec = TrainingSpec.model_validate(
+        {
+            **{name: value for name, value in wanted if name in TrainingSpec.model_fields},
+            "architecture": architecture,
+            "resolution": resolution,
+            "channels": wanted.channels or pictures.channels,
+            "checkpoint_every_images": wanted.checkpoint_every_images or max(wanted.images // 10, 1),
+            "preview_every_images": wanted.preview_every_images or max(wanted.images // 20, 1),
+        }
+    )
     require_within_limits(spec)
     return spec
 
