@@ -6,6 +6,7 @@ from pydantic import Field
 
 from contract.job import Failure
 from contract.plugin import Frozen
+from contract.trainers import TrainerAnswer, TrainerAsk
 from contract.training import TrainingSpec
 
 Basis = Literal["trained", "measured", "extrapolated", "unknown"]
@@ -79,18 +80,15 @@ class Estimate(Frozen):
     )
 
 
-class EstimateAsk(Frozen):
-    """Gateway to trainers. `deadline_ms` is Redis time, after which no one waits for the answer."""
+class EstimateAsk(TrainerAsk):
+    """Asks what a job would take."""
 
-    id: str
-    deadline_ms: int
     spec: TrainingSpec
     images: int = Field(ge=1, description="Pictures of the dataset, held-out ones included.")
     held_out_images: int = Field(ge=0)
 
 
-class EstimateAnswer(Frozen):
-    """Trainer to gateway: the estimate, or why there is none."""
+class EstimateAnswer(TrainerAnswer):
+    """The estimate, or why there is none."""
 
     estimate: Estimate | None = None
-    error: Failure | None = None

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Literal
 
 from contract.identifiers import IMPORTED, Digest
-from contract.job import Failure
-from contract.plugin import Frozen
 from contract.sampling import CheckpointPlace
+from contract.trainers import TrainerAnswer, TrainerAsk
 from contract.volume import Volume
 
 Program = Literal["onnx", "torch-export"]
@@ -17,20 +16,16 @@ Task = Literal["inspect", "onnx", "torch-export"]
 SUFFIXES: dict[ExportFormat, str] = {"safetensors": "safetensors", "onnx": "onnx", "torch-export": "pt2"}
 
 
-class WorkshopAsk(Frozen):
-    """Gateway to trainers. `deadline_ms` is Redis time, after which no one waits for the answer."""
+class WorkshopAsk(TrainerAsk):
+    """Asks for a task on one generator."""
 
-    id: str
-    deadline_ms: int
     task: Task
     digest: Digest
     place: CheckpointPlace
 
 
-class WorkshopAnswer(Frozen):
-    """Trainer to gateway: done, or why not. Exports are on the volume."""
-
-    error: Failure | None = None
+class WorkshopAnswer(TrainerAnswer):
+    """Done, or why not. Exports are on the volume."""
 
 
 def exports(volume: Volume, place: CheckpointPlace) -> Path:

@@ -1,7 +1,5 @@
 """Asks the trainers to estimate what a job would take."""
 
-from redis.asyncio import Redis
-
 from contract.errors import ErrorCode
 from contract.estimate import Estimate, EstimateAnswer, EstimateAsk
 from contract.keys import ESTIMATE_REPLY_OF, ESTIMATES_WAITING
@@ -9,20 +7,11 @@ from contract.training import Pictures, TrainingSpec
 from service.trainers import TrainerPost, refused
 
 
-class Estimates:
+class Estimates(TrainerPost):
     """Requests estimates from the trainers."""
 
-    def __init__(self, redis: "Redis", *, timeout_seconds: float, limit: int) -> None:
-        self._post = TrainerPost(
-            redis,
-            waiting=ESTIMATES_WAITING,
-            reply_of=ESTIMATE_REPLY_OF,
-            timeout_seconds=timeout_seconds,
-            limit=limit,
-        )
-
-    async def close(self) -> None:
-        await self._post.close()
+    WAITING = ESTIMATES_WAITING
+    REPLY_OF = ESTIMATE_REPLY_OF
 
     async def ask(self, spec: TrainingSpec, pictures: Pictures) -> Estimate:
         """Return a trainer's estimate.
@@ -30,7 +19,7 @@ class Estimates:
         Raises:
             ServiceError: `trainer_busy`, `trainer_timeout`, or the trainer's own error.
         """
-        text = await self._post.ask(
+        text = await self._answer(
             lambda ask_id, deadline_ms: EstimateAsk(
                 id=ask_id,
                 deadline_ms=deadline_ms,

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from contract.errors import ErrorCode, ServiceError
 from contract.job import Failure
-from contract.plugin import Frozen
+from contract.trainers import TrainerAsk
 from service.store import reply
 
 _LOOK_SECONDS = 0.1
@@ -27,12 +27,11 @@ _FAILED_RETRY_SECONDS = 1.0
 class TrainerPost:
     """A list that trainers take requests from, and a key for each answer."""
 
-    def __init__(
-        self, redis: "Redis", *, waiting: str, reply_of: str, timeout_seconds: float, limit: int
-    ) -> None:
+    WAITING: str
+    REPLY_OF: str
+
+    def __init__(self, redis: "Redis", *, timeout_seconds: float, limit: int) -> None:
         self._redis = redis
-        self._waiting = waiting
-        self._reply_of = reply_of
         self._timeout_seconds = timeout_seconds
         self._limit = limit
         self._in_flight = 0
@@ -41,7 +40,7 @@ class TrainerPost:
     async def close(self) -> None:
         await self._redis.aclose()
 
-    async def ask(self, ask: Callable[[str, int], Frozen], *, late: str) -> str:
+    async def _answer(self, ask: Callable[[str, int], TrainerAsk], *, late: str) -> str:
         """Return a trainer's answer to the request that `ask` builds from an id and a deadline in Redis time.
 
         Raises:
@@ -61,7 +60,7 @@ class TrainerPost:
         finally:
             self._in_flight -= 1
 
-    async def _post(self, ask: Callable[[str, int], Frozen], late: str) -> str:
+    async def _post(self, ask: Callable[[str, int], TrainerAsk], late: str) -> str:
         since = time.monotonic()
         seconds, microseconds = await self._redis.time()
         deadline_ms = seconds * 1000 + microseconds // 1000 + round(self._timeout_seconds * 1000)
@@ -70,19 +69,19 @@ class TrainerPost:
         await self._push(frame)
         while time.monotonic() < since + self._timeout_seconds:
             await asyncio.sleep(_LOOK_SECONDS)
-            found = cast("str | None", await reply(self._redis.get(self._reply_of + ask_id)))
+            found = cast("str | None", await reply(self._redis.get(self.REPLY_OF + ask_id)))
             if found:
-                await reply(self._redis.delete(self._reply_of + ask_id))  # a GETDEL, retried, finds nothing
+                await reply(self._redis.delete(self.REPLY_OF + ask_id))  # a GETDEL, retried, finds nothing
                 self._last_answer_seconds = time.monotonic() - since
                 return found
-        await reply(self._redis.lrem(self._waiting, 1, frame))
+        await reply(self._redis.lrem(self.WAITING, 1, frame))
         detail = late.format(seconds=f"{self._timeout_seconds:g}")
         raise ServiceError(ErrorCode.TRAINER_TIMEOUT, detail, retry_after_seconds=_BUSY_RETRY_SECONDS)
 
     async def _push(self, frame: str) -> None:
         pipeline = self._redis.pipeline(transaction=True)
-        pipeline.rpush(self._waiting, frame)
-        pipeline.expire(self._waiting, round(self._timeout_seconds) + _LAPSE_SECONDS)
+        pipeline.rpush(self.WAITING, frame)
+        pipeline.expire(self.WAITING, round(self._timeout_seconds) + _LAPSE_SECONDS)
         await pipeline.execute()
 
 

@@ -1,7 +1,5 @@
 """Asks the trainers to inspect a generator, or to build a program from it."""
 
-from redis.asyncio import Redis
-
 from contract.errors import ErrorCode
 from contract.keys import WORKSHOP_REPLY_OF, WORKSHOP_WAITING
 from contract.sampling import CheckpointPlace
@@ -9,20 +7,11 @@ from contract.workshop import Task, WorkshopAnswer, WorkshopAsk
 from service.trainers import TrainerPost, refused
 
 
-class Workshop:
+class Workshop(TrainerPost):
     """Sends tasks about generators to the trainers."""
 
-    def __init__(self, redis: "Redis", *, timeout_seconds: float, limit: int) -> None:
-        self._post = TrainerPost(
-            redis,
-            waiting=WORKSHOP_WAITING,
-            reply_of=WORKSHOP_REPLY_OF,
-            timeout_seconds=timeout_seconds,
-            limit=limit,
-        )
-
-    async def close(self) -> None:
-        await self._post.close()
+    WAITING = WORKSHOP_WAITING
+    REPLY_OF = WORKSHOP_REPLY_OF
 
     async def ask(self, task: Task, digest: str, place: CheckpointPlace) -> None:
         """Have a trainer do a task, and wait until it is done.
@@ -30,7 +19,7 @@ class Workshop:
         Raises:
             ServiceError: `trainer_busy`, `trainer_timeout`, or the trainer's own error.
         """
-        text = await self._post.ask(
+        text = await self._answer(
             lambda ask_id, deadline_ms: WorkshopAsk(
                 id=ask_id, deadline_ms=deadline_ms, task=task, digest=digest, place=place
             ),

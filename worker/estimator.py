@@ -13,6 +13,7 @@ class Estimator(RequestServer[EstimateAsk, EstimateOrder, EstimateAnswer]):
     """Answers with the best estimate available by the deadline."""
 
     ASK = EstimateAsk
+    ANSWER = EstimateAnswer
     WAITING = keys.ESTIMATES_WAITING
     REPLY_OF = keys.ESTIMATE_REPLY_OF
     WORK = "worker.estimating:estimate_job"
@@ -34,9 +35,6 @@ class Estimator(RequestServer[EstimateAsk, EstimateOrder, EstimateAnswer]):
             case link.Estimated(estimate=estimate):
                 return EstimateAnswer(estimate=estimate)
         return None
-
-    def refuse(self, problem: Failure) -> EstimateAnswer:
-        return EstimateAnswer(error=problem)
 
     def failure(self, why: str) -> Failure:
         detail = (

@@ -5,13 +5,14 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 import redis
 from pydantic import ValidationError
 
 from contract.job import Failure
 from contract.plugin import Frozen
+from contract.trainers import TrainerAnswer, TrainerAsk
 from worker import link
 from worker.child import Child
 from worker.process import WorkerProcess
@@ -34,16 +35,9 @@ BREATH_SECONDS = 0.2
 """Pause after a failure, so that a lasting one does not flood the log."""
 
 
-class Asked(Protocol):
-    """The fields that every ask has."""
-
-    id: str
-    deadline_ms: int
-
-
-A = TypeVar("A", bound=Frozen)
+A = TypeVar("A", bound=TrainerAsk)
 W = TypeVar("W", bound=Frozen)
-R = TypeVar("R", bound=Frozen)
+R = TypeVar("R", bound=TrainerAnswer)
 
 
 class RequestServer(threading.Thread, ABC, Generic[A, W, R]):
@@ -53,6 +47,7 @@ class RequestServer(threading.Thread, ABC, Generic[A, W, R]):
     """
 
     ASK: type[A]
+    ANSWER: type[R]
     WAITING: str
     REPLY_OF: str
     WORK: str
@@ -80,10 +75,6 @@ class RequestServer(threading.Thread, ABC, Generic[A, W, R]):
     @abstractmethod
     def hear(self, message: link.Message) -> R | None:
         """The answer contained in a message of the child, if any."""
-
-    @abstractmethod
-    def refuse(self, problem: Failure) -> R:
-        """The answer that reports a problem."""
 
     @abstractmethod
     def failure(self, why: str) -> Failure:
@@ -114,8 +105,8 @@ class RequestServer(threading.Thread, ABC, Generic[A, W, R]):
         if self.is_alive():
             self.join(timeout=3)
 
-    def _take(self) -> tuple[A, str, float] | None:
-        """The next ask before its deadline, its id, and the seconds left for it."""
+    def _take(self) -> tuple[A, float] | None:
+        """The next ask before its deadline, and the seconds left for it."""
         frame = self._pop()
         if frame is None:
             return None
@@ -124,10 +115,9 @@ class RequestServer(threading.Thread, ABC, Generic[A, W, R]):
         except ValidationError as error:
             logger.warning("dropped an ask that cannot be read, perhaps of another version: %s", error)
             return None
-        asked = cast("Asked", ask)
         seconds, microseconds = self._redis.time()
-        left_seconds = asked.deadline_ms / 1000 - (seconds + microseconds / 1e6) - MARGIN_SECONDS
-        return (ask, asked.id, left_seconds) if left_seconds > 0 else None
+        left_seconds = ask.deadline_ms / 1000 - (seconds + microseconds / 1e6) - MARGIN_SECONDS
+        return (ask, left_seconds) if left_seconds > 0 else None
 
     def _pop(self) -> str | None:
         if self._readings.in_training:
@@ -160,7 +150,7 @@ class RequestServer(threading.Thread, ABC, Generic[A, W, R]):
             for message in child.messages(PATIENCE_SECONDS if was_alive else 0):
                 match message:
                     case link.Failed(problem=problem):
-                        return self.refuse(problem)
+                        return self.ANSWER(error=problem)
                     case link.Crashed(detail=detail):
                         return answer or self._fail(detail)
                 answer = self.hear(message) or answer
@@ -177,9 +167,9 @@ class RequestServer(threading.Thread, ABC, Generic[A, W, R]):
     def _fail(self, why: str) -> R:
         problem = self.failure(why)
         logger.error("%s: %s", self.name, problem.detail)
-        return self.refuse(problem)
+        return self.ANSWER(error=problem)
 
-    def _answer(self, ask: A, ask_id: str, left_seconds: float) -> None:
+    def _answer(self, ask: A, left_seconds: float) -> None:
         answer = self._do(ask, time.monotonic() + left_seconds)
         if answer is not None:
-            self._redis.set(self.REPLY_OF + ask_id, answer.model_dump_json(), ex=ANSWER_LIVES_SECONDS)
+            self._redis.set(self.REPLY_OF + ask.id, answer.model_dump_json(), ex=ANSWER_LIVES_SECONDS)

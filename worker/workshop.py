@@ -13,6 +13,7 @@ class Workshop(RequestServer[WorkshopAsk, WorkshopOrder, WorkshopAnswer]):
     """Works on one generator at a time, in a child whose exit frees its memory."""
 
     ASK = WorkshopAsk
+    ANSWER = WorkshopAnswer
     WAITING = keys.WORKSHOP_WAITING
     REPLY_OF = keys.WORKSHOP_REPLY_OF
     WORK = "worker.crafting:work_on_generator"
@@ -22,9 +23,6 @@ class Workshop(RequestServer[WorkshopAsk, WorkshopOrder, WorkshopAnswer]):
 
     def hear(self, message: link.Message) -> WorkshopAnswer | None:
         return WorkshopAnswer() if isinstance(message, link.Finished) else None
-
-    def refuse(self, problem: Failure) -> WorkshopAnswer:
-        return WorkshopAnswer(error=problem)
 
     def failure(self, why: str) -> Failure:
         detail = f"The trainer could not do this with the generator: {why}."
