@@ -151,7 +151,6 @@ class Record(Kept):
     devices: int = 1
     reports: int = 0
     unconfirmed: bool = Field(default=False, description="Whether its owner may not know that it claimed it.")
-    buried_token: int | None = Field(None, description="Of the last owner that died.")
     judged_images_seen: int = Field(0, description="Up to where what came of judging the run was told.")
     previewed_images_seen: int = Field(0, description="Up to where its previews were told.")
 

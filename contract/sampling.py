@@ -113,7 +113,7 @@ class SampleSpec(SampleOptions):
         ends: tuple[int, int],
         asked: SampleOptions,
         *,
-        count: int = 1,
+        count: int,
         at: float | None = None,
     ) -> Self:
         """The spec of `count` points of the path between two seeds, or of the one `at` a fraction of it."""

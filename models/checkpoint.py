@@ -78,9 +78,7 @@ def load_checkpoint(path: Path, expected_digest: str | None = None) -> tuple[Gen
     return generator.eval(), header
 
 
-def read_checkpoint(
-    path: Path, expected_digest: str | None = None
-) -> tuple[CheckpointHeader, dict[str, Tensor]]:
+def read_checkpoint(path: Path, expected_digest: str | None) -> tuple[CheckpointHeader, dict[str, Tensor]]:
     """Read a checkpoint's header and tensors, without checking that they belong to the same network.
 
     Raises:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from contract.plugin import Frozen
 from models.networks.pair import Discriminator
 
 
@@ -81,6 +82,9 @@ class Objective:
     discriminator_terms: tuple[DiscriminatorTerm, ...] = ()
     wants_sure_discriminator: bool = False
     """Whether the discriminator is trained to its optimum on purpose, so that sure verdicts are no fault."""
+
+    def __init__(self, parameters: Frozen) -> None:
+        """Objectives that have parameters override this."""
 
     def discriminator_loss(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
         """Low when reals score high and fakes score low."""

@@ -12,7 +12,8 @@ from contract.augmentation import DiffAugment
 from contract.training import TrainingSpec
 from models import networks
 from models.environment import NumericEnvironment
-from models.networks.pair import Discriminator, Generator, silent
+from models.networks.pair import Discriminator, Generator
+from models.silence import silent
 from models.watch import Watch
 
 
@@ -65,7 +66,7 @@ class TrainingState:
         )
 
     @torch.no_grad()
-    def draw(self, show_life: Callable[[], None] = silent) -> None:
+    def draw(self, show_life: Callable[[], None]) -> None:
         """Initialise all weights. Calls `show_life` after each, because wide networks take minutes."""
         self.generator.initialise(self.spec.seed, show_life)
         self.discriminator.initialise(self.spec.seed, show_life)

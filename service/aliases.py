@@ -12,7 +12,7 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from contract.alias import AliasRecord, Meaning
+from contract.alias import AliasRecord
 from contract.durable import remove_durably, write_durably
 from contract.errors import ErrorCode, ServiceError
 from contract.pointing import PointOutcome, point, unpoint
@@ -138,8 +138,3 @@ def _keep(path: Path, record: AliasRecord | None) -> None:
         write_durably(path, record.as_file())
     elif path.exists():
         remove_durably(path)
-
-
-def first(meaning: Meaning) -> AliasRecord:
-    """The record of a new alias."""
-    return AliasRecord(now=meaning.model_copy(update={"revision": 1}))

@@ -13,7 +13,8 @@ from contract import architectures as parameters
 from models.networks.initialisation import Start, initialise
 from models.networks.layers import FromPoint, ToPoint
 from models.networks.norm import batch_norm, constrain
-from models.networks.pair import Discriminator, Generator, Networks, silent
+from models.networks.pair import Discriminator, Generator, Networks
+from models.silence import silent
 
 INITIAL_DEVIATION = 0.02  # of every weight, section 4 of the paper
 _WIDEST = 8  # the multiple of the width at which doubling stops

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from contract import architectures as parameters
 from models.networks.initialisation import Start, he, initialise
 from models.networks.norm import batch_norm, constrain
-from models.networks.pair import Discriminator, Generator, Networks, silent
+from models.networks.pair import Discriminator, Generator, Networks
+from models.silence import silent
 
 _DOUBLINGS = (1, 2, 4, 8)  # multiples of the discriminator's width, by layer
 

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from contract import architectures as parameters
 from models.networks.initialisation import Start, glorot, initialise
 from models.networks.norm import batch_norm, constrain
-from models.networks.pair import Discriminator, Generator, Networks, silent
+from models.networks.pair import Discriminator, Generator, Networks
 from models.networks.resampling import GrowingConv2d, ShrinkingConv2d
+from models.silence import silent
 
 _WIDEST = 8  # the multiple of the width at which doubling stops
 _SMALLEST = 4  # pixels: the side of the generator's first features

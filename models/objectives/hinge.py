@@ -3,7 +3,6 @@
 from torch import Tensor
 from torch.nn.functional import relu
 
-from contract import objectives as parameters
 from models.game import Objective
 
 
@@ -11,9 +10,6 @@ class Hinge(Objective):
     """Scores beyond the margin of ±1 no longer train the discriminator."""
 
     scores_are_logits = False
-
-    def __init__(self, parameters: parameters.Hinge) -> None:
-        self.parameters = parameters
 
     def discriminator_loss(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
         return relu(1 - real_scores).mean() + relu(1 + fake_scores).mean()

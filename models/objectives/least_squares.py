@@ -2,7 +2,6 @@
 
 from torch import Tensor
 
-from contract import objectives as parameters
 from models.game import Objective
 
 
@@ -10,9 +9,6 @@ class LeastSquares(Objective):
     """Regresses scores to targets instead of classifying them, so that distant ones keep a gradient."""
 
     scores_are_logits = False
-
-    def __init__(self, parameters: parameters.LeastSquares) -> None:
-        self.parameters = parameters
 
     def discriminator_loss(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
         return ((real_scores - 1).square().mean() + fake_scores.square().mean()) / 2

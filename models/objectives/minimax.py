@@ -6,7 +6,6 @@ With D = sigmoid(s): −log D = softplus(−s) and log(1 − D) = −softplus(s)
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from contract import objectives as parameters
 from models.game import Objective
 
 
@@ -14,9 +13,6 @@ class Minimax(Objective):
     """Both players optimise the value V(D, G); the generator's loss is unbounded below."""
 
     scores_are_logits = True
-
-    def __init__(self, parameters: parameters.Minimax) -> None:
-        self.parameters = parameters
 
     def discriminator_loss(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
         return softplus(-real_scores).mean() + softplus(fake_scores).mean()

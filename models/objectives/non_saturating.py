@@ -6,7 +6,6 @@ With s = logit D: −log D = softplus(−s) and −log(1 − D) = softplus(s), w
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from contract import objectives as parameters
 from models.game import Objective
 
 
@@ -14,9 +13,6 @@ class NonSaturating(Objective):
     """The discriminator tells reals from fakes; the generator maximises log D(G(z))."""
 
     scores_are_logits = True
-
-    def __init__(self, parameters: parameters.NonSaturating) -> None:
-        self.parameters = parameters
 
     def discriminator_loss(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
         return softplus(-real_scores).mean() + softplus(fake_scores).mean()

@@ -22,7 +22,6 @@ class TruncatedNormal:
     """Normal coordinates truncated at the bound, then scaled to unit variance."""
 
     def __init__(self, parameters: parameters.TruncatedNormal) -> None:
-        self.parameters = parameters
         self._normal = Normal(NormalParameters())
         self._tail, self._deviation = _constants(parameters.bound)
 

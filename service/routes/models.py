@@ -10,7 +10,7 @@ from contract.alias import AliasRecord, Meaning
 from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import LATEST, Alias, reference_kind
 from service import records
-from service.aliases import change, first
+from service.aliases import change
 from service.gateway import Gateway, Here
 from service.importing import forget
 from service.model_views import AliasTarget, Model, PastMeaning
@@ -151,7 +151,7 @@ async def put_model(
         await _require(gateway, conditions, alias, record.now if record else None)
         response.status_code = 200 if record else 201
         if record is None:
-            return first(_dated(meaning))
+            return AliasRecord(now=_dated(meaning))
         return record if record.now.is_same_target(meaning) else record.moved(_dated(meaning))
 
     return await _show(gateway, response, alias, await change(gateway, alias, decide))

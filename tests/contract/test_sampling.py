@@ -105,7 +105,9 @@ def test_consecutive_listed_seeds_become_a_range_which_has_an_address() -> None:
 
 
 ENDS = st.tuples(st.integers(0, 3), st.integers(0, 3)).filter(lambda ends: ends[0] != ends[1])
-POINTS = st.sampled_from([{"count": 2}, {"count": 4}, {"at": 0.0}, {"at": 0.25}, {"at": 0.5}, {"at": 1.0}])
+POINTS = st.sampled_from(
+    [{"count": 2}, {"count": 4}, *({"count": 1, "at": at} for at in (0.0, 0.25, 0.5, 1.0))]
+)
 
 
 @given(ENDS, POINTS, ENDS, POINTS, OPTIONS)
