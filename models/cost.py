@@ -87,4 +87,4 @@ def _training(spec: TrainingSpec, generator: int, discriminator: int) -> int:
     each_step = generator * FORWARD + discriminator * (2 * (FORWARD + BACKWARD) + penalties)
     judging = FORWARD * (2 if rules.shows_generator_reals else 1) + BACKWARD_TO_INPUT
     generators_step = generator * BACKWARD + discriminator * judging
-    return round(each_step + generators_step / rules.objective.discriminator_steps)
+    return round(each_step + generators_step / rules.discriminator_steps)

@@ -106,15 +106,15 @@ class Course:
     @classmethod
     def of(cls, spec: TrainingSpec, images_seen: int, watch: Watch, every_images: int) -> Self:
         """The course of a run since its networks were last in their initial state, evaluated that often."""
-        objective = objectives.build(spec.objective)
-        steps = (images_seen - watch.begun_images_seen) // (spec.batch_size * objective.discriminator_steps)
+        step_images = spec.batch_size * spec.objective.discriminator_steps
+        steps = (images_seen - watch.begun_images_seen) // step_images
         rate = spec.generator_learning_rate * watch.begun_generator_rate
         evaluations = passes(spec.total_images, every_images, spec.batch_size, at_the_end=True)
         return cls(
             images_seen,
             generator_steps=int(steps * min(1.0, rate / FULL_RATE)),
             stuck_after=max(STUCK, round(STUCK_SHARE * evaluations)),
-            wants_sure_discriminator=objective.wants_sure_discriminator,
+            wants_sure_discriminator=objectives.build(spec.objective).wants_sure_discriminator,
         )
 
     @property

@@ -77,8 +77,6 @@ class Objective:
     """Whether sigmoid(score) is a probability; otherwise scores must be calibrated first."""
     compares_pairs: bool = False
     """Whether the generator's loss needs the scores of reals."""
-    discriminator_steps: int = 1
-    """Discriminator steps, each on its own batch, per generator step."""
     discriminator_terms: tuple[DiscriminatorTerm, ...] = ()
     wants_sure_discriminator: bool = False
     """Whether the discriminator is trained to its optimum on purpose, so that sure verdicts are no fault."""

@@ -102,7 +102,7 @@ def _hardest_steps(rules: Rules) -> Iterator[int]:
     """A step of each maximal routine: no other has all of its due terms, its generator's turn, and more."""
     rhythms = [term.every_steps for term in rules.discriminator_terms]
     first: dict[frozenset[object], int] = {}
-    for step in range(min(math.lcm(rules.objective.discriminator_steps, *rhythms), MOST_STEPS)):
+    for step in range(min(math.lcm(rules.discriminator_steps, *rhythms), MOST_STEPS)):
         routine = rules.routine(step, None)
         turn = {"generator"} if routine.is_generators_turn else set()
         first.setdefault(frozenset({*routine.due, *turn}), step)

@@ -26,6 +26,8 @@ class Rules:
     """The objective, prior and terms that a spec chooses."""
 
     objective: Objective
+    discriminator_steps: int
+    """Discriminator steps, each on its own batch, per generator step."""
     prior: Prior
     discriminator_terms: tuple[DiscriminatorTerm, ...]
     generator_terms: tuple[GeneratorTerm, ...]
@@ -36,6 +38,7 @@ class Rules:
         added = [terms.build(term) for term in spec.terms]
         return cls(
             objective,
+            spec.objective.discriminator_steps,
             priors.build(spec.prior),
             (*objective.discriminator_terms, *(t for t in added if isinstance(t, DiscriminatorTerm))),
             tuple(t for t in added if isinstance(t, GeneratorTerm)),
@@ -44,7 +47,7 @@ class Rules:
     def routine(self, step: int, augmentation: DiffAugment | None) -> Routine:
         """The routine of the given step."""
         return Routine(
-            is_generators_turn=(step + 1) % self.objective.discriminator_steps == 0,
+            is_generators_turn=(step + 1) % self.discriminator_steps == 0,
             due=tuple(term for term in self.discriminator_terms if step % term.every_steps == 0),
             augmentation=augmentation,
         )

@@ -42,7 +42,7 @@ def train(state: TrainingState, batches: Batches, ranks: Ranks | None = None) ->
         losses = take(routine, step.draw(routine))
         state.losses |= losses
         if routine.is_generators_turn:
-            _average(state, batch_size * rules.objective.discriminator_steps)
+            _average(state, batch_size * rules.discriminator_steps)
         state.images_seen += batch_size
         yield Progress(state.images_seen, losses)
 

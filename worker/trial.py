@@ -81,6 +81,4 @@ class Trial:
 
 
 def _round(rules: Rules) -> int:
-    return math.lcm(
-        rules.objective.discriminator_steps, *(term.every_steps for term in rules.discriminator_terms)
-    )
+    return math.lcm(rules.discriminator_steps, *(term.every_steps for term in rules.discriminator_terms))

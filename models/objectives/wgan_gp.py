@@ -14,7 +14,6 @@ class WganGp(Objective):
     wants_sure_discriminator = True
 
     def __init__(self, parameters: parameters.WganGp) -> None:
-        self.discriminator_steps = parameters.discriminator_steps
         self.discriminator_terms = (GradientPenalty(parameters.gradient_penalty),)
 
     def discriminator_loss(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:

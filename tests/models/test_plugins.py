@@ -13,7 +13,7 @@ from contract.objectives import Objective
 from contract.priors import Prior
 from contract.terms import Term
 from models.networks import NETWORKS
-from models.objectives import OBJECTIVES, build
+from models.objectives import OBJECTIVES
 from models.priors import PRIORS
 from models.terms import TERMS
 
@@ -37,12 +37,6 @@ def test_both_halves_of_a_plugin_are_in_files_of_the_same_name(
 ) -> None:
     for parameters, maths in registry.items():
         assert parameters.__module__.split(".")[-1] == maths.__module__.split(".")[-1]
-
-
-@pytest.mark.parametrize("parameters", list(OBJECTIVES))
-def test_contract_and_maths_agree_when_the_generator_learns(parameters: type) -> None:
-    objective = parameters()
-    assert build(objective).discriminator_steps == objective.discriminator_steps
 
 
 @pytest.mark.parametrize("parameters", [one for _, registry in FAMILIES for one in registry])

@@ -6,7 +6,6 @@ import pytest
 
 from contract.presets import PresetName
 from contract.volume import Volume
-from models import objectives
 from models.diagnosis import YOUNG_STEPS
 from tests.conftest import proof
 from tests.worker.training_child import carry_out, clothes, order_for
@@ -28,7 +27,7 @@ def test_healthy_run_gets_through_its_beginning_without_a_warning(volume: Volume
     order = order_for(volume, clothes(PICTURES), preset=preset, batch_size=None, architecture=None)
     usual = order.spec
     batch_size = proof(8, usual.batch_size)
-    steps = YOUNG_STEPS * objectives.build(usual.objective).discriminator_steps
+    steps = YOUNG_STEPS * usual.objective.discriminator_steps
     images = round(LONGER * steps) * batch_size
     narrow = {"generator_width": WIDTH, "discriminator_width": WIDTH}
     changed = {
