@@ -78,19 +78,13 @@ class _Job:
         self._available = self._available_bytes()
         self.panel = _panel(self.spec, order.ask.images, order.ask.held_out_images)
         self.workload = Workload.of(self.spec, self.panel, self._features(self.spec))
-        self.memory = self._memory()
+        self.memory, self._too_large = self._memory()
 
     @cached_property
     def error(self) -> Failure | None:
         """The error with which the job would fail before it begins."""
-        try:
-            if self.memory.fits is False:
-                raise self._too_large
-            if self.spec.evaluation.features == "inception" and self.panel is not None:
-                inception.require_file(self._volume.inception)
-        except ServiceError as refusal:
-            return Failure(code=refusal.code, detail=refusal.detail)
-        return None
+        refusal = self._too_large or self._without_features()
+        return Failure(code=refusal.code, detail=refusal.detail) if refusal else None
 
     def estimate(self, told: TimeEstimate) -> Estimate:
         environment = self.environment
@@ -159,19 +153,29 @@ class _Job:
             return "No job has been trained here yet, and this one would not begin."
         return "No job has been trained here yet, and there was not enough time to measure this job's steps."
 
-    def _memory(self) -> MemoryEstimate:
+    def _memory(self) -> tuple[MemoryEstimate, ServiceError | None]:
+        """The memory that the job would take, and the error if there is too little."""
         needed, available = needed_bytes(self.spec, self.environment) + self._besides_bytes, self._available
-        fits = None if available is None else needed <= available
-        smaller = None
-        if available is not None and not fits:
+        smaller, error = None, None
+        if available is not None and needed > available:
             smaller = fitting(self.spec, self.environment, available - self._besides_bytes)
-            self._too_large = refused(self.spec, needed, available, smaller)
-        return MemoryEstimate(
+            error = refused(self.spec, needed, available, smaller)
+        memory = MemoryEstimate(
             needed_bytes=needed,
             available_bytes=available,
-            fits=fits,
+            fits=None if available is None else error is None,
             batch_size=smaller.batch_size if smaller else None,
         )
+        return memory, error
+
+    def _without_features(self) -> ServiceError | None:
+        """The error if evaluations need a file that is missing."""
+        try:
+            if self.spec.evaluation.features == "inception" and self.panel is not None:
+                inception.require_file(self._volume.inception)
+        except ServiceError as refusal:
+            return refusal
+        return None
 
     def _available_bytes(self) -> int | None:
         """The memory available when the job's turn comes, including what the job in training holds."""
