@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import TypeVar
 
 from redis.exceptions import RedisError
 
@@ -20,14 +21,30 @@ from contract.store import Command
 from service.alone import alone
 from service.gateway import Gateway
 from service.records import require_rebuilt
+from service.references import of_meaning
 from service.refusals import being_rebuilt, is_for_lack_of_memory
 from service.settling import until_settled
+from service.warming import warm
 
-Decide = Callable[[AliasRecord | None], Awaitable[AliasRecord | None]]
+R = TypeVar("R", bound=AliasRecord | None)
+
+Decide = Callable[[AliasRecord | None], Awaitable[R]]
 """Maps an alias's current record to the new one; None: there is no alias. Raises to forbid the change."""
 
 
-async def change(gateway: Gateway, alias: str, decide: Decide) -> AliasRecord | None:
+async def move(gateway: Gateway, alias: str, decide: Decide[AliasRecord]) -> AliasRecord:
+    """Apply `decide` as `change` does, once samplers have loaded the generator that it chooses.
+
+    They serve the one that the alias already points to, so that is not loaded again.
+    """
+    seen = await gateway.store.alias_record(alias)
+    target = await of_meaning(gateway, (await decide(seen)).now)
+    if seen is None or (await of_meaning(gateway, seen.now)).digest != target.digest:
+        await warm(gateway, target)
+    return await change(gateway, alias, decide)
+
+
+async def change(gateway: Gateway, alias: str, decide: Decide[R]) -> R:
     """Apply `decide` to the alias's current record, and return the new one.
 
     Raises:

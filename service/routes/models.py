@@ -10,14 +10,13 @@ from contract.alias import AliasRecord, Meaning
 from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import LATEST, Alias, reference_kind
 from service import records
-from service.aliases import change
+from service.aliases import change, move
 from service.gateway import Gateway, Here
 from service.importing import forget
 from service.model_views import AliasTarget, Model, PastMeaning
 from service.openapi import read_problems, write_problems
 from service.preconditions import Conditions, Preconditions
 from service.references import (
-    Target,
     find_latest,
     lasting,
     missing_alias,
@@ -29,7 +28,6 @@ from service.references import (
 )
 from service.refusals import parameter_error
 from service.views import Page
-from service.warming import warm
 
 router = APIRouter(tags=["models"])
 
@@ -142,19 +140,16 @@ async def put_model(
     """
     _refuse_latest(alias)
     target = await (of_job(gateway, to.job) if to.job else lasting(gateway, to.digest or ""))
-    seen = await gateway.store.alias(alias)
-    await _require(gateway, conditions, alias, seen)
-    await _warm(gateway, seen, target)
     meaning = Meaning(job=target.job, digest=target.digest, file=target.file, follow=to.follow)
 
     async def decide(record: AliasRecord | None) -> AliasRecord:
-        await _require(gateway, conditions, alias, record.now if record else None)
+        await _require(gateway, conditions, alias, record)
         response.status_code = 200 if record else 201
         if record is None:
             return AliasRecord(now=_dated(meaning))
         return record if record.now.is_same_target(meaning) else record.moved(_dated(meaning))
 
-    return await _show(gateway, response, alias, await change(gateway, alias, decide))
+    return await _show(gateway, response, alias, await move(gateway, alias, decide))
 
 
 @router.post(
@@ -169,19 +164,15 @@ async def roll_back_model(
 ) -> Model:
     """Undoes the last change, even a rollback; the undo is recorded in the history."""
     _refuse_latest(alias)
-    seen = await gateway.store.alias(alias)
-    await _require(gateway, conditions, alias, seen)
-    before = await _meant_before(gateway, alias, await _record(gateway, alias))
-    await _warm(gateway, seen, await of_meaning(gateway, before))
 
     async def decide(record: AliasRecord | None) -> AliasRecord:
-        await _require(gateway, conditions, alias, record.now if record else None)
+        await _require(gateway, conditions, alias, record)
         if record is None:
             raise await missing_alias(gateway, alias)
         before = await _meant_before(gateway, alias, record)
         return record.moved(_dated(before.model_copy(update={"by": "rollback"})))
 
-    return await _show(gateway, response, alias, await change(gateway, alias, decide))
+    return await _show(gateway, response, alias, await move(gateway, alias, decide))
 
 
 @router.get(
@@ -238,7 +229,7 @@ async def _delete_alias(gateway: Gateway, alias: str, conditions: Preconditions)
     _refuse_latest(alias)
 
     async def decide(record: AliasRecord | None) -> None:
-        await _require(gateway, conditions, alias, record.now if record else None)
+        await _require(gateway, conditions, alias, record)
         if record is None:
             raise await missing_alias(gateway, alias)
 
@@ -253,9 +244,11 @@ def _refuse_latest(alias: str) -> None:
         raise ServiceError(ErrorCode.ALIAS_READ_ONLY, detail)
 
 
-async def _require(gateway: Gateway, conditions: Preconditions, alias: str, meaning: Meaning | None) -> None:
+async def _require(
+    gateway: Gateway, conditions: Preconditions, alias: str, record: AliasRecord | None
+) -> None:
     """Raise `precondition_failed` unless the conditions hold for the alias as it is now."""
-    current = await _view(gateway, alias, meaning) if meaning else None
+    current = await _view(gateway, alias, record.now) if record else None
     if conditions.hold(current.etag if current else None):
         return
     if current:
@@ -264,12 +257,6 @@ async def _require(gateway: Gateway, conditions: Preconditions, alias: str, mean
         state = f"there is no alias {alias}"
     detail = f"{conditions}, but {state}; nothing was changed. GET /models/{alias}, then decide again."
     raise ServiceError(ErrorCode.PRECONDITION_FAILED, detail, current=current)
-
-
-async def _warm(gateway: Gateway, seen: Meaning | None, target: Target) -> None:
-    """Have samplers load the target, unless the alias already points to it: then they serve it already."""
-    if seen is None or (await of_meaning(gateway, seen)).digest != target.digest:
-        await warm(gateway, target)
 
 
 async def _record(gateway: Gateway, alias: str) -> AliasRecord:
@@ -302,8 +289,7 @@ async def _meant_before(gateway: Gateway, alias: str, record: AliasRecord) -> Me
     return before.model_copy(update=other_copy)
 
 
-async def _show(gateway: Gateway, response: Response, alias: str, record: AliasRecord | None) -> Model:
-    assert record is not None
+async def _show(gateway: Gateway, response: Response, alias: str, record: AliasRecord) -> Model:
     model = await _view(gateway, alias, record.now)
     response.headers["ETag"] = model.etag or ""
     if response.status_code == 201:
