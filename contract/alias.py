@@ -9,7 +9,7 @@ from pydantic import Field, TypeAdapter
 from contract.identifiers import Digest, JobId
 from contract.kept import Kept
 
-Cause = Literal["put", "rollback"]
+MovedBy = Literal["put", "rollback"]
 
 KEPT_MEANINGS = 100
 """Maximum number of meanings stored per alias: the newest, including the current one."""
@@ -27,7 +27,7 @@ class Meaning(Kept):
     updated_ms: int = 0
     follow: bool = False
     revision: int = 1
-    by: Cause = "put"
+    by: MovedBy = "put"
 
     def is_same_target(self, other: "Meaning") -> bool:
         """Whether both resolve to the same generator in the same place, now and later."""

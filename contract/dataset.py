@@ -23,15 +23,15 @@ def _shortened(text: str) -> str:
     return text if len(text) <= TOLD_CHARACTERS else f"{text[: half - 1]}…{text[-half:]}"
 
 
-Told = Annotated[str, AfterValidator(_shortened)]
+Shortened = Annotated[str, AfterValidator(_shortened)]
 """Text that keeps its beginning and its end; also as read from the manifests of older versions."""
 
 
 class RejectedFile(Frozen):
     """A file of the upload that is not a usable picture."""
 
-    name: Told
-    reason: Told
+    name: Shortened
+    reason: Shortened
 
 
 class DatasetSpec(Frozen):

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from contract.keys import RecordKind
 from contract.store import Command, command_of
-from contract.webhook import Endpoint, Told
+from contract.webhook import Endpoint, Notification
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def take_deliveries(
 
 
 def settle_delivery(
-    delivery: Delivery, told: Told | None, *, retry_seconds: float | None = None
+    delivery: Delivery, told: Notification | None, *, retry_seconds: float | None = None
 ) -> Command[bool]:
     """Settle a delivery: done, or to be retried. False, and no change, if the lease has expired."""
     return command_of(

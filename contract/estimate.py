@@ -9,7 +9,7 @@ from contract.plugin import Frozen
 from contract.trainers import TrainerAnswer, TrainerAsk
 from contract.training import TrainingSpec
 
-Basis = Literal["trained", "measured", "extrapolated", "unknown"]
+EstimateBasis = Literal["trained", "measured", "extrapolated", "unknown"]
 
 
 class MemoryEstimate(Frozen):
@@ -37,7 +37,7 @@ class TimeEstimate(Frozen):
         "`unknown`.",
         examples=[153.2],
     )
-    basis: Basis = Field(
+    basis: EstimateBasis = Field(
         description="`trained`: a job with identical steps ran here; `measured`: steps of this job were "
         "timed just now; `extrapolated`: from the multiply-adds per second of a job with other steps, so "
         "accurate to within a factor of a few; `unknown`."

@@ -12,7 +12,7 @@ from contract.durable import Lack
 from contract.evaluation import DEAD, Evaluation, MetricsBasis
 from contract.kept import Kept
 from contract.submission import ANYONE, Priority
-from contract.webhook import Told
+from contract.webhook import Notification
 
 
 class State(StrEnum):
@@ -139,7 +139,7 @@ class Record(Kept):
     retry_of: str | None = None
     idempotency_key: str | None = None
     webhook: str | None = Field(None, description="The origin of its own webhook; the rest is on the volume.")
-    told: Told | None = None
+    told: Notification | None = None
     progress: Progress | None = None
     snapshot: SnapshotFact | None = None
     checkpoint: CheckpointFact | None = None

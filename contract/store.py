@@ -94,7 +94,7 @@ class Turns(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Request:
+class RememberedRequest:
     """What is remembered about an `Idempotency-Key`: the record it created, and a hash of the body."""
 
     id: str
@@ -152,9 +152,9 @@ def request_of(record_id: str, submission: Submission) -> dict[str, str] | None:
     return {"key": made_by.key, "made": json.dumps({"id": record_id, "fingerprint": made_by.fingerprint})}
 
 
-def read_request(text: str) -> Request:
+def read_request(text: str) -> RememberedRequest:
     """Parse what was remembered about a key."""
-    return Request(**json.loads(text))
+    return RememberedRequest(**json.loads(text))
 
 
 def turns(kind: RecordKind) -> Command[Turns]:

@@ -145,7 +145,7 @@ class TrainingSpec(TrainingParameters):
         return self.model_copy(update={"batch_size": self.batch_size // self.devices, "devices": 1})
 
 
-class Pictures(Protocol):
+class DatasetSizes(Protocol):
     """What the defaults depend on: a dataset's manifest, or a summary of it."""
 
     @property
@@ -160,7 +160,7 @@ class Pictures(Protocol):
     def median_height(self) -> int: ...
 
 
-def resolve(request: JobRequest, pictures: Pictures) -> TrainingSpec:
+def resolve(request: JobRequest, pictures: DatasetSizes) -> TrainingSpec:
     """Fill in what the request leaves open: explicit fields win over the preset, the preset over defaults.
 
     Raises:
@@ -273,7 +273,7 @@ def _unequal_parts(batch_size: int, devices: int) -> str | None:
     )
 
 
-def _default_resolution(architecture: Pair, pictures: Pictures) -> int:
+def _default_resolution(architecture: Pair, pictures: DatasetSizes) -> int:
     side = min(pictures.median_width, pictures.median_height)
     affordable = [made for made in architecture.RESOLUTIONS if made <= 64]
     return next((made for made in affordable if made >= side), affordable[-1])

@@ -92,7 +92,7 @@ class Endpoint(StrEnum):
     GLOBAL = "global"
 
 
-class Outcome(StrEnum):
+class DeliveryOutcome(StrEnum):
     """How reporting ends."""
 
     DELIVERED = "delivered"
@@ -100,17 +100,17 @@ class Outcome(StrEnum):
     GIVEN_UP = "given_up"
 
 
-class Told(Kept):
+class Notification(Kept):
     """The outcome of notifying an endpoint; on the volume as `told-{endpoint}.json` once it is final."""
 
-    outcome: Outcome | None = Field(description="None: it will be tried again.")
+    outcome: DeliveryOutcome | None = Field(description="None: it will be tried again.")
     problem: str | None = None
     at_ms: int
 
 
-def read_told(path: Path) -> Told | None:
+def read_told(path: Path) -> Notification | None:
     """Read a stored outcome. A damaged one counts as none, because notifying twice does no harm."""
     try:
-        return Told.model_validate_json(path.read_bytes())
+        return Notification.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return None

@@ -3,7 +3,7 @@
 from contract.errors import ErrorCode
 from contract.estimate import Estimate, EstimateAnswer, EstimateAsk
 from contract.keys import ESTIMATE_REPLY_OF, ESTIMATES_WAITING
-from contract.training import Pictures, TrainingSpec
+from contract.training import DatasetSizes, TrainingSpec
 from service.trainers import TrainerPost, refused
 
 
@@ -13,7 +13,7 @@ class Estimates(TrainerPost):
     WAITING = ESTIMATES_WAITING
     REPLY_OF = ESTIMATE_REPLY_OF
 
-    async def ask(self, spec: TrainingSpec, pictures: Pictures) -> Estimate:
+    async def ask(self, spec: TrainingSpec, pictures: DatasetSizes) -> Estimate:
         """Return a trainer's estimate.
 
         Raises:

@@ -12,7 +12,7 @@ from contract.job import CheckpointFact, Failure, Progress, Record, State, Want
 from contract.plugin import Frozen
 from contract.submission import Priority
 from contract.training import TrainingSpec
-from contract.webhook import Outcome
+from contract.webhook import DeliveryOutcome
 from service.links import some_samples
 from service.store import Standing
 from service.views import WaitingFor, fraction, from_ms, stalled_reason, times, too_many, waiting_for
@@ -93,7 +93,7 @@ class WebhookStatus(Frozen):
     origin: str = Field(
         description="The origin of its address; the rest is not shown.", examples=["https://example.com"]
     )
-    delivery: Outcome | Literal["pending"]
+    delivery: DeliveryOutcome | Literal["pending"]
     problem: str | None = Field(
         description="What went wrong with the last attempt.", examples=["It answered 500."]
     )

@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from contract.alias import Cause, Meaning
+from contract.alias import Meaning, MovedBy
 from contract.identifiers import LATEST, Digest, JobId
 from contract.plugin import Frozen
 from service.links import some_samples
@@ -106,7 +106,7 @@ class PastMeaning(Frozen):
         examples=[_DIGEST_EXAMPLE],
     )
     follow: bool
-    by: Cause | Literal["automatic"] = Field(description="`put` or `rollback`; `automatic` for `latest`.")
+    by: MovedBy | Literal["automatic"] = Field(description="`put` or `rollback`; `automatic` for `latest`.")
     at: datetime
 
     @classmethod

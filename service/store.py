@@ -32,7 +32,7 @@ from contract.pointing import meanings
 from contract.reading import look_up
 from contract.rebuilding import read_epoch
 from contract.script import script
-from contract.store import Command, Request, Turns, read_request, turns, workers
+from contract.store import Command, RememberedRequest, Turns, read_request, turns, workers
 from contract.volume import Volume
 from contract.webhook import Endpoint
 from service.refusals import of_another_version
@@ -222,7 +222,7 @@ class Store:
             self._turns[kind] = await self.run(turns(kind))
         return {record_id: place for place, record_id in enumerate(self._turns[kind].ids, start=1)}
 
-    async def request(self, kind: RecordKind, idempotency_key: str) -> Request | None:
+    async def request(self, kind: RecordKind, idempotency_key: str) -> RememberedRequest | None:
         """The request that used this key, and the record that it created."""
         made = await self._redis.get(KEYS[kind].request_of + idempotency_key)
         return read_request(cast("str", made)) if made else None

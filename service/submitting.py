@@ -9,7 +9,7 @@ from contract.errors import ErrorCode, FieldError, ServiceError
 from contract.identifiers import new_job_id
 from contract.job import State
 from contract.keys import RecordKind, Role
-from contract.store import Request, read_request, submit
+from contract.store import RememberedRequest, read_request, submit
 from contract.submission import Idempotency, Submission
 from contract.training import TrainingSpec
 from service import records
@@ -71,7 +71,7 @@ def show_made(response: Response, job: Job) -> Job:
     return job
 
 
-async def _original(gateway: Gateway, idempotency: Idempotency, made: Request) -> Job:
+async def _original(gateway: Gateway, idempotency: Idempotency, made: RememberedRequest) -> Job:
     if made.fingerprint != idempotency.fingerprint:
         detail = (
             f"The Idempotency-Key {idempotency.key!r} has already created {made.id} from a different "

@@ -18,7 +18,7 @@ from contract.job import Record
 from contract.keys import RecordKind
 from contract.submission import Submission
 from contract.volume import Volume
-from contract.webhook import TOLD_FOR_SECONDS, Endpoint, Outcome, Told, Webhook, read_told
+from contract.webhook import TOLD_FOR_SECONDS, DeliveryOutcome, Endpoint, Notification, Webhook, read_told
 from service.messages import Message, message_id, signed_headers
 from service.receivers import Receivers, UnreachableError
 from service.settings import Settings
@@ -115,9 +115,11 @@ class Webhooks:
         receivers = self._receivers[delivery.endpoint]
         reply = await receivers.post(str(webhook.url), headers, body, allow_private=may_be_private)
         if 200 <= reply.status < 300:
-            await self._end(delivery, Outcome.DELIVERED)
+            await self._end(delivery, DeliveryOutcome.DELIVERED)
         elif reply.status == 410:
-            await self._end(delivery, Outcome.GONE, "It answered 410: it wants no more notifications.")
+            await self._end(
+                delivery, DeliveryOutcome.GONE, "It answered 410: it wants no more notifications."
+            )
         else:
             await self._put_back(delivery, f"It answered {reply.status}.", reply.pause_seconds(time.time()))
 
@@ -133,15 +135,15 @@ class Webhooks:
         pause = pause_seconds(delivery.age_seconds, chance, asked_seconds)
         if pause is None:
             log.error("%s: %s was not told of its end: %s", delivery.job_id, delivery.receiver, problem)
-            await self._end(delivery, Outcome.GIVEN_UP, problem)
+            await self._end(delivery, DeliveryOutcome.GIVEN_UP, problem)
             return
         log.warning("%s: %s, next in %.0f s: %s", delivery.job_id, delivery.receiver, pause, problem)
-        told = Told(outcome=None, problem=problem, at_ms=_now_ms())
+        told = Notification(outcome=None, problem=problem, at_ms=_now_ms())
         await self._settle(delivery, told, retry_seconds=pause)
 
-    async def _end(self, delivery: Delivery, outcome: Outcome, problem: str | None = None) -> None:
+    async def _end(self, delivery: Delivery, outcome: DeliveryOutcome, problem: str | None = None) -> None:
         """Record the outcome, on the volume first, so that it is not sent again if Redis is emptied."""
-        told = Told(outcome=outcome, problem=problem, at_ms=_now_ms())
+        told = Notification(outcome=outcome, problem=problem, at_ms=_now_ms())
         path = self._volume.told(delivery.job_id, delivery.endpoint)
         try:
             await asyncio.to_thread(replace_durably, path, told.model_dump_json().encode())
@@ -152,7 +154,7 @@ class Webhooks:
         await self._settle(delivery, told)
 
     async def _settle(
-        self, delivery: Delivery, told: Told | None = None, *, retry_seconds: float | None = None
+        self, delivery: Delivery, told: Notification | None = None, *, retry_seconds: float | None = None
     ) -> None:
         try:
             await self._store.run(settle_delivery(delivery, told, retry_seconds=retry_seconds))

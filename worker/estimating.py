@@ -14,7 +14,14 @@ import numpy as np
 import torch
 
 from contract.errors import ErrorCode, ServiceError
-from contract.estimate import AskedTrainer, Basis, Estimate, EvaluationPlan, MemoryEstimate, TimeEstimate
+from contract.estimate import (
+    AskedTrainer,
+    Estimate,
+    EstimateBasis,
+    EvaluationPlan,
+    MemoryEstimate,
+    TimeEstimate,
+)
 from contract.job import Failure
 from contract.training import TrainingSpec
 from contract.volume import Volume
@@ -138,7 +145,7 @@ class _Job:
         seconds = start_up_seconds + training_seconds + judging_seconds
         return self._time(seconds, "measured", f"Timed just now: {detail}.")
 
-    def _time(self, seconds: float | None, basis: Basis, detail: str) -> TimeEstimate:
+    def _time(self, seconds: float | None, basis: EstimateBasis, detail: str) -> TimeEstimate:
         spec = self.spec
         if not self._volume.array(spec.dataset, spec.resolution, spec.channels, spec.fit).exists():
             detail += (

@@ -8,12 +8,12 @@ from contract.job import State, Want
 from contract.keys import JOB_KEYS, RecordKind
 from contract.rebuilding import restore
 from contract.submission import ANYONE, Submission
-from contract.webhook import Endpoint, Outcome, Told, Webhook
+from contract.webhook import DeliveryOutcome, Endpoint, Notification, Webhook
 from tests.contract.records import JOB, LONG, SHORT, Records
 
 SECRET = "whsec_" + "MDEy" * 8
 DELIVERIES = JOB_KEYS.deliveries
-DELIVERED = Told(outcome=Outcome.DELIVERED, at_ms=5)
+DELIVERED = Notification(outcome=DeliveryOutcome.DELIVERED, at_ms=5)
 
 
 def submission(url: str = "https://example.com/hook", submitter: str = ANYONE) -> Submission:
@@ -99,7 +99,7 @@ def test_settled_delivery_is_not_taken_again(records: Records) -> None:
 def test_failed_delivery_is_due_again_after_its_retry_delay(records: Records) -> None:
     submit(records)
     cancel(records)
-    failed = Told(outcome=None, problem="It answered 500.", at_ms=5)
+    failed = Notification(outcome=None, problem="It answered 500.", at_ms=5)
     for delivery in take(records):
         records.run(settle_delivery(delivery, failed, retry_seconds=0.001))
     while not (again := take(records)):

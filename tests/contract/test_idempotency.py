@@ -4,7 +4,7 @@ from contract import store
 from contract.job import State, Want
 from contract.keys import EPOCH, KEYS
 from contract.rebuilding import restore
-from contract.store import Request
+from contract.store import RememberedRequest
 from contract.submission import Idempotency, Submission
 from tests.contract.records import JOB, SHORT, Records
 
@@ -21,7 +21,7 @@ def test_key_creates_only_one_record(records: Records) -> None:
     assert SENT is not None
     assert _send(records, "job_a")[0] == "submitted"
     outcome, made = _send(records, "job_b")
-    assert (outcome, store.read_request(made)) == ("known", Request("job_a", SENT.fingerprint))
+    assert (outcome, store.read_request(made)) == ("known", RememberedRequest("job_a", SENT.fingerprint))
     assert records.redis.zrange(KEYS[JOB].all, 0, -1) == ["job_a"]
 
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from contract.durable import replace_durably
-from contract.webhook import Endpoint, Outcome, Told
+from contract.webhook import DeliveryOutcome, Endpoint, Notification
 from service.ports import free_port
 from service.settings import Settings
 from tests.service.deployment import DAY, KEY, Deployment
@@ -112,7 +112,7 @@ def test_delivery_recorded_on_the_volume_is_not_repeated(here: Deployment, recei
     receiver.answers = [500]
     job_id = here.end(webhook=receiver.webhook)
     until(lambda: here.webhook(job_id)["problem"])
-    told = Told(outcome=Outcome.DELIVERED, at_ms=5)
+    told = Notification(outcome=DeliveryOutcome.DELIVERED, at_ms=5)
     replace_durably(here.worker.volume.told(job_id, Endpoint.OWN), told.model_dump_json().encode())
     here.age(job_id, 60)
     until(lambda: here.webhook(job_id)["delivery"] == "delivered")

@@ -20,7 +20,7 @@ from contract.keys import KEYS, RecordKind
 from contract.store import Lease
 from contract.submission import Idempotency, Priority, Submission
 from contract.volume import Volume
-from contract.webhook import TOLD_FOR_SECONDS, Endpoint, Outcome, Told, Webhook
+from contract.webhook import TOLD_FOR_SECONDS, DeliveryOutcome, Endpoint, Notification, Webhook
 from tests.contract.records import Records
 from worker.facts import Facts, write_facts
 from worker.mirror import Mirror
@@ -294,7 +294,7 @@ def test_ends_are_reported_to_the_endpoints_that_were_not_told(
     jobs["e"] = lay(volume, "e", want=Want.CANCEL)  # its end is as old as the intent
     for job in jobs.values():
         volume.submission(job).write_text(Submission(webhook=webhook).model_dump_json())
-    told = Told(outcome=Outcome.DELIVERED, at_ms=5)
+    told = Notification(outcome=DeliveryOutcome.DELIVERED, at_ms=5)
     volume.told(jobs["a"], Endpoint.OWN).write_text(told.model_dump_json())
     volume.told(jobs["c"], Endpoint.OWN).write_text("damaged")
     assert rebuilder.rebuild_if_lost()
