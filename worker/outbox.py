@@ -141,11 +141,15 @@ class Outbox:
             return Verdict.UNKNOWN
         self._is_missing = heard is Verdict.UNKNOWN
         self._may_be_rebuilt |= self._is_missing
-        is_gone = self._is_missing and not self._worker.volume.home(self._lease.id).exists()
-        if heard is Verdict.LOST or is_gone:
+        if heard is Verdict.LOST or (self._is_missing and self._is_deleted()):
             self.is_lost = True
             return Verdict.LOST
         return heard
+
+    def _is_deleted(self) -> bool:
+        """Whether no rebuild will restore the record."""
+        volume, record_id = self._worker.volume, self._lease.id
+        return volume.tombstone(record_id).exists() or not volume.home(record_id).exists()
 
     def insist(self, command: Command[T | Verdict]) -> T | Verdict:
         """Send a command after all reports, until acknowledged; a stopping worker leaves that to the reaper.

@@ -103,8 +103,7 @@ class Ownership:
             assert self._is_over()
         except OSError:
             self._group.end()
-            self._death = lost_files(self._worker.volume, self._lease.id)
-            if self._death is None:
+            if lost_files(self._worker.volume, self._lease.id) is None:
                 raise
         finally:
             exit_code = self._group.end()
@@ -113,7 +112,8 @@ class Ownership:
         if self._outbox.is_lost:
             logger.warning("%s: it is not ours any more; nothing more is written", self._lease.id)
         elif self._outcome is None:
-            self._bury(self._death or cause_of_death(exit_code, oom_kills, self._last_words))
+            gone = lost_files(self._worker.volume, self._lease.id)
+            self._bury(self._death or gone or cause_of_death(exit_code, oom_kills, self._last_words))
         else:
             self._leave_as(self._outcome)
 

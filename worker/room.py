@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from contract.durable import LACKS, RequireRoom, write_durably
+from contract.durable import LACKS, RequireRoom, replace_durably
 from contract.job import Shortage
 from worker import link
 from worker.child import Chore
@@ -71,11 +71,16 @@ class Room:
             return written
 
     def write(self, path: Path, content: bytes) -> None:
-        """Write a file durably."""
+        """Write a file of a record durably, creating its directory if need be, but never the record's own.
+
+        Raises:
+            OSError: as `insist` does; FileNotFoundError if the record was deleted meanwhile.
+        """
 
         def write(require_room: RequireRoom) -> None:
             require_room()
-            write_durably(path, content)
+            path.parent.mkdir(exist_ok=True)
+            replace_durably(path, content)
 
         self.insist(write, path, len(content))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contract.dataset import Manifest, RejectedFile, is_held_out, is_wanted
-from contract.durable import Insist, RequireRoom, as_json, once, write_durably
+from contract.durable import Insist, RequireRoom, as_json, once, replace_durably
 from contract.errors import ErrorCode, ServiceError
 from contract.training import JobRequest, resolve
 from contract.volume import Volume
@@ -48,7 +48,7 @@ def prepare(
 
     def write(require_room: RequireRoom) -> None:
         require_room()
-        write_durably(path, content)
+        replace_durably(path, content)
 
     insist(write, path, len(content))
     return manifest

@@ -60,7 +60,7 @@ def array(
         if _is_there(path, lambda: report(0, manifest.images)):
             return
         require_room()
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)
         with _begun(path) as temporary, published(path, temporary) as file:
             _derive(volume.original(manifest.id), manifest, file, (channels, resolution, fit), report)
 

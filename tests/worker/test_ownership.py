@@ -1,13 +1,15 @@
 """The order of an owner's actions: samplers load a better generator before anyone learns of it."""
 
+import shutil
 from dataclasses import dataclass
 
 import pytest
 
+from contract.durable import write_json
 from contract.job import CheckpointFact, Record, State
-from contract.keys import EPOCH, Role
+from contract.keys import EPOCH, KEYS, Role
 from contract.volume import Volume
-from tests.worker.owner import LEASE_SECONDS, Worker
+from tests.worker.owner import JOB, LEASE_SECONDS, Worker
 from tests.worker.small_work import checkpoint
 from worker.child import Child, forkserver
 from worker.child_group import ChildGroup
@@ -119,6 +121,23 @@ def test_job_that_was_not_rebuilt_ends_on_the_volume_and_does_not_block_the_next
     stated = read_facts(worker.volume, FIRST)
     assert stated is not None
     assert stated.state is State.SUCCEEDED
+    assert worker.records.read(SECOND).state is State.SUCCEEDED
+
+
+def test_job_that_was_deleted_is_dropped_and_its_directory_not_recreated(worker: Worker) -> None:
+    def delete(record: Record) -> tuple[str, str]:
+        """Delete the job, as others may once its owner has been cut off for a lease."""
+        if record.id == SECOND:
+            return "tests.worker.small_work:finish", ""
+        worker.records.redis.delete(KEYS[JOB].record_of + FIRST)
+        write_json(worker.volume.tombstone(FIRST), {})
+        shutil.rmtree(worker.volume.job(FIRST))
+        return "tests.worker.small_work:write", str(worker.volume.snapshot(FIRST, "file"))
+
+    worker.submit(FIRST, SECOND)
+    worker.start("write", delete, lease_seconds=60)
+    worker.finish()
+    assert not worker.volume.job(FIRST).exists()
     assert worker.records.read(SECOND).state is State.SUCCEEDED
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from contract.dataset import DatasetSpec
-from contract.durable import write_durably
+from contract.durable import replace_durably
 from contract.volume import Volume
 from models.datasets import archive
 from tests.worker.training_child import DATASET, grey_squares, order_for
@@ -42,9 +42,9 @@ def test_preparer_without_room_waits_and_then_prepares_the_dataset(
         if refusals:
             code = refusals.pop(0)
             raise OSError(code, os.strerror(code))
-        write_durably(path, content)
+        replace_durably(path, content)
 
-    monkeypatch.setattr(archive, "write_durably", refuse_at_first)
+    monkeypatch.setattr(archive, "replace_durably", refuse_at_first)
     supervisor, child = Pipe(duplex=True)
     order = PreparingOrder(dataset=DATASET, spec=DatasetSpec(bytes=1), data_root=volume.root)
     prepare_dataset(order.model_dump_json(), Chore(child))

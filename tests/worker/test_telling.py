@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as Away
 
+from contract.durable import write_json
 from contract.evaluation import AdversarialAccuracy, Distance, Evaluation, LatentPaths
 from contract.job import Progress, Record, Shortage, SnapshotFact, State, Want
 from contract.keys import KEYS, RecordKind
@@ -102,6 +103,17 @@ def test_wait_is_reported_again_once_redis_was_rebuilt(ownership: Ownership, wor
     assert worker.records.read(FIRST).waiting_for == shortage
     ownership._hear(link.Waiting(shortage=None))
     assert worker.records.read(FIRST).waiting_for is None
+
+
+@pytest.mark.parametrize("sign", ["tombstone", "no directory"])
+def test_record_that_was_deleted_is_lost(ownership: Ownership, worker: Worker, sign: str) -> None:
+    """A tombstone is enough: what still wrote into the directory may have kept it from being removed."""
+    worker.records.redis.delete(KEYS[RecordKind.JOB].record_of + FIRST)
+    if sign == "tombstone":
+        write_json(worker.volume.tombstone(FIRST), {})
+    else:
+        worker.volume.job(FIRST).rmdir()
+    assert ownership._outbox.tell(beat(ownership._lease)) is Verdict.LOST
 
 
 def test_few_unacknowledged_snapshots_are_kept_and_no_deleted_one_is_reported(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from contract.durable import write_durably
+from contract.durable import replace_durably
 from contract.errors import ErrorCode, ServiceError
 from contract.job import Progress
 from contract.volume import Volume
@@ -203,9 +203,9 @@ def test_run_that_waits_for_room_gives_the_same_bits(
         tries[path] += 1
         if tries[path] == 1:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write_durably(path, content)
+        replace_durably(path, content)
 
-    monkeypatch.setattr(room, "write_durably", refuse_once)
+    monkeypatch.setattr(room, "replace_durably", refuse_once)
     monkeypatch.setattr(room, "FIRST_PAUSE_SECONDS", 0.01)
     said = carry_out(order)
     assert {path.parent.name for path in tries} == {"resume", "checkpoints", "previews"}
@@ -224,7 +224,7 @@ def test_run_asked_to_stop_while_it_waits_for_room_ends_at_once(
         monkeypatch.setattr(Chore, "heed_stop", lambda _: stop())
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(room, "write_durably", refuse)
+    monkeypatch.setattr(room, "replace_durably", refuse)
     monkeypatch.setattr(Chore, "stop_requested", property(lambda _: True))
     said: list[link.Message] = []
     with pytest.raises(StopRequestedError):

@@ -12,7 +12,7 @@ import pytest
 
 from contract import store as records
 from contract.durable import replace_durably, write_durably
-from contract.job import State, Want
+from contract.job import Record, State, Want
 from tests.worker.owner import JOB, LEASE_SECONDS, Worker
 from worker import facts, room
 from worker.facts import read_facts
@@ -210,6 +210,19 @@ def test_job_without_a_directory_fails_and_does_not_block_the_next(worker: Worke
     assert worker.records.read(SECOND).state is State.SUCCEEDED
     failed = worker.records.read(FIRST)
     assert failed.state is State.FAILED
+    assert failed.error is not None
+    assert "is gone from the volume" in failed.error.detail
+
+
+def test_job_whose_directory_is_removed_while_it_runs_fails(worker: Worker) -> None:
+    def remove(_: Record) -> tuple[str, str]:
+        shutil.rmtree(worker.volume.job(FIRST))
+        return "tests.worker.small_work:write", str(worker.volume.snapshot(FIRST, "file"))
+
+    worker.submit(FIRST)
+    worker.start("write", remove, max_deaths=1)
+    worker.finish()
+    failed = worker.records.read(FIRST)
     assert failed.error is not None
     assert "is gone from the volume" in failed.error.detail
 

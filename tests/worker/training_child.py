@@ -48,6 +48,7 @@ def clothes(count: int) -> Iterable[bytes]:
 def order_for(volume: Volume, pictures: Iterable[bytes], **request: object) -> TrainingOrder:
     """An order for a tiny job on these pictures."""
     volume.original(DATASET).parent.mkdir(parents=True)
+    volume.job(JOB).mkdir(parents=True)
     with zipfile.ZipFile(volume.original(DATASET), "w") as archive:
         for index, picture in enumerate(pictures):
             archive.writestr(f"{index}.png", picture)

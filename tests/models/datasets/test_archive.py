@@ -2,6 +2,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from PIL import Image
 
 from contract.dataset import Manifest
-from contract.durable import RequireRoom
+from contract.durable import RequireRoom, once
 from contract.errors import ErrorCode, ServiceError
 from contract.volume import Volume
 from models.datasets.archive import prepare
@@ -304,3 +305,17 @@ def test_array_is_the_file_that_numpy_would_write(volume: Volume, upload: Upload
     pixels = array(volume, manifest, 32, 1, "crop")
     np.save(tmp_path / "numpy.npy", pixels)
     assert volume.array(DATASET, 32, 1, "crop").read_bytes() == (tmp_path / "numpy.npy").read_bytes()
+
+
+@pytest.mark.parametrize("part", ["arrays", "manifest.json"])
+def test_dataset_that_is_deleted_while_it_is_prepared_is_not_recreated(
+    part: str, volume: Volume, upload: Upload
+) -> None:
+    def delete_before(write: Callable[[RequireRoom], None], path: Path, size_bytes: int) -> None:
+        if part in path.parts:
+            shutil.rmtree(volume.dataset(DATASET))
+        once(write, path, size_bytes)
+
+    with pytest.raises(FileNotFoundError):
+        prepare(upload({"a.png": png(1)}), DATASET, volume, silent, delete_before)
+    assert not volume.dataset(DATASET).exists()
