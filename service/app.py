@@ -66,7 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         async with gateway.running():
             gateway.later(retention.run(gateway))
             gateway.later(aliases.settle(gateway))
-            gateway.later(half_deleted.settle(gateway))
+            gateway.later(half_deleted.run(gateway))
             gateway.later(half_imported.settle(gateway))
             gateway.later(never_queued.settle(gateway))
             yield

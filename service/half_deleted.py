@@ -1,35 +1,34 @@
-"""Completes or reverts deletions that a killed gateway left half done."""
+"""Completes or reverts deletions left half done: a gateway was killed, or something still wrote."""
 
 import asyncio
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 from contract.durable import remove_durably
 from contract.identifiers import kind_of
-from contract.volume import Volume
+from contract.volume import Volume, entries
 from service.gateway import Gateway
 from service.records import remove_home
 from service.settling import until_settled
 
+ROUND_SECONDS = 60.0
 _IN_HAND_SECONDS = 60.0
 """A younger deletion may still be in progress at another gateway."""
 
 
-async def settle(gateway: Gateway) -> None:
-    """Repeat until none is left: remove the tombstone if the record exists, otherwise the record's home."""
+async def run(gateway: Gateway) -> None:
+    """Every minute: remove the tombstones of records that exist, and what is left of others that have one."""
 
     async def attempt() -> bool:
         if not await gateway.store.is_rebuilt():
             return False
-        half_done = await asyncio.to_thread(_half_done, gateway.volume)
-        if not half_done:
-            return True
-        for tombstone in await asyncio.to_thread(_left, half_done):
+        for tombstone in await asyncio.to_thread(_half_done, gateway.volume):
             await _settle(gateway, tombstone)
-        return False
+        return True
 
-    await until_settled(attempt, OSError)  # another gateway may have settled it first
+    while True:
+        await until_settled(attempt, OSError)  # another gateway may have settled it first
+        await asyncio.sleep(ROUND_SECONDS)
 
 
 async def _settle(gateway: Gateway, tombstone: Path) -> None:
@@ -43,13 +42,8 @@ async def _settle(gateway: Gateway, tombstone: Path) -> None:
 
 
 def _half_done(volume: Volume) -> list[Path]:
-    """The tombstones of records whose home still exists."""
-    return [
-        tombstone for tombstone in volume.tombstones.glob("*.json") if volume.home(tombstone.stem).exists()
-    ]
-
-
-def _left(half_done: Iterable[Path]) -> list[Path]:
-    """Those that are too old to be in progress."""
+    """The tombstones of records whose home still exists, but for those that are too young."""
+    homes = {home.name for home in (*entries(volume.jobs), *entries(volume.datasets))}
+    tombstones = [path for path in entries(volume.tombstones, "*.json") if path.stem in homes]
     old = time.time() - _IN_HAND_SECONDS
-    return [tombstone for tombstone in half_done if tombstone.stat().st_mtime < old]
+    return [tombstone for tombstone in tombstones if tombstone.stat().st_mtime < old]

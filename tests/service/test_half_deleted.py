@@ -23,6 +23,7 @@ from tests.service.waiting import until
 @pytest.fixture(autouse=True)
 def _short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.settling.ROUND_SECONDS", 0.05)
+    monkeypatch.setattr("service.half_deleted.ROUND_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -65,6 +66,19 @@ def test_deletion_interrupted_after_the_record_was_gone_is_completed(
     client.post(f"/jobs/{job_id}/cancel").raise_for_status()
     assert worker.run(forget_job(job_id))[0] == "forgotten"
     with restarted() as url:
+        until(lambda: not volume.home(job_id).exists())
+        assert httpx.get(f"{url}/jobs/{job_id}").status_code == 410
+
+
+def test_directory_that_returns_after_the_deletion_is_removed_while_the_gateway_runs(
+    new_job: Callable[[], str], restarted: Callable[[], AbstractContextManager[str]], volume: Volume
+) -> None:
+    job_id = new_job()
+    with restarted() as url:
+        httpx.post(f"{url}/jobs/{job_id}/cancel").raise_for_status()
+        httpx.delete(f"{url}/jobs/{job_id}").raise_for_status()
+        volume.snapshots(job_id).mkdir(parents=True)
+        _age(volume.tombstone(job_id), 3600)
         until(lambda: not volume.home(job_id).exists())
         assert httpx.get(f"{url}/jobs/{job_id}").status_code == 410
 
