@@ -1,21 +1,20 @@
-"""Finds a record, or explains its absence; submits and deletes records across volume and Redis."""
+"""Finds a record, or explains its absence; submits records across volume and Redis."""
 
 import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
-from contract.durable import LACKS, remove_durably, replace_durably, sync_directory, write_json
+from contract.durable import replace_durably, sync_directory
 from contract.errors import ErrorCode, ServiceError
-from contract.identifiers import DATASET_PATTERN, JOB_PATTERN, is_alias, is_record_id
+from contract.identifiers import DATASET_PATTERN, JOB_PATTERN
 from contract.keys import RecordKind
-from contract.store import Command, ForgetOutcome, SubmitOutcome
+from contract.store import Command, SubmitOutcome
 from contract.withdrawal import withdraw
 from service.gateway import Gateway
 from service.refusals import being_rebuilt, is_for_lack_of_memory, of_another_version, store_unavailable
@@ -154,73 +153,3 @@ async def _settle(gateway: Gateway, kind: RecordKind, record_id: str) -> None:
 async def remove_home(gateway: Gateway, record_id: str) -> None:
     """Remove a record's files from the volume, off the event loop."""
     await asyncio.to_thread(discard, gateway.volume, record_id)
-
-
-async def delete(
-    gateway: Gateway, kind: RecordKind, standing: Standing, command: Command[tuple[ForgetOutcome, str]]
-) -> tuple[ForgetOutcome, str]:
-    """Delete a record and its data, unless the script refuses.
-
-    The tombstone is written first, so that no rebuild restores the deleted record. If Redis fails before it
-    confirms, the tombstone is removed at once, since a rebuild would lose a record that still exists.
-
-    Raises:
-        ServiceError: the records or aliases that may use it are being rebuilt, or some could not be.
-    """
-    record_id = standing.record.id
-    if kind is RecordKind.DATASET:
-        await require_all_back(gateway, is_record_id, f"may use {record_id}")
-    else:
-        await require_all_back(gateway, is_alias, f"may be an alias of {record_id}")
-    tombstone = gateway.volume.tombstone(record_id)
-    async with gateway.lock(record_id):
-        await _bury(gateway, standing)
-        try:
-            outcome = await gateway.store.run(command)
-        except (RedisError, asyncio.CancelledError):
-            await asyncio.to_thread(remove_durably, tombstone)
-            gateway.later(_settle_deletion(gateway, kind, standing))
-            raise
-        gateway.remembered.forget()
-        if outcome[0] in ("forgotten", "missing"):
-            await remove_home(gateway, record_id)
-        else:
-            await asyncio.to_thread(remove_durably, tombstone)
-    if outcome[0] == "rebuilding":
-        raise being_rebuilt()
-    return outcome
-
-
-async def _settle_deletion(gateway: Gateway, kind: RecordKind, standing: Standing) -> None:
-    """Once Redis is back, complete a deletion that it had not confirmed, if the record is gone.
-
-    If Redis comes back empty, the record is restored from the volume.
-    """
-    record_id = standing.record.id
-
-    async def attempt() -> bool:
-        async with gateway.lock(record_id):
-            if not await gateway.store.exists(kind, record_id) and await gateway.store.is_rebuilt():
-                await _bury(gateway, standing)
-                await remove_home(gateway, record_id)
-        return True
-
-    await until_settled(attempt)
-
-
-async def _bury(gateway: Gateway, standing: Standing) -> None:
-    record_id = standing.record.id
-    tombstone = {"id": record_id, "deleted_ms": standing.now_ms}
-    await asyncio.to_thread(_raise_tombstone, gateway.volume.tombstone(record_id), tombstone)
-
-
-def _raise_tombstone(path: Path, tombstone: dict[str, object]) -> None:
-    """Write the tombstone; on a completely full volume, where deletions must still work, an empty file."""
-    try:
-        write_json(path, tombstone)
-    except OSError as error:
-        if LACKS.get(error.errno) != "volume_full":
-            raise
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        sync_directory(path.parent)

@@ -14,7 +14,7 @@ from contract.errors import ServiceError
 from contract.job import State
 from contract.keys import RecordKind
 from contract.store import forget_job
-from service import records
+from service import deletion, records
 from service.gateway import Gateway
 from service.store import Cursor, Standing
 
@@ -47,7 +47,7 @@ async def delete_expired(gateway: Gateway, days: float) -> None:
             is_recent = standing.now_ms - ended_ms < days * _DAY_MS
             if job_id in meant or is_recent or await gateway.store.is_being_told(job_id):
                 continue
-            outcome, _ = await records.delete(gateway, RecordKind.JOB, standing, forget_job(job_id))
+            outcome, _ = await deletion.delete(gateway, job_id, forget_job(job_id))
             if outcome == "forgotten":
                 log.info("%s: deleted, it ended more than %g days ago", job_id, days)
 

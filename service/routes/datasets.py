@@ -16,7 +16,7 @@ from contract.job import State, Want
 from contract.keys import RecordKind, Role
 from contract.plugin import Frozen
 from contract.store import control, forget_dataset, submit
-from service import archive, records
+from service import archive, deletion, records
 from service.dataset_views import Dataset
 from service.gateway import Gateway, Here
 from service.manifests import ManifestSummary
@@ -165,8 +165,8 @@ async def delete_dataset(gateway: Here, dataset_id: DatasetPath) -> None:
 
     If the dataset is still being prepared, the preparation is stopped first.
     """
-    standing = await _let_go(gateway, await records.find(gateway, RecordKind.DATASET, dataset_id))
-    outcome, user = await records.delete(gateway, RecordKind.DATASET, standing, forget_dataset(dataset_id))
+    await _let_go(gateway, dataset_id)
+    outcome, user = await deletion.delete(gateway, dataset_id, forget_dataset(dataset_id))
     if outcome == "live":
         raise _being_prepared(dataset_id)
     if outcome == "used":
@@ -176,20 +176,18 @@ async def delete_dataset(gateway: Here, dataset_id: DatasetPath) -> None:
         raise ServiceError(ErrorCode.DATASET_IN_USE, detail)
 
 
-async def _let_go(gateway: Gateway, standing: Standing) -> Standing:
-    """Stop the preparation if it is running, and return the dataset once it has stopped.
+async def _let_go(gateway: Gateway, dataset_id: str) -> None:
+    """Stop the preparation, and return once it no longer runs.
 
     Raises:
         ServiceError: `dataset_in_use` if that takes too long; the preparation has been told to stop.
     """
-    dataset_id, until = standing.record.id, time.monotonic() + _LET_GO_SECONDS
-    while standing.record.state is State.RUNNING:
+    until = time.monotonic() + _LET_GO_SECONDS
+    while (await records.find(gateway, RecordKind.DATASET, dataset_id)).record.state is State.RUNNING:
         await gateway.store.run(control(RecordKind.DATASET, dataset_id, Want.CANCEL, "it is to be deleted"))
         if time.monotonic() > until:
             raise _being_prepared(dataset_id)
         await asyncio.sleep(_LOOK_SECONDS)
-        standing = await records.find(gateway, RecordKind.DATASET, dataset_id)
-    return standing
 
 
 def _being_prepared(dataset_id: str) -> ServiceError:

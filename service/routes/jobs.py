@@ -13,7 +13,7 @@ from contract.plugin import Frozen
 from contract.store import forget_job
 from contract.submission import Idempotency, Submission, read_submission
 from contract.training import JobRequest, TrainingSpec, require_within_limits, resolve
-from service import records
+from service import deletion, records
 from service.gateway import Gateway, Here
 from service.idempotency_key import IdempotencyKey
 from service.job_views import DryRun, Job
@@ -290,7 +290,7 @@ async def delete_job(gateway: Here, job_id: JobPath) -> None:
     standing = await records.find(gateway, RecordKind.JOB, job_id)
     if not standing.record.state.is_terminal:
         raise _live(job_id, standing.record.state)
-    outcome, by = await records.delete(gateway, RecordKind.JOB, standing, forget_job(job_id))
+    outcome, by = await deletion.delete(gateway, job_id, forget_job(job_id))
     if outcome == "live":
         raise _live(job_id, by)
     if outcome == "aliased":

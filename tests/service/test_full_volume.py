@@ -14,7 +14,7 @@ from contract.job import Shortage, State, Want
 from contract.keys import RecordKind
 from contract.store import leave, report
 from contract.volume import Volume
-from service import records, steering
+from service import deletion, steering
 from tests.service.playing import Worker
 from tests.service.problems import refused
 from tests.service.waiting import until
@@ -37,7 +37,7 @@ def refusing(error: int) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steering, "write_json", refuse)
-        patch.setattr(records, "write_json", refuse)
+        patch.setattr(deletion, "write_json", refuse)
         yield
 
 

@@ -20,7 +20,7 @@ from contract.job import State, Want
 from contract.keys import EPOCH, SAMPLES_WAITING, RecordKind, Role
 from contract.store import control, forget_job, leave, submit
 from contract.volume import Volume
-from service import records
+from service import deletion, records
 from service.embedded_redis import RedisServer, durable_server
 from service.gateway import Gateway
 from service.load import FEWEST
@@ -287,7 +287,7 @@ def test_submission_without_a_reply_is_withdrawn_unless_redis_has_queued_it(
 def test_volume_follows_the_record_after_an_interrupted_deletion(
     settings: Settings, mortal: Redis, fate: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bury = records._bury
+    bury = deletion._bury
 
     async def delete_from_the_dead() -> tuple[bool, bool]:
         gateway, job_id = Gateway(settings), new_job_id()
@@ -297,7 +297,6 @@ def test_volume_follows_the_record_after_an_interrupted_deletion(
         write_json(volume.spec(job_id), {})
         await store.run(submit(RecordKind.JOB, job_id, "{}"))
         await store.run(control(RecordKind.JOB, job_id, Want.CANCEL))
-        standing = await records.find(gateway, RecordKind.JOB, job_id)
 
         async def bury_before_redis_dies(*given: Any) -> None:
             await bury(*given)
@@ -307,10 +306,10 @@ def test_volume_follows_the_record_after_an_interrupted_deletion(
                 there.flushall()
             mortal.kill()
 
-        monkeypatch.setattr(records, "_bury", bury_before_redis_dies)
+        monkeypatch.setattr(deletion, "_bury", bury_before_redis_dies)
         async with gateway.running():
             with pytest.raises(RedisError):
-                await records.delete(gateway, RecordKind.JOB, standing, forget_job(job_id))
+                await deletion.delete(gateway, job_id, forget_job(job_id))
             assert volume.job(job_id).exists()
             await asyncio.to_thread(mortal.start)
             await asyncio.gather(*gateway.background)

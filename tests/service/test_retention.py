@@ -9,10 +9,9 @@ import pytest
 from contract.job import State
 from contract.store import leave
 from contract.volume import Volume
-from service import records
+from service import deletion
 from service.gateway import Gateway
 from service.settings import Settings
-from service.store import Standing
 from tests.service.deployment import DAY, KEY, Deployment
 from tests.service.playing import Worker
 from tests.service.problems import refused
@@ -45,13 +44,13 @@ def _ended(client: httpx.Client, worker: Worker, dataset: str, state: State) -> 
 def test_jobs_that_ended_long_ago_are_deleted_except_latest_and_aliased_ones(
     tidy: httpx.Client, worker: Worker, dataset: str, volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    buried, bury = [], records._bury  # a gateway killed after it must not lose a named job
+    buried, bury = [], deletion._bury  # a gateway killed after it must not lose a named job
 
-    async def note(gateway: Gateway, standing: Standing) -> None:
-        buried.append(standing.record.id)
-        await bury(gateway, standing)
+    async def note(gateway: Gateway, record_id: str) -> None:
+        buried.append(record_id)
+        await bury(gateway, record_id)
 
-    monkeypatch.setattr(records, "_bury", note)
+    monkeypatch.setattr(deletion, "_bury", note)
     named = _ended(tidy, worker, dataset, State.SUCCEEDED)
     tidy.put("/models/best", json={"job": named}).raise_for_status()
     expired = _ended(tidy, worker, dataset, State.SUCCEEDED)

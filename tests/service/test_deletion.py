@@ -1,4 +1,4 @@
-"""Recovery from a gateway that was killed during a deletion."""
+"""Deletions that were left half done: a gateway was killed, or something still wrote to the directory."""
 
 import os
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from contract.durable import write_json
 from contract.job import CheckpointFact
 from contract.store import forget_job
 from contract.volume import Volume
-from service import half_deleted
+from service import deletion
 from service.settings import Settings
 from tests.service.playing import Worker
 from tests.service.serving import serve
@@ -23,7 +23,7 @@ from tests.service.waiting import until
 @pytest.fixture(autouse=True)
 def _short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.settling.ROUND_SECONDS", 0.05)
-    monkeypatch.setattr("service.half_deleted.ROUND_SECONDS", 0.05)
+    monkeypatch.setattr("service.deletion.ROUND_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -104,13 +104,13 @@ def test_tombstone_removed_first_by_another_gateway_does_not_stop_the_recovery(
 ) -> None:
     job_id = new_job()
     _bury(volume, job_id)
-    find_half_done = half_deleted._half_done
+    find_half_deleted = deletion._half_deleted
 
-    def find_one_that_goes(volume: Volume) -> list[Path]:
-        monkeypatch.setattr(half_deleted, "_half_done", find_half_done)
+    def find_one_that_goes(volume: Volume) -> list[str]:
+        monkeypatch.setattr(deletion, "_half_deleted", find_half_deleted)
         raise FileNotFoundError
 
-    monkeypatch.setattr(half_deleted, "_half_done", find_one_that_goes)
+    monkeypatch.setattr(deletion, "_half_deleted", find_one_that_goes)
     with restarted():
         until(lambda: not volume.tombstone(job_id).exists())
 

@@ -1,0 +1,113 @@
+"""Deletes records and their files, and completes or reverts the deletions that were left half done."""
+
+import asyncio
+import time
+from functools import partial
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from contract.durable import LACKS, remove_durably, sync_directory, write_json
+from contract.identifiers import is_alias, is_record_id, kind_of
+from contract.keys import RecordKind
+from contract.store import Command, ForgetOutcome
+from contract.volume import Volume, entries
+from service.gateway import Gateway
+from service.records import require_all_back
+from service.refusals import being_rebuilt
+from service.settling import until_settled
+from service.trash import discard
+
+ROUND_SECONDS = 60.0
+_IN_HAND_SECONDS = 60.0
+"""A younger deletion may still be in progress at another gateway."""
+
+
+async def delete(
+    gateway: Gateway, record_id: str, command: Command[tuple[ForgetOutcome, str]]
+) -> tuple[ForgetOutcome, str]:
+    """Delete a record and its data, unless the script refuses.
+
+    The tombstone is written first, so that no rebuild restores the deleted record. If Redis fails before it
+    confirms, the tombstone is removed at once, since a rebuild would lose a record that still exists.
+
+    Raises:
+        ServiceError: the records or aliases that may use it are being rebuilt, or some could not be.
+    """
+    if kind_of(record_id) is RecordKind.DATASET:
+        await require_all_back(gateway, is_record_id, f"may use {record_id}")
+    else:
+        await require_all_back(gateway, is_alias, f"may be an alias of {record_id}")
+    tombstone = gateway.volume.tombstone(record_id)
+    async with gateway.lock(record_id):
+        await _bury(gateway, record_id)
+        try:
+            outcome = await gateway.store.run(command)
+        except (RedisError, asyncio.CancelledError):
+            await asyncio.to_thread(remove_durably, tombstone)
+            gateway.later(until_settled(partial(_settle, gateway, record_id)))
+            raise
+        gateway.remembered.forget()
+        if outcome[0] in ("forgotten", "missing"):
+            await asyncio.to_thread(discard, gateway.volume, record_id)
+        else:
+            await asyncio.to_thread(remove_durably, tombstone)
+    if outcome[0] == "rebuilding":
+        raise being_rebuilt()
+    return outcome
+
+
+async def run(gateway: Gateway) -> None:
+    """Settle, every minute, deletions of killed gateways, and those that left something behind."""
+
+    async def attempt() -> bool:
+        if not await gateway.store.is_rebuilt():
+            return False
+        for record_id in await asyncio.to_thread(_half_deleted, gateway.volume):
+            await _settle(gateway, record_id)
+        return True
+
+    while True:
+        await until_settled(attempt, OSError)  # another gateway may have settled it first
+        await asyncio.sleep(ROUND_SECONDS)
+
+
+def _half_deleted(volume: Volume) -> list[str]:
+    """The records that have both a home and a tombstone, which is too old to be in progress."""
+    homes = {
+        home.name for home in (*entries(volume.jobs), *entries(volume.datasets)) if is_record_id(home.name)
+    }
+    tombstones = [path for path in entries(volume.tombstones, "*.json") if path.stem in homes]
+    old = time.time() - _IN_HAND_SECONDS
+    return [path.stem for path in tombstones if path.stat().st_mtime < old]
+
+
+async def _settle(gateway: Gateway, record_id: str) -> bool:
+    """Complete the deletion of a record that is gone, else revert it. True once Redis has answered.
+
+    If Redis comes back empty, the record is restored from the volume, unless it has a tombstone.
+    """
+    async with gateway.lock(record_id):
+        if await gateway.store.exists(kind_of(record_id), record_id):
+            await asyncio.to_thread(remove_durably, gateway.volume.tombstone(record_id))
+        elif await gateway.store.is_rebuilt():
+            await _bury(gateway, record_id)
+            await asyncio.to_thread(discard, gateway.volume, record_id)
+    return True
+
+
+async def _bury(gateway: Gateway, record_id: str) -> None:
+    tombstone = {"id": record_id, "deleted_ms": round(time.time() * 1000)}
+    await asyncio.to_thread(_raise_tombstone, gateway.volume.tombstone(record_id), tombstone)
+
+
+def _raise_tombstone(path: Path, tombstone: dict[str, object]) -> None:
+    """Write the tombstone; on a completely full volume, where deletions must still work, an empty file."""
+    try:
+        write_json(path, tombstone)
+    except OSError as error:
+        if LACKS.get(error.errno) != "volume_full":
+            raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        sync_directory(path.parent)
