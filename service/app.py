@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.types import Receive, Scope, Send
 
-from service import aliases, deletion, docs_page, errors, half_imported, messages, never_queued, retention
+from service import aliases, deletion, docs_page, errors, half_imported, messages, queueing, retention
 from service.gateway import Gateway
 from service.heads import Heads
 from service.limits import SmallBodies
@@ -68,7 +68,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             gateway.later(aliases.settle(gateway))
             gateway.later(deletion.run(gateway))
             gateway.later(half_imported.settle(gateway))
-            gateway.later(never_queued.settle(gateway))
+            gateway.later(queueing.settle(gateway))
             yield
 
     app = _App(

@@ -1,26 +1,18 @@
-"""Finds a record, or explains its absence; submits records across volume and Redis."""
+"""Finds a record, or explains its absence."""
 
 import asyncio
-import contextlib
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
 from typing import TypeVar
 
 from pydantic import ValidationError
-from redis.exceptions import RedisError
 
-from contract.durable import replace_durably, sync_directory
 from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import DATASET_PATTERN, JOB_PATTERN
 from contract.keys import RecordKind
-from contract.store import Command, SubmitOutcome
-from contract.withdrawal import withdraw
 from service.gateway import Gateway
-from service.refusals import being_rebuilt, is_for_lack_of_memory, of_another_version, store_unavailable
-from service.settling import until_settled
+from service.refusals import being_rebuilt, of_another_version
 from service.store import Standing
-from service.trash import discard
 
 T = TypeVar("T")
 _LEFT_OUT_RETRY_SECONDS = 60.0
@@ -89,67 +81,3 @@ async def require_rebuilt(gateway: Gateway) -> None:
     """Raise unless the records are rebuilt: a missing one may still be restored from the volume."""
     if not await gateway.store.is_rebuilt():
         raise being_rebuilt()
-
-
-@asynccontextmanager
-async def new_home(gateway: Gateway, record_id: str) -> AsyncIterator[None]:
-    """Enclose the writing of a new record's files to the volume; if it fails, they are removed."""
-    async with AsyncExitStack() as undo:
-        undo.push_async_callback(remove_home, gateway, record_id)
-        yield
-        undo.pop_all()
-
-
-async def submit(
-    gateway: Gateway, kind: RecordKind, record_id: str, command: Command[tuple[SubmitOutcome, str]]
-) -> tuple[SubmitOutcome, str]:
-    """Queue a record whose files are on the volume already; if it is refused, remove them.
-
-    If a killed gateway left two homes for one request, a rebuild keeps the one that is marked as queued.
-
-    Raises:
-        ServiceError: `store_unavailable`; another gateway took it for abandoned (`service/never_queued.py`).
-    """
-    await asyncio.to_thread(sync_directory, gateway.volume.home(record_id).parent)
-    try:
-        outcome = await gateway.store.run(command)
-    except RedisError as error:
-        if await _is_refused(gateway, kind, record_id, error):
-            await remove_home(gateway, record_id)
-        else:
-            gateway.later(_settle(gateway, kind, record_id))
-        raise
-    if outcome[0] in ("unusable", "known", "rebuilding", "withdrawn"):
-        await remove_home(gateway, record_id)
-    elif outcome[0] == "submitted":
-        with contextlib.suppress(OSError):  # it is queued, and its first event will show that, too
-            await asyncio.to_thread(replace_durably, gateway.volume.queued(record_id), b"")
-    if outcome[0] == "withdrawn":
-        raise store_unavailable("This took so long to write that another gateway has withdrawn it")
-    return outcome
-
-
-async def _is_refused(gateway: Gateway, kind: RecordKind, record_id: str, error: RedisError) -> bool:
-    """Whether a full Redis has certainly not queued it: an earlier try, whose reply was lost, may have."""
-    if not is_for_lack_of_memory(error):
-        return False
-    try:
-        return not await gateway.store.exists(kind, record_id)
-    except RedisError:
-        return False
-
-
-async def _settle(gateway: Gateway, kind: RecordKind, record_id: str) -> None:
-    """Once Redis is back, remove a record whose submission it had not confirmed, unless it was queued."""
-
-    async def attempt() -> bool:
-        if await gateway.store.run(withdraw(kind, record_id)):
-            await remove_home(gateway, record_id)
-        return True
-
-    await until_settled(attempt)
-
-
-async def remove_home(gateway: Gateway, record_id: str) -> None:
-    """Remove a record's files from the volume, off the event loop."""
-    await asyncio.to_thread(discard, gateway.volume, record_id)

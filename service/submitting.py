@@ -12,7 +12,7 @@ from contract.keys import RecordKind, Role
 from contract.store import RememberedRequest, read_request, submit
 from contract.submission import Idempotency, Submission
 from contract.training import TrainingSpec
-from service import records
+from service import queueing, records
 from service.gateway import Gateway
 from service.job_views import Job
 from service.refusals import store_unavailable
@@ -37,7 +37,7 @@ async def queue_job(gateway: Gateway, response: Response, spec: TrainingSpec, su
         ServiceError: `dataset_not_ready`, `idempotency_key_reused`, `store_unavailable`.
     """
     job_id, text = new_job_id(), spec.model_dump_json()
-    async with records.new_home(gateway, job_id):
+    async with queueing.new_home(gateway, job_id):
         await asyncio.to_thread(
             write_durably,
             gateway.volume.submission(job_id),
@@ -48,7 +48,7 @@ async def queue_job(gateway: Gateway, response: Response, spec: TrainingSpec, su
     command = submit(
         RecordKind.JOB, job_id, text, devices=spec.devices, dataset=spec.dataset, submission=submission
     )
-    outcome, answer = await records.submit(gateway, RecordKind.JOB, job_id, command)
+    outcome, answer = await queueing.submit(gateway, job_id, command)
     if outcome == "unusable":
         raise not_ready(spec.dataset, answer)
     if outcome == "rebuilding":

@@ -16,7 +16,7 @@ from contract.job import State, Want
 from contract.keys import RecordKind, Role
 from contract.plugin import Frozen
 from contract.store import control, forget_dataset, submit
-from service import archive, deletion, records
+from service import archive, deletion, queueing, records
 from service.dataset_views import Dataset
 from service.gateway import Gateway, Here
 from service.manifests import ManifestSummary
@@ -102,11 +102,9 @@ def _name(upload: Upload, query: UploadQuery) -> str | None:
 
 async def _keep(gateway: Gateway, upload: Upload, spec: DatasetSpec) -> str:
     dataset_id, text = new_dataset_id(), spec.model_dump_json()
-    async with records.new_home(gateway, dataset_id):
+    async with queueing.new_home(gateway, dataset_id):
         await asyncio.to_thread(_publish, gateway, dataset_id, upload, text)
-    await records.submit(
-        gateway, RecordKind.DATASET, dataset_id, submit(RecordKind.DATASET, dataset_id, text)
-    )
+    await queueing.submit(gateway, dataset_id, submit(RecordKind.DATASET, dataset_id, text))
     return dataset_id
 
 

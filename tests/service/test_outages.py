@@ -20,7 +20,7 @@ from contract.job import State, Want
 from contract.keys import EPOCH, SAMPLES_WAITING, RecordKind, Role
 from contract.store import control, forget_job, leave, submit
 from contract.volume import Volume
-from service import deletion, records
+from service import deletion, queueing
 from service.embedded_redis import RedisServer, durable_server
 from service.gateway import Gateway
 from service.load import FEWEST
@@ -253,7 +253,7 @@ def test_job_whose_dataset_vanished_is_removed_from_the_volume(settings: Setting
         gateway, job_id = Gateway(settings), new_job_id()
         write_json(gateway.volume.spec(job_id), {})
         command = submit(RecordKind.JOB, job_id, "{}", dataset="ds_0000000000000000")
-        outcome = await records.submit(gateway, RecordKind.JOB, job_id, command)
+        outcome = await queueing.submit(gateway, job_id, command)
         return outcome[0], gateway.volume.job(job_id).exists()
 
     assert asyncio.run(submit_to_nothing()) == ("unusable", False)
@@ -273,7 +273,7 @@ def test_submission_without_a_reply_is_withdrawn_unless_redis_has_queued_it(
         mortal.kill()
         async with gateway.running():
             with pytest.raises(RedisError):
-                await records.submit(gateway, RecordKind.JOB, job_id, command)
+                await queueing.submit(gateway, job_id, command)
             assert gateway.volume.job(job_id).exists()
             await asyncio.to_thread(mortal.start)
             await asyncio.gather(*gateway.background)

@@ -17,9 +17,8 @@ from contract.job import State
 from contract.keys import LEFT_OUT, RecordKind
 from contract.store import Command, submit
 from contract.volume import Volume
-from service import never_queued
+from service import queueing
 from service.gateway import Gateway
-from service.records import submit as submit_or_undo
 from service.settings import Settings
 from service.store import Store
 from tests.service.deployment import Deployment
@@ -36,7 +35,7 @@ LAST = "job_zzzzzzzzzzzzzzzz"
 @pytest.fixture(autouse=True)
 def _short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.settling.ROUND_SECONDS", 0.05)
-    monkeypatch.setattr("service.never_queued._IN_HAND_SECONDS", 0.05)
+    monkeypatch.setattr("service.queueing._IN_HAND_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -148,9 +147,9 @@ def test_unmarked_home_is_kept_until_the_records_are_rebuilt_and_then_belongs_to
     async def settle_around_a_rebuild() -> None:
         gateway = Gateway(settings)
         there.redis.flushdb()
-        assert not await never_queued._settle(gateway, home)
+        assert not await queueing._settle_abandoned(gateway, home)
         assert await asyncio.to_thread(there.rebuilder.rebuild_if_lost)
-        assert await never_queued._settle(gateway, home)
+        assert await queueing._settle_abandoned(gateway, home)
 
     asyncio.run(settle_around_a_rebuild())
     assert home.exists()
@@ -175,12 +174,12 @@ def test_submission_in_progress_at_another_gateway_is_watched_before_it_is_withd
     home, sleep = _leave(there.volume, LAST, "spec.json"), asyncio.sleep
 
     async def mark_meanwhile(seconds: float) -> None:
-        if seconds == never_queued._IN_HAND_SECONDS:
+        if seconds == queueing._IN_HAND_SECONDS:
             (home / "queued").touch()
         await sleep(0)
 
     monkeypatch.setattr(asyncio, "sleep", mark_meanwhile)
-    asyncio.run(never_queued.settle(Gateway(settings)))
+    asyncio.run(queueing.settle(Gateway(settings)))
     assert home.exists()
 
 
@@ -199,7 +198,7 @@ def test_directory_that_cannot_be_listed_is_tried_again(
         await sleep(0)
 
     monkeypatch.setattr(asyncio, "sleep", repair_meanwhile)
-    asyncio.run(never_queued.settle(Gateway(settings)))
+    asyncio.run(queueing.settle(Gateway(settings)))
     assert jobs.is_dir()
     assert not home.exists()
 
@@ -212,10 +211,10 @@ def test_submission_that_was_withdrawn_while_it_was_written_is_refused_and_remov
 
     async def submit_too_late() -> None:
         gateway = Gateway(settings)
-        await never_queued._settle(gateway, home)
+        await queueing._settle_abandoned(gateway, home)
         _leave(there.volume, job_id, "spec.json")
         with pytest.raises(ServiceError, match="another gateway has withdrawn it"):
-            await submit_or_undo(gateway, RecordKind.JOB, job_id, submit(RecordKind.JOB, job_id, "{}"))
+            await queueing.submit(gateway, job_id, submit(RecordKind.JOB, job_id, "{}"))
 
     asyncio.run(submit_too_late())
     assert not home.exists()

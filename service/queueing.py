@@ -1,0 +1,136 @@
+"""Queues records whose files are on the volume, and removes the files of those that never were queued."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from contract.durable import replace_durably, sync_directory
+from contract.identifiers import is_record_id, kind_of
+from contract.store import Command, SubmitOutcome
+from contract.volume import Volume, entries
+from contract.withdrawal import withdraw
+from service.gateway import Gateway
+from service.refusals import is_for_lack_of_memory, store_unavailable
+from service.settling import until_settled
+from service.trash import discard
+
+_IN_HAND_SECONDS = 60.0
+"""How long it is watched first: it may be in progress at another gateway. Modification times may be wrong."""
+
+_OF_A_SUBMISSION = ("submission.json", "spec.json", "original")
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def new_home(gateway: Gateway, record_id: str) -> AsyncIterator[None]:
+    """Enclose the writing of a new record's files to the volume; if it fails, they are removed."""
+    async with AsyncExitStack() as undo:
+        undo.push_async_callback(_remove, gateway, record_id)
+        yield
+        undo.pop_all()
+
+
+async def submit(
+    gateway: Gateway, record_id: str, command: Command[tuple[SubmitOutcome, str]]
+) -> tuple[SubmitOutcome, str]:
+    """Queue a record whose files are on the volume already; if it is refused, remove them.
+
+    If a killed gateway left two homes for one request, a rebuild keeps the one that is marked as queued.
+
+    Raises:
+        ServiceError: `store_unavailable`; another gateway took it for abandoned.
+    """
+    await asyncio.to_thread(sync_directory, gateway.volume.home(record_id).parent)
+    try:
+        outcome = await gateway.store.run(command)
+    except RedisError as error:
+        if await _is_refused(gateway, record_id, error):
+            await _remove(gateway, record_id)
+        else:
+            gateway.later(_settle_unconfirmed(gateway, record_id))
+        raise
+    if outcome[0] in ("unusable", "known", "rebuilding", "withdrawn"):
+        await _remove(gateway, record_id)
+    elif outcome[0] == "submitted":
+        with contextlib.suppress(OSError):  # it is queued, and its first event will show that, too
+            await asyncio.to_thread(replace_durably, gateway.volume.queued(record_id), b"")
+    if outcome[0] == "withdrawn":
+        raise store_unavailable("This took so long to write that another gateway has withdrawn it")
+    return outcome
+
+
+async def _is_refused(gateway: Gateway, record_id: str, error: RedisError) -> bool:
+    """Whether a full Redis has certainly not queued it: an earlier try, whose reply was lost, may have."""
+    if not is_for_lack_of_memory(error):
+        return False
+    try:
+        return not await gateway.store.exists(kind_of(record_id), record_id)
+    except RedisError:
+        return False
+
+
+async def _settle_unconfirmed(gateway: Gateway, record_id: str) -> None:
+    """Once Redis is back, withdraw a submission that it had not confirmed."""
+
+    async def attempt() -> bool:
+        await _withdraw(gateway, record_id, by_submitter=True)
+        return True
+
+    await until_settled(attempt)
+
+
+async def _withdraw(gateway: Gateway, record_id: str, *, by_submitter: bool) -> bool:
+    """Withdraw a submission and remove its files, unless it was queued. Returns whether it was withdrawn."""
+    command = withdraw(kind_of(record_id), record_id, by_submitter=by_submitter)
+    if is_withdrawn := await gateway.store.run(command):
+        await _remove(gateway, record_id)
+    return is_withdrawn
+
+
+async def _remove(gateway: Gateway, record_id: str) -> None:
+    await asyncio.to_thread(discard, gateway.volume, record_id)
+
+
+async def settle(gateway: Gateway) -> None:
+    """Withdraw what gateways left that were killed, or ended while Redis was away. Repeat until none is left.
+
+    Each must look abandoned for a minute.
+    """
+
+    async def attempt() -> bool:
+        homes = await asyncio.to_thread(_abandoned, gateway.volume)
+        if homes:
+            await asyncio.sleep(_IN_HAND_SECONDS)
+        return all([await _settle_abandoned(gateway, home) for home in homes])
+
+    await until_settled(attempt, OSError)
+
+
+async def _settle_abandoned(gateway: Gateway, home: Path) -> bool:
+    """Withdraw it, unless it was queued. Returns whether that is known: Redis may have been emptied."""
+    record_id = home.name
+    if not await asyncio.to_thread(_is_abandoned, home):
+        return True
+    if await _withdraw(gateway, record_id, by_submitter=False):
+        log.warning("%s: removed, it was never queued, and no client was told of it", record_id)
+        return True
+    return await gateway.store.exists(kind_of(record_id), record_id)
+
+
+def _abandoned(volume: Volume) -> list[Path]:
+    homes = [*entries(volume.datasets), *entries(volume.jobs)]
+    return [home for home in homes if is_record_id(home.name) and _is_abandoned(home)]
+
+
+def _is_abandoned(home: Path) -> bool:
+    """Whether it can be read and contains only what is written before it is queued, in whole or in part."""
+    try:
+        return all(path.name.lstrip(".").startswith(_OF_A_SUBMISSION) for path in home.iterdir())
+    except OSError:
+        return False
