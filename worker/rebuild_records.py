@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from contract.identifiers import is_record_id, kind_of
 from contract.job import CheckpointFact, State, Want, best_checkpoint
@@ -124,7 +125,7 @@ def _restoring(record_id: str, volume: Volume, lease_seconds: float) -> Command[
     }
     if kind is RecordKind.JOB:
         asked = json.loads(spec)
-        fields |= {"uses": asked["dataset"], "devices": str(asked.get("devices", 1))}
+        fields |= {"uses": _dataset(asked), "devices": str(asked.get("devices", 1))}
     if facts is not None:
         fields |= _stated(facts)
     _heed_intent(fields, volume.intent(record_id))
@@ -142,6 +143,12 @@ def _restoring(record_id: str, volume: Volume, lease_seconds: float) -> Command[
         unheard=_unheard(checkpoints, fields, volume),
         was_queued=_was_queued(record_id, volume),
     )
+
+
+def _dataset(spec: Mapping[str, Any]) -> str:
+    if not is_record_id(str(spec["dataset"])):
+        raise ValueError("its spec names no dataset")
+    return str(spec["dataset"])
 
 
 def _stated(facts: Facts) -> dict[str, str]:

@@ -130,9 +130,14 @@ def test_checkpoint_whose_event_was_lost_is_reported_once(
     assert [json.loads(event.data) for event in told] == [both[1].model_dump()]
 
 
-def test_damaged_file_affects_no_other_record(store: Store, rebuilder: Rebuilder, volume: Volume) -> None:
+@pytest.mark.parametrize(
+    ("file", "content"), [(f"facts-{7:020d}.json", ""), ("spec.json", '{"dataset": "\\ud800"}')]
+)
+def test_damaged_file_affects_no_other_record(
+    store: Store, rebuilder: Rebuilder, volume: Volume, file: str, content: str
+) -> None:
     broken = lay(volume, "a", facts(State.RUNNING))
-    volume.facts(broken, 7).write_text("")
+    (volume.job(broken) / file).write_text(content)
     sound = lay(volume, "b", facts(State.FAILED, error=Failure(code="x", detail="y")))
     assert rebuilder.rebuild_if_lost()
     assert store.run(records.forget_job(broken)) == ("missing", "")
