@@ -35,6 +35,8 @@ FEWEST_SHOWN = 2
 WAIT_SECONDS = 0.5
 """The polling interval while another process derives an array."""
 
+SYNC_BYTES = 128 * 2**20
+
 PATIENCE_POLLS = 120
 """A process that has written nothing during this many polls, a minute, is taken for suspended."""
 
@@ -156,14 +158,19 @@ def _derive(
 ) -> None:
     """Write the array to a file, a picture at a time.
 
-    Uses writes rather than a mapping, because a mapping on a full disk kills the process with SIGBUS.
+    Uses writes rather than a mapping, because a mapping on a full disk kills the process with SIGBUS. Syncs
+    now and then: during one long sync at the end the file would not grow, as if its process were suspended.
     """
     channels, resolution, _ = form
     shape = (manifest.images, channels, resolution, resolution)
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    synced_every = max(SYNC_BYTES // (channels * resolution**2), 1)
     np.lib.format.write_array_header_1_0(file, header)
     for count, pixels in enumerate(_rows(original, manifest, form), 1):
         file.write(pixels.tobytes())
+        if count % synced_every == 0:
+            file.flush()
+            os.fsync(file.fileno())
         report(count, manifest.images)
 
 

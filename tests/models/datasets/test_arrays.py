@@ -99,6 +99,20 @@ def test_process_that_writes_is_waited_for_however_long_it_takes(volume: Volume,
     assert set(reports) == {0}
 
 
+def test_file_grows_while_it_is_written(
+    volume: Volume, derive: Derive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrays, "SYNC_BYTES", 1)
+    sizes: list[int] = []
+
+    def report(done: int, total: int) -> None:
+        del done, total
+        sizes.extend(path.stat().st_size for path in volume.arrays(DATASET).glob(".*"))
+
+    derive(report)
+    assert len(set(sizes)) == PICTURES
+
+
 @pytest.mark.usefixtures("no_sleep")
 def test_suspended_process_is_not_waited_for_and_may_go_on_later(volume: Volume, derive: Derive) -> None:
     suspended, resumed, reports = Event(), Event(), list[int]()
