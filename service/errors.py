@@ -136,6 +136,7 @@ async def _client_left(request: Request, _error: Exception) -> Response:
 async def _system(request: Request, error: Exception) -> Response:
     lack = LACKS.get(error.errno) if isinstance(error, OSError) else None
     if refused := _REFUSED_BY_VOLUME.get(lack):
+        log.warning("%s %s: the volume refuses: %s", request.method, request.url.path, error)
         return problem_response(ServiceError(*refused), request)
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return await _internal(request, error)

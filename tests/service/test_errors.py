@@ -64,6 +64,11 @@ def test_exception_becomes_a_problem_document_without_secrets(
     assert dict(past_the_app.headers) == dict(answer.headers)
 
 
+def test_failing_volume_is_logged_with_its_path(caplog: pytest.LogCaptureFixture) -> None:
+    answer_to(OSError(errno.EIO, "Input/output error", "/data/models/x"))
+    assert "Input/output error: '/data/models/x'" in caplog.text
+
+
 def test_service_error_becomes_a_problem_document_with_fields_and_retry_after() -> None:
     fields = (FieldError("/a~1b/0", "a/b has to be even."),)
     error = ServiceError(ErrorCode.SAMPLER_BUSY, "Later.", fields=fields, retry_after_seconds=0.2)
