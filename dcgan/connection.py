@@ -1,5 +1,6 @@
 """Requests to one service: refusals and outages become exceptions, answers become models."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -155,7 +156,8 @@ def _host(url: str) -> str:
         host.encode("idna")
         _ = httpx.URL(url).host  # decodes xn--…, which may stand for what IDNA 2008 forbids
     except (ValueError, httpx.InvalidURL) as error:
-        detail = f"{url!r} is not an address: {error}. One looks like {EXAMPLE}."
+        shown = re.sub(r"//.*@", "//", url)  # without user and password
+        detail = f"{shown!r} is not an address: {error}. One looks like {EXAMPLE}."
         raise DcganError("invalid_url", detail) from error
     if parts.scheme not in {"http", "https"} or not host:
         example = EXAMPLE if not url or "//" in url else f"http://{url}"

@@ -60,7 +60,7 @@ def test_delete_requests_name_what_is_deleted(service: Service) -> None:
         ("ftp://x", "with http:// or https:// and a host: http://127.0.0.1:8000"),
         ("http://", "with http:// or https:// and a host: http://127.0.0.1:8000"),
         ("http://[bad", "'http://[bad' is not an address: Invalid IPv6 URL"),
-        ("http://localhost:abc", "is not an address: Port could not be cast"),
+        ("http://u:p@localhost:abc", "'http://localhost:abc' is not an address: Port could not be cast"),
         ("http://localhost:99999", "is not an address: Port out of range"),
         ("http://x/\a", "is not an address: Invalid non-printable ASCII character"),
         ("http://a..b", "is not an address: "),
