@@ -39,8 +39,11 @@ The write requires the room itself, once it knows that it is still needed and ha
 
 
 def write_durably(path: Path, content: bytes, *, mode: int = 0o666) -> None:
-    """Write a file so that a crash leaves the new or the old one whole: temp, fsync, rename, fsync(dir)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file so that a crash leaves the new or the old one whole: temp, fsync, rename, fsync(dir).
+
+    Creates its directory if need be, but none above that: FileNotFoundError if there is none.
+    """
+    path.parent.mkdir(exist_ok=True)
     replace_durably(path, content, mode=mode)
 
 
@@ -97,8 +100,8 @@ def sync_directory(path: Path) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write JSON durably."""
-    write_durably(path, as_json(value))
+    """Write JSON durably, in an existing directory."""
+    replace_durably(path, as_json(value))
 
 
 def as_json(value: object) -> bytes:

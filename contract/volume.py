@@ -1,8 +1,9 @@
 """The layout of the mounted volume."""
 
 import contextlib
+import errno
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +20,51 @@ INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 
 @dataclass(frozen=True)
 class Volume:
-    """Paths under `DCGAN_DATA_ROOT`. Pure, except for `all_…`, which list a directory."""
+    """Paths under `DCGAN_DATA_ROOT`. Pure, except for its first methods and for `all_…`.
+
+    Nobody but `lay_out` creates one of its top directories, in which a volume differs from the directory that
+    it is mounted on: without `jobs/`, the volume is away.
+    """
 
     root: Path
+
+    def lay_out(self) -> None:
+        """Create the top directories that are missing. Only where the volume is known to be there, or new."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        for directory in (
+            self.datasets,
+            self.incoming_uploads,
+            self.aliases,
+            self.imports,
+            self.incoming_imports,
+            self.notes_of_imports,
+            self.tombstones,
+            self.trash,
+            self.jobs,  # the last one: the others exist if it does
+        ):
+            directory.mkdir(exist_ok=True)
+
+    def is_laid_out(self) -> bool:
+        """Whether it is there, and not only the directory to mount it on. Older ones may lack directories.
+
+        Raises:
+            OSError: that cannot be determined.
+        """
+        return self.jobs.is_dir() or self.epoch.is_file()
+
+    def require(self) -> None:
+        """Raise OSError, one that may pass, unless the volume is there."""
+        if not self.jobs.is_dir():
+            raise OSError(errno.ENODEV, "the volume is not mounted", str(self.root))
+
+    @contextlib.contextmanager
+    def required(self) -> Iterator[None]:
+        """Within this block, FileNotFoundError means that something was deleted: else `require` raises."""
+        try:
+            yield
+        except FileNotFoundError:
+            self.require()
+            raise
 
     @property
     def datasets(self) -> Path:
@@ -49,13 +92,17 @@ class Volume:
         """The file of an imported generator."""
         return self.imports / imported_name(digest)
 
+    @property
+    def notes_of_imports(self) -> Path:
+        return self.imports / ".changing"
+
     def note_of_import(self, digest: str) -> Path:
         """Exists while a generator is imported or removed."""
-        return self.imports / ".changing" / digest.removeprefix("sha256:")
+        return self.notes_of_imports / digest.removeprefix("sha256:")
 
     def all_notes_of_imports(self) -> dict[str, Path]:
         """By digest."""
-        return _called("digest", {f"sha256:{one.name}": one for one in entries(self.imports / ".changing")})
+        return _called("digest", {f"sha256:{one.name}": one for one in entries(self.notes_of_imports)})
 
     def all_imports(self) -> dict[str, Path]:
         """The imported generators' files by digest; not those that copying programs put beside them."""
@@ -71,6 +118,11 @@ class Volume:
     @property
     def tombstones(self) -> Path:
         return self.root / "tombstones"
+
+    @property
+    def trash(self) -> Path:
+        """What is being removed: on the same file system, but where no rebuild looks for records."""
+        return self.root / "trash"
 
     @property
     def inception(self) -> Path:
@@ -179,14 +231,12 @@ class Volume:
 
 
 def entries(directory: Path, pattern: str = "*") -> list[Path]:
-    """The paths in a directory, sorted; none if it does not exist.
+    """The paths in a directory, sorted.
 
     Raises:
         OSError: it cannot be listed, which `glob` would not tell from an empty one.
     """
-    with contextlib.suppress(FileNotFoundError):
-        return sorted(path for path in directory.iterdir() if path.match(pattern))
-    return []
+    return sorted(path for path in directory.iterdir() if path.match(pattern))
 
 
 def is_gone(path: Path) -> bool:

@@ -62,7 +62,9 @@ def own_database(server: RedisServer, number: int) -> str:
 @pytest.fixture
 def volume(tmp_path: Path) -> Volume:
     """An empty volume."""
-    return Volume(tmp_path / "volume")
+    volume = Volume(tmp_path / "volume")
+    volume.lay_out()
+    return volume
 
 
 N = TypeVar("N", int, float)

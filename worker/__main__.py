@@ -21,9 +21,11 @@ def main() -> None:
 
     from contract.volume import Volume
     from worker.app import create_app
+    from worker.arrival import await_volume
     from worker.child import UnfitError
     from worker.settings import let_cuda_be_deterministic, read_settings
     from worker.slot import Slot
+    from worker.store import Store
 
     let_cuda_be_deterministic()
     settings = read_settings().with_absolute_paths()
@@ -34,6 +36,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", category=SecurityWarning)  # about root and pickle; we accept only JSON
     for chatty in ("celery", "kombu", "amqp"):
         logging.getLogger(chatty).setLevel(max(logging.getLogger().level, logging.WARNING))
+    await_volume(Store(settings.redis_url), Volume(settings.data_root))
     with Slot(role, Volume(settings.data_root).run) as slot:
         slot.directory.mkdir(exist_ok=True)
         os.chdir(slot.directory)

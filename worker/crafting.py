@@ -26,11 +26,12 @@ def work_on_generator(order_json: str, chore: Chore) -> None:
     if ask.task == "inspect":
         inspect(path, ask.digest)
     else:
-        _keep(export(volume, ask.place, ask.digest, ask.task), exports.make(ask.task, path, ask.digest), path)
+        content = exports.make(ask.task, path, ask.digest)
+        _keep(volume, export(volume, ask.place, ask.digest, ask.task), content, path)
     chore.tell(link.Finished())
 
 
-def _keep(path: Path, content: bytes, generator: Path) -> None:
+def _keep(volume: Volume, path: Path, content: bytes, generator: Path) -> None:
     """Write a program and its checksum, unless the generator is deleted before or while this is done."""
     try:
         path.parent.mkdir(exist_ok=True)
@@ -39,6 +40,7 @@ def _keep(path: Path, content: bytes, generator: Path) -> None:
         replace_durably(path, content)
         generator.stat()
     except FileNotFoundError:
+        volume.require()
         remove_program(path)
         detail = f"The generator sha256:{path.stem} was deleted while a program was made of it."
         raise ServiceError(ErrorCode.MODEL_NOT_FOUND, detail) from None

@@ -104,7 +104,10 @@ class Ledger:
     @cached_property
     def facts(self) -> Facts:
         """As last written; until then, what is known at the claim."""
-        return Facts.of_claim(self._record, read_facts(self._volume, self._record.id))
+        earlier = self._room.read(
+            lambda: read_facts(self._volume, self._record.id), self._volume.home(self._record.id)
+        )
+        return Facts.of_claim(self._record, earlier)
 
     def state(self, update: Mapping[str, Any]) -> bool:
         """Write an update, waiting for room. False if an owner with a newer token has written facts.

@@ -50,11 +50,12 @@ def open_run(order: TrainingOrder, chore: Chore, show_life: Callable[[], None]) 
         StopRequestedError: there is nothing to save yet.
     """
     spec, volume = order.spec, Volume(order.data_root)
-    room = room_of(chore)
+    room = room_of(chore, volume)
     files = RunFiles(order, chore, room)
     environment = settle(order, chore.place)
     chore.tell(computing(environment, order))
-    manifest = Manifest.model_validate_json(volume.manifest(spec.dataset).read_bytes())
+    path = volume.manifest(spec.dataset)
+    manifest = Manifest.model_validate_json(room.read(path.read_bytes, path))
     if order.snapshot is None:  # not on resume: it takes a second
         _require_memory(spec, environment, manifest)
     state = files.restored(environment, lambda: _still_opening(order, chore, 0))

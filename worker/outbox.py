@@ -1,5 +1,6 @@
 """An owner's reports to Redis: in order, each retried until it is acknowledged, superseded or futile."""
 
+import contextlib
 import logging
 import time
 from collections import deque
@@ -13,6 +14,7 @@ from contract import store as records
 from contract.events import EventType
 from contract.job import CheckpointFact, Shortage, SnapshotFact
 from contract.store import Command, Lease, Verdict
+from contract.volume import is_gone
 from worker.process import WorkerProcess
 
 logger = logging.getLogger(__name__)
@@ -147,9 +149,11 @@ class Outbox:
         return heard
 
     def _is_deleted(self) -> bool:
-        """Whether no rebuild will restore the record."""
+        """Whether no rebuild will restore the record. False if that cannot be determined."""
         volume, record_id = self._worker.volume, self._lease.id
-        return volume.tombstone(record_id).exists() or not volume.home(record_id).exists()
+        with contextlib.suppress(OSError):
+            return volume.tombstone(record_id).exists() or is_gone(volume.home(record_id))
+        return False
 
     def insist(self, command: Command[T | Verdict]) -> T | Verdict:
         """Send a command after all reports, until acknowledged; a stopping worker leaves that to the reaper.

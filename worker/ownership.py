@@ -48,7 +48,8 @@ class Ownership:
         self._group = group
         self._worker = worker
         self._outbox = Outbox(lease, record.snapshot, worker)
-        self._ledger = Ledger(worker.volume, record, Room(self._outbox.lack, self._hold_out), worker.later)
+        room = Room(worker.volume, self._outbox.lack, self._hold_out)
+        self._ledger = Ledger(worker.volume, record, room, worker.later)
         self._lease_renewer = LeaseRenewer(
             lease,
             worker.store,

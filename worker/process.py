@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from contract.volume import Volume
+from contract.volume_watch import VolumeWatch
 from worker.room import Later
 from worker.settings import Settings
 from worker.store import Store
@@ -19,6 +20,8 @@ class WorkerProcess:
     settings: Settings
     store: Store
     volume: Volume
+    watch: VolumeWatch
+    """Started by the reconciler."""
     later: Later
     """Any part defers writes to it; the reconciler catches up."""
     stop: threading.Event
@@ -28,4 +31,5 @@ class WorkerProcess:
     def create(cls, name: str, settings: Settings) -> Self:
         """Opens no connection yet."""
         store, volume = Store(settings.redis_url), Volume(settings.data_root)
-        return cls(name, settings, store, volume, Later(), threading.Event())
+        watch, later = VolumeWatch(volume), Later(volume)
+        return cls(name, settings, store, volume, watch, later, threading.Event())

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from contract.durable import write_durably
+from contract.durable import replace_durably
 from contract.plugin import Frozen
 from contract.training import TrainingSpec
 from worker import link
@@ -110,7 +110,7 @@ class Readings:
                 return
             self._readings = _with(self._readings, reading)
             try:
-                write_durably(self._path, _Kept(readings=self._readings).model_dump_json().encode())
+                replace_durably(self._path, _Kept(readings=self._readings).model_dump_json().encode())
             except OSError as error:
                 logger.warning("the pace of %s is not kept: %s", reading.job, error)
 

@@ -4,7 +4,7 @@ import logging
 import uuid
 
 from contract import rebuilding
-from contract.durable import write_durably
+from contract.durable import replace_durably
 from contract.rebuilding import OvertakenError
 from contract.volume import Volume
 from worker.rare_warning import RareWarning
@@ -35,7 +35,7 @@ class Rebuilder:
         If Redis is emptied again before the end, the next call starts over.
         """
         of_volume = rebuilding.read_epoch(self._volume)
-        if not self._is_lost(of_volume):
+        if not self.is_lost(of_volume):
             return True
         rebuild = self._store.lock_rebuild(self._name, LOCK_SECONDS)
         if rebuild is None:
@@ -47,8 +47,10 @@ class Rebuilder:
                 return True
             self._has_removed_outdated |= found == "outdated"
             self._begin_epoch(epoch)
+            self._volume.lay_out()
             count = restore_records(rebuild, self._volume, self._lease_seconds)
             restore_models(rebuild, self._volume)
+            self._volume.require()  # else what it did not find is only away
             rebuild.run(rebuilding.end_rebuild(epoch))
         except OvertakenError:
             logger.warning(
@@ -65,8 +67,8 @@ class Rebuilder:
         restore_left_out_records(self._store, self._volume, self._lease_seconds)
         restore_left_out_models(self._store, self._volume)
 
-    def _is_lost(self, of_volume: str) -> bool:
-        """Whether Redis is empty, or outdated and may be emptied."""
+    def is_lost(self, of_volume: str) -> bool:
+        """Whether Redis is empty, or outdated and may be emptied. Does not touch the volume."""
         if not self._store.has_epoch():
             return True
         return self._store.is_outdated(of_volume) and self._may_remove_outdated()
@@ -84,6 +86,6 @@ class Rebuilder:
     def _begin_epoch(self, epoch: str) -> None:
         """A Redis that does not know it is outdated from now on. A full volume prevents no rebuild."""
         try:
-            write_durably(self._volume.epoch, epoch.encode())
+            replace_durably(self._volume.epoch, epoch.encode())
         except OSError as error:
             logger.warning("%s: an older Redis will not be noticed: %s", self._volume.epoch, error)

@@ -1,4 +1,8 @@
-"""The thread beside every worker's work: announces it, reaps dead owners, rings, mirrors events."""
+"""The thread beside every worker's work: announces it, reaps dead owners, rings, and tends the volume.
+
+Only a rebuild, until which there is nothing to announce, and the tending touch the volume: if that hangs, the
+rest goes on.
+"""
 
 import logging
 import os
@@ -13,9 +17,11 @@ import redis
 
 from contract import store as records
 from contract.keys import RecordKind
+from worker.aside import Aside
 from worker.facts import state_burial
 from worker.mirror import Mirror
 from worker.process import WorkerProcess
+from worker.rare_warning import RareWarning
 from worker.rebuild import Rebuilder
 from worker.retention import drop_needless_snapshots
 
@@ -42,6 +48,7 @@ class Reconciler(threading.Thread):
         self._settings = worker.settings
         self._store = worker.store
         self._volume = worker.volume
+        self._watch = worker.watch
         self._later = worker.later
         self._ring = ring
         self._facts = facts
@@ -49,11 +56,14 @@ class Reconciler(threading.Thread):
         self._is_well = is_well
         self._rebuilder = Rebuilder(worker.store, worker.volume, worker.name, worker.settings.lease_seconds)
         self._mirror = Mirror(worker.store, worker.volume)
+        self._aside = Aside("volume")
+        self._rarely = RareWarning(logger)
         self._end = threading.Event()
         self._has_slot = False
         self._next_sweep = 0.0
 
     def run(self) -> None:
+        self._watch.start()
         period = min(1.0, self._settings.heartbeat_seconds)
         while not self._end.is_set():
             started = time.monotonic()
@@ -62,7 +72,7 @@ class Reconciler(threading.Thread):
             except redis.RedisError as error:
                 logger.warning("Redis is away: %s", error)
             except OSError as error:
-                logger.error("the volume at %s does not answer: %s", self._volume.root, error)
+                self._rarely.log("the volume at %s does not answer: %s", self._volume.root, error)
             except Exception:
                 logger.exception("a round of reconciling failed; the next one tries again")
             else:
@@ -72,6 +82,7 @@ class Reconciler(threading.Thread):
     def stop(self) -> None:
         """End the thread, and the worker's presence with it."""
         self._end.set()
+        self._watch.stop()
         self.join(timeout=5)
         try:
             self._store.run(records.goodbye(self._worker))
@@ -84,7 +95,7 @@ class Reconciler(threading.Thread):
             self._end.set()
             os.kill(os.getpid(), signal.SIGTERM)
             return
-        if not self._rebuilder.rebuild_if_lost():
+        if self._rebuilder.is_lost(self._watch.epoch) and not self._rebuild():
             return
         self._free_own_slot()
         ttl_seconds = PRESENCE_LEASES * self._settings.lease_seconds
@@ -95,6 +106,19 @@ class Reconciler(threading.Thread):
                 self._reap(kind)
             if self._store.is_unheard(kind):
                 self._ring(kind)
+        self._watch.require()
+        self._aside.carry_out(self._tend_volume, self._settings.heartbeat_seconds)
+
+    def _rebuild(self) -> bool:
+        """Rebuild the records; whether they stand now. A volume that had records, and is away, is not new."""
+        if self._watch.epoch:
+            self._volume.require()
+        do_stand = self._rebuilder.rebuild_if_lost()
+        self._watch.look()  # it may have been laid out
+        return do_stand
+
+    def _tend_volume(self) -> None:
+        for kind in RecordKind:
             self._mirror.copy_events(kind)
         self._later.catch_up()
         if time.monotonic() >= self._next_sweep:
@@ -114,7 +138,7 @@ class Reconciler(threading.Thread):
         buried = self._store.run(records.reap(kind, max_deaths=self._settings.max_deaths, owner=owner))
         for burial in buried:
             logger.warning("%s: its owner died; it is %s", burial.id, burial.state)
-            self._later.write(partial(state_burial, self._volume, burial))
+            self._later.owe(partial(state_burial, self._volume, burial))
 
     def _touch_heartbeat(self) -> None:
         """Touch the heartbeat file. If that fails, health checks take the worker for dead."""

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from contract.durable import LACKS, RequireRoom, replace_durably
+from contract.errors import ServiceError
 from contract.job import Shortage
+from contract.volume import Volume
 from worker import link
 from worker.child import Chore
 
@@ -32,6 +34,7 @@ class Room:
 
     def __init__(
         self,
+        volume: Volume,
         tell: Callable[[Shortage | None], None],
         rest: Callable[[float], None],
         spare_bytes: int = 0,
@@ -40,6 +43,7 @@ class Room:
 
         `rest` sleeps for some seconds, or raises to end the wait.
         """
+        self._volume = volume
         self._tell = tell
         self._rest = rest
         self._spare_bytes = spare_bytes
@@ -59,7 +63,8 @@ class Room:
 
         while True:
             try:
-                written = write(require_room)
+                with self._volume.required():
+                    written = write(require_room)
             except OSError as error:
                 since_ms = since_ms or round(time.time() * 1000)
                 self._tell(shortage(error, path, needed_bytes, since_ms))
@@ -69,6 +74,16 @@ class Room:
             if since_ms:
                 self._tell(None)
             return written
+
+    def read(self, read: Callable[[], T], path: Path) -> T:
+        """Carry out a read, if the volume was away again once it is back. Raises what the read raises."""
+        while True:
+            try:
+                return read()
+            except (OSError, ServiceError):
+                if self._volume.jobs.is_dir():
+                    raise
+            self.insist(lambda _: self._volume.require(), path, 0)
 
     def write(self, path: Path, content: bytes) -> None:
         """Write a file of a record durably, creating its directory if need be, but never the record's own.
@@ -85,39 +100,44 @@ class Room:
         self.insist(write, path, len(content))
 
 
-def room_of(chore: Chore) -> Room:
+def room_of(chore: Chore, volume: Volume) -> Room:
     """The room of a child, whose supervisor is told of every try. A stop request ends the wait."""
-    return Room(lambda lacking: chore.tell(link.Waiting(shortage=lacking)), chore.rest, SPARE_BYTES)
+    return Room(volume, lambda lacking: chore.tell(link.Waiting(shortage=lacking)), chore.rest, SPARE_BYTES)
 
 
 class Later:
     """Writes that are not urgent: those that the volume rejects, for whatever reason, are retried."""
 
-    def __init__(self) -> None:
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
         self._owed: deque[Callable[[], object]] = deque()
 
     def write(self, statement: Callable[[], object]) -> None:
         """Try at once. Called by any thread. A write that happens late must be fenced by its token."""
-        if error := _refusal(statement):
+        if error := self._refusal(statement):
             logger.warning("the volume does not take a statement (%s); it is made once it does", error)
             self._owed.append(statement)
 
+    def owe(self, statement: Callable[[], object]) -> None:
+        """Leave it to the next catching up. For a thread that must not touch the volume."""
+        self._owed.append(statement)
+
     def catch_up(self) -> None:
-        """Retry the deferred writes. Called by one thread."""
+        """Carry out the deferred writes. Called by one thread."""
         for _ in range(len(self._owed)):
             statement = self._owed.popleft()
-            if _refusal(statement):
+            if self._refusal(statement):
                 self._owed.append(statement)
 
-
-def _refusal(statement: Callable[[], object]) -> OSError | None:
-    try:
-        statement()
-    except FileNotFoundError:  # the record was deleted meanwhile
+    def _refusal(self, statement: Callable[[], object]) -> OSError | None:
+        try:
+            with self._volume.required():
+                statement()
+        except FileNotFoundError:  # the record was deleted meanwhile
+            return None
+        except OSError as error:
+            return error
         return None
-    except OSError as error:
-        return error
-    return None
 
 
 def shortage(error: OSError, path: Path, needed_bytes: int, since_ms: int) -> Shortage:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from contract.checkpoint import CheckpointHeader
 from contract.errors import ServiceError
@@ -40,7 +41,7 @@ class RunFiles:
         directory = self._volume.snapshots(self._order.job)
         for name in self._recorded_and_older():
             try:
-                checkpoint.load_snapshot(directory / name, state)
+                self._load(checkpoint.load_snapshot, directory / name, state)
             except ServiceError as error:
                 self._warn_unreadable(name, error)
                 continue
@@ -65,12 +66,16 @@ class RunFiles:
         candidates = self._volume.snapshots(self._order.job).glob(named) if named else iter(())
         for path in sorted(candidates, reverse=True):
             try:
-                checkpoint.load_weights(path, state)
+                self._load(checkpoint.load_weights, path, state)
             except ServiceError as error:
                 self._warn_unreadable(path.name, error)
                 continue
             return
         state.begin_again(show_life)
+
+    def _load(self, load: Callable[[Path, TrainingState], object], path: Path, state: TrainingState) -> None:
+        """Load a snapshot; a missing one is unreadable, but not while the volume is away."""
+        self._room.read(lambda: load(path, state), path)
 
     def save(self, state: TrainingState) -> None:
         """Save a snapshot."""

@@ -44,11 +44,11 @@ class Supervisor:
         self._warming = Warming(worker.store, worker.settings.sampling_url, patience_seconds)
 
     def work_through_queue(self) -> None:
-        """Claim and carry out records until none is queued or the worker is to stop.
+        """Claim and carry out records until none is queued, the volume is away, or the worker is to stop.
 
         The message that wakes it is only a doorbell: losing or repeating one changes nothing.
         """
-        while not self._worker.stop.is_set():
+        while not self._worker.stop.is_set() and not self._worker.watch.trouble:
             group = self._start_children()  # before the claim: forking may take longer than a lease
             try:
                 if not self._carry_out_next(group):

@@ -1,5 +1,6 @@
-"""What cannot be listed is not taken for empty."""
+"""What cannot be listed, or is away, is not taken for empty."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,12 +21,15 @@ DIGEST = "sha256:" + "1" * 64
         (lambda volume: volume.all_facts(JOB), lambda volume: volume.job(JOB)),
     ],
 )
-def test_missing_directory_is_empty_and_an_unreadable_one_an_error(
+def test_directory_that_is_missing_or_unreadable_is_not_empty(
     volume: Volume, list_all: Callable[[Volume], object], directory_of: Callable[[Volume], Path]
 ) -> None:
-    assert not list_all(volume)
     directory = directory_of(volume)
-    directory.parent.mkdir(parents=True)
+    directory.mkdir(exist_ok=True)
+    assert not list_all(volume)
+    shutil.rmtree(directory)
+    with pytest.raises(FileNotFoundError):
+        list_all(volume)
     directory.touch()
     with pytest.raises(NotADirectoryError):
         list_all(volume)

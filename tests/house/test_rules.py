@@ -17,6 +17,7 @@ SHELLS = {
     "service/mailbox.py": "asks or answers that fail by our mistake are logged; the others go on",
     "service/shortcut.py": "stands before the middleware that answers for what is raised, and does so itself",
     "service/webhooks.py": "a delivery that fails by our mistake is logged and tried again; the others go on",
+    "worker/aside.py": "what fails in its thread is raised in the one that waits for it",
     "worker/child.py": "the child tells its supervisor what killed it before it exits",
     "worker/request_server.py": "an ask that fails is logged; the next one is taken",
     "worker/reconciler.py": "a round that fails is logged; the next one tries again",

@@ -30,7 +30,9 @@ PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 32
 
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("data")
+    root = tmp_path_factory.mktemp("data")
+    Volume(root).lay_out()
+    return root
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +50,7 @@ def gateway_url(redis_server: RedisServer, data_root: Path) -> Iterator[str]:
         webhook_allow_private=True,
     )
     with pytest.MonkeyPatch.context() as patch, serve(settings) as url:
+        patch.setattr("contract.volume_watch.LOOK_SECONDS", 0.05)
         patch.setattr("service.webhooks._POLL_SECONDS", 0.05)
         patch.setattr("service.gateway._ROSTER_SECONDS", 0.1)
         patch.setattr("service.warming.PATIENCE_SECONDS", 0.05)

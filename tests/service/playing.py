@@ -42,6 +42,7 @@ class Worker:
         self.url = url
         self.redis = redis.Redis.from_url(url, decode_responses=True)
         self.volume = volume
+        volume.lay_out()
         self.rebuilder = Rebuilder(WorkersStore(url), volume, "w0", lease_seconds=60)
         self._script = self.redis.register_script(script())
 

@@ -9,6 +9,7 @@ from contract import store as records
 from contract.job import Record, Want
 from contract.keys import KEYS, RecordKind
 from contract.volume import Volume
+from contract.volume_watch import VolumeWatch
 from tests.contract.records import Records
 from worker.child import Child, forkserver
 from worker.child_group import ChildGroup
@@ -33,7 +34,8 @@ class Worker:
     def __init__(self, url: str, volume: Volume) -> None:
         self.records = Records(url)
         self.volume = volume
-        self.later = Later()
+        self.later = Later(volume)
+        self.watch = VolumeWatch(volume)
         self._url = url
         self._stop = threading.Event()
         self._thread = threading.Thread()
@@ -47,7 +49,8 @@ class Worker:
         server = forkserver(["tests.worker.small_work"])
         told = {"data_root": self.volume.root, "redis_url": self._url, "lease_seconds": LEASE_SECONDS}
         every_setting = Settings.model_validate(told | settings)
-        process = WorkerProcess("w0", every_setting, Store(self._url), self.volume, self.later, self._stop)
+        store = Store(self._url)
+        process = WorkerProcess("w0", every_setting, store, self.volume, self.watch, self.later, self._stop)
         self._supervisor = Supervisor(
             JOB,
             process,

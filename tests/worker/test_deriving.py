@@ -46,7 +46,7 @@ class Trainer:
 
     def array(self, report: Callable[[int, int], None] = silent) -> Pixels:
         manifest = Manifest.model_validate_json(self._volume.manifest(DATASET).read_bytes())
-        room = Room(self.told.append, _no_patience, SPARE_BYTES)
+        room = Room(self._volume, self.told.append, _no_patience, SPARE_BYTES)
         return array(self._volume, manifest, 128, 1, "crop", report, room.insist)
 
 

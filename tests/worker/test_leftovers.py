@@ -49,6 +49,7 @@ def test_snapshots_of_a_later_owner_are_kept() -> None:
 def test_best_as_of_the_snapshot_before_the_newest_is_kept(volume: Volume) -> None:
     """A run resumed from there may roll back to that best."""
     state = TrainingState.fresh(spec_of("dcgan", width=4), detect("cpu", 1, "float32"))
+    volume.job(JOB).mkdir()
 
     def saved(images_seen: int, best_images_seen: int) -> list[int]:
         """Save a snapshot, and return which are left."""

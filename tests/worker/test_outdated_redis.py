@@ -47,7 +47,6 @@ def returned(rebuilder: Rebuilder, elsewhere: Rebuilder, volume: Volume) -> Volu
     assert elsewhere.rebuild_if_lost()
     write_facts(volume, ENDED, Facts(state=State.SUCCEEDED, token=7, attempt=1, created_us=5))
     write_json(volume.intent(CANCELLED), {"want": Want.CANCEL})
-    volume.tombstones.mkdir()
     volume.tombstone(DELETED).touch()
     lay(volume, NEW)
     return volume
@@ -129,7 +128,7 @@ def test_rebuild_that_ended_half_way_is_done_again(
     """Until then, the other server is outdated already, too."""
     away = returned.jobs.rename(returned.root / "away")
     returned.jobs.symlink_to(returned.jobs)
-    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+    with pytest.raises(OSError, match="jobs"):
         rebuilder.rebuild_if_lost()
     returned.jobs.unlink()
     away.rename(returned.jobs)

@@ -146,3 +146,18 @@ def test_supervisor_is_stopped_whatever_ends_its_worker(volume: Volume, redis_ur
     process = WorkerProcess.create("prepare-1", Settings(data_root=volume.root, redis_url=redis_url))
     duty(Role.PREPARE, process).stop()
     assert process.stop.is_set()
+
+
+def test_nothing_is_claimed_while_the_volume_is_away(worker: Worker) -> None:
+    worker.submit(FIRST)
+    away = worker.volume.jobs.rename(worker.volume.root / "away")
+    worker.watch.look()
+    worker.start("finish")
+    worker.finish()
+    waiting = worker.records.read(FIRST)
+    assert (waiting.state, waiting.attempt) == (State.QUEUED, 0)
+    away.rename(worker.volume.jobs)
+    worker.watch.look()
+    worker.ring()
+    worker.finish()
+    assert worker.records.read(FIRST).state is State.SUCCEEDED

@@ -57,6 +57,7 @@ def go_by(volume: Volume, clock: Clock) -> Callable[..., Readings]:
     """Runs a job that starts in 2 seconds, and then sees 10 images a second for some seconds."""
 
     def go_by(order: TrainingOrder, seconds: float = 100, computing: link.Message | None = None) -> Readings:
+        volume.run.mkdir(exist_ok=True)
         readings = Readings(volume.readings("train-1"), clock)
         readings.begin(order.model_dump_json(), 1)
         readings.hear(computing or link.Computing(environment=HERE))
@@ -129,7 +130,7 @@ def test_job_resumed_in_another_environment_gives_no_reading(
 def test_unreadable_file_is_replaced(
     order: TrainingOrder, go_by: Callable[..., Readings], volume: Volume, content: bytes
 ) -> None:
-    volume.run.mkdir(parents=True)
+    volume.run.mkdir()
     volume.readings("train-1").write_bytes(content)
     go_by(order).end()
     assert len(Readings(volume.readings("train-1")).all()) == 1

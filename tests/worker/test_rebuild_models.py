@@ -20,7 +20,6 @@ RECORD = AliasRecord(now=Meaning(job=None, digest=DIGEST, file="f", revision=2))
 def damaged(rebuilder: Rebuilder, volume: Volume) -> Volume:
     """A volume with an alias and an import, neither of which the rebuild could read."""
     write_durably(volume.alias("live"), RECORD.as_file()[:-9])
-    volume.imports.mkdir()
     volume.imported(DIGEST).symlink_to(volume.root / "not mounted")
     assert rebuilder.rebuild_if_lost()
     return volume

@@ -1,25 +1,32 @@
 """The reconciler goes on, whatever fails in one of its rounds."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from contract.volume import Volume
 from worker.process import WorkerProcess
+from worker.rebuild import Rebuilder
 from worker.reconciler import Reconciler
 from worker.settings import Settings
+from worker.store import Store
 
 LEASE_SECONDS = 0.25
 
 
 @pytest.fixture
-def rounds(redis_url: str, volume: Volume) -> Iterator[Callable[[Path], threading.Semaphore]]:
+def rounds(
+    redis_url: str, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., threading.Semaphore]]:
     """Runs a reconciler with this heartbeat file, and counts its hellos."""
     running: list[Reconciler] = []
+    monkeypatch.setattr("contract.volume_watch.PATIENCE_SECONDS", 0.1)
 
-    def run(heartbeat_file: Path) -> threading.Semaphore:
+    def run(heartbeat_file: Path, owed: Callable[[], object] = lambda: None) -> threading.Semaphore:
         seen = threading.Semaphore(0)
         settings = Settings(
             data_root=volume.root,
@@ -27,8 +34,10 @@ def rounds(redis_url: str, volume: Volume) -> Iterator[Callable[[Path], threadin
             lease_seconds=LEASE_SECONDS,
             heartbeat_file=heartbeat_file,
         )
+        process = WorkerProcess.create("train-1", settings)
+        process.later.owe(owed)
         reconciler = Reconciler(
-            WorkerProcess.create("train-1", settings),
+            process,
             ring=lambda _: None,
             facts=lambda: {"role": "train"},
             adopt=lambda _: seen.release(),
@@ -44,7 +53,56 @@ def rounds(redis_url: str, volume: Volume) -> Iterator[Callable[[Path], threadin
 
 
 def test_unwritable_heartbeat_file_does_not_stop_the_reconciler(
-    rounds: Callable[[Path], threading.Semaphore], tmp_path: Path
+    rounds: Callable[..., threading.Semaphore], tmp_path: Path
 ) -> None:
     seen = rounds(tmp_path / "missing" / "heartbeat")
     assert all(seen.acquire(timeout=60) for _ in range(3))
+
+
+def test_worker_is_announced_though_the_volume_hangs_and_takes_it_up_again(
+    rounds: Callable[..., threading.Semaphore],
+    store: Store,
+    rebuilder: Rebuilder,
+    volume: Volume,
+    tmp_path: Path,
+) -> None:
+    assert rebuilder.rebuild_if_lost()
+    volume.epoch.unlink()
+    os.mkfifo(volume.epoch)  # whoever reads it waits for a writer
+    heartbeat = tmp_path / "heartbeat"
+    seen = rounds(heartbeat)
+    assert all(seen.acquire(timeout=60) for _ in range(3))
+    assert not heartbeat.exists()
+    os.close(os.open(volume.epoch, os.O_RDWR | os.O_NONBLOCK))
+    volume.epoch.unlink()
+    while not heartbeat.exists():
+        assert seen.acquire(timeout=60)
+
+
+def test_worker_is_announced_while_its_work_on_the_volume_hangs(
+    rounds: Callable[..., threading.Semaphore], tmp_path: Path
+) -> None:
+    hanging, heartbeat = threading.Event(), tmp_path / "heartbeat"
+    seen = rounds(heartbeat, hanging.wait)
+    assert all(seen.acquire(timeout=60) for _ in range(3))
+    assert not heartbeat.exists()
+    hanging.set()
+    while not heartbeat.exists():
+        assert seen.acquire(timeout=60)
+
+
+def test_volume_that_is_away_is_not_laid_out_anew_when_redis_is_emptied(
+    rounds: Callable[..., threading.Semaphore], client: redis.Redis, volume: Volume, tmp_path: Path
+) -> None:
+    seen = rounds(tmp_path / "heartbeat")
+    assert seen.acquire(timeout=60)
+    (tmp_path / "heartbeat").unlink(missing_ok=True)
+    away = volume.root.rename(volume.root.with_name("away"))
+    volume.root.mkdir()
+    client.flushdb()
+    while seen.acquire(timeout=1):
+        """Those that were under way."""
+    assert not [*volume.root.iterdir()]
+    volume.root.rmdir()
+    away.rename(volume.root)
+    assert seen.acquire(timeout=60)

@@ -10,7 +10,10 @@ import pytest
 
 from contract.durable import RequireRoom
 from contract.job import Shortage
+from contract.volume import Volume
 from worker.room import SPARE_BYTES, Later, Room
+
+JOB = "job_0000000000000001"
 
 
 class Refusals:
@@ -32,23 +35,24 @@ class Refusals:
 class Patience:
     """Rests without sleeping, and records the pauses and the reported shortages."""
 
-    def __init__(self) -> None:
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
         self.rests: list[float] = []
         self.told: list[Shortage | None] = []
 
     def room(self, spare_bytes: int = 0) -> Room:
-        return Room(self.told.append, self.rests.append, spare_bytes)
+        return Room(self._volume, self.told.append, self.rests.append, spare_bytes)
 
 
-def test_write_that_succeeds_at_once_reports_nothing(tmp_path: Path) -> None:
-    patience = Patience()
+def test_write_that_succeeds_at_once_reports_nothing(volume: Volume, tmp_path: Path) -> None:
+    patience = Patience(volume)
     assert patience.room().insist(Refusals(), tmp_path / "file", 100) == "written"
     assert not patience.told
     assert not patience.rests
 
 
-def test_every_failed_try_and_the_end_of_the_wait_are_reported(tmp_path: Path) -> None:
-    patience = Patience()
+def test_every_failed_try_and_the_end_of_the_wait_are_reported(volume: Volume, tmp_path: Path) -> None:
+    patience = Patience(volume)
     refusals = Refusals(*[errno.ENOSPC] * 7)
     assert patience.room().insist(refusals, tmp_path / "file", 12_345) == "written"
     *lacking, last = patience.told
@@ -70,9 +74,9 @@ def test_every_failed_try_and_the_end_of_the_wait_are_reported(tmp_path: Path) -
     ],
 )
 def test_shortage_says_what_is_needed_what_is_free_and_what_to_do(
-    tmp_path: Path, error: int, code: str, advice: str
+    volume: Volume, tmp_path: Path, error: int, code: str, advice: str
 ) -> None:
-    patience = Patience()
+    patience = Patience(volume)
     patience.room().insist(Refusals(error), tmp_path / "not" / "made" / "file", 12_345)
     told = patience.told[0]
     assert told is not None
@@ -84,40 +88,44 @@ def test_shortage_says_what_is_needed_what_is_free_and_what_to_do(
     assert str(tmp_path / "not" / "made") in told.detail
 
 
-def test_error_that_waiting_does_not_cure_is_raised(tmp_path: Path) -> None:
-    patience = Patience()
+def test_error_that_waiting_does_not_cure_is_raised(volume: Volume, tmp_path: Path) -> None:
+    patience = Patience(volume)
     with pytest.raises(IsADirectoryError):
         patience.room().insist(Refusals(errno.EISDIR), tmp_path / "file", 1)
     assert not patience.told
 
 
-def test_exception_that_ends_the_wait_is_raised_and_nothing_is_written(tmp_path: Path) -> None:
+def test_exception_that_ends_the_wait_is_raised_and_nothing_is_written(
+    volume: Volume, tmp_path: Path
+) -> None:
     def stop(seconds: float) -> None:
         raise InterruptedError
 
     refusals = Refusals(errno.ENOSPC)
     with pytest.raises(InterruptedError):
-        Room(lambda _: None, stop).insist(refusals, tmp_path / "file", 1)
+        Room(volume, lambda _: None, stop).insist(refusals, tmp_path / "file", 1)
     assert not refusals.taken
 
 
-def test_child_leaves_room_for_facts_and_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_child_leaves_room_for_facts_and_events(
+    volume: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     frees = deque(SPARE_BYTES + more for more in (99, 98, 100))
     monkeypatch.setattr(os, "statvfs", lambda _: _of_free_bytes(frees.popleft()))
-    patience, refusals = Patience(), Refusals()
+    patience, refusals = Patience(volume), Refusals()
     patience.room(SPARE_BYTES).insist(refusals, tmp_path / "file", 100)
     assert [shortage and shortage.free_bytes for shortage in patience.told] == [SPARE_BYTES + 98, None]
     assert refusals.taken == 1
 
 
-def test_file_is_written_whole_and_no_temporary_file_is_left(tmp_path: Path) -> None:
-    Patience().room().write(tmp_path / "deep" / "file", b"content")
+def test_file_is_written_whole_and_no_temporary_file_is_left(volume: Volume, tmp_path: Path) -> None:
+    Patience(volume).room().write(tmp_path / "deep" / "file", b"content")
     assert (tmp_path / "deep" / "file").read_bytes() == b"content"
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["file"]
 
 
-def test_rejected_write_is_retried_once_there_is_room() -> None:
-    later = Later()
+def test_rejected_write_is_retried_once_there_is_room(volume: Volume) -> None:
+    later = Later(volume)
     made: list[str] = []
     later.write(_once_refused(lambda: made.append("first")))
     later.write(lambda: made.append("second"))
@@ -127,13 +135,57 @@ def test_rejected_write_is_retried_once_there_is_room() -> None:
     assert made == ["second", "first"]
 
 
-def test_deferred_write_for_a_deleted_record_is_dropped() -> None:
-    later = Later()
+def test_deferred_write_for_a_deleted_record_is_dropped(volume: Volume) -> None:
+    later = Later(volume)
     refusals = Refusals(errno.EROFS, errno.ENOENT)
     later.write(refusals)
     for _ in range(2):
         later.catch_up()
     assert not refusals.taken
+
+
+def away(volume: Volume) -> Callable[[], None]:
+    """Unmount the volume; returns what mounts it again."""
+    place = volume.jobs.rename(volume.root / "away")
+
+    def mount() -> None:
+        place.rename(volume.jobs)
+
+    return mount
+
+
+def test_writer_waits_for_a_volume_that_is_away_and_creates_nothing(volume: Volume) -> None:
+    volume.job(JOB).mkdir()
+    mount = away(volume)
+    told: list[Shortage | None] = []
+    room = Room(volume, told.append, lambda _: mount())
+    room.write(volume.snapshot(JOB, "file"), b"content")
+    assert volume.snapshot(JOB, "file").read_bytes() == b"content"
+    assert [shortage and shortage.code for shortage in told] == ["volume_failing", None]
+
+
+def test_read_waits_for_a_volume_that_is_away_and_a_missing_file_is_missing(volume: Volume) -> None:
+    volume.job(JOB).mkdir()
+    volume.spec(JOB).write_text("spec")
+    mount = away(volume)
+    told: list[Shortage | None] = []
+    room = Room(volume, told.append, lambda _: mount())
+    assert room.read(volume.spec(JOB).read_text, volume.spec(JOB)) == "spec"
+    assert [shortage and shortage.code for shortage in told] == ["volume_failing", None]
+    with pytest.raises(FileNotFoundError):
+        room.read(volume.intent(JOB).read_text, volume.intent(JOB))
+
+
+def test_deferred_write_waits_until_the_volume_is_back(volume: Volume) -> None:
+    later = Later(volume)
+    volume.job(JOB).mkdir()
+    mount = away(volume)
+    later.write(lambda: volume.intent(JOB).write_text("stop"))
+    later.owe(lambda: volume.spec(JOB).write_text("spec"))
+    later.catch_up()
+    mount()
+    later.catch_up()
+    assert (volume.intent(JOB).read_text(), volume.spec(JOB).read_text()) == ("stop", "spec")
 
 
 def _once_refused(statement: Callable[[], object]) -> Callable[[], None]:

@@ -42,7 +42,7 @@ def digest(volume: Volume) -> str:
     """The digest of a generator that is both a job's checkpoint and an incoming import."""
     for place in (JOB, SENT):
         path = volume.checkpoint(place.job, place.file)
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         _, digest = write(path)
     return digest
 

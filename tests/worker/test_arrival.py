@@ -1,0 +1,45 @@
+"""A worker that starts waits for a volume that is away, but not for one that is new."""
+
+import threading
+
+import pytest
+import redis
+
+from contract.keys import EPOCH
+from contract.volume import Volume
+from worker.arrival import await_volume
+from worker.store import Store
+
+
+@pytest.fixture(autouse=True)
+def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.arrival.LOOK_SECONDS", 0.01)
+
+
+@pytest.fixture
+def mount_point(volume: Volume) -> Volume:
+    """A volume that is not there."""
+    return Volume(volume.root / "mount point")
+
+
+def test_worker_waits_for_a_volume_that_redis_has_records_of(
+    store: Store, client: redis.Redis, mount_point: Volume, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.set(EPOCH, "1")
+    waiting = threading.Thread(target=await_volume, args=(store, mount_point), daemon=True)
+    waiting.start()
+    waiting.join(0.2)
+    assert waiting.is_alive()
+    assert not mount_point.root.exists()
+    assert caplog.text.count("mount the volume there") == 1
+    mount_point.root.mkdir()
+    mount_point.epoch.touch()
+    waiting.join(60)
+    assert mount_point.jobs.is_dir()
+
+
+def test_worker_of_a_new_service_does_not_wait_and_leaves_the_layout_to_the_rebuild(
+    store: Store, mount_point: Volume
+) -> None:
+    await_volume(store, mount_point)
+    assert not mount_point.root.exists()

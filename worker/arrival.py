@@ -1,0 +1,32 @@
+"""What a worker does before anything else on the volume: waits until it is there, unless it is new."""
+
+import logging
+import time
+
+from redis.exceptions import RedisError
+
+from contract.volume import Volume
+from worker.rare_warning import RareWarning
+from worker.store import Store
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+
+
+def await_volume(store: Store, volume: Volume) -> None:
+    """Return once the volume is there, or Redis has no records: then a rebuild lays out a new one."""
+    rarely = RareWarning(logger)
+    while not volume.is_laid_out():
+        try:
+            if not store.has_epoch():
+                return
+            rarely.log(
+                "%s is empty, but Redis has records: mount the volume there; or, if it was deleted on"
+                " purpose, empty Redis, too",
+                volume.root,
+            )
+        except RedisError as error:
+            rarely.log("%s is empty, and Redis is away: %s", volume.root, error)
+        time.sleep(LOOK_SECONDS)
+    volume.lay_out()
