@@ -4,7 +4,6 @@ A gateway that dies between the two writes leaves the volume one revision ahead.
 or moves the alias completes the move: the higher revision wins. An incomplete deletion is undone.
 """
 
-import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -14,7 +13,7 @@ from typing import TypeVar
 from redis.exceptions import RedisError
 
 from contract.alias import AliasRecord
-from contract.durable import remove_durably, write_durably
+from contract.durable import remove_durably, replace_durably
 from contract.errors import ErrorCode, ServiceError
 from contract.pointing import PointOutcome, point, unpoint
 from contract.store import Command
@@ -74,7 +73,7 @@ async def settle(gateway: Gateway) -> None:
         nonlocal unsettled
         if unsettled is None:
             in_redis = await gateway.store.aliases()
-            unsettled = {*in_redis, *await asyncio.to_thread(gateway.volume.all_aliases)}
+            unsettled = {*in_redis, *await gateway.on_volume(gateway.volume.all_aliases)}
         for alias in sorted(unsettled):
             with contextlib.suppress(ServiceError, OSError):  # the requests concerned report these themselves
                 async with _alone(gateway):
@@ -94,7 +93,7 @@ async def _settled(gateway: Gateway, alias: str) -> AliasRecord | None:
     await require_rebuilt(gateway)
     path = gateway.volume.alias(alias)
     told = await gateway.store.alias_record(alias)
-    kept = await asyncio.to_thread(_read, path, told)
+    kept = await gateway.on_volume(_read, path, told)
     if kept is not None and kept != told and kept.now.revision > _revision(told):
         outcome = await _say(gateway, alias, kept, expected=_revision(told))
         if outcome == "pointed":
@@ -102,7 +101,7 @@ async def _settled(gateway: Gateway, alias: str) -> AliasRecord | None:
         if outcome == "rebuilding":
             raise being_rebuilt()
     if kept != told:
-        await asyncio.to_thread(_keep, path, told)
+        await gateway.on_volume(_keep, path, told)
     return told
 
 
@@ -111,17 +110,17 @@ async def _write(
 ) -> PointOutcome:
     """Write the volume, then Redis; if Redis refuses, restore the volume. Returns the outcome in Redis."""
     path = gateway.volume.alias(alias)
-    await asyncio.to_thread(_keep, path, after)
+    await gateway.on_volume(_keep, path, after)
     try:
         outcome = await _say(gateway, alias, after, expected=_revision(before))
     except RedisError as error:
         if is_for_lack_of_memory(error):
-            await asyncio.to_thread(_keep, path, before)
+            await gateway.on_volume(_keep, path, before)
         else:
             gateway.later(settle(gateway))
         raise
     if outcome != "pointed":
-        await asyncio.to_thread(_keep, path, before)
+        await gateway.on_volume(_keep, path, before)
     return outcome
 
 
@@ -152,6 +151,6 @@ def _read(path: Path, told: AliasRecord | None) -> AliasRecord | None:
 
 def _keep(path: Path, record: AliasRecord | None) -> None:
     if record is not None:
-        write_durably(path, record.as_file())
+        replace_durably(path, record.as_file())
     elif path.exists():
         remove_durably(path)

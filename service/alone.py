@@ -24,7 +24,7 @@ async def alone(gateway: Gateway, directory: Path, *, doing: str) -> AsyncIterat
     """
     async with gateway.lock(str(directory)):
         give_up = time.monotonic() + _PATIENCE_SECONDS
-        opened = await asyncio.to_thread(_open, directory)
+        opened = await gateway.on_volume(_open, directory)
         try:
             while not _lock(opened):
                 if time.monotonic() > give_up:
@@ -36,7 +36,6 @@ async def alone(gateway: Gateway, directory: Path, *, doing: str) -> AsyncIterat
 
 
 def _open(path: Path) -> int:
-    path.mkdir(parents=True, exist_ok=True)
     return os.open(path, os.O_RDONLY)
 
 

@@ -1,6 +1,7 @@
 """Deletes records and their files, and completes or reverts the deletions that were left half done."""
 
 import asyncio
+import contextlib
 import time
 from functools import partial
 from pathlib import Path
@@ -44,14 +45,15 @@ async def delete(
         try:
             outcome = await gateway.store.run(command)
         except (RedisError, asyncio.CancelledError):
-            await asyncio.to_thread(remove_durably, tombstone)
-            gateway.later(until_settled(partial(_settle, gateway, record_id)))
+            await gateway.on_volume(remove_durably, tombstone)
+            gateway.later(until_settled(partial(_settle, gateway, record_id), OSError))
             raise
         gateway.remembered.forget()
         if outcome[0] in ("forgotten", "missing"):
-            await asyncio.to_thread(discard, gateway.volume, record_id)
+            with contextlib.suppress(OSError):  # a later round completes it
+                await gateway.on_volume(discard, gateway.volume, record_id)
         else:
-            await asyncio.to_thread(remove_durably, tombstone)
+            await gateway.on_volume(remove_durably, tombstone)
     if outcome[0] == "rebuilding":
         raise being_rebuilt()
     return outcome
@@ -63,7 +65,7 @@ async def run(gateway: Gateway) -> None:
     async def attempt() -> bool:
         if not await gateway.store.is_rebuilt():
             return False
-        for record_id in await asyncio.to_thread(_half_deleted, gateway.volume):
+        for record_id in await gateway.on_volume(_half_deleted, gateway.volume):
             await _settle(gateway, record_id)
         return True
 
@@ -89,16 +91,16 @@ async def _settle(gateway: Gateway, record_id: str) -> bool:
     """
     async with gateway.lock(record_id):
         if await gateway.store.exists(kind_of(record_id), record_id):
-            await asyncio.to_thread(remove_durably, gateway.volume.tombstone(record_id))
+            await gateway.on_volume(remove_durably, gateway.volume.tombstone(record_id))
         elif await gateway.store.is_rebuilt():
             await _bury(gateway, record_id)
-            await asyncio.to_thread(discard, gateway.volume, record_id)
+            await gateway.on_volume(discard, gateway.volume, record_id)
     return True
 
 
 async def _bury(gateway: Gateway, record_id: str) -> None:
     tombstone = {"id": record_id, "deleted_ms": round(time.time() * 1000)}
-    await asyncio.to_thread(_raise_tombstone, gateway.volume.tombstone(record_id), tombstone)
+    await gateway.on_volume(_raise_tombstone, gateway.volume.tombstone(record_id), tombstone)
 
 
 def _raise_tombstone(path: Path, tombstone: dict[str, object]) -> None:
@@ -108,6 +110,5 @@ def _raise_tombstone(path: Path, tombstone: dict[str, object]) -> None:
     except OSError as error:
         if LACKS.get(error.errno) != "volume_full":
             raise
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         sync_directory(path.parent)

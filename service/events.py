@@ -55,7 +55,7 @@ class EventLog:
     """Reads one job's events in order."""
 
     def __init__(self, gateway: Gateway, job_id: str) -> None:
-        self._store, self._shared = gateway.store, gateway.shared
+        self._store, self._shared, self._on_volume = gateway.store, gateway.shared, gateway.on_volume
         self._mirror = gateway.volume.events(job_id)
         self._job_id = job_id
         self._is_unreadable = False
@@ -94,7 +94,7 @@ class EventLog:
 
     async def _mirrored(self, after: int, before: int, limit: int) -> list[Event]:
         try:
-            events = await asyncio.to_thread(self._read_mirror, after, before, limit)
+            events = await self._on_volume(self._read_mirror, after, before, limit)
         except OSError as error:
             if not self._is_unreadable:
                 log.warning("%s: its events cannot be read from the volume: %s", self._job_id, error)

@@ -1,6 +1,5 @@
 """Exports generators: the checkpoint itself, or a program that a trainer builds from it, once."""
 
-import asyncio
 import functools
 import logging
 from pathlib import Path
@@ -23,7 +22,9 @@ async def exported(gateway: Gateway, target: Target, form: ExportFormat) -> Stor
     Raises:
         ServiceError: `checkpoint_unreadable` if the file is gone or unreadable, or the checkpoint no longer
             matches its digest; or any error of the request to a trainer.
+        OSError: the volume is away or hangs.
     """
+    gateway.watch.require()
     if form == "safetensors":
         return await _checkpoint(gateway, target)
     path = export(gateway.volume, target.place, target.digest, form)
@@ -68,7 +69,7 @@ async def _make(gateway: Gateway, target: Target, program: Program, path: Path) 
 async def _intact(gateway: Gateway, path: Path) -> StoredFile | None:
     """The program, if it is there as its trainer wrote it."""
     try:
-        written = await asyncio.to_thread(_checksum, path)
+        written = await gateway.on_volume(_checksum, path)
         file = await gateway.digests.open(path)
     except OSError:
         return None

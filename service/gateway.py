@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from contract.keys import Role
 from contract.store import workers
 from contract.volume import Volume
+from contract.volume_watch import VolumeWatch
 from contract.warming import LivingSampler, living_samplers
 from service import receiving, trash
 from service.bell import Bell
@@ -21,9 +22,11 @@ from service.hub import Hub
 from service.import_room import ImportRoom
 from service.mailbox import Mailbox
 from service.manifests import Manifests
+from service.on_volume import OnVolume
 from service.pictures import Pictures
 from service.remembered import Remembered
 from service.settings import Settings
+from service.settling import until_settled
 from service.single_flight import SingleFlight
 from service.store import Store, connect
 from service.stored_files import Digests
@@ -32,6 +35,8 @@ from service.workshop import Workshop
 
 _ROSTER_SECONDS = 1.0
 _BEGIN_ANEW_SECONDS = 0.5
+_TIDY_SECONDS = 3.0
+"""A start waits so long for a volume that is slow, hangs or is away."""
 _WARMINGS_AT_ONCE = 8
 """Generators warmed at the same time; about as many as a sampler loads while a client waits for it."""
 
@@ -44,7 +49,9 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.volume = Volume(settings.data_root.absolute())
-        self.store = Store(connect(settings.redis_url, connections=64, decode=True), self.volume)
+        self.watch = VolumeWatch(self.volume)
+        self.on_volume = OnVolume(self.volume, self.watch)
+        self.store = Store(connect(settings.redis_url, connections=64, decode=True), self.watch)
         self.hub = Hub(connect(settings.redis_url, connections=1, decode=True, retries=0))
         self.shared = SingleFlight()
         self.mailbox = Mailbox(
@@ -68,9 +75,9 @@ class Gateway:
         self.import_room = ImportRoom(self.store, settings.imports_bytes)
         self.bell = Bell(settings.redis_url)
         self.pictures = Pictures(self.mailbox, settings.sample_cache_bytes)
-        self.digests = Digests()
-        self.manifests = Manifests(self.volume)
-        self.webhooks = Webhooks(self.store, self.volume, settings)
+        self.digests = Digests(self.on_volume)
+        self.manifests = Manifests(self.volume, self.on_volume)
+        self.webhooks = Webhooks(self.store, self.volume, self.on_volume, settings)
         self.background: set[asyncio.Task[None]] = set()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._roster: tuple[float, frozenset[Role]] = (0.0, frozenset())
@@ -78,8 +85,8 @@ class Gateway:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the readers and the bell within this block; leaving it takes about two seconds at most."""
-        await asyncio.to_thread(receiving.sweep, self.volume)
-        await asyncio.to_thread(trash.sweep, self.volume)
+        await asyncio.to_thread(self.watch.start)
+        await asyncio.wait([self.later(self._tidy_up())], timeout=_TIDY_SECONDS)
         self.bell.start()
         readers = [
             asyncio.create_task(self._keep(part.run)) for part in (self.hub, self.mailbox, self.webhooks)
@@ -98,6 +105,18 @@ class Gateway:
             await self.workshop.close()
             await self.warming_redis.aclose()
             await self.store.close()
+            self.watch.stop()
+            self.on_volume.close()
+
+    async def _tidy_up(self) -> None:
+        """Once the volume is there, remove what killed gateways have left in part."""
+
+        async def attempt() -> bool:
+            for tidy in (Volume.lay_out, receiving.sweep, trash.sweep):
+                await self.on_volume(tidy, self.volume)
+            return True
+
+        await until_settled(attempt, OSError)
 
     async def _keep(self, run: Callable[[], Awaitable[None]]) -> None:
         """Run a reader until it is closed, restarting it when it fails."""

@@ -3,7 +3,6 @@
 A generator that Redis does not know is removed only if there is a note: it may come from a backup.
 """
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
@@ -37,15 +36,14 @@ async def noted(gateway: Gateway, digest: str) -> AsyncIterator[None]:
     async with AsyncExitStack() as undo:
         undo.callback(lambda: gateway.later(_settle(gateway, digest)))
         with contextlib.suppress(OSError):  # generators must be removable from a full volume
-            await asyncio.to_thread(_write, note)
+            await gateway.on_volume(_write, note)
         yield
         undo.pop_all()
     with contextlib.suppress(OSError):
-        await asyncio.to_thread(remove_durably, note)
+        await gateway.on_volume(remove_durably, note)
 
 
 def _write(note: Path) -> None:
-    note.parent.mkdir(parents=True, exist_ok=True)
     note.touch()
     sync_directory(note.parent)
 
@@ -54,10 +52,10 @@ async def settle(gateway: Gateway) -> None:
     """Settle what killed gateways have noted, and remove programs whose generators are gone."""
 
     async def attempt() -> bool:
-        for digest in await asyncio.to_thread(gateway.volume.all_notes_of_imports):
+        for digest in await gateway.on_volume(gateway.volume.all_notes_of_imports):
             await _settle(gateway, digest)
         async with alone_with_imports(gateway):
-            await asyncio.to_thread(_remove_orphans, gateway.volume)
+            await gateway.on_volume(_remove_orphans, gateway.volume)
         return True
 
     await until_settled(attempt, ServiceError, OSError)
@@ -72,9 +70,9 @@ async def _settle(gateway: Gateway, digest: str) -> None:
             if await gateway.store.is_left_out(digest):
                 return True  # the note stays, for the next gateway that starts
             if not await gateway.store.imported(digest):
-                await asyncio.to_thread(remove, gateway.volume, digest)
+                await gateway.on_volume(remove, gateway.volume, digest)
                 log.warning("%s: removed, as its import or removal was interrupted", digest)
-            await asyncio.to_thread(gateway.volume.note_of_import(digest).unlink, missing_ok=True)
+            await gateway.on_volume(gateway.volume.note_of_import(digest).unlink, missing_ok=True)
         return True
 
     await until_settled(attempt, ServiceError, OSError)

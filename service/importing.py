@@ -1,6 +1,5 @@
 """Imports generators: receives a file onto the volume, checks it without running any of it, then keeps it."""
 
-import asyncio
 import hashlib
 import time
 import uuid
@@ -45,7 +44,7 @@ async def take_in(request: Request, gateway: Gateway) -> tuple[str, bool]:
     """
     await require_rebuilt(gateway)  # before half a gigabyte is sent
     async with _received(request, gateway) as sent:
-        await asyncio.to_thread(look_through, sent.path)
+        await gateway.on_volume(look_through, sent.path)
         async with gateway.lock(sent.digest):
             if await _is_here(gateway, sent.digest):
                 return sent.digest, False
@@ -63,7 +62,7 @@ async def _is_here(gateway: Gateway, digest: str) -> bool:
     """Whether it was imported before, and its file is still intact."""
     if not await gateway.store.imported(digest):
         return False
-    return await asyncio.to_thread(_is_intact, gateway.volume.imported(digest), digest)
+    return await gateway.on_volume(_is_intact, gateway.volume.imported(digest), digest)
 
 
 def _is_intact(path: Path, digest: str) -> bool:
@@ -79,9 +78,9 @@ async def _keep(gateway: Gateway, sent: _Sent) -> None:
     path = gateway.volume.imported(sent.digest)
     entry = Import(bytes=sent.bytes, imported_ms=time.time_ns() // 1_000_000)
     async with AsyncExitStack() as stack:
-        if not await asyncio.to_thread(path.exists):  # else keep it: Redis may have lost its entry
+        if not await gateway.on_volume(path.exists):  # else keep it: Redis may have lost its entry
             await stack.enter_async_context(noted(gateway, sent.digest))
-        await asyncio.to_thread(publish_durably, sent.path, path)
+        await gateway.on_volume(publish_durably, sent.path, path)
         if not await gateway.store.run(add_import(sent.digest, entry)):
             raise being_rebuilt()
 
@@ -98,7 +97,7 @@ async def forget(gateway: Gateway, digest: str) -> None:
             outcome, by = await gateway.store.run(forget_import(digest))
             gateway.remembered.forget()
             if outcome in ("forgotten", "missing"):  # missing: an earlier removal may have been interrupted
-                was_there = await asyncio.to_thread(remove, gateway.volume, digest)
+                was_there = await gateway.on_volume(remove, gateway.volume, digest)
     if outcome == "rebuilding":
         raise being_rebuilt()
     if outcome == "aliased":
@@ -124,7 +123,8 @@ async def _received(request: Request, gateway: Gateway) -> AsyncIterator[_Sent]:
     whole = hashlib.sha256()
     async with gateway.import_room.reserved(declared, limit) as most:
         refusal = _too_large(limit) if most == limit else gateway.import_room.full(0, most)
-        async with kept(bounded(request.stream(), most, refusal), path, whole.update) as size:
+        body = bounded(request.stream(), most, refusal)
+        async with kept(gateway.on_volume, body, path, whole.update) as size:
             if not size:
                 raise ServiceError(ErrorCode.BODY_EMPTY, "The body is empty; send a safetensors file.")
             yield _Sent(path, size, f"sha256:{whole.hexdigest()}")

@@ -1,14 +1,15 @@
 """Summaries of prepared datasets, without a manifest's two long lists; cached, as it never changes."""
 
-import asyncio
 import logging
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from contract.dataset import RejectedFile
+from contract.durable import LACKS
 from contract.errors import ErrorCode, ServiceError
 from contract.volume import Volume
+from service.on_volume import OnVolume
 
 _KEPT = 1024
 _KEPT_REJECTED = 50_000
@@ -36,8 +37,9 @@ class ManifestSummary(BaseModel):
 class Manifests:
     """Reads and caches summaries by dataset."""
 
-    def __init__(self, volume: Volume) -> None:
+    def __init__(self, volume: Volume, on_volume: OnVolume) -> None:
         self._volume = volume
+        self._on_volume = on_volume
         self._kept: dict[str, ManifestSummary] = {}
 
     async def read(self, dataset_id: str) -> ManifestSummary:
@@ -45,10 +47,11 @@ class Manifests:
 
         Raises:
             ServiceError: `dataset_not_ready` if its manifest is missing or cannot be read.
+            OSError: the volume fails.
         """
         if kept := self._kept.get(dataset_id):
             return kept
-        summary = await asyncio.to_thread(self._load, dataset_id)
+        summary = await self._on_volume(self._load, dataset_id)
         self._keep(dataset_id, summary)
         return summary
 
@@ -64,6 +67,8 @@ class Manifests:
         try:
             return ManifestSummary.model_validate_json(self._volume.manifest(dataset_id).read_bytes())
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in LACKS:
+                raise
             log.warning("the manifest of %s cannot be read: %s", dataset_id, error)
             detail = (
                 f"The manifest of {dataset_id} is missing on the volume or damaged; restore it from a backup,"

@@ -46,7 +46,7 @@ async def submit(
     Raises:
         ServiceError: `store_unavailable`; another gateway took it for abandoned.
     """
-    await asyncio.to_thread(sync_directory, gateway.volume.home(record_id).parent)
+    await gateway.on_volume(sync_directory, gateway.volume.home(record_id).parent)
     try:
         outcome = await gateway.store.run(command)
     except RedisError as error:
@@ -59,7 +59,7 @@ async def submit(
         await _remove(gateway, record_id)
     elif outcome[0] == "submitted":
         with contextlib.suppress(OSError):  # it is queued, and its first event will show that, too
-            await asyncio.to_thread(replace_durably, gateway.volume.queued(record_id), b"")
+            await gateway.on_volume(replace_durably, gateway.volume.queued(record_id), b"")
     if outcome[0] == "withdrawn":
         raise store_unavailable("This took so long to write that another gateway has withdrawn it")
     return outcome
@@ -94,7 +94,9 @@ async def _withdraw(gateway: Gateway, record_id: str, *, by_submitter: bool) -> 
 
 
 async def _remove(gateway: Gateway, record_id: str) -> None:
-    await asyncio.to_thread(discard, gateway.volume, record_id)
+    """Remove its files. If the volume is away, a gateway that starts later does."""
+    with contextlib.suppress(OSError):
+        await gateway.on_volume(discard, gateway.volume, record_id)
 
 
 async def settle(gateway: Gateway) -> None:
@@ -104,7 +106,7 @@ async def settle(gateway: Gateway) -> None:
     """
 
     async def attempt() -> bool:
-        homes = await asyncio.to_thread(_abandoned, gateway.volume)
+        homes = await gateway.on_volume(_abandoned, gateway.volume)
         if homes:
             await asyncio.sleep(_IN_HAND_SECONDS)
         return all([await _settle_abandoned(gateway, home) for home in homes])
@@ -115,7 +117,7 @@ async def settle(gateway: Gateway) -> None:
 async def _settle_abandoned(gateway: Gateway, home: Path) -> bool:
     """Withdraw it, unless it was queued. Returns whether that is known: Redis may have been emptied."""
     record_id = home.name
-    if not await asyncio.to_thread(_is_abandoned, home):
+    if not await gateway.on_volume(_is_abandoned, home):
         return True
     if await _withdraw(gateway, record_id, by_submitter=False):
         log.warning("%s: removed, it was never queued, and no client was told of it", record_id)

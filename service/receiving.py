@@ -1,6 +1,5 @@
 """Receives a body that is a file: checks its type, limits its size, and streams it to the volume."""
 
-import asyncio
 import contextlib
 import fcntl
 import os
@@ -13,6 +12,7 @@ from starlette.requests import Request
 
 from contract.errors import ErrorCode, ServiceError
 from contract.volume import Volume
+from service.on_volume import OnVolume
 
 _WRITE_BYTES = 2**20
 
@@ -41,26 +41,27 @@ async def bounded(pieces: AsyncIterator[bytes], most: int, refusal: ServiceError
 
 @asynccontextmanager
 async def kept(
-    pieces: AsyncIterator[bytes], path: Path, see: Callable[[bytes], object] | None = None
+    on_volume: OnVolume,
+    pieces: AsyncIterator[bytes],
+    path: Path,
+    see: Callable[[bytes], object] | None = None,
 ) -> AsyncIterator[int]:
     """Write the pieces to a new, fsynced file, which is removed when the block ends, unless it was renamed.
 
     Yields its size. `see` is called with every portion before it is written, off the event loop.
     """
-    file = await asyncio.to_thread(_create, path)
+    file = await on_volume(_create, path)
     try:
-        size = await _write(pieces, file, see)
-        await asyncio.to_thread(os.fsync, file.fileno())
+        size = await _write(on_volume, pieces, file, see)
+        await on_volume(os.fsync, file.fileno())
         yield size
     finally:
-        path.unlink(missing_ok=True)
-        file.close()
+        with contextlib.suppress(OSError):  # the next gateway that starts sweeps it
+            await on_volume(_discard, file, path)
 
 
 def sweep(volume: Volume) -> None:
     """Remove files that a killed gateway left half-received; those still being received are locked."""
-    with contextlib.suppress(OSError):  # /readyz reports it
-        volume.incoming_uploads.mkdir(parents=True, exist_ok=True)
     for path in (*volume.incoming_uploads.glob("*.zip"), *volume.incoming_imports.glob("*.safetensors")):
         with contextlib.suppress(OSError), path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -68,22 +69,31 @@ def sweep(volume: Volume) -> None:
 
 
 def _create(path: Path) -> BinaryIO:
-    path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("wb")
     fcntl.flock(file, fcntl.LOCK_EX)  # a starting gateway sweeps unlocked files
     return file
 
 
-async def _write(pieces: AsyncIterator[bytes], file: BinaryIO, see: Callable[[bytes], object] | None) -> int:
+def _discard(file: BinaryIO, path: Path) -> None:
+    path.unlink(missing_ok=True)
+    file.close()
+
+
+async def _write(
+    on_volume: OnVolume,
+    pieces: AsyncIterator[bytes],
+    file: BinaryIO,
+    see: Callable[[bytes], object] | None,
+) -> int:
     size, buffer = 0, bytearray()
     async for piece in pieces:
         size += len(piece)
         buffer += piece
         if len(buffer) >= _WRITE_BYTES:
-            await asyncio.to_thread(_append, file, see, bytes(buffer))
+            await on_volume(_append, file, see, bytes(buffer))
             buffer.clear()
-    await asyncio.to_thread(_append, file, see, bytes(buffer))
-    await asyncio.to_thread(file.flush)
+    await on_volume(_append, file, see, bytes(buffer))
+    await on_volume(file.flush)
     return size
 
 

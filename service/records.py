@@ -1,6 +1,5 @@
 """Finds a record, or explains its absence."""
 
-import asyncio
 import re
 from collections.abc import Callable
 from typing import TypeVar
@@ -48,7 +47,7 @@ async def show(gateway: Gateway, kind: RecordKind, record_id: str, view: Callabl
 
 
 async def _refuse_missing(gateway: Gateway, kind: RecordKind, record_id: str) -> None:
-    if await asyncio.to_thread(gateway.volume.tombstone(record_id).exists):
+    if await gateway.on_volume(gateway.volume.tombstone(record_id).exists):
         raise ServiceError(ErrorCode.RECORD_DELETED, f"The {kind} {record_id} was deleted.")
     await require_back(gateway, f"The {kind} {record_id}", record_id)
 

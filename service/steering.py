@@ -7,13 +7,14 @@ volume is reverted at once, and follows the record as soon as Redis answers.
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
 from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from contract.durable import LACKS, remove_durably, write_durably, write_json
+from contract.durable import LACKS, remove_durably, replace_durably, write_json
 from contract.errors import ErrorCode, ServiceError
 from contract.job import Record, State, Want
 from contract.keys import RecordKind
@@ -53,26 +54,31 @@ async def steer(gateway: Gateway, job_id: str, want: Want) -> Job:
 async def _control(gateway: Gateway, job_id: str, want: Want) -> tuple[ControlOutcome, str]:
     """Write the intent, then run the script; revert the intent unless the script has accepted it."""
     path = gateway.volume.intent(job_id)
-    before = await asyncio.to_thread(_read, path)
-    is_stated = await asyncio.to_thread(_state, path, want)
-    outcome = None
+    before, is_stated, outcome = None, True, None
+    try:
+        before = await gateway.on_volume(_exchange, path, want)
+    except OSError as error:
+        _require_excuse(error)
+        is_stated = False
     try:
         outcome, state = await gateway.store.run(control(RecordKind.JOB, job_id, want, "asked by a client"))
         return outcome, state
     finally:
         if is_stated and outcome != "accepted":  # then no rebuild may apply it either
-            await asyncio.to_thread(_put_back, path, before)
+            await gateway.on_volume(_put_back, path, before)
 
 
-def _state(path: Path, want: Want) -> bool:
-    """Write the intent. Returns whether the volume accepted it."""
-    try:
-        write_json(path, {"want": want})
-    except OSError as error:
-        if error.errno not in LACKS:
-            raise
-        return False
-    return True
+def _exchange(path: Path, want: Want) -> bytes | None:
+    """Write the intent, and return what was there before."""
+    before = path.read_bytes() if path.exists() else None
+    write_json(path, {"want": want})
+    return before
+
+
+def _require_excuse(error: OSError) -> None:
+    """Raise the error, unless the volume accepts no files at present, or the job was deleted meanwhile."""
+    if error.errno not in (*LACKS, errno.ENOENT):
+        raise error
 
 
 async def _settle(gateway: Gateway, job_id: str) -> None:
@@ -88,12 +94,15 @@ async def _settle(gateway: Gateway, job_id: str) -> None:
 async def _agree(gateway: Gateway, job_id: str) -> bool:
     """Copy the record's intent to the volume, even if another gateway set it. Returns whether they agree."""
     path = gateway.volume.intent(job_id)
-    while standing := await gateway.store.find(RecordKind.JOB, job_id):
-        wanted = _wanted(standing.record)
-        if await asyncio.to_thread(_stated, path) == wanted:
-            break
-        if not await asyncio.to_thread(_state, path, wanted):
-            return False
+    try:
+        while standing := await gateway.store.find(RecordKind.JOB, job_id):
+            wanted = _wanted(standing.record)
+            if await gateway.on_volume(_stated, path) == wanted:
+                break
+            await gateway.on_volume(write_json, path, {"want": wanted})
+    except OSError as error:
+        _require_excuse(error)
+        return error.errno not in LACKS
     return True
 
 
@@ -112,16 +121,12 @@ def _wanted(record: Record) -> Want:
     return {State.CANCELLED: Want.CANCEL, State.PAUSED: Want.PAUSE}.get(record.state, record.want)
 
 
-def _read(path: Path) -> bytes | None:
-    return path.read_bytes() if path.exists() else None
-
-
 def _put_back(path: Path, content: bytes | None) -> None:
     with contextlib.suppress(FileNotFoundError):  # the job was deleted meanwhile
         if content is None:
             remove_durably(path)
         else:
-            write_durably(path, content)
+            replace_durably(path, content)
 
 
 def _conflict(job_id: str, want: Want, state: str) -> ServiceError:

@@ -1,6 +1,5 @@
 """The gateway's access to the records in Redis: runs the contract's commands, and reads."""
 
-import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -30,10 +29,9 @@ from contract.keys import (
 )
 from contract.pointing import meanings
 from contract.reading import look_up
-from contract.rebuilding import read_epoch
 from contract.script import script
 from contract.store import Command, RememberedRequest, Turns, read_request, turns, workers
-from contract.volume import Volume
+from contract.volume_watch import VolumeWatch
 from contract.webhook import Endpoint
 from service.refusals import of_another_version
 
@@ -118,9 +116,9 @@ class Listed(NamedTuple):
 class Store:
     """Reads records asynchronously, and is the one way to run a command of `contract.store`."""
 
-    def __init__(self, redis: "Redis", volume: Volume) -> None:
+    def __init__(self, redis: "Redis", watch: VolumeWatch) -> None:
         self._redis = redis
-        self._volume = volume
+        self._watch = watch
         self._script = redis.register_script(script())
         self._turns = {kind: Turns("", ()) for kind in RecordKind}
 
@@ -141,7 +139,7 @@ class Store:
         They are not after Redis was emptied, or came back from before a rebuild on another server, until a
         worker restores them.
         """
-        epoch = await asyncio.to_thread(read_epoch, self._volume)
+        epoch = self._watch.epoch
         if epoch and not await self._redis.sismember(EPOCHS, epoch):
             return False
         return bool(await self._redis.exists(EPOCH))

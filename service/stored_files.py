@@ -1,6 +1,5 @@
 """Serves files from the volume: hashed once, then sent whole or in part."""
 
-import asyncio
 import hashlib
 import os
 import re
@@ -15,6 +14,7 @@ from fastapi.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from contract.errors import ErrorCode, ServiceError
+from service.on_volume import OnVolume
 from service.problems import problem_response
 
 _KNOWN_FILES = 4096
@@ -33,7 +33,8 @@ class StoredFile(NamedTuple):
 class Digests:
     """Caches the SHA-256 of files, recomputed when a file has changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_volume: OnVolume) -> None:
+        self._on_volume = on_volume
         self._known: OrderedDict[Path, tuple[tuple[int, int, int], str]] = OrderedDict()
 
     async def open(self, path: Path) -> StoredFile:
@@ -42,7 +43,7 @@ class Digests:
         Raises:
             OSError: it does not exist, or cannot be read.
         """
-        return await asyncio.to_thread(self._open, path)
+        return await self._on_volume(self._open, path)
 
     def _open(self, path: Path) -> StoredFile:
         with ExitStack() as stack:

@@ -1,7 +1,5 @@
 """Submits jobs: onto the volume, then into the queue. A repeated request finds the job that it created."""
 
-import asyncio
-
 from fastapi import Response
 
 from contract.durable import write_durably
@@ -38,13 +36,13 @@ async def queue_job(gateway: Gateway, response: Response, spec: TrainingSpec, su
     """
     job_id, text = new_job_id(), spec.model_dump_json()
     async with queueing.new_home(gateway, job_id):
-        await asyncio.to_thread(
+        await gateway.on_volume(
             write_durably,
             gateway.volume.submission(job_id),
             submission.model_dump_json().encode(),
             mode=0o600,  # it contains the webhook's secret
         )
-        await asyncio.to_thread(write_durably, gateway.volume.spec(job_id), text.encode())
+        await gateway.on_volume(write_durably, gateway.volume.spec(job_id), text.encode())
     command = submit(
         RecordKind.JOB, job_id, text, devices=spec.devices, dataset=spec.dataset, submission=submission
     )

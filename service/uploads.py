@@ -12,8 +12,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from contract.errors import ErrorCode, ServiceError
-from contract.volume import Volume
 from service.body_length import declared_length
+from service.gateway import Gateway
 from service.receiving import bounded, kept, wrong_type
 from service.refusals import parameter_error
 
@@ -42,7 +42,7 @@ class Upload:
 
 
 @asynccontextmanager
-async def receive(request: Request, volume: Volume, max_bytes: int) -> AsyncIterator[Upload]:
+async def receive(request: Request, gateway: Gateway, max_bytes: int) -> AsyncIterator[Upload]:
     """Receive the upload into a file, which is removed when the block ends, unless it was renamed.
 
     Raises:
@@ -51,9 +51,9 @@ async def receive(request: Request, volume: Volume, max_bytes: int) -> AsyncIter
     body = _body(request)
     if declared_length(request) > max_bytes + _FRAMING_BYTES * isinstance(body, _Form):
         raise _too_large(max_bytes)
-    path = volume.incoming_uploads / f"{uuid.uuid4().hex}.zip"
+    path = gateway.volume.incoming_uploads / f"{uuid.uuid4().hex}.zip"
     contents = bounded(_contents(request, body, max_bytes), max_bytes, _too_large(max_bytes))
-    async with kept(contents, path) as size:
+    async with kept(gateway.on_volume, contents, path) as size:
         name = body.finish()
         if not size:
             raise ServiceError(ErrorCode.BODY_EMPTY, "The upload has 0 bytes; send a zip archive of images.")

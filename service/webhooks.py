@@ -20,6 +20,7 @@ from contract.submission import Submission
 from contract.volume import Volume
 from contract.webhook import TOLD_FOR_SECONDS, DeliveryOutcome, Endpoint, Notification, Webhook, read_told
 from service.messages import Message, message_id, signed_headers
+from service.on_volume import OnVolume
 from service.receivers import Receivers, UnreachableError
 from service.settings import Settings
 from service.store import Store
@@ -40,9 +41,10 @@ log = logging.getLogger(__name__)
 class Webhooks:
     """Runs one loop in every gateway; attempts run concurrently, within bounds."""
 
-    def __init__(self, store: Store, volume: Volume, settings: Settings) -> None:
+    def __init__(self, store: Store, volume: Volume, on_volume: OnVolume, settings: Settings) -> None:
         self._store = store
         self._volume = volume
+        self._on_volume = on_volume
         self._global = settings.webhook
         self._allows_private = settings.webhook_allow_private
         self._receivers = {endpoint: Receivers() for endpoint in Endpoint}  # look-ups of jobs' own may hang
@@ -57,6 +59,8 @@ class Webhooks:
                 await self._start_due()
             except RedisError as error:
                 log.warning("webhooks wait, Redis does not answer: %s", error)
+            except OSError as error:
+                log.warning("webhooks wait: %s", error.strerror)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stirred.wait(), _POLL_SECONDS)
             self._stirred.clear()
@@ -72,6 +76,7 @@ class Webhooks:
         self._stirred.set()
 
     async def _start_due(self) -> None:
+        self._on_volume.require()
         under_way = self._under_way.values()
         command = take_deliveries(AT_ONCE, lease_seconds=_LEASE_SECONDS, under_way=under_way)
         for delivery in await self._store.run(command):
@@ -96,13 +101,13 @@ class Webhooks:
 
     async def _attempt(self, delivery: Delivery) -> None:
         noted = self._volume.told(delivery.job_id, delivery.endpoint)
-        if told := await asyncio.to_thread(read_told, noted):  # a gateway was killed before it told Redis
+        if told := await self._on_volume(read_told, noted):  # a gateway was killed before it told Redis
             await self._settle(delivery, told)
             return
         standing = await self._store.find(RecordKind.JOB, delivery.job_id)
         if standing is None or not standing.record.state.is_terminal:  # Redis was emptied, or the job deleted
             await self._settle(delivery)
-        elif webhook := await asyncio.to_thread(self._webhook, delivery):
+        elif webhook := await self._on_volume(self._webhook, delivery):
             await self._send(delivery, webhook, standing.record)
         else:
             await self._settle(delivery)
@@ -146,7 +151,7 @@ class Webhooks:
         told = Notification(outcome=outcome, problem=problem, at_ms=_now_ms())
         path = self._volume.told(delivery.job_id, delivery.endpoint)
         try:
-            await asyncio.to_thread(replace_durably, path, told.model_dump_json().encode())
+            await self._on_volume(replace_durably, path, told.model_dump_json().encode())
         except FileNotFoundError:  # the job was deleted meanwhile
             pass
         except OSError as error:

@@ -83,9 +83,9 @@ async def upload_dataset(
     reasons, once the dataset is ready; others are ignored.
     """
     await gateway.store.ping()  # before two gigabytes are sent
-    async with receive(request, gateway.volume, gateway.settings.max_upload_bytes) as upload:
+    async with receive(request, gateway, gateway.settings.max_upload_bytes) as upload:
         name = _name(upload, query)
-        await asyncio.to_thread(archive.inspect, upload.path)
+        await gateway.on_volume(archive.inspect, upload.path)
         spec = DatasetSpec(name=name, bytes=upload.bytes)
         dataset_id = await _keep(gateway, upload, spec)
     gateway.bell.ring(Role.PREPARE)
@@ -103,14 +103,15 @@ def _name(upload: Upload, query: UploadQuery) -> str | None:
 async def _keep(gateway: Gateway, upload: Upload, spec: DatasetSpec) -> str:
     dataset_id, text = new_dataset_id(), spec.model_dump_json()
     async with queueing.new_home(gateway, dataset_id):
-        await asyncio.to_thread(_publish, gateway, dataset_id, upload, text)
+        await gateway.on_volume(_publish, gateway, dataset_id, upload, text)
     await queueing.submit(gateway, dataset_id, submit(RecordKind.DATASET, dataset_id, text))
     return dataset_id
 
 
 def _publish(gateway: Gateway, dataset_id: str, upload: Upload, spec: str) -> None:
     original = gateway.volume.original(dataset_id)
-    original.parent.mkdir(parents=True)
+    gateway.volume.dataset(dataset_id).mkdir()
+    original.parent.mkdir()
     publish_durably(upload.path, original)
     write_durably(gateway.volume.spec(dataset_id), spec.encode())
     sync_directory(gateway.volume.datasets)
@@ -203,6 +204,6 @@ async def _view(gateway: Gateway, standing: Standing) -> Dataset:
 async def _manifest(gateway: Gateway, standing: Standing) -> ManifestSummary | None:
     """The summary, once prepared; None also if it cannot be read, which submitting a job reports."""
     if standing.record.state is State.SUCCEEDED:
-        with suppress(ServiceError):
+        with suppress(ServiceError, OSError):
             return await gateway.manifests.read(standing.record.id)
     return None

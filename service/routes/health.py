@@ -106,8 +106,10 @@ async def _sampling_store(gateway: Gateway) -> tuple[Missing, ...]:
 
 
 async def _volume(gateway: Gateway) -> tuple[Missing, ...]:
+    if trouble := gateway.watch.trouble:
+        return (Missing(part="volume", detail=f"{trouble}."),)
     try:
-        await asyncio.wait_for(asyncio.to_thread(_write_probe, gateway.volume), _PROBE_SECONDS)
+        await asyncio.wait_for(gateway.on_volume(_write_probe, gateway.volume), _PROBE_SECONDS)
     except OSError as error:  # TimeoutError is one
         return (Missing(part="volume", detail=f"{gateway.volume.root} cannot be written: {error!r}"),)
     return ()

@@ -1,6 +1,5 @@
 """Training jobs: submit, list, show, control and delete them."""
 
-import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query, Response
@@ -246,7 +245,7 @@ async def retry_job(
         raise ServiceError(ErrorCode.JOB_STATE_CONFLICT, detail)
     _require_within_limits_again(spec)
     await require_dataset(gateway, spec.dataset)
-    said = await asyncio.to_thread(read_submission, gateway.volume.submission(job_id))
+    said = await gateway.on_volume(read_submission, gateway.volume.submission(job_id))
     submission = Submission(
         submitter=failed.submitter,
         priority=failed.priority,

@@ -1,6 +1,5 @@
 """The progress of a job: its events, previews and checkpoints."""
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -117,7 +116,7 @@ async def _list_events(log: EventLog, job_id: str, after: int, limit: int) -> Re
 async def list_previews(gateway: Here, job_id: JobPath) -> tuple[Preview, ...]:
     """All previews of a job show the same latents, so that progress is visible."""
     await records.find(gateway, RecordKind.JOB, job_id)
-    found = await asyncio.to_thread(previews, gateway.volume.previews(job_id))
+    found = await gateway.on_volume(previews, gateway.volume.previews(job_id))
     return tuple(Preview(images_seen=seen, url=f"/jobs/{job_id}/previews/{seen}.png") for seen in found)
 
 
@@ -147,7 +146,7 @@ async def get_preview(
     """A preview is written once and never changes."""
     await records.find(gateway, RecordKind.JOB, job_id)
     try:
-        content = await asyncio.to_thread(gateway.volume.preview(job_id, images_seen).read_bytes)
+        content = await gateway.on_volume(gateway.volume.preview(job_id, images_seen).read_bytes)
     except FileNotFoundError:
         detail = f"{job_id} has no preview at {images_seen} images; GET /jobs/{job_id}/previews lists them."
         raise ServiceError(ErrorCode.PREVIEW_NOT_FOUND, detail) from None

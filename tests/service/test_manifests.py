@@ -8,7 +8,9 @@ import pytest
 
 from contract.errors import ServiceError
 from contract.volume import Volume
+from contract.volume_watch import VolumeWatch
 from service.manifests import Manifests
+from service.on_volume import OnVolume
 
 REJECTED = 1_000
 FITTING = 50
@@ -17,7 +19,13 @@ FITTING = 50
 
 @pytest.fixture
 def volume(tmp_path: Path) -> Volume:
-    return Volume(tmp_path)
+    volume = Volume(tmp_path)
+    volume.lay_out()
+    return volume
+
+
+def _manifests(volume: Volume) -> Manifests:
+    return Manifests(volume, OnVolume(volume, VolumeWatch(volume)))
 
 
 def written(volume: Volume, number: int, name: str, rejected: int = REJECTED) -> str:
@@ -41,14 +49,14 @@ def written(volume: Volume, number: int, name: str, rejected: int = REJECTED) ->
 
 def test_summary_of_an_older_manifest_has_short_names(volume: Volume) -> None:
     dataset_id = written(volume, 0, "n" * 10_000 + ".png")
-    summary = asyncio.run(Manifests(volume).read(dataset_id))
+    summary = asyncio.run(_manifests(volume).read(dataset_id))
     assert {len(file.name) for file in summary.rejected} == {200}
     assert summary.rejected[0].name.endswith("n.png")
 
 
 def test_summaries_are_kept_as_long_as_their_rejected_files_are_few_enough(volume: Volume) -> None:
     ids = [written(volume, number, "a.png") for number in range(FITTING + 1)]
-    manifests = Manifests(volume)
+    manifests = _manifests(volume)
 
     async def read() -> list[bool]:
         for dataset_id in ids:
@@ -68,5 +76,5 @@ def test_summaries_are_kept_as_long_as_their_rejected_files_are_few_enough(volum
 
 def test_summary_with_more_rejected_files_than_are_kept_is_read(volume: Volume) -> None:
     dataset_id = written(volume, 0, "a.png", rejected=FITTING * REJECTED + 1)
-    summary = asyncio.run(Manifests(volume).read(dataset_id))
+    summary = asyncio.run(_manifests(volume).read(dataset_id))
     assert len(summary.rejected) == FITTING * REJECTED + 1

@@ -14,7 +14,7 @@ import pytest
 from redis import Redis as SyncRedis
 from redis.exceptions import RedisError
 
-from contract.durable import write_json
+from contract.durable import write_durably
 from contract.identifiers import new_job_id
 from contract.job import State, Want
 from contract.keys import EPOCH, SAMPLES_WAITING, RecordKind, Role
@@ -64,6 +64,7 @@ def mortal(tmp_path: Path) -> Iterator[Redis]:
 
 @pytest.fixture
 def settings(mortal: Redis, tmp_path: Path) -> Settings:
+    Volume(tmp_path / "data").lay_out()
     return Settings(
         data_root=tmp_path / "data",
         redis_url=mortal.server.url,
@@ -251,7 +252,7 @@ def test_a_full_line_refuses_while_redis_hangs(
 def test_job_whose_dataset_vanished_is_removed_from_the_volume(settings: Settings) -> None:
     async def submit_to_nothing() -> tuple[object, bool]:
         gateway, job_id = Gateway(settings), new_job_id()
-        write_json(gateway.volume.spec(job_id), {})
+        write_durably(gateway.volume.spec(job_id), b"{}")
         command = submit(RecordKind.JOB, job_id, "{}", dataset="ds_0000000000000000")
         outcome = await queueing.submit(gateway, job_id, command)
         return outcome[0], gateway.volume.job(job_id).exists()
@@ -267,7 +268,7 @@ def test_submission_without_a_reply_is_withdrawn_unless_redis_has_queued_it(
     async def submit_to_the_dead() -> tuple[bool, str]:
         gateway, job_id = Gateway(settings), new_job_id()
         command = submit(RecordKind.JOB, job_id, "{}")
-        write_json(gateway.volume.spec(job_id), {})
+        write_durably(gateway.volume.spec(job_id), b"{}")
         if taken:  # as if only the reply was lost
             await gateway.store.run(command)
         mortal.kill()
@@ -294,7 +295,7 @@ def test_volume_follows_the_record_after_an_interrupted_deletion(
         volume, store = gateway.volume, gateway.store
         there = SyncRedis.from_url(settings.redis_url)
         there.set(EPOCH, "1")
-        write_json(volume.spec(job_id), {})
+        write_durably(volume.spec(job_id), b"{}")
         await store.run(submit(RecordKind.JOB, job_id, "{}"))
         await store.run(control(RecordKind.JOB, job_id, Want.CANCEL))
 

@@ -6,12 +6,11 @@ from pathlib import Path
 from contract.identifiers import new_job_id
 from contract.volume import Volume
 from service.settings import Settings
-from service.trash import discard, trash
+from service.trash import discard
 from tests.service.serving import serve
 
 
-def test_writer_does_not_recreate_a_directory_that_is_being_discarded(tmp_path: Path) -> None:
-    volume = Volume(tmp_path)
+def test_writer_does_not_recreate_a_directory_that_is_being_discarded(volume: Volume) -> None:
     for _ in range(20):
         job_id = new_job_id()
         volume.previews(job_id).mkdir(parents=True)
@@ -22,7 +21,7 @@ def test_writer_does_not_recreate_a_directory_that_is_being_discarded(tmp_path: 
         discard(volume, job_id)
         mirroring.join()
         assert not volume.home(job_id).exists()
-    assert not [*trash(volume).iterdir()]
+    assert not [*volume.trash.iterdir()]
 
 
 def mirror_until_gone(path: Path) -> None:
@@ -34,13 +33,13 @@ def mirror_until_gone(path: Path) -> None:
             return
 
 
-def test_discarding_a_missing_directory_is_silent(tmp_path: Path) -> None:
-    discard(Volume(tmp_path), new_job_id())
+def test_discarding_a_missing_directory_is_silent(volume: Volume) -> None:
+    discard(volume, new_job_id())
 
 
-def test_trash_of_a_killed_gateway_is_swept_at_start(redis_url: str, tmp_path: Path) -> None:
-    half = trash(Volume(tmp_path)) / "half-removed"
-    half.mkdir(parents=True)
+def test_trash_of_a_killed_gateway_is_swept_at_start(redis_url: str, volume: Volume) -> None:
+    half = volume.trash / "half-removed"
+    half.mkdir()
     (half / "checkpoint.safetensors").touch()
-    with serve(Settings(data_root=tmp_path, redis_url=redis_url)):
+    with serve(Settings(data_root=volume.root, redis_url=redis_url)):
         assert not half.exists()

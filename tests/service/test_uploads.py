@@ -235,8 +235,9 @@ def test_large_upload_to_an_address_with_a_slash_is_redirected(client: httpx.Cli
 
 
 def test_partial_upload_of_a_killed_gateway_is_removed_at_start(redis_url: str, tmp_path: Path) -> None:
-    incoming = tmp_path / "datasets" / ".incoming"
-    incoming.mkdir(parents=True)
+    volume = Volume(tmp_path)
+    volume.lay_out()
+    incoming = volume.incoming_uploads
     (incoming / "half.zip").write_bytes(b"PK")
     with serve(Settings(data_root=tmp_path, redis_url=redis_url)):
         assert not list(incoming.iterdir())

@@ -1,0 +1,89 @@
+"""While the volume is away or hangs, what needs only Redis goes on, and nothing is taken in or created."""
+
+import json
+import os
+from collections.abc import Callable
+
+import pytest
+
+from contract.job import State, Want
+from contract.keys import RecordKind
+from contract.store import mirrored
+from contract.volume import Volume
+from tests.service.deployment import Deployment
+from tests.service.problems import refused
+from tests.service.waiting import until
+
+JSON = {"accept": "application/json"}
+
+
+@pytest.fixture
+def there(elsewhere: Callable[..., Deployment], monkeypatch: pytest.MonkeyPatch) -> Deployment:
+    monkeypatch.setattr("contract.volume_watch.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("contract.volume_watch.PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("service.settling.ROUND_SECONDS", 0.05)
+    return elsewhere()
+
+
+def missing(there: Deployment) -> dict[str, str]:
+    return {one["part"]: one["detail"] for one in there.client.get("/readyz").json()["missing"]}
+
+
+def unmount(volume: Volume) -> Callable[[], None]:
+    """Leave the directory that it is mounted on; returns what mounts it again."""
+    away = volume.root.rename(volume.root.with_name("away"))
+    volume.root.mkdir()
+
+    def mount() -> None:
+        volume.root.rmdir()  # fails if something was created there
+        away.rename(volume.root)
+
+    return mount
+
+
+@pytest.mark.parametrize("is_noticed", [False, True])
+def test_nothing_is_taken_in_lost_or_created_while_the_volume_is_away(
+    there: Deployment, pictures: bytes, is_noticed: bool
+) -> None:
+    client, worker = there.client, there.worker
+    spec = {"dataset": there.dataset, "images": 1000}
+    ended = there.end(State.SUCCEEDED)
+    told = client.get(f"/jobs/{ended}/events", headers=JSON).json()["events"]
+    worker.run(mirrored(RecordKind.JOB, ended, told[-1]["id"], 1))  # then the volume alone has the others
+    job_id = client.post("/jobs", json=spec).json()["id"]
+    mount = unmount(worker.volume)
+    if is_noticed:
+        assert "mount the volume" in until(lambda: missing(there).get("volume"))
+    for answer in (
+        client.post("/jobs", json=spec),
+        client.post("/datasets", content=pictures),
+        client.get(f"/jobs/{ended}/events", headers=JSON),
+        client.get(f"/jobs/{ended}/previews"),
+        client.get(f"/jobs/{ended}/previews/7.png"),
+        client.put("/models/live", json={"job": ended}),
+        client.delete(f"/jobs/{ended}"),
+        client.get("/jobs/job_0000000000000000"),
+    ):
+        refused(answer, 503, "volume_failing")
+    assert client.post(f"/jobs/{job_id}/cancel").status_code == 202
+    for path in ("/jobs", "/datasets", "/models", f"/jobs/{job_id}"):
+        assert client.get(path).status_code == 200
+    mount()
+    until(lambda: not missing(there))
+    until(worker.volume.intent(job_id).exists)
+    assert json.loads(worker.volume.intent(job_id).read_bytes()) == {"want": Want.CANCEL}
+    assert client.post("/jobs", json=spec).status_code == 202
+
+
+def test_what_needs_only_redis_is_answered_while_the_volume_hangs(there: Deployment) -> None:
+    volume = there.worker.volume
+    os.mkfifo(volume.epoch)  # whoever reads it waits for a writer
+    try:
+        assert "has not answered for" in until(lambda: missing(there).get("volume"))
+        for path in ("/jobs", "/datasets", "/models"):
+            assert there.client.get(path).status_code == 200
+        refused(there.client.post("/jobs", json={"dataset": there.dataset}), 503, "volume_failing")
+    finally:
+        os.close(os.open(volume.epoch, os.O_RDWR | os.O_NONBLOCK))
+        volume.epoch.unlink()
+    until(lambda: not missing(there))
