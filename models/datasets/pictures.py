@@ -114,7 +114,9 @@ def _opened(content: bytes) -> Iterator[ImageFile.ImageFile]:
         ) from error
     except Image.DecompressionBombError as error:
         raise UnusablePictureError(_too_large()) from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:  # what Pillow's decoders raise
+    except (UnusablePictureError, MemoryError):
+        raise
+    except Exception as error:  # Pillow does not say what else its decoders raise
         raise UnusablePictureError(
             f"It is damaged or cut off ({str(error) or type(error).__name__})."
         ) from error

@@ -123,16 +123,17 @@ def test_transparent_shade_of_grey_is_white(kind: type[np.unsignedinteger]) -> N
 def test_transparent_colour_of_another_depth_is_white(
     bits: int, kind: int, row: bytes, transparent: tuple[int, ...], seen: list[object]
 ) -> None:
-    content = b"\x89PNG\r\n\x1a\n" + b"".join(
+    shade = (b"tRNS", struct.pack(f">{len(transparent)}H", *transparent))
+    assert np.asarray(decode(line_of_four(bits, kind, row, shade))).tolist() == [seen]
+
+
+def line_of_four(bits: int, kind: int, row: bytes, *between: tuple[bytes, bytes]) -> bytes:
+    """A PNG of 4 x 1 pixels, with these chunks before its pixels."""
+    head = (b"IHDR", struct.pack(">LL5B", 4, 1, bits, kind, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">L", len(data)) + name + data + struct.pack(">L", zlib.crc32(name + data))
-        for name, data in (
-            (b"IHDR", struct.pack(">LL5B", 4, 1, bits, kind, 0, 0, 0)),
-            (b"tRNS", struct.pack(f">{len(transparent)}H", *transparent)),
-            (b"IDAT", zlib.compress(b"\0" + row)),
-            (b"IEND", b""),
-        )
+        for name, data in (head, *between, (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b""))
     )
-    assert np.asarray(decode(content)).tolist() == [seen]
 
 
 def test_half_transparent_pixel_is_halfway_to_white() -> None:
@@ -193,6 +194,38 @@ def test_truncated_file_is_refused(form: str) -> None:
 def test_rubbish_is_refused_with_a_sentence(content: bytes) -> None:
     with pytest.raises(UnusablePictureError, match=r"^It .*\.$"):
         decode(content)
+
+
+def with_letters_for_the_place_of_its_pixels() -> bytes:
+    content = bytearray(encoded(GREY, "TIFF"))
+    (start,) = struct.unpack_from("<L", content, 4)
+    struct.pack_into("<H", content, content.index(struct.pack("<H", 273), start) + 2, 2)
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "raised"),
+    [
+        (line_of_four(8, 3, bytes(4)), AssertionError),
+        (with_letters_for_the_place_of_its_pixels(), TypeError),
+    ],
+    ids=["PNG without its palette", "TIFF with letters for numbers"],
+)
+def test_file_on_which_pillow_fails_as_by_a_mistake_of_its_own_is_refused(
+    content: bytes, raised: type[Exception]
+) -> None:
+    with pytest.raises(UnusablePictureError, match=r"^It is damaged or cut off \(.+\)\.$") as refusal:
+        decode(content)
+    assert isinstance(refusal.value.__cause__, raised)
+
+
+def test_lack_of_memory_is_not_blamed_on_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(MemoryError):
+        decode(encoded(GREY))
 
 
 def numbers(kind: type[np.generic]) -> Image.Image:
