@@ -15,6 +15,7 @@ from typing import Self
 from contract.errors import ServiceError
 from contract.job import Failure
 from worker import link
+from worker.outcomes import in_words
 
 ALONE = link.Place()
 Work = Callable[[str, "Chore"], None]
@@ -90,7 +91,7 @@ def _main(connection: Connection) -> None:
     except ServiceError as refusal:
         chore.tell(link.Failed(problem=Failure(code=refusal.code, detail=refusal.detail)))
     except Exception as error:
-        chore.tell(link.Crashed(detail=f"{type(error).__name__}: {error}"[:2000]))
+        chore.tell(link.Crashed(detail=in_words(error)[:2000]))
         raise
 
 

@@ -45,6 +45,11 @@ def cause_of_death(exit_code: int, oom_kills_before: int | None, last_words: str
     return last_words or f"its process ended with exit code {exit_code}"
 
 
+def in_words(error: Exception) -> str:
+    """The type of an unexpected error, and its text unless it has none."""
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
+
+
 def lost_files(volume: Volume, record_id: str) -> str | None:
     """Says that a record's directory is gone from a volume that is there; None if that is not certain."""
     home = volume.home(record_id)

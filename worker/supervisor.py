@@ -15,6 +15,7 @@ from worker.child import UnfitError
 from worker.child_group import ChildGroup
 from worker.facts import state_burial
 from worker.orders import ForeignSpecError
+from worker.outcomes import in_words
 from worker.ownership import Ownership, WriteOrder
 from worker.process import WorkerProcess
 from worker.set_aside import SetAside
@@ -82,7 +83,7 @@ class Supervisor:
             raise
         except Exception as error:
             logger.exception("%s: given up", lease.id)
-            self._bury(lease, f"{type(error).__name__}: {error}")
+            self._bury(lease, in_words(error))
         return True
 
     def _confirm(self, lease: Lease) -> bool:
@@ -118,4 +119,4 @@ class Supervisor:
             raise
         except Exception as error:
             logger.exception("%s: its order cannot be written", record.id)
-            raise UnfitError(f"its order cannot be written: {type(error).__name__}: {error}") from error
+            raise UnfitError(f"its order cannot be written: {in_words(error)}") from error

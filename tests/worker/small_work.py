@@ -27,6 +27,12 @@ def be_unfit(order: str, chore: Chore) -> None:
     raise UnfitError("no GPU")
 
 
+def crash(order: str, chore: Chore) -> None:
+    """Die of an error that says nothing."""
+    del order, chore
+    raise AssertionError
+
+
 def hang(order: str, chore: Chore) -> None:
     """Send nothing until asked to stop."""
     del order

@@ -149,6 +149,15 @@ def test_hung_child_is_killed_and_its_job_fails_after_too_many_deaths(worker: Wo
     assert "said nothing for" in failed.error.detail
 
 
+def test_error_without_a_text_is_named_by_its_type(worker: Worker) -> None:
+    worker.submit(FIRST)
+    worker.start("crash", max_deaths=1)
+    worker.finish()
+    failed = worker.records.read(FIRST)
+    assert failed.error
+    assert failed.error.detail.endswith("; last: AssertionError")
+
+
 def test_deferred_write_never_overrides_a_newer_owner(disk: Disk, worker: Worker) -> None:
     worker.submit(FIRST)
     worker.start("finish")
