@@ -65,8 +65,8 @@ def load_checkpoint(path: Path, expected_digest: str | None = None) -> tuple[Gen
     """Read a generator, in eval mode on the CPU, and its header.
 
     Raises:
-        ServiceError: `checkpoint_unreadable` when the file is missing or damaged, has an unknown format, or
-            does not match `expected_digest`.
+        ServiceError: `checkpoint_unreadable` when the file is missing or damaged, cannot be read, has an
+            unknown format, or does not match `expected_digest`.
     """
     header, tensors = read_checkpoint(path, expected_digest)
     spec = header.spec
@@ -84,7 +84,12 @@ def read_checkpoint(path: Path, expected_digest: str | None) -> tuple[Checkpoint
     Raises:
         ServiceError: `checkpoint_unreadable`.
     """
-    content = _content(path)
+    try:
+        content = _content(path)
+    except OSError as error:
+        if error.errno == errno.ENOMEM:
+            raise
+        raise _unreadable(path, f"it cannot be read ({error.strerror})") from error
     if expected_digest not in (None, _digest(content)):
         raise _unreadable(path, f"its content is not what its digest {expected_digest} names")
     text, tensors = _parse(path, content)
@@ -152,6 +157,7 @@ def _serialised(tensors: Mapping[str, Tensor], header: Frozen) -> bytes:
 
 
 def _content(path: Path) -> bytes:
+    """Read a whole file. Errors that may be those of this host, such as of its mount, are passed on."""
     try:
         return path.read_bytes()
     except FileNotFoundError as error:

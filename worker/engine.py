@@ -60,8 +60,9 @@ class Engine:
         """The warmed generator that renders this. None while it, or others before it, are loading.
 
         Raises:
-            ServiceError: `checkpoint_unreadable`, once, if the file is gone, damaged or not of this digest.
-                The next call tries again. `insufficient_memory` if loading it could exhaust the memory.
+            ServiceError: `checkpoint_unreadable`, once, if the file is gone, damaged, unreadable or not of
+                this digest. The next call tries again. `insufficient_memory` if loading it could exhaust the
+                memory.
         """
         key = self.key(spec)
         if key not in self._samplers:

@@ -151,6 +151,26 @@ def test_snapshot_that_cannot_be_read_from_disk_is_refused(
     assert refusal.value.code is ErrorCode.CHECKPOINT_UNREADABLE
 
 
+def test_lack_of_memory_is_not_blamed_on_a_checkpoint(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> bytes:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(OSError, match="memory"):
+        load_checkpoint(checkpoint)
+
+
+def test_snapshot_that_only_this_host_may_be_unable_to_read_is_not_given_up(
+    snapshot: Path, state: TrainingState
+) -> None:
+    snapshot.unlink()
+    snapshot.symlink_to(snapshot)
+    with pytest.raises(OSError, match="symbolic links"):
+        load_snapshot(snapshot, state)
+
+
 def test_snapshot_with_a_corrupt_header_is_refused(snapshot: Path, state: TrainingState) -> None:
     content = snapshot.read_bytes()
     snapshot.write_bytes(content.replace(rb"\"images_seen\":2", rb"\"images_seen\":3"))

@@ -4,8 +4,9 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import wait
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -135,15 +136,24 @@ def test_others_are_evicted_first_if_memory_is_short(
     assert in_memory(engine) == [large]
 
 
-def test_damaged_file_is_refused_once_and_then_read_again(engine: Engine, volume: Volume) -> None:
+@pytest.mark.parametrize(
+    "harm",
+    [Path.touch, Path.mkdir, lambda path: path.symlink_to(path)],
+    ids=["empty", "a directory", "a loop of links"],
+)
+def test_damaged_file_is_refused_once_and_then_read_again(
+    engine: Engine, volume: Volume, harm: Callable[[Path], object]
+) -> None:
     spec = spec_of(save_generator(volume))
     path = volume.checkpoint(PLACE.job, PLACE.file)
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-1])
+    aside = path.rename(path.with_name("aside"))
+    harm(path)
     with pytest.raises(ServiceError) as refusal:
         loaded(engine, spec)
     assert refusal.value.code is ErrorCode.CHECKPOINT_UNREADABLE
-    path.write_bytes(whole)
+    if path.is_dir():
+        path.rmdir()
+    aside.rename(path)
     assert loaded(engine, spec).still_works()
 
 
