@@ -10,7 +10,8 @@ training would continue silently wrong.
 import errno
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -36,6 +37,10 @@ HeaderType = TypeVar("HeaderType", bound=Frozen)
 
 FORMAT_VERSIONS = (1,)
 """All loadable versions of checkpoints and snapshots. None is ever removed from this list."""
+
+
+class MalformedError(Exception):
+    """The content is no checkpoint or snapshot that can be loaded; the message says why."""
 
 
 class SnapshotHeader(Kept):
@@ -68,21 +73,22 @@ def load_checkpoint(path: Path, expected_digest: str | None = None) -> tuple[Gen
         ServiceError: `checkpoint_unreadable` when the file is missing or damaged, cannot be read, has an
             unknown format, or does not match `expected_digest`.
     """
-    header, tensors = read_checkpoint(path, expected_digest)
-    spec = header.spec
-    generator = networks.build(spec.architecture, spec.resolution, spec.channels).generator
-    _fill(path, {n: t for n, t in generator.state_dict().items() if not is_counter(n)}, tensors)
+    with _naming(path):
+        header, tensors = parse_checkpoint(read_content(path, expected_digest))
+        spec = header.spec
+        generator = networks.build(spec.architecture, spec.resolution, spec.channels).generator
+        _fill({n: t for n, t in generator.state_dict().items() if not is_counter(n)}, tensors)
     for name, tensor in generator.state_dict().items():
         if is_counter(name):
             tensor.zero_()
     return generator.eval(), header
 
 
-def read_checkpoint(path: Path, expected_digest: str | None) -> tuple[CheckpointHeader, dict[str, Tensor]]:
-    """Read a checkpoint's header and tensors, without checking that they belong to the same network.
+def read_content(path: Path, expected_digest: str | None) -> bytes:
+    """Read a checkpoint's file as a whole, without looking into it.
 
     Raises:
-        ServiceError: `checkpoint_unreadable`.
+        ServiceError: `checkpoint_unreadable`, also if its digest is not the expected one.
     """
     try:
         content = _content(path)
@@ -92,8 +98,17 @@ def read_checkpoint(path: Path, expected_digest: str | None) -> tuple[Checkpoint
         raise _unreadable(path, f"it cannot be read ({error.strerror})") from error
     if expected_digest not in (None, _digest(content)):
         raise _unreadable(path, f"its content is not what its digest {expected_digest} names")
-    text, tensors = _parse(path, content)
-    return _validated(path, CheckpointHeader, text), tensors
+    return content
+
+
+def parse_checkpoint(content: bytes) -> tuple[CheckpointHeader, dict[str, Tensor]]:
+    """A checkpoint's header and tensors, without checking that they belong to the same network.
+
+    Raises:
+        MalformedError: it is no checkpoint.
+    """
+    text, tensors = _parse(content)
+    return _validated(CheckpointHeader, text), tensors
 
 
 def save_snapshot(state: TrainingState, path: Path, write: Write = write_durably) -> None:
@@ -135,12 +150,13 @@ def load_weights(path: Path, state: TrainingState) -> None:
 
 
 def _restore(path: Path, state: TrainingState) -> SnapshotHeader:
-    text, tensors = _parse(path, _content(path))
-    header = _validated(path, SnapshotHeader, text)
-    if header.checksum != _checksum(text, tensors):
-        raise _unreadable(path, "its checksum is wrong: it was damaged after it had been written")
-    assert header.spec == state.spec, "a snapshot is resumed under the spec that made it"
-    _fill(path, dict(state.tensors()), tensors)
+    with _naming(path):
+        text, tensors = _parse(_content(path))
+        header = _validated(SnapshotHeader, text)
+        if header.checksum != _checksum(text, tensors):
+            raise MalformedError("its checksum is wrong: it was damaged after it had been written")
+        assert header.spec == state.spec, "a snapshot is resumed under the spec that made it"
+        _fill(dict(state.tensors()), tensors)
     return header
 
 
@@ -168,7 +184,7 @@ def _content(path: Path) -> bytes:
         raise _unreadable(path, "the disk does not give it back") from error
 
 
-def _parse(path: Path, content: bytes) -> tuple[str, dict[str, Tensor]]:
+def _parse(content: bytes) -> tuple[str, dict[str, Tensor]]:
     """The header's JSON and the tensors of a file with a known format version."""
     try:
         tensors = safetensors.torch.load(content)
@@ -176,24 +192,24 @@ def _parse(path: Path, content: bytes) -> tuple[str, dict[str, Tensor]]:
         text: str = json.loads(content[8 : 8 + length])["__metadata__"][HEADER_KEY]
         version = json.loads(text).get("format_version")
     except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise _unreadable(path, f"it is not a whole safetensors file of ours ({error})") from error
+        raise MalformedError(f"it is not a whole safetensors file of ours ({error})") from error
     if version not in FORMAT_VERSIONS:
-        raise _unreadable(path, f"its format version is {version}; this program reads {FORMAT_VERSIONS}")
+        raise MalformedError(f"its format version is {version}; this program reads {FORMAT_VERSIONS}")
     return text, tensors
 
 
-def _validated(path: Path, model: type[HeaderType], text: str) -> HeaderType:
+def _validated(model: type[HeaderType], text: str) -> HeaderType:
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        raise _unreadable(path, f"its header is not that of a {model.__name__}") from error
+        raise MalformedError(f"its header is not that of a {model.__name__}") from error
 
 
-def _fill(path: Path, storage: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+def _fill(storage: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
     """Copy every tensor into existing storage, which keeps its layout and device. All or nothing."""
     shapes = {name: tensor.shape for name, tensor in storage.items()}
     if shapes != {name: tensor.shape for name, tensor in tensors.items()}:
-        raise _unreadable(path, "its tensors are not those of the network in its header")
+        raise MalformedError("its tensors are not those of the network in its header")
     with torch.no_grad():
         for name, tensor in storage.items():
             tensor.copy_(tensors[name])
@@ -213,6 +229,15 @@ def _checksum(header: str, tensors: Mapping[str, Tensor]) -> str:
 
 def _digest(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Report what is wrong with a file's content under its name."""
+    try:
+        yield
+    except MalformedError as error:
+        raise _unreadable(path, str(error)) from error
 
 
 def _unreadable(path: Path, reason: str) -> ServiceError:

@@ -6,7 +6,7 @@ import torch
 
 from contract.errors import ErrorCode, ServiceError
 from models import networks, priors
-from models.checkpoint import is_counter, load_checkpoint, read_checkpoint
+from models.checkpoint import MalformedError, is_counter, load_checkpoint, parse_checkpoint, read_content
 from models.latents import latents
 
 
@@ -16,9 +16,13 @@ def inspect(path: Path, digest: str) -> None:
     Compares its tensors with those of the network in its header before allocating any of that network.
 
     Raises:
-        ServiceError: `checkpoint_unreadable`, or `not_a_checkpoint` with the reason.
+        ServiceError: `not_a_checkpoint` with the reason, or `checkpoint_unreadable` if the file does not have
+            this digest or cannot be read.
     """
-    header, tensors = read_checkpoint(path, digest)
+    try:
+        header, tensors = parse_checkpoint(read_content(path, digest))
+    except MalformedError as error:
+        raise _refused(str(error)) from error
     spec = header.spec
     expected = networks.sketch(spec.architecture, spec.resolution, spec.channels).generator.state_dict()
     served = {name: one for name, one in expected.items() if not is_counter(name)}

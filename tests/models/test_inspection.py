@@ -75,13 +75,42 @@ def test_huge_network_in_the_header_is_not_allocated(tmp_path: Path, monkeypatch
         inspect(*forged)
 
 
-@pytest.mark.parametrize("text", ["[]", "null", "1", '"x"', "[" * 200_000], ids=lambda text: text[:4])
-def test_json_that_is_not_a_header_is_refused(tmp_path: Path, text: str) -> None:
-    content = safetensors.torch.save({}, metadata={HEADER_KEY: text})
-    (path := tmp_path / "g").write_bytes(content)
+def refused(path: Path, content: bytes) -> str:
+    """Why a file with this content is not a checkpoint."""
+    path.write_bytes(content)
     with pytest.raises(ServiceError) as refusal:
         inspect(path, f"sha256:{hashlib.sha256(content).hexdigest()}")
-    assert refusal.value.code is ErrorCode.CHECKPOINT_UNREADABLE
+    assert refusal.value.code is ErrorCode.NOT_A_CHECKPOINT
+    assert path.name not in refusal.value.detail
+    return refusal.value.detail
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "1", '"x"', "[" * 200_000], ids=lambda text: text[:4])
+def test_json_that_is_not_a_header_is_refused(tmp_path: Path, text: str) -> None:
+    refused(tmp_path / "incoming", safetensors.torch.save({}, metadata={HEADER_KEY: text}))
+
+
+def test_header_without_a_format_version_is_refused(tmp_path: Path) -> None:
+    whole = write(tmp_path / "g")[0].read_bytes()
+    assert "its format version is None" in refused(
+        tmp_path / "incoming", whole.replace(rb"\"format_version\"", rb"\"format_revised\"")
+    )
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        rb'"__metadata__":{"other":1},',
+        rb'"__metadata__":{"other":"x"},',
+        rb'"\ud800":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},',
+    ],
+    ids=["metadata that is no text", "metadata twice", "a name that is no text"],
+)
+def test_header_that_only_a_lenient_parser_reads_is_refused(tmp_path: Path, more: bytes) -> None:
+    whole = write(tmp_path / "g")[0].read_bytes()
+    length = int.from_bytes(whole[:8], "little")
+    lengthened = (length + len(more)).to_bytes(8, "little") + b"{" + more + whole[9:]
+    assert "safetensors" in refused(tmp_path / "incoming", lengthened)
 
 
 def test_wrong_digest_is_refused(tmp_path: Path) -> None:
