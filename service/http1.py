@@ -46,7 +46,7 @@ class Http1Protocol(HttpToolsProtocol):
             self.logger.warning("Invalid HTTP request received.")
             detail = "This is not well-formed HTTP/1.1. An address is ASCII: percent-encode all else in it."
             self._refuse_in_turn(refusal(ServiceError(ErrorCode.NOT_HTTP, detail)))
-        if self.pipeline:
+        if self.pipeline or self._owed is not None:
             self._read_on()
 
     def on_response_complete(self) -> None:
@@ -113,17 +113,25 @@ class Http1Protocol(HttpToolsProtocol):
         self.parser.feed_data(b"".join([*head, b"\r\n"]))
 
     def _refuse_in_turn(self, refusal: Response) -> None:
-        """Refuse what was received last, after the answer that is under way."""
+        """Refuse what was received last, after the answers to the requests before it."""
         self._is_refused = True
+        if self.pipeline and self.cycle.more_body:
+            self._drop_last()
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
             self._end_by(refusal)
         elif not cycle.more_body:
             self._owed = refusal
-        elif self.pipeline or cycle.response_started:
+        elif cycle.response_started:
             self.transport.close()  # its own body ends here, and what is sent now would answer something else
         else:
             self._end_by(refusal)
+
+    def _drop_last(self) -> None:
+        """Drop the request that was received last, which waits, and whose body will never be whole."""
+        assert self._running is not None  # what it waits for
+        self.pipeline.popleft()
+        self.cycle = self.pipeline[0][0] if self.pipeline else self._running
 
     def _end_by(self, refusal: Response) -> None:
         content = [STATUS_LINE[refusal.status_code]]

@@ -17,6 +17,7 @@ BODY = b"GET /never HTTP/1.1\r\n\r\n"
 """Of uploads: as a request of its own it would be answered, too."""
 LAST = b"GET /last HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 STREAM = b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n"
+BROKEN = b"POST /never HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nno length\r\n"
 MUCH = 64 * 2**20
 """Many times what the kernel's buffers hold."""
 
@@ -86,8 +87,8 @@ def test_connect_is_refused_once_after_the_requests_before_it(server: Server) ->
 
 @pytest.mark.parametrize(
     "pieces",
-    [(STREAM,), (STREAM + LAST,), (STREAM, LAST), (STREAM, LAST, LAST)],
-    ids=["nothing", "one segment", "another segment", "two"],
+    [(STREAM,), (STREAM + LAST,), (STREAM, LAST), (STREAM, LAST, LAST), (STREAM, BROKEN)],
+    ids=["nothing", "one segment", "another segment", "two", "a broken body"],
 )
 def test_client_that_leaves_a_stream_is_noticed_whatever_it_sent_behind_it(
     server: Server, pieces: tuple[bytes, ...]

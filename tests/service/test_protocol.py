@@ -152,15 +152,20 @@ def test_what_is_not_http_is_refused_as_everything_is(server: Server, sent: byte
     assert "percent-encode" in problem.detail
 
 
-def test_what_is_not_http_is_refused_after_the_requests_before_it(server: Server) -> None:
-    first, second = server.answers(b"GET /?wait=yes HTTP/1.1\r\n\r\n", b"no HTTP\r\n\r\n").split(b"short")
-    assert first.startswith(b"HTTP/1.1 200 ")
-    assert second.startswith(b"HTTP/1.1 400 ")
-
-
-def test_refusal_of_a_body_is_not_taken_for_the_answer_to_an_earlier_request(server: Server) -> None:
-    upload = UPLOAD + b"transfer-encoding: chunked\r\n\r\nno length\r\n"
-    assert b"HTTP/1.1 400 " not in server.answers(b"GET /?wait=yes HTTP/1.1\r\n\r\n" + upload)
+@pytest.mark.parametrize(
+    "broken",
+    [b"no HTTP\r\n\r\n", UPLOAD + b"transfer-encoding: chunked\r\n\r\nno length\r\n"],
+    ids=["head", "body"],
+)
+@pytest.mark.parametrize("more", [0, 2])
+def test_what_is_not_http_is_refused_after_the_requests_before_it(
+    hasty: Server, broken: bytes, more: int
+) -> None:
+    before = b"GET /?wait=yes HTTP/1.1\r\n\r\n" + (HEAD + b"\r\n") * more
+    *answers, refusal = hasty.answers(before + broken).split(b"short")
+    assert [answer[:12] for answer in answers] == [b"HTTP/1.1 200"] * (1 + more)
+    assert refusal.startswith(b"HTTP/1.1 400 ")
+    assert refusal.count(b"HTTP/1.1 ") == 1
 
 
 def test_head_of_the_largest_size_is_accepted(server: Server) -> None:
