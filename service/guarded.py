@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from contract.configuration import EXIT_CODE
 from service.console import say
 
 logger = logging.getLogger(__name__)
@@ -17,7 +18,8 @@ logger = logging.getLogger(__name__)
 GUARD = Path(__file__).with_name("guard.py")
 BACKOFF_SECONDS = (0.1, 10.0)
 WELL_AFTER_SECONDS = 10.0
-"""A process that has run this long is in no crash loop, and its backoff is reset; as in Docker."""
+"""A process that has run this long is in no crash loop, and its backoff is reset; as in Docker. One that
+rejects its settings has not run, however long it took to import torch."""
 LAST_WORDS_SECONDS = 0.1
 """To drain the pipe of a process that ended; some other process may hold the pipe open for longer."""
 
@@ -38,6 +40,8 @@ class GuardedProcess:
         shielded: bool = False,
     ) -> None:
         self.name = name
+        self.has_run_well = False
+        """Whether it has once run for long enough: its settings were good then."""
         self._shield = ["--shielded"] if shielded else []
         self._command = [*command]
         self._environment = dict(environment)
@@ -100,7 +104,8 @@ class GuardedProcess:
             return False
         now = time.monotonic()
         if self._restart_at == 0.0:
-            if now - self._started_at > WELL_AFTER_SECONDS:
+            if now - self._started_at > WELL_AFTER_SECONDS and self._process.returncode != EXIT_CODE:
+                self.has_run_well = True
                 self._backoff = BACKOFF_SECONDS[0]
             self._restart_at = now + self._backoff
             logger.warning(

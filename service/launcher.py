@@ -68,7 +68,6 @@ class Launcher:
         self._volume = volume
         self._runtime = volume.run / "launcher"
         self._signal: int | None = None
-        self._has_been_ready = False
         self._redis: list[GuardedProcess] = []
         self._processes: list[GuardedProcess] = []
 
@@ -117,8 +116,8 @@ class Launcher:
 
         Raises:
             CannotStartError: our Redis ended at its start, or does not answer; or a process rejected its
-                settings. Once all have been ready, the machine must have changed, as by a lost GPU: then the
-                others go on, and it is started again and again.
+                settings. If it has run well with them, the machine must have changed, as by a lost GPU: then
+                the others go on, and it is started again and again.
         """
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._heed_signal)
@@ -163,7 +162,7 @@ class Launcher:
             if process.restart_if_dead():
                 self._say_why_redis_died(server)
         for process in self._processes:
-            if process.exit_code == EXIT_CODE and not self._has_been_ready:
+            if process.exit_code == EXIT_CODE and not process.has_run_well:
                 raise CannotStartError(f"the {process.name} cannot begin with its settings; see above")
             process.restart_if_dead()
 
@@ -205,7 +204,6 @@ class Launcher:
                     break
             except OSError:
                 time.sleep(0.1)
-        self._has_been_ready = True
         if self._options.host in REACHABLE and not self._options.allowed_hosts:
             logger.info("called by other names than localhost it refuses; DCGAN_ALLOWED_HOSTS lists more")
         say(f"ready {self.url}\n")

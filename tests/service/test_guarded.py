@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from contract.configuration import EXIT_CODE
 from service import guarded
 from service.guarded import GuardedProcess
 
@@ -47,17 +48,25 @@ def test_process_keeps_running_when_nobody_reads_its_output(tmp_path: Path, *, l
     assert (tmp_path / "said").exists()
 
 
-@pytest.mark.parametrize(("well_after", "pauses"), [(60.0, ["0.1", "0.2", "0.4"]), (0.0, ["0.1"] * 3)])
+@pytest.mark.parametrize(
+    ("code", "well_after", "pauses"),
+    [
+        (0, 60.0, ["0.1", "0.2", "0.4"]),
+        (0, 0.0, ["0.1"] * 3),
+        (EXIT_CODE, 0.0, ["0.1", "0.2", "0.4"]),
+    ],
+)
 def test_only_a_crash_loop_is_slowed_down(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    code: int,
     well_after: float,
     pauses: list[str],
 ) -> None:
-    """A process that ran long enough before it died is restarted after the shortest delay."""
+    """A process that ran long enough, but not only to reject its settings, is restarted soon."""
     monkeypatch.setattr(guarded, "WELL_AFTER_SECONDS", well_after)
-    process = GuardedProcess("mortal", [sys.executable, "-c", "pass"], os.environ, tmp_path)
+    process = GuardedProcess("mortal", [sys.executable, "-c", f"exit({code})"], os.environ, tmp_path)
     process.start()
     told: list[str] = []
     until = time.monotonic() + 60

@@ -8,8 +8,10 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -17,8 +19,11 @@ import pytest
 
 from contract.configuration import EXIT_CODE
 from contract.volume import Volume
+from service import guarded
 from service.embedded_redis import CannotStartError, RedisServer
+from service.guarded import GuardedProcess
 from service.launcher import Launcher, _refuse_busy_port
+from tests.service.waiting import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -142,6 +147,56 @@ def test_readiness_probe_ignores_proxies(tmp_path: Path, monkeypatch: pytest.Mon
         announcing.start()
         announcing.join(60)
         assert said == [f"ready http://127.0.0.1:{server.server_port}\n"]
+
+
+@pytest.fixture
+def launched(tmp_path: Path) -> Iterator[Callable[[str, int], Launcher]]:
+    """Makes a launcher of one process, for a gateway at a port."""
+    processes: list[GuardedProcess] = []
+
+    def launch(script: str, port: int) -> Launcher:
+        one = launcher(tmp_path, "127.0.0.1", port)
+        process = GuardedProcess("worker", ["sh", "-c", script], os.environ, tmp_path)
+        one._servers, one._processes = [], [process]
+        processes.append(process)
+        process.start()
+        return one
+
+    yield launch
+    for process in processes:
+        process.end(time.monotonic())
+
+
+def test_settings_that_a_process_rejects_end_the_stack_though_the_service_is_ready(
+    launched: Callable[[str, int], Launcher],
+) -> None:
+    """The workers of other machines may make it ready."""
+    with HTTPServer(("127.0.0.1", 0), _Ready) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        stack = launched(f"exit {EXIT_CODE}", server.server_port)
+        stack._announce()
+        with pytest.raises(CannotStartError, match="the worker cannot begin with its settings"):
+            until(stack._restart_who_died)
+
+
+@pytest.mark.parametrize(("well_after", "goes_on"), [(0.0, True), (60.0, False)])
+def test_stack_goes_on_without_a_process_that_rejects_its_settings_only_if_it_ran_well_with_them(
+    launched: Callable[[str, int], Launcher],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    well_after: float,
+    goes_on: bool,
+) -> None:
+    """As one that has lost its GPU; that may come back."""
+    monkeypatch.setattr(guarded, "WELL_AFTER_SECONDS", well_after)
+    stack = launched(f"test -e begun && exit {EXIT_CODE}; touch begun; exit 1", 8000)
+
+    def is_restarted() -> bool:
+        stack._restart_who_died()
+        return f"worker ended ({EXIT_CODE}); restarting" in caplog.text
+
+    with nullcontext() if goes_on else pytest.raises(CannotStartError):
+        until(is_restarted)
 
 
 @pytest.mark.parametrize(("free", "is_full"), [(0, True), (2**30, False)])
