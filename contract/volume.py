@@ -50,7 +50,7 @@ class Volume:
         Raises:
             OSError: that cannot be determined.
         """
-        return self.jobs.is_dir() or self.epoch.is_file()
+        return self.jobs.is_dir() or self.datasets.is_dir() or self.epoch.is_file()
 
     def require(self) -> None:
         """Raise OSError, one that may pass, unless the volume is there."""
