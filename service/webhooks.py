@@ -16,6 +16,7 @@ from contract.deliveries import Bounds, Delivery, settle_delivery, take_deliveri
 from contract.durable import replace_durably
 from contract.job import Record
 from contract.keys import RecordKind
+from contract.rare_warning import RareWarning
 from contract.submission import Submission
 from contract.volume import Volume
 from contract.webhook import TOLD_FOR_SECONDS, DeliveryOutcome, Endpoint, Notification, Webhook, read_told
@@ -54,13 +55,14 @@ class Webhooks:
 
     async def run(self) -> None:
         """Run until closed; attempts that do not end soon after are cancelled, and repeated elsewhere."""
+        rarely = RareWarning(log)
         while not self._is_closing:
             try:
                 await self._start_due()
             except RedisError as error:
-                log.warning("webhooks wait, Redis does not answer: %s", error)
+                rarely.log("webhooks wait, Redis does not answer: %s", error)
             except OSError as error:
-                log.warning("webhooks wait: %s", error.strerror)
+                rarely.log("webhooks wait: %s", error.strerror)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stirred.wait(), _POLL_SECONDS)
             self._stirred.clear()

@@ -5,8 +5,8 @@ import time
 
 from redis.exceptions import RedisError
 
+from contract.rare_warning import RareWarning
 from contract.volume import Volume
-from worker.rare_warning import RareWarning
 from worker.store import Store
 
 logger = logging.getLogger(__name__)

@@ -5,9 +5,9 @@ import uuid
 
 from contract import rebuilding
 from contract.durable import replace_durably
+from contract.rare_warning import RareWarning
 from contract.rebuilding import OvertakenError
 from contract.volume import Volume
-from worker.rare_warning import RareWarning
 from worker.rebuild_models import restore_left_out_models, restore_models
 from worker.rebuild_records import restore_left_out_records, restore_records
 from worker.store import Store

@@ -17,11 +17,11 @@ import redis
 
 from contract import store as records
 from contract.keys import RecordKind
+from contract.rare_warning import RareWarning
 from worker.aside import Aside
 from worker.facts import state_burial
 from worker.mirror import Mirror
 from worker.process import WorkerProcess
-from worker.rare_warning import RareWarning
 from worker.rebuild import Rebuilder
 from worker.retention import drop_needless_snapshots
 

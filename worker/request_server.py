@@ -12,11 +12,11 @@ from pydantic import ValidationError
 
 from contract.job import Failure
 from contract.plugin import Frozen
+from contract.rare_warning import RareWarning
 from contract.trainers import TrainerAnswer, TrainerAsk
 from worker import link
 from worker.child import Child
 from worker.process import WorkerProcess
-from worker.rare_warning import RareWarning
 from worker.readings import Readings
 from worker.store import connect
 

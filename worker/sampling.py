@@ -16,11 +16,11 @@ import redis
 
 from contract import keys
 from contract.errors import ErrorCode, ServiceError
+from contract.rare_warning import RareWarning
 from contract.wire import Ask
 from models.sampler import Sampler
 from worker.engine import Engine, Key, Target
 from worker.liveness import Liveness
-from worker.rare_warning import RareWarning
 from worker.rendering import admit, kinship, render
 from worker.replies import Refused, Rendered, Replies
 from worker.store import connect

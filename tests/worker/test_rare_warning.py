@@ -5,10 +5,10 @@ import threading
 
 import pytest
 
+from contract.rare_warning import EVERY_SECONDS, RareWarning
 from contract.wire import Ask
 from tests.worker.conftest import DATABASE
 from worker.engine import Engine
-from worker.rare_warning import EVERY_SECONDS, RareWarning
 from worker.sampling import SampleConsumer
 
 NOWHERE = f"redis://127.0.0.1:1/{DATABASE}"
