@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from types import FrameType
 
@@ -202,7 +203,7 @@ class Launcher:
             try:
                 with straight.open(f"{self.url}/readyz", timeout=2):
                     break
-            except OSError:
+            except (OSError, HTTPException):  # of another program, which has the port for now
                 time.sleep(0.1)
         if self._options.host in REACHABLE and not self._options.allowed_hosts:
             logger.info("called by other names than localhost it refuses; DCGAN_ALLOWED_HOSTS lists more")

@@ -134,18 +134,35 @@ class _Ready(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-def test_readiness_probe_ignores_proxies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class _NotHttpAtFirst(_Ready):
+    """Another program, which has the port for a moment."""
+
+    answers = 0
+
+    def do_GET(self) -> None:
+        type(self).answers += 1
+        if self.answers > 1:
+            super().do_GET()
+        else:
+            self.wfile.write(b"-ERR wrong number of arguments\r\n")
+
+
+@pytest.mark.parametrize("answer", [_Ready, _NotHttpAtFirst])
+def test_readiness_probe_ignores_proxies_and_other_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: type[BaseHTTPRequestHandler]
+) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     said: list[str] = []
     monkeypatch.setattr("service.launcher.say", said.append)
-    with HTTPServer(("127.0.0.1", 0), _Ready) as server:
-        threading.Thread(target=server.handle_request, daemon=True).start()
+    with HTTPServer(("127.0.0.1", 0), answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         announcing = threading.Thread(
             target=launcher(tmp_path, "127.0.0.1", server.server_port)._announce, daemon=True
         )
         announcing.start()
         announcing.join(60)
+        server.shutdown()
         assert said == [f"ready http://127.0.0.1:{server.server_port}\n"]
 
 
