@@ -81,9 +81,16 @@ class Room:
             try:
                 return read()
             except (OSError, ServiceError):
-                if self._volume.jobs.is_dir():
+                if self._is_there():
                     raise
             self.insist(lambda _: self._volume.require(), path, 0)
+
+    def _is_there(self) -> bool:
+        try:
+            self._volume.require()
+        except OSError:
+            return False
+        return True
 
     def write(self, path: Path, content: bytes) -> None:
         """Write a file of a record durably, creating its directory if need be, but never the record's own.

@@ -176,6 +176,26 @@ def test_read_waits_for_a_volume_that_is_away_and_a_missing_file_is_missing(volu
         room.read(volume.intent(JOB).read_text, volume.intent(JOB))
 
 
+class Lost(Volume):
+    """A volume whose server is gone: not even looking at it succeeds."""
+
+    def require(self) -> None:
+        raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+
+
+def test_read_waits_for_a_volume_that_cannot_even_be_looked_at(volume: Volume) -> None:
+    class MountedAgainError(Exception):
+        pass
+
+    def rest(seconds: float) -> None:
+        raise MountedAgainError
+
+    told: list[Shortage | None] = []
+    with pytest.raises(MountedAgainError):
+        Room(Lost(volume.root), told.append, rest).read(Refusals(errno.ENOTCONN), volume.spec(JOB))
+    assert [shortage and shortage.code for shortage in told] == ["volume_failing"]
+
+
 def test_deferred_write_waits_until_the_volume_is_back(volume: Volume) -> None:
     later = Later(volume)
     volume.job(JOB).mkdir()
