@@ -26,7 +26,7 @@ def prepare_dataset(order_json: str, chore: Chore) -> None:
             told_at = time.monotonic()
             chore.tell(link.Advanced(progress=Progress(done=done, total=total)))
 
-    insist = room_of(chore, volume).insist
-    manifest = prepare(volume.original(order.dataset), order.dataset, volume, report, insist)
+    room, original = room_of(chore, volume), volume.original(order.dataset)
+    manifest = room.read(lambda: prepare(original, order.dataset, volume, report, room.insist), original)
     summary = manifest.model_dump(include={"images", "held_out_images", "rejected_images", "channels"})
     chore.tell(link.Finished(result=summary))

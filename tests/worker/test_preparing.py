@@ -26,6 +26,27 @@ def said(supervisor: Connection) -> list[link.Message]:
     return messages
 
 
+def test_preparer_waits_for_a_volume_that_is_away(volume: Volume) -> None:
+    order_for(volume, grey_squares())
+    manifest = volume.manifest(DATASET).read_bytes()
+    volume.manifest(DATASET).unlink()
+    away = volume.root.rename(volume.root.with_name("away"))
+    volume.root.mkdir()
+
+    class Mounting(Chore):
+        def rest(self, _seconds: float) -> None:
+            volume.root.rmdir()
+            away.rename(volume.root)
+
+    supervisor, child = Pipe(duplex=True)
+    order = PreparingOrder(dataset=DATASET, spec=DatasetSpec(bytes=1), data_root=volume.root)
+    prepare_dataset(order.model_dump_json(), Mounting(child))
+    first, *_, last = said(supervisor)
+    assert isinstance(first, link.Waiting)
+    assert isinstance(last, link.Finished)
+    assert volume.manifest(DATASET).read_bytes() == manifest
+
+
 def test_preparer_without_room_waits_and_then_prepares_the_dataset(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
