@@ -8,7 +8,7 @@ from contract.checkpoint import CheckpointHeader
 from contract.errors import ServiceError
 from contract.evaluation import Evaluation
 from contract.job import CheckpointFact, SnapshotFact
-from contract.volume import Volume, images_seen_of, weights_name
+from contract.volume import Volume, entries, images_seen_of, weights_name
 from models import checkpoint
 from models.ema import served_generator
 from models.environment import NumericEnvironment
@@ -55,16 +55,15 @@ class RunFiles:
         recorded = self._order.snapshot
         if recorded is None:
             return []
-        names = (path.name for path in self._volume.snapshots(self._order.job).glob("*.safetensors"))
+        names = (path.name for path in self._snapshots("*.safetensors"))
         older = {name for name in names if images_seen_of(name) <= recorded.images_seen}
         return [recorded.file, *sorted(older - {recorded.file}, reverse=True)]
 
     def go_back(self, state: TrainingState, images_seen: int | None, show_life: Callable[[], None]) -> None:
         """Restore the weights and optimisers that `state` had after `images_seen`; None: at the start."""
         state.losses.clear()  # they are of a state that is given up
-        named = f"{images_seen:012d}-*.safetensors" if images_seen is not None else ""
-        candidates = self._volume.snapshots(self._order.job).glob(named) if named else iter(())
-        for path in sorted(candidates, reverse=True):
+        candidates = self._snapshots(f"{images_seen:012d}-*.safetensors") if images_seen is not None else []
+        for path in reversed(candidates):
             try:
                 self._load(checkpoint.load_weights, path, state)
             except ServiceError as error:
@@ -72,6 +71,14 @@ class RunFiles:
                 continue
             return
         state.begin_again(show_life)
+
+    def _snapshots(self, pattern: str) -> list[Path]:
+        """The job's snapshots of these names, sorted. Waits for a volume that is away."""
+        directory = self._volume.snapshots(self._order.job)
+        try:
+            return self._room.read(lambda: entries(directory, pattern), directory)
+        except FileNotFoundError:
+            return []
 
     def _load(self, load: Callable[[Path, TrainingState], object], path: Path, state: TrainingState) -> None:
         """Load a snapshot; a missing one is unreadable, but not while the volume is away."""

@@ -13,6 +13,7 @@ from contract.durable import replace_durably
 from contract.volume import Volume
 from models.datasets import archive
 from tests.worker.training_child import DATASET, grey_squares, order_for
+from tests.worker.unmounted import Unmounted
 from worker import link
 from worker.child import Chore
 from worker.orders import PreparingOrder
@@ -30,17 +31,9 @@ def test_preparer_waits_for_a_volume_that_is_away(volume: Volume) -> None:
     order_for(volume, grey_squares())
     manifest = volume.manifest(DATASET).read_bytes()
     volume.manifest(DATASET).unlink()
-    away = volume.root.rename(volume.root.with_name("away"))
-    volume.root.mkdir()
-
-    class Mounting(Chore):
-        def rest(self, _seconds: float) -> None:
-            volume.root.rmdir()
-            away.rename(volume.root)
-
     supervisor, child = Pipe(duplex=True)
     order = PreparingOrder(dataset=DATASET, spec=DatasetSpec(bytes=1), data_root=volume.root)
-    prepare_dataset(order.model_dump_json(), Mounting(child))
+    prepare_dataset(order.model_dump_json(), Unmounted(child, volume))
     first, *_, last = said(supervisor)
     assert isinstance(first, link.Waiting)
     assert isinstance(last, link.Finished)
