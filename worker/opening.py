@@ -24,7 +24,7 @@ from worker.following import join, settle
 from worker.memory import available_bytes
 from worker.orders import TrainingOrder
 from worker.reporting import computing
-from worker.room import room_of
+from worker.room import Room, room_of
 from worker.run_files import RunFiles
 
 
@@ -74,7 +74,7 @@ def open_run(order: TrainingOrder, chore: Chore, show_life: Callable[[], None]) 
     if panel is None:
         judge, workload = None, Workload.of(spec, None, 0)
     else:
-        features = _features(spec, volume, environment)
+        features = _features(spec, volume, environment, room)
         judge = Judge(spec, pictures, panel, features, show_life)
         workload = Workload.of(spec, panel, features.multiply_adds(spec.resolution))
     keep_freed_memory()  # not before: memory used for decoding would be kept for the whole run
@@ -97,7 +97,8 @@ def _require_memory(spec: TrainingSpec, environment: NumericEnvironment, manifes
     )
 
 
-def _features(spec: TrainingSpec, volume: Volume, environment: NumericEnvironment) -> Features:
+def _features(spec: TrainingSpec, volume: Volume, environment: NumericEnvironment, room: Room) -> Features:
     if spec.evaluation.features == "inception":
-        return inception.load(volume.inception, environment.device)
+        weights = volume.inception
+        return room.read(lambda: inception.load(weights, environment.device), weights)
     return embedded.load(environment.device)

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,17 @@ from contract.errors import ErrorCode, ServiceError
 from contract.job import Progress
 from contract.volume import Volume
 from models.datasets.arrays import array
+from models.environment import detect
 from models.evaluation import Judge
 from models.networks import sketch
 from models.state import TrainingState
 from tests.worker.training_child import carry_out, clothes, grey_squares, order_for, square
+from tests.worker.unmounted import Unmounted
 from worker import link, opening, reporting, room
 from worker.child import Chore, StopRequestedError
 from worker.forecast import Forecast
 from worker.orders import TrainingOrder
+from worker.room import room_of
 
 
 @pytest.fixture
@@ -127,6 +131,16 @@ def test_run_whose_features_are_missing_is_refused(volume: Volume) -> None:
     with pytest.raises(ServiceError, match="weights-inception") as refusal:
         carry_out(order)
     assert refusal.value.code is ErrorCode.FEATURES_UNAVAILABLE
+
+
+def test_features_are_not_missing_while_the_volume_is_away(volume: Volume) -> None:
+    order = order_for(volume, clothes(20), evaluation={"features": "inception"})
+    volume.inception.parent.mkdir()
+    volume.inception.write_bytes(b"other weights")
+    _, child = Pipe(duplex=True)
+    room = room_of(Unmounted(child, volume), volume)
+    with pytest.raises(ServiceError, match="its SHA-256"):
+        opening._features(order.spec, volume, detect("cpu", 1, "float32"), room)
 
 
 def test_run_on_pictures_that_all_look_the_same_finishes(volume: Volume) -> None:
