@@ -39,7 +39,9 @@ def save_generator(volume: Volume, seed: int = 0, place: CheckpointPlace = PLACE
     generator = networks.build(SPEC.architecture, SPEC.resolution, SPEC.channels).generator
     generator.initialise(seed)
     header = CheckpointHeader(job=place.job, spec=SPEC, images_seen=0)
-    return save_checkpoint(generator, header, volume.checkpoint(place.job, place.file))
+    path = volume.checkpoint(place.job, place.file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return save_checkpoint(generator, header, path)
 
 
 _IDS = map(str, itertools.count())
