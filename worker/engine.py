@@ -61,8 +61,8 @@ class Engine:
 
         Raises:
             ServiceError: `checkpoint_unreadable`, once, if the file is gone, damaged, unreadable or not of
-                this digest. The next call tries again. `insufficient_memory` if loading it could exhaust the
-                memory.
+                this digest; `volume_failing` if the volume is away. The next call tries again.
+                `insufficient_memory` if loading it could exhaust the memory.
         """
         key = self.key(spec)
         if key not in self._samplers:
@@ -107,7 +107,11 @@ class Engine:
     def _load(self, key: Key, place: CheckpointPlace) -> Sampler:
         digest, precision = key
         path = self._volume.checkpoint(place.job, place.file)
-        sampler = Sampler.load(path, digest, self._environments[precision])
+        try:
+            sampler = Sampler.load(path, digest, self._environments[precision])
+        except ServiceError:
+            self._require_volume()
+            raise
         logger.info(
             "loaded generator %s (%s, %d kB, batches of %s)",
             digest[:19],
@@ -116,6 +120,16 @@ class Engine:
             sampler.buckets,
         )
         return sampler
+
+    def _require_volume(self) -> None:
+        try:
+            self._volume.require()
+        except OSError as error:
+            detail = (
+                f"This generator is not in memory and cannot be read now ({error.strerror}); try again in a"
+                " moment, and see to the volume if it persists."
+            )
+            raise ServiceError(ErrorCode.VOLUME_FAILING, detail) from error
 
     def _make_room(self, place: CheckpointPlace) -> None:
         """Evict generators until a file can be loaded; raise if it cannot even then.

@@ -157,6 +157,18 @@ def test_damaged_file_is_refused_once_and_then_read_again(
     assert loaded(engine, spec).still_works()
 
 
+def test_generator_is_not_unreadable_while_the_volume_is_away(engine: Engine, volume: Volume) -> None:
+    spec = spec_of(save_generator(volume))
+    away = volume.root.rename(volume.root.with_name("away"))
+    volume.root.mkdir()
+    with pytest.raises(ServiceError, match="not mounted") as refusal:
+        loaded(engine, spec)
+    assert refusal.value.code is ErrorCode.VOLUME_FAILING
+    volume.root.rmdir()
+    away.rename(volume.root)
+    assert loaded(engine, spec).still_works()
+
+
 def test_load_that_nobody_waits_for_is_cached_within_the_limit(volume: Volume) -> None:
     digests = [save_generator(volume), save_generator(volume, 1, OTHER)]
     one, other = spec_of(digests[0]), spec_of(digests[1])
