@@ -58,6 +58,7 @@ class Reconciler(threading.Thread):
         self._mirror = Mirror(worker.store, worker.volume)
         self._aside = Aside("volume")
         self._rarely = RareWarning(logger)
+        self._slow = RareWarning(logger)
         self._end = threading.Event()
         self._has_slot = False
         self._next_sweep = 0.0
@@ -107,7 +108,11 @@ class Reconciler(threading.Thread):
             if self._store.is_unheard(kind):
                 self._ring(kind)
         self._watch.require()
-        self._aside.carry_out(self._tend_volume, self._settings.heartbeat_seconds)
+        seconds = self._aside.carry_out(self._tend_volume, self._settings.heartbeat_seconds)
+        self._watch.require()
+        if seconds is not None:
+            text = "the volume at %s is slow: its last writes have not ended after %.0f s"
+            self._slow.log(text, self._volume.root, seconds)
 
     def _rebuild(self) -> bool:
         """Rebuild the records; whether they stand now. A volume that had records, and is away, is not new."""
