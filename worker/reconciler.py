@@ -1,7 +1,7 @@
 """The thread beside every worker's work: announces it, reaps dead owners, rings, and tends the volume.
 
-Only a rebuild, until which there is nothing to announce, and the tending touch the volume: if that hangs, the
-rest goes on.
+Only a rebuild, until which there is nothing to announce, and what is done aside touch the volume: if that
+hangs, the rest goes on.
 """
 
 import logging
@@ -107,8 +107,8 @@ class Reconciler(threading.Thread):
                 self._reap(kind)
             if self._store.is_unheard(kind):
                 self._ring(kind)
-        self._watch.require()
-        seconds = self._aside.carry_out(self._tend_volume, self._settings.heartbeat_seconds)
+        work = self._watch.look if self._watch.trouble else self._tend_volume  # it may be there by now
+        seconds = self._aside.carry_out(work, self._settings.heartbeat_seconds)
         self._watch.require()
         if seconds is not None:
             text = "the volume at %s is slow: its last writes have not ended after %.0f s"

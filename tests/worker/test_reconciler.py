@@ -1,6 +1,7 @@
 """The reconciler goes on, whatever fails in one of its rounds."""
 
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +27,11 @@ def rounds(
     running: list[Reconciler] = []
     monkeypatch.setattr("contract.volume_watch.PATIENCE_SECONDS", 0.1)
 
-    def run(heartbeat_file: Path, owed: Callable[[], object] = lambda: None) -> threading.Semaphore:
+    def run(
+        heartbeat_file: Path,
+        owed: Callable[[], object] = lambda: None,
+        is_well: Callable[[], bool] = lambda: True,
+    ) -> threading.Semaphore:
         seen = threading.Semaphore(0)
         settings = Settings(
             data_root=volume.root,
@@ -41,7 +46,7 @@ def rounds(
             ring=lambda _: None,
             facts=lambda: {"role": "train"},
             adopt=lambda _: seen.release(),
-            is_well=lambda: True,
+            is_well=is_well,
         )
         reconciler.start()
         running.append(reconciler)
@@ -88,6 +93,23 @@ def test_worker_is_announced_and_healthy_while_its_work_on_the_volume_takes_long
     assert heartbeat.exists()
     assert caplog.text.count("its last writes have not ended after") == 1
     slow.set()
+
+
+def test_worker_does_not_complain_of_a_new_volume_that_another_has_just_laid_out(
+    rounds: Callable[..., threading.Semaphore],
+    rebuilder: Rebuilder,
+    volume: Volume,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("contract.volume_watch.LOOK_SECONDS", 60)
+    shutil.rmtree(volume.root)
+    heartbeat = tmp_path / "heartbeat"
+    seen = rounds(heartbeat, is_well=rebuilder.rebuild_if_lost)  # after the watch has looked
+    assert all(seen.acquire(timeout=60) for _ in range(2))
+    assert heartbeat.exists()
+    assert "not mounted" not in caplog.text
 
 
 def test_volume_that_is_away_is_not_laid_out_anew_when_redis_is_emptied(
