@@ -10,6 +10,8 @@ from contract.volume import Volume
 LOOK_SECONDS = 1.0
 PATIENCE_SECONDS = 3.0
 """If one look takes longer, the volume hangs."""
+IF_AWAY = "mount the volume there; or, if it was deleted on purpose, empty Redis and restart the workers"
+"""What to do. Workers that know the volume never take it for new, even if Redis is empty."""
 
 
 class VolumeWatch:
@@ -59,9 +61,7 @@ class VolumeWatch:
         try:
             self._volume.require()
         except OSError as error:
-            advice = "mount the volume there; or, if it was deleted on purpose, empty Redis, too"
-            if error.errno != errno.ENODEV:
-                advice = "check the disk or its server"
+            advice = IF_AWAY if error.errno == errno.ENODEV else "check the disk or its server"
             self._finding = f"{self._volume.root} cannot be used ({error.strerror}): {advice}"
         else:
             self.epoch = read_epoch(self._volume)

@@ -7,6 +7,7 @@ from redis.exceptions import RedisError
 
 from contract.rare_warning import RareWarning
 from contract.volume import Volume
+from contract.volume_watch import IF_AWAY
 from worker.store import Store
 
 logger = logging.getLogger(__name__)
@@ -21,11 +22,7 @@ def await_volume(store: Store, volume: Volume) -> None:
         try:
             if not store.has_epoch():
                 return
-            rarely.log(
-                "%s is empty, but Redis has records: mount the volume there; or, if it was deleted on"
-                " purpose, empty Redis, too",
-                volume.root,
-            )
+            rarely.log("%s is empty, but Redis has records: %s", volume.root, IF_AWAY)
         except RedisError as error:
             rarely.log("%s is empty, and Redis is away: %s", volume.root, error)
         time.sleep(LOOK_SECONDS)

@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from contract.volume import Volume
+from worker.arrival import await_volume
 from worker.process import WorkerProcess
 from worker.rebuild import Rebuilder
 from worker.reconciler import Reconciler
@@ -93,6 +94,27 @@ def test_worker_is_announced_and_healthy_while_its_work_on_the_volume_takes_long
     assert heartbeat.exists()
     assert caplog.text.count("its last writes have not ended after") == 1
     slow.set()
+
+
+def test_volume_that_was_deleted_is_laid_out_anew_once_redis_is_empty_and_a_worker_restarts(
+    rounds: Callable[..., threading.Semaphore],
+    client: redis.Redis,
+    store: Store,
+    volume: Volume,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    heartbeat = tmp_path / "heartbeat"
+    seen = rounds(heartbeat)
+    while not heartbeat.exists():
+        assert seen.acquire(timeout=60)
+    shutil.rmtree(volume.root)
+    while "empty Redis and restart the workers" not in caplog.text:
+        assert seen.acquire(timeout=60)
+    client.flushdb()
+    await_volume(store, volume)
+    assert rounds(heartbeat).acquire(timeout=60)
+    assert volume.jobs.is_dir()
 
 
 def test_worker_does_not_complain_of_a_new_volume_that_another_has_just_laid_out(
