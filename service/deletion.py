@@ -6,8 +6,6 @@ import time
 from functools import partial
 from pathlib import Path
 
-from redis.exceptions import RedisError
-
 from contract.durable import LACKS, remove_durably, sync_directory, write_json
 from contract.identifiers import is_alias, is_record_id, kind_of
 from contract.keys import RecordKind
@@ -29,8 +27,8 @@ async def delete(
 ) -> tuple[ForgetOutcome, str]:
     """Delete a record and its data, unless the script refuses.
 
-    The tombstone is written first, so that no rebuild restores the deleted record. If Redis fails before it
-    confirms, the tombstone is removed at once, since a rebuild would lose a record that still exists.
+    The tombstone is written first, so that no rebuild restores the deleted record. Unless Redis confirms, it
+    is removed at once, since a rebuild would lose a record that still exists.
 
     Raises:
         ServiceError: the records or aliases that may use it are being rebuilt, or some could not be.
@@ -39,24 +37,36 @@ async def delete(
         await require_all_back(gateway, is_record_id, f"may use {record_id}")
     else:
         await require_all_back(gateway, is_alias, f"may be an alias of {record_id}")
-    tombstone = gateway.volume.tombstone(record_id)
     async with gateway.lock(record_id):
-        await _bury(gateway, record_id)
+        is_gone = False
         try:
+            await _bury(gateway, record_id)
             outcome = await gateway.store.run(command)
-        except (RedisError, asyncio.CancelledError):
-            await gateway.on_volume(remove_durably, tombstone)
-            gateway.later(until_settled(partial(_settle, gateway, record_id), OSError))
-            raise
+            is_gone = outcome[0] in ("forgotten", "missing")
+        finally:
+            if not is_gone:
+                gateway.later(_revert(gateway, record_id))
+                with contextlib.suppress(OSError):  # it is reverted later
+                    await _unbury(gateway, record_id)
         gateway.remembered.forget()
-        if outcome[0] in ("forgotten", "missing"):
+        if is_gone:
             with contextlib.suppress(OSError):  # a later round completes it
                 await gateway.on_volume(discard, gateway.volume, record_id)
-        else:
-            await gateway.on_volume(remove_durably, tombstone)
     if outcome[0] == "rebuilding":
         raise being_rebuilt()
     return outcome
+
+
+async def _revert(gateway: Gateway, record_id: str) -> None:
+    """Remove the tombstone once the volume allows it; then settle, as Redis may have deleted the record."""
+
+    async def attempt() -> bool:
+        async with gateway.lock(record_id):
+            await _unbury(gateway, record_id)
+        return True
+
+    await until_settled(attempt, OSError)
+    await until_settled(partial(_settle, gateway, record_id), OSError)
 
 
 async def run(gateway: Gateway) -> None:
@@ -91,7 +101,7 @@ async def _settle(gateway: Gateway, record_id: str) -> bool:
     """
     async with gateway.lock(record_id):
         if await gateway.store.exists(kind_of(record_id), record_id):
-            await gateway.on_volume(remove_durably, gateway.volume.tombstone(record_id))
+            await _unbury(gateway, record_id)
         elif await gateway.store.is_rebuilt():
             await _bury(gateway, record_id)
             await gateway.on_volume(discard, gateway.volume, record_id)
@@ -101,6 +111,10 @@ async def _settle(gateway: Gateway, record_id: str) -> bool:
 async def _bury(gateway: Gateway, record_id: str) -> None:
     tombstone = {"id": record_id, "deleted_ms": round(time.time() * 1000)}
     await gateway.on_volume(_raise_tombstone, gateway.volume.tombstone(record_id), tombstone)
+
+
+async def _unbury(gateway: Gateway, record_id: str) -> None:
+    await gateway.on_volume(remove_durably, gateway.volume.tombstone(record_id))
 
 
 def _raise_tombstone(path: Path, tombstone: dict[str, object]) -> None:

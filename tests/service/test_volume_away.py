@@ -10,6 +10,8 @@ from contract.job import State, Want
 from contract.keys import RecordKind
 from contract.store import mirrored
 from contract.volume import Volume
+from service import deletion
+from service.gateway import Gateway
 from tests.service.deployment import Deployment
 from tests.service.problems import refused
 from tests.service.waiting import until
@@ -87,3 +89,35 @@ def test_what_needs_only_redis_is_answered_while_the_volume_hangs(there: Deploym
         os.close(os.open(volume.epoch, os.O_RDWR | os.O_NONBLOCK))
         volume.epoch.unlink()
     until(lambda: not missing(there))
+
+
+@pytest.mark.parametrize(
+    ("is_heard", "status", "code"), [(True, 409, "job_in_use"), (False, 503, "store_unavailable")]
+)
+def test_refused_deletion_is_reverted_once_the_volume_is_back_before_a_rebuild_sees_it(
+    there: Deployment,
+    cut: Callable[[str, bool], None],
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    status: int,
+    *,
+    is_heard: bool,
+) -> None:
+    client, worker = there.client, there.worker
+    job_id = there.end(State.SUCCEEDED)
+    client.put("/models/live", json={"job": job_id}).raise_for_status()
+    bury, mounts = deletion._bury, list[Callable[[], None]]()
+
+    async def bury_then_unmount(gateway: Gateway, record_id: str) -> None:
+        await bury(gateway, record_id)
+        mounts.append(unmount(worker.volume))
+
+    monkeypatch.setattr(deletion, "_bury", bury_then_unmount)
+    if not is_heard:
+        cut("forget", False)
+    refused(client.delete(f"/jobs/{job_id}"), status, code)
+    worker.redis.flushdb()
+    mounts[0]()
+    until(lambda: not worker.volume.tombstone(job_id).exists())
+    assert worker.rebuilder.rebuild_if_lost()
+    assert client.get(f"/jobs/{job_id}").status_code == 200
