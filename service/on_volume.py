@@ -34,6 +34,15 @@ class OnVolume:
         call = partial(self._call, touch, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
+    async def at_last(self, touch: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call a function, whatever the state of the volume, and wait for it unless there is trouble.
+
+        A thread has its arguments until it ends, so that none is dropped, and closed, on the event loop.
+        """
+        call = self._threads.submit(touch, *args, **kwargs)
+        if not self._watch.trouble:
+            await asyncio.shield(asyncio.wrap_future(call))
+
     def require(self) -> None:
         """Raise such an OSError if the volume is known to be away or to hang."""
         self._watch.require()

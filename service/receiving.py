@@ -56,8 +56,7 @@ async def kept(
         await on_volume(os.fsync, file.fileno())
         yield size
     finally:
-        with contextlib.suppress(OSError):  # the next gateway that starts sweeps it
-            await on_volume(_discard, file, path)
+        await on_volume.at_last(_discard, file, path)
 
 
 def sweep(volume: Volume) -> None:
@@ -75,8 +74,8 @@ def _create(path: Path) -> BinaryIO:
 
 
 def _discard(file: BinaryIO, path: Path) -> None:
-    path.unlink(missing_ok=True)
-    file.close()
+    with contextlib.suppress(OSError), file:  # the next gateway that starts sweeps it
+        path.unlink(missing_ok=True)
 
 
 async def _write(
