@@ -1,13 +1,18 @@
 """Watches whether the volume is there and answers: in a thread, as a look at one that hangs may not end."""
 
 import errno
+import os
+import tempfile
 import threading
 import time
 
+from contract.durable import LACKS
 from contract.rebuilding import read_epoch
 from contract.volume import Volume
 
 LOOK_SECONDS = 1.0
+WRITE_SECONDS = 5.0
+"""Between two looks that write, as the kernel answers the others from memory even if every write hangs."""
 PATIENCE_SECONDS = 3.0
 """If one look takes longer, the volume hangs."""
 IF_AWAY = "mount the volume there; or, if it was deleted on purpose, empty Redis and restart the workers"
@@ -21,10 +26,13 @@ class VolumeWatch:
         self._volume = volume
         self._looking_since: float | None = None
         self._finding: str | None = None
+        self._next_write = 0.0
         self._has_looked = threading.Event()
         self._end = threading.Event()
         self.epoch = ""
         """The volume's epoch, as last read; empty if it has had none, or if that could not be told."""
+        self.write_error: OSError | None = None
+        """Why the volume could not be written, when last tried. One that is only full is in no trouble."""
 
     def start(self) -> None:
         """Begin to look, and wait for the first look, unless the volume hangs."""
@@ -60,9 +68,29 @@ class VolumeWatch:
         """Look now, which may take as long as the volume hangs."""
         try:
             self._volume.require()
+            if time.monotonic() >= self._next_write:
+                self._try_to_write()
         except OSError as error:
             advice = IF_AWAY if error.errno == errno.ENODEV else "check the disk or its server"
             self._finding = f"{self._volume.root} cannot be used ({error.strerror}): {advice}"
         else:
             self.epoch = read_epoch(self._volume)
             self._finding = None
+
+    def _try_to_write(self) -> None:
+        """Raise OSError if the volume fails; what else prevents writing is only noted."""
+        try:
+            _write_probe(self._volume)
+        except OSError as error:
+            self.write_error = error
+            if LACKS.get(error.errno) == "volume_failing":
+                raise
+        else:
+            self.write_error = None
+            self._next_write = time.monotonic() + WRITE_SECONDS
+
+
+def _write_probe(volume: Volume) -> None:
+    with tempfile.TemporaryFile(dir=volume.root, buffering=0) as file:
+        file.write(b"ready")
+        os.fsync(file.fileno())

@@ -1,7 +1,6 @@
 """Whether the process is alive, and whether the whole service is ready."""
 
 import asyncio
-import tempfile
 from collections.abc import Sequence
 from typing import Literal
 
@@ -12,12 +11,9 @@ from redis.exceptions import RedisError
 from contract.keys import Role
 from contract.plugin import Frozen
 from contract.store import workers
-from contract.volume import Volume
 from service.gateway import Gateway, Here
 
 router = APIRouter(tags=["health"])
-
-_PROBE_SECONDS = 3.0
 
 Part = Literal["store", "records", "sampling_store", "volume", "trainer", "preparer", "sampler"]
 _PART_OF_ROLE: dict[Role, Part] = {
@@ -62,8 +58,8 @@ async def get_liveness() -> Alive:
 )
 async def get_readiness(gateway: Here, response: Response) -> Readiness:
     """Answers 200 only if the service can prepare datasets, train jobs and serve samples."""
-    found = await asyncio.gather(_store(gateway), _sampling_store(gateway), _volume(gateway))
-    missing = tuple(one for part in found for one in part)
+    store, sampling_store = await asyncio.gather(_store(gateway), _sampling_store(gateway))
+    missing = (*store, *sampling_store, *_volume(gateway))
     response.status_code = 503 if missing else 200
     response.headers["Cache-Control"] = "no-store"
     return Readiness(ready=not missing, missing=missing)
@@ -105,16 +101,9 @@ async def _sampling_store(gateway: Gateway) -> tuple[Missing, ...]:
     return ()
 
 
-async def _volume(gateway: Gateway) -> tuple[Missing, ...]:
+def _volume(gateway: Gateway) -> tuple[Missing, ...]:
     if trouble := gateway.watch.trouble:
         return (Missing(part="volume", detail=f"{trouble}."),)
-    try:
-        await asyncio.wait_for(gateway.on_volume(_write_probe, gateway.volume), _PROBE_SECONDS)
-    except OSError as error:  # TimeoutError is one
+    if error := gateway.watch.write_error:
         return (Missing(part="volume", detail=f"{gateway.volume.root} cannot be written: {error!r}"),)
     return ()
-
-
-def _write_probe(volume: Volume) -> None:
-    with tempfile.TemporaryFile(dir=volume.root) as file:
-        file.write(b"ready")

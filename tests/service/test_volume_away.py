@@ -1,8 +1,11 @@
 """While the volume is away or hangs, what needs only Redis goes on, and nothing is taken in or created."""
 
+import errno
 import json
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
@@ -22,6 +25,7 @@ JSON = {"accept": "application/json"}
 @pytest.fixture
 def there(elsewhere: Callable[..., Deployment], monkeypatch: pytest.MonkeyPatch) -> Deployment:
     monkeypatch.setattr("contract.volume_watch.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("contract.volume_watch.WRITE_SECONDS", 0.05)
     monkeypatch.setattr("contract.volume_watch.PATIENCE_SECONDS", 0.2)
     monkeypatch.setattr("service.settling.ROUND_SECONDS", 0.05)
     return elsewhere()
@@ -77,17 +81,53 @@ def test_nothing_is_taken_in_lost_or_created_while_the_volume_is_away(
     assert client.post("/jobs", json=spec).status_code == 202
 
 
-def test_what_needs_only_redis_is_answered_while_the_volume_hangs(there: Deployment) -> None:
-    volume = there.worker.volume
+@contextmanager
+def reads_hang(volume: Volume) -> Iterator[None]:
     os.mkfifo(volume.epoch)  # whoever reads it waits for a writer
     try:
+        yield
+    finally:
+        os.close(os.open(volume.epoch, os.O_RDWR | os.O_NONBLOCK))
+        volume.epoch.unlink()
+
+
+@contextmanager
+def writes_hang(_: Volume) -> Iterator[None]:
+    """As on a frozen file system, of which the kernel still has in memory what it reads."""
+    thaw = threading.Event()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("contract.volume_watch._write_probe", lambda _: thaw.wait())
+        try:
+            yield
+        finally:
+            thaw.set()
+
+
+@pytest.mark.parametrize("hang", [reads_hang, writes_hang])
+def test_what_needs_only_redis_is_answered_while_the_volume_hangs(
+    there: Deployment, hang: Callable[[Volume], AbstractContextManager[None]]
+) -> None:
+    with hang(there.worker.volume):
         assert "has not answered for" in until(lambda: missing(there).get("volume"))
         for path in ("/jobs", "/datasets", "/models"):
             assert there.client.get(path).status_code == 200
         refused(there.client.post("/jobs", json={"dataset": there.dataset}), 503, "volume_failing")
-    finally:
-        os.close(os.open(volume.epoch, os.O_RDWR | os.O_NONBLOCK))
-        volume.epoch.unlink()
+    until(lambda: not missing(there))
+
+
+@pytest.mark.parametrize(("error", "is_trouble"), [(errno.ENOSPC, False), (errno.EIO, True)])
+def test_volume_that_cannot_be_written_is_missing_but_a_full_one_is_used(
+    there: Deployment, error: int, *, is_trouble: bool
+) -> None:
+    def refuse(volume: Volume) -> None:
+        raise OSError(error, os.strerror(error), str(volume.root))
+
+    job_id = there.end(State.SUCCEEDED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("contract.volume_watch._write_probe", refuse)
+        assert os.strerror(error) in until(lambda: missing(there).get("volume"))
+        answer = there.client.get(f"/jobs/{job_id}/previews")
+        assert answer.status_code == (503 if is_trouble else 200)
     until(lambda: not missing(there))
 
 
