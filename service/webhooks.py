@@ -13,7 +13,7 @@ from contextlib import suppress
 from redis.exceptions import RedisError
 
 from contract.deliveries import Bounds, Delivery, settle_delivery, take_deliveries
-from contract.durable import replace_durably
+from contract.durable import LACKS, replace_durably
 from contract.job import Record
 from contract.keys import RecordKind
 from contract.rare_warning import RareWarning
@@ -95,9 +95,10 @@ class Webhooks:
             await self._attempt(delivery)
         except UnreachableError as error:
             await self._put_back(delivery, str(error))
-        except RedisError as error:
-            log.warning("%s: told again when its lease has run out: %s", delivery.job_id, error)
-        except Exception:
+        except Exception as error:
+            if isinstance(error, RedisError) or (isinstance(error, OSError) and error.errno in LACKS):
+                log.warning("%s: told again when its lease has run out: %s", delivery.job_id, error)
+                return
             log.exception("%s: telling its end failed by a mistake of ours", delivery.job_id)
             await self._put_back(delivery, "The service made a mistake; its log says which.")
 

@@ -17,6 +17,7 @@ from service import deletion
 from service.gateway import Gateway
 from tests.service.deployment import Deployment
 from tests.service.problems import refused
+from tests.service.receiver import Receiver
 from tests.service.waiting import until
 
 JSON = {"accept": "application/json"}
@@ -161,3 +162,23 @@ def test_refused_deletion_is_reverted_once_the_volume_is_back_before_a_rebuild_s
     until(lambda: not worker.volume.tombstone(job_id).exists())
     assert worker.rebuilder.rebuild_if_lost()
     assert client.get(f"/jobs/{job_id}").status_code == 200
+
+
+def test_delivery_for_which_the_volume_is_away_waits_for_its_lease(
+    elsewhere: Callable[..., Deployment],
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("contract.volume_watch.LOOK_SECONDS", 3600)  # nobody notices before the delivery
+    there = elsewhere()
+    receiver.answers = [500]
+    job_id = there.end(webhook=receiver.webhook)
+    until(lambda: there.webhook(job_id)["problem"])
+    mount = unmount(there.worker.volume)
+    there.age(job_id, 60)
+    until(lambda: "told again when its lease has run out" in caplog.text)
+    mount()
+    assert there.webhook(job_id)["problem"] == "It answered 500."
+    there.age(job_id, 60)
+    until(lambda: there.webhook(job_id)["delivery"] == "delivered")
