@@ -15,6 +15,8 @@ WRITE_SECONDS = 5.0
 """Between two looks that write, as the kernel answers the others from memory even if every write hangs."""
 PATIENCE_SECONDS = 3.0
 """If one look takes longer, the volume hangs."""
+WRITE_PATIENCE_SECONDS = 15.0
+"""The same for one that writes: beside large uploads, a slow disk needs seconds for an fsync."""
 IF_AWAY = "mount the volume there; or, if it was deleted on purpose, empty Redis and restart the workers"
 """What to do. Workers that know the volume never take it for new, even if Redis is empty."""
 
@@ -27,6 +29,7 @@ class VolumeWatch:
         self._looking_since: float | None = None
         self._finding: str | None = None
         self._next_write = 0.0
+        self._patience_seconds = PATIENCE_SECONDS
         self._has_looked = threading.Event()
         self._end = threading.Event()
         self.epoch = ""
@@ -47,7 +50,7 @@ class VolumeWatch:
         """Why the volume cannot be used, and what to do; None while it can, or if nobody has looked."""
         since = self._looking_since
         seconds = time.monotonic() - since if since is not None else 0.0
-        if seconds > PATIENCE_SECONDS:
+        if seconds > self._patience_seconds:
             return f"{self._volume.root} has not answered for {seconds:.0f} s: check the disk or its server"
         return self._finding
 
@@ -58,6 +61,7 @@ class VolumeWatch:
 
     def _run(self) -> None:
         while not self._end.is_set():
+            self._patience_seconds = PATIENCE_SECONDS
             self._looking_since = time.monotonic()
             self.look()
             self._looking_since = None
@@ -68,13 +72,15 @@ class VolumeWatch:
         """Look now, which may take as long as the volume hangs."""
         try:
             self._volume.require()
+            epoch = read_epoch(self._volume)
             if time.monotonic() >= self._next_write:
+                self._patience_seconds = WRITE_PATIENCE_SECONDS
                 self._try_to_write()
         except OSError as error:
             advice = IF_AWAY if error.errno == errno.ENODEV else "check the disk or its server"
             self._finding = f"{self._volume.root} cannot be used ({error.strerror}): {advice}"
         else:
-            self.epoch = read_epoch(self._volume)
+            self.epoch = epoch
             self._finding = None
 
     def _try_to_write(self) -> None:

@@ -28,6 +28,7 @@ def there(elsewhere: Callable[..., Deployment], monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("contract.volume_watch.LOOK_SECONDS", 0.05)
     monkeypatch.setattr("contract.volume_watch.WRITE_SECONDS", 0.05)
     monkeypatch.setattr("contract.volume_watch.PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("contract.volume_watch.WRITE_PATIENCE_SECONDS", 0.2)
     monkeypatch.setattr("service.settling.ROUND_SECONDS", 0.05)
     return elsewhere()
 

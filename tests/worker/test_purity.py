@@ -138,7 +138,9 @@ def test_bytes_depend_only_on_the_ask(redis_url: str, volume: Volume) -> None:
         spec = spec_of(kind, width=16)
         place = CheckpointPlace(job=f"job_{'0' * 15}{index}", file="generator.safetensors")
         header = CheckpointHeader(job=place.job, spec=spec, images_seen=spec.images)
-        places[save_checkpoint(trained(spec), header, volume.checkpoint(place.job, place.file))] = place
+        path = volume.checkpoint(place.job, place.file)
+        path.parent.mkdir(parents=True)
+        places[save_checkpoint(trained(spec), header, path)] = place
     automatic = rendering_environment("cpu", 1)
     environments = {"auto": automatic, "float32": automatic.model_copy(update={"precision": "float32"})}
     menus = {
