@@ -25,6 +25,12 @@ LACKS: dict[int | None, Lack] = {
 Those after EIO are a network's: a server that restarted, or a mount that lost its own.
 """
 
+
+def lack(error: BaseException | None) -> Lack | None:
+    """Why the volume refuses, if that is what this error says."""
+    return LACKS.get(error.errno) if isinstance(error, OSError) else None
+
+
 Write = Callable[[Path, bytes], None]
 """Writes a file durably, or raises OSError and leaves what was there."""
 

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match
 
-from contract.durable import LACKS, Lack
+from contract.durable import Lack, lack
 from contract.errors import ErrorCode, ServiceError
 from service.problems import problem_response
 from service.refusals import refused_by_redis
@@ -134,8 +134,7 @@ async def _client_left(request: Request, _error: Exception) -> Response:
 
 
 async def _system(request: Request, error: Exception) -> Response:
-    lack = LACKS.get(error.errno) if isinstance(error, OSError) else None
-    if refused := _REFUSED_BY_VOLUME.get(lack):
+    if refused := _REFUSED_BY_VOLUME.get(lack(error)):
         log.warning("%s %s: the volume refuses: %s", request.method, request.url.path, error)
         return problem_response(ServiceError(*refused), request)
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from contract.dataset import RejectedFile
-from contract.durable import LACKS
+from contract.durable import lack
 from contract.errors import ErrorCode, ServiceError
 from contract.volume import Volume
 from service.on_volume import OnVolume
@@ -67,7 +67,7 @@ class Manifests:
         try:
             return ManifestSummary.model_validate_json(self._volume.manifest(dataset_id).read_bytes())
         except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno in LACKS:
+            if lack(error):
                 raise
             log.warning("the manifest of %s cannot be read: %s", dataset_id, error)
             detail = (

@@ -13,7 +13,7 @@ from contextlib import suppress
 from redis.exceptions import RedisError
 
 from contract.deliveries import Bounds, Delivery, settle_delivery, take_deliveries
-from contract.durable import LACKS, replace_durably
+from contract.durable import lack, replace_durably
 from contract.job import Record
 from contract.keys import RecordKind
 from contract.rare_warning import RareWarning
@@ -96,7 +96,7 @@ class Webhooks:
         except UnreachableError as error:
             await self._put_back(delivery, str(error))
         except Exception as error:
-            if isinstance(error, RedisError) or (isinstance(error, OSError) and error.errno in LACKS):
+            if isinstance(error, RedisError) or lack(error):
                 log.warning("%s: told again when its lease has run out: %s", delivery.job_id, error)
                 return
             log.exception("%s: telling its end failed by a mistake of ours", delivery.job_id)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contract.dataset import Manifest, RejectedFile, is_held_out, is_wanted
-from contract.durable import LACKS, Insist, RequireRoom, as_json, once, replace_durably
+from contract.durable import Insist, RequireRoom, as_json, lack, once, replace_durably
 from contract.errors import ErrorCode, ServiceError
 from contract.training import JobRequest, resolve
 from contract.volume import Volume
@@ -151,7 +151,7 @@ def _read(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | None:
 
 def _raise_if_lacking(error: BaseException | None) -> None:
     """Raise an error that is the volume's; one of a damaged archive has another errno, or none."""
-    if isinstance(error, OSError) and error.errno in LACKS:
+    if error and lack(error):
         raise error
 
 
