@@ -61,6 +61,7 @@ def test_delete_requests_name_what_is_deleted(service: Service) -> None:
         ("http://", "with http:// or https:// and a host: http://127.0.0.1:8000"),
         ("http://[bad", "'http://[bad' is not an address: Invalid IPv6 URL"),
         ("http://u:p@localhost:abc", "'http://localhost:abc' is not an address: Port could not be cast"),
+        ("http://u:secret/p@h", "'http://h' is not an address: in a user name or password, / is written %2F"),
         ("http://localhost:99999", "is not an address: Port out of range"),
         ("http://x/\a", "is not an address: Invalid non-printable ASCII character"),
         ("http://a..b", "is not an address: "),
@@ -73,6 +74,7 @@ def test_invalid_url_is_reported_at_once(address: str, told: str) -> None:
         Client(address)
     assert caught.value.code == "invalid_url"
     assert told in caught.value.detail
+    assert "secret" not in caught.value.detail
 
 
 @pytest.mark.parametrize(
