@@ -24,11 +24,15 @@ from dcgan.datasets_cli import datasets, upload
 from dcgan.display import follow, plain, show_estimate, show_table
 from dcgan.errors import DcganError
 from dcgan.files import naming
+from dcgan.interruption import on_ctrl_c
 from dcgan.models_cli import models
 from dcgan.replies import Job
 from dcgan.samples_cli import samples
 
 console = Console(highlight=False, markup=False)
+
+MAYBE_SUBMITTED = "The job may have been submitted; if it was, `dcgan jobs` shows it."
+"""Said if its id has not arrived."""
 
 
 class PoliteGroup(click.Group):
@@ -195,22 +199,12 @@ def train(
         if dry_run:
             show_estimate(client.estimate(dataset=dataset, **request), console)
             return
-        with _submission():
+        with on_ctrl_c(MAYBE_SUBMITTED):
             job = client.create_job(dataset=dataset, **request)
         click.echo(job.id)
         if detach:
             return
         _follow_to_success(client, job)
-
-
-@contextmanager
-def _submission() -> Iterator[None]:
-    """After Ctrl-C, say that there may be a job, although its id has not arrived."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        click.echo("The job may have been submitted; if it was, `dcgan jobs` shows it.", err=True)
-        raise
 
 
 def _follow_to_success(client: Client, job: Job) -> None:
@@ -311,7 +305,7 @@ def resume(url: str, job: str) -> None:
 def retry(url: str, job: str) -> None:
     """Train a failed or cancelled job again as a new job, and print its id."""
     with Client(url) as client:
-        with _submission():
+        with on_ctrl_c(MAYBE_SUBMITTED):
             made = client.retry(job)
         click.echo(made.id)
 

@@ -8,6 +8,7 @@ import click
 
 from dcgan.client import Client
 from dcgan.display import plain, show_table
+from dcgan.interruption import on_ctrl_c
 from dcgan.replies import Dataset
 
 
@@ -24,13 +25,11 @@ def upload(url: str, archive: Path, name: str | None) -> None:
         command = shlex.join(["zip", "-r", "pictures.zip", str(archive)])
         raise click.BadParameter(f"{archive} is a directory; zip it first: `{command}`", param_hint="ARCHIVE")
     with Client(url) as client:
-        dataset = client.upload_dataset(archive, name)
+        with on_ctrl_c("The archive may have been uploaded; if it was, `dcgan datasets` shows it."):
+            dataset = client.upload_dataset(archive, name)
         click.echo(f"{dataset.id} is uploaded and being prepared.", err=True)
-        try:
+        with on_ctrl_c("Its preparation goes on; `dcgan datasets` shows how it stands."):
             dataset = client.wait_dataset(dataset.id)
-        except KeyboardInterrupt:
-            click.echo("Its preparation goes on; `dcgan datasets` shows how it stands.", err=True)
-            raise
     if found := "; ".join(_found(dataset)):
         click.echo(found, err=True)
     click.echo(dataset.id)

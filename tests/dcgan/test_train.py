@@ -134,16 +134,17 @@ main()
 
 
 @pytest.mark.parametrize(
-    ("words", "submits"),
+    ("words", "told"),
     [
-        (("train", "ds_1"), True),
-        (("retry", JOB), True),
-        (("train", "ds_1", "--dry-run"), False),
-        (("watch", JOB), False),
+        (("train", "ds_1"), "The job may have been submitted; if it was, `dcgan jobs` shows it.\n"),
+        (("retry", JOB), "The job may have been submitted; if it was, `dcgan jobs` shows it.\n"),
+        (("train", "ds_1", "--dry-run"), ""),
+        (("watch", JOB), ""),
+        (("upload", __file__), "The archive may have been uploaded; if it was, `dcgan datasets` shows it.\n"),
     ],
 )
-def test_ctrl_c_before_the_answer_says_whether_there_may_be_a_job(
-    service: Service, words: tuple[str, ...], submits: bool
+def test_ctrl_c_before_the_answer_says_what_may_have_happened(
+    service: Service, words: tuple[str, ...], told: str
 ) -> None:
     service.pause, service.losses = threading.Barrier(2, timeout=60), 1
     command = [sys.executable, "-P", "-c", WITH_CTRL_C, "--url", service.url, *words]
@@ -152,5 +153,4 @@ def test_ctrl_c_before_the_answer_says_whether_there_may_be_a_job(
         process.send_signal(signal.SIGINT)
         output = process.communicate()
         service.pause.wait()
-    told = "The job may have been submitted; if it was, `dcgan jobs` shows it.\n" if submits else ""
     assert (process.returncode, *output) == (130, "", told)
