@@ -81,8 +81,10 @@ class Load:
     @property
     def _pace(self) -> float | None:
         """Work done per second of waiting in full batches; None before the first answer."""
+        if quickly := self._at_full_speed.per_second:
+            return quickly
         slowly = self._at_work.per_second
-        return self._at_full_speed.per_second or (slowly and _OF_A_BATCH * slowly)
+        return slowly and _OF_A_BATCH * slowly
 
     @property
     def is_any_large(self) -> bool:
