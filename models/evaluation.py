@@ -11,13 +11,13 @@ from typing import Literal, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from contract.evaluation import AdversarialAccuracy, Distance, Evaluation, Floor, LatentPaths
 from contract.training import TrainingSpec
 from models import metrics, objectives, priors
 from models.augment import Draws, augment
+from models.datasets.arrays import Pixels
 from models.ema import served_generator
 from models.features import Features
 from models.latents import noise, shares
@@ -33,8 +33,6 @@ SAME = 1e-6
 """The smallest mean distance of the reals: keeps figures in its units finite if all reals look the same."""
 CHUNK = 64
 """Images held as floats at once."""
-
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
