@@ -12,28 +12,21 @@ before the order; GPU memory is not included. Takes some minutes on two cores.
 import argparse
 import os
 import time
-from dataclasses import dataclass
 from multiprocessing import context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-from contract.dataset import Manifest
+from benchmarks.jobs.ground import EXAMPLES, Device, Ground
 from contract.estimate import Estimate, EstimateAsk
-from contract.training import JobRequest, TrainingSpec, resolve
-from contract.volume import Volume
-from models.datasets.archive import prepare
+from contract.training import TrainingSpec
 from worker import link
 from worker.child import Child, forkserver
-from worker.orders import EstimateOrder, Reading, TrainingOrder
+from worker.orders import EstimateOrder, Reading
 from worker.readings import OverheardChild, Readings
 
-PICTURES = Path(__file__).parents[1] / "examples" / "fashion-mnist-5k.zip"
-DATASET = "ds_" + "0" * 16
 PRELOAD = ["worker.training", "worker.estimating", "torch._inductor"]
 NARROW = {"kind": "dcgan", "latent_size": 16, "generator_width": 8, "discriminator_width": 8}
-
-Device = Literal["auto", "cpu", "cuda"]
 
 HEAD = "| job | measured | extrapolated | trained | real | memory | real |\n" + 7 * "|---" + "|"
 JOBS: dict[str, dict[str, Any]] = {
@@ -45,17 +38,6 @@ JOBS: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class Setting:
-    """Where and with what the benchmark measures."""
-
-    volume: Volume
-    manifest: Manifest
-    device: Device
-    threads: int
-    server: context.ForkServerContext
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="What dry runs foretell, and what comes.")
     parser.add_argument("--device", choices=get_args(Device), default="auto")
@@ -64,70 +46,63 @@ def main() -> None:
     server = forkserver(PRELOAD)
     Child.start(server).end()
     with TemporaryDirectory() as directory:
-        volume = Volume(Path(directory))
-        volume.original(DATASET).parent.mkdir(parents=True)
-        volume.original(DATASET).write_bytes(PICTURES.read_bytes())
-        manifest = prepare(volume.original(DATASET), DATASET, volume, lambda *_: None)
-        setting = Setting(volume, manifest, given.device, given.threads, server)
+        ground = Ground.lay(Path(directory), EXAMPLES, given.device, given.threads)
         print(HEAD)
         readings: tuple[Reading, ...] = ()
         for number, (name, asked) in enumerate(JOBS.items()):
-            spec = resolve(JobRequest.model_validate({"dataset": DATASET, **asked}), manifest)
-            readings += foretell_and_train(name, spec, setting, readings, number)
+            readings += foretell_and_train(name, ground.spec(asked), ground, server, readings, number)
 
 
 def foretell_and_train(
-    name: str, spec: TrainingSpec, setting: Setting, readings: tuple[Reading, ...], number: int
+    name: str,
+    spec: TrainingSpec,
+    ground: Ground,
+    server: context.ForkServerContext,
+    readings: tuple[Reading, ...],
+    number: int,
 ) -> tuple[Reading, ...]:
     """Print a row of the table; returns the job's readings."""
-    measured = foretell(spec, setting, ())
-    extrapolated = foretell(spec, setting, readings) if readings else None
-    seconds, peak_bytes, read = train(spec, setting, number)
-    trained = foretell(spec, setting, read) if read else None
+    measured = foretell(spec, ground, server, ())
+    extrapolated = foretell(spec, ground, server, readings) if readings else None
+    seconds, peak_bytes, read = train(spec, ground, server, number)
+    trained = foretell(spec, ground, server, read) if read else None
     told = [f"{one.time.seconds:.0f} s" if one else "–" for one in (measured, extrapolated, trained)]
     memory = f"{measured.memory.needed_bytes / 2**20:.0f} MiB | {peak_bytes / 2**20:.0f} MiB"
     print(f"| {name} | {' | '.join(told)} | {seconds:.0f} s | {memory} |", flush=True)
     return read
 
 
-def foretell(spec: TrainingSpec, setting: Setting, readings: tuple[Reading, ...]) -> Estimate:
+def foretell(
+    spec: TrainingSpec, ground: Ground, server: context.ForkServerContext, readings: tuple[Reading, ...]
+) -> Estimate:
     """The first estimate by the child of a trainer with these readings; without any, an idle one's last."""
-    manifest = setting.manifest
+    manifest = ground.manifest
     ask = EstimateAsk(
         id="1", deadline_ms=1, spec=spec, images=manifest.images, held_out_images=manifest.held_out_images
     )
     order = EstimateOrder(
         ask=ask,
         worker="benchmark",
-        data_root=setting.volume.root,
-        device=setting.device,
-        threads=setting.threads,
+        data_root=ground.volume.root,
+        device=ground.device,
+        threads=ground.threads,
         readings=readings,
         training=None,
     )
-    child = Child.start(setting.server)
+    child = Child.start(server)
     child.begin("worker.estimating:estimate_job", order.model_dump_json())
     told = [message for message in listen(child) if isinstance(message, link.Estimated)]
     child.end()
     return told[0 if readings else -1].estimate
 
 
-def train(spec: TrainingSpec, setting: Setting, number: int) -> tuple[float, int, tuple[Reading, ...]]:
+def train(
+    spec: TrainingSpec, ground: Ground, server: context.ForkServerContext, number: int
+) -> tuple[float, int, tuple[Reading, ...]]:
     """Train the job; returns its seconds, peak bytes and readings."""
-    readings = Readings(setting.volume.readings(f"benchmark-{number}"))
-    order = TrainingOrder(
-        job=f"job_{number:016d}",
-        token=1,
-        spec=spec,
-        data_root=setting.volume.root,
-        device=setting.device,
-        threads=setting.threads,
-        snapshot_seconds=20,
-        snapshot=None,
-        checkpoints=(),
-        environment=None,
-    )
-    child = OverheardChild.start(setting.server).overheard_by(readings)
+    readings = Readings(ground.volume.readings(f"benchmark-{number}"))
+    order = ground.order(spec, f"job_{number:016d}")
+    child = OverheardChild.start(server).overheard_by(readings)
     before = anonymous_bytes(child)
     since = time.monotonic()
     child.begin("worker.training:train_job", order.model_dump_json())

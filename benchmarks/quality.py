@@ -15,7 +15,6 @@ On a GPU, start it with CUBLAS_WORKSPACE_CONFIG=:4096:8, as every worker is.
 
 import argparse
 import multiprocessing
-import shutil
 import statistics
 import time
 from dataclasses import dataclass
@@ -32,12 +31,11 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from benchmarks.jobs.ground import EXAMPLES, JOB, Ground
 from benchmarks.rivals.plain_script import BATCH, plain_script
 from contract.job import CheckpointFact, best_checkpoint
-from contract.training import JobRequest, TrainingSpec, resolve
-from contract.volume import Volume
+from contract.training import TrainingSpec
 from models import features, metrics
-from models.datasets.archive import prepare
 from models.datasets.arrays import array, held_out_indices, training_indices
 from models.environment import detect
 from models.pixels import to_numbers, to_pixels
@@ -45,10 +43,7 @@ from models.sampler import Sampler
 from models.sheet import sheet
 from worker import link, training
 from worker.child import Chore
-from worker.orders import TrainingOrder
 
-DATASET, JOB = "ds_" + "0" * 16, "job_" + "0" * 16
-EXAMPLES = Path(__file__).parents[1] / "examples" / "fashion-mnist-5k.zip"
 SAMPLES = 2048
 TRIAL_SECONDS = 20
 """The duration of a trial job, which determines how many images fill the time."""
@@ -144,26 +139,20 @@ class Trial:
     def __init__(
         self, root: Path, archive: Path, preset: str, resolution: int, device: Device, threads: int
     ) -> None:
-        self._volume = Volume(root)
-        self._preset, self._resolution = preset, resolution
-        self._device: Device = device
-        self._threads = threads
-        original = self._volume.original(DATASET)
-        original.parent.mkdir(parents=True)
-        original.write_bytes(archive.read_bytes())
-        self._manifest = prepare(original, DATASET, self._volume, lambda *_: None)
-        spec = self._spec(0, images=1)
-        self._pixels = array(self._volume, self._manifest, spec.resolution, spec.channels, spec.fit)
+        self._preset, self._resolution, self._device = preset, resolution, device
+        self._ground = Ground.lay(root, archive, device, threads)
+        manifest, spec = self._ground.manifest, self._spec(0, images=1)
+        self._pixels = array(self._ground.volume, manifest, spec.resolution, spec.channels, spec.fit)
         self._features = features.load("cpu")
-        held_out = held_out_indices(self._manifest)
+        held_out = held_out_indices(manifest)
         if not held_out.size:
-            raise SystemExit(f"{archive} has {self._manifest.images} pictures, too few to judge by; send 400")
+            raise SystemExit(f"{archive} has {manifest.images} pictures, too few to judge by; send 400")
         self._reals = self._seen(self._pixels[held_out])
 
     def describe(self) -> str:
-        environment = detect(self._device, self._threads, "auto")
+        environment = detect(self._device, self._ground.threads, "auto")
         judged = f"{len(self._reals)} held-out pictures, {SAMPLES} samples, {self._features.version}"
-        trained_on = self._pixels[training_indices(self._manifest)[:SAMPLES]]
+        trained_on = self._pixels[training_indices(self._ground.manifest)[:SAMPLES]]
         pictures = f"training pictures in place of samples: fd {self._distance(trained_on):.2f}"
         return f"{environment.fingerprint}; preset {self._preset}; {judged}; {pictures}"
 
@@ -179,8 +168,8 @@ class Trial:
         run = self._carry_out(self._spec(seed, images=images))
         if misses := run.misses():
             print(f"seed {seed}: finish told after a minute {misses[0]:.0%} off, at worst {max(misses):.0%}")
-        path = self._volume.checkpoint(JOB, run.best.file)
-        environment = detect("cpu", self._threads, "float32")
+        path = self._ground.volume.checkpoint(JOB, run.best.file)
+        environment = detect("cpu", self._ground.threads, "float32")
         rendered = Sampler.load(path, run.best.digest, environment).render(range(SAMPLES))  # (N, R, R, C)
         samples = rendered.transpose(0, 3, 1, 2)
         return Result(self._distance(samples), run.images, run.seconds, samples)
@@ -188,10 +177,10 @@ class Trial:
     def plain(self, seed: int, seconds: float) -> Result:
         """Run the script and stop it after `seconds`."""
         spec = self._spec(seed, images=1)
-        pictures = self._pixels[training_indices(self._manifest)]
+        pictures = self._pixels[training_indices(self._ground.manifest)]
         started = time.monotonic()
         ours, theirs = SPAWNING.Pipe()
-        arguments = (theirs, spec, pictures, self._device, self._threads)
+        arguments = (theirs, spec, pictures, self._device, self._ground.threads)
         process = SPAWNING.Process(target=train_plainly, args=arguments)
         process.start()
         time.sleep(max(0.0, seconds - (time.monotonic() - started)))
@@ -201,14 +190,9 @@ class Trial:
         return Result(self._distance(samples), images, seconds, samples)
 
     def _spec(self, seed: int, images: int) -> TrainingSpec:
-        asked = {
-            "dataset": DATASET,
-            "preset": self._preset,
-            "resolution": self._resolution,
-            "seed": seed,
-            "images": images,
-        }
-        return resolve(JobRequest.model_validate(asked), self._manifest)
+        return self._ground.spec(
+            {"preset": self._preset, "resolution": self._resolution, "seed": seed, "images": images}
+        )
 
     def _pace(self, seed: int) -> tuple[float, float]:
         """The seconds a trainer's child takes to start, and its images per second."""
@@ -243,19 +227,7 @@ class Trial:
 
     def _start(self, spec: TrainingSpec) -> tuple[Connection, SpawnProcess]:
         """Start a trainer's child on this spec; returns the connection to it and its process."""
-        shutil.rmtree(self._volume.job(JOB), ignore_errors=True)  # snapshots of an earlier job
-        order = TrainingOrder(
-            job=JOB,
-            token=time.time_ns(),
-            spec=spec,
-            data_root=self._volume.root,
-            device=self._device,
-            threads=self._threads,
-            snapshot_seconds=20,
-            snapshot=None,
-            checkpoints=(),
-            environment=None,
-        )
+        order = self._ground.order(spec)
         ours, theirs = SPAWNING.Pipe()
         process = SPAWNING.Process(target=train_ours, args=(theirs, order.model_dump_json()))
         process.start()

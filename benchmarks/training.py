@@ -37,7 +37,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.quality import EXAMPLES, Device, Trial
+from benchmarks.jobs.ground import EXAMPLES
+from benchmarks.quality import Device, Trial
 from benchmarks.rivals.plain_script import BATCH, Trainee, plain_script
 from contract.training import TrainingSpec
 from models.allocator import keep_freed_memory
