@@ -9,9 +9,11 @@ from fastapi.openapi.utils import get_openapi
 from contract.errors import ErrorCode, ServiceError
 from service.problems import MEANINGS, PROBLEM_JSON, Problem, problem
 
-_READS = (
+_ANY = (
     ErrorCode.INVALID_REQUEST,
     ErrorCode.FOREIGN_HOST,
+)
+_READS = (
     ErrorCode.STORE_UNAVAILABLE,
     ErrorCode.VOLUME_FAILING,
     ErrorCode.INTERNAL,
@@ -24,12 +26,17 @@ _WRITES = (
 )
 
 
-def read_problems(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
-    """`responses` of a route that reads: these errors, and those that any such route can return."""
+def problems(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
+    """`responses` of a route that neither reads nor changes records: these errors, and those of any route."""
     by_status: defaultdict[int, list[ErrorCode]] = defaultdict(list)
-    for code in dict.fromkeys((*codes, *_READS)):
+    for code in dict.fromkeys((*codes, *_ANY)):
         by_status[MEANINGS[code].status].append(code)
     return {status: _response(by_status[status]) for status in sorted(by_status)}
+
+
+def read_problems(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
+    """`responses` of a route that reads."""
+    return problems(*codes, *_READS)
 
 
 def write_problems(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:

@@ -12,6 +12,7 @@ from contract.keys import Role
 from contract.plugin import Frozen
 from contract.store import workers
 from service.gateway import Gateway, Here
+from service.openapi import problems
 
 router = APIRouter(tags=["health"])
 
@@ -43,7 +44,13 @@ class Readiness(Frozen):
     missing: tuple[Missing, ...] = Field(examples=[[]])
 
 
-@router.get("/livez", response_model=Alive, operation_id="getLiveness", summary="Whether the gateway lives")
+@router.get(
+    "/livez",
+    response_model=Alive,
+    operation_id="getLiveness",
+    summary="Whether the gateway lives",
+    responses=problems(),
+)
 async def get_liveness() -> Alive:
     """Checks this process alone, as restarting it would not fix problems elsewhere."""
     return Alive()
@@ -54,7 +61,10 @@ async def get_liveness() -> Alive:
     response_model=Readiness,
     operation_id="getReadiness",
     summary="Whether every part works, and if not, which does not",
-    responses={503: {"model": Readiness, "description": "Something is missing; `missing` says what."}},
+    responses={
+        **problems(),
+        503: {"model": Readiness, "description": "Something is missing; `missing` says what."},
+    },
 )
 async def get_readiness(gateway: Here, response: Response) -> Readiness:
     """Answers 200 only if the service can prepare datasets, train jobs and serve samples."""

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path
 
 from contract.errors import ErrorCode
 from contract.plugin import Frozen
-from service.openapi import read_problems
+from service.openapi import problems
 from service.problems import MEANINGS, problem_type
 
 router = APIRouter(tags=["problems"])
@@ -27,6 +27,7 @@ class ProblemKind(Frozen):
     response_model=tuple[ProblemKind, ...],
     operation_id="listProblems",
     summary="List every kind of refusal",
+    responses=problems(),
 )
 async def list_problems() -> tuple[ProblemKind, ...]:
     """Returns the stable codes, each with its HTTP status."""
@@ -38,7 +39,7 @@ async def list_problems() -> tuple[ProblemKind, ...]:
     response_model=ProblemKind,
     operation_id="getProblem",
     summary="Explain a kind of refusal",
-    responses=read_problems(ErrorCode.INVALID_REQUEST),
+    responses=problems(),
 )
 async def get_problem(code: Annotated[ErrorCode, Path(description="The stable code.")]) -> ProblemKind:
     """The `type` of a problem is this URL."""

@@ -43,7 +43,6 @@ _CAN_FAIL_BY = (
     ErrorCode.MODEL_NOT_FOUND,
     ErrorCode.NO_MODEL_YET,
     ErrorCode.RECORD_DELETED,
-    ErrorCode.PRECONDITION_FAILED,
     ErrorCode.CHECKPOINT_UNREADABLE,
     ErrorCode.INSUFFICIENT_MEMORY,
     ErrorCode.NO_SAMPLER,
@@ -83,7 +82,7 @@ class SamplesQuery(SampleOptions):
     summary="Fetch a picture, or a sheet of them, by seed",
     response_class=Response,
     responses={
-        **read_problems(*_CAN_FAIL_BY),
+        **read_problems(*_CAN_FAIL_BY, ErrorCode.PRECONDITION_FAILED),
         200: {
             "description": "The picture. `X-Seed` and `X-Model-Digest` say what made it; `Server-Timing` says"
             " how long each stage took.",

@@ -58,6 +58,11 @@ def test_operation_documents_its_refusals_as_problem_documents(operation: Any) -
                 assert str(example["value"]["status"]) == status
 
 
+@pytest.mark.parametrize("operation", [pytest.param(found, id=name) for name, found in OPERATIONS])
+def test_operation_documents_what_is_checked_of_every_request(operation: Any) -> None:
+    assert {"invalid_request", "foreign_host"} <= codes(operation)
+
+
 @pytest.mark.parametrize(
     "operation", [pytest.param(found, id=name) for name, found in OPERATIONS if "requestBody" in found]
 )
