@@ -50,6 +50,13 @@ class Want(StrEnum):
     CANCEL = "cancel"
 
 
+class Intent(Kept):
+    """What a gateway wanted of a record last, as the volume keeps it for rebuilds."""
+
+    want: Want
+    revision: int = Field(0, description="The record's when it was wanted: later events are newer.")
+
+
 class Failure(Kept):
     """Why a record failed: a stable code and a sentence."""
 

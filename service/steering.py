@@ -8,7 +8,6 @@ volume is reverted at once, and follows the record as soon as Redis answers.
 import asyncio
 import contextlib
 import errno
-import json
 import logging
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from redis.exceptions import RedisError
 
 from contract.durable import LACKS, remove_durably, replace_durably, write_json
 from contract.errors import ErrorCode, ServiceError
-from contract.job import Record, State, Want
+from contract.job import Intent, Record, State, Want
 from contract.keys import RecordKind
 from contract.store import ControlOutcome, control
 from service import records
@@ -36,9 +35,10 @@ async def steer(gateway: Gateway, job_id: str, want: Want) -> Job:
         ServiceError: `job_state_conflict`; the refused intent has been reverted.
     """
     async with gateway.lock(job_id):
-        await records.find(gateway, RecordKind.JOB, job_id)
+        standing = await records.find(gateway, RecordKind.JOB, job_id)
+        intent = Intent(want=want, revision=standing.record.revision)
         try:
-            outcome, state = await _control(gateway, job_id, want)
+            outcome, state = await _control(gateway, job_id, intent)
             has_agreed = await _agree(gateway, job_id)
         except (RedisError, OSError, asyncio.CancelledError):  # Redis may have done it, and lost the reply
             gateway.later(_settle(gateway, job_id))
@@ -51,27 +51,28 @@ async def steer(gateway: Gateway, job_id: str, want: Want) -> Job:
     return await records.show(gateway, RecordKind.JOB, job_id, Job.of)
 
 
-async def _control(gateway: Gateway, job_id: str, want: Want) -> tuple[ControlOutcome, str]:
+async def _control(gateway: Gateway, job_id: str, intent: Intent) -> tuple[ControlOutcome, str]:
     """Write the intent, then run the script; revert the intent unless the script has accepted it."""
     path = gateway.volume.intent(job_id)
     before, is_stated, outcome = None, True, None
     try:
-        before = await gateway.on_volume(_exchange, path, want)
+        before = await gateway.on_volume(_exchange, path, intent)
     except OSError as error:
         _require_excuse(error)
         is_stated = False
     try:
-        outcome, state = await gateway.store.run(control(RecordKind.JOB, job_id, want, "asked by a client"))
+        command = control(RecordKind.JOB, job_id, intent.want, "asked by a client")
+        outcome, state = await gateway.store.run(command)
         return outcome, state
     finally:
         if is_stated and outcome != "accepted":  # then no rebuild may apply it either
             await gateway.on_volume(_put_back, path, before)
 
 
-def _exchange(path: Path, want: Want) -> bytes | None:
+def _exchange(path: Path, intent: Intent) -> bytes | None:
     """Write the intent, and return what was there before."""
     before = path.read_bytes() if path.exists() else None
-    write_json(path, {"want": want})
+    write_json(path, intent.model_dump())
     return before
 
 
@@ -99,7 +100,8 @@ async def _agree(gateway: Gateway, job_id: str) -> bool:
             wanted = _wanted(standing.record)
             if await gateway.on_volume(_stated, path) == wanted:
                 break
-            await gateway.on_volume(write_json, path, {"want": wanted})
+            intent = Intent(want=wanted, revision=standing.record.revision)
+            await gateway.on_volume(write_json, path, intent.model_dump())
     except OSError as error:
         _require_excuse(error)
         return error.errno not in LACKS
@@ -109,10 +111,10 @@ async def _agree(gateway: Gateway, job_id: str) -> bool:
 def _stated(path: Path) -> Want | None:
     """The intent on the volume, by default to run; None if it cannot be read."""
     try:
-        return Want(json.loads(path.read_bytes())["want"])
+        return Intent.model_validate_json(path.read_bytes()).want
     except FileNotFoundError:
         return Want.RUN
-    except (ValueError, KeyError, TypeError):
+    except ValueError:
         return None
 
 

@@ -182,7 +182,7 @@ class Ownership:
         """Write the final facts and leave the record.
 
         Cancelling and handing back do not wait for room, because a rebuild reaches the same from earlier
-        facts.
+        facts and the log of events.
         """
         if self._heartbeat.progress:
             self._outbox.report(fields={"progress": self._heartbeat.progress.model_dump_json()})

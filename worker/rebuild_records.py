@@ -9,8 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from contract.events import Event, EventType
 from contract.identifiers import is_record_id, kind_of
-from contract.job import CheckpointFact, State, Want, best_checkpoint
+from contract.job import CheckpointFact, Failure, Intent, State, Want, best_checkpoint
+from contract.kept import Kept
 from contract.keys import RecordKind
 from contract.rebuilding import RestoreOutcome, leave_out, restore
 from contract.store import Command
@@ -128,7 +130,10 @@ def _restoring(record_id: str, volume: Volume, lease_seconds: float) -> Command[
         fields |= {"uses": _dataset(asked), "devices": str(asked.get("devices", 1))}
     if facts is not None:
         fields |= _stated(facts)
-    _heed_intent(fields, volume.intent(record_id))
+    log = _read_log(fields, volume)
+    _heed_log_and_intent(fields, log or b"", volume.intent(record_id))
+    if fields["state"] == State.RUNNING:
+        fields["owner"] = "unknown since Redis was emptied"
     checkpoints = facts.checkpoints if facts else ()
     submission = read_submission(volume.submission(record_id))
     untold = _heed_telling(fields, record_id, volume) if kind is RecordKind.JOB else ()
@@ -140,7 +145,7 @@ def _restoring(record_id: str, volume: Volume, lease_seconds: float) -> Command[
         lease_seconds,
         submission,
         untold,
-        unheard=_unheard(checkpoints, fields, volume),
+        unheard=_unheard(checkpoints, fields, log),
         was_queued=_was_queued(record_id, volume),
     )
 
@@ -158,8 +163,6 @@ def _stated(facts: Facts) -> dict[str, str]:
         "attempt": str(facts.attempt),
         "created_us": str(facts.created_us),
     }
-    if facts.state is State.RUNNING:
-        fields["owner"] = "unknown since Redis was emptied"
     for name in ("started_ms", "finished_ms"):
         if (moment := getattr(facts, name)) is not None:
             fields[name] = str(moment)
@@ -176,17 +179,62 @@ def _stated(facts: Facts) -> dict[str, str]:
     return fields
 
 
-def _heed_intent(fields: dict[str, str], path: Path) -> None:
-    """Apply what the gateway last wanted, unless the owner had already made it a fact."""
+class _Change(Kept):
+    """What a `state` event says."""
+
+    state: State
+    want: Want = Want.RUN
+    error: Failure | None = None
+
+
+def _read_log(fields: Mapping[str, str], volume: Volume) -> bytes | None:
+    """The events of a record whose facts are not final; None if they cannot be read."""
+    if State(fields["state"]).is_terminal:
+        return b""
+    try:
+        return volume.events(fields["id"]).read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError:
+        return None
+
+
+def _last_change(log: bytes) -> tuple[_Change, Event]:
+    """The last `state` event that can be read; without one, as if it had been queued before all others."""
+    for line in reversed(log.splitlines()):
+        if f'"type":"{EventType.STATE}"'.encode() in line:
+            with contextlib.suppress(ValueError):
+                event = Event.model_validate_json(line)
+                return _Change.model_validate_json(event.data), event
+    return _Change(state=State.QUEUED), Event(id=0, type=EventType.STATE, at_ms=0, data="")
+
+
+def _heed_log_and_intent(fields: dict[str, str], log: bytes, intent_path: Path) -> None:
+    """Apply how it ended, or what was last wanted, unless the owner had already made it a fact.
+
+    Of what the log and the intent say, the newer counts: the volume may have refused the intent, and the log
+    lacks the last events.
+    """
+    state = State(fields["state"])
+    if state.is_terminal:
+        return
+    change, event = _last_change(log)
+    if change.state in (State.CANCELLED, State.FAILED):
+        fields |= {"state": change.state, "finished_ms": str(event.at_ms)}
+        if change.error:
+            fields["error"] = change.error.model_dump_json()
+        return
+    want, at_ms = Want.PAUSE if change.state is State.PAUSED else change.want, event.at_ms
     with contextlib.suppress(FileNotFoundError):
-        want = Want(json.loads(path.read_text())["want"])
-        if fields["state"] == State.RUNNING:
-            fields["want"] = want
-        elif want is Want.CANCEL and not State(fields["state"]).is_terminal:
-            fields["state"] = State.CANCELLED
-            fields["finished_ms"] = str(path.stat().st_mtime_ns // 1_000_000)
-        elif fields["state"] in (State.QUEUED, State.PAUSED):
-            fields["state"] = State.PAUSED if want is Want.PAUSE else State.QUEUED
+        intent = Intent.model_validate_json(intent_path.read_bytes())
+        if intent.revision >= event.id:
+            want, at_ms = intent.want, intent_path.stat().st_mtime_ns // 1_000_000
+    if state is State.RUNNING:
+        fields["want"] = want
+    elif want is Want.CANCEL:
+        fields |= {"state": State.CANCELLED, "finished_ms": str(at_ms)}
+    else:
+        fields["state"] = State.PAUSED if want is Want.PAUSE else State.QUEUED
 
 
 def _heed_telling(fields: dict[str, str], job_id: str, volume: Volume) -> list[Endpoint]:
@@ -205,16 +253,10 @@ def _heed_telling(fields: dict[str, str], job_id: str, volume: Volume) -> list[E
 
 
 def _unheard(
-    checkpoints: Iterable[CheckpointFact], fields: Mapping[str, str], volume: Volume
+    checkpoints: Iterable[CheckpointFact], fields: Mapping[str, str], log: bytes | None
 ) -> list[CheckpointFact]:
     """Checkpoints missing from an unfinished record's log; a finished record has no watchers."""
-    if State(fields["state"]).is_terminal:
-        return []
-    try:
-        log = volume.events(fields["id"]).read_bytes()
-    except FileNotFoundError:
-        log = b""
-    except OSError:
+    if log is None or State(fields["state"]).is_terminal:
         return []
     return [checkpoint for checkpoint in checkpoints if checkpoint.digest.encode() not in log]
 

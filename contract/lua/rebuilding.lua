@@ -26,7 +26,8 @@ function command.restore()
   for _, endpoint in ipairs(argument.untold) do queue_delivery(id, endpoint) end
   for _, checkpoint in ipairs(argument.unheard) do append_event(id, 'checkpoint', checkpoint) end
   redis.call('SET', names.turns, integer(now_us))
-  append_event(id, 'state', cjson.encode({ state = fields.state, reason = 'rebuilt from the volume' }))
+  local want = fields.want ~= 'run' and fields.want or nil
+  append_event(id, 'state', cjson.encode({ state = fields.state, want = want, reason = 'rebuilt from the volume' }))
   return 'restored'
 end
 

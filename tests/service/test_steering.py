@@ -22,6 +22,8 @@ from service.store import Store
 from tests.service.deployment import Deployment
 from tests.service.problems import refused
 from tests.service.waiting import until
+from worker.mirror import Mirror
+from worker.store import Store as WorkersStore
 
 
 @pytest.fixture
@@ -61,6 +63,7 @@ def test_steering_whose_reply_was_lost_survives_an_emptied_redis(
     job_id, worker = _queued(there), there.worker
     if before:
         there.client.post(f"/jobs/{job_id}/{before}").raise_for_status()
+    Mirror(WorkersStore(worker.url), worker.volume).copy_events(RecordKind.JOB)  # the next event is lost
     cut("control", True)
     refused(there.client.post(f"/jobs/{job_id}/{action}"), 503, "store_unavailable")
     assert _state(there, job_id) == state

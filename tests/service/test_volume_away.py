@@ -19,6 +19,8 @@ from tests.service.deployment import Deployment
 from tests.service.problems import refused
 from tests.service.receiver import Receiver
 from tests.service.waiting import until
+from worker.mirror import Mirror
+from worker.store import Store
 
 JSON = {"accept": "application/json"}
 
@@ -79,8 +81,30 @@ def test_nothing_is_taken_in_lost_or_created_while_the_volume_is_away(
     mount()
     until(lambda: not missing(there))
     until(worker.volume.intent(job_id).exists)
-    assert json.loads(worker.volume.intent(job_id).read_bytes()) == {"want": Want.CANCEL}
+    assert json.loads(worker.volume.intent(job_id).read_bytes())["want"] == Want.CANCEL
     assert client.post("/jobs", json=spec).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("away", "back", "state"),
+    [("cancel", None, "cancelled"), ("pause", None, "paused"), ("pause", "resume", "queued")],
+)
+def test_what_was_wanted_while_the_volume_was_away_is_not_forgotten_when_the_gateway_ends(
+    there: Deployment, elsewhere: Callable[..., Deployment], away: str, back: str | None, state: str
+) -> None:
+    """A worker copies the event to the volume; what is wanted afterwards is newer."""
+    job_id, worker = there.client.post("/jobs", json={"dataset": there.dataset}).json()["id"], there.worker
+    mount = unmount(worker.volume)
+    assert there.client.post(f"/jobs/{job_id}/{away}").status_code == 202
+    there.stop()
+    mount()
+    Mirror(Store(worker.url), worker.volume).copy_events(RecordKind.JOB)
+    there = elsewhere()
+    if back:
+        assert there.client.post(f"/jobs/{job_id}/{back}").status_code == 202
+    worker.redis.flushdb()
+    assert worker.rebuilder.rebuild_if_lost()
+    assert there.client.get(f"/jobs/{job_id}").json()["state"] == state
 
 
 @contextmanager

@@ -134,7 +134,7 @@ def _flaws_of_events(events: Sequence[Any]) -> Iterator[str]:
         if event["id"] <= last or (event["id"] > last + 1 and not is_rebuilt):
             yield f"event {event['id']} follows {last}"
         last = event["id"]
-        if event["type"] == "state" and "want" not in event["data"]:
+        if event["type"] == "state" and (is_rebuilt or "want" not in event["data"]):
             reached = State(event["data"]["state"])
             if state is not None and not is_rebuilt and reached not in TRANSITIONS[state]:
                 yield f"{reached} follows {state}"
