@@ -1,10 +1,12 @@
 """Moves aliases: writes the volume, then Redis, whose script decides. One move at a time per deployment.
 
 A gateway that dies between the two writes leaves the volume one revision ahead. The next gateway that starts
-or moves the alias completes the move: the higher revision wins. An incomplete deletion is undone.
+or moves the alias completes the move: the higher revision wins. An incomplete deletion is undone. So is a
+refused move, by the gateway that refused it, as soon as the volume allows that.
 """
 
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -24,6 +26,8 @@ from service.references import of_meaning
 from service.refusals import being_rebuilt, is_for_lack_of_memory
 from service.settling import until_settled
 from service.warming import warm
+
+logger = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=AliasRecord | None)
 
@@ -66,7 +70,7 @@ async def change(gateway: Gateway, alias: str, decide: Decide[R]) -> R:
 
 
 async def settle(gateway: Gateway) -> None:
-    """Complete the moves of gateways that died; retries those for which Redis or the volume fails."""
+    """Complete the moves of gateways that died, and revert refused ones, once Redis and the volume answer."""
     unsettled: set[str] | None = None
 
     async def attempt() -> bool:
@@ -94,7 +98,8 @@ async def _settled(gateway: Gateway, alias: str) -> AliasRecord | None:
     path = gateway.volume.alias(alias)
     told = await gateway.store.alias_record(alias)
     kept = await gateway.on_volume(_read, path, told)
-    if kept is not None and kept != told and kept.now.revision > _revision(told):
+    is_refused = alias in gateway.refused_moves
+    if kept is not None and not is_refused and kept.now.revision > _revision(told):
         outcome = await _say(gateway, alias, kept, expected=_revision(told))
         if outcome == "pointed":
             return kept
@@ -102,26 +107,44 @@ async def _settled(gateway: Gateway, alias: str) -> AliasRecord | None:
             raise being_rebuilt()
     if kept != told:
         await gateway.on_volume(_keep, path, told)
+    gateway.refused_moves.discard(alias)
     return told
 
 
 async def _write(
     gateway: Gateway, alias: str, before: AliasRecord | None, after: AliasRecord | None
 ) -> PointOutcome:
-    """Write the volume, then Redis; if Redis refuses, restore the volume. Returns the outcome in Redis."""
+    """Write the volume, then Redis; if either refuses, restore the volume. Returns the outcome in Redis."""
     path = gateway.volume.alias(alias)
-    await gateway.on_volume(_keep, path, after)
+    try:
+        await gateway.on_volume(_keep, path, after)
+    except OSError:  # it may be written all the same
+        _revert_later(gateway, alias)
+        raise
     try:
         outcome = await _say(gateway, alias, after, expected=_revision(before))
     except RedisError as error:
         if is_for_lack_of_memory(error):
-            await gateway.on_volume(_keep, path, before)
+            await _restore(gateway, alias, before)
         else:
             gateway.later(settle(gateway))
         raise
     if outcome != "pointed":
-        await gateway.on_volume(_keep, path, before)
+        await _restore(gateway, alias, before)
     return outcome
+
+
+async def _restore(gateway: Gateway, alias: str, before: AliasRecord | None) -> None:
+    try:
+        await gateway.on_volume(_keep, gateway.volume.alias(alias), before)
+    except OSError as error:
+        logger.warning("%s: a refused change is reverted later: %s", alias, error)
+        _revert_later(gateway, alias)
+
+
+def _revert_later(gateway: Gateway, alias: str) -> None:
+    gateway.refused_moves.add(alias)
+    gateway.later(settle(gateway))
 
 
 async def _say(gateway: Gateway, alias: str, wanted: AliasRecord | None, *, expected: int) -> PointOutcome:

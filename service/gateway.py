@@ -78,6 +78,8 @@ class Gateway:
         self.digests = Digests(self.on_volume)
         self.manifests = Manifests(self.volume, self.on_volume)
         self.webhooks = Webhooks(self.store, self.volume, self.on_volume, settings)
+        self.refused_moves: set[str] = set()
+        """Aliases of which the volume may still state a move that was refused."""
         self.background: set[asyncio.Task[None]] = set()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._roster: tuple[float, frozenset[Role]] = (0.0, frozenset())

@@ -66,7 +66,8 @@ async def _control(gateway: Gateway, job_id: str, intent: Intent) -> tuple[Contr
         return outcome, state
     finally:
         if is_stated and outcome != "accepted":  # then no rebuild may apply it either
-            await gateway.on_volume(_put_back, path, before)
+            with contextlib.suppress(OSError):  # it then follows the record later
+                await gateway.on_volume(_put_back, path, before)
 
 
 def _exchange(path: Path, intent: Intent) -> bytes | None:

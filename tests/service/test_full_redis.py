@@ -1,11 +1,16 @@
 """A Redis that has reached its maxmemory can be read and emptied through the API."""
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from contract.alias import AliasRecord
 from contract.job import CheckpointFact, State
+from service import aliases
 from tests.service.deployment import Deployment
 from tests.service.playing import Worker
 from tests.service.problems import refused
@@ -78,3 +83,28 @@ def test_what_takes_memory_is_refused_and_leaves_nothing(
         client.delete("/models/best").raise_for_status()
     refused(client.get("/models/best"), 404, "model_not_found")
     refused(client.get("/models/other"), 404, "model_not_found")
+
+
+def test_refused_move_of_an_alias_is_reverted_later_if_the_volume_does_not_take_that_now(
+    elsewhere: Callable[..., Deployment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.settling.ROUND_SECONDS", 0.05)
+    there, keep = elsewhere(), aliases._keep
+    first, second = (there.end(State.SUCCEEDED) for _ in range(2))
+    there.client.put("/models/live", json={"job": first}).raise_for_status()
+    kept = there.worker.volume.alias("live")
+    before = kept.read_bytes()
+
+    def keep_then_fail(path: Path, record: AliasRecord | None) -> None:
+        monkeypatch.setattr(aliases, "_keep", fail)
+        keep(path, record)
+
+    def fail(_path: Path, _record: AliasRecord | None) -> None:
+        monkeypatch.setattr(aliases, "_keep", keep)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(aliases, "_keep", keep_then_fail)
+    with full(there.worker):
+        refused(there.client.put("/models/live", json={"job": second}), 507, "store_full")
+    until(lambda: kept.read_bytes() == before)
+    assert there.client.get("/models/live").json()["job"] == first

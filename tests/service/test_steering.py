@@ -94,19 +94,29 @@ def test_intent_of_another_gateway_is_restored_even_if_redis_fails_after_a_refus
     until(lambda: _stated(there, job_id) == "cancel")
 
 
+@pytest.mark.parametrize(
+    ("is_ended", "status", "code"), [(False, 503, "store_unavailable"), (True, 409, "job_state_conflict")]
+)
 def test_refused_intent_is_reverted_later_if_the_volume_does_not_take_that_now(
-    there: Deployment, cut: Callable[[str, bool], None], monkeypatch: pytest.MonkeyPatch
+    there: Deployment,
+    cut: Callable[[str, bool], None],
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    code: str,
+    *,
+    is_ended: bool,
 ) -> None:
-    job_id, put_back = _queued(there), steering._put_back
+    job_id, put_back = there.end() if is_ended else _queued(there), steering._put_back
 
     def fail(path: Path, before: bytes | None) -> None:
         monkeypatch.setattr(steering, "_put_back", put_back)
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(steering, "_put_back", fail)
-    cut("control", False)
-    assert there.client.post(f"/jobs/{job_id}/cancel").is_server_error
-    until(lambda: _stated(there, job_id) == "run")
+    if not is_ended:
+        cut("control", False)
+    refused(there.client.post(f"/jobs/{job_id}/pause"), status, code)
+    until(lambda: _stated(there, job_id) == ("cancel" if is_ended else "run"))
 
 
 def test_intent_follows_redis_after_the_request_was_cancelled(
