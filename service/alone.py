@@ -24,24 +24,34 @@ async def alone(gateway: Gateway, directory: Path, *, doing: str) -> AsyncIterat
     """
     async with gateway.lock(str(directory)):
         give_up = time.monotonic() + _PATIENCE_SECONDS
-        opened = await gateway.on_volume(_open, directory)
+        lock = _Lock(directory)
         try:
-            while not _lock(opened):
+            while not await gateway.on_volume(lock.acquire):
                 if time.monotonic() > give_up:
                     raise store_unavailable(f"Another gateway has been {doing} for several seconds")
                 await asyncio.sleep(_LOOK_SECONDS)
             yield
         finally:
-            os.close(opened)
+            await gateway.on_volume.at_last(lock.release)  # not before a write that was left behind
 
 
-def _open(path: Path) -> int:
-    return os.open(path, os.O_RDONLY)
+class _Lock:
+    """A lock on a directory. Both methods touch the volume, on which even they may hang."""
 
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._opened: int | None = None
 
-def _lock(directory: int) -> bool:
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    def acquire(self) -> bool:
+        """Try to lock it; returns whether it is locked."""
+        if self._opened is None:
+            self._opened = os.open(self._directory, os.O_RDONLY)
+        try:
+            fcntl.flock(self._opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def release(self) -> None:
+        if self._opened is not None:
+            os.close(self._opened)

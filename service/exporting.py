@@ -1,5 +1,6 @@
 """Exports generators: the checkpoint itself, or a program that a trainer builds from it, once."""
 
+import errno
 import functools
 import logging
 from pathlib import Path
@@ -24,7 +25,6 @@ async def exported(gateway: Gateway, target: Target, form: ExportFormat) -> Stor
             matches its digest; or any error of the request to a trainer.
         OSError: the volume is away or hangs.
     """
-    gateway.watch.require()
     if form == "safetensors":
         return await _checkpoint(gateway, target)
     path = export(gateway.volume, target.place, target.digest, form)
@@ -43,6 +43,8 @@ async def _checkpoint(gateway: Gateway, target: Target) -> StoredFile:
     except FileNotFoundError:  # deleted with its job since it was resolved
         raise _unreadable(path) from None
     except OSError as error:
+        if error.errno == errno.ENODEV:  # it is not about this file
+            raise
         log.error("a generator cannot be read: %s", error)
         raise _unreadable(path) from None
     if file.digest != target.digest:
@@ -71,7 +73,9 @@ async def _intact(gateway: Gateway, path: Path) -> StoredFile | None:
     try:
         written = await gateway.on_volume(_checksum, path)
         file = await gateway.digests.open(path)
-    except OSError:
+    except OSError as error:
+        if error.errno == errno.ENODEV:  # it is not about this file
+            raise
         return None
     if written in (file.digest.encode(), None):
         return file

@@ -108,7 +108,7 @@ class Gateway:
             await self.warming_redis.aclose()
             await self.store.close()
             self.watch.stop()
-            self.on_volume.close()
+            await asyncio.to_thread(self.on_volume.close)
 
     async def _tidy_up(self) -> None:
         """Once the volume is there, remove what killed gateways have left in part."""

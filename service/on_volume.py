@@ -1,18 +1,26 @@
-"""Runs what touches the volume off the event loop, in threads of its own, which a hanging volume may keep."""
+"""Runs what touches the volume off the event loop, in threads of its own, which a hanging volume may keep.
+
+A call that hangs is left behind once the watch knows of trouble, and may still write when the volume answers
+again. Nothing else is called before it has ended, so whatever looks at the volume later finds what it did.
+"""
 
 import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import errno
+from collections.abc import Callable, Set
+from concurrent.futures import Future, wait
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from contract.volume import Volume
 from contract.volume_watch import VolumeWatch
+from service.daemon_threads import DaemonThreads
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _THREADS = 16
+_LOOK_SECONDS = 0.2
+_CLOSE_SECONDS = 1.0
 
 
 class OnVolume:
@@ -21,31 +29,54 @@ class OnVolume:
     def __init__(self, volume: Volume, watch: VolumeWatch) -> None:
         self._volume = volume
         self._watch = watch
-        self._threads = ThreadPoolExecutor(_THREADS, "volume")
+        self._threads = DaemonThreads(_THREADS, "volume")
+        self._left_behind: set[Future[Any]] = set()
 
     async def __call__(self, touch: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what the function returns.
 
         Raises:
-            OSError: while the volume is away or hangs, one that `LACKS` calls `volume_failing`, usually at
-                once. So what the function does not find was deleted, or never was there.
+            OSError: while the volume is away or hangs, one that `LACKS` calls `volume_failing`, as soon as
+                that is known; the function may then take effect later. So what the function does not find was
+                deleted, or never was there.
         """
         self.require()
-        call = partial(self._call, touch, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        call = self._threads.submit(partial(self._call, touch, *args, **kwargs))
+        outcome = asyncio.wrap_future(call)
+        try:
+            while not outcome.done():
+                self._watch.require()
+                await asyncio.wait([outcome], timeout=_LOOK_SECONDS)
+            return outcome.result()
+        finally:
+            outcome.cancel()
+            if not call.cancel() and not call.done():
+                self._left_behind.add(call)
+                call.add_done_callback(self._left_behind.discard)
 
     async def at_last(self, touch: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Call a function, whatever the state of the volume, and wait for it unless there is trouble.
+        """Call a function, whatever the state of the volume, once all calls that were left behind have ended.
 
-        A thread has its arguments until it ends, so that none is dropped, and closed, on the event loop.
+        Waits for it unless there is trouble. A thread has its arguments until it ends, so that none is
+        dropped, and closed, on the event loop.
         """
-        call = self._threads.submit(touch, *args, **kwargs)
-        if not self._watch.trouble:
-            await asyncio.shield(asyncio.wrap_future(call))
+        last = partial(touch, *args, **kwargs)
+        outcome = asyncio.wrap_future(self._threads.submit(partial(_after, set(self._left_behind), last)))
+        while not outcome.done() and not self.trouble:
+            await asyncio.wait([outcome], timeout=_LOOK_SECONDS)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the volume cannot be used at present, and what to do; None while it can."""
+        if self._left_behind and not self._watch.trouble:
+            earlier = f"{len(self._left_behind)} earlier calls have not ended"
+            return f"{self._volume.root} answers again, but {earlier}: restart the gateway if this lasts"
+        return self._watch.trouble
 
     def require(self) -> None:
         """Raise such an OSError if the volume is known to be away or to hang."""
-        self._watch.require()
+        if trouble := self.trouble:
+            raise OSError(errno.ENODEV, trouble)
 
     def _call(self, touch: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
@@ -54,5 +85,10 @@ class OnVolume:
             self._volume.require()  # else whatever it found missing is only away
 
     def close(self) -> None:
-        """Start nothing more. Does not wait."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Wait a second at most for what is still to be done."""
+        self._threads.close(_CLOSE_SECONDS)
+
+
+def _after(others: Set[Future[Any]], touch: Callable[[], None]) -> None:
+    wait(others)
+    touch()

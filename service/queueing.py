@@ -46,7 +46,8 @@ async def submit(
     Raises:
         ServiceError: `store_unavailable`; another gateway took it for abandoned.
     """
-    await gateway.on_volume(sync_directory, gateway.volume.home(record_id).parent)
+    async with new_home(gateway, record_id):
+        await gateway.on_volume(sync_directory, gateway.volume.home(record_id).parent)
     try:
         outcome = await gateway.store.run(command)
     except RedisError as error:
@@ -94,9 +95,8 @@ async def _withdraw(gateway: Gateway, record_id: str, *, by_submitter: bool) -> 
 
 
 async def _remove(gateway: Gateway, record_id: str) -> None:
-    """Remove its files. If the volume is away, a gateway that starts later does."""
-    with contextlib.suppress(OSError):
-        await gateway.on_volume(discard, gateway.volume, record_id)
+    """Remove its files, once they are written. If the volume is away, a gateway that starts later does."""
+    await gateway.on_volume.at_last(discard, gateway.volume, record_id)
 
 
 async def settle(gateway: Gateway) -> None:

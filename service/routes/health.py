@@ -112,7 +112,7 @@ async def _sampling_store(gateway: Gateway) -> tuple[Missing, ...]:
 
 
 def _volume(gateway: Gateway) -> tuple[Missing, ...]:
-    if trouble := gateway.watch.trouble:
+    if trouble := gateway.on_volume.trouble:
         return (Missing(part="volume", detail=f"{trouble}."),)
     if error := gateway.watch.write_error:
         return (Missing(part="volume", detail=f"{gateway.volume.root} cannot be written: {error!r}"),)

@@ -14,6 +14,7 @@ MOST_LINES = 350
 
 SHELLS = {
     "models/datasets/pictures.py": "a file on which Pillow fails in any way is rejected; the others go on",
+    "service/daemon_threads.py": "what fails in a thread is raised in whoever waits for it",
     "service/gateway.py": "a reader that breaks is logged and begins anew; requests go on being answered",
     "service/mailbox.py": "asks or answers that fail by our mistake are logged; the others go on",
     "service/shortcut.py": "stands before the middleware that answers for what is raised, and does so itself",

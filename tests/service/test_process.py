@@ -1,5 +1,6 @@
 """The gateway as a process: it serves, and a signal ends it."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from contract.job import CheckpointFact
 from contract.keys import ESTIMATES_WAITING, SAMPLES_WAITING
+from contract.volume import Volume
 from service.ports import free_port
 from service.problems import Problem
 from tests.service.playing import Sampler, Worker
@@ -78,6 +80,34 @@ def test_signal_ends_the_gateway_within_seconds_despite_an_open_stream(
         started.send_signal(by)
         assert not [line for line in lines if line.startswith("id:")]
     assert started.wait(20) in (0, -by)
+
+
+def test_signal_ends_the_gateway_while_a_call_to_its_volume_hangs(
+    process: tuple[subprocess.Popen[bytes], str], volume: Volume, new_job: Callable[[], str]
+) -> None:
+    started, url = process
+    until(lambda: _lives(url))
+    job_id = new_job()
+    pipe = volume.preview(job_id, 7)
+    pipe.parent.mkdir()
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(
+            _answer, url, b"GET /jobs/%b/previews/7.png HTTP/1.1\r\nHost: localhost\r\n\r\n" % job_id.encode()
+        )
+        writer = until(lambda: _opened(pipe))
+        started.send_signal(signal.SIGINT)  # SIGTERM ends it even if a thread does not
+        assert started.wait(20) in (0, -signal.SIGINT)
+        os.close(writer)
+        asked.result()
+
+
+def _opened(pipe: Path) -> int | None:
+    """The writing end, as soon as somebody reads it; who then waits for it to be closed."""
+    try:
+        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
 
 
 def test_requests_that_a_stopping_gateway_cannot_answer_are_to_be_sent_again(

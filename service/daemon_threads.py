@@ -1,0 +1,58 @@
+"""Threads for calls that may hang: the process ends without them, unlike those of `concurrent.futures`."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from queue import SimpleQueue
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class DaemonThreads:
+    """Carries out calls in the order in which one thread submits them."""
+
+    def __init__(self, most: int, name: str) -> None:
+        self._most = most
+        self._name = name
+        self._threads: list[threading.Thread] = []
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._is_closed = False
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """Call `work` in a thread, as soon as one is free. Until then, the future can be cancelled."""
+        if self._is_closed:
+            raise RuntimeError("no thread is left for this call")
+        future: Future[T] = Future()
+        self._calls.put(partial(_carry_out, work, future))
+        if len(self._threads) < self._most:
+            self._threads.append(threading.Thread(target=self._run, name=self._name, daemon=True))
+            self._threads[-1].start()
+        return future
+
+    def close(self, patience_seconds: float) -> None:
+        """Wait, but only so long, for all that was submitted."""
+        self._is_closed = True
+        give_up = time.monotonic() + patience_seconds
+        for _ in self._threads:
+            self._calls.put(None)
+        for thread in self._threads:
+            thread.join(max(0.0, give_up - time.monotonic()))
+
+    def _run(self) -> None:
+        while call := self._calls.get():
+            call()
+            del call  # an idle thread keeps nothing open
+
+
+def _carry_out(work: Callable[[], T], future: Future[T]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        outcome = work()
+    except Exception as error:
+        future.set_exception(error)
+    else:
+        future.set_result(outcome)
