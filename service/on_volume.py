@@ -2,6 +2,7 @@
 
 A call that hangs is left behind once the watch knows of trouble, and may still write when the volume answers
 again. Nothing else is called before it has ended, so whatever looks at the volume later finds what it did.
+The same holds for one whose caller was cancelled, if there is trouble before it ends.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ class OnVolume:
         self._volume = volume
         self._watch = watch
         self._threads = DaemonThreads(_THREADS, "volume")
+        self._unawaited: set[Future[Any]] = set()
         self._left_behind: set[Future[Any]] = set()
 
     async def __call__(self, touch: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -51,27 +53,35 @@ class OnVolume:
         finally:
             outcome.cancel()
             if not call.cancel() and not call.done():
-                self._left_behind.add(call)
-                call.add_done_callback(self._left_behind.discard)
+                self._unawaited.add(call)
+                call.add_done_callback(self._unawaited.discard)
+                self._look()
 
     async def at_last(self, touch: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Call a function, whatever the state of the volume, once all calls that were left behind have ended.
+        """Call a function, whatever the state of the volume, once all calls that nobody awaits have ended.
 
         Waits for it unless there is trouble. A thread has its arguments until it ends, so that none is
         dropped, and closed, on the event loop.
         """
         last = partial(touch, *args, **kwargs)
-        outcome = asyncio.wrap_future(self._threads.submit(partial(_after, set(self._left_behind), last)))
+        outcome = asyncio.wrap_future(self._threads.submit(partial(_after, set(self._unawaited), last)))
         while not outcome.done() and not self.trouble:
             await asyncio.wait([outcome], timeout=_LOOK_SECONDS)
 
     @property
     def trouble(self) -> str | None:
         """Why the volume cannot be used at present, and what to do; None while it can."""
+        self._look()
         if self._left_behind and not self._watch.trouble:
             earlier = f"{len(self._left_behind)} earlier calls have not ended"
             return f"{self._volume.root} answers again, but {earlier}: restart the gateway if this lasts"
         return self._watch.trouble
+
+    def _look(self) -> None:
+        """Note which calls hang."""
+        self._left_behind &= self._unawaited
+        if self._watch.trouble:
+            self._left_behind |= self._unawaited
 
     def require(self) -> None:
         """Raise such an OSError if the volume is known to be away or to hang."""

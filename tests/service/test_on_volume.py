@@ -1,0 +1,37 @@
+"""Calls on the volume whose callers no longer wait."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+from contract.volume import Volume
+from contract.volume_watch import VolumeWatch
+from service.on_volume import OnVolume
+
+
+def test_call_whose_client_left_refuses_no_other_while_the_volume_is_well(tmp_path: Path) -> None:
+    has_begun, may_end = threading.Event(), threading.Event()
+    ended: list[str] = []
+
+    def read_slowly() -> None:
+        has_begun.set()
+        may_end.wait()
+        ended.append("the call")
+
+    async def leave() -> str | None:
+        volume = Volume(tmp_path)
+        volume.lay_out()
+        on_volume = OnVolume(volume, VolumeWatch(volume))
+        left = asyncio.create_task(on_volume(read_slowly))
+        await asyncio.to_thread(has_begun.wait)
+        left.cancel()
+        await asyncio.wait([left])
+        assert await on_volume(volume.jobs.is_dir)
+        last = asyncio.create_task(on_volume.at_last(lambda: ended.append("what is done at last")))
+        await asyncio.sleep(0)
+        may_end.set()
+        await last
+        return on_volume.trouble
+
+    assert asyncio.run(leave()) is None
+    assert ended == ["the call", "what is done at last"]
