@@ -36,11 +36,11 @@ class Mirror:
     def copy_events(self, kind: RecordKind) -> None:
         """Run one round."""
         for record_id in self._store.unmirrored(kind):
-            if not self._volume.home(record_id).is_dir():
-                continue  # deleted, but not yet removed from this set
             try:
+                if not self._volume.home(record_id).is_dir():
+                    continue  # deleted, but not yet removed from this set
                 revision = self._append_new(kind, record_id)
-            except (OSError, ValueError) as error:  # one damaged log must not stop the others
+            except (OSError, ValueError) as error:  # one damaged log or directory must not stop the others
                 self._fall_behind(record_id, str(error))
                 continue
             if self._behind.pop(record_id, None):

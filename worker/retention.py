@@ -4,7 +4,8 @@ import logging
 import shutil
 
 from contract.keys import RecordKind
-from contract.volume import Volume
+from contract.rare_warning import RareWarning
+from contract.volume import Volume, entries
 from worker.store import Store
 
 logger = logging.getLogger(__name__)
@@ -12,9 +13,19 @@ logger = logging.getLogger(__name__)
 
 def drop_needless_snapshots(store: Store, volume: Volume) -> None:
     """Delete the snapshots of finished jobs. Only unfinished jobs resume; checkpoints are kept."""
-    for directory in volume.jobs.glob("*/resume"):
-        job_id = directory.parent.name
-        state = store.state(RecordKind.JOB, job_id)
-        if state is not None and state.is_terminal:
-            shutil.rmtree(directory, ignore_errors=True)
-            logger.info("%s: it is %s; its snapshots are dropped", job_id, state)
+    rarely = RareWarning(logger)
+    for home in entries(volume.jobs):
+        try:
+            has_snapshots = volume.snapshots(home.name).is_dir()
+        except OSError as error:  # one damaged directory must not stop the others
+            rarely.log("%s: whether it has snapshots cannot be told: %s", home.name, error)
+            continue
+        if has_snapshots:
+            _drop_if_needless(home.name, store, volume)
+
+
+def _drop_if_needless(job_id: str, store: Store, volume: Volume) -> None:
+    state = store.state(RecordKind.JOB, job_id)
+    if state is not None and state.is_terminal:
+        shutil.rmtree(volume.snapshots(job_id), ignore_errors=True)
+        logger.info("%s: it is %s; its snapshots are dropped", job_id, state)

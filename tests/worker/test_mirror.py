@@ -111,6 +111,21 @@ def test_log_that_cannot_be_mirrored_is_reported_once(
     assert len([record for record in caplog.records if "cannot be mirrored" in record.message]) == 1
 
 
+def test_job_whose_directory_cannot_be_looked_at_does_not_stop_the_mirroring_of_others(
+    store: Store, volume: Volume, owned: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    damaged = "job_0000000000000000"
+    volume.job(damaged).symlink_to("longer than any name may be" * 10)
+    store.run(records.submit(JOB, damaged, "{}"))
+    copier = Mirror(store, volume)
+    for _ in range(2):
+        owned(1)
+        copier.copy_events(JOB)
+    assert ids(volume) == [1, 2, 3, 4]
+    assert [record.message.partition(":")[0] for record in caplog.records] == [damaged]
+    assert len(store.events_after(JOB, damaged, 0)) == 1
+
+
 def test_rebuild_reads_logs_on_a_volume_that_is_read_only(
     store: Store, volume: Volume, owned: Callable[[int], None]
 ) -> None:

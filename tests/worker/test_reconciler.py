@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import redis
 
+from contract import store as records
+from contract.job import Want
+from contract.keys import RecordKind
 from contract.volume import Volume
 from worker.arrival import await_volume
 from worker.process import WorkerProcess
@@ -63,6 +66,24 @@ def test_unwritable_heartbeat_file_does_not_stop_the_reconciler(
 ) -> None:
     seen = rounds(tmp_path / "missing" / "heartbeat")
     assert all(seen.acquire(timeout=60) for _ in range(3))
+
+
+def test_volume_is_tended_though_the_directory_of_one_job_cannot_be_looked_at(
+    rounds: Callable[..., threading.Semaphore], store: Store, volume: Volume, tmp_path: Path
+) -> None:
+    damaged, job_id = "job_0000000000000001", "job_0000000000000002"
+    volume.job(damaged).symlink_to("longer than any name may be" * 10)
+    volume.snapshots(job_id).mkdir(parents=True)
+    for one in (damaged, job_id):
+        store.run(records.submit(RecordKind.JOB, one, "{}"))
+        store.run(records.control(RecordKind.JOB, one, Want.CANCEL))
+    heartbeat, is_paid = tmp_path / "heartbeat", threading.Event()
+    seen = rounds(heartbeat, is_paid.set)
+    while not heartbeat.exists():
+        assert seen.acquire(timeout=60)
+    assert is_paid.is_set()
+    assert not volume.snapshots(job_id).exists()
+    assert store.unmirrored(RecordKind.JOB) == [damaged]
 
 
 def test_worker_is_announced_though_the_volume_hangs_and_takes_it_up_again(

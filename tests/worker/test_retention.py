@@ -45,3 +45,17 @@ def test_directory_without_a_record_is_left_alone(redis_url: str, volume: Volume
     snapshot.write_bytes(b"weights")
     drop_needless_snapshots(Store(redis_url), volume)
     assert snapshot.exists()
+
+
+def test_job_whose_directory_cannot_be_looked_at_does_not_keep_the_snapshots_of_others(
+    redis_url: str, volume: Volume, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, job_id = Store(redis_url), "job_0000000000000002"
+    for damaged in ("job_0000000000000001", "job_0000000000000003"):
+        volume.job(damaged).symlink_to("longer than any name may be" * 10)
+    volume.snapshots(job_id).mkdir(parents=True)
+    store.run(records.submit(JOB, job_id, "{}"))
+    store.run(records.control(JOB, job_id, Want.CANCEL))
+    drop_needless_snapshots(store, volume)
+    assert not volume.snapshots(job_id).exists()
+    assert caplog.text.count("cannot be told") == 1
