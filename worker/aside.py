@@ -11,24 +11,30 @@ class Aside:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._last: Future[None] | None = None
+        self._outcome: Future[None] | None = None
+        """Of the work that was begun, until it is known."""
         self._began_at = 0.0
 
     def carry_out(self, work: Callable[[], None], patience_seconds: float) -> float | None:
-        """Do the work, unless the last one has not ended; raise what it raises.
+        """Do the work, or wait on for the last one if its outcome is not known yet; raise what it raises.
 
         Returns None once it has ended. Otherwise it goes on, and these are the seconds since it began.
         """
-        if self._last is None or self._last.done():
-            self._last, self._began_at = Future(), time.monotonic()
-            threading.Thread(target=_run, args=(work, self._last), name=self._name, daemon=True).start()
-        if wait((self._last,), patience_seconds).not_done:
+        if self._outcome is None:
+            self._outcome, self._began_at = self._begin(work), time.monotonic()
+        if wait((self._outcome,), patience_seconds).not_done:
             return time.monotonic() - self._began_at
-        self._last.result()
+        outcome, self._outcome = self._outcome, None
+        outcome.result()
         return None
 
+    def _begin(self, work: Callable[[], None]) -> Future[None]:
+        outcome: Future[None] = Future()
+        threading.Thread(target=_run, args=(work, outcome), name=self._name, daemon=True).start()
+        return outcome
 
-def _run(work: Callable[[], None], outcome: "Future[None]") -> None:
+
+def _run(work: Callable[[], None], outcome: Future[None]) -> None:
     try:
         work()
     except Exception as error:
