@@ -42,7 +42,11 @@ class Warming:
         asking = threading.Thread(
             target=self._load, args=(job_id, best), kwargs={"is_latest": is_latest}, daemon=True
         )
-        asking.start()
+        try:
+            asking.start()
+        except RuntimeError as error:  # the process has as many threads as it may
+            _log_failure(job_id, error)
+            return
         asking.join(self._patience_seconds)
 
     def _load(self, job_id: str, best: CheckpointFact, *, is_latest: bool) -> None:
@@ -50,7 +54,7 @@ class Warming:
             if is_latest or self._store.is_followed(job_id):
                 self._warm(job_id, best)
         except (redis.RedisError, ValueError) as error:  # ValueError: an alias of another version
-            logger.info("%s: samplers were not asked to load its best generator: %s", job_id, error)
+            _log_failure(job_id, error)
 
     def _warm(self, job_id: str, checkpoint: CheckpointFact) -> None:
         if samplers := living_samplers(self._store.run(workers())):
@@ -68,3 +72,7 @@ class Warming:
         while missing and (left := until - time.monotonic()) > 0:
             patience = min(max(left, SHORTEST_POP_SECONDS), POP_SECONDS)
             missing -= self._redis.blpop([wanted.replies], patience) is not None
+
+
+def _log_failure(job_id: str, error: Exception) -> None:
+    logger.info("%s: samplers were not asked to load its best generator: %s", job_id, error)

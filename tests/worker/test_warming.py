@@ -20,6 +20,7 @@ from contract.warming import LivingSampler, living_samplers
 from contract.wire import Answer, Ask
 from models.environment import detect
 from tests.worker.asking import PLACE, Gateway, save_generator
+from tests.worker.threadless import no_threads
 from worker.engine import Engine
 from worker.sampling import SampleConsumer
 from worker.store import Store
@@ -189,6 +190,15 @@ def test_unreachable_redis_does_not_keep_a_job_from_finishing(
     nowhere.load(PLACE.job, best, is_latest=False)
     assert not is_anybody_asked(redis_url)
     assert ["samplers were not asked" in said for said in caplog.messages] == [True, True]
+
+
+def test_process_that_can_start_no_thread_does_not_keep_a_job_from_finishing(
+    warming: Warming, best: CheckpointFact, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "worker.warming")
+    with no_threads():
+        warming.load(PLACE.job, best, is_latest=True)
+    assert ["samplers were not asked" in said for said in caplog.messages] == [True]
 
 
 def test_redis_that_hangs_delays_a_job_no_longer_than_a_dying_sampler(
