@@ -1,6 +1,7 @@
 """Watches whether the volume is there and answers: in a thread, as a look at one that hangs may not end."""
 
 import errno
+import logging
 import os
 import tempfile
 import threading
@@ -9,6 +10,8 @@ import time
 from contract.durable import LACKS
 from contract.rebuilding import read_epoch
 from contract.volume import Volume
+
+logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 WRITE_SECONDS = 5.0
@@ -63,7 +66,10 @@ class VolumeWatch:
         while not self._end.is_set():
             self._patience_seconds = PATIENCE_SECONDS
             self._looking_since = time.monotonic()
-            self.look()
+            try:
+                self.look()
+            except Exception:
+                logger.exception("a look at %s failed; the next one tries again", self._volume.root)
             self._looking_since = None
             self._has_looked.set()
             self._end.wait(LOOK_SECONDS)

@@ -63,8 +63,12 @@ class Reconciler(threading.Thread):
         self._has_slot = False
         self._next_sweep = 0.0
 
-    def run(self) -> None:
+    def start(self) -> None:
+        """Begin once the watch has begun. Raises RuntimeError if no thread can be started."""
         self._watch.start()
+        super().start()
+
+    def run(self) -> None:
         period = min(1.0, self._settings.heartbeat_seconds)
         while not self._end.is_set():
             started = time.monotonic()

@@ -13,6 +13,7 @@ from tests.house.conftest import Source
 MOST_LINES = 350
 
 SHELLS = {
+    "contract/volume_watch.py": "a look that fails by our mistake is logged; the next one tries again",
     "models/datasets/pictures.py": "a file on which Pillow fails in any way is rejected; the others go on",
     "service/daemon_threads.py": "what fails in a thread is raised in whoever waits for it",
     "service/gateway.py": "a reader that breaks is logged and begins anew; requests go on being answered",

@@ -1,5 +1,6 @@
 """The reconciler goes on, whatever fails in one of its rounds."""
 
+import dataclasses
 import os
 import shutil
 import threading
@@ -13,6 +14,8 @@ from contract import store as records
 from contract.job import Want
 from contract.keys import RecordKind
 from contract.volume import Volume
+from contract.volume_watch import VolumeWatch
+from tests.worker.threadless import no_threads
 from worker.arrival import await_volume
 from worker.process import WorkerProcess
 from worker.rebuild import Rebuilder
@@ -59,6 +62,24 @@ def rounds(
     yield run
     for reconciler in running:
         reconciler.stop()
+
+
+def test_worker_whose_watch_of_the_volume_cannot_begin_does_not_start(redis_url: str, volume: Volume) -> None:
+    class NeverStarted(VolumeWatch):
+        def start(self) -> None:
+            with no_threads():
+                super().start()
+
+    process = WorkerProcess.create("train-1", Settings(data_root=volume.root, redis_url=redis_url))
+    reconciler = Reconciler(
+        dataclasses.replace(process, watch=NeverStarted(volume)),
+        ring=lambda _: None,
+        facts=lambda: {"role": "train"},
+        adopt=lambda _: None,
+        is_well=lambda: True,
+    )
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        reconciler.start()
 
 
 def test_unwritable_heartbeat_file_does_not_stop_the_reconciler(
