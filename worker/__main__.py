@@ -38,7 +38,6 @@ def main() -> None:
         logging.getLogger(chatty).setLevel(max(logging.getLogger().level, logging.WARNING))
     await_volume(Store(settings.redis_url), Volume(settings.data_root))
     with Slot(role, Volume(settings.data_root).run) as slot:
-        slot.directory.mkdir(exist_ok=True)
         os.chdir(slot.directory)
         logging.info("worker %s starts on %s", slot.name, settings.data_root)
         try:

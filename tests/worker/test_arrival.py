@@ -43,3 +43,17 @@ def test_worker_of_a_new_service_does_not_wait_and_leaves_the_layout_to_the_rebu
 ) -> None:
     await_volume(store, mount_point)
     assert not mount_point.root.exists()
+
+
+def test_worker_waits_for_a_volume_that_cannot_be_looked_at(
+    store: Store, mount_point: Volume, caplog: pytest.LogCaptureFixture
+) -> None:
+    mount_point.root.symlink_to("longer than any name may be" * 10)
+    waiting = threading.Thread(target=await_volume, args=(store, mount_point), daemon=True)
+    waiting.start()
+    while "cannot be used" not in caplog.text:
+        waiting.join(0.01)
+        assert waiting.is_alive()
+    mount_point.root.unlink()
+    waiting.join(60)
+    assert not waiting.is_alive()
