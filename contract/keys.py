@@ -52,6 +52,7 @@ class RecordKeys:
             "imports": IMPORTS,
             "left_out": LEFT_OUT,
             "workers": WORKERS,
+            "workers_since": WORKERS_SINCE,
             "worker_facts": WORKER_FACTS,
             "renderer": RENDERER,
         }
@@ -63,6 +64,7 @@ class JobKeys(RecordKeys):
     def __init__(self) -> None:
         super().__init__(RecordKind.JOB)
         self.deliveries = "dcgan:jobs:deliveries"  # sorted set: "{job}:{endpoint}" by when it is due
+        self.deliveries_since = "dcgan:jobs:deliveries:since"  # the same by when that was determined
 
 
 JOB_KEYS = JobKeys()
@@ -79,6 +81,7 @@ ALIASES = "dcgan:aliases"  # hash: alias -> its current meaning
 ALIAS_HISTORIES = "dcgan:aliases:histories"  # hash: alias -> its earlier meanings
 IMPORTS = "dcgan:imports"  # hash: digest of an imported generator -> when it was imported, and its size
 WORKERS = "dcgan:workers"  # sorted set: worker name by the time its presence expires
+WORKERS_SINCE = "dcgan:workers:since"  # the same by when it was last heard
 WORKER_FACTS = "dcgan:workers:facts"  # hash: worker name -> what it reports about itself
 RENDERER = "dcgan:renderer"  # the one renderer that is active in this deployment
 

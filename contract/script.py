@@ -5,6 +5,7 @@ from importlib import resources
 
 PARTS = (
     "start",
+    "timers",
     "events",
     "turns",
     "deliveries",

@@ -1,10 +1,17 @@
 -- Deliveries: each is the report of one job's end to one endpoint.
 
+local function make_due(delivery, ms) start_timer(names.deliveries, names.deliveries_since, delivery, ms) end
+
+local function drop_deliveries(...)
+  redis.call('ZREM', names.deliveries, ...)
+  redis.call('ZREM', names.deliveries_since, ...)
+end
+
 -- Queue the report of a job's end, due now, to its own webhook or the deployment's. Only gateways know
 -- whether the deployment has one.
 local function queue_delivery(id, endpoint)
   if endpoint == 'own' and not read(id, 'webhook') then return end
-  redis.call('ZADD', names.deliveries, integer(now_ms), id .. ':' .. endpoint)
+  make_due(id .. ':' .. endpoint, 0)
 end
 
 -- Lease due deliveries to the caller. One that is not settled before its lease expires is due again. At most
@@ -12,6 +19,7 @@ end
 -- those that the caller already has, so that a slow receiver, even under many names, does not block the
 -- others.
 function command.take_deliveries()
+  restart_timers_ahead(names.deliveries, names.deliveries_since)
   local taken, most = {}, argument.most
   local own, to, of = argument.own, argument.to_receiver, argument.of_submitter
   local lease = integer(now_ms + argument.lease_ms)
@@ -25,7 +33,7 @@ function command.take_deliveries()
       if there < most.receiver and (not is_own or his < most.submitter) then
         to[receiver] = there + 1
         if is_own then own, of[submitter] = own + 1, his + 1 end
-        redis.call('ZADD', names.deliveries, lease, delivery)
+        make_due(delivery, argument.lease_ms)
         local age_ms = integer(now_ms - (read(id, 'finished_ms') or now_ms))
         taken[#taken + 1] = { id, endpoint, receiver, submitter, lease, age_ms }
       end
@@ -38,8 +46,7 @@ end
 function command.settle_delivery()
   local id, delivery = argument.id, argument.id .. ':' .. argument.endpoint
   if tonumber(redis.call('ZSCORE', names.deliveries, delivery) or 0) ~= tonumber(argument.lease) then return 0 end
-  if argument.retry_ms then redis.call('ZADD', names.deliveries, integer(now_ms + argument.retry_ms), delivery)
-  else redis.call('ZREM', names.deliveries, delivery) end
+  if argument.retry_ms then make_due(delivery, argument.retry_ms) else drop_deliveries(delivery) end
   if argument.told then write(id, 'told', argument.told) end
   return 1
 end

@@ -25,7 +25,7 @@ function command.forget()
   for _, index in ipairs({ names.all, names.queued, names.leased, names.servable, names.state_of .. state }) do
     redis.call('ZREM', index, id)
   end
-  if names.deliveries then redis.call('ZREM', names.deliveries, id .. ':own', id .. ':global') end
+  if names.deliveries then drop_deliveries(id .. ':own', id .. ':global') end
   redis.call('SREM', names.unmirrored, id)
   redis.call('SET', names.turns, integer(now_us)) -- a full Redis would refuse this as the first write
   redis.call('PUBLISH', names.channel, record(id) .. ':0')

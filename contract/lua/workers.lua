@@ -1,13 +1,19 @@
 -- Workers: which live, and whose renderer is the deployment's.
 
+local function dismiss(name)
+  redis.call('ZREM', names.workers, name)
+  redis.call('ZREM', names.workers_since, name)
+  redis.call('HDEL', names.worker_facts, name)
+end
+
 -- Announce a worker. The reply is the deployment's renderer: a sampler's own, if no other one has the present one.
 function command.hello()
   local name = argument.name
   for _, gone in ipairs(redis.call('ZRANGEBYSCORE', names.workers, '-inf', integer(now_ms - 3600000))) do
-    redis.call('ZREM', names.workers, gone)
-    redis.call('HDEL', names.worker_facts, gone)
+    dismiss(gone)
   end
-  redis.call('ZADD', names.workers, integer(now_ms + argument.ttl_ms), name)
+  restart_timers_ahead(names.workers, names.workers_since)
+  start_timer(names.workers, names.workers_since, name, argument.ttl_ms)
   redis.call('HSET', names.worker_facts, name, argument.facts)
   local mine = cjson.decode(argument.facts).renderer
   local active = redis.call('GET', names.renderer)
@@ -21,8 +27,7 @@ function command.hello()
 end
 
 function command.goodbye()
-  redis.call('ZREM', names.workers, argument.name)
-  redis.call('HDEL', names.worker_facts, argument.name)
+  dismiss(argument.name)
   return 1
 end
 

@@ -12,7 +12,7 @@ from contract.webhook import DeliveryOutcome, Endpoint, Notification, Webhook
 from tests.contract.records import JOB, LONG, SHORT, Records
 
 SECRET = "whsec_" + "MDEy" * 8
-DELIVERIES = JOB_KEYS.deliveries
+DELIVERIES, SINCE = JOB_KEYS.deliveries, JOB_KEYS.deliveries_since
 DELIVERED = Notification(outcome=DeliveryOutcome.DELIVERED, at_ms=5)
 
 
@@ -92,7 +92,7 @@ def test_settled_delivery_is_not_taken_again(records: Records) -> None:
     cancel(records)
     for delivery in take(records):
         assert records.run(settle_delivery(delivery, DELIVERED))
-    assert records.redis.zcard(DELIVERIES) == 0
+    assert not records.redis.exists(DELIVERIES, SINCE)
     assert records.read().told == DELIVERED
 
 
@@ -106,6 +106,31 @@ def test_failed_delivery_is_due_again_after_its_retry_delay(records: Records) ->
         pass
     assert again[0].age_seconds > 0
     assert records.read().told == failed
+
+
+@pytest.mark.parametrize("state", ["queued", "leased", "retried"])
+def test_delivery_is_due_in_time_after_the_clock_was_set_back(records: Records, state: str) -> None:
+    records.submit()
+    cancel(records)
+    if state != "queued":
+        (delivery,) = take(records, SHORT)
+        if state == "retried":
+            records.run(settle_delivery(delivery, None, retry_seconds=SHORT))
+    records.set_clock_back(DELIVERIES, SINCE)
+    while not (due := take(records)):
+        pass
+    assert names(due) == ["job_a:global"]
+
+
+def test_delivery_that_an_older_gateway_has_settled_is_forgotten_once_the_clock_was_set_back(
+    records: Records,
+) -> None:
+    records.submit()
+    cancel(records)
+    records.redis.delete(DELIVERIES)
+    records.set_clock_back(SINCE)
+    assert take(records) == []
+    assert not records.redis.exists(SINCE)
 
 
 def test_settling_after_the_lease_expired_changes_nothing(records: Records) -> None:
@@ -161,7 +186,7 @@ def test_deliveries_of_a_forgotten_job_are_dropped(records: Records) -> None:
     submit(records)
     cancel(records)
     records.run(store.forget_job("job_a"))
-    assert records.redis.zcard(DELIVERIES) == 0
+    assert not records.redis.exists(DELIVERIES, SINCE)
 
 
 @pytest.mark.parametrize("untold", [[], [Endpoint.OWN], list(Endpoint)])

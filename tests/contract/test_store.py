@@ -8,7 +8,7 @@ import pytest
 from contract import keys, store
 from contract.events import EventType
 from contract.job import CheckpointFact, Failure, Progress, SnapshotFact, State, Want
-from contract.keys import KEYS, WORKER_FACTS, RecordKind
+from contract.keys import KEYS, WORKER_FACTS, WORKERS, WORKERS_SINCE, RecordKind
 from contract.rebuilding import restore
 from contract.store import Command, Lease, Verdict
 from contract.withdrawal import withdraw
@@ -309,6 +309,16 @@ def test_worker_that_died_hours_ago_leaves_nothing_behind(records: Records) -> N
     records.run(store.hello("old", {"role": "train"}, -3601))
     records.run(store.hello("new", {"role": "train"}, LONG))
     assert records.redis.hkeys(WORKER_FACTS) == ["new"]
+
+
+def test_dead_worker_is_gone_after_its_time_though_the_clock_was_set_back(records: Records) -> None:
+    records.run(store.hello("dead", {"role": "sample"}, SHORT))
+    records.set_clock_back(WORKERS, WORKERS_SINCE)
+    while records.run(store.workers()) != [{"role": "train"}]:
+        records.run(store.hello("alive", {"role": "train"}, LONG))
+    records.run(store.goodbye("dead"))
+    records.run(store.goodbye("alive"))
+    assert not records.redis.exists(WORKERS, WORKERS_SINCE, WORKER_FACTS)
 
 
 def test_trimmed_stream_keeps_the_newest_events(records: Records) -> None:
