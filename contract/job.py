@@ -115,7 +115,7 @@ class SnapshotFact(Kept):
 
 
 class Shortage(Kept):
-    """What a record's work waits for, because the volume rejects its writes."""
+    """What a record's work waits for, because the volume refuses its writes or reads."""
 
     code: Lack
     detail: str = Field(description="What is needed, and what to do.")

@@ -92,7 +92,7 @@ class VolumeWatch:
     def _try_to_write(self) -> None:
         """Raise OSError if the volume fails; what else prevents writing is only noted."""
         try:
-            _write_probe(self._volume)
+            write_probe(self._volume)
         except OSError as error:
             self.write_error = error
             if LACKS.get(error.errno) == "volume_failing":
@@ -102,7 +102,8 @@ class VolumeWatch:
             self._next_write = time.monotonic() + WRITE_SECONDS
 
 
-def _write_probe(volume: Volume) -> None:
+def write_probe(volume: Volume) -> None:
+    """Write to the volume. Raises OSError unless it takes that."""
     with tempfile.TemporaryFile(dir=volume.root, buffering=0) as file:
         file.write(b"ready")
         os.fsync(file.fileno())

@@ -95,9 +95,9 @@ def read_content(path: Path, expected_digest: str | None) -> bytes:
     except OSError as error:
         if error.errno == errno.ENOMEM:
             raise
-        raise _unreadable(path, f"it cannot be read ({error.strerror})") from error
+        raise unreadable(path, f"it cannot be read ({error.strerror})") from error
     if expected_digest not in (None, _digest(content)):
-        raise _unreadable(path, f"its content is not what its digest {expected_digest} names")
+        raise unreadable(path, f"its content is not what its digest {expected_digest} names")
     return content
 
 
@@ -133,6 +133,7 @@ def load_snapshot(path: Path, state: TrainingState) -> NumericEnvironment:
 
     Raises:
         ServiceError: `checkpoint_unreadable` when the file is missing or damaged; `state` is then unchanged.
+        OSError: it cannot be read, now or on this host.
     """
     header = _restore(path, state)
     state.images_seen, state.watch = header.images_seen, header.watch
@@ -144,7 +145,7 @@ def load_weights(path: Path, state: TrainingState) -> None:
     """Load only the networks and optimisers of `state` from a snapshot of its own run.
 
     Raises:
-        ServiceError: `checkpoint_unreadable` when the file is missing or damaged; `state` is then unchanged.
+        ServiceError, OSError: as `load_snapshot` does.
     """
     _restore(path, state)
 
@@ -173,15 +174,11 @@ def _serialised(tensors: Mapping[str, Tensor], header: Frozen) -> bytes:
 
 
 def _content(path: Path) -> bytes:
-    """Read a whole file. Errors that may be those of this host, such as of its mount, are passed on."""
+    """Read a whole file. Errors that may be the volume's or this host's are passed on."""
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise _unreadable(path, "there is no such file on the volume") from error
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        raise _unreadable(path, "the disk does not give it back") from error
+        raise unreadable(path, "there is no such file on the volume") from error
 
 
 def _parse(content: bytes) -> tuple[str, dict[str, Tensor]]:
@@ -237,8 +234,9 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except MalformedError as error:
-        raise _unreadable(path, str(error)) from error
+        raise unreadable(path, str(error)) from error
 
 
-def _unreadable(path: Path, reason: str) -> ServiceError:
+def unreadable(path: Path, reason: str) -> ServiceError:
+    """The refusal of a file, under its name."""
     return ServiceError(ErrorCode.CHECKPOINT_UNREADABLE, f"{path.name} cannot be used: {reason}.")

@@ -1,7 +1,7 @@
-"""Waits for room: retries writes that the volume rejects until they succeed, and reports the wait.
+"""Waits for room: retries what the volume refuses until it succeeds, and reports the wait.
 
-A full or read-only volume fails no work. The writer waits between two tries, then goes on exactly where it
-was. Writes that are not urgent are deferred.
+A full, read-only or failing volume fails no work. Who writes or reads waits between two tries, then goes on
+exactly where it was. Writes that are not urgent are deferred.
 """
 
 import errno
@@ -13,10 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from contract.durable import LACKS, RequireRoom, replace_durably
+from contract.durable import LACKS, RequireRoom, lack, replace_durably
 from contract.errors import ServiceError
 from contract.job import Shortage
 from contract.volume import Volume
+from contract.volume_watch import write_probe
 from worker import link
 from worker.child import Chore
 
@@ -25,12 +26,14 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 3.0
+READ_PATIENCE_SECONDS = 30.0
+"""For one file of a volume that is well otherwise: the pauses until its error counts as lasting."""
 SPARE_BYTES = 4 * 2**20
 """What a child leaves free for facts, events, and a Redis whose log is there and which exits without room."""
 
 
 class Room:
-    """Retries the writes of one writer."""
+    """Retries the writes of one writer, and its reads."""
 
     def __init__(
         self,
@@ -55,7 +58,7 @@ class Room:
             OSError: an error that waiting does not cure.
         """
         needed_bytes = size_bytes + self._spare_bytes
-        pause_seconds, since_ms = FIRST_PAUSE_SECONDS, 0
+        wait = _Wait(self._tell, self._rest, path, needed_bytes)
 
         def require_room() -> None:
             if self._spare_bytes:
@@ -66,31 +69,50 @@ class Room:
                 with self._volume.required():
                     written = write(require_room)
             except OSError as error:
-                since_ms = since_ms or round(time.time() * 1000)
-                self._tell(shortage(error, path, needed_bytes, since_ms))
-                self._rest(pause_seconds)
-                pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
-                continue
-            if since_ms:
-                self._tell(None)
-            return written
+                wait.rest(error)
+            else:
+                wait.end()
+                return written
 
     def read(self, read: Callable[[], T], path: Path) -> T:
-        """Carry out a read, if the volume was away again once it is back. Raises what the read raises."""
+        """Retry a read that the volume refuses: while the volume is away or fails, without a limit.
+
+        Raises what the read raises if that is no refusal, or if nothing but this read was refused for
+        `READ_PATIENCE_SECONDS`: a bad sector must not stop the work for ever.
+        """
+        wait = _Wait(self._tell, self._rest, path, 0)
+        patience_seconds = READ_PATIENCE_SECONDS
         while True:
             try:
-                return read()
-            except (OSError, ServiceError):
-                if self._is_there():
+                found = read()
+            except (OSError, ServiceError) as error:
+                if trouble := self._trouble(error):
+                    wait.rest(trouble)
+                    patience_seconds = READ_PATIENCE_SECONDS
+                elif isinstance(error, OSError) and lack(error) and patience_seconds > 0:
+                    patience_seconds -= wait.rest(error)
+                else:
+                    wait.end()
                     raise
-            self.insist(lambda _: self._volume.require(), path, 0)
+            else:
+                wait.end()
+                return found
 
-    def _is_there(self) -> bool:
+    def _trouble(self, error: Exception) -> OSError | None:
+        """Why the volume as a whole cannot be used, if that is why a read failed with this error.
+
+        After a refusal it is written to, as the kernel answers from memory for a disk that is gone.
+        """
         try:
             self._volume.require()
-        except OSError:
-            return False
-        return True
+        except OSError as trouble:
+            return trouble
+        try:
+            if lack(error):
+                write_probe(self._volume)
+        except OSError as trouble:
+            return trouble if lack(trouble) in ("volume_failing", "volume_read_only") else None
+        return None
 
     def write(self, path: Path, content: bytes) -> None:
         """Write a file of a record durably, creating its directory if need be, but never the record's own.
@@ -105,6 +127,42 @@ class Room:
             replace_durably(path, content)
 
         self.insist(write, path, len(content))
+
+
+class _Wait:
+    """One wait, which begins with the first failed try."""
+
+    def __init__(
+        self,
+        tell: Callable[[Shortage | None], None],
+        rest: Callable[[float], None],
+        path: Path,
+        needed_bytes: int,
+    ) -> None:
+        self._tell = tell
+        self._rest = rest
+        self._path = path
+        self._needed_bytes = needed_bytes
+        self._since_ms = 0
+        self._pause_seconds = FIRST_PAUSE_SECONDS
+
+    def rest(self, error: OSError) -> float:
+        """Tell of a failed try, and pause. Returns the seconds.
+
+        Raises:
+            OSError: the same, if waiting does not cure it.
+        """
+        self._since_ms = self._since_ms or round(time.time() * 1000)
+        self._tell(shortage(error, self._path, self._needed_bytes, self._since_ms))
+        paused_seconds = self._pause_seconds
+        self._rest(paused_seconds)
+        self._pause_seconds = min(2 * paused_seconds, LONGEST_PAUSE_SECONDS)
+        return paused_seconds
+
+    def end(self) -> None:
+        """Tell that it is over, if it began."""
+        if self._since_ms:
+            self._tell(None)
 
 
 def room_of(chore: Chore, volume: Volume) -> Room:
@@ -148,7 +206,7 @@ class Later:
 
 
 def shortage(error: OSError, path: Path, needed_bytes: int, since_ms: int) -> Shortage:
-    """What an error in writing to `path` says about the volume.
+    """What an error in writing to `path`, or if no bytes are needed in reading it, says about the volume.
 
     Raises:
         OSError: the same, if waiting does not cure it.
@@ -158,7 +216,9 @@ def shortage(error: OSError, path: Path, needed_bytes: int, since_ms: int) -> Sh
         raise error
     found = _statistics(path)
     free_bytes = found.f_bavail * found.f_frsize if found else None
-    needed = f"{needed_bytes:,} bytes are needed in {path.parent}"
+    needed = (
+        f"{needed_bytes:,} bytes are needed in {path.parent}" if needed_bytes else f"{path} is to be read"
+    )
     if code == "volume_read_only":
         detail = f"The volume cannot be written ({error.strerror}): {needed}. Make it writable."
     elif code == "volume_failing":

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from contract.checkpoint import CheckpointHeader
+from contract.durable import lack
 from contract.errors import ServiceError
 from contract.evaluation import Evaluation
 from contract.job import CheckpointFact, SnapshotFact
@@ -73,7 +74,7 @@ class RunFiles:
         state.begin_again(show_life)
 
     def _snapshots(self, pattern: str) -> list[Path]:
-        """The job's snapshots of these names, sorted. Waits for a volume that is away."""
+        """The job's snapshots of these names, sorted. Waits for a volume that is away or fails."""
         directory = self._volume.snapshots(self._order.job)
         try:
             return self._room.read(lambda: entries(directory, pattern), directory)
@@ -81,8 +82,17 @@ class RunFiles:
             return []
 
     def _load(self, load: Callable[[Path, TrainingState], object], path: Path, state: TrainingState) -> None:
-        """Load a snapshot; a missing one is unreadable, but not while the volume is away."""
-        self._room.read(lambda: load(path, state), path)
+        """Load a snapshot, whatever the volume's passing trouble.
+
+        Raises:
+            ServiceError: it is missing or damaged, or a volume that is well otherwise does not give it back.
+        """
+        try:
+            self._room.read(lambda: load(path, state), path)
+        except OSError as error:
+            if lack(error) is None:  # it may be this host's fault
+                raise
+            raise checkpoint.unreadable(path, f"the disk does not give it back ({error.strerror})") from error
 
     def save(self, state: TrainingState) -> None:
         """Save a snapshot."""

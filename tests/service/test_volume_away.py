@@ -129,7 +129,7 @@ def writes_hang(_: Volume) -> Iterator[None]:
     """As on a frozen file system, of which the kernel still has in memory what it reads."""
     thaw = threading.Event()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("contract.volume_watch._write_probe", lambda _: thaw.wait())
+        patch.setattr("contract.volume_watch.write_probe", lambda _: thaw.wait())
         try:
             yield
         finally:
@@ -245,7 +245,7 @@ def test_volume_that_cannot_be_written_is_missing_but_a_full_one_is_used(
 
     job_id = there.end(State.SUCCEEDED)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("contract.volume_watch._write_probe", refuse)
+        patch.setattr("contract.volume_watch.write_probe", refuse)
         assert os.strerror(error) in until(lambda: missing(there).get("volume"))
         answer = there.client.get(f"/jobs/{job_id}/previews")
         assert answer.status_code == (503 if is_trouble else 200)

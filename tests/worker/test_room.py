@@ -4,6 +4,7 @@ import errno
 import os
 from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from contract.durable import RequireRoom
 from contract.job import Shortage
 from contract.volume import Volume
-from worker.room import SPARE_BYTES, Later, Room
+from worker import room as room_module
+from worker.room import LONGEST_PAUSE_SECONDS, READ_PATIENCE_SECONDS, SPARE_BYTES, Later, Room
 
 JOB = "job_0000000000000001"
 
@@ -174,6 +176,39 @@ def test_read_waits_for_a_volume_that_is_away_and_a_missing_file_is_missing(volu
     assert [shortage and shortage.code for shortage in told] == ["volume_failing", None]
     with pytest.raises(FileNotFoundError):
         room.read(volume.intent(JOB).read_text, volume.intent(JOB))
+
+
+def test_refused_read_is_repeated_and_reported(volume: Volume) -> None:
+    patience = Patience(volume)
+    refusals = Refusals(errno.EIO, errno.ESTALE, errno.ETIMEDOUT)
+    assert patience.room().read(refusals, volume.spec(JOB)) == "written"
+    assert [shortage and shortage.code for shortage in patience.told] == ["volume_failing"] * 3 + [None]
+    told = patience.told[0]
+    assert told is not None
+    assert f"{volume.spec(JOB)} is to be read" in told.detail
+    assert patience.rests == [0.25, 0.5, 1]
+
+
+def test_one_file_that_stays_unreadable_is_given_up(volume: Volume) -> None:
+    patience = Patience(volume)
+    with pytest.raises(OSError, match="Input/output error"):
+        patience.room().read(Refusals(*[errno.EIO] * 100), volume.spec(JOB))
+    assert READ_PATIENCE_SECONDS <= sum(patience.rests) < READ_PATIENCE_SECONDS + LONGEST_PAUSE_SECONDS
+    assert patience.told[-1] is None
+
+
+@pytest.mark.parametrize(
+    ("error", "is_awaited"), [(errno.EIO, True), (errno.EROFS, True), (errno.ENOSPC, False)]
+)
+def test_nothing_is_given_up_while_the_whole_volume_fails(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch, error: int, is_awaited: bool
+) -> None:
+    """Such as a disk that was unplugged: the kernel still answers whether it has a directory."""
+    monkeypatch.setattr(room_module, "write_probe", lambda _: Refusals(error)())
+    patience, refusals = Patience(volume), Refusals(*[errno.EIO] * 99)
+    with nullcontext() if is_awaited else pytest.raises(OSError, match="Input/output error"):
+        patience.room().read(refusals, volume.spec(JOB))
+    assert refusals.taken == is_awaited
 
 
 class Lost(Volume):

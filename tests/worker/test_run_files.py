@@ -1,7 +1,9 @@
-"""The files of a run on a volume that is away: what it cannot see is not taken for missing."""
+"""The files of a run on a volume that is away or fails: what it cannot see is not taken for missing."""
 
 from collections.abc import Mapping
 from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from models.silence import silent
 from models.state import TrainingState
 from tests.worker.training_child import grey_squares, order_for
 from tests.worker.unmounted import Unmounted
+from worker import link
 from worker.child import Chore
 from worker.orders import TrainingOrder
 from worker.room import room_of
@@ -69,6 +72,67 @@ def test_older_snapshot_is_found_although_the_volume_was_away(
     state = files.restored(environment, silent)
     assert state.images_seen == 8
     assert are_equal(state, tensors)
+
+
+class Failing(Chore):
+    """The disk fails to read a file, until the work has waited a few times, or for ever."""
+
+    def __init__(self, connection: Connection, path: Path, *, times: int | None) -> None:
+        super().__init__(connection)
+        self._path = path
+        self._left = times
+        self._whole = path.rename(path.with_suffix(".whole"))
+        path.symlink_to("/proc/self/mem")  # to read its beginning is an EIO
+
+    def rest(self, _seconds: float) -> None:
+        if self._left is not None:
+            self._left -= 1
+            if not self._left:
+                self._whole.replace(self._path)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_snapshot_that_the_disk_does_not_give_back_at_once_is_resumed_from(
+    order: TrainingOrder, volume: Volume, environment: NumericEnvironment, times: int
+) -> None:
+    saved(order, environment, 8)
+    tensors = saved(order, environment, 16)
+    newest = SnapshotFact(file=weights_name(16, order.token), images_seen=16, best_images_seen=None)
+    _, child = Pipe(duplex=True)
+    chore = Failing(child, volume.snapshot(order.job, newest.file), times=times)
+    state = files_of(order.model_copy(update={"snapshot": newest}), chore).restored(environment, silent)
+    assert state.images_seen == 16
+    assert are_equal(state, tensors)
+
+
+def test_snapshot_that_the_disk_does_not_give_back_at_once_is_gone_back_to(
+    order: TrainingOrder, volume: Volume, environment: NumericEnvironment
+) -> None:
+    tensors = saved(order, environment, 8)
+    state = TrainingState.fresh(order.spec, environment)
+    _, child = Pipe(duplex=True)
+    chore = Failing(child, volume.snapshot(order.job, weights_name(8, order.token)), times=1)
+    files_of(order, chore).go_back(state, 8, silent)
+    assert are_equal(state, tensors)
+
+
+def test_snapshot_in_a_bad_sector_is_given_up_for_the_one_before_it(
+    order: TrainingOrder, volume: Volume, environment: NumericEnvironment
+) -> None:
+    tensors = saved(order, environment, 8)
+    saved(order, environment, 16)
+    newest = SnapshotFact(file=weights_name(16, order.token), images_seen=16, best_images_seen=None)
+    supervisor, child = Pipe(duplex=True)
+    chore = Failing(child, volume.snapshot(order.job, newest.file), times=None)
+    state = files_of(order.model_copy(update={"snapshot": newest}), chore).restored(environment, silent)
+    assert are_equal(state, tensors)
+    said = []
+    while supervisor.poll():
+        said.append(link.receive(supervisor))
+    assert said[-2] == link.Waiting(shortage=None)
+    assert isinstance(said[-1], link.Warned)
+    assert said[-1].code == "snapshot_unreadable"
+    assert "Input/output error" in said[-1].detail
 
 
 def test_run_without_snapshots_goes_back_to_its_beginning(
