@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -100,14 +99,17 @@ class Ledger:
         self._record = record
         self._room = room
         self._later = later
+        self._known: Facts | None = None
 
-    @cached_property
+    @property
     def facts(self) -> Facts:
-        """As last written; until then, what is known at the claim."""
-        earlier = self._room.read(
-            lambda: read_facts(self._volume, self._record.id), self._volume.home(self._record.id)
-        )
-        return Facts.of_claim(self._record, earlier)
+        """As last written; until then, what is known at the claim, for which the first call may wait."""
+        if self._known is None:
+            self._known = self._room.read(self._at_the_claim, self._volume.home(self._record.id))
+        return self._known
+
+    def _at_the_claim(self) -> Facts:
+        return Facts.of_claim(self._record, read_facts(self._volume, self._record.id))
 
     def state(self, update: Mapping[str, Any]) -> bool:
         """Write an update, waiting for room. False if an owner with a newer token has written facts.
@@ -120,13 +122,20 @@ class Ledger:
             self._volume.facts(self._record.id, facts.token),
             len(facts.model_dump_json()),
         )
-        self.facts = facts
+        self._known = facts
         return is_stated
 
     def state_later(self, update: Mapping[str, Any]) -> None:
-        """Write, now or once there is room, an update without which a rebuild would reach the same state."""
-        facts = self.facts.model_copy(update=update)
-        self._later.write(lambda: write_facts(self._volume, self._record.id, facts))
+        """Write an update without which a rebuild would reach the same state. Never waits.
+
+        If the volume refuses, it is written once it does not.
+        """
+
+        def state() -> None:
+            facts = self._known or self._at_the_claim()
+            write_facts(self._volume, self._record.id, facts.model_copy(update=update))
+
+        self._later.write(state)
 
 
 def state_burial(volume: Volume, burial: Burial) -> None:

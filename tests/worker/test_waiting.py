@@ -107,6 +107,29 @@ def test_waiting_owner_hands_back_its_record_when_its_worker_stops(disk: Disk, w
     assert "volume_full" in worker.events(FIRST)[-1]["reason"]
 
 
+@pytest.mark.parametrize("how", ["pause", "stop"])
+def test_owner_of_a_claim_on_a_volume_that_is_away_hands_it_back(worker: Worker, how: str) -> None:
+    """The volume went away after the last look at it, so the facts at the claim cannot be read."""
+    worker.submit(FIRST)
+    away = worker.volume.jobs.rename(worker.volume.root / "away")
+    worker.start("finish", max_deaths=1)
+    worker.until_it_waits(FIRST)
+    if how == "pause":
+        worker.control(FIRST, Want.PAUSE)
+        worker.finish()
+    worker.stop()
+    left = worker.records.read(FIRST)
+    assert (left.state, left.deaths) == (State.PAUSED if how == "pause" else State.QUEUED, 0)
+    assert "volume_failing" in worker.events(FIRST)[-1]["reason"]
+    worker.later.catch_up()
+    away.rename(worker.volume.jobs)
+    assert read_facts(worker.volume, FIRST) is None
+    worker.later.catch_up()
+    stated = read_facts(worker.volume, FIRST)
+    assert stated is not None
+    assert (stated.state, stated.token) == (State.QUEUED, left.token)
+
+
 def test_owner_that_lost_its_record_stops_waiting_and_writes_no_facts(disk: Disk, worker: Worker) -> None:
     worker.submit(FIRST)
     worker.start("finish")
