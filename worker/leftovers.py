@@ -1,4 +1,7 @@
-"""Deletes files of a job that are no longer needed. An owner deletes its own and those of earlier owners."""
+"""Deletes files of a job that are no longer needed. An owner deletes its own and those of earlier owners.
+
+What the volume refuses is left to a later owner: no work fails for it.
+"""
 
 import contextlib
 import json
@@ -20,14 +23,14 @@ ABANDONED_SECONDS = 3600.0
 def drop_torn(volume: Volume, job_id: str, pattern: str) -> None:
     """Delete the files that children were writing when they were killed."""
     for directory in (volume.snapshots(job_id), volume.checkpoints(job_id), volume.previews(job_id)):
-        for torn in directory.glob(pattern):
+        for torn in _found(directory, pattern):
             _drop(torn)
 
 
 def drop_abandoned(directory: Path) -> None:
     """Delete files in a directory that were left half-written long ago."""
     long_ago = time.time() - ABANDONED_SECONDS
-    for torn in directory.glob(".*.tmp"):
+    for torn in _found(directory, ".*.tmp"):
         with contextlib.suppress(OSError):
             if torn.stat().st_mtime < long_ago:
                 torn.unlink(missing_ok=True)
@@ -38,7 +41,7 @@ def drop_untold(volume: Volume, job_id: str, published: str, told: Collection[st
 
     If facts were lost, it may have been reported after all, so files that an alias names are kept.
     """
-    for path in volume.checkpoints(job_id).glob(f"{images_seen_of(published):012d}-*.safetensors"):
+    for path in _found(volume.checkpoints(job_id), f"{images_seen_of(published):012d}-*.safetensors"):
         token = token_of(path.name)
         if token is None or token >= (token_of(published) or 0) or path.name in told:
             continue
@@ -58,7 +61,7 @@ def _is_named(volume: Volume, file: str) -> bool:
 def drop_superseded(volume: Volume, job_id: str, newest: SnapshotFact) -> None:
     """Delete the snapshots that no resume will need once this one is known."""
     directory = volume.snapshots(job_id)
-    names = [path.name for path in directory.glob("*.safetensors")]
+    names = [path.name for path in _found(directory, "*.safetensors")]
     for name in superseded(names, newest, lambda kept: _best_at(directory / kept)):
         _drop(directory / name)
 
@@ -77,7 +80,7 @@ def drop_unheard(volume: Volume, job_id: str, newest: SnapshotFact, named: Colle
     newest.
     """
     directory = volume.snapshots(job_id)
-    names = [path.name for path in directory.glob("*.safetensors")]
+    names = [path.name for path in _found(directory, "*.safetensors")]
     for name in unheard(names, newest, named, lambda kept: _best_at(directory / kept)):
         _drop(directory / name)
 
@@ -112,7 +115,14 @@ def _best_at(snapshot: Path) -> int | None:
     return None
 
 
+def _found(directory: Path, pattern: str) -> list[Path]:
+    """The files of these names; none if the volume does not tell."""
+    with contextlib.suppress(OSError):
+        return list(directory.glob(pattern))
+    return []
+
+
 def _drop(path: Path) -> None:
-    """Delete a file. If the volume refuses, a later owner will."""
+    """Delete a file, if the volume lets us."""
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)

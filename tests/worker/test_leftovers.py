@@ -1,5 +1,7 @@
 """An owner deletes its own files and those of earlier owners, never those of a later one."""
 
+import pytest
+
 from contract.alias import AliasRecord, Meaning
 from contract.durable import write_durably
 from contract.job import Record, SnapshotFact, State, Want
@@ -15,7 +17,15 @@ from worker import child
 from worker.child import Child
 from worker.child_group import ChildGroup
 from worker.facts import Facts, write_facts
-from worker.leftovers import drop_superseded, drop_untold, superseded, unheard
+from worker.leftovers import (
+    drop_abandoned,
+    drop_superseded,
+    drop_torn,
+    drop_unheard,
+    drop_untold,
+    superseded,
+    unheard,
+)
 from worker.ownership import Ownership
 from worker.process import WorkerProcess
 from worker.settings import Settings
@@ -67,6 +77,17 @@ def test_best_as_of_the_snapshot_before_the_newest_is_kept(volume: Volume) -> No
     with volume.snapshot(JOB, weights_name(1100, token=7)).open("r+b") as rotten:
         rotten.write(b"\xff" * 16)
     assert saved(1200, best_images_seen=1000) == [1000, 1100, 1200]
+
+
+def test_nothing_fails_if_the_snapshots_cannot_be_listed(volume: Volume) -> None:
+    volume.job(JOB).mkdir()
+    volume.snapshots(JOB).symlink_to("x" * 300)
+    with pytest.raises(OSError, match="File name too long"):
+        volume.snapshots(JOB).is_dir()
+    drop_superseded(volume, JOB, newest(None))
+    drop_unheard(volume, JOB, newest(None), [])
+    drop_torn(volume, JOB, ".*.tmp")
+    drop_abandoned(volume.snapshots(JOB))
 
 
 def test_snapshots_that_a_resume_may_need_are_kept_while_redis_is_away() -> None:

@@ -141,6 +141,23 @@ def test_job_that_was_deleted_is_dropped_and_its_directory_not_recreated(worker:
     assert worker.records.read(SECOND).state is State.SUCCEEDED
 
 
+def test_job_that_is_done_is_left_so_although_a_directory_of_its_files_cannot_be_looked_into(
+    worker: Worker,
+) -> None:
+    def spoil(_: Record) -> tuple[str, str]:
+        """Let whatever looks into the directory of checkpoints get an error."""
+        worker.volume.checkpoints(FIRST).symlink_to("x" * 300)
+        with pytest.raises(OSError, match="File name too long"):
+            worker.volume.checkpoints(FIRST).is_dir()
+        return "tests.worker.small_work:publish_and_finish", ""
+
+    worker.submit(FIRST)
+    worker.start("publish_and_finish", spoil)
+    worker.finish()
+    done = worker.records.read(FIRST)
+    assert (done.state, done.attempt) == (State.SUCCEEDED, 1)
+
+
 def test_supervisor_is_stopped_whatever_ends_its_worker(volume: Volume, redis_url: str) -> None:
     """Celery reports some of the signals that end it, but not others."""
     process = WorkerProcess.create("prepare-1", Settings(data_root=volume.root, redis_url=redis_url))
