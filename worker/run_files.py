@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class RunFiles:
-    """The files of one run under one owner's token. Every write is reported, and may wait for room."""
+    """The files of one run under one owner's token. It reports what it writes, and waits for the volume."""
 
     def __init__(self, order: TrainingOrder, chore: Chore, room: Room) -> None:
         self._order = order
@@ -120,7 +120,7 @@ class RunFiles:
             file=name,
             digest=digest,
             images_seen=images_seen,
-            bytes=path.stat().st_size,
+            bytes=self._room.read(path.stat, path).st_size,
             metrics=metrics,
             basis=evaluation.basis if evaluation else None,
         )
@@ -129,7 +129,7 @@ class RunFiles:
     def show(self, state: TrainingState) -> None:
         """Write a preview once, and report it once, though not always from the same process."""
         path = self._volume.preview(self._order.job, state.images_seen)
-        if not path.exists():
+        if not self._room.read(path.exists, path):
             self._room.write(path, preview(served_generator(state), state.spec, state.environment))
         if state.images_seen > self._order.previewed_images_seen:
             self._chore.tell(link.Previewed(images_seen=state.images_seen))

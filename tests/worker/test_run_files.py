@@ -1,5 +1,7 @@
 """The files of a run on a volume that is away or fails: what it cannot see is not taken for missing."""
 
+import errno
+import os
 from collections.abc import Mapping
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -19,7 +21,7 @@ from tests.worker.unmounted import Unmounted
 from worker import link
 from worker.child import Chore
 from worker.orders import TrainingOrder
-from worker.room import room_of
+from worker.room import Room, room_of
 from worker.run_files import RunFiles
 
 
@@ -133,6 +135,53 @@ def test_snapshot_in_a_bad_sector_is_given_up_for_the_one_before_it(
     assert isinstance(said[-1], link.Warned)
     assert said[-1].code == "snapshot_unreadable"
     assert "Input/output error" in said[-1].detail
+
+
+class GoneAfterwards(Room):
+    """The room of a child whose volume is unmounted after the first write, until the child waits."""
+
+    def __init__(self, volume: Volume) -> None:
+        super().__init__(volume, silent, lambda _: self._mount())
+        self._jobs = volume.jobs
+        self._away = volume.root / "away"
+
+    def write(self, path: Path, content: bytes) -> None:
+        super().write(path, content)
+        self._jobs.rename(self._away)
+
+    def _mount(self) -> None:
+        self._away.rename(self._jobs)
+
+
+def test_checkpoint_is_published_although_the_volume_goes_away_after_the_write(
+    order: TrainingOrder, volume: Volume, environment: NumericEnvironment
+) -> None:
+    supervisor, child = Pipe(duplex=True)
+    state = TrainingState.fresh(order.spec, environment)
+    RunFiles(order, Chore(child), GoneAfterwards(volume)).publish(state, None)
+    published = link.receive(supervisor)
+    assert isinstance(published, link.Published)
+    (path,) = volume.checkpoints(order.job).iterdir()
+    assert published.checkpoint.bytes == path.stat().st_size
+
+
+def test_preview_is_written_although_it_cannot_be_told_at_once_whether_it_is_there(
+    order: TrainingOrder, volume: Volume, environment: NumericEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[Path] = []
+
+    def fail_once(path: Path) -> bool:
+        tries.append(path)
+        if len(tries) == 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return path.is_file()
+
+    monkeypatch.setattr(Path, "exists", fail_once)
+    monkeypatch.setattr("worker.room.FIRST_PAUSE_SECONDS", 0.01)
+    _, child = Pipe(duplex=True)
+    state = TrainingState.fresh(order.spec, environment)
+    files_of(order, Chore(child)).show(state)
+    assert volume.preview(order.job, 0).is_file()
 
 
 def test_run_without_snapshots_goes_back_to_its_beginning(
