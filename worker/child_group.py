@@ -36,7 +36,7 @@ class ChildGroup:
             child.begin(work_name, order, link.Place(rank=rank, ranks=ranks, meeting_point=meeting_point))
 
     def messages(self, timeout_seconds: float) -> list[link.Message]:
-        """Messages since the last call. All but the leader report only errors that end them."""
+        """Messages since the last call. All but the leader report only waits, and errors that end them."""
         heard = self._leader.messages(timeout_seconds)
         for child in self._others:
             heard += child.messages(0)
@@ -44,12 +44,13 @@ class ChildGroup:
 
     @property
     def heard_at(self) -> float:
-        """When the leader last sent a message. While it waits for a hung process it is silent, too."""
-        return self._leader.heard_at
+        """When one last sent a message. While the leader waits for a hung process it is silent, too."""
+        return max(child.heard_at for child in (self._leader, *self._others))
 
     def listen_anew(self) -> None:
         """Measure its silence from now on."""
-        self._leader.listen_anew()
+        for child in (self._leader, *self._others):
+            child.listen_anew()
 
     def ask_to_stop(self) -> None:
         self._leader.ask_to_stop()

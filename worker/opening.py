@@ -9,7 +9,7 @@ from contract.training import TrainingSpec
 from contract.volume import Volume
 from models.allocator import keep_freed_memory
 from models.batches import Batches
-from models.datasets.arrays import array, held_out_indices, training_indices
+from models.datasets.arrays import held_out_indices, training_indices
 from models.environment import NumericEnvironment
 from models.evaluation import Judge
 from models.features import Features, embedded, inception
@@ -23,6 +23,7 @@ from worker.child import Chore
 from worker.following import join, settle
 from worker.memory import available_bytes
 from worker.orders import TrainingOrder
+from worker.pictures import manifest_of, pictures_of
 from worker.reporting import computing
 from worker.room import Room, room_of
 from worker.run_files import RunFiles
@@ -54,19 +55,12 @@ def open_run(order: TrainingOrder, chore: Chore, show_life: Callable[[], None]) 
     files = RunFiles(order, chore, room)
     environment = settle(order, chore.place)
     chore.tell(computing(environment, order))
-    path = volume.manifest(spec.dataset)
-    manifest = Manifest.model_validate_json(room.read(path.read_bytes, path))
+    manifest = manifest_of(spec, volume, room)
     if order.snapshot is None:  # not on resume: it takes a second
         _require_memory(spec, environment, manifest)
     state = files.restored(environment, lambda: _still_opening(order, chore, 0))
-    pictures = array(
-        volume,
-        manifest,
-        spec.resolution,
-        spec.channels,
-        spec.fit,
-        lambda *_: _still_opening(order, chore, state.images_seen),
-        room.insist,
+    pictures = pictures_of(
+        spec, manifest, volume, room, lambda *_: _still_opening(order, chore, state.images_seen)
     )
     training = training_indices(manifest)
     batches = Batches.of(spec, pictures, training, environment.device)

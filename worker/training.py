@@ -32,7 +32,7 @@ def train_job(order_json: str, chore: Chore) -> None:
     order = TrainingOrder.model_validate_json(order_json)
     try:
         if chore.place.rank > 0:
-            follow(order, chore.place)
+            follow(order, chore)
         else:
             _Run(order, chore).carry_out()
     except torch.OutOfMemoryError as error:

@@ -42,6 +42,19 @@ def test_death_of_one_process_ends_the_group_with_its_exit_code(children: list[C
     assert not any(child.is_alive for child in children)
 
 
+def test_group_whose_leader_is_silent_is_heard_while_another_waits_for_the_volume(
+    children: list[Child],
+) -> None:
+    group = ChildGroup(children)
+    group.begin(f"{WORK}:wait_beside_the_leader", "", ranks=2)
+    begun_at = group.heard_at
+    while not (heard := group.messages(0.05)):
+        assert group.is_alive
+    assert isinstance(heard[0], link.Waiting)
+    assert children[0].heard_at <= begun_at < group.heard_at
+    group.end()
+
+
 def test_work_that_needs_more_processes_than_there_are_is_refused(children: list[Child]) -> None:
     group = ChildGroup(children[:1])
     with pytest.raises(ValueError, match="needs 3 processes"):

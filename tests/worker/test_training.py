@@ -178,7 +178,7 @@ def test_freed_memory_is_kept_only_after_the_pictures_are_decoded(
         done.append("decode")
         return array(*given)
 
-    monkeypatch.setattr(opening, "array", decode)
+    monkeypatch.setattr("worker.pictures.array", decode)
     carry_out(order)
     assert done == ["decode", "keep"]
 
