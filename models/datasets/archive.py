@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contract.dataset import Manifest, RejectedFile, is_held_out, is_wanted
-from contract.durable import Insist, RequireRoom, as_json, lack, once, replace_durably
+from contract.durable import Insist, RequireRoom, as_json, once, replace_durably
 from contract.errors import ErrorCode, ServiceError
 from contract.training import JobRequest, resolve
 from contract.volume import Volume
+from models.datasets import zips
 from models.datasets.arrays import CHUNK, array
 from models.datasets.decoding import DECODERS, PixelLimit
 from models.datasets.pictures import (
@@ -117,9 +118,8 @@ def _look_at(
 
 def _opened(archive: Path) -> zipfile.ZipFile:
     try:
-        return zipfile.ZipFile(archive)
-    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
-        _raise_if_lacking(error.__context__)
+        return zips.opened(archive)
+    except zips.REFUSALS as error:
         detail = f"The upload is not a zip archive ({error}). Send a .zip of picture files."
         raise ServiceError(ErrorCode.NOT_A_ZIP, detail) from error
 
@@ -140,19 +140,13 @@ def _read(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | None:
             _require_short_name(entry)
             content = beginning + file.read(MAX_FILE_BYTES)
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, ValueError, EOFError, OSError) as error:
-        _raise_if_lacking(error)
+        zips.raise_if_lacking(error)
         raise UnusablePictureError(f"The archive is damaged here ({error}).") from error
     except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed by an unknown method
         raise UnusablePictureError(f"It cannot be extracted ({error}).") from error
     if len(content) > MAX_FILE_BYTES:
         raise UnusablePictureError(f"It is larger than {MAX_FILE_BYTES // 2**20} MiB.")
     return content
-
-
-def _raise_if_lacking(error: BaseException | None) -> None:
-    """Raise an error that is the volume's; one of a damaged archive has another errno, or none."""
-    if error and lack(error):
-        raise error
 
 
 def _require_short_name(entry: zipfile.ZipInfo) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import fcntl
 import os
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +16,7 @@ from PIL import Image
 from contract.dataset import Fit, Manifest
 from contract.durable import Insist, RequireRoom, once, own_temporary, published
 from contract.volume import Volume
+from models.datasets import zips
 from models.datasets.decoding import DECODERS, PixelLimit
 from models.datasets.pictures import square
 from models.silence import silent
@@ -177,7 +177,7 @@ def _derive(
 def _rows(original: Path, manifest: Manifest, form: tuple[int, int, Fit]) -> Iterator[Pixels]:
     """The pictures of the array, (C, R, R) each, decoded at most one chunk ahead."""
     limit = PixelLimit()
-    with zipfile.ZipFile(original) as opened, ThreadPoolExecutor(DECODERS) as pool:
+    with zips.opened(original) as opened, ThreadPoolExecutor(DECODERS) as pool:
         for start in range(0, manifest.images, CHUNK):
             names = manifest.files[start : start + CHUNK]
             yield from pool.map(lambda name: _pixels(opened.read(name), form, limit), names)
