@@ -115,11 +115,15 @@ class TrainingState:
                     yield from (layer.running_mean, layer.running_var)
 
     def begin_again(self, show_life: Callable[[], None] = silent) -> None:
-        """Reset networks and optimisers to their initial state and record when; `images_seen` continues."""
-        beginning = dict(type(self).fresh(self.spec, self.environment, show_life).tensors())
-        with torch.no_grad():
-            for name, tensor in self.tensors():
-                tensor.copy_(beginning[name])
+        """Reset networks and optimisers to their initial state and record when; `images_seen` continues.
+
+        In place: a GPU may not have room for a second state, and recorded steps refer to these tensors.
+        """
+        self.draw(show_life)
+        for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
+            for moments in optimizer.state.values():
+                for moment in moments.values():
+                    moment.zero_()
         self.watch = self.watch.begun_again(self.images_seen)
 
     def read_losses(self) -> dict[str, float]:

@@ -6,9 +6,11 @@ import torch
 from contract.training import TrainingSpec
 from models.environment import NumericEnvironment
 from models.state import TrainingState, decayed
-from models.trainer import train
+from models.tally import Tally
 from models.watch import Adjustments, Watch
-from tests.models.conftest import MakeBatches
+from tests.models.conftest import MakeSpec
+
+SMALL = {"latent_size": 8, "generator_width": 4, "discriminator_width": 4}
 
 
 @pytest.mark.parametrize(
@@ -38,18 +40,41 @@ def test_guards_add_to_the_strength_of_the_augmentation(state: TrainingState) ->
     assert state.augmentation.strength == 0.25
 
 
-def test_restarted_run_has_its_initial_weights_keeps_its_count_and_drops_its_best(
-    spec: TrainingSpec, make_batches: MakeBatches, environment: NumericEnvironment
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"architecture": SMALL | {"kind": "dcgan", "discriminator_norm": "spectral"}, "objective": "r3"},
+        {"architecture": SMALL | {"kind": "dcgan_fc"}, "objective": "hinge", "terms": ["mmd"]},
+        {"architecture": SMALL | {"kind": "resnet"}, "objective": "wgan_gp"},
+    ],
+    ids=["dcgan", "spectral", "dcgan_fc", "resnet"],
+)
+def test_restarted_run_has_its_initial_state_keeps_its_count_and_drops_its_best(
+    changes: dict[str, object], make_spec: MakeSpec, environment: NumericEnvironment
 ) -> None:
-    state = TrainingState.fresh(spec, environment)
-    steps = train(state, make_batches(spec))
-    next(steps)
-    state.watch = Watch(best_images_seen=spec.batch_size, best_distance=10, best_diversity=0.9)
+    state = TrainingState.fresh(make_spec(**changes), environment)
+    state.images_seen = 4
+    state.watch = Watch(best_images_seen=4, best_distance=10, best_diversity=0.9)
+    with torch.no_grad():
+        for _, tensor in state.tensors():
+            tensor.fill_(7)
     state.begin_again()
-    fresh = dict(TrainingState.fresh(spec, environment).tensors())
+    fresh = dict(TrainingState.fresh(state.spec, environment).tensors())
     assert all(torch.equal(tensor, fresh[name]) for name, tensor in state.tensors())
-    assert state.images_seen == spec.batch_size
-    assert state.watch == Watch(begun_images_seen=spec.batch_size, has_lived=True)
+    assert state.images_seen == 4
+    assert state.watch == Watch(begun_images_seen=4, has_lived=True)
+
+
+def test_restart_needs_no_room_for_a_second_state(
+    spec: TrainingSpec, environment: NumericEnvironment
+) -> None:
+    with Tally("cpu") as tally:
+        state = TrainingState.fresh(spec, environment)
+        tally.peak = before = tally.now
+        state.begin_again()
+    largest = max(tensor.nbytes for _, tensor in state.tensors())
+    assert tally.peak - before <= 2 * largest  # on a GPU nothing: weights are drawn on the host
 
 
 def test_average_starts_as_a_copy_of_the_generator(state: TrainingState) -> None:
