@@ -32,7 +32,7 @@ class Place(Frozen):
 
 
 class Computing(Frozen):
-    """The numeric environment of the work; `changed` says how it differs from the one before a resume."""
+    """The numeric environment of the work; `changed` says how it differs from the resumed snapshot's."""
 
     kind: Literal["computing"] = "computing"
     environment: dict[str, Any]

@@ -24,7 +24,6 @@ from worker.following import join, settle
 from worker.memory import available_bytes
 from worker.orders import TrainingOrder
 from worker.pictures import manifest_of, pictures_of
-from worker.reporting import computing
 from worker.room import Room, room_of
 from worker.run_files import RunFiles
 
@@ -54,7 +53,6 @@ def open_run(order: TrainingOrder, chore: Chore, show_life: Callable[[], None]) 
     room = room_of(chore, volume)
     files = RunFiles(order, chore, room)
     environment = settle(order, chore.place)
-    chore.tell(computing(environment, order))
     manifest = manifest_of(spec, volume, room)
     if order.snapshot is None:  # not on resume: it takes a second
         _require_memory(spec, environment, manifest)

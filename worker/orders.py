@@ -48,7 +48,6 @@ class TrainingOrder(Frozen):
     snapshot_seconds: float
     snapshot: SnapshotFact | None
     checkpoints: tuple[CheckpointFact, ...]
-    environment: dict[str, Any] | None
     judged_images_seen: int = 0
     """Up to where judgements have been reported to the record."""
     previewed_images_seen: int = 0
@@ -67,7 +66,6 @@ class TrainingOrder(Frozen):
             snapshot_seconds=settings.snapshot_seconds,
             snapshot=record.snapshot,
             checkpoints=facts.checkpoints if facts else (),
-            environment=record.environment,
             judged_images_seen=max(record.judged_images_seen, facts.judged_images_seen if facts else 0),
             previewed_images_seen=record.previewed_images_seen,
         )

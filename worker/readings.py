@@ -97,7 +97,7 @@ class Readings:
             if self._current is None:
                 return
             match message:
-                case link.Computing(environment=environment, changed=None):
+                case link.Computing(environment=environment):
                     self._current.environment = environment
                 case link.Advanced(progress=progress) if progress.images_per_second:
                     self._advance(self._current, progress.done, progress.images_per_second)

@@ -17,19 +17,16 @@ from worker.meter import Meter
 from worker.orders import TrainingOrder
 
 
-def computing(environment: NumericEnvironment, order: TrainingOrder) -> link.Computing:
-    """The environment that the run began on; if it is resumed on another one, says so."""
-    if order.environment is None:
-        return link.Computing(environment=environment.model_dump(mode="json"))
-    recorded = NumericEnvironment.model_validate(order.environment)
+def computing(environment: NumericEnvironment, saved: NumericEnvironment | None) -> link.Computing:
+    """The environment of the run from here on, and how it differs from that of its snapshot, if any."""
     changed = None
-    if not environment.agrees_with(recorded):
+    if saved and not environment.agrees_with(saved):
         changed = (
-            f"the run began on {recorded.fingerprint} and now continues on "
+            f"the run was saved on {saved.fingerprint} and now continues on "
             f"{environment.fingerprint}: from here its result may "
             "differ in the last bits from an uninterrupted run"
         )
-    return link.Computing(environment=recorded.model_dump(mode="json"), changed=changed)
+    return link.Computing(environment=environment.model_dump(mode="json"), changed=changed)
 
 
 class Reporter:

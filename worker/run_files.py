@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from contract.checkpoint import CheckpointHeader
 from contract.durable import lack
@@ -18,9 +19,12 @@ from models.state import TrainingState
 from worker import link
 from worker.child import Chore
 from worker.orders import TrainingOrder
+from worker.reporting import computing
 from worker.room import Room
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class RunFiles:
@@ -36,18 +40,21 @@ class RunFiles:
     def restored(self, environment: NumericEnvironment, show_life: Callable[[], None]) -> TrainingState:
         """The state to continue from: the recorded snapshot, else an older intact one, else a fresh one.
 
-        Drawing a fresh one can take minutes, so it is done only without a snapshot.
+        Reports the environment, as soon as it is known whether it is another one than before. Drawing a fresh
+        state can take minutes, so it is done only without a snapshot.
         """
         state = TrainingState.blank(self._order.spec, environment)
         directory = self._volume.snapshots(self._order.job)
         for name in self._recorded_and_older():
             try:
-                self._load(checkpoint.load_snapshot, directory / name, state)
+                saved_on = self._load(checkpoint.load_snapshot, directory / name, state)
             except ServiceError as error:
                 self._warn_unreadable(name, error)
                 continue
+            self._chore.tell(computing(environment, saved_on))
             logger.info("%s goes on from %d images", self._order.job, state.images_seen)
             return state
+        self._chore.tell(computing(environment, None))
         state.draw(show_life)
         return state
 
@@ -81,14 +88,14 @@ class RunFiles:
         except FileNotFoundError:
             return []
 
-    def _load(self, load: Callable[[Path, TrainingState], object], path: Path, state: TrainingState) -> None:
+    def _load(self, load: Callable[[Path, TrainingState], T], path: Path, state: TrainingState) -> T:
         """Load a snapshot, whatever the volume's passing trouble.
 
         Raises:
             ServiceError: it is missing or damaged, or a volume that is well otherwise does not give it back.
         """
         try:
-            self._room.read(lambda: load(path, state), path)
+            return self._room.read(lambda: load(path, state), path)
         except OSError as error:
             if lack(error) is None:  # it may be this host's fault
                 raise

@@ -54,5 +54,4 @@ class Ground:
             snapshot_seconds=20,
             snapshot=None,
             checkpoints=(),
-            environment=None,
         )

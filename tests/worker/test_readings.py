@@ -120,10 +120,11 @@ def test_resumed_job_gives_a_pace_but_no_start_up(
     assert (told.seconds, told.start_up_seconds) == (100, None)
 
 
-def test_job_resumed_in_another_environment_gives_no_reading(
+def test_pace_of_a_job_resumed_in_another_environment_is_one_of_this(
     order: TrainingOrder, go_by: Callable[..., Readings]
 ) -> None:
-    assert go_by(order, computing=link.Computing(environment=HERE, changed="elsewhere")).all() == ()
+    (told,) = go_by(order, computing=link.Computing(environment=HERE, changed="saved elsewhere")).all()
+    assert told.environment == HERE
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"readings": [{}]}', b"\xff"])

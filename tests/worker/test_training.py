@@ -14,8 +14,9 @@ import pytest
 
 from contract.durable import replace_durably
 from contract.errors import ErrorCode, ServiceError
-from contract.job import Progress
-from contract.volume import Volume
+from contract.job import Progress, SnapshotFact
+from contract.volume import Volume, weights_name
+from models.checkpoint import save_snapshot
 from models.datasets.arrays import array
 from models.environment import detect
 from models.evaluation import Judge
@@ -184,25 +185,30 @@ def test_freed_memory_is_kept_only_after_the_pictures_are_decoded(
 
 
 def test_resume_in_another_environment_continues_and_reports_it(order: TrainingOrder) -> None:
-    computing = carry_out(order)[0]
+    order = order.model_copy(update={"snapshot_seconds": 1e-9})
+    said = carry_out(order)
+    computing, saved = said[0], next(message for message in said if isinstance(message, link.Saved))
     assert isinstance(computing, link.Computing)
-    elsewhere = {**computing.environment, "threads": 7}
-    told = carry_out(order.model_copy(update={"environment": elsewhere}))[0]
+    assert computing.changed is None
+    said = carry_out(order.model_copy(update={"snapshot": saved.snapshot, "threads": 2}))
+    told = said[0]
     assert isinstance(told, link.Computing)
+    assert told.environment == computing.environment | {"threads": 2}
     assert told.changed is not None
-    assert "7t" in told.changed
+    assert told.changed.index("/1t/") < told.changed.index("/2t/")
+    assert isinstance(said[-1], link.Finished)
 
 
-def test_resume_of_a_run_whose_record_lacks_its_arithmetic_does_not_warn(
-    order: TrainingOrder,
-) -> None:
-    computing = carry_out(order)[0]
-    assert isinstance(computing, link.Computing)
-    earlier = {**computing.environment, "isa": computing.environment["isa"].partition("+")[0]}
-    assert earlier != computing.environment
-    told = carry_out(order.model_copy(update={"environment": earlier}))[0]
-    assert isinstance(told, link.Computing)
-    assert (told.changed, told.environment) == (None, earlier)
+def test_resume_of_a_snapshot_that_lacks_its_arithmetic_does_not_warn(order: TrainingOrder) -> None:
+    now = detect("cpu", 1, "float32")
+    earlier = now.model_copy(update={"isa": now.isa.partition("+")[0]})
+    assert earlier != now
+    state = TrainingState.fresh(order.spec, earlier)
+    path = Volume(order.data_root).snapshot(order.job, weights_name(state.images_seen, order.token))
+    path.parent.mkdir()
+    save_snapshot(state, path)
+    told = carry_out(order.model_copy(update={"snapshot": SnapshotFact(file=path.name, images_seen=0)}))[0]
+    assert told == link.Computing(environment=now.model_dump(mode="json"), changed=None)
 
 
 def test_run_that_waits_for_room_gives_the_same_bits(

@@ -65,7 +65,6 @@ def order_for(volume: Volume, pictures: Iterable[bytes], **request: object) -> T
         snapshot_seconds=60,
         snapshot=None,
         checkpoints=(),
-        environment=None,
     )
 
 
