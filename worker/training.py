@@ -95,7 +95,7 @@ class _Run:
         self._chore.tell(link.Finished(result=result))
 
     def _do_what_is_due(self, before: int, after: int) -> None:
-        """Judge, publish, show and save whatever is due between two counts of images."""
+        """Show, judge, publish and save whatever is due between two counts of images."""
         is_due, forecast = partial(_crosses, before, after), self._reporter.forecast
         is_judged = is_due(self._judged_every) or self._state.is_over
         is_checked = is_due(self._checked_every)
@@ -103,12 +103,12 @@ class _Run:
             with forecast.interrupted():
                 self._judge.prepare()
         with forecast.evaluating(after) if is_judged else nullcontext():
+            if is_due(self._spec.preview_every_images) and self._is_sound():
+                self._files.show(self._state)  # first, because a judgement may replace the weights
             has_failed = is_checked and not is_judged and not self._is_sound()
             is_best = (is_judged or has_failed) and self._look_after()
             if is_best or is_due(self._spec.checkpoint_every_images) or self._state.is_over:
                 self._publish()
-            if is_due(self._spec.preview_every_images) and self._is_sound():
-                self._files.show(self._state)
             if is_best:
                 self._files.save(self._state)  # last, so that a resume lacks nothing
         if (is_judged or is_checked) and not self._state.is_over:

@@ -87,7 +87,8 @@ HARM = {"mode_collapse": kill_generator, "not_finite": spoil_discriminator}
 @pytest.fixture(scope="module", params=HARM)
 def harmed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Harmed:
     """A run that is sabotaged just before it is judged for the second time."""
-    order = order_of(Volume(tmp_path_factory.mktemp(request.param) / "volume"))
+    volume = Volume(tmp_path_factory.mktemp(request.param) / "volume")
+    order = order_of(volume, preview_every_images=EVERY)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(diagnosis, "WORSE", 1.0)  # the distance of a uniform grey varies between runs
         plant(monkeypatch, HARM[request.param], 2 * EVERY)
@@ -141,6 +142,15 @@ def test_sabotage_is_diagnosed_at_once_rolled_back_and_survived(harmed: Harmed) 
     best = best_checkpoint(published)
     assert best.distance == min(distances)
     assert harmed.said[-1].result["best_images_seen"] == best.images_seen
+
+
+def test_preview_shows_what_is_given_up_unless_it_is_not_finite(harmed: Harmed) -> None:
+    shown = [message.images_seen for message in harmed.said if isinstance(message, link.Previewed)]
+    given_up = {"mode_collapse": [2 * EVERY], "not_finite": []}[harmed.cause]
+    assert shown == [EVERY, *given_up, 3 * EVERY]
+    volume = Volume(harmed.order.data_root)
+    sheets = {volume.preview(harmed.order.job, images_seen).read_bytes() for images_seen in shown}
+    assert len(sheets) == len(shown)
 
 
 def test_first_signs_of_a_collapse_are_reported_before_they_are_acted_on(
