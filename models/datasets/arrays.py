@@ -29,8 +29,9 @@ CHUNK = 64
 FEWEST_REALS = 16
 """Fewer held-out pictures say too little of a run: they are trained on, and training pictures judge it."""
 
-FEWEST_SHOWN = 2
-"""If fewer pictures than this are not held out, all pictures are used for training."""
+FEWEST_SHOWN = 6
+"""If fewer pictures than this are not held out, all pictures are used for training: evaluations look
+for the `DENSITY_NEIGHBOURS` nearest others of each (`models/metrics/neighbours.py`)."""
 
 WAIT_SECONDS = 0.5
 """The polling interval while another process derives an array."""

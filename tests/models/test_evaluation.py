@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from contract.evaluation import Distance, Evaluation
 from contract.training import TrainingSpec
 from models.cost import FLOAT32, STATISTICS
+from models.datasets.arrays import FEWEST_REALS, FEWEST_SHOWN, split_sizes
 from models.diagnosis import Signs
 from models.environment import NumericEnvironment
 from models.evaluation import CHUNK, Judge
+from models.metrics.neighbours import DENSITY_NEIGHBOURS
 from models.panel import Panel
 from models.pixels import to_numbers
 from models.state import TrainingState
@@ -59,6 +61,19 @@ def test_evaluation_shows_life_after_every_chunk_and_computes_its_reference_once
     before = features.seen
     assert judge.evaluate(state, {}) == first
     assert features.seen - before == before - len(pixels), "the reals and the neighbours are looked at once"
+
+
+@pytest.mark.parametrize(("shown", "held_out"), [(FEWEST_SHOWN, FEWEST_REALS), (FEWEST_REALS, 0)])
+def test_smallest_splits_can_be_evaluated(
+    shown: int, held_out: int, make_spec: Callable[..., TrainingSpec], environment: NumericEnvironment
+) -> None:
+    spec, images = make_spec(), shown + held_out
+    assert split_sizes(images, held_out) == (shown, held_out)
+    panel = Panel.of(np.arange(shown), np.arange(shown, images), spec.seed)
+    assert panel is not None
+    judge = Judge(spec, noise(images), panel, Means())
+    assert judge.evaluate(TrainingState.fresh(spec, environment), {})
+    assert FEWEST_SHOWN == DENSITY_NEIGHBOURS + 1
 
 
 @pytest.mark.parametrize("mirror", [False, True])

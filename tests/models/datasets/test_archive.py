@@ -268,7 +268,7 @@ def test_pictures_are_trained_on_if_too_few_would_be_held_out(volume: Volume, up
     assert split_sizes(150, manifest.held_out_images) == (150, 0)
 
 
-@pytest.mark.parametrize(("held_out", "shown"), [(15, 285), (16, 1), (16, 0)])
+@pytest.mark.parametrize(("held_out", "shown"), [(15, 285), (16, 5), (16, 0)])
 def test_pictures_are_not_split_into_less_than_can_be_used(held_out: int, shown: int) -> None:
     assert split_sizes(shown + held_out, held_out) == (shown + held_out, 0)
 
