@@ -1,5 +1,6 @@
 """Prepare an uploaded archive: read every file once, accept usable pictures, give a reason for each other."""
 
+import contextlib
 import hashlib
 import lzma
 import statistics
@@ -11,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contract.dataset import Manifest, RejectedFile, is_held_out, is_wanted
-from contract.durable import Insist, RequireRoom, as_json, once, replace_durably
+from contract.durable import Insist, RequireRoom, as_json, once, remove_durably, replace_durably
 from contract.errors import ErrorCode, ServiceError
 from contract.training import JobRequest, resolve
-from contract.volume import Volume
+from contract.volume import Volume, entries
 from models.datasets import zips
 from models.datasets.arrays import CHUNK, array
 from models.datasets.decoding import DECODERS, PixelLimit
@@ -44,9 +45,10 @@ def prepare(
     """
     survey = _survey(archive, lambda done, total: report(done, 2 * total))
     manifest = _manifest(dataset_id, survey)
+    path, content = volume.manifest(dataset_id), as_json(manifest.model_dump(mode="json"))
+    insist(lambda _: _discard_unfinished(volume, dataset_id, content), volume.dataset(dataset_id), 0)
     offset, files = survey.files, len(manifest.files)
     _derive_default_array(volume, manifest, lambda done, _: report(offset + done, offset + files), insist)
-    path, content = volume.manifest(dataset_id), as_json(manifest.model_dump(mode="json"))
 
     def write(require_room: RequireRoom) -> None:
         require_room()
@@ -180,6 +182,22 @@ def _no_images(survey: _Survey) -> str:
     found = f"None of the {survey.files} files in the archive is a usable picture"
     why = f"; {survey.rejected[0].name}: {survey.rejected[0].reason}" if survey.rejected else "."
     return f"{found}{why} Send a .zip of PNG, JPEG, WebP, GIF, BMP or TIFF files."
+
+
+def _discard_unfinished(volume: Volume, dataset_id: str, content: bytes) -> None:
+    """Remove what earlier preparations left, unless one came to this manifest: then the arrays are its own.
+
+    Others may be of other pictures, if another version of the program derived them.
+    """
+    path = volume.manifest(dataset_id)
+    for torn in entries(path.parent, f".{path.name}.*.tmp"):
+        torn.unlink(missing_ok=True)
+    if path.exists() and path.read_bytes() == content:
+        return
+    remove_durably(path)  # before its arrays, so that it is never there with those of another
+    with contextlib.suppress(FileNotFoundError):
+        for derived in entries(volume.arrays(dataset_id), "*.npy"):
+            derived.unlink(missing_ok=True)
 
 
 def _derive_default_array(volume: Volume, manifest: Manifest, report: Report, insist: Insist) -> None:

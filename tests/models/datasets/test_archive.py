@@ -329,7 +329,7 @@ def test_volume_that_fails_is_no_fault_of_the_archive(
     assert not volume.manifest(DATASET).exists()
 
 
-@pytest.mark.parametrize("part", ["arrays", "manifest.json"])
+@pytest.mark.parametrize("part", [DATASET, "arrays", "manifest.json"])
 def test_dataset_that_is_deleted_while_it_is_prepared_is_not_recreated(
     part: str, volume: Volume, upload: Upload
 ) -> None:
