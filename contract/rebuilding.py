@@ -13,7 +13,7 @@ from contract.volume import Volume
 from contract.webhook import Endpoint
 
 T = TypeVar("T")
-RestoreOutcome = Literal["restored", "exists", "twin"]
+RestoreOutcome = Literal["restored", "exists", "twin", "withdrawn"]
 Found = Literal["stands", "emptied", "outdated"]
 
 
@@ -37,7 +37,7 @@ def restore(
 
     Its end is reported to the `untold` endpoints. The `unheard` checkpoints, whose events were lost, each get
     a new event. A `twin` was never queued, and its Idempotency-Key has created another record: no client
-    knows the twin, so it is not restored.
+    knows the twin, so it is not restored. Neither is a submission that was `withdrawn` meanwhile.
     """
     uses = fields.get("uses")
     return command_of(

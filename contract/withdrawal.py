@@ -5,9 +5,10 @@ from contract.store import Command, command_of
 
 
 def withdraw(kind: RecordKind, record_id: str, *, by_submitter: bool = True) -> Command[bool]:
-    """Withdraw a submission. True if it was not queued; then it never is, even if `submit` still arrives.
+    """Withdraw a submission. True if it was not queued.
 
-    Only its submitter knows what its client was told. For anybody else this is False, too, while the record
-    may still be restored from the volume: Redis was emptied, or the record is left out.
+    Then it never is, even if `submit` still arrives, or if a rebuild has just read its files. Only its
+    submitter knows what its client was told. For anybody else this is False, too, while the record may still
+    be restored from the volume: Redis was emptied, or the record is left out.
     """
     return command_of(kind, "withdraw", bool, id=record_id, by_submitter=by_submitter)

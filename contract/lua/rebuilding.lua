@@ -1,10 +1,11 @@
 -- The rebuild of the records from the volume.
 
 -- Re-create a record from the volume; an existing one is left alone. If it may never have been queued,
--- another one created by the same request takes precedence.
+-- another one created by the same request takes precedence. The files of a withdrawn one are being removed.
 function command.restore()
   local id, fields = argument.id, argument.fields
   if redis.call('EXISTS', record(id)) == 1 then return 'exists' end
+  if redis.call('EXISTS', names.withdrawn_of .. id) == 1 then return 'withdrawn' end
   if argument.request and not argument.was_queued then
     local made = redis.call('GET', names.request_of .. argument.request.key)
     if made and cjson.decode(made).id ~= id then return 'twin' end

@@ -31,8 +31,9 @@ function command.submit()
   return { 'submitted', 'queued' }
 end
 
--- The files of a submission are to be removed, so `submit` must fail if it arrives later. Refused once the
--- record is queued; and, unless its submitter asks, while it may have been queued before Redis was emptied.
+-- The files of a submission are to be removed, so `submit` and `restore` must fail if they arrive later.
+-- Refused once the record is queued; and, unless its submitter asks, while it may have been queued before
+-- Redis was emptied.
 function command.withdraw()
   local id = argument.id
   if redis.call('EXISTS', record(id)) == 1 then return 0 end

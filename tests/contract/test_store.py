@@ -293,6 +293,13 @@ def test_restored_record_is_claimed_under_a_newer_token(records: Records) -> Non
     assert int(records.claim().token) > 9007199254740000
 
 
+def test_withdrawn_submission_that_a_rebuild_has_read_is_not_restored(records: Records) -> None:
+    records.run(withdraw(JOB, "job_a"))
+    command = restore(JOB, "job_a", {"state": "queued", "created_us": "5"}, [], SHORT, was_queued=False)
+    assert records.run(command) == "withdrawn"
+    assert not records.redis.exists(KEYS[JOB].record_of + "job_a")
+
+
 def test_renderer_stays_active_until_no_sampler_has_it(records: Records) -> None:
     def hello(name: str, renderer: str, seconds: float = LONG) -> str | None:
         return records.run(store.hello(name, {"role": "sample", "renderer": renderer}, seconds))
