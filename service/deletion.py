@@ -76,7 +76,8 @@ async def run(gateway: Gateway) -> None:
         if not await gateway.store.is_rebuilt():
             return False
         for record_id in await gateway.on_volume(_half_deleted, gateway.volume):
-            await _settle(gateway, record_id)
+            with contextlib.suppress(OSError):  # the next round tries again
+                await _settle(gateway, record_id)
         return True
 
     while True:

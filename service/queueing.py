@@ -29,10 +29,11 @@ log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def new_home(gateway: Gateway, record_id: str) -> AsyncIterator[None]:
-    """Enclose the writing of a new record's files to the volume; if it fails, they are removed."""
+    """Enclose the writing of a new record's files to the volume; if they may not last, they are removed."""
     async with AsyncExitStack() as undo:
-        undo.push_async_callback(_remove, gateway, record_id)
+        undo.callback(lambda: gateway.later(_give_up(gateway, record_id)))
         yield
+        await gateway.on_volume(sync_directory, gateway.volume.home(record_id).parent)
         undo.pop_all()
 
 
@@ -46,18 +47,21 @@ async def submit(
     Raises:
         ServiceError: `store_unavailable`; another gateway took it for abandoned.
     """
-    async with new_home(gateway, record_id):
-        await gateway.on_volume(sync_directory, gateway.volume.home(record_id).parent)
     try:
         outcome = await gateway.store.run(command)
     except RedisError as error:
         if await _is_refused(gateway, record_id, error):
             await _remove(gateway, record_id)
         else:
-            gateway.later(_settle_unconfirmed(gateway, record_id))
+            gateway.later(_give_up(gateway, record_id))
         raise
-    if outcome[0] in ("unusable", "known", "rebuilding", "withdrawn"):
+    except asyncio.CancelledError:
+        gateway.later(_give_up(gateway, record_id))
+        raise
+    if outcome[0] in ("unusable", "known", "withdrawn"):
         await _remove(gateway, record_id)
+    elif outcome[0] == "rebuilding":
+        gateway.later(_give_up(gateway, record_id))
     elif outcome[0] == "submitted":
         with contextlib.suppress(OSError):  # it is queued, and its first event will show that, too
             await gateway.on_volume(replace_durably, gateway.volume.queued(record_id), b"")
@@ -76,27 +80,33 @@ async def _is_refused(gateway: Gateway, record_id: str, error: RedisError) -> bo
         return False
 
 
-async def _settle_unconfirmed(gateway: Gateway, record_id: str) -> None:
-    """Once Redis is back, withdraw a submission that it had not confirmed."""
+async def _remove(gateway: Gateway, record_id: str) -> None:
+    """Remove the files of what Redis has refused to queue, at once if the volume allows."""
+    try:
+        await gateway.on_volume(discard, gateway.volume, record_id)
+    except OSError:
+        gateway.later(_give_up(gateway, record_id))
+
+
+async def _give_up(gateway: Gateway, record_id: str) -> None:
+    """Withdraw a submission that may have been queued, as soon as Redis and the volume allow."""
 
     async def attempt() -> bool:
         await _withdraw(gateway, record_id, by_submitter=True)
         return True
 
-    await until_settled(attempt)
+    await until_settled(attempt, OSError)
 
 
 async def _withdraw(gateway: Gateway, record_id: str, *, by_submitter: bool) -> bool:
-    """Withdraw a submission and remove its files, unless it was queued. Returns whether it was withdrawn."""
+    """Withdraw a submission and remove its files, unless it was queued. Returns whether it was withdrawn.
+
+    Withdrawn first, since a rebuild may have read it.
+    """
     command = withdraw(kind_of(record_id), record_id, by_submitter=by_submitter)
     if is_withdrawn := await gateway.store.run(command):
-        await _remove(gateway, record_id)
+        await gateway.on_volume(discard, gateway.volume, record_id)
     return is_withdrawn
-
-
-async def _remove(gateway: Gateway, record_id: str) -> None:
-    """Remove its files, once they are written. If the volume is away, a gateway that starts later does."""
-    await gateway.on_volume.at_last(discard, gateway.volume, record_id)
 
 
 async def settle(gateway: Gateway) -> None:
@@ -115,13 +125,14 @@ async def settle(gateway: Gateway) -> None:
 
 
 async def _settle_abandoned(gateway: Gateway, home: Path) -> bool:
-    """Withdraw it, unless it was queued. Returns whether that is known: Redis may have been emptied."""
+    """Withdraw it, unless it was queued. False: Redis may have been emptied, or the volume failed."""
     record_id = home.name
     if not await gateway.on_volume(_is_abandoned, home):
         return True
-    if await _withdraw(gateway, record_id, by_submitter=False):
-        log.warning("%s: removed, it was never queued, and no client was told of it", record_id)
-        return True
+    with contextlib.suppress(OSError):  # it is tried again; the others are not kept waiting
+        if await _withdraw(gateway, record_id, by_submitter=False):
+            log.warning("%s: removed, it was never queued, and no client was told of it", record_id)
+            return True
     return await gateway.store.exists(kind_of(record_id), record_id)
 
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 
 from contract.dataset import DatasetSpec
-from contract.durable import publish_durably, sync_directory, write_durably
+from contract.durable import publish_durably, write_durably
 from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import new_dataset_id
 from contract.job import State, Want
@@ -114,7 +114,6 @@ def _publish(gateway: Gateway, dataset_id: str, upload: Upload, spec: str) -> No
     original.parent.mkdir()
     publish_durably(upload.path, original)
     write_durably(gateway.volume.spec(dataset_id), spec.encode())
-    sync_directory(gateway.volume.datasets)
 
 
 @router.get(

@@ -203,6 +203,23 @@ def test_directory_that_cannot_be_listed_is_tried_again(
     assert not home.exists()
 
 
+def test_submission_that_is_cancelled_is_withdrawn_and_removed(there: Worker, settings: Settings) -> None:
+    job_id = new_job_id()
+    home, command = _leave(there.volume, job_id, "spec.json"), submit(RecordKind.JOB, job_id, "{}")
+
+    async def cancel_a_submission() -> None:
+        gateway = Gateway(settings)
+        submitting = asyncio.create_task(queueing.submit(gateway, job_id, command))
+        await asyncio.sleep(0)
+        submitting.cancel()
+        await asyncio.wait([submitting])
+        await asyncio.gather(*gateway.background)
+
+    asyncio.run(cancel_a_submission())
+    assert not home.exists()
+    assert there.run(command) == ("withdrawn", "")
+
+
 def test_submission_that_was_withdrawn_while_it_was_written_is_refused_and_removed(
     there: Worker, settings: Settings
 ) -> None:

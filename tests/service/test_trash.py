@@ -3,6 +3,8 @@
 import threading
 from pathlib import Path
 
+import pytest
+
 from contract.identifiers import new_job_id
 from contract.volume import Volume
 from service.settings import Settings
@@ -35,6 +37,15 @@ def mirror_until_gone(path: Path) -> None:
 
 def test_discarding_a_missing_directory_is_silent(volume: Volume) -> None:
     discard(volume, new_job_id())
+
+
+def test_directory_that_cannot_be_removed_is_an_error(tmp_path: Path) -> None:
+    volume, job_id = Volume(tmp_path), new_job_id()
+    volume.jobs.mkdir()
+    volume.trash.touch()
+    volume.home(job_id).symlink_to(tmp_path)  # `rmtree` follows none
+    with pytest.raises(NotADirectoryError):
+        discard(volume, job_id)
 
 
 def test_trash_of_a_killed_gateway_is_swept_at_start(redis_url: str, volume: Volume) -> None:

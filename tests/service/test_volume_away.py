@@ -1,5 +1,6 @@
 """While the volume is away or hangs, what needs only Redis goes on, and nothing is taken in or created."""
 
+import asyncio
 import errno
 import fcntl
 import json
@@ -13,13 +14,16 @@ from typing import Any
 
 import pytest
 
+from contract.durable import sync_directory, write_durably
+from contract.identifiers import new_job_id
 from contract.job import State, Want
 from contract.keys import RecordKind
-from contract.store import mirrored
+from contract.store import mirrored, submit
 from contract.volume import Volume
 from service import aliases, deletion, queueing, receiving, steering, submitting
 from service.gateway import Gateway
 from service.routes import datasets
+from service.settings import Settings
 from tests.service.deployment import Deployment
 from tests.service.problems import refused
 from tests.service.receiver import Receiver
@@ -112,6 +116,45 @@ def test_what_was_wanted_while_the_volume_was_away_is_not_forgotten_when_the_gat
     worker.redis.flushdb()
     assert worker.rebuilder.rebuild_if_lost()
     assert there.client.get(f"/jobs/{job_id}").json()["state"] == state
+
+
+@pytest.mark.parametrize("path", ["/jobs", "/datasets"])
+def test_submission_that_may_not_last_is_removed_once_the_volume_is_back(
+    there: Deployment, pictures: bytes, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    client, worker = there.client, there.worker
+    homes = {"/jobs": worker.volume.jobs, "/datasets": worker.volume.datasets}[path]
+    before, mounts = set(homes.iterdir()), list[Callable[[], None]]()
+
+    def unmount_first(path: Path) -> None:
+        mounts.append(unmount(worker.volume))
+        sync_directory(path)
+
+    monkeypatch.setattr(queueing, "sync_directory", unmount_first)
+    asked = {"json": {"dataset": there.dataset}} if path == "/jobs" else {"content": pictures}
+    refused(client.request("POST", path, **asked), 503, "volume_failing")
+    mounts[0]()
+    assert set(homes.iterdir()) > before
+    until(lambda: set(homes.iterdir()) == before)
+
+
+def test_refused_submission_is_removed_once_the_volume_is_back(there: Deployment) -> None:
+    volume, job_id = there.worker.volume, new_job_id()
+    write_durably(volume.spec(job_id), b"{}")
+
+    async def submit_on_no_dataset() -> None:
+        gateway = Gateway(Settings(data_root=volume.root, redis_url=there.worker.url))
+        mount = unmount(volume)
+        async with gateway.running():
+            outcome, _ = await queueing.submit(
+                gateway, job_id, submit(RecordKind.JOB, job_id, "{}", dataset="ds_0000000000000000")
+            )
+            assert outcome == "unusable"
+            mount()
+            await asyncio.gather(*gateway.background)
+
+    asyncio.run(submit_on_no_dataset())
+    assert not volume.home(job_id).exists()
 
 
 @contextmanager
