@@ -57,7 +57,7 @@ def restore(
 
 
 def leave_out(name: str, submission: Submission = PLAIN) -> Command[bool]:
-    """Remember a record, alias or import whose files are unreadable. True the first time.
+    """Remember a record, alias or import that cannot be restored now. True the first time.
 
     The request that created the record creates no other.
     """

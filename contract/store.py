@@ -266,6 +266,12 @@ def forget_dataset(dataset_id: str) -> Command[tuple[ForgetOutcome, str]]:
     )
 
 
+def since(epoch: str, forgetting: Command[tuple[ForgetOutcome, str]]) -> Command[tuple[ForgetOutcome, str]]:
+    """Forget only in this epoch. If Redis was emptied since, what was asked before is void: `rebuilding`."""
+    names, name, arguments = forgetting.arguments
+    return Command((names, name, json.dumps({**json.loads(arguments), "since": epoch})), forgetting.parse)
+
+
 def mirrored(kind: RecordKind, record_id: str, revision: int, keep: int) -> Command[int]:
     """Events up to `revision` are fsynced on the volume; trim all but the newest `keep`."""
     return command_of(kind, "mirrored", int, id=record_id, revision=str(revision), keep=keep)

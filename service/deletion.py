@@ -9,7 +9,7 @@ from pathlib import Path
 from contract.durable import LACKS, remove_durably, sync_directory, write_json
 from contract.identifiers import is_alias, is_record_id, kind_of
 from contract.keys import RecordKind
-from contract.store import Command, ForgetOutcome
+from contract.store import Command, ForgetOutcome, since
 from contract.volume import Volume, entries
 from service.gateway import Gateway
 from service.records import require_all_back
@@ -34,14 +34,14 @@ async def delete(
         ServiceError: the records or aliases that may use it are being rebuilt, or some could not be.
     """
     if kind_of(record_id) is RecordKind.DATASET:
-        await require_all_back(gateway, is_record_id, f"may use {record_id}")
+        epoch = await require_all_back(gateway, is_record_id, f"may use {record_id}")
     else:
-        await require_all_back(gateway, is_alias, f"may be an alias of {record_id}")
+        epoch = await require_all_back(gateway, is_alias, f"may be an alias of {record_id}")
     async with gateway.lock(record_id):
         is_gone = False
         try:
             await _bury(gateway, record_id)
-            outcome = await gateway.store.run(command)
+            outcome = await gateway.store.run(since(epoch, command))
             is_gone = outcome[0] in ("forgotten", "missing")
         finally:
             if not is_gone:
@@ -73,8 +73,6 @@ async def run(gateway: Gateway) -> None:
     """Settle, every minute, deletions of killed gateways, and those that left something behind."""
 
     async def attempt() -> bool:
-        if not await gateway.store.is_rebuilt():
-            return False
         for record_id in await gateway.on_volume(_half_deleted, gateway.volume):
             with contextlib.suppress(OSError):  # the next round tries again
                 await _settle(gateway, record_id)
@@ -96,16 +94,16 @@ def _half_deleted(volume: Volume) -> list[str]:
 
 
 async def _settle(gateway: Gateway, record_id: str) -> bool:
-    """Complete the deletion of a record that is gone, else revert it. True once Redis has answered.
+    """Complete the deletion of a record that is certainly gone, else revert it. True once Redis has answered.
 
-    If Redis comes back empty, the record is restored from the volume, unless it has a tombstone.
+    If Redis was emptied, nobody knows whether the record was gone: then it is restored from the volume.
     """
     async with gateway.lock(record_id):
-        if await gateway.store.exists(kind_of(record_id), record_id):
-            await _unbury(gateway, record_id)
-        elif await gateway.store.is_rebuilt():
+        if await gateway.store.existence(record_id) == "missing":
             await _bury(gateway, record_id)
             await gateway.on_volume(discard, gateway.volume, record_id)
+        else:
+            await _unbury(gateway, record_id)
     return True
 
 

@@ -70,10 +70,8 @@ class EventLog:
         return position[0].is_terminal and position[1] <= after
 
     async def _is_gone(self) -> bool:
-        """False while a rebuild may restore it. Checks the record last: it may just have been restored."""
-        if not await self._store.is_rebuilt() or await self._store.is_left_out(self._job_id):
-            return False
-        return not await self._store.exists(RecordKind.JOB, self._job_id)
+        """False while a rebuild may restore it."""
+        return await self._store.existence(self._job_id) == "missing"
 
     async def after(self, revision: int, limit: int = _BATCH) -> list[Event]:
         """Return the events after a revision, the oldest first.

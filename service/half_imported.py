@@ -18,7 +18,6 @@ from contract.volume import Volume, imported_name
 from contract.workshop import Program, export, exports, remove_program
 from service.alone import alone
 from service.gateway import Gateway
-from service.records import require_rebuilt
 from service.settling import until_settled
 
 log = logging.getLogger(__name__)
@@ -66,10 +65,12 @@ async def _settle(gateway: Gateway, digest: str) -> None:
 
     async def attempt() -> bool:
         async with alone_with_imports(gateway):
-            await require_rebuilt(gateway)
-            if await gateway.store.is_left_out(digest):
+            existence = await gateway.store.existence(digest)
+            if existence == "rebuilding":
+                return False
+            if existence == "left_out":
                 return True  # the note stays, for the next gateway that starts
-            if not await gateway.store.imported(digest):
+            if existence == "missing":
                 await gateway.on_volume(remove, gateway.volume, digest)
                 log.warning("%s: removed, as its import or removal was interrupted", digest)
             await gateway.on_volume(gateway.volume.note_of_import(digest).unlink, missing_ok=True)

@@ -15,6 +15,7 @@ from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import IMPORTED, is_alias
 from contract.imports import Import, add_import, forget_import
 from contract.sampling import CheckpointPlace
+from contract.store import since
 from service.body_length import declared_length
 from service.exporting import require_trainer
 from service.gateway import Gateway
@@ -92,9 +93,9 @@ async def forget(gateway: Gateway, digest: str) -> None:
         ServiceError: `model_in_use`, `model_not_found`, or some aliases could not be restored.
     """
     async with gateway.lock(digest), alone_with_imports(gateway):
-        await require_all_back(gateway, is_alias, f"may be an alias of {digest}")
+        epoch = await require_all_back(gateway, is_alias, f"may be an alias of {digest}")
         async with noted(gateway, digest):
-            outcome, by = await gateway.store.run(forget_import(digest))
+            outcome, by = await gateway.store.run(since(epoch, forget_import(digest)))
             gateway.remembered.forget()
             if outcome in ("forgotten", "missing"):  # missing: an earlier removal may have been interrupted
                 was_there = await gateway.on_volume(remove, gateway.volume, digest)

@@ -47,36 +47,47 @@ async def show(gateway: Gateway, kind: RecordKind, record_id: str, view: Callabl
 
 
 async def _refuse_missing(gateway: Gateway, kind: RecordKind, record_id: str) -> None:
+    await require_back(
+        gateway, f"The {kind} {record_id}", record_id
+    )  # its deletion may be reverted until then
     if await gateway.on_volume(gateway.volume.tombstone(record_id).exists):
         raise ServiceError(ErrorCode.RECORD_DELETED, f"The {kind} {record_id} was deleted.")
-    await require_back(gateway, f"The {kind} {record_id}", record_id)
 
 
 async def require_back(gateway: Gateway, what: str, name: str) -> None:
-    """Raise while a missing record, alias or import may be restored: it is left out, or none is back yet."""
-    await require_rebuilt(gateway)
-    if await gateway.store.is_left_out(name):
+    """Raise while a record, alias or import that was not found may be restored, or if it just has been."""
+    existence = await gateway.store.existence(name)
+    if existence == "left_out":
         detail = (
             f"{what} has not been restored since Redis was emptied: one of its files on the volume cannot be"
-            " read. The workers' logs say which. Restore that file from a backup; the service tries again"
-            " within a minute."
+            " read, or its deletion was interrupted. The workers' logs say which. Restore that file from a"
+            " backup; the service tries again within a minute."
         )
         raise ServiceError(ErrorCode.STORE_UNAVAILABLE, detail, retry_after_seconds=_LEFT_OUT_RETRY_SECONDS)
+    if existence != "missing":
+        raise being_rebuilt()
 
 
-async def require_all_back(gateway: Gateway, concerns: Callable[[str], bool], what_for: str) -> None:
-    """Raise while any record or alias is left out that the operation might concern, by its name."""
-    await require_rebuilt(gateway)
+async def require_all_back(gateway: Gateway, concerns: Callable[[str], bool], what_for: str) -> str:
+    """Return the epoch, in which nothing is left out that the operation might concern, by its name.
+
+    Raises:
+        ServiceError: some record or alias of that kind is, or the records are being rebuilt.
+    """
+    epoch = await require_rebuilt(gateway)
     if left_out := list(filter(concerns, await gateway.store.left_out())):
         detail = (
-            f"{', '.join(left_out[:5])}{' and more' * (len(left_out) > 5)} could not be read when Redis was"
-            f" emptied, and {what_for}. The workers' logs say which files to restore from a backup; or remove"
-            " what is left of them from the volume."
+            f"{', '.join(left_out[:5])}{' and more' * (len(left_out) > 5)} could not be restored when Redis"
+            f" was emptied, and {what_for}. The workers' logs say which files to restore from a backup; or"
+            " remove what is left of them from the volume."
         )
         raise ServiceError(ErrorCode.STORE_UNAVAILABLE, detail, retry_after_seconds=_LEFT_OUT_RETRY_SECONDS)
+    return epoch
 
 
-async def require_rebuilt(gateway: Gateway) -> None:
-    """Raise unless the records are rebuilt: a missing one may still be restored from the volume."""
-    if not await gateway.store.is_rebuilt():
+async def require_rebuilt(gateway: Gateway) -> str:
+    """Return the epoch of the records; raise while a missing one may still be restored from the volume."""
+    epoch = await gateway.store.epoch()
+    if epoch is None:
         raise being_rebuilt()
+    return epoch

@@ -28,7 +28,7 @@ from contract.keys import (
     Role,
 )
 from contract.pointing import meanings
-from contract.reading import look_up
+from contract.reading import Existence, existence, look_up
 from contract.script import script
 from contract.store import Command, RememberedRequest, Turns, read_request, turns, workers
 from contract.volume_watch import VolumeWatch
@@ -133,23 +133,23 @@ class Store:
         """Raise RedisError unless Redis answers."""
         await reply(self._redis.ping())
 
-    async def is_rebuilt(self) -> bool:
-        """Whether the records are complete, and those of the volume.
+    async def epoch(self) -> str | None:
+        """The epoch of the records, if they are complete, and those of the volume.
 
         They are not after Redis was emptied, or came back from before a rebuild on another server, until a
         worker restores them.
         """
-        epoch = self._watch.epoch
-        if epoch and not await self._redis.sismember(EPOCHS, epoch):
-            return False
-        return bool(await self._redis.exists(EPOCH))
+        of_volume = self._watch.epoch
+        if of_volume and not await self._redis.sismember(EPOCHS, of_volume):
+            return None
+        return cast("str | None", await self._redis.get(EPOCH))
 
-    async def is_left_out(self, name: str) -> bool:
-        """Whether the record, alias or import is on the volume, but was unreadable when Redis was emptied."""
-        return bool(await self._redis.sismember(LEFT_OUT, name))
+    async def existence(self, name: str) -> Existence:
+        """Whether a record, alias or import exists, or why that is unknown."""
+        return await self.run(existence(name, self._watch.epoch))
 
     async def left_out(self) -> list[str]:
-        """The names of all such records, aliases and imports."""
+        """The records, aliases and imports that were not restored when Redis was emptied."""
         return sorted(await reply(self._redis.smembers(LEFT_OUT)))
 
     async def exists(self, kind: RecordKind, record_id: str) -> bool:

@@ -87,13 +87,15 @@ def _was_queued(record_id: str, volume: Volume) -> bool:
 
 def _restore(record_id: str, store: Store | Rebuild, volume: Volume, lease_seconds: float) -> bool:
     try:
-        if volume.tombstone(record_id).exists() or is_gone(volume.home(record_id)):
+        if is_gone(volume.home(record_id)):
             store.take_in(record_id)
+            return False
+        if volume.tombstone(record_id).exists():
+            _leave_out(record_id, store, volume, "a gateway has yet to complete or revert its deletion")
             return False
         command = _restoring(record_id, volume, lease_seconds)
     except (OSError, ValueError, KeyError, TypeError) as error:  # one damaged file costs no others
-        if store.run(leave_out(record_id, _submission_if_readable(record_id, volume))):
-            logger.error("%s: not rebuilt, a file of it cannot be read: %s", record_id, error)
+        _leave_out(record_id, store, volume, f"a file of it cannot be read: {error}")
         return False
     outcome = store.run(command)
     if outcome == "twin":
@@ -101,6 +103,11 @@ def _restore(record_id: str, store: Store | Rebuild, volume: Volume, lease_secon
         shutil.rmtree(volume.home(record_id), ignore_errors=True)
     store.take_in(record_id)
     return outcome == "restored"
+
+
+def _leave_out(record_id: str, store: Store | Rebuild, volume: Volume, why: str) -> None:
+    if store.run(leave_out(record_id, _submission_if_readable(record_id, volume))):
+        logger.error("%s: not rebuilt, %s", record_id, why)
 
 
 def _submission_if_readable(record_id: str, volume: Volume) -> Submission:

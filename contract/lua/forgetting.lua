@@ -3,7 +3,10 @@ function command.forget()
   if not records_stand() then return { 'rebuilding', '' } end
   local id = argument.id
   local state = read(id, 'state')
-  if not state then return { 'missing', '' } end
+  if not state then
+    local is_left_out = redis.call('SISMEMBER', names.left_out, id) == 1
+    return { is_left_out and 'rebuilding' or 'missing', '' }
+  end
   if state == 'running' or (argument.only_terminal and not is_terminal(state)) then return { 'live', state } end
   if argument.users_record_of then
     for _, user in ipairs(redis.call('SMEMBERS', names.users_of .. id)) do

@@ -21,7 +21,11 @@ local function write(id, ...) redis.call('HSET', record(id), ...) end
 
 local function is_terminal(state) return state == 'succeeded' or state == 'failed' or state == 'cancelled' end
 
--- Whether the records are complete; after Redis was emptied, they are not until they are rebuilt.
-local function records_stand() return redis.call('EXISTS', names.epoch) == 1 end
+-- Whether the records are complete; after Redis was emptied, they are not until they are rebuilt. For a caller that has
+-- looked at them before, `since` an epoch, only if they have been complete all the time.
+local function records_stand()
+  local epoch = redis.call('GET', names.epoch)
+  return epoch and epoch == (argument.since or epoch)
+end
 
 local command = {} -- by name, each defined in one of the other files

@@ -77,10 +77,10 @@ async def get_readiness(gateway: Here, response: Response) -> Readiness:
 
 async def _store(gateway: Gateway) -> tuple[Missing, ...]:
     try:
-        is_rebuilt, roles = await asyncio.gather(gateway.store.is_rebuilt(), gateway.living_roles())
+        epoch, roles = await asyncio.gather(gateway.store.epoch(), gateway.living_roles())
     except RedisError as error:
         return (Missing(part="store", detail=f"Redis does not answer: {error}"),)
-    records = () if is_rebuilt else (Missing(part="records", detail="Being rebuilt from the volume."),)
+    records = () if epoch else (Missing(part="records", detail="Being rebuilt from the volume."),)
     absent = [role for role in _PART_OF_ROLE if role not in roles]
     return (*records, *(await _absent(gateway, absent) if absent else ()))
 

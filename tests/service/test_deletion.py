@@ -15,7 +15,9 @@ from contract.store import forget_job
 from contract.volume import Volume
 from service import deletion
 from service.settings import Settings
+from tests.service.deployment import Deployment
 from tests.service.playing import Worker
+from tests.service.problems import refused
 from tests.service.serving import serve
 from tests.service.waiting import until
 
@@ -68,6 +70,23 @@ def test_deletion_interrupted_after_the_record_was_gone_is_completed(
     with restarted() as url:
         until(lambda: not volume.home(job_id).exists())
         assert httpx.get(f"{url}/jobs/{job_id}").status_code == 410
+
+
+def test_deletion_that_was_interrupted_before_redis_was_emptied_is_undone(
+    elsewhere: Callable[..., Deployment],
+) -> None:
+    there = elsewhere()
+    client, worker = there.client, there.worker
+    job_id = there.end()
+    worker.redis.flushdb()
+    _bury(worker.volume, job_id, age_seconds=0)
+    assert worker.rebuilder.rebuild_if_lost()
+    for answer in (client.get(f"/jobs/{job_id}"), client.delete(f"/jobs/{job_id}")):
+        assert "was interrupted" in refused(answer, 503, "store_unavailable")["detail"]
+    _age(worker.volume.tombstone(job_id), 3600)
+    until(lambda: not worker.volume.tombstone(job_id).exists())
+    worker.rebuilder.restore_left_out()
+    assert client.get(f"/jobs/{job_id}").json()["state"] == "cancelled"
 
 
 def test_directory_that_returns_after_the_deletion_is_removed_while_the_gateway_runs(

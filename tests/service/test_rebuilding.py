@@ -1,14 +1,18 @@
 """While records are rebuilt from the volume, nothing is reported as missing and nothing is deleted."""
 
+import asyncio
 import json
 import os
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
 
 from contract.job import CheckpointFact, State
 from contract.keys import ALIASES, EPOCH, KEYS, RecordKind
+from service import deletion
+from service.store import Standing, Store
 from tests.service.deployment import Deployment
 from tests.service.playing import Worker
 from tests.service.problems import refused
@@ -108,6 +112,58 @@ def test_nothing_is_deleted_while_records_are_rebuilt(
         record_id = address.rpartition("/")[2]
         assert worker.volume.home(record_id).exists()
         assert not worker.volume.tombstone(record_id).exists()
+
+
+@pytest.mark.parametrize("has_tombstone", [False, True])
+@pytest.mark.parametrize("used", ["dataset", "job"])
+def test_nothing_is_deleted_if_redis_is_emptied_and_rebuilt_meanwhile(
+    elsewhere: Callable[..., Deployment], monkeypatch: pytest.MonkeyPatch, used: str, *, has_tombstone: bool
+) -> None:
+    """Before there is a tombstone, what uses it may be left out; afterwards, it is left out itself."""
+    there = elsewhere()
+    client, worker, volume, bury = there.client, there.worker, there.worker.volume, deletion._bury
+    job = there.end(State.SUCCEEDED)
+    client.put("/models/live", json={"job": job}).raise_for_status()
+    queued = client.post("/jobs", json={"dataset": there.dataset}).json()["id"]
+    record_id, user = (
+        (there.dataset, volume.spec(queued)) if used == "dataset" else (job, volume.alias("live"))
+    )
+    text = user.read_text()
+
+    async def bury_around_a_rebuild(*given: Any) -> None:
+        if has_tombstone:
+            await bury(*given)
+        else:
+            user.write_text(text[:9])
+        worker.redis.flushdb()
+        assert await asyncio.to_thread(worker.rebuilder.rebuild_if_lost)
+        if not has_tombstone:
+            await bury(*given)
+
+    monkeypatch.setattr(deletion, "_bury", bury_around_a_rebuild)
+    refused(client.delete(f"/{used}s/{record_id}"), 503, "store_unavailable")
+    assert volume.home(record_id).exists()
+    assert not volume.tombstone(record_id).exists()
+    user.write_text(text)
+    worker.rebuilder.restore_left_out()
+    assert client.get(f"/{used}s/{record_id}").status_code == 200
+
+
+def test_record_that_is_restored_as_it_is_looked_for_is_not_reported_as_missing(
+    elsewhere: Callable[..., Deployment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, find = elsewhere(), Store.find
+    job_id = there.end()
+
+    async def find_then_rebuild(store: Store, kind: RecordKind, record_id: str) -> Standing | None:
+        found = await find(store, kind, record_id)
+        assert await asyncio.to_thread(there.worker.rebuilder.rebuild_if_lost)
+        return found
+
+    monkeypatch.setattr(Store, "find", find_then_rebuild)
+    there.worker.redis.flushdb()
+    refused(there.client.get(f"/jobs/{job_id}"), 503, "store_unavailable")
+    assert there.client.get(f"/jobs/{job_id}").status_code == 200
 
 
 def test_outdated_records_count_as_missing_and_change_nothing_on_the_volume(

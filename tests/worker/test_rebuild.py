@@ -140,7 +140,7 @@ def test_damaged_file_affects_no_other_record(
     (volume.job(broken) / file).write_text(content)
     sound = lay(volume, "b", facts(State.FAILED, error=Failure(code="x", detail="y")))
     assert rebuilder.rebuild_if_lost()
-    assert store.run(records.forget_job(broken)) == ("missing", "")
+    assert store.left_out() == [broken]
     assert store.run(records.forget_job(sound)) == ("forgotten", "failed")
 
 
@@ -259,11 +259,20 @@ def test_any_error_in_reading_a_file_affects_only_its_record(
     assert store.state(JOB, sound) == State.QUEUED
 
 
-def test_deleted_record_stays_deleted(store: Store, rebuilder: Rebuilder, volume: Volume) -> None:
-    job = lay(volume, "a")
-    write_json(volume.tombstone(job), {})
+def test_record_with_a_tombstone_is_left_out_until_its_deletion_is_settled(
+    store: Store, rebuilder: Rebuilder, volume: Volume
+) -> None:
+    completed, reverted = lay(volume, "a"), lay(volume, "b")
+    for job in (completed, reverted):
+        write_json(volume.tombstone(job), {})
     assert rebuilder.rebuild_if_lost()
-    assert store.run(records.forget_job(job)) == ("missing", "")
+    rebuilder.restore_left_out()
+    assert store.left_out() == [completed, reverted]
+    shutil.rmtree(volume.home(completed))
+    volume.tombstone(reverted).unlink()
+    rebuilder.restore_left_out()
+    assert store.left_out() == []
+    assert [store.state(JOB, job) for job in (completed, reverted)] == [None, State.QUEUED]
 
 
 def test_priority_and_idempotency_key_are_restored(
