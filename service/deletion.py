@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
@@ -27,46 +28,32 @@ async def delete(
 ) -> tuple[ForgetOutcome, str]:
     """Delete a record and its data, unless the script refuses.
 
-    The tombstone is written first, so that no rebuild restores the deleted record. Unless Redis confirms, it
-    is removed at once, since a rebuild would lose a record that still exists.
+    The tombstone is written first, so that no rebuild restores the deleted record. If the script refuses, it
+    is removed. If the outcome is unknown, it stays until a gateway, this one or another, has asked Redis.
 
     Raises:
+        OSError: the record is gone, but its files are not, for now; or nothing was deleted.
         ServiceError: the records or aliases that may use it are being rebuilt, or some could not be.
     """
     if kind_of(record_id) is RecordKind.DATASET:
         epoch = await require_all_back(gateway, is_record_id, f"may use {record_id}")
     else:
         epoch = await require_all_back(gateway, is_alias, f"may be an alias of {record_id}")
-    async with gateway.lock(record_id):
-        is_gone = False
-        try:
-            await _bury(gateway, record_id)
-            outcome = await gateway.store.run(since(epoch, command))
-            is_gone = outcome[0] in ("forgotten", "missing")
-        finally:
-            if not is_gone:
-                gateway.later(_revert(gateway, record_id))
-                with contextlib.suppress(OSError):  # it is reverted later
-                    await _unbury(gateway, record_id)
-        gateway.remembered.forget()
-        if is_gone:
-            with contextlib.suppress(OSError):  # a later round completes it
-                await gateway.on_volume(discard, gateway.volume, record_id)
+    async with gateway.lock(record_id), AsyncExitStack() as undone:
+        undone.callback(lambda: gateway.later(until_settled(partial(_settle, gateway, record_id), OSError)))
+        await _bury(gateway, record_id)
+        outcome = await gateway.store.run(since(epoch, command))
+        if outcome[0] in ("forgotten", "missing"):
+            gateway.remembered.forget()
+            await gateway.on_volume(discard, gateway.volume, record_id)
+            undone.pop_all()
+        else:
+            with contextlib.suppress(OSError):  # it is reverted later
+                await _unbury(gateway, record_id)
+                undone.pop_all()
     if outcome[0] == "rebuilding":
         raise being_rebuilt()
     return outcome
-
-
-async def _revert(gateway: Gateway, record_id: str) -> None:
-    """Remove the tombstone once the volume allows it; then settle, as Redis may have deleted the record."""
-
-    async def attempt() -> bool:
-        async with gateway.lock(record_id):
-            await _unbury(gateway, record_id)
-        return True
-
-    await until_settled(attempt, OSError)
-    await until_settled(partial(_settle, gateway, record_id), OSError)
 
 
 async def run(gateway: Gateway) -> None:
@@ -100,7 +87,6 @@ async def _settle(gateway: Gateway, record_id: str) -> bool:
     """
     async with gateway.lock(record_id):
         if await gateway.store.existence(record_id) == "missing":
-            await _bury(gateway, record_id)
             await gateway.on_volume(discard, gateway.volume, record_id)
         else:
             await _unbury(gateway, record_id)

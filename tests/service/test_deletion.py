@@ -72,6 +72,32 @@ def test_deletion_interrupted_after_the_record_was_gone_is_completed(
         assert httpx.get(f"{url}/jobs/{job_id}").status_code == 410
 
 
+@pytest.mark.parametrize("is_heard", [False, True])
+def test_deletion_without_a_reply_is_settled_by_the_next_gateway_if_its_own_has_ended(
+    elsewhere: Callable[..., Deployment],
+    cut: Callable[[str, bool], None],
+    monkeypatch: pytest.MonkeyPatch,
+    is_heard: bool,
+) -> None:
+    there = elsewhere()
+    volume, job_id = there.worker.volume, there.end()
+
+    async def never(*_: object) -> bool:
+        return False
+
+    with monkeypatch.context() as dead:
+        dead.setattr(deletion, "_settle", never)
+        cut("forget", is_heard)
+        refused(there.client.delete(f"/jobs/{job_id}"), 503, "store_unavailable")
+        assert there.client.get(f"/jobs/{job_id}").status_code == (410 if is_heard else 200)
+        there.stop()
+    _age(volume.tombstone(job_id), 3600)
+    with serve(Settings(data_root=volume.root, redis_url=there.worker.url)) as url:
+        until(lambda: volume.home(job_id).exists() != volume.tombstone(job_id).exists())
+        assert volume.home(job_id).exists() != is_heard
+        assert httpx.get(f"{url}/jobs/{job_id}").status_code == (410 if is_heard else 200)
+
+
 def test_deletion_that_was_interrupted_before_redis_was_emptied_is_undone(
     elsewhere: Callable[..., Deployment],
 ) -> None:

@@ -24,6 +24,7 @@ from service import aliases, deletion, queueing, receiving, steering, submitting
 from service.gateway import Gateway
 from service.routes import datasets
 from service.settings import Settings
+from service.trash import discard
 from tests.service.deployment import Deployment
 from tests.service.problems import refused
 from tests.service.receiver import Receiver
@@ -325,6 +326,25 @@ def test_refused_deletion_is_reverted_once_the_volume_is_back_before_a_rebuild_s
     until(lambda: not worker.volume.tombstone(job_id).exists())
     assert worker.rebuilder.rebuild_if_lost()
     assert client.get(f"/jobs/{job_id}").status_code == 200
+
+
+def test_files_of_a_deleted_job_are_removed_once_the_volume_is_back(
+    there: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, volume = there.client, there.worker.volume
+    job_id, mounts = there.end(), list[Callable[[], None]]()
+
+    def unmount_first(volume: Volume, record_id: str) -> None:
+        monkeypatch.undo()
+        monkeypatch.setattr("service.settling.ROUND_SECONDS", 0.05)
+        mounts.append(unmount(volume))
+        discard(volume, record_id)
+
+    monkeypatch.setattr(deletion, "discard", unmount_first)
+    refused(client.delete(f"/jobs/{job_id}"), 503, "volume_failing")
+    mounts[0]()
+    until(lambda: not volume.home(job_id).exists())
+    refused(client.get(f"/jobs/{job_id}"), 410, "record_deleted")
 
 
 def test_delivery_for_which_the_volume_is_away_waits_for_its_lease(
