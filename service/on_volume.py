@@ -57,6 +57,10 @@ class OnVolume:
                 call.add_done_callback(self._unawaited.discard)
                 self._look()
 
+    async def after_unawaited(self, touch: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same, once all calls have ended whose callers were cancelled: it undoes what they wrote."""
+        return await self(_after, set(self._unawaited), partial(touch, *args, **kwargs))
+
     async def at_last(self, touch: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Call a function, whatever the state of the volume, once all calls that nobody awaits have ended.
 
@@ -99,6 +103,6 @@ class OnVolume:
         self._threads.close(_CLOSE_SECONDS)
 
 
-def _after(others: Set[Future[Any]], touch: Callable[[], None]) -> None:
+def _after(others: Set[Future[Any]], touch: Callable[[], T]) -> T:
     wait(others)
-    touch()
+    return touch()

@@ -83,7 +83,7 @@ async def _is_refused(gateway: Gateway, record_id: str, error: RedisError) -> bo
 async def _remove(gateway: Gateway, record_id: str) -> None:
     """Remove the files of what Redis has refused to queue, at once if the volume allows."""
     try:
-        await gateway.on_volume(discard, gateway.volume, record_id)
+        await gateway.on_volume.after_unawaited(discard, gateway.volume, record_id)
     except OSError:
         gateway.later(_give_up(gateway, record_id))
 
@@ -105,7 +105,7 @@ async def _withdraw(gateway: Gateway, record_id: str, *, by_submitter: bool) -> 
     """
     command = withdraw(kind_of(record_id), record_id, by_submitter=by_submitter)
     if is_withdrawn := await gateway.store.run(command):
-        await gateway.on_volume(discard, gateway.volume, record_id)
+        await gateway.on_volume.after_unawaited(discard, gateway.volume, record_id)
     return is_withdrawn
 
 
