@@ -49,3 +49,7 @@ class Deployment:
         ended_ms = round((time.time() - seconds) * 1000)
         self.worker.redis.hset(KEY.record_of + job_id, "finished_ms", ended_ms)
         self.worker.redis.zadd(KEY.deliveries, {f"{job_id}:own": 1}, xx=True)
+
+    def missing(self) -> dict[str, str]:
+        """What `/readyz` says is missing, and why."""
+        return {one["part"]: one["detail"] for one in self.client.get("/readyz").json()["missing"]}

@@ -1,16 +1,11 @@
-"""While the volume is away or hangs, what needs only Redis goes on, and nothing is taken in or created."""
+"""While the volume is away, what needs only Redis goes on, and nothing is taken in or created."""
 
 import asyncio
 import errno
-import fcntl
 import json
 import os
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
 
@@ -20,9 +15,8 @@ from contract.job import State, Want
 from contract.keys import RecordKind
 from contract.store import mirrored, submit
 from contract.volume import Volume
-from service import aliases, deletion, queueing, receiving, steering, submitting
+from service import deletion, queueing
 from service.gateway import Gateway
-from service.routes import datasets
 from service.settings import Settings
 from service.trash import discard
 from tests.service.deployment import Deployment
@@ -36,18 +30,8 @@ JSON = {"accept": "application/json"}
 
 
 @pytest.fixture
-def there(elsewhere: Callable[..., Deployment], monkeypatch: pytest.MonkeyPatch) -> Deployment:
-    monkeypatch.setattr("contract.volume_watch.LOOK_SECONDS", 0.05)
-    monkeypatch.setattr("contract.volume_watch.WRITE_SECONDS", 0.05)
-    monkeypatch.setattr("contract.volume_watch.PATIENCE_SECONDS", 0.2)
-    monkeypatch.setattr("contract.volume_watch.WRITE_PATIENCE_SECONDS", 0.2)
-    monkeypatch.setattr("service.settling.ROUND_SECONDS", 0.05)
-    monkeypatch.setattr("service.warming.PATIENCE_SECONDS", 0.05)
+def there(impatient: None, elsewhere: Callable[..., Deployment]) -> Deployment:
     return elsewhere()
-
-
-def missing(there: Deployment) -> dict[str, str]:
-    return {one["part"]: one["detail"] for one in there.client.get("/readyz").json()["missing"]}
 
 
 def unmount(volume: Volume) -> Callable[[], None]:
@@ -74,7 +58,7 @@ def test_nothing_is_taken_in_lost_or_created_while_the_volume_is_away(
     job_id = client.post("/jobs", json=spec).json()["id"]
     mount = unmount(worker.volume)
     if is_noticed:
-        assert "mount the volume" in until(lambda: missing(there).get("volume"))
+        assert "mount the volume" in until(lambda: there.missing().get("volume"))
     for answer in (
         client.post("/jobs", json=spec),
         client.post("/datasets", content=pictures),
@@ -91,7 +75,7 @@ def test_nothing_is_taken_in_lost_or_created_while_the_volume_is_away(
     for path in ("/jobs", "/datasets", "/models", f"/jobs/{job_id}"):
         assert client.get(path).status_code == 200
     mount()
-    until(lambda: not missing(there))
+    until(lambda: not there.missing())
     until(worker.volume.intent(job_id).exists)
     assert json.loads(worker.volume.intent(job_id).read_bytes())["want"] == Want.CANCEL
     assert client.post("/jobs", json=spec).status_code == 202
@@ -158,128 +142,6 @@ def test_refused_submission_is_removed_once_the_volume_is_back(there: Deployment
     assert not volume.home(job_id).exists()
 
 
-@contextmanager
-def reads_hang(volume: Volume) -> Iterator[None]:
-    os.mkfifo(volume.epoch)  # whoever reads it waits for a writer
-    try:
-        yield
-    finally:
-        os.close(os.open(volume.epoch, os.O_RDWR | os.O_NONBLOCK))
-        volume.epoch.unlink()
-
-
-@contextmanager
-def writes_hang(_: Volume) -> Iterator[None]:
-    """As on a frozen file system, of which the kernel still has in memory what it reads."""
-    thaw = threading.Event()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("contract.volume_watch.write_probe", lambda _: thaw.wait())
-        try:
-            yield
-        finally:
-            thaw.set()
-
-
-@pytest.mark.parametrize("hang", [reads_hang, writes_hang])
-def test_what_needs_only_redis_is_answered_while_the_volume_hangs(
-    there: Deployment, hang: Callable[[Volume], AbstractContextManager[None]]
-) -> None:
-    with hang(there.worker.volume):
-        assert "has not answered for" in until(lambda: missing(there).get("volume"))
-        for path in ("/jobs", "/datasets", "/models"):
-            assert there.client.get(path).status_code == 200
-        refused(there.client.post("/jobs", json={"dataset": there.dataset}), 503, "volume_failing")
-    until(lambda: not missing(there))
-
-
-@contextmanager
-def hanging(there: Deployment, module: ModuleType, name: str) -> Iterator[None]:
-    """The next call of this function hangs, with the volume, and ends later than the volume answers again."""
-    back, has_ended = threading.Event(), threading.Event()
-    touch = getattr(module, name)
-    with ExitStack() as hang, pytest.MonkeyPatch.context() as patch:
-
-        def hold(*given: Any, **named: Any) -> Any:
-            patch.undo()
-            hang.enter_context(reads_hang(there.worker.volume))
-            back.wait()
-            try:
-                return touch(*given, **named)
-            finally:
-                has_ended.set()
-
-        patch.setattr(module, name, hold)
-        try:
-            yield
-            hang.close()
-            until(lambda: "earlier calls have not ended" in missing(there).get("volume", ""))
-            refused(there.client.get("/jobs/job_0000000000000000"), 503, "volume_failing")
-        finally:
-            back.set()
-    assert has_ended.wait(60)
-
-
-def test_job_is_paused_and_cancelled_while_the_volume_hangs_and_the_last_intent_stays(
-    there: Deployment,
-) -> None:
-    job_id = there.client.post("/jobs", json={"dataset": there.dataset}).json()["id"]
-    intent = there.worker.volume.intent(job_id)
-    with hanging(there, steering, "_exchange"):
-        assert there.client.post(f"/jobs/{job_id}/pause").json()["state"] == "paused"
-        assert there.client.post(f"/jobs/{job_id}/cancel").json()["state"] == "cancelled"
-    until(lambda: json.loads(intent.read_bytes())["want"] == Want.CANCEL)
-
-
-def test_alias_whose_move_hangs_is_refused_with_all_others_and_stays(there: Deployment) -> None:
-    first, second = (there.end(State.SUCCEEDED) for _ in range(2))
-    there.client.put("/models/live", json={"job": first}).raise_for_status()
-    volume = there.worker.volume
-    before = volume.alias("live").read_bytes()
-    with hanging(there, aliases, "_keep"):
-        refused(there.client.put("/models/live", json={"job": second}), 503, "volume_failing")
-        refused(there.client.put("/models/other", json={"job": second}), 503, "volume_failing")
-        directory = os.open(volume.aliases, os.O_RDONLY)
-        with pytest.raises(BlockingIOError):  # no other gateway may move it before that has ended
-            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.close(directory)
-    until(lambda: volume.alias("live").read_bytes() == before)
-    assert there.client.get("/models/live").json()["job"] == first
-    there.client.put("/models/other", json={"job": second}).raise_for_status()
-
-
-@pytest.mark.parametrize(
-    ("path", "module", "name"),
-    [
-        ("/jobs", submitting, "write_durably"),
-        ("/jobs", queueing, "sync_directory"),
-        ("/datasets", receiving, "_append"),
-        ("/datasets", datasets, "_publish"),
-    ],
-)
-def test_nothing_stays_of_a_submission_that_hung(
-    there: Deployment, pictures: bytes, path: str, module: ModuleType, name: str
-) -> None:
-    volume = there.worker.volume
-    body: Any = {"/jobs": {"json": {"dataset": there.dataset}}, "/datasets": {"content": pictures}}
-
-    def kept() -> set[Path]:
-        places = (volume.jobs, volume.datasets, volume.incoming_uploads, volume.trash)
-        return {entry for place in places for entry in place.iterdir()}
-
-    before = kept()
-    with hanging(there, module, name):
-        refused(there.client.post(path, **body[path]), 503, "volume_failing")
-    until(lambda: kept() == before)
-
-
-def test_tombstone_that_hung_is_removed_with_the_deletion_refused(there: Deployment) -> None:
-    job_id = there.end()
-    with hanging(there, deletion, "_raise_tombstone"):
-        refused(there.client.delete(f"/jobs/{job_id}"), 503, "volume_failing")
-    until(lambda: not there.worker.volume.tombstone(job_id).exists())
-    assert there.client.get(f"/jobs/{job_id}").status_code == 200
-
-
 @pytest.mark.parametrize(("error", "is_trouble"), [(errno.ENOSPC, False), (errno.EIO, True)])
 def test_volume_that_cannot_be_written_is_missing_but_a_full_one_is_used(
     there: Deployment, error: int, *, is_trouble: bool
@@ -290,10 +152,10 @@ def test_volume_that_cannot_be_written_is_missing_but_a_full_one_is_used(
     job_id = there.end(State.SUCCEEDED)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("contract.volume_watch.write_probe", refuse)
-        assert os.strerror(error) in until(lambda: missing(there).get("volume"))
+        assert os.strerror(error) in until(lambda: there.missing().get("volume"))
         answer = there.client.get(f"/jobs/{job_id}/previews")
         assert answer.status_code == (503 if is_trouble else 200)
-    until(lambda: not missing(there))
+    until(lambda: not there.missing())
 
 
 @pytest.mark.parametrize(
