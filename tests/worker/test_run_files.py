@@ -131,10 +131,12 @@ def test_snapshot_in_a_bad_sector_is_given_up_for_the_one_before_it(
     said = []
     while supervisor.poll():
         said.append(link.receive(supervisor))
-    assert said[-2] == link.Waiting(shortage=None)
-    assert isinstance(said[-1], link.Warned)
-    assert said[-1].code == "snapshot_unreadable"
-    assert "Input/output error" in said[-1].detail
+    over, warned, computing = said[-3:]
+    assert over == link.Waiting(shortage=None)
+    assert isinstance(warned, link.Warned)
+    assert warned.code == "snapshot_unreadable"
+    assert "Input/output error" in warned.detail
+    assert isinstance(computing, link.Computing)
 
 
 class GoneAfterwards(Room):
