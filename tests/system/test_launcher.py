@@ -78,6 +78,7 @@ def launch(stack: Stack) -> psutil.Popen:
         text=True,
         cwd=REPOSITORY,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # `nohup make test` ignores it
     )
     return stack.launcher
 
