@@ -16,6 +16,9 @@ T = TypeVar("T")
 RestoreOutcome = Literal["restored", "exists", "twin", "withdrawn"]
 Found = Literal["stands", "emptied", "outdated"]
 
+REBUILT = "rebuilt from the volume"
+"""The reason of the `state` event with which a restored record begins."""
+
 
 class OvertakenError(Exception):
     """Redis was emptied again, or another rebuild has begun: what was re-created so far may be gone."""
@@ -45,6 +48,7 @@ def restore(
         "restore",
         lambda reply: reply,
         id=record_id,
+        reason=REBUILT,
         fields={**fields, **submission_fields(submission)},
         request=request_of(record_id, submission),
         checkpoints=[checkpoint.model_dump_json() for checkpoint in checkpoints],

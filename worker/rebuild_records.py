@@ -14,7 +14,7 @@ from contract.identifiers import is_record_id, kind_of
 from contract.job import CheckpointFact, Failure, Intent, State, Want, best_checkpoint
 from contract.kept import Kept
 from contract.keys import RecordKind
-from contract.rebuilding import RestoreOutcome, leave_out, restore
+from contract.rebuilding import REBUILT, RestoreOutcome, leave_out, restore
 from contract.store import Command
 from contract.submission import PLAIN, Submission, read_submission
 from contract.volume import Volume, entries, is_gone
@@ -191,6 +191,7 @@ class _Change(Kept):
 
     state: State
     want: Want = Want.RUN
+    reason: str | None = None
     error: Failure | None = None
 
 
@@ -207,12 +208,17 @@ def _read_log(fields: Mapping[str, str], volume: Volume) -> bytes | None:
 
 
 def _last_change(log: bytes) -> tuple[_Change, Event]:
-    """The last `state` event that can be read; without one, as if it had been queued before all others."""
+    """The last `state` event that can be read; without one, as if it had been queued before all others.
+
+    Not one of an earlier rebuild, which only repeats, in part and later, what the files said.
+    """
     for line in reversed(log.splitlines()):
         if f'"type":"{EventType.STATE}"'.encode() in line:
             with contextlib.suppress(ValueError):
                 event = Event.model_validate_json(line)
-                return _Change.model_validate_json(event.data), event
+                change = _Change.model_validate_json(event.data)
+                if change.reason != REBUILT:
+                    return change, event
     return _Change(state=State.QUEUED), Event(id=0, type=EventType.STATE, at_ms=0, data="")
 
 

@@ -28,7 +28,7 @@ function command.restore()
   for _, checkpoint in ipairs(argument.unheard) do append_event(id, 'checkpoint', checkpoint) end
   redis.call('SET', names.turns, integer(now_us))
   local want = fields.want ~= 'run' and fields.want or nil
-  append_event(id, 'state', cjson.encode({ state = fields.state, want = want, reason = 'rebuilt from the volume' }))
+  append_event(id, 'state', cjson.encode({ state = fields.state, want = want, reason = argument.reason }))
   return 'restored'
 end
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from contract.job import TRANSITIONS, State, best_checkpoint
+from contract.rebuilding import REBUILT
 from tests.system.faults import KINDS, PATIENCE_SECONDS, persist
 from tests.system.findings import Findings, Training
 from tests.system.patient import Patient
@@ -130,7 +131,7 @@ def _flaws_of_events(events: Sequence[Any]) -> Iterator[str]:
     """Check that ids rise by one and that transitions are allowed, except where the record was rebuilt."""
     state, last = None, 0
     for event in events:
-        is_rebuilt = event["data"].get("reason") == "rebuilt from the volume"
+        is_rebuilt = event["data"].get("reason") == REBUILT
         if event["id"] <= last or (event["id"] > last + 1 and not is_rebuilt):
             yield f"event {event['id']} follows {last}"
         last = event["id"]

@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 import pytest
 import redis
 
+from contract.deliveries import Bounds, take_deliveries
 from contract.durable import write_json
+from contract.events import Event, EventType
 from contract.job import Intent, State, Want
 from contract.keys import RecordKind
+from contract.rebuilding import REBUILT
 from contract.store import Burial, Lease, beat, claim, control, died, leave, submit
 from contract.volume import Volume
 from tests.contract.records import Records
@@ -19,6 +22,7 @@ from worker.store import Store
 
 JOB, JOB_ID = RecordKind.JOB, "job_0123456789abcdef"
 CANCEL, PAUSE, RUN = Want.CANCEL, Want.PAUSE, Want.RUN
+LONG_AGO_MS = 5
 
 
 class Job:
@@ -53,6 +57,12 @@ class Job:
 
     def mirror(self) -> None:
         Mirror(self.store, self.volume).copy_events(JOB)
+
+    def backdate_events(self) -> None:
+        log = self.volume.events(JOB_ID)
+        events = map(Event.model_validate_json, log.read_bytes().splitlines())
+        old = (event.model_copy(update={"at_ms": LONG_AGO_MS}).model_dump_json() for event in events)
+        log.write_text("".join(f"{event}\n" for event in old))
 
 
 @pytest.fixture
@@ -116,20 +126,37 @@ def test_cancelled_job_stays_cancelled_without_its_owners_last_facts(
     lease = take(job)
     job.steer(CANCEL)
     job.store.run(leave(lease, State.CANCELLED))
-    ended_ms = job.records.read(JOB_ID).finished_ms
     job.mirror()
-    rebuild()
-    record = job.records.read(JOB_ID)
-    assert (record.state, record.finished_ms, record.owner) == (State.CANCELLED, ended_ms, None)
+    job.backdate_events()
+    for _ in range(2):
+        rebuild()
+        record = job.records.read(JOB_ID)
+        assert (record.state, record.finished_ms, record.owner) == (State.CANCELLED, LONG_AGO_MS, None)
+        job.mirror()
+
+
+def test_end_of_long_ago_is_not_reported_however_often_it_is_rebuilt(
+    job: Job, rebuild: Callable[[], None]
+) -> None:
+    job.steer(CANCEL)
+    job.mirror()
+    job.backdate_events()
+    for _ in range(2):
+        rebuild()
+        bounds = Bounds(9, 9, 9)
+        assert not job.store.run(take_deliveries(bounds, lease_seconds=60, under_way=()))
+        job.mirror()
 
 
 def test_failure_of_which_no_facts_were_written_stays_one(job: Job, rebuild: Callable[[], None]) -> None:
     burial = job.store.run(died(job.claim_and_state(), "killed", max_deaths=1))
     assert isinstance(burial, Burial)
     job.mirror()
-    rebuild()
-    record = job.records.read(JOB_ID)
-    assert (record.state, record.error) == (State.FAILED, burial.error)
+    for _ in range(2):
+        rebuild()
+        record = job.records.read(JOB_ID)
+        assert (record.state, record.error) == (State.FAILED, burial.error)
+        job.mirror()
 
 
 @pytest.mark.parametrize("want", [CANCEL, PAUSE])
@@ -143,6 +170,22 @@ def test_running_job_is_still_to_stop_however_often_it_is_rebuilt(
         rebuild()
         assert job.store.run(beat(lease)) is want
         job.mirror()
+
+
+def test_running_job_is_still_to_stop_after_a_rebuild_by_an_older_version(
+    job: Job, rebuild: Callable[[], None]
+) -> None:
+    """Its event does not say what is wanted."""
+    lease = job.claim_and_state()
+    job.volume.intent(JOB_ID).write_text(json.dumps({"want": "pause"}))
+    job.steer(PAUSE)
+    job.mirror()
+    data = json.dumps({"state": "running", "reason": REBUILT})
+    event = Event(id=1003, type=EventType.STATE, at_ms=LONG_AGO_MS, data=data)
+    with job.volume.events(JOB_ID).open("a") as log:
+        log.write(event.model_dump_json() + "\n")
+    rebuild()
+    assert job.store.run(beat(lease)) is PAUSE
 
 
 def test_owner_that_is_newer_than_the_log_keeps_its_job(job: Job, rebuild: Callable[[], None]) -> None:
