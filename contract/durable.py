@@ -7,8 +7,9 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, Protocol, TypeVar
 
+T = TypeVar("T")
 Lack = Literal["volume_full", "volume_read_only", "volume_failing"]
 
 LACKS: dict[int | None, Lack] = {
@@ -42,6 +43,12 @@ Insist = Callable[[Callable[[RequireRoom], None], Path, int], None]
 
 The write requires the room itself, once it knows that it is still needed and has removed what it can.
 """
+
+
+class Read(Protocol):
+    """Carries out a read of a path: `at_once`, or until the volume gives it back or it is given up."""
+
+    def __call__(self, read: Callable[[], T], path: Path, /) -> T: ...
 
 
 def write_durably(path: Path, content: bytes, *, mode: int = 0o666) -> None:
@@ -82,6 +89,12 @@ def once(write: Callable[[RequireRoom], None], path: Path, size_bytes: int) -> N
     """Try once: for writers that cannot report a wait."""
     del path, size_bytes
     write(lambda: None)
+
+
+def at_once(read: Callable[[], T], path: Path) -> T:
+    """Try once: for readers that cannot report a wait."""
+    del path
+    return read()
 
 
 def publish_durably(temporary: Path, path: Path) -> None:

@@ -37,6 +37,7 @@ class Chore:
         self._connection = connection
         self.place = place
         self._stop = threading.Event()
+        self._telling = threading.Lock()
 
     @property
     def stop_requested(self) -> bool:
@@ -57,7 +58,9 @@ class Chore:
         self.heed_stop()
 
     def tell(self, message: link.Message) -> None:
-        link.send(self._connection, message)
+        """Send a message. Called by any thread: one that decodes pictures may wait for the volume."""
+        with self._telling:
+            link.send(self._connection, message)
 
     def listen(self) -> None:
         """Wait, in a thread, for a stop request. Exits the process if the supervisor dies."""

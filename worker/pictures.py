@@ -25,6 +25,4 @@ def pictures_of(
 ) -> Pixels:
     """Its pictures as this run needs them, as `array` gives them."""
     form = (spec.resolution, spec.channels, spec.fit)
-    return room.read(
-        lambda: array(volume, manifest, *form, report, room.insist), volume.array(spec.dataset, *form)
-    )
+    return array(volume, manifest, *form, report, room.insist, room.read)

@@ -27,6 +27,6 @@ def prepare_dataset(order_json: str, chore: Chore) -> None:
             chore.tell(link.Advanced(progress=Progress(done=done, total=total)))
 
     room, original = room_of(chore, volume), volume.original(order.dataset)
-    manifest = room.read(lambda: prepare(original, order.dataset, volume, report, room.insist), original)
+    manifest = prepare(original, order.dataset, volume, report, room.insist, room.read)
     summary = manifest.model_dump(include={"images", "held_out_images", "rejected_images", "channels"})
     chore.tell(link.Finished(result=summary))

@@ -12,11 +12,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contract.dataset import Manifest, RejectedFile, is_held_out, is_wanted
-from contract.durable import Insist, RequireRoom, as_json, once, remove_durably, replace_durably
+from contract.durable import (
+    Insist,
+    Read,
+    RequireRoom,
+    as_json,
+    at_once,
+    once,
+    remove_durably,
+    replace_durably,
+)
 from contract.errors import ErrorCode, ServiceError
 from contract.training import JobRequest, resolve
 from contract.volume import Volume, entries
-from models.datasets import zips
 from models.datasets.arrays import CHUNK, array
 from models.datasets.decoding import DECODERS, PixelLimit
 from models.datasets.pictures import (
@@ -25,6 +33,7 @@ from models.datasets.pictures import (
     looks_like_picture,
     require_faithful,
 )
+from models.datasets.source import Source
 
 Report = Callable[[int, int], None]
 """Receives the amount done and the total. Called often enough to serve as a sign of life."""
@@ -33,22 +42,37 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_NAME_CHARACTERS = 1_024
 LISTED_REJECTIONS = 1_000
 
+NOT_A_ZIP = (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError)
+"""What zipfile raises at what is no archive."""
+
 
 def prepare(
-    archive: Path, dataset_id: str, volume: Volume, report: Report, insist: Insist = once
+    archive: Path,
+    dataset_id: str,
+    volume: Volume,
+    report: Report,
+    insist: Insist = once,
+    read: Read = at_once,
 ) -> Manifest:
     """Make a dataset from a zip of pictures: its default array first, then the manifest that makes it ready.
 
     Raises:
         ServiceError: `not_a_zip`, or `no_images` when it contains no usable picture.
-        OSError: the volume fails, which says nothing about the archive.
+        UnreadableError: the volume does not give the archive back.
+        OSError: it accepts no array or manifest.
     """
-    survey = _survey(archive, lambda done, total: report(done, 2 * total))
+    with contextlib.closing(Source(archive, read)) as source:
+        survey = _survey(source, lambda done, total: report(done, 2 * total))
     manifest = _manifest(dataset_id, survey)
     path, content = volume.manifest(dataset_id), as_json(manifest.model_dump(mode="json"))
-    insist(lambda _: _discard_unfinished(volume, dataset_id, content), volume.dataset(dataset_id), 0)
+    is_known = _is_known(path, content, read)
+    insist(
+        lambda _: _discard_unfinished(volume, dataset_id, is_known=is_known), volume.dataset(dataset_id), 0
+    )
     offset, files = survey.files, len(manifest.files)
-    _derive_default_array(volume, manifest, lambda done, _: report(offset + done, offset + files), insist)
+    _derive_default_array(
+        volume, manifest, lambda done, _: report(offset + done, offset + files), insist, read
+    )
 
     def write(require_room: RequireRoom) -> None:
         require_room()
@@ -79,10 +103,10 @@ class _Survey:
     duplicates: int = 0
 
 
-def _survey(archive: Path, report: Report) -> _Survey:
+def _survey(source: Source, report: Report) -> _Survey:
     """Look at every file, in order of name. Files that do not claim to be pictures are skipped silently."""
     limit = PixelLimit()
-    with _opened(archive) as opened, ThreadPoolExecutor(DECODERS) as pool:
+    with _opened(source) as opened, ThreadPoolExecutor(DECODERS) as pool:
         entries = sorted(_entries(opened), key=lambda entry: entry.filename)
         survey, known = _Survey(len(entries)), set[str]()
         for start in range(0, len(entries), CHUNK):
@@ -118,10 +142,10 @@ def _look_at(
     return _Picture(entry.filename, hashlib.sha256(content).hexdigest(), width, height, grey)
 
 
-def _opened(archive: Path) -> zipfile.ZipFile:
+def _opened(source: Source) -> zipfile.ZipFile:
     try:
-        return zips.opened(archive)
-    except zips.REFUSALS as error:
+        return zipfile.ZipFile(source)
+    except NOT_A_ZIP as error:
         detail = f"The upload is not a zip archive ({error}). Send a .zip of picture files."
         raise ServiceError(ErrorCode.NOT_A_ZIP, detail) from error
 
@@ -142,7 +166,6 @@ def _read(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | None:
             _require_short_name(entry)
             content = beginning + file.read(MAX_FILE_BYTES)
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, ValueError, EOFError, OSError) as error:
-        zips.raise_if_lacking(error)
         raise UnusablePictureError(f"The archive is damaged here ({error}).") from error
     except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed by an unknown method
         raise UnusablePictureError(f"It cannot be extracted ({error}).") from error
@@ -184,7 +207,15 @@ def _no_images(survey: _Survey) -> str:
     return f"{found}{why} Send a .zip of PNG, JPEG, WebP, GIF, BMP or TIFF files."
 
 
-def _discard_unfinished(volume: Volume, dataset_id: str, content: bytes) -> None:
+def _is_known(manifest: Path, content: bytes, read: Read) -> bool:
+    """Whether an earlier preparation came to this manifest. One that cannot be read is not known."""
+    try:
+        return read(manifest.read_bytes, manifest) == content
+    except OSError:
+        return False
+
+
+def _discard_unfinished(volume: Volume, dataset_id: str, *, is_known: bool) -> None:
     """Remove what earlier preparations left, unless one came to this manifest: then the arrays are its own.
 
     Others may be of other pictures, if another version of the program derived them.
@@ -192,7 +223,7 @@ def _discard_unfinished(volume: Volume, dataset_id: str, content: bytes) -> None
     path = volume.manifest(dataset_id)
     for torn in entries(path.parent, f".{path.name}.*.tmp"):
         torn.unlink(missing_ok=True)
-    if path.exists() and path.read_bytes() == content:
+    if is_known:
         return
     remove_durably(path)  # before its arrays, so that it is never there with those of another
     with contextlib.suppress(FileNotFoundError):
@@ -200,7 +231,9 @@ def _discard_unfinished(volume: Volume, dataset_id: str, content: bytes) -> None
             derived.unlink(missing_ok=True)
 
 
-def _derive_default_array(volume: Volume, manifest: Manifest, report: Report, insist: Insist) -> None:
+def _derive_default_array(
+    volume: Volume, manifest: Manifest, report: Report, insist: Insist, read: Read
+) -> None:
     """Derive the array for a job with default settings, so that no trainer has to wait for it."""
     spec = resolve(JobRequest(dataset=manifest.id), manifest)
-    array(volume, manifest, spec.resolution, spec.channels, spec.fit, report, insist)
+    array(volume, manifest, spec.resolution, spec.channels, spec.fit, report, insist, read)

@@ -4,7 +4,8 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
@@ -14,11 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contract.dataset import Fit, Manifest
-from contract.durable import Insist, RequireRoom, once, own_temporary, published
+from contract.durable import Insist, Read, RequireRoom, at_once, once, own_temporary, published
 from contract.volume import Volume
-from models.datasets import zips
 from models.datasets.decoding import DECODERS, PixelLimit
 from models.datasets.pictures import square
+from models.datasets.source import Source
 from models.silence import silent
 
 Pixels = NDArray[np.uint8]
@@ -50,12 +51,17 @@ def array(
     fit: Fit,
     report: Callable[[int, int], None] = silent,
     insist: Insist = once,
+    read: Read = at_once,
 ) -> Pixels:
     """Every usable picture (N, C, R, R), in the order of the manifest, mapped into memory.
 
     The mapping is copy-on-write, so the file cannot be changed through it. A missing array is derived first:
     one process does the work while the others wait and report 0 to `report`, but not for a suspended one.
     Deriving it twice is harmless: the bytes are the same.
+
+    Raises:
+        UnreadableError: the volume does not give the original back.
+        OSError: it accepts no array, or does not give it back.
     """
     path = volume.array(manifest.id, resolution, channels, fit)
 
@@ -64,11 +70,15 @@ def array(
             return
         require_room()
         path.parent.mkdir(exist_ok=True)
-        with _begun(path) as temporary, published(path, temporary) as file:
-            _derive(volume.original(manifest.id), manifest, file, (channels, resolution, fit), report)
+        with (
+            contextlib.closing(Source(volume.original(manifest.id), read)) as original,
+            _begun(path) as temporary,
+            published(path, temporary) as file,
+        ):
+            _derive(original, manifest, file, (channels, resolution, fit), report)
 
     insist(make, path, manifest.images * channels * resolution**2)
-    pixels: Pixels = np.load(path, mmap_mode="c")
+    pixels: Pixels = read(lambda: np.load(path, mmap_mode="c"), path)
     return pixels
 
 
@@ -151,7 +161,7 @@ def _takes(file: BinaryIO) -> bool:
 
 
 def _derive(
-    original: Path,
+    original: Source,
     manifest: Manifest,
     file: BinaryIO,
     form: tuple[int, int, Fit],
@@ -167,18 +177,19 @@ def _derive(
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     synced_every = max(SYNC_BYTES // (channels * resolution**2), 1)
     np.lib.format.write_array_header_1_0(file, header)
-    for count, pixels in enumerate(_rows(original, manifest, form), 1):
-        file.write(pixels.tobytes())
-        if count % synced_every == 0:
-            file.flush()
-            os.fsync(file.fileno())
-        report(count, manifest.images)
+    with contextlib.closing(_rows(original, manifest, form)) as rows:
+        for count, pixels in enumerate(rows, 1):
+            file.write(pixels.tobytes())
+            if count % synced_every == 0:
+                file.flush()
+                os.fsync(file.fileno())
+            report(count, manifest.images)
 
 
-def _rows(original: Path, manifest: Manifest, form: tuple[int, int, Fit]) -> Iterator[Pixels]:
+def _rows(original: Source, manifest: Manifest, form: tuple[int, int, Fit]) -> Generator[Pixels, None, None]:
     """The pictures of the array, (C, R, R) each, decoded at most one chunk ahead."""
     limit = PixelLimit()
-    with zips.opened(original) as opened, ThreadPoolExecutor(DECODERS) as pool:
+    with zipfile.ZipFile(original) as opened, ThreadPoolExecutor(DECODERS) as pool:
         for start in range(0, manifest.images, CHUNK):
             names = manifest.files[start : start + CHUNK]
             yield from pool.map(lambda name: _pixels(opened.read(name), form, limit), names)

@@ -1,13 +1,16 @@
 """Several processes for one record: how many work, and whose exit explains why the work ended."""
 
+import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import Pipe
 
 import psutil
 import pytest
 
 from tests.worker import small_work
 from worker import link
-from worker.child import Child, forkserver
+from worker.child import Child, Chore, forkserver
 from worker.child_group import ChildGroup
 
 WORK = small_work.__name__
@@ -53,6 +56,18 @@ def test_group_whose_leader_is_silent_is_heard_while_another_waits_for_the_volum
     assert isinstance(heard[0], link.Waiting)
     assert children[0].heard_at <= begun_at < group.heard_at
     group.end()
+
+
+def test_messages_of_several_threads_arrive_whole() -> None:
+    supervisor, child = Pipe(duplex=True)
+    chore, message = Chore(child), link.Crashed(detail="x" * 1_000_000)
+    with ThreadPoolExecutor() as pool:
+        heard = pool.submit(lambda: b"".join(iter(lambda: os.read(supervisor.fileno(), 2**16), b"")))
+        with ThreadPoolExecutor(4) as threads:
+            threads.map(chore.tell, [message] * 8)
+        child.close()
+    first = heard.result()[: len(heard.result()) // 8]
+    assert heard.result() == 8 * first
 
 
 def test_work_that_needs_more_processes_than_there_are_is_refused(children: list[Child]) -> None:

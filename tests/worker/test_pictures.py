@@ -1,16 +1,22 @@
 """A run's pictures on a volume that goes away while they are read."""
 
+import math
+import shutil
 from collections.abc import Callable
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import pytest
 
 from contract.durable import RequireRoom
+from contract.job import Shortage
 from contract.volume import Volume
+from models.datasets.source import UnreadableError
 from models.silence import silent
-from tests.worker.training_child import clothes, order_for
+from tests.worker.bad_sector import BadSector
+from tests.worker.training_child import DATASET, clothes, order_for
 from tests.worker.unmounted import Unmounted
 from worker.pictures import manifest_of, pictures_of
 from worker.room import Room, room_of
@@ -47,6 +53,19 @@ def test_array_is_awaited_that_went_away_after_it_was_made(volume: Volume) -> No
     room = GoneOnceMade(volume)
     assert np.array_equal(pictures_of(spec, manifest, volume, room), expected)
     assert room.waits == 1
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 8])
+def test_archive_in_a_bad_sector_ends_the_wait(volume: Volume, number: int) -> None:
+    order = order_for(volume, clothes(4))
+    manifest = manifest_of(order.spec, volume, Room(volume, silent, silent))
+    shutil.rmtree(volume.arrays(DATASET))
+    told: list[Shortage | None] = []
+    room = BadSector(volume, told.append, silent, number=number, times=math.inf)
+    with pytest.raises(UnreadableError, match=str(volume.original(DATASET))):
+        pictures_of(order.spec, manifest, volume, room)
+    assert told[-1] is None
+    assert not [*volume.arrays(DATASET).iterdir()]
 
 
 def test_manifest_is_awaited(volume: Volume) -> None:

@@ -307,28 +307,6 @@ def test_array_is_the_file_that_numpy_would_write(volume: Volume, upload: Upload
     assert volume.array(DATASET, 32, 1, "crop").read_bytes() == (tmp_path / "numpy.npy").read_bytes()
 
 
-@pytest.mark.parametrize("error", [errno.EIO, errno.ESTALE, errno.ENOTCONN])
-@pytest.mark.parametrize("reads", [0, 3, 6, 12], ids=["end", "directory", "first picture", "later picture"])
-def test_volume_that_fails_is_no_fault_of_the_archive(
-    volume: Volume, upload: Upload, monkeypatch: pytest.MonkeyPatch, reads: int, error: int
-) -> None:
-    class Failing(io.FileIO):
-        left = reads
-
-        def read(self, size: int | None = -1, /) -> bytes:
-            self.left -= 1
-            if self.left < 0:
-                raise OSError(error, os.strerror(error))
-            return super().read(size)
-
-    path = upload({f"{shade}.png": png(shade) for shade in range(9)})
-    opened = zipfile.ZipFile
-    monkeypatch.setattr(zipfile, "ZipFile", lambda path: opened(Failing(path)))
-    with pytest.raises(OSError, match=os.strerror(error)):
-        prepared(volume, path)
-    assert not volume.manifest(DATASET).exists()
-
-
 @pytest.mark.parametrize("part", [DATASET, "arrays", "manifest.json"])
 def test_dataset_that_is_deleted_while_it_is_prepared_is_not_recreated(
     part: str, volume: Volume, upload: Upload

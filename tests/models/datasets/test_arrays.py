@@ -1,9 +1,7 @@
 """Arrays derived on a volume that fails, and by processes that want the same one at the same time."""
 
-import errno
 import fcntl
 import io
-import os
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -67,19 +65,6 @@ def another(volume: Volume, name: str = ".128-1-crop.npy.another.tmp") -> Iterat
     with (volume.arrays(DATASET) / name).open("wb", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file
-
-
-def test_volume_that_fails_is_no_fault_of_the_archive(
-    derive: Derive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Unreadable(io.BytesIO):
-        def read(self, _size: int | None = -1, /) -> bytes:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    opened = zipfile.ZipFile
-    monkeypatch.setattr(zipfile, "ZipFile", lambda _: opened(Unreadable(bytes(99))))
-    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
-        derive()
 
 
 def test_process_shows_life_while_another_derives_its_array(volume: Volume, derive: Derive) -> None:

@@ -1,21 +1,28 @@
 """What is left of a preparation by another version of the program, which accepted other pictures."""
 
+import errno
 import fcntl
 import io
+import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from contract.dataset import Manifest
+from contract.durable import Read, at_once
 from contract.volume import Volume
 from models.datasets.archive import prepare
 from models.datasets.arrays import array
 from models.silence import silent
 
 DATASET = "ds_" + "0" * 16
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -25,14 +32,14 @@ def volume(tmp_path: Path) -> Volume:
     return volume
 
 
-def prepared(volume: Volume, *shades: int) -> Manifest:
+def prepared(volume: Volume, *shades: int, read: Read = at_once) -> Manifest:
     """Prepare the dataset. The archive's pictures stand for those that a version accepts."""
     with zipfile.ZipFile(volume.original(DATASET), "w") as archive:
         for shade in shades:
             picture = io.BytesIO()
             Image.new("L", (32, 32), shade).save(picture, "PNG")
             archive.writestr(f"{shade}.png", picture.getvalue())
-    return prepare(volume.original(DATASET), DATASET, volume, silent)
+    return prepare(volume.original(DATASET), DATASET, volume, silent, read=read)
 
 
 def shades_of(volume: Volume, manifest: Manifest, resolution: int) -> list[int]:
@@ -65,6 +72,18 @@ def test_preparation_that_comes_to_the_manifest_that_is_there_keeps_its_arrays(v
     derived = path.stat()
     assert prepared(volume, 10, 20) == manifest
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (derived.st_ino, derived.st_mtime_ns)
+
+
+def test_manifest_that_the_disk_does_not_give_back_is_replaced(volume: Volume) -> None:
+    def read(read: Callable[[], T], path: Path) -> T:
+        if path == volume.manifest(DATASET):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read()
+
+    shades_of(volume, prepared(volume, 10, 20, 30), 64)
+    manifest = prepared(volume, 20, 30, read=read)
+    assert Manifest.model_validate_json(volume.manifest(DATASET).read_bytes()) == manifest
+    assert shades_of(volume, manifest, 64) == [20, 30]
 
 
 def test_temporary_files_of_killed_preparers_are_removed_and_a_living_ones_array_is_not(
