@@ -97,7 +97,7 @@ class Outbox:
         if shortage is None:
             if before:
                 seconds = time.time() - before.since_ms / 1000
-                detail = f"The wait for the volume is over after {seconds:.0f} s; the work continues."
+                detail = f"The wait for the volume is over after {seconds:.0f} s."
                 self.warn("volume_writable", detail, fields)
         elif self._is_news(shortage, before):
             self._warned_at = time.monotonic()

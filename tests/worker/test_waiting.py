@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import threading
 import time
@@ -63,6 +64,8 @@ def test_claim_without_room_waits_keeps_its_lease_and_goes_on(disk: Disk, worker
         done = worker.records.read(job_id)
         assert (done.state, done.attempt, done.waiting_for) == (State.SUCCEEDED, 1, None)
     assert worker.warnings(FIRST) == ["volume_full", "volume_writable"]
+    (over,) = (event["detail"] for event in worker.events(FIRST) if event.get("code") == "volume_writable")
+    assert re.fullmatch(r"The wait for the volume is over after \d+ s\.", over)
 
 
 def test_shortage_says_how_much_is_needed_and_where(disk: Disk, worker: Worker) -> None:
