@@ -32,7 +32,7 @@ class Place(Frozen):
 
 
 class Computing(Frozen):
-    """The numeric environment of the work; `changed` says how it differs from the resumed snapshot's."""
+    """The numeric environment of the work; `changed` says how it differs from that of what is kept."""
 
     kind: Literal["computing"] = "computing"
     environment: dict[str, Any]

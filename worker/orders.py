@@ -52,10 +52,14 @@ class TrainingOrder(Frozen):
     """Up to where judgements have been reported to the record."""
     previewed_images_seen: int = 0
     """Up to where previews have been reported to it."""
+    environment: dict[str, Any] | None = None
+    """Where the record's results were computed; None if it has none."""
 
     @classmethod
     def for_record(cls, record: Record, settings: Settings) -> "TrainingOrder":
         facts = read_facts(Volume(settings.data_root), record.id)
+        checkpoints = facts.checkpoints if facts else ()
+        judged_images_seen = max(record.judged_images_seen, facts.judged_images_seen if facts else 0)
         return cls(
             job=record.id,
             token=record.token,
@@ -65,9 +69,10 @@ class TrainingOrder(Frozen):
             threads=training_threads(settings, record.devices),
             snapshot_seconds=settings.snapshot_seconds,
             snapshot=record.snapshot,
-            checkpoints=facts.checkpoints if facts else (),
-            judged_images_seen=max(record.judged_images_seen, facts.judged_images_seen if facts else 0),
+            checkpoints=checkpoints,
+            judged_images_seen=judged_images_seen,
             previewed_images_seen=record.previewed_images_seen,
+            environment=record.environment if checkpoints or judged_images_seen else None,
         )
 
 

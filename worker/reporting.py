@@ -17,12 +17,12 @@ from worker.meter import Meter
 from worker.orders import TrainingOrder
 
 
-def computing(environment: NumericEnvironment, saved: NumericEnvironment | None) -> link.Computing:
-    """The environment of the run from here on, and how it differs from that of its snapshot, if any."""
+def computing(environment: NumericEnvironment, before: NumericEnvironment | None) -> link.Computing:
+    """The environment of the run from here on, and how it differs from that of what is kept, if anything."""
     changed = None
-    if saved and not environment.agrees_with(saved):
+    if before and not environment.agrees_with(before):
         changed = (
-            f"the run was saved on {saved.fingerprint} and now continues on "
+            f"the run was computed on {before.fingerprint} and now continues on "
             f"{environment.fingerprint}: from here its result may "
             "differ in the last bits from an uninterrupted run"
         )

@@ -54,9 +54,14 @@ class RunFiles:
             self._chore.tell(computing(environment, saved_on))
             logger.info("%s goes on from %d images", self._order.job, state.images_seen)
             return state
-        self._chore.tell(computing(environment, None))
+        self._chore.tell(computing(environment, self._computed_on()))
         state.draw(show_life)
         return state
+
+    def _computed_on(self) -> NumericEnvironment | None:
+        """Where the results were computed that a run without a snapshot keeps: it publishes none twice."""
+        known = self._order.environment
+        return NumericEnvironment.model_validate(known) if known else None
 
     def _recorded_and_older(self) -> list[str]:
         """Never a newer one, since neither it nor, perhaps, the checkpoints before it were reported."""

@@ -14,7 +14,7 @@ import pytest
 
 from contract.durable import replace_durably
 from contract.errors import ErrorCode, ServiceError
-from contract.job import Progress, SnapshotFact
+from contract.job import Progress, Record, SnapshotFact, State, Want
 from contract.volume import Volume, weights_name
 from models.checkpoint import save_snapshot
 from models.datasets.arrays import array
@@ -26,9 +26,11 @@ from tests.worker.training_child import carry_out, clothes, grey_squares, order_
 from tests.worker.unmounted import Unmounted
 from worker import link, opening, reporting, room
 from worker.child import Chore, StopRequestedError
+from worker.facts import Facts, write_facts
 from worker.forecast import Forecast
 from worker.orders import TrainingOrder
 from worker.room import room_of
+from worker.settings import Settings
 
 
 @pytest.fixture
@@ -209,6 +211,30 @@ def test_resume_of_a_snapshot_that_lacks_its_arithmetic_does_not_warn(order: Tra
     save_snapshot(state, path)
     told = carry_out(order.model_copy(update={"snapshot": SnapshotFact(file=path.name, images_seen=0)}))[0]
     assert told == link.Computing(environment=now.model_dump(mode="json"), changed=None)
+
+
+@pytest.mark.parametrize(
+    ("is_published", "judged_images_seen", "is_told"), [(True, 0, True), (False, 8, True), (False, 0, False)]
+)
+def test_run_without_a_snapshot_tells_that_it_keeps_results_of_another_environment(
+    order: TrainingOrder, *, is_published: bool, judged_images_seen: int, is_told: bool
+) -> None:
+    said = carry_out(order)
+    published = tuple(message.checkpoint for message in said if isinstance(message, link.Published))
+    facts = Facts(
+        state=State.RUNNING, token=1, attempt=1, created_us=1, judged_images_seen=judged_images_seen,
+        checkpoints=published if is_published else (),
+    )  # fmt: skip
+    write_facts(Volume(order.data_root), order.job, facts)
+    record = Record(
+        id=order.job, state=State.RUNNING, want=Want.RUN, token=2, attempt=2, deaths=1, revision=9,
+        created_us=1, spec=order.spec.model_dump_json(),
+        environment=detect("cpu", 2, "float32").model_dump(mode="json"),
+    )  # fmt: skip
+    settings = Settings(data_root=order.data_root, device="cpu", threads=1)
+    told = carry_out(TrainingOrder.for_record(record, settings))[0]
+    assert isinstance(told, link.Computing)
+    assert (told.environment["threads"], told.changed is not None) == (1, is_told)
 
 
 def test_run_that_waits_for_room_gives_the_same_bits(
