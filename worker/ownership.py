@@ -144,7 +144,7 @@ class Ownership:
         elif self._worker.stop.is_set() or self._heartbeat.want is Want.PAUSE:
             self._group.ask_to_stop()
             if self._group.is_slow_to_stop(self._worker.settings.stop_grace_seconds):
-                self._outcome = SLOW_TO_STOP
+                self._outcome = self._handed_back() if self._outbox.shortage else SLOW_TO_STOP
         silent_seconds = time.monotonic() - self._group.heard_at
         if silent_seconds > self._worker.settings.progress_deadline_seconds:
             self._death = f"its process said nothing for {silent_seconds:.0f} s and was ended"

@@ -98,6 +98,14 @@ def wait_beside_the_leader(order: str, chore: Chore) -> None:
     wait_for_room(order, chore)
 
 
+def wait_and_block(order: str, chore: Chore) -> None:
+    """Report a full volume, and then block, as a run does one of whose processes waits for its pictures."""
+    del order
+    chore.tell(link.Waiting(shortage=SHORTAGE))
+    while True:
+        signal.pause()
+
+
 def wait_for_room(order: str, chore: Chore) -> None:
     """Report a full volume until asked to stop."""
     del order

@@ -212,9 +212,12 @@ def test_wait_of_a_child_is_reported_once(worker: Worker) -> None:
     worker.until(FIRST, lambda record: record.state is State.CANCELLED)
 
 
-def test_waiting_child_is_paused_at_its_last_snapshot(worker: Worker) -> None:
+@pytest.mark.parametrize(("work", "stop_grace_seconds"), [("wait_for_room", 100), ("wait_and_block", 0.1)])
+def test_waiting_child_is_paused_at_its_last_snapshot(
+    worker: Worker, work: str, stop_grace_seconds: float
+) -> None:
     worker.submit(FIRST)
-    worker.start("wait_for_room")
+    worker.start(work, stop_grace_seconds=stop_grace_seconds)
     worker.until_it_waits(FIRST)
     worker.control(FIRST, Want.PAUSE)
     worker.until(FIRST, lambda record: record.state is State.PAUSED)
