@@ -226,7 +226,12 @@ class Volume:
         """The aliases' files by alias; not those that copying programs put beside them."""
         return _called("alias", {one.stem: one for one in entries(self.aliases, "*.json")})
 
+    def pending_tombstone(self, record_id: str) -> Path:
+        """Raised before Redis is told to forget the record: it may or may not have."""
+        return self.tombstones / f"{record_id}.pending"
+
     def tombstone(self, record_id: str) -> Path:
+        """Says for good that Redis has forgotten the record; the pending one is renamed to it."""
         return self.tombstones / f"{record_id}.json"
 
 

@@ -1,4 +1,9 @@
-"""Deletes records and their files, and completes or reverts the deletions that were left half done."""
+"""Deletes records and their files, and completes or reverts the deletions that were left half done.
+
+A tombstone is pending until Redis has forgotten the record. If Redis is emptied before, the deletion is void,
+since nobody knows any more whether it was allowed. Afterwards the record stays deleted, whatever is left of
+its files. A rename makes the difference, for which also a full volume has room.
+"""
 
 import asyncio
 import contextlib
@@ -7,7 +12,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
-from contract.durable import LACKS, remove_durably, sync_directory, write_json
+from contract.durable import LACKS, publish_durably, remove_durably, sync_directory, write_json
 from contract.identifiers import is_alias, is_record_id, kind_of
 from contract.keys import RecordKind
 from contract.store import Command, ForgetOutcome, since
@@ -28,8 +33,8 @@ async def delete(
 ) -> tuple[ForgetOutcome, str]:
     """Delete a record and its data, unless the script refuses.
 
-    The tombstone is written first, so that no rebuild restores the deleted record. If the script refuses, it
-    is removed. If the outcome is unknown, it stays until a gateway, this one or another, has asked Redis.
+    A pending tombstone is raised first. If the script refuses, it is removed. If the outcome is unknown, it
+    stays until a gateway, this one or another, has asked Redis.
 
     Raises:
         OSError: the record is gone, but its files are not, for now; or nothing was deleted.
@@ -45,7 +50,7 @@ async def delete(
         outcome = await gateway.store.run(since(epoch, command))
         if outcome[0] in ("forgotten", "missing"):
             gateway.remembered.forget()
-            await gateway.on_volume(discard, gateway.volume, record_id)
+            await gateway.on_volume(_complete, gateway.volume, record_id)
             undone.pop_all()
         else:
             with contextlib.suppress(OSError):  # it is reverted later
@@ -60,9 +65,11 @@ async def run(gateway: Gateway) -> None:
     """Settle, every minute, deletions of killed gateways, and those that left something behind."""
 
     async def attempt() -> bool:
-        for record_id in await gateway.on_volume(_half_deleted, gateway.volume):
-            with contextlib.suppress(OSError):  # the next round tries again
-                await _settle(gateway, record_id)
+        pending, incomplete = await gateway.on_volume(_half_done, gateway.volume)
+        for settle, record_ids in ((_settle, pending), (_remove_remains, incomplete)):
+            for record_id in record_ids:
+                with contextlib.suppress(OSError):  # the next round tries again
+                    await settle(gateway, record_id)
         return True
 
     while True:
@@ -70,14 +77,18 @@ async def run(gateway: Gateway) -> None:
         await asyncio.sleep(ROUND_SECONDS)
 
 
-def _half_deleted(volume: Volume) -> list[str]:
-    """The records that have both a home and a tombstone, which is too old to be in progress."""
-    homes = {
-        home.name for home in (*entries(volume.jobs), *entries(volume.datasets)) if is_record_id(home.name)
-    }
-    tombstones = [path for path in entries(volume.tombstones, "*.json") if path.stem in homes]
+def _half_done(volume: Volume) -> tuple[list[str], list[str]]:
+    """Records with a pending tombstone, and those with a final one and a home; none still in progress."""
+    homes = {home.name for home in (*entries(volume.jobs), *entries(volume.datasets))}
     old = time.time() - _IN_HAND_SECONDS
-    return [path.stem for path in tombstones if path.stat().st_mtime < old]
+    pending, final = (
+        [path for path in entries(volume.tombstones, pattern) if is_record_id(path.stem)]
+        for pattern in ("*.pending", "*.json")
+    )
+    return (
+        [path.stem for path in pending if path.stat().st_mtime < old],
+        [path.stem for path in final if path.stem in homes and path.stat().st_mtime < old],
+    )
 
 
 async def _settle(gateway: Gateway, record_id: str) -> bool:
@@ -87,27 +98,48 @@ async def _settle(gateway: Gateway, record_id: str) -> bool:
     """
     async with gateway.lock(record_id):
         if await gateway.store.existence(record_id) == "missing":
-            await gateway.on_volume(discard, gateway.volume, record_id)
+            await gateway.on_volume(_complete, gateway.volume, record_id)
         else:
             await _unbury(gateway, record_id)
     return True
 
 
+async def _remove_remains(gateway: Gateway, record_id: str) -> None:
+    """Remove what is left of a deleted record.
+
+    One that exists was not deleted: versions before 2026-12-01 did not tell a pending tombstone from a final
+    one.
+    """
+    async with gateway.lock(record_id):
+        if await gateway.store.existence(record_id) == "exists":
+            await gateway.on_volume(remove_durably, gateway.volume.tombstone(record_id))
+        else:
+            await gateway.on_volume(discard, gateway.volume, record_id)
+
+
 async def _bury(gateway: Gateway, record_id: str) -> None:
-    tombstone = {"id": record_id, "deleted_ms": round(time.time() * 1000)}
-    await gateway.on_volume(_raise_tombstone, gateway.volume.tombstone(record_id), tombstone)
+    await gateway.on_volume(_raise_tombstone, gateway.volume.pending_tombstone(record_id))
 
 
 async def _unbury(gateway: Gateway, record_id: str) -> None:
-    await gateway.on_volume(remove_durably, gateway.volume.tombstone(record_id))
+    await gateway.on_volume(remove_durably, gateway.volume.pending_tombstone(record_id))
 
 
-def _raise_tombstone(path: Path, tombstone: dict[str, object]) -> None:
+def _raise_tombstone(path: Path) -> None:
     """Write the tombstone; on a completely full volume, where deletions must still work, an empty file."""
     try:
-        write_json(path, tombstone)
+        write_json(path, {"id": path.stem, "deleted_ms": round(time.time() * 1000)})
     except OSError as error:
         if LACKS.get(error.errno) != "volume_full":
             raise
         path.touch()
         sync_directory(path.parent)
+
+
+def _complete(volume: Volume, record_id: str) -> None:
+    """Make the tombstone final, and remove the files, of a record that Redis has forgotten."""
+    try:
+        publish_durably(volume.pending_tombstone(record_id), volume.tombstone(record_id))
+    except FileNotFoundError:  # another gateway has completed the deletion, or reverted it in between
+        _raise_tombstone(volume.tombstone(record_id))
+    discard(volume, record_id)

@@ -10,7 +10,7 @@ from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import DATASET_PATTERN, JOB_PATTERN
 from contract.keys import RecordKind
 from service.gateway import Gateway
-from service.refusals import being_rebuilt, of_another_version
+from service.refusals import being_deleted, being_rebuilt, of_another_version
 from service.store import Standing
 
 T = TypeVar("T")
@@ -47,11 +47,13 @@ async def show(gateway: Gateway, kind: RecordKind, record_id: str, view: Callabl
 
 
 async def _refuse_missing(gateway: Gateway, kind: RecordKind, record_id: str) -> None:
-    await require_back(
-        gateway, f"The {kind} {record_id}", record_id
-    )  # its deletion may be reverted until then
-    if await gateway.on_volume(gateway.volume.tombstone(record_id).exists):
-        raise ServiceError(ErrorCode.RECORD_DELETED, f"The {kind} {record_id} was deleted.")
+    what, volume = f"The {kind} {record_id}", gateway.volume
+    await require_back(gateway, what, record_id)  # its deletion may be reverted until then
+    is_pending = await gateway.on_volume(volume.pending_tombstone(record_id).exists)  # until it is renamed
+    if await gateway.on_volume(volume.tombstone(record_id).exists):
+        raise ServiceError(ErrorCode.RECORD_DELETED, f"{what} was deleted.")
+    if is_pending:
+        raise being_deleted(what)
 
 
 async def require_back(gateway: Gateway, what: str, name: str) -> None:

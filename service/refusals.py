@@ -44,6 +44,12 @@ def being_rebuilt() -> ServiceError:
     return store_unavailable("Redis was emptied and the records are being rebuilt from the volume")
 
 
+def being_deleted(what: str) -> ServiceError:
+    """Redis has forgotten it, but that is not on the volume yet: if Redis is emptied now, it is restored."""
+    detail = f"{what} is being deleted. Try again in a moment."
+    return ServiceError(ErrorCode.STORE_UNAVAILABLE, detail, retry_after_seconds=_STORE_RETRY_SECONDS)
+
+
 def of_another_version(kind: RecordKind, record_id: str) -> ServiceError:
     """The record exists, but another version wrote it, with content that this version does not know."""
     detail = (

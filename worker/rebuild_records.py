@@ -87,10 +87,10 @@ def _was_queued(record_id: str, volume: Volume) -> bool:
 
 def _restore(record_id: str, store: Store | Rebuild, volume: Volume, lease_seconds: float) -> bool:
     try:
-        if is_gone(volume.home(record_id)):
+        if volume.tombstone(record_id).exists() or is_gone(volume.home(record_id)):
             store.take_in(record_id)
             return False
-        if volume.tombstone(record_id).exists():
+        if volume.pending_tombstone(record_id).exists():
             _leave_out(record_id, store, volume, "a gateway has yet to complete or revert its deletion")
             return False
         command = _restoring(record_id, volume, lease_seconds)

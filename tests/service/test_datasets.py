@@ -129,7 +129,7 @@ def test_dataset_is_not_deleted_while_its_preparer_does_not_release_it(
     problem = refused(client.delete(f"/datasets/{queued}"), 409, "dataset_in_use")
     assert "told to stop" in problem["detail"]
     assert volume.original(queued).exists()
-    assert not volume.tombstone(queued).exists()
+    assert not volume.pending_tombstone(queued).exists()
 
 
 def test_dataset_that_an_unfinished_job_uses_cannot_be_deleted(
@@ -138,7 +138,7 @@ def test_dataset_that_an_unfinished_job_uses_cannot_be_deleted(
     job_id = new_job()
     problem = refused(client.delete(f"/datasets/{dataset}"), 409, "dataset_in_use")
     assert job_id in problem["detail"]
-    assert not volume.tombstone(dataset).exists()
+    assert not volume.pending_tombstone(dataset).exists()
     client.post(f"/jobs/{job_id}/cancel")
     assert client.delete(f"/datasets/{dataset}").status_code == 204
 

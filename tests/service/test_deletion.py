@@ -1,5 +1,6 @@
 """Deletions that were left half done: a gateway was killed, or something still wrote to the directory."""
 
+import errno
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -9,11 +10,11 @@ import httpx
 import pytest
 
 import contract.durable
-from contract.durable import write_json
 from contract.job import CheckpointFact
 from contract.store import forget_job
 from contract.volume import Volume
 from service import deletion
+from service.gateway import Gateway
 from service.settings import Settings
 from tests.service.deployment import Deployment
 from tests.service.playing import Worker
@@ -35,8 +36,8 @@ def restarted(redis_url: str, volume: Volume) -> Callable[[], AbstractContextMan
 
 
 def _bury(volume: Volume, record_id: str, age_seconds: float = 3600) -> None:
-    tombstone = volume.tombstone(record_id)
-    write_json(tombstone, {"id": record_id, "deleted_ms": 1})
+    tombstone = volume.pending_tombstone(record_id)
+    tombstone.touch()
     _age(tombstone, age_seconds)
 
 
@@ -51,7 +52,7 @@ def test_deletion_interrupted_before_the_record_was_gone_is_undone(
     job_id = new_job()
     _bury(volume, job_id)
     with restarted() as url:
-        until(lambda: not volume.tombstone(job_id).exists())
+        until(lambda: not volume.pending_tombstone(job_id).exists())
         assert httpx.get(f"{url}/jobs/{job_id}").json()["state"] == "queued"
     assert volume.spec(job_id).exists()
 
@@ -72,30 +73,83 @@ def test_deletion_interrupted_after_the_record_was_gone_is_completed(
         assert httpx.get(f"{url}/jobs/{job_id}").status_code == 410
 
 
-@pytest.mark.parametrize("is_heard", [False, True])
-def test_deletion_without_a_reply_is_settled_by_the_next_gateway_if_its_own_has_ended(
+@pytest.mark.parametrize("is_emptied", [False, True])
+@pytest.mark.parametrize("last", ["buried", "forgotten", "tombstone final", "partly removed"])
+def test_deletion_whose_gateway_dies_is_completed_unless_redis_had_not_forgotten_or_was_emptied_too_soon(
     elsewhere: Callable[..., Deployment],
     cut: Callable[[str, bool], None],
     monkeypatch: pytest.MonkeyPatch,
-    is_heard: bool,
+    last: str,
+    *,
+    is_emptied: bool,
 ) -> None:
     there = elsewhere()
-    volume, job_id = there.worker.volume, there.end()
+    worker, volume, job_id = there.worker, there.worker.volume, there.end()
 
     async def never(*_: object) -> bool:
         return False
 
+    def die(volume: Volume, record_id: str) -> None:
+        if last == "partly removed":
+            volume.intent(record_id).unlink()  # it looks queued now
+        raise OSError(errno.EIO, "the gateway dies")
+
     with monkeypatch.context() as dead:
         dead.setattr(deletion, "_settle", never)
-        cut("forget", is_heard)
-        refused(there.client.delete(f"/jobs/{job_id}"), 503, "store_unavailable")
-        assert there.client.get(f"/jobs/{job_id}").status_code == (410 if is_heard else 200)
+        dead.setattr(deletion, "discard", die)
+        if last in ("buried", "forgotten"):
+            cut("forget", last == "forgotten")
+        assert there.client.delete(f"/jobs/{job_id}").status_code == 503
         there.stop()
-    _age(volume.tombstone(job_id), 3600)
-    with serve(Settings(data_root=volume.root, redis_url=there.worker.url)) as url:
-        until(lambda: volume.home(job_id).exists() != volume.tombstone(job_id).exists())
-        assert volume.home(job_id).exists() != is_heard
-        assert httpx.get(f"{url}/jobs/{job_id}").status_code == (410 if is_heard else 200)
+    for tombstone in volume.tombstones.iterdir():
+        _age(tombstone, 3600)
+    if is_emptied:
+        worker.redis.flushdb()
+        assert worker.rebuilder.rebuild_if_lost()
+    stays = last == "buried" or (last == "forgotten" and is_emptied)
+    with serve(Settings(data_root=volume.root, redis_url=worker.url)) as url:
+        until(lambda: not volume.pending_tombstone(job_id).exists() and volume.home(job_id).exists() == stays)
+        worker.rebuilder.restore_left_out()
+        assert httpx.get(f"{url}/jobs/{job_id}").status_code == (200 if stays else 410)
+
+
+def test_record_with_a_pending_tombstone_that_redis_has_forgotten_is_not_reported_as_missing(
+    client: httpx.Client, new_job: Callable[[], str], worker: Worker, volume: Volume
+) -> None:
+    job_id = new_job()
+    client.post(f"/jobs/{job_id}/cancel").raise_for_status()
+    _bury(volume, job_id, age_seconds=0)
+    assert client.get(f"/jobs/{job_id}").status_code == 200
+    assert worker.run(forget_job(job_id))[0] == "forgotten"
+    problem = refused(client.get(f"/jobs/{job_id}"), 503, "store_unavailable")
+    assert "is being deleted" in problem["detail"]
+
+
+def test_deletion_that_another_gateway_takes_for_refused_leaves_a_tombstone_all_the_same(
+    client: httpx.Client, new_job: Callable[[], str], volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id, bury = new_job(), deletion._bury
+    client.post(f"/jobs/{job_id}/cancel").raise_for_status()
+
+    async def bury_in_vain(gateway: Gateway, record_id: str) -> None:
+        await bury(gateway, record_id)
+        volume.pending_tombstone(record_id).unlink()
+
+    monkeypatch.setattr(deletion, "_bury", bury_in_vain)
+    client.delete(f"/jobs/{job_id}").raise_for_status()
+    refused(client.get(f"/jobs/{job_id}"), 410, "record_deleted")
+
+
+def test_tombstone_that_an_earlier_version_raised_before_redis_forgot_is_removed(
+    new_job: Callable[[], str], restarted: Callable[[], AbstractContextManager[str]], volume: Volume
+) -> None:
+    job_id = new_job()
+    tombstone = volume.tombstone(job_id)
+    tombstone.touch()
+    _age(tombstone, 3600)
+    with restarted() as url:
+        until(lambda: not tombstone.exists())
+        assert httpx.get(f"{url}/jobs/{job_id}").json()["state"] == "queued"
 
 
 def test_deletion_that_was_interrupted_before_redis_was_emptied_is_undone(
@@ -109,8 +163,8 @@ def test_deletion_that_was_interrupted_before_redis_was_emptied_is_undone(
     assert worker.rebuilder.rebuild_if_lost()
     for answer in (client.get(f"/jobs/{job_id}"), client.delete(f"/jobs/{job_id}")):
         assert "was interrupted" in refused(answer, 503, "store_unavailable")["detail"]
-    _age(worker.volume.tombstone(job_id), 3600)
-    until(lambda: not worker.volume.tombstone(job_id).exists())
+    _age(worker.volume.pending_tombstone(job_id), 3600)
+    until(lambda: not worker.volume.pending_tombstone(job_id).exists())
     worker.rebuilder.restore_left_out()
     assert client.get(f"/jobs/{job_id}").json()["state"] == "cancelled"
 
@@ -135,10 +189,10 @@ def test_deletion_that_may_be_in_progress_elsewhere_is_left_alone_until_it_is_ol
     _bury(volume, old)
     _bury(volume, young, age_seconds=0)
     with restarted():
-        until(lambda: not volume.tombstone(old).exists())
-        assert volume.tombstone(young).exists()
-        _age(volume.tombstone(young), 3600)
-        until(lambda: not volume.tombstone(young).exists())
+        until(lambda: not volume.pending_tombstone(old).exists())
+        assert volume.pending_tombstone(young).exists()
+        _age(volume.pending_tombstone(young), 3600)
+        until(lambda: not volume.pending_tombstone(young).exists())
 
 
 def test_tombstone_removed_first_by_another_gateway_does_not_stop_the_recovery(
@@ -149,15 +203,15 @@ def test_tombstone_removed_first_by_another_gateway_does_not_stop_the_recovery(
 ) -> None:
     job_id = new_job()
     _bury(volume, job_id)
-    find_half_deleted = deletion._half_deleted
+    find_half_done = deletion._half_done
 
-    def find_one_that_goes(volume: Volume) -> list[str]:
-        monkeypatch.setattr(deletion, "_half_deleted", find_half_deleted)
+    def find_one_that_goes(volume: Volume) -> tuple[list[str], list[str]]:
+        monkeypatch.setattr(deletion, "_half_done", find_half_done)
         raise FileNotFoundError
 
-    monkeypatch.setattr(deletion, "_half_deleted", find_one_that_goes)
+    monkeypatch.setattr(deletion, "_half_done", find_one_that_goes)
     with restarted():
-        until(lambda: not volume.tombstone(job_id).exists())
+        until(lambda: not volume.pending_tombstone(job_id).exists())
 
 
 def test_tombstone_of_a_refused_deletion_is_removed_durably(
@@ -171,7 +225,7 @@ def test_tombstone_of_a_refused_deletion_is_removed_durably(
     def watch(path: Path) -> None:
         sync_directory(path)
         if path == volume.tombstones:
-            lasting.append(volume.tombstone(job_id).exists())
+            lasting.append(volume.pending_tombstone(job_id).exists())
 
     monkeypatch.setattr(contract.durable, "sync_directory", watch)
     assert client.delete(f"/jobs/{job_id}").status_code == 409

@@ -291,7 +291,7 @@ def test_a_job_that_an_alias_names_cannot_be_deleted(
     assert client.put("/models/best", json={"job": job_id}).is_success
     problem = refused(client.delete(f"/jobs/{job_id}"), 409, "job_in_use")
     assert "best" in problem["detail"]
-    assert not volume.tombstone(job_id).exists()
+    assert not volume.pending_tombstone(job_id).exists()
     assert client.delete("/models/best").status_code == 204
     assert client.delete(f"/jobs/{job_id}").status_code == 204
 

@@ -91,7 +91,7 @@ def test_nothing_is_deleted_that_an_unreadable_alias_may_mean(
         assert "live" in refused(client.delete(address), 503, "store_unavailable")["detail"]
         assert client.get(address).status_code == 200
     assert volume.imported(digest).exists()
-    assert not volume.tombstone(aliased).exists()
+    assert not volume.pending_tombstone(aliased).exists()
     client.put("/models/live", json={"digest": digest}).raise_for_status()  # its file is readable again
     assert not worker.redis.exists(LEFT_OUT)
     assert client.delete(f"/jobs/{aliased}").status_code == 204

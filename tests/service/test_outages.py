@@ -314,6 +314,7 @@ def test_volume_follows_the_record_after_an_interrupted_deletion(
             assert volume.job(job_id).exists()
             await asyncio.to_thread(mortal.start)
             await asyncio.gather(*gateway.background)
+        assert not volume.pending_tombstone(job_id).exists()
         return volume.job(job_id).exists(), volume.tombstone(job_id).exists()
 
     stays = fate != "forgotten"

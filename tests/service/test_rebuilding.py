@@ -111,7 +111,7 @@ def test_nothing_is_deleted_while_records_are_rebuilt(
         assert client.get(address).status_code == 200
         record_id = address.rpartition("/")[2]
         assert worker.volume.home(record_id).exists()
-        assert not worker.volume.tombstone(record_id).exists()
+        assert not worker.volume.pending_tombstone(record_id).exists()
 
 
 @pytest.mark.parametrize("has_tombstone", [False, True])
@@ -143,7 +143,7 @@ def test_nothing_is_deleted_if_redis_is_emptied_and_rebuilt_meanwhile(
     monkeypatch.setattr(deletion, "_bury", bury_around_a_rebuild)
     refused(client.delete(f"/{used}s/{record_id}"), 503, "store_unavailable")
     assert volume.home(record_id).exists()
-    assert not volume.tombstone(record_id).exists()
+    assert not volume.pending_tombstone(record_id).exists()
     user.write_text(text)
     worker.rebuilder.restore_left_out()
     assert client.get(f"/{used}s/{record_id}").status_code == 200

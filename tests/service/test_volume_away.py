@@ -185,7 +185,7 @@ def test_refused_deletion_is_reverted_once_the_volume_is_back_before_a_rebuild_s
     refused(client.delete(f"/jobs/{job_id}"), status, code)
     worker.redis.flushdb()
     mounts[0]()
-    until(lambda: not worker.volume.tombstone(job_id).exists())
+    until(lambda: not worker.volume.pending_tombstone(job_id).exists())
     assert worker.rebuilder.rebuild_if_lost()
     assert client.get(f"/jobs/{job_id}").status_code == 200
 

@@ -144,5 +144,5 @@ def test_tombstone_that_hung_is_removed_with_the_deletion_refused(there: Deploym
     job_id = there.end()
     with hanging(there, deletion, "_raise_tombstone"):
         refused(there.client.delete(f"/jobs/{job_id}"), 503, "volume_failing")
-    until(lambda: not there.worker.volume.tombstone(job_id).exists())
+    until(lambda: not there.worker.volume.pending_tombstone(job_id).exists())
     assert there.client.get(f"/jobs/{job_id}").status_code == 200

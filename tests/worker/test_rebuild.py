@@ -259,20 +259,21 @@ def test_any_error_in_reading_a_file_affects_only_its_record(
     assert store.state(JOB, sound) == State.QUEUED
 
 
-def test_record_with_a_tombstone_is_left_out_until_its_deletion_is_settled(
+def test_deleted_record_stays_deleted_and_one_with_a_pending_tombstone_is_left_out_until_that_is_settled(
     store: Store, rebuilder: Rebuilder, volume: Volume
 ) -> None:
-    completed, reverted = lay(volume, "a"), lay(volume, "b")
+    deleted, completed, reverted = jobs = [lay(volume, one) for one in "abc"]
+    volume.tombstone(deleted).touch()
     for job in (completed, reverted):
-        write_json(volume.tombstone(job), {})
+        volume.pending_tombstone(job).touch()
     assert rebuilder.rebuild_if_lost()
     rebuilder.restore_left_out()
     assert store.left_out() == [completed, reverted]
-    shutil.rmtree(volume.home(completed))
-    volume.tombstone(reverted).unlink()
+    volume.pending_tombstone(completed).rename(volume.tombstone(completed))
+    volume.pending_tombstone(reverted).unlink()
     rebuilder.restore_left_out()
     assert store.left_out() == []
-    assert [store.state(JOB, job) for job in (completed, reverted)] == [None, State.QUEUED]
+    assert [store.state(JOB, job) for job in jobs] == [None, None, State.QUEUED]
 
 
 def test_priority_and_idempotency_key_are_restored(
