@@ -1,5 +1,6 @@
 """Threads for calls that may hang: the process ends without them, unlike those of `concurrent.futures`."""
 
+import errno
 import threading
 import time
 from collections.abc import Callable
@@ -22,15 +23,28 @@ class DaemonThreads:
         self._is_closed = False
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
-        """Call `work` in a thread, as soon as one is free. Until then, the future can be cancelled."""
+        """Call `work` in a thread, as soon as one is free. Until then, the future can be cancelled.
+
+        Raises:
+            BlockingIOError: there is no thread, and the process can start none.
+        """
         if self._is_closed:
             raise RuntimeError("no thread is left for this call")
+        if len(self._threads) < self._most:
+            self._start_another()
         future: Future[T] = Future()
         self._calls.put(partial(_carry_out, work, future))
-        if len(self._threads) < self._most:
-            self._threads.append(threading.Thread(target=self._run, name=self._name, daemon=True))
-            self._threads[-1].start()
         return future
+
+    def _start_another(self) -> None:
+        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if not self._threads:
+                raise BlockingIOError(errno.EAGAIN, str(error)) from error
+        else:
+            self._threads.append(thread)
 
     def close(self, patience_seconds: float) -> None:
         """Wait, but only so long, for all that was submitted."""

@@ -39,6 +39,11 @@ _REFUSED_BY_VOLUME: dict[Lack | None, tuple[ErrorCode, str]] = {
     ),
 }
 
+_NO_THREAD = (
+    ErrorCode.VOLUME_FAILING,
+    "The gateway can start no thread to use the volume; try again, and allow it more if it persists.",
+)
+
 _CODE_OF_STATUS = {
     404: ErrorCode.NOT_FOUND,
     405: ErrorCode.METHOD_NOT_ALLOWED,
@@ -134,8 +139,9 @@ async def _client_left(request: Request, _error: Exception) -> Response:
 
 
 async def _system(request: Request, error: Exception) -> Response:
-    if refused := _REFUSED_BY_VOLUME.get(lack(error)):
-        log.warning("%s %s: the volume refuses: %s", request.method, request.url.path, error)
+    refused = _NO_THREAD if isinstance(error, BlockingIOError) else _REFUSED_BY_VOLUME.get(lack(error))
+    if refused:
+        log.warning("%s %s: the volume cannot be used: %s", request.method, request.url.path, error)
         return problem_response(ServiceError(*refused), request)
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return await _internal(request, error)

@@ -37,6 +37,7 @@ def answer_to(error: Exception) -> httpx.Response:
         (OSError(errno.EROFS, "Read-only file system", "/data/secret"), 507, "volume_read_only"),
         (OSError(errno.EIO, "Input/output error", "/data/secret"), 503, "volume_failing"),
         (TimeoutError(errno.ETIMEDOUT, "Connection timed out", "/data/secret"), 503, "volume_failing"),
+        (BlockingIOError(errno.EAGAIN, "can't start new thread"), 503, "volume_failing"),
         (TimeoutError("secret"), 500, "internal"),
         (PermissionError(errno.EACCES, "secret", "/data/secret"), 500, "internal"),
         (BusyLoadingError("secret"), 503, "store_unavailable"),
