@@ -14,6 +14,14 @@ local function queue_delivery(id, endpoint)
   make_due(id .. ':' .. endpoint, 0)
 end
 
+-- How long ago the job ended; if the clock was set back since, how long ago that was first seen.
+local function age_ms(id)
+  local since_ms = tonumber(read(id, 'telling_since_ms') or read(id, 'finished_ms') or now_ms)
+  if since_ms <= now_ms then return now_ms - since_ms end
+  write(id, 'telling_since_ms', integer(now_ms))
+  return 0
+end
+
 -- Lease due deliveries to the caller. One that is not settled before its lease expires is due again. At most
 -- `most` are under way per receiver, per submitter to own endpoints, and to own endpoints in total, including
 -- those that the caller already has, so that a slow receiver, even under many names, does not block the
@@ -34,8 +42,7 @@ function command.take_deliveries()
         to[receiver] = there + 1
         if is_own then own, of[submitter] = own + 1, his + 1 end
         make_due(delivery, argument.lease_ms)
-        local age_ms = integer(now_ms - (read(id, 'finished_ms') or now_ms))
-        taken[#taken + 1] = { id, endpoint, receiver, submitter, lease, age_ms }
+        taken[#taken + 1] = { id, endpoint, receiver, submitter, lease, integer(age_ms(id)) }
       end
     end
   end

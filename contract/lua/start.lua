@@ -4,7 +4,7 @@
 --
 -- A record is a hash: state, want, token, owner, unconfirmed, lease_until_ms, attempt, deaths, revision, devices,
 -- spec, submitter, priority, webhook, created_us, started_ms, finished_ms, progress, snapshot, checkpoint,
--- environment, result, error, told, waiting_for, judged_images_seen, previewed_images_seen.
+-- environment, result, error, told, telling_since_ms, waiting_for, judged_images_seen, previewed_images_seen.
 -- The token is for fencing: only the process with the newest one may write facts.
 
 local names = cjson.decode(ARGV[1])

@@ -9,7 +9,7 @@ from contract.keys import JOB_KEYS, RecordKind
 from contract.rebuilding import restore
 from contract.submission import ANYONE, Submission
 from contract.webhook import DeliveryOutcome, Endpoint, Notification, Webhook
-from tests.contract.records import JOB, LONG, SHORT, Records
+from tests.contract.records import JOB, LONG, SHORT, STEP_MS, Records
 
 SECRET = "whsec_" + "MDEy" * 8
 DELIVERIES, SINCE = JOB_KEYS.deliveries, JOB_KEYS.deliveries_since
@@ -120,6 +120,19 @@ def test_delivery_is_due_in_time_after_the_clock_was_set_back(records: Records, 
     while not (due := take(records)):
         pass
     assert names(due) == ["job_a:global"]
+
+
+def test_age_of_a_delivery_begins_at_nought_again_after_the_clock_was_set_back(records: Records) -> None:
+    records.submit()
+    cancel(records)
+    ended_ms = records.redis.hincrby(JOB_KEYS.record_of + "job_a", "finished_ms", STEP_MS)
+    (first,) = take(records)
+    assert first.age_seconds == 0
+    records.run(settle_delivery(first, None, retry_seconds=0.001))
+    while not (again := take(records)):
+        pass
+    assert 0 < again[0].age_seconds < LONG
+    assert records.read().finished_ms == ended_ms
 
 
 def test_delivery_that_an_older_gateway_has_settled_is_forgotten_once_the_clock_was_set_back(
