@@ -100,6 +100,7 @@ class Gateway:
             self.mailbox.close()
             self.webhooks.close()
             self.bell.stop()
+            self.on_volume.begin_to_close()
             for task in self.background:
                 task.cancel()
             await asyncio.gather(*readers, *self.background, return_exceptions=True)

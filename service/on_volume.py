@@ -33,6 +33,7 @@ class OnVolume:
         self._threads = DaemonThreads(_THREADS, "volume")
         self._unawaited: set[Future[Any]] = set()
         self._left_behind: set[Future[Any]] = set()
+        self._is_closing = False
 
     async def __call__(self, touch: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what the function returns.
@@ -64,12 +65,12 @@ class OnVolume:
     async def at_last(self, touch: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Call a function, whatever the state of the volume, once all calls that nobody awaits have ended.
 
-        Waits for it unless there is trouble. A thread has its arguments until it ends, so that none is
-        dropped, and closed, on the event loop.
+        Waits for it unless there is trouble or the gateway is closing. A thread has its arguments until it
+        ends, so that none is dropped, and closed, on the event loop.
         """
         last = partial(touch, *args, **kwargs)
         outcome = asyncio.wrap_future(self._threads.submit(partial(_after, set(self._unawaited), last)))
-        while not outcome.done() and not self.trouble:
+        while not (outcome.done() or self.trouble or self._is_closing):
             await asyncio.wait([outcome], timeout=_LOOK_SECONDS)
 
     @property
@@ -97,6 +98,10 @@ class OnVolume:
             return touch(*args, **kwargs)
         finally:
             self._volume.require()  # else whatever it found missing is only away
+
+    def begin_to_close(self) -> None:
+        """From now on, only `close` waits for what is done at last."""
+        self._is_closing = True
 
     def close(self) -> None:
         """Wait a second at most for what is still to be done."""

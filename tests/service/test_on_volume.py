@@ -6,7 +6,10 @@ from pathlib import Path
 
 from contract.volume import Volume
 from contract.volume_watch import VolumeWatch
+from service.alone import alone
+from service.gateway import Gateway
 from service.on_volume import OnVolume
+from service.settings import Settings
 
 
 def test_call_whose_client_left_refuses_no_other_while_the_volume_is_well(tmp_path: Path) -> None:
@@ -37,3 +40,27 @@ def test_call_whose_client_left_refuses_no_other_while_the_volume_is_well(tmp_pa
     assert asyncio.run(leave()) is None
     assert ended[0] == "the call"
     assert set(ended[1:]) == {"what is done at last", "what undoes it"}
+
+
+def test_gateway_closes_while_a_call_of_the_holder_of_a_lock_hangs(tmp_path: Path, redis_url: str) -> None:
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        has_begun.set()
+        may_end.wait()
+
+    async def move() -> None:
+        async with alone(gateway, gateway.volume.aliases, doing="changing an alias"):
+            await gateway.on_volume(hang)
+
+    async def close() -> None:
+        async with asyncio.timeout(20), gateway.running():
+            gateway.later(move())
+            assert await asyncio.to_thread(has_begun.wait, 20)
+
+    gateway = Gateway(Settings(data_root=tmp_path, redis_url=redis_url))
+    gateway.volume.lay_out()
+    try:
+        asyncio.run(close())
+    finally:
+        may_end.set()
