@@ -157,8 +157,8 @@ def _host(url: str) -> str:
         _ = httpx.URL(url).host  # decodes xn--…, which may stand for what IDNA 2008 forbids
     except (ValueError, httpx.InvalidURL) as error:
         shown = re.sub(r"//.*@", "//", url)  # without user and password
-        reason: object = error
-        if re.search(r"//.*[/?#].*@", url):  # the error may quote part of the password
+        reason = re.sub(r"'.*@", "'", str(error))
+        if re.search(r"//.*[/?#].*@", url) and "Port out of range" not in reason:  # it may quote the password
             reason = "in a user name or password, / is written %2F, ? %3F, and # %23"
         detail = f"{shown!r} is not an address: {reason}. One looks like {EXAMPLE}."
         raise DcganError("invalid_url", detail) from error

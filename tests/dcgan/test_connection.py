@@ -63,6 +63,8 @@ def test_delete_requests_name_what_is_deleted(service: Service) -> None:
         ("http://u:p@localhost:abc", "'http://localhost:abc' is not an address: Port could not be cast"),
         ("http://u:secret/p@h", "'http://h' is not an address: in a user name or password, / is written %2F"),
         ("http://localhost:99999", "is not an address: Port out of range"),
+        ("http://localhost:99999/a@b", "is not an address: Port out of range"),
+        ("http://u:secret@a℀b", "'http://a℀b' is not an address: netloc 'a℀b' contains invalid characters"),
         ("http://x/\a", "is not an address: Invalid non-printable ASCII character"),
         ("http://a..b", "is not an address: "),
         ("http://xn--ls8h.la", "is not an address: Codepoint U+1F4A9"),
