@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from contract.durable import replace_durably, sync_directory
 from contract.identifiers import is_record_id, kind_of
 from contract.store import Command, SubmitOutcome
-from contract.volume import Volume, entries
+from contract.volume import Volume, entries, is_gone
 from contract.withdrawal import withdraw
 from service.gateway import Gateway
 from service.refusals import is_for_lack_of_memory, store_unavailable
@@ -89,13 +89,24 @@ async def _remove(gateway: Gateway, record_id: str) -> None:
 
 
 async def _give_up(gateway: Gateway, record_id: str) -> None:
-    """Withdraw a submission that may have been queued, as soon as Redis and the volume allow."""
+    """Withdraw a submission that may have been queued, as soon as Redis and the volume allow.
+
+    One without a spec was not, so it is removed whether Redis answers or not: both may lack its room.
+    """
 
     async def attempt() -> bool:
-        await _withdraw(gateway, record_id, by_submitter=True)
+        if not await gateway.on_volume.after_unawaited(_discard_incomplete, gateway.volume, record_id):
+            await _withdraw(gateway, record_id, by_submitter=True)
         return True
 
     await until_settled(attempt, OSError)
+
+
+def _discard_incomplete(volume: Volume, record_id: str) -> bool:
+    """Remove a home without a spec, which no rebuild restores. Returns whether it was one."""
+    if is_incomplete := is_gone(volume.spec(record_id)):
+        discard(volume, record_id)
+    return is_incomplete
 
 
 async def _withdraw(gateway: Gateway, record_id: str, *, by_submitter: bool) -> bool:

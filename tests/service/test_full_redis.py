@@ -5,12 +5,16 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
 from contract.alias import AliasRecord
+from contract.durable import write_durably
 from contract.job import CheckpointFact, State
-from service import aliases
+from service import aliases, submitting
+from service.routes import datasets
 from tests.service.deployment import Deployment
 from tests.service.playing import Worker
 from tests.service.problems import refused
@@ -83,6 +87,33 @@ def test_what_takes_memory_is_refused_and_leaves_nothing(
         client.delete("/models/best").raise_for_status()
     refused(client.get("/models/best"), 404, "model_not_found")
     refused(client.get("/models/other"), 404, "model_not_found")
+
+
+@pytest.mark.parametrize(("path", "module"), [("/jobs", submitting), ("/datasets", datasets)])
+def test_what_finds_no_room_on_the_volume_leaves_nothing_there_either(
+    elsewhere: Callable[..., Deployment],
+    monkeypatch: pytest.MonkeyPatch,
+    pictures: bytes,
+    path: str,
+    module: ModuleType,
+) -> None:
+    there = elsewhere()
+    body: Any = {"/jobs": {"json": {"dataset": there.dataset}}, "/datasets": {"content": pictures}}
+    volume = there.worker.volume
+
+    def kept() -> set[Path]:
+        return {entry for place in (volume.jobs, volume.datasets) for entry in place.rglob("*")}
+
+    def write(path: Path, content: bytes, *, mode: int = 0o666) -> None:
+        if path.name == "spec.json":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_durably(path, content, mode=mode)
+
+    before = kept()
+    monkeypatch.setattr(module, "write_durably", write)
+    with full(there.worker):
+        refused(there.client.post(path, **body[path]), 507, "volume_full")
+        until(lambda: kept() == before, seconds=20)
 
 
 def test_refused_move_of_an_alias_is_reverted_later_if_the_volume_does_not_take_that_now(
