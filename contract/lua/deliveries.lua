@@ -14,10 +14,11 @@ local function queue_delivery(id, endpoint)
   make_due(id .. ':' .. endpoint, 0)
 end
 
--- How long ago the job ended; if the clock was set back since, how long ago that was first seen.
+-- How long ago the job ended. While the clock is behind that, how long ago it was first seen to be.
 local function age_ms(id)
-  local since_ms = tonumber(read(id, 'telling_since_ms') or read(id, 'finished_ms') or now_ms)
-  if since_ms <= now_ms then return now_ms - since_ms end
+  for _, since_ms in ipairs({ read(id, 'finished_ms') or now_ms, read(id, 'telling_since_ms') or now_ms + 1 }) do
+    if tonumber(since_ms) <= now_ms then return now_ms - since_ms end
+  end
   write(id, 'telling_since_ms', integer(now_ms))
   return 0
 end

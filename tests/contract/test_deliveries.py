@@ -135,6 +135,14 @@ def test_age_of_a_delivery_begins_at_nought_again_after_the_clock_was_set_back(r
     assert records.read().finished_ms == ended_ms
 
 
+def test_age_of_a_delivery_is_the_true_one_once_a_clock_that_was_behind_is_right(records: Records) -> None:
+    records.submit()
+    cancel(records)
+    records.redis.hset(JOB_KEYS.record_of + "job_a", "telling_since_ms", 1)  # by a clock of 1970
+    (due,) = take(records)
+    assert due.age_seconds < LONG
+
+
 def test_delivery_that_an_older_gateway_has_settled_is_forgotten_once_the_clock_was_set_back(
     records: Records,
 ) -> None:
