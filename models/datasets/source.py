@@ -30,6 +30,8 @@ class Source:
         self._size = self._given(lambda: path.stat().st_size)
 
     def read(self, size: int = -1, /) -> bytes:
+        if self._position >= self._size:  # perhaps so far that no file system could seek to it
+            return b""
         content = self._given(lambda: self._read(size))
         self._position += len(content)
         return content

@@ -93,6 +93,15 @@ def test_archive_is_opened_anew_after_an_error(volume: Volume) -> None:
     assert tries == [os.strerror(errno.EIO)]
 
 
+def test_offset_beyond_every_file_system_costs_one_picture(volume: Volume) -> None:
+    with zipfile.ZipFile(volume.original(DATASET), "a") as archive:
+        archive.infolist()[1].header_offset = 2**63 - 1
+        archive.writestr("last.png", archive.read("0.png"))  # has the directory written anew
+    manifest = prepare(volume.original(DATASET), DATASET, volume, silent)
+    assert manifest.images == PICTURES - 1
+    assert manifest.rejected_images == 1
+
+
 def test_positions_are_those_of_a_file(volume: Volume) -> None:
     path = volume.original(DATASET)
     source = Source(path, at_once)
