@@ -2,7 +2,7 @@
 
 A tombstone is pending until Redis has forgotten the record. If Redis is emptied before, the deletion is void,
 since nobody knows any more whether it was allowed. Afterwards the record stays deleted, whatever is left of
-its files. A rename makes the difference, for which also a full volume has room.
+its files. A rename makes the difference, for which also a full volume nearly always has room.
 """
 
 import asyncio
@@ -139,7 +139,17 @@ def _raise_tombstone(path: Path) -> None:
 def _complete(volume: Volume, record_id: str) -> None:
     """Make the tombstone final, and remove the files, of a record that Redis has forgotten."""
     try:
+        _make_final(volume, record_id)
+    except OSError as error:
+        if LACKS.get(error.errno) != "volume_full":
+            raise
+        discard(volume, record_id)  # the other way round, to make room
+        _make_final(volume, record_id)
+    discard(volume, record_id)
+
+
+def _make_final(volume: Volume, record_id: str) -> None:
+    try:
         publish_durably(volume.pending_tombstone(record_id), volume.tombstone(record_id))
     except FileNotFoundError:  # another gateway has completed the deletion, or reverted it in between
         _raise_tombstone(volume.tombstone(record_id))
-    discard(volume, record_id)

@@ -125,6 +125,23 @@ def test_record_with_a_pending_tombstone_that_redis_has_forgotten_is_not_reporte
     assert "is being deleted" in problem["detail"]
 
 
+def test_deletion_makes_room_first_where_the_tombstone_finds_none(
+    client: httpx.Client, new_job: Callable[[], str], volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id, publish = new_job(), contract.durable.publish_durably
+    client.post(f"/jobs/{job_id}/cancel").raise_for_status()
+
+    def publish_if_there_is_room(temporary: Path, path: Path) -> None:
+        if volume.home(job_id).exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        publish(temporary, path)
+
+    monkeypatch.setattr(deletion, "publish_durably", publish_if_there_is_room)
+    client.delete(f"/jobs/{job_id}").raise_for_status()
+    assert volume.tombstone(job_id).exists()
+    assert not volume.home(job_id).exists()
+
+
 def test_deletion_that_another_gateway_takes_for_refused_leaves_a_tombstone_all_the_same(
     client: httpx.Client, new_job: Callable[[], str], volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
