@@ -150,21 +150,25 @@ def _plain(value: object) -> object:
 
 def _host(url: str) -> str:
     """The host of a service's URL. An invalid URL is reported here, not at the first request."""
+    shown = re.sub(r"(?s)^(.*?//|).*@", r"\1", url)  # without user and password
     try:
         parts = urlsplit(url)
         host, _ = (parts.hostname or ""), parts.port
         host.encode("idna")
         _ = httpx.URL(url).host  # decodes xn--…, which may stand for what IDNA 2008 forbids
     except (ValueError, httpx.InvalidURL) as error:
-        shown = re.sub(r"//.*@", "//", url)  # without user and password
-        reason = re.sub(r"'.*@", "'", str(error))
-        if re.search(r"//.*[/?#].*@", url) and "Port out of range" not in reason:  # it may quote the password
+        reason = re.sub(r"(?s)'.*@", "'", str(error))
+        if (
+            re.search(r"(?s)//.*[/?#].*@", url) and "Port out of range" not in reason
+        ):  # it may quote the password
             reason = "in a user name or password, / is written %2F, ? %3F, and # %23"
         detail = f"{shown!r} is not an address: {reason}. One looks like {EXAMPLE}."
         raise DcganError("invalid_url", detail) from error
     if parts.scheme not in {"http", "https"} or not host:
-        example = EXAMPLE if not url or "//" in url else f"http://{url}"
-        detail = f"{url!r} does not begin as an address does, with http:// or https:// and a host: {example}"
+        example = EXAMPLE if not shown or "//" in shown else f"http://{shown}"
+        detail = (
+            f"{shown!r} does not begin as an address does, with http:// or https:// and a host: {example}"
+        )
         raise DcganError("invalid_url", detail)
     return host
 
