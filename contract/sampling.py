@@ -183,6 +183,8 @@ class SampleSpec(SampleOptions):
     @property
     def weight(self) -> int:
         """The cost to a sampler, in samples at their own size; enlarged ones take longer to encode."""
+        if self.scale == 1:
+            return self.count
         return self.count + round(self.count * (self.scale**2 - 1) * FORMS[self.format].enlarging)
 
     def canonical(self) -> str:

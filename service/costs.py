@@ -16,12 +16,14 @@ class Costs:
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[str, SamplePrecision], int] = OrderedDict()
+        self.usual = _USUAL_MICROSECONDS
+        """Of one sample of the generator heard of last."""
 
     def learn(self, spec: SampleSpec, milliseconds: float) -> None:
         """Note what one sample like this takes; ignored if it is 0, as from a sampler that does not tell."""
         if milliseconds > 0:
             key = spec.digest, spec.precision
-            self._known[key] = max(1, round(milliseconds * 1000))
+            self._known[key] = self.usual = max(1, round(milliseconds * 1000))
             self._known.move_to_end(key)
             if len(self._known) > _MOST_GENERATORS:
                 self._known.popitem(last=False)
@@ -37,8 +39,3 @@ class Costs:
     def at_worst(self, spec: SampleSpec) -> int:
         """The same, but too much rather than too little for a generator not heard of yet."""
         return self.of(spec) * (_STRANGER if self.is_stranger(spec) else 1)
-
-    @property
-    def usual(self) -> int:
-        """Of one sample of the generator heard of last."""
-        return next(reversed(self._known.values()), _USUAL_MICROSECONDS)

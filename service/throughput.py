@@ -19,6 +19,8 @@ class Throughput:
     """
 
     def __init__(self) -> None:
+        self.per_second: float | None = None
+        """None before the first answer. Computed with each answer, for it is read several times per request."""
         self._sum = 0.0  # of the batches before the last, with their weights
         self._weight = 0.0
         self._work = 0.0  # of the last batch
@@ -26,12 +28,6 @@ class Throughput:
         self._last_until = -math.inf
         self._measured_until = 0.0
         self._is_paused = True
-
-    @property
-    def per_second(self) -> float | None:
-        """None before the first answer."""
-        total, weight = self._with_last_batch()
-        return total / weight if weight else None
 
     def begin(self, now: float) -> None:
         """Start measuring: requests wait from now on."""
@@ -50,6 +46,8 @@ class Throughput:
         self._work += work
         self._seconds += now - self._measured_until
         self._measured_until = now
+        total, weight = self._with_last_batch()
+        self.per_second = total / weight if weight else None
 
     def pause(self) -> None:
         """Stop measuring: no request waits any more."""
