@@ -10,6 +10,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from contract.errors import ErrorCode, ServiceError
+from service.joined_head import JoinedHead
 from service.problems import problem_response
 
 _MOST_PIPELINED = 8
@@ -21,7 +22,7 @@ _RESTART_SECONDS = 2
 class Http1Protocol(HttpToolsProtocol):
     """Ignores upgrades (RFC 9110, 7.8), and refuses by a problem what it cannot parse or no longer answer."""
 
-    __slots__ = ("_running",)
+    __slots__ = ("_running", "_written")
 
     _is_refused = False
     """Whether all that follows is ignored."""
@@ -29,6 +30,8 @@ class Http1Protocol(HttpToolsProtocol):
     """The refusal of what followed the requests that are being answered."""
     _running: RequestResponseCycle | None
     """The request that is being answered; `cycle` is the last one received, which may wait behind it."""
+    _written: JoinedHead
+    """What its response is written to."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -51,6 +54,7 @@ class Http1Protocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """As in uvicorn, but without its timer for the next request."""
+        self._written.flush()
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -62,6 +66,7 @@ class Http1Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
+        self._written = cycle.transport = JoinedHead(self.transport, self.loop)  # type: ignore[assignment]
         super()._start_asgi_task(cycle, app)
 
     def _read_on(self) -> None:

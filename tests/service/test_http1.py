@@ -85,6 +85,11 @@ def test_connect_is_refused_once_after_the_requests_before_it(server: Server) ->
     assert {b"allow: ", b"connection: close"} <= set(second.split(b"\r\n"))
 
 
+def test_refusal_follows_the_head_of_a_response_without_a_body(server: Server) -> None:
+    answer = server.answers(b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n" + b"CONNECT a:1 HTTP/1.1\r\n\r\n")
+    assert [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]] == [b"200", b"405"]
+
+
 @pytest.mark.parametrize(
     "pieces",
     [(STREAM,), (STREAM + LAST,), (STREAM, LAST), (STREAM, LAST, LAST), (STREAM, BROKEN)],
