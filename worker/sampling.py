@@ -1,10 +1,11 @@
 """The sampling consumer: takes queued requests and renders them portion by portion.
 
 Batches come from the backlog, not from a timer: an idle sampler answers one request at once, a busy one finds
-many waiting. Only one that has caught up waits a millisecond: those it has just answered tend to ask again,
-and the first of them would get a forward pass to itself. Requests past their deadline, by Redis TIME, never reach the forward pass, nor do those known to
-be withdrawn. A batch is limited in requests; it is rendered in portions, which are limited in weight to bound
-memory. Requests for a generator that is still loading are set aside while others proceed.
+many waiting. Only one that has just caught up waits a millisecond: clients that it has answered tend to ask
+again, and the first of them would get a forward pass to itself. Requests past their deadline, by Redis TIME,
+never reach the forward pass, nor do those known to be withdrawn. A batch is limited in requests; it is
+rendered in portions, which are limited in weight to bound memory. Requests for a generator that is still
+loading are set aside while others proceed.
 """
 
 import logging
@@ -179,7 +180,7 @@ class SampleConsumer(threading.Thread):
         return [*(first or ())[1:], *(frame for frames in popped for frame in frames or ())]
 
     def _pop_more(self, most: int) -> list[bytes]:
-        """Pop what has queued up meanwhile: nothing if Redis has gone, so that what was popped is rendered."""
+        """Pop what has queued up meanwhile: nothing if Redis has gone, so that what was popped is served."""
         try:
             pipe = self._redis.pipeline(transaction=False)
             for name in self._lists:
