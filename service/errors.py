@@ -16,11 +16,8 @@ from starlette.routing import Match
 from contract.durable import Lack, lack
 from contract.errors import ErrorCode, ServiceError
 from service.problems import problem_response
-from service.refusals import refused_by_redis
+from service.refusals import MOST_FIELDS, fields_error, refused_by_redis
 from service.validation import field_error
-
-_MOST_FIELDS = 32
-"""Errors listed; a body that is wrong throughout would otherwise get an answer many times its own size."""
 
 log = logging.getLogger(__name__)
 
@@ -80,11 +77,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
         detail = f"The Content-Type is {sent[:100]}; send a JSON object as application/json."
         return problem_response(ServiceError(ErrorCode.UNSUPPORTED_MEDIA_TYPE, detail), request)
     found = error.errors()
-    fields = tuple(field_error(one, error.body) for one in found[:_MOST_FIELDS])
-    detail = fields[0].detail + (f" ({len(fields) - 1} more in errors.)" if len(fields) > 1 else "")
-    if len(found) > len(fields):
-        detail += f" {len(found) - len(fields):,} others are not listed."
-    return problem_response(ServiceError(ErrorCode.INVALID_REQUEST, detail, fields=fields), request)
+    fields = [field_error(one, error.body) for one in found[:MOST_FIELDS]]
+    return problem_response(fields_error(fields, len(found)), request)
 
 
 def _is_body_of_other_type(request: Request, errors: Iterable[Any]) -> bool:

@@ -1,10 +1,14 @@
 """Refusals that several routes share, worded once."""
 
+from collections.abc import Sequence
+
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from contract.errors import ErrorCode, FieldError, ServiceError
 from contract.keys import RecordKind
 
+MOST_FIELDS = 32
+"""Errors listed; a body that is wrong throughout would otherwise get an answer many times its own size."""
 _STORE_RETRY_SECONDS = 2.0
 _UPGRADE_SECONDS = 60.0
 
@@ -12,6 +16,14 @@ _UPGRADE_SECONDS = 60.0
 def parameter_error(name: str, detail: str) -> ServiceError:
     """`invalid_request` for a parameter or field that was parsed, but is not acceptable."""
     return ServiceError(ErrorCode.INVALID_REQUEST, detail, fields=(FieldError(name, detail),))
+
+
+def fields_error(listed: Sequence[FieldError], count: int) -> ServiceError:
+    """`invalid_request` for `count` wrong fields, of which the first `MOST_FIELDS` are listed."""
+    detail = listed[0].detail + (f" ({len(listed) - 1} more in errors.)" if len(listed) > 1 else "")
+    if count > len(listed):
+        detail += f" {count - len(listed):,} others are not listed."
+    return ServiceError(ErrorCode.INVALID_REQUEST, detail, fields=tuple(listed))
 
 
 def store_unavailable(what: str) -> ServiceError:

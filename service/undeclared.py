@@ -13,11 +13,10 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from contract.errors import ErrorCode, FieldError, ServiceError
+from contract.errors import FieldError
 from service.body_length import declared_length
-from service.refusals import parameter_error
+from service.refusals import MOST_FIELDS, fields_error, parameter_error
 
-_MOST_FIELDS = 32
 _SHOWN_CHARACTERS = 80
 _MOST_PARAMETERS = 64
 _MOST_NAMES = 256
@@ -72,12 +71,11 @@ def _refuse_parameters(request: Request, route: APIRoute) -> None:
     if not unknown:
         return
     known = f"use {', '.join(sorted(declared))}" if declared else "this address has no parameters"
-    fields = tuple(
+    fields = [
         FieldError(name[:_SHOWN_CHARACTERS], f"{name[:_SHOWN_CHARACTERS]} is not a known parameter; {known}.")
-        for name in unknown[:_MOST_FIELDS]
-    )
-    detail = fields[0].detail + (f" ({len(unknown) - 1} more in errors.)" if len(unknown) > 1 else "")
-    raise ServiceError(ErrorCode.INVALID_REQUEST, detail, fields=fields)
+        for name in unknown[:MOST_FIELDS]
+    ]
+    raise fields_error(fields, len(unknown))
 
 
 def _declared(dependant: Dependant) -> Iterator[tuple[str, Any]]:

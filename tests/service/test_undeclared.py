@@ -59,6 +59,14 @@ def test_far_too_many_parameters_are_one_error(client: httpx.Client, path: str) 
     assert "5000 parameters" in problem["detail"]
 
 
+@pytest.mark.parametrize("path", ["/livez", "/datasets"])
+def test_a_problem_tells_how_many_errors_it_lists_and_how_many_not(client: httpx.Client, path: str) -> None:
+    answer = client.get(path, params={f"n{number}": "1" for number in range(40)})
+    problem = refused(answer, 422, "invalid_request")
+    assert len(problem["errors"]) == 32
+    assert problem["detail"].endswith(" (31 more in errors.) 8 others are not listed.")
+
+
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_request_without_undeclared_input_is_not_refused_for_it(
     client: httpx.Client, method: str, path: str
