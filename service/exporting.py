@@ -6,15 +6,13 @@ import logging
 from pathlib import Path
 
 from contract.errors import ErrorCode, ServiceError
-from contract.keys import Role
 from contract.workshop import ExportFormat, Program, checksum, export
 from service.gateway import Gateway
 from service.references import Target
 from service.stored_files import StoredFile
+from service.trainers import require_trainer
 
 log = logging.getLogger(__name__)
-
-_START_SECONDS = 5.0
 
 
 async def exported(gateway: Gateway, target: Target, form: ExportFormat) -> StoredFile:
@@ -64,7 +62,7 @@ async def _make(gateway: Gateway, target: Target, program: Program, path: Path) 
     if file := await _intact(gateway, path):
         file.content.close()
         return
-    await require_trainer(gateway, f"to export it as {program}")
+    require_trainer(await gateway.living_roles(), f"to export it as {program}")
     await gateway.workshop.ask(program, target.digest, target.place)
 
 
@@ -89,10 +87,3 @@ def _checksum(path: Path) -> bytes | None:
         return checksum(path).read_bytes()
     except FileNotFoundError:
         return None
-
-
-async def require_trainer(gateway: Gateway, for_what: str) -> None:
-    """Raise `no_trainer` unless a trainer is running."""
-    if Role.TRAIN not in await gateway.living_roles():
-        detail = f"No trainer is running {for_what}; start one with --role train."
-        raise ServiceError(ErrorCode.NO_TRAINER, detail, retry_after_seconds=_START_SECONDS)

@@ -17,13 +17,13 @@ from contract.imports import Import, add_import, forget_import
 from contract.sampling import CheckpointPlace
 from contract.store import since
 from service.body_length import declared_length
-from service.exporting import require_trainer
 from service.gateway import Gateway
 from service.half_imported import alone_with_imports, noted, remove
 from service.receiving import bounded, kept, require_type
 from service.records import require_all_back, require_rebuilt
 from service.refusals import being_rebuilt
 from service.safetensors import look_through
+from service.trainers import require_trainer
 
 MEDIA_TYPES = ("application/octet-stream", "application/x-safetensors")
 
@@ -50,7 +50,7 @@ async def take_in(request: Request, gateway: Gateway) -> tuple[str, bool]:
             if await _is_here(gateway, sent.digest):
                 return sent.digest, False
             await gateway.import_room.require(sent.digest, sent.bytes)
-            await require_trainer(gateway, "to check the file")
+            require_trainer(await gateway.living_roles(), "to check the file")
             place = CheckpointPlace(job=IMPORTED, file=f"{sent.path.parent.name}/{sent.path.name}")
             await gateway.workshop.ask("inspect", sent.digest, place)
             async with alone_with_imports(gateway):

@@ -8,13 +8,14 @@ cancelled leaves its connection unusable (redis-py #2579).
 import asyncio
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import cast
 
 from redis.asyncio import Redis
 
 from contract.errors import ErrorCode, ServiceError
 from contract.job import Failure
+from contract.keys import Role
 from contract.trainers import TrainerAsk
 from service.store import reply
 
@@ -22,6 +23,7 @@ _LOOK_SECONDS = 0.1
 _LAPSE_SECONDS = 10
 _BUSY_RETRY_SECONDS = 5.0
 _FAILED_RETRY_SECONDS = 1.0
+_START_SECONDS = 5.0
 
 
 class TrainerPost:
@@ -83,6 +85,13 @@ class TrainerPost:
         pipeline.rpush(self.WAITING, frame)
         pipeline.expire(self.WAITING, round(self._timeout_seconds) + _LAPSE_SECONDS)
         await pipeline.execute()
+
+
+def require_trainer(living: Collection[Role], for_what: str) -> None:
+    """Raise `no_trainer` unless a trainer is among the living workers."""
+    if Role.TRAIN not in living:
+        detail = f"No trainer is running {for_what}; start one with --role train."
+        raise ServiceError(ErrorCode.NO_TRAINER, detail, retry_after_seconds=_START_SECONDS)
 
 
 def refused(problem: Failure, otherwise: ErrorCode) -> ServiceError:

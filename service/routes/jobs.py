@@ -23,6 +23,7 @@ from service.receivers import require_public
 from service.steering import steer
 from service.store import Standing
 from service.submitting import find_made, queue_job, require_dataset, show_made
+from service.trainers import require_trainer
 from service.views import Page
 
 router = APIRouter(tags=["jobs"])
@@ -43,7 +44,6 @@ _EXAMPLES: Any = {
         },
     },
 }
-_START_SECONDS = 5.0
 _CONTROL_PROBLEMS = write_problems(
     ErrorCode.JOB_NOT_FOUND, ErrorCode.RECORD_DELETED, ErrorCode.JOB_STATE_CONFLICT
 )
@@ -125,9 +125,7 @@ async def create_job(
 
 async def _dry_run(gateway: Gateway, asked: JobRequest) -> Response:
     spec, pictures = await _resolved(gateway, asked)
-    if Role.TRAIN not in await gateway.living_roles():
-        detail = "No trainer is running to estimate the job; start one with --role train."
-        raise ServiceError(ErrorCode.NO_TRAINER, detail, retry_after_seconds=_START_SECONDS)
+    require_trainer(await gateway.living_roles(), "to estimate the job")
     estimate = await gateway.estimates.ask(spec, pictures)
     told = DryRun.of(spec, estimate, await gateway.store.largest_trainer())
     return Response(told.model_dump_json(), media_type="application/json")
