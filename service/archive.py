@@ -15,11 +15,11 @@ from typing import BinaryIO
 
 from contract.dataset import is_wanted
 from contract.errors import ErrorCode, ServiceError
+from contract.pictures import HEAD_BYTES, READABLE, begins_like_picture
 
 MAX_ENTRIES = 2_000_000
 MAX_UNPACKED_BYTES = 64 * 2**30
 MAX_FILES_LOOKED_INTO = 10_000
-_HEAD_BYTES = 16
 _READ_BYTES = 4096
 _STORED, _DEFLATED, _BZIP2, _LZMA = 0, 8, 12, 14
 _END, _END64, _END64_LOCATOR = b"PK\5\6", b"PK\6\6", b"PK\6\7"
@@ -27,9 +27,6 @@ _END_BYTES, _LOCATOR_BYTES, _ENTRY_BYTES, _LOCAL_BYTES = 22, 20, 46, 30
 _IN_ZIP64 = 0xFFFFFFFF
 _ENCRYPTED = 1
 _MOST_EXTRA_FIELDS = 64
-
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
-_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM", *_TIFF)
 
 
 class _NotAZipError(Exception):
@@ -62,8 +59,8 @@ def inspect(path: Path) -> None:
     if not has_image:
         raise ServiceError(
             ErrorCode.NO_IMAGES,
-            "The archive holds no image that can be read here; put PNG, JPEG, WebP, GIF, BMP, TIFF or PPM "
-            "files into it (not HEIC, nor archives within the archive), not encrypted.",
+            f"The archive holds no image that can be read here; put {READABLE} files into it (not HEIC, nor "
+            "archives within the archive), not encrypted.",
         )
 
 
@@ -101,13 +98,7 @@ def _may_be_image(file: BinaryIO, entry: _Entry) -> bool:
         return packed.startswith(b"BZh")
     if entry.method == _LZMA:
         return bool(packed)
-    return _is_image(_unpack(packed, entry.method))
-
-
-def _is_image(head: bytes) -> bool:
-    is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-    is_netpbm = head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace()
-    return head.startswith(_MAGIC) or is_webp or is_netpbm
+    return begins_like_picture(_unpack(packed, entry.method))
 
 
 def _entries(file: BinaryIO) -> Iterator[_Entry]:
@@ -197,8 +188,8 @@ def _packed(file: BinaryIO, entry: _Entry) -> bytes:
 
 def _unpack(packed: bytes, method: int) -> bytes:
     if method == _STORED:
-        return packed[:_HEAD_BYTES]
+        return packed[:HEAD_BYTES]
     if method == _DEFLATED:
         with suppress(zlib.error):
-            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, _HEAD_BYTES)
+            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, HEAD_BYTES)
     return b""

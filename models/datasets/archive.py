@@ -23,6 +23,7 @@ from contract.durable import (
     replace_durably,
 )
 from contract.errors import ErrorCode, ServiceError
+from contract.pictures import HEAD_BYTES, READABLE
 from contract.training import JobRequest, resolve
 from contract.volume import Volume, entries
 from models.datasets.arrays import CHUNK, array
@@ -160,7 +161,7 @@ def _read(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | None:
     """The content of a picture file, or None. Never reads much beyond the limit, whatever an entry claims."""
     try:
         with opened.open(entry) as file:
-            beginning = file.read(16)
+            beginning = file.read(HEAD_BYTES)
             if not looks_like_picture(entry.filename, beginning):
                 return None
             _require_short_name(entry)
@@ -204,7 +205,7 @@ def _manifest(dataset_id: str, survey: _Survey) -> Manifest:
 def _no_images(survey: _Survey) -> str:
     found = f"None of the {survey.files} files in the archive is a usable picture"
     why = f"; {survey.rejected[0].name}: {survey.rejected[0].reason}" if survey.rejected else "."
-    return f"{found}{why} Send a .zip of PNG, JPEG, WebP, GIF, BMP or TIFF files."
+    return f"{found}{why} Send a .zip of {READABLE} files."
 
 
 def _is_known(manifest: Path, content: bytes, read: Read) -> bool:

@@ -18,6 +18,7 @@ from PIL.TiffImagePlugin import (
 )
 
 from contract.dataset import Fit
+from contract.pictures import begins_like_picture
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 MAX_PIXELS = 64 * 1024 * 1024
@@ -26,7 +27,6 @@ MAX_PIXELS = 64 * 1024 * 1024
 _READABLE = "png apng jpg jpeg jpe jfif webp gif bmp dib tif tiff ppm pgm pbm pnm"
 _OTHERS = "heic heif avif jp2 jxl svg psd ico tga exr hdr dng cr2 nef arw"
 _SUFFIXES = frozenset(f".{name}" for name in f"{_READABLE} {_OTHERS}".split())
-_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 _WHITE_IS_ZERO, _SIGNED, _IN_PLANES = 0, 2, 2
 _EIGHT_OF_SIXTEEN_BITS = [(value * 255 + 32767) // 65535 for value in range(65536)]
@@ -50,8 +50,7 @@ class UnusablePictureError(Exception):
 
 def looks_like_picture(name: str, beginning: bytes) -> bool:
     """Whether the name or the first bytes claim a picture, even in an unsupported format."""
-    is_webp = beginning[:4] == b"RIFF" and beginning[8:12] == b"WEBP"
-    return PurePosixPath(name).suffix.lower() in _SUFFIXES or beginning.startswith(_SIGNATURES) or is_webp
+    return PurePosixPath(name).suffix.lower() in _SUFFIXES or begins_like_picture(beginning)
 
 
 def decode(content: bytes) -> Image.Image:

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,6 +104,16 @@ def test_picture_with_an_endless_name_is_rejected_under_a_short_one(volume: Volu
 def test_files_other_than_the_users_pictures_are_ignored(name: str, volume: Volume, upload: Upload) -> None:
     manifest = prepared(volume, upload({"a.png": png(1), name: b"" if name.endswith("/") else b"text"}))
     assert (manifest.images, manifest.rejected_images) == (1, 0)
+
+
+@pytest.mark.parametrize("options", [{"format": "PPM"}, {"format": "TIFF", "big_tiff": True}])
+def test_picture_is_recognised_by_its_content_whatever_its_name(
+    options: dict[str, Any], volume: Volume, upload: Upload
+) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), (10, 20, 30)).save(file, **options)
+    manifest = prepared(volume, upload({"notes.txt": b"hello", "photo": file.getvalue()}))
+    assert (manifest.files, manifest.rejected) == (("photo",), ())
 
 
 def test_names_with_relative_paths_are_accepted(volume: Volume, upload: Upload) -> None:

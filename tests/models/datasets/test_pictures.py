@@ -289,7 +289,7 @@ def test_file_with_a_picture_suffix_looks_like_a_picture(name: str) -> None:
     assert looks_like_picture(name, b"")
 
 
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"])
 def test_file_with_a_picture_signature_looks_like_a_picture(form: str) -> None:
     assert looks_like_picture("no-suffix", encoded(COLOUR, form)[:16])
 
