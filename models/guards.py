@@ -60,11 +60,10 @@ Verdict = Continue | RollBack | GiveUp
 def judge(watch: Watch, signs: Signs, course: Course) -> Verdict:
     """Decide what to do after an evaluation."""
     cause = diagnose(watch, signs, course)
-    has_tried_enough = watch.rollbacks_since_best >= PATIENCE
-    if cause is None or (cause is Cause.DECLINE and has_tried_enough):  # the best is served anyway
+    if cause is None or _is_put_up_with(cause, watch):
         return _go_on(watch, signs, course)
     detail = describe(cause, signs, watch)
-    if has_tried_enough:
+    if _has_tried_enough(watch):
         return GiveUp(cause, f"{detail} Going back {PATIENCE} times has not helped. {_ADVICE[cause]}")
     changed = {
         "rollbacks_since_best": watch.rollbacks_since_best + 1,
@@ -106,16 +105,25 @@ def _wait(watch: Watch, signs: Signs, course: Course) -> Continue:
     waited: dict[str, object] = {"evaluations_since_best": watch.evaluations_since_best + 1}
     suspicion = None
     cause = suspect(watch, signs, course)
-    has_tried_enough = watch.rollbacks_since_best >= PATIENCE
-    if cause and cause not in watch.suspected and not (cause is Cause.DECLINE and has_tried_enough):
+    if cause and cause not in watch.suspected and not _is_put_up_with(cause, watch):
         left = course.stuck_after - watch.evaluations_since_best
+        end = "fails" if _has_tried_enough(watch) else "goes back"
         detail = (
-            f"{describe(cause, signs, watch)} The run {'fails' if has_tried_enough else 'goes back'} if this "
-            f"lasts, without a new best, for {left} more evaluation{'s' * (left != 1)}."
+            f"{describe(cause, signs, watch)} The run {end} if this lasts, without a new best, for {left} "
+            f"more evaluation{'s' * (left != 1)}."
         )
         suspicion = Suspicion(cause, detail)
         waited["suspected"] = (*watch.suspected, cause)
     return Continue(watch.model_copy(update=waited), is_best=False, suspicion=suspicion)
+
+
+def _has_tried_enough(watch: Watch) -> bool:
+    return watch.rollbacks_since_best >= PATIENCE
+
+
+def _is_put_up_with(cause: Cause, watch: Watch) -> bool:
+    """Whether no more is done about this: after a decline the best is served anyway."""
+    return cause is Cause.DECLINE and _has_tried_enough(watch)
 
 
 def _slower(adjustments: Adjustments, pace: float) -> Adjustments:
