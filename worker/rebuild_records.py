@@ -18,7 +18,7 @@ from contract.rebuilding import REBUILT, RestoreOutcome, leave_out, restore
 from contract.store import Command
 from contract.submission import PLAIN, Submission, read_submission
 from contract.volume import Volume, entries, is_gone
-from contract.webhook import TOLD_FOR_SECONDS, Endpoint, read_told
+from contract.webhook import TOLD_FOR_SECONDS, Endpoint, Notification, read_told
 from worker.facts import Facts, read_facts
 from worker.mirror import last_event
 from worker.store import Rebuild, Store
@@ -118,8 +118,31 @@ def _submission_if_readable(record_id: str, volume: Volume) -> Submission:
 
 def _restoring(record_id: str, volume: Volume, lease_seconds: float) -> Command[RestoreOutcome]:
     kind = kind_of(record_id)
-    spec = volume.spec(record_id).read_text()
     facts = read_facts(volume, record_id)
+    fields = _submitted_fields(record_id, volume) | (_stated(facts) if facts else {})
+    log = _read_log(fields, volume)
+    fields |= _learnt_since(State(fields["state"]), log or b"", volume.intent(record_id))
+    told = _told(record_id, volume) if kind is RecordKind.JOB else {}
+    if own := told.get(Endpoint.OWN):
+        fields["told"] = own.model_dump_json()
+    checkpoints = facts.checkpoints if facts else ()
+    return restore(
+        kind,
+        record_id,
+        fields,
+        checkpoints,
+        lease_seconds,
+        read_submission(volume.submission(record_id)),
+        _untold(told, fields),
+        unheard=_unheard(checkpoints, fields, log),
+        was_queued=_was_queued(record_id, volume),
+    )
+
+
+def _submitted_fields(record_id: str, volume: Volume) -> dict[str, str]:
+    """A record as it was submitted, before anybody claimed it."""
+    path = volume.spec(record_id)
+    spec = path.read_text()
     fields = {
         "id": record_id,
         "spec": spec,
@@ -127,34 +150,15 @@ def _restoring(record_id: str, volume: Volume, lease_seconds: float) -> Command[
         "deaths": "0",
         "want": Want.RUN,
         "revision": str(_last_revision(record_id, volume) + UNMIRRORED_EVENTS),
-        "created_us": str(volume.spec(record_id).stat().st_mtime_ns // 1000),
+        "created_us": str(path.stat().st_mtime_ns // 1000),
         "state": State.QUEUED,
         "token": "0",
         "attempt": "0",
     }
-    if kind is RecordKind.JOB:
+    if kind_of(record_id) is RecordKind.JOB:
         asked = json.loads(spec)
         fields |= {"uses": _dataset(asked), "devices": str(asked.get("devices", 1))}
-    if facts is not None:
-        fields |= _stated(facts)
-    log = _read_log(fields, volume)
-    _heed_log_and_intent(fields, log or b"", volume.intent(record_id))
-    if fields["state"] == State.RUNNING:
-        fields["owner"] = "unknown since Redis was emptied"
-    checkpoints = facts.checkpoints if facts else ()
-    submission = read_submission(volume.submission(record_id))
-    untold = _heed_telling(fields, record_id, volume) if kind is RecordKind.JOB else ()
-    return restore(
-        kind,
-        record_id,
-        fields,
-        checkpoints,
-        lease_seconds,
-        submission,
-        untold,
-        unheard=_unheard(checkpoints, fields, log),
-        was_queued=_was_queued(record_id, volume),
-    )
+    return fields
 
 
 def _dataset(spec: Mapping[str, Any]) -> str:
@@ -222,45 +226,47 @@ def _last_change(log: bytes) -> tuple[_Change, Event]:
     return _Change(state=State.QUEUED), Event(id=0, type=EventType.STATE, at_ms=0, data="")
 
 
-def _heed_log_and_intent(fields: dict[str, str], log: bytes, intent_path: Path) -> None:
-    """Apply how it ended, or what was last wanted, unless the owner had already made it a fact.
-
-    Of what the log and the intent say, the newer counts: the volume may have refused the intent, and the log
-    lacks the last events.
-    """
-    state = State(fields["state"])
+def _learnt_since(state: State, log: bytes, intent_path: Path) -> dict[str, str]:
+    """What came after the facts: how it ended, or what was last wanted. Nothing comes after final facts."""
     if state.is_terminal:
-        return
+        return {}
     change, event = _last_change(log)
     if change.state in (State.CANCELLED, State.FAILED):
-        fields |= {"state": change.state, "finished_ms": str(event.at_ms)}
-        if change.error:
-            fields["error"] = change.error.model_dump_json()
-        return
-    want, at_ms = Want.PAUSE if change.state is State.PAUSED else change.want, event.at_ms
+        error = {"error": change.error.model_dump_json()} if change.error else {}
+        return {"state": change.state, "finished_ms": str(event.at_ms), **error}
+    want, at_ms = _last_wanted(change, event, intent_path)
+    if state is State.RUNNING:
+        return {"want": want, "owner": "unknown since Redis was emptied"}
+    if want is Want.CANCEL:
+        return {"state": State.CANCELLED, "finished_ms": str(at_ms)}
+    return {"state": State.PAUSED if want is Want.PAUSE else State.QUEUED}
+
+
+def _last_wanted(change: _Change, event: Event, intent_path: Path) -> tuple[Want, int]:
+    """What was wanted last, and when: by the log or by the intent, whichever is newer.
+
+    The volume may have refused the intent, and the log lacks the last events.
+    """
     with contextlib.suppress(FileNotFoundError):
         intent = Intent.model_validate_json(intent_path.read_bytes())
         if intent.revision >= event.id:
-            want, at_ms = intent.want, intent_path.stat().st_mtime_ns // 1_000_000
-    if state is State.RUNNING:
-        fields["want"] = want
-    elif want is Want.CANCEL:
-        fields |= {"state": State.CANCELLED, "finished_ms": str(at_ms)}
-    else:
-        fields["state"] = State.PAUSED if want is Want.PAUSE else State.QUEUED
+            return intent.want, intent_path.stat().st_mtime_ns // 1_000_000
+    return Want.PAUSE if change.state is State.PAUSED else change.want, event.at_ms
 
 
-def _heed_telling(fields: dict[str, str], job_id: str, volume: Volume) -> list[Endpoint]:
-    """Restore which endpoints were told how it ended; return those that still have to be.
+def _told(job_id: str, volume: Volume) -> dict[Endpoint, Notification | None]:
+    """What each endpoint was told of how it ended."""
+    return {endpoint: read_told(volume.told(job_id, endpoint)) for endpoint in Endpoint}
+
+
+def _untold(told: Mapping[Endpoint, Notification | None], fields: Mapping[str, str]) -> list[Endpoint]:
+    """The endpoints that still have to be told how it ended.
 
     The deployment's only if it ended recently: a deployment without a webhook never notes that it was told.
     """
-    told = {endpoint: read_told(volume.told(job_id, endpoint)) for endpoint in Endpoint}
-    if own := told[Endpoint.OWN]:
-        fields["told"] = own.model_dump_json()
     if not State(fields["state"]).is_terminal:
         return []
-    untold = [endpoint for endpoint in Endpoint if told[endpoint] is None]
+    untold = [endpoint for endpoint, notification in told.items() if notification is None]
     age_seconds = time.time() - int(fields.get("finished_ms", 0)) / 1000
     return untold if age_seconds <= TOLD_FOR_SECONDS else [one for one in untold if one is Endpoint.OWN]
 
