@@ -44,18 +44,18 @@ async def delete(
         epoch = await require_all_back(gateway, is_record_id, f"may use {record_id}")
     else:
         epoch = await require_all_back(gateway, is_alias, f"may be an alias of {record_id}")
-    async with gateway.lock(record_id), AsyncExitStack() as undone:
-        undone.callback(lambda: gateway.later(until_settled(partial(_settle, gateway, record_id), OSError)))
+    async with gateway.lock(record_id), AsyncExitStack() as undo:
+        undo.callback(lambda: gateway.later(until_settled(partial(_settle, gateway, record_id), OSError)))
         await _bury(gateway, record_id)
         outcome = await gateway.store.run(since(epoch, command))
         if outcome[0] in ("forgotten", "missing"):
             gateway.remembered.forget()
             await gateway.on_volume(_complete, gateway.volume, record_id)
-            undone.pop_all()
+            undo.pop_all()
         else:
             with contextlib.suppress(OSError):  # it is reverted later
                 await _unbury(gateway, record_id)
-                undone.pop_all()
+                undo.pop_all()
     if outcome[0] == "rebuilding":
         raise being_rebuilt()
     return outcome

@@ -54,20 +54,24 @@ async def steer(gateway: Gateway, job_id: str, want: Want) -> Job:
 async def _control(gateway: Gateway, job_id: str, intent: Intent) -> tuple[ControlOutcome, str]:
     """Write the intent, then run the script; revert the intent unless the script has accepted it."""
     path = gateway.volume.intent(job_id)
-    before, is_stated, outcome = None, True, None
-    try:
-        before = await gateway.on_volume(_exchange, path, intent)
-    except OSError as error:
-        _require_excuse(error)
-        is_stated = False
-    try:
+    async with contextlib.AsyncExitStack() as undo:
+        try:
+            before = await gateway.on_volume(_exchange, path, intent)
+        except OSError as error:
+            _require_excuse(error)  # then the record alone has it
+        else:
+            undo.push_async_callback(_revert, gateway, path, before)
         command = control(RecordKind.JOB, job_id, intent.want, "asked by a client")
         outcome, state = await gateway.store.run(command)
-        return outcome, state
-    finally:
-        if is_stated and outcome != "accepted":  # then no rebuild may apply it either
-            with contextlib.suppress(OSError):  # it then follows the record later
-                await gateway.on_volume(_put_back, path, before)
+        if outcome == "accepted":
+            undo.pop_all()
+    return outcome, state
+
+
+async def _revert(gateway: Gateway, path: Path, before: bytes | None) -> None:
+    """Put back the intent that was there before, so that no rebuild applies a refused one."""
+    with contextlib.suppress(OSError):  # it then follows the record later
+        await gateway.on_volume(_put_back, path, before)
 
 
 def _exchange(path: Path, intent: Intent) -> bytes | None:

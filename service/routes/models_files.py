@@ -75,8 +75,8 @@ async def export_model(
         return target, await exported(gateway, target, query.format)
 
     target, file = await with_generator(gateway, reference, find)
-    with ExitStack() as unsent:
-        unsent.callback(file.content.close)
+    with ExitStack() as undo:
+        undo.callback(file.content.close)
         is_fixed = reference_kind(reference) == "digest" and file.digest == target.digest
         headers = {
             "ETag": f'"{file.digest}"',
@@ -93,7 +93,7 @@ async def export_model(
         if conditions.has(headers["ETag"]):
             return Response(status_code=304, headers=headers)
         name = f"{target.digest.removeprefix('sha256:')[:16]}.{SUFFIXES[query.format]}"
-        unsent.pop_all()
+        undo.pop_all()
     return send(request, file, name, headers)
 
 
