@@ -5,7 +5,8 @@ few sizes, the buckets, and a sampler uses only buckets whose images agreed bit 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Self
@@ -39,6 +40,18 @@ def renderer(environment: NumericEnvironment) -> str:
     return f"r{RENDERING_VERSIONS[environment.device]}/{environment.fingerprint}"
 
 
+@dataclass(frozen=True)
+class _Probed:
+    """What a full bucket gave for the first seeds, (B, C, R, R), and the seconds that each took."""
+
+    images: Tensor
+    seconds_each: float
+
+    @property
+    def bucket(self) -> int:
+        return len(self.images)
+
+
 class Sampler:
     """One generator in memory, ready to render. Its environment must already be applied to the process."""
 
@@ -53,9 +66,10 @@ class Sampler:
         self._generator = for_inference(generator, environment, environment.precision)
         self._graphs = Graphs(self._generator) if environment.device == "cuda" else None
         self._compute = self._graphs or pack(self._generator)
-        self.seconds_each = 0.0
+        self.buckets, probed = self._agreeing_buckets()
+        self.seconds_each = probed.seconds_each
         """What an image takes in the largest bucket, as measured now; its images never depend on it."""
-        self.buckets, self._probed = self._agreeing_buckets()
+        self._first_image = probed.images[:1].cpu().clone()  # (1, C, R, R)
 
     @classmethod
     def load(cls, path: Path, digest: str, environment: NumericEnvironment) -> Self:
@@ -118,7 +132,7 @@ class Sampler:
 
     def still_works(self) -> bool:
         """Whether a forward pass still gives exactly the image that it gave at load time."""
-        return _same_bits(self._images(self.draw([0])).cpu(), self._probed)
+        return _same_bits(self._images(self.draw([0])).cpu(), self._first_image)
 
     def _parts(self, count: int) -> list[slice]:
         """The slices into which `count` latents are split."""
@@ -138,8 +152,8 @@ class Sampler:
         images: Tensor = self._compute(drawn.to(self._device, self._dtype))
         return images.float()
 
-    def _agreeing_buckets(self) -> tuple[tuple[int, ...], Tensor]:
-        """The interchangeable buckets, and the image (1, C, R, R) of seed 0.
+    def _agreeing_buckets(self) -> tuple[tuple[int, ...], _Probed]:
+        """The interchangeable buckets, and what the largest of them gave for the first seeds.
 
         These are the buckets that agree with the largest self-consistent one. Every position of every bucket
         is tested with two different probes among different neighbours, or with more if the plan says so, and
@@ -148,30 +162,39 @@ class Sampler:
         smallest = self._plan.smallest_bucket
         largest = max(smallest, largest_batch(self.header.spec, self._plan.largest_bucket))
         probes = torch.from_numpy(latents(range(largest), self._generator.latent_size, self._prior))  # (B, Z)
-        reference: Tensor | None = None
-        agreeing = []
-        bucket = largest
-        while bucket >= smallest:
-            images = self._forward(probes[:bucket])
-            began_at = time.perf_counter()
-            if self._is_at_one(probes[:bucket], images):
-                if reference is None:
-                    reference = images
-                    passes = 1 + min(self._plan.rotations, bucket - 1)
-                    self.seconds_each = (time.perf_counter() - began_at) / (passes * bucket)
-                if _same_bits(images, reference[:bucket]):
-                    agreeing.append(bucket)
-            bucket //= 2
+        consistent = filter(None, (self._probe(probes[:bucket]) for bucket in _halvings(largest, smallest)))
+        reference = next(consistent, None)
         if reference is None:
             raise RuntimeError("no batch of this generator gives the same images twice on this device")
-        return tuple(reversed(agreeing)), reference[:1].cpu().clone()
+        agreeing = [
+            probed.bucket
+            for probed in consistent
+            if _same_bits(probed.images, reference.images[: probed.bucket])
+        ]
+        return (*reversed(agreeing), reference.bucket), reference
 
-    def _is_at_one(self, probes: Tensor, images: Tensor) -> bool:
+    def _probe(self, probes: Tensor) -> _Probed | None:
+        """Render a full bucket; None if an image depends on its position."""
+        images = self._forward(probes)  # also warms up, so only what follows is timed
+        began_at = time.perf_counter()
+        if not self._is_consistent(probes, images):
+            return None
+        passes = 1 + min(self._plan.rotations, len(probes) - 1)
+        return _Probed(images, (time.perf_counter() - began_at) / (passes * len(probes)))
+
+    def _is_consistent(self, probes: Tensor, images: Tensor) -> bool:
         """Whether the probes give these images at every tested position in a batch of this size."""
         back = self._forward(probes.flip(0)).flip(0)
         turns = range(1, min(1 + self._plan.rotations, len(probes)))
         turned = (self._forward(probes.roll(turn, 0)).roll(-turn, 0) for turn in turns)
         return _same_bits(images, back) and all(_same_bits(images, other) for other in turned)
+
+
+def _halvings(largest: int, smallest: int) -> Iterator[int]:
+    """The bucket sizes, from the largest down to the smallest."""
+    while largest >= smallest:
+        yield largest
+        largest //= 2
 
 
 def parts(count: int, buckets: Sequence[int], most_padding: float) -> list[int]:
