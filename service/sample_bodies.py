@@ -78,7 +78,8 @@ class SamplesBody(SampleOptions):
         """The samples that it requests of a generator; call `require_whole` first."""
         if self.latents is not None:
             return SampleSpec.of_latents(digest, chosen, self.latents, self)
-        return SampleSpec.of_seeds(digest, chosen, self.seeds or (), self)
+        assert self.seeds is not None
+        return SampleSpec.of_seeds(digest, chosen, self.seeds, self)
 
     def pointed(self, refusal: ServiceError) -> ServiceError:
         """A refusal of this body's spec, with pointers into the body."""

@@ -76,8 +76,9 @@ class Standing:
     @property
     def is_too_large(self) -> bool:
         """Whether it is queued, but no living trainer owns enough devices."""
-        is_waiting = self.record.state is State.QUEUED and self.largest_trainer is not None
-        return is_waiting and self.record.devices > (self.largest_trainer or 0)
+        if self.largest_trainer is None or self.record.state is not State.QUEUED:
+            return False
+        return self.record.devices > self.largest_trainer
 
     @property
     def is_stalled(self) -> bool:

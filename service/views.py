@@ -52,7 +52,8 @@ class WaitingFor(Frozen):
 def stalled_reason(standing: Standing) -> str | None:
     """Why a record is stalled, in words."""
     if standing.is_too_large:
-        why = too_many(standing.record.devices, standing.largest_trainer or 0)
+        assert standing.largest_trainer is not None
+        why = too_many(standing.record.devices, standing.largest_trainer)
         return f"{why}, or cancel it and ask for fewer."
     lease = standing.record.lease_until_ms
     if not standing.is_stalled or lease is None:

@@ -101,12 +101,21 @@ def _latents(sampler: Sampler, specs: Sequence[SampleSpec]) -> NDArray[np.float3
     """The latents (N, Z) of specs of equal kinship."""
     truncation = specs[0].truncation
     if specs[0].latents is not None:
-        rows = [row for spec in specs for row in unpack(spec.latents or "", spec.count)]
+        rows = [row for spec in specs for row in _rows(spec)]
         return np.array(rows, dtype=np.float32)
     if specs[0].to is not None:
-        ends = [(spec.seed, spec.to or 0) for spec in specs]
-        return sampler.draw_paths(ends, [spec.ways for spec in specs], truncation)
+        return sampler.draw_paths([_ends(spec) for spec in specs], [spec.ways for spec in specs], truncation)
     return sampler.draw([seed for spec in specs for seed in spec.seeds], truncation)
+
+
+def _rows(spec: SampleSpec) -> list[list[float]]:
+    assert spec.latents is not None
+    return unpack(spec.latents, spec.count)
+
+
+def _ends(spec: SampleSpec) -> tuple[int, int]:
+    assert spec.to is not None
+    return spec.seed, spec.to
 
 
 def shares(images: Images, portion: Sequence[Ask]) -> Iterator[tuple[Ask, Images]]:

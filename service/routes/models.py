@@ -17,6 +17,7 @@ from service.model_views import AliasTarget, Model, PastMeaning
 from service.openapi import read_problems, write_problems
 from service.preconditions import Conditions, Preconditions
 from service.references import (
+    Target,
     find_latest,
     lasting,
     missing_alias,
@@ -139,7 +140,7 @@ async def put_model(
     there, nothing changes.
     """
     _refuse_latest(alias)
-    target = await (of_job(gateway, to.job) if to.job else lasting(gateway, to.digest or ""))
+    target = await _named(gateway, to)
     meaning = Meaning(job=target.job, digest=target.digest, file=target.file, follow=to.follow)
 
     async def decide(record: AliasRecord | None) -> AliasRecord:
@@ -150,6 +151,13 @@ async def put_model(
         return record if record.now.is_same_target(meaning) else record.moved(_dated(meaning))
 
     return await _show(gateway, response, alias, await move(gateway, alias, decide))
+
+
+async def _named(gateway: Gateway, to: AliasTarget) -> Target:
+    if to.job is not None:
+        return await of_job(gateway, to.job)
+    assert to.digest is not None
+    return await lasting(gateway, to.digest)
 
 
 @router.post(
@@ -291,7 +299,8 @@ async def _meant_before(gateway: Gateway, alias: str, record: AliasRecord) -> Me
 
 async def _show(gateway: Gateway, response: Response, alias: str, record: AliasRecord) -> Model:
     model = await _view(gateway, alias, record.now)
-    response.headers["ETag"] = model.etag or ""
+    assert model.etag is not None  # every alias but latest has one
+    response.headers["ETag"] = model.etag
     if response.status_code == 201:
         response.headers["Location"] = f"/models/{alias}"
     return model
