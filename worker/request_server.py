@@ -18,12 +18,10 @@ from worker import link
 from worker.child import Child
 from worker.process import WorkerProcess
 from worker.readings import Readings
-from worker.store import connect
+from worker.store import BREATH_SECONDS, POP_SECONDS, connect
 
 logger = logging.getLogger(__name__)
 
-POP_SECONDS = 1
-"""A blocking pop ends well before redis-py's socket timeout."""
 DEFERENCE_SECONDS = 0.3
 """A busy trainer polls at this interval, so that idle ones, which answer faster and better, go first."""
 PATIENCE_SECONDS = 0.1
@@ -31,9 +29,6 @@ PATIENCE_SECONDS = 0.1
 MARGIN_SECONDS = 0.5
 """Reserved for sending the answer back."""
 ANSWER_LIVES_SECONDS = 30
-BREATH_SECONDS = 0.2
-"""Pause after a failure, so that a lasting one does not flood the log."""
-
 
 A = TypeVar("A", bound=TrainerAsk)
 W = TypeVar("W", bound=Frozen)

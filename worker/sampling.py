@@ -25,21 +25,17 @@ from worker.engine import Engine, Key, Target
 from worker.liveness import Liveness
 from worker.rendering import admit, kinship, render
 from worker.replies import Refused, Rendered, Replies
-from worker.store import connect
+from worker.store import BREATH_SECONDS, POP_SECONDS, connect
 from worker.withdrawals import Withdrawals
 
 logger = logging.getLogger(__name__)
 
-POP_SECONDS = 1.0
-"""A blocking pop ends well before redis-py's socket timeout."""
 LOADING_SECONDS = 0.02
 """The longest blocking pop while asks are set aside, before checking for their generator again."""
 SEVERAL = 8
 """Of so many asks, or more, each takes little longer than in a full batch."""
 GATHER_SECONDS = 0.001
 """How long a sampler waits for more asks if it finds few, but had several the time before."""
-BREATH_SECONDS = 0.2
-"""Pause after a failure, so that a lasting one does not flood the log."""
 MOST_WEIGHT = 256
 """Limit of one portion, in samples of their own size; a heavier ask is a portion of its own."""
 STOP_SECONDS = 8.0

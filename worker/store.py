@@ -20,13 +20,19 @@ from contract.store import Command
 
 T = TypeVar("T")
 
+_REPLY_SECONDS = 2.0
+POP_SECONDS = 1.0
+"""The longest blocking pop, which ends well before its reply is overdue."""
+BREATH_SECONDS = 0.2
+"""Pause of a thread after a failure, so that a lasting one does not flood the log."""
+
 
 def connect(url: str, *, decode: bool = True) -> redis.Redis:
     """A client whose calls return or raise a `RedisError` within seconds, some 8 if Redis hangs."""
     return redis.Redis.from_url(
         url,
         decode_responses=decode,
-        socket_timeout=2,
+        socket_timeout=_REPLY_SECONDS,
         socket_connect_timeout=1,
         socket_keepalive=True,
         health_check_interval=5,

@@ -15,12 +15,10 @@ from contract.job import CheckpointFact
 from contract.sampling import CheckpointPlace
 from contract.store import workers
 from contract.warming import LIVES_SECONDS, FirstPictures, LivingSampler, living_samplers
-from worker.store import Store, connect
+from worker.store import POP_SECONDS, Store, connect
 
 logger = logging.getLogger(__name__)
 
-POP_SECONDS = 1.0
-"""A blocking pop ends well before redis-py's socket timeout."""
 SHORTEST_POP_SECONDS = 0.01
 """Redis 6 treats a timeout below a millisecond as none, and waits for ever."""
 

@@ -20,7 +20,8 @@ from worker.engine import Engine, Key
 from worker.formats import FORMATS
 from worker.formats.png import encode_png
 from worker.replies import Replies
-from worker.sampling import BREATH_SECONDS, SampleConsumer
+from worker.sampling import SampleConsumer
+from worker.store import BREATH_SECONDS
 
 OTHER = CheckpointPlace(job="job_" + "1" * 16, file="generator.safetensors")
 Start = Callable[[Engine], SampleConsumer]
