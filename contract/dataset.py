@@ -10,6 +10,8 @@ from contract.plugin import Frozen
 Fit = Literal["crop", "pad", "stretch"]
 """How a picture is made square: centre crop, padding with the mean colour of its edge, or stretching."""
 
+MAX_NAME_CHARACTERS = 200
+"""Of a dataset's name."""
 HELD_OUT_ONE_IN = 20
 """One image in this many, chosen by content hash, is held out of training for evaluations."""
 
@@ -37,7 +39,7 @@ class RejectedFile(Frozen):
 class DatasetSpec(Frozen):
     """What the client sent with the upload: the spec of the record that a preparer claims."""
 
-    name: str | None = Field(None, max_length=200)
+    name: str | None = Field(None, max_length=MAX_NAME_CHARACTERS)
     bytes: int = Field(ge=1, description="Size of the uploaded archive.")
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 import httpx
 
+from contract.dataset import MAX_NAME_CHARACTERS
 from contract.formats import FORMS
 from contract.workshop import SUFFIXES, ExportFormat
 from dcgan.connection import Connection, path_to, read
@@ -22,7 +23,6 @@ from dcgan.replies import Dataset, DryRun, Job, Model, PastMeaning, Reply
 
 RETRY_PAUSES_SECONDS = (0.5, 2.0)
 MADE_WITHIN_SECONDS = 180.0
-MOST_NAME_CHARACTERS = 200
 FORM_OF_ENDING: Mapping[str, ExportFormat] = {f".{ending}": form for form, ending in SUFFIXES.items()}
 MEDIA_TYPES: Mapping[object, str] = {name: form.media_type for name, form in FORMS.items()}
 
@@ -291,7 +291,7 @@ def _is_prepared_or_not(dataset: Dataset) -> bool:
 
 def _default_name(path: Path) -> str:
     """The file's name, without what is not UTF-8 in it, and no longer than the service accepts."""
-    return path.stem.encode(errors="surrogateescape").decode(errors="replace")[:MOST_NAME_CHARACTERS]
+    return path.stem.encode(errors="surrogateescape").decode(errors="replace")[:MAX_NAME_CHARACTERS]
 
 
 def _media_type(options: Mapping[str, object]) -> str | None:

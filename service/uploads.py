@@ -11,6 +11,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
+from contract.dataset import MAX_NAME_CHARACTERS
 from contract.errors import ErrorCode, ServiceError
 from service.body_length import declared_length
 from service.gateway import Gateway
@@ -20,7 +21,7 @@ from service.refusals import parameter_error
 RAW_TYPES = ("application/zip", "application/octet-stream", "application/x-zip-compressed")
 FORM_TYPE = "multipart/form-data"
 _FRAMING_BYTES = 64 * 1024  # the most that a form may add to its file
-_MAX_NAME_BYTES = 800
+_MAX_NAME_BYTES = 4 * MAX_NAME_CHARACTERS  # in UTF-8
 
 
 class _Body(Protocol):
@@ -129,7 +130,8 @@ class _Form:
         content = bytes(self._seen.get(b"file", b""))
         self._seen.get(b"file", bytearray()).clear()
         if len(self._seen.get(b"name", b"")) > _MAX_NAME_BYTES:
-            raise parameter_error("name", "name is too long; use 200 characters at most.")
+            detail = f"name is too long; use {MAX_NAME_CHARACTERS} characters at most."
+            raise parameter_error("name", detail)
         return content
 
     def finish(self) -> str | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 
-from contract.dataset import DatasetSpec
+from contract.dataset import MAX_NAME_CHARACTERS, DatasetSpec
 from contract.durable import publish_durably, write_durably
 from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import new_dataset_id
@@ -30,7 +30,6 @@ from service.views import Page
 router = APIRouter(tags=["datasets"])
 
 DatasetPath = Annotated[str, Path(description="The dataset's id.", examples=["ds_3k9w0q2m5x7a1b4c"])]
-MAX_NAME_CHARACTERS = 200
 _LET_GO_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
