@@ -1,7 +1,8 @@
-"""The commands of the Lua script, each with its arguments and the meaning of its reply.
+"""The Lua script's commands for records and workers, each with its arguments and the meaning of its reply.
 
-A command is a value. `service/store.py` runs it asynchronously, `worker/store.py` synchronously, so that the
-two sides cannot disagree.
+Modules with a narrower subject, such as `contract.pointing`, have the others. A command is a value.
+`service/store.py` runs it asynchronously, `worker/store.py` synchronously, so that the two sides cannot
+disagree.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What requests share, created once per process: settings, volume, store, hub, mailbox, bell."""
+"""What requests share, created once per process."""
 
 import asyncio
 import logging

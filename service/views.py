@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Page(Frozen, Generic[T]):
-    """One page of a list, the newest first."""
+    """One page of a list."""
 
     items: tuple[T, ...]
     next: str | None = Field(None, description="Address of the following page; null on the last.")

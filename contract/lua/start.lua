@@ -2,9 +2,8 @@
 -- Redis runs one script at a time, so each is atomic. Times are Redis TIME, never a client's.
 -- ARGV: key names as JSON, command, arguments as JSON.
 --
--- A record is a hash: state, want, token, owner, unconfirmed, lease_until_ms, attempt, deaths, revision, devices,
--- spec, submitter, priority, webhook, created_us, started_ms, finished_ms, progress, snapshot, checkpoint,
--- environment, result, error, told, telling_since_ms, waiting_for, judged_images_seen, previewed_images_seen.
+-- A record is a hash of the fields of `Record` in contract/job.py, and of two that only this script uses:
+-- buried_token, that of the owner last declared dead; telling_since_ms, when a clock that was behind first saw its end.
 -- The token is for fencing: only the process with the newest one may write facts.
 
 local names = cjson.decode(ARGV[1])

@@ -1,1 +1,1 @@
-"""The routes, one file per first path segment."""
+"""The routes, by first path segment; a long one has two files."""
