@@ -20,7 +20,7 @@ class Throughput:
 
     def __init__(self) -> None:
         self.per_second: float | None = None
-        """None before the first answer. Computed with each answer, as every request reads it several times."""
+        """None before the first answer. Computed with each answer, as each request reads it several times."""
         self._sum = 0.0  # of the batches before the last, with their weights
         self._weight = 0.0
         self._work = 0.0  # of the last batch
