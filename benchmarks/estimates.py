@@ -17,7 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
-from benchmarks.jobs.ground import EXAMPLES, Device, Ground
+from benchmarks.jobs.ground import EXAMPLES, Ground
+from contract.devices import DeviceChoice
 from contract.estimate import Estimate, EstimateAsk
 from contract.training import TrainingSpec
 from worker import link
@@ -40,7 +41,7 @@ JOBS: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="What dry runs foretell, and what comes.")
-    parser.add_argument("--device", choices=get_args(Device), default="auto")
+    parser.add_argument("--device", choices=get_args(DeviceChoice), default="auto")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     given = parser.parse_args()
     server = forkserver(PRELOAD)

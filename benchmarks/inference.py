@@ -15,13 +15,14 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from contract.architectures import Architecture
 from contract.checkpoint import CheckpointHeader
+from contract.devices import Device
 from contract.training import TrainingSpec
 from models import networks
 from models.environment import NumericEnvironment
@@ -36,7 +37,6 @@ STATISTICS_BATCHES = 30
 LARGEST = {32: 256, 64: 256, 128: 32}
 """The largest batch by resolution; beyond it a turn on one core takes seconds."""
 
-Device = Literal["cpu", "cuda"]
 Clock = Callable[[], float]
 Way = Callable[[Tensor], Tensor]
 """Maps latents in float32 to images."""

@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.jobs.ground import EXAMPLES, JOB, Ground
 from benchmarks.rivals.plain_script import BATCH, plain_script
+from contract.devices import Device
 from contract.job import CheckpointFact, best_checkpoint
 from contract.training import TrainingSpec
 from models import features, metrics
@@ -54,7 +55,6 @@ MINUTE = 60
 
 SPAWNING = multiprocessing.get_context("spawn")
 
-Device = Literal["cpu", "cuda"]
 Pixels = NDArray[np.uint8]
 
 

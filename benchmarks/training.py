@@ -38,8 +38,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.jobs.ground import EXAMPLES
-from benchmarks.quality import Device, Trial
+from benchmarks.quality import Trial
 from benchmarks.rivals.plain_script import BATCH, Trainee, plain_script
+from contract.devices import Device
 from contract.training import TrainingSpec
 from models.allocator import keep_freed_memory
 from models.batches import Batches

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from contract.devices import Device, Precision
 from contract.job import Failure
 from contract.plugin import Frozen
 from contract.trainers import TrainerAnswer, TrainerAsk
@@ -60,10 +61,10 @@ class AskedTrainer(Frozen):
     """The trainer that answered: another, on another device, may give a different answer."""
 
     name: str = Field(examples=["train-host-0"])
-    device: Literal["cpu", "cuda"]
+    device: Device
     device_model: str = Field(examples=["AMD EPYC 9R14"])
     threads: int
-    precision: Literal["float32", "bfloat16"] = Field(description="Arithmetic in which it would train.")
+    precision: Precision = Field(description="Arithmetic in which it would train.")
     is_training: bool = Field(description="Whether it was training a job at the time.")
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from contract.architectures import Architecture, Dcgan, Pair
 from contract.augmentation import DiffAugment
 from contract.dataset import Fit
+from contract.devices import PrecisionChoice
 from contract.errors import ErrorCode, FieldError, ServiceError
 from contract.evaluation import EvaluationParameters
 from contract.identifiers import DatasetId
@@ -72,7 +73,7 @@ class TrainingParameters(Frozen):
         le=10**9,
         description="Half-life of the generator's moving average; 0 serves the raw weights.",
     )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
+    precision: PrecisionChoice = Field(
         "auto", description="Arithmetic of the networks; auto uses bfloat16 if the device computes in it."
     )
     evaluation: EvaluationParameters = Field(

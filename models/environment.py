@@ -10,10 +10,10 @@ from typing import Literal
 import torch
 from torch import nn
 
+from contract.devices import Device, DeviceChoice, Precision, PrecisionChoice
 from contract.plugin import Frozen
 from models.arithmetic import arithmetic
 
-Precision = Literal["float32", "bfloat16"]
 Layout = Literal["contiguous", "channels_last"]
 
 _BFLOAT16_UNITS = ("avx512_bf16", "amx_bf16")
@@ -24,7 +24,7 @@ _FOUND = "+"
 class NumericEnvironment(Frozen):
     """Two runs of a spec in equal environments are bit-identical (on the CPU)."""
 
-    device: Literal["cpu", "cuda"]
+    device: Device
     device_model: str
     isa: str
     """ATen's instruction set and, on a CPU only, `+` and a hash of its arithmetic.
@@ -78,9 +78,7 @@ class NumericEnvironment(Frozen):
         return torch.channels_last if self.layout == "channels_last" else torch.contiguous_format
 
 
-def detect(
-    device: Literal["auto", "cpu", "cuda"], threads: int, precision: Literal["auto", "float32", "bfloat16"]
-) -> NumericEnvironment:
+def detect(device: DeviceChoice, threads: int, precision: PrecisionChoice) -> NumericEnvironment:
     """The environment of this process, with device and precision as given or chosen by capability.
 
     Raises:
@@ -94,7 +92,7 @@ def detect(
     return _detect_cuda(threads, precision) if has_cuda else _detect_cpu(threads, precision)
 
 
-def _detect_cpu(threads: int, precision: str) -> NumericEnvironment:
+def _detect_cpu(threads: int, precision: PrecisionChoice) -> NumericEnvironment:
     able: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     isa = torch.backends.cpu.get_cpu_capability()
     chosen = _precision(precision, able=any(able.get(unit) for unit in _BFLOAT16_UNITS))
@@ -109,7 +107,7 @@ def _detect_cpu(threads: int, precision: str) -> NumericEnvironment:
     )
 
 
-def _detect_cuda(threads: int, precision: str) -> NumericEnvironment:
+def _detect_cuda(threads: int, precision: PrecisionChoice) -> NumericEnvironment:
     capability = torch.cuda.get_device_capability()
     chosen = _precision(precision, able=torch.cuda.is_bf16_supported(including_emulation=False))
     tensor_cores = capability >= _FIRST_TENSOR_CORES and chosen == "bfloat16"
@@ -124,7 +122,7 @@ def _detect_cuda(threads: int, precision: str) -> NumericEnvironment:
     )
 
 
-def _precision(asked: str, *, able: bool) -> Precision:
+def _precision(asked: PrecisionChoice, *, able: bool) -> Precision:
     if asked == "auto":
         return "bfloat16" if able else "float32"
     return "bfloat16" if asked == "bfloat16" else "float32"

@@ -7,13 +7,13 @@ process that renders, so the same machine always makes the same choice.
 import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from models.environment import Layout, NumericEnvironment, Precision, detect
+from contract.devices import Device, DeviceChoice, Precision
+from models.environment import Layout, NumericEnvironment, detect
 from models.networks.pair import Generator
 from models.networks.resampling import GrowingConv2d, doubles, subpixel
 
@@ -36,7 +36,7 @@ class Plan:
     """How many further times a loaded generator is probed with every image moved within the batch."""
 
 
-PLANS: Mapping[tuple[Literal["cpu", "cuda"], Precision], Plan] = {
+PLANS: Mapping[tuple[Device, Precision], Plan] = {
     ("cpu", "bfloat16"): Plan("bfloat16", "channels_last", 1, 64, 1 / 8, 0),
     ("cpu", "float32"): Plan("float32", "channels_last", 1, 64, 1 / 8, 0),
     ("cuda", "bfloat16"): Plan("bfloat16", "channels_last", 64, 64, 1.0, 15),
@@ -55,7 +55,7 @@ def plan(environment: NumericEnvironment) -> Plan:
     return PLANS[environment.device, environment.precision]
 
 
-def rendering_environment(device: Literal["auto", "cpu", "cuda"], threads: int) -> NumericEnvironment:
+def rendering_environment(device: DeviceChoice, threads: int) -> NumericEnvironment:
     """The environment in which this process renders unless a request chooses another precision.
 
     Raises:

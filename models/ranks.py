@@ -12,12 +12,13 @@ Batch norm sees only a rank's own part, as is common; so do terms that compare i
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from contract.devices import Device
 from contract.plugin import Frozen
 from models.state import TrainingState
 from models.watch import Watch
@@ -58,7 +59,7 @@ class Alone:
 class Group:
     """One of several ranks on one machine: nccl on GPUs, gloo on the CPU. At most one group per process."""
 
-    def __init__(self, rank: int, count: int, meeting_point: Path, device: Literal["cpu", "cuda"]) -> None:
+    def __init__(self, rank: int, count: int, meeting_point: Path, device: Device) -> None:
         """Wait until all ranks have joined. `meeting_point` is a new file that all of them can write."""
         self._rank, self._count, self._device = rank, count, device
         dist.init_process_group(

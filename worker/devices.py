@@ -2,16 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 import torch
 
+from contract.devices import DeviceChoice, PrecisionChoice
 from models.environment import NumericEnvironment, detect
 from worker import link
 from worker.child import Chore, UnfitError
 from worker.orders import DeviceOrder
-
-Device = Literal["auto", "cpu", "cuda"]
 
 
 def find_devices(order_json: str, chore: Chore) -> None:
@@ -23,7 +21,7 @@ def find_devices(order_json: str, chore: Chore) -> None:
 
 
 def detected(
-    device: Device, threads: int, precision: Literal["auto", "float32", "bfloat16"], place: link.Place
+    device: DeviceChoice, threads: int, precision: PrecisionChoice, place: link.Place
 ) -> NumericEnvironment:
     """Choose this process's device by its place, and detect the numeric environment there.
 
@@ -42,7 +40,7 @@ def detected(
 
 
 @contextmanager
-def naming_the_setting(device: Device) -> Iterator[None]:
+def naming_the_setting(device: DeviceChoice) -> Iterator[None]:
     """Context manager around the detection of a device: torch's errors become an UnfitError of one line."""
     try:
         yield

@@ -3,7 +3,8 @@
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Literal
+
+from contract.devices import Device
 
 _KILLS = ("sys/fs/cgroup/memory.events", "sys/fs/cgroup/memory/memory.oom_control")
 _GROUP_FILES = (
@@ -22,7 +23,7 @@ def oom_kills(root: Path = Path("/")) -> int | None:
     return None
 
 
-def available_bytes(device: Literal["cpu", "cuda"], root: Path = Path("/")) -> int:
+def available_bytes(device: Device, root: Path = Path("/")) -> int:
     """Memory that training on `device` could still use. `root` is the root of the file system."""
     if device == "cuda":
         from models.memory import free_on_gpu  # not at the top: supervisors, without torch, import this

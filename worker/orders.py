@@ -2,11 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from contract.dataset import DatasetSpec
+from contract.devices import DeviceChoice
 from contract.estimate import EstimateAsk
 from contract.job import CheckpointFact, Record, SnapshotFact
 from contract.plugin import Frozen
@@ -43,7 +44,7 @@ class TrainingOrder(Frozen):
     token: int
     spec: TrainingSpec
     data_root: Path
-    device: Literal["auto", "cpu", "cuda"]
+    device: DeviceChoice
     threads: int
     snapshot_seconds: float
     snapshot: SnapshotFact | None
@@ -79,7 +80,7 @@ class TrainingOrder(Frozen):
 class DeviceOrder(Frozen):
     """Find out whether the machine has these devices."""
 
-    device: Literal["auto", "cpu", "cuda"]
+    device: DeviceChoice
     devices: int
 
 
@@ -97,7 +98,7 @@ class EstimateOrder(Frozen):
     ask: EstimateAsk
     worker: str
     data_root: Path
-    device: Literal["auto", "cpu", "cuda"]
+    device: DeviceChoice
     threads: int
     readings: tuple[Reading, ...]
     training: InTraining | None

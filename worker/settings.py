@@ -3,12 +3,13 @@
 import logging
 import os
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contract.configuration import PREFIX, RedisUrl, read_or_exit
+from contract.devices import DeviceChoice
 from contract.training import MOST_DEVICES
 
 
@@ -36,7 +37,7 @@ class Settings(BaseSettings):
     sampling_redis_url: RedisUrl | None = Field(
         None, description="Sampling traffic; default: the same server."
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="`auto`: a GPU if there is one.")
+    device: DeviceChoice = Field("auto", description="`auto`: a GPU if there is one.")
     threads: int = Field(
         0, ge=0, le=1024, description="CPU threads; 0: one per available core to train, one to sample."
     )

@@ -3,9 +3,10 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from contract.dataset import Manifest
+from contract.devices import DeviceChoice
 from contract.training import JobRequest, TrainingSpec, resolve
 from contract.volume import Volume
 from models.datasets.archive import prepare
@@ -14,8 +15,6 @@ from worker.orders import TrainingOrder
 EXAMPLES = Path(__file__).parents[2] / "examples" / "fashion-mnist-5k.zip"
 DATASET, JOB = "ds_" + "0" * 16, "job_" + "0" * 16
 
-Device = Literal["auto", "cpu", "cuda"]
-
 
 @dataclass(frozen=True)
 class Ground:
@@ -23,11 +22,11 @@ class Ground:
 
     volume: Volume
     manifest: Manifest
-    device: Device
+    device: DeviceChoice
     threads: int
 
     @classmethod
-    def lay(cls, root: Path, archive: Path, device: Device, threads: int) -> Self:
+    def lay(cls, root: Path, archive: Path, device: DeviceChoice, threads: int) -> Self:
         """Lay out a volume, and prepare the pictures of a zip as the service does."""
         volume = Volume(root)
         volume.lay_out()

@@ -5,8 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from contract.architectures import Pair, Resnet
+from contract.devices import Precision
 from models import packing
-from models.environment import NumericEnvironment, Precision
+from models.environment import NumericEnvironment
 from models.inference import for_inference
 from models.networks.pair import Generator
 from models.packing import can_pack, pack
