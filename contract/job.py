@@ -125,14 +125,13 @@ class Shortage(Kept):
 
 
 class Record(Kept):
-    """One record as it stands in Redis."""
+    """One record as it stands in Redis, without the fields that no process reads."""
 
     id: str
     state: State
     want: Want
     token: int
     attempt: int
-    deaths: int
     revision: int
     spec: str
     created_us: int
@@ -140,11 +139,9 @@ class Record(Kept):
     finished_ms: int | None = None
     owner: str | None = None
     lease_until_ms: int | None = None
-    uses: str | None = None
     submitter: str = ANYONE
     priority: Priority = Priority.NORMAL
     retry_of: str | None = None
-    idempotency_key: str | None = None
     webhook: str | None = Field(None, description="The origin of its own webhook; the rest is on the volume.")
     told: Notification | None = None
     progress: Progress | None = None
@@ -152,12 +149,9 @@ class Record(Kept):
     checkpoint: CheckpointFact | None = None
     evaluation: Evaluation | None = None
     environment: dict[str, Any] | None = None
-    result: dict[str, Any] | None = None
     error: Failure | None = None
     waiting_for: Shortage | None = None
     devices: int = 1
-    reports: int = 0
-    unconfirmed: bool = Field(default=False, description="Whether its owner may not know that it claimed it.")
     judged_images_seen: int = Field(0, description="Up to where what came of judging the run was told.")
     previewed_images_seen: int = Field(0, description="Up to where its previews were told.")
 
@@ -175,7 +169,6 @@ _JSON_FIELDS = {
     "checkpoint",
     "evaluation",
     "environment",
-    "result",
     "error",
     "waiting_for",
     "told",

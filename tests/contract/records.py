@@ -4,6 +4,7 @@ import threading
 from typing import Any, TypeVar
 
 import redis
+from pydantic import Field
 
 from contract import store
 from contract.job import Record
@@ -17,6 +18,14 @@ LONG, SHORT = 60.0, 0.02
 STEP_MS = 3_600_000
 
 
+class WholeRecord(Record):
+    """A record with fields that only the scripts read."""
+
+    deaths: int
+    reports: int = 0
+    unconfirmed: bool = Field(default=False, description="Whether its owner may not know that it claimed it.")
+
+
 class Records:
     """Runs commands, and reads records back."""
 
@@ -27,8 +36,8 @@ class Records:
     def run(self, command: Command[T]) -> T:
         return command.parse(self._script(args=list(command.arguments)))
 
-    def read(self, record_id: str = "job_a") -> Record:
-        return Record.from_hash(self.redis.hgetall(KEYS[JOB].record_of + record_id))
+    def read(self, record_id: str = "job_a") -> WholeRecord:
+        return WholeRecord.from_hash(self.redis.hgetall(KEYS[JOB].record_of + record_id))
 
     def submit(self, record_id: str = "job_a", *, devices: int = 1) -> None:
         assert self.run(store.submit(JOB, record_id, "{}", devices=devices))[0] == "submitted"

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from contract.job import Record, State
+from contract.job import State
 from contract.keys import DIGESTS, KEYS
-from tests.contract.records import JOB, Records
+from tests.contract.records import JOB, Records, WholeRecord
 
 KEY = KEYS[JOB]
 INDEXES = (KEY.all, KEY.queued, KEY.leased, KEY.servable, *(KEY.state_of + state for state in State))
@@ -32,8 +32,8 @@ class Sight:
     unmirrored: set[str]
 
     @cached_property
-    def records(self) -> dict[str, Record]:
-        return {record_id: Record.from_hash(fields) for record_id, fields in self.hashes.items()}
+    def records(self) -> dict[str, WholeRecord]:
+        return {record_id: WholeRecord.from_hash(fields) for record_id, fields in self.hashes.items()}
 
     def indexed(self, state: State) -> Mapping[str, str]:
         return self.indexes[KEY.state_of + state]

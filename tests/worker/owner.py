@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from contract import store as records
-from contract.job import Record, Want
+from contract.job import Want
 from contract.keys import KEYS, RecordKind
 from contract.volume import Volume
 from contract.volume_watch import VolumeWatch
-from tests.contract.records import Records
+from tests.contract.records import Records, WholeRecord
 from worker.child import Child, forkserver
 from worker.child_group import ChildGroup
 from worker.ownership import WriteOrder
@@ -80,7 +80,7 @@ class Worker:
     def control(self, job_id: str, want: Want) -> None:
         self.records.run(records.control(JOB, job_id, want))
 
-    def until(self, job_id: str, condition: Callable[[Record], T]) -> T:
+    def until(self, job_id: str, condition: Callable[[WholeRecord], T]) -> T:
         for _ in range(100 * PATIENCE_SECONDS):
             if answer := condition(self.records.read(job_id)):
                 return answer

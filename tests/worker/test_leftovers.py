@@ -116,7 +116,6 @@ def carried_out(volume: Volume, redis_url: str, token: int) -> None:
             want=Want.RUN,
             token=token,
             attempt=1,
-            deaths=0,
             revision=1,
             spec="{}",
             created_us=1,

@@ -227,7 +227,7 @@ def test_run_without_a_snapshot_tells_that_it_keeps_results_of_another_environme
     )  # fmt: skip
     write_facts(Volume(order.data_root), order.job, facts)
     record = Record(
-        id=order.job, state=State.RUNNING, want=Want.RUN, token=2, attempt=2, deaths=1, revision=9,
+        id=order.job, state=State.RUNNING, want=Want.RUN, token=2, attempt=2, revision=9,
         created_us=1, spec=order.spec.model_dump_json(),
         environment=detect("cpu", 2, "float32").model_dump(mode="json"),
     )  # fmt: skip
