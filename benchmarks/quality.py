@@ -142,7 +142,7 @@ class Trial:
         self._preset, self._resolution, self._device = preset, resolution, device
         self._ground = Ground.lay(root, archive, device, threads)
         manifest, spec = self._ground.manifest, self._spec(0, images=1)
-        self._pixels = array(self._ground.volume, manifest, spec.resolution, spec.channels, spec.fit)
+        self._pixels = array(self._ground.volume, manifest, spec.form)
         self._features = features.load("cpu")
         held_out = held_out_indices(manifest)
         if not held_out.size:

@@ -1,6 +1,6 @@
 """A dataset as prepared: what was accepted, what was rejected and why, what is held out."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field
 
@@ -69,6 +69,19 @@ class Manifest(Frozen):
     def held_out(self, index: int) -> bool:
         """Whether the picture at `index` of the arrays is held out of training."""
         return is_held_out(self.hashes[index])
+
+
+class ArrayForm(NamedTuple):
+    """How a run wants its pictures: the side, the channels, and how they are made square."""
+
+    resolution: int
+    channels: int
+    fit: Fit
+
+    @property
+    def picture_bytes(self) -> int:
+        """The size of one picture, (C, R, R)."""
+        return self.channels * self.resolution**2
 
 
 def is_held_out(content_hash: str) -> bool:

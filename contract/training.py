@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from contract.architectures import Architecture, Dcgan, Pair
 from contract.augmentation import DiffAugment
-from contract.dataset import Fit
+from contract.dataset import ArrayForm, Fit
 from contract.devices import PrecisionChoice
 from contract.errors import ErrorCode, FieldError, ServiceError
 from contract.evaluation import EvaluationParameters
@@ -139,6 +139,11 @@ class TrainingSpec(TrainingParameters):
     def total_images(self) -> int:
         """The images of the whole run, in whole batches."""
         return -(-self.images // self.batch_size) * self.batch_size
+
+    @property
+    def form(self) -> ArrayForm:
+        """How the run wants its pictures."""
+        return ArrayForm(self.resolution, self.channels, self.fit)
 
     @property
     def part(self) -> "TrainingSpec":

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from contract.dataset import Fit
+from contract.dataset import ArrayForm
 from contract.identifiers import IMPORTED, LATEST, ReferenceKind, kind_of, reference_kind
 from contract.keys import RecordKind
 from contract.webhook import Endpoint
@@ -156,9 +156,9 @@ class Volume:
     def arrays(self, dataset_id: str) -> Path:
         return self.dataset(dataset_id) / "arrays"
 
-    def array(self, dataset_id: str, resolution: int, channels: int, fit: Fit) -> Path:
+    def array(self, dataset_id: str, form: ArrayForm) -> Path:
         """Every usable picture as uint8 (N, C, R, R), in the order of the manifest."""
-        return self.arrays(dataset_id) / f"{resolution}-{channels}-{fit}.npy"
+        return self.arrays(dataset_id) / f"{form.resolution}-{form.channels}-{form.fit}.npy"
 
     def job(self, job_id: str) -> Path:
         return self.jobs / job_id

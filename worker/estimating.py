@@ -146,8 +146,7 @@ class _Job:
         return self._time(seconds, "measured", f"Timed just now: {detail}.")
 
     def _time(self, seconds: float | None, basis: EstimateBasis, detail: str) -> TimeEstimate:
-        spec = self.spec
-        if not self._volume.array(spec.dataset, spec.resolution, spec.channels, spec.fit).exists():
+        if not self._volume.array(self.spec.dataset, self.spec.form).exists():
             detail += (
                 " The first job of this size decodes the dataset's pictures first, which is not counted."
             )

@@ -24,5 +24,4 @@ def pictures_of(
     report: Callable[[int, int], None] = silent,
 ) -> Pixels:
     """Its pictures as this run needs them, as `array` gives them."""
-    form = (spec.resolution, spec.channels, spec.fit)
-    return array(volume, manifest, *form, report, room.insist, room.read)
+    return array(volume, manifest, spec.form, report, room.insist, room.read)

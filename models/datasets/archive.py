@@ -237,4 +237,4 @@ def _derive_default_array(
 ) -> None:
     """Derive the array for a job with default settings, so that no trainer has to wait for it."""
     spec = resolve(JobRequest(dataset=manifest.id), manifest)
-    array(volume, manifest, spec.resolution, spec.channels, spec.fit, report, insist, read)
+    array(volume, manifest, spec.form, report, insist, read)

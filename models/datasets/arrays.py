@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from contract.dataset import Fit, Manifest
+from contract.dataset import ArrayForm, Manifest
 from contract.durable import Insist, Read, RequireRoom, at_once, once, own_temporary, published
 from contract.volume import Volume
 from models.datasets.decoding import DECODERS, PixelLimit
@@ -46,9 +46,7 @@ PATIENCE_POLLS = 120
 def array(
     volume: Volume,
     manifest: Manifest,
-    resolution: int,
-    channels: int,
-    fit: Fit,
+    form: ArrayForm,
     report: Callable[[int, int], None] = silent,
     insist: Insist = once,
     read: Read = at_once,
@@ -63,7 +61,7 @@ def array(
         UnreadableError: the volume does not give the original back.
         OSError: it accepts no array, or does not give it back.
     """
-    path = volume.array(manifest.id, resolution, channels, fit)
+    path = volume.array(manifest.id, form)
 
     def make(require_room: RequireRoom) -> None:
         if _is_there(path, lambda: report(0, manifest.images)):
@@ -75,9 +73,9 @@ def array(
             _begun(path) as temporary,
             published(path, temporary) as file,
         ):
-            _derive(original, manifest, file, (channels, resolution, fit), report)
+            _derive(original, manifest, file, form, report)
 
-    insist(make, path, manifest.images * channels * resolution**2)
+    insist(make, path, manifest.images * form.picture_bytes)
     pixels: Pixels = read(lambda: np.load(path, mmap_mode="c"), path)
     return pixels
 
@@ -164,7 +162,7 @@ def _derive(
     original: Source,
     manifest: Manifest,
     file: BinaryIO,
-    form: tuple[int, int, Fit],
+    form: ArrayForm,
     report: Callable[[int, int], None],
 ) -> None:
     """Write the array to a file, a picture at a time.
@@ -172,10 +170,9 @@ def _derive(
     Uses writes rather than a mapping, because a mapping on a full disk kills the process with SIGBUS. Syncs
     now and then: during one long sync at the end the file would not grow, as if its process were suspended.
     """
-    channels, resolution, _ = form
-    shape = (manifest.images, channels, resolution, resolution)
+    shape = (manifest.images, form.channels, form.resolution, form.resolution)
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    synced_every = max(SYNC_BYTES // (channels * resolution**2), 1)
+    synced_every = max(SYNC_BYTES // form.picture_bytes, 1)
     np.lib.format.write_array_header_1_0(file, header)
     with contextlib.closing(_rows(original, manifest, form)) as rows:
         for count, pixels in enumerate(rows, 1):
@@ -186,7 +183,7 @@ def _derive(
             report(count, manifest.images)
 
 
-def _rows(original: Source, manifest: Manifest, form: tuple[int, int, Fit]) -> Generator[Pixels, None, None]:
+def _rows(original: Source, manifest: Manifest, form: ArrayForm) -> Generator[Pixels, None, None]:
     """The pictures of the array, (C, R, R) each, decoded at most one chunk ahead."""
     limit = PixelLimit()
     with zipfile.ZipFile(original) as opened, ThreadPoolExecutor(DECODERS) as pool:
@@ -195,12 +192,11 @@ def _rows(original: Source, manifest: Manifest, form: tuple[int, int, Fit]) -> G
             yield from pool.map(lambda name: _pixels(opened.read(name), form, limit), names)
 
 
-def _pixels(content: bytes, form: tuple[int, int, Fit], limit: PixelLimit) -> Pixels:
+def _pixels(content: bytes, form: ArrayForm, limit: PixelLimit) -> Pixels:
     """One picture as (C, R, R)."""
-    channels, resolution, fit = form
-    mode = "L" if channels == 1 else "RGB"
+    mode = "L" if form.channels == 1 else "RGB"
     return limit.decoded(
-        content, lambda picture: _channels_first(square(picture.convert(mode), resolution, fit))
+        content, lambda picture: _channels_first(square(picture.convert(mode), form.resolution, form.fit))
     )
 
 

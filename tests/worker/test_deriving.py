@@ -12,7 +12,7 @@ from threading import Event
 import numpy as np
 import pytest
 
-from contract.dataset import Manifest
+from contract.dataset import ArrayForm, Manifest
 from contract.job import Shortage
 from contract.volume import Volume
 from models.datasets.arrays import Pixels, array
@@ -26,14 +26,14 @@ ARRAY_BYTES = PICTURES * 128 * 128
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from contract.dataset import Manifest
+from contract.dataset import ArrayForm, Manifest
 from contract.volume import Volume
 from models.datasets.arrays import array
 
 volume = Volume(Path(sys.argv[1]))
 manifest = Manifest.model_validate_json(volume.manifest(sys.argv[2]).read_bytes())
 die = lambda done, _: done > 10 and os.kill(os.getpid(), signal.SIGKILL)
-array(volume, manifest, 128, 1, "crop", die)
+array(volume, manifest, ArrayForm(128, 1, "crop"), die)
 """
 
 
@@ -47,7 +47,7 @@ class Trainer:
     def array(self, report: Callable[[int, int], None] = silent) -> Pixels:
         manifest = Manifest.model_validate_json(self._volume.manifest(DATASET).read_bytes())
         room = Room(self._volume, self.told.append, _no_patience, SPARE_BYTES)
-        return array(self._volume, manifest, 128, 1, "crop", report, room.insist)
+        return array(self._volume, manifest, ArrayForm(128, 1, "crop"), report, room.insist)
 
 
 def _no_patience(seconds: float) -> None:

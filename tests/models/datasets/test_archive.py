@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from contract.dataset import Manifest
+from contract.dataset import ArrayForm, Manifest
 from contract.durable import RequireRoom, once
 from contract.errors import ErrorCode, ServiceError
 from contract.volume import Volume
@@ -25,6 +25,7 @@ from models.datasets.arrays import FEWEST_REALS, array, held_out_indices, split_
 from models.silence import silent
 
 DATASET = "ds_" + "0" * 16
+SMALL = ArrayForm(32, 1, "crop")
 
 Upload = Callable[[Mapping[str, bytes]], Path]
 
@@ -62,7 +63,7 @@ def prepared(volume: Volume, path: Path) -> Manifest:
 def test_pictures_are_in_the_order_of_their_names(volume: Volume, upload: Upload) -> None:
     manifest = prepared(volume, upload({"b.png": png(20), "a/z.png": png(10), "c.png": png(30)}))
     assert manifest.files == ("a/z.png", "b.png", "c.png")
-    assert array(volume, manifest, 32, 1, "crop")[:, 0, 0, 0].tolist() == [10, 20, 30]
+    assert array(volume, manifest, SMALL)[:, 0, 0, 0].tolist() == [10, 20, 30]
 
 
 def test_manifest_describes_what_was_found(volume: Volume, upload: Upload) -> None:
@@ -81,7 +82,7 @@ def test_manifest_on_the_volume_is_the_one_returned(volume: Volume, upload: Uplo
 
 def test_default_array_exists_once_the_manifest_does(volume: Volume, upload: Upload) -> None:
     prepared(volume, upload({"a.png": png((1, 2, 3), (200, 100))}))
-    assert volume.array(DATASET, 64, 3, "crop").exists()
+    assert volume.array(DATASET, ArrayForm(64, 3, "crop")).exists()
 
 
 def test_rejected_file_has_its_reason_in_a_sentence(volume: Volume, upload: Upload) -> None:
@@ -234,7 +235,7 @@ def test_progress_ends_complete_and_never_goes_back(volume: Volume, upload: Uplo
 @pytest.mark.parametrize(("channels", "pixel"), [(1, [124]), (3, [200, 100, 50])])
 def test_array_is_derived_on_demand(channels: int, pixel: list[int], volume: Volume, upload: Upload) -> None:
     manifest = prepared(volume, upload({"a.png": png((200, 100, 50))}))
-    pixels = array(volume, manifest, 128, channels, "stretch")
+    pixels = array(volume, manifest, ArrayForm(128, channels, "stretch"))
     assert pixels.shape == (1, channels, 128, 128)
     assert pixels[0, :, 5, 5].tolist() == pixel
 
@@ -242,13 +243,13 @@ def test_array_is_derived_on_demand(channels: int, pixel: list[int], volume: Vol
 def test_array_is_derived_once(volume: Volume, upload: Upload) -> None:
     manifest = prepared(volume, upload({"a.png": png(1)}))
     volume.original(DATASET).unlink()
-    assert array(volume, manifest, 32, 1, "crop").dtype == np.uint8
+    assert array(volume, manifest, SMALL).dtype == np.uint8
 
 
 def test_writing_into_the_array_does_not_reach_the_file(volume: Volume, upload: Upload) -> None:
     manifest = prepared(volume, upload({"a.png": png(9)}))
-    array(volume, manifest, 32, 1, "crop")[:] = 0
-    assert array(volume, manifest, 32, 1, "crop").min() == 9
+    array(volume, manifest, SMALL)[:] = 0
+    assert array(volume, manifest, SMALL).min() == 9
 
 
 def test_order_of_files_in_the_zip_does_not_change_the_dataset(
@@ -306,16 +307,16 @@ def test_array_leaves_no_file_on_a_full_disk_and_is_made_by_a_retry(
         tries.append([found.name for found in path.parent.glob("*.npy*")])
         write(lambda: None)
 
-    pixels = array(volume, manifest, 16, 1, "crop", silent, insist)
+    pixels = array(volume, manifest, ArrayForm(16, 1, "crop"), silent, insist)
     assert pixels[:, 0, 0, 0].tolist() == [10, 20]
     assert tries == [["32-1-crop.npy"]]
 
 
 def test_array_is_the_file_that_numpy_would_write(volume: Volume, upload: Upload, tmp_path: Path) -> None:
     manifest = prepared(volume, upload({f"{shade}.png": png(shade) for shade in range(70)}))
-    pixels = array(volume, manifest, 32, 1, "crop")
+    pixels = array(volume, manifest, SMALL)
     np.save(tmp_path / "numpy.npy", pixels)
-    assert volume.array(DATASET, 32, 1, "crop").read_bytes() == (tmp_path / "numpy.npy").read_bytes()
+    assert volume.array(DATASET, SMALL).read_bytes() == (tmp_path / "numpy.npy").read_bytes()
 
 
 @pytest.mark.parametrize("part", [DATASET, "arrays", "manifest.json"])

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from contract import durable
+from contract.dataset import ArrayForm
 from contract.volume import Volume
 from models.datasets import arrays
 from models.datasets.archive import prepare
@@ -32,6 +33,10 @@ def volume(tmp_path: Path) -> Volume:
     return Volume(tmp_path)
 
 
+def form(resolution: int = 128) -> ArrayForm:
+    return ArrayForm(resolution, 1, "crop")
+
+
 @pytest.fixture
 def derive(volume: Volume) -> Derive:
     """Opens an array of a dataset that has one of 32 pixels; takes a `report` and a resolution."""
@@ -43,7 +48,7 @@ def derive(volume: Volume) -> Derive:
             Image.new("L", (28, 28), shade).save(picture, "PNG")
             archive.writestr(f"{shade}.png", picture.getvalue())
     manifest = prepare(path, DATASET, volume, silent)
-    return lambda report=silent, resolution=128: array(volume, manifest, resolution, 1, "crop", report)
+    return lambda report=silent, resolution=128: array(volume, manifest, form(resolution), report)
 
 
 @pytest.fixture
@@ -52,7 +57,7 @@ def no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def path_of(volume: Volume) -> Path:
-    return volume.array(DATASET, 128, 1, "crop")
+    return volume.array(DATASET, form())
 
 
 def temporaries(volume: Volume) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import pytest
 from PIL import Image
 
+from contract.dataset import ArrayForm
 from contract.durable import at_once
 from contract.volume import Volume
 from models.datasets.archive import prepare
@@ -66,7 +67,7 @@ def test_volume_that_fails_is_no_fault_of_the_archive(volume: Volume, reads: int
 def test_volume_that_fails_leaves_no_half_array(volume: Volume, reads: int) -> None:
     manifest = prepare(volume.original(DATASET), DATASET, volume, silent)
     with pytest.raises(UnreadableError):
-        array(volume, manifest, 16, 1, "crop", read=Failing(reads))
+        array(volume, manifest, ArrayForm(16, 1, "crop"), read=Failing(reads))
     assert [path.name for path in volume.arrays(DATASET).iterdir()] == ["32-1-crop.npy"]
 
 

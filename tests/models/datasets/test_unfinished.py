@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from contract.dataset import Manifest
+from contract.dataset import ArrayForm, Manifest
 from contract.durable import Read, at_once
 from contract.volume import Volume
 from models.datasets.archive import prepare
@@ -43,7 +43,7 @@ def prepared(volume: Volume, *shades: int, read: Read = at_once) -> Manifest:
 
 
 def shades_of(volume: Volume, manifest: Manifest, resolution: int) -> list[int]:
-    pixels = array(volume, manifest, resolution, 1, "crop")
+    pixels = array(volume, manifest, ArrayForm(resolution, 1, "crop"))
     assert np.ptp(pixels, axis=(1, 2, 3)).max() == 0
     return [int(shade) for shade in pixels[:, 0, 0, 0]]
 
@@ -68,7 +68,7 @@ def test_manifest_is_never_there_with_the_arrays_of_another(volume: Volume) -> N
 
 def test_preparation_that_comes_to_the_manifest_that_is_there_keeps_its_arrays(volume: Volume) -> None:
     manifest = prepared(volume, 10, 20)
-    path = volume.array(DATASET, 32, 1, "crop")
+    path = volume.array(DATASET, ArrayForm(32, 1, "crop"))
     derived = path.stat()
     assert prepared(volume, 10, 20) == manifest
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (derived.st_ino, derived.st_mtime_ns)
