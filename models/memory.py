@@ -8,6 +8,7 @@ from functools import cache
 import torch
 
 from contract.augmentation import DiffAugment
+from contract.devices import Device
 from contract.errors import ErrorCode, FieldError, ServiceError
 from contract.training import TrainingSpec
 from models.environment import NumericEnvironment
@@ -48,11 +49,16 @@ def needed_bytes(spec: TrainingSpec, environment: NumericEnvironment) -> int:
         stepping = HEAP * living.peak
         saving = COPIES * living.state + KEPT * (living.peak - living.state)
         all_ranks = max(stepping, saving) + (spec.devices - 1) * stepping
-        samples = MOST_SAMPLES * spec.channels * spec.resolution**2
+        samples = MOST_SAMPLES * spec.form.picture_bytes
         return round(MARGIN * (AROUND_BYTES * spec.devices + judging + samples + all_ranks))
     stepping = WORKSPACE * living.peak + min(GAPS * living.peak, MOST_GAPS_BYTES)
     # A GPU's snapshots and the pixels of its samples are in the host's memory.
     return AROUND_ON_GPU_BYTES + judging + round(stepping)
+
+
+def pictures_bytes(spec: TrainingSpec, images: int, device: Device) -> int:
+    """The memory of a dataset's pictures: copied to a GPU's, but on a CPU only mapped."""
+    return images * spec.form.picture_bytes if device == "cuda" else 0
 
 
 def _augmented(spec: TrainingSpec) -> TrainingSpec:

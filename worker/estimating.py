@@ -28,7 +28,7 @@ from contract.volume import Volume
 from models.datasets.arrays import split_sizes
 from models.environment import NumericEnvironment, detect
 from models.features import embedded, inception
-from models.memory import fitting, needed_bytes, refused
+from models.memory import fitting, needed_bytes, pictures_bytes, refused
 from models.panel import Panel
 from models.workload import Workload
 from worker import link
@@ -161,10 +161,11 @@ class _Job:
 
     def _memory(self) -> tuple[MemoryEstimate, ServiceError | None]:
         """The memory that the job would take, and the error if there is too little."""
-        needed, available = needed_bytes(self.spec, self.environment) + self._besides_bytes, self._available
+        besides_bytes = pictures_bytes(self.spec, self._order.ask.images, self.environment.device)
+        needed, available = needed_bytes(self.spec, self.environment) + besides_bytes, self._available
         smaller, error = None, None
         if available is not None and needed > available:
-            smaller = fitting(self.spec, self.environment, available - self._besides_bytes)
+            smaller = fitting(self.spec, self.environment, available - besides_bytes)
             error = refused(self.spec, needed, available, smaller)
         memory = MemoryEstimate(
             needed_bytes=needed,
@@ -191,12 +192,6 @@ class _Job:
         if self.environment.device == "cuda":
             return None
         return available_bytes("cpu") + held_bytes(training.process)
-
-    @property
-    def _besides_bytes(self) -> int:
-        """The pictures, if they are copied to the device's memory rather than mapped."""
-        pictures = self._order.ask.images * self.spec.channels * self.spec.resolution**2
-        return pictures if self.environment.device == "cuda" else 0
 
     def _features(self, spec: TrainingSpec) -> int:
         if spec.evaluation.features == "inception":

@@ -13,7 +13,7 @@ from models.datasets.arrays import held_out_indices, training_indices
 from models.environment import NumericEnvironment
 from models.evaluation import Judge
 from models.features import Features, embedded, inception
-from models.memory import require_memory
+from models.memory import pictures_bytes, require_memory
 from models.panel import Panel
 from models.ranks import Alone, Group
 from models.state import TrainingState
@@ -80,13 +80,9 @@ def _still_opening(order: TrainingOrder, chore: Chore, images_seen: int) -> None
 
 
 def _require_memory(spec: TrainingSpec, environment: NumericEnvironment, manifest: Manifest) -> None:
-    pictures_bytes = manifest.images * spec.channels * spec.resolution**2
-    require_memory(
-        spec,
-        environment,
-        available_bytes(environment.device),
-        besides_bytes=pictures_bytes if environment.device == "cuda" else 0,  # else they are mapped
-    )
+    device = environment.device
+    besides_bytes = pictures_bytes(spec, manifest.images, device)
+    require_memory(spec, environment, available_bytes(device), besides_bytes=besides_bytes)
 
 
 def _features(spec: TrainingSpec, volume: Volume, environment: NumericEnvironment, room: Room) -> Features:

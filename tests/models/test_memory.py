@@ -11,7 +11,7 @@ import pytest
 from contract.errors import ErrorCode, ServiceError
 from contract.training import TrainingSpec
 from models.environment import NumericEnvironment
-from models.memory import needed_bytes, require_memory
+from models.memory import needed_bytes, pictures_bytes, require_memory
 from models.rehearsal import rehearse
 
 MakeSpec = Callable[..., TrainingSpec]
@@ -112,6 +112,12 @@ def test_estimate_includes_the_augmentation_that_guards_may_add(
     )
     assert rehearse(without, environment).peak < rehearse(full, environment).peak
     assert len({needed_bytes(spec, environment) for spec in (without, weak, full)}) == 1
+
+
+def test_pictures_are_copied_to_a_gpu_and_mapped_on_a_cpu(make_spec: MakeSpec) -> None:
+    spec = make_spec(resolution=64, channels=3)
+    assert pictures_bytes(spec, 1_000, "cuda") == 1_000 * 3 * 64 * 64
+    assert pictures_bytes(spec, 1_000, "cpu") == 0
 
 
 def test_estimate_grows_with_the_resolution(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
