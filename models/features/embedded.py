@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.features import network
+from models.features.batching import in_batches
 from models.features.network import FEATURES, FeatureNetwork
 
 NAME = "dcgan-features"
@@ -37,14 +38,9 @@ class Embedded:
     def of(self, images: Tensor) -> Tensor:
         """The features (N, F), float32 on the device, of images (N, C, R, R), float32 in [-1, 1], C 1 or 3.
 
-        Computed in float32 and in batches of one size, padded with grey, so an image's features are the same,
-        bit for bit, whatever other images are passed with it.
+        An image's are the same, bit for bit, whatever other images are passed with it.
         """
-        assert images.dtype == torch.float32
-        assert images.shape[1] in (1, 3)
-        if len(images) == 0:
-            return torch.empty(0, FEATURES, device=self._device)
-        return torch.cat([self._of_batch(part) for part in torch.split(images, BATCH)])
+        return in_batches(self._of_batch, sized(images.to(self._device)), BATCH)
 
     def multiply_adds(self, resolution: int) -> int:
         """The cost of one image at this resolution, excluding its scaling."""
@@ -52,16 +48,9 @@ class Embedded:
         return network.multiply_adds(seen.shape[-1])
 
     def _of_batch(self, images: Tensor) -> Tensor:
-        count = len(images)
-        inputs = sized(images.to(self._device)).expand(-1, 3, -1, -1)
-        inputs = functional.pad(inputs, (0, 0, 0, 0, 0, 0, 0, BATCH - count))
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
-        with (
-            torch.autocast(torch.device(self._device).type, enabled=False),
-            torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False),
-        ):
-            found: Tensor = self._network(inputs)
-        return found[:count]
+        inputs = images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
+        found: Tensor = self._network(inputs)
+        return found
 
 
 def load(device: str) -> Embedded:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from contract.errors import ErrorCode, ServiceError
 from contract.volume import INCEPTION_WEIGHTS as WEIGHTS
+from models.features.batching import in_batches
 from models.pixels import to_pixels
 
 DIGEST = "6726825d"  # the first digits of that file's SHA-256
@@ -41,27 +41,18 @@ class Inception:
     def of(self, images: Tensor) -> Tensor:
         """The features (N, F), float32 on the device, of images (N, C, R, R), float32 in [-1, 1], C 1 or 3.
 
-        The images are first rounded to pixels. Computed in batches of one size, padded with grey, so an
-        image's features are the same, bit for bit, whatever other images are passed with it.
+        The images are first rounded to pixels. An image's features are the same, bit for bit, whatever other
+        images are passed with it.
         """
-        assert images.shape[1] in (1, 3)
-        if len(images) == 0:
-            return torch.empty(0, FEATURES, device=self._device)
-        return torch.cat([self._of_batch(part) for part in torch.split(images, BATCH)])
+        return in_batches(self._of_batch, images.to(self._device), BATCH)
 
     def multiply_adds(self, _resolution: int) -> int:
         """The cost of one image, the same at every resolution because all are scaled to 299 px."""
         return MULTIPLY_ADDS
 
     def _of_batch(self, images: Tensor) -> Tensor:
-        count = len(images)
-        inputs = functional.pad(images.to(self._device), (0, 0, 0, 0, 0, 0, 0, BATCH - count))
-        with (
-            torch.autocast(torch.device(self._device).type, enabled=False),
-            torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False),
-        ):
-            found: Tensor = self._network(to_pixels(inputs).expand(-1, 3, -1, -1))[0]
-        return found[:count]
+        found: Tensor = self._network(to_pixels(images).expand(-1, 3, -1, -1))[0]
+        return found
 
 
 def load(weights: Path, device: str) -> Inception:
