@@ -36,9 +36,10 @@ from benchmarks.rivals.plain_script import BATCH, plain_script
 from contract.devices import Device
 from contract.job import CheckpointFact, best_checkpoint
 from contract.training import TrainingSpec
-from models import features, metrics
+from models import metrics
 from models.datasets.arrays import array, held_out_indices, training_indices
 from models.environment import detect
+from models.features import embedded
 from models.pixels import to_numbers, to_pixels
 from models.sampler import Sampler
 from models.sheet import sheet
@@ -143,7 +144,7 @@ class Trial:
         self._ground = Ground.lay(root, archive, device, threads)
         manifest, spec = self._ground.manifest, self._spec(0, images=1)
         self._pixels = array(self._ground.volume, manifest, spec.form)
-        self._features = features.load("cpu")
+        self._features = embedded.load("cpu")
         held_out = held_out_indices(manifest)
         if not held_out.size:
             raise SystemExit(f"{archive} has {manifest.images} pictures, too few to judge by; send 400")

@@ -11,11 +11,13 @@ from contract.plugin import Frozen
 DEAD = 0.1
 """A generator is dead if its diversity is below this: nearly all its samples are the same."""
 
+FeaturesName = Literal["embedded", "inception"]
+
 
 class EvaluationParameters(Frozen):
     """How a job's generator is evaluated."""
 
-    features: Literal["embedded", "inception"] = Field(
+    features: FeaturesName = Field(
         "embedded",
         description="The network whose features are compared: the small one of this service, whose distances "
         "are called `fd` and `kd`; or Inception, if its weights are on the volume: `fid` and `kid`.",

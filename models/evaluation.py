@@ -19,7 +19,7 @@ from models import metrics, objectives, priors
 from models.augment import Draws, augment
 from models.datasets.arrays import Pixels
 from models.ema import served_generator
-from models.features import Features
+from models.features import CHOICES, Features
 from models.latents import noise, shares
 from models.networks.pair import Discriminator, Generator
 from models.panel import PATHS, POINTS, Indices, Panel
@@ -97,7 +97,7 @@ class Judge:
             return None
         fake_features = self._seen(torch.split(fakes, CHUNK))
         del fakes  # 200 MB at 256 px, to make room for the paths
-        names = ("fid", "kid") if self._spec.evaluation.features == "inception" else ("fd", "kd")
+        names = CHOICES[self._spec.evaluation.features].distance_names
         reference = self.prepare()
         floor, likeness = reference.floor, metrics.Likeness.of(reference.reals, fake_features)
         kernel, support = likeness.kernel, likeness.support

@@ -12,6 +12,7 @@ from contract.devices import Device
 from contract.errors import ErrorCode, FieldError, ServiceError
 from contract.training import TrainingSpec
 from models.environment import NumericEnvironment
+from models.features import CHOICES
 from models.panel import MOST_SAMPLES
 from models.rehearsal import rehearse
 
@@ -20,8 +21,6 @@ AROUND_BYTES = 32 * 2**20
 """Memory that the first steps allocate besides tensors: kernels and their plans."""
 AROUND_ON_GPU_BYTES = 320 * 2**20
 """The same on a GPU: scratch space of cuBLAS and cuDNN, which every recorded graph retains."""
-JUDGING_BYTES = {"embedded": 20 * 2**20, "inception": 800 * 2**20}
-"""Memory for evaluations, by features: the network and its activations, and the features of the reals."""
 HEAP = 1.6
 """Memory per byte of tensors on a CPU: adds kernels' scratch space and the gaps of an untrimmed heap."""
 MARGIN = 1.05
@@ -44,7 +43,7 @@ def needed_bytes(spec: TrainingSpec, environment: NumericEnvironment) -> int:
     On the CPU it is the total of all ranks, on GPUs the memory of each.
     """
     living = rehearse(_augmented(spec.part), environment)
-    judging = JUDGING_BYTES[spec.evaluation.features]
+    judging = CHOICES[spec.evaluation.features].judging_bytes
     if environment.device == "cpu":
         stepping = HEAP * living.peak
         saving = COPIES * living.state + KEPT * (living.peak - living.state)

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from contract.durable import at_once
 from contract.errors import ErrorCode, ServiceError
 from contract.estimate import (
     AskedTrainer,
@@ -27,7 +28,7 @@ from contract.training import TrainingSpec
 from contract.volume import Volume
 from models.datasets.arrays import split_sizes
 from models.environment import NumericEnvironment, detect
-from models.features import embedded, inception
+from models.features import CHOICES, Features
 from models.memory import fitting, needed_bytes, pictures_bytes, refused
 from models.panel import Panel
 from models.workload import Workload
@@ -69,8 +70,8 @@ def _tell(order: EstimateOrder, chore: Chore, began: float) -> None:
     start_up_seconds += time.monotonic() - made
     steps = trial.steps()
     chore.tell(link.Estimated(estimate=job.estimate(job.timed(steps, start_up_seconds))))
-    if job.panel is not None and job.spec.evaluation.features == "embedded":  # Inception may take minutes
-        seconds = trial.evaluation(job.panel, embedded.load(job.environment.device))
+    if job.panel is not None and job.features.is_quick:
+        seconds = trial.evaluation(job.panel, job.load_features())
         chore.tell(link.Estimated(estimate=job.estimate(job.timed(steps, start_up_seconds, seconds))))
 
 
@@ -81,10 +82,11 @@ class _Job:
         self.spec = order.ask.spec
         self._order = order
         self._volume = Volume(order.data_root)
+        self.features = CHOICES[self.spec.evaluation.features]
         self.environment = _environment(order)
         self._available = self._available_bytes()
         self.panel = _panel(self.spec, order.ask.images, order.ask.held_out_images)
-        self.workload = Workload.of(self.spec, self.panel, self._features(self.spec))
+        self.workload = Workload.of(self.spec, self.panel, _features_cost(self.spec))
         self.memory, self._too_large = self._memory()
 
     @cached_property
@@ -92,6 +94,9 @@ class _Job:
         """The error with which the job would fail before it begins."""
         refusal = self._too_large or self._without_features()
         return Failure(code=refusal.code, detail=refusal.detail) if refusal else None
+
+    def load_features(self) -> Features:
+        return self.features.load(self._volume, self.environment.device, at_once)
 
     def estimate(self, told: TimeEstimate) -> Estimate:
         environment = self.environment
@@ -117,7 +122,7 @@ class _Job:
         reading = _nearest(self._order.readings, self.spec, self.environment, self.workload)
         if reading is None:
             return self._time(None, "unknown", self._why_unknown())
-        load = Workload.of(reading.spec, self.panel, self._features(reading.spec))
+        load = Workload.of(reading.spec, self.panel, _features_cost(reading.spec))
         pace = reading.images_per_second * load.operations / load.images
         start_up_seconds = reading.start_up_seconds or start_up_seconds
         seconds = start_up_seconds + self.workload.operations / pace
@@ -178,8 +183,8 @@ class _Job:
     def _without_features(self) -> ServiceError | None:
         """The error if evaluations need a file that is missing."""
         try:
-            if self.spec.evaluation.features == "inception" and self.panel is not None:
-                inception.require_file(self._volume.inception)
+            if self.panel is not None:
+                self.features.require(self._volume)
         except ServiceError as refusal:
             return refusal
         return None
@@ -192,15 +197,6 @@ class _Job:
         if self.environment.device == "cuda":
             return None
         return available_bytes("cpu") + held_bytes(training.process)
-
-    def _features(self, spec: TrainingSpec) -> int:
-        if spec.evaluation.features == "inception":
-            return inception.MULTIPLY_ADDS
-        return self._embedded.multiply_adds(spec.resolution)
-
-    @cached_property
-    def _embedded(self) -> embedded.Embedded:
-        return embedded.load("cpu")
 
 
 def _environment(order: EstimateOrder) -> NumericEnvironment:
@@ -234,6 +230,11 @@ def _nearest(
     same = [one for one in usable if has_steps_of(one.spec, spec)]
     size = load.training * spec.batch_size
     return min(same or usable, key=lambda one: _difference(_step_operations(one.spec), size), default=None)
+
+
+def _features_cost(spec: TrainingSpec) -> int:
+    """Multiply-adds of the features of one image."""
+    return CHOICES[spec.evaluation.features].multiply_adds(spec.resolution)
 
 
 def _step_operations(spec: TrainingSpec) -> int:

@@ -12,7 +12,7 @@ from models.batches import Batches
 from models.datasets.arrays import held_out_indices, training_indices
 from models.environment import NumericEnvironment
 from models.evaluation import Judge
-from models.features import Features, embedded, inception
+from models.features import CHOICES
 from models.memory import pictures_bytes, require_memory
 from models.panel import Panel
 from models.ranks import Alone, Group
@@ -24,7 +24,7 @@ from worker.following import join, settle
 from worker.memory import available_bytes
 from worker.orders import TrainingOrder
 from worker.pictures import manifest_of, pictures_of
-from worker.room import Room, room_of
+from worker.room import room_of
 from worker.run_files import RunFiles
 
 
@@ -66,9 +66,10 @@ def open_run(order: TrainingOrder, chore: Chore, show_life: Callable[[], None]) 
     if panel is None:
         judge, workload = None, Workload.of(spec, None, 0)
     else:
-        features = _features(spec, volume, environment, room)
+        chosen = CHOICES[spec.evaluation.features]
+        features = chosen.load(volume, environment.device, room.read)
         judge = Judge(spec, pictures, panel, features, show_life)
-        workload = Workload.of(spec, panel, features.multiply_adds(spec.resolution))
+        workload = Workload.of(spec, panel, chosen.multiply_adds(spec.resolution))
     keep_freed_memory()  # not before: memory used for decoding would be kept for the whole run
     return Opened(files, state, batches, judge, workload, join(environment, chore.place))
 
@@ -83,10 +84,3 @@ def _require_memory(spec: TrainingSpec, environment: NumericEnvironment, manifes
     device = environment.device
     besides_bytes = pictures_bytes(spec, manifest.images, device)
     require_memory(spec, environment, available_bytes(device), besides_bytes=besides_bytes)
-
-
-def _features(spec: TrainingSpec, volume: Volume, environment: NumericEnvironment, room: Room) -> Features:
-    if spec.evaluation.features == "inception":
-        weights = volume.inception
-        return room.read(lambda: inception.load(weights, environment.device), weights)
-    return embedded.load(environment.device)

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 from examples.features import views
 from examples.features.distortions import DISTORTIONS, Distortion
 from examples.features.sources import Labelled, Material
-from models.features import Features, load
+from models.features import Features, embedded
 from models.metrics import Moments, frechet_distance
 
 SEED = 2
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("source", type=Path, help="the folder that fetch.sh filled")
     torch.set_num_threads(1)
     material = Material.read(parser.parse_args().source)
-    judge = load("cpu")
+    judge = embedded.load("cpu")
     sys.stdout.write(f"{judge.name} {judge.version}\n")
     tiles = _together(material.photos.test, material.photos.unseen)
     for title, labelled, side, count in (

@@ -42,11 +42,6 @@ class Embedded:
         """
         return in_batches(self._of_batch, sized(images.to(self._device)), BATCH)
 
-    def multiply_adds(self, resolution: int) -> int:
-        """The cost of one image at this resolution, excluding its scaling."""
-        seen = sized(torch.empty(1, 1, resolution, resolution, device="meta"))
-        return network.multiply_adds(seen.shape[-1])
-
     def _of_batch(self, images: Tensor) -> Tensor:
         inputs = images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
         found: Tensor = self._network(inputs)
@@ -61,6 +56,12 @@ def load(device: str) -> Embedded:
     """
     with resources.as_file(resources.files("models.features") / "features.safetensors") as path:
         return Embedded(_read(path), device)
+
+
+def multiply_adds(resolution: int) -> int:
+    """The cost of one image at this resolution, excluding its scaling."""
+    seen = sized(torch.empty(1, 1, resolution, resolution, device="meta"))
+    return network.multiply_adds(seen.shape[-1])
 
 
 def sized(images: Tensor) -> Tensor:

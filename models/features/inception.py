@@ -23,6 +23,7 @@ from models.pixels import to_pixels
 DIGEST = "6726825d"  # the first digits of that file's SHA-256
 FEATURES = 2048
 MULTIPLY_ADDS = 5_711_168_096
+"""The cost of one image, the same at every resolution because all are scaled to 299 px."""
 BATCH = 32
 
 
@@ -45,10 +46,6 @@ class Inception:
         images are passed with it.
         """
         return in_batches(self._of_batch, images.to(self._device), BATCH)
-
-    def multiply_adds(self, _resolution: int) -> int:
-        """The cost of one image, the same at every resolution because all are scaled to 299 px."""
-        return MULTIPLY_ADDS
 
     def _of_batch(self, images: Tensor) -> Tensor:
         found: Tensor = self._network(to_pixels(images).expand(-1, 3, -1, -1))[0]

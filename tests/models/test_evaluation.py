@@ -36,9 +36,6 @@ class Means:
         self.most = max(self.most, self.since)
         return images.mean((1, 2))
 
-    def multiply_adds(self, resolution: int) -> int:
-        return resolution
-
     def show_life(self) -> None:
         self.since = 0
 

@@ -29,7 +29,7 @@ from models.allocator import keep_freed_memory
 from models.batches import Batches
 from models.environment import detect
 from models.evaluation import Judge
-from models.features import load
+from models.features import embedded
 from models.panel import Panel
 from models.state import TrainingState
 from models.trainer import train
@@ -50,7 +50,7 @@ batches = Batches(pictures, np.arange(4), batch_size=size, seed=seed, device="cp
 for _ in train(state, batches):
     pass
 panel = Panel.of(np.arange(500), np.arange(744, 1000), seed)
-assert Judge(spec, pictures, panel, load("cpu")).evaluate(state, {})
+assert Judge(spec, pictures, panel, embedded.load("cpu")).evaluate(state, {})
 checkpoint.save_snapshot(state, Path(sys.argv[2]))
 print(told("VmHWM") - before)
 """

@@ -9,9 +9,11 @@ from typing import Any, Union, get_args, get_origin
 import pytest
 
 from contract.architectures import Architecture, Pair
+from contract.evaluation import FeaturesName
 from contract.objectives import Objective
 from contract.priors import Prior
 from contract.terms import Term
+from models.features import CHOICES
 from models.networks import NETWORKS
 from models.objectives import OBJECTIVES
 from models.priors import PRIORS
@@ -47,6 +49,13 @@ def test_published_description_gives_the_source_and_the_equation(parameters: typ
         assert re.search(r"L_D = |γ/2 |λ‖θ‖²|Σ_α|Quantile ", description)
 
 
-def test_no_code_branches_on_a_kind() -> None:
-    sources = Path(__file__).parents[2].joinpath("models").rglob("*.py")
-    assert not [source for source in sources if ".kind ==" in source.read_text()]
+def test_contract_and_maths_know_the_same_features() -> None:
+    assert set(get_args(FeaturesName)) == set(CHOICES)
+
+
+@pytest.mark.parametrize(
+    ("package", "choice"), [("models", "kind"), ("models", "features"), ("worker", "features")]
+)
+def test_no_code_branches_on_what_a_job_has_chosen(package: str, choice: str) -> None:
+    sources = Path(__file__).parents[2].joinpath(package).rglob("*.py")
+    assert not [source for source in sources if f".{choice} ==" in source.read_text()]

@@ -20,6 +20,7 @@ from models.checkpoint import save_snapshot
 from models.datasets.arrays import array
 from models.environment import detect
 from models.evaluation import Judge
+from models.features import CHOICES
 from models.networks import sketch
 from models.state import TrainingState
 from tests.worker.training_child import carry_out, clothes, grey_squares, order_for, square
@@ -137,13 +138,12 @@ def test_run_whose_features_are_missing_is_refused(volume: Volume) -> None:
 
 
 def test_features_are_not_missing_while_the_volume_is_away(volume: Volume) -> None:
-    order = order_for(volume, clothes(20), evaluation={"features": "inception"})
     volume.inception.parent.mkdir()
     volume.inception.write_bytes(b"other weights")
     _, child = Pipe(duplex=True)
     room = room_of(Unmounted(child, volume), volume)
     with pytest.raises(ServiceError, match="its SHA-256"):
-        opening._features(order.spec, volume, detect("cpu", 1, "float32"), room)
+        CHOICES["inception"].load(volume, "cpu", room.read)
 
 
 def test_run_on_pictures_that_all_look_the_same_finishes(volume: Volume) -> None:

@@ -17,6 +17,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from models import features
+from models.features import CHOICES
 from models.features.embedded import Embedded, _read, digest, load, sized
 from models.features.network import FEATURES, FeatureNetwork, multiply_adds
 from models.metrics import Moments, frechet_distance
@@ -119,8 +120,9 @@ def test_images_are_scaled_to_a_size_in_the_trained_range(side: int, seen: int) 
     assert sized(torch.empty(1, 1, side, side)).shape[-1] == seen
 
 
-def test_cost_of_an_image_is_that_of_its_scaled_size(judge: Embedded) -> None:
-    assert judge.multiply_adds(128) == judge.multiply_adds(64) == 4 * judge.multiply_adds(32)
+def test_cost_of_an_image_is_that_of_its_scaled_size() -> None:
+    cost = CHOICES["embedded"].multiply_adds
+    assert cost(128) == cost(64) == 4 * cost(32)
 
 
 def test_multiply_adds_are_those_of_the_convolutions() -> None:
