@@ -31,7 +31,7 @@ class OnVolume:
         self._volume = volume
         self._watch = watch
         self._threads = DaemonThreads(_THREADS, "volume")
-        self._unawaited: set[Future[Any]] = set()
+        self._unawaited: dict[Future[Any], asyncio.Task[Any] | None] = {}
         self._left_behind: set[Future[Any]] = set()
         self._is_closing = False
 
@@ -54,22 +54,23 @@ class OnVolume:
         finally:
             outcome.cancel()
             if not call.cancel() and not call.done():
-                self._unawaited.add(call)
-                call.add_done_callback(self._unawaited.discard)
+                self._unawaited[call] = asyncio.current_task()
+                call.add_done_callback(self._unawaited.pop)
                 self._look()
 
-    async def after_unawaited(self, touch: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The same, once all calls have ended whose callers were cancelled: it undoes what they wrote."""
-        return await self(_after, set(self._unawaited), partial(touch, *args, **kwargs))
+    def unawaited(self) -> frozenset[Future[Any]]:
+        """The calls of the current task that have not ended, though it waits for them no longer."""
+        task = asyncio.current_task()
+        return frozenset(call for call, caller in self._unawaited.copy().items() if caller is task)
 
     async def at_last(self, touch: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Call a function, whatever the state of the volume, once all calls that nobody awaits have ended.
+        """Call a function, whatever the state of the volume, once the task's unawaited calls have ended.
 
         Waits for it unless there is trouble or the gateway is closing. A thread has its arguments until it
         ends, so that none is dropped, and closed, on the event loop.
         """
         last = partial(touch, *args, **kwargs)
-        outcome = asyncio.wrap_future(self._threads.submit(partial(_after, set(self._unawaited), last)))
+        outcome = asyncio.wrap_future(self._threads.submit(partial(_after, self.unawaited(), last)))
         while not (outcome.done() or self.trouble or self._is_closing):
             await asyncio.wait([outcome], timeout=_LOOK_SECONDS)
 
@@ -84,9 +85,10 @@ class OnVolume:
 
     def _look(self) -> None:
         """Note which calls hang."""
-        self._left_behind &= self._unawaited
+        unawaited = set(self._unawaited)
+        self._left_behind &= unawaited
         if self._watch.trouble:
-            self._left_behind |= self._unawaited
+            self._left_behind |= unawaited
 
     def require(self) -> None:
         """Raise such an OSError if the volume is known to be away or to hang."""
@@ -108,6 +110,6 @@ class OnVolume:
         self._threads.close(_CLOSE_SECONDS)
 
 
-def _after(others: Set[Future[Any]], touch: Callable[[], T]) -> T:
+def _after(others: Set[Future[Any]], touch: Callable[[], None]) -> None:
     wait(others)
-    return touch()
+    touch()

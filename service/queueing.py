@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 async def new_home(gateway: Gateway, record_id: str) -> AsyncIterator[None]:
     """Enclose the writing of a new record's files to the volume; if they may not last, they are removed."""
     async with AsyncExitStack() as undo:
-        undo.callback(lambda: gateway.later(_give_up(gateway, record_id)))
+        undo.callback(_give_up, gateway, record_id)
         yield
         await gateway.on_volume(sync_directory, gateway.volume.home(record_id).parent)
         undo.pop_all()
@@ -53,15 +53,15 @@ async def submit(
         if await _is_refused(gateway, record_id, error):
             await _remove(gateway, record_id)
         else:
-            gateway.later(_give_up(gateway, record_id))
+            _give_up(gateway, record_id)
         raise
     except asyncio.CancelledError:
-        gateway.later(_give_up(gateway, record_id))
+        _give_up(gateway, record_id)
         raise
     if outcome[0] in ("unusable", "known", "withdrawn"):
         await _remove(gateway, record_id)
     elif outcome[0] == "rebuilding":
-        gateway.later(_give_up(gateway, record_id))
+        _give_up(gateway, record_id)
     elif outcome[0] == "submitted":
         with contextlib.suppress(OSError):  # it is queued, and its first event will show that, too
             await gateway.on_volume(replace_durably, gateway.volume.queued(record_id), b"")
@@ -83,23 +83,27 @@ async def _is_refused(gateway: Gateway, record_id: str, error: RedisError) -> bo
 async def _remove(gateway: Gateway, record_id: str) -> None:
     """Remove the files of what Redis has refused to queue, at once if the volume allows."""
     try:
-        await gateway.on_volume.after_unawaited(discard, gateway.volume, record_id)
+        await gateway.on_volume(discard, gateway.volume, record_id)
     except OSError:
-        gateway.later(_give_up(gateway, record_id))
+        _give_up(gateway, record_id)
 
 
-async def _give_up(gateway: Gateway, record_id: str) -> None:
-    """Withdraw a submission that may have been queued, as soon as Redis and the volume allow.
+def _give_up(gateway: Gateway, record_id: str) -> None:
+    """Withdraw the task's submission, which may have been queued, as soon as Redis and the volume allow.
 
-    One without a spec was not, so it is removed whether Redis answers or not: both may lack its room.
+    It waits for what the task still writes. A submission without a spec was not queued, so it is removed
+    whether Redis answers or not: both may lack its room.
     """
+    unawaited = gateway.on_volume.unawaited()
 
     async def attempt() -> bool:
-        if not await gateway.on_volume.after_unawaited(_discard_incomplete, gateway.volume, record_id):
+        if not all(call.done() for call in unawaited):
+            return False
+        if not await gateway.on_volume(_discard_incomplete, gateway.volume, record_id):
             await _withdraw(gateway, record_id, by_submitter=True)
         return True
 
-    await until_settled(attempt, OSError)
+    gateway.later(until_settled(attempt, OSError))
 
 
 def _discard_incomplete(volume: Volume, record_id: str) -> bool:
@@ -116,7 +120,7 @@ async def _withdraw(gateway: Gateway, record_id: str, *, by_submitter: bool) -> 
     """
     command = withdraw(kind_of(record_id), record_id, by_submitter=by_submitter)
     if is_withdrawn := await gateway.store.run(command):
-        await gateway.on_volume.after_unawaited(discard, gateway.volume, record_id)
+        await gateway.on_volume(discard, gateway.volume, record_id)
     return is_withdrawn
 
 

@@ -1,6 +1,7 @@
 """Submissions that a gateway left on the volume without queueing them are removed by the next gateway."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -104,6 +105,51 @@ def test_upload_refused_while_redis_was_away_is_removed_after_a_restart(
     assert set(there.volume.datasets.glob("ds_*")) > before
     with restarted():
         until(lambda: set(there.volume.datasets.glob("ds_*")) == before)
+
+
+def test_cancelled_submission_is_removed_after_its_last_write_whatever_other_calls_hang(
+    there: Worker, settings: Settings
+) -> None:
+    job_id, begun, may_end, others_may_end = (
+        new_job_id(),
+        threading.Barrier(3),
+        threading.Event(),
+        threading.Event(),
+    )
+
+    def write_slowly() -> None:
+        begun.wait()
+        may_end.wait()
+        _leave(there.volume, job_id, "submission.json", "spec.json")
+
+    def hang() -> None:
+        begun.wait()
+        others_may_end.wait()
+
+    async def submit_slowly(gateway: Gateway) -> None:
+        async with queueing.new_home(gateway, job_id):
+            await gateway.on_volume(write_slowly)
+
+    async def cancel() -> None:
+        gateway = Gateway(settings)
+        left = [asyncio.create_task(work) for work in (submit_slowly(gateway), gateway.on_volume(hang))]
+        await asyncio.to_thread(begun.wait)
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left)
+        (giving_up,) = gateway.background
+        await asyncio.wait([giving_up], timeout=0.2)
+        may_end.set()
+        async with asyncio.timeout(20):
+            await giving_up
+
+    try:
+        asyncio.run(cancel())
+    finally:
+        may_end.set()
+        others_may_end.set()
+    assert not there.volume.home(job_id).exists()
+    assert there.run(submit(RecordKind.JOB, job_id, "{}")) == ("withdrawn", "")
 
 
 @pytest.mark.parametrize("sign", ["queued", "events.jsonl", "facts-7.json", "intent.json", "checkpoints/a"])
