@@ -19,6 +19,8 @@ class DaemonThreads:
         self._most = most
         self._name = name
         self._threads: list[threading.Thread] = []
+        self._begun: dict[int, float] = {}
+        """When each busy thread began its call."""
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._is_closed = False
 
@@ -46,6 +48,12 @@ class DaemonThreads:
         else:
             self._threads.append(thread)
 
+    @property
+    def busy_seconds(self) -> float:
+        """For how long every thread has been busy with one call; 0 while one is free or not yet started."""
+        begun = list(self._begun.values())
+        return time.monotonic() - max(begun) if len(begun) == self._most else 0.0
+
     def close(self, patience_seconds: float) -> None:
         """Wait, but only so long, for all that was submitted."""
         self._is_closed = True
@@ -56,8 +64,11 @@ class DaemonThreads:
             thread.join(max(0.0, give_up - time.monotonic()))
 
     def _run(self) -> None:
+        thread = threading.get_ident()
         while call := self._calls.get():
+            self._begun[thread] = time.monotonic()
             call()
+            del self._begun[thread]
             del call  # an idle thread keeps nothing open
 
 

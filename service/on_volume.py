@@ -3,6 +3,9 @@
 A call that hangs is left behind once the watch knows of trouble, and may still write when the volume answers
 again. Nothing else is called before it has ended, so whatever looks at the volume later finds what it did.
 The same holds for one whose caller was cancelled, if there is trouble before it ends.
+
+A file may hang while the rest of the volume answers, so that the watch finds no trouble. Calls that wait for
+such files keep their threads; once they have them all, every other call is refused.
 """
 
 import asyncio
@@ -22,6 +25,8 @@ T = TypeVar("T")
 _THREADS = 16
 _LOOK_SECONDS = 0.2
 _CLOSE_SECONDS = 1.0
+_BUSY_SECONDS = 15.0
+"""If all threads are busy with one call each for longer, they hang. A large file's fsync takes seconds."""
 
 
 class OnVolume:
@@ -39,9 +44,9 @@ class OnVolume:
         """Return what the function returns.
 
         Raises:
-            OSError: while the volume is away or hangs, one that `LACKS` calls `volume_failing`, as soon as
-                that is known; the function may then take effect later. So what the function does not find was
-                deleted, or never was there.
+            OSError: while the volume is away or hangs, or so many of its files that no thread is left, one
+                that `LACKS` calls `volume_failing`, as soon as that is known; the function may then take
+                effect later. So what the function does not find was deleted, or never was there.
         """
         self.require()
         call = self._threads.submit(partial(self._call, touch, *args, **kwargs))
@@ -49,6 +54,8 @@ class OnVolume:
         try:
             while not outcome.done():
                 self._watch.require()
+                if (jam := self._jam) and call.cancel():
+                    raise OSError(errno.ENODEV, jam)
                 await asyncio.wait([outcome], timeout=_LOOK_SECONDS)
             return outcome.result()
         finally:
@@ -81,7 +88,15 @@ class OnVolume:
         if self._left_behind and not self._watch.trouble:
             earlier = f"{len(self._left_behind)} earlier calls have not ended"
             return f"{self._volume.root} answers again, but {earlier}: restart the gateway if this lasts"
-        return self._watch.trouble
+        return self._watch.trouble or self._jam
+
+    @property
+    def _jam(self) -> str | None:
+        """Why no further call begins, although the volume answers; None as long as one may."""
+        if (seconds := self._threads.busy_seconds) <= _BUSY_SECONDS:
+            return None
+        hanging = f"{_THREADS} calls have not ended for {seconds:.0f} s"
+        return f"{self._volume.root} answers, but {hanging}: restart the gateway if this lasts"
 
     def _look(self) -> None:
         """Note which calls hang."""
@@ -91,7 +106,7 @@ class OnVolume:
             self._left_behind |= unawaited
 
     def require(self) -> None:
-        """Raise such an OSError if the volume is known to be away or to hang."""
+        """Raise such an OSError if the volume is known to be away or to hang, or if no thread is left."""
         if trouble := self.trouble:
             raise OSError(errno.ENODEV, trouble)
 

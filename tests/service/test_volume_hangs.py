@@ -5,6 +5,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,7 @@ import pytest
 from contract.job import State, Want
 from contract.volume import Volume
 from service import aliases, deletion, queueing, receiving, steering, submitting
+from service.on_volume import _THREADS
 from service.routes import datasets
 from tests.service.deployment import Deployment
 from tests.service.problems import refused
@@ -58,6 +60,26 @@ def test_what_needs_only_redis_is_answered_while_the_volume_hangs(
             assert there.client.get(path).status_code == 200
         refused(there.client.post("/jobs", json={"dataset": there.dataset}), 503, "volume_failing")
     until(lambda: not there.missing())
+
+
+def test_what_needs_only_redis_is_answered_while_one_file_keeps_all_threads(
+    there: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.on_volume._BUSY_SECONDS", 0.3)
+    client, volume = there.client, there.worker.volume
+    ended, job_id = there.end(), client.post("/jobs", json={"dataset": there.dataset}).json()["id"]
+    volume.previews(ended).mkdir()
+    preview = volume.preview(ended, 7)
+    os.mkfifo(preview)  # whoever reads it waits for a writer
+    with ThreadPoolExecutor(_THREADS) as threads:
+        reads = [threads.submit(client.get, f"/jobs/{ended}/previews/7.png") for _ in range(_THREADS)]
+        assert "16 calls have not ended" in until(lambda: there.missing().get("volume"))
+        assert client.post(f"/jobs/{job_id}/cancel").json()["state"] == "cancelled"
+        refused(client.get("/jobs/job_0000000000000000"), 503, "volume_failing")
+        os.close(os.open(preview, os.O_RDWR | os.O_NONBLOCK))
+        assert {read.result().status_code for read in reads} == {200}
+    until(lambda: not there.missing())
+    until(volume.intent(job_id).exists)
 
 
 @contextmanager
