@@ -82,6 +82,8 @@ class Webhooks:
         under_way = self._under_way.values()
         command = take_deliveries(AT_ONCE, lease_seconds=_LEASE_SECONDS, under_way=under_way)
         for delivery in await self._store.run(command):
+            if any(_are_one(delivery, other) for other in under_way):
+                continue  # it hangs on the volume, longer than its lease
             attempt = asyncio.create_task(self._deliver(delivery))
             self._under_way[attempt] = delivery
             attempt.add_done_callback(self._forget)
@@ -168,6 +170,10 @@ class Webhooks:
             await self._store.run(settle_delivery(delivery, told, retry_seconds=retry_seconds))
         except RedisError as error:
             log.warning("%s: looked at again when its lease has run out: %s", delivery.job_id, error)
+
+
+def _are_one(delivery: Delivery, other: Delivery) -> bool:
+    return (delivery.job_id, delivery.endpoint) == (other.job_id, other.endpoint)
 
 
 def pause_seconds(age_seconds: float, chance: float, asked_seconds: float = 0.0) -> float | None:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from contract.durable import replace_durably
-from contract.webhook import DeliveryOutcome, Endpoint, Notification
+from contract.webhook import DeliveryOutcome, Endpoint, Notification, read_told
 from service.ports import free_port
 from service.settings import Settings
 from tests.service.deployment import DAY, KEY, Deployment
@@ -117,6 +117,40 @@ def test_delivery_recorded_on_the_volume_is_not_repeated(here: Deployment, recei
     here.age(job_id, 60)
     until(lambda: here.webhook(job_id)["delivery"] == "delivered")
     assert len(receiver.calls) == 1
+
+
+def test_delivery_that_hangs_on_the_volume_is_attempted_once_at_a_time(
+    elsewhere: Elsewhere, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.webhooks._POLL_SECONDS", 0.05)
+    monkeypatch.setattr("service.webhooks._LEASE_SECONDS", 0.2)
+    looks, leases = list[Path](), set[float | None]()
+
+    def look(path: Path) -> Notification | None:
+        looks.append(path)
+        return read_told(path)
+
+    def has_been_leased_often() -> bool:
+        leases.add(redis.zscore(KEY.deliveries, f"{first}:own"))
+        return len(leases) > 5
+
+    monkeypatch.setattr("service.webhooks.read_told", look)
+    there = elsewhere()
+    volume, redis = there.worker.volume, there.worker.redis
+    first, second = (
+        there.client.post("/jobs", json={"dataset": there.dataset, "webhook": receiver.webhook}).json()["id"]
+        for _ in range(2)
+    )
+    told = volume.told(first, Endpoint.OWN)
+    os.mkfifo(told)  # whoever reads it waits for a writer
+    there.client.post(f"/jobs/{first}/cancel").raise_for_status()
+    until(has_been_leased_often)
+    there.client.post(f"/jobs/{second}/cancel").raise_for_status()
+    until(lambda: there.webhook(second)["delivery"] == "delivered")
+    assert looks.count(told) == 1
+    os.close(os.open(told, os.O_RDWR | os.O_NONBLOCK))
+    told.unlink()
+    until(lambda: there.webhook(first)["delivery"] == "delivered")
 
 
 @pytest.mark.usefixtures("hurried")
