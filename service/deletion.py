@@ -44,8 +44,10 @@ async def delete(
         epoch = await require_all_back(gateway, is_record_id, f"may use {record_id}")
     else:
         epoch = await require_all_back(gateway, is_alias, f"may be an alias of {record_id}")
+    gateway.on_volume.require()
     async with gateway.lock(record_id), AsyncExitStack() as undo:
-        undo.callback(lambda: gateway.later(until_settled(partial(_settle, gateway, record_id), OSError)))
+        settle = partial(_settle, gateway, record_id)
+        undo.callback(gateway.settle_later, f"the deletion of {record_id}", settle, OSError)
         await _bury(gateway, record_id)
         outcome = await gateway.store.run(since(epoch, command))
         if outcome[0] in ("forgotten", "missing"):

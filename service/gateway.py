@@ -81,6 +81,7 @@ class Gateway:
         self.refused_moves: set[str] = set()
         """Aliases of which the volume may still state a move that was refused."""
         self.background: set[asyncio.Task[None]] = set()
+        self._settling: set[str] = set()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._roster: tuple[float, frozenset[Role]] = (0.0, frozenset())
 
@@ -143,6 +144,24 @@ class Gateway:
         self.background.add(task)
         task.add_done_callback(self._has_ended)
         return task
+
+    def settle_later(
+        self, name: str, attempt: Callable[[], Awaitable[bool]], *also_broken_by: type[Exception]
+    ) -> None:
+        """Call `attempt` in the background until it returns True, unless that is going on under this name.
+
+        Whoever holds the lock that `attempt` takes can be sure that it still looks at what he did.
+        """
+
+        async def settle() -> None:
+            try:
+                await until_settled(attempt, *also_broken_by)
+            finally:  # before anybody else can take the lock
+                self._settling.discard(name)
+
+        if name not in self._settling:
+            self._settling.add(name)
+            self.later(settle())
 
     def _has_ended(self, task: asyncio.Task[None]) -> None:
         self.background.discard(task)

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 @asynccontextmanager
 async def new_home(gateway: Gateway, record_id: str) -> AsyncIterator[None]:
     """Enclose the writing of a new record's files to the volume; if they may not last, they are removed."""
+    gateway.on_volume.require()
     async with AsyncExitStack() as undo:
         undo.callback(_give_up, gateway, record_id)
         yield

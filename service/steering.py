@@ -21,7 +21,6 @@ from contract.store import ControlOutcome, control
 from service import records
 from service.gateway import Gateway
 from service.job_views import Job
-from service.settling import until_settled
 
 logger = logging.getLogger(__name__)
 
@@ -41,11 +40,11 @@ async def steer(gateway: Gateway, job_id: str, want: Want) -> Job:
             outcome, state = await _control(gateway, job_id, intent)
             has_agreed = await _agree(gateway, job_id)
         except (RedisError, OSError, asyncio.CancelledError):  # Redis may have done it, and lost the reply
-            gateway.later(_settle(gateway, job_id))
+            _settle(gateway, job_id)
             raise
         if not has_agreed:
             logger.warning("%s: the volume does not take what is wanted; Redis alone has it", job_id)
-            gateway.later(_settle(gateway, job_id))
+            _settle(gateway, job_id)
     if outcome == "conflict":
         raise _conflict(job_id, want, state)
     return await records.show(gateway, RecordKind.JOB, job_id, Job.of)
@@ -87,14 +86,14 @@ def _require_excuse(error: OSError) -> None:
         raise error
 
 
-async def _settle(gateway: Gateway, job_id: str) -> None:
+def _settle(gateway: Gateway, job_id: str) -> None:
     """Write the record's intent, as it is by then, once Redis answers and the volume accepts it."""
 
     async def attempt() -> bool:
         async with gateway.lock(job_id):
             return await _agree(gateway, job_id)
 
-    await until_settled(attempt)
+    gateway.settle_later(f"what is wanted of {job_id}", attempt)
 
 
 async def _agree(gateway: Gateway, job_id: str) -> bool:

@@ -13,11 +13,12 @@ from contract.durable import sync_directory, write_durably
 from contract.identifiers import new_job_id
 from contract.job import State, Want
 from contract.keys import RecordKind
-from contract.store import mirrored, submit
+from contract.store import forget_job, mirrored, submit
 from contract.volume import Volume
 from service import deletion, queueing
 from service.gateway import Gateway
 from service.settings import Settings
+from service.steering import steer
 from service.trash import discard
 from tests.service.deployment import Deployment
 from tests.service.problems import refused
@@ -140,6 +141,37 @@ def test_refused_submission_is_removed_once_the_volume_is_back(there: Deployment
 
     asyncio.run(submit_on_no_dataset())
     assert not volume.home(job_id).exists()
+
+
+def test_what_is_asked_again_and_again_while_the_volume_is_away_is_settled_once(there: Deployment) -> None:
+    volume, ended = there.worker.volume, there.end()
+    job_id = there.client.post("/jobs", json={"dataset": there.dataset}).json()["id"]
+
+    async def ask_often(gateway: Gateway, want: Want) -> None:
+        before, mount = set(gateway.background), unmount(volume)
+        while not gateway.watch.trouble:
+            await asyncio.sleep(0.01)
+        for _ in range(3):
+            with pytest.raises(OSError, match="mount the volume"):
+                async with queueing.new_home(gateway, new_job_id()):
+                    pass
+            with pytest.raises(OSError, match="mount the volume"):
+                await deletion.delete(gateway, ended, forget_job(ended))
+            await steer(gateway, job_id, want)
+        (settling,) = gateway.background - before
+        mount()
+        await settling
+        assert json.loads(volume.intent(job_id).read_bytes())["want"] == want
+
+    async def ask_in_two_outages() -> None:
+        gateway = Gateway(Settings(data_root=volume.root, redis_url=there.worker.url))
+        async with asyncio.timeout(40), gateway.running():
+            for want in (Want.PAUSE, Want.CANCEL):
+                await ask_often(gateway, want)
+                while gateway.watch.trouble:
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(ask_in_two_outages())
 
 
 @pytest.mark.parametrize(("error", "is_trouble"), [(errno.ENOSPC, False), (errno.EIO, True)])
