@@ -1,10 +1,12 @@
 """Training jobs: submit, list, show, control and delete them."""
 
+import logging
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query, Response
 from pydantic import Field
 
+from contract.durable import lack
 from contract.errors import ErrorCode, ServiceError
 from contract.job import Record, State, Want
 from contract.keys import RecordKind, Role
@@ -12,6 +14,8 @@ from contract.plugin import Frozen
 from contract.store import forget_job
 from contract.submission import Idempotency, Submission, read_submission
 from contract.training import JobRequest, TrainingSpec, require_within_limits, resolve
+from contract.volume import Volume
+from contract.webhook import Webhook
 from service import deletion, records
 from service.gateway import Gateway, Here
 from service.idempotency_key import IdempotencyKey
@@ -25,6 +29,8 @@ from service.store import Standing
 from service.submitting import find_made, queue_job, require_dataset, show_made
 from service.trainers import require_trainer
 from service.views import Page
+
+logger = logging.getLogger(__name__)
 
 router = APIRouter(tags=["jobs"])
 
@@ -243,19 +249,34 @@ async def retry_job(
         raise ServiceError(ErrorCode.JOB_STATE_CONFLICT, detail)
     _require_within_limits_again(spec)
     await require_dataset(gateway, spec.dataset)
-    said = await gateway.on_volume(read_submission, gateway.volume.submission(job_id))
     submission = Submission(
         submitter=failed.submitter,
         priority=failed.priority,
         idempotency=idempotency,
         retry_of=job_id,
-        webhook=said.webhook,
+        webhook=await gateway.on_volume(_webhook, gateway.volume, job_id),
     )
     return await queue_job(gateway, response, spec, submission)
 
 
 def _record_and_spec(standing: Standing) -> tuple[Record, TrainingSpec]:
     return standing.record, TrainingSpec.model_validate_json(standing.record.spec)
+
+
+def _webhook(volume: Volume, job_id: str) -> Webhook | None:
+    """The job's webhook, which is on the volume alone; refused, rather than dropped, if it cannot be read."""
+    path = volume.submission(job_id)
+    try:
+        return read_submission(path).webhook
+    except (OSError, ValueError) as error:
+        if lack(error):
+            raise
+        logger.warning("%s cannot be read: %s", path, error)
+        detail = (
+            f"The file {path.name} of {job_id}, with its webhook, cannot be read from the volume. Restore it"
+            f" from a backup, or submit the job's spec, as GET /jobs/{job_id} shows it, with POST /jobs."
+        )
+        raise ServiceError(ErrorCode.JOB_STATE_CONFLICT, detail) from None
 
 
 def _require_within_limits_again(spec: TrainingSpec) -> None:

@@ -198,6 +198,22 @@ def test_retry_of_a_job_of_another_version_is_refused_like_reading_it(
     assert client.get("/jobs").json()["items"] == []
 
 
+@pytest.mark.parametrize("damage", ["torn", "unopenable"])
+def test_retry_without_the_webhook_that_it_would_inherit_is_refused(
+    client: httpx.Client, volume: Volume, failed: str, damage: str
+) -> None:
+    path = volume.submission(failed)
+    text = path.read_bytes()
+    path.unlink()
+    if damage == "torn":
+        path.write_bytes(text[:9])
+    else:
+        path.mkdir()
+    problem = refused(client.post(f"/jobs/{failed}/retry"), 409, "job_state_conflict")
+    assert f"submission.json of {failed}" in problem["detail"]
+    assert client.get("/jobs?state=queued").json()["items"] == []
+
+
 def test_a_retry_needs_the_dataset(client: httpx.Client, failed: str) -> None:
     dataset = client.get(f"/jobs/{failed}").json()["dataset"]
     assert client.delete(f"/datasets/{dataset}").status_code == 204
