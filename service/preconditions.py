@@ -17,6 +17,10 @@ class Preconditions(Frozen):
     if_match: tuple[str, ...] | None = None
     if_none_match: tuple[str, ...] | None = None
 
+    @property
+    def are_given(self) -> bool:
+        return self != Preconditions()
+
     def hold(self, etag: str | None) -> bool:
         """Whether a resource with this ETag may be changed; None: it does not exist.
 

@@ -58,6 +58,12 @@ async def _refuse_missing(gateway: Gateway, kind: RecordKind, record_id: str) ->
 
 async def require_back(gateway: Gateway, what: str, name: str) -> None:
     """Raise while a record, alias or import that was not found may be restored, or if it just has been."""
+    if await is_back(gateway, what, name):
+        raise being_rebuilt()
+
+
+async def is_back(gateway: Gateway, what: str, name: str) -> bool:
+    """Whether a record, alias or import that was not found exists by now. Raises while it may be restored."""
     existence = await gateway.store.existence(name)
     if existence == "left_out":
         detail = (
@@ -66,8 +72,9 @@ async def require_back(gateway: Gateway, what: str, name: str) -> None:
             " backup; the service tries again within a minute."
         )
         raise ServiceError(ErrorCode.STORE_UNAVAILABLE, detail, retry_after_seconds=_LEFT_OUT_RETRY_SECONDS)
-    if existence != "missing":
+    if existence == "rebuilding":
         raise being_rebuilt()
+    return existence == "exists"
 
 
 async def require_all_back(gateway: Gateway, concerns: Callable[[str], bool], what_for: str) -> str:

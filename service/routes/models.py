@@ -255,7 +255,13 @@ def _refuse_latest(alias: str) -> None:
 async def _require(
     gateway: Gateway, conditions: Preconditions, alias: str, record: AliasRecord | None
 ) -> None:
-    """Raise `precondition_failed` unless the conditions hold for the alias as it is now."""
+    """Raise `precondition_failed` unless the conditions hold for the alias as it is now.
+
+    Of an alias that may be restored, it is not known whether they do.
+    """
+    what = f"The alias {alias}"
+    if record is None and conditions.are_given and await records.is_back(gateway, what, alias):
+        record = await gateway.store.alias_record(alias)
     current = await _view(gateway, alias, record.now) if record else None
     if conditions.hold(current.etag if current else None):
         return

@@ -10,12 +10,14 @@ from contract.job import CheckpointFact, State
 from contract.keys import (
     ALIAS_HISTORIES,
     ALIASES,
+    EPOCH,
     IMPORTS,
     JOB_KEYS,
     LEFT_OUT,
 )
 from contract.rebuilding import leave_out
 from contract.volume import Volume
+from service.store import Store
 from tests.service.deployment import DAY, Deployment
 from tests.service.playing import Trainer, Worker
 from tests.service.problems import refused
@@ -64,6 +66,40 @@ def test_put_replaces_an_unreadable_alias(
     client.put("/models/live", json={"job": aliased}).raise_for_status()
     assert AliasRecord.of_file(path.read_bytes()).now.job == aliased
     assert not worker.redis.exists(LEFT_OUT)
+
+
+@pytest.mark.parametrize("is_rebuilding", [False, True])
+def test_conditions_are_not_applied_to_an_alias_that_is_not_restored_yet(
+    client: httpx.Client, worker: Worker, volume: Volume, aliased: str, *, is_rebuilding: bool
+) -> None:
+    text = volume.alias("live").read_bytes()[:9]
+    volume.alias("live").write_bytes(text)
+    if is_rebuilding:
+        worker.redis.delete(EPOCH, LEFT_OUT)
+    for condition in ({"If-Match": '"1-0"'}, {"If-Match": "*"}, {"If-None-Match": "*"}):
+        for answer in (
+            client.put("/models/live", json={"job": aliased}, headers=condition),
+            client.post("/models/live/rollback", headers=condition),
+            client.delete("/models/live", headers=condition),
+        ):
+            refused(answer, 503, "store_unavailable")
+            assert volume.alias("live").read_bytes() == text
+
+
+def test_conditions_are_applied_to_an_alias_that_has_just_been_created(
+    client: httpx.Client, aliased: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis did not have it yet when the request was first looked at."""
+    etag = client.put("/models/live", json={"job": aliased}).headers["etag"]
+    look = Store.alias_record
+
+    async def look_too_early(store: Store, alias: str) -> None:
+        monkeypatch.setattr(Store, "alias_record", look)
+
+    for condition, status in (("If-None-Match", 412), ("If-Match", 200)):
+        monkeypatch.setattr(Store, "alias_record", look_too_early)
+        answer = client.put("/models/live", json={"job": aliased}, headers={condition: etag})
+        assert (answer.status_code, client.get("/models/live").headers["etag"]) == (status, etag)
 
 
 def test_readable_alias_is_kept_while_its_job_is_left_out(
