@@ -13,8 +13,9 @@ from typing import get_args
 from contract.durable import remove_durably, sync_directory
 from contract.errors import ServiceError
 from contract.identifiers import IMPORTED, reference_kind
+from contract.imports import forget_import
 from contract.sampling import CheckpointPlace
-from contract.volume import Volume, imported_name
+from contract.volume import Volume, imported_name, is_gone
 from contract.workshop import Program, export, exports, remove_program
 from service.alone import alone
 from service.gateway import Gateway
@@ -73,10 +74,21 @@ async def _settle(gateway: Gateway, digest: str) -> None:
             if existence == "missing":
                 await gateway.on_volume(remove, gateway.volume, digest)
                 log.warning("%s: removed, as its import or removal was interrupted", digest)
+            if not await forget_if_gone(gateway, digest):
+                return False
             await gateway.on_volume(gateway.volume.note_of_import(digest).unlink, missing_ok=True)
         return True
 
     await until_settled(attempt, ServiceError, OSError)
+
+
+async def forget_if_gone(gateway: Gateway, digest: str) -> bool:
+    """Forget a generator that a rebuild found before its file was removed; False while one still may."""
+    if not await gateway.on_volume(is_gone, gateway.volume.imported(digest)):
+        return True
+    outcome, _ = await gateway.store.run(forget_import(digest))
+    gateway.remembered.forget()
+    return outcome != "rebuilding"
 
 
 def remove(volume: Volume, digest: str) -> bool:

@@ -18,7 +18,7 @@ from contract.sampling import CheckpointPlace
 from contract.store import since
 from service.body_length import declared_length
 from service.gateway import Gateway
-from service.half_imported import alone_with_imports, noted, remove
+from service.half_imported import alone_with_imports, forget_if_gone, noted, remove
 from service.receiving import bounded, kept, require_type
 from service.records import require_all_back, require_rebuilt
 from service.refusals import being_rebuilt
@@ -99,6 +99,8 @@ async def forget(gateway: Gateway, digest: str) -> None:
             gateway.remembered.forget()
             if outcome in ("forgotten", "missing"):  # missing: an earlier removal may have been interrupted
                 was_there = await gateway.on_volume(remove, gateway.volume, digest)
+                if not await forget_if_gone(gateway, digest):
+                    raise being_rebuilt()
     if outcome == "rebuilding":
         raise being_rebuilt()
     if outcome == "aliased":

@@ -9,15 +9,16 @@ import pytest
 
 from contract.durable import write_durably
 from contract.identifiers import IMPORTED
-from contract.keys import IMPORTS
+from contract.keys import EPOCH, IMPORTS
 from contract.sampling import CheckpointPlace
-from contract.volume import imported_name
+from contract.volume import Volume, imported_name
 from contract.workshop import exports
-from service import half_imported, settling
+from service import half_imported, importing, settling
 from service.gateway import Gateway
 from service.settings import Settings
 from tests.service.deployment import Deployment
 from tests.service.playing import Trainer
+from tests.service.problems import refused
 from tests.service.sending import checkpoint, send
 from tests.service.serving import serve
 from tests.service.waiting import until
@@ -115,6 +116,31 @@ def test_import_is_kept_until_the_records_are_rebuilt_and_then_belongs_to_them(
     asyncio.run(half_imported.settle(Gateway(Settings(data_root=volume.root, redis_url=there.worker.url))))
     assert not _notes(there)
     assert volume.imported(DIGEST).exists()
+
+
+@pytest.mark.parametrize("is_rebuilt", [False, True])
+def test_generator_that_a_rebuild_found_just_before_its_file_was_removed_is_forgotten(
+    there: Deployment, monkeypatch: pytest.MonkeyPatch, *, is_rebuilt: bool
+) -> None:
+    send(there.client, CONTENT).raise_for_status()
+    redis, remove = there.worker.redis, half_imported.remove
+
+    def rebuild_before(volume: Volume, digest: str) -> bool:
+        redis.flushdb()
+        assert there.worker.rebuilder.rebuild_if_lost()
+        if not is_rebuilt:
+            redis.rename(EPOCH, "not yet")
+        return remove(volume, digest)
+
+    monkeypatch.setattr(importing, "remove", rebuild_before)
+    answer = there.client.delete(f"/models/{DIGEST}")
+    if is_rebuilt:
+        assert answer.status_code == 204
+    else:
+        refused(answer, 503, "store_unavailable")
+        redis.rename("not yet", EPOCH)
+        until(lambda: not _notes(there))
+    refused(there.client.get(f"/models/{DIGEST}"), 404, "model_not_found")
 
 
 def test_generator_that_redis_does_not_know_is_kept_if_no_note_tells_of_it(
