@@ -38,7 +38,7 @@ async def steer(gateway: Gateway, job_id: str, want: Want) -> Job:
         intent = Intent(want=want, revision=standing.record.revision)
         try:
             outcome, state = await _control(gateway, job_id, intent)
-            has_agreed = await _agree(gateway, job_id)
+            has_agreed = await _agree(gateway, job_id, is_new=outcome == "accepted")
         except (RedisError, OSError, asyncio.CancelledError):  # Redis may have done it, and lost the reply
             _settle(gateway, job_id)
             raise
@@ -91,35 +91,41 @@ def _settle(gateway: Gateway, job_id: str) -> None:
 
     async def attempt() -> bool:
         async with gateway.lock(job_id):
-            return await _agree(gateway, job_id)
+            return await _agree(gateway, job_id, is_new=True)
 
     gateway.settle_later(f"what is wanted of {job_id}", attempt)
 
 
-async def _agree(gateway: Gateway, job_id: str) -> bool:
-    """Copy the record's intent to the volume, even if another gateway set it. Returns whether they agree."""
+async def _agree(gateway: Gateway, job_id: str, *, is_new: bool) -> bool:
+    """Copy the record's intent to the volume, even if another gateway set it. Returns whether they agree.
+
+    If it `is_new`, an older one must not pass for it, even if it wants the same: to a rebuild, what happened
+    in between would be newer.
+    """
     path = gateway.volume.intent(job_id)
     try:
         while standing := await gateway.store.find(RecordKind.JOB, job_id):
-            wanted = _wanted(standing.record)
-            if await gateway.on_volume(_stated, path) == wanted:
+            wanted = Intent(want=_wanted(standing.record), revision=standing.record.revision)
+            least = wanted.revision - 1 if is_new else 0  # its own event may be the last one
+            if await gateway.on_volume(_is_stated, path, wanted.want, least):
                 break
-            intent = Intent(want=wanted, revision=standing.record.revision)
-            await gateway.on_volume(write_json, path, intent.model_dump())
+            await gateway.on_volume(write_json, path, wanted.model_dump())
+            is_new = False  # written once, it is new enough, whatever has happened by now
     except OSError as error:
         _require_excuse(error)
         return error.errno not in LACKS
     return True
 
 
-def _stated(path: Path) -> Want | None:
-    """The intent on the volume, by default to run; None if it cannot be read."""
+def _is_stated(path: Path, want: Want, least: int) -> bool:
+    """Whether the volume has this intent, of this revision at least; without a file, the one to run, of 0."""
     try:
-        return Intent.model_validate_json(path.read_bytes()).want
+        intent = Intent.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        return Want.RUN
+        intent = Intent(want=Want.RUN)
     except ValueError:
-        return None
+        return False
+    return intent.want is want and intent.revision >= least
 
 
 def _wanted(record: Record) -> Want:

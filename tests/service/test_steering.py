@@ -11,17 +11,19 @@ from typing import Any
 import pytest
 from redis.exceptions import RedisError
 
-from contract.job import Want
-from contract.keys import RecordKind
-from contract.store import Command, control
+from contract.durable import write_json
+from contract.job import Intent, Progress, State, Want
+from contract.keys import JOB_KEYS, RecordKind
+from contract.store import Command, beat, control
 from service import steering
 from service.gateway import Gateway
 from service.settings import Settings
 from service.steering import steer
-from service.store import Store
+from service.store import Standing, Store
 from tests.service.deployment import Deployment
 from tests.service.problems import refused
 from tests.service.waiting import until
+from worker.facts import Facts, write_facts
 from worker.mirror import Mirror
 from worker.store import Store as WorkersStore
 
@@ -73,6 +75,49 @@ def test_steering_whose_reply_was_lost_survives_an_emptied_redis(
     assert _state(there, job_id) == state
 
 
+@pytest.mark.parametrize(("action", "want"), [("cancel", Want.CANCEL), ("pause", Want.PAUSE)])
+def test_answered_intent_is_newer_than_a_claim_that_came_before_it(
+    there: Deployment, monkeypatch: pytest.MonkeyPatch, action: str, want: Want
+) -> None:
+    """A worker took the job, and that is on the volume, while its intent was written there."""
+    job_id, worker, exchange = _queued(there), there.worker, steering._exchange
+
+    def claim_before(path: Path, intent: Intent) -> bytes | None:
+        before = exchange(path, intent)
+        facts = Facts(state=State.RUNNING, token=int(worker.claim().token), attempt=1, created_us=5)
+        assert write_facts(worker.volume, job_id, facts)
+        Mirror(WorkersStore(worker.url), worker.volume).copy_events(RecordKind.JOB)
+        return before
+
+    monkeypatch.setattr(steering, "_exchange", claim_before)
+    there.client.post(f"/jobs/{job_id}/{action}").raise_for_status()
+    worker.redis.flushdb()  # before the next mirroring
+    assert worker.rebuilder.rebuild_if_lost()
+    assert worker.redis.hget(JOB_KEYS.record_of + job_id, "want") == want
+
+
+def test_intent_is_written_once_more_at_most_while_the_job_reports_its_progress(
+    there: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id, find = _queued(there), Store.find
+    lease, progress = there.worker.claim(), Progress(done=1, total=2)
+    written: list[object] = []
+
+    async def report_before(store: Store, kind: RecordKind, record_id: str) -> Standing | None:
+        there.worker.run(beat(lease, progress))
+        there.worker.run(beat(lease, progress))
+        return await find(store, kind, record_id)
+
+    def note(path: Path, content: object) -> None:
+        written.append(content)
+        write_json(path, content)
+
+    monkeypatch.setattr(Store, "find", report_before)
+    monkeypatch.setattr("service.steering.write_json", note)
+    there.client.post(f"/jobs/{job_id}/pause").raise_for_status()
+    assert len(written) == 2
+
+
 def test_intent_of_another_gateway_is_restored_even_if_redis_fails_after_a_refusal(
     there: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,7 +129,7 @@ def test_intent_of_another_gateway_is_restored_even_if_redis_fails_after_a_refus
             there.worker.run(control(RecordKind.JOB, job_id, Want.CANCEL))
         return await run(store, command)
 
-    async def fail(gateway: Gateway, job_id: str) -> bool:
+    async def fail(gateway: Gateway, job_id: str, *, is_new: bool) -> bool:
         monkeypatch.setattr(steering, "_agree", agree)
         raise RedisError
 
