@@ -87,10 +87,11 @@ def _was_queued(record_id: str, volume: Volume) -> bool:
 
 def _restore(record_id: str, store: Store | Rebuild, volume: Volume, lease_seconds: float) -> bool:
     try:
+        is_pending = volume.pending_tombstone(record_id).exists()  # before it may become final
         if volume.tombstone(record_id).exists() or is_gone(volume.home(record_id)):
             store.take_in(record_id)
             return False
-        if volume.pending_tombstone(record_id).exists():
+        if is_pending:
             _leave_out(record_id, store, volume, "a gateway has yet to complete or revert its deletion")
             return False
         command = _restoring(record_id, volume, lease_seconds)
