@@ -30,9 +30,6 @@ _LOOK_SECONDS = 0.1
 _LOOK_AT = 16
 _RECONNECT_SECONDS = 0.2
 _CLOCK_SECONDS = 10.0
-_GATHER_SECONDS = 0.002
-"""How long a push waits for more requests, if the samplers are busy for several times as long."""
-_GATHER_FACTOR = 4
 
 log = logging.getLogger(__name__)
 
@@ -142,8 +139,6 @@ class Mailbox:
     async def _push(self) -> None:
         while True:
             await self._posted.wait()
-            if self.load.seconds_to_empty > _GATHER_FACTOR * _GATHER_SECONDS:
-                await asyncio.sleep(_GATHER_SECONDS)
             self._posted.clear()
             asked, self._outbox = list(self._outbox.values()), {}
             withdrawn, self._withdrawn = self._withdrawn, []

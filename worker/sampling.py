@@ -1,11 +1,9 @@
 """The sampling consumer: takes queued requests and renders them portion by portion.
 
 Batches come from the backlog, not from a timer: an idle sampler answers one request at once, a busy one finds
-many waiting. Only one that has just caught up waits a millisecond: clients that it has answered tend to ask
-again, and the first of them would get a forward pass to itself. Requests past their deadline, by Redis TIME,
-never reach the forward pass, nor do those known to be withdrawn. A batch is limited in requests; it is
-rendered in portions, which are limited in weight to bound memory. Requests for a generator that is still
-loading are set aside while others proceed.
+many waiting. Requests past their deadline, by Redis TIME, never reach the forward pass, nor do those known to
+be withdrawn. A batch is limited in requests; it is rendered in portions, which are limited in weight to bound
+memory. Requests for a generator that is still loading are set aside while others proceed.
 """
 
 import logging
@@ -32,10 +30,6 @@ logger = logging.getLogger(__name__)
 
 LOADING_SECONDS = 0.02
 """The longest blocking pop while asks are set aside, before checking for their generator again."""
-SEVERAL = 8
-"""Of so many asks, or more, each takes little longer than in a full batch."""
-GATHER_SECONDS = 0.001
-"""How long a sampler waits for more asks if it finds few, but had several the time before."""
 MOST_WEIGHT = 256
 """Limit of one portion, in samples of their own size; a heavier ask is a portion of its own."""
 STOP_SECONDS = 8.0
@@ -62,7 +56,6 @@ class SampleConsumer(threading.Thread):
         self._taken_at: dict[str, float] = {}  # by ask id, in seconds of our clock
         self._withdrawals = Withdrawals(self._redis)
         self._clock_offset_ms = 0.0  # Redis time - ours
-        self._last_taken = 0
         self._end = threading.Event()
         self._active = threading.Event()
         self._deployments_renderer: str | None = None
@@ -150,10 +143,6 @@ class SampleConsumer(threading.Thread):
     def _take(self) -> list[Ask]:
         """Take the queued requests; if there are none, wait a moment for some."""
         frames = self._pop()
-        if 0 < len(frames) < SEVERAL <= self._last_taken:
-            self._end.wait(GATHER_SECONDS)
-            frames += self._pop_more(self._batch_limit - len(frames))
-        self._last_taken = len(frames)
         now = time.monotonic()
         read = [ask for frame in frames if (ask := _read(frame))]
         # A gateway may resend an ask that is set aside or is being answered: skip those.
@@ -174,17 +163,6 @@ class SampleConsumer(threading.Thread):
         first, *popped, (seconds, microseconds) = pipe.execute()
         self._clock_offset_ms = seconds * 1000 + microseconds / 1000 - time.monotonic() * 1000
         return [*(first or ())[1:], *(frame for frames in popped for frame in frames or ())]
-
-    def _pop_more(self, most: int) -> list[bytes]:
-        """Pop what has queued up meanwhile: nothing if Redis has gone, so that what was popped is served."""
-        try:
-            pipe = self._redis.pipeline(transaction=False)
-            for name in self._lists:
-                pipe.lpop(name, most)
-            return [frame for frames in pipe.execute() for frame in frames or ()]
-        except redis.RedisError as error:
-            self._away.log("sampling Redis is away: %s", error)
-            return []
 
     def _is_awaited(self, ask: Ask) -> bool:
         """Whether a client waits, and its deadline, by Redis TIME at the last pop, has not passed."""

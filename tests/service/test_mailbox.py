@@ -1,4 +1,4 @@
-"""How many requests the gateway pushes, and how many answers it reads, at a time."""
+"""How many answers the gateway reads from its list at a time."""
 
 import asyncio
 import time
@@ -9,7 +9,6 @@ import pytest
 
 from contract.formats import SampleFormat
 from contract.sampling import CheckpointPlace, SampleSpec
-from service.load import Load
 from service.mailbox import Mailbox
 from tests.service.playing import Sampler
 
@@ -69,37 +68,3 @@ def test_answers_are_read_in_bulk_unless_one_is_pending_or_a_large_one_is(
 
     asyncio.run(ask_for_many())
     assert max(read) == most
-
-
-@pytest.mark.parametrize(("busy_seconds", "pushes"), [(0, [1, 1]), (0.1, [2])])
-def test_requests_are_pushed_together_while_the_samplers_are_busy(
-    redis_url: str,
-    sampler: Sampler,
-    monkeypatch: pytest.MonkeyPatch,
-    busy_seconds: float,
-    pushes: Sequence[int],
-) -> None:
-    pushed: list[int] = []
-
-    async def ask_for_two() -> None:
-        mailbox = Mailbox(redis_url, timeout_seconds=60, queue_limit=4096)
-        running = asyncio.create_task(mailbox.run())
-        until = mailbox.deadline(time.monotonic())
-        await mailbox.ask(_spec(0), PLACE, until)
-        rpush = mailbox._sender.rpush
-
-        async def counted(key: str, *frames: str) -> Any:
-            pushed.append(len(frames))
-            return await rpush(key, *frames)
-
-        monkeypatch.setattr(mailbox._sender, "rpush", counted)
-        monkeypatch.setattr(Load, "seconds_to_empty", busy_seconds)
-        first = asyncio.ensure_future(mailbox.ask(_spec(1), PLACE, until))
-        for _ in range(4):  # one push begins, or waits
-            await asyncio.sleep(0)
-        await asyncio.gather(first, mailbox.ask(_spec(2), PLACE, until))
-        mailbox.close()
-        await running
-
-    asyncio.run(ask_for_two())
-    assert pushed == pushes
