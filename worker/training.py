@@ -6,6 +6,7 @@ Snapshots are due by the clock: they only limit what a crash costs, and no resul
 
 import time
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -49,6 +50,17 @@ class GivenUpError(Exception):
         self.verdict = verdict
 
 
+@dataclass(frozen=True)
+class _Judgement:
+    """What came of looking after a state."""
+
+    evaluation: Evaluation | None = None
+    is_best: bool = False
+
+
+_UNJUDGED = _Judgement()
+
+
 class _Run:
     """One child's part of a job, from where the last one stopped."""
 
@@ -67,7 +79,6 @@ class _Run:
         self._reporter = Reporter(
             order, chore, opened.state, opened.workload, judged_every=self._judged_every
         )
-        self._evaluation: Evaluation | None = None
         self._went_back_at: int | None = None  # then these are weights of an earlier count of images
 
     def carry_out(self) -> None:
@@ -106,35 +117,36 @@ class _Run:
             if is_due(self._spec.preview_every_images) and self._is_sound():
                 self._files.show(self._state)  # first, because a judgement may replace the weights
             has_failed = is_checked and not is_judged and not self._is_sound()
-            is_best = (is_judged or has_failed) and self._look_after()
-            if is_best or is_due(self._spec.checkpoint_every_images) or self._state.is_over:
-                self._publish()
-            if is_best:
+            judgement = self._look_after() if is_judged or has_failed else _UNJUDGED
+            if judgement.is_best or is_due(self._spec.checkpoint_every_images) or self._state.is_over:
+                self._publish(judgement.evaluation)
+            if judgement.is_best:
                 self._files.save(self._state)  # last, so that a resume lacks nothing
         if (is_judged or is_checked) and not self._state.is_over:
             self._lead()
 
-    def _look_after(self) -> bool:
-        """Judge the state, report the figures and act on them. True if it is the best so far."""
-        self._evaluation = self._evaluated()
+    def _look_after(self) -> _Judgement:
+        """Judge the state, report the figures and act on them."""
+        evaluation = self._evaluated()
         is_unjudged = self._judge is None and self._is_sound()
-        signs = Signs(is_finite=True) if is_unjudged else Signs.of(self._evaluation)
+        signs = Signs(is_finite=True) if is_unjudged else Signs.of(evaluation)
         watch = self._state.watch
         course = Course.of(self._spec, self._state.images_seen, watch, self._judged_every)
         verdict = guards.judge(watch, signs, course)
-        self._reporter.tell_judgement(self._evaluation, verdict)
-        match verdict:
-            case Continue(watch, is_best):
-                self._state.watch = watch
-                return is_best
-            case RollBack() if not self._state.is_over:
-                self._state.watch = verdict.watch
-                self._went_back_at = self._state.images_seen
-                self._files.go_back(self._state, verdict.goal_images_seen, self._reporter.show_life)
-            case GiveUp() | RollBack() if not self._state.is_over or not watch.has_something_to_serve:
-                raise GivenUpError(verdict)
-        self._evaluation = None  # so that a rejected state is not published with figures
-        return False
+        self._reporter.tell_judgement(evaluation, verdict)
+        if isinstance(verdict, Continue):
+            self._state.watch = verdict.watch
+            return _Judgement(evaluation, verdict.is_best)
+        if isinstance(verdict, RollBack) and not self._state.is_over:
+            self._go_back(verdict)
+        elif not (self._state.is_over and watch.has_something_to_serve):  # else an earlier best is served
+            raise GivenUpError(verdict)
+        return _UNJUDGED  # a rejected state is not published with figures
+
+    def _go_back(self, verdict: RollBack) -> None:
+        self._state.watch = verdict.watch
+        self._went_back_at = self._state.images_seen
+        self._files.go_back(self._state, verdict.goal_images_seen, self._reporter.show_life)
 
     def _evaluated(self) -> Evaluation | None:
         if self._judge is None or not self._is_sound():
@@ -145,13 +157,10 @@ class _Run:
         """Whether all losses and weights are finite. Waits for the device."""
         return self._reporter.read_losses() and self._state.is_finite()
 
-    def _publish(self) -> None:
-        """Publish a checkpoint of the state, with its evaluation if it has been judged."""
-        if self._state.images_seen == self._went_back_at or not self._is_sound():
-            return
-        judged = self._evaluation
-        is_current = judged is not None and judged.images_seen == self._state.images_seen
-        self._files.publish(self._state, judged if is_current else None)
+    def _publish(self, evaluation: Evaluation | None) -> None:
+        """Publish a checkpoint of the state, unless its weights are of an earlier one or unusable."""
+        if self._state.images_seen != self._went_back_at and self._is_sound():
+            self._files.publish(self._state, evaluation)
 
     def _save(self) -> None:
         """Save the state unless it is unusable: resuming from an earlier one comes to the same end."""
