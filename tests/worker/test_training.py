@@ -202,7 +202,7 @@ def test_resume_in_another_environment_continues_and_reports_it(order: TrainingO
 
 
 def test_resume_of_a_snapshot_that_lacks_its_arithmetic_does_not_warn(order: TrainingOrder) -> None:
-    now = detect("cpu", 1, "float32")
+    now = detect("cpu", 1, order.spec.precision)
     earlier = now.model_copy(update={"isa": now.isa.partition("+")[0]})
     assert earlier != now
     state = TrainingState.fresh(order.spec, earlier)
