@@ -13,7 +13,7 @@ from contract.volume import Volume
 from contract.webhook import Endpoint
 
 T = TypeVar("T")
-RestoreOutcome = Literal["restored", "exists", "twin", "withdrawn"]
+RestoreOutcome = Literal["restored", "exists", "settled", "twin", "withdrawn"]
 Found = Literal["stands", "emptied", "outdated"]
 
 REBUILT = "rebuilt from the volume"
@@ -35,12 +35,14 @@ def restore(
     *,
     unheard: Sequence[CheckpointFact] = (),
     was_queued: bool = True,
+    is_left_out: bool = False,
 ) -> Command[RestoreOutcome]:
     """Re-create a record that Redis has lost. One that exists is left alone.
 
     Its end is reported to the `untold` endpoints. The `unheard` checkpoints, whose events were lost, each get
     a new event. A `twin` was never queued, and its Idempotency-Key has created another record: no client
-    knows the twin, so it is not restored. Neither is a submission that was `withdrawn` meanwhile.
+    knows the twin, so it is not restored. Neither is a submission that was `withdrawn` meanwhile; nor, with
+    `is_left_out`, a record that is not left out any more (`settled`).
     """
     uses = fields.get("uses")
     return command_of(
@@ -57,15 +59,17 @@ def restore(
         lease_ms=round(lease_seconds * 1000),
         untold=list(untold),
         was_queued=was_queued,
+        is_left_out=is_left_out,
     )
 
 
-def leave_out(name: str, submission: Submission = PLAIN) -> Command[bool]:
+def leave_out(name: str, submission: Submission = PLAIN, *, is_left_out: bool = False) -> Command[bool]:
     """Remember a record, alias or import that cannot be restored now. True the first time.
 
-    The request that created the record creates no other.
+    The request that created the record creates no other. With `is_left_out`, only if it still is.
     """
-    return command_of(kind_of(name), "leave_out", bool, name=name, request=request_of(name, submission))
+    given = {"name": name, "request": request_of(name, submission), "is_left_out": is_left_out}
+    return command_of(kind_of(name), "leave_out", bool, **given)
 
 
 def read_epoch(volume: Volume) -> str:

@@ -36,7 +36,7 @@ def _restore(name: str, path: Path, store: Store | Rebuild, *, is_left_out: bool
             return
         command = _restoring(name, path, is_left_out=is_left_out)
     except (OSError, ValueError) as error:  # one damaged file costs no others
-        if store.run(leave_out(name)):
+        if store.run(leave_out(name, is_left_out=is_left_out)):
             logger.error("%s: not rebuilt, its file cannot be read: %s", name, error)
     else:
         if store.run(command) and is_left_out:

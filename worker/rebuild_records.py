@@ -43,7 +43,7 @@ def restore_left_out_records(store: Store, volume: Volume, lease_seconds: float)
     left_out = list(filter(is_record_id, store.left_out()))
     for kind in (RecordKind.DATASET, RecordKind.JOB):
         for record_id in _surest_first((one for one in left_out if kind_of(one) is kind), volume):
-            if _restore(record_id, store, volume, lease_seconds):
+            if _restore(record_id, store, volume, lease_seconds, is_left_out=True):
                 logger.warning("%s: it can be read again, and is back", record_id)
 
 
@@ -85,29 +85,35 @@ def _was_queued(record_id: str, volume: Volume) -> bool:
     return any(sign.exists() for sign in signs) or bool(volume.all_facts(record_id))
 
 
-def _restore(record_id: str, store: Store | Rebuild, volume: Volume, lease_seconds: float) -> bool:
+def _restore(
+    record_id: str, store: Store | Rebuild, volume: Volume, lease_seconds: float, *, is_left_out: bool = False
+) -> bool:
     try:
         is_pending = volume.pending_tombstone(record_id).exists()  # before it may become final
         if volume.tombstone(record_id).exists() or is_gone(volume.home(record_id)):
             store.take_in(record_id)
             return False
         if is_pending:
-            _leave_out(record_id, store, volume, "a gateway has yet to complete or revert its deletion")
+            why = "a gateway has yet to complete or revert its deletion"
+            _leave_out(record_id, store, volume, why, is_left_out=is_left_out)
             return False
-        command = _restoring(record_id, volume, lease_seconds)
+        command = _restoring(record_id, volume, lease_seconds, is_left_out=is_left_out)
     except (OSError, ValueError, KeyError, TypeError) as error:  # one damaged file costs no others
-        _leave_out(record_id, store, volume, f"a file of it cannot be read: {error}")
+        why = f"a file of it cannot be read: {error}"
+        _leave_out(record_id, store, volume, why, is_left_out=is_left_out)
         return False
     outcome = store.run(command)
     if outcome == "twin":
         logger.warning("%s: it was never queued, and its request has made another: removed", record_id)
         shutil.rmtree(volume.home(record_id), ignore_errors=True)
-    store.take_in(record_id)
     return outcome == "restored"
 
 
-def _leave_out(record_id: str, store: Store | Rebuild, volume: Volume, why: str) -> None:
-    if store.run(leave_out(record_id, _submission_if_readable(record_id, volume))):
+def _leave_out(
+    record_id: str, store: Store | Rebuild, volume: Volume, why: str, *, is_left_out: bool
+) -> None:
+    submission = _submission_if_readable(record_id, volume)
+    if store.run(leave_out(record_id, submission, is_left_out=is_left_out)):
         logger.error("%s: not rebuilt, %s", record_id, why)
 
 
@@ -117,7 +123,9 @@ def _submission_if_readable(record_id: str, volume: Volume) -> Submission:
     return PLAIN
 
 
-def _restoring(record_id: str, volume: Volume, lease_seconds: float) -> Command[RestoreOutcome]:
+def _restoring(
+    record_id: str, volume: Volume, lease_seconds: float, *, is_left_out: bool
+) -> Command[RestoreOutcome]:
     kind = kind_of(record_id)
     facts = read_facts(volume, record_id)
     fields = _submitted_fields(record_id, volume) | (_stated(facts) if facts else {})
@@ -137,6 +145,7 @@ def _restoring(record_id: str, volume: Volume, lease_seconds: float) -> Command[
         _untold(told, fields),
         unheard=_unheard(checkpoints, fields, log),
         was_queued=_was_queued(record_id, volume),
+        is_left_out=is_left_out,
     )
 
 

@@ -30,6 +30,7 @@ function command.forget()
   end
   if names.deliveries then drop_deliveries(id .. ':own', id .. ':global') end
   redis.call('SREM', names.unmirrored, id)
+  redis.call('SREM', names.left_out, id)
   redis.call('SET', names.turns, integer(now_us)) -- a full Redis would refuse this as the first write
   redis.call('PUBLISH', names.channel, record(id) .. ':0')
   return { 'forgotten', state }

@@ -1,14 +1,25 @@
 -- The rebuild of the records from the volume.
 
--- Re-create a record from the volume; an existing one is left alone. If it may never have been queued,
--- another one created by the same request takes precedence. The files of a withdrawn one are being removed.
-function command.restore()
-  local id, fields = argument.id, argument.fields
+-- Why a record is not to be re-created from the volume. An existing one is left alone. If it may never have been
+-- queued, another one created by the same request takes precedence. The files of a withdrawn one are being removed.
+-- One that is tried again, but was not left out any more, has been restored meanwhile, and perhaps deleted.
+local function why_not_restored(id)
   if redis.call('EXISTS', record(id)) == 1 then return 'exists' end
+  if argument.is_left_out and redis.call('SISMEMBER', names.left_out, id) == 0 then return 'settled' end
   if redis.call('EXISTS', names.withdrawn_of .. id) == 1 then return 'withdrawn' end
   if argument.request and not argument.was_queued then
     local made = redis.call('GET', names.request_of .. argument.request.key)
     if made and cjson.decode(made).id ~= id then return 'twin' end
+  end
+end
+
+-- Re-create a record from the volume. Either way, it is no longer left out.
+function command.restore()
+  local id, fields = argument.id, argument.fields
+  local why_not = why_not_restored(id)
+  if why_not then
+    redis.call('SREM', names.left_out, id)
+    return why_not
   end
   for field, value in pairs(fields) do write(id, field, value) end
   redis.call('ZADD', names.all, fields.created_us, id)
@@ -26,14 +37,17 @@ function command.restore()
   end
   for _, endpoint in ipairs(argument.untold) do queue_delivery(id, endpoint) end
   for _, checkpoint in ipairs(argument.unheard) do append_event(id, 'checkpoint', checkpoint) end
+  redis.call('SREM', names.left_out, id)
   redis.call('SET', names.turns, integer(now_us))
   local want = fields.want ~= 'run' and fields.want or nil
   append_event(id, 'state', cjson.encode({ state = fields.state, want = want, reason = argument.reason }))
   return 'restored'
 end
 
--- Remember what cannot be re-created now: a record, with the request that created it, an alias or an import.
+-- Remember what cannot be re-created now: a record, with the request that created it, an alias or an import. One that
+-- is tried again has been restored or deleted meanwhile if it was not left out any more.
 function command.leave_out()
+  if argument.is_left_out and redis.call('SISMEMBER', names.left_out, argument.name) == 0 then return 0 end
   remember_request(argument.request)
   return redis.call('SADD', names.left_out, argument.name)
 end

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from contract.job import TRANSITIONS, State, Want
+from contract.rebuilding import RestoreOutcome
 from contract.store import ControlOutcome, ForgetOutcome, SubmitOutcome, Verdict
 from contract.submission import Priority
 
@@ -61,6 +62,7 @@ class RecordModel:
 
     def __init__(self, max_deaths: int) -> None:
         self.entries: dict[str, Entry] = {}
+        self.left_out: set[str] = set()
         self._max_deaths = max_deaths
         self._fences = itertools.count(1)
         self._claims = itertools.count(1)
@@ -129,13 +131,41 @@ class RecordModel:
             _move(entry, REST[want])
         return "accepted", entry.state
 
+    def leave_out(self, record_id: str, key: str | None, *, is_left_out: bool) -> bool:
+        """Whether it was not left out before. Not done if it must be so already, and is not."""
+        is_new = record_id not in self.left_out
+        if is_new and is_left_out:
+            return False
+        self.left_out.add(record_id)
+        if key is not None:
+            self._made_by_key.setdefault(key, record_id)
+        return is_new
+
+    def restore(
+        self, entry: Entry, key: str | None, *, was_queued: bool, is_left_out: bool
+    ) -> RestoreOutcome:
+        """Restore a record as it was last known; if `is_left_out`, only if it still is."""
+        was_left_out = entry.id in self.left_out
+        self.left_out.discard(entry.id)
+        if entry.id in self.entries:
+            return "exists"
+        if is_left_out and not was_left_out:
+            return "settled"
+        if not was_queued and key is not None and self._made_by_key.get(key, entry.id) != entry.id:
+            return "twin"
+        if key is not None:
+            self._made_by_key.setdefault(key, entry.id)
+        self.entries[entry.id] = entry
+        return "restored"
+
     def forget(self, record_id: str) -> tuple[ForgetOutcome, str]:
         entry = self.entries.get(record_id)
         if entry is None:
-            return "missing", ""
+            return "rebuilding" if record_id in self.left_out else "missing", ""
         if not entry.state.is_terminal:
             return "live", entry.state
         del self.entries[record_id]
+        self.left_out.discard(record_id)
         return "forgotten", entry.state
 
     def claim(self, owner: str, devices: int) -> Ticket | None:

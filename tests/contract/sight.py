@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from contract.job import State
-from contract.keys import DIGESTS, KEYS
+from contract.keys import DIGESTS, KEYS, LEFT_OUT
 from tests.contract.records import JOB, Records, WholeRecord
 
 KEY = KEYS[JOB]
@@ -30,6 +30,7 @@ class Sight:
     indexes: dict[str, dict[str, str]]
     digests: dict[str, str]
     unmirrored: set[str]
+    left_out: set[str]
 
     @cached_property
     def records(self) -> dict[str, WholeRecord]:
@@ -48,6 +49,7 @@ def look(records: Records, record_ids: Sequence[str]) -> Sight:
         *(["ZRANGE", index, "0", "-1", "WITHSCORES"] for index in INDEXES),
         ["HGETALL", DIGESTS],
         ["SMEMBERS", KEY.unmirrored],
+        ["SMEMBERS", LEFT_OUT],
     ]
     answers = iter(json.loads(records.redis.eval(READ_ALL, 0, json.dumps(calls))))
     hashes, events, checkpoints = (
@@ -63,6 +65,7 @@ def look(records: Records, record_ids: Sequence[str]) -> Sight:
         indexes={index: _pairs(next(answers)) for index in INDEXES},
         digests=_pairs(next(answers)),
         unmirrored=set(next(answers)),
+        left_out=set(next(answers)),
     )
 
 

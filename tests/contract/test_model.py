@@ -1,4 +1,4 @@
-"""Random interleavings of gateway, owners, reaper and clock, run by the real script in a real Redis.
+"""Random interleavings of gateway, owners, reaper, rebuild and clock, run by the real script in a real Redis.
 
 After every step, the reply and everything in Redis must match the plain model, and the laws must hold,
 whatever the model says. A failing walk is shortened and reported as code.

@@ -4,14 +4,15 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from contract import store
 from contract.events import EventType
 from contract.job import CheckpointFact, Failure, Progress, SnapshotFact, State, Want
 from contract.keys import EPOCH
+from contract.rebuilding import leave_out, restore
 from contract.store import Burial, Command, Lease, Verdict
-from contract.submission import Idempotency, Priority, Submission
+from contract.submission import ANYONE, Idempotency, Priority, Submission
 from tests.contract.laws import LAWS
 from tests.contract.record_model import Death, Entry, RecordModel, Ticket
 from tests.contract.records import JOB, Records
@@ -32,11 +33,15 @@ BACK = (0, 0, 1, 1, 2, 3, 4, 6)  # 0: the newest lease held; most older ones are
 AGAIN = (0, 0, 1, 2)  # 0: the next report; 1: the last one, repeated
 WANTS = (Want.RUN, Want.PAUSE, Want.PAUSE, Want.CANCEL)
 LEFT_IN = (State.QUEUED, State.QUEUED, State.SUCCEEDED, State.FAILED, State.CANCELLED)
+KEYS = (None, None, None, "key_a", "key_b")
+RESTORED_AS = (State.QUEUED, State.PAUSED, State.CANCELLED)
 
 RULES: dict[str, tuple[int, tuple[Sequence[object], ...]]] = {
-    "submit": (5, (IDS, (1, 1, 2, 3), SUBMITTERS, tuple(Priority), (None, None, None, "key_a", "key_b"))),
+    "submit": (5, (IDS, (1, 1, 2, 3), SUBMITTERS, tuple(Priority), KEYS)),
     "control": (5, (IDS, WANTS)),
     "forget": (2, (IDS,)),
+    "leave_out": (2, (IDS, KEYS, (False, True))),
+    "restore": (2, (IDS, RESTORED_AS, KEYS, (True, False), (True, False))),
     "claim": (8, (OWNERS,)),
     "beat": (3, (BACK, (False, True))),
     "report_warning": (1, (BACK, AGAIN)),
@@ -89,15 +94,38 @@ class Walk:
     def submit(
         self, record_id: str, devices: int, submitter: str, priority: Priority, key: str | None
     ) -> None:
-        submission = Submission(
-            submitter=submitter, priority=priority, idempotency=Idempotency.of(key, "the same body")
-        )
+        submission = _submission(key, submitter=submitter, priority=priority)
         reply = self._run(store.submit(JOB, record_id, "{}", devices=devices, submission=submission))
         outcome, said = reply
         if outcome == "known":
             said = store.read_request(said).id
         assert (outcome, said) == self._model.submit(record_id, devices, submitter, priority, key)
         if outcome == "submitted":
+            self._standing.add(record_id)
+
+    def leave_out(self, record_id: str, key: str | None, is_left_out: bool) -> None:
+        reply = self._run(leave_out(record_id, _submission(key), is_left_out=is_left_out))
+        assert reply == self._model.leave_out(record_id, key, is_left_out=is_left_out)
+
+    def restore(
+        self, record_id: str, state: State, key: str | None, was_queued: bool, is_left_out: bool
+    ) -> None:
+        """Its files say that it was created just now, by anyone, and never claimed."""
+        fields = _as_stated(record_id, state, self._records.redis.time())
+        command = restore(
+            JOB,
+            record_id,
+            fields,
+            (),
+            LEASE_SECONDS,
+            _submission(key),
+            was_queued=was_queued,
+            is_left_out=is_left_out,
+        )
+        reply = self._run(command)
+        entry = Entry(record_id, 1, ANYONE, Priority.NORMAL, state, events=[f"state {state}"])
+        assert reply == self._model.restore(entry, key, was_queued=was_queued, is_left_out=is_left_out)
+        if reply == "restored":
             self._standing.add(record_id)
 
     def control(self, record_id: str, want: Want) -> None:
@@ -217,7 +245,21 @@ class Walk:
         assert list(self._records.run(store.turns(JOB)).ids) == self._model.turns()
         assert sorted(after.indexes[KEY.servable]) == sorted(self._model.servable())
         assert after.digests == self._model.digests()
+        assert after.left_out == self._model.left_out
         assert set(after.hashes) == set(after.indexes[KEY.all]) == after.unmirrored == self._standing
+
+
+def _submission(key: str | None, **said: Any) -> Submission:
+    return Submission(idempotency=Idempotency.of(key, "the same body"), **said)
+
+
+def _as_stated(record_id: str, state: State, now: tuple[int, int]) -> dict[str, str]:
+    """The fields of a record as a rebuild reads them from the volume."""
+    seconds, us = now
+    fields = dict.fromkeys(("token", "attempt", "deaths", "revision"), "0")
+    fields |= {"id": record_id, "state": state, "want": Want.RUN, "spec": "{}", "devices": "1"}
+    ended = {"finished_ms": str(seconds * 1000)} if state.is_terminal else {}
+    return fields | {"created_us": str(seconds * 10**6 + us)} | ended
 
 
 def _let_lapse(records: Records, record_id: str) -> None:

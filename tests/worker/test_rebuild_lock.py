@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 import redis
@@ -11,10 +12,12 @@ from contract import keys
 from contract.job import State
 from contract.keys import KEYS, RecordKind
 from contract.rebuilding import OvertakenError, end_rebuild, restore
+from contract.store import Command
 from contract.volume import Volume
 from worker.rebuild import Rebuilder
 from worker.store import Store
 
+T = TypeVar("T")
 JOB = RecordKind.JOB
 JOBS = ("job_000000000000000a", "job_000000000000000b", "job_000000000000000c")
 Between = Callable[[int, Callable[[], object]], None]
@@ -32,17 +35,18 @@ def laid(volume: Volume) -> Volume:
 @pytest.fixture
 def between(monkeypatch: pytest.MonkeyPatch) -> Between:
     """Calls a function once this many records have been restored."""
-    take_in = Store.take_in
+    run = Store.run
 
     def let(restored_before: int, happen: Callable[[], object]) -> None:
         restored = itertools.count(1)
 
-        def take_in_and_let(store: Store, *names: str) -> None:
-            take_in(store, *names)
-            if next(restored) == restored_before:
+        def run_and_let(store: Store, command: Command[T]) -> T:
+            reply = run(store, command)
+            if command.arguments[1] == "restore" and next(restored) == restored_before:
                 happen()
+            return reply
 
-        monkeypatch.setattr(Store, "take_in", take_in_and_let)
+        monkeypatch.setattr(Store, "run", run_and_let)
 
     return let
 
