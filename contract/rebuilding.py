@@ -66,7 +66,8 @@ def restore(
 def leave_out(name: str, submission: Submission = PLAIN, *, is_left_out: bool = False) -> Command[bool]:
     """Remember a record, alias or import that cannot be restored now. True the first time.
 
-    The request that created the record creates no other. With `is_left_out`, only if it still is.
+    The request that created the record creates no other, until a day after the last call. With `is_left_out`,
+    only if it still is. A record that exists is not left out.
     """
     given = {"name": name, "request": request_of(name, submission), "is_left_out": is_left_out}
     return command_of(kind_of(name), "leave_out", bool, **given)

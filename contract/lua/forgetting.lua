@@ -23,7 +23,7 @@ function command.forget()
   local uses = read(id, 'uses')
   if uses and argument.uses_users_of then redis.call('SREM', argument.uses_users_of .. uses, id) end
   local key = read(id, 'idempotency_key')
-  if key then redis.call('EXPIRE', names.request_of .. key, REQUEST_KEPT_SECONDS) end
+  if key and made_by(key) == id then redis.call('EXPIRE', names.request_of .. key, REQUEST_KEPT_SECONDS) end
   redis.call('DEL', record(id), names.events_of .. id, names.checkpoints_of .. id, names.users_of .. id)
   for _, index in ipairs({ names.all, names.queued, names.leased, names.servable, names.state_of .. state }) do
     redis.call('ZREM', index, id)

@@ -8,8 +8,8 @@ local function why_not_restored(id)
   if argument.is_left_out and redis.call('SISMEMBER', names.left_out, id) == 0 then return 'settled' end
   if redis.call('EXISTS', names.withdrawn_of .. id) == 1 then return 'withdrawn' end
   if argument.request and not argument.was_queued then
-    local made = redis.call('GET', names.request_of .. argument.request.key)
-    if made and cjson.decode(made).id ~= id then return 'twin' end
+    local made = made_by(argument.request.key)
+    if made and made ~= id then return 'twin' end
   end
 end
 
@@ -24,7 +24,7 @@ function command.restore()
   for field, value in pairs(fields) do write(id, field, value) end
   redis.call('ZADD', names.all, fields.created_us, id)
   if argument.uses_users then redis.call('SADD', argument.uses_users, id) end
-  remember_request(argument.request)
+  remember_request(id, argument.request)
   for _, checkpoint in ipairs(argument.checkpoints) do
     redis.call('RPUSH', names.checkpoints_of .. id, checkpoint)
     redis.call('HSET', names.digests, cjson.decode(checkpoint).digest, id)
@@ -45,11 +45,14 @@ function command.restore()
 end
 
 -- Remember what cannot be re-created now: a record, with the request that created it, an alias or an import. One that
--- is tried again has been restored or deleted meanwhile if it was not left out any more.
+-- is tried again has been restored or deleted meanwhile if it was not left out any more. Each try renews the day for
+-- which the request is remembered, until nothing is left of the record.
 function command.leave_out()
-  if argument.is_left_out and redis.call('SISMEMBER', names.left_out, argument.name) == 0 then return 0 end
-  remember_request(argument.request)
-  return redis.call('SADD', names.left_out, argument.name)
+  local name = argument.name
+  if redis.call('EXISTS', record(name)) == 1 then return 0 end
+  if argument.is_left_out and redis.call('SISMEMBER', names.left_out, name) == 0 then return 0 end
+  remember_request(name, argument.request, REQUEST_KEPT_SECONDS)
+  return redis.call('SADD', names.left_out, name)
 end
 
 -- Whether to re-create an alias or import, which then is no longer left out. One that is tried again, but was not left

@@ -2,9 +2,20 @@
 
 local REQUEST_KEPT_SECONDS = 86400
 
--- Remember which record a request created, until a day after that record is forgotten.
-local function remember_request(request)
-  if request then redis.call('SET', names.request_of .. request.key, request.made, 'NX') end
+-- The record that the request with this key created, if that is remembered.
+local function made_by(key)
+  local made = redis.call('GET', names.request_of .. key)
+  return made and cjson.decode(made).id
+end
+
+-- Remember which record a request created, from now on for these seconds; without them, until a day after that record
+-- is forgotten. A request that created another one keeps to that.
+local function remember_request(id, request, seconds)
+  if not request then return end
+  local key = names.request_of .. request.key
+  redis.call('SET', key, request.made, 'NX')
+  if made_by(request.key) ~= id then return end
+  if seconds then redis.call('EXPIRE', key, seconds) else redis.call('PERSIST', key) end
 end
 
 function command.submit()
@@ -25,7 +36,7 @@ function command.submit()
   write(id, 'id', id, 'want', 'run', 'token', '0', 'attempt', '0', 'deaths', '0', 'revision', '0',
     'devices', argument.devices, 'spec', argument.spec, 'created_us', integer(now_us))
   for field, value in pairs(argument.fields) do write(id, field, value) end
-  remember_request(argument.request)
+  remember_request(id, argument.request)
   redis.call('ZADD', names.all, integer(now_us), id)
   move(id, 'queued')
   return { 'submitted', 'queued' }

@@ -93,6 +93,7 @@ class JobsCommand(Frozen):
             ErrorCode.INVALID_REQUEST,
             ErrorCode.UNSUPPORTED_MEDIA_TYPE,
             ErrorCode.BODY_TOO_LARGE,
+            ErrorCode.JOB_NOT_FOUND,
             ErrorCode.DATASET_NOT_FOUND,
             ErrorCode.RECORD_DELETED,
             ErrorCode.DATASET_NOT_READY,

@@ -8,7 +8,7 @@ earlier ones.
 import itertools
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from contract.job import TRANSITIONS, State, Want
@@ -43,6 +43,7 @@ class Entry:
     checkpoints: list[str] = field(default_factory=list)
     error: str | None = None
     events: list[str] = field(default_factory=lambda: ["state queued"])
+    key: str | None = field(default=None, compare=False)
     fence: int = field(default=0, compare=False)
     buried_fence: int | None = field(default=None, compare=False)
 
@@ -68,6 +69,7 @@ class RecordModel:
         self._claims = itertools.count(1)
         self._served: dict[str, int] = {}
         self._made_by_key: dict[str, str] = {}
+        self._expiring: set[str] = set()
 
     def of(self, *states: State) -> list[str]:
         """The ids of the records in these states."""
@@ -108,9 +110,8 @@ class RecordModel:
             return "exists", self.entries[record_id].state
         if key in self._made_by_key:
             return "known", self._made_by_key[key]
-        if key is not None:
-            self._made_by_key[key] = record_id
-        self.entries[record_id] = Entry(record_id, devices, submitter, priority)
+        self._remember(key, record_id)
+        self.entries[record_id] = Entry(record_id, devices, submitter, priority, key=key)
         return "submitted", State.QUEUED
 
     def control(self, record_id: str, want: Want) -> tuple[ControlOutcome, str]:
@@ -132,13 +133,12 @@ class RecordModel:
         return "accepted", entry.state
 
     def leave_out(self, record_id: str, key: str | None, *, is_left_out: bool) -> bool:
-        """Whether it was not left out before. Not done if it must be so already, and is not."""
+        """Whether it was not left out before. Not done if it exists, or must be so already, and is not."""
         is_new = record_id not in self.left_out
-        if is_new and is_left_out:
+        if record_id in self.entries or (is_new and is_left_out):
             return False
         self.left_out.add(record_id)
-        if key is not None:
-            self._made_by_key.setdefault(key, record_id)
+        self._remember(key, record_id, expires=True)
         return is_new
 
     def restore(
@@ -153,10 +153,17 @@ class RecordModel:
             return "settled"
         if not was_queued and key is not None and self._made_by_key.get(key, entry.id) != entry.id:
             return "twin"
-        if key is not None:
-            self._made_by_key.setdefault(key, entry.id)
-        self.entries[entry.id] = entry
+        self._remember(key, entry.id)
+        self.entries[entry.id] = replace(entry, key=key)
         return "restored"
+
+    def requests(self) -> dict[str, bool]:
+        """The remembered keys, and whether each is going to expire."""
+        return {key: key in self._expiring for key in self._made_by_key}
+
+    def _remember(self, key: str | None, record_id: str, *, expires: bool = False) -> None:
+        if key is not None and self._made_by_key.setdefault(key, record_id) == record_id:
+            (self._expiring.add if expires else self._expiring.discard)(key)
 
     def forget(self, record_id: str) -> tuple[ForgetOutcome, str]:
         entry = self.entries.get(record_id)
@@ -166,6 +173,8 @@ class RecordModel:
             return "live", entry.state
         del self.entries[record_id]
         self.left_out.discard(record_id)
+        if entry.key and self._made_by_key[entry.key] == record_id:
+            self._expiring.add(entry.key)
         return "forgotten", entry.state
 
     def claim(self, owner: str, devices: int) -> Ticket | None:

@@ -12,6 +12,8 @@ from tests.contract.records import JOB, Records, WholeRecord
 KEY = KEYS[JOB]
 INDEXES = (KEY.all, KEY.queued, KEY.leased, KEY.servable, *(KEY.state_of + state for state in State))
 
+NO_TTL, MISSING = -1, -2
+
 # Replies with one JSON text, because redis-py takes several times as long to read a pipeline's replies.
 READ_ALL = """
 local answers = {}
@@ -31,6 +33,8 @@ class Sight:
     digests: dict[str, str]
     unmirrored: set[str]
     left_out: set[str]
+    requests: dict[str, bool]
+    """The keys that are remembered, and whether each is going to expire."""
 
     @cached_property
     def records(self) -> dict[str, WholeRecord]:
@@ -40,8 +44,8 @@ class Sight:
         return self.indexes[KEY.state_of + state]
 
 
-def look(records: Records, record_ids: Sequence[str]) -> Sight:
-    """Read everything in one round trip. Ids without keys are left out."""
+def look(records: Records, record_ids: Sequence[str], keys: Sequence[str] = ()) -> Sight:
+    """Read everything in one round trip; with these Idempotency-Keys. What is not there is left out."""
     calls = [
         *(["HGETALL", KEY.record_of + record_id] for record_id in record_ids),
         *(["XRANGE", KEY.events_of + record_id, "-", "+"] for record_id in record_ids),
@@ -50,6 +54,7 @@ def look(records: Records, record_ids: Sequence[str]) -> Sight:
         ["HGETALL", DIGESTS],
         ["SMEMBERS", KEY.unmirrored],
         ["SMEMBERS", LEFT_OUT],
+        *(["TTL", KEY.request_of + key] for key in keys),
     ]
     answers = iter(json.loads(records.redis.eval(READ_ALL, 0, json.dumps(calls))))
     hashes, events, checkpoints = (
@@ -66,6 +71,7 @@ def look(records: Records, record_ids: Sequence[str]) -> Sight:
         digests=_pairs(next(answers)),
         unmirrored=set(next(answers)),
         left_out=set(next(answers)),
+        requests={key: ttl != NO_TTL for key in keys if (ttl := next(answers)) != MISSING},
     )
 
 

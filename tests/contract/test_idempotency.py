@@ -3,13 +3,17 @@
 from contract import store
 from contract.job import State, Want
 from contract.keys import EPOCH, KEYS
-from contract.rebuilding import restore
+from contract.rebuilding import leave_out, restore
 from contract.store import RememberedRequest
 from contract.submission import Idempotency, Submission
 from tests.contract.records import JOB, SHORT, Records
 
 SENT = Idempotency.of("key-1", {"dataset": "ds_a"})
 SUBMISSION = Submission(idempotency=SENT)
+FIELDS = {
+    "id": "job_a", "spec": "{}", "state": "queued", "want": "run", "token": "0", "attempt": "0",
+    "deaths": "0", "devices": "1", "revision": "1", "created_us": "5",
+}  # fmt: skip
 
 
 def _send(records: Records, record_id: str) -> tuple[str, str]:
@@ -34,12 +38,19 @@ def test_submission_with_a_key_is_refused_while_records_are_rebuilt(records: Rec
 def test_rebuilding_a_record_restores_its_key(records: Records) -> None:
     _send(records, "job_a")
     records.redis.flushall()
-    fields = {
-        "id": "job_a", "spec": "{}", "state": "queued", "want": "run", "token": "0", "attempt": "0",
-        "deaths": "0", "devices": "1", "revision": "1", "created_us": "5",
-    }  # fmt: skip
-    assert records.run(restore(JOB, "job_a", fields, [], SHORT, SUBMISSION)) == "restored"
+    assert records.run(restore(JOB, "job_a", FIELDS, [], SHORT, SUBMISSION)) == "restored"
     assert _send(records, "job_b")[0] == "known"
+
+
+def test_key_of_a_record_that_is_left_out_is_kept_until_a_day_after_the_last_try(records: Records) -> None:
+    key = KEYS[JOB].request_of + "key-1"
+    for _ in range(2):
+        records.run(leave_out("job_a", SUBMISSION))
+        assert 86000 < records.redis.ttl(key) <= 86400
+        records.redis.expire(key, 5)
+    assert _send(records, "job_b")[0] == "known"
+    records.run(restore(JOB, "job_a", FIELDS, [], SHORT, SUBMISSION))
+    assert records.redis.ttl(key) == -1
 
 
 def test_key_outlives_its_record_by_a_day(records: Records) -> None:

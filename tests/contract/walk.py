@@ -33,15 +33,16 @@ BACK = (0, 0, 1, 1, 2, 3, 4, 6)  # 0: the newest lease held; most older ones are
 AGAIN = (0, 0, 1, 2)  # 0: the next report; 1: the last one, repeated
 WANTS = (Want.RUN, Want.PAUSE, Want.PAUSE, Want.CANCEL)
 LEFT_IN = (State.QUEUED, State.QUEUED, State.SUCCEEDED, State.FAILED, State.CANCELLED)
-KEYS = (None, None, None, "key_a", "key_b")
+KEYS = ("key_a", "key_b")
+ANY_KEY = (None, None, None, *KEYS)
 RESTORED_AS = (State.QUEUED, State.PAUSED, State.CANCELLED)
 
 RULES: dict[str, tuple[int, tuple[Sequence[object], ...]]] = {
-    "submit": (5, (IDS, (1, 1, 2, 3), SUBMITTERS, tuple(Priority), KEYS)),
+    "submit": (5, (IDS, (1, 1, 2, 3), SUBMITTERS, tuple(Priority), ANY_KEY)),
     "control": (5, (IDS, WANTS)),
     "forget": (2, (IDS,)),
-    "leave_out": (2, (IDS, KEYS, (False, True))),
-    "restore": (2, (IDS, RESTORED_AS, KEYS, (True, False), (True, False))),
+    "leave_out": (2, (IDS, ANY_KEY, (False, True))),
+    "restore": (2, (IDS, RESTORED_AS, ANY_KEY, (True, False), (True, False))),
     "claim": (8, (OWNERS,)),
     "beat": (3, (BACK, (False, True))),
     "report_warning": (1, (BACK, AGAIN)),
@@ -71,7 +72,7 @@ class Walk:
         records.redis.set(EPOCH, "1")
         self._records, self._seen = records, seen
         self._model = RecordModel(MAX_DEATHS)
-        self._before = self._after = look(records, IDS)
+        self._before = self._after = look(records, IDS, KEYS)
         self._hand: list[Held] = []
         self._reports: Counter[str] = Counter()  # the number made so far, by token
         self._standing: set[str] = set()  # submitted and not forgotten, according to the replies
@@ -229,7 +230,7 @@ class Walk:
     def _see(self, name: str, act: Callable[[], T]) -> T:
         """Perform one step, and look at Redis after it."""
         self._before, reply = self._after, act()
-        self._after = look(self._records, IDS)
+        self._after = look(self._records, IDS, KEYS)
         self._clock += 1
         self._seen["steps"] += 1
         self._seen[f"{name}: {_word(reply)}"] += 1
@@ -246,6 +247,7 @@ class Walk:
         assert sorted(after.indexes[KEY.servable]) == sorted(self._model.servable())
         assert after.digests == self._model.digests()
         assert after.left_out == self._model.left_out
+        assert after.requests == self._model.requests()
         assert set(after.hashes) == set(after.indexes[KEY.all]) == after.unmirrored == self._standing
 
 

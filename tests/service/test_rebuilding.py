@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import httpx
 import pytest
 
 from contract.job import CheckpointFact, State
-from contract.keys import ALIASES, EPOCH, KEYS, RecordKind
+from contract.keys import ALIASES, EPOCH, JOB_KEYS, KEYS, RecordKind
 from service import deletion
 from service.store import Standing, Store
 from tests.service.deployment import Deployment
@@ -59,6 +60,22 @@ def test_record_that_could_not_be_rebuilt_is_not_reported_as_missing(
     spec.write_text(text)
     worker.rebuilder.restore_left_out()
     assert client.get(f"/jobs/{job_id}").json()["state"] == "queued"
+
+
+def test_key_of_a_job_that_was_removed_by_hand_is_free_again_after_a_day(
+    client: httpx.Client, worker: Worker, dataset: str
+) -> None:
+    """As advised if it cannot be rebuilt."""
+    asked, key = {"dataset": dataset}, {"Idempotency-Key": "k"}
+    job_id = client.post("/jobs", json=asked, headers=key).json()["id"]
+    worker.volume.spec(job_id).write_text("{")
+    worker.redis.flushall()
+    assert worker.rebuilder.rebuild_if_lost()
+    refused(client.post("/jobs", json=asked, headers=key), 503, "store_unavailable")
+    shutil.rmtree(worker.volume.home(job_id))
+    worker.rebuilder.restore_left_out()
+    refused(client.post("/jobs", json=asked, headers=key), 404, "job_not_found")
+    assert 0 < worker.redis.ttl(JOB_KEYS.request_of + "k") <= 86400
 
 
 @pytest.mark.parametrize("state", ["", "&state=queued"])
