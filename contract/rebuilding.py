@@ -90,6 +90,11 @@ def begin_rebuild(of_volume: str, epoch: str) -> Command[Found]:
     return command_of(RecordKind.JOB, "begin_rebuild", lambda reply: reply, **given)
 
 
+def go_on() -> Command[int]:
+    """Do nothing; `within` a rebuild, only extend its lock."""
+    return command_of(RecordKind.JOB, "go_on", int)
+
+
 def end_rebuild(epoch: str) -> Command[int]:
     """Declare that the records of this epoch stand."""
     return command_of(RecordKind.JOB, "end_rebuild", int, epoch=epoch)

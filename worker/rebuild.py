@@ -15,7 +15,7 @@ from worker.store import Store
 logger = logging.getLogger(__name__)
 
 LOCK_SECONDS = 60
-"""Limit from one record to the next, and for sorting them first. A dead rebuilder is replaced after it."""
+"""Limit from one record to the next, and for looking at a hundred. A dead rebuilder is replaced after it."""
 
 
 class Rebuilder:

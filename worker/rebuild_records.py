@@ -14,7 +14,7 @@ from contract.identifiers import is_record_id, kind_of
 from contract.job import CheckpointFact, Failure, Intent, State, Want, best_checkpoint
 from contract.kept import Kept
 from contract.keys import RecordKind
-from contract.rebuilding import REBUILT, RestoreOutcome, leave_out, restore
+from contract.rebuilding import REBUILT, RestoreOutcome, go_on, leave_out, restore
 from contract.store import Command
 from contract.submission import PLAIN, Submission, read_submission
 from contract.volume import Volume, entries, is_gone
@@ -28,12 +28,16 @@ logger = logging.getLogger(__name__)
 UNMIRRORED_EVENTS = 1000
 """More than can have happened since the last mirroring, so that no event id is used twice. Leaves a gap."""
 
+LOOKED_AT_AT_ONCE = 100
+"""How many homes are looked at before the lock is extended."""
+
 
 def restore_records(store: Rebuild, volume: Volume, lease_seconds: float) -> int:
     """Restore them all, before the records stand; return how many."""
     count = 0
     for root in (volume.datasets, volume.jobs):
-        for record_id in _surest_first(_submitted(root), volume):
+        homes = _going_on(entries(root), store)
+        for record_id in _surest_first(_submitted(homes), volume):
             count += _restore(record_id, store, volume, lease_seconds)
     return count
 
@@ -47,9 +51,17 @@ def restore_left_out_records(store: Store, volume: Volume, lease_seconds: float)
                 logger.warning("%s: it can be read again, and is back", record_id)
 
 
-def _submitted(root: Path) -> Iterator[str]:
+def _going_on(homes: Iterable[Path], store: Rebuild) -> Iterator[Path]:
+    """Extend the lock while they are looked at: of many on a slow volume, that takes longer than it lasts."""
+    for number, home in enumerate(homes):
+        if number % LOOKED_AT_AT_ONCE == 0:
+            store.run(go_on())
+        yield home
+
+
+def _submitted(homes: Iterable[Path]) -> Iterator[str]:
     """The ids of records; not the names of copies that other programs have put beside them."""
-    for home in filter(_has_spec, entries(root)):
+    for home in filter(_has_spec, homes):
         if is_record_id(home.name):
             yield home.name
         else:
@@ -67,13 +79,14 @@ def _has_spec(home: Path) -> bool:
 
 def _surest_first(record_ids: Iterable[str], volume: Volume) -> list[str]:
     """Sort by queued first, then youngest first: of two records of one request, the first is kept."""
+    doubts = {record_id: _doubt(record_id, volume) for record_id in record_ids}
+    return sorted(doubts, key=doubts.__getitem__)
 
-    def doubt(record_id: str) -> tuple[bool, int]:
-        with contextlib.suppress(OSError):
-            return not _was_queued(record_id, volume), -volume.spec(record_id).stat().st_mtime_ns
-        return True, 0
 
-    return sorted(record_ids, key=doubt)
+def _doubt(record_id: str, volume: Volume) -> tuple[bool, int]:
+    with contextlib.suppress(OSError):
+        return not _was_queued(record_id, volume), -volume.spec(record_id).stat().st_mtime_ns
+    return True, 0
 
 
 def _was_queued(record_id: str, volume: Volume) -> bool:

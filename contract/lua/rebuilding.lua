@@ -85,6 +85,9 @@ function command.begin_rebuild()
   return found
 end
 
+-- Nothing but what is done for every command of a rebuild: extend its lock.
+function command.go_on() return 1 end
+
 -- Declare that the records stand.
 function command.end_rebuild()
   redis.call('SET', names.epoch, argument.epoch)

@@ -14,6 +14,7 @@ from contract.keys import KEYS, RecordKind
 from contract.rebuilding import OvertakenError, end_rebuild, restore
 from contract.store import Command
 from contract.volume import Volume
+from worker import rebuild_records
 from worker.rebuild import Rebuilder
 from worker.store import Store
 
@@ -80,6 +81,26 @@ def test_lock_is_extended_with_every_record(store: Store, client: redis.Redis) -
     rebuild.run(restore(JOB, JOBS[0], {"created_us": "1", "state": "queued"}, [], 60))
     assert client.ttl(keys.REBUILDING) > 5
     assert not store.lock_rebuild("w1", 60)
+
+
+def test_lock_is_extended_while_many_records_are_looked_at(
+    rebuilder: Rebuilder, volume: Volume, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a slow volume, that takes longer than the lock lasts, before the first is restored."""
+    monkeypatch.setattr(rebuild_records, "LOOKED_AT_AT_ONCE", len(JOBS))
+    for number in range(2 * len(JOBS)):
+        volume.job(job := f"job_{number:016}").mkdir(parents=True)
+        volume.spec(job).write_text(json.dumps({"dataset": "ds_0123456789abcdef"}))
+    look, left_seconds = rebuild_records._doubt, []
+
+    def look_slowly(record_id: str, volume: Volume) -> tuple[bool, int]:
+        left_seconds.append(client.ttl(keys.REBUILDING))
+        client.expire(keys.REBUILDING, 20)
+        return look(record_id, volume)
+
+    monkeypatch.setattr(rebuild_records, "_doubt", look_slowly)
+    assert rebuilder.rebuild_if_lost()
+    assert [seconds > 20 for seconds in left_seconds] == [True, False, False] * 2
 
 
 def test_lock_is_held_even_if_the_reply_was_lost(
