@@ -144,7 +144,7 @@ class Walk:
         ticket = self._model.claim(owner, devices)
         assert (claim and claim.record.id) == (ticket and ticket.id)
         if claim and ticket:
-            assert claim.record == self._after.records[ticket.id]
+            assert claim.fields == self._after.hashes[ticket.id]
             assert all(int(claim.token) > token for token in self._tokens(ticket.id))
             self._hand.append(Held(Lease(JOB, ticket.id, claim.token, LEASE_SECONDS), ticket))
 
