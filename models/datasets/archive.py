@@ -35,11 +35,11 @@ from models.datasets.pictures import (
     require_faithful,
 )
 from models.datasets.source import Source
+from models.datasets.unpacking import MAX_FILE_BYTES, unpacked
 
 Report = Callable[[int, int], None]
 """Receives the amount done and the total. Called often enough to serve as a sign of life."""
 
-MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_NAME_CHARACTERS = 1_024
 LISTED_REJECTIONS = 1_000
 
@@ -160,7 +160,7 @@ def _entries(opened: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 def _read(opened: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes | None:
     """The content of a picture file, or None. Never reads much beyond the limit, whatever an entry claims."""
     try:
-        with opened.open(entry) as file:
+        with unpacked(opened, entry) as file:
             beginning = file.read(HEAD_BYTES)
             if not looks_like_picture(entry.filename, beginning):
                 return None

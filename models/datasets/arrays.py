@@ -20,6 +20,7 @@ from contract.volume import Volume
 from models.datasets.decoding import DECODERS, PixelLimit
 from models.datasets.pictures import square
 from models.datasets.source import Source
+from models.datasets.unpacking import content_of
 from models.silence import silent
 
 Pixels = NDArray[np.uint8]
@@ -189,7 +190,7 @@ def _rows(original: Source, manifest: Manifest, form: ArrayForm) -> Generator[Pi
     with zipfile.ZipFile(original) as opened, ThreadPoolExecutor(DECODERS) as pool:
         for start in range(0, manifest.images, CHUNK):
             names = manifest.files[start : start + CHUNK]
-            yield from pool.map(lambda name: _pixels(opened.read(name), form, limit), names)
+            yield from pool.map(lambda name: _pixels(content_of(opened, name), form, limit), names)
 
 
 def _pixels(content: bytes, form: ArrayForm, limit: PixelLimit) -> Pixels:
