@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 """As torch-fidelity's release names them."""
+_WEIGHTS_NAME = re.compile(r"[0-9]{12,}-[0-9]+\.safetensors")
 
 
 @dataclass(frozen=True)
@@ -276,6 +278,15 @@ def imported_name(digest: str) -> str:
 def weights_name(images_seen: int, token: int) -> str:
     """The file name of a checkpoint or snapshot, unique to one owner."""
     return f"{images_seen:012d}-{token}.safetensors"
+
+
+def weights_files(directory: Path) -> list[Path]:
+    """The checkpoints or snapshots in a directory, sorted; not what copying programs put beside them.
+
+    Raises:
+        OSError: it cannot be listed.
+    """
+    return [path for path in entries(directory) if _WEIGHTS_NAME.fullmatch(path.name)]
 
 
 def images_seen_of(weights_name: str) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from contract.alias import AliasRecord
 from contract.checkpoint import HEADER_KEY
 from contract.job import SnapshotFact
-from contract.volume import Volume, images_seen_of, token_of
+from contract.volume import Volume, images_seen_of, token_of, weights_files
 
 KEPT_SNAPSHOTS = 2
 MOST_HEADER_BYTES = 2**22
@@ -61,8 +61,7 @@ def _is_named(volume: Volume, file: str) -> bool:
 def drop_superseded(volume: Volume, job_id: str, newest: SnapshotFact) -> None:
     """Delete the snapshots that no resume will need once this one is known."""
     directory = volume.snapshots(job_id)
-    names = [path.name for path in _found(directory, "*.safetensors")]
-    for name in superseded(names, newest, lambda kept: _best_at(directory / kept)):
+    for name in superseded(_snapshots_in(directory), newest, lambda kept: _best_at(directory / kept)):
         _drop(directory / name)
 
 
@@ -80,8 +79,7 @@ def drop_unheard(volume: Volume, job_id: str, newest: SnapshotFact, named: Colle
     newest.
     """
     directory = volume.snapshots(job_id)
-    names = [path.name for path in _found(directory, "*.safetensors")]
-    for name in unheard(names, newest, named, lambda kept: _best_at(directory / kept)):
+    for name in unheard(_snapshots_in(directory), newest, named, lambda kept: _best_at(directory / kept)):
         _drop(directory / name)
 
 
@@ -113,6 +111,13 @@ def _best_at(snapshot: Path) -> int | None:
         best_images_seen: int | None = header["watch"]["best_images_seen"]
         return best_images_seen
     return None
+
+
+def _snapshots_in(directory: Path) -> list[str]:
+    """The names of the snapshots in a directory; none if the volume does not tell."""
+    with contextlib.suppress(OSError):
+        return [path.name for path in weights_files(directory)]
+    return []
 
 
 def _found(directory: Path, pattern: str) -> list[Path]:

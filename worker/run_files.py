@@ -10,7 +10,7 @@ from contract.durable import lack
 from contract.errors import ServiceError
 from contract.evaluation import Evaluation
 from contract.job import CheckpointFact, SnapshotFact
-from contract.volume import Volume, entries, images_seen_of, weights_name
+from contract.volume import Volume, images_seen_of, weights_files, weights_name
 from models import checkpoint
 from models.ema import served_generator
 from models.environment import NumericEnvironment
@@ -68,15 +68,15 @@ class RunFiles:
         recorded = self._order.snapshot
         if recorded is None:
             return []
-        names = (path.name for path in self._snapshots("*.safetensors"))
+        names = (path.name for path in self._snapshots())
         older = {name for name in names if images_seen_of(name) <= recorded.images_seen}
         return [recorded.file, *sorted(older - {recorded.file}, reverse=True)]
 
     def go_back(self, state: TrainingState, images_seen: int | None, show_life: Callable[[], None]) -> None:
         """Restore the weights and optimisers that `state` had after `images_seen`; None: at the start."""
         state.losses.clear()  # they are of a state that is given up
-        candidates = self._snapshots(f"{images_seen:012d}-*.safetensors") if images_seen is not None else []
-        for path in reversed(candidates):
+        known = self._snapshots() if images_seen is not None else []
+        for path in reversed([one for one in known if images_seen_of(one.name) == images_seen]):
             try:
                 self._load(checkpoint.load_weights, path, state)
             except ServiceError as error:
@@ -85,11 +85,11 @@ class RunFiles:
             return
         state.begin_again(show_life)
 
-    def _snapshots(self, pattern: str) -> list[Path]:
-        """The job's snapshots of these names, sorted. Waits for a volume that is away or fails."""
+    def _snapshots(self) -> list[Path]:
+        """The job's snapshots, sorted. Waits for a volume that is away or fails."""
         directory = self._volume.snapshots(self._order.job)
         try:
-            return self._room.read(lambda: entries(directory, pattern), directory)
+            return self._room.read(lambda: weights_files(directory), directory)
         except FileNotFoundError:
             return []
 

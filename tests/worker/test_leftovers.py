@@ -1,5 +1,8 @@
 """An owner deletes its own files and those of earlier owners, never those of a later one."""
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 
 from contract.alias import AliasRecord, Meaning
@@ -77,6 +80,18 @@ def test_best_as_of_the_snapshot_before_the_newest_is_kept(volume: Volume) -> No
     with volume.snapshot(JOB, weights_name(1100, token=7)).open("r+b") as rotten:
         rotten.write(b"\xff" * 16)
     assert saved(1200, best_images_seen=1000) == [1000, 1100, 1200]
+
+
+@pytest.mark.parametrize("drop", [drop_superseded, partial(drop_unheard, named=[])])
+def test_files_beside_snapshots_disturb_nothing_and_are_kept(
+    drop: Callable[[Volume, str, SnapshotFact], None], volume: Volume
+) -> None:
+    beside = {f"._{NAMES[0]}", NAMES[0].replace(".", " (copy)."), "1.safetensors", "best.safetensors"}
+    volume.job(JOB).mkdir()
+    for name in beside | set(NAMES):
+        write_durably(volume.snapshot(JOB, name), b"")
+    drop(volume, JOB, newest(None))
+    assert {path.name for path in volume.snapshots(JOB).iterdir()} == beside | set(NAMES[2:])
 
 
 def test_nothing_fails_if_the_snapshots_cannot_be_listed(volume: Volume) -> None:

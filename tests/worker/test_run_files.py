@@ -76,6 +76,21 @@ def test_older_snapshot_is_found_although_the_volume_was_away(
     assert are_equal(state, tensors)
 
 
+@pytest.mark.parametrize("foreign", ["._000000000008-7.safetensors", "best.safetensors"])
+def test_file_beside_the_snapshots_does_not_disturb_a_run(
+    foreign: str, order: TrainingOrder, volume: Volume, environment: NumericEnvironment
+) -> None:
+    tensors = saved(order, environment, 8)
+    recorded = SnapshotFact(file=weights_name(16, order.token), images_seen=16)
+    volume.snapshot(order.job, foreign).write_bytes(b"of another program")
+    _, child = Pipe(duplex=True)
+    files = files_of(order.model_copy(update={"snapshot": recorded}), Chore(child))
+    state = files.restored(environment, silent)
+    assert are_equal(state, tensors)
+    files.go_back(state, 8, silent)
+    assert are_equal(state, tensors)
+
+
 class Failing(Chore):
     """The disk fails to read a file, until the work has waited a few times, or for ever."""
 
