@@ -20,10 +20,13 @@ LACKS: dict[int | None, Lack] = {
         (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT),
         "volume_failing",
     ),
+    **dict.fromkeys(
+        (errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH), "volume_failing"
+    ),
 }
 """Why a volume refuses to be used, by errno: conditions that are not the user's fault and may pass.
 
-Those after EIO are a network's: a server that restarted, or a mount that lost its own.
+Those after EIO are a network's: a server that restarted or is down, or a mount that lost its own.
 """
 
 

@@ -1,11 +1,29 @@
 """The watch of the volume goes on, whatever happens in a look."""
 
+import errno
+import os
 import threading
 
 import pytest
 
 from contract.volume import Volume
 from contract.volume_watch import VolumeWatch
+
+
+@pytest.mark.parametrize(
+    "error", [errno.EIO, errno.ESTALE, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH]
+)
+def test_volume_whose_server_is_down_is_in_trouble(
+    error: int, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Volume) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr("contract.volume_watch.write_probe", refuse)
+    watch = VolumeWatch(volume)
+    watch.look()
+    assert watch.trouble
+    assert os.strerror(error) in watch.trouble
 
 
 def test_watch_goes_on_after_a_look_that_fails_by_our_mistake(

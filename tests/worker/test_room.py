@@ -73,6 +73,7 @@ def test_every_failed_try_and_the_end_of_the_wait_are_reported(volume: Volume, t
         (errno.EROFS, "volume_read_only", "Make it writable."),
         (errno.EIO, "volume_failing", "Check the disk; the kernel log has details."),
         (errno.ESTALE, "volume_failing", "Stale file handle"),
+        (errno.EHOSTDOWN, "volume_failing", "Host is down"),
     ],
 )
 def test_shortage_says_what_is_needed_what_is_free_and_what_to_do(
