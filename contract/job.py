@@ -152,6 +152,7 @@ class Record(Kept):
     error: Failure | None = None
     waiting_for: Shortage | None = None
     devices: int = 1
+    deaths: int = Field(0, description="Of children that worked on it, since the last snapshot.")
     judged_images_seen: int = Field(0, description="Up to where what came of judging the run was told.")
     previewed_images_seen: int = Field(0, description="Up to where its previews were told.")
 

@@ -23,7 +23,7 @@ from worker.child import Chore
 from worker.following import join, settle
 from worker.memory import available_bytes
 from worker.orders import TrainingOrder
-from worker.pictures import manifest_of, pictures_of
+from worker.pictures import discard_unreadable, manifest_of, pictures_of
 from worker.room import room_of
 from worker.run_files import RunFiles
 
@@ -57,9 +57,13 @@ def open_run(order: TrainingOrder, chore: Chore, show_life: Callable[[], None]) 
     if order.snapshot is None:  # not on resume: it takes a second
         _require_memory(spec, environment, manifest)
     state = files.restored(environment, lambda: _still_opening(order, chore, 0))
-    pictures = pictures_of(
-        spec, manifest, volume, room, lambda *_: _still_opening(order, chore, state.images_seen)
-    )
+
+    def show(*_: int) -> None:
+        _still_opening(order, chore, state.images_seen)
+
+    if order.deaths:  # perhaps of a picture that could not be read; not always: it may take minutes
+        discard_unreadable(spec, volume, room, show)
+    pictures = pictures_of(spec, manifest, volume, room, show)
     training = training_indices(manifest)
     batches = Batches.of(spec, pictures, training, environment.device)
     panel = Panel.of(training, held_out_indices(manifest), spec.seed)

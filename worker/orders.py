@@ -55,6 +55,8 @@ class TrainingOrder(Frozen):
     """Up to where previews have been reported to it."""
     environment: dict[str, Any] | None = None
     """Where the record's results were computed; None if it has none."""
+    deaths: int = 0
+    """How many children have died over it since the snapshot."""
 
     @classmethod
     def for_record(cls, record: Record, settings: Settings) -> "TrainingOrder":
@@ -74,6 +76,7 @@ class TrainingOrder(Frozen):
             judged_images_seen=judged_images_seen,
             previewed_images_seen=record.previewed_images_seen,
             environment=record.environment if checkpoints or judged_images_seen else None,
+            deaths=record.deaths,
         )
 
 

@@ -1,6 +1,7 @@
 """How the ownership of a record ends: the state in which it is left, or why the child died."""
 
 import contextlib
+import signal
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,8 @@ def cause_of_death(exit_code: int, oom_kills_before: int | None, last_words: str
         if after is not None and oom_kills_before is not None and after > oom_kills_before:
             return "the kernel killed it for memory: choose a smaller batch_size, resolution or width"
         return "its process was killed, possibly for memory"
+    if exit_code == -signal.SIGBUS:
+        return "the pictures, or another file that it had mapped into memory, could not be read (SIGBUS)"
     return last_words or f"its process ended with exit code {exit_code}"
 
 

@@ -21,7 +21,6 @@ STEP_MS = 3_600_000
 class WholeRecord(Record):
     """A record with fields that only the scripts read."""
 
-    deaths: int
     reports: int = 0
     unconfirmed: bool = Field(default=False, description="Whether its owner may not know that it claimed it.")
 

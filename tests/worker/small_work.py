@@ -1,5 +1,6 @@
 """Scripted work for children in tests: messages without any training. Only tests call it."""
 
+import mmap
 import os
 import signal
 from pathlib import Path
@@ -31,6 +32,16 @@ def crash(order: str, chore: Chore) -> None:
     """Die of an error that says nothing."""
     del order, chore
     raise AssertionError
+
+
+def lose_a_mapped_page(order: str, chore: Chore) -> None:
+    """Die, as of a mapped file that the volume does not give back."""
+    del chore
+    with Path(order).open("wb+") as file:
+        file.truncate(1)
+        pages = mmap.mmap(file.fileno(), 0)
+        file.truncate(0)
+        pages.read()
 
 
 def hang(order: str, chore: Chore) -> None:

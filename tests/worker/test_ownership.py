@@ -178,3 +178,13 @@ def test_nothing_is_claimed_while_the_volume_is_away(worker: Worker) -> None:
     worker.ring()
     worker.finish()
     assert worker.records.read(FIRST).state is State.SUCCEEDED
+
+
+def test_death_of_a_mapped_file_that_cannot_be_read_says_so(worker: Worker) -> None:
+    worker.submit(FIRST)
+    lost = str(worker.volume.job(FIRST) / "mapped")
+    worker.start("", lambda _: ("tests.worker.small_work:lose_a_mapped_page", lost), max_deaths=1)
+    worker.finish()
+    error = worker.records.read(FIRST).error
+    assert error
+    assert "could not be read (SIGBUS)" in error.detail

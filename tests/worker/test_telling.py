@@ -154,10 +154,11 @@ def test_preview_is_reported_and_its_count_of_images_recorded(ownership: Ownersh
 def test_order_tells_the_child_what_was_already_reported(volume: Volume) -> None:
     made = order_for(volume, grey_squares())
     record = Record(
-        id=made.job, state=State.RUNNING, want=Want.RUN, token=2, attempt=2, revision=9,
+        id=made.job, state=State.RUNNING, want=Want.RUN, token=2, attempt=2, deaths=1, revision=9,
         created_us=1, spec=made.spec.model_dump_json(), judged_images_seen=16, previewed_images_seen=8,
     )  # fmt: skip
     order = TrainingOrder.for_record(record, Settings(data_root=volume.root))
+    assert order.deaths == 1
     assert (order.judged_images_seen, order.previewed_images_seen) == (16, 8)
 
 
