@@ -34,6 +34,8 @@ class _Report:
     command: Command[Verdict]
     then: Callable[[], None] | None
     snapshot: SnapshotFact | None
+    is_of_wait: bool
+    """Whether it only repeats what the work waits for, and the newest alone counts."""
 
 
 class Outbox:
@@ -71,19 +73,25 @@ class Outbox:
     ) -> None:
         """Report facts now, or as soon as Redis is back; `then` is called once they are acknowledged.
 
-        A newer `snapshot` replaces earlier ones whose reports were never sent.
+        A newer `snapshot`, or a newer wait alone, replaces earlier ones whose reports were never sent.
         """
+        is_of_wait = event is None and fields is not None and fields.keys() == {"waiting_for"}
         if snapshot:
-            tried = self._unheard.popleft() if self._unheard else None
-            self._unheard = deque(report for report in self._unheard if report.snapshot is None)
-            if tried:
-                self._unheard.appendleft(tried)
+            self._drop_untried(lambda report: report.snapshot is not None)
+        elif is_of_wait:
+            self._drop_untried(lambda report: report.is_of_wait)
         self._reports += 1
         command = records.report(
             self._lease, self._reports, fields=fields, checkpoint=checkpoint, event=event
         )
-        self._unheard.append(_Report(command, then, snapshot))
+        self._unheard.append(_Report(command, then, snapshot, is_of_wait))
         self.flush()
+
+    def _drop_untried(self, is_replaced: Callable[[_Report], bool]) -> None:
+        """Drop reports that a newer one replaces, but not the first: Redis may have received it."""
+        self._unheard = deque(
+            report for place, report in enumerate(self._unheard) if place == 0 or not is_replaced(report)
+        )
 
     def warn(self, code: str, detail: str, fields: Mapping[str, str] | None = None) -> None:
         """Log a problem and report it to the record's readers."""

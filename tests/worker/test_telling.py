@@ -8,6 +8,7 @@ from redis.exceptions import ConnectionError as Away
 
 from contract.durable import write_json
 from contract.evaluation import AdversarialAccuracy, Distance, Evaluation, LatentPaths
+from contract.events import EventType
 from contract.job import Progress, Record, Shortage, SnapshotFact, State, Want
 from contract.keys import KEYS, RecordKind
 from contract.store import Command, Lease, Verdict, beat
@@ -103,6 +104,31 @@ def test_wait_is_reported_again_once_redis_was_rebuilt(ownership: Ownership, wor
     assert worker.records.read(FIRST).waiting_for == shortage
     ownership._hear(link.Waiting(shortage=None))
     assert worker.records.read(FIRST).waiting_for is None
+
+
+def test_of_a_wait_while_redis_is_away_only_the_newest_need_is_reported_in_the_end(
+    ownership: Ownership, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    honest, is_away = Store.run, [True]
+
+    def listen(store: Store, command: Command[Any]) -> Any:
+        if is_away:
+            raise Away(command.arguments[1])
+        told.append(json.loads(command.arguments[2]))
+        return honest(store, command)
+
+    monkeypatch.setattr(Store, "run", listen)
+    waits = [
+        Shortage(code="volume_full", detail="d", needed_bytes=9, free_bytes=free, since_ms=1)
+        for free in (1, 1, 1, 2, 3)
+    ]
+    for shortage in waits:
+        ownership._hear(link.Waiting(shortage=shortage))
+    is_away.clear()
+    ownership._outbox.flush()
+    assert [report.get("event") for report in told] == [EventType.WARNING, None]
+    assert worker.records.read(FIRST).waiting_for == waits[-1]
 
 
 @pytest.mark.parametrize("sign", ["tombstone", "no directory"])
