@@ -145,6 +145,8 @@ class Ownership:
             self._group.ask_to_stop()
             if self._group.is_slow_to_stop(self._worker.settings.stop_grace_seconds):
                 self._outcome = self._handed_back() if self._outbox.shortage else SLOW_TO_STOP
+        if self._worker.watch.trouble:
+            self._group.listen_anew()  # a process that hangs in a read or write goes on where it was
         silent_seconds = time.monotonic() - self._group.heard_at
         if silent_seconds > self._worker.settings.progress_deadline_seconds:
             self._death = f"its process said nothing for {silent_seconds:.0f} s and was ended"

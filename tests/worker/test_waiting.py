@@ -175,6 +175,28 @@ def test_hung_child_is_killed_and_its_job_fails_after_too_many_deaths(worker: Wo
     assert "said nothing for" in failed.error.detail
 
 
+def test_silent_child_does_not_count_as_hung_while_the_volume_does_not_answer(worker: Worker) -> None:
+    """It may hang in a read or write, of which no other thread can tell."""
+    away = worker.volume.root / "away"
+
+    def take_away(_: Record) -> tuple[str, str]:
+        worker.volume.jobs.rename(away)
+        worker.watch.look()
+        return "tests.worker.small_work:hang", ""
+
+    worker.submit(FIRST)
+    worker.start("hang", take_away, progress_deadline_seconds=0.3, max_deaths=1)
+    worker.until(FIRST, lambda _: worker.watch.trouble)
+    lease_ms = worker.records.read(FIRST).lease_until_ms or 0
+    worker.until(FIRST, lambda record: (record.lease_until_ms or 2 * lease_ms) > lease_ms + 2000)
+    seen = worker.records.read(FIRST)
+    assert (seen.state, seen.deaths) == (State.RUNNING, 0)
+    away.rename(worker.volume.jobs)
+    worker.watch.look()
+    worker.finish()
+    assert worker.records.read(FIRST).deaths == 1
+
+
 def test_error_without_a_text_is_named_by_its_type(worker: Worker) -> None:
     worker.submit(FIRST)
     worker.start("crash", max_deaths=1)
