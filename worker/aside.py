@@ -5,6 +5,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 
+from contract.volume_watch import PATIENCE_SECONDS
+
+HANG_SECONDS = PATIENCE_SECONDS
+"""What takes longer hangs."""
+
 
 class Aside:
     """One piece of work at a time. Used by one thread."""
@@ -32,6 +37,14 @@ class Aside:
         outcome: Future[None] = Future()
         threading.Thread(target=_run, args=(work, outcome), name=self._name, daemon=True).start()
         return outcome
+
+
+def unless_it_hangs(work: Callable[[], None]) -> None:
+    """Do the work and raise what it raises, or leave it behind: it then ends once the volume answers."""
+    try:
+        Aside("aside").carry_out(work, HANG_SECONDS)
+    except RuntimeError:  # no thread is available: only a volume that hangs needs one
+        work()
 
 
 def _run(work: Callable[[], None], outcome: Future[None]) -> None:

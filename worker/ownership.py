@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contract import store as records
 from contract.job import Record, State, Want
 from contract.store import Burial, Lease, Verdict
-from worker import leftovers, link, memory
+from worker import aside, leftovers, link, memory
 from worker.account import Account
 from worker.child import UnfitError
 from worker.child_group import ChildGroup
@@ -109,7 +109,7 @@ class Ownership:
         finally:
             exit_code = self._group.end()
         its_own = f".*-{self._lease.token}.*.tmp"  # a newer owner may be writing
-        leftovers.drop_torn(self._worker.volume, self._lease.id, its_own)
+        aside.unless_it_hangs(lambda: leftovers.drop_torn(self._worker.volume, self._lease.id, its_own))
         if self._outbox.is_lost:
             logger.warning("%s: it is not ours any more; nothing more is written", self._lease.id)
         elif self._outcome is None:
@@ -183,8 +183,8 @@ class Ownership:
     def _leave(self, outcome: Outcome) -> None:
         """Write the final facts and leave the record.
 
-        Cancelling and handing back do not wait for room, because a rebuild reaches the same from earlier
-        facts and the log of events.
+        Cancelling and handing back wait neither for room nor for a volume that hangs, because a rebuild
+        reaches the same from earlier facts and the log of events.
         """
         if self._heartbeat.progress:
             self._outbox.report(fields={"progress": self._heartbeat.progress.model_dump_json()})
@@ -197,7 +197,7 @@ class Ownership:
             "finished_ms": round(time.time() * 1000) if outcome.state.is_terminal else None,
         }
         if outcome.state in (State.CANCELLED, State.QUEUED):
-            self._ledger.state_later(facts)
+            aside.unless_it_hangs(lambda: self._ledger.state_later(facts))
         else:
             self._account.state(facts)
         if outcome.state is State.SUCCEEDED and self._ledger.facts.checkpoints:

@@ -14,6 +14,7 @@ from contract.durable import replace_durably
 from contract.plugin import Frozen
 from contract.training import TrainingSpec
 from worker import link
+from worker.aside import unless_it_hangs
 from worker.child import ALONE, Child
 from worker.orders import InTraining, Reading, TrainingOrder
 
@@ -103,16 +104,17 @@ class Readings:
                     self._advance(self._current, progress.done, progress.images_per_second)
 
     def end(self) -> None:
-        """Save the reading of a child that has ended. If the disk refuses, only the reading is lost."""
+        """Save the reading of a child that has ended. If the disk refuses, only that is lost."""
         with self._lock:
             reading, self._current = self._reading(), None
             if reading is None:
                 return
             self._readings = _with(self._readings, reading)
-            try:
-                replace_durably(self._path, _Kept(readings=self._readings).model_dump_json().encode())
-            except OSError as error:
-                logger.warning("the pace of %s is not kept: %s", reading.job, error)
+        content = _Kept(readings=self._readings).model_dump_json().encode()
+        try:
+            unless_it_hangs(lambda: replace_durably(self._path, content))
+        except OSError as error:
+            logger.warning("the pace of %s is not kept: %s", reading.job, error)
 
     def _advance(self, current: _Current, images: int, images_per_second: float) -> None:
         resumed_at = current.order.snapshot.images_seen if current.order.snapshot else 0
