@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import logging
 import os
 import signal
 import threading
@@ -16,6 +17,8 @@ from contract.errors import ServiceError
 from contract.job import Failure
 from worker import link
 from worker.outcomes import in_words
+
+logger = logging.getLogger(__name__)
 
 ALONE = link.Place()
 Work = Callable[[str, "Chore"], None]
@@ -173,15 +176,26 @@ class Child:
         assert self._process.pid is not None
         return self._process.pid
 
-    def end(self) -> int:
-        """Kill it if it still runs, and return its exit code, negative for a signal. Idempotent."""
+    def kill(self) -> None:
+        """Kill it if it still runs."""
         with _ONE_AT_A_TIME:
             if self._process.is_alive():
                 self._process.kill()
-            self._process.join()
+
+    def end(self, patience_seconds: float | None = None) -> int:
+        """Kill it if it still runs, and return its exit code, negative for a signal. Idempotent.
+
+        Waits for its end, at most `patience_seconds`: while it hangs in a write, it cannot die.
+        """
+        self.kill()
+        wait([self._process.sentinel], patience_seconds)  # without the lock, for others to go on
+        with _ONE_AT_A_TIME:
+            self._process.join(0)
             code = self._process.exitcode
         self._connection.close()
-        assert code is not None
+        if code is None:
+            logger.error("process %d was killed, but has not ended: it hangs in the kernel", self.process_id)
+            return -signal.SIGKILL
         return code
 
 

@@ -63,11 +63,17 @@ class ChildGroup:
         """Whether the work can still finish: the leader is alive, and no other process has failed."""
         return self._leader.is_alive and not any(child.has_failed for child in self._others)
 
-    def end(self) -> int:
-        """Kill those still running, and return the exit code of the one whose death ended the work."""
-        codes = [child.end() for child in (self._leader, *self._others, *self._idle) if not child.is_alive]
-        for child in (self._leader, *self._others, *self._idle):
-            child.end()
+    def end(self, patience_seconds: float | None = None) -> int:
+        """Kill those still running, and return the exit code of the one whose death ended the work.
+
+        Waits until all have ended, for each at most `patience_seconds`.
+        """
+        children = (self._leader, *self._others, *self._idle)
+        codes = [child.end() for child in children if not child.is_alive]
+        for child in children:
+            child.kill()
+        for child in children:
+            child.end(patience_seconds)
         if self._meeting:
             self._meeting.cleanup()
             self._meeting = None

@@ -103,11 +103,11 @@ class Ownership:
         except NoTimeToWaitError:
             assert self._is_over()
         except OSError:
-            self._group.end()
+            self._group.end(aside.HANG_SECONDS)
             if lost_files(self._worker.volume, self._lease.id) is None:
                 raise
         finally:
-            exit_code = self._group.end()
+            exit_code = self._group.end(aside.HANG_SECONDS)
         its_own = f".*-{self._lease.token}.*.tmp"  # a newer owner may be writing
         aside.unless_it_hangs(lambda: leftovers.drop_torn(self._worker.volume, self._lease.id, its_own))
         if self._outbox.is_lost:

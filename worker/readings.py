@@ -161,8 +161,8 @@ class OverheardChild(Child):
             self._readings.hear(message)
         return heard
 
-    def end(self) -> int:
-        code = super().end()
+    def end(self, patience_seconds: float | None = None) -> int:
+        code = super().end(patience_seconds)
         self._readings.end()
         return code
 

@@ -55,7 +55,7 @@ class Supervisor:
                 if not self._carry_out_next(group):
                     return
             finally:
-                group.end()
+                group.end()  # until then, they may hold memory and devices
 
     def _carry_out_next(self, group: ChildGroup) -> bool:
         claim = self._worker.store.run(

@@ -1,7 +1,10 @@
-"""What is wanted of a running job arrives although the volume hangs."""
+"""What is wanted of a running job arrives although the volume hangs, or a process in it."""
 
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,12 @@ from contract.volume import Volume
 from tests.worker.owner import PATIENCE_SECONDS, Worker
 from tests.worker.training_child import clothes, order_for
 from worker import aside, facts, leftovers, link, readings
+from worker.child import Child, forkserver
 from worker.facts import read_facts
 from worker.ownership import WriteOrder
 from worker.readings import Readings
 
-FIRST = "job_0000000000000001"
+FIRST, SECOND = "job_0000000000000001", "job_0000000000000002"
 
 
 class Hang:
@@ -96,6 +100,32 @@ def test_success_is_reported_only_once_it_is_on_the_volume(worker: Worker, hangi
     hanging_volume.end()
     worker.until(FIRST, lambda record: record.state is State.SUCCEEDED)
     assert _stated(worker.volume) is State.SUCCEEDED
+
+
+def test_job_whose_process_does_not_die_is_cancelled_and_the_next_one_waits_for_its_end(
+    worker: Worker, hang: Hang, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[ForkServerProcess] = []
+    kill = ForkServerProcess.kill
+
+    def let_the_first_hang(process: ForkServerProcess) -> None:
+        killed.append(process)
+        if process is not killed[0]:
+            kill(process)
+        elif process.pid:
+            os.kill(process.pid, signal.SIGSTOP)
+
+    monkeypatch.setattr(ForkServerProcess, "kill", let_the_first_hang)
+    worker.submit(FIRST, SECOND)
+    worker.start("hang")
+    worker.until(FIRST, lambda record: record.state is State.RUNNING)
+    worker.control(FIRST, Want.CANCEL)
+    worker.until(FIRST, lambda record: record.state is State.CANCELLED)
+    worker.rest_for_a_heartbeat()
+    Child.start(forkserver(["tests.worker.small_work"])).end()  # as the threads beside it do
+    assert worker.records.read(SECOND).attempt == 0
+    kill(killed[0])
+    worker.until(SECOND, lambda record: record.attempt)
 
 
 def test_pace_is_known_while_the_disk_that_is_to_keep_it_hangs(
