@@ -50,6 +50,8 @@ def discard_unreadable(
             while source.read(READ_BYTES):
                 show_life()
     except UnreadableError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return  # another trainer has deleted it
         if lack(error.__cause__) is None:  # it may be this host's fault
             raise
         logger.warning("%s: it is derived anew", error)

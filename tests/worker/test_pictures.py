@@ -104,6 +104,17 @@ def test_array_that_the_disk_does_not_give_back_at_once_is_kept(volume: Volume) 
     assert [*volume.arrays(DATASET).iterdir()]
 
 
+def test_array_that_another_trainer_deletes_meanwhile_is_no_trouble(volume: Volume) -> None:
+    spec = order_for(volume, clothes(4)).spec
+    array = volume.array(DATASET, spec.form)
+
+    def delete(_seconds: float) -> None:
+        array.unlink()
+
+    discard_unreadable(spec, volume, BadSector(volume, silent, delete, number=2, times=1))
+    assert not array.exists()
+
+
 def test_array_that_only_this_host_cannot_read_is_kept(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
