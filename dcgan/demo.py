@@ -59,7 +59,7 @@ def run(data_root: Path, output: Path, archive: Path, console: Console) -> None:
             f"{url}/datasets/{dataset.id}",
             f"{url}/jobs/{job.id}",
             client.samples_url(0, count=TILES),
-            f"{client.samples_url(0, job.checkpoint.digest, TILES)}  (the same bytes for ever)",
+            f"{client.samples_url(0, job.checkpoint.digest, TILES)}  (always this generator's)",
         ):
             console.print(f"  {address}", soft_wrap=True, highlight=False)
     again = f"`make up`, or `dcgan up --data-root {data_root}`"

@@ -1,4 +1,4 @@
-"""Pictures by seed: the same digest, seed and options give the same bytes, for ever."""
+"""Pictures by seed: the same digest, seed, options and renderer give the same bytes."""
 
 import secrets
 import time
