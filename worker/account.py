@@ -37,7 +37,7 @@ class Account:
 
     def take_over(self) -> None:
         """Record the claim; report what the last owner wrote to the volume but may not have reported."""
-        self.state({})
+        self.write({})
         if self._outbox.is_lost:
             return
         leftovers.drop_torn(self._volume, self._lease.id, ".*.tmp")
@@ -51,7 +51,7 @@ class Account:
         """Record a result of the child, or its trouble; other messages are not for the account.
 
         Raises:
-            NoTimeToWaitError: as `state` does.
+            NoTimeToWaitError: as `write` does.
         """
         match message:
             case link.Saved(snapshot=snapshot):
@@ -72,13 +72,13 @@ class Account:
             case link.Waiting(shortage=shortage):
                 self._outbox.lack(shortage)
 
-    def state(self, update: Mapping[str, Any]) -> None:
+    def write(self, update: Mapping[str, Any]) -> None:
         """Write new facts to the volume, waiting for room. Call this before reporting them to Redis.
 
         Raises:
             NoTimeToWaitError: the ownership is over. The new facts were not written and must not be reported.
         """
-        if not self._ledger.state(update):
+        if not self._ledger.write(update):
             self._outbox.lose()
 
     def warm_best(self, *, is_latest: bool) -> None:
@@ -90,14 +90,14 @@ class Account:
         self._warming.load(self._lease.id, best, is_latest=is_latest)
 
     def _computing(self, message: link.Computing) -> None:
-        self.state({"environment": message.environment})
+        self.write({"environment": message.environment})
         self._outbox.report(fields={"environment": json.dumps(message.environment)})
         if message.changed:
             self._outbox.warn("reproducibility_changed", message.changed)
 
     def _saved(self, snapshot: SnapshotFact) -> None:
         """Point to this snapshot, then delete those that no resume will need."""
-        self.state({"snapshot": snapshot, "progress": self._heartbeat.latest})
+        self.write({"snapshot": snapshot, "progress": self._heartbeat.latest})
         fields = {"snapshot": snapshot.model_dump_json(), "deaths": "0"}
         self._outbox.report(
             fields=fields,
@@ -109,7 +109,7 @@ class Account:
             leftovers.drop_unheard(self._volume, self._lease.id, snapshot, named)
 
     def _published(self, checkpoint: CheckpointFact) -> None:
-        self.state({"checkpoints": (*self._ledger.facts.checkpoints, checkpoint)})
+        self.write({"checkpoints": (*self._ledger.facts.checkpoints, checkpoint)})
         if best_checkpoint(self._ledger.facts.checkpoints) == checkpoint:
             self.warm_best(is_latest=False)
         self._report_checkpoint(checkpoint)
@@ -140,4 +140,4 @@ class Account:
             update["evaluation"] = evaluation
         if self._outbox.is_heard:
             update["judged_images_seen"] = message.images_seen
-        self.state(update)
+        self.write(update)

@@ -14,7 +14,8 @@ from contract.job import CheckpointFact, Failure, Progress, Record, SnapshotFact
 from contract.kept import Kept
 from contract.store import Burial
 from contract.volume import Volume
-from worker.room import Later, Room
+from worker.later import Later
+from worker.room import Room
 
 logger = logging.getLogger(__name__)
 
@@ -111,34 +112,34 @@ class Ledger:
     def _at_the_claim(self) -> Facts:
         return Facts.of_claim(self._record, read_facts(self._volume, self._record.id))
 
-    def state(self, update: Mapping[str, Any]) -> bool:
+    def write(self, update: Mapping[str, Any]) -> bool:
         """Write an update, waiting for room. False if an owner with a newer token has written facts.
 
         If an exception ends the wait, nothing was written and `facts` are unchanged.
         """
         facts = self.facts.model_copy(update=update)
-        is_stated = self._room.insist(
+        is_newest = self._room.insist(
             lambda _: write_facts(self._volume, self._record.id, facts),
             self._volume.facts(self._record.id, facts.token),
             len(facts.model_dump_json()),
         )
         self._known = facts
-        return is_stated
+        return is_newest
 
-    def state_later(self, update: Mapping[str, Any]) -> None:
+    def write_later(self, update: Mapping[str, Any]) -> None:
         """Write an update without which a rebuild would reach the same state. Never waits.
 
         If the volume refuses, it is written once it does not.
         """
 
-        def state() -> None:
+        def write() -> None:
             facts = self._known or self._at_the_claim()
             write_facts(self._volume, self._record.id, facts.model_copy(update=update))
 
-        self._later.write(state)
+        self._later.write(write)
 
 
-def state_burial(volume: Volume, burial: Burial) -> None:
+def write_burial(volume: Volume, burial: Burial) -> None:
     """If a record failed through its owner's death, write that in facts that supersede the owner's."""
     if burial.state is not State.FAILED:
         return

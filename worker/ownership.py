@@ -13,7 +13,7 @@ from worker import aside, leftovers, link, memory
 from worker.account import Account
 from worker.child import UnfitError
 from worker.child_group import ChildGroup
-from worker.facts import Ledger, state_burial
+from worker.facts import Ledger, write_burial
 from worker.heartbeat import Heartbeat
 from worker.lease_renewer import LeaseRenewer
 from worker.orders import ForeignSpecError
@@ -197,9 +197,9 @@ class Ownership:
             "finished_ms": round(time.time() * 1000) if outcome.state.is_terminal else None,
         }
         if outcome.state in (State.CANCELLED, State.QUEUED):
-            aside.unless_it_hangs(lambda: self._ledger.state_later(facts))
+            aside.unless_it_hangs(lambda: self._ledger.write_later(facts))
         else:
-            self._account.state(facts)
+            self._account.write(facts)
         if outcome.state is State.SUCCEEDED and self._ledger.facts.checkpoints:
             self._account.warm_best(is_latest=True)
         fields = {"result": json.dumps(outcome.result)} if outcome.result else None
@@ -217,7 +217,7 @@ class Ownership:
         logger.error("%s: %s", self._lease.id, cause)
         burial = self._outbox.insist(records.died(self._lease, cause, self._worker.settings.max_deaths))
         if isinstance(burial, Burial):
-            self._worker.later.write(lambda: state_burial(self._worker.volume, burial))
+            self._worker.later.write(lambda: write_burial(self._worker.volume, burial))
 
     def _hold_out(self, seconds: float) -> None:
         """Keep the lease while waiting for room, and obey what is wanted."""

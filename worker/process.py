@@ -6,7 +6,7 @@ from typing import Self
 
 from contract.volume import Volume
 from contract.volume_watch import VolumeWatch
-from worker.room import Later
+from worker.later import Later
 from worker.settings import Settings
 from worker.store import Store
 

@@ -19,7 +19,7 @@ from contract import store as records
 from contract.keys import RecordKind
 from contract.rare_warning import RareWarning
 from worker.aside import Aside
-from worker.facts import state_burial
+from worker.facts import write_burial
 from worker.mirror import Mirror
 from worker.process import WorkerProcess
 from worker.rebuild import Rebuilder
@@ -147,7 +147,7 @@ class Reconciler(threading.Thread):
         buried = self._store.run(records.reap(kind, max_deaths=self._settings.max_deaths, owner=owner))
         for burial in buried:
             logger.warning("%s: its owner died; it is %s", burial.id, burial.state)
-            self._later.owe(partial(state_burial, self._volume, burial))
+            self._later.owe(partial(write_burial, self._volume, burial))
 
     def _touch_heartbeat(self) -> None:
         """Touch the heartbeat file. If that fails, health checks take the worker for dead."""

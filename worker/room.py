@@ -1,27 +1,22 @@
 """Waits for room: retries what the volume refuses until it succeeds, and reports the wait.
 
 A full, read-only or failing volume fails no work. Who writes or reads waits between two tries, then goes on
-exactly where it was. Writes that are not urgent are deferred.
+exactly where it was.
 """
 
-import errno
-import logging
-import os
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from contract.durable import LACKS, RequireRoom, lack, replace_durably
+from contract.durable import RequireRoom, lack, replace_durably
 from contract.errors import ServiceError
 from contract.job import Shortage
 from contract.volume import Volume
 from contract.volume_watch import write_probe
 from worker import link
 from worker.child import Chore
-
-logger = logging.getLogger(__name__)
+from worker.shortages import require_free, shortage
 
 T = TypeVar("T")
 
@@ -62,7 +57,7 @@ class Room:
 
         def require_room() -> None:
             if self._spare_bytes:
-                _require_free(path, needed_bytes)
+                require_free(path, needed_bytes)
 
         while True:
             try:
@@ -168,89 +163,3 @@ class _Wait:
 def room_of(chore: Chore, volume: Volume) -> Room:
     """The room of a child, whose supervisor is told of every try. A stop request ends the wait."""
     return Room(volume, lambda lacking: chore.tell(link.Waiting(shortage=lacking)), chore.rest, SPARE_BYTES)
-
-
-class Later:
-    """Writes that are not urgent: those that the volume rejects, for whatever reason, are retried."""
-
-    def __init__(self, volume: Volume) -> None:
-        self._volume = volume
-        self._owed: deque[Callable[[], object]] = deque()
-
-    def write(self, statement: Callable[[], object]) -> None:
-        """Try at once. Called by any thread. A write that happens late must be fenced by its token."""
-        if error := self._refusal(statement):
-            logger.warning("the volume does not take a statement (%s); it is made once it does", error)
-            self._owed.append(statement)
-
-    def owe(self, statement: Callable[[], object]) -> None:
-        """Leave it to the next catching up. For a thread that must not touch the volume."""
-        self._owed.append(statement)
-
-    def catch_up(self) -> None:
-        """Carry out the deferred writes. Called by one thread."""
-        for _ in range(len(self._owed)):
-            statement = self._owed.popleft()
-            if self._refusal(statement):
-                self._owed.append(statement)
-
-    def _refusal(self, statement: Callable[[], object]) -> OSError | None:
-        try:
-            with self._volume.required():
-                statement()
-        except FileNotFoundError:  # the record was deleted meanwhile
-            return None
-        except OSError as error:
-            return error
-        return None
-
-
-def shortage(error: OSError, path: Path, needed_bytes: int, since_ms: int) -> Shortage:
-    """What an error in writing to `path`, or if no bytes are needed in reading it, says about the volume.
-
-    Raises:
-        OSError: the same, if waiting does not cure it.
-    """
-    code = LACKS.get(error.errno)
-    if code is None:
-        raise error
-    found = _statistics(path)
-    free_bytes = found.f_bavail * found.f_frsize if found else None
-    needed = (
-        f"{needed_bytes:,} bytes are needed in {path.parent}" if needed_bytes else f"{path} is to be read"
-    )
-    if code == "volume_read_only":
-        detail = f"The volume cannot be written ({error.strerror}): {needed}. Make it writable."
-    elif code == "volume_failing":
-        detail = f"The volume fails ({error.strerror}): {needed}. Check the disk; the kernel log has details."
-    elif error.errno == errno.EDQUOT:
-        detail = f"The volume's quota is used up: {needed}. Delete jobs or datasets, or raise the quota."
-    elif found and found.f_files and not found.f_favail:
-        detail = f"The volume holds as many files as it can: {needed}. Delete jobs or datasets."
-    else:
-        detail = (
-            f"The volume is full: {needed}, and {free_bytes or 0:,} are free. "
-            "Delete jobs or datasets, or make the volume larger."
-        )
-    detail += " The work then continues by itself."
-    return Shortage(
-        code=code, detail=detail, needed_bytes=needed_bytes, free_bytes=free_bytes, since_ms=since_ms
-    )
-
-
-def _require_free(path: Path, needed_bytes: int) -> None:
-    found = _statistics(path)
-    if found and found.f_blocks and found.f_bavail * found.f_frsize < needed_bytes:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-
-
-def _statistics(path: Path) -> os.statvfs_result | None:
-    """Statistics of the file system that `path` would be on, if available."""
-    for place in path.parents:
-        try:
-            return os.statvfs(place)
-        except FileNotFoundError:
-            continue
-        except OSError:
-            return None
-    return None

@@ -13,7 +13,7 @@ from contract.store import Burial, Lease, Verdict
 from contract.warming import PATIENCE_SECONDS
 from worker.child import UnfitError
 from worker.child_group import ChildGroup
-from worker.facts import state_burial
+from worker.facts import write_burial
 from worker.orders import ForeignSpecError
 from worker.outcomes import in_words
 from worker.ownership import Ownership, WriteOrder
@@ -105,7 +105,7 @@ class Supervisor:
     def _bury(self, lease: Lease, cause: str) -> None:
         burial = self._worker.store.run(records.died(lease, cause, self._worker.settings.max_deaths))
         if isinstance(burial, Burial):
-            self._worker.later.write(partial(state_burial, self._worker.volume, burial))
+            self._worker.later.write(partial(write_burial, self._worker.volume, burial))
 
     def _see_through(self, lease: Lease, record: Record, group: ChildGroup) -> None:
         logger.info("%s: claimed, attempt %d", lease.id, record.attempt)

@@ -15,7 +15,7 @@ from worker.child import Child, forkserver
 from worker.child_group import ChildGroup
 from worker.ownership import WriteOrder
 from worker.process import WorkerProcess
-from worker.room import Later
+from worker.later import Later
 from worker.settings import Settings
 from worker.store import Store
 from worker.supervisor import Supervisor

@@ -9,7 +9,7 @@ from contract.durable import replace_durably
 from contract.job import Failure, State
 from contract.store import Burial
 from contract.volume import Volume
-from worker.facts import Facts, read_facts, state_burial, write_facts
+from worker.facts import Facts, read_facts, write_burial, write_facts
 
 JOB = "job_0123456789abcdef"
 
@@ -37,7 +37,7 @@ def test_failure_by_death_is_written_and_supersedes_later_facts_of_the_dead_owne
     if stated_by:
         write_facts(volume, JOB, facts(stated_by))
     problem = Failure(code="died_repeatedly", detail="x")
-    state_burial(volume, Burial(JOB, State.FAILED, problem, token=8, attempt=3, created_us=1))
+    write_burial(volume, Burial(JOB, State.FAILED, problem, token=8, attempt=3, created_us=1))
     stated = read_facts(volume, JOB)
     assert stated is not None
     assert (stated.state, stated.error, stated.attempt) == (State.FAILED, problem, 3)
@@ -47,7 +47,7 @@ def test_failure_by_death_is_written_and_supersedes_later_facts_of_the_dead_owne
 
 def test_burial_that_requeues_the_record_writes_no_facts(volume: Volume) -> None:
     write_facts(volume, JOB, facts(2))
-    state_burial(volume, Burial(JOB, State.QUEUED, None, token=3, attempt=1, created_us=1))
+    write_burial(volume, Burial(JOB, State.QUEUED, None, token=3, attempt=1, created_us=1))
     assert read_facts(volume, JOB) == facts(2)
 
 

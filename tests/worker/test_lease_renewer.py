@@ -19,15 +19,15 @@ LEASE_SECONDS = 2.0
 @pytest.fixture
 def slow_disk(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writing the first facts takes two leases, while another worker reaps."""
-    state, is_first = Ledger.state, iter([True])
+    write, is_first = Ledger.write, iter([True])
 
-    def state_slowly(ledger: Ledger, update: Mapping[str, Any]) -> bool:
+    def write_slowly(ledger: Ledger, update: Mapping[str, Any]) -> bool:
         for _ in range(8 if next(is_first, False) else 0):
             threading.Event().wait(LEASE_SECONDS / 4)
             worker.records.run(reap(JOB, max_deaths=3))
-        return state(ledger, update)
+        return write(ledger, update)
 
-    monkeypatch.setattr(Ledger, "state", state_slowly)
+    monkeypatch.setattr(Ledger, "write", write_slowly)
 
 
 def test_owner_blocked_by_its_disk_for_longer_than_a_lease_is_not_dead(
