@@ -25,7 +25,6 @@ from service.records import require_rebuilt
 from service.references import of_meaning
 from service.refusals import being_rebuilt, is_for_lack_of_memory
 from service.settling import until_settled
-from service.warming import warm
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +42,7 @@ async def move(gateway: Gateway, alias: str, decide: Decide[AliasRecord]) -> Ali
     seen = await gateway.store.alias_record(alias)
     target = await of_meaning(gateway, (await decide(seen)).now)
     if seen is None or (await of_meaning(gateway, seen.now)).digest != target.digest:
-        await warm(gateway, target)
+        await gateway.warming.warm(target.digest, target.place)
     return await change(gateway, alias, decide)
 
 
@@ -127,7 +126,7 @@ async def _write(
         if is_for_lack_of_memory(error):
             await _restore(gateway, alias, before)
         else:
-            gateway.later(settle(gateway))
+            gateway.background.run(settle(gateway))
         raise
     if outcome != "pointed":
         await _restore(gateway, alias, before)
@@ -144,7 +143,7 @@ async def _restore(gateway: Gateway, alias: str, before: AliasRecord | None) -> 
 
 def _revert_later(gateway: Gateway, alias: str) -> None:
     gateway.refused_moves.add(alias)
-    gateway.later(settle(gateway))
+    gateway.background.run(settle(gateway))
 
 
 async def _say(gateway: Gateway, alias: str, wanted: AliasRecord | None, *, expected: int) -> PointOutcome:

@@ -64,11 +64,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with gateway.running():
-            gateway.later(retention.run(gateway))
-            gateway.later(aliases.settle(gateway))
-            gateway.later(deletion.run(gateway))
-            gateway.later(half_imported.settle(gateway))
-            gateway.later(queueing.settle(gateway))
+            gateway.background.run(retention.run(gateway))
+            gateway.background.run(aliases.settle(gateway))
+            gateway.background.run(deletion.run(gateway))
+            gateway.background.run(half_imported.settle(gateway))
+            gateway.background.run(queueing.settle(gateway))
             yield
 
     app = _App(

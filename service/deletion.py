@@ -47,7 +47,7 @@ async def delete(
     gateway.on_volume.require()
     async with gateway.lock(record_id), AsyncExitStack() as undo:
         settle = partial(_settle, gateway, record_id)
-        undo.callback(gateway.settle_later, f"the deletion of {record_id}", settle, OSError)
+        undo.callback(gateway.background.settle, f"the deletion of {record_id}", settle, OSError)
         await _bury(gateway, record_id)
         outcome = await gateway.store.run(since(epoch, command))
         if outcome[0] in ("forgotten", "missing"):

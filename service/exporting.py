@@ -62,7 +62,7 @@ async def _make(gateway: Gateway, target: Target, program: Program, path: Path) 
     if file := await _intact(gateway, path):
         file.content.close()
         return
-    require_trainer(await gateway.living_roles(), f"to export it as {program}")
+    require_trainer(await gateway.roster.roles(), f"to export it as {program}")
     await gateway.workshop.ask(program, target.digest, target.place)
 
 

@@ -34,7 +34,7 @@ async def noted(gateway: Gateway, digest: str) -> AsyncIterator[None]:
     """Enclose an import or a removal; if the block fails, Redis is asked later which of the two is to be."""
     note = gateway.volume.note_of_import(digest)
     async with AsyncExitStack() as undo:
-        undo.callback(lambda: gateway.later(_settle(gateway, digest)))
+        undo.callback(lambda: gateway.background.run(_settle(gateway, digest)))
         with contextlib.suppress(OSError):  # generators must be removable from a full volume
             await gateway.on_volume(_write, note)
         yield

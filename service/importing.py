@@ -50,7 +50,7 @@ async def take_in(request: Request, gateway: Gateway) -> tuple[str, bool]:
             if await _is_here(gateway, sent.digest):
                 return sent.digest, False
             await gateway.import_room.require(sent.digest, sent.bytes)
-            require_trainer(await gateway.living_roles(), "to check the file")
+            require_trainer(await gateway.roster.roles(), "to check the file")
             place = CheckpointPlace(job=IMPORTED, file=f"{sent.path.parent.name}/{sent.path.name}")
             await gateway.workshop.ask("inspect", sent.digest, place)
             async with alone_with_imports(gateway):

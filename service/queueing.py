@@ -104,7 +104,7 @@ def _give_up(gateway: Gateway, record_id: str) -> None:
             await _withdraw(gateway, record_id, by_submitter=True)
         return True
 
-    gateway.later(until_settled(attempt, OSError))
+    gateway.background.run(until_settled(attempt, OSError))
 
 
 def _discard_incomplete(volume: Volume, record_id: str) -> bool:

@@ -93,7 +93,7 @@ def _settle(gateway: Gateway, job_id: str) -> None:
         async with gateway.lock(job_id):
             return await _agree(gateway, job_id, is_new=True)
 
-    gateway.settle_later(f"what is wanted of {job_id}", attempt)
+    gateway.background.settle(f"what is wanted of {job_id}", attempt)
 
 
 async def _agree(gateway: Gateway, job_id: str, *, is_new: bool) -> bool:

@@ -5,52 +5,72 @@ import contextlib
 import time
 from collections.abc import Sequence
 
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from contract.sampling import CheckpointPlace
 from contract.warming import LIVES_SECONDS, PATIENCE_SECONDS, FirstPictures, LivingSampler
 from contract.wire import Answer
-from service.gateway import Gateway
-from service.references import Target
+from service.background import Background
+from service.load import Load
+from service.roster import Roster
+from service.single_flight import SingleFlight
 from service.store import reply
 
 _LOOK_SECONDS = 0.01
 """Polled: a blocking pop must not be cancelled, and this may be."""
+_MOST_AT_ONCE = 8
+"""Generators loaded at the same time; about as many as a sampler loads while a client waits for it."""
 
 
-async def warm(gateway: Gateway, target: Target) -> None:
-    """Request a generator's first picture from each living sampler, and wait briefly. Best effort.
+class Warming:
+    """Requests a generator's first picture from each living sampler. Best effort."""
 
-    Concurrent calls for the same generator share one request; while many others are being loaded, there is
-    none. A sampler finishes loading what it has begun, even when no call waits for it any more.
-    """
-    question = ("warm", target.digest)
-    asking = gateway.later(gateway.shared.ask(question, lambda: _ask_all(gateway, target)))
-    await asyncio.wait([asking], timeout=PATIENCE_SECONDS)  # not cancelled, which would interrupt a command
+    def __init__(
+        self, redis: "Redis", roster: Roster, load: Load, *, background: Background, shared: SingleFlight
+    ) -> None:
+        """`redis` is the samplers'; `load` learns what a picture of each generator costs."""
+        self._redis = redis
+        self._roster = roster
+        self._load = load
+        self._background = background
+        self._shared = shared
+        self._under_way = asyncio.Semaphore(_MOST_AT_ONCE)
 
+    async def warm(self, digest: str, place: CheckpointPlace) -> None:
+        """Have a generator loaded, and wait briefly.
 
-async def _ask_all(gateway: Gateway, target: Target) -> None:
-    if gateway.warmings.locked():
-        return
-    async with gateway.warmings:
-        with contextlib.suppress(RedisError, ValueError):  # requests for samples will report it
-            if samplers := await gateway.living_samplers():
-                await _ask_each(gateway, samplers, target)
+        Concurrent calls for the same generator share one request; while many others are being loaded, there
+        is none. A sampler finishes loading what it has begun, even when no call waits for it any more.
+        """
+        asking = self._shared.ask(("warm", digest), lambda: self._ask_all(digest, place))
+        task = self._background.run(asking)  # not cancelled, which would interrupt a command
+        await asyncio.wait([task], timeout=PATIENCE_SECONDS)
 
+    async def close(self) -> None:
+        await self._redis.aclose()
 
-async def _ask_each(gateway: Gateway, samplers: Sequence[LivingSampler], target: Target) -> None:
-    redis = gateway.warming_redis
-    seconds, _ = await redis.time()
-    wanted = FirstPictures.of(samplers, target.digest, target.place, seconds)
-    pipeline = redis.pipeline(transaction=False)
-    for waiting, ask in wanted.asks:
-        pipeline.rpush(waiting, ask.pack())
-        pipeline.expire(waiting, LIVES_SECONDS)
-    await pipeline.execute()
-    missing = {ask.id: ask.spec for _, ask in wanted.asks}
-    until = time.monotonic() + PATIENCE_SECONDS
-    while missing and time.monotonic() < until:
-        await asyncio.sleep(_LOOK_SECONDS)
-        for frame in await reply(redis.lpop(wanted.replies, len(missing))) or ():
-            answer = Answer.unpack(frame)
-            if (spec := missing.pop(answer.id, None)) and answer.stages:
-                gateway.mailbox.load.learn(spec, answer.stages.each)
+    async def _ask_all(self, digest: str, place: CheckpointPlace) -> None:
+        if self._under_way.locked():
+            return
+        async with self._under_way:
+            with contextlib.suppress(RedisError, ValueError):  # requests for samples will report it
+                if samplers := await self._roster.samplers():
+                    await self._ask_each(samplers, digest, place)
+
+    async def _ask_each(self, samplers: Sequence[LivingSampler], digest: str, place: CheckpointPlace) -> None:
+        seconds, _ = await self._redis.time()
+        wanted = FirstPictures.of(samplers, digest, place, seconds)
+        pipeline = self._redis.pipeline(transaction=False)
+        for waiting, ask in wanted.asks:
+            pipeline.rpush(waiting, ask.pack())
+            pipeline.expire(waiting, LIVES_SECONDS)
+        await pipeline.execute()
+        missing = {ask.id: ask.spec for _, ask in wanted.asks}
+        until = time.monotonic() + PATIENCE_SECONDS
+        while missing and time.monotonic() < until:
+            await asyncio.sleep(_LOOK_SECONDS)
+            for frame in await reply(self._redis.lpop(wanted.replies, len(missing))) or ():
+                answer = Answer.unpack(frame)
+                if (spec := missing.pop(answer.id, None)) and answer.stages:
+                    self._load.learn(spec, answer.stages.each)

@@ -77,7 +77,7 @@ async def get_readiness(gateway: Here, response: Response) -> Readiness:
 
 async def _store(gateway: Gateway) -> tuple[Missing, ...]:
     try:
-        epoch, roles = await asyncio.gather(gateway.store.epoch(), gateway.living_roles())
+        epoch, roles = await asyncio.gather(gateway.store.epoch(), gateway.roster.roles())
     except RedisError as error:
         return (Missing(part="store", detail=f"Redis does not answer: {error}"),)
     records = () if epoch else (Missing(part="records", detail="Being rebuilt from the volume."),)

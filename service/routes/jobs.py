@@ -132,7 +132,7 @@ async def create_job(
 
 async def _dry_run(gateway: Gateway, asked: JobRequest) -> Response:
     spec, pictures = await _resolved(gateway, asked)
-    require_trainer(await gateway.living_roles(), "to estimate the job")
+    require_trainer(await gateway.roster.roles(), "to estimate the job")
     estimate = await gateway.estimates.ask(spec, pictures)
     told = DryRun.of(spec, estimate, await gateway.store.largest_trainer())
     return Response(told.model_dump_json(), media_type="application/json")

@@ -221,7 +221,7 @@ async def _render(
     request: Request, gateway: Gateway, spec: SampleSpec, target: Target, etag: str, begun_at: float
 ) -> Picture:
     gateway.pictures.require_room(spec, target.place)
-    if Role.SAMPLE not in await gateway.living_roles():
+    if Role.SAMPLE not in await gateway.roster.roles():
         raise ServiceError(
             ErrorCode.NO_SAMPLER,
             "No sampler is running, and this picture is not in the cache; start a worker with --role sample.",

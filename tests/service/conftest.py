@@ -53,7 +53,7 @@ def gateway_url(redis_server: RedisServer, data_root: Path) -> Iterator[str]:
         patch.setattr("contract.volume_watch.LOOK_SECONDS", 0.05)
         patch.setattr("contract.volume_watch.WRITE_SECONDS", 0.05)
         patch.setattr("service.webhooks._POLL_SECONDS", 0.05)
-        patch.setattr("service.gateway._ROSTER_SECONDS", 0.1)
+        patch.setattr("service.roster._ROLES_SECONDS", 0.1)
         patch.setattr("service.warming.PATIENCE_SECONDS", 0.05)
         yield url
 

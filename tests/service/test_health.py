@@ -104,8 +104,8 @@ def test_failure_of_a_background_task_is_logged(tmp_path: Path, caplog: pytest.L
 
     async def begin() -> None:
         gateway = Gateway(Settings(data_root=tmp_path))
-        gateway.later(fail())
-        while gateway.background:
+        gateway.background.run(fail())
+        while gateway.background.tasks:
             await asyncio.sleep(0)
 
     asyncio.run(begin())

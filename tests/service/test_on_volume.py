@@ -98,7 +98,7 @@ def test_gateway_closes_while_a_call_of_the_holder_of_a_lock_hangs(tmp_path: Pat
 
     async def close() -> None:
         async with asyncio.timeout(20), gateway.running():
-            gateway.later(move())
+            gateway.background.run(move())
             assert await asyncio.to_thread(has_begun.wait, 20)
 
     gateway = Gateway(Settings(data_root=tmp_path, redis_url=redis_url))

@@ -277,7 +277,7 @@ def test_submission_without_a_reply_is_withdrawn_unless_redis_has_queued_it(
                 await queueing.submit(gateway, job_id, command)
             assert gateway.volume.job(job_id).exists()
             await asyncio.to_thread(mortal.start)
-            await asyncio.gather(*gateway.background)
+            await asyncio.gather(*gateway.background.tasks)
             return gateway.volume.job(job_id).exists(), (await gateway.store.run(command))[0]
 
     assert asyncio.run(submit_to_the_dead()) == ((True, "exists") if taken else (False, "withdrawn"))
@@ -313,7 +313,7 @@ def test_volume_follows_the_record_after_an_interrupted_deletion(
                 await deletion.delete(gateway, job_id, forget_job(job_id))
             assert volume.job(job_id).exists()
             await asyncio.to_thread(mortal.start)
-            await asyncio.gather(*gateway.background)
+            await asyncio.gather(*gateway.background.tasks)
         assert not volume.pending_tombstone(job_id).exists()
         return volume.job(job_id).exists(), volume.tombstone(job_id).exists()
 

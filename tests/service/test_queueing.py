@@ -137,7 +137,7 @@ def test_cancelled_submission_is_removed_after_its_last_write_whatever_other_cal
         for task in left:
             task.cancel()
         await asyncio.wait(left)
-        (giving_up,) = gateway.background
+        (giving_up,) = gateway.background.tasks
         await asyncio.wait([giving_up], timeout=0.2)
         may_end.set()
         async with asyncio.timeout(20):
@@ -259,7 +259,7 @@ def test_submission_that_is_cancelled_is_withdrawn_and_removed(there: Worker, se
         await asyncio.sleep(0)
         submitting.cancel()
         await asyncio.wait([submitting])
-        await asyncio.gather(*gateway.background)
+        await asyncio.gather(*gateway.background.tasks)
 
     asyncio.run(cancel_a_submission())
     assert not home.exists()

@@ -180,7 +180,7 @@ def test_intent_follows_redis_after_the_request_was_cancelled(
         async with gateway.running():
             with pytest.raises(asyncio.CancelledError):
                 await steer(gateway, job_id, Want.CANCEL)
-            await asyncio.gather(*gateway.background)
+            await asyncio.gather(*gateway.background.tasks)
 
     monkeypatch.setattr(Store, "run", run_and_cancel)
     asyncio.run(cancel())

@@ -137,7 +137,7 @@ def test_refused_submission_is_removed_once_the_volume_is_back(there: Deployment
             )
             assert outcome == "unusable"
             mount()
-            await asyncio.gather(*gateway.background)
+            await asyncio.gather(*gateway.background.tasks)
 
     asyncio.run(submit_on_no_dataset())
     assert not volume.home(job_id).exists()
@@ -148,7 +148,7 @@ def test_what_is_asked_again_and_again_while_the_volume_is_away_is_settled_once(
     job_id = there.client.post("/jobs", json={"dataset": there.dataset}).json()["id"]
 
     async def ask_often(gateway: Gateway, want: Want) -> None:
-        before, mount = set(gateway.background), unmount(volume)
+        before, mount = set(gateway.background.tasks), unmount(volume)
         while not gateway.watch.trouble:
             await asyncio.sleep(0.01)
         for _ in range(3):
@@ -158,7 +158,7 @@ def test_what_is_asked_again_and_again_while_the_volume_is_away_is_settled_once(
             with pytest.raises(OSError, match="mount the volume"):
                 await deletion.delete(gateway, ended, forget_job(ended))
             await steer(gateway, job_id, want)
-        (settling,) = gateway.background - before
+        (settling,) = gateway.background.tasks - before
         mount()
         await settling
         assert json.loads(volume.intent(job_id).read_bytes())["want"] == want

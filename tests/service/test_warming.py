@@ -13,7 +13,6 @@ from contract.sampling import SampleSpec
 from service.gateway import Gateway
 from service.references import Target
 from service.settings import Settings
-from service.warming import warm
 from tests.service.playing import STAGES, Sampler, Worker
 
 
@@ -25,9 +24,10 @@ def warm_all(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) ->
     async def together(numbers: list[int]) -> None:
         gateway = Gateway(Settings(data_root=tmp_path, redis_url=redis_url))
         monkeypatch.setattr(gateway.mailbox, "_sender", None)  # reserved for requests for samples
-        await asyncio.gather(*(warm(gateway, target(number)) for number in numbers))
-        await asyncio.gather(*gateway.background)
-        await gateway.warming_redis.aclose()
+        targets = map(target, numbers)
+        await asyncio.gather(*(gateway.warming.warm(one.digest, one.place) for one in targets))
+        await asyncio.gather(*gateway.background.tasks)
+        await gateway.warming.close()
         await gateway.store.close()
 
     return lambda numbers: asyncio.run(together(numbers))
@@ -60,9 +60,9 @@ def test_line_knows_what_a_generator_costs_before_an_alias_moves_to_it(
     async def warmed() -> Gateway:
         gateway = Gateway(Settings(data_root=tmp_path, redis_url=redis_url))
         gateway.mailbox.load.learn(spec(1), 0.1)
-        await warm(gateway, target(7))
-        await asyncio.gather(*gateway.background)
-        await gateway.warming_redis.aclose()
+        await gateway.warming.warm(target(7).digest, target(7).place)
+        await asyncio.gather(*gateway.background.tasks)
+        await gateway.warming.close()
         await gateway.store.close()
         return gateway
 

@@ -13,9 +13,9 @@ from contract.volume_watch import VolumeWatch
 from tests.contract.records import Records, WholeRecord
 from worker.child import Child, forkserver
 from worker.child_group import ChildGroup
+from worker.later import Later
 from worker.ownership import WriteOrder
 from worker.process import WorkerProcess
-from worker.later import Later
 from worker.settings import Settings
 from worker.store import Store
 from worker.supervisor import Supervisor
