@@ -13,8 +13,9 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
+from service.large_heads import MAX_HEAD_BYTES
 from service.problems import Problem
-from service.protocol import MAX_HEAD_BYTES, LimitedProtocol
+from service.protocol import LimitedProtocol
 from tests.service.problems import refused
 from tests.service.serving import Server, serving
 from tests.service.waiting import until
