@@ -21,8 +21,8 @@ def parameter_error(name: str, detail: str) -> ServiceError:
 def fields_error(listed: Sequence[FieldError], count: int) -> ServiceError:
     """`invalid_request` for `count` wrong fields, of which the first `MOST_FIELDS` are listed."""
     detail = listed[0].detail + (f" ({len(listed) - 1} more in errors.)" if len(listed) > 1 else "")
-    if count > len(listed):
-        detail += f" {count - len(listed):,} others are not listed."
+    if unlisted := count - len(listed):
+        detail += f" {unlisted:,} {'others are' if unlisted > 1 else 'other is'} not listed."
     return ServiceError(ErrorCode.INVALID_REQUEST, detail, fields=tuple(listed))
 
 
