@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 
+from contract.command import Command, command_of
 from contract.keys import RecordKind
-from contract.store import Command, command_of
 from contract.webhook import Endpoint, Notification
 
 

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Self
 
+from contract.command import Command, command_of
 from contract.kept import Kept
+from contract.keys import RecordKind
 
 
 class EventType(StrEnum):
@@ -30,3 +32,8 @@ class Event(Kept):
     def from_stream(cls, entry_id: str, fields: Mapping[str, str]) -> Self:
         """Read an entry of the Redis stream."""
         return cls.model_validate({"id": int(entry_id.partition("-")[0]), **fields})
+
+
+def mirrored(kind: RecordKind, record_id: str, revision: int, keep: int) -> Command[int]:
+    """Events up to `revision` are fsynced on the volume; trim all but the newest `keep`."""
+    return command_of(kind, "mirrored", int, id=record_id, revision=str(revision), keep=keep)

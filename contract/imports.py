@@ -1,8 +1,9 @@
 """Imported generators: what Redis holds about each, and the commands that change it."""
 
+from contract.command import Command, command_of
+from contract.forgetting import ForgetOutcome
 from contract.kept import Kept
 from contract.keys import RecordKind
-from contract.store import Command, ForgetOutcome, command_of
 
 
 class Import(Kept):

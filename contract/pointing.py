@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from contract.alias import AliasRecord
+from contract.command import Command, command_of
 from contract.keys import RecordKind
-from contract.store import Command, command_of
 
 PointOutcome = Literal["pointed", "moved", "gone", "rebuilding"]
 

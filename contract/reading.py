@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from contract.command import Command, command_of
 from contract.identifiers import kind_of
 from contract.keys import RecordKind
-from contract.store import Command, command_of
 
 Existence = Literal["exists", "missing", "left_out", "rebuilding"]
 

@@ -4,11 +4,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
+from contract.command import Command, command_of
 from contract.identifiers import kind_of
 from contract.job import CheckpointFact
 from contract.keys import EVERYTHING, KEYS, RecordKind
-from contract.store import Command, command_of, request_of, submission_fields
 from contract.submission import PLAIN, Submission
+from contract.submitting import request_of, submission_fields
 from contract.volume import Volume
 from contract.webhook import Endpoint
 

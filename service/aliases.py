@@ -15,10 +15,10 @@ from typing import TypeVar
 from redis.exceptions import RedisError
 
 from contract.alias import AliasRecord
+from contract.command import Command
 from contract.durable import remove_durably, replace_durably
 from contract.errors import ErrorCode, ServiceError
 from contract.pointing import PointOutcome, point, unpoint
-from contract.store import Command
 from service.alone import alone
 from service.gateway import Gateway
 from service.records import require_rebuilt

@@ -12,10 +12,11 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
+from contract.command import Command
 from contract.durable import LACKS, publish_durably, remove_durably, sync_directory, write_json
+from contract.forgetting import ForgetOutcome, since
 from contract.identifiers import is_alias, is_record_id, kind_of
 from contract.keys import RecordKind
-from contract.store import Command, ForgetOutcome, since
 from contract.volume import Volume, entries
 from service.gateway import Gateway
 from service.records import require_all_back

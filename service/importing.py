@@ -12,10 +12,10 @@ from fastapi import Request
 
 from contract.durable import publish_durably
 from contract.errors import ErrorCode, ServiceError
+from contract.forgetting import since
 from contract.identifiers import IMPORTED, is_alias
 from contract.imports import Import, add_import, forget_import
 from contract.sampling import CheckpointPlace
-from contract.store import since
 from service.body_length import declared_length
 from service.gateway import Gateway
 from service.half_imported import alone_with_imports, forget_if_gone, noted, remove

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
+from contract.command import Command
 from contract.durable import replace_durably, sync_directory
 from contract.identifiers import is_record_id, kind_of
-from contract.store import Command, SubmitOutcome
+from contract.submitting import SubmitOutcome, withdraw
 from contract.volume import Volume, entries, is_gone
-from contract.withdrawal import withdraw
 from service.gateway import Gateway
 from service.refusals import is_for_lack_of_memory, store_unavailable
 from service.settling import until_settled

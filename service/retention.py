@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator
 from redis.exceptions import RedisError
 
 from contract.errors import ServiceError
+from contract.forgetting import forget_job
 from contract.job import State
 from contract.keys import RecordKind
-from contract.store import forget_job
 from service import deletion, records
 from service.gateway import Gateway
 from service.store import Cursor, Standing

@@ -3,8 +3,8 @@
 import time
 
 from contract.keys import Role
-from contract.store import workers
 from contract.warming import LivingSampler, living_samplers
+from contract.workers import workers
 from service.single_flight import SingleFlight
 from service.store import Store
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
+from contract.control import ControlOutcome, control
 from contract.durable import LACKS, remove_durably, replace_durably, write_json
 from contract.errors import ErrorCode, ServiceError
 from contract.job import Intent, Record, State, Want
 from contract.keys import RecordKind
-from contract.store import ControlOutcome, control
 from service import records
 from service.gateway import Gateway
 from service.job_views import Job

@@ -11,6 +11,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from contract.alias import AliasRecord, Meaning
+from contract.command import Command
 from contract.events import Event
 from contract.imports import Import
 from contract.job import CheckpointFact, Record, State
@@ -30,9 +31,11 @@ from contract.keys import (
 from contract.pointing import meanings
 from contract.reading import Existence, existence, look_up
 from contract.script import script
-from contract.store import Command, RememberedRequest, Turns, read_request, turns, workers
+from contract.submitting import RememberedRequest, read_request
+from contract.turns import Turns, turns
 from contract.volume_watch import VolumeWatch
 from contract.webhook import Endpoint
+from contract.workers import workers
 from service.refusals import of_another_version
 
 T = TypeVar("T")
@@ -115,7 +118,7 @@ class Listed(NamedTuple):
 
 
 class Store:
-    """Reads records asynchronously, and is the one way to run a command of `contract.store`."""
+    """Reads records asynchronously, and is the one way to run a command of the contract."""
 
     def __init__(self, redis: "Redis", watch: VolumeWatch) -> None:
         self._redis = redis

@@ -7,8 +7,8 @@ from contract.errors import ErrorCode, FieldError, ServiceError
 from contract.identifiers import new_job_id
 from contract.job import State
 from contract.keys import RecordKind, Role
-from contract.store import RememberedRequest, read_request, submit
 from contract.submission import Idempotency, Submission
+from contract.submitting import RememberedRequest, read_request, submit
 from contract.training import TrainingSpec
 from service import queueing, records
 from service.gateway import Gateway

@@ -6,7 +6,7 @@ from typing import Any
 
 from contract.events import EventType
 from contract.job import CheckpointFact, SnapshotFact, best_checkpoint
-from contract.store import Lease
+from contract.owning import Lease
 from contract.volume import Volume
 from worker import leftovers, link
 from worker.facts import Ledger

@@ -12,7 +12,7 @@ from contract.durable import replace_durably
 from contract.evaluation import Evaluation
 from contract.job import CheckpointFact, Failure, Progress, Record, SnapshotFact, State
 from contract.kept import Kept
-from contract.store import Burial
+from contract.reaping import Burial
 from contract.volume import Volume
 from worker.later import Later
 from worker.room import Room

@@ -2,9 +2,9 @@
 
 import time
 
-from contract import store as records
+from contract import owning
 from contract.job import Progress, Record, Want
-from contract.store import Lease
+from contract.owning import Lease
 from worker.lease_renewer import LeaseRenewer
 from worker.outbox import Outbox
 
@@ -49,7 +49,7 @@ class Heartbeat:
         self._lease_renewer.owner_beats()
         progress, self.progress = self.progress, None
         self._outbox.flush()
-        heard = self._outbox.tell(records.beat(self._lease, progress))
+        heard = self._outbox.tell(owning.beat(self._lease, progress))
         if isinstance(heard, Want):
             self.want = heard
         else:

@@ -6,7 +6,7 @@ import time
 
 from redis.exceptions import RedisError
 
-from contract.store import Lease, beat
+from contract.owning import Lease, beat
 from worker.store import Store
 
 

@@ -9,8 +9,7 @@ import os
 from collections.abc import Sequence
 from typing import BinaryIO, NamedTuple
 
-from contract import store as records
-from contract.events import Event
+from contract.events import Event, mirrored
 from contract.keys import RecordKind
 from contract.volume import Volume
 from worker.store import Store
@@ -46,7 +45,7 @@ class Mirror:
             if self._behind.pop(record_id, None):
                 logger.info("%s: its events are mirrored again", record_id)
             if revision:
-                self._store.run(records.mirrored(kind, record_id, revision, KEPT_IN_REDIS))
+                self._store.run(mirrored(kind, record_id, revision, KEPT_IN_REDIS))
 
     def _fall_behind(self, record_id: str, why: str) -> None:
         if self._behind.get(record_id) != why:

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 
 import redis
 
-from contract import store as records
+from contract import owning
+from contract.command import Command
 from contract.events import EventType
 from contract.job import CheckpointFact, Shortage, SnapshotFact
-from contract.store import Command, Lease, Verdict
+from contract.owning import Lease, Verdict
 from contract.volume import is_gone
 from worker.process import WorkerProcess
 
@@ -81,9 +82,7 @@ class Outbox:
         elif is_of_wait:
             self._drop_untried(lambda report: report.is_of_wait)
         self._reports += 1
-        command = records.report(
-            self._lease, self._reports, fields=fields, checkpoint=checkpoint, event=event
-        )
+        command = owning.report(self._lease, self._reports, fields=fields, checkpoint=checkpoint, event=event)
         self._unheard.append(_Report(command, then, snapshot, is_of_wait))
         self.flush()
 

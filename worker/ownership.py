@@ -6,9 +6,10 @@ import logging
 import time
 from collections.abc import Callable
 
-from contract import store as records
+from contract import owning, reaping
 from contract.job import Record, State, Want
-from contract.store import Burial, Lease, Verdict
+from contract.owning import Lease, Verdict
+from contract.reaping import Burial
 from worker import aside, leftovers, link, memory
 from worker.account import Account
 from worker.child import UnfitError
@@ -119,7 +120,7 @@ class Ownership:
             self._leave_as(self._outcome)
 
     def _hand_back(self, why: str) -> None:
-        self._outbox.insist(records.leave(self._lease, State.QUEUED, reason=why))
+        self._outbox.insist(owning.leave(self._lease, State.QUEUED, reason=why))
 
     def _watch(self) -> None:
         while not self._is_over():
@@ -204,7 +205,7 @@ class Ownership:
             self._account.warm_best(is_latest=True)
         fields = {"result": json.dumps(outcome.result)} if outcome.result else None
         heard = self._outbox.insist(
-            records.leave(
+            owning.leave(
                 self._lease, outcome.state, reason=outcome.reason, error=outcome.error, fields=fields
             )
         )
@@ -215,7 +216,7 @@ class Ownership:
 
     def _bury(self, cause: str) -> None:
         logger.error("%s: %s", self._lease.id, cause)
-        burial = self._outbox.insist(records.died(self._lease, cause, self._worker.settings.max_deaths))
+        burial = self._outbox.insist(reaping.died(self._lease, cause, self._worker.settings.max_deaths))
         if isinstance(burial, Burial):
             self._worker.later.write(lambda: write_burial(self._worker.volume, burial))
 

@@ -4,11 +4,11 @@ import logging
 from pathlib import Path
 
 from contract.alias import AliasRecord
+from contract.command import Command
 from contract.identifiers import is_alias, is_record_id
 from contract.imports import Import, restore_import
 from contract.pointing import restore_alias
 from contract.rebuilding import leave_out
-from contract.store import Command
 from contract.volume import Volume, is_gone
 from worker.store import Rebuild, Store
 

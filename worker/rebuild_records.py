@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from contract.command import Command
 from contract.events import Event, EventType
 from contract.identifiers import is_record_id, kind_of
 from contract.job import CheckpointFact, Failure, Intent, State, Want, best_checkpoint
 from contract.kept import Kept
 from contract.keys import RecordKind
 from contract.rebuilding import REBUILT, RestoreOutcome, go_on, leave_out, restore
-from contract.store import Command
 from contract.submission import PLAIN, Submission, read_submission
 from contract.volume import Volume, entries, is_gone
 from contract.webhook import TOLD_FOR_SECONDS, Endpoint, Notification, read_told

@@ -15,9 +15,10 @@ from typing import Any
 
 import redis
 
-from contract import store as records
+from contract import reaping
 from contract.keys import RecordKind
 from contract.rare_warning import RareWarning
+from contract.workers import goodbye, hello
 from worker.aside import Aside
 from worker.facts import write_burial
 from worker.mirror import Mirror
@@ -90,7 +91,7 @@ class Reconciler(threading.Thread):
         self._watch.stop()
         self.join(timeout=5)
         try:
-            self._store.run(records.goodbye(self._worker))
+            self._store.run(goodbye(self._worker))
         except redis.RedisError as error:
             logger.info("left without a goodbye: %s", error)
 
@@ -104,7 +105,7 @@ class Reconciler(threading.Thread):
             return
         self._free_own_slot()
         ttl_seconds = PRESENCE_LEASES * self._settings.lease_seconds
-        self._adopt(self._store.run(records.hello(self._worker, self._facts(), ttl_seconds)))
+        self._adopt(self._store.run(hello(self._worker, self._facts(), ttl_seconds)))
         may_reap = self._store.uptime_seconds() >= self._settings.lease_seconds
         for kind in RecordKind:
             if may_reap:
@@ -144,7 +145,7 @@ class Reconciler(threading.Thread):
         self._has_slot = True
 
     def _reap(self, kind: RecordKind, owner: str | None = None) -> None:
-        buried = self._store.run(records.reap(kind, max_deaths=self._settings.max_deaths, owner=owner))
+        buried = self._store.run(reaping.reap(kind, max_deaths=self._settings.max_deaths, owner=owner))
         for burial in buried:
             logger.warning("%s: its owner died; it is %s", burial.id, burial.state)
             self._later.owe(partial(write_burial, self._volume, burial))

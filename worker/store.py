@@ -1,4 +1,4 @@
-"""The worker's synchronous access to the records: runs the commands of `contract.store`."""
+"""The worker's synchronous access to the records: runs the commands of the contract."""
 
 import time
 import uuid
@@ -11,12 +11,12 @@ from redis.retry import Retry
 
 from contract import keys
 from contract.alias import Meaning
+from contract.command import Command
 from contract.events import Event
 from contract.job import State
 from contract.keys import KEYS, RecordKind
 from contract.rebuilding import within
 from contract.script import script
-from contract.store import Command
 
 T = TypeVar("T")
 

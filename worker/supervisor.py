@@ -6,10 +6,11 @@ from functools import partial
 
 from redis.exceptions import RedisError
 
-from contract import store as records
+from contract import owning, reaping
 from contract.job import Record
 from contract.keys import RecordKind
-from contract.store import Burial, Lease, Verdict
+from contract.owning import Lease, Verdict
+from contract.reaping import Burial
 from contract.warming import PATIENCE_SECONDS
 from worker.child import UnfitError
 from worker.child_group import ChildGroup
@@ -59,7 +60,7 @@ class Supervisor:
 
     def _carry_out_next(self, group: ChildGroup) -> bool:
         claim = self._worker.store.run(
-            records.claim(
+            owning.claim(
                 self._kind,
                 self._worker.name,
                 lease_seconds=self._worker.settings.lease_seconds,
@@ -92,7 +93,7 @@ class Supervisor:
         If this fails, the work begins nevertheless, and its next beat confirms the claim.
         """
         try:
-            return self._worker.store.run(records.beat(lease)) is not Verdict.LOST
+            return self._worker.store.run(owning.beat(lease)) is not Verdict.LOST
         except RedisError as error:
             logger.warning("%s: Redis is away (%s); the work begins", lease.id, error)
             return True
@@ -103,7 +104,7 @@ class Supervisor:
         self._aside.add(lease.id)
 
     def _bury(self, lease: Lease, cause: str) -> None:
-        burial = self._worker.store.run(records.died(lease, cause, self._worker.settings.max_deaths))
+        burial = self._worker.store.run(reaping.died(lease, cause, self._worker.settings.max_deaths))
         if isinstance(burial, Burial):
             self._worker.later.write(partial(write_burial, self._worker.volume, burial))
 

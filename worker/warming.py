@@ -13,8 +13,8 @@ import redis
 
 from contract.job import CheckpointFact
 from contract.sampling import CheckpointPlace
-from contract.store import workers
 from contract.warming import LIVES_SECONDS, FirstPictures, LivingSampler, living_samplers
+from contract.workers import workers
 from worker.store import POP_SECONDS, Store, connect
 
 logger = logging.getLogger(__name__)

@@ -8,14 +8,16 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field
 
+from contract.control import control
 from contract.dataset import MAX_NAME_CHARACTERS, DatasetSpec
 from contract.durable import publish_durably, write_durably
 from contract.errors import ErrorCode, ServiceError
+from contract.forgetting import forget_dataset
 from contract.identifiers import new_dataset_id
 from contract.job import State, Want
 from contract.keys import RecordKind, Role
 from contract.plugin import Frozen
-from contract.store import control, forget_dataset, submit
+from contract.submitting import submit
 from service import archive, deletion, queueing, records
 from service.dataset_views import Dataset
 from service.gateway import Gateway, Here

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from contract.keys import Role
 from contract.plugin import Frozen
-from contract.store import workers
+from contract.workers import workers
 from service.gateway import Gateway, Here
 from service.openapi import problems
 

@@ -8,10 +8,10 @@ from pydantic import Field
 
 from contract.durable import lack
 from contract.errors import ErrorCode, ServiceError
+from contract.forgetting import forget_job
 from contract.job import Record, State, Want
 from contract.keys import RecordKind, Role
 from contract.plugin import Frozen
-from contract.store import forget_job
 from contract.submission import Idempotency, Submission, read_submission
 from contract.training import JobRequest, TrainingSpec, require_within_limits, resolve
 from contract.volume import Volume

@@ -11,10 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from contract.control import ControlOutcome
+from contract.forgetting import ForgetOutcome
 from contract.job import TRANSITIONS, State, Want
+from contract.owning import Verdict
 from contract.rebuilding import RestoreOutcome
-from contract.store import ControlOutcome, ForgetOutcome, SubmitOutcome, Verdict
 from contract.submission import Priority
+from contract.submitting import SubmitOutcome
 
 POISON = "died_repeatedly"
 

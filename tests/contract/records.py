@@ -1,4 +1,4 @@
-"""Runs the commands of `contract.store` in a real Redis, and reads the records back."""
+"""Runs the commands of the contract in a real Redis, and reads the records back."""
 
 import threading
 from typing import Any, TypeVar
@@ -6,11 +6,13 @@ from typing import Any, TypeVar
 import redis
 from pydantic import Field
 
-from contract import store
+from contract import owning, reaping
+from contract.command import Command
 from contract.job import Record
 from contract.keys import KEYS, RecordKind
+from contract.owning import Lease
 from contract.script import script
-from contract.store import Command, Lease
+from contract.submitting import submit
 
 T = TypeVar("T")
 JOB = RecordKind.JOB
@@ -39,10 +41,10 @@ class Records:
         return WholeRecord.from_hash(self.redis.hgetall(KEYS[JOB].record_of + record_id))
 
     def submit(self, record_id: str = "job_a", *, devices: int = 1) -> None:
-        assert self.run(store.submit(JOB, record_id, "{}", devices=devices))[0] == "submitted"
+        assert self.run(submit(JOB, record_id, "{}", devices=devices))[0] == "submitted"
 
     def claim(self, owner: str = "w0", seconds: float = LONG, devices: int = 1) -> Lease:
-        claim = self.run(store.claim(JOB, owner, lease_seconds=seconds, devices=devices))
+        claim = self.run(owning.claim(JOB, owner, lease_seconds=seconds, devices=devices))
         assert claim is not None
         return Lease(JOB, claim.record.id, claim.token, seconds)
 
@@ -55,7 +57,7 @@ class Records:
     def reap_expired(self) -> list[str]:
         """Reap repeatedly until an owner's lease expires, by Redis' own clock."""
         while True:
-            buried = self.run(store.reap(JOB, max_deaths=3))
+            buried = self.run(reaping.reap(JOB, max_deaths=3))
             if buried:
                 return [burial.id for burial in buried]
             threading.Event().wait(SHORT / 4)

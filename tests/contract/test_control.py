@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from contract import store
+from contract import owning, reaping
+from contract.command import Command
+from contract.control import control
 from contract.job import TRANSITIONS, Failure, State, Want
-from contract.store import Command, Lease
+from contract.owning import Lease
 from tests.contract.records import JOB, Records
 
 
@@ -17,14 +19,14 @@ def test_record_goes_to_the_wanted_state_when_its_owner_dies_or_releases_it(
     records: Records, want: Want, state: State
 ) -> None:
     ways: dict[str, Callable[[Lease], Command[Any]]] = {
-        "job_dead": lambda lease: store.died(lease, "x", 3),
-        "job_back": lambda lease: store.leave(lease, State.QUEUED),
+        "job_dead": lambda lease: reaping.died(lease, "x", 3),
+        "job_back": lambda lease: owning.leave(lease, State.QUEUED),
     }
     for name, let_go in ways.items():
         records.submit(name)
         lease = records.claim()
-        assert records.run(store.control(JOB, name, want)) == ("accepted", "running")
-        assert records.run(store.beat(lease)) == want
+        assert records.run(control(JOB, name, want)) == ("accepted", "running")
+        assert records.run(owning.beat(lease)) == want
         records.run(let_go(lease))
         assert records.read(name).state == state
 
@@ -32,10 +34,10 @@ def test_record_goes_to_the_wanted_state_when_its_owner_dies_or_releases_it(
 def test_cancel_overrides_a_pause_in_progress(records: Records) -> None:
     records.submit()
     lease = records.claim()
-    records.run(store.control(JOB, "job_a", Want.PAUSE))
-    assert records.run(store.beat(lease)) == Want.PAUSE
-    records.run(store.control(JOB, "job_a", Want.CANCEL))
-    records.run(store.leave(lease, State.QUEUED, reason="paused on request"))
+    records.run(control(JOB, "job_a", Want.PAUSE))
+    assert records.run(owning.beat(lease)) == Want.PAUSE
+    records.run(control(JOB, "job_a", Want.CANCEL))
+    records.run(owning.leave(lease, State.QUEUED, reason="paused on request"))
     assert records.read().state == State.CANCELLED
 
 
@@ -50,22 +52,22 @@ def _to_running(records: Records) -> None:
 
 def _to_paused(records: Records) -> None:
     records.submit()
-    records.run(store.control(JOB, "job_a", Want.PAUSE))
+    records.run(control(JOB, "job_a", Want.PAUSE))
 
 
 def _to_cancelled(records: Records) -> None:
     records.submit()
-    records.run(store.control(JOB, "job_a", Want.CANCEL))
+    records.run(control(JOB, "job_a", Want.CANCEL))
 
 
 def _to_succeeded(records: Records) -> None:
     records.submit()
-    records.run(store.leave(records.claim(), State.SUCCEEDED))
+    records.run(owning.leave(records.claim(), State.SUCCEEDED))
 
 
 def _to_failed(records: Records) -> None:
     records.submit()
-    records.run(store.leave(records.claim(), State.FAILED, error=Failure(code="x", detail="y")))
+    records.run(owning.leave(records.claim(), State.FAILED, error=Failure(code="x", detail="y")))
 
 
 REACH: dict[State, Callable[[Records], None]] = {
@@ -81,7 +83,7 @@ REACH: dict[State, Callable[[Records], None]] = {
 @pytest.mark.parametrize(("start", "want"), [*itertools.product(State, Want)])
 def test_control_makes_only_allowed_transitions(records: Records, start: State, want: Want) -> None:
     REACH[start](records)
-    outcome, _ = records.run(store.control(JOB, "job_a", want))
+    outcome, _ = records.run(control(JOB, "job_a", want))
     end = records.read().state
     assert end == start or end in TRANSITIONS[start]
     if start.is_terminal:
@@ -92,21 +94,21 @@ def test_control_makes_only_allowed_transitions(records: Records, start: State, 
 @pytest.mark.parametrize("want", list(Want))
 def test_control_is_idempotent(records: Records, want: Want) -> None:
     records.submit()
-    first = records.run(store.control(JOB, "job_a", want))
+    first = records.run(control(JOB, "job_a", want))
     revision = records.read().revision
-    assert records.run(store.control(JOB, "job_a", want)) == first
+    assert records.run(control(JOB, "job_a", want)) == first
     assert records.read().revision == revision
 
 
 def test_pausing_a_job_that_is_being_cancelled_conflicts(records: Records) -> None:
     _to_running(records)
-    records.run(store.control(JOB, "job_a", Want.CANCEL))
-    assert records.run(store.control(JOB, "job_a", Want.PAUSE)) == ("conflict", "cancelling")
+    records.run(control(JOB, "job_a", Want.CANCEL))
+    assert records.run(control(JOB, "job_a", Want.PAUSE)) == ("conflict", "cancelling")
 
 
 def test_resume_revokes_a_pause_that_has_not_taken_effect(records: Records) -> None:
     records.submit()
     lease = records.claim()
-    records.run(store.control(JOB, "job_a", Want.PAUSE))
-    records.run(store.control(JOB, "job_a", Want.RUN))
-    assert records.run(store.beat(lease)) == Want.RUN
+    records.run(control(JOB, "job_a", Want.PAUSE))
+    records.run(control(JOB, "job_a", Want.RUN))
+    assert records.run(owning.beat(lease)) == Want.RUN

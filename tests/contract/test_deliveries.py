@@ -2,8 +2,10 @@
 
 import pytest
 
-from contract import store
+from contract import owning, reaping, submitting
+from contract.control import control
 from contract.deliveries import Bounds, Delivery, settle_delivery, take_deliveries
+from contract.forgetting import forget_job
 from contract.job import State, Want
 from contract.keys import JOB_KEYS, RecordKind
 from contract.rebuilding import restore
@@ -22,11 +24,11 @@ def submission(url: str = "https://example.com/hook", submitter: str = ANYONE) -
 
 def submit(records: Records, record_id: str = "job_a", *who: str) -> None:
     """Submit a job with a webhook; `who` is its URL and its submitter."""
-    records.run(store.submit(JOB, record_id, "{}", submission=submission(*who)))
+    records.run(submitting.submit(JOB, record_id, "{}", submission=submission(*who)))
 
 
 def cancel(records: Records, record_id: str = "job_a") -> None:
-    records.run(store.control(JOB, record_id, Want.CANCEL))
+    records.run(control(JOB, record_id, Want.CANCEL))
 
 
 def take(records: Records, seconds: float = LONG, *under_way: Delivery) -> list[Delivery]:
@@ -48,19 +50,19 @@ def test_every_end_of_a_job_is_delivered_to_both_endpoints(records: Records, end
         lease = records.claim(seconds=SHORT if end == "reaped" else LONG)
         assert take(records) == []
         if end == "poisoned":
-            records.run(store.died(lease, "x", 1))
+            records.run(reaping.died(lease, "x", 1))
         elif end == "reaped":
             cancel(records)
             records.reap_expired()
         else:
-            records.run(store.leave(lease, State(end)))
+            records.run(owning.leave(lease, State(end)))
     assert names(take(records)) == ["job_a:global", "job_a:own"]
 
 
 def test_requeue_and_pause_are_not_delivered(records: Records) -> None:
     submit(records)
-    records.run(store.leave(records.claim(), State.QUEUED))
-    records.run(store.control(JOB, "job_a", Want.PAUSE))
+    records.run(owning.leave(records.claim(), State.QUEUED))
+    records.run(control(JOB, "job_a", Want.PAUSE))
     assert records.redis.zcard(DELIVERIES) == 0
 
 
@@ -71,8 +73,8 @@ def test_job_without_a_webhook_is_delivered_only_to_the_deployments_endpoint(rec
 
 
 def test_end_of_a_dataset_preparation_is_not_delivered(records: Records) -> None:
-    records.run(store.submit(RecordKind.DATASET, "ds_a", "{}"))
-    records.run(store.control(RecordKind.DATASET, "ds_a", Want.CANCEL))
+    records.run(submitting.submit(RecordKind.DATASET, "ds_a", "{}"))
+    records.run(control(RecordKind.DATASET, "ds_a", Want.CANCEL))
     assert records.redis.zcard(DELIVERIES) == 0
 
 
@@ -206,7 +208,7 @@ def test_deployments_endpoint_is_served_when_own_endpoints_are_at_their_limit(re
 def test_deliveries_of_a_forgotten_job_are_dropped(records: Records) -> None:
     submit(records)
     cancel(records)
-    records.run(store.forget_job("job_a"))
+    records.run(forget_job("job_a"))
     assert not records.redis.exists(DELIVERIES, SINCE)
 
 

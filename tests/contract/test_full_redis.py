@@ -6,15 +6,21 @@ from typing import Any
 import pytest
 from redis.exceptions import OutOfMemoryError, ResponseError
 
-from contract import store
+from contract import owning, reaping
 from contract.alias import AliasRecord
+from contract.command import Command
+from contract.control import control
 from contract.deliveries import Bounds, settle_delivery, take_deliveries
 from contract.events import EventType
+from contract.forgetting import forget_dataset, forget_job
 from contract.job import Progress, State, Want
 from contract.keys import ALIASES, RecordKind
+from contract.owning import Verdict
 from contract.pointing import meanings, point
 from contract.reading import look_up
-from contract.store import Command, Verdict
+from contract.submitting import submit
+from contract.turns import turns
+from contract.workers import hello, workers
 from tests.contract.records import JOB, Records
 from tests.contract.sight import look
 from tests.contract.test_pointing import meaning
@@ -23,12 +29,12 @@ ENDED, RUNNING, QUEUED = "job_" + "a" * 16, "job_" + "b" * 16, "job_" + "c" * 16
 
 
 @pytest.fixture
-def lease(records: Records) -> Iterator[store.Lease]:
+def lease(records: Records) -> Iterator[owning.Lease]:
     """In a full Redis with a dataset and a job that ended, a queued job, and a running one: its lease."""
-    records.run(store.submit(RecordKind.DATASET, "ds_a", "{}"))
-    records.run(store.control(RecordKind.DATASET, "ds_a", Want.CANCEL))
+    records.run(submit(RecordKind.DATASET, "ds_a", "{}"))
+    records.run(control(RecordKind.DATASET, "ds_a", Want.CANCEL))
     records.submit(ENDED)
-    records.run(store.control(JOB, ENDED, Want.CANCEL))
+    records.run(control(JOB, ENDED, Want.CANCEL))
     records.run(point("a", AliasRecord(now=meaning(ENDED)), expected=0))
     records.submit(RUNNING)
     lease = records.claim()
@@ -44,7 +50,7 @@ def lease(records: Records) -> Iterator[store.Lease]:
 def test_records_and_aliases_can_be_read(records: Records) -> None:
     sight = records.run(look_up(JOB, [QUEUED, "job_missing", ENDED]))
     assert [fields.get("state") for fields, _ in sight.rows] == ["queued", None, "cancelled"]
-    assert records.run(store.turns(JOB)) == (sight.turns, (QUEUED,))
+    assert records.run(turns(JOB)) == (sight.turns, (QUEUED,))
     assert records.run(meanings("a")) == AliasRecord(now=meaning(ENDED))
     assert records.run(meanings("b")) is None
 
@@ -52,37 +58,37 @@ def test_records_and_aliases_can_be_read(records: Records) -> None:
 @pytest.mark.usefixtures("lease")
 def test_what_has_ended_can_be_forgotten(records: Records) -> None:
     records.redis.delete(ALIASES)
-    assert records.run(store.forget_dataset("ds_a"))[0] == "forgotten"
-    assert records.run(store.forget_job(ENDED))[0] == "forgotten"
+    assert records.run(forget_dataset("ds_a"))[0] == "forgotten"
+    assert records.run(forget_job(ENDED))[0] == "forgotten"
 
 
-def test_owner_goes_on_and_finishes(records: Records, lease: store.Lease) -> None:
-    assert records.run(store.beat(lease, Progress(done=1, total=2))) is Want.RUN
-    assert records.run(store.report(lease, 1, fields={"deaths": "0"})) is Verdict.ACCEPTED
-    assert records.run(store.report(lease, 2, event=(EventType.WARNING, {}))) is Verdict.ACCEPTED
-    assert records.run(store.leave(lease, State.SUCCEEDED, fields={"result": "{}"})) is Verdict.ACCEPTED
+def test_owner_goes_on_and_finishes(records: Records, lease: owning.Lease) -> None:
+    assert records.run(owning.beat(lease, Progress(done=1, total=2))) is Want.RUN
+    assert records.run(owning.report(lease, 1, fields={"deaths": "0"})) is Verdict.ACCEPTED
+    assert records.run(owning.report(lease, 2, event=(EventType.WARNING, {}))) is Verdict.ACCEPTED
+    assert records.run(owning.leave(lease, State.SUCCEEDED, fields={"result": "{}"})) is Verdict.ACCEPTED
     assert records.read(RUNNING).state is State.SUCCEEDED
 
 
-def test_running_job_can_be_cancelled(records: Records, lease: store.Lease) -> None:
-    assert records.run(store.control(JOB, RUNNING, Want.CANCEL)) == ("accepted", "running")
-    assert records.run(store.beat(lease)) is Want.CANCEL
+def test_running_job_can_be_cancelled(records: Records, lease: owning.Lease) -> None:
+    assert records.run(control(JOB, RUNNING, Want.CANCEL)) == ("accepted", "running")
+    assert records.run(owning.beat(lease)) is Want.CANCEL
 
 
-def test_dead_owners_are_buried(records: Records, lease: store.Lease) -> None:
-    assert isinstance(records.run(store.died(lease, "killed", 3)), store.Burial)
+def test_dead_owners_are_buried(records: Records, lease: owning.Lease) -> None:
+    assert isinstance(records.run(reaping.died(lease, "killed", 3)), reaping.Burial)
     assert records.read(RUNNING).state is State.QUEUED
 
 
 @pytest.mark.usefixtures("lease")
 def test_jobs_of_a_restarted_worker_are_queued_again(records: Records) -> None:
-    assert [one.id for one in records.run(store.reap(JOB, max_deaths=3, owner="w0"))] == [RUNNING]
+    assert [one.id for one in records.run(reaping.reap(JOB, max_deaths=3, owner="w0"))] == [RUNNING]
 
 
 @pytest.mark.usefixtures("lease")
 def test_workers_stay_known(records: Records) -> None:
-    assert records.run(store.hello("w0", {"role": "train"}, 60)) is None
-    assert records.run(store.workers()) == [{"role": "train"}]
+    assert records.run(hello("w0", {"role": "train"}, 60)) is None
+    assert records.run(workers()) == [{"role": "train"}]
 
 
 @pytest.mark.usefixtures("lease")
@@ -95,7 +101,7 @@ def test_ends_of_jobs_are_delivered(records: Records) -> None:
 @pytest.mark.usefixtures("lease")
 def test_new_work_is_refused_and_nothing_of_it_stays(records: Records) -> None:
     before = look(records, [RUNNING, QUEUED, "job_new"])
-    new: list[Command[Any]] = [store.submit(JOB, "job_new", "{}"), store.claim(JOB, "w1", lease_seconds=60)]
+    new: list[Command[Any]] = [submit(JOB, "job_new", "{}"), owning.claim(JOB, "w1", lease_seconds=60)]
     for command in new:
         with pytest.raises(ResponseError, match="OOM"):
             records.run(command)

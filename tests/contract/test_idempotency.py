@@ -1,11 +1,12 @@
 """A request that is sent repeatedly creates one record, even after Redis was emptied."""
 
-from contract import store
+from contract.control import control
+from contract.forgetting import forget_job
 from contract.job import State, Want
 from contract.keys import EPOCH, KEYS
 from contract.rebuilding import leave_out, restore
-from contract.store import RememberedRequest
 from contract.submission import Idempotency, Submission
+from contract.submitting import RememberedRequest, read_request, submit
 from tests.contract.records import JOB, SHORT, Records
 
 SENT = Idempotency.of("key-1", {"dataset": "ds_a"})
@@ -18,20 +19,20 @@ FIELDS = {
 
 def _send(records: Records, record_id: str) -> tuple[str, str]:
     records.redis.set(EPOCH, "1")
-    return records.run(store.submit(JOB, record_id, "{}", submission=SUBMISSION))
+    return records.run(submit(JOB, record_id, "{}", submission=SUBMISSION))
 
 
 def test_key_creates_only_one_record(records: Records) -> None:
     assert SENT is not None
     assert _send(records, "job_a")[0] == "submitted"
     outcome, made = _send(records, "job_b")
-    assert (outcome, store.read_request(made)) == ("known", RememberedRequest("job_a", SENT.fingerprint))
+    assert (outcome, read_request(made)) == ("known", RememberedRequest("job_a", SENT.fingerprint))
     assert records.redis.zrange(KEYS[JOB].all, 0, -1) == ["job_a"]
 
 
 def test_submission_with_a_key_is_refused_while_records_are_rebuilt(records: Records) -> None:
     records.redis.delete(EPOCH)
-    assert records.run(store.submit(JOB, "job_a", "{}", submission=SUBMISSION)) == ("rebuilding", "")
+    assert records.run(submit(JOB, "job_a", "{}", submission=SUBMISSION)) == ("rebuilding", "")
     assert records.redis.keys() == []
 
 
@@ -56,9 +57,9 @@ def test_key_of_a_record_that_is_left_out_is_kept_until_a_day_after_the_last_try
 def test_key_outlives_its_record_by_a_day(records: Records) -> None:
     _send(records, "job_a")
     assert records.redis.ttl(KEYS[JOB].request_of + "key-1") == -1
-    records.run(store.control(JOB, "job_a", Want.CANCEL))
+    records.run(control(JOB, "job_a", Want.CANCEL))
     assert records.read().state is State.CANCELLED
-    records.run(store.forget_job("job_a"))
+    records.run(forget_job("job_a"))
     assert 0 < records.redis.ttl(KEYS[JOB].request_of + "key-1") <= 86400
     assert _send(records, "job_b")[0] == "known"
 

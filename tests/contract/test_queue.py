@@ -5,10 +5,13 @@ from random import Random
 
 import pytest
 
-from contract import store
+from contract import owning
+from contract.forgetting import forget_job
 from contract.job import State
 from contract.keys import KEYS, RecordKind
 from contract.submission import Priority, Submission
+from contract.submitting import submit
+from contract.turns import turns
 from tests.contract.record_model import RecordModel
 from tests.contract.records import JOB, LONG, Records
 
@@ -17,12 +20,12 @@ def _submit(
     records: Records, record_id: str, submitter: str = "ann", *, devices: int = 1, **said: Priority
 ) -> None:
     submission = Submission(submitter=submitter, **said)
-    command = store.submit(JOB, record_id, "{}", devices=devices, submission=submission)
+    command = submit(JOB, record_id, "{}", devices=devices, submission=submission)
     assert records.run(command)[0] == "submitted"
 
 
 def _places(records: Records) -> list[str]:
-    return list(records.run(store.turns(JOB)).ids)
+    return list(records.run(turns(JOB)).ids)
 
 
 def test_hundred_jobs_of_one_submitter_do_not_delay_another_submitters_job(records: Records) -> None:
@@ -43,7 +46,7 @@ def test_submitters_take_turns_on_one_worker(records: Records) -> None:
     for _ in range(6):
         lease = records.claim()
         served.append(lease.id)
-        records.run(store.leave(lease, State.SUCCEEDED))
+        records.run(owning.leave(lease, State.SUCCEEDED))
     assert served == foretold == ["job_ann0", "job_bob0", "job_cid0", "job_ann1", "job_bob1", "job_cid1"]
 
 
@@ -85,7 +88,7 @@ def test_many_submitters_cost_hardly_more_than_one(records: Records) -> None:
 def _seconds_of_a_look_and_a_vain_claim(records: Records) -> float:
     before = _seconds_of_redis(records)
     assert len(_places(records)) == 1000
-    assert records.run(store.claim(JOB, "w0", lease_seconds=LONG)) is None
+    assert records.run(owning.claim(JOB, "w0", lease_seconds=LONG)) is None
     return _seconds_of_redis(records) - before
 
 
@@ -115,7 +118,7 @@ def test_job_that_fits_is_claimed_past_many_that_do_not(records: Records) -> Non
 def test_requeued_job_keeps_its_place_among_its_submitters_jobs(records: Records) -> None:
     _submit(records, "job_first")
     _submit(records, "job_second")
-    records.run(store.leave(records.claim(), State.QUEUED))
+    records.run(owning.leave(records.claim(), State.QUEUED))
     assert _places(records) == ["job_first", "job_second"]
 
 
@@ -125,33 +128,33 @@ def test_every_change_of_the_order_changes_its_version(records: Records, act: st
     if act in ("leave", "forget"):
         lease = records.claim()
     if act == "forget":
-        records.run(store.leave(lease, State.SUCCEEDED))
-    before = records.run(store.turns(JOB)).version
+        records.run(owning.leave(lease, State.SUCCEEDED))
+    before = records.run(turns(JOB)).version
     match act:
         case "submit":
             _submit(records, "job_b")
         case "claim":
             records.claim()
         case "leave":
-            records.run(store.leave(lease, State.QUEUED))
+            records.run(owning.leave(lease, State.QUEUED))
         case "forget":
-            records.run(store.forget_job("job_a"))
-    after = records.run(store.turns(JOB)).version
+            records.run(forget_job("job_a"))
+    after = records.run(turns(JOB)).version
     assert after != before
     assert after == records.redis.get(KEYS[JOB].turns)
 
 
 def test_datasets_are_prepared_first_come_first_served(records: Records) -> None:
     for name in ("ds_a", "ds_b"):
-        records.run(store.submit(RecordKind.DATASET, name, "{}"))
-    assert list(records.run(store.turns(RecordKind.DATASET)).ids) == ["ds_a", "ds_b"]
+        records.run(submit(RecordKind.DATASET, name, "{}"))
+    assert list(records.run(turns(RecordKind.DATASET)).ids) == ["ds_a", "ds_b"]
 
 
 def test_job_set_aside_by_an_owner_is_left_to_others_and_keeps_its_place(records: Records) -> None:
     _submit(records, "job_ann0")
     _submit(records, "job_ann1")
-    claim = records.run(store.claim(JOB, "w0", lease_seconds=60, set_aside=["job_ann0"]))
+    claim = records.run(owning.claim(JOB, "w0", lease_seconds=60, set_aside=["job_ann0"]))
     assert claim is not None
     assert claim.record.id == "job_ann1"
-    assert records.run(store.claim(JOB, "w1", lease_seconds=60, set_aside=["job_ann0"])) is None
+    assert records.run(owning.claim(JOB, "w1", lease_seconds=60, set_aside=["job_ann0"])) is None
     assert records.claim("w1").id == "job_ann0"

@@ -5,19 +5,23 @@ from typing import Any
 
 import pytest
 
-from contract import keys, store
-from contract.events import EventType
+from contract import keys, owning, reaping
+from contract.command import Command
+from contract.control import control
+from contract.events import EventType, mirrored
+from contract.forgetting import forget_dataset, forget_job
 from contract.job import CheckpointFact, Failure, Progress, SnapshotFact, State, Want
 from contract.keys import KEYS, WORKER_FACTS, WORKERS, WORKERS_SINCE, RecordKind
+from contract.owning import Lease, Verdict
 from contract.rebuilding import restore
-from contract.store import Command, Lease, Verdict
-from contract.withdrawal import withdraw
+from contract.submitting import submit, withdraw
+from contract.workers import goodbye, hello, workers
 from tests.contract.records import JOB, LONG, SHORT, Records
 
 
 def test_withdrawn_record_is_not_queued_by_a_late_submission(records: Records) -> None:
     assert records.run(withdraw(JOB, "job_a"))
-    assert records.run(store.submit(JOB, "job_a", "{}")) == ("withdrawn", "")
+    assert records.run(submit(JOB, "job_a", "{}")) == ("withdrawn", "")
     assert not records.redis.exists(KEYS[JOB].record_of + "job_a")
 
 
@@ -38,12 +42,12 @@ def test_submission_of_another_cannot_be_withdrawn_while_it_may_be_restored(reco
     records.submit()
     assert not records.run(withdrawn)
     assert records.run(withdraw(JOB, "job_b", by_submitter=False))
-    assert records.run(store.submit(JOB, "job_b", "{}")) == ("withdrawn", "")
+    assert records.run(submit(JOB, "job_b", "{}")) == ("withdrawn", "")
 
 
 def test_submitting_twice_makes_one_record(records: Records) -> None:
     records.submit()
-    assert records.run(store.submit(JOB, "job_a", '{"other": 1}'))[0] == "exists"
+    assert records.run(submit(JOB, "job_a", '{"other": 1}'))[0] == "exists"
     assert records.read().spec == "{}"
     assert records.redis.zcard(KEYS[JOB].queued) == 1
 
@@ -53,14 +57,14 @@ def test_claims_are_first_come_first_served_among_records_that_fit(records: Reco
     records.submit("job_a")
     records.submit("job_b")
     assert [records.claim("w0").id, records.claim("w1").id] == ["job_a", "job_b"]
-    assert records.run(store.claim(JOB, "w2", lease_seconds=LONG)) is None
+    assert records.run(owning.claim(JOB, "w2", lease_seconds=LONG)) is None
     assert records.claim("w2", devices=4).id == "job_big"
 
 
 def test_requeued_record_keeps_its_place_in_the_queue(records: Records) -> None:
     records.submit("job_a")
     records.submit("job_b")
-    records.run(store.leave(records.claim(), State.QUEUED))
+    records.run(owning.leave(records.claim(), State.QUEUED))
     assert records.claim().id == "job_a"
 
 
@@ -70,17 +74,17 @@ def test_tokens_only_grow(records: Records) -> None:
     for _ in range(5):
         lease = records.claim()
         tokens.append(int(lease.token))
-        records.run(store.leave(lease, State.QUEUED))
+        records.run(owning.leave(lease, State.QUEUED))
     assert tokens == sorted(set(tokens))
 
 
 def _owner_acts(lease: Lease) -> list[Command[Any]]:
     return [
-        store.beat(lease, Progress(done=1, total=2)),
-        store.report(lease, 1, fields={"snapshot": "{}"}),
-        store.report(lease, 1, event=(EventType.WARNING, {"code": "x"})),
-        store.leave(lease, State.SUCCEEDED),
-        store.died(lease, "x", 3),
+        owning.beat(lease, Progress(done=1, total=2)),
+        owning.report(lease, 1, fields={"snapshot": "{}"}),
+        owning.report(lease, 1, event=(EventType.WARNING, {"code": "x"})),
+        owning.leave(lease, State.SUCCEEDED),
+        reaping.died(lease, "x", 3),
     ]
 
 
@@ -105,7 +109,7 @@ def test_lease_is_shortened_to_its_length_after_the_clock_was_set_back(records: 
     ahead_ms = kept + 3_600_000
     records.redis.zadd(KEYS[JOB].leased, {"job_a": ahead_ms})
     records.redis.hset(KEYS[JOB].record_of + "job_a", "lease_until_ms", ahead_ms)
-    assert records.run(store.reap(JOB, max_deaths=3)) == []
+    assert records.run(reaping.reap(JOB, max_deaths=3)) == []
     assert records.redis.zscore(KEYS[JOB].leased, "job_a") < kept
     assert records.read("job_b").lease_until_ms == kept
     assert records.reap_expired() == ["job_a"]
@@ -114,10 +118,10 @@ def test_lease_is_shortened_to_its_length_after_the_clock_was_set_back(records: 
 def test_event_ids_are_the_revisions_without_a_gap(records: Records) -> None:
     records.submit()
     lease = records.claim()
-    records.run(store.beat(lease, Progress(done=1, total=2)))
-    records.run(store.beat(lease))
-    records.run(store.report(lease, 1, event=(EventType.PREVIEW, {"images_seen": 1})))
-    records.run(store.leave(lease, State.FAILED, error=Failure(code="x", detail="y")))
+    records.run(owning.beat(lease, Progress(done=1, total=2)))
+    records.run(owning.beat(lease))
+    records.run(owning.report(lease, 1, event=(EventType.PREVIEW, {"images_seen": 1})))
+    records.run(owning.leave(lease, State.FAILED, error=Failure(code="x", detail="y")))
     entries = records.redis.xrange(KEYS[JOB].events_of + "job_a")
     assert [entry_id for entry_id, _ in entries] == [f"{n}-0" for n in range(1, 6)]
     assert [fields["type"] for _, fields in entries] == ["state", "state", "progress", "preview", "state"]
@@ -136,7 +140,7 @@ def test_every_event_is_published_on_the_one_channel(records: Records) -> None:
 
 def test_expired_lease_is_reaped_and_its_record_requeued(records: Records) -> None:
     records.submit()
-    records.run(store.beat(records.claim(seconds=SHORT)))
+    records.run(owning.beat(records.claim(seconds=SHORT)))
     assert records.reap_expired() == ["job_a"]
     assert (records.read().state, records.read().deaths) == (State.QUEUED, 1)
 
@@ -146,7 +150,7 @@ def test_claims_whose_replies_were_lost_are_no_deaths(records: Records, owner: s
     records.submit()
     for _ in range(3):
         records.claim("w0", seconds=-1)
-        (burial,) = records.run(store.reap(JOB, max_deaths=1, owner=owner))
+        (burial,) = records.run(reaping.reap(JOB, max_deaths=1, owner=owner))
         assert burial.state is State.QUEUED
     assert (records.read().attempt, records.read().deaths) == (3, 0)
 
@@ -163,7 +167,7 @@ def test_owner_that_was_heard_dies_when_its_lease_expires(records: Records, act:
 def test_valid_lease_is_not_reaped(records: Records) -> None:
     records.submit()
     records.claim()
-    assert records.run(store.reap(JOB, max_deaths=3)) == []
+    assert records.run(reaping.reap(JOB, max_deaths=3)) == []
 
 
 def test_restarted_slot_releases_only_what_it_owned(records: Records) -> None:
@@ -171,7 +175,7 @@ def test_restarted_slot_releases_only_what_it_owned(records: Records) -> None:
     records.submit("job_b")
     lease = records.claim("w0")
     records.claim("w1")
-    (burial,) = records.run(store.reap(JOB, max_deaths=3, owner="w0"))
+    (burial,) = records.run(reaping.reap(JOB, max_deaths=3, owner="w0"))
     assert burial[:5] == ("job_a", State.QUEUED, None, int(lease.token) + 1, 1)
     assert records.read("job_b").state == State.RUNNING
 
@@ -179,7 +183,7 @@ def test_restarted_slot_releases_only_what_it_owned(records: Records) -> None:
 def test_record_that_kills_its_owners_without_progress_fails(records: Records) -> None:
     records.submit()
     for _ in range(3):
-        records.run(store.died(records.claim(), "killed by signal 9", 3))
+        records.run(reaping.died(records.claim(), "killed by signal 9", 3))
     failed = records.read()
     assert failed.state == State.FAILED
     assert failed.error is not None
@@ -191,8 +195,8 @@ def test_saved_progress_resets_the_death_count(records: Records) -> None:
     for _ in range(5):
         lease = records.claim()
         snapshot = SnapshotFact(file="f", images_seen=1).model_dump_json()
-        records.run(store.report(lease, 1, fields={"snapshot": snapshot, "deaths": "0"}))
-        records.run(store.died(lease, "x", 3))
+        records.run(owning.report(lease, 1, fields={"snapshot": snapshot, "deaths": "0"}))
+        records.run(reaping.died(lease, "x", 3))
     assert records.read().state == State.QUEUED
 
 
@@ -202,7 +206,7 @@ def test_claim_whose_reply_was_lost_is_granted_again_and_takes_nothing_else(reco
     unheard = records.claim("w0")
     again = records.claim("w0")
     assert again.id == unheard.id == "job_a"
-    assert records.run(store.beat(unheard)) == Verdict.LOST
+    assert records.run(owning.beat(unheard)) == Verdict.LOST
     assert records.read("job_a").attempt == 1
     assert records.read("job_b").state == State.QUEUED
 
@@ -210,7 +214,7 @@ def test_claim_whose_reply_was_lost_is_granted_again_and_takes_nothing_else(reco
 def test_repeated_report_counts_once(records: Records) -> None:
     records.submit()
     lease = records.claim()
-    command = store.report(lease, 1, checkpoint=_checkpoint("d"), event=(EventType.CHECKPOINT, {}))
+    command = owning.report(lease, 1, checkpoint=_checkpoint("d"), event=(EventType.CHECKPOINT, {}))
     assert [records.run(command), records.run(command)] == [Verdict.ACCEPTED] * 2
     assert records.redis.llen(KEYS[JOB].checkpoints_of + "job_a") == 1
     assert records.read().revision == 3
@@ -220,8 +224,8 @@ def test_checkpoint_reported_again_by_the_next_owner_counts_once(records: Record
     records.submit()
     for _ in range(2):
         lease = records.claim()
-        records.run(store.report(lease, 1, checkpoint=_checkpoint("d")))
-        records.run(store.leave(lease, State.QUEUED))
+        records.run(owning.report(lease, 1, checkpoint=_checkpoint("d")))
+        records.run(owning.leave(lease, State.QUEUED))
     assert records.redis.llen(KEYS[JOB].checkpoints_of + "job_a") == 1
 
 
@@ -235,16 +239,16 @@ def test_owner_is_told_that_its_record_is_unknown_after_redis_was_emptied(record
 
 
 def test_job_needs_a_prepared_dataset_which_cannot_be_forgotten_until_it_ends(records: Records) -> None:
-    assert records.run(store.submit(JOB, "job_a", "{}", dataset="ds_a")) == ("unusable", "missing")
-    records.run(store.submit(RecordKind.DATASET, "ds_a", "{}"))
-    assert records.run(store.submit(JOB, "job_a", "{}", dataset="ds_a")) == ("unusable", "queued")
-    claim = records.run(store.claim(RecordKind.DATASET, "w0", lease_seconds=LONG))
+    assert records.run(submit(JOB, "job_a", "{}", dataset="ds_a")) == ("unusable", "missing")
+    records.run(submit(RecordKind.DATASET, "ds_a", "{}"))
+    assert records.run(submit(JOB, "job_a", "{}", dataset="ds_a")) == ("unusable", "queued")
+    claim = records.run(owning.claim(RecordKind.DATASET, "w0", lease_seconds=LONG))
     assert claim is not None
-    records.run(store.leave(Lease(RecordKind.DATASET, "ds_a", claim.token, LONG), State.SUCCEEDED))
-    assert records.run(store.submit(JOB, "job_a", "{}", dataset="ds_a"))[0] == "submitted"
-    assert records.run(store.forget_dataset("ds_a")) == ("used", "job_a")
-    records.run(store.control(JOB, "job_a", Want.CANCEL))
-    assert records.run(store.forget_dataset("ds_a"))[0] == "forgotten"
+    records.run(owning.leave(Lease(RecordKind.DATASET, "ds_a", claim.token, LONG), State.SUCCEEDED))
+    assert records.run(submit(JOB, "job_a", "{}", dataset="ds_a"))[0] == "submitted"
+    assert records.run(forget_dataset("ds_a")) == ("used", "job_a")
+    records.run(control(JOB, "job_a", Want.CANCEL))
+    assert records.run(forget_dataset("ds_a"))[0] == "forgotten"
 
 
 def _checkpoint(digest: str) -> CheckpointFact:
@@ -255,30 +259,30 @@ def test_forgotten_job_leaves_no_key_behind(records: Records) -> None:
     records.submit()
     lease = records.claim()
     records.run(
-        store.report(
+        owning.report(
             lease, 1, fields={"checkpoint": _checkpoint("d").model_dump_json()}, checkpoint=_checkpoint("d")
         )
     )
-    assert records.run(store.forget_job("job_a")) == ("live", "running")
-    records.run(store.leave(lease, State.SUCCEEDED))
+    assert records.run(forget_job("job_a")) == ("live", "running")
+    records.run(owning.leave(lease, State.SUCCEEDED))
     assert records.redis.zrange(KEYS[JOB].servable, 0, -1) == ["job_a"]
-    assert records.run(store.forget_job("job_a"))[0] == "forgotten"
+    assert records.run(forget_job("job_a"))[0] == "forgotten"
     assert sorted(records.redis.keys()) == [keys.EPOCH, KEYS[JOB].served, KEYS[JOB].turns]
 
 
 def test_nothing_is_forgotten_while_the_records_are_rebuilt(records: Records) -> None:
     records.submit()
-    records.run(store.control(JOB, "job_a", Want.CANCEL))
+    records.run(control(JOB, "job_a", Want.CANCEL))
     records.redis.delete(keys.EPOCH)
-    assert records.run(store.forget_job("job_a"))[0] == "rebuilding"
+    assert records.run(forget_job("job_a"))[0] == "rebuilding"
     assert records.read().state is State.CANCELLED
 
 
 def test_job_that_an_alias_points_to_is_not_forgotten(records: Records) -> None:
     records.submit()
-    records.run(store.leave(records.claim(), State.SUCCEEDED))
+    records.run(owning.leave(records.claim(), State.SUCCEEDED))
     records.redis.hset(keys.ALIASES, "shoes", json.dumps({"job": "job_a"}))
-    assert records.run(store.forget_job("job_a")) == ("aliased", "shoes")
+    assert records.run(forget_job("job_a")) == ("aliased", "shoes")
 
 
 def test_restored_record_is_claimed_under_a_newer_token(records: Records) -> None:
@@ -301,30 +305,30 @@ def test_withdrawn_submission_that_a_rebuild_has_read_is_not_restored(records: R
 
 
 def test_renderer_stays_active_until_no_sampler_has_it(records: Records) -> None:
-    def hello(name: str, renderer: str, seconds: float = LONG) -> str | None:
-        return records.run(store.hello(name, {"role": "sample", "renderer": renderer}, seconds))
+    def announce(name: str, renderer: str, seconds: float = LONG) -> str | None:
+        return records.run(hello(name, {"role": "sample", "renderer": renderer}, seconds))
 
-    assert hello("s0", "avx512") == "avx512"
-    assert hello("s1", "avx2") == "avx512"
-    assert hello("s0", "avx512") == "avx512"
-    records.run(store.goodbye("s0"))
-    assert hello("s1", "avx2") == "avx2"
-    assert hello("s0", "avx512") == "avx2"
+    assert announce("s0", "avx512") == "avx512"
+    assert announce("s1", "avx2") == "avx512"
+    assert announce("s0", "avx512") == "avx512"
+    records.run(goodbye("s0"))
+    assert announce("s1", "avx2") == "avx2"
+    assert announce("s0", "avx512") == "avx2"
 
 
 def test_worker_that_died_hours_ago_leaves_nothing_behind(records: Records) -> None:
-    records.run(store.hello("old", {"role": "train"}, -3601))
-    records.run(store.hello("new", {"role": "train"}, LONG))
+    records.run(hello("old", {"role": "train"}, -3601))
+    records.run(hello("new", {"role": "train"}, LONG))
     assert records.redis.hkeys(WORKER_FACTS) == ["new"]
 
 
 def test_dead_worker_is_gone_after_its_time_though_the_clock_was_set_back(records: Records) -> None:
-    records.run(store.hello("dead", {"role": "sample"}, SHORT))
+    records.run(hello("dead", {"role": "sample"}, SHORT))
     records.set_clock_back(WORKERS, WORKERS_SINCE)
-    while records.run(store.workers()) != [{"role": "train"}]:
-        records.run(store.hello("alive", {"role": "train"}, LONG))
-    records.run(store.goodbye("dead"))
-    records.run(store.goodbye("alive"))
+    while records.run(workers()) != [{"role": "train"}]:
+        records.run(hello("alive", {"role": "train"}, LONG))
+    records.run(goodbye("dead"))
+    records.run(goodbye("alive"))
     assert not records.redis.exists(WORKERS, WORKERS_SINCE, WORKER_FACTS)
 
 
@@ -332,8 +336,8 @@ def test_trimmed_stream_keeps_the_newest_events(records: Records) -> None:
     records.submit()
     lease = records.claim()
     for done in range(8):
-        records.run(store.beat(lease, Progress(done=done, total=8)))
-    records.run(store.mirrored(JOB, "job_a", 10, keep=3))
+        records.run(owning.beat(lease, Progress(done=done, total=8)))
+    records.run(mirrored(JOB, "job_a", 10, keep=3))
     entries = records.redis.xrange(KEYS[JOB].events_of + "job_a")
     assert [entry_id for entry_id, _ in entries] == ["7-0", "8-0", "9-0", "10-0"]
     assert records.redis.scard(KEYS[JOB].unmirrored) == 0

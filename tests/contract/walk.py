@@ -6,13 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple, TypeVar
 
-from contract import store
+from contract import owning, reaping
+from contract.command import Command
+from contract.control import control
 from contract.events import EventType
+from contract.forgetting import forget_job
 from contract.job import CheckpointFact, Failure, Progress, SnapshotFact, State, Want
 from contract.keys import EPOCH
+from contract.owning import Lease, Verdict
+from contract.reaping import Burial
 from contract.rebuilding import leave_out, restore
-from contract.store import Burial, Command, Lease, Verdict
 from contract.submission import ANYONE, Idempotency, Priority, Submission
+from contract.submitting import read_request, submit
+from contract.turns import turns
 from tests.contract.laws import LAWS
 from tests.contract.record_model import Death, Entry, RecordModel, Ticket
 from tests.contract.records import JOB, Records
@@ -96,10 +102,10 @@ class Walk:
         self, record_id: str, devices: int, submitter: str, priority: Priority, key: str | None
     ) -> None:
         submission = _submission(key, submitter=submitter, priority=priority)
-        reply = self._run(store.submit(JOB, record_id, "{}", devices=devices, submission=submission))
+        reply = self._run(submit(JOB, record_id, "{}", devices=devices, submission=submission))
         outcome, said = reply
         if outcome == "known":
-            said = store.read_request(said).id
+            said = read_request(said).id
         assert (outcome, said) == self._model.submit(record_id, devices, submitter, priority, key)
         if outcome == "submitted":
             self._standing.add(record_id)
@@ -130,17 +136,17 @@ class Walk:
             self._standing.add(record_id)
 
     def control(self, record_id: str, want: Want) -> None:
-        assert self._run(store.control(JOB, record_id, want)) == self._model.control(record_id, want)
+        assert self._run(control(JOB, record_id, want)) == self._model.control(record_id, want)
 
     def forget(self, record_id: str) -> None:
-        reply = self._run(store.forget_job(record_id))
+        reply = self._run(forget_job(record_id))
         assert reply == self._model.forget(record_id)
         if reply[0] == "forgotten":
             self._standing.remove(record_id)
 
     def claim(self, owner: str) -> None:
         devices = DEVICES[owner]
-        claim = self._run(store.claim(JOB, owner, lease_seconds=LEASE_SECONDS, devices=devices))
+        claim = self._run(owning.claim(JOB, owner, lease_seconds=LEASE_SECONDS, devices=devices))
         ticket = self._model.claim(owner, devices)
         assert (claim and claim.record.id) == (ticket and ticket.id)
         if claim and ticket:
@@ -151,17 +157,17 @@ class Walk:
     def beat(self, back: int, has_progress: bool) -> None:
         held, done = self._in_hand(back), self._clock if has_progress else None
         progress = None if done is None else Progress(done=done, total=done)
-        self._act(held, store.beat(held.lease, progress), self._model.beat(held.ticket, done))
+        self._act(held, owning.beat(held.lease, progress), self._model.beat(held.ticket, done))
 
     def report_warning(self, back: int, again: int) -> None:
         held, number = self._to_report(back, again)
-        command = store.report(held.lease, number, event=(EventType.WARNING, {"code": "x"}))
+        command = owning.report(held.lease, number, event=(EventType.WARNING, {"code": "x"}))
         self._act(held, command, self._model.report_warning(held.ticket, number))
 
     def report_snapshot(self, back: int, again: int) -> None:
         (held, number), images_seen = self._to_report(back, again), self._clock
         snapshot = SnapshotFact(file="f", images_seen=images_seen).model_dump_json()
-        command = store.report(held.lease, number, fields={"snapshot": snapshot, "deaths": "0"})
+        command = owning.report(held.lease, number, fields={"snapshot": snapshot, "deaths": "0"})
         self._act(held, command, self._model.report_snapshot(held.ticket, number, images_seen))
 
     def report_checkpoint(self, back: int, again: int, images_seen: int) -> None:
@@ -170,18 +176,18 @@ class Walk:
         checkpoint = CheckpointFact(file="f", digest=digest, images_seen=images_seen, bytes=1)
         fields = {"checkpoint": checkpoint.model_dump_json()}
         event = (EventType.CHECKPOINT, checkpoint.model_dump())
-        command = store.report(held.lease, number, fields=fields, checkpoint=checkpoint, event=event)
+        command = owning.report(held.lease, number, fields=fields, checkpoint=checkpoint, event=event)
         self._act(held, command, self._model.report_checkpoint(held.ticket, number, digest))
 
     def leave(self, back: int, state: State) -> None:
         held = self._in_hand(back)
         error = Failure(code="unreadable", detail="y") if state is State.FAILED else None
-        command = store.leave(held.lease, state, error=error)
+        command = owning.leave(held.lease, state, error=error)
         self._act(held, command, self._model.leave(held.ticket, state, error.code if error else None))
 
     def died(self, back: int) -> None:
         held = self._in_hand(back)
-        self._act(held, store.died(held.lease, "killed", MAX_DEATHS), self._model.died(held.ticket))
+        self._act(held, reaping.died(held.lease, "killed", MAX_DEATHS), self._model.died(held.ticket))
 
     def lapse(self, record_id: str) -> None:
         """Move a running record's lease into the past, because Redis TIME cannot be set."""
@@ -189,11 +195,11 @@ class Walk:
             self._see("lapse", lambda: _let_lapse(self._records, record_id))
 
     def reap(self) -> None:
-        buried = self._run(store.reap(JOB, max_deaths=MAX_DEATHS))
+        buried = self._run(reaping.reap(JOB, max_deaths=MAX_DEATHS))
         assert sorted(map(_death, buried)) == sorted(self._model.reap())
 
     def restart_slot(self, owner: str) -> None:
-        buried = self._run(store.reap(JOB, max_deaths=MAX_DEATHS, owner=owner))
+        buried = self._run(reaping.reap(JOB, max_deaths=MAX_DEATHS, owner=owner))
         assert sorted(map(_death, buried)) == sorted(self._model.reap(owner))
 
     def _in_hand(self, back: int) -> Held:
@@ -243,7 +249,7 @@ class Walk:
         assert {record_id: _entry(after, record_id) for record_id in after.hashes} == self._model.entries
         assert list(after.indexes[KEY.all]) == list(self._model.entries)
         assert list(after.indexes[KEY.queued]) == self._model.queue()
-        assert list(self._records.run(store.turns(JOB)).ids) == self._model.turns()
+        assert list(self._records.run(turns(JOB)).ids) == self._model.turns()
         assert sorted(after.indexes[KEY.servable]) == sorted(self._model.servable())
         assert after.digests == self._model.digests()
         assert after.left_out == self._model.left_out

@@ -11,9 +11,10 @@ import httpx
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from contract.command import Command
 from contract.job import CheckpointFact, State
 from contract.keys import EPOCH, RENDERER, Role
-from contract.store import Command, Lease, leave
+from contract.owning import Lease, leave
 from contract.volume import Volume
 from service.embedded_redis import RedisServer
 from service.settings import Settings

@@ -9,7 +9,7 @@ import httpx
 
 from contract.job import Failure, State
 from contract.keys import JOB_KEYS
-from contract.store import leave
+from contract.owning import leave
 from tests.service.playing import Worker
 
 KEY = JOB_KEYS

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import redis
 
+from contract.command import Command
 from contract.dataset import Manifest
 from contract.durable import write_durably
 from contract.errors import ErrorCode
@@ -19,11 +20,12 @@ from contract.keys import (
     RecordKind,
     Role,
 )
+from contract.owning import Lease, claim, leave, report
 from contract.sampling import CheckpointPlace
 from contract.script import script
-from contract.store import Command, Lease, claim, goodbye, hello, leave, report
 from contract.volume import Volume
 from contract.wire import Answer, Ask, Stages
+from contract.workers import goodbye, hello
 from contract.workshop import WorkshopAnswer, WorkshopAsk, checksum, export
 from worker.rebuild import Rebuilder
 from worker.store import Store as WorkersStore

@@ -9,8 +9,8 @@ import pytest
 from contract.alias import AliasRecord
 from contract.job import CheckpointFact, State
 from contract.keys import ALIASES
+from contract.owning import leave
 from contract.pointing import meanings
-from contract.store import leave
 from service.settings import Settings
 from tests.service.deployment import Deployment
 from tests.service.playing import Worker

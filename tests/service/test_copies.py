@@ -10,8 +10,8 @@ from contract.durable import write_durably
 from contract.errors import ErrorCode
 from contract.identifiers import IMPORTED
 from contract.job import CheckpointFact, State
+from contract.owning import leave, report
 from contract.sampling import CheckpointPlace
-from contract.store import leave, report
 from contract.volume import Volume, imported_name
 from tests.service.playing import Sampler, Trainer, Worker
 from tests.service.problems import refused

@@ -8,7 +8,7 @@ import pytest
 
 from contract.job import Failure, Progress, State, Want
 from contract.keys import KEYS, RecordKind
-from contract.store import beat, leave
+from contract.owning import beat, leave
 from contract.volume import Volume
 from tests.service.playing import Worker
 from tests.service.problems import refused

@@ -6,12 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from contract.forgetting import forget_job
 from contract.identifiers import IMPORTED
 from contract.imports import Import, add_import
 from contract.job import CheckpointFact, State
 from contract.keys import SAMPLES_WAITING
+from contract.owning import leave
 from contract.sampling import CheckpointPlace
-from contract.store import forget_job, leave
 from tests.service.playing import Sampler, Worker
 from tests.service.problems import refused
 from tests.service.waiting import until

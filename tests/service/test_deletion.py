@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 import contract.durable
+from contract.forgetting import forget_job
 from contract.job import CheckpointFact
-from contract.store import forget_job
 from contract.volume import Volume
 from service import deletion
 from service.gateway import Gateway

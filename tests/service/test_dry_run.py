@@ -20,8 +20,9 @@ from contract.estimate import (
 )
 from contract.job import Failure, State
 from contract.keys import ESTIMATE_REPLY_OF, ESTIMATES_WAITING, RecordKind, Role
-from contract.store import goodbye, hello, leave
+from contract.owning import leave
 from contract.volume import Volume
+from contract.workers import goodbye, hello
 from tests.service.deployment import Deployment
 from tests.service.playing import Worker
 from tests.service.problems import refused

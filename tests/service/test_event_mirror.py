@@ -11,7 +11,7 @@ import pytest
 from contract.events import Event, EventType
 from contract.job import State
 from contract.keys import KEYS, RecordKind
-from contract.store import Lease, leave, report
+from contract.owning import Lease, leave, report
 from contract.volume import Volume
 from dcgan.events import EventFeed
 from service.event_mirror import read

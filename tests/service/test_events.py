@@ -17,7 +17,7 @@ import pytest
 from contract.events import EventType
 from contract.job import Progress, State
 from contract.keys import CHANGES, RecordKind
-from contract.store import Lease, beat, leave, report
+from contract.owning import Lease, beat, leave, report
 from contract.volume import Volume
 from dcgan.events import EventFeed
 from service.events import stream

@@ -9,9 +9,10 @@ import httpx
 import pytest
 
 from contract.durable import write_durably
+from contract.forgetting import forget_job
 from contract.imports import Import, add_import
 from contract.job import CheckpointFact, State
-from contract.store import forget_job, leave, report
+from contract.owning import leave, report
 from contract.volume import Volume
 from service.exporting import exported
 from service.stored_files import Digests, StoredFile

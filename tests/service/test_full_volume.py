@@ -12,7 +12,7 @@ import pytest
 
 from contract.job import Shortage, State, Want
 from contract.keys import RecordKind
-from contract.store import leave, report
+from contract.owning import leave, report
 from contract.volume import Volume
 from service import deletion, steering
 from tests.service.playing import Worker

@@ -9,7 +9,7 @@ import pytest
 
 from contract.job import State
 from contract.keys import EPOCH, Role
-from contract.store import hello
+from contract.workers import hello
 from service.gateway import Gateway
 from service.hub import Hub
 from service.mailbox import Mailbox

@@ -14,8 +14,8 @@ from contract.identifiers import IMPORTED
 from contract.imports import forget_import
 from contract.job import CheckpointFact, Failure, State
 from contract.keys import EPOCH, IMPORTS
+from contract.owning import leave, report
 from contract.sampling import CheckpointPlace
-from contract.store import leave, report
 from contract.volume import Volume, imported_name
 from contract.workshop import checksum, export
 from service.settings import Settings

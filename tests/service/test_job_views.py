@@ -7,7 +7,7 @@ import httpx
 
 from contract.evaluation import MetricsBasis
 from contract.job import CheckpointFact, Failure, Progress, State
-from contract.store import Lease, beat, leave, report
+from contract.owning import Lease, beat, leave, report
 from contract.volume import Volume
 from tests.service.playing import Worker
 from tests.service.problems import refused

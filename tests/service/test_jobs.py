@@ -8,9 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
+from contract.command import Command
+from contract.control import control
 from contract.job import CheckpointFact, Failure, State, Want
 from contract.keys import CELERY_PREFIX, KEYS, TASK_OF_ROLE, RecordKind, Role
-from contract.store import Command, Lease, beat, control, leave
+from contract.owning import Lease, beat, leave
 from contract.training import TrainingSpec
 from contract.volume import Volume
 from service.limits import MAX_JSON_BYTES

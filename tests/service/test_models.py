@@ -9,11 +9,13 @@ import httpx
 import pytest
 
 from contract.errors import ErrorCode
+from contract.forgetting import forget_job
 from contract.job import CheckpointFact, State
 from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING_FOR, Role
-from contract.store import forget_job, hello, leave
+from contract.owning import leave
 from contract.volume import Volume
 from contract.wire import Answer, Ask
+from contract.workers import hello
 from service.store import Store
 from tests.service.playing import Sampler, Worker
 from tests.service.problems import refused

@@ -14,11 +14,14 @@ import pytest
 from redis import Redis as SyncRedis
 from redis.exceptions import RedisError
 
+from contract.control import control
 from contract.durable import write_durably
+from contract.forgetting import forget_job
 from contract.identifiers import new_job_id
 from contract.job import State, Want
 from contract.keys import EPOCH, SAMPLES_WAITING, RecordKind, Role
-from contract.store import control, forget_job, leave, submit
+from contract.owning import leave
+from contract.submitting import submit
 from contract.volume import Volume
 from service import deletion, queueing
 from service.embedded_redis import RedisServer, durable_server

@@ -14,7 +14,7 @@ import pytest
 from contract.alias import KEPT_MEANINGS
 from contract.job import CheckpointFact, State
 from contract.keys import ALIASES, EPOCH
-from contract.store import leave
+from contract.owning import leave
 from contract.volume import Volume
 from service.settings import Settings
 from tests.service.playing import Sampler, Worker

@@ -11,12 +11,13 @@ import httpx
 import pytest
 from redis.exceptions import RedisError
 
+from contract.command import Command
 from contract.durable import write_durably
 from contract.errors import ServiceError
 from contract.identifiers import kind_of, new_dataset_id, new_job_id
 from contract.job import State
 from contract.keys import LEFT_OUT, RecordKind
-from contract.store import Command, submit
+from contract.submitting import submit
 from contract.volume import Volume
 from service import queueing
 from service.gateway import Gateway

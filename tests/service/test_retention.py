@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from contract.job import State
-from contract.store import leave
+from contract.owning import leave
 from contract.volume import Volume
 from service import deletion
 from service.gateway import Gateway

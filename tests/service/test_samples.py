@@ -10,7 +10,7 @@ from contract.errors import ErrorCode
 from contract.formats import FORMS, SampleFormat
 from contract.job import CheckpointFact, State
 from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING, Role
-from contract.store import leave
+from contract.owning import leave
 from contract.training import MAX_SEED
 from tests.service.deployment import Deployment
 from tests.service.playing import Sampler, Worker

@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from contract.errors import ErrorCode, ServiceError
+from contract.forgetting import forget_job
 from contract.job import CheckpointFact
-from contract.store import forget_job
 from contract.training import MAX_SEED
 from service.limits import MAX_JSON_BYTES
 from service.remembered import Remembered

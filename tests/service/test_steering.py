@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from redis.exceptions import RedisError
 
+from contract.command import Command
+from contract.control import control
 from contract.durable import write_json
 from contract.job import Intent, Progress, State, Want
 from contract.keys import JOB_KEYS, RecordKind
-from contract.store import Command, beat, control
+from contract.owning import beat
 from service import steering
 from service.gateway import Gateway
 from service.settings import Settings

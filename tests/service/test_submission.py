@@ -9,7 +9,7 @@ import pytest
 
 from contract.job import Failure, State
 from contract.keys import EPOCH, KEYS, RecordKind
-from contract.store import leave
+from contract.owning import leave
 from contract.submission import Submission
 from contract.volume import Volume
 from tests.conftest import proof

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from contract.durable import sync_directory, write_durably
+from contract.events import mirrored
+from contract.forgetting import forget_job
 from contract.identifiers import new_job_id
 from contract.job import State, Want
 from contract.keys import RecordKind
-from contract.store import forget_job, mirrored, submit
+from contract.submitting import submit
 from contract.volume import Volume
 from service import deletion, queueing
 from service.gateway import Gateway

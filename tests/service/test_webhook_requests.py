@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from contract.durable import replace_durably
 from contract.identifiers import new_job_id
 from contract.job import Failure, State
-from contract.store import leave
+from contract.owning import leave
 from contract.submission import Submission
 from contract.volume import Volume
 from contract.webhook import Webhook

@@ -6,9 +6,10 @@ from typing import Any, cast
 
 import httpx
 
+from contract.events import mirrored
 from contract.job import Progress
 from contract.keys import KEYS, RecordKind
-from contract.store import Lease, beat, mirrored
+from contract.owning import Lease, beat
 from contract.volume import Volume
 from tests.service.playing import Worker
 

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from contract import store as records
+from contract.control import control
 from contract.job import Want
 from contract.keys import KEYS, RecordKind
 from contract.volume import Volume
@@ -78,7 +78,7 @@ class Worker:
         threading.Event().wait(LEASE_SECONDS / 5)
 
     def control(self, job_id: str, want: Want) -> None:
-        self.records.run(records.control(JOB, job_id, want))
+        self.records.run(control(JOB, job_id, want))
 
     def until(self, job_id: str, condition: Callable[[WholeRecord], T]) -> T:
         for _ in range(100 * PATIENCE_SECONDS):

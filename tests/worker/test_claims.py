@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisAway
 
-from contract import store as records
+from contract import reaping
+from contract.command import Command
 from contract.job import Record, State
-from contract.store import Command
 from tests.worker.owner import JOB, Worker
 from worker.ownership import Ownership
 from worker.store import Store
@@ -66,7 +66,7 @@ def test_claim_that_was_lost_before_it_was_confirmed_is_not_carried_out(
         return "tests.worker.small_work:finish", ""
 
     def lose() -> None:
-        worker.records.run(records.reap(JOB, max_deaths=3, owner="w0"))
+        worker.records.run(reaping.reap(JOB, max_deaths=3, owner="w0"))
         worker.records.claim("w1")
 
     at_the_first_beat(monkeypatch, lose)

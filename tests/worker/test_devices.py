@@ -12,9 +12,9 @@ import pytest
 import torch
 from redis.exceptions import ConnectionError as Away
 
+from contract.command import Command
 from contract.configuration import EXIT_CODE
 from contract.job import Record, State
-from contract.store import Command
 from contract.volume import Volume
 from models.environment import detect
 from tests.worker.owner import Worker

@@ -7,7 +7,7 @@ import pytest
 
 from contract.durable import replace_durably
 from contract.job import Failure, State
-from contract.store import Burial
+from contract.reaping import Burial
 from contract.volume import Volume
 from worker.facts import Facts, read_facts, write_burial, write_facts
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from contract.job import State
-from contract.store import reap
+from contract.reaping import reap
 from tests.worker.owner import JOB, Worker
 from worker.facts import Ledger
 

@@ -9,7 +9,7 @@ from contract.alias import AliasRecord, Meaning
 from contract.durable import write_durably
 from contract.job import Record, SnapshotFact, State, Want
 from contract.keys import RecordKind
-from contract.store import Lease
+from contract.owning import Lease
 from contract.volume import Volume, images_seen_of, weights_name
 from models.checkpoint import save_snapshot
 from models.environment import detect

@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
-from contract import store as records
+from contract import owning, reaping
 from contract.events import EventType
 from contract.keys import RecordKind
-from contract.store import Lease
+from contract.owning import Lease
+from contract.submitting import submit
 from contract.volume import Volume
 from worker import mirror
 from worker.mirror import Mirror
@@ -27,14 +28,14 @@ MANY = 600
 def owned(store: Store, volume: Volume) -> Callable[[int], None]:
     """Claims a job; returns a function that reports this many more events about it."""
     volume.job(JOB_ID).mkdir(parents=True)
-    store.run(records.submit(JOB, JOB_ID, "{}"))
-    claim = store.run(records.claim(JOB, "w0", lease_seconds=60))
+    store.run(submit(JOB, JOB_ID, "{}"))
+    claim = store.run(owning.claim(JOB, "w0", lease_seconds=60))
     assert claim is not None
     lease, told = Lease(JOB, JOB_ID, claim.token, 60), iter(range(1, 10_000))
 
     def tell(count: int) -> None:
         for _ in range(count):
-            store.run(records.report(lease, next(told), event=(EventType.WARNING, {"code": "x"})))
+            store.run(owning.report(lease, next(told), event=(EventType.WARNING, {"code": "x"})))
 
     return tell
 
@@ -77,7 +78,7 @@ def test_volume_keeps_all_events_of_an_ended_job_and_the_stream_few(
     store: Store, volume: Volume, owned: Callable[[int], None]
 ) -> None:
     owned(MANY)
-    store.run(records.reap(JOB, max_deaths=1, owner="w0"))
+    store.run(reaping.reap(JOB, max_deaths=1, owner="w0"))
     Mirror(store, volume).copy_events(JOB)
     assert ids(volume) == list(range(1, MANY + 4))
     assert len(store.events_after(JOB, JOB_ID, 0)) < 50
@@ -116,7 +117,7 @@ def test_job_whose_directory_cannot_be_looked_at_does_not_stop_the_mirroring_of_
 ) -> None:
     damaged = "job_0000000000000000"
     volume.job(damaged).symlink_to("longer than any name may be" * 10)
-    store.run(records.submit(JOB, damaged, "{}"))
+    store.run(submit(JOB, damaged, "{}"))
     copier = Mirror(store, volume)
     for _ in range(2):
         owned(1)

@@ -5,8 +5,8 @@ import json
 import pytest
 import redis
 
-from contract import keys, rebuilding
-from contract import store as records
+from contract import keys, owning, rebuilding
+from contract.control import control
 from contract.durable import write_json
 from contract.job import State, Want
 from contract.keys import RecordKind
@@ -65,7 +65,7 @@ def test_records_are_rebuilt_after_they_went_on_elsewhere(
         DELETED: None,
         NEW: State.QUEUED,
     }
-    claim = store.run(records.claim(JOB, "w0", lease_seconds=60))
+    claim = store.run(owning.claim(JOB, "w0", lease_seconds=60))
     assert claim
     assert claim.id == NEW
     assert client.get("of another program") == "kept"
@@ -79,7 +79,7 @@ def test_records_that_went_on_here_are_left_alone(
     assert elsewhere.rebuild_if_lost()
     assert other_store.state(JOB, ENDED) is State.QUEUED
     assert rebuilder.rebuild_if_lost()
-    assert store.run(records.control(JOB, NEW, Want.CANCEL))[0] == "accepted"
+    assert store.run(control(JOB, NEW, Want.CANCEL))[0] == "accepted"
     assert rebuilder.rebuild_if_lost()
     assert store.state(JOB, NEW) is State.CANCELLED
 

@@ -10,15 +10,18 @@ from pathlib import Path
 import pytest
 import redis
 
-from contract import keys
-from contract import store as records
+from contract import keys, owning
+from contract.control import control
 from contract.deliveries import Bounds, take_deliveries
 from contract.durable import write_json
 from contract.events import Event, EventType
+from contract.forgetting import forget_job
 from contract.job import CheckpointFact, Failure, Progress, State, Want
 from contract.keys import KEYS, RecordKind
-from contract.store import Lease
+from contract.owning import Lease
 from contract.submission import Idempotency, Priority, Submission
+from contract.submitting import submit
+from contract.turns import turns
 from contract.volume import Volume
 from contract.webhook import TOLD_FOR_SECONDS, DeliveryOutcome, Endpoint, Notification, Webhook
 from tests.contract.records import Records
@@ -66,7 +69,7 @@ def test_state_follows_from_facts_and_intent(
 ) -> None:
     job = lay(volume, "a", facts(stated) if stated else None, want)
     assert rebuilder.rebuild_if_lost()
-    assert store.run(records.forget_job(job))[1] == expected
+    assert store.run(forget_job(job))[1] == expected
 
 
 def test_copy_of_a_directory_is_no_record(
@@ -90,7 +93,7 @@ def test_ended_record_keeps_its_progress(rebuilder: Rebuilder, volume: Volume, r
 def test_owner_of_a_running_record_keeps_it(store: Store, rebuilder: Rebuilder, volume: Volume) -> None:
     job = lay(volume, "a", facts(State.RUNNING), Want.CANCEL)
     assert rebuilder.rebuild_if_lost()
-    assert store.run(records.beat(Lease(JOB, job, "7", 60))) == Want.CANCEL
+    assert store.run(owning.beat(Lease(JOB, job, "7", 60))) == Want.CANCEL
 
 
 def test_job_on_several_devices_still_waits_for_a_trainer_that_has_them(
@@ -99,8 +102,8 @@ def test_job_on_several_devices_still_waits_for_a_trainer_that_has_them(
     job = lay(volume, "a")
     volume.spec(job).write_text(json.dumps(json.loads(SPEC) | {"devices": 2}))
     assert rebuilder.rebuild_if_lost()
-    assert store.run(records.claim(JOB, "small", lease_seconds=60)) is None
-    claim = store.run(records.claim(JOB, "large", lease_seconds=60, devices=2))
+    assert store.run(owning.claim(JOB, "small", lease_seconds=60)) is None
+    claim = store.run(owning.claim(JOB, "large", lease_seconds=60, devices=2))
     assert claim
     assert claim.record.id == job
 
@@ -124,7 +127,7 @@ def test_checkpoint_whose_event_was_lost_is_reported_once(
     volume.events(job).write_text(kept.model_dump_json() + "\n")
     assert rebuilder.rebuild_if_lost()
     unheard = (EventType.CHECKPOINT, both[1].model_dump())
-    report = records.report(Lease(JOB, job, "7", 60), 1, checkpoint=both[1], event=unheard)
+    report = owning.report(Lease(JOB, job, "7", 60), 1, checkpoint=both[1], event=unheard)
     assert store.run(report) == "accepted"
     told = [event for event in store.events_after(JOB, job, 0) if event.type == EventType.CHECKPOINT]
     assert [json.loads(event.data) for event in told] == [both[1].model_dump()]
@@ -141,7 +144,7 @@ def test_damaged_file_affects_no_other_record(
     sound = lay(volume, "b", facts(State.FAILED, error=Failure(code="x", detail="y")))
     assert rebuilder.rebuild_if_lost()
     assert store.left_out() == [broken]
-    assert store.run(records.forget_job(sound)) == ("forgotten", "failed")
+    assert store.run(forget_job(sound)) == ("forgotten", "failed")
 
 
 def test_unreadable_record_is_restored_once_it_can_be_read(
@@ -152,7 +155,7 @@ def test_unreadable_record_is_restored_once_it_can_be_read(
     volume.facts(job, 7).write_bytes(whole[:9])
     assert rebuilder.rebuild_if_lost()
     rebuilder.restore_left_out()
-    beat = records.beat(Lease(JOB, job, "7", 60))
+    beat = owning.beat(Lease(JOB, job, "7", 60))
     assert store.run(beat) == "unknown"
     assert store.left_out() == [job]
     volume.facts(job, 7).write_bytes(whole)  # as its owner, which is still alive, does
@@ -219,7 +222,7 @@ def test_request_of_an_unreadable_job_creates_no_other_and_its_job_is_restored(
     whole = volume.facts(job, 7).read_bytes()
     volume.facts(job, 7).write_bytes(whole[:9])
     assert rebuilder.rebuild_if_lost()
-    repeated = records.submit(JOB, "job_c", SPEC, submission=Submission(idempotency=Idempotency.of("k", {})))
+    repeated = submit(JOB, "job_c", SPEC, submission=Submission(idempotency=Idempotency.of("k", {})))
     assert store.run(repeated)[0] == "known"
     volume.facts(job, 7).write_bytes(whole)
     rebuilder.restore_left_out()
@@ -234,7 +237,7 @@ def test_job_that_was_queued_is_restored_even_if_its_key_was_reused_meanwhile(
     text = submission.model_dump_json()
     volume.submission(job).write_text(text[:9])
     assert rebuilder.rebuild_if_lost()
-    assert store.run(records.submit(JOB, "job_c", SPEC, submission=submission))[0] == "submitted"
+    assert store.run(submit(JOB, "job_c", SPEC, submission=submission))[0] == "submitted"
     volume.submission(job).write_text(text)
     rebuilder.restore_left_out()
     assert store.state(JOB, job) == State.RUNNING
@@ -284,9 +287,9 @@ def test_priority_and_idempotency_key_are_restored(
         submission = Submission(priority=priority, idempotency=Idempotency.of(name, {}))
         volume.submission(job).write_text(submission.model_dump_json())
     assert rebuilder.rebuild_if_lost()
-    assert [job[-1] for job in store.run(records.turns(JOB)).ids] == ["b", "a"]
+    assert [job[-1] for job in store.run(turns(JOB)).ids] == ["b", "a"]
     repeated = Submission(idempotency=Idempotency.of("a", {}))
-    assert store.run(records.submit(JOB, "job_c", SPEC, submission=repeated))[0] == "known"
+    assert store.run(submit(JOB, "job_c", SPEC, submission=repeated))[0] == "known"
 
 
 def deliveries(store: Store) -> list[str]:
@@ -324,17 +327,17 @@ def test_rebuilt_records_are_not_rebuilt_again(store: Store, rebuilder: Rebuilde
     assert rebuilder.rebuild_if_lost()
     job = lay(volume, "a")
     assert rebuilder.rebuild_if_lost()
-    assert store.run(records.forget_job(job)) == ("missing", "")
+    assert store.run(forget_job(job)) == ("missing", "")
 
 
 def test_mirror_replaces_a_line_that_a_crash_cut_off(store: Store, volume: Volume) -> None:
     job = lay(volume, "a")
-    store.run(records.submit(JOB, job, SPEC))
+    store.run(submit(JOB, job, SPEC))
     Mirror(store, volume).copy_events(JOB)
     whole = volume.events(job).read_text()
     with volume.events(job).open("a") as file:
         file.write('{"id":2,"type":"sta')
-    store.run(records.control(JOB, job, Want.PAUSE))
+    store.run(control(JOB, job, Want.PAUSE))
     Mirror(store, volume).copy_events(JOB)
     lines = volume.events(job).read_text().splitlines()
     assert lines[0] == whole.strip()
@@ -345,6 +348,6 @@ def test_damaged_event_log_does_not_stop_the_others(store: Store, volume: Volume
     broken, sound = lay(volume, "a"), lay(volume, "b")
     volume.events(broken).write_bytes(b"\0\0\0\n")
     for job in (broken, sound):
-        store.run(records.submit(JOB, job, SPEC))
+        store.run(submit(JOB, job, SPEC))
     Mirror(store, volume).copy_events(JOB)
     assert len(volume.events(sound).read_text().splitlines()) == 1

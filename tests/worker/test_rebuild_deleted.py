@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import redis
 
+from contract.command import Command
+from contract.forgetting import forget_job
 from contract.job import State
 from contract.keys import EPOCH, RecordKind
 from contract.rebuilding import RestoreOutcome, leave_out
-from contract.store import Command, forget_job
 from contract.volume import Volume
 from tests.worker.test_rebuild import facts, lay
 from worker import rebuild_records

@@ -9,10 +9,10 @@ import pytest
 import redis
 
 from contract import keys
+from contract.command import Command
 from contract.job import State
 from contract.keys import KEYS, RecordKind
 from contract.rebuilding import OvertakenError, end_rebuild, restore
-from contract.store import Command
 from contract.volume import Volume
 from worker import rebuild_records
 from worker.rebuild import Rebuilder

@@ -6,13 +6,16 @@ from collections.abc import Callable, Sequence
 import pytest
 import redis
 
+from contract.control import control
 from contract.deliveries import Bounds, take_deliveries
 from contract.durable import write_json
 from contract.events import Event, EventType
 from contract.job import Intent, State, Want
 from contract.keys import RecordKind
+from contract.owning import Lease, beat, claim, leave
+from contract.reaping import Burial, died
 from contract.rebuilding import REBUILT
-from contract.store import Burial, Lease, beat, claim, control, died, leave, submit
+from contract.submitting import submit
 from contract.volume import Volume
 from tests.contract.records import Records
 from worker.facts import Facts, write_facts

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from contract import store as records
+from contract.control import control
 from contract.job import Want
 from contract.keys import RecordKind
+from contract.submitting import submit
 from contract.volume import Volume
 from contract.volume_watch import VolumeWatch
 from tests.worker.threadless import no_threads
@@ -96,8 +97,8 @@ def test_volume_is_tended_though_the_directory_of_one_job_cannot_be_looked_at(
     volume.job(damaged).symlink_to("longer than any name may be" * 10)
     volume.snapshots(job_id).mkdir(parents=True)
     for one in (damaged, job_id):
-        store.run(records.submit(RecordKind.JOB, one, "{}"))
-        store.run(records.control(RecordKind.JOB, one, Want.CANCEL))
+        store.run(submit(RecordKind.JOB, one, "{}"))
+        store.run(control(RecordKind.JOB, one, Want.CANCEL))
     heartbeat, is_paid = tmp_path / "heartbeat", threading.Event()
     seen = rounds(heartbeat, is_paid.set)
     while not heartbeat.exists():

@@ -2,10 +2,12 @@
 
 import pytest
 
-from contract import store as records
+from contract import owning
+from contract.control import control
 from contract.job import State, Want
 from contract.keys import RecordKind
-from contract.store import Lease
+from contract.owning import Lease
+from contract.submitting import submit
 from contract.volume import Volume
 from worker.retention import drop_needless_snapshots
 from worker.store import Store
@@ -25,14 +27,14 @@ def test_snapshots_are_kept_as_long_as_the_job_may_resume(
     for file in (snapshot, checkpoint):
         file.parent.mkdir(parents=True)
         file.write_bytes(b"weights")
-    store.run(records.submit(JOB, job_id, "{}"))
-    claim = store.run(records.claim(JOB, "w0", lease_seconds=60))
+    store.run(submit(JOB, job_id, "{}"))
+    claim = store.run(owning.claim(JOB, "w0", lease_seconds=60))
     assert claim is not None
     if state is State.PAUSED:
-        store.run(records.control(JOB, job_id, Want.PAUSE))
+        store.run(control(JOB, job_id, Want.PAUSE))
     if state is not State.RUNNING:
         left_as = State.QUEUED if state is State.PAUSED else state
-        store.run(records.leave(Lease(JOB, job_id, claim.token, 60), left_as))
+        store.run(owning.leave(Lease(JOB, job_id, claim.token, 60), left_as))
     assert store.state(JOB, job_id) is state
     drop_needless_snapshots(store, volume)
     assert snapshot.exists() == (not state.is_terminal)
@@ -54,8 +56,8 @@ def test_job_whose_directory_cannot_be_looked_at_does_not_keep_the_snapshots_of_
     for damaged in ("job_0000000000000001", "job_0000000000000003"):
         volume.job(damaged).symlink_to("longer than any name may be" * 10)
     volume.snapshots(job_id).mkdir(parents=True)
-    store.run(records.submit(JOB, job_id, "{}"))
-    store.run(records.control(JOB, job_id, Want.CANCEL))
+    store.run(submit(JOB, job_id, "{}"))
+    store.run(control(JOB, job_id, Want.CANCEL))
     drop_needless_snapshots(store, volume)
     assert not volume.snapshots(job_id).exists()
     assert caplog.text.count("cannot be told") == 1

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as Away
 
+from contract.command import Command
 from contract.durable import write_json
 from contract.evaluation import AdversarialAccuracy, Distance, Evaluation, LatentPaths
 from contract.events import EventType
 from contract.job import Progress, Record, Shortage, SnapshotFact, State, Want
 from contract.keys import KEYS, RecordKind
-from contract.store import Command, Lease, Verdict, beat
+from contract.owning import Lease, Verdict, beat
 from contract.volume import Volume, images_seen_of, weights_name
 from tests.worker.owner import Worker
 from tests.worker.training_child import carry_out, grey_squares, order_for

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from contract import store as records
 from contract.job import Record, SnapshotFact, State
 from contract.keys import KEYS
+from contract.submitting import submit
 from tests.worker.owner import JOB, Worker
 from worker.facts import Facts, read_facts, write_facts
 from worker.orders import PreparingOrder
@@ -70,7 +70,7 @@ def test_unreadable_record_fails_on_the_volume_too_and_does_not_block_the_next(w
 def test_spec_of_a_newer_version_is_left_to_one_without_counting_a_death(worker: Worker) -> None:
     for job_id, spec in ((FIRST, {"bytes": 1, "from_a_newer_version": 1}), (SECOND, {"bytes": 1})):
         worker.volume.job(job_id).mkdir(parents=True)
-        worker.records.run(records.submit(JOB, job_id, json.dumps(spec)))
+        worker.records.run(submit(JOB, job_id, json.dumps(spec)))
     worker.start("finish", read_spec)
     worker.finish()
     assert worker.records.read(SECOND).state is State.SUCCEEDED

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import pytest
 
-from contract import store as records
+from contract import reaping
 from contract.durable import replace_durably, write_durably
 from contract.job import Record, State, Want
 from tests.worker.owner import JOB, LEASE_SECONDS, Worker
@@ -137,7 +137,7 @@ def test_owner_that_lost_its_record_stops_waiting_and_writes_no_facts(disk: Disk
     worker.submit(FIRST)
     worker.start("finish")
     worker.until_it_waits(FIRST)
-    worker.records.run(records.reap(JOB, max_deaths=3, owner="w0"))
+    worker.records.run(reaping.reap(JOB, max_deaths=3, owner="w0"))
     successor = worker.records.claim("w1")
     worker.finish()
     disk.refuses.clear()

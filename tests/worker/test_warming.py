@@ -14,10 +14,10 @@ from contract.alias import Meaning
 from contract.job import CheckpointFact
 from contract.keys import ALIASES, SAMPLES_REPLIES_OF, SAMPLES_WAITING_FOR, Role
 from contract.sampling import CheckpointPlace, SamplePrecision
-from contract.store import hello
 from contract.volume import Volume
 from contract.warming import LivingSampler, living_samplers
 from contract.wire import Answer, Ask
+from contract.workers import hello
 from models.environment import detect
 from tests.worker.asking import PLACE, Gateway, save_generator
 from tests.worker.threadless import no_threads
