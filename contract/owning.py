@@ -96,7 +96,6 @@ def leave(
     *,
     reason: str | None = None,
     error: Failure | None = None,
-    fields: Mapping[str, str] | None = None,
 ) -> Command[Verdict]:
     """Release a record in its next state. `queued` means handed back: what is wanted decides its state."""
     assert state in TRANSITIONS[State.RUNNING], "an owner lets go of what it runs"
@@ -108,7 +107,6 @@ def leave(
         state=state,
         reason=reason,
         error=error.model_dump_json() if error else None,
-        fields=dict(fields or {}),
     )
 
 

@@ -36,7 +36,7 @@ class Facts(Kept):
     judged_images_seen: int = Field(0, description="Up to where Redis has heard what came of judging it.")
     evaluation: Evaluation | None = Field(None, description="The latest.")
     environment: dict[str, Any] | None = None
-    result: dict[str, Any] | None = None
+    result: dict[str, Any] | None = Field(None, description="What came of it, for who reads this file.")
     error: Failure | None = None
     reason: str | None = Field(None, description="Why it is in this state.")
 

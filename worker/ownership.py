@@ -1,7 +1,6 @@
 """The time in which a worker owns one record: it watches the child, obeys what is wanted, and leaves it."""
 
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -96,6 +95,19 @@ class Ownership:
 
     def _carry_out(self, write_order: WriteOrder) -> None:
         oom_kills = memory.oom_kills()
+        exit_code = self._run_group(write_order)
+        its_own = f".*-{self._lease.token}.*.tmp"  # a newer owner may be writing
+        aside.unless_it_hangs(lambda: leftovers.drop_torn(self._worker.volume, self._lease.id, its_own))
+        if self._outbox.is_lost:
+            logger.warning("%s: it is not ours any more; nothing more is written", self._lease.id)
+        elif self._outcome is None:
+            gone = lost_files(self._worker.volume, self._lease.id)
+            self._bury(self._death or gone or cause_of_death(exit_code, oom_kills, self._last_words))
+        else:
+            self._leave_as(self._outcome)
+
+    def _run_group(self, write_order: WriteOrder) -> int:
+        """Run the group until it ends, or until the ownership does; returns its exit code."""
         try:
             self._account.take_over()
             if not self._is_over():
@@ -109,15 +121,7 @@ class Ownership:
                 raise
         finally:
             exit_code = self._group.end(aside.HANG_SECONDS)
-        its_own = f".*-{self._lease.token}.*.tmp"  # a newer owner may be writing
-        aside.unless_it_hangs(lambda: leftovers.drop_torn(self._worker.volume, self._lease.id, its_own))
-        if self._outbox.is_lost:
-            logger.warning("%s: it is not ours any more; nothing more is written", self._lease.id)
-        elif self._outcome is None:
-            gone = lost_files(self._worker.volume, self._lease.id)
-            self._bury(self._death or gone or cause_of_death(exit_code, oom_kills, self._last_words))
-        else:
-            self._leave_as(self._outcome)
+        return exit_code
 
     def _hand_back(self, why: str) -> None:
         self._outbox.insist(owning.leave(self._lease, State.QUEUED, reason=why))
@@ -203,11 +207,8 @@ class Ownership:
             self._account.write(facts)
         if outcome.state is State.SUCCEEDED and self._ledger.facts.checkpoints:
             self._account.warm_best(is_latest=True)
-        fields = {"result": json.dumps(outcome.result)} if outcome.result else None
         heard = self._outbox.insist(
-            owning.leave(
-                self._lease, outcome.state, reason=outcome.reason, error=outcome.error, fields=fields
-            )
+            owning.leave(self._lease, outcome.state, reason=outcome.reason, error=outcome.error)
         )
         if heard is Verdict.ACCEPTED:
             logger.info("%s: %s %s", self._lease.id, outcome.state, outcome.reason or "")

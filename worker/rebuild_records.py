@@ -207,9 +207,8 @@ def _stated(facts: Facts) -> dict[str, str]:
     for name in ("evaluation", "snapshot", "error"):
         if (value := getattr(facts, name)) is not None:
             fields[name] = value.model_dump_json()
-    for name in ("environment", "result"):
-        if (value := getattr(facts, name)) is not None:
-            fields[name] = json.dumps(value)
+    if facts.environment is not None:
+        fields["environment"] = json.dumps(facts.environment)
     return fields
 
 

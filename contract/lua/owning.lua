@@ -76,7 +76,6 @@ function command.leave()
   local id = argument.id
   local no = confirm_or_object(id)
   if no then return no end
-  for field, value in pairs(argument.fields) do write(id, field, value) end
   if argument.state == 'queued' then release(id, argument.reason)
   else move(id, argument.state, argument.reason, argument.error) end
   return 'accepted'

@@ -66,7 +66,7 @@ def test_owner_goes_on_and_finishes(records: Records, lease: owning.Lease) -> No
     assert records.run(owning.beat(lease, Progress(done=1, total=2))) is Want.RUN
     assert records.run(owning.report(lease, 1, fields={"deaths": "0"})) is Verdict.ACCEPTED
     assert records.run(owning.report(lease, 2, event=(EventType.WARNING, {}))) is Verdict.ACCEPTED
-    assert records.run(owning.leave(lease, State.SUCCEEDED, fields={"result": "{}"})) is Verdict.ACCEPTED
+    assert records.run(owning.leave(lease, State.SUCCEEDED)) is Verdict.ACCEPTED
     assert records.read(RUNNING).state is State.SUCCEEDED
 
 
