@@ -61,8 +61,9 @@ def _is_named(volume: Volume, file: str) -> bool:
 def drop_superseded(volume: Volume, job_id: str, newest: SnapshotFact) -> None:
     """Delete the snapshots that no resume will need once this one is known."""
     directory = volume.snapshots(job_id)
-    for name in superseded(_snapshots_in(directory), newest, lambda kept: _best_at(directory / kept)):
-        _drop(directory / name)
+    with contextlib.suppress(OSError):  # then it is not known which those are
+        for name in superseded(_snapshots_in(directory), newest, lambda kept: _best_at(directory / kept)):
+            _drop(directory / name)
 
 
 def superseded(names: list[str], newest: SnapshotFact, best_at: Callable[[str], int | None]) -> list[str]:
@@ -79,8 +80,9 @@ def drop_unheard(volume: Volume, job_id: str, newest: SnapshotFact, named: Colle
     newest.
     """
     directory = volume.snapshots(job_id)
-    for name in unheard(_snapshots_in(directory), newest, named, lambda kept: _best_at(directory / kept)):
-        _drop(directory / name)
+    with contextlib.suppress(OSError):
+        for name in unheard(_snapshots_in(directory), newest, named, lambda kept: _best_at(directory / kept)):
+            _drop(directory / name)
 
 
 def unheard(
@@ -104,8 +106,12 @@ def unheard(
 
 
 def _best_at(snapshot: Path) -> int | None:
-    """The best that a run resumed from it may roll back to; None if it is unreadable, for a resume too."""
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError), snapshot.open("rb") as file:
+    """The best that a run resumed from it may roll back to; None if it is damaged, for a resume too.
+
+    Raises:
+        OSError: the volume does not give it back, now or ever.
+    """
+    with contextlib.suppress(ValueError, LookupError, TypeError), snapshot.open("rb") as file:
         length = min(int.from_bytes(file.read(8), "little"), MOST_HEADER_BYTES)
         header = json.loads(json.loads(file.read(length))["__metadata__"][HEADER_KEY])
         best_images_seen: int | None = header["watch"]["best_images_seen"]

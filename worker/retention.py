@@ -1,11 +1,12 @@
 """Deletes what is no longer needed: the snapshots of jobs that are over."""
 
+import contextlib
 import logging
 import shutil
 
 from contract.keys import RecordKind
 from contract.rare_warning import RareWarning
-from contract.volume import Volume, entries
+from contract.volume import Volume, entries, is_gone
 from worker.store import Store
 
 logger = logging.getLogger(__name__)
@@ -27,5 +28,8 @@ def drop_needless_snapshots(store: Store, volume: Volume) -> None:
 def _drop_if_needless(job_id: str, store: Store, volume: Volume) -> None:
     state = store.state(RecordKind.JOB, job_id)
     if state is not None and state.is_terminal:
-        shutil.rmtree(volume.snapshots(job_id), ignore_errors=True)
-        logger.info("%s: it is %s; its snapshots are dropped", job_id, state)
+        snapshots = volume.snapshots(job_id)
+        shutil.rmtree(snapshots, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            if is_gone(snapshots):
+                logger.info("%s: it is %s; its snapshots are dropped", job_id, state)

@@ -94,6 +94,20 @@ def test_files_beside_snapshots_disturb_nothing_and_are_kept(
     assert {path.name for path in volume.snapshots(JOB).iterdir()} == beside | set(NAMES[2:])
 
 
+@pytest.mark.parametrize("drop", [drop_superseded, partial(drop_unheard, named=[])])
+def test_nothing_is_deleted_while_the_volume_does_not_say_what_a_resume_needs(
+    drop: Callable[[Volume, str, SnapshotFact], None], volume: Volume
+) -> None:
+    volume.job(JOB).mkdir()
+    for name in NAMES:
+        write_durably(volume.snapshot(JOB, name), b"")
+    before_the_newest = volume.snapshot(JOB, NAMES[-2])
+    before_the_newest.unlink()
+    before_the_newest.symlink_to("x" * 300)
+    drop(volume, JOB, newest(None))
+    assert {path.name for path in volume.snapshots(JOB).iterdir()} == set(NAMES)
+
+
 def test_nothing_fails_if_the_snapshots_cannot_be_listed(volume: Volume) -> None:
     volume.job(JOB).mkdir()
     volume.snapshots(JOB).symlink_to("x" * 300)
