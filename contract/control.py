@@ -1,6 +1,6 @@
 """The command that steers a record: cancel, pause, resume (`lua/control.lua`)."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from contract.command import Command, command_of
 from contract.job import Want
@@ -9,8 +9,13 @@ from contract.keys import RecordKind
 ControlOutcome = Literal["accepted", "conflict", "missing"]
 
 
-def control(
-    kind: RecordKind, record_id: str, want: Want, reason: str | None = None
-) -> Command[tuple[ControlOutcome, str]]:
+class Steered(NamedTuple):
+    """What became of a request to steer, and the resulting state, or the one that forbids it."""
+
+    outcome: ControlOutcome
+    state: str
+
+
+def control(kind: RecordKind, record_id: str, want: Want, reason: str | None = None) -> Command[Steered]:
     """Cancel, pause or resume. The reply has the resulting state, or the one that forbids it."""
-    return command_of(kind, "control", tuple, id=record_id, want=want, reason=reason)
+    return command_of(kind, "control", Steered._make, id=record_id, want=want, reason=reason)

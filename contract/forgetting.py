@@ -1,7 +1,7 @@
 """The commands that forget a record (`lua/forgetting.lua`)."""
 
 import json
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from contract.command import Command, command_of
 from contract.keys import KEYS, RecordKind
@@ -9,26 +9,39 @@ from contract.keys import KEYS, RecordKind
 ForgetOutcome = Literal["forgotten", "missing", "live", "used", "aliased", "rebuilding"]
 
 
-def forget_job(job_id: str) -> Command[tuple[ForgetOutcome, str]]:
+class Forgotten(NamedTuple):
+    """Whether a record is forgotten, or what it is kept for."""
+
+    outcome: ForgetOutcome
+    by: str
+    """The record's state (`forgotten`, `live`), the job that uses it (`used`), the alias that points to it
+    (`aliased`), or nothing."""
+
+
+def forget_job(job_id: str) -> Command[Forgotten]:
     """Remove a job's record unless it is live or an alias points to it."""
     return command_of(
         RecordKind.JOB,
         "forget",
-        tuple,
+        Forgotten._make,
         id=job_id,
         only_terminal=True,
         uses_users_of=KEYS[RecordKind.DATASET].users_of,
     )
 
 
-def forget_dataset(dataset_id: str) -> Command[tuple[ForgetOutcome, str]]:
+def forget_dataset(dataset_id: str) -> Command[Forgotten]:
     """Remove a dataset's record unless it is being prepared or a live job uses it."""
     return command_of(
-        RecordKind.DATASET, "forget", tuple, id=dataset_id, users_record_of=KEYS[RecordKind.JOB].record_of
+        RecordKind.DATASET,
+        "forget",
+        Forgotten._make,
+        id=dataset_id,
+        users_record_of=KEYS[RecordKind.JOB].record_of,
     )
 
 
-def since(epoch: str, forgetting: Command[tuple[ForgetOutcome, str]]) -> Command[tuple[ForgetOutcome, str]]:
+def since(epoch: str, forgetting: Command[Forgotten]) -> Command[Forgotten]:
     """Forget only in this epoch. If Redis was emptied since, what was asked before is void: `rebuilding`."""
     names, name, arguments = forgetting.arguments
     return Command((names, name, json.dumps({**json.loads(arguments), "since": epoch})), forgetting.parse)

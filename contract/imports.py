@@ -1,7 +1,7 @@
 """Imported generators: what Redis holds about each, and the commands that change it."""
 
 from contract.command import Command, command_of
-from contract.forgetting import ForgetOutcome
+from contract.forgetting import Forgotten
 from contract.kept import Kept
 from contract.keys import RecordKind
 
@@ -24,6 +24,6 @@ def restore_import(digest: str, entry: Import, *, is_left_out: bool = False) -> 
     return command_of(RecordKind.JOB, "restore_import", bool, **given)
 
 
-def forget_import(digest: str) -> Command[tuple[ForgetOutcome, str]]:
+def forget_import(digest: str) -> Command[Forgotten]:
     """Forget one, unless an alias points to it."""
-    return command_of(RecordKind.JOB, "forget_import", tuple, digest=digest)
+    return command_of(RecordKind.JOB, "forget_import", Forgotten._make, digest=digest)

@@ -2,13 +2,22 @@
 
 import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from contract.command import Command, command_of
 from contract.keys import KEYS, RecordKind
 from contract.submission import PLAIN, Submission
 
 SubmitOutcome = Literal["submitted", "exists", "unusable", "known", "rebuilding", "withdrawn"]
+
+
+class Submitted(NamedTuple):
+    """What became of a submission."""
+
+    outcome: SubmitOutcome
+    told: str
+    """The record's state (`submitted`, `exists`), its dataset's (`unusable`), what `read_request` parses
+    (`known`), or nothing."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,7 @@ def submit(
     devices: int = 1,
     dataset: str | None = None,
     submission: Submission = PLAIN,
-) -> Command[tuple[SubmitOutcome, str]]:
+) -> Command[Submitted]:
     """Queue new work. With `dataset`, only if that is prepared; it then counts as used.
 
     Nothing is queued if the submission's key has already created a record (`known`, with what `read_request`
@@ -40,7 +49,7 @@ def submit(
     return command_of(
         kind,
         "submit",
-        tuple,
+        Submitted._make,
         id=record_id,
         spec=spec,
         devices=str(devices),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from contract.command import Command
 from contract.durable import LACKS, publish_durably, remove_durably, sync_directory, write_json
-from contract.forgetting import ForgetOutcome, since
+from contract.forgetting import Forgotten, since
 from contract.identifiers import is_alias, is_record_id, kind_of
 from contract.keys import RecordKind
 from contract.volume import Volume, entries
@@ -29,9 +29,7 @@ _IN_HAND_SECONDS = 60.0
 """A younger deletion may still be in progress at another gateway."""
 
 
-async def delete(
-    gateway: Gateway, record_id: str, command: Command[tuple[ForgetOutcome, str]]
-) -> tuple[ForgetOutcome, str]:
+async def delete(gateway: Gateway, record_id: str, command: Command[Forgotten]) -> Forgotten:
     """Delete a record and its data, unless the script refuses.
 
     A pending tombstone is raised first. If the script refuses, it is removed. If the outcome is unknown, it
@@ -50,8 +48,8 @@ async def delete(
         settle = partial(_settle, gateway, record_id)
         undo.callback(gateway.background.settle, f"the deletion of {record_id}", settle, OSError)
         await _bury(gateway, record_id)
-        outcome = await gateway.store.run(since(epoch, command))
-        if outcome[0] in ("forgotten", "missing"):
+        reply = await gateway.store.run(since(epoch, command))
+        if reply.outcome in ("forgotten", "missing"):
             gateway.remembered.forget()
             await gateway.on_volume(_complete, gateway.volume, record_id)
             undo.pop_all()
@@ -59,9 +57,9 @@ async def delete(
             with contextlib.suppress(OSError):  # it is reverted later
                 await _unbury(gateway, record_id)
                 undo.pop_all()
-    if outcome[0] == "rebuilding":
+    if reply.outcome == "rebuilding":
         raise being_rebuilt()
-    return outcome
+    return reply
 
 
 async def run(gateway: Gateway) -> None:

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from contract.command import Command
 from contract.durable import replace_durably, sync_directory
 from contract.identifiers import is_record_id, kind_of
-from contract.submitting import SubmitOutcome, withdraw
+from contract.submitting import Submitted, withdraw
 from contract.volume import Volume, entries, is_gone
 from service.gateway import Gateway
 from service.refusals import is_for_lack_of_memory, store_unavailable
@@ -38,9 +38,7 @@ async def new_home(gateway: Gateway, record_id: str) -> AsyncIterator[None]:
         undo.pop_all()
 
 
-async def submit(
-    gateway: Gateway, record_id: str, command: Command[tuple[SubmitOutcome, str]]
-) -> tuple[SubmitOutcome, str]:
+async def submit(gateway: Gateway, record_id: str, command: Command[Submitted]) -> Submitted:
     """Queue a record whose files are on the volume already; if it is refused, remove them.
 
     If a killed gateway left two homes for one request, a rebuild keeps the one that is marked as queued.
@@ -49,7 +47,7 @@ async def submit(
         ServiceError: `store_unavailable`; another gateway took it for abandoned.
     """
     try:
-        outcome = await gateway.store.run(command)
+        reply = await gateway.store.run(command)
     except RedisError as error:
         if await _is_refused(gateway, record_id, error):
             await _remove(gateway, record_id)
@@ -59,16 +57,16 @@ async def submit(
     except asyncio.CancelledError:
         _give_up(gateway, record_id)
         raise
-    if outcome[0] in ("unusable", "known", "withdrawn"):
+    if reply.outcome in ("unusable", "known", "withdrawn"):
         await _remove(gateway, record_id)
-    elif outcome[0] == "rebuilding":
+    elif reply.outcome == "rebuilding":
         _give_up(gateway, record_id)
-    elif outcome[0] == "submitted":
+    elif reply.outcome == "submitted":
         with contextlib.suppress(OSError):  # it is queued, and its first event will show that, too
             await gateway.on_volume(replace_durably, gateway.volume.queued(record_id), b"")
-    if outcome[0] == "withdrawn":
+    if reply.outcome == "withdrawn":
         raise store_unavailable("This took so long to write that another gateway has withdrawn it")
-    return outcome
+    return reply
 
 
 async def _is_refused(gateway: Gateway, record_id: str, error: RedisError) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
-from contract.control import ControlOutcome, control
+from contract.control import Steered, control
 from contract.durable import LACKS, remove_durably, replace_durably, write_json
 from contract.errors import ErrorCode, ServiceError
 from contract.job import Intent, Record, State, Want
@@ -50,7 +50,7 @@ async def steer(gateway: Gateway, job_id: str, want: Want) -> Job:
     return await records.show(gateway, RecordKind.JOB, job_id, Job.of)
 
 
-async def _control(gateway: Gateway, job_id: str, intent: Intent) -> tuple[ControlOutcome, str]:
+async def _control(gateway: Gateway, job_id: str, intent: Intent) -> Steered:
     """Write the intent, then run the script; revert the intent unless the script has accepted it."""
     path = gateway.volume.intent(job_id)
     async with contextlib.AsyncExitStack() as undo:
@@ -61,10 +61,10 @@ async def _control(gateway: Gateway, job_id: str, intent: Intent) -> tuple[Contr
         else:
             undo.push_async_callback(_revert, gateway, path, before)
         command = control(RecordKind.JOB, job_id, intent.want, "asked by a client")
-        outcome, state = await gateway.store.run(command)
-        if outcome == "accepted":
+        steered = await gateway.store.run(command)
+        if steered.outcome == "accepted":
             undo.pop_all()
-    return outcome, state
+    return steered
 
 
 async def _revert(gateway: Gateway, path: Path, before: bytes | None) -> None:
