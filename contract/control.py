@@ -10,10 +10,11 @@ ControlOutcome = Literal["accepted", "conflict", "missing"]
 
 
 class Steered(NamedTuple):
-    """What became of a request to steer, and the resulting state, or the one that forbids it."""
+    """What became of a request to steer."""
 
     outcome: ControlOutcome
     state: str
+    """The resulting state, or the one that forbids it, which may be `cancelling`; empty if it is missing."""
 
 
 def control(kind: RecordKind, record_id: str, want: Want, reason: str | None = None) -> Command[Steered]:

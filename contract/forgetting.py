@@ -10,11 +10,11 @@ ForgetOutcome = Literal["forgotten", "missing", "live", "used", "aliased", "rebu
 
 
 class Forgotten(NamedTuple):
-    """Whether a record is forgotten, or what it is kept for."""
+    """Whether a record or an import is forgotten, or what it is kept for."""
 
     outcome: ForgetOutcome
     by: str
-    """The record's state (`forgotten`, `live`), the job that uses it (`used`), the alias that points to it
+    """A record's state (`forgotten`, `live`), the job that uses it (`used`), the alias that points to it
     (`aliased`), or nothing."""
 
 

@@ -16,8 +16,8 @@ class Submitted(NamedTuple):
 
     outcome: SubmitOutcome
     told: str
-    """The record's state (`submitted`, `exists`), its dataset's (`unusable`), what `read_request` parses
-    (`known`), or nothing."""
+    """The record's state (`submitted`, `exists`), its dataset's or `missing` (`unusable`), what
+    `read_request` parses (`known`), or nothing."""
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def test_hanging_redis_does_not_keep_an_alias_from_moving(
     async def hang(*_: object) -> None:
         await asyncio.sleep(60)
 
-    monkeypatch.setattr("service.warming._ask_each", hang)
+    monkeypatch.setattr("service.warming.Warming._ask_each", hang)
     assert client.put("/models/best", json={"digest": finished.digest}).is_success
 
 

@@ -9,7 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from contract import owning, reaping
+from contract.control import control
 from contract.events import EventType
+from contract.job import Want
 from contract.keys import RecordKind
 from contract.owning import Lease
 from contract.submitting import submit
@@ -141,3 +143,26 @@ def test_rebuild_reads_logs_on_a_volume_that_is_read_only(
 
 def _refuse(descriptor: int) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_line_that_a_crash_cut_off_is_replaced(store: Store, volume: Volume) -> None:
+    volume.job(JOB_ID).mkdir()
+    store.run(submit(JOB, JOB_ID, "{}"))
+    Mirror(store, volume).copy_events(JOB)
+    whole = volume.events(JOB_ID).read_text()
+    with volume.events(JOB_ID).open("a") as file:
+        file.write('{"id":2,"type":"sta')
+    store.run(control(JOB, JOB_ID, Want.PAUSE))
+    Mirror(store, volume).copy_events(JOB)
+    assert volume.events(JOB_ID).read_text().startswith(whole)
+    assert ids(volume) == [1, 2]
+
+
+def test_damaged_event_log_does_not_stop_the_others(store: Store, volume: Volume) -> None:
+    broken, sound = JOB_ID[:-1] + "0", JOB_ID
+    for job in (broken, sound):
+        volume.job(job).mkdir()
+        store.run(submit(JOB, job, "{}"))
+    volume.events(broken).write_bytes(b"\0\0\0\n")
+    Mirror(store, volume).copy_events(JOB)
+    assert ids(volume) == [1]

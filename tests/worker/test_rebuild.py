@@ -11,7 +11,6 @@ import pytest
 import redis
 
 from contract import keys, owning
-from contract.control import control
 from contract.deliveries import Bounds, take_deliveries
 from contract.durable import write_json
 from contract.events import Event, EventType
@@ -26,7 +25,6 @@ from contract.volume import Volume
 from contract.webhook import TOLD_FOR_SECONDS, DeliveryOutcome, Endpoint, Notification, Webhook
 from tests.contract.records import Records
 from worker.facts import Facts, write_facts
-from worker.mirror import Mirror
 from worker.rebuild import Rebuilder
 from worker.store import Store
 
@@ -328,26 +326,3 @@ def test_rebuilt_records_are_not_rebuilt_again(store: Store, rebuilder: Rebuilde
     job = lay(volume, "a")
     assert rebuilder.rebuild_if_lost()
     assert store.run(forget_job(job)) == ("missing", "")
-
-
-def test_mirror_replaces_a_line_that_a_crash_cut_off(store: Store, volume: Volume) -> None:
-    job = lay(volume, "a")
-    store.run(submit(JOB, job, SPEC))
-    Mirror(store, volume).copy_events(JOB)
-    whole = volume.events(job).read_text()
-    with volume.events(job).open("a") as file:
-        file.write('{"id":2,"type":"sta')
-    store.run(control(JOB, job, Want.PAUSE))
-    Mirror(store, volume).copy_events(JOB)
-    lines = volume.events(job).read_text().splitlines()
-    assert lines[0] == whole.strip()
-    assert [json.loads(line)["id"] for line in lines] == [1, 2]
-
-
-def test_damaged_event_log_does_not_stop_the_others(store: Store, volume: Volume) -> None:
-    broken, sound = lay(volume, "a"), lay(volume, "b")
-    volume.events(broken).write_bytes(b"\0\0\0\n")
-    for job in (broken, sound):
-        store.run(submit(JOB, job, SPEC))
-    Mirror(store, volume).copy_events(JOB)
-    assert len(volume.events(sound).read_text().splitlines()) == 1

@@ -13,7 +13,8 @@ from contract.durable import RequireRoom
 from contract.job import Shortage
 from contract.volume import Volume
 from worker import room as room_module
-from worker.room import LONGEST_PAUSE_SECONDS, READ_PATIENCE_SECONDS, SPARE_BYTES, Later, Room
+from worker.later import Later
+from worker.room import LONGEST_PAUSE_SECONDS, READ_PATIENCE_SECONDS, SPARE_BYTES, Room
 
 JOB = "job_0000000000000001"
 
