@@ -7,7 +7,7 @@ from typing import Any
 
 from service.settling import until_settled
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Background:
@@ -51,4 +51,4 @@ class Background:
     def _has_ended(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            log.error("work in the background failed", exc_info=error)
+            logger.error("work in the background failed", exc_info=error)

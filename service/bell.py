@@ -14,7 +14,7 @@ from redis.retry import Retry
 
 from contract.keys import CELERY_PREFIX, TASK_OF_ROLE, Role
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Bell:
@@ -61,7 +61,7 @@ class Bell:
                         TASK_OF_ROLE[role], queue=str(role), ignore_result=True, retry=False
                     )
             except (CeleryError, KombuError, RedisError, OSError) as error:
-                log.warning("could not ring the %s workers; they will look by themselves: %s", role, error)
+                logger.warning("could not ring the %s workers; they will look by themselves: %s", role, error)
 
     def _is_rung(self, role: Role) -> bool:
         """Whether a message waits: all workers are busy, and the next free one works until nothing is queued.

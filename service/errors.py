@@ -19,7 +19,7 @@ from service.problems import problem_response
 from service.refusals import MOST_FIELDS, fields_error, refused_by_redis
 from service.validation import field_error
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _REFUSED_BY_VOLUME: dict[Lack | None, tuple[ErrorCode, str]] = {
     "volume_full": (
@@ -59,7 +59,7 @@ async def response_to(error: Exception, request: Request) -> Response:
     """Build the response to an exception, for code that bypasses the app's exception handlers."""
     kind = next(kind for kind in type(error).__mro__ if kind in _HANDLERS)
     if kind is Exception:
-        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
     response = await _HANDLERS[kind](request, error)
     error.__traceback__ = None  # its frames hold the task that holds it: break the reference cycle
     return response
@@ -122,7 +122,7 @@ def _http_detail(request: Request, error: HTTPException, headers: Mapping[str, s
 
 async def _store_away(request: Request, error: Exception) -> Response:
     assert isinstance(error, RedisError)
-    log.warning("the record store refuses, or does not answer: %s", error)
+    logger.warning("the record store refuses, or does not answer: %s", error)
     return problem_response(refused_by_redis(error), request)
 
 
@@ -135,9 +135,9 @@ async def _client_left(request: Request, _error: Exception) -> Response:
 async def _system(request: Request, error: Exception) -> Response:
     refused = _NO_THREAD if isinstance(error, BlockingIOError) else _REFUSED_BY_VOLUME.get(lack(error))
     if refused:
-        log.warning("%s %s: the volume cannot be used: %s", request.method, request.url.path, error)
+        logger.warning("%s %s: the volume cannot be used: %s", request.method, request.url.path, error)
         return problem_response(ServiceError(*refused), request)
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return await _internal(request, error)
 
 

@@ -6,7 +6,6 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field
@@ -27,7 +26,7 @@ _BATCH = 500
 _RETRY_MS = 1000
 _HEARTBEAT = b": heartbeat\n\n"
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class JobEvent(Frozen):
@@ -95,7 +94,7 @@ class EventLog:
             events = await self._on_volume(self._read_mirror, after, before, limit)
         except OSError as error:
             if not self._is_unreadable:
-                log.warning("%s: its events cannot be read from the volume: %s", self._job_id, error)
+                logger.warning("%s: its events cannot be read from the volume: %s", self._job_id, error)
             self._is_unreadable = True
             raise unreadable_events(self._job_id, error) from error
         self._is_unreadable = False
@@ -147,9 +146,3 @@ async def _news(gateway: Gateway, history: EventLog, after: int, changed: asynci
         with suppress(TimeoutError):
             await asyncio.wait_for(changed.wait(), gateway.settings.heartbeat_seconds)
     return []
-
-
-def previews(directory: Path) -> list[int]:
-    """The images_seen of every preview on the volume, the newest first."""
-    names = (path.stem for path in directory.glob("*.png")) if directory.is_dir() else ()
-    return sorted((int(name) for name in names if name.isdecimal()), reverse=True)

@@ -12,7 +12,7 @@ from service.references import Target
 from service.stored_files import StoredFile
 from service.trainers import require_trainer
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 async def exported(gateway: Gateway, target: Target, form: ExportFormat) -> StoredFile:
@@ -43,7 +43,7 @@ async def _checkpoint(gateway: Gateway, target: Target) -> StoredFile:
     except OSError as error:
         if error.errno == errno.ENODEV:  # it is not about this file
             raise
-        log.error("a generator cannot be read: %s", error)
+        logger.error("a generator cannot be read: %s", error)
         raise _unreadable(path) from None
     if file.digest != target.digest:
         file.content.close()

@@ -21,12 +21,13 @@ from service.mailbox import Mailbox
 from service.manifests import Manifests
 from service.on_volume import OnVolume
 from service.pictures import Pictures
+from service.redis_client import connect
 from service.remembered import Remembered
 from service.roster import Roster
 from service.settings import Settings
 from service.settling import until_settled
 from service.single_flight import SingleFlight
-from service.store import Store, connect
+from service.store import Store
 from service.stored_files import Digests
 from service.warming import Warming
 from service.webhooks import Webhooks
@@ -36,7 +37,7 @@ _BEGIN_ANEW_SECONDS = 0.5
 _TIDY_SECONDS = 3.0
 """A start waits so long for a volume that is slow, hangs or is away."""
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Gateway:
@@ -128,7 +129,7 @@ class Gateway:
                 await run()
                 return
             except Exception:
-                log.critical("a reader of the gateway broke and begins anew", exc_info=True)
+                logger.critical("a reader of the gateway broke and begins anew", exc_info=True)
                 if self.hub.is_closing:
                     return
                 await asyncio.sleep(_BEGIN_ANEW_SECONDS)
@@ -145,9 +146,12 @@ class Gateway:
         """The one renderer of this deployment, from the `Remembered` cache; None before the first sampler."""
         return await self.remembered.ask("renderer", self.store.renderer)
 
-    def remembers_generator(self, digest: str | None) -> bool:
-        """Whether pictures of this digest can be served from the cache, or revalidated, without Redis."""
-        return self.remembered.knows(("model", digest)) and self.remembered.knows("renderer")
+    def remembers_generator(self, reference: str | None) -> bool:
+        """Whether pictures of this digest can be served from the cache, or revalidated, without Redis.
+
+        False for any other reference.
+        """
+        return self.remembered.knows(("model", reference)) and self.remembered.knows("renderer")
 
 
 async def _gateway(request: Request) -> Gateway:

@@ -21,7 +21,7 @@ from service.alone import alone
 from service.gateway import Gateway
 from service.settling import until_settled
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def alone_with_imports(gateway: Gateway) -> AbstractAsyncContextManager[None]:
@@ -73,7 +73,7 @@ async def _settle(gateway: Gateway, digest: str) -> None:
                 return True  # the note stays, for the next gateway that starts
             if existence == "missing":
                 await gateway.on_volume(remove, gateway.volume, digest)
-                log.warning("%s: removed, as its import or removal was interrupted", digest)
+                logger.warning("%s: removed, as its import or removal was interrupted", digest)
             if not await forget_if_gone(gateway, digest):
                 return False
             await gateway.on_volume(gateway.volume.note_of_import(digest).unlink, missing_ok=True)
@@ -111,4 +111,4 @@ def _remove_orphans(volume: Volume) -> None:
         digest = f"sha256:{path.name.lstrip('.').partition('.')[0]}"
         if reference_kind(digest) == "digest" and not volume.imported(digest).exists():
             path.unlink(missing_ok=True)
-            log.warning("%s: removed, its generator is gone", path)
+            logger.warning("%s: removed, its generator is gone", path)

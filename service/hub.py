@@ -14,7 +14,7 @@ from contract.keys import CHANGES
 _POLL_SECONDS = 0.5
 _RECONNECT_SECONDS = 0.5
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Hub:
@@ -48,7 +48,7 @@ class Hub:
             try:
                 await self._listen()
             except RedisError as error:
-                log.warning("the channel of changes broke: %s", error)
+                logger.warning("the channel of changes broke: %s", error)
                 await asyncio.sleep(_RECONNECT_SECONDS)
         await self._redis.aclose()
 

@@ -18,8 +18,8 @@ from contract.sampling import CheckpointPlace, SampleSpec
 from contract.wire import Answer, Ask
 from service.line import Line, Waiting
 from service.load import Load
+from service.redis_client import awaited, connect
 from service.refusals import store_unavailable
-from service.store import connect, reply
 
 _ANSWERS_AT_ONCE = 32
 """Each becomes a response before the event loop sees new requests; this many take it about 3 ms."""
@@ -31,7 +31,7 @@ _LOOK_AT = 16
 _RECONNECT_SECONDS = 0.2
 _CLOCK_SECONDS = 10.0
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Mailbox:
@@ -91,7 +91,7 @@ class Mailbox:
 
     async def ping(self) -> None:
         """Raise RedisError unless the sampling Redis answers."""
-        await reply(self._sender.ping())
+        await awaited(self._sender.ping())
 
     async def run(self) -> None:
         """Push requests and read answers until closed."""
@@ -145,14 +145,14 @@ class Mailbox:
             try:
                 taken = await self._remove(withdrawn) if withdrawn else []
                 if asked:
-                    await reply(self._sender.rpush(SAMPLES_WAITING, *(one.frame for one in asked)))
+                    await awaited(self._sender.rpush(SAMPLES_WAITING, *(one.frame for one in asked)))
                     self._pushed_place = max([self._pushed_place, *(one.place for one in asked)])
                     asked = []  # no failure affects them from here on
                 if taken:
                     await self._notify_samplers(taken)
             except Exception as error:
                 if not isinstance(error, RedisError):
-                    log.exception("asks were not pushed by a mistake of ours")
+                    logger.exception("asks were not pushed by a mistake of ours")
                 for one in asked:
                     _fail(one, error)
 
@@ -181,11 +181,11 @@ class Mailbox:
                     broke = False
                 await self._read_answers()
             except RedisError as error:
-                log.warning("the sampling Redis does not answer: %s", error)
+                logger.warning("the sampling Redis does not answer: %s", error)
                 broke = True
                 await asyncio.sleep(_RECONNECT_SECONDS)
             except Exception:
-                log.exception("answers were not read by a mistake of ours")
+                logger.exception("answers were not read by a mistake of ours")
                 broke = True
                 await asyncio.sleep(_RECONNECT_SECONDS)
 
@@ -195,11 +195,11 @@ class Mailbox:
         until = time.monotonic() + _CLOCK_SECONDS
         look_at = 0.0
         while not self._is_closing and (now := time.monotonic()) < until:
-            first = await reply(self._receiver.blpop([key], _BLOCK_SECONDS))
+            first = await awaited(self._receiver.blpop([key], _BLOCK_SECONDS))
             if first is not None:
                 self._take(first[1])
                 if self.line and not self.load.is_any_large:  # more may have arrived, all of them small
-                    for frame in await reply(self._receiver.lpop(key, _ANSWERS_AT_ONCE)) or ():
+                    for frame in await awaited(self._receiver.lpop(key, _ANSWERS_AT_ONCE)) or ():
                         self._take(frame)
             if self.line and now > look_at:
                 await self._find_lost(is_silent=first is None)
@@ -210,7 +210,7 @@ class Mailbox:
             answer = Answer.unpack(frame)
             waiting = self.line.find(answer.id)
         except (ValueError, TypeError, KeyError, RecursionError):  # from a newer sampler, say
-            log.exception("an answer that cannot be read was dropped")
+            logger.exception("an answer that cannot be read was dropped")
             return
         if waiting and not waiting.answer.done():
             if answer.error:
@@ -226,7 +226,7 @@ class Mailbox:
         if is_silent:  # no answer shows how far the samplers are
             await self._look_into_the_list()
         if lost := self.line.lost(time.monotonic()):
-            log.warning("%d asks were taken and not answered; asking again", len(lost))
+            logger.warning("%d asks were taken and not answered; asking again", len(lost))
             await self._read_clock()  # if it has stepped forward, samplers took them for expired
             self._ask_again(lost)
 
@@ -246,7 +246,7 @@ class Mailbox:
         """After a lost connection, if the list is empty, Redis may have lost it: push all requests again."""
         pushed = [one for one in self.line.all() if one.place <= self._pushed_place]
         lost = [one for one in pushed if one.may_be_asked_again]
-        if lost and not await reply(self._receiver.llen(SAMPLES_WAITING)):
+        if lost and not await awaited(self._receiver.llen(SAMPLES_WAITING)):
             self._ask_again(lost)
 
     def _ask_again(self, lost: list[Waiting]) -> None:

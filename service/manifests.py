@@ -15,7 +15,7 @@ _KEPT = 1024
 _KEPT_REJECTED = 50_000
 """Rejected files in all summaries that are kept, some 1 KiB each at most."""
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class ManifestSummary(BaseModel):
@@ -69,7 +69,7 @@ class Manifests:
         except (OSError, ValueError) as error:
             if lack(error):
                 raise
-            log.warning("the manifest of %s cannot be read: %s", dataset_id, error)
+            logger.warning("the manifest of %s cannot be read: %s", dataset_id, error)
             detail = (
                 f"The manifest of {dataset_id} is missing on the volume or damaged; restore it from a backup,"
                 " or upload the images again."

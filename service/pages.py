@@ -14,7 +14,7 @@ from service.store import Cursor, Standing
 T = TypeVar("T")
 MAX_LIMIT = 200
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class ListQuery(Frozen):
@@ -38,7 +38,9 @@ def readable(view: Callable[[Standing], T], standings: Iterable[Standing]) -> It
         try:
             yield view(standing)
         except ValidationError as error:
-            log.warning("%s is in no list: this version cannot read its spec: %s", standing.record.id, error)
+            logger.warning(
+                "%s is in no list: this version cannot read its spec: %s", standing.record.id, error
+            )
 
 
 def link_next(response: Response, path: str, after: Cursor | None, **parameters: str | None) -> str | None:

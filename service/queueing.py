@@ -24,7 +24,7 @@ _IN_HAND_SECONDS = 60.0
 
 _OF_A_SUBMISSION = ("submission.json", "spec.json", "original")
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -145,7 +145,7 @@ async def _settle_abandoned(gateway: Gateway, home: Path) -> bool:
         return True
     with contextlib.suppress(OSError):  # it is tried again; the others are not kept waiting
         if await _withdraw(gateway, record_id, by_submitter=False):
-            log.warning("%s: removed, it was never queued, and no client was told of it", record_id)
+            logger.warning("%s: removed, it was never queued, and no client was told of it", record_id)
             return True
     return await gateway.store.exists(kind_of(record_id), record_id)
 

@@ -22,7 +22,7 @@ ROUND_SECONDS = 60.0
 _DAY_MS = 86_400_000
 _PAGE = 100
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 async def run(gateway: Gateway) -> None:
@@ -32,7 +32,7 @@ async def run(gateway: Gateway) -> None:
         try:
             await delete_expired(gateway, days)
         except (RedisError, ServiceError, OSError) as error:
-            log.warning("jobs that ended long ago are not deleted now: %s", error)
+            logger.warning("jobs that ended long ago are not deleted now: %s", error)
         await asyncio.sleep(ROUND_SECONDS)
 
 
@@ -49,7 +49,7 @@ async def delete_expired(gateway: Gateway, days: float) -> None:
                 continue
             outcome, _ = await deletion.delete(gateway, job_id, forget_job(job_id))
             if outcome == "forgotten":
-                log.info("%s: deleted, it ended more than %g days ago", job_id, days)
+                logger.info("%s: deleted, it ended more than %g days ago", job_id, days)
 
 
 async def _created_before(gateway: Gateway, state: State, seconds: float) -> AsyncIterator[Standing]:

@@ -2,13 +2,11 @@
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self, TypeVar, cast
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 
 from contract.alias import AliasRecord, Meaning
 from contract.command import Command
@@ -36,34 +34,13 @@ from contract.turns import Turns, turns
 from contract.volume_watch import VolumeWatch
 from contract.webhook import Endpoint
 from contract.workers import workers
+from service.redis_client import awaited
 from service.refusals import of_another_version
 
 T = TypeVar("T")
 _Parts = tuple[Record, tuple[CheckpointFact, ...]]
-_PATIENCE_SECONDS = 2.0  # longer than any blocking command of ours
 
-log = logging.getLogger(__name__)
-
-
-def connect(
-    url: str, *, connections: int, decode: bool, retries: int = 1, reply_seconds: float | None = None
-) -> "Redis":
-    """Create a client that fails fast: a hanging Redis is an error after two seconds per attempt.
-
-    A reply must be complete within `reply_seconds`, by default those two seconds.
-    """
-    return Redis(
-        connection_pool=BlockingConnectionPool.from_url(
-            url,
-            max_connections=connections,
-            timeout=_PATIENCE_SECONDS,
-            socket_timeout=reply_seconds or _PATIENCE_SECONDS,
-            socket_connect_timeout=_PATIENCE_SECONDS,
-            health_check_interval=10,
-            retry=Retry(NoBackoff(), retries),
-            decode_responses=decode,
-        )
-    )
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -135,7 +112,7 @@ class Store:
 
     async def ping(self) -> None:
         """Raise RedisError unless Redis answers."""
-        await reply(self._redis.ping())
+        await awaited(self._redis.ping())
 
     async def epoch(self) -> str | None:
         """The epoch of the records, if they are complete, and those of the volume.
@@ -154,7 +131,7 @@ class Store:
 
     async def left_out(self) -> list[str]:
         """The records, aliases and imports that were not restored when Redis was emptied."""
-        return sorted(await reply(self._redis.smembers(LEFT_OUT)))
+        return sorted(await awaited(self._redis.smembers(LEFT_OUT)))
 
     async def exists(self, kind: RecordKind, record_id: str) -> bool:
         return bool(await self._redis.exists(KEYS[kind].record_of + record_id))
@@ -238,7 +215,7 @@ class Store:
     async def position(self, kind: RecordKind, record_id: str) -> tuple[State, int] | None:
         """State and revision of a record: where its event stream stands."""
         key = KEYS[kind].record_of + record_id
-        state, revision = await reply(self._redis.hmget(key, ["state", "revision"]))
+        state, revision = await awaited(self._redis.hmget(key, ["state", "revision"]))
         return (State(state), int(revision)) if state else None
 
     async def newest_servable(self) -> str | None:
@@ -249,17 +226,17 @@ class Store:
     async def is_being_told(self, job_id: str) -> bool:
         """Whether some endpoint has yet to be notified of the job's end."""
         deliveries = [f"{job_id}:{endpoint}" for endpoint in Endpoint]
-        due = await reply(self._redis.zmscore(JOB_KEYS.deliveries, deliveries))
+        due = await awaited(self._redis.zmscore(JOB_KEYS.deliveries, deliveries))
         return any(moment is not None for moment in due)
 
     async def job_of_digest(self, digest: str) -> str | None:
         """The job that made a generator."""
-        return cast("str | None", await reply(self._redis.hget(DIGESTS, digest)))
+        return cast("str | None", await awaited(self._redis.hget(DIGESTS, digest)))
 
     async def checkpoints(self, job_id: str) -> list[CheckpointFact]:
         """A job's generators, the newest first."""
         key = KEYS[RecordKind.JOB].checkpoints_of + job_id
-        return _checkpoints(await reply(self._redis.lrange(key, 0, -1)))
+        return _checkpoints(await awaited(self._redis.lrange(key, 0, -1)))
 
     async def renderer(self) -> str | None:
         """The one renderer that is active in this deployment; None before the first sampler."""
@@ -268,37 +245,32 @@ class Store:
     async def best_checkpoint(self, job_id: str) -> CheckpointFact | None:
         """A job's best generator so far."""
         key = KEYS[RecordKind.JOB].record_of + job_id
-        text = cast("str | None", await reply(self._redis.hget(key, "checkpoint")))
+        text = cast("str | None", await awaited(self._redis.hget(key, "checkpoint")))
         return CheckpointFact.model_validate_json(text) if text else None
 
     async def imported(self, digest: str) -> Import | None:
         """An imported generator."""
-        text = cast("str | None", await reply(self._redis.hget(IMPORTS, digest)))
+        text = cast("str | None", await awaited(self._redis.hget(IMPORTS, digest)))
         return Import.model_validate_json(text) if text else None
 
     async def imports(self) -> dict[str, Import]:
         """All imported generators, by digest."""
-        texts = cast("dict[str, str]", await reply(self._redis.hgetall(IMPORTS)))
+        texts = cast("dict[str, str]", await awaited(self._redis.hgetall(IMPORTS)))
         return {digest: Import.model_validate_json(text) for digest, text in texts.items()}
 
     async def alias(self, alias: str) -> Meaning | None:
         """What an alias means now."""
-        text = cast("str | None", await reply(self._redis.hget(ALIASES, alias)))
+        text = cast("str | None", await awaited(self._redis.hget(ALIASES, alias)))
         return Meaning.model_validate_json(text) if text else None
 
     async def aliases(self) -> dict[str, Meaning]:
         """What each alias means now."""
-        texts = cast("dict[str, str]", await reply(self._redis.hgetall(ALIASES)))
+        texts = cast("dict[str, str]", await awaited(self._redis.hgetall(ALIASES)))
         return {alias: Meaning.model_validate_json(text) for alias, text in texts.items()}
 
     async def alias_record(self, alias: str) -> AliasRecord | None:
         """What an alias means, and what it meant before."""
         return await self.run(meanings(alias))
-
-
-async def reply(answer: "Awaitable[Any] | Any") -> Any:
-    """Await a command whose type in redis-py covers both kinds of client, sync and async."""
-    return await answer
 
 
 def _checkpoints(entries: Sequence[str]) -> list[CheckpointFact]:
@@ -313,5 +285,5 @@ def _parts_if_readable(fields: Mapping[str, str], entries: Sequence[str]) -> _Pa
     try:
         return _parts(fields, entries)
     except ValueError as error:
-        log.warning("%s is in no list: this version cannot read its record: %s", fields.get("id"), error)
+        logger.warning("%s is in no list: this version cannot read its record: %s", fields.get("id"), error)
         return None

@@ -17,7 +17,7 @@ from contract.errors import ErrorCode, ServiceError
 from contract.job import Failure
 from contract.keys import Role
 from contract.trainers import TrainerAsk
-from service.store import reply
+from service.redis_client import awaited
 
 _LOOK_SECONDS = 0.1
 _LAPSE_SECONDS = 10
@@ -71,12 +71,12 @@ class TrainerPost:
         await self._push(frame)
         while time.monotonic() < since + self._timeout_seconds:
             await asyncio.sleep(_LOOK_SECONDS)
-            found = cast("str | None", await reply(self._redis.get(self.REPLY_OF + ask_id)))
+            found = cast("str | None", await awaited(self._redis.get(self.REPLY_OF + ask_id)))
             if found:
-                await reply(self._redis.delete(self.REPLY_OF + ask_id))  # a GETDEL, retried, finds nothing
+                await awaited(self._redis.delete(self.REPLY_OF + ask_id))  # a GETDEL, retried, finds nothing
                 self._last_answer_seconds = time.monotonic() - since
                 return found
-        await reply(self._redis.lrem(self.WAITING, 1, frame))
+        await awaited(self._redis.lrem(self.WAITING, 1, frame))
         detail = late.format(seconds=f"{self._timeout_seconds:g}")
         raise ServiceError(ErrorCode.TRAINER_TIMEOUT, detail, retry_after_seconds=_BUSY_RETRY_SECONDS)
 

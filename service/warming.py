@@ -13,9 +13,9 @@ from contract.warming import LIVES_SECONDS, PATIENCE_SECONDS, FirstPictures, Liv
 from contract.wire import Answer
 from service.background import Background
 from service.load import Load
+from service.redis_client import awaited
 from service.roster import Roster
 from service.single_flight import SingleFlight
-from service.store import reply
 
 _LOOK_SECONDS = 0.01
 """Polled: a blocking pop must not be cancelled, and this may be."""
@@ -70,7 +70,7 @@ class Warming:
         until = time.monotonic() + PATIENCE_SECONDS
         while missing and time.monotonic() < until:
             await asyncio.sleep(_LOOK_SECONDS)
-            for frame in await reply(self._redis.lpop(wanted.replies, len(missing))) or ():
+            for frame in await awaited(self._redis.lpop(wanted.replies, len(missing))) or ():
                 answer = Answer.unpack(frame)
                 if (spec := missing.pop(answer.id, None)) and answer.stages:
                     self._load.learn(spec, answer.stages.each)

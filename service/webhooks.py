@@ -36,7 +36,7 @@ _LEASE_SECONDS = 30.0  # an attempt takes ten at most
 _POLL_SECONDS = 1.0
 _CLOSE_SECONDS = 1.0
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Webhooks:
@@ -55,7 +55,7 @@ class Webhooks:
 
     async def run(self) -> None:
         """Run until closed; attempts that do not end soon after are cancelled, and repeated elsewhere."""
-        rarely = RareWarning(log)
+        rarely = RareWarning(logger)
         while not self._is_closing:
             try:
                 await self._start_due()
@@ -99,9 +99,9 @@ class Webhooks:
             await self._put_back(delivery, str(error))
         except Exception as error:
             if isinstance(error, RedisError) or lack(error):
-                log.warning("%s: told again when its lease has run out: %s", delivery.job_id, error)
+                logger.warning("%s: told again when its lease has run out: %s", delivery.job_id, error)
                 return
-            log.exception("%s: telling its end failed by a mistake of ours", delivery.job_id)
+            logger.exception("%s: telling its end failed by a mistake of ours", delivery.job_id)
             await self._put_back(delivery, "The service made a mistake; its log says which.")
 
     async def _attempt(self, delivery: Delivery) -> None:
@@ -144,10 +144,10 @@ class Webhooks:
         chance = random.random()  # noqa: S311 — no secret depends on it
         pause = pause_seconds(delivery.age_seconds, chance, asked_seconds)
         if pause is None:
-            log.error("%s: %s was not told of its end: %s", delivery.job_id, delivery.receiver, problem)
+            logger.error("%s: %s was not told of its end: %s", delivery.job_id, delivery.receiver, problem)
             await self._end(delivery, DeliveryOutcome.GIVEN_UP, problem)
             return
-        log.warning("%s: %s, next in %.0f s: %s", delivery.job_id, delivery.receiver, pause, problem)
+        logger.warning("%s: %s, next in %.0f s: %s", delivery.job_id, delivery.receiver, pause, problem)
         told = Notification(outcome=None, problem=problem, at_ms=_now_ms())
         await self._settle(delivery, told, retry_seconds=pause)
 
@@ -160,7 +160,7 @@ class Webhooks:
         except FileNotFoundError:  # the job was deleted meanwhile
             pass
         except OSError as error:
-            log.warning("%s: cannot note that its end was told: %s", delivery.job_id, error)
+            logger.warning("%s: cannot note that its end was told: %s", delivery.job_id, error)
         await self._settle(delivery, told)
 
     async def _settle(
@@ -169,7 +169,7 @@ class Webhooks:
         try:
             await self._store.run(settle_delivery(delivery, told, retry_seconds=retry_seconds))
         except RedisError as error:
-            log.warning("%s: looked at again when its lease has run out: %s", delivery.job_id, error)
+            logger.warning("%s: looked at again when its lease has run out: %s", delivery.job_id, error)
 
 
 def _are_one(delivery: Delivery, other: Delivery) -> bool:

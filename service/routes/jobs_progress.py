@@ -12,7 +12,7 @@ from contract.plugin import Frozen
 from service import records
 from service.accept import negotiate
 from service.caching import PINNED
-from service.events import EventLog, JobEvent, previews, stream
+from service.events import EventLog, JobEvent, stream
 from service.gateway import Here
 from service.job_views import Checkpoint
 from service.openapi import read_problems
@@ -116,8 +116,14 @@ async def _list_events(log: EventLog, job_id: str, after: int, limit: int) -> Re
 async def list_previews(gateway: Here, job_id: JobPath) -> tuple[Preview, ...]:
     """All previews of a job show the same latents, so that progress is visible."""
     await records.find(gateway, RecordKind.JOB, job_id)
-    found = await gateway.on_volume(previews, gateway.volume.previews(job_id))
+    found = await gateway.on_volume(_previews, gateway.volume.previews(job_id))
     return tuple(Preview(images_seen=seen, url=f"/jobs/{job_id}/previews/{seen}.png") for seen in found)
+
+
+def _previews(directory: Path) -> list[int]:
+    """The images_seen of every preview on the volume, the newest first."""
+    names = (path.stem for path in directory.glob("*.png")) if directory.is_dir() else ()
+    return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
 
 
 @router.get(
