@@ -1,5 +1,6 @@
-"""Reports invalid settings in the environment, one line each, instead of pydantic's traceback."""
+"""What the settings of all processes share: types, and how invalid ones are reported, one line each."""
 
+import logging
 import os
 import re
 import sys
@@ -60,6 +61,16 @@ def _has_tls_options(query: str) -> bool:
 
 
 RedisUrl = Annotated[str, AfterValidator(_require_redis)]
+
+
+def _known_level(name: str) -> str:
+    if name.upper() not in logging.getLevelNamesMapping():
+        raise ValueError("one of DEBUG, INFO, WARNING, ERROR and CRITICAL is expected")
+    return name.upper()
+
+
+LogLevel = Annotated[str, AfterValidator(_known_level)]
+LOG_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
 
 def read_or_exit(read: Callable[[], S], environment: Mapping[str, str]) -> S:

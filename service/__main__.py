@@ -2,10 +2,12 @@
 
 import argparse
 import gc
+import logging
 import socket
 
 import uvicorn
 
+from contract.configuration import LOG_FORMAT
 from service.app import create_app
 from service.gateway import Gateway
 from service.protocol import LimitedProtocol
@@ -44,6 +46,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, help="port to listen on (DCGAN_PORT)")
     given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
     settings = read_settings(**given)
+    logging.basicConfig(level=settings.log_level, format=LOG_FORMAT)
     app = create_app(settings)
     config = uvicorn.Config(
         app,
@@ -53,6 +56,7 @@ def main() -> None:
         loop="uvloop",
         ws="none",
         access_log=False,
+        log_config=None,  # uvicorn's messages go where ours do
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,

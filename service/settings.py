@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from contract.configuration import PREFIX, RedisUrl, read_or_exit
+from contract.configuration import PREFIX, LogLevel, RedisUrl, read_or_exit
 from contract.webhook import Webhook
 
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?", re.ASCII | re.IGNORECASE)
@@ -104,6 +104,7 @@ class Settings(BaseSettings):
     webhook_allow_private: bool = Field(
         default=False, description="Whether webhooks may go to non-public addresses."
     )
+    log_level: LogLevel = Field("INFO", description="Minimum log level, by its Python name.")
 
     @model_validator(mode="after")
     def _signs_what_it_tells(self) -> Self:

@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 
-from contract.configuration import EXIT_CODE
+from contract.configuration import EXIT_CODE, LOG_FORMAT
 from contract.keys import Role
 
 
@@ -29,9 +29,7 @@ def main() -> None:
 
     let_cuda_be_deterministic()
     settings = read_settings().with_absolute_paths()
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)-7s %(message)s", stream=sys.stdout
-    )
+    logging.basicConfig(level=settings.log_level, format=LOG_FORMAT, stream=sys.stdout)
     setup_logging.connect(_leave_logging_alone)
     warnings.filterwarnings("ignore", category=SecurityWarning)  # about root and pickle; we accept only JSON
     for chatty in ("celery", "kombu", "amqp"):

@@ -1,22 +1,15 @@
 """A worker's settings. The only module of this package that reads the environment."""
 
-import logging
 import os
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from contract.configuration import PREFIX, RedisUrl, read_or_exit
+from contract.configuration import PREFIX, LogLevel, RedisUrl, read_or_exit
 from contract.devices import DeviceChoice
 from contract.training import MOST_DEVICES
-
-
-def _known_level(name: str) -> str:
-    if name.upper() not in logging.getLevelNamesMapping():
-        raise ValueError("one of DEBUG, INFO, WARNING, ERROR and CRITICAL is expected")
-    return name.upper()
 
 
 class Settings(BaseSettings):
@@ -66,9 +59,7 @@ class Settings(BaseSettings):
     heartbeat_file: Path | None = Field(
         None, description="Touched while the worker is healthy; for health checks."
     )
-    log_level: Annotated[str, AfterValidator(_known_level)] = Field(
-        "INFO", description="Minimum log level, by its Python name."
-    )
+    log_level: LogLevel = Field("INFO", description="Minimum log level, by its Python name.")
 
     def with_absolute_paths(self) -> Self:
         """These settings for a process that leaves the directory in which it was started."""

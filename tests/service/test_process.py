@@ -1,6 +1,7 @@
 """The gateway as a process: it serves, and a signal ends it."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -49,6 +50,14 @@ def _lives(url: str) -> bool:
         return httpx.get(f"{url}/livez").is_success
     except httpx.TransportError:
         return False
+
+
+def test_log_has_times_and_levels(process: tuple[subprocess.Popen[bytes], str], tmp_path: Path) -> None:
+    until(lambda: _lives(process[1]))
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert lines
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO {4}", line) for line in lines)
+    assert any(line.endswith("Application startup complete.") for line in lines)
 
 
 def test_idle_connection_outlives_the_time_that_clients_keep_it(
