@@ -3,8 +3,9 @@
 #   PYTHON=python3.12   the interpreter to use, instead of the first that works
 #   TORCH_INDEX=URL     the package index to take torch from: that of the CPU builds spares a download of CUDA
 #   TESTERS=4           how many files of tests run at a time; make proof runs those of tests/system alone
+#   ARGS=tests/house    arguments for pytest, under make test and make proof
 #   JOBS, FAULTS, SEED  how many jobs and faults make chaos has, and which
-# GNU make takes both from its command line or from the environment.
+# GNU make takes these from its command line or from the environment.
 
 PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
 	$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
@@ -23,9 +24,9 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint const
 help:
 	@echo 'make demo    train on 5,000 pictures and write demo-samples.png (3 to 8 minutes)'
 	@echo 'make up      run the service at http://127.0.0.1:8000 until Ctrl-C'
-	@echo 'make test    every test;  make proof: the same at the counts that the issues name'
+	@echo 'make test    every test (10 to 20 minutes);  make proof: the same at full counts (hours)'
 	@echo 'make chaos   break every part of the service at random while it trains: JOBS=20 FAULTS=100 SEED=0'
-	@echo 'make lint    style, types, who may import whom;  make bench: every benchmark'
+	@echo 'make lint    style, types, who may import whom;  make bench: every benchmark (hours)'
 	@echo 'make clean   remove .venv and the caches; data/ stays'
 
 demo: $(READY)

@@ -7,10 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from contract.durable import LACKS
 from contract.errors import ErrorCode
+from contract.events import EventType
+from models.diagnosis import Cause
 from service.app import create_app
 from service.settings import Settings as GatewaySettings
 from worker.settings import Settings as WorkerSettings
+
+SUSPICIONS = [
+    f"{cause}_suspected" for cause in (Cause.MODE_COLLAPSE, Cause.DISCRIMINATOR_WINS, Cause.DECLINE)
+]
 
 
 def test_every_setting_is_documented(root: Path) -> None:
@@ -33,6 +40,13 @@ def test_every_route_is_documented(root: Path) -> None:
 @pytest.mark.parametrize("code", list(ErrorCode))
 def test_every_error_is_documented(root: Path, code: ErrorCode) -> None:
     assert f"`{code}`" in (root / "docs/api.md").read_text()
+
+
+@pytest.mark.parametrize("name", [*EventType, *Cause, *SUSPICIONS, *filter(None, LACKS.values())])
+def test_every_kind_of_event_and_warning_is_documented(root: Path, name: str) -> None:
+    text = (root / "docs/api.md").read_text()
+    events = text[text.index("### Events") : text.index("### Before a job is queued")]
+    assert f"`{name}`" in events
 
 
 def test_every_dependency_is_justified(root: Path) -> None:
