@@ -1,9 +1,9 @@
 """The specification of a training job: as requested by a client, and as carried out."""
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from contract.architectures import Architecture, Dcgan, Pair
 from contract.augmentation import DiffAugment
@@ -47,7 +47,7 @@ class TrainingParameters(Frozen):
     )
     augmentation: DiffAugment | None = Field(
         None,
-        description="Random changes to all that the discriminator sees: for small datasets. Presets set it.",
+        description="Random changes to all that the discriminator sees: for small datasets.",
     )
     prior: Prior = Field(Normal(), description="The distribution of the latent vectors.")
     fit: Fit = Field("crop", description="How a picture is made square: centre crop, padding or stretching.")
@@ -62,8 +62,7 @@ class TrainingParameters(Frozen):
         0.0,
         ge=0,
         le=1,
-        description="Share of the run, at its end, over which both learning rates fall linearly to zero. "
-        "Presets set it.",
+        description="Share of the run, at its end, over which both learning rates fall linearly to zero.",
     )
     beta1: float = Field(0.5, ge=0, lt=1, description="Adam's decay of the first moment.")
     beta2: float = Field(0.999, ge=0, lt=1, description="Adam's decay of the second moment.")
@@ -90,8 +89,18 @@ class TrainingParameters(Frozen):
     seed: int = Field(0, ge=0, le=MAX_SEED, description="Determines everything random in the run.")
 
 
+def _describe_presets(schema: dict[str, Any]) -> None:
+    """In the schema, fields that presets set have no default of their own, which would mislead."""
+    for name in sorted(set[str]().union(*(preset.settings(0) for preset in PRESETS.values()))):
+        field = schema["properties"][name]
+        del field["default"]
+        field["description"] += " Default: by preset."
+
+
 class JobRequest(TrainingParameters):
     """The body of `POST /jobs`. `{"dataset": "ds_…"}` alone trains a good generator."""
+
+    model_config = ConfigDict(json_schema_extra=_describe_presets)
 
     dataset: DatasetId
     preset: PresetName = Field("fast", description=f"Sets what you leave out. {describe()}.")

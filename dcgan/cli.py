@@ -244,7 +244,7 @@ def _unsettable(why: str) -> click.BadParameter:
 
 
 @main.command()
-@click.option("--state", help="Only jobs in this state.")
+@click.option("--state", help="Only jobs in this state; `running` includes pausing and cancelling.")
 @click.pass_obj
 def jobs(url: str, state: str | None) -> None:
     """List the jobs, newest first."""
@@ -311,7 +311,14 @@ def retry(url: str, job: str) -> None:
 
 
 @main.command()
-@click.option("--data-root", type=click.Path(path_type=Path), default="data", help="Directory for all data.")
+@click.option(
+    "--data-root",
+    envvar="DCGAN_DATA_ROOT",
+    show_envvar=True,
+    type=click.Path(path_type=Path),
+    default="data",
+    help="Directory for all data.",
+)
 @click.option("--output", type=click.Path(path_type=Path), default="demo-samples.png", help="Output file.")
 @click.option(
     "--archive",

@@ -14,7 +14,9 @@ from dcgan.files import is_stdout, naming
     "--count", type=int, default=1, help="Number of consecutive seeds; more than one makes a sheet."
 )
 @click.option(
-    "--to", type=int, help="Another seed: a sheet of `count` points on the path from one to the other."
+    "--to",
+    type=int,
+    help="Another seed: a sheet of points on the path from one to the other; needs a --count of 2 or more.",
 )
 @click.option("--model", help="Alias, job id or digest.  [default: latest]")
 @click.option(

@@ -5,7 +5,7 @@ import pytest
 from contract.augmentation import DiffAugment
 from contract.dataset import Manifest
 from contract.errors import ErrorCode, ServiceError
-from contract.presets import PRESETS, augmentation_strength
+from contract.presets import PRESETS, PresetName, augmentation_strength
 from contract.training import JobRequest, TrainingSpec, resolve
 
 DATASET = "ds_" + "0" * 16
@@ -120,6 +120,15 @@ def test_preset_wins_over_the_default_of_a_field() -> None:
 def test_every_preset_is_described_in_the_request_schema() -> None:
     described = JobRequest.model_json_schema()["properties"]["preset"]["description"]
     assert all(f"`{name}`: {preset.description}" in described for name, preset in PRESETS.items())
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_request_schema_has_no_default_that_a_preset_replaces(preset: PresetName) -> None:
+    fields = JobRequest.model_json_schema()["properties"]
+    for name in PRESETS[preset].settings(1000):
+        assert "default" not in fields[name]
+        assert fields[name]["description"].endswith("Default: by preset.")
+    assert fields["prior"]["default"] == {"kind": "normal"}
 
 
 @pytest.mark.parametrize(("side", "resolution"), [(20, 32), (32, 32), (33, 64), (900, 64)])
