@@ -10,6 +10,7 @@ import pytest
 from contract.durable import LACKS
 from contract.errors import ErrorCode
 from contract.events import EventType
+from dcgan import Client
 from models.diagnosis import Cause
 from service.app import create_app
 from service.settings import Settings as GatewaySettings
@@ -47,6 +48,17 @@ def test_every_kind_of_event_and_warning_is_documented(root: Path, name: str) ->
     text = (root / "docs/api.md").read_text()
     events = text[text.index("### Events") : text.index("### Before a job is queued")]
     assert f"`{name}`" in events
+
+
+def test_every_method_and_error_of_the_client_is_documented(root: Path) -> None:
+    text = (root / "docs/api.md").read_text()
+    said = text[text.index("## From Python") : text.index("## The latent of a seed")]
+    methods = [name for name in vars(Client) if not name.startswith("_") and name != "close"]
+    modules = [path for path in (root / "dcgan").glob("*.py") if path.name != "demo.py"]
+    codes = [code for path in modules for code in re.findall(r'DcganError\(\s*"([a-z_]+)"', path.read_text())]
+    assert "timeout" in codes
+    assert not [name for name in methods if f"`{name}" not in said]
+    assert not [code for code in codes if f"`{code}`" not in said]
 
 
 def test_every_dependency_is_justified(root: Path) -> None:
