@@ -86,9 +86,9 @@ async def forget_if_gone(gateway: Gateway, digest: str) -> bool:
     """Forget a generator that a rebuild found before its file was removed; False while one still may."""
     if not await gateway.on_volume(is_gone, gateway.volume.imported(digest)):
         return True
-    outcome, _ = await gateway.store.run(forget_import(digest))
+    reply = await gateway.store.run(forget_import(digest))
     gateway.remembered.forget()
-    return outcome != "rebuilding"
+    return reply.outcome != "rebuilding"
 
 
 def remove(volume: Volume, digest: str) -> bool:

@@ -95,18 +95,24 @@ async def forget(gateway: Gateway, digest: str) -> None:
     async with gateway.lock(digest), alone_with_imports(gateway):
         epoch = await require_all_back(gateway, is_alias, f"may be an alias of {digest}")
         async with noted(gateway, digest):
-            outcome, by = await gateway.store.run(since(epoch, forget_import(digest)))
+            reply = await gateway.store.run(since(epoch, forget_import(digest)))
             gateway.remembered.forget()
-            if outcome in ("forgotten", "missing"):  # missing: an earlier removal may have been interrupted
+            if reply.outcome in (
+                "forgotten",
+                "missing",
+            ):  # missing: an earlier removal may have been interrupted
                 was_there = await gateway.on_volume(remove, gateway.volume, digest)
                 if not await forget_if_gone(gateway, digest):
                     raise being_rebuilt()
-    if outcome == "rebuilding":
+    if reply.outcome == "rebuilding":
         raise being_rebuilt()
-    if outcome == "aliased":
-        detail = f"The alias {by} points to {digest}; move it with PUT /models/{by}, or delete it, first."
+    if reply.outcome == "aliased":
+        alias = reply.by
+        detail = (
+            f"The alias {alias} points to {digest}; move it with PUT /models/{alias}, or delete it, first."
+        )
         raise ServiceError(ErrorCode.MODEL_IN_USE, detail)
-    if outcome == "missing" and not was_there:
+    if reply.outcome == "missing" and not was_there:
         detail = (
             f"No imported generator has the digest {digest}; one made by a job is deleted with "
             "DELETE /jobs/{id}."

@@ -1,5 +1,6 @@
 """The progress of a job: its events, previews and checkpoints."""
 
+import pathlib
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -120,7 +121,7 @@ async def list_previews(gateway: Here, job_id: JobPath) -> tuple[Preview, ...]:
     return tuple(Preview(images_seen=seen, url=f"/jobs/{job_id}/previews/{seen}.png") for seen in found)
 
 
-def _previews(directory: Path) -> list[int]:
+def _previews(directory: pathlib.Path) -> list[int]:
     """The images_seen of every preview on the volume, the newest first."""
     names = (path.stem for path in directory.glob("*.png")) if directory.is_dir() else ()
     return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
