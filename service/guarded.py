@@ -107,20 +107,27 @@ class GuardedProcess:
             if now - self._started_at > WELL_AFTER_SECONDS and self._process.returncode != EXIT_CODE:
                 self.has_run_well = True
                 self._backoff = BACKOFF_SECONDS[0]
-            self._restart_at = now + self._backoff
             logger.warning(
                 "%s ended (%s); restarting in %.1f s", self.name, self._process.returncode, self._backoff
             )
-            self._backoff = min(self._backoff * 2, BACKOFF_SECONDS[1])
+            self._back_off(now)
             return True
-        if now >= self._restart_at:
+        if now < self._restart_at:
+            return False
+        self._cut_lifeline()
+        try:
+            self.start()
+        except (OSError, RuntimeError) as error:  # it has not run, so this is no other end
+            logger.warning("%s cannot be started now: %s", self.name, error)
+            self._back_off(now)
+        else:
             self._restart_at = 0.0
-            self._cut_lifeline()
-            try:
-                self.start()
-            except (OSError, RuntimeError) as error:
-                logger.warning("%s cannot be started now: %s", self.name, error)
         return False
+
+    def _back_off(self, now: float) -> None:
+        """Be due after the current pause; the next pause is twice as long."""
+        self._restart_at = now + self._backoff
+        self._backoff = min(self._backoff * 2, BACKOFF_SECONDS[1])
 
     def terminate(self) -> None:
         """Send SIGTERM, and stop restarting it."""

@@ -115,6 +115,32 @@ def test_process_that_cannot_be_restarted_now_is_restarted_later(
     assert born.exists()
 
 
+def test_failed_restart_is_neither_another_end_nor_a_long_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only what has run well may reject its settings later without stopping the stack."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise BlockingIOError("no more of these")
+
+    process = GuardedProcess("mortal", ["false"], os.environ, tmp_path)
+    process.start()
+    until = time.monotonic() + 60
+    while not process.restart_if_dead():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    monkeypatch.setattr(guarded, "WELL_AFTER_SECONDS", 0.0)  # its start is that long ago by now
+    monkeypatch.setattr("subprocess.Popen", fail)
+    ends = 0
+    while caplog.text.count("cannot be started now") < 2:
+        ends += process.restart_if_dead()
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    process.end(until)
+    assert ends == 0
+    assert not process.has_run_well
+
+
 def test_process_without_a_thread_for_its_output_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
