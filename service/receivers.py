@@ -158,8 +158,8 @@ class Receivers:
     async def _look_up(self, host: str, port: int) -> Sequence[str]:
         """Return the addresses of a host name; empty if it has none.
 
-        Runs in a daemon thread of its own, so that a hanging look-up blocks neither the thread pool, which
-        serves file access, nor the exit of the process.
+        Runs in a daemon thread of its own, so that a hanging look-up blocks neither a pool of threads nor the
+        exit of the process.
         """
         await self._lookups.acquire()
         loop = asyncio.get_running_loop()
@@ -175,7 +175,11 @@ class Receivers:
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(tell, addresses)
 
-        threading.Thread(target=look_up, name="look-up", daemon=True).start()
+        try:
+            threading.Thread(target=look_up, name="look-up", daemon=True).start()
+        except RuntimeError as error:  # the process can start none at present
+            self._lookups.release()
+            raise UnreachableError("Its name cannot be looked up now.") from error
         return await found
 
 

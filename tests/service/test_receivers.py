@@ -18,6 +18,7 @@ from contract.webhook import Webhook
 from service.receivers import Receivers, Reply, UnreachableError, require_public
 from service.settings import Settings
 from tests.service.receiver import SECRET, Receiver, receiving
+from tests.worker.threadless import no_threads
 
 PUBLIC, OTHER_PUBLIC = "93.184.216.34", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"
 PRIVATE = [
@@ -231,6 +232,24 @@ def test_hanging_look_up_blocks_neither_the_caller_nor_the_shutdown(
     with pytest.raises(UnreachableError, match="did not answer"):
         post("http://slow.test/")
     hanging.set()
+
+
+def test_look_up_that_no_thread_can_be_started_for_keeps_no_later_one_waiting(
+    monkeypatch: pytest.MonkeyPatch, reached: list[str], resolver: Resolver
+) -> None:
+    monkeypatch.setattr("service.receivers._LOOKUPS", 1)
+    resolver.answers = [[PUBLIC]]
+
+    async def post_with_and_without_threads() -> Reply:
+        receivers = Receivers()
+        with no_threads():
+            for _ in range(2):
+                with pytest.raises(UnreachableError, match="cannot be looked up now"):
+                    await receivers.post("http://outside.test/", {}, b"{}", allow_private=False)
+        return await receivers.post("http://outside.test/", {}, b"{}", allow_private=False)
+
+    assert asyncio.run(post_with_and_without_threads()) == Reply(200)
+    assert reached == [PUBLIC]
 
 
 @pytest.mark.parametrize(
