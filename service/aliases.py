@@ -54,7 +54,7 @@ async def change(gateway: Gateway, alias: str, decide: Decide[R]) -> R:
     """
     async with _alone(gateway):
         while True:
-            before = await _settled(gateway, alias)
+            before = await _agreed(gateway, alias)
             after = await decide(before)
             if after == before:
                 return after
@@ -69,7 +69,7 @@ async def change(gateway: Gateway, alias: str, decide: Decide[R]) -> R:
 
 
 async def settle(gateway: Gateway) -> None:
-    """Complete the moves of gateways that died, and revert refused ones, once Redis and the volume answer."""
+    """Complete the moves of gateways that died, once Redis and the volume answer."""
     unsettled: set[str] | None = None
 
     async def attempt() -> bool:
@@ -80,7 +80,7 @@ async def settle(gateway: Gateway) -> None:
         for alias in sorted(unsettled):
             with contextlib.suppress(ServiceError, OSError):  # the requests concerned report these themselves
                 async with _alone(gateway):
-                    await _settled(gateway, alias)
+                    await _agreed(gateway, alias)
                 unsettled.remove(alias)
         return not unsettled
 
@@ -91,23 +91,23 @@ def _alone(gateway: Gateway) -> AbstractAsyncContextManager[None]:
     return alone(gateway, gateway.volume.aliases, doing="changing an alias")
 
 
-async def _settled(gateway: Gateway, alias: str) -> AliasRecord | None:
+async def _agreed(gateway: Gateway, alias: str) -> AliasRecord | None:
     """Return the alias's record, once volume and Redis agree on it."""
     await require_rebuilt(gateway)
     path = gateway.volume.alias(alias)
-    told = await gateway.store.alias_record(alias)
-    kept = await gateway.on_volume(_read, path, told)
+    in_redis = await gateway.store.alias_record(alias)
+    on_volume = await gateway.on_volume(_read, path, in_redis)
     is_refused = alias in gateway.refused_moves
-    if kept is not None and not is_refused and kept.now.revision > _revision(told):
-        outcome = await _say(gateway, alias, kept, expected=_revision(told))
+    if on_volume is not None and not is_refused and on_volume.now.revision > _revision(in_redis):
+        outcome = await _say(gateway, alias, on_volume, expected=_revision(in_redis))
         if outcome == "pointed":
-            return kept
+            return on_volume
         if outcome == "rebuilding":
             raise being_rebuilt()
-    if kept != told:
-        await gateway.on_volume(_keep, path, told)
+    if on_volume != in_redis:
+        await gateway.on_volume(_keep, path, in_redis)
     gateway.refused_moves.discard(alias)
-    return told
+    return in_redis
 
 
 async def _write(
@@ -126,7 +126,7 @@ async def _write(
         if is_for_lack_of_memory(error):
             await _restore(gateway, alias, before)
         else:
-            gateway.background.run(settle(gateway))
+            _settle_later(gateway, alias)
         raise
     if outcome != "pointed":
         await _restore(gateway, alias, before)
@@ -143,7 +143,18 @@ async def _restore(gateway: Gateway, alias: str, before: AliasRecord | None) -> 
 
 def _revert_later(gateway: Gateway, alias: str) -> None:
     gateway.refused_moves.add(alias)
-    gateway.background.run(settle(gateway))
+    _settle_later(gateway, alias)
+
+
+def _settle_later(gateway: Gateway, alias: str) -> None:
+    """Complete or revert a move of this alias, once Redis and the volume answer."""
+
+    async def attempt() -> bool:
+        async with _alone(gateway):
+            await _agreed(gateway, alias)
+        return True
+
+    gateway.background.settle(f"the alias {alias}", attempt, ServiceError, OSError)
 
 
 async def _say(gateway: Gateway, alias: str, wanted: AliasRecord | None, *, expected: int) -> PointOutcome:
@@ -160,13 +171,13 @@ def _revision(record: AliasRecord | None) -> int:
     return record.now.revision if record else 0
 
 
-def _read(path: Path, told: AliasRecord | None) -> AliasRecord | None:
+def _read(path: Path, in_redis: AliasRecord | None) -> AliasRecord | None:
     try:
         return AliasRecord.of_file(path.read_bytes())
     except (FileNotFoundError, ValueError):  # a damaged file is rewritten
         return None
     except OSError:
-        if told is not None:  # it may be ahead of Redis
+        if in_redis is not None:  # the file may be ahead of it
             raise
         return None
 

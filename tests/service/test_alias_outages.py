@@ -1,7 +1,10 @@
 """Changes of an alias that do not reach Redis, or whose reply is lost."""
 
+import errno
 import json
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
@@ -11,6 +14,7 @@ from contract.job import CheckpointFact, State
 from contract.keys import ALIASES
 from contract.owning import leave
 from contract.pointing import meanings
+from service import aliases
 from service.settings import Settings
 from tests.service.deployment import Deployment
 from tests.service.playing import Worker
@@ -120,3 +124,26 @@ def test_duplicate_of_an_aliass_file_becomes_no_alias(elsewhere: Callable[..., D
     with serve(Settings(data_root=volume.root, redis_url=there.worker.url)):
         until(lambda: there.worker.redis.hexists(ALIASES, "other"))  # after "live 2"
     assert not there.worker.redis.hexists(ALIASES, "live 2")
+
+
+def test_refused_move_is_settled_without_looking_at_other_aliases(
+    elsewhere: Callable[..., Deployment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, read, looked_at = elsewhere(), aliases._read, list[str]()
+    job = there.end(State.SUCCEEDED)
+    for alias in ("first", "second"):
+        there.client.put(f"/models/{alias}", json={"job": job}).raise_for_status()
+
+    def note(path: Path, in_redis: AliasRecord | None) -> AliasRecord | None:
+        looked_at.append(path.stem)
+        return read(path, in_redis)
+
+    def fail(_path: Path, _record: AliasRecord | None) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(aliases, "_read", note)
+    monkeypatch.setattr(aliases, "_keep", fail)
+    following = {"job": job, "follow": True}
+    refused(there.client.put("/models/second", json=following), 507, "volume_full")
+    until(lambda: len(looked_at) > 1)
+    assert set(looked_at) == {"second"}
