@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -34,7 +35,8 @@ async def noted(gateway: Gateway, digest: str) -> AsyncIterator[None]:
     """Enclose an import or a removal; if the block fails, Redis is asked later which of the two is to be."""
     note = gateway.volume.note_of_import(digest)
     async with AsyncExitStack() as undo:
-        undo.callback(lambda: gateway.background.run(_settle(gateway, digest)))
+        settle = partial(_settle, gateway, digest)
+        undo.callback(gateway.background.settle, f"the import of {digest}", settle, ServiceError, OSError)
         with contextlib.suppress(OSError):  # generators must be removable from a full volume
             await gateway.on_volume(_write, note)
         yield
@@ -53,7 +55,7 @@ async def settle(gateway: Gateway) -> None:
 
     async def attempt() -> bool:
         for digest in await gateway.on_volume(gateway.volume.all_notes_of_imports):
-            await _settle(gateway, digest)
+            await until_settled(partial(_settle, gateway, digest), ServiceError, OSError)
         async with alone_with_imports(gateway):
             await gateway.on_volume(_remove_orphans, gateway.volume)
         return True
@@ -61,25 +63,21 @@ async def settle(gateway: Gateway) -> None:
     await until_settled(attempt, ServiceError, OSError)
 
 
-async def _settle(gateway: Gateway, digest: str) -> None:
-    """Remove the generator, unless Redis has its entry once the records are rebuilt."""
-
-    async def attempt() -> bool:
-        async with alone_with_imports(gateway):
-            existence = await gateway.store.existence(digest)
-            if existence == "rebuilding":
-                return False
-            if existence == "left_out":
-                return True  # the note stays, for the next gateway that starts
-            if existence == "missing":
-                await gateway.on_volume(remove, gateway.volume, digest)
-                logger.warning("%s: removed, as its import or removal was interrupted", digest)
-            if not await forget_if_gone(gateway, digest):
-                return False
-            await gateway.on_volume(gateway.volume.note_of_import(digest).unlink, missing_ok=True)
-        return True
-
-    await until_settled(attempt, ServiceError, OSError)
+async def _settle(gateway: Gateway, digest: str) -> bool:
+    """Remove the generator, unless Redis has its entry. Returns False while the records are being rebuilt."""
+    async with alone_with_imports(gateway):
+        existence = await gateway.store.existence(digest)
+        if existence == "rebuilding":
+            return False
+        if existence == "left_out":
+            return True  # the note stays, for the next gateway that starts
+        if existence == "missing":
+            await gateway.on_volume(remove, gateway.volume, digest)
+            logger.warning("%s: removed, as its import or removal was interrupted", digest)
+        if not await forget_if_gone(gateway, digest):
+            return False
+        await gateway.on_volume(gateway.volume.note_of_import(digest).unlink, missing_ok=True)
+    return True
 
 
 async def forget_if_gone(gateway: Gateway, digest: str) -> bool:

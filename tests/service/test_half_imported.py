@@ -53,7 +53,8 @@ def killed_at(
     """Kills the gateway in a request, at this command: before Redis gets it, or before it replies."""
 
     def kill(command: str, is_heard: bool, request: Callable[[], object]) -> None:
-        async def never(*_: object) -> None: ...
+        async def never(*_: object) -> bool:
+            return False
 
         with monkeypatch.context() as dead:
             dead.setattr("service.half_imported._settle", never)
@@ -141,6 +142,29 @@ def test_generator_that_a_rebuild_found_just_before_its_file_was_removed_is_forg
         redis.rename("not yet", EPOCH)
         until(lambda: not _notes(there))
     refused(there.client.get(f"/models/{DIGEST}"), 404, "model_not_found")
+
+
+def test_generator_whose_import_fails_again_and_again_is_settled_once(
+    there: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.settling.ROUND_SECONDS", 0.05)
+    worker = there.worker
+
+    async def fail_during_a_rebuild() -> None:
+        gateway = Gateway(Settings(data_root=worker.volume.root, redis_url=worker.url))
+        async with asyncio.timeout(40), gateway.running():
+            before = set(gateway.background.tasks)
+            worker.redis.rename(EPOCH, "not yet")
+            for _ in range(3):
+                with pytest.raises(ConnectionError, match="cut"):
+                    async with half_imported.noted(gateway, DIGEST):
+                        raise ConnectionError("cut")
+            (settling,) = gateway.background.tasks - before
+            worker.redis.rename("not yet", EPOCH)
+            await settling
+
+    asyncio.run(fail_during_a_rebuild())
+    assert not _notes(there)
 
 
 def test_generator_that_redis_does_not_know_is_kept_if_no_note_tells_of_it(
