@@ -107,15 +107,15 @@ class Webhooks:
     async def _attempt(self, delivery: Delivery) -> None:
         noted = self._volume.told(delivery.job_id, delivery.endpoint)
         if told := await self._on_volume(read_told, noted):  # a gateway was killed before it told Redis
-            await self._settle(delivery, told)
+            await self._report(delivery, told)
             return
         standing = await self._store.find(RecordKind.JOB, delivery.job_id)
         if standing is None or not standing.record.state.is_terminal:  # Redis was emptied, or the job deleted
-            await self._settle(delivery)
+            await self._report(delivery)
         elif webhook := await self._on_volume(self._webhook, delivery):
             await self._send(delivery, webhook, standing.record)
         else:
-            await self._settle(delivery)
+            await self._report(delivery)
 
     async def _send(self, delivery: Delivery, webhook: Webhook, record: Record) -> None:
         body = Message.of(record).model_dump_json().encode()
@@ -149,7 +149,7 @@ class Webhooks:
             return
         logger.warning("%s: %s, next in %.0f s: %s", delivery.job_id, delivery.receiver, pause, problem)
         told = Notification(outcome=None, problem=problem, at_ms=_now_ms())
-        await self._settle(delivery, told, retry_seconds=pause)
+        await self._report(delivery, told, retry_seconds=pause)
 
     async def _end(self, delivery: Delivery, outcome: DeliveryOutcome, problem: str | None = None) -> None:
         """Record the outcome, on the volume first, so that it is not sent again if Redis is emptied."""
@@ -161,9 +161,9 @@ class Webhooks:
             pass
         except OSError as error:
             logger.warning("%s: cannot note that its end was told: %s", delivery.job_id, error)
-        await self._settle(delivery, told)
+        await self._report(delivery, told)
 
-    async def _settle(
+    async def _report(
         self, delivery: Delivery, told: Notification | None = None, *, retry_seconds: float | None = None
     ) -> None:
         try:
