@@ -45,7 +45,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connections."""
-        self._service.http.close()
+        self._service.close()
 
     def upload_dataset(self, path: Path | str, name: str | None = None) -> Dataset:
         """Upload a zip of pictures. It is streamed, so it may be larger than memory.
@@ -121,7 +121,7 @@ class Client:
 
     def events(self, job_id: str, after: int = 0) -> EventFeed:
         """The job's events after the one with this id, past and future, until the job is final."""
-        return EventFeed(self._service.http, job_id, after)
+        return EventFeed(self._service, job_id, after)
 
     def wait_job(self, job_id: str, *, timeout_seconds: float | None = None) -> Job:
         """Wait until the job has succeeded, failed or been cancelled, through outages of up to a minute.
@@ -169,7 +169,7 @@ class Client:
         named = {"model": model} if model else {}
         chosen: dict[str, str | float] = {"seed": seed, "count": count, **named, **options}
         query = urlencode(httpx.QueryParams(chosen).multi_items(), safe=":")
-        return f"{str(self._service.http.base_url).rstrip('/')}/samples?{query}"
+        return f"{self._service.url}/samples?{query}"
 
     def samples_of(
         self,
@@ -235,12 +235,13 @@ class Client:
         `form` defaults to the file's extension: `.onnx` or `.pt2` for a program, otherwise safetensors.
         """
         target = Path(path)
-        params = {"format": form or FORM_OF_ENDING.get(target.suffix.lower(), "safetensors")}
-        address = path_to("models", reference, "export")
-        with (
-            written(target) as file,
-            self._service.stream(address, params, MADE_WITHIN_SECONDS) as response,
-        ):
+        exported = self._service.stream(
+            path_to("models", reference, "export"),
+            params={"format": form or FORM_OF_ENDING.get(target.suffix.lower(), "safetensors")},
+            timeout=MADE_WITHIN_SECONDS,
+            media_type="application/octet-stream",
+        )
+        with written(target) as file, exported as response:
             for chunk in response.iter_bytes():
                 file.write(chunk)
 

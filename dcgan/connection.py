@@ -35,11 +35,20 @@ class Connection:
         is_local = _host(url) in LOCAL
         try:
             transport = httpx.HTTPTransport(retries=2) if is_local else None  # no proxy for localhost
-            self.http = httpx.Client(
+            self._http = httpx.Client(
                 base_url=url, timeout=timeout_seconds, transport=transport, trust_env=not is_local
             )
         except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
             raise unusable_environment(error) from error
+
+    @property
+    def url(self) -> str:
+        """The URL of the service, without a slash at its end."""
+        return str(self._http.base_url).rstrip("/")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
 
     def get(self, kind: type[R], path: str) -> R:
         """GET the path."""
@@ -65,16 +74,22 @@ class Connection:
 
     @contextmanager
     def stream(
-        self, path: str, params: Mapping[str, str], timeout_seconds: float
+        self,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: httpx.Timeout | float,
+        media_type: str | None = None,
     ) -> Iterator[httpx.Response]:
-        """GET a file, to be read as it arrives."""
+        """GET an answer, to be read as it arrives; it must have `media_type` if that is given."""
         with (
             self._in_our_words(),
-            self.http.stream("GET", path, params=params, timeout=timeout_seconds) as response,
+            self._http.stream("GET", path, params=params, headers=headers, timeout=timeout) as response,
         ):
             if not response.is_success:
                 response.read()
-            check(response, "application/octet-stream")
+            check(response, media_type)
             yield response
 
     def send(
@@ -90,13 +105,13 @@ class Connection:
         media_type: str | None = None,
     ) -> httpx.Response:
         """Send a request and return the whole answer, which must have `media_type` if that is given."""
-        timeout = self.http.timeout if timeout_seconds is None else timeout_seconds
+        timeout = self._http.timeout if timeout_seconds is None else timeout_seconds
         headers = dict(headers or {})
         with self._in_our_words():
             body: Iterator[bytes] | bytes | None = content
             if json is not None:
                 body, headers["Content-Type"] = _encoded(json).encode(), "application/json"
-            response = self.http.request(
+            response = self._http.request(
                 method, path, params=params, content=body, headers=headers, timeout=timeout
             )
         check(response, media_type)
@@ -107,9 +122,9 @@ class Connection:
         try:
             yield
         except httpx.TransportError as error:
-            raise unreachable(self.http.base_url, error) from error
+            raise unreachable(self._http.base_url, error) from error
         except httpx.DecodingError as error:
-            raise not_the_service(self.http.base_url) from error
+            raise not_the_service(self._http.base_url) from error
         except UnicodeEncodeError as error:
             raise unsendable(error) from error
 

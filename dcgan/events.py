@@ -12,8 +12,8 @@ from http import HTTPStatus
 
 import httpx
 
-from dcgan.connection import check, path_to, read
-from dcgan.errors import DcganError, may_pass, not_the_service, refusal, unreachable
+from dcgan.connection import Connection, check, path_to
+from dcgan.errors import DcganError, may_pass, not_the_service
 from dcgan.replies import FINAL, Job
 
 SILENCE_SECONDS = 40
@@ -45,14 +45,14 @@ class EventFeed:
 
     def __init__(
         self,
-        http: httpx.Client,
+        service: Connection,
         job_id: str,
         after: int = 0,
         *,
         patience_seconds: float = PATIENCE_SECONDS,
         pause_seconds: float = 1,
     ) -> None:
-        self._http = http
+        self._service = service
         self._job = path_to("jobs", job_id)
         self._last = after
         self._patience_seconds = patience_seconds
@@ -71,23 +71,20 @@ class EventFeed:
         while True:
             try:
                 yield from self._listen() if self._streams else self._ask()
-                if not self._over and self._job_is_final():
+                if not self._over and self._service.get(Job, self._job).is_final:
                     yield from self._ask_for_the_rest()
                 self._heard_at = time.monotonic()
-            except (httpx.TransportError, DcganError) as error:
+            except DcganError as error:
                 if not may_pass(error) or time.monotonic() - self._heard_at > self._patience_seconds:
-                    raise _told(error, self._http.base_url) from error
+                    raise
             if self._over:
                 return
             time.sleep(self._pause_seconds)
 
     def _listen(self) -> Iterator[Event]:
-        silence = httpx.Timeout(10, read=SILENCE_SECONDS)
         wanted = {"Accept": "text/event-stream", "Last-Event-ID": str(self._last)}
-        with self._http.stream("GET", f"{self._job}/events", headers=wanted, timeout=silence) as response:
-            if not response.is_success:
-                response.read()
-                raise refusal(response)
+        silence = httpx.Timeout(10, read=SILENCE_SECONDS)
+        with self._service.stream(f"{self._job}/events", headers=wanted, timeout=silence) as response:
             if response.status_code == HTTPStatus.NO_CONTENT:
                 self._over = True
                 return
@@ -95,23 +92,29 @@ class EventFeed:
             self._streams = False  # until something arrives
             try:
                 yield from self._news(read_messages(self._heard(response.iter_bytes())))
-            except (ValueError, TypeError, httpx.DecodingError) as error:
+            except (ValueError, TypeError) as error:
                 raise not_the_service(response.url) from error
 
     def _ask(self) -> Iterator[Event]:
-        wanted = {"Accept": "application/json"}
-        response = self._http.get(f"{self._job}/events", params={"after": self._last}, headers=wanted)
-        check(response, "application/json")
+        response = self._service.send(
+            "GET",
+            f"{self._job}/events",
+            params={"after": str(self._last)},
+            headers={"Accept": "application/json"},
+            media_type="application/json",
+        )
         try:
-            told = [_event(event["id"], event["type"], event["data"]) for event in response.json()["events"]]
+            events = [
+                _event(event["id"], event["type"], event["data"]) for event in response.json()["events"]
+            ]
         except (ValueError, LookupError, TypeError) as error:
             raise not_the_service(response.url) from error
-        yield from self._news(told)
+        yield from self._news(events)
 
     def _ask_for_the_rest(self) -> Iterator[Event]:
-        told = None
-        while told != self._last and not self._over:
-            told = self._last
+        before = None
+        while before != self._last and not self._over:
+            before = self._last
             yield from self._ask()
         self._over = True
 
@@ -130,11 +133,6 @@ class EventFeed:
                 self._heard_at = time.monotonic()  # the reader's own time is not an outage
             if self._over:
                 return
-
-    def _job_is_final(self) -> bool:
-        response = self._http.get(self._job)
-        check(response, "application/json")
-        return read(Job, response).is_final
 
 
 def read_messages(chunks: Iterable[bytes]) -> Iterator[Event]:
@@ -168,7 +166,3 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             yield line.removesuffix(b"\r").decode()
-
-
-def _told(error: httpx.TransportError | DcganError, url: httpx.URL) -> DcganError:
-    return unreachable(url, error) if isinstance(error, httpx.TransportError) else error

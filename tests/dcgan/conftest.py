@@ -28,6 +28,7 @@ class Service:
     # "GET /path" -> status, media type, body
     answers: dict[str, tuple[int, str, bytes]] = field(default_factory=dict)
     page: bytes = b""  # the response of another server to every request
+    encoding: str = ""  # what every response claims to be encoded with
     asked: list[str] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
     idempotency_keys: list[str | None] = field(default_factory=list)
@@ -71,12 +72,14 @@ class Handler(BaseHTTPRequestHandler):
             self._send(503, "text/plain", b"away")
         elif self.service.page:
             self._send(200, "text/html; charset=utf-8", self.service.page)
+        elif answer := self.service.answers.get(f"{self.command} {path}"):
+            self._send(*answer)
         elif path == f"/jobs/{JOB}/events":
             self._tell_events()
         elif path == f"/jobs/{JOB}":
             self._tell_job()
         else:
-            self._send(*self.service.answers.get(f"{self.command} {path}", (404, "text/plain", b"nothing")))
+            self._send(404, "text/plain", b"nothing")
 
     def _tell_job(self) -> None:
         state = self.service.states.pop(0) if self.service.states else self.service.events[-1][2]["state"]
@@ -105,6 +108,7 @@ class Handler(BaseHTTPRequestHandler):
         cut = self.service.cuts.pop(0) if self.service.cuts else None
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
+        self._claim_encoding()
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         sent = told[:cut]
@@ -120,9 +124,14 @@ class Handler(BaseHTTPRequestHandler):
     def _send(self, status: int, media_type: str, body: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Type", media_type)
+        self._claim_encoding()
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _claim_encoding(self) -> None:
+        if self.service.encoding:
+            self.send_header("Content-Encoding", self.service.encoding)
 
 
 def _as_json(event: tuple[int, str, dict[str, object]]) -> dict[str, object]:

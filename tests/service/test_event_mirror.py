@@ -13,7 +13,7 @@ from contract.job import State
 from contract.keys import KEYS, RecordKind
 from contract.owning import Lease, leave, report
 from contract.volume import Volume
-from dcgan.events import EventFeed
+from dcgan import Client
 from service.event_mirror import read
 from tests.service.playing import Worker
 from tests.service.problems import refused
@@ -104,7 +104,8 @@ def test_event_of_a_type_that_only_a_newer_worker_knows_is_passed_on(
     assert streamed[2] == (3, "sketch", {"lines": 3})
     listed = client.get(f"/jobs/{running.id}/events", headers=JSON).json()["events"]
     assert [(one["id"], one["type"], one["data"]) for one in listed] == streamed
-    assert [(event.id, event.type, event.data) for event in EventFeed(client, running.id)] == streamed
+    with Client(str(client.base_url)) as face:
+        assert [(event.id, event.type, event.data) for event in face.events(running.id)] == streamed
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, aclosing
+from contextlib import ExitStack, aclosing, closing
 from pathlib import Path
 from random import Random
 
@@ -19,6 +19,7 @@ from contract.job import Progress, State
 from contract.keys import CHANGES, RecordKind
 from contract.owning import Lease, beat, leave, report
 from contract.volume import Volume
+from dcgan.connection import Connection
 from dcgan.events import EventFeed
 from service.events import stream
 from service.gateway import Gateway
@@ -256,10 +257,11 @@ def test_event_feed_reads_both_stream_and_list_to_the_end(
     """A feed that does not stream polls the list, as it must behind a proxy that buffers streams."""
     advance(worker, running, 5)
     worker.run(leave(running, State.SUCCEEDED))
-    for after in (0, 4, 8):
-        feed = EventFeed(client, running.id, after, pause_seconds=0)
-        feed._streams = streams
-        assert [event.id for event in feed] == list(range(after + 1, 9))
+    with closing(Connection(str(client.base_url), 60)) as connection:
+        for after in (0, 4, 8):
+            feed = EventFeed(connection, running.id, after, pause_seconds=0)
+            feed._streams = streams
+            assert [event.id for event in feed] == list(range(after + 1, 9))
 
 
 def test_other_media_types_are_refused(client: httpx.Client, running: Lease) -> None:
