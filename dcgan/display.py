@@ -4,6 +4,7 @@ import math
 import time
 import unicodedata
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import click
 from rich.console import Console
@@ -25,7 +26,7 @@ BAR_COLUMNS = 11
 def follow(client: Client, job: Job, console: Console) -> Job:
     """Show the job until it is final or paused, and return it."""
     can_draw = console.is_terminal and not console.is_dumb_terminal
-    return _draw(client, job, console) if can_draw else _tell(client, job, console)
+    return _draw(client, job, console) if can_draw else _print_lines(client, job, console)
 
 
 def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -49,9 +50,9 @@ def _is_a_command(character: str) -> bool:
     )
 
 
-def show_estimate(told: DryRun, console: Console) -> None:
+def show_estimate(dry_run: DryRun, console: Console) -> None:
     """Print what a job would take, then raise the error with which it would fail, if any."""
-    spec, estimate = told.spec, told.estimate
+    spec, estimate = dry_run.spec, dry_run.estimate
     trainer = estimate.trainer
     lines = [
         ("job", f"{spec['images']:,} images at {spec['resolution']} px, batches of {spec['batch_size']}"),
@@ -63,8 +64,8 @@ def show_estimate(told: DryRun, console: Console) -> None:
     ]
     for name, text in lines:
         console.print(f"{name:<8}", plain(text), soft_wrap=True, markup=False)
-    if told.stalled_reason:
-        console.print("It would only wait.", plain(told.stalled_reason), soft_wrap=True, markup=False)
+    if dry_run.stalled_reason:
+        console.print("It would only wait.", plain(dry_run.stalled_reason), soft_wrap=True, markup=False)
     if estimate.error:
         raise DcganError(estimate.error.code, estimate.error.detail)
 
@@ -76,46 +77,58 @@ def _memory(memory: MemoryEstimate) -> str:
     return f"{needed} of {memory.available_bytes / 2**20:,.0f} MiB"
 
 
-def _duration(told: TimeEstimate) -> str:
-    if told.seconds is None:
+def _duration(estimate: TimeEstimate) -> str:
+    if estimate.seconds is None:
         return "unknown"
-    hours, rest = divmod(round(told.seconds), 3600)
-    return f"about {hours}:{rest // 60:02d}:{rest % 60:02d} ({told.basis})"
+    hours, rest = divmod(round(estimate.seconds), 3600)
+    return f"about {hours}:{rest // 60:02d}:{rest % 60:02d} ({estimate.basis})"
 
 
 def _draw(client: Client, job: Job, console: Console) -> Job:
     columns = (
         TextColumn("{task.description:<10}", markup=False),
         BarColumn(bar_width=None),
-        TextColumn("{task.fields[told]}", markup=False),
+        TextColumn("{task.fields[status]}", markup=False),
     )
     with Progress(*columns, console=console) as progress:
-        bar = progress.add_task(job.state, total=job.progress.total, told=_told(job, console.width))
+        bar = progress.add_task(job.state, total=job.progress.total, status=_status(job, console.width))
         for now, news in _watch(client, job):
             for line in news:
                 console.print(line, markup=False)
-            done, told = now.progress.images_seen, _told(now, console.width)
-            progress.update(bar, description=now.state, completed=done, told=told)
+            done, status = now.progress.images_seen, _status(now, console.width)
+            progress.update(bar, description=now.state, completed=done, status=status)
     return now
 
 
-def _told(job: Job, width: int) -> str:
+def _status(job: Job, width: int) -> str:
     """What stands beside the bar on a console of this width."""
     room = width - len(f"{job.state:<10} {_counted(job)} ") - BAR_COLUMNS
     return f"{_counted(job)} {_rates(job, room)}".rstrip()
 
 
-def _tell(client: Client, job: Job, console: Console) -> Job:
-    told_at, told = 0.0, ("", "", False)
+class _Line(NamedTuple):
+    """What is printed of a job off a terminal."""
+
+    text: str
+    state: str
+    is_waiting: bool
+
+    def is_due_at_once(self, printed: "_Line") -> bool:
+        """Whether more than its numbers has changed."""
+        return (self.state, self.is_waiting) != (printed.state, printed.is_waiting)
+
+
+def _print_lines(client: Client, job: Job, console: Console) -> Job:
+    printed_at, printed = 0.0, _Line("", "", is_waiting=False)
     for now, news in _watch(client, job):
-        for line in news:
-            console.print(line, soft_wrap=True, markup=False)
-        line = f"{now.state:<10} {_counted(now)} {_rates(now, math.inf)}".rstrip()
-        telling = (line, now.state, now.waiting_for is not None)
-        is_due = time.monotonic() - told_at > LINE_EVERY_SECONDS
-        if telling[1:] != told[1:] or (is_due and telling != told):
-            told_at, told = time.monotonic(), telling
-            console.print(line, soft_wrap=True, markup=False)
+        for each in news:
+            console.print(each, soft_wrap=True, markup=False)
+        text = f"{now.state:<10} {_counted(now)} {_rates(now, math.inf)}".rstrip()
+        line = _Line(text, now.state, now.waiting_for is not None)
+        is_due = time.monotonic() - printed_at > LINE_EVERY_SECONDS
+        if line.is_due_at_once(printed) or (is_due and line != printed):
+            printed_at, printed = time.monotonic(), line
+            console.print(line.text, soft_wrap=True, markup=False)
     return now
 
 
@@ -152,7 +165,7 @@ def _news(before: Job | None, now: Job, event: Event | None = None) -> Iterator[
         yield f"stalled: {plain(now.stalled_reason)}"
     if event and event.type == EventType.WARNING:
         code, detail = (str(event.data.get(name, "")) for name in ("code", "detail"))
-        if not (waits and waits.code == code):  # that is told above, once
+        if not (waits and waits.code == code):  # that is printed above, once
             yield f"warning: {plain(detail)} ({plain(code)})"
 
 
