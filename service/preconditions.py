@@ -1,25 +1,43 @@
 """Conditional requests, by `If-Match` and `If-None-Match` (RFC 9110, 13.1)."""
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Self
 
 from fastapi import Depends, Header, Request
 
 from contract.errors import ErrorCode, ServiceError
 from contract.plugin import Frozen
-from service.caching import ANY, are_valid, is_among, tags
+from service.entity_tags import ANY, are_valid, is_among, tags
 
 _MAX_SHOWN = 100
 
 
-class Preconditions(Frozen):
+@dataclass(frozen=True)
+class Preconditions:
     """The conditions for carrying out a request; None for a header that was not sent."""
 
     if_match: tuple[str, ...] | None = None
     if_none_match: tuple[str, ...] | None = None
 
+    @classmethod
+    def of(cls, request: Request) -> Self:
+        return cls(tags(request, "if-match"), tags(request, "if-none-match"))
+
     @property
     def are_given(self) -> bool:
         return self != Preconditions()
+
+    def require(self, etag: str, what: str, *, current: Frozen | None = None) -> None:
+        """Check `If-Match` before sending what has this ETag; `current` goes into the refusal.
+
+        Raises:
+            ServiceError: `precondition_failed`.
+        """
+        if self.fit(etag):
+            return
+        wanted = Preconditions(if_match=self.if_match)
+        detail = f"{wanted}, but the ETag of {what} is {etag}. Leave If-Match out to get it, whatever it is."
+        raise ServiceError(ErrorCode.PRECONDITION_FAILED, detail, current=current)
 
     def hold(self, etag: str | None) -> bool:
         """Whether a resource with this ETag may be changed; None: it does not exist.
@@ -33,29 +51,18 @@ class Preconditions(Frozen):
         listed = self.if_match
         return listed is None or (etag is not None and (listed == ANY or etag in listed))
 
-    def has(self, etag: str | None) -> bool:
-        """Whether `If-None-Match` says that the client already has this."""
-        return etag is not None and is_among(etag, self.if_none_match or ())
+    def has(self, etag: str | None, *, is_there: bool = True) -> bool:
+        """Whether `If-None-Match` says that the client already has this; `*` does only if it is there."""
+        listed = self.if_none_match or ()
+        return etag is not None and is_among(etag, listed) and (is_there or listed != ANY)
 
     def __str__(self) -> str:
         given = {"If-Match": self.if_match, "If-None-Match": self.if_none_match}
-        told = [
-            f"{name} is {', '.join(tags)[:_MAX_SHOWN]}" for name, tags in given.items() if tags is not None
-        ]
-        return " and ".join(told)
-
-
-def require_match(request: Request, etag: str) -> None:
-    """Check `If-Match` of a request for the representation that has this ETag.
-
-    Raises:
-        ServiceError: `precondition_failed`.
-    """
-    listed = tags(request, "if-match")
-    if listed is None or (wanted := Preconditions(if_match=listed)).fit(etag):
-        return
-    detail = f"{wanted}, but the ETag is {etag}. Leave If-Match out to get it, whatever it is."
-    raise ServiceError(ErrorCode.PRECONDITION_FAILED, detail)
+        return " and ".join(
+            f"{name} is {', '.join(listed)[:_MAX_SHOWN]}"
+            for name, listed in given.items()
+            if listed is not None
+        )
 
 
 async def _read(
@@ -67,7 +74,7 @@ async def _read(
         str | None, Header(description="`*`: only if there is none yet. With GET: answer 304 if this is it.")
     ] = None,
 ) -> Preconditions:
-    return Preconditions(if_match=tags(request, "if-match"), if_none_match=tags(request, "if-none-match"))
+    return Preconditions.of(request)
 
 
 Conditions = Annotated[Preconditions, Depends(_read)]

@@ -88,9 +88,7 @@ async def get_model(
     if model.etag is None:
         return model
     response.headers["ETag"] = model.etag
-    if not conditions.fit(model.etag):
-        detail = f"{conditions}, but the alias {reference} now has ETag {model.etag}; leave If-Match out."
-        raise ServiceError(ErrorCode.PRECONDITION_FAILED, detail, current=model)
+    conditions.require(model.etag, f"the alias {reference}", current=model)
     if conditions.has(model.etag):
         return Response(status_code=304, headers=dict(response.headers))
     return model

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from contract.errors import ErrorCode, ServiceError
+from contract.errors import ErrorCode
 from contract.identifiers import reference_kind
 from contract.plugin import Frozen
 from contract.workshop import SUFFIXES, ExportFormat
@@ -84,12 +84,7 @@ async def export_model(
             "Cache-Control": PINNED if is_fixed else "no-cache",
             "Content-Location": f"/models/{target.digest}/export?format={query.format}",
         }
-        if not conditions.fit(headers["ETag"]):
-            detail = (
-                f"{conditions}, but the ETag of this file is {headers['ETag']}. Leave If-Match out, or fetch "
-                "by digest what you mean."
-            )
-            raise ServiceError(ErrorCode.PRECONDITION_FAILED, detail)
+        conditions.require(headers["ETag"], "the file")
         if conditions.has(headers["ETag"]):
             return Response(status_code=304, headers=headers)
         name = f"{target.digest.removeprefix('sha256:')[:16]}.{SUFFIXES[query.format]}"

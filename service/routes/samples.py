@@ -16,11 +16,11 @@ from contract.keys import Role
 from contract.sampling import MAX_COUNT, SampleOptions, SampleSpec
 from contract.training import MAX_SEED
 from service.accept import negotiate
-from service.caching import PINNED, client_has
+from service.caching import PINNED
 from service.gateway import Gateway, Here
 from service.openapi import read_problems
 from service.pictures import Picture, etag_of
-from service.preconditions import require_match
+from service.preconditions import Preconditions
 from service.references import Target, with_generator
 from service.refusals import parameter_error
 from service.sample_answers import ANSWER
@@ -117,18 +117,19 @@ async def _picture_by_seed(
     renderer = await gateway.renderer()
     spec, etag, told = _settled(query, chosen, seed, target.digest, renderer or _NO_RENDERER)
     headers = dict(told)
+    conditions = Preconditions.of(request)
     is_drawn = query.seed is None  # a random seed: no client has this, or should cache it
     if renderer is not None:
-        require_match(request, etag)
-        if client_has(request, etag, is_there=False) and not is_drawn:
+        conditions.require(etag, "the picture")
+        if conditions.has(etag, is_there=False) and not is_drawn:
             return Response(status_code=304, headers={**headers, "ETag": etag})
     picture = gateway.pictures.find(etag)
     if picture is None and request.method == "HEAD":
         return _unrendered(spec, headers if renderer is None else {**headers, "ETag": etag})
     picture = picture or await _render(request, gateway, spec, target, etag, begun_at)
-    require_match(request, picture.etag)
+    conditions.require(picture.etag, "the picture")
     headers |= {"ETag": picture.etag, "Server-Timing": server_timing(picture.stages, begun_at)}
-    if client_has(request, picture.etag, is_there=True) and not is_drawn:
+    if conditions.has(picture.etag) and not is_drawn:
         return Response(status_code=304, headers=headers)
     return Response(picture.content, media_type=FORMS[spec.format].media_type, headers=headers)
 

@@ -3,7 +3,8 @@
 import pytest
 from starlette.requests import Request
 
-from service.caching import tags
+from contract.errors import ErrorCode, ServiceError
+from service.entity_tags import tags
 from service.preconditions import Preconditions
 
 ETAG = '"1-5f"'
@@ -51,3 +52,19 @@ def test_nothing_is_changed_if_the_client_has_it_or_what_it_has_cannot_be_read(
     value: str, holds: bool
 ) -> None:
     assert Preconditions(if_none_match=sent(value)).hold(ETAG) is holds
+
+
+def test_star_says_that_the_client_has_only_what_is_there() -> None:
+    has_any, has_it = Preconditions(if_none_match=sent("*")), Preconditions(if_none_match=sent(f"W/{ETAG}"))
+    assert has_any.has(ETAG) and has_it.has(ETAG) and has_it.has(ETAG, is_there=False)
+    assert not has_any.has(ETAG, is_there=False)
+    assert not has_any.has(None)
+
+
+def test_refusal_to_send_names_the_condition_that_failed_and_what_there_is() -> None:
+    conditions = Preconditions(if_match=sent('"a"', f"W/{ETAG}"), if_none_match=sent('"b"'))
+    with pytest.raises(ServiceError) as refusal:
+        conditions.require(ETAG, "the file")
+    assert refusal.value.code is ErrorCode.PRECONDITION_FAILED
+    assert refusal.value.detail.startswith(f'If-Match is "a", W/{ETAG}, but the ETag of the file is {ETAG}. ')
+    Preconditions(if_match=sent(ETAG), if_none_match=sent('"b"')).require(ETAG, "the file")
