@@ -115,7 +115,7 @@ async def _picture_by_seed(
     target: Target,
 ) -> Response:
     renderer = await gateway.renderer()
-    spec, etag, told = _settled(query, chosen, seed, target.digest, renderer or _NO_RENDERER)
+    spec, etag, told = _described(query, chosen, seed, target.digest, renderer or _NO_RENDERER)
     headers = dict(told)
     conditions = Preconditions.of(request)
     is_drawn = query.seed is None  # a random seed: no client has this, or should cache it
@@ -267,7 +267,7 @@ def _seed(query: SamplesQuery) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _settled(
+def _described(
     query: SamplesQuery, chosen: SampleFormat, seed: int, digest: str, renderer: str
 ) -> tuple[SampleSpec, str, Mapping[str, str]]:
     """The requested spec, its ETag and headers; cached, as they are a third of a cached picture's work."""
