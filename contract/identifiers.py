@@ -22,6 +22,9 @@ Owner = Annotated[str, StringConstraints(pattern=OWNER_PATTERN)]
 Alias = Annotated[str, StringConstraints(pattern=ALIAS_PATTERN)]
 Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
 
+DIGEST_EXAMPLE = "sha256:" + "0123456789abcdef" * 4
+"""A digest, for the documentation of the API."""
+
 LATEST = "latest"  # the automatic, read-only alias
 IMPORTED = "imported"  # in place of a job's id: the generator was not trained here
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from contract.estimate import Estimate
 from contract.evaluation import Evaluation, MetricsBasis
+from contract.identifiers import DIGEST_EXAMPLE
 from contract.job import CheckpointFact, Failure, Progress, Record, State, Want
 from contract.plugin import Frozen
 from contract.submission import Priority
@@ -63,7 +64,7 @@ class JobProgress(Frozen):
 class Checkpoint(Frozen):
     """A generator that can be sampled."""
 
-    digest: str = Field(examples=["sha256:" + "0123456789abcdef" * 4])
+    digest: str = Field(examples=[DIGEST_EXAMPLE])
     images_seen: int = Field(examples=[50_000])
     bytes: int = Field(examples=[14_301_244])
     metrics: dict[str, float] = Field(

@@ -6,13 +6,11 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from contract.alias import Meaning, MovedBy
-from contract.identifiers import LATEST, Digest, JobId
+from contract.identifiers import DIGEST_EXAMPLE, LATEST, Digest, JobId
 from contract.plugin import Frozen
 from service.links import some_samples
 from service.references import Target
 from service.views import from_ms
-
-_DIGEST_EXAMPLE = "sha256:" + "0123456789abcdef" * 4
 
 
 class AliasTarget(Frozen):
@@ -49,7 +47,7 @@ class Model(Frozen):
     job: str | None = Field(
         description="The job that made it; null if it was imported.", examples=["job_7f2d9k0w3q5m8x1a"]
     )
-    digest: str = Field(examples=[_DIGEST_EXAMPLE])
+    digest: str = Field(examples=[DIGEST_EXAMPLE])
     revision: int | None = Field(description="For your own aliases: rises by one with each move, from 1.")
     etag: str | None = Field(
         description="For your own aliases: send it as `If-Match`.", examples=['"3-5f0c2d1e9a8b7c6d"']
@@ -103,7 +101,7 @@ class PastMeaning(Frozen):
     job: str | None = Field(examples=["job_7f2d9k0w3q5m8x1a"])
     digest: str = Field(
         description="If it follows a job: the job's best checkpoint when the alias was set.",
-        examples=[_DIGEST_EXAMPLE],
+        examples=[DIGEST_EXAMPLE],
     )
     follow: bool
     by: MovedBy | Literal["automatic"] = Field(description="`put` or `rollback`; `automatic` for `latest`.")

@@ -1,4 +1,4 @@
-"""Describes error responses in the OpenAPI document."""
+"""Describes refusals and files in the OpenAPI document."""
 
 from collections import defaultdict
 from typing import Any
@@ -8,6 +8,9 @@ from fastapi.openapi.utils import get_openapi
 
 from contract.errors import ErrorCode, ServiceError
 from service.problems import MEANINGS, PROBLEM_JSON, Problem, problem
+
+BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+"""The content of a body that is not text."""
 
 _ANY = (
     ErrorCode.INVALID_REQUEST,

@@ -5,10 +5,9 @@ from typing import Any
 from pydantic import Field
 
 from contract.formats import FORMS
+from contract.identifiers import DIGEST_EXAMPLE
 from contract.plugin import Frozen
-
-_BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
-_DIGEST = "sha256:" + "0123456789abcdef" * 4
+from service.openapi import BINARY
 
 
 class SampleImage(Frozen):
@@ -19,7 +18,7 @@ class SampleImage(Frozen):
     )
     url: str | None = Field(
         description="Its pinned address, relative to the service; null for your own latents.",
-        examples=[f"/samples?model={_DIGEST}&seed=7&format=png"],
+        examples=[f"/samples?model={DIGEST_EXAMPLE}&seed=7&format=png"],
     )
     src: str = Field(description="Its PNG as a data: URL.", examples=["data:image/png;base64,iVBORw0KGgo…"])
 
@@ -27,7 +26,7 @@ class SampleImage(Frozen):
 class SamplesDocument(Frozen):
     """Samples in the format `json`."""
 
-    digest: str = Field(description="The generator's digest.", examples=[_DIGEST])
+    digest: str = Field(description="The generator's digest.", examples=[DIGEST_EXAMPLE])
     shape: tuple[int, int, int, int] = Field(
         description="Images, height, width, channels.", examples=[[1, 32, 32, 3]]
     )
@@ -37,6 +36,6 @@ class SamplesDocument(Frozen):
 
 ANSWER: dict[str, Any] = {
     "model": SamplesDocument,  # the content of application/json
-    "content": {form.media_type: _BINARY for name, form in FORMS.items() if name != "json"},
+    "content": {form.media_type: BINARY for name, form in FORMS.items() if name != "json"},
 }
 """The document's entry for status 200, without its description."""

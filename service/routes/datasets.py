@@ -22,7 +22,7 @@ from service import archive, deletion, queueing, records
 from service.dataset_views import Dataset
 from service.gateway import Gateway, Here
 from service.manifests import ManifestSummary
-from service.openapi import read_problems, write_problems
+from service.openapi import BINARY, read_problems, write_problems
 from service.pages import ListQuery, link_next, readable
 from service.refusals import parameter_error
 from service.store import Standing
@@ -34,13 +34,12 @@ router = APIRouter(tags=["datasets"])
 DatasetPath = Annotated[str, Path(description="The dataset's id.", examples=["ds_3k9w0q2m5x7a1b4c"])]
 _LET_GO_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FORM = {
     "schema": {
         "type": "object",
         "required": ["file"],
         "properties": {
-            "file": {"type": "string", "format": "binary", "description": "The zip archive."},
+            "file": {**BINARY["schema"], "description": "The zip archive."},
             "name": {"type": "string", "maxLength": MAX_NAME_CHARACTERS, "description": "A name for people."},
         },
     }
@@ -71,7 +70,7 @@ class UploadQuery(Frozen):
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {**dict.fromkeys(RAW_TYPES[:2], _BINARY), FORM_TYPE: _FORM},
+            "content": {**dict.fromkeys(RAW_TYPES[:2], BINARY), FORM_TYPE: _FORM},
         }
     },
 )

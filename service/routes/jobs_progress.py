@@ -16,7 +16,7 @@ from service.caching import PINNED
 from service.events import EventLog, JobEvent, stream
 from service.gateway import Here
 from service.job_views import Checkpoint
-from service.openapi import read_problems
+from service.openapi import BINARY, read_problems
 from service.routes.jobs import JobPath
 
 router = APIRouter(tags=["jobs"])
@@ -139,7 +139,7 @@ def _previews(directory: pathlib.Path) -> list[int]:
             ErrorCode.PREVIEW_NOT_FOUND,
             ErrorCode.INVALID_REQUEST,
         ),
-        200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
+        200: {"content": {"image/png": BINARY}},
     },
 )
 async def get_preview(

@@ -15,7 +15,7 @@ from service.exporting import exported
 from service.gateway import Here
 from service.importing import MEDIA_TYPES, take_in
 from service.model_views import Model
-from service.openapi import read_problems, write_problems
+from service.openapi import BINARY, read_problems, write_problems
 from service.preconditions import Conditions
 from service.references import Target, of_digest, with_generator
 from service.routes.models import ReferencePath
@@ -23,7 +23,7 @@ from service.stored_files import StoredFile, send
 
 router = APIRouter(tags=["models"])
 
-_BINARY = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_FILE = {"application/octet-stream": BINARY}
 _OF_A_TRAINER = (
     ErrorCode.NO_TRAINER,
     ErrorCode.TRAINER_BUSY,
@@ -57,8 +57,8 @@ class ExportQuery(Frozen):
             ErrorCode.RANGE_NOT_SATISFIABLE,
             *_OF_A_TRAINER,
         ),
-        200: {"description": "The file; its SHA-256 is the `ETag`.", "content": _BINARY},
-        206: {"description": "The part that `Range` requests.", "content": _BINARY},
+        200: {"description": "The file; its SHA-256 is the `ETag`.", "content": _FILE},
+        206: {"description": "The part that `Range` requests.", "content": _FILE},
         304: {"description": "You have it: the `If-None-Match` you sent is its `ETag`."},
     },
 )
@@ -110,9 +110,7 @@ async def export_model(
         ),
         200: {"model": Model, "description": "It was already here."},
     },
-    openapi_extra={
-        "requestBody": {"required": True, "content": dict.fromkeys(MEDIA_TYPES, next(iter(_BINARY.values())))}
-    },
+    openapi_extra={"requestBody": {"required": True, "content": dict.fromkeys(MEDIA_TYPES, BINARY)}},
 )
 async def import_model(request: Request, response: Response, gateway: Here) -> Model:
     """Send a checkpoint that was written by any instance of this service. It is then served by its digest."""

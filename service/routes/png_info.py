@@ -7,12 +7,13 @@ from fastapi import APIRouter, Request
 from pydantic import Field
 
 from contract.errors import ErrorCode, ServiceError
+from contract.identifiers import DIGEST_EXAMPLE
 from contract.plugin import Frozen
 from contract.recipe import read_recipe
 from contract.sampling import SampleSpec
 from service.body_length import declared_length
 from service.gateway import Gateway, Here
-from service.openapi import read_problems
+from service.openapi import BINARY, read_problems
 from service.png_text import read_texts
 from service.receiving import bounded, require_type
 from service.references import of_digest
@@ -27,7 +28,7 @@ _TYPES = ("image/png", "application/octet-stream")
 class PngInfo(Frozen):
     """What made a picture, according to its text chunks."""
 
-    digest: str = Field(description="The generator's digest.", examples=["sha256:" + "0123456789abcdef" * 4])
+    digest: str = Field(description="The generator's digest.", examples=[DIGEST_EXAMPLE])
     seeds: tuple[int, ...] = Field(
         description="The tiles' seeds, in order; empty for paths, which `url` tells, and for latents.",
         examples=[[7]],
@@ -37,7 +38,7 @@ class PngInfo(Frozen):
     )
     url: str | None = Field(
         description="Gives the same picture again; null if there is no such address.",
-        examples=["/samples?model=sha256:" + "0123456789abcdef" * 4 + "&seed=7&scale=4&format=png"],
+        examples=[f"/samples?model={DIGEST_EXAMPLE}&seed=7&scale=4&format=png"],
     )
     body: dict[str, Any] | None = Field(
         description="If `url` is null: the body for which `POST /samples` gives the picture.",
@@ -59,12 +60,7 @@ class PngInfo(Frozen):
         ErrorCode.BODY_TOO_LARGE,
         ErrorCode.UNSUPPORTED_MEDIA_TYPE,
     ),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {_TYPES[0]: {"schema": {"type": "string", "format": "binary"}}},
-        }
-    },
+    openapi_extra={"requestBody": {"required": True, "content": {_TYPES[0]: BINARY}}},
 )
 async def read_png_info(request: Request, gateway: Here) -> PngInfo:
     """Send the file as the raw body. Only its text chunks are read, which anyone may have forged."""
