@@ -93,3 +93,13 @@ class ServiceError(Exception):
         self.fields = fields
         self.retry_after_seconds = retry_after_seconds
         self.current = current
+
+    def pointing_at(self, fields: tuple[FieldError, ...]) -> "ServiceError":
+        """The same refusal, of these fields."""
+        return ServiceError(
+            self.code,
+            self.detail,
+            fields=fields,
+            retry_after_seconds=self.retry_after_seconds,
+            current=self.current,
+        )

@@ -88,9 +88,4 @@ class SamplesBody(SampleOptions):
             FieldError(f"/{samples if field.pointer == 'count' else field.pointer}", field.detail)
             for field in refusal.fields
         )
-        return ServiceError(
-            refusal.code,
-            refusal.detail,
-            fields=tuple(fields),
-            retry_after_seconds=refusal.retry_after_seconds,
-        )
+        return refusal.pointing_at(tuple(fields))

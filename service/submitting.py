@@ -85,12 +85,7 @@ async def require_dataset(gateway: Gateway, dataset_id: str) -> None:
     try:
         state = (await records.find(gateway, RecordKind.DATASET, dataset_id)).record.state
     except ServiceError as error:
-        raise ServiceError(
-            error.code,
-            error.detail,
-            fields=(FieldError("/dataset", error.detail),),
-            retry_after_seconds=error.retry_after_seconds,
-        ) from None
+        raise error.pointing_at((FieldError("/dataset", error.detail),)) from None
     if state is not State.SUCCEEDED:
         raise not_ready(dataset_id, state)
 

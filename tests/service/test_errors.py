@@ -10,6 +10,7 @@ from redis.exceptions import BusyLoadingError, OutOfMemoryError, ResponseError
 
 from contract.errors import ErrorCode, FieldError, ServiceError
 from service.errors import install, response_to
+from service.problems import ProblemField
 
 
 def answer_to(error: Exception) -> httpx.Response:
@@ -90,3 +91,10 @@ def test_service_error_becomes_a_problem_document_with_fields_and_retry_after() 
 def test_retry_after_is_rounded_up_to_whole_seconds(seconds: float, told: str) -> None:
     error = ServiceError(ErrorCode.SAMPLER_BUSY, "Later.", retry_after_seconds=seconds)
     assert answer_to(error).headers["retry-after"] == told
+
+
+def test_refusal_that_points_at_fields_is_otherwise_the_same() -> None:
+    current = ProblemField(pointer="any", detail="Any.")
+    refusal = ServiceError(ErrorCode.SAMPLER_BUSY, "Later.", retry_after_seconds=2, current=current)
+    fields = (FieldError("/dataset", "Later."),)
+    assert vars(refusal.pointing_at(fields)) == {**vars(refusal), "fields": fields}
