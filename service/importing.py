@@ -16,13 +16,13 @@ from contract.forgetting import since
 from contract.identifiers import IMPORTED, is_alias
 from contract.imports import Import, add_import, forget_import
 from contract.sampling import CheckpointPlace
+from service import safetensors
 from service.body_length import declared_length
 from service.gateway import Gateway
 from service.half_imported import alone_with_imports, forget_if_gone, noted, remove
 from service.receiving import bounded, kept, require_type
 from service.records import require_all_back, require_rebuilt
 from service.refusals import being_rebuilt
-from service.safetensors import look_through
 from service.trainers import require_trainer
 
 MEDIA_TYPES = ("application/octet-stream", "application/x-safetensors")
@@ -45,7 +45,7 @@ async def take_in(request: Request, gateway: Gateway) -> tuple[str, bool]:
     """
     await require_rebuilt(gateway)  # before half a gigabyte is sent
     async with _received(request, gateway) as sent:
-        await gateway.on_volume(look_through, sent.path)
+        await gateway.on_volume(safetensors.inspect, sent.path)
         async with gateway.lock(sent.digest):
             if await _is_here(gateway, sent.digest):
                 return sent.digest, False

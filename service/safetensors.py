@@ -32,14 +32,14 @@ class _WrongError(Exception):
     pass
 
 
-def look_through(path: Path) -> CheckpointHeader:
-    """Check the file, and return what the checkpoint says of itself.
+def inspect(path: Path) -> None:
+    """Check that the file is a checkpoint of this service, as far as its header tells.
 
     Raises:
         ServiceError: `not_a_checkpoint`, with the reason.
     """
     try:
-        return _look_through(path)
+        _look_through(path)
     except (_WrongError, ValueError, TypeError, LookupError, RecursionError) as error:
         why = _first_words(error)
         detail = (
@@ -49,7 +49,7 @@ def look_through(path: Path) -> CheckpointHeader:
         raise ServiceError(ErrorCode.NOT_A_CHECKPOINT, detail) from None
 
 
-def _look_through(path: Path) -> CheckpointHeader:
+def _look_through(path: Path) -> None:
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(_LENGTH_BYTES)
@@ -67,7 +67,7 @@ def _look_through(path: Path) -> CheckpointHeader:
     if not isinstance(header, dict):
         raise _WrongError("its header is not a JSON object")
     _require_whole(header, size - _LENGTH_BYTES - length)
-    return _ours(header.get("__metadata__"))
+    _require_ours(header.get("__metadata__"))
 
 
 def _require_whole(header: dict[str, Any], body_bytes: int) -> None:
@@ -93,11 +93,11 @@ def _require_whole(header: dict[str, Any], body_bytes: int) -> None:
         )
 
 
-def _ours(metadata: Any) -> CheckpointHeader:
+def _require_ours(metadata: Any) -> None:
     text = metadata.get(HEADER_KEY) if isinstance(metadata, dict) else None
     if not isinstance(text, str):
         raise _WrongError(f"its metadata has no entry {HEADER_KEY!r}: it was written by something else")
-    return CheckpointHeader.model_validate_json(text)
+    CheckpointHeader.model_validate_json(text)
 
 
 def _first_words(error: Exception) -> str:
