@@ -70,6 +70,17 @@ def test_operation_with_a_body_documents_that_foreign_pages_are_refused(operatio
     assert {"foreign_origin", "foreign_host", "internal", "store_unavailable"} <= codes(operation)
 
 
+def test_exactly_the_uploads_are_exempt_from_the_limit_of_json() -> None:
+    uploads = {
+        name.partition(" ")[2]
+        for name, operation in OPERATIONS
+        if "requestBody" in operation and "application/json" not in operation["requestBody"]["content"]
+    }
+    around = create_app(Settings()).user_middleware
+    exempt: list[Any] = [one.kwargs["upload_paths"] for one in around if "upload_paths" in one.kwargs]
+    assert [set(paths) for paths in exempt] == [uploads]
+
+
 def test_json_of_requests_and_responses_has_examples() -> None:
     for name in ("Job", "Dataset", "Checkpoint", "Model"):
         assert "examples" in json.dumps(DOCUMENT["components"]["schemas"][name])
