@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from types import FrameType
@@ -44,10 +45,10 @@ def main() -> int:
     """Run the stack until SIGINT, SIGTERM or SIGHUP."""
     options = _parse()
     logging.basicConfig(level=logging.INFO, format="launcher   | %(message)s", stream=Console())
-    data_root = options.data_root.absolute()
+    data_root = options.data_root
     with ExitStack() as stack:
         try:
-            launcher = Launcher(options, Volume(data_root))
+            launcher = Launcher(options)
             _refuse_undecodable(data_root)
             with _using(data_root):
                 data_root.mkdir(parents=True, exist_ok=True)
@@ -61,14 +62,27 @@ def main() -> int:
         return 0
 
 
+@dataclass(frozen=True)
+class Options:
+    """What `dcgan up` was told by its arguments, and else by the settings."""
+
+    host: str
+    port: int
+    data_root: Path
+    trainers: int
+    samplers: int
+    allowed_hosts: tuple[str, ...]
+
+
 class Launcher:
     """Starts all processes, restarts those that die, and stops them all."""
 
-    def __init__(self, options: argparse.Namespace, volume: Volume) -> None:
+    def __init__(self, options: Options) -> None:
         self._options = options
-        self._volume = volume
-        self._runtime = volume.run / "launcher"
+        self._volume = Volume(options.data_root)
+        self._runtime = self._volume.run / "launcher"
         self._signal: int | None = None
+        self._servers: list[RedisServer] = []
         self._redis: list[GuardedProcess] = []
         self._processes: list[GuardedProcess] = []
 
@@ -222,7 +236,7 @@ class Launcher:
         fall_silent(LAST_WORDS_SECONDS)
 
 
-def _parse() -> argparse.Namespace:
+def _parse() -> Options:
     settings = read_settings()
     parser = argparse.ArgumentParser(prog="dcgan up", description=__doc__)
     parser.add_argument("--host", default=settings.host)
@@ -230,13 +244,19 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--data-root", type=Path, default=settings.data_root)
     parser.add_argument("--trainers", type=int, default=1)
     parser.add_argument("--samplers", type=int, default=1)
-    options = parser.parse_args()
-    if options.trainers < 0 or options.samplers < 0:
+    given = parser.parse_args()
+    if given.trainers < 0 or given.samplers < 0:
         parser.error("--trainers and --samplers count processes: 0 or more")
-    if not 1 <= options.port <= 65535:
-        parser.error(f"--port is {options.port}; ports are from 1 to 65535")
-    options.allowed_hosts = settings.allowed_hosts
-    return options
+    if not 1 <= given.port <= 65535:
+        parser.error(f"--port is {given.port}; ports are from 1 to 65535")
+    return Options(
+        host=given.host,
+        port=given.port,
+        data_root=given.data_root.absolute(),
+        trainers=given.trainers,
+        samplers=given.samplers,
+        allowed_hosts=settings.allowed_hosts,
+    )
 
 
 def _refuse_undecodable(data_root: Path) -> None:

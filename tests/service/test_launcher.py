@@ -9,20 +9,19 @@ import subprocess
 import sys
 import threading
 import time
-from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from contract.configuration import EXIT_CODE
-from contract.volume import Volume
 from service import guarded
 from service.embedded_redis import CannotStartError, RedisServer
 from service.guarded import GuardedProcess
-from service.launcher import Launcher, _refuse_busy_port
+from service.launcher import Launcher, Options, _refuse_busy_port
 from tests.service.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -41,8 +40,7 @@ def run(*command: str, **settings: str) -> tuple[int, str]:
 
 
 def launcher(root: Path, host: str, port: int) -> Launcher:
-    options = Namespace(host=host, port=port, trainers=1, samplers=1, allowed_hosts=())
-    return Launcher(options, Volume(root))
+    return Launcher(Options(host, port, root, trainers=1, samplers=1, allowed_hosts=()))
 
 
 @pytest.mark.parametrize("process", ["service.launcher", "service", "worker"])
@@ -174,7 +172,7 @@ def launched(tmp_path: Path) -> Iterator[Callable[[str, int], Launcher]]:
     def launch(script: str, port: int) -> Launcher:
         one = launcher(tmp_path, "127.0.0.1", port)
         process = GuardedProcess("worker", ["sh", "-c", script], os.environ, tmp_path)
-        one._servers, one._processes = [], [process]
+        one._processes = [process]
         processes.append(process)
         process.start()
         return one
@@ -224,7 +222,7 @@ def test_death_of_redis_is_logged_with_its_last_output_and_whether_the_disk_is_f
     free: int,
     is_full: bool,
 ) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: Namespace(free=free))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     server = RedisServer("redis://127.0.0.1:1/0", (), tmp_path)
     server.log.write_text("Can't open the append-only file\n")
     with caplog.at_level(logging.WARNING):
