@@ -43,11 +43,13 @@ def readable(view: Callable[[Standing], T], standings: Iterable[Standing]) -> It
             )
 
 
-def link_next(response: Response, path: str, after: Cursor | None, **parameters: str | None) -> str | None:
+def link_next(
+    response: Response, path: str, following: Cursor | None, **parameters: str | None
+) -> str | None:
     """Return the URL of the next page, and set it as `Link` header (RFC 8288); None if there is none."""
-    if after is None:
+    if following is None:
         return None
     chosen = {name: value for name, value in parameters.items() if value is not None}
-    address = f"{path}?{urlencode({**chosen, 'cursor': str(after)})}"
+    address = f"{path}?{urlencode({**chosen, 'cursor': str(following)})}"
     response.headers["Link"] = f'<{address}>; rel="next"'
     return address

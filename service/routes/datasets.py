@@ -128,14 +128,14 @@ async def list_datasets(
 ) -> Page[Dataset]:
     """Follow `next`, or the `Link` header, to the next page."""
     await records.require_rebuilt(gateway)
-    standings, after = await gateway.store.page(
+    standings, following = await gateway.store.page(
         RecordKind.DATASET, state=None, after=query.after, limit=query.limit
     )
     manifests = {standing.record.id: await _manifest(gateway, standing) for standing in standings}
     views = readable(lambda standing: Dataset.of(standing, manifests[standing.record.id]), standings)
     return Page(
         items=tuple(view.model_copy(update={"rejected": None}) for view in views),
-        next=link_next(response, "/datasets", after, limit=str(query.limit)),
+        next=link_next(response, "/datasets", following, limit=str(query.limit)),
     )
 
 

@@ -156,12 +156,12 @@ async def _resolved(gateway: Gateway, asked: JobRequest) -> tuple[TrainingSpec, 
 async def list_jobs(gateway: Here, response: Response, query: Annotated[JobsQuery, Query()]) -> Page[Job]:
     """Follow `next`, or the `Link` header, to the next page."""
     await records.require_rebuilt(gateway)
-    standings, after = await gateway.store.page(
+    standings, following = await gateway.store.page(
         RecordKind.JOB, state=query.state, after=query.after, limit=query.limit
     )
     return Page(
         items=tuple(readable(Job.of, standings)),
-        next=link_next(response, "/jobs", after, state=query.state, limit=str(query.limit)),
+        next=link_next(response, "/jobs", following, state=query.state, limit=str(query.limit)),
     )
 
 
