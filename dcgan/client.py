@@ -229,15 +229,20 @@ class Client:
         """What an alias points to and pointed to, newest first."""
         return self._service.pages(PastMeaning, path_to("models", alias, "history"))
 
-    def export_model(self, reference: str, path: Path | str, form: ExportFormat | None = None) -> None:
+    def export_model(
+        self,
+        reference: str,
+        path: Path | str,
+        format: ExportFormat | None = None,  # noqa: A002 — as in `samples`
+    ) -> None:
         """Write a generator to a file, atomically. A program takes some seconds.
 
-        `form` defaults to the file's extension: `.onnx` or `.pt2` for a program, otherwise safetensors.
+        `format` defaults to the file's extension: `.onnx` or `.pt2` for a program, otherwise safetensors.
         """
         target = Path(path)
         exported = self._service.stream(
             path_to("models", reference, "export"),
-            params={"format": form or FORM_OF_ENDING.get(target.suffix.lower(), "safetensors")},
+            params={"format": format or FORM_OF_ENDING.get(target.suffix.lower(), "safetensors")},
             timeout=MADE_WITHIN_SECONDS,
             media_type="application/octet-stream",
         )

@@ -9,6 +9,7 @@ from typing import Protocol
 import pytest
 from click.testing import CliRunner, Result
 
+from contract.workshop import ExportFormat
 from dcgan import Client, DcganError
 from dcgan.cli import main
 
@@ -67,6 +68,17 @@ def test_export_writes_the_whole_file_or_none(service: Service, tmp_path: Path) 
         client.export_model("live", target, "onnx")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"whole"]
     assert service.asked[-1] == "GET /models/live/export?format=onnx"
+
+
+@pytest.mark.parametrize("name", ["format", "form"])
+def test_format_of_an_export_is_chosen_by_its_name_or_its_former_one(
+    service: Service, tmp_path: Path, name: str
+) -> None:
+    service.answers["GET /models/live/export"] = (200, "application/octet-stream", b"whole")
+    chosen: dict[str, ExportFormat] = {name: "torch-export"}
+    with Client(service.url) as client:
+        client.export_model("live", tmp_path / "g.onnx", **chosen)
+    assert service.asked == ["GET /models/live/export?format=torch-export"]
 
 
 def export(service: Service, *words: str) -> Result:
