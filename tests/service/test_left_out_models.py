@@ -142,7 +142,7 @@ def test_no_job_expires_while_an_alias_is_unreadable(
     expired = there.end(State.FAILED)
     there.age(expired, DAY)
     rounds: list[object] = []
-    monkeypatch.setattr("service.retention.log.warning", lambda *told: rounds.append(told))
+    monkeypatch.setattr("service.retention.logger.warning", lambda *told: rounds.append(told))
     until(lambda: len(rounds) > 1)
     assert there.client.get(f"/jobs/{expired}").status_code == 200
     there.worker.redis.delete(LEFT_OUT)
