@@ -64,3 +64,12 @@ PLAIN = Submission()
 def read_submission(path: Path) -> Submission:
     """Read the submission of a job, if there is one."""
     return Submission.model_validate_json(path.read_bytes()) if path.exists() else PLAIN
+
+
+def read_webhook(path: Path) -> Webhook | None:
+    """Read the webhook of a job that has one, from its submission.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or is gone.
+    """
+    return Submission.model_validate_json(path.read_bytes()).webhook

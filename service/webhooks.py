@@ -17,7 +17,7 @@ from contract.durable import lack, replace_durably
 from contract.job import Record
 from contract.keys import RecordKind
 from contract.rare_warning import RareWarning
-from contract.submission import Submission
+from contract.submission import read_webhook
 from contract.volume import Volume
 from contract.webhook import TOLD_FOR_SECONDS, DeliveryOutcome, Endpoint, Notification, Webhook, read_told
 from service.messages import Message, message_id, signed_headers
@@ -134,11 +134,22 @@ class Webhooks:
             await self._put_back(delivery, f"It answered {reply.status}.", reply.pause_seconds(time.time()))
 
     def _webhook(self, delivery: Delivery) -> Webhook | None:
-        """Return the deployment's webhook, if any, or the job's own; raises if the volume cannot be read."""
+        """Return the deployment's webhook, if any, or the job's own.
+
+        Raises:
+            OSError: the volume refuses.
+            UnreachableError: the file that holds it is damaged, or gone.
+        """
         if delivery.endpoint is Endpoint.GLOBAL:
             return self._global
-        kept = self._volume.submission(delivery.job_id).read_bytes()
-        return Submission.model_validate_json(kept).webhook
+        path = self._volume.submission(delivery.job_id)
+        try:
+            return read_webhook(path)
+        except (OSError, ValueError) as error:
+            if lack(error):
+                raise
+            logger.warning("%s cannot be read: %s", path, error)
+            raise UnreachableError("Its address cannot be read from the volume.") from None
 
     async def _put_back(self, delivery: Delivery, problem: str, asked_seconds: float = 0.0) -> None:
         chance = random.random()  # noqa: S311 — no secret depends on it

@@ -12,7 +12,7 @@ from contract.forgetting import forget_job
 from contract.job import Record, State, Want
 from contract.keys import RecordKind, Role
 from contract.plugin import Frozen
-from contract.submission import Idempotency, Submission, read_submission
+from contract.submission import Idempotency, Submission, read_webhook
 from contract.training import JobRequest, TrainingSpec, require_within_limits, resolve
 from contract.volume import Volume
 from contract.webhook import Webhook
@@ -255,7 +255,7 @@ async def retry_job(
         priority=failed.priority,
         idempotency=idempotency,
         retry_of=job_id,
-        webhook=await gateway.on_volume(_webhook, gateway.volume, job_id),
+        webhook=await gateway.on_volume(_webhook, gateway.volume, job_id) if failed.webhook else None,
     )
     return await queue_job(gateway, response, spec, submission)
 
@@ -268,7 +268,7 @@ def _webhook(volume: Volume, job_id: str) -> Webhook | None:
     """The job's webhook, which is on the volume alone; refused, rather than dropped, if it cannot be read."""
     path = volume.submission(job_id)
     try:
-        return read_submission(path).webhook
+        return read_webhook(path)
     except (OSError, ValueError) as error:
         if lack(error):
             raise

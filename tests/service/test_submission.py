@@ -15,6 +15,7 @@ from contract.volume import Volume
 from tests.conftest import proof
 from tests.service.playing import Worker
 from tests.service.problems import refused
+from tests.service.receiver import Receiver
 from tests.service.waiting import until
 
 NewJob = Callable[[], str]
@@ -198,20 +199,29 @@ def test_retry_of_a_job_of_another_version_is_refused_like_reading_it(
     assert client.get("/jobs").json()["items"] == []
 
 
-@pytest.mark.parametrize("damage", ["torn", "unopenable"])
+@pytest.mark.parametrize("damage", ["torn", "unopenable", "gone"])
 def test_retry_without_the_webhook_that_it_would_inherit_is_refused(
-    client: httpx.Client, volume: Volume, failed: str, damage: str
+    client: httpx.Client, dataset: str, volume: Volume, receiver: Receiver, damage: str
 ) -> None:
-    path = volume.submission(failed)
+    job_id = client.post("/jobs", json={"dataset": dataset, "webhook": receiver.webhook}).json()["id"]
+    client.post(f"/jobs/{job_id}/cancel").raise_for_status()
+    path = volume.submission(job_id)
     text = path.read_bytes()
     path.unlink()
     if damage == "torn":
         path.write_bytes(text[:9])
-    else:
+    elif damage == "unopenable":
         path.mkdir()
-    problem = refused(client.post(f"/jobs/{failed}/retry"), 409, "job_state_conflict")
-    assert f"submission.json of {failed}" in problem["detail"]
+    problem = refused(client.post(f"/jobs/{job_id}/retry"), 409, "job_state_conflict")
+    assert f"submission.json of {job_id}" in problem["detail"]
     assert client.get("/jobs?state=queued").json()["items"] == []
+
+
+def test_retry_that_would_inherit_no_webhook_needs_no_submission(
+    client: httpx.Client, volume: Volume, failed: str
+) -> None:
+    volume.submission(failed).write_bytes(b"{")
+    assert client.post(f"/jobs/{failed}/retry").status_code == 202
 
 
 def test_a_retry_needs_the_dataset(client: httpx.Client, failed: str) -> None:

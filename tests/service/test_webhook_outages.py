@@ -204,7 +204,7 @@ def test_unreadable_submission_delays_only_its_own_delivery(
         kept.write_bytes(content[:-5])
     else:
         kept.unlink()
-    until(lambda: "mistake" in here.webhook(broken)["problem"])
+    until(lambda: "cannot be read from the volume" in here.webhook(broken)["problem"])
     sound = here.end(webhook=receiver.webhook)
     until(lambda: here.webhook(sound)["delivery"] == "delivered")
     kept.write_bytes(content)
