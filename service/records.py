@@ -4,14 +4,13 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
-from pydantic import ValidationError
-
 from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import DATASET_PATTERN, JOB_PATTERN
 from contract.keys import RecordKind
 from service.gateway import Gateway
-from service.refusals import being_deleted, being_rebuilt, of_another_version
+from service.refusals import being_deleted, being_rebuilt
 from service.store import Standing
+from service.views import viewed
 
 T = TypeVar("T")
 _LEFT_OUT_RETRY_SECONDS = 60.0
@@ -39,11 +38,7 @@ async def find(gateway: Gateway, kind: RecordKind, record_id: str) -> Standing:
 
 async def show(gateway: Gateway, kind: RecordKind, record_id: str, view: Callable[[Standing], T]) -> T:
     """Return a view of the record. Raises like `find`."""
-    standing = await find(gateway, kind, record_id)
-    try:
-        return view(standing)
-    except ValidationError as error:  # of its spec
-        raise of_another_version(kind, record_id) from error
+    return viewed(await find(gateway, kind, record_id), view)
 
 
 async def _refuse_missing(gateway: Gateway, kind: RecordKind, record_id: str) -> None:

@@ -1,13 +1,16 @@
 """What the views of all records share: pages, times, what a record waits for and why it is stalled."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Generic, Self, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from contract.durable import Lack
+from contract.identifiers import kind_of
 from contract.job import Progress, Record, Shortage
 from contract.plugin import Frozen
+from service.refusals import of_another_version
 from service.store import Standing
 
 T = TypeVar("T")
@@ -47,6 +50,18 @@ class WaitingFor(Frozen):
             free_bytes=shortage.free_bytes,
             since=from_ms(shortage.since_ms),
         )
+
+
+def viewed(standing: Standing, view: Callable[[Standing], T]) -> T:
+    """Return a view of a record.
+
+    Raises:
+        ServiceError: another version wrote its spec, and this one cannot read it.
+    """
+    try:
+        return view(standing)
+    except ValidationError as error:
+        raise of_another_version(kind_of(standing.record.id), standing.record.id) from error
 
 
 def stalled_reason(standing: Standing) -> str | None:

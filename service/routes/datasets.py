@@ -27,7 +27,7 @@ from service.pages import ListQuery, link_next, readable
 from service.refusals import parameter_error
 from service.store import Standing
 from service.uploads import FORM_TYPE, RAW_TYPES, Upload, receive
-from service.views import Page
+from service.views import Page, viewed
 
 router = APIRouter(tags=["datasets"])
 
@@ -90,7 +90,7 @@ async def upload_dataset(
         dataset_id = await _keep(gateway, upload, spec)
     gateway.bell.ring(Role.PREPARE)
     response.headers["Location"] = f"/datasets/{dataset_id}"
-    return await _view(gateway, await records.find(gateway, RecordKind.DATASET, dataset_id))
+    return await _show(gateway, dataset_id)
 
 
 def _name(upload: Upload, query: UploadQuery) -> str | None:
@@ -148,7 +148,7 @@ async def list_datasets(
 )
 async def get_dataset(gateway: Here, dataset_id: DatasetPath) -> Dataset:
     """Returns its state and, once it is ready, what the archive contains."""
-    return await _view(gateway, await records.find(gateway, RecordKind.DATASET, dataset_id))
+    return await _show(gateway, dataset_id)
 
 
 @router.delete(
@@ -196,8 +196,10 @@ def _being_prepared(dataset_id: str) -> ServiceError:
     return ServiceError(ErrorCode.DATASET_IN_USE, detail, retry_after_seconds=_LOOK_SECONDS)
 
 
-async def _view(gateway: Gateway, standing: Standing) -> Dataset:
-    return Dataset.of(standing, await _manifest(gateway, standing))
+async def _show(gateway: Gateway, dataset_id: str) -> Dataset:
+    standing = await records.find(gateway, RecordKind.DATASET, dataset_id)
+    manifest = await _manifest(gateway, standing)
+    return viewed(standing, lambda one: Dataset.of(one, manifest))
 
 
 async def _manifest(gateway: Gateway, standing: Standing) -> ManifestSummary | None:

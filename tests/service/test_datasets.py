@@ -81,6 +81,16 @@ def test_unreadable_manifest_affects_only_its_own_dataset(
     assert "damaged" in problem["detail"]
 
 
+def test_unreadable_dataset_of_another_version_is_named_in_the_refusal_and_omitted_from_lists(
+    client: httpx.Client, worker: Worker, dataset: str, queued: str
+) -> None:
+    record = KEYS[RecordKind.DATASET].record_of + dataset
+    worker.redis.hset(record, "spec", '{"of the next version": 1}')
+    problem = refused(client.get(f"/datasets/{dataset}"), 503, "store_unavailable")
+    assert dataset in problem["detail"] and "another version" in problem["detail"]
+    assert [one["id"] for one in client.get("/datasets").json()["items"]] == [queued]
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "cursor=-1", "cursor=5-x", "page=2"])
 def test_invalid_paging_parameter_is_refused(client: httpx.Client, query: str) -> None:
     problem = refused(client.get(f"/datasets?{query}"), 422, "invalid_request")
