@@ -10,11 +10,12 @@ from typing import Annotated, Literal, Self
 from fastapi import APIRouter, Header
 from pydantic import Field
 
-from contract.job import Failure, Record, State
+from contract.job import Failure, State
 from contract.plugin import Frozen
 from contract.training import TrainingSpec
 from contract.webhook import Endpoint, Webhook
 from service.links import some_samples
+from service.store import Standing
 from service.views import from_ms
 
 
@@ -43,8 +44,9 @@ class Message(Frozen):
     data: EndedJob
 
     @classmethod
-    def of(cls, record: Record) -> Self:
+    def of(cls, standing: Standing) -> Self:
         """Build the message about a job that has ended."""
+        record = standing.record
         spec = TrainingSpec.model_validate_json(record.spec)
         own = f"/jobs/{record.id}"
         links = {"self": own, "checkpoints": f"{own}/checkpoints"}

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from contract.deliveries import Bounds, Delivery, settle_delivery, take_deliveries
 from contract.durable import lack, replace_durably
-from contract.job import Record
+from contract.errors import ServiceError
 from contract.keys import RecordKind
 from contract.rare_warning import RareWarning
 from contract.submission import read_webhook
@@ -24,7 +24,8 @@ from service.messages import Message, message_id, signed_headers
 from service.on_volume import OnVolume
 from service.receivers import Receivers, UnreachableError
 from service.settings import Settings
-from service.store import Store
+from service.store import Standing, Store
+from service.views import viewed
 
 SCHEDULE_SECONDS = (5, 305, 2_105, 9_305, 27_305, 63_305, TOLD_FOR_SECONDS)
 """When to retry, in seconds after the job's end: as Standard Webhooks recommends, cut off at a day."""
@@ -98,7 +99,8 @@ class Webhooks:
         except UnreachableError as error:
             await self._put_back(delivery, str(error))
         except Exception as error:
-            if isinstance(error, RedisError) or lack(error):
+            # A ServiceError says that another version wrote the record, whose gateways may be able to tell.
+            if isinstance(error, RedisError | ServiceError) or lack(error):
                 logger.warning("%s: told again when its lease has run out: %s", delivery.job_id, error)
                 return
             logger.exception("%s: telling its end failed by a mistake of ours", delivery.job_id)
@@ -113,13 +115,13 @@ class Webhooks:
         if standing is None or not standing.record.state.is_terminal:  # Redis was emptied, or the job deleted
             await self._report(delivery)
         elif webhook := await self._on_volume(self._webhook, delivery):
-            await self._send(delivery, webhook, standing.record)
+            await self._send(delivery, webhook, standing)
         else:
             await self._report(delivery)
 
-    async def _send(self, delivery: Delivery, webhook: Webhook, record: Record) -> None:
-        body = Message.of(record).model_dump_json().encode()
-        name = message_id(record.id, record.state, delivery.endpoint)
+    async def _send(self, delivery: Delivery, webhook: Webhook, standing: Standing) -> None:
+        body = viewed(standing, Message.of).model_dump_json().encode()
+        name = message_id(delivery.job_id, standing.record.state, delivery.endpoint)
         headers = signed_headers(webhook, name, body, int(time.time()))
         may_be_private = self._allows_private or delivery.endpoint is Endpoint.GLOBAL
         receivers = self._receivers[delivery.endpoint]

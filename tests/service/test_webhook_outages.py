@@ -11,7 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from contract.control import control
 from contract.durable import replace_durably
+from contract.job import Want
+from contract.keys import RecordKind
 from contract.webhook import DeliveryOutcome, Endpoint, Notification, read_told
 from service.ports import free_port
 from service.settings import Settings
@@ -211,3 +214,29 @@ def test_unreadable_submission_delays_only_its_own_delivery(
     until(lambda: here.webhook(broken)["delivery"] == "delivered")
     assert SECRET not in caplog.text
     assert "token-in" not in caplog.text
+
+
+@pytest.mark.parametrize("field", ["spec", "evaluation"])
+def test_delivery_of_a_job_of_another_version_is_left_to_gateways_that_can_read_it(
+    elsewhere: Elsewhere,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    field: str,
+) -> None:
+    monkeypatch.setattr("service.webhooks._POLL_SECONDS", 0.05)
+    monkeypatch.setattr("service.webhooks._LEASE_SECONDS", 0.2)
+    there = elsewhere()
+    asked = {"dataset": there.dataset, "webhook": receiver.webhook}
+    job_id = there.client.post("/jobs", json=asked).json()["id"]
+    redis, record = there.worker.redis, KEY.record_of + job_id
+    spec = there.worker.volume.spec(job_id).read_text()
+    redis.hset(record, field, '{"of the next version": 1}')
+    there.worker.run(control(RecordKind.JOB, job_id, Want.CANCEL))
+    until(lambda: caplog.text.count(f"{job_id}: told again when its lease has run out") > 2)
+    assert "another version" in caplog.text
+    assert redis.hget(record, "told") is None
+    assert not receiver.calls
+    redis.hset(record, "spec", spec)
+    redis.hdel(record, "evaluation")
+    until(lambda: there.webhook(job_id)["delivery"] == "delivered")
