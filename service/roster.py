@@ -31,6 +31,7 @@ class Roster:
 
     async def _read_roles(self) -> frozenset[Role]:
         facts = await self._store.run(workers())
-        self._roles = frozenset(Role(one["role"]) for one in facts if one.get("active", True))
+        active = {one["role"] for one in facts if one.get("active", True)}
+        self._roles = frozenset(role for role in Role if role in active)  # a newer version may have others
         self._read_at = time.monotonic()
         return self._roles

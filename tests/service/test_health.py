@@ -43,6 +43,14 @@ def test_an_absent_worker_is_named(client: httpx.Client, worker: Worker, role: R
     until(lambda: missing(client) == set())
 
 
+def test_worker_of_a_role_that_only_a_newer_version_knows_is_ignored(
+    client: httpx.Client, worker: Worker
+) -> None:
+    worker.run(hello("newer-1", {"role": "of the next version"}, 60))
+    worker.goodbye(Role.PREPARE)
+    until(lambda: missing(client) == {"preparer"})
+
+
 def test_living_sampler_that_does_not_render_says_why(client: httpx.Client, worker: Worker) -> None:
     trouble = "its last forward pass ended 31 s ago"
     facts = {"role": Role.SAMPLE, "active": False, "trouble": trouble, "renderer": "r1"}
