@@ -159,7 +159,7 @@ class Job(Frozen):
         return cls(
             id=record.id,
             name=spec.name,
-            state=_job_state(record),
+            state=job_state(record),
             stalled=standing.is_stalled or standing.is_too_large,
             stalled_reason=stalled_reason(standing),
             waiting_for=waiting_for(record),
@@ -199,7 +199,8 @@ class DryRun(Frozen):
         return cls(spec=spec, estimate=estimate, stalled_reason=reason)
 
 
-def _job_state(record: Record) -> JobState:
+def job_state(record: Record) -> JobState:
+    """The state that clients see."""
     if record.state is State.RUNNING and record.want in _INTENDED:
         return _INTENDED[record.want]
     return JobState(record.state)

@@ -13,6 +13,7 @@ from contract.plugin import Frozen
 from contract.sampling import CheckpointPlace
 from contract.volume import imported_name
 from service.gateway import Gateway
+from service.job_views import job_state
 from service.records import find, require_all_back, require_back, require_rebuilt
 from service.refusals import parameter_error
 
@@ -139,7 +140,7 @@ async def of_job(gateway: Gateway, job_id: str) -> Target:
         raise ServiceError(ErrorCode.MODEL_NOT_FOUND, error.detail) from None
     checkpoint = standing.record.checkpoint
     if checkpoint is None:
-        state = standing.record.state
+        state = job_state(standing.record)
         detail = (
             f"The job {job_id} is {state} and has no checkpoint yet; GET /jobs/{job_id} shows its progress."
         )

@@ -19,7 +19,7 @@ from contract.webhook import Webhook
 from service import deletion, records
 from service.gateway import Gateway, Here
 from service.idempotency_key import IdempotencyKey
-from service.job_views import DryRun, Job
+from service.job_views import DryRun, Job, JobState, job_state
 from service.manifests import ManifestSummary
 from service.openapi import read_problems, write_problems
 from service.pages import ListQuery, link_next, readable
@@ -246,7 +246,7 @@ async def retry_job(
         return show_made(response, made)
     failed, spec = await records.show(gateway, RecordKind.JOB, job_id, _record_and_spec)
     if failed.state not in (State.FAILED, State.CANCELLED):
-        detail = f"{job_id} is {failed.state}; only failed and cancelled jobs can be retried."
+        detail = f"{job_id} is {job_state(failed)}; only failed and cancelled jobs can be retried."
         raise ServiceError(ErrorCode.JOB_STATE_CONFLICT, detail)
     _require_within_limits_again(spec)
     await require_dataset(gateway, spec.dataset)
@@ -306,17 +306,21 @@ def _require_within_limits_again(spec: TrainingSpec) -> None:
 )
 async def delete_job(gateway: Here, job_id: JobPath) -> None:
     """Permanently deletes its record, checkpoints and previews."""
-    standing = await records.find(gateway, RecordKind.JOB, job_id)
-    if not standing.record.state.is_terminal:
-        raise _live(job_id, standing.record.state)
+    record = (await records.find(gateway, RecordKind.JOB, job_id)).record
+    if not record.state.is_terminal:
+        raise _live(record)
     outcome, by = await deletion.delete(gateway, job_id, forget_job(job_id))
-    if outcome == "live":
-        raise _live(job_id, by)
+    if outcome == "live":  # a rebuild has revived it since
+        raise _live((await records.find(gateway, RecordKind.JOB, job_id)).record)
     if outcome == "aliased":
         detail = f"The alias {by} points to {job_id}; move it with PUT /models/{by}, or delete it, first."
         raise ServiceError(ErrorCode.JOB_IN_USE, detail)
 
 
-def _live(job_id: str, state: str) -> ServiceError:
-    detail = f"{job_id} is {state}; POST /jobs/{job_id}/cancel first, and delete it once it is cancelled."
-    return ServiceError(ErrorCode.JOB_STATE_CONFLICT, detail)
+def _live(record: Record) -> ServiceError:
+    state = job_state(record)
+    if state is JobState.CANCELLING:
+        advice = "wait until it is cancelled, and then delete it"
+    else:
+        advice = f"POST /jobs/{record.id}/cancel first, and delete it once it is cancelled"
+    return ServiceError(ErrorCode.JOB_STATE_CONFLICT, f"{record.id} is {state}; {advice}.")
