@@ -13,7 +13,7 @@ from service.store import Standing
 from service.views import WaitingFor, fraction, stalled_reason, times, waiting_for
 
 DatasetState = Literal["queued", "preparing", "paused", "ready", "failed", "cancelled"]
-_DATASET_STATE: dict[State, DatasetState] = {
+DATASET_STATE: dict[State, DatasetState] = {
     State.QUEUED: "queued",
     State.RUNNING: "preparing",
     State.PAUSED: "paused",
@@ -21,6 +21,7 @@ _DATASET_STATE: dict[State, DatasetState] = {
     State.FAILED: "failed",
     State.CANCELLED: "cancelled",
 }
+"""What clients see, by the state of the record."""
 
 
 class DatasetProgress(Frozen):
@@ -77,7 +78,7 @@ class Dataset(Frozen):
         return cls(
             id=record.id,
             name=spec.name,
-            state=_DATASET_STATE[record.state],
+            state=DATASET_STATE[record.state],
             stalled=standing.is_stalled,
             stalled_reason=stalled_reason(standing),
             waiting_for=waiting_for(record),

@@ -11,9 +11,10 @@ from contract.submission import Idempotency, Submission
 from contract.submitting import RememberedRequest, read_request, submit
 from contract.training import TrainingSpec
 from service import queueing, records
+from service.dataset_views import DATASET_STATE
 from service.gateway import Gateway
 from service.job_views import Job
-from service.refusals import store_unavailable
+from service.refusals import being_rebuilt, store_unavailable
 
 
 async def find_made(gateway: Gateway, idempotency: Idempotency | None) -> Job | None:
@@ -32,7 +33,7 @@ async def queue_job(gateway: Gateway, response: Response, spec: TrainingSpec, su
     """Submit a job durably, and answer 202 with its `Location`; 200 if a request with this key was faster.
 
     Raises:
-        ServiceError: `dataset_not_ready`, `idempotency_key_reused`, `store_unavailable`.
+        ServiceError: `idempotency_key_reused`, `store_unavailable`, or any error of `require_dataset`.
     """
     job_id, text = new_job_id(), spec.model_dump_json()
     async with queueing.new_home(gateway, job_id):
@@ -48,7 +49,8 @@ async def queue_job(gateway: Gateway, response: Response, spec: TrainingSpec, su
     )
     outcome, answer = await queueing.submit(gateway, job_id, command)
     if outcome == "unusable":
-        raise not_ready(spec.dataset, answer)
+        await require_dataset(gateway, spec.dataset)  # raises: it was deleted meanwhile
+        raise being_rebuilt()  # it has come back
     if outcome == "rebuilding":
         raise store_unavailable(
             "Redis was emptied, and it is not yet known whether this key has already created a job"
@@ -87,14 +89,13 @@ async def require_dataset(gateway: Gateway, dataset_id: str) -> None:
     except ServiceError as error:
         raise error.pointing_at((FieldError("/dataset", error.detail),)) from None
     if state is not State.SUCCEEDED:
-        raise not_ready(dataset_id, state)
+        raise _not_ready(dataset_id, state)
 
 
-def not_ready(dataset_id: str, state: str) -> ServiceError:
-    """The error for a job on a dataset in this state."""
+def _not_ready(dataset_id: str, state: State) -> ServiceError:
     advice = {
         State.FAILED: f"GET /datasets/{dataset_id} says why; upload the images again.",
         State.CANCELLED: "upload the images again.",
-    }.get(State(state) if state in set(State) else State.QUEUED, "wait until its state is ready.")
-    detail = f"The dataset {dataset_id} is {state}, not ready: {advice}"
+    }.get(state, "wait until its state is ready.")
+    detail = f"The dataset {dataset_id} is {DATASET_STATE[state]}, not ready: {advice}"
     return ServiceError(ErrorCode.DATASET_NOT_READY, detail, fields=(FieldError("/dataset", detail),))
