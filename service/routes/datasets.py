@@ -164,12 +164,12 @@ async def delete_dataset(gateway: Here, dataset_id: DatasetPath) -> None:
     If the dataset is still being prepared, the preparation is stopped first.
     """
     await _let_go(gateway, dataset_id)
-    outcome, user = await deletion.delete(gateway, dataset_id, forget_dataset(dataset_id))
-    if outcome == "live":
-        raise _being_prepared(dataset_id)
-    if outcome == "used":
+    forgetting = forget_dataset(dataset_id)
+    while (reply := await deletion.delete(gateway, dataset_id, forgetting)).outcome == "live":
+        await _let_go(gateway, dataset_id)  # a preparer has claimed it in between
+    if reply.outcome == "used":
         detail = (
-            f"The job {user} uses {dataset_id}; cancel it or wait until it ends, then delete the dataset."
+            f"The job {reply.by} uses {dataset_id}; cancel it or wait until it ends, then delete the dataset."
         )
         raise ServiceError(ErrorCode.DATASET_IN_USE, detail)
 

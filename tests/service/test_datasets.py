@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
 
+from contract.command import Command
 from contract.job import Failure, Progress, State, Want
 from contract.keys import KEYS, RecordKind
-from contract.owning import beat, leave
+from contract.owning import Lease, beat, leave
 from contract.volume import Volume
+from service.store import Store
 from tests.service.playing import Worker
 from tests.service.problems import refused
 from tests.service.waiting import until
@@ -127,6 +130,25 @@ def test_dataset_is_deleted_only_after_its_preparer_has_released_it(
         assert not deletion.done()
         assert volume.original(queued).exists()
         worker.run(leave(lease, State.CANCELLED))
+        assert deletion.result().status_code == 204
+    assert not volume.dataset(queued).exists()
+
+
+def test_preparer_that_claims_a_dataset_while_it_is_deleted_is_told_to_stop(
+    client: httpx.Client, worker: Worker, volume: Volume, queued: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, leases = Store.run, list[Lease]()
+
+    async def claim_before(store: Store, command: Command[Any]) -> Any:
+        if command.arguments[1] == "forget" and not leases:
+            leases.append(worker.claim(RecordKind.DATASET))
+        return await run(store, command)
+
+    monkeypatch.setattr(Store, "run", claim_before)
+    with ThreadPoolExecutor(1) as pool:
+        deletion = pool.submit(client.delete, f"/datasets/{queued}")
+        until(lambda: leases and worker.run(beat(leases[0])) is Want.CANCEL, seconds=10)
+        worker.run(leave(leases[0], State.CANCELLED))
         assert deletion.result().status_code == 204
     assert not volume.dataset(queued).exists()
 
