@@ -67,8 +67,7 @@ class Engine:
         key = self.key(spec)
         if key not in self._samplers:
             loading = self._loading.get((key, place))
-            if loading is None and len(self._loading) < LOADS_AHEAD:
-                self._make_room(place)
+            if loading is None and len(self._loading) < LOADS_AHEAD and self._make_room(place):
                 self._loading[key, place] = self._loader.submit(self._load, key, place)
             if loading is None or not loading.done():
                 return None
@@ -131,17 +130,19 @@ class Engine:
             )
             raise ServiceError(ErrorCode.VOLUME_FAILING, detail) from error
 
-    def _make_room(self, place: CheckpointPlace) -> None:
-        """Evict generators until a file can be loaded; raise if it cannot even then.
+    def _make_room(self, place: CheckpointPlace) -> bool:
+        """Evict generators until a file can be loaded; False while other loads leave no room for it.
 
-        Otherwise the kernel would kill this process, and the next one that is asked for the same.
+        Raises if it cannot be loaded at all: the kernel would kill this process, and the next one that tries.
         """
-        try:
-            needed = LOADING * self._volume.checkpoint(place.job, place.file).stat().st_size
-        except OSError:
-            return  # loading it will say what is wrong
-        available = available_bytes("cpu")
-        if needed > available + self._bytes():
+        needed = self._needed_bytes(place)
+        loading = [other for (_, other), load in self._loading.items() if not load.done()]
+        available = available_bytes("cpu") - sum(map(self._needed_bytes, loading))
+        is_on_cpu = self._environments["auto"].device == "cpu"  # a GPU's generators are not in this memory
+        evictable = self._bytes() if is_on_cpu and not loading else 0
+        if needed > available + evictable:
+            if self._loading:
+                return False
             detail = (
                 f"Loading this generator takes up to {needed // 2**20:,} MiB of memory, and "
                 f"{available // 2**20:,} MiB can be had: give the samplers more, or train a narrower one."
@@ -149,6 +150,14 @@ class Engine:
             raise ServiceError(ErrorCode.INSUFFICIENT_MEMORY, detail)
         while needed > available:
             available += self._evict()
+        return True
+
+    def _needed_bytes(self, place: CheckpointPlace) -> int:
+        """Memory for loading a file; 0 if the file cannot be found, which its load will report."""
+        try:
+            return LOADING * self._volume.checkpoint(place.job, place.file).stat().st_size
+        except OSError:
+            return 0
 
     def _keep(self, key: Key, sampler: Sampler) -> None:
         self._samplers[key] = sampler

@@ -55,6 +55,21 @@ def spec_of(digest: str, precision: SamplePrecision = "auto") -> SampleSpec:
     return SampleSpec(digest=digest, seed=7, count=1, precision=precision)
 
 
+class Stopped(Engine):
+    """Begins loads, but finishes none until it may."""
+
+    def __init__(self, volume: Volume) -> None:
+        super().__init__(volume, detect("cpu", 1, "float32"), 2**30)
+        self.begun, self.may_load = threading.Event(), threading.Event()
+        self.loads = 0
+
+    def _load(self, key: Key, place: CheckpointPlace) -> Sampler:
+        self.loads += 1
+        self.begun.set()
+        assert self.may_load.wait(PATIENCE_SECONDS)
+        return super()._load(key, place)
+
+
 def loaded(engine: Engine, spec: SampleSpec, place: CheckpointPlace = PLACE) -> Sampler:
     """Request the generator, wait for its load, and request it again."""
     if (sampler := engine.sampler(spec, place)) is None:
@@ -66,6 +81,11 @@ def loaded(engine: Engine, spec: SampleSpec, place: CheckpointPlace = PLACE) -> 
 
 def in_memory(engine: Engine) -> Sequence[str]:
     return [digest for digest, _ in engine._samplers]
+
+
+def needed_bytes(volume: Volume) -> int:
+    """What loading the generator at `OTHER` takes."""
+    return LOADING * volume.checkpoint(OTHER.job, OTHER.file).stat().st_size
 
 
 def test_generator_is_loaded_once(engine: Engine, volume: Volume) -> None:
@@ -117,8 +137,7 @@ def test_generator_that_could_exhaust_the_memory_is_refused_and_costs_no_other(
 ) -> None:
     known, large = save_generator(volume), save_generator(volume, 1, OTHER)
     small = loaded(engine, spec_of(known))
-    needed = LOADING * volume.checkpoint(OTHER.job, OTHER.file).stat().st_size
-    monkeypatch.setattr(module, "available_bytes", lambda _: needed - small.bytes - 1)
+    monkeypatch.setattr(module, "available_bytes", lambda _: needed_bytes(volume) - small.bytes - 1)
     with pytest.raises(ServiceError) as refusal:
         engine.sampler(spec_of(large), OTHER)
     assert refusal.value.code is ErrorCode.INSUFFICIENT_MEMORY
@@ -130,10 +149,37 @@ def test_others_are_evicted_first_if_memory_is_short(
 ) -> None:
     known, large = save_generator(volume), save_generator(volume, 1, OTHER)
     loaded(engine, spec_of(known))
-    needed = LOADING * volume.checkpoint(OTHER.job, OTHER.file).stat().st_size
-    monkeypatch.setattr(module, "available_bytes", lambda _: needed - 1)
+    monkeypatch.setattr(module, "available_bytes", lambda _: needed_bytes(volume) - 1)
     assert loaded(engine, spec_of(large), OTHER).still_works()
     assert in_memory(engine) == [large]
+
+
+def test_generator_on_a_gpu_is_not_evicted_for_memory_of_the_host(
+    engine: Engine, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, large = save_generator(volume), save_generator(volume, 1, OTHER)
+    environment = detect("cpu", 1, "float32").model_copy(update={"device": "cuda"})
+    on_gpu = Engine(volume, environment, 2**30)
+    on_gpu._samplers[on_gpu.key(spec_of(known))] = loaded(engine, spec_of(known))
+    monkeypatch.setattr(module, "available_bytes", lambda _: needed_bytes(volume) - 1)
+    with pytest.raises(ServiceError) as refusal:
+        on_gpu.sampler(spec_of(large), OTHER)
+    assert refusal.value.code is ErrorCode.INSUFFICIENT_MEMORY
+    assert in_memory(on_gpu) == [known]
+
+
+def test_load_waits_for_another_if_there_is_no_memory_for_both(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = spec_of(save_generator(volume)), spec_of(save_generator(volume, 1, OTHER))
+    monkeypatch.setattr(module, "available_bytes", lambda _: needed_bytes(volume) * 1.5)
+    engine = Stopped(volume)
+    assert engine.sampler(one, PLACE) is None
+    assert engine.sampler(other, OTHER) is None
+    assert list(engine._loading) == [(engine.key(one), PLACE)]
+    engine.may_load.set()
+    assert loaded(engine, one).still_works()
+    assert loaded(engine, other, OTHER).still_works()
 
 
 @pytest.mark.parametrize(
@@ -209,18 +255,7 @@ def test_failed_load_that_nobody_waits_for_is_forgotten(engine: Engine, volume: 
 
 
 def test_queued_load_that_nobody_waits_for_is_cancelled(volume: Volume) -> None:
-    class Stopped(Engine):
-        begun = threading.Event()
-        may_load = threading.Event()
-        loads = 0
-
-        def _load(self, key: Key, place: CheckpointPlace) -> Sampler:
-            self.loads += 1
-            self.begun.set()
-            assert self.may_load.wait(PATIENCE_SECONDS)
-            return super()._load(key, place)
-
-    engine = Stopped(volume, detect("cpu", 1, "float32"), 2**30)
+    engine = Stopped(volume)
     spec = spec_of(save_generator(volume))
     engine.sampler(spec, PLACE)
     assert engine.begun.wait(PATIENCE_SECONDS)
