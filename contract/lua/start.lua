@@ -2,7 +2,9 @@
 -- Redis runs one script at a time, so each is atomic. Times are Redis TIME, never a client's.
 -- ARGV: key names as JSON, command, arguments as JSON.
 --
--- A record is a hash of the fields of `Record` in contract/job.py, and of two that only this script uses:
+-- A record is a hash of the fields of `Record` in contract/job.py, and of six that only this script uses. A rebuild
+-- restores two: uses, the dataset of a job; idempotency_key, of the request that created it. It does not restore four:
+-- unconfirmed, there while its owner may not know of its claim; reports, the number of its owner's last one;
 -- buried_token, that of the owner last declared dead; telling_since_ms, when a clock that was behind first saw its end.
 -- The token is for fencing: only the process with the newest one may write facts.
 
