@@ -12,9 +12,8 @@ from contract.estimate import EstimateAsk
 from contract.job import CheckpointFact, Record, SnapshotFact
 from contract.plugin import Frozen
 from contract.training import TrainingSpec
-from contract.volume import Volume
 from contract.workshop import WorkshopAsk
-from worker.facts import read_facts
+from worker.facts import Facts
 from worker.settings import Settings
 
 Spec = TypeVar("Spec", bound=Frozen)
@@ -59,10 +58,8 @@ class TrainingOrder(Frozen):
     """How many children have died over it since the snapshot."""
 
     @classmethod
-    def for_record(cls, record: Record, settings: Settings) -> "TrainingOrder":
-        facts = read_facts(Volume(settings.data_root), record.id)
-        checkpoints = facts.checkpoints if facts else ()
-        judged_images_seen = max(record.judged_images_seen, facts.judged_images_seen if facts else 0)
+    def for_record(cls, record: Record, facts: Facts, settings: Settings) -> "TrainingOrder":
+        judged_images_seen = max(record.judged_images_seen, facts.judged_images_seen)
         return cls(
             job=record.id,
             token=record.token,
@@ -72,10 +69,10 @@ class TrainingOrder(Frozen):
             threads=training_threads(settings, record.devices),
             snapshot_seconds=settings.snapshot_seconds,
             snapshot=record.snapshot,
-            checkpoints=checkpoints,
+            checkpoints=facts.checkpoints,
             judged_images_seen=judged_images_seen,
             previewed_images_seen=record.previewed_images_seen,
-            environment=record.environment if checkpoints or judged_images_seen else None,
+            environment=record.environment if facts.checkpoints or judged_images_seen else None,
             deaths=record.deaths,
         )
 
@@ -122,7 +119,7 @@ class PreparingOrder(Frozen):
     data_root: Path
 
     @classmethod
-    def for_record(cls, record: Record, settings: Settings) -> "PreparingOrder":
+    def for_record(cls, record: Record, _facts: Facts, settings: Settings) -> "PreparingOrder":
         spec = _understood(DatasetSpec, record.spec)
         return cls(dataset=record.id, spec=spec, data_root=settings.data_root)
 

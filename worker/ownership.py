@@ -13,7 +13,7 @@ from worker import aside, leftovers, link, memory
 from worker.account import Account
 from worker.child import UnfitError
 from worker.child_group import ChildGroup
-from worker.facts import Ledger, write_burial
+from worker.facts import Facts, Ledger, write_burial
 from worker.heartbeat import Heartbeat
 from worker.lease_renewer import LeaseRenewer
 from worker.orders import ForeignSpecError
@@ -25,8 +25,8 @@ from worker.warming import Warming
 
 logger = logging.getLogger(__name__)
 
-WriteOrder = Callable[[Record], tuple[str, str]]
-"""The work of a record as `module:function`, and the order for it as JSON."""
+WriteOrder = Callable[[Record, Facts], tuple[str, str]]
+"""The work of a record as `module:function`, and the order for it as JSON, from its facts at the claim."""
 
 PATIENCE_SECONDS = 0.25
 """Interval between checks of what is wanted while the child is silent."""
@@ -111,7 +111,8 @@ class Ownership:
         try:
             self._account.take_over()
             if not self._is_over():
-                self._group.begin(*write_order(self._record), ranks=self._record.devices)
+                order = write_order(self._record, self._ledger.facts)
+                self._group.begin(*order, ranks=self._record.devices)
                 self._watch()
         except NoTimeToWaitError:
             assert self._is_over()

@@ -15,6 +15,7 @@ from worker import link
 from worker.child import Child, UnfitError, forkserver
 from worker.child_group import ChildGroup
 from worker.estimator import Estimator
+from worker.facts import Facts
 from worker.orders import DeviceOrder, PreparingOrder, TrainingOrder
 from worker.process import WorkerProcess
 from worker.readings import OverheardChild, Readings
@@ -55,7 +56,7 @@ class Trade:
 
     work: str
     preload: tuple[str, ...]
-    order: Callable[[Record, Settings], Frozen]
+    order: Callable[[Record, Facts, Settings], Frozen]
 
 
 TRADES = {
@@ -134,8 +135,9 @@ class SupervisedDuty:
     def _start_child(self) -> Child:
         return Child.start(self._forkserver)
 
-    def _write_order(self, record: Record) -> tuple[str, str]:
-        return self._trade.work, self._trade.order(record, self._worker.settings).model_dump_json()
+    def _write_order(self, record: Record, facts: Facts) -> tuple[str, str]:
+        order = self._trade.order(record, facts, self._worker.settings)
+        return self._trade.work, order.model_dump_json()
 
 
 DETECTION_SECONDS = 120.0

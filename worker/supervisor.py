@@ -14,7 +14,7 @@ from contract.reaping import Burial
 from contract.warming import PATIENCE_SECONDS
 from worker.child import UnfitError
 from worker.child_group import ChildGroup
-from worker.facts import write_burial
+from worker.facts import Facts, write_burial
 from worker.orders import ForeignSpecError
 from worker.outcomes import in_words
 from worker.ownership import Ownership, WriteOrder
@@ -112,11 +112,11 @@ class Supervisor:
         logger.info("%s: claimed, attempt %d", lease.id, record.attempt)
         Ownership(lease, record, group, self._worker, self._warming).carry_out(self._order)
 
-    def _order(self, record: Record) -> tuple[str, str]:
+    def _order(self, record: Record, facts: Facts) -> tuple[str, str]:
         """The order for a record. If none can be written, no child has died."""
         try:
-            return self._write_order(record)
-        except (OSError, ForeignSpecError):
+            return self._write_order(record, facts)
+        except ForeignSpecError:
             raise
         except Exception as error:
             logger.exception("%s: its order cannot be written", record.id)

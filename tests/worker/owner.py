@@ -56,7 +56,7 @@ class Worker:
             process,
             lambda: ChildGroup([Child.start(server)]),
             1,
-            write_order or (lambda _: (f"tests.worker.small_work:{work}", "")),
+            write_order or (lambda *_: (f"tests.worker.small_work:{work}", "")),
         )
         self.ring()
 

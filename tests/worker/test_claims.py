@@ -10,6 +10,7 @@ from contract import reaping
 from contract.command import Command
 from contract.job import Record, State
 from tests.worker.owner import JOB, Worker
+from worker.facts import Facts
 from worker.ownership import Ownership
 from worker.store import Store
 
@@ -61,7 +62,7 @@ def test_claim_that_was_lost_before_it_was_confirmed_is_not_carried_out(
 ) -> None:
     begun: list[Record] = []
 
-    def write_order(record: Record) -> tuple[str, str]:
+    def write_order(record: Record, _: Facts) -> tuple[str, str]:
         begun.append(record)
         return "tests.worker.small_work:finish", ""
 

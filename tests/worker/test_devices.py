@@ -22,6 +22,7 @@ from tests.worker.training_child import carry_out, grey_squares, order_for
 from worker import devices
 from worker.child import Chore, UnfitError
 from worker.devices import detected, find_devices
+from worker.facts import Facts
 from worker.link import Place
 from worker.orders import DeviceOrder, ForeignSpecError
 from worker.store import Store
@@ -119,7 +120,7 @@ def test_job_is_returned_without_counting_a_death_even_if_redis_is_away_at_that_
             raise outage
         return run(store, command)
 
-    def write_order(_: Record) -> tuple[str, str]:
+    def write_order(*_: object) -> tuple[str, str]:
         if trouble == "order":
             raise ValueError("out of range")
         if trouble == "spec":
@@ -137,7 +138,7 @@ def test_job_is_returned_without_counting_a_death_even_if_redis_is_away_at_that_
 
 
 def test_job_whose_order_cannot_be_written_is_returned_and_does_not_block_the_next(worker: Worker) -> None:
-    def refuse_the_first(record: Record) -> tuple[str, str]:
+    def refuse_the_first(record: Record, _: Facts) -> tuple[str, str]:
         if record.id == FIRST:
             raise ValueError("out of range")
         return "tests.worker.small_work:finish", ""

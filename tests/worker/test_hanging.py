@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from contract.durable import replace_durably
-from contract.job import Progress, Record, State, Want
+from contract.job import Progress, State, Want
 from contract.volume import Volume
 from tests.worker.owner import PATIENCE_SECONDS, Worker
 from tests.worker.training_child import clothes, order_for
@@ -37,7 +37,7 @@ class Hang:
     def start_before(self, work: str) -> WriteOrder:
         """Start when the order for the work is written, which is after the claim is on the volume."""
 
-        def write_order(_: Record) -> tuple[str, str]:
+        def write_order(*_: object) -> tuple[str, str]:
             self.start()
             return f"tests.worker.small_work:{work}", ""
 

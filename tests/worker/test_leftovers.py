@@ -153,7 +153,7 @@ def carried_out(volume: Volume, redis_url: str, token: int) -> None:
         process,
         Warming(Store(redis_url), redis_url, patience_seconds=0),
     )
-    ownership.carry_out(lambda _: ("nowhere:nothing", ""))
+    ownership.carry_out(lambda *_: ("nowhere:nothing", ""))
 
 
 def test_late_owner_leaves_the_files_of_the_next_one_alone(volume: Volume, redis_url: str) -> None:

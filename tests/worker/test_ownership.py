@@ -1,20 +1,27 @@
 """The order of an owner's actions: samplers load a better generator before anyone learns of it."""
 
+import errno
+import os
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from contract.durable import write_json
 from contract.job import CheckpointFact, Record, State
 from contract.keys import EPOCH, KEYS, Role
+from contract.submitting import submit
 from contract.volume import Volume
+from tests.worker.asking import SPEC
 from tests.worker.owner import JOB, LEASE_SECONDS, Worker
 from tests.worker.small_work import checkpoint
+from worker.account import Account
 from worker.child import Child, forkserver
 from worker.child_group import ChildGroup
 from worker.facts import Facts, read_facts, write_facts
 from worker.link import Published
+from worker.orders import TrainingOrder
 from worker.ownership import Ownership
 from worker.process import WorkerProcess
 from worker.roles import duty
@@ -107,7 +114,7 @@ def test_lease_is_renewed_before_each_load(
 
 
 def test_job_that_was_not_rebuilt_ends_on_the_volume_and_does_not_block_the_next(worker: Worker) -> None:
-    def lose(record: Record) -> tuple[str, str]:
+    def lose(record: Record, _: Facts) -> tuple[str, str]:
         """Empty Redis, as if the rebuild could not read a file of this job."""
         if record.id == FIRST:
             worker.records.redis.flushdb()
@@ -125,7 +132,7 @@ def test_job_that_was_not_rebuilt_ends_on_the_volume_and_does_not_block_the_next
 
 
 def test_job_that_was_deleted_is_dropped_and_its_directory_not_recreated(worker: Worker) -> None:
-    def delete(record: Record) -> tuple[str, str]:
+    def delete(record: Record, _: Facts) -> tuple[str, str]:
         """Delete the job, as others may once its owner has been cut off for a lease."""
         if record.id == SECOND:
             return "tests.worker.small_work:finish", ""
@@ -144,7 +151,7 @@ def test_job_that_was_deleted_is_dropped_and_its_directory_not_recreated(worker:
 def test_job_that_is_done_is_left_so_although_a_directory_of_its_files_cannot_be_looked_into(
     worker: Worker,
 ) -> None:
-    def spoil(_: Record) -> tuple[str, str]:
+    def spoil(*_: object) -> tuple[str, str]:
         """Let whatever looks into the directory of checkpoints get an error."""
         worker.volume.checkpoints(FIRST).symlink_to("x" * 300)
         with pytest.raises(OSError, match="File name too long"):
@@ -156,6 +163,35 @@ def test_job_that_is_done_is_left_so_although_a_directory_of_its_files_cannot_be
     worker.finish()
     done = worker.records.read(FIRST)
     assert (done.state, done.attempt) == (State.SUCCEEDED, 1)
+
+
+def test_volume_that_fails_between_the_claim_and_the_order_costs_no_attempt(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_over, look = Account.take_over, Volume.all_facts
+    refusals: list[OSError] = []
+
+    def take_over_before_it_fails(account: Account) -> None:
+        take_over(account)
+        refusals.append(OSError(errno.EIO, os.strerror(errno.EIO)))
+
+    def look_unless_it_fails(volume: Volume, record_id: str) -> list[Path]:
+        if refusals:
+            raise refusals.pop()
+        return look(volume, record_id)
+
+    def write_order(record: Record, facts: Facts) -> tuple[str, str]:
+        order = TrainingOrder.for_record(record, facts, Settings(data_root=worker.volume.root))
+        return "tests.worker.small_work:finish", order.model_dump_json()
+
+    monkeypatch.setattr(Account, "take_over", take_over_before_it_fails)
+    monkeypatch.setattr(Volume, "all_facts", look_unless_it_fails)
+    worker.volume.job(FIRST).mkdir(parents=True)
+    worker.records.run(submit(JOB, FIRST, SPEC.model_dump_json()))
+    worker.start("finish", write_order)
+    worker.finish()
+    done = worker.records.read(FIRST)
+    assert (done.state, done.attempt, refusals) == (State.SUCCEEDED, 1, [])
 
 
 def test_supervisor_is_stopped_whatever_ends_its_worker(volume: Volume, redis_url: str) -> None:
@@ -183,7 +219,7 @@ def test_nothing_is_claimed_while_the_volume_is_away(worker: Worker) -> None:
 def test_death_of_a_mapped_file_that_cannot_be_read_says_so(worker: Worker) -> None:
     worker.submit(FIRST)
     lost = str(worker.volume.job(FIRST) / "mapped")
-    worker.start("", lambda _: ("tests.worker.small_work:lose_a_mapped_page", lost), max_deaths=1)
+    worker.start("", lambda *_: ("tests.worker.small_work:lose_a_mapped_page", lost), max_deaths=1)
     worker.finish()
     error = worker.records.read(FIRST).error
     assert error

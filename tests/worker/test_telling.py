@@ -19,7 +19,7 @@ from tests.worker.training_child import carry_out, grey_squares, order_for
 from worker import link
 from worker.child import Child, forkserver
 from worker.child_group import ChildGroup
-from worker.facts import read_facts
+from worker.facts import Facts, read_facts
 from worker.orders import TrainingOrder
 from worker.ownership import Ownership
 from worker.process import WorkerProcess
@@ -184,7 +184,7 @@ def test_order_tells_the_child_what_was_already_reported(volume: Volume) -> None
         id=made.job, state=State.RUNNING, want=Want.RUN, token=2, attempt=2, deaths=1, revision=9,
         created_us=1, spec=made.spec.model_dump_json(), judged_images_seen=16, previewed_images_seen=8,
     )  # fmt: skip
-    order = TrainingOrder.for_record(record, Settings(data_root=volume.root))
+    order = TrainingOrder.for_record(record, Facts.of_claim(record, None), Settings(data_root=volume.root))
     assert order.deaths == 1
     assert (order.judged_images_seen, order.previewed_images_seen) == (16, 8)
 

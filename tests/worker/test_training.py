@@ -27,7 +27,7 @@ from tests.worker.training_child import carry_out, clothes, grey_squares, order_
 from tests.worker.unmounted import Unmounted
 from worker import link, opening, reporting, room
 from worker.child import Chore, StopRequestedError
-from worker.facts import Facts, write_facts
+from worker.facts import Facts
 from worker.forecast import Forecast
 from worker.orders import TrainingOrder
 from worker.room import room_of
@@ -225,14 +225,13 @@ def test_run_without_a_snapshot_tells_that_it_keeps_results_of_another_environme
         state=State.RUNNING, token=1, attempt=1, created_us=1, judged_images_seen=judged_images_seen,
         checkpoints=published if is_published else (),
     )  # fmt: skip
-    write_facts(Volume(order.data_root), order.job, facts)
     record = Record(
         id=order.job, state=State.RUNNING, want=Want.RUN, token=2, attempt=2, revision=9,
         created_us=1, spec=order.spec.model_dump_json(),
         environment=detect("cpu", 2, "float32").model_dump(mode="json"),
     )  # fmt: skip
     settings = Settings(data_root=order.data_root, device="cpu", threads=1)
-    told = carry_out(TrainingOrder.for_record(record, settings))[0]
+    told = carry_out(TrainingOrder.for_record(record, facts, settings))[0]
     assert isinstance(told, link.Computing)
     assert (told.environment["threads"], told.changed is not None) == (1, is_told)
 

@@ -20,8 +20,9 @@ def write(worker: Worker, field: str, value: str) -> None:
     worker.records.redis.hset(KEYS[JOB].record_of + FIRST, field, value)
 
 
-def read_spec(record: Record) -> tuple[str, str]:
-    return "tests.worker.small_work:finish", PreparingOrder.for_record(record, Settings()).model_dump_json()
+def read_spec(record: Record, facts: Facts) -> tuple[str, str]:
+    order = PreparingOrder.for_record(record, facts, Settings())
+    return "tests.worker.small_work:finish", order.model_dump_json()
 
 
 @pytest.mark.parametrize(

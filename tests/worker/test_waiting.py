@@ -13,7 +13,7 @@ import pytest
 
 from contract import reaping
 from contract.durable import replace_durably, write_durably
-from contract.job import Record, State, Want
+from contract.job import State, Want
 from tests.worker.owner import JOB, LEASE_SECONDS, Worker
 from worker import facts, room
 from worker.facts import read_facts
@@ -179,7 +179,7 @@ def test_silent_child_does_not_count_as_hung_while_the_volume_does_not_answer(wo
     """It may hang in a read or write, of which no other thread can tell."""
     away = worker.volume.root / "away"
 
-    def take_away(_: Record) -> tuple[str, str]:
+    def take_away(*_: object) -> tuple[str, str]:
         worker.volume.jobs.rename(away)
         worker.watch.look()
         return "tests.worker.small_work:hang", ""
@@ -275,7 +275,7 @@ def test_job_without_a_directory_fails_and_does_not_block_the_next(worker: Worke
 
 
 def test_job_whose_directory_is_removed_while_it_runs_fails(worker: Worker) -> None:
-    def remove(_: Record) -> tuple[str, str]:
+    def remove(*_: object) -> tuple[str, str]:
         shutil.rmtree(worker.volume.job(FIRST))
         return "tests.worker.small_work:write", str(worker.volume.snapshot(FIRST, "file"))
 
