@@ -26,25 +26,30 @@ class Aside:
         Returns None once it has ended. Otherwise it goes on, and these are the seconds since it began.
         """
         if self._outcome is None:
-            self._outcome, self._began_at = self._begin(work), time.monotonic()
+            self._outcome, self._began_at = _begin(work, self._name), time.monotonic()
         if wait((self._outcome,), patience_seconds).not_done:
             return time.monotonic() - self._began_at
         outcome, self._outcome = self._outcome, None
         outcome.result()
         return None
 
-    def _begin(self, work: Callable[[], None]) -> Future[None]:
-        outcome: Future[None] = Future()
-        threading.Thread(target=_run, args=(work, outcome), name=self._name, daemon=True).start()
-        return outcome
-
 
 def unless_it_hangs(work: Callable[[], None]) -> None:
     """Do the work and raise what it raises, or leave it behind: it then ends once the volume answers."""
     try:
-        Aside("aside").carry_out(work, HANG_SECONDS)
+        outcome = _begin(work, "aside")
     except RuntimeError:  # no thread is available: only a volume that hangs needs one
         work()
+        return
+    if not wait((outcome,), HANG_SECONDS).not_done:
+        outcome.result()
+
+
+def _begin(work: Callable[[], None], name: str) -> Future[None]:
+    """Start the work in a thread of this name; RuntimeError if none is available."""
+    outcome: Future[None] = Future()
+    threading.Thread(target=_run, args=(work, outcome), name=name, daemon=True).start()
+    return outcome
 
 
 def _run(work: Callable[[], None], outcome: Future[None]) -> None:

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from tests.worker.threadless import no_threads
-from worker.aside import Aside
+from worker.aside import Aside, unless_it_hangs
 
 LONG_SECONDS = 60.0
 
@@ -35,3 +35,23 @@ def test_failure_of_work_that_outlasts_the_patience_is_raised_before_the_next_be
     assert not next_one.is_set()
     assert aside.carry_out(next_one.set, LONG_SECONDS) is None
     assert next_one.is_set()
+
+
+def test_work_that_fails_as_threads_do_is_done_once() -> None:
+    done: list[threading.Thread] = []
+
+    def fail() -> None:
+        done.append(threading.current_thread())
+        raise RuntimeError("its own")
+
+    with pytest.raises(RuntimeError, match="its own"):
+        unless_it_hangs(fail)
+    assert len(done) == 1
+    assert done[0] is not threading.current_thread()
+
+
+def test_work_is_done_without_a_thread_if_none_can_be_started() -> None:
+    done = threading.Event()
+    with no_threads():
+        unless_it_hangs(done.set)
+    assert done.is_set()
