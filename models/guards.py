@@ -54,10 +54,10 @@ class GiveUp:
     detail: str
 
 
-Verdict = Continue | RollBack | GiveUp
+Decision = Continue | RollBack | GiveUp
 
 
-def judge(watch: Watch, signs: Signs, course: Course) -> Verdict:
+def decide(watch: Watch, signs: Signs, course: Course) -> Decision:
     """Decide what to do after an evaluation."""
     cause = diagnose(watch, signs, course)
     if cause is None or _is_put_up_with(cause, watch):

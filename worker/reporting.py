@@ -7,7 +7,7 @@ from contract.job import Progress
 from models import guards
 from models.diagnosis import Cause
 from models.environment import NumericEnvironment
-from models.guards import Continue, Verdict
+from models.guards import Continue, Decision
 from models.state import TrainingState
 from models.workload import Workload
 from worker import link
@@ -81,19 +81,19 @@ class Reporter:
         )
         self._chore.tell(link.Advanced(progress=progress))
 
-    def tell_judgement(self, evaluation: Evaluation | None, verdict: Verdict) -> None:
+    def tell_judgement(self, evaluation: Evaluation | None, decision: Decision) -> None:
         """Report a judgement, unless a killed child already has."""
         images_seen = self._state.images_seen
         if images_seen > self._order.judged_images_seen:
-            warning = self._warning(verdict)
+            warning = self._warning(decision)
             self._chore.tell(link.Judged(images_seen=images_seen, evaluation=evaluation, warning=warning))
 
-    def _warning(self, verdict: Verdict) -> link.Warned | None:
-        if not isinstance(verdict, Continue):
-            return link.Warned(code=verdict.cause, detail=verdict.detail)
+    def _warning(self, decision: Decision) -> link.Warned | None:
+        if not isinstance(decision, Continue):
+            return link.Warned(code=decision.cause, detail=decision.detail)
         if self._state.is_over:
-            regret = guards.regret(verdict.watch)
+            regret = guards.regret(decision.watch)
             return link.Warned(code=Cause.MODE_COLLAPSE, detail=regret) if regret else None
-        if suspicion := verdict.suspicion:
+        if suspicion := decision.suspicion:
             return link.Warned(code=f"{suspicion.cause}_suspected", detail=suspicion.detail)
         return None

@@ -39,15 +39,15 @@ def train_job(order_json: str, chore: Chore) -> None:
     except torch.OutOfMemoryError as error:
         raise MemoryError(str(error)) from error
     except GivenUpError as error:
-        chore.tell(link.Failed(problem=Failure(code=error.verdict.cause, detail=error.verdict.detail)))
+        chore.tell(link.Failed(problem=Failure(code=error.decision.cause, detail=error.decision.detail)))
 
 
 class GivenUpError(Exception):
     """The run went wrong, and no countermeasure has helped."""
 
-    def __init__(self, verdict: GiveUp | RollBack) -> None:
-        super().__init__(verdict.detail)
-        self.verdict = verdict
+    def __init__(self, decision: GiveUp | RollBack) -> None:
+        super().__init__(decision.detail)
+        self.decision = decision
 
 
 @dataclass(frozen=True)
@@ -132,21 +132,21 @@ class _Run:
         signs = Signs(is_finite=True) if is_unjudged else Signs.of(evaluation)
         watch = self._state.watch
         course = Course.of(self._spec, self._state.images_seen, watch, self._judged_every)
-        verdict = guards.judge(watch, signs, course)
-        self._reporter.tell_judgement(evaluation, verdict)
-        if isinstance(verdict, Continue):
-            self._state.watch = verdict.watch
-            return _Judgement(evaluation, verdict.is_best)
-        if isinstance(verdict, RollBack) and not self._state.is_over:
-            self._go_back(verdict)
+        decision = guards.decide(watch, signs, course)
+        self._reporter.tell_judgement(evaluation, decision)
+        if isinstance(decision, Continue):
+            self._state.watch = decision.watch
+            return _Judgement(evaluation, decision.is_best)
+        if isinstance(decision, RollBack) and not self._state.is_over:
+            self._go_back(decision)
         elif not (self._state.is_over and watch.has_something_to_serve):  # else an earlier best is served
-            raise GivenUpError(verdict)
+            raise GivenUpError(decision)
         return _UNJUDGED  # a rejected state is not published with figures
 
-    def _go_back(self, verdict: RollBack) -> None:
-        self._state.watch = verdict.watch
+    def _go_back(self, decision: RollBack) -> None:
+        self._state.watch = decision.watch
         self._went_back_at = self._state.images_seen
-        self._files.go_back(self._state, verdict.goal_images_seen, self._reporter.show_life)
+        self._files.go_back(self._state, decision.goal_images_seen, self._reporter.show_life)
 
     def _evaluated(self) -> Evaluation | None:
         if self._judge is None or not self._is_sound():

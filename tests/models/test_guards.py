@@ -10,7 +10,7 @@ from models.diagnosis import (
     Course,
     Signs,
 )
-from models.guards import PATIENCE, Continue, GiveUp, RollBack, judge, regret
+from models.guards import PATIENCE, Continue, GiveUp, RollBack, decide, regret
 from models.watch import Adjustments, Watch
 from tests.models.conftest import MakeSpec
 
@@ -31,66 +31,66 @@ def ill(cause: Cause) -> Signs:
 
 
 def test_first_evaluation_is_the_best_so_far() -> None:
-    verdict = judge(Watch(), WELL, BEGINNING)
-    assert verdict == Continue(
+    decision = decide(Watch(), WELL, BEGINNING)
+    assert decision == Continue(
         Watch(best_images_seen=500, best_distance=10, best_diversity=0.9, has_lived=True), is_best=True
     )
 
 
 def test_equal_distance_is_not_a_new_best() -> None:
-    verdict = judge(WATCH, WELL, GROWN)
-    assert isinstance(verdict, Continue)
-    assert (verdict.is_best, verdict.watch.best_images_seen) == (False, WATCH.best_images_seen)
+    decision = decide(WATCH, WELL, GROWN)
+    assert isinstance(decision, Continue)
+    assert (decision.is_best, decision.watch.best_images_seen) == (False, WATCH.best_images_seen)
 
 
 @pytest.mark.parametrize("cause", ILL)
 def test_failing_run_is_rolled_back_and_adjusted(cause: Cause) -> None:
-    verdict = judge(WATCH, ill(cause), GROWN)
-    assert isinstance(verdict, RollBack)
-    assert verdict.cause is cause
-    assert verdict.goal_images_seen == WATCH.best_images_seen
-    assert verdict.watch.rollbacks_since_best == 1
-    assert verdict.watch.adjustments != Adjustments()
+    decision = decide(WATCH, ill(cause), GROWN)
+    assert isinstance(decision, RollBack)
+    assert decision.cause is cause
+    assert decision.goal_images_seen == WATCH.best_images_seen
+    assert decision.watch.rollbacks_since_best == 1
+    assert decision.watch.adjustments != Adjustments()
 
 
 @pytest.mark.parametrize("cause", ILL)
 def test_run_is_given_up_only_after_rollbacks_have_not_helped(cause: Cause) -> None:
     watch = WATCH
     for _ in range(PATIENCE):
-        verdict = judge(watch, ill(cause), GROWN)
-        assert isinstance(verdict, RollBack)
-        watch = verdict.watch
-    assert isinstance(judge(watch, ill(cause), GROWN), GiveUp)
+        decision = decide(watch, ill(cause), GROWN)
+        assert isinstance(decision, RollBack)
+        watch = decision.watch
+    assert isinstance(decide(watch, ill(cause), GROWN), GiveUp)
 
 
 def test_new_best_resets_the_count_of_rollbacks() -> None:
     tried = WATCH.model_copy(update={"rollbacks_since_best": PATIENCE})
-    verdict = judge(tried, WELL.model_copy(update={"distance": 9}), GROWN)
-    assert isinstance(verdict, Continue)
-    assert verdict.watch.rollbacks_since_best == 0
+    decision = decide(tried, WELL.model_copy(update={"distance": 9}), GROWN)
+    assert isinstance(decision, Continue)
+    assert decision.watch.rollbacks_since_best == 0
 
 
 @pytest.mark.parametrize("cause", [Cause.MODE_COLLAPSE, Cause.DISCRIMINATOR_WINS, Cause.OVERFITTING])
 def test_young_run_without_a_best_is_left_alone(cause: Cause) -> None:
-    assert isinstance(judge(Watch(), ill(cause), BEGINNING), Continue)
+    assert isinstance(decide(Watch(), ill(cause), BEGINNING), Continue)
 
 
 def test_uniform_grey_of_a_young_run_is_no_measure_for_its_first_attempts() -> None:
-    grey = judge(Watch(), WELL.model_copy(update={"diversity": 0.01, "distance": 100}), BEGINNING)
+    grey = decide(Watch(), WELL.model_copy(update={"diversity": 0.01, "distance": 100}), BEGINNING)
     assert isinstance(grey, Continue)
     attempts = WELL.model_copy(update={"diversity": 0.2, "distance": 300, "memorised": 0.9})
-    assert isinstance(judge(grey.watch, attempts, BEGINNING), Continue)
-    assert isinstance(judge(grey.watch, attempts.model_copy(update={"memorised": 0}), GROWN), Continue)
+    assert isinstance(decide(grey.watch, attempts, BEGINNING), Continue)
+    assert isinstance(decide(grey.watch, attempts.model_copy(update={"memorised": 0}), GROWN), Continue)
 
 
 def test_run_whose_best_is_dead_restarts_and_is_young_again(make_spec: MakeSpec) -> None:
-    grey = judge(Watch(), WELL.model_copy(update={"diversity": DEAD / 2}), BEGINNING)
+    grey = decide(Watch(), WELL.model_copy(update={"diversity": DEAD / 2}), BEGINNING)
     assert isinstance(grey, Continue)
     assert grey.is_best
-    verdict = judge(grey.watch, WELL.model_copy(update={"diversity": DEAD / 2}), GROWN)
-    assert isinstance(verdict, RollBack)
-    assert verdict.goal_images_seen is None
-    assert verdict.watch.adjustments != Adjustments()
+    decision = decide(grey.watch, WELL.model_copy(update={"diversity": DEAD / 2}), GROWN)
+    assert isinstance(decision, RollBack)
+    assert decision.goal_images_seen is None
+    assert decision.watch.adjustments != Adjustments()
     spec = make_spec(batch_size=64, objective={"kind": "non_saturating"})
     later = GROWN.images_seen + 64 * (YOUNG_STEPS - 1)
     begun = Watch(begun_images_seen=GROWN.images_seen)
@@ -101,17 +101,17 @@ def test_run_whose_best_is_dead_restarts_and_is_young_again(make_spec: MakeSpec)
 def test_lost_living_best_is_no_longer_a_measure() -> None:
     lost = WATCH.begun_again(GROWN.images_seen)
     grey = WELL.model_copy(update={"diversity": DEAD / 2, "distance": 100})
-    verdict = judge(lost, grey, BEGINNING)
-    assert isinstance(verdict, Continue)
-    assert verdict.is_best
+    decision = decide(lost, grey, BEGINNING)
+    assert isinstance(decision, Continue)
+    assert decision.is_best
 
 
 def test_run_whose_living_best_is_lost_still_has_something_to_serve() -> None:
-    verdict = judge(WATCH.begun_again(2000), WELL.model_copy(update={"diversity": DEAD / 2}), BEGINNING)
-    assert isinstance(verdict, Continue)
-    assert not verdict.watch.has_living_best
-    assert verdict.watch.has_something_to_serve
-    assert regret(verdict.watch) is None
+    decision = decide(WATCH.begun_again(2000), WELL.model_copy(update={"diversity": DEAD / 2}), BEGINNING)
+    assert isinstance(decision, Continue)
+    assert not decision.watch.has_living_best
+    assert decision.watch.has_something_to_serve
+    assert regret(decision.watch) is None
 
 
 def test_restarted_run_remembers_the_distance_of_a_dead_best() -> None:
@@ -124,30 +124,30 @@ def test_restarts_without_a_living_best_are_given_up_even_if_the_distance_falls(
     for _ in range(PATIENCE):
         distance -= 1
         dead = WELL.model_copy(update={"diversity": DEAD / 2, "distance": distance})
-        young = judge(watch, dead, BEGINNING)
+        young = decide(watch, dead, BEGINNING)
         assert isinstance(young, Continue)
         assert young.is_best
-        verdict = judge(young.watch, dead, GROWN)
-        assert isinstance(verdict, RollBack)
-        watch = verdict.watch
-    assert isinstance(judge(watch, dead, GROWN), GiveUp)
+        decision = decide(young.watch, dead, GROWN)
+        assert isinstance(decision, RollBack)
+        watch = decision.watch
+    assert isinstance(decide(watch, dead, GROWN), GiveUp)
 
 
 def test_living_best_beats_a_dead_one_at_any_distance() -> None:
-    dead = judge(Watch(), WELL.model_copy(update={"diversity": DEAD / 2, "distance": 5}), BEGINNING)
+    dead = decide(Watch(), WELL.model_copy(update={"diversity": DEAD / 2, "distance": 5}), BEGINNING)
     assert isinstance(dead, Continue)
-    living = judge(dead.watch, WELL.model_copy(update={"distance": 300}), GROWN)
+    living = decide(dead.watch, WELL.model_copy(update={"distance": 300}), GROWN)
     assert isinstance(living, Continue)
     assert living.is_best
-    later = judge(living.watch, WELL.model_copy(update={"diversity": DEAD / 2, "distance": 1}), BEGINNING)
+    later = decide(living.watch, WELL.model_copy(update={"diversity": DEAD / 2, "distance": 1}), BEGINNING)
     assert isinstance(later, Continue)
     assert (later.is_best, later.watch.best_distance) == (False, living.watch.best_distance)
 
 
 def test_young_run_that_loses_its_variety_is_rolled_back() -> None:
-    verdict = judge(WATCH, ill(Cause.MODE_COLLAPSE), BEGINNING)
-    assert isinstance(verdict, RollBack)
-    assert verdict.cause is Cause.MODE_COLLAPSE
+    decision = decide(WATCH, ill(Cause.MODE_COLLAPSE), BEGINNING)
+    assert isinstance(decision, RollBack)
+    assert decision.cause is Cause.MODE_COLLAPSE
 
 
 def stuck(watch: Watch = WATCH) -> Watch:
@@ -158,72 +158,72 @@ def test_young_run_that_stays_dead_after_a_living_best_is_rolled_back() -> None:
     dead = WELL.model_copy(update={"diversity": 0.0, "distance": 14})
     for critic in (False, True):
         young = Course(500, BEGINNING.generator_steps, wants_sure_discriminator=critic)
-        assert isinstance(judge(WATCH, dead, young), Continue)
-        verdict = judge(stuck(), dead, young)
-        assert isinstance(verdict, RollBack)
-        assert verdict.cause is Cause.MODE_COLLAPSE
+        assert isinstance(decide(WATCH, dead, young), Continue)
+        decision = decide(stuck(), dead, young)
+        assert isinstance(decision, RollBack)
+        assert decision.cause is Cause.MODE_COLLAPSE
 
 
 def test_dead_generator_of_a_sure_discriminator_is_hopeless_long_before_it_is_grown() -> None:
     """So was a run with rates of 0.05, after 235 steps."""
     dead = WELL.model_copy(update={"diversity": 0.0, "real_accuracy": 1.0, "fake_accuracy": 1.0})
-    assert isinstance(judge(Watch(), dead, Course(500, HOPELESS_STEPS - 1)), Continue)
+    assert isinstance(decide(Watch(), dead, Course(500, HOPELESS_STEPS - 1)), Continue)
     hopeless = Course(500, HOPELESS_STEPS)
-    assert isinstance(judge(Watch(), dead.model_copy(update={"real_accuracy": 0.5}), hopeless), Continue)
+    assert isinstance(decide(Watch(), dead.model_copy(update={"real_accuracy": 0.5}), hopeless), Continue)
     critic = Course(500, HOPELESS_STEPS, wants_sure_discriminator=True)
-    assert isinstance(judge(Watch(), dead, critic), Continue)
-    verdict = judge(Watch(), dead, hopeless)
-    assert isinstance(verdict, RollBack)
-    assert (verdict.cause, verdict.goal_images_seen) == (Cause.MODE_COLLAPSE, None)
+    assert isinstance(decide(Watch(), dead, critic), Continue)
+    decision = decide(Watch(), dead, hopeless)
+    assert isinstance(decision, RollBack)
+    assert (decision.cause, decision.goal_images_seen) == (Cause.MODE_COLLAPSE, None)
 
 
 def test_run_that_never_was_varied_has_collapsed_once_it_is_stuck() -> None:
     poor = WELL.model_copy(update={"diversity": 0.2, "distance": 100})
     watch = WATCH.model_copy(update={"best_diversity": 0.2, "best_distance": 100})
-    assert isinstance(judge(watch, poor, GROWN), Continue)
-    assert isinstance(judge(stuck(watch), poor, BEGINNING), Continue)
-    assert isinstance(judge(stuck(watch), poor.model_copy(update={"distance": 99}), GROWN), Continue)
-    verdict = judge(stuck(watch), poor, GROWN)
-    assert isinstance(verdict, RollBack)
-    assert verdict.cause is Cause.MODE_COLLAPSE
+    assert isinstance(decide(watch, poor, GROWN), Continue)
+    assert isinstance(decide(stuck(watch), poor, BEGINNING), Continue)
+    assert isinstance(decide(stuck(watch), poor.model_copy(update={"distance": 99}), GROWN), Continue)
+    decision = decide(stuck(watch), poor, GROWN)
+    assert isinstance(decision, RollBack)
+    assert decision.cause is Cause.MODE_COLLAPSE
 
 
 def test_run_that_stays_far_behind_its_best_is_rolled_back_but_never_given_up() -> None:
     behind = WELL.model_copy(update={"distance": 16})
-    assert isinstance(judge(WATCH, behind, GROWN), Continue)
-    assert isinstance(judge(stuck(), WELL.model_copy(update={"distance": 14}), GROWN), Continue)
+    assert isinstance(decide(WATCH, behind, GROWN), Continue)
+    assert isinstance(decide(stuck(), WELL.model_copy(update={"distance": 14}), GROWN), Continue)
     watch = WATCH
     for _ in range(PATIENCE):
-        verdict = judge(stuck(watch), behind, GROWN)
-        assert isinstance(verdict, RollBack)
-        assert verdict.cause is Cause.DECLINE
-        assert verdict.goal_images_seen == WATCH.best_images_seen
-        watch = verdict.watch
-    assert isinstance(judge(stuck(watch), behind, GROWN), Continue)
+        decision = decide(stuck(watch), behind, GROWN)
+        assert isinstance(decision, RollBack)
+        assert decision.cause is Cause.DECLINE
+        assert decision.goal_images_seen == WATCH.best_images_seen
+        watch = decision.watch
+    assert isinstance(decide(stuck(watch), behind, GROWN), Continue)
 
 
 def test_critic_that_is_trained_to_its_optimum_may_be_sure() -> None:
     watch = WATCH.model_copy(update={"evaluations_since_best": STUCK})
     sure = WELL.model_copy(update={"real_accuracy": 1.0, "fake_accuracy": 1.0})
     course = Course(GROWN.images_seen, GROWN.generator_steps, wants_sure_discriminator=True)
-    assert isinstance(judge(watch, sure, course), Continue)
+    assert isinstance(decide(watch, sure, course), Continue)
 
 
 def test_non_finite_numbers_are_detected_before_there_is_a_best() -> None:
-    assert isinstance(judge(Watch(), ill(Cause.NOT_FINITE), BEGINNING), RollBack)
+    assert isinstance(decide(Watch(), ill(Cause.NOT_FINITE), BEGINNING), RollBack)
 
 
 def test_sure_discriminator_is_the_cause_if_a_run_is_stuck() -> None:
     sure = WELL.model_copy(update={"real_accuracy": 1.0, "fake_accuracy": 1.0})
     watch = WATCH
     for _ in range(STUCK):
-        verdict = judge(watch, sure, GROWN)
-        assert isinstance(verdict, Continue)
-        watch = verdict.watch
-    verdict = judge(watch, sure, GROWN)
-    assert isinstance(verdict, RollBack)
-    assert verdict.cause is Cause.DISCRIMINATOR_WINS
-    better = judge(watch, sure.model_copy(update={"distance": 9}), GROWN)
+        decision = decide(watch, sure, GROWN)
+        assert isinstance(decision, Continue)
+        watch = decision.watch
+    decision = decide(watch, sure, GROWN)
+    assert isinstance(decision, RollBack)
+    assert decision.cause is Cause.DISCRIMINATOR_WINS
+    better = decide(watch, sure.model_copy(update={"distance": 9}), GROWN)
     assert isinstance(better, Continue)
     assert better.is_best
 
@@ -231,76 +231,76 @@ def test_sure_discriminator_is_the_cause_if_a_run_is_stuck() -> None:
 def test_run_with_many_evaluations_is_stuck_after_more_of_them() -> None:
     sure = WELL.model_copy(update={"real_accuracy": 1.0, "fake_accuracy": 1.0})
     patient = Course(GROWN.images_seen, GROWN.generator_steps, stuck_after=STUCK + 1)
-    assert isinstance(judge(stuck(), sure, patient), Continue)
+    assert isinstance(decide(stuck(), sure, patient), Continue)
     longer = WATCH.model_copy(update={"evaluations_since_best": STUCK + 1})
-    assert isinstance(judge(longer, sure, patient), RollBack)
+    assert isinstance(decide(longer, sure, patient), RollBack)
 
 
 def test_dead_generator_is_detected_even_if_it_was_never_better() -> None:
     dead = WELL.model_copy(update={"diversity": DEAD / 2})
-    assert isinstance(judge(Watch(), dead, BEGINNING), Continue)
-    verdict = judge(Watch(), dead, GROWN)
-    assert isinstance(verdict, RollBack)
-    assert verdict.cause is Cause.MODE_COLLAPSE
+    assert isinstance(decide(Watch(), dead, BEGINNING), Continue)
+    decision = decide(Watch(), dead, GROWN)
+    assert isinstance(decision, RollBack)
+    assert decision.cause is Cause.MODE_COLLAPSE
 
 
 def test_diverged_weights_are_detected_even_in_a_young_run() -> None:
     dead = WELL.model_copy(update={"diversity": DEAD / 2, "largest_loss": 2 * RUNAWAY})
-    verdict = judge(Watch(), dead, BEGINNING)
-    assert isinstance(verdict, RollBack)
-    assert verdict.cause is Cause.MODE_COLLAPSE
+    decision = decide(Watch(), dead, BEGINNING)
+    assert isinstance(decision, RollBack)
+    assert decision.cause is Cause.MODE_COLLAPSE
     varied = dead.model_copy(update={"diversity": 0.9})
-    assert isinstance(judge(Watch(), varied, BEGINNING), Continue)
+    assert isinstance(decide(Watch(), varied, BEGINNING), Continue)
     critic = Course(BEGINNING.images_seen, BEGINNING.generator_steps, wants_sure_discriminator=True)
-    assert isinstance(judge(Watch(), dead, critic), Continue)
+    assert isinstance(decide(Watch(), dead, critic), Continue)
 
 
 def test_each_rollback_slows_training_down_more_than_the_one_before() -> None:
     paces, watch = [1.0], WATCH
     for _ in range(PATIENCE):
-        verdict = judge(watch, ill(Cause.NOT_FINITE), GROWN)
-        assert isinstance(verdict, RollBack)
-        watch = verdict.watch
+        decision = decide(watch, ill(Cause.NOT_FINITE), GROWN)
+        assert isinstance(decision, RollBack)
+        watch = decision.watch
         paces.append(watch.adjustments.generator_rate)
     assert paces == [1, 1 / 2, 1 / 8, 1 / 64]
 
 
 def test_unjudged_run_rolls_back_to_its_newest_state() -> None:
-    first = judge(Watch(), Signs(is_finite=True), BEGINNING)
+    first = decide(Watch(), Signs(is_finite=True), BEGINNING)
     assert isinstance(first, Continue)
-    second = judge(first.watch, Signs(is_finite=True), GROWN)
+    second = decide(first.watch, Signs(is_finite=True), GROWN)
     assert isinstance(second, Continue)
     assert second.watch.best_images_seen == GROWN.images_seen
 
 
 @pytest.mark.parametrize("harmless", [{"diversity": 0.1}, {"real_accuracy": 1.0, "fake_accuracy": 1.0}])
 def test_bad_signs_without_a_worse_distance_are_no_cause(harmless: dict[str, float]) -> None:
-    assert isinstance(judge(WATCH, WELL.model_copy(update=harmless), GROWN), Continue)
+    assert isinstance(decide(WATCH, WELL.model_copy(update=harmless), GROWN), Continue)
 
 
 def test_detail_names_the_figures_and_the_limits() -> None:
-    verdict = judge(WATCH, ill(Cause.MODE_COLLAPSE), GROWN)
-    assert isinstance(verdict, RollBack)
-    assert all(figure in verdict.detail for figure in ("10%", "35%", "100", "best 10", "70%"))
+    decision = decide(WATCH, ill(Cause.MODE_COLLAPSE), GROWN)
+    assert isinstance(decision, RollBack)
+    assert all(figure in decision.detail for figure in ("10%", "35%", "100", "best 10", "70%"))
 
 
 def test_collapsed_samples_are_not_taken_for_copies() -> None:
     alike = WELL.model_copy(update={"diversity": 0.2, "memorised": 0.9})
-    assert isinstance(judge(WATCH, alike, GROWN), Continue)
+    assert isinstance(decide(WATCH, alike, GROWN), Continue)
 
 
 def test_overfitting_strengthens_augmentation_and_slows_the_discriminator() -> None:
-    verdict = judge(WATCH, ill(Cause.OVERFITTING), GROWN)
-    assert isinstance(verdict, RollBack)
-    assert verdict.watch.adjustments.augmentation > 0
-    assert verdict.watch.adjustments.discriminator_rate < 1
+    decision = decide(WATCH, ill(Cause.OVERFITTING), GROWN)
+    assert isinstance(decision, RollBack)
+    assert decision.watch.adjustments.augmentation > 0
+    assert decision.watch.adjustments.discriminator_rate < 1
 
 
 def test_augmentation_never_exceeds_full_strength() -> None:
     strong = WATCH.model_copy(update={"adjustments": Adjustments(augmentation=0.9)})
-    verdict = judge(strong, ill(Cause.OVERFITTING), GROWN)
-    assert isinstance(verdict, RollBack)
-    assert verdict.watch.adjustments.augmentation == 1.0
+    decision = decide(strong, ill(Cause.OVERFITTING), GROWN)
+    assert isinstance(decision, RollBack)
+    assert decision.watch.adjustments.augmentation == 1.0
 
 
 @pytest.mark.parametrize(

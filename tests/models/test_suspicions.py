@@ -3,7 +3,7 @@
 import pytest
 
 from models.diagnosis import YOUNG_STEPS, Cause, Course
-from models.guards import PATIENCE, Continue, RollBack, judge
+from models.guards import PATIENCE, Continue, RollBack, decide
 from tests.models.test_guards import BEGINNING, GROWN, WATCH, WELL
 
 
@@ -19,7 +19,7 @@ def test_first_signs_are_reported_once_and_acted_on_if_they_last(
     signs: dict[str, float], cause: Cause, figures: str
 ) -> None:
     ill, course = WELL.model_copy(update=signs), Course(2000, YOUNG_STEPS, stuck_after=10)
-    first = judge(WATCH, ill, course)
+    first = decide(WATCH, ill, course)
     assert isinstance(first, Continue)
     assert first.suspicion
     assert first.suspicion.cause is cause
@@ -27,13 +27,13 @@ def test_first_signs_are_reported_once_and_acted_on_if_they_last(
     assert "for 10 more evaluations" in first.suspicion.detail
     watch = first.watch
     for _ in range(9):
-        verdict = judge(watch, ill, course)
-        assert isinstance(verdict, Continue)
-        assert not verdict.suspicion
-        watch = verdict.watch
-    acted = judge(watch, ill, course)
+        decision = decide(watch, ill, course)
+        assert isinstance(decision, Continue)
+        assert not decision.suspicion
+        watch = decision.watch
+    acted = decide(watch, ill, course)
     assert isinstance(acted, RollBack)
-    again = judge(acted.watch, ill, course)
+    again = decide(acted.watch, ill, course)
     assert isinstance(again, Continue)
     assert again.suspicion
 
@@ -41,11 +41,11 @@ def test_first_signs_are_reported_once_and_acted_on_if_they_last(
 def test_last_suspicion_says_that_the_run_fails() -> None:
     sure = WELL.model_copy(update={"real_accuracy": 1.0, "fake_accuracy": 1.0})
     tried = WATCH.model_copy(update={"rollbacks_since_best": PATIENCE})
-    last = judge(tried, sure, GROWN)
+    last = decide(tried, sure, GROWN)
     assert isinstance(last, Continue)
     assert last.suspicion
     assert "The run fails if this lasts" in last.suspicion.detail
-    declined = judge(tried, WELL.model_copy(update={"distance": 16}), GROWN)
+    declined = decide(tried, WELL.model_copy(update={"distance": 16}), GROWN)
     assert isinstance(declined, Continue)
     assert not declined.suspicion  # the run goes on with its best
 
@@ -57,6 +57,6 @@ def test_sound_young_or_better_run_raises_no_suspicion() -> None:
         (sure, BEGINNING),
         (sure.model_copy(update={"distance": 9}), GROWN),
     ]:
-        verdict = judge(WATCH, signs, course)
-        assert isinstance(verdict, Continue)
-        assert not verdict.suspicion
+        decision = decide(WATCH, signs, course)
+        assert isinstance(decision, Continue)
+        assert not decision.suspicion
