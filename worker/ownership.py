@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 WriteOrder = Callable[[Record, Facts], tuple[str, str]]
 """The work of a record as `module:function`, and the order for it as JSON, from its facts at the claim."""
 
-PATIENCE_SECONDS = 0.25
+POLL_SECONDS = 0.25
 """Interval between checks of what is wanted while the child is silent."""
 
 
@@ -129,8 +129,8 @@ class Ownership:
 
     def _watch(self) -> None:
         while not self._is_over():
-            patience_seconds = min(PATIENCE_SECONDS, self._heartbeat.due_in_seconds)
-            for message in self._group.messages(patience_seconds):
+            timeout_seconds = min(POLL_SECONDS, self._heartbeat.due_in_seconds)
+            for message in self._group.messages(timeout_seconds):
                 self._hear(message)
             if not self._is_over() and not self._group.is_alive:
                 for message in self._group.messages(0):
@@ -226,7 +226,7 @@ class Ownership:
         """Keep the lease while waiting for room, and obey what is wanted."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            time.sleep(PATIENCE_SECONDS)
+            time.sleep(POLL_SECONDS)
             self._heartbeat.beat_if_due()
             if self._heartbeat.want is Want.CANCEL:
                 self._outcome = CANCELLED

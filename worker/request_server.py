@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 DEFERENCE_SECONDS = 0.3
 """A busy trainer polls at this interval, so that idle ones, which answer faster and better, go first."""
-PATIENCE_SECONDS = 0.1
+POLL_SECONDS = 0.1
 """Interval between checks for a new job while the child is silent."""
 MARGIN_SECONDS = 0.5
 """Reserved for sending the answer back."""
@@ -142,7 +142,7 @@ class RequestServer(threading.Thread, ABC, Generic[A, W, R]):
         answer: R | None = None
         while not self._end.is_set():
             was_alive = child.is_alive
-            for message in child.messages(PATIENCE_SECONDS if was_alive else 0):
+            for message in child.messages(POLL_SECONDS if was_alive else 0):
                 match message:
                     case link.Failed(problem=problem):
                         return self.ANSWER(error=problem)
