@@ -32,7 +32,7 @@ def restore_left_out_models(store: Store, volume: Volume) -> None:
 def _restore(name: str, path: Path, store: Store | Rebuild, *, is_left_out: bool = False) -> None:
     try:
         if is_gone(path):
-            store.take_in(name)
+            store.clear_left_out(name)
             return
         command = _restoring(name, path, is_left_out=is_left_out)
     except (OSError, ValueError) as error:  # one damaged file costs no others

@@ -104,7 +104,7 @@ def _restore(
     try:
         is_pending = volume.pending_tombstone(record_id).exists()  # before it may become final
         if volume.tombstone(record_id).exists() or is_gone(volume.home(record_id)):
-            store.take_in(record_id)
+            store.clear_left_out(record_id)
             return False
         if is_pending:
             why = "a gateway has yet to complete or revert its deletion"

@@ -74,8 +74,8 @@ class Store:
             return None
         return Rebuild(self, rebuild, seconds)
 
-    def take_in(self, name: str) -> None:
-        """A record, alias or import is no longer left out: it was re-created, or is gone."""
+    def clear_left_out(self, name: str) -> None:
+        """A record, alias or import that is gone is no longer left out."""
         self._redis.srem(keys.LEFT_OUT, name)
 
     def left_out(self) -> list[str]:
@@ -124,7 +124,10 @@ class Store:
 
 
 class Rebuild:
-    """The store as the rebuilding process uses it: each command requires its lock, and extends it."""
+    """The store as the rebuilding process uses it: each command requires its lock, and extends it.
+
+    `clear_left_out` is no command and does neither: what is gone is not left out, whoever rebuilds.
+    """
 
     def __init__(self, store: Store, rebuild: str, seconds: int) -> None:
         self._store = store
@@ -139,6 +142,6 @@ class Rebuild:
         """
         return self._store.run(within(self._rebuild, self._seconds, command))
 
-    def take_in(self, name: str) -> None:
-        """A record, alias or import is no longer left out: it was re-created, or is gone."""
-        self._store.take_in(name)
+    def clear_left_out(self, name: str) -> None:
+        """A record, alias or import that is gone is no longer left out."""
+        self._store.clear_left_out(name)

@@ -9,7 +9,7 @@ function command.add_import()
 end
 
 function command.restore_import()
-  if not take_in(argument.digest) then return 0 end
+  if not may_restore(argument.digest) then return 0 end
   return redis.call('HSETNX', names.imports, argument.digest, argument.entry)
 end
 

@@ -47,7 +47,7 @@ end
 
 -- Re-create an alias from the volume; an existing one is left alone.
 function command.restore_alias()
-  if not take_in(argument.alias) then return 0 end
+  if not may_restore(argument.alias) then return 0 end
   if redis.call('HSETNX', names.aliases, argument.alias, argument.now) == 0 then return 0 end
   redis.call('HSET', names.alias_histories, argument.alias, argument.before)
   return 1

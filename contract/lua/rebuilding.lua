@@ -57,7 +57,7 @@ end
 
 -- Whether to re-create an alias or import, which then is no longer left out. One that is tried again, but was not left
 -- out any more, has been replaced or deleted meanwhile.
-local function take_in(name)
+local function may_restore(name)
   local was_left_out = redis.call('SREM', names.left_out, name) == 1
   return was_left_out or not argument.is_left_out
 end
