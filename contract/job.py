@@ -153,8 +153,8 @@ class Record(Kept):
     waiting_for: Shortage | None = None
     devices: int = 1
     deaths: int = Field(0, description="Of children that worked on it, since the last snapshot.")
-    judged_images_seen: int = Field(0, description="Up to where what came of judging the run was told.")
-    previewed_images_seen: int = Field(0, description="Up to where its previews were told.")
+    judged_images_seen: int = Field(0, description="Up to where what came of judging the run was reported.")
+    previewed_images_seen: int = Field(0, description="Up to where its previews were reported.")
 
     @classmethod
     def from_hash(cls, fields: Mapping[str, str]) -> Self:

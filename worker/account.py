@@ -113,8 +113,8 @@ class Account:
         if best_checkpoint(self._ledger.facts.checkpoints) == checkpoint:
             self.warm_best(is_latest=False)
         self._report_checkpoint(checkpoint)
-        told = {one.file for one in self._ledger.facts.checkpoints}
-        leftovers.drop_untold(self._volume, self._lease.id, checkpoint.file, told)
+        reported = {one.file for one in self._ledger.facts.checkpoints}
+        leftovers.drop_unreported(self._volume, self._lease.id, checkpoint.file, reported)
 
     def _report_checkpoint(self, checkpoint: CheckpointFact) -> None:
         self._outbox.report(

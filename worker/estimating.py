@@ -61,9 +61,9 @@ def estimate_job(order_json: str, chore: Chore) -> None:
 def _tell(order: EstimateOrder, chore: Chore, began: float) -> None:
     job = _Job(order)
     start_up_seconds = time.monotonic() - began + CLAIM_SECONDS
-    foretold = job.foretold(start_up_seconds)
-    chore.tell(link.Estimated(estimate=job.estimate(foretold)))
-    if foretold.basis == "trained" or order.training or job.error:
+    predicted = job.from_readings(start_up_seconds)
+    chore.tell(link.Estimated(estimate=job.estimate(predicted)))
+    if predicted.basis == "trained" or order.training or job.error:
         return
     made = time.monotonic()
     trial = Trial(job.spec.part, job.environment, job.workload.training)
@@ -98,11 +98,11 @@ class _Job:
     def load_features(self) -> Features:
         return self.features.load(self._volume, self.environment.device, at_once)
 
-    def estimate(self, told: TimeEstimate) -> Estimate:
+    def estimate(self, duration: TimeEstimate) -> Estimate:
         environment = self.environment
         return Estimate(
             memory=self.memory,
-            time=told,
+            time=duration,
             evaluations=EvaluationPlan(
                 count=self.workload.evaluations, every_images=self.workload.every_images
             ),
@@ -117,7 +117,7 @@ class _Job:
             error=self.error,
         )
 
-    def foretold(self, start_up_seconds: float) -> TimeEstimate:
+    def from_readings(self, start_up_seconds: float) -> TimeEstimate:
         """Estimate from the most similar job that was measured on this device."""
         reading = _nearest(self._order.readings, self.spec, self.environment, self.workload)
         if reading is None:

@@ -36,14 +36,14 @@ def drop_abandoned(directory: Path) -> None:
                 torn.unlink(missing_ok=True)
 
 
-def drop_untold(volume: Volume, job_id: str, published: str, told: Collection[str]) -> None:
+def drop_unreported(volume: Volume, job_id: str, published: str, reported: Collection[str]) -> None:
     """Delete what earlier owners wrote in place of this checkpoint but died before reporting.
 
     If facts were lost, it may have been reported after all, so files that an alias names are kept.
     """
     for path in _found(volume.checkpoints(job_id), f"{images_seen_of(published):012d}-*.safetensors"):
         token = token_of(path.name)
-        if token is None or token >= (token_of(published) or 0) or path.name in told:
+        if token is None or token >= (token_of(published) or 0) or path.name in reported:
             continue
         if not _is_named(volume, path.name):
             _drop(path)

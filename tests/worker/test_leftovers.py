@@ -25,7 +25,7 @@ from worker.leftovers import (
     drop_superseded,
     drop_torn,
     drop_unheard,
-    drop_untold,
+    drop_unreported,
     superseded,
     unheard,
 )
@@ -171,32 +171,32 @@ def test_late_owner_leaves_the_files_of_the_next_one_alone(volume: Volume, redis
 def test_unreported_checkpoint_of_a_dead_owner_is_deleted_once_the_next_owner_wrote_it(
     volume: Volume,
 ) -> None:
-    published, told, untold, later = (weights_name(100, token) for token in (7, 5, 6, 8))
+    published, reported, unreported, later = (weights_name(100, token) for token in (7, 5, 6, 8))
     elsewhere = weights_name(200, token=6)
     odd = "000000000100-6 (copy).safetensors"
     volume.checkpoints(JOB).mkdir(parents=True)
-    for name in (published, told, untold, later, elsewhere, odd):
+    for name in (published, reported, unreported, later, elsewhere, odd):
         volume.checkpoint(JOB, name).touch()
-    drop_untold(volume, JOB, published, {told, published})
+    drop_unreported(volume, JOB, published, {reported, published})
     left = {path.name for path in volume.checkpoints(JOB).iterdir()}
-    assert left == {published, told, later, elsewhere, odd}
+    assert left == {published, reported, later, elsewhere, odd}
 
 
 def test_checkpoint_that_an_alias_names_is_kept_even_if_it_seems_unreported(volume: Volume) -> None:
-    published, told = (weights_name(100, token) for token in (7, 5))
-    meaning = Meaning(job=JOB, digest="sha256:" + "0" * 64, file=told, revision=1)
+    published, reported = (weights_name(100, token) for token in (7, 5))
+    meaning = Meaning(job=JOB, digest="sha256:" + "0" * 64, file=reported, revision=1)
     write_durably(volume.alias("live"), AliasRecord(now=meaning).as_file())
     volume.checkpoints(JOB).mkdir(parents=True)
-    for name in (published, told):
+    for name in (published, reported):
         volume.checkpoint(JOB, name).touch()
-    drop_untold(volume, JOB, published, {published})
-    assert volume.checkpoint(JOB, told).exists()
+    drop_unreported(volume, JOB, published, {published})
+    assert volume.checkpoint(JOB, reported).exists()
 
 
 def test_checkpoint_is_kept_that_an_unreadable_alias_may_name(volume: Volume) -> None:
-    published, untold = (weights_name(100, token) for token in (7, 5))
+    published, unreported = (weights_name(100, token) for token in (7, 5))
     write_durably(volume.alias("live"), b"\xff")
     volume.checkpoints(JOB).mkdir(parents=True)
-    volume.checkpoint(JOB, untold).touch()
-    drop_untold(volume, JOB, published, {published})
-    assert volume.checkpoint(JOB, untold).exists()
+    volume.checkpoint(JOB, unreported).touch()
+    drop_unreported(volume, JOB, published, {published})
+    assert volume.checkpoint(JOB, unreported).exists()
