@@ -3,7 +3,7 @@
 Batches come from the backlog, not from a timer: an idle sampler answers one request at once, a busy one finds
 many waiting. Requests past their deadline, by Redis TIME, never reach the forward pass, nor do those known to
 be withdrawn. A batch is limited in requests; it is rendered in portions, which are limited in weight to bound
-memory. Requests for a generator that is still loading are set aside while others proceed.
+memory. Requests for a generator that is still loading wait while others proceed.
 """
 
 import logging
@@ -29,7 +29,7 @@ from worker.withdrawals import Withdrawals
 logger = logging.getLogger(__name__)
 
 LOADING_SECONDS = 0.02
-"""The longest blocking pop while asks are set aside, before checking for their generator again."""
+"""The longest blocking pop while asks wait for a generator, before checking for it again."""
 MOST_WEIGHT = 256
 """Limit of one portion, in samples of their own size; a heavier ask is a portion of its own."""
 STOP_SECONDS = 8.0
@@ -52,7 +52,7 @@ class SampleConsumer(threading.Thread):
         self._batch_limit = batch_limit
         self._replies = Replies(url, renderer)
         self._liveness = Liveness()
-        self._aside: list[Ask] = []
+        self._awaiting_load: list[Ask] = []
         self._taken_at: dict[str, float] = {}  # by ask id, in seconds of our clock
         self._withdrawals = Withdrawals(self._redis)
         self._clock_offset_ms = 0.0  # Redis time - ours
@@ -109,7 +109,7 @@ class SampleConsumer(threading.Thread):
             if not self._active.wait(POP_SECONDS):
                 continue
             try:
-                self._serve(self._aside + self._take())
+                self._serve(self._awaiting_load + self._take())
             except redis.RedisError as error:
                 self._away.log("sampling Redis is away: %s", error)
                 self._end.wait(BREATH_SECONDS)
@@ -117,7 +117,7 @@ class SampleConsumer(threading.Thread):
                 logger.exception("a batch was lost; its gateways ask again")
                 self._end.wait(BREATH_SECONDS)
             finally:
-                self._taken_at = {ask.id: self._taken_at[ask.id] for ask in self._aside}
+                self._taken_at = {ask.id: self._taken_at[ask.id] for ask in self._awaiting_load}
 
     def stop(self) -> None:
         """Finish the current batch, then end."""
@@ -145,7 +145,7 @@ class SampleConsumer(threading.Thread):
         frames = self._pop()
         now = time.monotonic()
         read = [ask for frame in frames if (ask := _read(frame))]
-        # A gateway may resend an ask that is set aside or is being answered: skip those.
+        # A gateway may resend an ask that waits for its generator or is being answered: skip those.
         asks = [ask for ask in read if ask.id not in self._taken_at and not self._replies.has(ask)]
         self._taken_at.update((ask.id, now) for ask in asks)
         return asks
@@ -156,7 +156,7 @@ class SampleConsumer(threading.Thread):
         In one round trip: Redis runs what follows a blocking command in a pipeline once that has ended.
         """
         pipe = self._redis.pipeline(transaction=False)
-        pipe.blpop(self._lists, LOADING_SECONDS if self._aside else POP_SECONDS)
+        pipe.blpop(self._lists, LOADING_SECONDS if self._awaiting_load else POP_SECONDS)
         for name in self._lists:
             pipe.lpop(name, self._batch_limit - 1)
         pipe.time()
@@ -170,7 +170,7 @@ class SampleConsumer(threading.Thread):
         return is_in_time and ask.id not in self._withdrawals
 
     def _serve(self, asks: Sequence[Ask]) -> None:
-        self._aside = []
+        self._awaiting_load = []
         samplers: dict[Key, Sampler] = {}
         ready: list[Ask] = []
         self._withdrawals.look(self._taken_at)
@@ -185,7 +185,7 @@ class SampleConsumer(threading.Thread):
             awaited = [ask for ask in portion if self._is_awaited(ask)]
             if awaited and (made := self._render(awaited, samplers[self._engine.key(awaited[0].spec)])):
                 self._replies.give(made, is_alone=len(asks) == 1 and awaited[0].spec.weight == 1)
-        self._engine.settle(self._by_target(self._aside))
+        self._engine.settle(self._by_target(self._awaiting_load))
         self.precisions = self._engine.precisions
 
     def _by_target(self, asks: Iterable[Ask]) -> Mapping[Target, Sequence[Ask]]:
@@ -195,7 +195,7 @@ class SampleConsumer(threading.Thread):
         return groups
 
     def _sampler(self, wanting: Sequence[Ask]) -> Sampler | None:
-        """The generator of these asks. If it is None, they have been set aside or refused."""
+        """The generator of these asks. If it is None, they wait for it or have been refused."""
         try:
             sampler = self._engine.sampler(wanting[0].spec, wanting[0].place)
         except ServiceError as refusal:
@@ -207,7 +207,7 @@ class SampleConsumer(threading.Thread):
                 self._replies.give(Refused(wanting, ErrorCode.INTERNAL, FAILED))
             return None
         if sampler is None:
-            self._aside += wanting
+            self._awaiting_load += wanting
         return sampler
 
     def _admit(self, sampler: Sampler, wanting: Sequence[Ask]) -> list[Ask]:

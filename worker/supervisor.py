@@ -41,7 +41,7 @@ class Supervisor:
         self._start_children = start_children
         self._devices = devices
         self._write_order = write_order
-        self._aside = SetAside()
+        self._set_aside = SetAside()
         patience_seconds = min(PATIENCE_SECONDS, worker.settings.heartbeat_seconds)
         self._warming = Warming(worker.store, worker.settings.sampling_url, patience_seconds)
 
@@ -65,7 +65,7 @@ class Supervisor:
                 self._worker.name,
                 lease_seconds=self._worker.settings.lease_seconds,
                 devices=self._devices,
-                set_aside=self._aside.ids(),
+                set_aside=self._set_aside.ids(),
             )
         )
         if claim is None:
@@ -76,10 +76,10 @@ class Supervisor:
         try:
             self._see_through(lease, claim.record, group)
         except (OSError, UnfitError) as error:
-            self._set_aside(lease, error)
+            self._leave_to_others(lease, error)
             return False  # it may be this host's fault, and then every other record would fail as well
         except ForeignSpecError as error:
-            self._set_aside(lease, error)
+            self._leave_to_others(lease, error)
         except RedisError:
             raise
         except Exception as error:
@@ -98,10 +98,10 @@ class Supervisor:
             logger.warning("%s: Redis is away (%s); the work begins", lease.id, error)
             return True
 
-    def _set_aside(self, lease: Lease, why: Exception) -> None:
-        """Leave it to others for a while. Its owner has handed it back."""
+    def _leave_to_others(self, lease: Lease, why: Exception) -> None:
+        """Set it aside for a while. Its owner has handed it back."""
         logger.error("%s: set aside: %s", lease.id, why)
-        self._aside.add(lease.id)
+        self._set_aside.add(lease.id)
 
     def _bury(self, lease: Lease, cause: str) -> None:
         burial = self._worker.store.run(reaping.died(lease, cause, self._worker.settings.max_deaths))
