@@ -44,7 +44,7 @@ class Cost:
 
     @classmethod
     def of(cls, spec: TrainingSpec) -> Self:
-        pair = networks.build(spec.architecture, spec.resolution, spec.channels)
+        pair = networks.sketch(spec.architecture, spec.resolution, spec.channels)
         latents = torch.empty(_PROBES, pair.generator.latent_size, device="meta")
         images = torch.empty(_PROBES, spec.channels, spec.resolution, spec.resolution, device="meta")
         generator = multiply_adds(pair.generator, latents)
@@ -74,9 +74,9 @@ def evaluation_interval(cost: Cost, evaluation: int, batch_size: int, share: flo
 
 
 def multiply_adds(network: Network, given: torch.Tensor) -> int:
-    """Those of a forward pass for one of the latents (N, Z) or images (N, C, R, R), on the meta device."""
+    """Those of a forward pass for one of the latents (N, Z) or images (N, C, R, R)."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network.to("meta")(given)
+        network(given)
     return int(counter.get_total_flops()) // 2 // len(given)  # it counts a multiply-add as two
 
 

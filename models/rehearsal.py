@@ -21,12 +21,10 @@ from contract.training import TrainingSpec
 from models import networks
 from models.batches import Batches
 from models.environment import NumericEnvironment
-from models.networks.pair import Network
 from models.rules import Rules
 from models.state import TrainingState
 from models.tally import Tally
 from models.trainer import train
-from models.watch import Watch
 
 SHOWN = 64
 """Latents in one forward pass of the generator for a preview, or for its batch-norm statistics."""
@@ -61,24 +59,11 @@ def rehearse(spec: TrainingSpec, environment: NumericEnvironment) -> Living:
 
 def _valueless(spec: TrainingSpec, environment: NumericEnvironment) -> TrainingState:
     """A training state on the meta device, for a run that never ends."""
-    pair = networks.build(spec.architecture, spec.resolution, spec.channels)
-    ema = networks.build(spec.architecture, spec.resolution, spec.channels).generator
-    for network in (pair.generator, pair.discriminator, ema):
-        network.to("meta", memory_format=environment.memory_format)  # type: ignore[call-overload]
-    return TrainingState(
-        spec=spec.model_copy(update={"images": 2**62}),
-        environment=_Valueless.of(environment),
-        generator=pair.generator.train(),
-        discriminator=pair.discriminator.train(),
-        generator_optimizer=_adam(pair.generator),
-        discriminator_optimizer=_adam(pair.discriminator),
-        ema=ema.train().requires_grad_(requires_grad=False),
-        images_seen=0,
-        watch=Watch(),
-    )
+    endless = spec.model_copy(update={"images": 2**62})
+    return TrainingState.of(endless, _Valueless.of(environment), networks.sketch, _adam)
 
 
-def _adam(network: Network) -> Adam:
+def _adam(network: nn.Module, _spec: TrainingSpec, _learning_rate: float) -> Adam:
     """Adam with allocated moments. torch cannot fuse it here, which costs one more parameter's size."""
     optimizer = Adam(network.parameters(), foreach=False)
     for parameter in network.parameters():

@@ -1,5 +1,6 @@
 """The complete state of a training run between two steps."""
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Self
@@ -8,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from contract.architectures import Pair
 from contract.augmentation import DiffAugment
 from contract.training import TrainingSpec
 from models import networks
 from models.environment import NumericEnvironment
-from models.networks.pair import Discriminator, Generator
+from models.networks.pair import Discriminator, Generator, Networks
 from models.silence import silent
 from models.watch import Watch
 
@@ -49,18 +51,28 @@ class TrainingState:
 
         All tensors other than those of weights and norms have their initial values.
         """
-        pair = networks.build(spec.architecture, spec.resolution, spec.channels)
-        ema = networks.build(spec.architecture, spec.resolution, spec.channels).generator
-        for network in (pair.generator, pair.discriminator, ema):
+        return cls.of(spec, environment, networks.build, _adam)
+
+    @classmethod
+    def of(
+        cls,
+        spec: TrainingSpec,
+        environment: NumericEnvironment,
+        build: Callable[[Pair, int, int], Networks],
+        optimizer: Callable[[nn.Module, TrainingSpec, float], Adam],
+    ) -> Self:
+        """A state of networks and optimisers that the given functions make, on the environment's device."""
+        pair = build(spec.architecture, spec.resolution, spec.channels)
+        for network in (pair.generator, pair.discriminator):
             environment.place(network)
         return cls(
             spec=spec,
             environment=environment,
             generator=pair.generator.train(),
             discriminator=pair.discriminator.train(),
-            generator_optimizer=_adam(pair.generator, spec, spec.generator_learning_rate),
-            discriminator_optimizer=_adam(pair.discriminator, spec, spec.discriminator_learning_rate),
-            ema=ema.train().requires_grad_(requires_grad=False),
+            generator_optimizer=optimizer(pair.generator, spec, spec.generator_learning_rate),
+            discriminator_optimizer=optimizer(pair.discriminator, spec, spec.discriminator_learning_rate),
+            ema=copy.deepcopy(pair.generator).train().requires_grad_(requires_grad=False),
             images_seen=0,
             watch=Watch(),
         )

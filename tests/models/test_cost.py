@@ -1,9 +1,11 @@
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from contract.training import TrainingSpec
-from models.cost import Cost, evaluation_interval
+from models import networks
+from models.cost import Cost, evaluation_interval, multiply_adds
 
 MakeSpec = Callable[..., TrainingSpec]
 
@@ -77,3 +79,10 @@ def test_evaluation_interval_is_at_least_one_batch(make_spec: MakeSpec) -> None:
 
 def test_counting_twice_gives_the_same_cost(make_spec: MakeSpec) -> None:
     assert Cost.of(make_spec()) == Cost.of(make_spec())
+
+
+def test_counting_leaves_a_network_as_it_is(make_spec: MakeSpec) -> None:
+    spec = make_spec()
+    network = networks.build(spec.architecture, spec.resolution, spec.channels).discriminator
+    assert multiply_adds(network, torch.zeros(2, 3, 32, 32)) == Cost.of(spec).discriminator
+    assert {parameter.device.type for parameter in network.parameters()} == {"cpu"}

@@ -56,10 +56,14 @@ def test_peak_matches_that_of_a_real_run(
     assert rehearse(spec, environment).peak == pytest.approx(real, rel=0.06)
 
 
-def test_state_is_counted_to_the_byte(make_spec: MakeSpec, environment: NumericEnvironment) -> None:
-    state = TrainingState.fresh(make_spec(), environment)
+@pytest.mark.parametrize("norm", ["batch", "spectral"])
+def test_state_is_counted_to_the_byte(
+    norm: str, make_spec: MakeSpec, environment: NumericEnvironment
+) -> None:
+    spec = make_spec(architecture=WIDE | {"discriminator_norm": norm})
+    state = TrainingState.fresh(spec, environment)
     there = sum(tensor.nbytes for name, tensor in state.tensors() if not name.endswith(".step"))
-    assert rehearse(make_spec(), environment).state == there
+    assert rehearse(spec, environment).state == there
 
 
 def test_rehearsal_of_a_huge_batch_takes_no_memory(
