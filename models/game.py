@@ -88,6 +88,6 @@ class Objective:
         """Low when reals score high and fakes score low."""
         raise NotImplementedError
 
-    def generator_loss(self, fake_scores: Tensor, real_scores: Tensor | None = None) -> Tensor:
+    def generator_loss(self, fake_scores: Tensor, *, real_scores: Tensor | None = None) -> Tensor:
         """Low when fakes score high; `real_scores` is given if the objective compares pairs."""
         raise NotImplementedError

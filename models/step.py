@@ -107,19 +107,14 @@ class Step:
         rules = self._rules
         with _fixed(self.state.discriminator):
             judged_fake = self._judged(_augmented(routine, drawn, "generator/fake", fake))
-            judged_real = (
-                self._judged(_augmented(routine, drawn, "generator/real", real))
-                if rules.shows_generator_reals
-                else None
-            )
-            real_scores = judged_real.scores if judged_real else None
-            added = {
-                term.name: term.loss(judged_real, judged_fake)
-                for term in rules.generator_terms
-                if judged_real
-            }
-            loss = Loss(rules.objective.generator_loss(judged_fake.scores, real_scores), added)
-            return self._descend("generator", loss, is_last=True)
+            real_scores: Tensor | None = None
+            added: dict[str, Tensor] = {}
+            if rules.shows_generator_reals:
+                judged_real = self._judged(_augmented(routine, drawn, "generator/real", real))
+                real_scores = judged_real.scores
+                added = {term.name: term.loss(judged_real, judged_fake) for term in rules.generator_terms}
+            adversarial = rules.objective.generator_loss(judged_fake.scores, real_scores=real_scores)
+            return self._descend("generator", Loss(adversarial, added), is_last=True)
 
     def _judged(self, images: Tensor) -> Judged:
         discriminator = self.state.discriminator

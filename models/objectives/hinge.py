@@ -14,5 +14,5 @@ class Hinge(Objective):
     def discriminator_loss(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
         return relu(1 - real_scores).mean() + relu(1 + fake_scores).mean()
 
-    def generator_loss(self, fake_scores: Tensor, real_scores: Tensor | None = None) -> Tensor:
+    def generator_loss(self, fake_scores: Tensor, *, real_scores: Tensor | None = None) -> Tensor:
         return -fake_scores.mean()

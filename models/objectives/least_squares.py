@@ -13,5 +13,5 @@ class LeastSquares(Objective):
     def discriminator_loss(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
         return ((real_scores - 1).square().mean() + fake_scores.square().mean()) / 2
 
-    def generator_loss(self, fake_scores: Tensor, real_scores: Tensor | None = None) -> Tensor:
+    def generator_loss(self, fake_scores: Tensor, *, real_scores: Tensor | None = None) -> Tensor:
         return (fake_scores - 1).square().mean() / 2

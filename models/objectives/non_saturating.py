@@ -17,5 +17,5 @@ class NonSaturating(Objective):
     def discriminator_loss(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
         return softplus(-real_scores).mean() + softplus(fake_scores).mean()
 
-    def generator_loss(self, fake_scores: Tensor, real_scores: Tensor | None = None) -> Tensor:
+    def generator_loss(self, fake_scores: Tensor, *, real_scores: Tensor | None = None) -> Tensor:
         return softplus(-fake_scores).mean()

@@ -37,7 +37,7 @@ class R3(Objective):
     def discriminator_loss(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
         return softplus(fake_scores - real_scores).mean()
 
-    def generator_loss(self, fake_scores: Tensor, real_scores: Tensor | None = None) -> Tensor:
+    def generator_loss(self, fake_scores: Tensor, *, real_scores: Tensor | None = None) -> Tensor:
         assert real_scores is not None
         return softplus(real_scores - fake_scores).mean()
 

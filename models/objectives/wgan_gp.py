@@ -19,7 +19,7 @@ class WganGp(Objective):
     def discriminator_loss(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
         return fake_scores.mean() - real_scores.mean()
 
-    def generator_loss(self, fake_scores: Tensor, real_scores: Tensor | None = None) -> Tensor:
+    def generator_loss(self, fake_scores: Tensor, *, real_scores: Tensor | None = None) -> Tensor:
         return -fake_scores.mean()
 
 

@@ -34,7 +34,7 @@ def made(kind: str) -> Objective:
 )
 def test_losses_at_score_zero(kind: str, discriminator: float, generator: float) -> None:
     objective = made(kind)
-    losses = (objective.discriminator_loss(ZEROS, ZEROS), objective.generator_loss(ZEROS, ZEROS))
+    losses = (objective.discriminator_loss(ZEROS, ZEROS), objective.generator_loss(ZEROS, real_scores=ZEROS))
     torch.testing.assert_close(torch.stack(losses), torch.tensor([discriminator, generator]))
 
 
@@ -54,14 +54,15 @@ def test_r3_does_not_depend_on_a_shift_of_all_scores() -> None:
     real, fake = torch.tensor([0.5, -1.0]), torch.tensor([0.25, 2.0])
     objective = made("r3")
     assert objective.discriminator_loss(real + 8, fake + 8) == objective.discriminator_loss(real, fake)
-    assert objective.generator_loss(fake + 8, real + 8) == objective.generator_loss(fake, real)
+    shifted = objective.generator_loss(fake + 8, real_scores=real + 8)
+    assert shifted == objective.generator_loss(fake, real_scores=real)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("scores", [ZEROS, SURE, WRONG])
 def test_gradients_are_finite_at_any_score(kind: str, scores: Tensor) -> None:
     objective, leaf = made(kind), scores.clone().requires_grad_()
-    total = objective.discriminator_loss(leaf, -leaf) + objective.generator_loss(leaf, -leaf)
+    total = objective.discriminator_loss(leaf, -leaf) + objective.generator_loss(leaf, real_scores=-leaf)
     total.backward()  # type: ignore[no-untyped-call]
     assert leaf.grad is not None
     assert leaf.grad.isfinite().all()
@@ -70,7 +71,7 @@ def test_gradients_are_finite_at_any_score(kind: str, scores: Tensor) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_generator_is_pushed_to_higher_scores(kind: str) -> None:
     leaf = torch.zeros(4, requires_grad=True)
-    made(kind).generator_loss(leaf, ZEROS).backward()  # type: ignore[no-untyped-call]
+    made(kind).generator_loss(leaf, real_scores=ZEROS).backward()  # type: ignore[no-untyped-call]
     assert leaf.grad is not None
     assert (leaf.grad < 0).all()
 
