@@ -1,7 +1,7 @@
 """The complete state of a training run between two steps."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
@@ -140,7 +140,7 @@ class TrainingState:
 
     def read_losses(self) -> dict[str, float]:
         """The latest losses as numbers. Waits for the device."""
-        return {name: loss.item() for name, loss in self.losses.items()}
+        return read(self.losses)
 
     def is_finite(self) -> bool:
         """Whether every parameter is finite. Waits for the device."""
@@ -155,6 +155,11 @@ class TrainingState:
             yield from ((f"{name}.{key}", tensor) for key, tensor in network.state_dict().items())
         yield from _moments("generator_optimizer", self.generator_optimizer, self.generator)
         yield from _moments("discriminator_optimizer", self.discriminator_optimizer, self.discriminator)
+
+
+def read(losses: Mapping[str, Tensor]) -> dict[str, float]:
+    """Losses as numbers. Waits for the device, so call it rarely."""
+    return {name: loss.item() for name, loss in losses.items()}
 
 
 def decayed(decay: float, progress: float) -> float:

@@ -10,7 +10,7 @@ from models.batches import Batches
 from models.ranks import Alone, Ranks
 from models.recording import RecordedSteps
 from models.rules import Rules
-from models.state import TrainingState
+from models.state import TrainingState, read
 from models.step import Step
 
 
@@ -24,7 +24,7 @@ class Progress:
 
     def read(self) -> dict[str, float]:
         """The losses as numbers. Waits for the device, so call it rarely."""
-        return {name: loss.item() for name, loss in self.losses.items()}
+        return read(self.losses)
 
 
 def train(state: TrainingState, batches: Batches, ranks: Ranks | None = None) -> Iterator[Progress]:
