@@ -4,7 +4,6 @@ It runs the real trainer on the meta device. Every storage counts from the opera
 last reference goes, so penalties, terms and architectures need no rules of their own here.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -85,9 +84,8 @@ def _pictures(spec: TrainingSpec) -> Batches:
 
 def _hardest_steps(rules: Rules) -> Iterator[int]:
     """A step of each maximal routine: no other has all of its due terms, its generator's turn, and more."""
-    rhythms = [term.every_steps for term in rules.discriminator_terms]
     first: dict[frozenset[object], int] = {}
-    for step in range(min(math.lcm(rules.discriminator_steps, *rhythms), MOST_STEPS)):
+    for step in range(min(rules.period_steps, MOST_STEPS)):
         routine = rules.routine(step, None)
         turn = {"generator"} if routine.is_generators_turn else set()
         first.setdefault(frozenset({*routine.due, *turn}), step)

@@ -1,5 +1,6 @@
 """The maths that a spec chooses, and what each training step computes."""
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -51,6 +52,11 @@ class Rules:
             due=tuple(term for term in self.discriminator_terms if step % term.every_steps == 0),
             augmentation=augmentation,
         )
+
+    @property
+    def period_steps(self) -> int:
+        """The number of steps after which routines recur."""
+        return math.lcm(self.discriminator_steps, *(term.every_steps for term in self.discriminator_terms))
 
     @property
     def shows_generator_reals(self) -> bool:

@@ -1,6 +1,5 @@
 """Times a few real steps and one real evaluation of a job that is not queued yet, on pictures of noise."""
 
-import math
 import time
 from dataclasses import dataclass
 
@@ -55,15 +54,15 @@ class Trial:
         self._state = TrainingState.fresh(self._spec, environment)
 
     def steps(self) -> Steps:
-        """Time steps for a few seconds, in whole rounds of what is done only every few steps."""
+        """Time steps for a few seconds, in whole periods of what is done only every few steps."""
         device = self._state.environment.device
         batches = Batches.of(self._spec, self._pictures, np.arange(PICTURES), device)
         run = trainer.train(self._state, batches)
         for _ in range(WARM_UP_STEPS):
             next(run).read()
-        round_of_steps = _round(Rules.of(self._spec))
+        period = Rules.of(self._spec).period_steps
         count, seconds, started = 0, 0.0, time.perf_counter()
-        while seconds < LEAST_SECONDS or (count % round_of_steps and seconds < MOST_SECONDS):
+        while seconds < LEAST_SECONDS or (count % period and seconds < MOST_SECONDS):
             progress, count = next(run), count + 1
             if count.bit_count() == 1 or count % STEPS_AHEAD == 0:  # 1, 2, 4, …: long steps must not queue
                 progress.read()  # waits for the device
@@ -78,7 +77,3 @@ class Trial:
         started = time.perf_counter()
         judge.evaluate(self._state, {})
         return time.perf_counter() - started
-
-
-def _round(rules: Rules) -> int:
-    return math.lcm(rules.discriminator_steps, *(term.every_steps for term in rules.discriminator_terms))
