@@ -7,9 +7,9 @@ disagree.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from contract.keys import KEYS, RecordKind
 
@@ -22,6 +22,11 @@ class Command(Generic[T]):
 
     arguments: tuple[str, str, str]
     parse: Callable[[Any], T]
+
+    def extended(self, **arguments: object) -> Self:
+        """The same call with these arguments added."""
+        names, name, given = self.arguments
+        return replace(self, arguments=(names, name, json.dumps({**json.loads(given), **arguments})))
 
 
 def command_of(kind: RecordKind, name: str, parse: Callable[[Any], T], /, **arguments: object) -> Command[T]:

@@ -1,6 +1,5 @@
 """The commands that forget a record (`lua/forgetting.lua`)."""
 
-import json
 from typing import Literal, NamedTuple
 
 from contract.command import Command, command_of
@@ -43,5 +42,4 @@ def forget_dataset(dataset_id: str) -> Command[Forgotten]:
 
 def since(epoch: str, forgetting: Command[Forgotten]) -> Command[Forgotten]:
     """Forget only in this epoch. If Redis was emptied since, what was asked before is void: `rebuilding`."""
-    names, name, arguments = forgetting.arguments
-    return Command((names, name, json.dumps({**json.loads(arguments), "since": epoch})), forgetting.parse)
+    return forgetting.extended(since=epoch)

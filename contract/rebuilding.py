@@ -1,6 +1,5 @@
 """The commands that re-create records from the volume (`lua/rebuilding.lua`), and the lock of a rebuild."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
@@ -106,9 +105,8 @@ def within(rebuild: str, seconds: float, command: Command[T]) -> Command[T]:
 
     Parsing the reply raises OvertakenError if the lock was lost.
     """
-    names, name, arguments = command.arguments
-    given = {**json.loads(arguments), "rebuild": rebuild, "rebuild_ms": round(seconds * 1000)}
-    return Command((names, name, json.dumps(given)), _unless_overtaken(command.parse))
+    locked = command.extended(rebuild=rebuild, rebuild_ms=round(seconds * 1000))
+    return Command(locked.arguments, _unless_overtaken(command.parse))
 
 
 def _unless_overtaken(parse: Callable[[Any], T]) -> Callable[[Any], T]:
