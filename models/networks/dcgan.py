@@ -14,10 +14,10 @@ from models.networks.initialisation import Start, initialise
 from models.networks.layers import FromPoint, ToPoint
 from models.networks.norm import batch_norm, constrain
 from models.networks.pair import Discriminator, Generator, Networks
+from models.networks.widths import doubled_widths
 from models.silence import silent
 
 INITIAL_DEVIATION = 0.02  # of every weight, section 4 of the paper
-_WIDEST = 8  # the multiple of the width at which doubling stops
 
 
 def build(architecture: parameters.Dcgan, resolution: int, channels: int) -> Networks:
@@ -31,7 +31,7 @@ class DcganGenerator(Generator):
     def __init__(self, architecture: parameters.Dcgan, resolution: int, channels: int) -> None:
         super().__init__()
         self.latent_size = architecture.latent_size
-        width, *wider = _widths(architecture.generator_width, resolution)
+        width, *wider = doubled_widths(architecture.generator_width, resolution)
         layers: list[nn.Module] = []
         above = architecture.latent_size
         for below in [*reversed(wider), width]:
@@ -53,7 +53,7 @@ class DcganDiscriminator(Discriminator):
 
     def __init__(self, architecture: parameters.Dcgan, resolution: int, channels: int) -> None:
         super().__init__()
-        width, *wider = _widths(architecture.discriminator_width, resolution)
+        width, *wider = doubled_widths(architecture.discriminator_width, resolution)
         norm = architecture.norm
         layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
         above = width
@@ -74,12 +74,6 @@ class DcganDiscriminator(Discriminator):
 
     def initialise(self, seed: int, show_life: Callable[[], None] = silent) -> None:
         initialise(self, seed, "discriminator", _start, show_life)
-
-
-def _widths(width: int, resolution: int) -> list[int]:
-    """The number of features at R/2, R/4, … 4: doubles with every halving, up to eight times the width."""
-    halvings = resolution.bit_length() - 3
-    return [width * min(2**halving, _WIDEST) for halving in range(halvings)]
 
 
 def _grow(above: int, below: int, *, first: bool) -> nn.ConvTranspose2d:

@@ -20,10 +20,8 @@ from models.networks.initialisation import Start, glorot, initialise
 from models.networks.norm import batch_norm, constrain
 from models.networks.pair import Discriminator, Generator, Networks
 from models.networks.resampling import GrowingConv2d, ShrinkingConv2d
+from models.networks.widths import SMALLEST, doubled_widths
 from models.silence import silent
-
-_WIDEST = 8  # the multiple of the width at which doubling stops
-_SMALLEST = 4  # pixels: the side of the generator's first features
 
 
 def build(architecture: parameters.Resnet, resolution: int, channels: int) -> Networks:
@@ -37,11 +35,11 @@ class ResnetGenerator(Generator):
     def __init__(self, architecture: parameters.Resnet, resolution: int, channels: int) -> None:
         super().__init__()
         self.latent_size = architecture.latent_size
-        width, *wider = _widths(architecture.generator_width, resolution)
+        width, *wider = doubled_widths(architecture.generator_width, resolution)
         widest = wider[-1]
         self.layers = nn.Sequential(
-            nn.Linear(architecture.latent_size, widest * _SMALLEST**2),
-            nn.Unflatten(1, (widest, _SMALLEST, _SMALLEST)),
+            nn.Linear(architecture.latent_size, widest * SMALLEST**2),
+            nn.Unflatten(1, (widest, SMALLEST, SMALLEST)),
             *(GrowingBlock(*pair) for pair in pairwise([widest, *reversed(wider), width])),
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
@@ -83,7 +81,7 @@ class ResnetDiscriminator(Discriminator):
     def __init__(self, architecture: parameters.Resnet, resolution: int, channels: int) -> None:
         super().__init__()
         norm = architecture.norm
-        widths = _widths(architecture.discriminator_width, resolution)
+        widths = doubled_widths(architecture.discriminator_width, resolution)
         self.blocks = nn.Sequential(
             ShrinkingBlock(channels, widths[0], norm, first=True),
             *(ShrinkingBlock(above, below, norm) for above, below in pairwise(widths)),
@@ -144,12 +142,6 @@ class LastBlock(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         changed: Tensor = features + self.change(features)
         return changed
-
-
-def _widths(width: int, resolution: int) -> list[int]:
-    """Channels per block, starting at the image: double with every halving down to 4×4, up to eight times."""
-    blocks = (resolution // _SMALLEST).bit_length() - 1
-    return [width * min(2**block, _WIDEST) for block in range(blocks)]
 
 
 def _start(name: str, parameter: nn.Parameter) -> Start:
