@@ -5,17 +5,14 @@ batch norm can be omitted or replaced.
 Letters: N batch, Z latent, F width, R resolution, C channels.
 """
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 
 from contract import architectures as parameters
-from models.networks.initialisation import Start, initialise
+from models.networks.initialisation import Start
 from models.networks.layers import FromPoint, ToPoint
 from models.networks.norm import batch_norm, constrain
 from models.networks.pair import Discriminator, Generator, Networks
 from models.networks.widths import doubled_widths
-from models.silence import silent
 
 INITIAL_DEVIATION = 0.02  # of every weight, section 4 of the paper
 
@@ -25,8 +22,17 @@ def build(architecture: parameters.Dcgan, resolution: int, channels: int) -> Net
     return Networks(generator, DcganDiscriminator(architecture, resolution, channels))
 
 
+def _start(name: str, parameter: nn.Parameter) -> Start:
+    """Biases 0, kernels N(0, 0.02²), batch-norm gains N(1, 0.02²)."""
+    if name.endswith("bias"):
+        return Start()
+    return Start(1.0 if parameter.ndim == 1 else 0.0, INITIAL_DEVIATION)
+
+
 class DcganGenerator(Generator):
     """Turns a latent into 4×4 features; each layer then doubles their size and halves their number."""
+
+    start = staticmethod(_start)
 
     def __init__(self, architecture: parameters.Dcgan, resolution: int, channels: int) -> None:
         super().__init__()
@@ -44,12 +50,11 @@ class DcganGenerator(Generator):
         images: Tensor = self.layers(latents)  # (N, F·R/8, 4, 4) … (N, F, R/2, R/2), (N, C, R, R)
         return images
 
-    def initialise(self, seed: int, show_life: Callable[[], None] = silent) -> None:
-        initialise(self, seed, "generator", _start, show_life)
-
 
 class DcganDiscriminator(Discriminator):
     """Mirrors the generator: each layer halves the size and doubles the number of features, down to 1×1."""
+
+    start = staticmethod(_start)
 
     def __init__(self, architecture: parameters.Dcgan, resolution: int, channels: int) -> None:
         super().__init__()
@@ -72,17 +77,7 @@ class DcganDiscriminator(Discriminator):
         scores: Tensor = self.layers[-1](features)  # (N, 1, 1, 1)
         return scores.flatten()  # (N,)
 
-    def initialise(self, seed: int, show_life: Callable[[], None] = silent) -> None:
-        initialise(self, seed, "discriminator", _start, show_life)
-
 
 def _grow(above: int, below: int, *, first: bool) -> nn.ConvTranspose2d:
     """The first layer grows 1×1 to 4×4; the others double the size."""
     return FromPoint(above, below, 4) if first else nn.ConvTranspose2d(above, below, 4, 2, 1, bias=False)
-
-
-def _start(name: str, parameter: nn.Parameter) -> Start:
-    """Biases 0, kernels N(0, 0.02²), batch-norm gains N(1, 0.02²)."""
-    if name.endswith("bias"):
-        return Start()
-    return Start(1.0 if parameter.ndim == 1 else 0.0, INITIAL_DEVIATION)

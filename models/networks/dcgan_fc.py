@@ -8,16 +8,14 @@ norm nothing else preserves the scale of the signal, so kernels are initialised 
 Letters: N batch, Z latent, F width, R resolution, C channels.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from torch import Tensor, nn
 
 from contract import architectures as parameters
-from models.networks.initialisation import Start, he, initialise
+from models.networks.initialisation import Start, he
 from models.networks.norm import batch_norm, constrain
 from models.networks.pair import Discriminator, Generator, Networks
-from models.silence import silent
 
 _DOUBLINGS = (1, 2, 4, 8)  # multiples of the discriminator's width, by layer
 
@@ -27,8 +25,22 @@ def build(architecture: parameters.DcganFc, resolution: int, channels: int) -> N
     return Networks(generator, DcganFcDiscriminator(architecture, resolution, channels))
 
 
+def _start(name: str, parameter: nn.Parameter) -> Start:
+    """Biases 0, batch-norm gains 1, kernels with He's standard deviation."""
+    if name.endswith("bias"):
+        return Start()
+    if parameter.ndim == 1:
+        return Start(1.0)
+    above, below, *sides = parameter.shape  # swapped in all but transposed kernels
+    if sides == [2, 2]:
+        return replace(he(above), shape=(above, below, 1, 1))
+    return he(parameter[0].numel())
+
+
 class DcganFcGenerator(Generator):
     """Turns a latent into features at a quarter of the resolution and doubles their size twice."""
+
+    start = staticmethod(_start)
 
     def __init__(self, architecture: parameters.DcganFc, resolution: int, channels: int) -> None:
         super().__init__()
@@ -52,12 +64,11 @@ class DcganFcGenerator(Generator):
         images: Tensor = self.layers(latents)  # (N, C, R, R)
         return images
 
-    def initialise(self, seed: int, show_life: Callable[[], None] = silent) -> None:
-        initialise(self, seed, "generator", _start, show_life)
-
 
 class DcganFcDiscriminator(Discriminator):
     """Four blocks of convolution, LeakyReLU and 2×2 pooling, then a linear layer."""
+
+    start = staticmethod(_start)
 
     def __init__(self, architecture: parameters.DcganFc, resolution: int, channels: int) -> None:
         super().__init__()
@@ -79,18 +90,3 @@ class DcganFcDiscriminator(Discriminator):
     def score(self, features: Tensor) -> Tensor:
         scores: Tensor = self.layers[-1](features)  # (N, 1)
         return scores.flatten()  # (N,)
-
-    def initialise(self, seed: int, show_life: Callable[[], None] = silent) -> None:
-        initialise(self, seed, "discriminator", _start, show_life)
-
-
-def _start(name: str, parameter: nn.Parameter) -> Start:
-    """Biases 0, batch-norm gains 1, kernels with He's standard deviation."""
-    if name.endswith("bias"):
-        return Start()
-    if parameter.ndim == 1:
-        return Start(1.0)
-    above, below, *sides = parameter.shape  # swapped in all but transposed kernels
-    if sides == [2, 2]:
-        return replace(he(above), shape=(above, below, 1, 1))
-    return he(parameter[0].numel())

@@ -5,20 +5,27 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from models.networks.initialisation import Start, initialise
 from models.silence import silent
 
 
 class Network(nn.Module):
     """A network that can initialise its weights."""
 
+    stream: str
+    """Of the random numbers that its weights are drawn from."""
+    start: Callable[[str, nn.Parameter], Start]
+    """The initial distribution of a parameter, given its name."""
+
     def initialise(self, seed: int, show_life: Callable[[], None] = silent) -> None:
         """Set every parameter and buffer as a function of `seed`. Calls `show_life` after each parameter."""
-        raise NotImplementedError
+        initialise(self, seed, self.stream, self.start, show_life)
 
 
 class Generator(Network):
     """Latents (N, Z) to images (N, C, R, R) in [-1, 1]."""
 
+    stream = "generator"
     latent_size: int
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -27,6 +34,8 @@ class Generator(Network):
 
 class Discriminator(Network):
     """Images (N, C, R, R) in [-1, 1] to scores (N,), as logits."""
+
+    stream = "discriminator"
 
     def forward(self, images: Tensor) -> Tensor:
         return self.score(self.features(images))

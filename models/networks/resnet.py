@@ -10,18 +10,16 @@ result.
 Letters: N batch, Z latent, F width, R resolution, C channels.
 """
 
-from collections.abc import Callable
 from itertools import pairwise
 
 from torch import Tensor, nn
 
 from contract import architectures as parameters
-from models.networks.initialisation import Start, glorot, initialise
+from models.networks.initialisation import Start, glorot
 from models.networks.norm import batch_norm, constrain
 from models.networks.pair import Discriminator, Generator, Networks
 from models.networks.resampling import GrowingConv2d, ShrinkingConv2d
 from models.networks.widths import SMALLEST, doubled_widths
-from models.silence import silent
 
 
 def build(architecture: parameters.Resnet, resolution: int, channels: int) -> Networks:
@@ -29,8 +27,19 @@ def build(architecture: parameters.Resnet, resolution: int, channels: int) -> Ne
     return Networks(generator, ResnetDiscriminator(architecture, resolution, channels))
 
 
+def _start(name: str, parameter: nn.Parameter) -> Start:
+    """Biases 0, batch-norm gains 1, kernels by Glorot's rule, with gain √2 in the residual branches."""
+    if name.endswith("bias"):
+        return Start()
+    if parameter.ndim == 1:
+        return Start(1.0)
+    return glorot(parameter, 2**0.5 if ".change." in name else 1.0)
+
+
 class ResnetGenerator(Generator):
     """Turns a latent into 4×4 features; each block then doubles their size."""
+
+    start = staticmethod(_start)
 
     def __init__(self, architecture: parameters.Resnet, resolution: int, channels: int) -> None:
         super().__init__()
@@ -50,9 +59,6 @@ class ResnetGenerator(Generator):
     def forward(self, latents: Tensor) -> Tensor:
         images: Tensor = self.layers(latents)  # (N, F·R/8, 4, 4) … (N, F, R, R), (N, C, R, R)
         return images
-
-    def initialise(self, seed: int, show_life: Callable[[], None] = silent) -> None:
-        initialise(self, seed, "generator", _start, show_life)
 
 
 class GrowingBlock(nn.Module):
@@ -78,6 +84,8 @@ class GrowingBlock(nn.Module):
 class ResnetDiscriminator(Discriminator):
     """Halves the size block by block down to 4×4, applies one more block, and scores the sum over pixels."""
 
+    start = staticmethod(_start)
+
     def __init__(self, architecture: parameters.Resnet, resolution: int, channels: int) -> None:
         super().__init__()
         norm = architecture.norm
@@ -99,9 +107,6 @@ class ResnetDiscriminator(Discriminator):
     def score(self, features: Tensor) -> Tensor:
         scores: Tensor = self.head(features)  # (N, 1)
         return scores.flatten()  # (N,)
-
-    def initialise(self, seed: int, show_life: Callable[[], None] = silent) -> None:
-        initialise(self, seed, "discriminator", _start, show_life)
 
 
 class ShrinkingBlock(nn.Module):
@@ -142,12 +147,3 @@ class LastBlock(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         changed: Tensor = features + self.change(features)
         return changed
-
-
-def _start(name: str, parameter: nn.Parameter) -> Start:
-    """Biases 0, batch-norm gains 1, kernels by Glorot's rule, with gain √2 in the residual branches."""
-    if name.endswith("bias"):
-        return Start()
-    if parameter.ndim == 1:
-        return Start(1.0)
-    return glorot(parameter, 2**0.5 if ".change." in name else 1.0)
