@@ -85,7 +85,7 @@ _FAR_TAIL = (
 
 # Coefficients of Cody's functions, highest power first: (Φ(z) − 1/2) / z in z², up to z = 0.67448975; then
 # (1 − Φ(z)) e^(z²/2) in z, up to √32; then its distance from 1 / (z√2π), times z³, in 1 / z².
-_SHARE_CENTRE = (
+_CDF_CENTRE = (
     (
         6.5682337918207449113e-2,
         2.2352520354606839287e0,
@@ -101,7 +101,7 @@ _SHARE_CENTRE = (
         4.5507789335026729956e4,
     ),
 )
-_SHARE_TAIL = (
+_CDF_TAIL = (
     (
         1.0765576773720192317e-8,
         3.9894151208813466764e-1,
@@ -125,7 +125,7 @@ _SHARE_TAIL = (
         1.9685429676859990727e4,
     ),
 )
-_SHARE_FAR_TAIL = (
+_CDF_FAR_TAIL = (
     (
         2.307344176494017303e-2,
         2.1589853405795699e-1,
@@ -162,19 +162,19 @@ class Normal:
         value[outside] = np.copysign(_tail(np.minimum(u[outside], 1.0 - u[outside])), q[outside])
         return value
 
-    def share(self, value: Values) -> Values:
-        """The inverse of the quantile: the share of the distribution below a value, for values within ±37."""
+    def cdf(self, value: Values) -> Values:
+        """The share of the distribution below a value, for values within ±37: the inverse of the quantile."""
         z = np.abs(value)
-        beyond = exp(-0.5 * z * z) * np.where(z < _TAIL_ENDS, _ratio(_SHARE_TAIL, z), _far_share(z))
+        beyond = exp(-0.5 * z * z) * np.where(z < _TAIL_ENDS, _ratio(_CDF_TAIL, z), _far_share(z))
         outside = np.where(value < 0.0, beyond, 1.0 - beyond)
-        return np.where(z < _CENTRE_ENDS, 0.5 + value * _ratio(_SHARE_CENTRE, z * z), outside)
+        return np.where(z < _CENTRE_ENDS, 0.5 + value * _ratio(_CDF_CENTRE, z * z), outside)
 
 
 def _far_share(z: Values) -> Values:
     """The share beyond z, divided by e^(-z²/2), for z ≥ √32; some finite number for a smaller z."""
     z = np.maximum(z, _TAIL_ENDS)
     inverse_square = 1.0 / (z * z)
-    return (_DENSITY_AT_ZERO - inverse_square * _ratio(_SHARE_FAR_TAIL, inverse_square)) / z
+    return (_DENSITY_AT_ZERO - inverse_square * _ratio(_CDF_FAR_TAIL, inverse_square)) / z
 
 
 def _tail(share: Values) -> Values:

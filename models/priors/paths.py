@@ -50,7 +50,7 @@ def _blended(start: Shares, end: Shares, paths: NDArray[np.intp], ways: Sequence
     """The shares (N, Z) of these points."""
     to_start, to_end = (np.array([[turn(way)] for way in ways]) for turn in (_cosine, _sine))  # (N, 1)
     sums = _NORMAL.quantile(start)[paths] * to_start + _NORMAL.quantile(end)[paths] * to_end
-    blended = np.clip(_NORMAL.share(sums), _FIRST, _LAST)
+    blended = np.clip(_NORMAL.cdf(sums), _FIRST, _LAST)
     for ends, way in ((start, 0), (end, 1)):
         there = np.flatnonzero(np.array(ways) == way)
         blended[there] = ends[paths[there]]

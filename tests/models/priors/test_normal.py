@@ -48,29 +48,29 @@ def test_quantile_is_finite_in_the_first_and_last_cell() -> None:
     assert quantile(midpoint(0)) == -quantile(midpoint(2**52 - 1)) == pytest.approx(-8.2095, abs=1e-4)
 
 
-def share(value: float) -> float:
-    return float(NORMAL.share(np.array([value]))[0])
+def cdf(value: float) -> float:
+    return float(NORMAL.cdf(np.array([value]))[0])
 
 
 @given(cells)
-def test_share_is_the_inverse_of_the_quantile(cell: int) -> None:
+def test_cdf_is_the_inverse_of_the_quantile(cell: int) -> None:
     u = midpoint(cell)
-    assert share(quantile(u)) == pytest.approx(u, rel=1e-13, abs=0)
+    assert cdf(quantile(u)) == pytest.approx(u, rel=1e-13, abs=0)
 
 
 @given(st.integers(1, 1020))
-def test_share_is_the_inverse_of_the_quantile_in_the_tail(halvings: int) -> None:
+def test_cdf_is_the_inverse_of_the_quantile_in_the_tail(halvings: int) -> None:
     """Beyond any latent: near 37, a unit in the last place of a value is about a thousand in its share's."""
     u = 2.0**-halvings
-    assert share(quantile(u)) == pytest.approx(u, rel=1e-12, abs=0)
+    assert cdf(quantile(u)) == pytest.approx(u, rel=1e-12, abs=0)
 
 
 @given(st.floats(-37, 37))
-def test_share_agrees_with_the_complementary_error_function(value: float) -> None:
+def test_cdf_agrees_with_the_complementary_error_function(value: float) -> None:
     truth = math.erfc(-value / math.sqrt(2)) / 2
-    assert share(value) == pytest.approx(truth, rel=3e-13, abs=0)  # the quotient's rounding, times value²
+    assert cdf(value) == pytest.approx(truth, rel=3e-13, abs=0)  # the quotient's rounding, times value²
 
 
 @given(st.floats(-37, 37))
-def test_shares_of_a_value_and_its_negative_sum_to_one(value: float) -> None:
-    assert share(value) + share(-value) == pytest.approx(1, abs=3e-16)
+def test_cdf_of_a_value_and_that_of_its_negative_sum_to_one(value: float) -> None:
+    assert cdf(value) + cdf(-value) == pytest.approx(1, abs=3e-16)
