@@ -23,7 +23,7 @@ STATISTICS_BATCH = 64
 """Latents over which the served generator's batch-norm statistics are taken: 8 × 64."""
 
 
-def keep(decay: float, average: nn.Module, network: nn.Module) -> None:
+def update(average: nn.Module, network: nn.Module, *, decay: float) -> None:
     """Update `average` to `decay` × itself plus the rest from `network`. Parameters only."""
     kept: list[torch.Tensor] = list(average.parameters())
     with torch.no_grad():
@@ -31,7 +31,7 @@ def keep(decay: float, average: nn.Module, network: nn.Module) -> None:
         mix(kept, [new.detach() for new in network.parameters()], 0)
 
 
-def decay(halflife_images: float, batch_size: int) -> float:
+def decay_per_batch(halflife_images: float, batch_size: int) -> float:
     """The share that remains after one batch, if half remains after `halflife_images`; 0 for no average."""
     return 0.5 ** (batch_size / halflife_images) if halflife_images > 0 else 0.0
 

@@ -51,4 +51,4 @@ def _average(state: TrainingState, images: int) -> None:
     """Update the average after a generator's step that consumed this many images."""
     seen = state.images_seen + state.spec.batch_size - state.watch.begun_images_seen
     halflife = ema.ramped_halflife(state.spec.ema_halflife_images, seen)
-    ema.keep(ema.decay(halflife, images), state.ema, state.generator)
+    ema.update(state.ema, state.generator, decay=ema.decay_per_batch(halflife, images))

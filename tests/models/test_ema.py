@@ -27,13 +27,13 @@ def constant(value: float) -> nn.Linear:
 def test_average_is_the_midpoint_after_one_halflife(halflife: int, batch_size: int) -> None:
     average, target = constant(0.0), constant(1.0)
     for _ in range(halflife // batch_size):
-        ema.keep(ema.decay(halflife, batch_size), average, target)
+        ema.update(average, target, decay=ema.decay_per_batch(halflife, batch_size))
     assert average.weight.flatten().tolist() == pytest.approx([0.5] * 6, rel=1e-5)
 
 
 def test_average_with_zero_halflife_is_the_raw_network() -> None:
     average, target = constant(0.0), constant(1.0)
-    ema.keep(ema.decay(0, 64), average, target)
+    ema.update(average, target, decay=ema.decay_per_batch(0, 64))
     assert torch.equal(average.weight, target.weight)
 
 
