@@ -101,8 +101,8 @@ class TrainingState:
         asked = self.spec.augmentation or DiffAugment(strength=0)
         return asked.model_copy(update={"strength": min(1.0, asked.strength + added)})
 
-    def pace(self) -> None:
-        """Set the learning rates for the next step: the spec's, decayed and adjusted by the guards."""
+    def set_learning_rates(self) -> None:
+        """Set those of the next step: the spec's, decayed and adjusted by the guards."""
         spec, adjustments = self.spec, self.watch.adjustments
         left = decayed(spec.learning_rate_decay, self.images_seen / spec.images)
         _set_rate(self.generator_optimizer, spec.generator_learning_rate * adjustments.generator_rate * left)

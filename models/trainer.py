@@ -37,7 +37,7 @@ def train(state: TrainingState, batches: Batches, ranks: Ranks | None = None) ->
     on_gpu = state.environment.device == "cuda" and isinstance(ranks, Alone)
     take = RecordedSteps(step).take if on_gpu else step.take
     while not state.is_over:
-        state.pace()
+        state.set_learning_rates()
         routine = rules.routine(state.images_seen // batch_size, state.augmentation)
         losses = take(routine, step.draw(routine))
         state.losses |= losses

@@ -25,7 +25,7 @@ def test_learning_rate_falls_linearly_over_the_last_share_of_a_run(
 
 def test_learning_rates_are_those_of_the_spec_times_the_guards_factors(state: TrainingState) -> None:
     state.watch = Watch(adjustments=Adjustments(generator_rate=0.5, discriminator_rate=0.25))
-    state.pace()
+    state.set_learning_rates()
     rates = [
         state.generator_optimizer.param_groups[0]["lr"],
         state.discriminator_optimizer.param_groups[0]["lr"],
