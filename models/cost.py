@@ -21,7 +21,7 @@ BACKWARD = 2
 """A backward pass takes two products for each in the forward pass: for the weights and for the inputs."""
 BACKWARD_TO_INPUT = 1
 SECOND_ORDER = 2 * (FORWARD + BACKWARD)
-"""A penalty on slopes: a forward and a backward pass, both differentiated again."""
+"""A penalty on gradients: a forward and a backward pass, both differentiated again."""
 
 FLOAT32 = 2
 """The cost of a multiply-add of the feature network, in float32, relative to one of the trained networks."""
@@ -82,8 +82,8 @@ def multiply_adds(network: Network, given: torch.Tensor) -> int:
 
 def _training(spec: TrainingSpec, generator: int, discriminator: int) -> int:
     rules = Rules.of(spec)
-    on_slopes = (term for term in rules.discriminator_terms if term.differentiates_slopes)
-    penalties = sum(SECOND_ORDER / term.every_steps for term in on_slopes)
+    on_gradients = (term for term in rules.discriminator_terms if term.differentiates_gradients)
+    penalties = sum(SECOND_ORDER / term.every_steps for term in on_gradients)
     each_step = generator * FORWARD + discriminator * (2 * (FORWARD + BACKWARD) + penalties)
     judging = FORWARD * (2 if rules.shows_generator_reals else 1) + BACKWARD_TO_INPUT
     generators_step = generator * BACKWARD + discriminator * judging

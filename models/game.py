@@ -52,8 +52,8 @@ class DiscriminatorTerm:
 
     name: str
     every_steps: int = 1
-    differentiates_slopes: bool
-    """Whether it passes images through the discriminator and differentiates their slopes, which is costly."""
+    differentiates_gradients: bool
+    """Whether it differentiates the gradients of scores at images: passes of its own, and costly."""
 
     def loss(self, exchange: Exchange) -> Tensor:
         """The loss, a scalar that includes its weight and the factor for its interval."""

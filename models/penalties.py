@@ -1,4 +1,4 @@
-"""Penalties on the discriminator's slope at single images, in float32 because they square small slopes.
+"""Penalties on the gradient of single images' scores, in float32 because they square small gradients.
 
 The zero-centred ones follow Mescheder et al. 2018 (arXiv 1801.04406, equations 9 and 10), computed every k-th
 step with k times the weight ("lazy", Karras et al. 2020, arXiv 1912.04958, section 3.1).
@@ -28,7 +28,7 @@ def fakes(exchange: Exchange) -> Tensor:
 class ZeroCentred(DiscriminatorTerm):
     """γ/2 E‖∇D(x)‖² over some of the images of a step."""
 
-    differentiates_slopes = True
+    differentiates_gradients = True
 
     def __init__(self, name: str, where: Where, gamma: Callable[[int], float], every_steps: int) -> None:
         self.name = name
@@ -39,10 +39,10 @@ class ZeroCentred(DiscriminatorTerm):
     def loss(self, exchange: Exchange) -> Tensor:
         images = self._where(exchange)  # (N, C, R, R)
         weight = self._gamma(images.shape[-1]) / 2 * self.every_steps
-        return weight * squared_slopes(exchange.discriminator, images).mean()
+        return weight * squared_gradient_norms(exchange.discriminator, images).mean()
 
 
-def squared_slopes(discriminator: Discriminator, images: Tensor) -> Tensor:
+def squared_gradient_norms(discriminator: Discriminator, images: Tensor) -> Tensor:
     """‖∇D(x)‖² (N,) for images (N, C, R, R); differentiable in the discriminator's weights."""
     images = images.detach().float().requires_grad_()
     total = discriminator(images).sum()
@@ -50,6 +50,6 @@ def squared_slopes(discriminator: Discriminator, images: Tensor) -> Tensor:
     return gradient.square().sum(dim=(1, 2, 3))
 
 
-def slopes(discriminator: Discriminator, images: Tensor) -> Tensor:
+def gradient_norms(discriminator: Discriminator, images: Tensor) -> Tensor:
     """‖∇D(x)‖ (N,)."""
-    return (squared_slopes(discriminator, images) + _TINY).sqrt()
+    return (squared_gradient_norms(discriminator, images) + _TINY).sqrt()

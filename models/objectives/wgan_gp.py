@@ -4,7 +4,7 @@ from torch import Tensor
 
 from contract import objectives as parameters
 from models.game import DiscriminatorTerm, Exchange, Objective
-from models.penalties import slopes
+from models.penalties import gradient_norms
 
 
 class WganGp(Objective):
@@ -27,11 +27,11 @@ class GradientPenalty(DiscriminatorTerm):
     """λ E(‖∇D(x)‖ − 1)², each x a random point between a real and a fake."""
 
     name = "gradient_penalty"
-    differentiates_slopes = True
+    differentiates_gradients = True
 
     def __init__(self, weight: float) -> None:
         self._weight = weight
 
     def loss(self, exchange: Exchange) -> Tensor:
         between = exchange.fake.lerp(exchange.real, exchange.mix)  # (N, C, R, R)
-        return self._weight * (slopes(exchange.discriminator, between) - 1).square().mean()
+        return self._weight * (gradient_norms(exchange.discriminator, between) - 1).square().mean()

@@ -11,7 +11,7 @@ class WeightPenalty(DiscriminatorTerm):
     """λ‖θ‖² over every parameter of the discriminator."""
 
     name = "weight_penalty"
-    differentiates_slopes = False
+    differentiates_gradients = False
 
     def __init__(self, parameters: parameters.WeightPenalty) -> None:
         self.parameters = parameters
