@@ -39,10 +39,14 @@ class DcganGenerator(Generator):
         self.latent_size = architecture.latent_size
         width, *wider = doubled_widths(architecture.generator_width, resolution)
         layers: list[nn.Module] = []
-        above = architecture.latent_size
-        for below in [*reversed(wider), width]:
-            layers += [_grow(above, below, first=not layers), nn.BatchNorm2d(below), nn.ReLU(inplace=True)]
-            above = below
+        in_channels = architecture.latent_size
+        for out_channels in [*reversed(wider), width]:
+            layers += [
+                _grow(in_channels, out_channels, first=not layers),
+                nn.BatchNorm2d(out_channels),
+                nn.ReLU(inplace=True),
+            ]
+            in_channels = out_channels
         self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(width, channels, 4, 2, 1), nn.Tanh())
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -61,12 +65,12 @@ class DcganDiscriminator(Discriminator):
         width, *wider = doubled_widths(architecture.discriminator_width, resolution)
         norm = architecture.norm
         layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
-        above = width
-        for below in wider:
-            halve = nn.Conv2d(above, below, 4, 2, 1, bias=norm != "batch")
-            layers += [halve, *batch_norm(norm, below), nn.LeakyReLU(0.2, inplace=True)]
-            above = below
-        self.layers = nn.Sequential(*layers, ToPoint(above, 1, 4))
+        in_channels = width
+        for out_channels in wider:
+            halve = nn.Conv2d(in_channels, out_channels, 4, 2, 1, bias=norm != "batch")
+            layers += [halve, *batch_norm(norm, out_channels), nn.LeakyReLU(0.2, inplace=True)]
+            in_channels = out_channels
+        self.layers = nn.Sequential(*layers, ToPoint(in_channels, 1, 4))
         constrain(norm, self.layers)
 
     def features(self, images: Tensor) -> Tensor:
@@ -78,6 +82,8 @@ class DcganDiscriminator(Discriminator):
         return scores.flatten()  # (N,)
 
 
-def _grow(above: int, below: int, *, first: bool) -> nn.ConvTranspose2d:
+def _grow(in_channels: int, out_channels: int, *, first: bool) -> nn.ConvTranspose2d:
     """The first layer grows 1×1 to 4×4; the others double the size."""
-    return FromPoint(above, below, 4) if first else nn.ConvTranspose2d(above, below, 4, 2, 1, bias=False)
+    if first:
+        return FromPoint(in_channels, out_channels, 4)
+    return nn.ConvTranspose2d(in_channels, out_channels, 4, 2, 1, bias=False)

@@ -31,9 +31,9 @@ def _start(name: str, parameter: nn.Parameter) -> Start:
         return Start()
     if parameter.ndim == 1:
         return Start(1.0)
-    above, below, *sides = parameter.shape  # swapped in all but transposed kernels
+    in_channels, out_channels, *sides = parameter.shape  # swapped in all but transposed kernels
     if sides == [2, 2]:
-        return replace(he(above), shape=(above, below, 1, 1))
+        return replace(he(in_channels), shape=(in_channels, out_channels, 1, 1))
     return he(parameter[0].numel())
 
 
@@ -74,13 +74,14 @@ class DcganFcDiscriminator(Discriminator):
         super().__init__()
         norm = architecture.norm
         layers: list[nn.Module] = []
-        above = channels
+        in_channels = channels
         for doubling in _DOUBLINGS:
-            below = doubling * architecture.discriminator_width
-            layers += [nn.Conv2d(above, below, 3, padding=1), *batch_norm(norm, below)]
+            out_channels = doubling * architecture.discriminator_width
+            layers += [nn.Conv2d(in_channels, out_channels, 3, padding=1), *batch_norm(norm, out_channels)]
             layers += [nn.LeakyReLU(0.2, inplace=True), nn.MaxPool2d(2)]
-            above = below
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(above * (resolution // 16) ** 2, 1))
+            in_channels = out_channels
+        side = resolution // 16
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(in_channels * side**2, 1))
         constrain(norm, self.layers)
 
     def features(self, images: Tensor) -> Tensor:

@@ -19,8 +19,8 @@ class FromPoint(nn.ConvTranspose2d):
     11 ms instead of 38.
     """
 
-    def __init__(self, above: int, below: int, kernel_size: int) -> None:
-        super().__init__(above, below, kernel_size, bias=False)
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, bias=False)
 
     def forward(self, features: Tensor, output_size: list[int] | None = None) -> Tensor:
         if not self.training:  # the convolution's bits do not depend on the batch, as sampling requires
@@ -40,8 +40,8 @@ class ToPoint(nn.Conv2d):
     0.5 ms instead of 8.9.
     """
 
-    def __init__(self, above: int, below: int, kernel_size: int) -> None:
-        super().__init__(above, below, kernel_size)
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size)
 
     def forward(self, features: Tensor) -> Tensor:
         weight = self.weight

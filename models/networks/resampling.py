@@ -15,10 +15,10 @@ from torch.nn.functional import conv2d, conv_transpose2d, pad
 
 
 class GrowingConv2d(nn.Conv2d):
-    """(N, above, S, S) to (N, below, 2S, 2S): nearest upsampling, then a 3×3 convolution."""
+    """(N, in_channels, S, S) to (N, out_channels, 2S, 2S): nearest upsampling, then a 3×3 convolution."""
 
-    def __init__(self, above: int, below: int) -> None:
-        super().__init__(above, below, 3, padding=1)
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
         return conv_transpose2d(features, self._kernel(), self.bias, stride=2, padding=1)
@@ -32,17 +32,17 @@ class GrowingConv2d(nn.Conv2d):
         return layer.train(self.training)
 
     def _kernel(self) -> Tensor:
-        return _with_shifts(self.weight.flip(2, 3)).transpose(0, 1)  # (above, below, 4, 4)
+        return _with_shifts(self.weight.flip(2, 3)).transpose(0, 1)  # (in_channels, out_channels, 4, 4)
 
 
 class ShrinkingConv2d(nn.Conv2d):
-    """(N, above, 2S, 2S) to (N, below, S, S): a 3×3 convolution, then the mean of each 2×2 square."""
+    """(N, in_channels, 2S, 2S) to (N, out_channels, S, S): a 3×3 convolution, then means of 2×2 squares."""
 
-    def __init__(self, above: int, below: int) -> None:
-        super().__init__(above, below, 3, padding=1)
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        kernel = _with_shifts(self.weight) / 4  # (below, above, 4, 4)
+        kernel = _with_shifts(self.weight) / 4  # (out_channels, in_channels, 4, 4)
         return conv2d(features, kernel, self.bias, stride=2, padding=1)
 
 
@@ -58,14 +58,14 @@ def subpixel(layer: ConvTranspose2d) -> list[nn.Module]:
     taps. From 64 channels to 3 this halves the time on AVX-512; from 128 to 64 it would double it.
     """
     assert doubles(layer)
-    above, below = layer.in_channels, layer.out_channels
-    taps = layer.weight.new_zeros(below, 2, 2, above, 3, 3)
+    in_channels, out_channels = layer.in_channels, layer.out_channels
+    taps = layer.weight.new_zeros(out_channels, 2, 2, in_channels, 3, 3)
     for (row, up), (column, left) in product(_TAPS, repeat=2):
-        tap = layer.weight[:, :, row + 3 - 2 * up, column + 3 - 2 * left]  # (above, below)
+        tap = layer.weight[:, :, row + 3 - 2 * up, column + 3 - 2 * left]  # (in_channels, out_channels)
         taps[:, row, column, :, up, left] = tap.T
-    convolution = nn.Conv2d(above, 4 * below, 3, padding=1, device="meta")
+    convolution = nn.Conv2d(in_channels, 4 * out_channels, 3, padding=1, device="meta")
     convolution.weight = Parameter(taps.flatten(0, 2), requires_grad=layer.weight.requires_grad)
-    bias = layer.weight.new_zeros(below) if layer.bias is None else layer.bias
+    bias = layer.weight.new_zeros(out_channels) if layer.bias is None else layer.bias
     convolution.bias = Parameter(bias.repeat_interleave(4), requires_grad=bias.requires_grad)
     return [convolution.train(layer.training), nn.PixelShuffle(2)]
 

@@ -62,19 +62,19 @@ class ResnetGenerator(Generator):
 
 
 class GrowingBlock(nn.Module):
-    """(N, above, S, S) to (N, below, 2S, 2S)."""
+    """(N, in_channels, S, S) to (N, out_channels, 2S, 2S)."""
 
-    def __init__(self, above: int, below: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.change = nn.Sequential(
-            nn.BatchNorm2d(above),
+            nn.BatchNorm2d(in_channels),
             nn.ReLU(inplace=True),
-            GrowingConv2d(above, below),
-            nn.BatchNorm2d(below),
+            GrowingConv2d(in_channels, out_channels),
+            nn.BatchNorm2d(out_channels),
             nn.ReLU(inplace=True),
-            nn.Conv2d(below, below, 3, padding=1),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1),
         )
-        self.shortcut = nn.Sequential(nn.Conv2d(above, below, 1), nn.Upsample(scale_factor=2))
+        self.shortcut = nn.Sequential(nn.Conv2d(in_channels, out_channels, 1), nn.Upsample(scale_factor=2))
 
     def forward(self, features: Tensor) -> Tensor:
         grown: Tensor = self.shortcut(features) + self.change(features)
@@ -92,7 +92,7 @@ class ResnetDiscriminator(Discriminator):
         widths = doubled_widths(architecture.discriminator_width, resolution)
         self.blocks = nn.Sequential(
             ShrinkingBlock(channels, widths[0], norm, first=True),
-            *(ShrinkingBlock(above, below, norm) for above, below in pairwise(widths)),
+            *(ShrinkingBlock(*pair, norm) for pair in pairwise(widths)),
             LastBlock(widths[-1], norm),
             *batch_norm(norm, widths[-1]),
             nn.ReLU(inplace=True),
@@ -110,20 +110,25 @@ class ResnetDiscriminator(Discriminator):
 
 
 class ShrinkingBlock(nn.Module):
-    """(N, above, 2S, 2S) to (N, below, S, S). The network's first block gets raw pixels: no ReLU on input."""
+    """(N, in_channels, 2S, 2S) to (N, out_channels, S, S).
 
-    def __init__(self, above: int, below: int, norm: parameters.Norm, *, first: bool = False) -> None:
+    The network's first block gets raw pixels: no ReLU on input.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, norm: parameters.Norm, *, first: bool = False
+    ) -> None:
         super().__init__()
-        hidden = below if first else above
-        rectify = [] if first else [*batch_norm(norm, above), nn.ReLU()]
+        hidden = out_channels if first else in_channels
+        rectify = [] if first else [*batch_norm(norm, in_channels), nn.ReLU()]
         self.change = nn.Sequential(
             *rectify,
-            nn.Conv2d(above, hidden, 3, padding=1),
+            nn.Conv2d(in_channels, hidden, 3, padding=1),
             *batch_norm(norm, hidden),
             nn.ReLU(inplace=True),
-            ShrinkingConv2d(hidden, below),
+            ShrinkingConv2d(hidden, out_channels),
         )
-        self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(above, below, 1))
+        self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(in_channels, out_channels, 1))
 
     def forward(self, features: Tensor) -> Tensor:
         shrunk: Tensor = self.shortcut(features) + self.change(features)
