@@ -7,6 +7,7 @@ pictures are the same at every evaluation of a run, so evaluations differ only b
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Literal, Self
 
 import numpy as np
@@ -81,7 +82,6 @@ class Judge:
         self._features = features
         self._show_life = show_life
         self._mirrored = coin_flips(spec.seed, "evaluation/mirror", 0, len(panel.reals)) & spec.mirror
-        self._compared: Reference | None = None
 
     def evaluate(self, state: TrainingState, losses: dict[str, float]) -> Evaluation | None:
         """Evaluate the generator that `state` would serve; None if its images or their scores are not finite.
@@ -95,10 +95,10 @@ class Judge:
         samples, accuracy = len(fakes), self._accuracy(state, fakes)
         if accuracy is None:
             return None
-        fake_features = self._seen(torch.split(fakes, CHUNK))
+        fake_features = self._features_of(torch.split(fakes, CHUNK))
         del fakes  # 200 MB at 256 px, to make room for the paths
         names = CHOICES[self._spec.evaluation.features].distance_names
-        reference = self.prepare()
+        reference = self._reference
         floor, likeness = reference.floor, metrics.Likeness.of(reference.reals, fake_features)
         kernel, support = likeness.kernel, likeness.support
         return Evaluation(
@@ -126,22 +126,24 @@ class Judge:
             losses=losses,
         )
 
-    def prepare(self) -> Reference:
-        """Return the statistics of the reals, computed by the first call: before the first evaluation.
+    def prepare(self) -> None:
+        """Compute what evaluations compare with, unless it is known: before the first evaluation.
 
         Not before training, so that a resumed run can continue at once.
         """
-        if self._compared is None:
-            views: list[Iterable[Tensor]] = [self._pictures(self._panel.neighbours)]
-            if self._spec.mirror:
-                views.append(chunk.flip(3) for chunk in self._pictures(self._panel.neighbours))
-            self._compared = Reference.of(
-                self._seen(map(self._reals, _chunks(np.arange(len(self._panel.reals))))),
-                torch.stack([self._seen(view) for view in views]),  # (V, T, F)
-                are_new=self._panel.split == "held_out",
-                samples=self._panel.samples,
-            )
-        return self._compared
+        _ = self._reference
+
+    @cached_property
+    def _reference(self) -> Reference:
+        views: list[Iterable[Tensor]] = [self._pictures(self._panel.neighbours)]
+        if self._spec.mirror:
+            views.append(chunk.flip(3) for chunk in self._pictures(self._panel.neighbours))
+        return Reference.of(
+            self._features_of(map(self._reals, _chunks(np.arange(len(self._panel.reals))))),
+            torch.stack([self._features_of(view) for view in views]),  # (V, T, F)
+            are_new=self._panel.split == "held_out",
+            samples=self._panel.samples,
+        )
 
     def _pictures(self, indices: Indices) -> Iterator[Tensor]:
         """The pixels of pictures, a chunk at a time, because all of them can take hundreds of megabytes."""
@@ -170,7 +172,7 @@ class Judge:
         latents = path(priors.build(self._spec.prior), start, end, POINTS)  # (P, T, Z)
         images = self._rendered(state, generator, torch.from_numpy(latents).flatten(0, 1))
         assert images is not None, "its samples were numbers"
-        features = self._seen(torch.split(images, CHUNK)).reshape(PATHS, POINTS, -1)  # (P, T, F)
+        features = self._features_of(torch.split(images, CHUNK)).reshape(PATHS, POINTS, -1)  # (P, T, F)
         found = metrics.continuity(features, scale)
         return LatentPaths(paths=PATHS, points=POINTS, length=found.length, smoothness=found.smoothness)
 
@@ -213,7 +215,7 @@ class Judge:
             calibrated=found.calibrated,
         )
 
-    def _seen(self, chunks: Iterable[Tensor]) -> Tensor:
+    def _features_of(self, chunks: Iterable[Tensor]) -> Tensor:
         """The features (N, F) of chunks of pixels."""
         parts = []
         for pixels in chunks:
