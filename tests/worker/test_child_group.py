@@ -63,10 +63,10 @@ def test_messages_of_several_threads_arrive_whole() -> None:
     chore, message = Chore(child), link.Crashed(detail="x" * 1_000_000)
     with ThreadPoolExecutor() as pool:
         heard = pool.submit(lambda: b"".join(iter(lambda: os.read(supervisor.fileno(), 2**16), b"")))
-        with ThreadPoolExecutor(4) as threads:
-            threads.map(chore.tell, [message] * 8)
-        child.close()
+        with child, ThreadPoolExecutor(4) as threads:
+            list(threads.map(chore.tell, [message] * 8))
     first = heard.result()[: len(heard.result()) // 8]
+    assert len(first) > 1_000_000
     assert heard.result() == 8 * first
 
 
