@@ -141,14 +141,11 @@ def test_job_on_several_devices_is_timed_by_the_share_of_one(
 def test_estimate_is_answered_without_timing_if_a_job_arrives_meanwhile(
     gateway: Gateway, start: Callable[..., Started], readings: Readings, training: TrainingOrder
 ) -> None:
-    start()
-    ask = gateway.ask()
-    while gateway.redis.exists(keys.ESTIMATES_WAITING):
-        time.sleep(0.002)
-    readings.begin(training.model_dump_json(), os.getpid())
-    told = gateway.answer(ask).estimate
-    assert told is not None
-    assert (told.time.seconds, told.time.basis) == (None, "unknown")
+    """The child is started when the order is already made: the order is for an idle trainer."""
+    start(lambda _: readings.begin(training.model_dump_json(), os.getpid()))
+    told = gateway.estimate()
+    assert (told.time.seconds, told.time.basis, told.trainer.is_training) == (None, "unknown", False)
+    assert "busy" not in told.time.detail
     assert told.memory.fits
 
 
