@@ -28,11 +28,14 @@ def test_worker_does_not_import_a_web_server(tmp_path: Path) -> None:
     assert not loaded_by("import worker.app", tmp_path) & {"fastapi", "starlette", "uvicorn", "service"}
 
 
-def test_a_worker_starts_without_touching_the_gpu(tmp_path: Path) -> None:
+def test_imports_do_not_touch_the_gpu(tmp_path: Path) -> None:
+    """A forkserver that had touched it could not pass it on to its children."""
     loaded_by(
-        "import worker.app, sys\n"
-        "torch = sys.modules.get('torch')\n"
-        "assert torch is None or not torch.cuda.is_initialized()",
+        "import torch\n"
+        "def touch(): raise AssertionError('an import touched the GPU')\n"
+        "torch.cuda._lazy_init = touch\n"
+        "import worker.training, worker.estimating, worker.crafting, worker.engine\n"
+        "import models.sampler, models.previews",
         tmp_path,
     )
 
