@@ -14,7 +14,7 @@ from contract.job import Progress, Record, Shortage, SnapshotFact, State, Want
 from contract.keys import KEYS, RecordKind
 from contract.owning import Lease, Verdict, beat
 from contract.volume import Volume, images_seen_of, weights_name
-from tests.worker.owner import Worker
+from tests.worker.owner import LEASE_SECONDS, Worker
 from tests.worker.training_child import carry_out, grey_squares, order_for
 from worker import link
 from worker.child import Child, forkserver
@@ -47,11 +47,12 @@ def ownership(worker: Worker, volume: Volume, redis_url: str) -> Ownership:
     lease: Lease = worker.records.claim()
     idle = ChildGroup([Child.start(forkserver([]))])
     idle.end()
+    settings = Settings(data_root=volume.root, redis_url=redis_url, lease_seconds=LEASE_SECONDS)
     return Ownership(
         lease,
         worker.records.read(FIRST),
         idle,
-        WorkerProcess.create("w0", Settings(data_root=volume.root, redis_url=redis_url)),
+        WorkerProcess.create("w0", settings),
         Warming(Store(redis_url), redis_url, patience_seconds=0),
     )
 
@@ -72,6 +73,7 @@ def test_progress_is_on_the_volume_from_every_snapshot_on(ownership: Ownership, 
         ownership._hear(message)
     worker.rest_for_a_heartbeat()
     ownership._heartbeat.beat_if_due()
+    assert worker.records.read(FIRST).progress == Progress(done=4, total=8)
     ownership._hear(link.Saved(snapshot=snapshot))
     stated = read_facts(worker.volume, FIRST)
     assert stated is not None
