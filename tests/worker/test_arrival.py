@@ -23,13 +23,24 @@ def mount_point(volume: Volume) -> Volume:
 
 
 def test_worker_waits_for_a_volume_that_redis_has_records_of(
-    store: Store, client: redis.Redis, mount_point: Volume, caplog: pytest.LogCaptureFixture
+    store: Store,
+    client: redis.Redis,
+    mount_point: Volume,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    looks, has_epoch = threading.Semaphore(0), Store.has_epoch
+
+    def look(store: Store) -> bool:
+        looks.release()
+        return has_epoch(store)
+
+    monkeypatch.setattr(Store, "has_epoch", look)
     client.set(EPOCH, "1")
     waiting = threading.Thread(target=await_volume, args=(store, mount_point), daemon=True)
     waiting.start()
-    waiting.join(0.2)
-    assert waiting.is_alive()
+    for _ in range(3):
+        assert looks.acquire(timeout=60)
     assert not mount_point.root.exists()
     assert caplog.text.count("mount the volume there") == 1
     mount_point.root.mkdir()
