@@ -85,7 +85,8 @@ class Deaf:
         raise redis.ConnectionError(f"{len(keys)} keys")
 
 
-def test_what_was_just_taken_is_not_looked_up() -> None:
+def test_what_was_just_taken_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.withdrawals.LOOK_SECONDS", 60)
     connection = Deaf()
     withdrawals = Withdrawals(cast("redis.Redis", connection))
     withdrawals.look({})
