@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing import context
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -175,9 +176,13 @@ def test_death_of_a_child_is_reported_and_the_next_ask_is_answered(
 def test_hung_child_is_killed_before_the_deadline(
     gateway: Gateway, start: Callable[..., Started], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.request_server.MARGIN_SECONDS", 600.0)
-    started = start(psutil.Process.suspend)
-    error = gateway.answer(gateway.ask(seconds=604)).error
+    def suspend_until_the_deadline(child: psutil.Process) -> None:
+        child.suspend()
+        later = SimpleNamespace(monotonic=lambda: time.monotonic() + 2 * PATIENCE_SECONDS)
+        monkeypatch.setattr("worker.request_server.time", later)
+
+    started = start(suspend_until_the_deadline)
+    error = gateway.answer(gateway.ask()).error
     assert error is not None
     assert (error.code, "too long" in error.detail) == (ErrorCode.ESTIMATE_FAILED, True)
     assert not started[0].is_alive
