@@ -19,7 +19,6 @@ def ground(tmp_path: Path) -> Ground:
     return Ground.lay(tmp_path / "volume", path, "cpu", threads=1)
 
 
-@pytest.mark.timeout(60)
 def test_ordered_job_is_trained_to_its_end_every_time(ground: Ground) -> None:
     spec = ground.spec({"images": 32, "batch_size": 4, "architecture": TINY})
     for _ in range(2):

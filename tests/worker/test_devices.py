@@ -41,7 +41,7 @@ def started(role: str, settings: Mapping[str, str], *paths: Path) -> subprocess.
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (*paths, ROOT))), **settings},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
 
 

@@ -114,6 +114,7 @@ def start(
     yield start
     for one in running:
         one.stop()
+        one.join(PATIENCE_SECONDS)
         assert not one.is_alive()
 
 

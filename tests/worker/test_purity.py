@@ -105,7 +105,7 @@ def sampler_process(volume: Volume, url: str) -> Iterator[subprocess.Popen[bytes
         yield process
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(120)
 
 
 def ask_in_bursts(

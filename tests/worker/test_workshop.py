@@ -74,6 +74,7 @@ def ask(redis_url: str, volume: Volume) -> Iterator[Ask]:
 
     yield answer
     workshop.stop()
+    workshop.join(PATIENCE_SECONDS)
     assert not workshop.is_alive()
 
 
