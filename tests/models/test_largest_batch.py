@@ -9,6 +9,7 @@ from contract.checkpoint import CheckpointHeader
 from contract.training import TrainingSpec
 from models import largest_batch as limits
 from models import networks
+from models.cost import Cost
 from models.environment import NumericEnvironment
 from models.largest_batch import largest_batch
 from models.sampler import Sampler
@@ -37,9 +38,13 @@ def test_the_widest_keep_within_the_limits_and_use_them(
     make_spec: MakeSpec, kind: str, resolution: int
 ) -> None:
     spec = spec_of(make_spec, kind, resolution, 512)
+    multiply_adds_each = Cost.of(spec).generator
     batch = largest_batch(spec, 64)
     assert batch < 64
     assert batch == 1 or activations(spec, batch) <= limits.MOST_BYTES
+    assert batch == 1 or batch * multiply_adds_each <= limits.MOST_MULTIPLY_ADDS
+    is_too_slow = 2 * batch * multiply_adds_each > limits.MOST_MULTIPLY_ADDS
+    assert is_too_slow or activations(spec, 2 * batch) > limits.MOST_BYTES
     assert largest_batch(spec, 2 * batch) == batch
     assert largest_batch(spec, batch) == batch
 
