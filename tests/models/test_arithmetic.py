@@ -8,6 +8,7 @@ import torch
 
 from models.arithmetic import arithmetic
 from models.environment import NumericEnvironment, detect
+from tests.conftest import proof
 
 RENDERED = """
 import hashlib
@@ -26,7 +27,7 @@ header = CheckpointHeader(job="job_" + "0" * 16, spec=spec, images_seen=0)
 floats = Sampler(generator, header, environment).render_floats(range(4))
 print(renderer(environment), hashlib.sha256(floats.tobytes()).hexdigest())
 """
-LIMITS = ("ALL", "AVX2", "AVX", "SSE41")
+LIMITS = ("ALL", "SSE41", "AVX2", "AVX")[: proof(2, 4)]
 
 
 @cache
@@ -49,6 +50,8 @@ def fresh() -> None:
 
 
 def test_processes_with_the_same_renderer_give_the_same_floats() -> None:
+    other_process = rendered.__wrapped__("ALL")
+    assert other_process == rendered("ALL")
     of_renderer: dict[str, set[str]] = {}
     for renderer, floats in map(rendered, LIMITS):
         of_renderer.setdefault(renderer, set()).add(floats)
