@@ -77,10 +77,6 @@ def test_evaluation_interval_is_at_least_one_batch(make_spec: MakeSpec) -> None:
     assert evaluation_interval(Cost.of(make_spec()), 1, 64) == 64
 
 
-def test_counting_twice_gives_the_same_cost(make_spec: MakeSpec) -> None:
-    assert Cost.of(make_spec()) == Cost.of(make_spec())
-
-
 def test_counting_leaves_a_network_as_it_is(make_spec: MakeSpec) -> None:
     spec = make_spec()
     network = networks.build(spec.architecture, spec.resolution, spec.channels).discriminator

@@ -7,10 +7,6 @@ import torch
 from models.environment import NumericEnvironment, detect
 
 
-def test_detection_is_deterministic() -> None:
-    assert detect("cpu", 2, "auto") == detect("cpu", 2, "auto")
-
-
 def test_explicit_precision_is_used() -> None:
     assert detect("cpu", 2, "float32").precision == "float32"
     assert detect("cpu", 2, "bfloat16").precision == "bfloat16"

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from contract.checkpoint import CheckpointHeader
 from contract.errors import ErrorCode, ServiceError
 from models import exports, networks, priors
 from models.checkpoint import load_checkpoint
@@ -94,4 +93,3 @@ def test_program_that_gives_different_images_is_rejected(
     monkeypatch.setitem(exports.MAKERS, "torch-export", wrong)
     with pytest.raises(RuntimeError, match="differ"):
         exports.make("torch-export", path, digest)
-    assert isinstance(load_checkpoint(path)[1], CheckpointHeader)

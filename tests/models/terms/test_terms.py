@@ -11,9 +11,10 @@ from models.game import DiscriminatorTerm, Exchange, Judged
 from models.networks.pair import Discriminator
 from models.objectives import build as build_objective
 from models.terms import build
-from models.terms.mmd import ALPHAS, Mmd, squared_mmd
+from models.terms.mmd import Mmd, squared_mmd
 
 SIDE = 4
+ALPHAS = (0.2, 0.5, 1, 2, 5)
 
 
 class Linear(Discriminator):
