@@ -57,7 +57,7 @@ def test_every_method_and_error_of_the_client_is_documented(root: Path) -> None:
     modules = [path for path in (root / "dcgan").glob("*.py") if path.name != "demo.py"]
     codes = [code for path in modules for code in re.findall(r'DcganError\(\s*"([a-z_]+)"', path.read_text())]
     assert "timeout" in codes
-    assert not [name for name in methods if f"`{name}" not in said]
+    assert not [name for name in methods if not re.search(rf"`{name}[(`]", said)]
     assert not [code for code in codes if f"`{code}`" not in said]
 
 
