@@ -15,6 +15,7 @@ KINDS = ("minimax", "non_saturating", "least_squares", "hinge", "wgan_gp", "r3")
 LN2 = math.log(2)
 ZEROS, ONES = torch.zeros(4), torch.ones(4)
 SURE, WRONG = torch.full((4,), 1e4), torch.full((4,), -1e4)
+REAL, FAKE = torch.tensor([0.3, -2.0, 4.0]), torch.tensor([1.5, -0.2, -3.0])
 
 
 def made(kind: str) -> Objective:
@@ -85,6 +86,19 @@ def test_only_the_saturating_generator_stops_learning_if_the_discriminator_is_su
         slopes[kind] = leaf.grad.abs().sum().item()
     assert slopes["minimax"] < 1e-12
     assert slopes["non_saturating"] == pytest.approx(1.0)
+
+
+def test_non_saturating_losses_are_binary_cross_entropy_of_the_sigmoid() -> None:
+    objective = made("non_saturating")
+    expected = -(REAL.sigmoid().log().mean() + (1 - FAKE.sigmoid()).log().mean())
+    torch.testing.assert_close(objective.discriminator_loss(REAL, FAKE), expected)
+    torch.testing.assert_close(objective.generator_loss(FAKE), -FAKE.sigmoid().log().mean())
+
+
+def test_non_saturating_loss_does_not_overflow() -> None:
+    objective = made("non_saturating")
+    assert objective.discriminator_loss(WRONG, SURE) == 2e4
+    assert objective.discriminator_loss(SURE, WRONG) == 0
 
 
 def test_only_cross_entropy_scores_are_logits() -> None:
