@@ -107,13 +107,16 @@ def _is_false(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is False
 
 
-def test_models_never_compare_the_kind_of_a_plug_in(sources: list[Source]) -> None:
-    def asks_the_kind(node: ast.AST) -> bool:
+@pytest.mark.parametrize(
+    ("package", "choice"), [("models", "kind"), ("models", "features"), ("worker", "features")]
+)
+def test_no_code_branches_on_what_a_job_has_chosen(sources: list[Source], package: str, choice: str) -> None:
+    def branches(node: ast.AST) -> bool:
         if isinstance(node, ast.Compare):
-            return any(named(side).split(".")[-1] == "kind" for side in (node.left, *node.comparators))
-        return isinstance(node, ast.Match) and named(node.subject).split(".")[-1] == "kind"
+            return any(named(side).split(".")[-1] == choice for side in (node.left, *node.comparators))
+        return isinstance(node, ast.Match) and named(node.subject).split(".")[-1] == choice
 
-    assert not found([source for source in sources if source.package == "models"], asks_the_kind)
+    assert not found([source for source in sources if source.package == package], branches)
 
 
 def test_only_the_outermost_shells_catch_everything(sources: list[Source]) -> None:
@@ -190,20 +193,3 @@ def test_every_module_has_a_docstring(sources: list[Source]) -> None:
 
 def test_tests_are_not_packages(everything: list[Source]) -> None:
     assert not [source.path for source in everything if re.match(r"tests/.*__init__\.py$", source.path)]
-
-
-@pytest.mark.parametrize("concept", ["objectives", "architectures", "priors", "terms"])
-def test_every_plug_in_of_the_contract_has_its_half_in_models(sources: list[Source], concept: str) -> None:
-    def names(package: str) -> set[str]:
-        prefix = f"{package}/{concept}/"
-        return {
-            source.path.removeprefix(prefix)
-            for source in sources
-            if source.path.startswith(prefix) and not source.path.endswith("__init__.py")
-        }
-
-    other = "networks" if concept == "architectures" else concept
-    maths = {
-        source.path.rpartition("/")[2] for source in sources if source.path.startswith(f"models/{other}/")
-    }
-    assert names("contract") <= maths

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -51,11 +50,3 @@ def test_published_description_gives_the_source_and_the_equation(parameters: typ
 
 def test_contract_and_maths_know_the_same_features() -> None:
     assert set(get_args(FeaturesName)) == set(CHOICES)
-
-
-@pytest.mark.parametrize(
-    ("package", "choice"), [("models", "kind"), ("models", "features"), ("worker", "features")]
-)
-def test_no_code_branches_on_what_a_job_has_chosen(package: str, choice: str) -> None:
-    sources = Path(__file__).parents[2].joinpath(package).rglob("*.py")
-    assert not [source for source in sources if f".{choice} ==" in source.read_text()]
