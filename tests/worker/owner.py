@@ -11,7 +11,8 @@ from contract.keys import KEYS, RecordKind
 from contract.volume import Volume
 from contract.volume_watch import VolumeWatch
 from tests.contract.records import Records, WholeRecord
-from worker.child import Child, forkserver
+from tests.worker.children import warm_server
+from worker.child import Child
 from worker.child_group import ChildGroup
 from worker.later import Later
 from worker.ownership import WriteOrder
@@ -46,7 +47,7 @@ class Worker:
             self.records.submit(job_id)
 
     def start(self, work: str, write_order: WriteOrder | None = None, **settings: float) -> None:
-        server = forkserver(["tests.worker.small_work"])
+        server = warm_server()
         told = {"data_root": self.volume.root, "redis_url": self._url, "lease_seconds": LEASE_SECONDS}
         every_setting = Settings.model_validate(told | settings)
         store = Store(self._url)

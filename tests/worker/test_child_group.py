@@ -9,8 +9,9 @@ import psutil
 import pytest
 
 from tests.worker import small_work
+from tests.worker.children import warm_server
 from worker import link
-from worker.child import Child, Chore, forkserver
+from worker.child import Child, Chore
 from worker.child_group import ChildGroup
 
 WORK = small_work.__name__
@@ -18,7 +19,7 @@ WORK = small_work.__name__
 
 @pytest.fixture
 def children() -> list[Child]:
-    server = forkserver([WORK])
+    server = warm_server()
     return [Child.start(server) for _ in range(3)]
 
 
@@ -86,7 +87,7 @@ def test_child_survives_signals_to_its_forkserver(children: list[Child]) -> None
     server = psutil.Process(psutil.Process(children[0].process_id).ppid())
     for number in (signal.SIGTERM, signal.SIGHUP):
         server.send_signal(number)
-    later = Child.start(forkserver([WORK]))  # the server forks it only after handling the signals
+    later = Child.start(warm_server())  # the server forks it only after handling the signals
     assert psutil.Process(later.process_id).ppid() == server.pid
     assert group.is_alive
     later.end()

@@ -20,9 +20,10 @@ from models.cost import Cost
 from models.environment import detect
 from models.memory import require_memory
 from models.workload import Workload
+from tests.worker.children import warm_server
 from tests.worker.training_child import carry_out, clothes, order_for, said_by
 from worker import estimating, link
-from worker.child import Child, forkserver
+from worker.child import Child
 from worker.estimator import Estimator
 from worker.orders import EstimateOrder, InTraining, Reading, TrainingOrder
 from worker.process import WorkerProcess
@@ -37,7 +38,7 @@ Started = list[Child]
 @pytest.fixture(scope="session")
 def server() -> context.ForkServerContext:
     """A warm forkserver, like a trainer's."""
-    server = forkserver(["worker.training", "worker.estimating", "torch._inductor"])
+    server = warm_server()
     Child.start(server).end()
     return server
 

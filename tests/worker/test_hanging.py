@@ -13,10 +13,11 @@ import pytest
 from contract.durable import replace_durably
 from contract.job import Progress, State, Want
 from contract.volume import Volume
+from tests.worker.children import warm_server
 from tests.worker.owner import PATIENCE_SECONDS, Worker
 from tests.worker.training_child import clothes, order_for
 from worker import aside, facts, leftovers, link, readings
-from worker.child import Child, forkserver
+from worker.child import Child
 from worker.facts import read_facts
 from worker.ownership import WriteOrder
 from worker.readings import Readings
@@ -122,7 +123,7 @@ def test_job_whose_process_does_not_die_is_cancelled_and_the_next_one_waits_for_
     worker.control(FIRST, Want.CANCEL)
     worker.until(FIRST, lambda record: record.state is State.CANCELLED)
     worker.rest_for_a_heartbeat()
-    Child.start(forkserver(["tests.worker.small_work"])).end()  # as the threads beside it do
+    Child.start(warm_server()).end()  # as the threads beside it do
     assert worker.records.read(SECOND).attempt == 0
     kill(killed[0])
     worker.until(SECOND, lambda record: record.attempt)

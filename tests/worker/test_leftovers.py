@@ -16,7 +16,7 @@ from models.environment import detect
 from models.state import TrainingState
 from models.watch import Watch
 from tests.trained import spec_of
-from worker import child
+from tests.worker.children import warm_server
 from worker.child import Child
 from worker.child_group import ChildGroup
 from worker.facts import Facts, write_facts
@@ -134,7 +134,7 @@ JOB = "job_0123456789abcdef"
 
 def carried_out(volume: Volume, redis_url: str, token: int) -> None:
     """Own a record whose child ends at once, as if it were killed."""
-    idle = ChildGroup([Child.start(child.forkserver([]))])
+    idle = ChildGroup([Child.start(warm_server())])
     process = WorkerProcess.create("w0", Settings(data_root=volume.root, redis_url=redis_url))
     process.stop.set()
     ownership = Ownership(

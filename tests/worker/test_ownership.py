@@ -14,10 +14,11 @@ from contract.keys import EPOCH, KEYS, Role
 from contract.submitting import submit
 from contract.volume import Volume
 from tests.worker.asking import SPEC
+from tests.worker.children import warm_server
 from tests.worker.owner import JOB, LEASE_SECONDS, Worker
 from tests.worker.small_work import checkpoint
 from worker.account import Account
-from worker.child import Child, forkserver
+from worker.child import Child
 from worker.child_group import ChildGroup
 from worker.facts import Facts, read_facts, write_facts
 from worker.link import Published
@@ -96,7 +97,7 @@ def test_lease_is_renewed_before_each_load(
     monkeypatch.setattr(Warming, "load", load)
     worker.submit(FIRST)
     lease = worker.records.claim(seconds=LEASE_SECONDS)
-    idle = ChildGroup([Child.start(forkserver([]))])
+    idle = ChildGroup([Child.start(warm_server())])
     settings = Settings(data_root=volume.root, redis_url=redis_url, lease_seconds=LEASE_SECONDS)
     ownership = Ownership(
         lease,

@@ -14,10 +14,11 @@ from contract.job import Progress, Record, Shortage, SnapshotFact, State, Want
 from contract.keys import KEYS, RecordKind
 from contract.owning import Lease, Verdict, beat
 from contract.volume import Volume, images_seen_of, weights_name
+from tests.worker.children import warm_server
 from tests.worker.owner import LEASE_SECONDS, Worker
 from tests.worker.training_child import carry_out, grey_squares, order_for
 from worker import link
-from worker.child import Child, forkserver
+from worker.child import Child
 from worker.child_group import ChildGroup
 from worker.facts import Facts, read_facts
 from worker.orders import TrainingOrder
@@ -45,7 +46,7 @@ JUDGED = link.Judged(
 def ownership(worker: Worker, volume: Volume, redis_url: str) -> Ownership:
     worker.submit(FIRST)
     lease: Lease = worker.records.claim()
-    idle = ChildGroup([Child.start(forkserver([]))])
+    idle = ChildGroup([Child.start(warm_server())])
     idle.end()
     settings = Settings(data_root=volume.root, redis_url=redis_url, lease_seconds=LEASE_SECONDS)
     return Ownership(

@@ -22,8 +22,9 @@ from contract.workshop import Task, WorkshopAnswer, WorkshopAsk, checksum, expor
 from contract.workshop import exports as exports_of
 from models import exports
 from tests.models.checkpoints import write
+from tests.worker.children import warm_server
 from worker import crafting
-from worker.child import Child, Chore, forkserver
+from worker.child import Child, Chore
 from worker.orders import WorkshopOrder
 from worker.process import WorkerProcess
 from worker.readings import Readings
@@ -50,7 +51,7 @@ def digest(volume: Volume) -> str:
 @pytest.fixture
 def ask(redis_url: str, volume: Volume) -> Iterator[Ask]:
     """Sends a workshop an ask as a gateway does, and waits for its answer."""
-    server = forkserver(["worker.crafting"])
+    server = warm_server()
     is_warm = threading.Event()
     is_warm.set()
     workshop = Workshop(
