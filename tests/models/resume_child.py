@@ -1,14 +1,16 @@
 """A trainer process for `test_resume.py`: carries out training requests from stdin, one per line.
 
-A request has a `spec`, a `directory` for the generator, and a snapshot to `resume` from. If that is null, the
-run writes a snapshot of every step as well. The response is a line on stdout: the `digest` of the generator's
-file, the memory `layout` and hashes of all `tensors` in the final state, or an `error`.
+A request has a `spec`, the number of `threads`, a `directory` for the generator, and a snapshot to `resume`
+from. If that is null, the run writes snapshots as well, `save_at` these counts of images. The response is a
+line on stdout: the `digest` of the generator's file, the memory `layout` and hashes of all `tensors` in the
+final state, or an `error`.
 """
 
 import hashlib
 import json
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,10 @@ from models.state import TrainingState
 from models.trainer import train
 
 
-def carry_out(spec: TrainingSpec, directory: Path, resume: Path | None) -> dict[str, object]:
-    environment = detect("cpu", 2, spec.precision)
+def carry_out(
+    spec: TrainingSpec, directory: Path, resume: Path | None, save_at: Sequence[int], threads: int
+) -> dict[str, object]:
+    environment = detect("cpu", threads, spec.precision)
     environment.apply()
     state = TrainingState.fresh(spec, environment)
     if resume:
@@ -35,7 +39,7 @@ def carry_out(spec: TrainingSpec, directory: Path, resume: Path | None) -> dict[
         pictures, np.arange(7), batch_size=spec.batch_size, seed=spec.seed, device="cpu", mirror=spec.mirror
     )
     for progress in train(state, batches):
-        if not resume:
+        if not resume and progress.images_seen in save_at:
             save_snapshot(state, directory / f"{progress.images_seen}.safetensors")
     header = CheckpointHeader(job="job_" + "0" * 16, spec=spec, images_seen=state.images_seen)
     digest = save_checkpoint(served_generator(state), header, directory / "generator.safetensors")
@@ -46,8 +50,9 @@ def carry_out(spec: TrainingSpec, directory: Path, resume: Path | None) -> dict[
 
 def answer(asked: dict[str, Any]) -> dict[str, object]:
     resume = Path(asked["resume"]) if asked["resume"] else None
+    spec, directory = TrainingSpec.model_validate(asked["spec"]), Path(asked["directory"])
     try:
-        return carry_out(TrainingSpec.model_validate(asked["spec"]), Path(asked["directory"]), resume)
+        return carry_out(spec, directory, resume, asked["save_at"], asked["threads"])
     except Exception:
         return {"error": traceback.format_exc()}
 

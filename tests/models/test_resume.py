@@ -76,13 +76,16 @@ CASES: dict[str, TrainingSpec] = {
 
 CHOSEN = list(CASES)[: proof(-3, len(CASES))]
 SAVED_AT = (16, 4, 8, 12, 20)[: proof(1, 5)]
+THREADS = proof(1, 2)
+"""Where other tests run beside these, a second one only waits for the first."""
 
 Ended = dict[str, object]
 
 
 def carry_out(requests: list[dict[str, object]]) -> list[Ended]:
     """Carry out the requests in a fresh trainer process."""
-    lines = "".join(json.dumps(request) + "\n" for request in requests)
+    settings = {"save_at": SAVED_AT, "threads": THREADS}
+    lines = "".join(json.dumps(request | settings) + "\n" for request in requests)
     shown = subprocess.run(
         [sys.executable, "-m", CHILD], input=lines, stdout=subprocess.PIPE, text=True, check=True
     )
@@ -91,7 +94,7 @@ def carry_out(requests: list[dict[str, object]]) -> list[Ended]:
 
 @pytest.fixture(scope="module")
 def directories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """For each case, the directory of the uninterrupted run's snapshots, one per step."""
+    """For each case, the directory of the uninterrupted run's snapshots."""
     return {case: tmp_path_factory.mktemp("straight") for case in CHOSEN}
 
 
