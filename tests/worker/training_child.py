@@ -3,16 +3,20 @@
 import contextlib
 import io
 import itertools
+import shutil
 import threading
 import zipfile
 from collections.abc import Iterable
+from functools import cache
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from contract.dataset import Manifest
 from contract.training import JobRequest, resolve
 from contract.volume import Volume
 from models.datasets.archive import prepare
@@ -47,12 +51,9 @@ def clothes(count: int) -> Iterable[bytes]:
 
 def order_for(volume: Volume, pictures: Iterable[bytes], **request: object) -> TrainingOrder:
     """An order for a tiny job on these pictures."""
-    volume.original(DATASET).parent.mkdir(parents=True)
     volume.job(JOB).mkdir(parents=True)
-    with zipfile.ZipFile(volume.original(DATASET), "w") as archive:
-        for index, picture in enumerate(pictures):
-            archive.writestr(f"{index}.png", picture)
-    manifest = prepare(volume.original(DATASET), DATASET, volume, lambda *_: None)
+    directory, manifest = _prepared(tuple(pictures))
+    shutil.copytree(Volume(Path(directory.name)).dataset(DATASET), volume.dataset(DATASET))
     asked = {"dataset": DATASET, "images": 32, "batch_size": 4, "architecture": TINY} | request
     asked = {name: value for name, value in asked.items() if value is not None}  # None: the preset's value
     return TrainingOrder(
@@ -66,6 +67,19 @@ def order_for(volume: Volume, pictures: Iterable[bytes], **request: object) -> T
         snapshot=None,
         checkpoints=(),
     )
+
+
+@cache
+def _prepared(pictures: tuple[bytes, ...]) -> tuple[TemporaryDirectory[str], Manifest]:
+    """A volume with the dataset of these pictures, decoded once for all orders; it is removed at the exit."""
+    directory = TemporaryDirectory(prefix="dcgan-prepared-")
+    volume = Volume(Path(directory.name))
+    volume.lay_out()
+    volume.original(DATASET).parent.mkdir(parents=True)
+    with zipfile.ZipFile(volume.original(DATASET), "w") as archive:
+        for index, picture in enumerate(pictures):
+            archive.writestr(f"{index}.png", picture)
+    return directory, prepare(volume.original(DATASET), DATASET, volume, lambda *_: None)
 
 
 def carry_out(order: TrainingOrder, said: list[link.Message] | None = None) -> list[link.Message]:
