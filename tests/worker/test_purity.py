@@ -30,6 +30,8 @@ from tests.worker.asking import Gateway
 from worker.formats import FORMATS, FORMATS_OF_NUMBERS
 from worker.formats.identity import encoders
 
+SAMPLERS = (2, 1)[: proof(1, 2)]
+"""How many there are at a time, in turn."""
 CLIENTS = proof(2, 4)
 BURSTS = proof(2, 20)
 SINGLES = proof(2, 12)
@@ -159,7 +161,7 @@ def test_bytes_depend_only_on_the_ask(redis_url: str, volume: Volume) -> None:
     ]
     asked: list[dict[str, Ask]] = [{} for _ in clients]
     samples = 0
-    for processes in (1, 2):
+    for processes in SAMPLERS:
         with ExitStack() as running, ThreadPoolExecutor(CLIENTS) as pool:
             for _ in range(processes):
                 running.enter_context(sampler_process(volume, redis_url))
@@ -171,4 +173,4 @@ def test_bytes_depend_only_on_the_ask(redis_url: str, volume: Volume) -> None:
                     expected = menus[ask.spec.digest, ask.spec.precision].content(ask.spec)
                     assert answer.content == expected, ask.spec.canonical()
                     samples += ask.spec.count
-    assert samples >= proof(300, 20_000)
+    assert samples >= proof(200, 20_000)
