@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from contract.training import TrainingSpec
+from models.ranks import Alone
 from tests.conftest import proof
+from tests.models.rank_child import carry_out
 from tests.models.test_resume import SIZE, SPEC
 
 # No batch norm, and every kind of draw: latents, augmentation, and the mix of the penalty.
@@ -43,9 +46,8 @@ def carried_out(specs: list[dict[str, Any]], ranks: int, meeting_point: Path) ->
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    ((ended,),) = carried_out([SEPARABLE], 1, tmp_path_factory.mktemp("alone"))
-    return ended
+def alone() -> Ended:
+    return carry_out(TrainingSpec.model_validate(SEPARABLE | {"devices": 1}), Alone())
 
 
 @pytest.mark.parametrize("ranks", range(3, 1 + proof(3, 4)))
