@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -37,9 +34,12 @@ def test_fingerprint_depends_on_every_field(field: str) -> None:
     assert environment.model_copy(update={field: "other"}).fingerprint != environment.fingerprint
 
 
-def test_applying_sets_threads_and_determinism() -> None:
-    code = (
-        "import torch; from models.environment import detect; detect('cpu', 3, 'auto').apply();"
-        "assert torch.get_num_threads() == 3; assert torch.are_deterministic_algorithms_enabled()"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_applying_sets_threads_and_determinism(environment: NumericEnvironment) -> None:
+    before = torch.get_num_threads()
+    torch.use_deterministic_algorithms(mode=False)
+    try:
+        detect("cpu", before + 2, "auto").apply()
+        assert torch.get_num_threads() == before + 2
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        environment.apply()
