@@ -20,8 +20,9 @@ from models.cost import Cost
 from models.environment import detect
 from models.memory import require_memory
 from models.workload import Workload
+from tests.specs import resolved
 from tests.worker.children import warm_server
-from tests.worker.training_child import carry_out, clothes, order_for, said_by
+from tests.worker.training_child import DATASET, TINY, carry_out, clothes, order_for, said_by
 from worker import estimating, link
 from worker.child import Child
 from worker.estimator import Estimator
@@ -131,16 +132,6 @@ def test_idle_trainer_times_steps_and_an_evaluation(gateway: Gateway, start: Cal
     assert not started[0].is_alive
 
 
-def test_job_on_several_devices_is_timed_by_the_share_of_one(
-    redis_url: str, training: TrainingOrder, start: Callable[..., Started]
-) -> None:
-    start()
-    told = Gateway(redis_url, training.spec.model_copy(update={"devices": 2})).estimate()
-    assert told.time.basis == "measured"
-    assert f"steps of {training.spec.batch_size // 2} images in" in told.time.detail
-    assert "in one of 2 processes, alone" in told.time.detail
-
-
 def test_estimate_is_answered_without_timing_if_a_job_arrives_meanwhile(
     gateway: Gateway, start: Callable[..., Started], readings: Readings, training: TrainingOrder
 ) -> None:
@@ -202,8 +193,10 @@ def test_ask_past_its_deadline_or_of_another_version_starts_no_child(
     assert not gateway.redis.exists(keys.ESTIMATE_REPLY_OF + late.id)
 
 
-def told_by(training: TrainingOrder, *, readings: tuple[Reading, ...] = (), busy: bool = True) -> Estimate:
-    """The first estimate of an estimating child, whose work runs in this process."""
+def all_told_by(
+    training: TrainingOrder, *, readings: tuple[Reading, ...] = (), busy: bool = True
+) -> list[Estimate]:
+    """The estimates of an estimating child, whose work runs in this process."""
     ask = EstimateAsk(id="1", deadline_ms=1, spec=training.spec, images=20, held_out_images=1)
     order = EstimateOrder(
         ask=ask,
@@ -214,9 +207,13 @@ def told_by(training: TrainingOrder, *, readings: tuple[Reading, ...] = (), busy
         readings=readings,
         training=InTraining(process=os.getpid(), environment=None) if busy else None,
     )
-    first = said_by(estimating.estimate_job, order.model_dump_json())[0]
-    assert isinstance(first, link.Estimated)
-    return first.estimate
+    said = said_by(estimating.estimate_job, order.model_dump_json())
+    return [message.estimate for message in said if isinstance(message, link.Estimated)]
+
+
+def told_by(training: TrainingOrder, *, readings: tuple[Reading, ...] = (), busy: bool = True) -> Estimate:
+    """The first of them."""
+    return all_told_by(training, readings=readings, busy=busy)[0]
 
 
 @pytest.fixture(autouse=True)
@@ -224,6 +221,17 @@ def unchanged_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the changes that an estimating child makes to its process out of the test process."""
     for name in ("die_first", "leave_the_cores"):
         monkeypatch.setattr(estimating, name, lambda: None)
+
+
+def test_job_on_several_devices_is_timed_by_the_share_of_one(
+    training: TrainingOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.trial.LEAST_SECONDS", 1e-9)
+    spec = training.spec.model_copy(update={"devices": 2})
+    told = all_told_by(training.model_copy(update={"spec": spec}), busy=False)[-1].time
+    assert told.basis == "measured"
+    assert f"steps of {training.spec.batch_size // 2} images in" in told.detail
+    assert "in one of 2 processes, alone" in told.detail
 
 
 def test_estimate_of_a_job_that_is_too_large_contains_the_error_it_would_fail_with(
@@ -311,13 +319,17 @@ def test_previews_and_checkpoints_are_counted(training: TrainingOrder) -> None:
 
 @pytest.mark.parametrize("batch_size", [2, 3, 4])
 @pytest.mark.parametrize("every_images", [1, 2, 3, 5, 7, 24, 25, 100])
-def test_number_of_evaluations_equals_a_count_batch_by_batch(
-    training: TrainingOrder, batch_size: int, every_images: int
-) -> None:
+def test_number_of_evaluations_equals_a_count_batch_by_batch(batch_size: int, every_images: int) -> None:
     seen = range(0, 24, batch_size)
     passed = [before // every_images != (before + batch_size) // every_images for before in seen]
     passed[-1] = True
-    judged = training.spec.evaluation.model_copy(update={"every_images": every_images})
-    spec = training.spec.model_copy(update={"batch_size": batch_size, "images": 24, "evaluation": judged})
+    settings = {
+        "dataset": DATASET,
+        "images": 24,
+        "batch_size": batch_size,
+        "architecture": TINY,
+        "evaluation": {"every_images": every_images},
+    }
+    spec = resolved(settings)
     panel = estimating._panel(spec, 20, 1)
     assert Workload.of(spec, panel, 1).evaluations == sum(passed)
