@@ -14,7 +14,7 @@ from contract.durable import replace_durably
 from contract.job import Progress, State, Want
 from contract.volume import Volume
 from tests.worker.children import warm_server
-from tests.worker.owner import PATIENCE_SECONDS, Worker
+from tests.worker.owner import LEASE_SECONDS, PATIENCE_SECONDS, Worker
 from tests.worker.training_child import clothes, order_for
 from worker import aside, facts, leftovers, link, readings
 from worker.child import Child
@@ -23,6 +23,8 @@ from worker.ownership import WriteOrder
 from worker.readings import Readings
 
 FIRST, SECOND = "job_0000000000000001", "job_0000000000000002"
+LONGER_MS = 1200 * LEASE_SECONDS
+"""Longer than a lease."""
 
 
 class Hang:
@@ -96,7 +98,7 @@ def test_success_is_reported_only_once_it_is_on_the_volume(worker: Worker, hangi
     worker.start("finish", hanging_volume.start_before("finish"))
     claimed = worker.until(FIRST, lambda record: record.lease_until_ms)
     assert claimed
-    worker.until(FIRST, lambda record: (record.lease_until_ms or 2 * claimed) > claimed + 2000)
+    worker.until(FIRST, lambda record: (record.lease_until_ms or 2 * claimed) > claimed + LONGER_MS)
     assert worker.records.read(FIRST).state is State.RUNNING
     hanging_volume.end()
     worker.until(FIRST, lambda record: record.state is State.SUCCEEDED)

@@ -21,6 +21,8 @@ from worker.set_aside import SET_ASIDE_SECONDS, SetAside
 
 T = TypeVar("T")
 FIRST, SECOND = "job_0000000000000001", "job_0000000000000002"
+LONGER_MS = 1200 * LEASE_SECONDS
+"""Longer than a lease."""
 
 
 class Disk:
@@ -52,7 +54,7 @@ def test_claim_without_room_waits_keeps_its_lease_and_goes_on(disk: Disk, worker
     worker.start("finish")
     worker.until_it_waits(FIRST)
     claimed_until_ms = worker.records.read(FIRST).lease_until_ms or 0
-    later_ms = claimed_until_ms + 3000 * LEASE_SECONDS
+    later_ms = claimed_until_ms + LONGER_MS
     worker.until(FIRST, lambda record: (record.lease_until_ms or 0) > later_ms)
     waiting, behind = worker.records.read(FIRST), worker.records.read(SECOND)
     assert (waiting.state, waiting.attempt) == (State.RUNNING, 1)
@@ -188,7 +190,7 @@ def test_silent_child_does_not_count_as_hung_while_the_volume_does_not_answer(wo
     worker.start("hang", take_away, progress_deadline_seconds=0.3, max_deaths=1)
     worker.until(FIRST, lambda _: worker.watch.trouble)
     lease_ms = worker.records.read(FIRST).lease_until_ms or 0
-    worker.until(FIRST, lambda record: (record.lease_until_ms or 2 * lease_ms) > lease_ms + 2000)
+    worker.until(FIRST, lambda record: (record.lease_until_ms or 2 * lease_ms) > lease_ms + LONGER_MS)
     seen = worker.records.read(FIRST)
     assert (seen.state, seen.deaths) == (State.RUNNING, 0)
     away.rename(worker.volume.jobs)
@@ -228,7 +230,7 @@ def test_wait_of_a_child_is_reported_once(worker: Worker) -> None:
     worker.start("wait_for_room")
     worker.until_it_waits(FIRST)
     lease_ms = worker.records.read(FIRST).lease_until_ms or 0
-    worker.until(FIRST, lambda record: (record.lease_until_ms or 0) > lease_ms + 1000 * LEASE_SECONDS)
+    worker.until(FIRST, lambda record: (record.lease_until_ms or 0) > lease_ms + LONGER_MS)
     assert worker.warnings(FIRST) == ["volume_full"]
     worker.control(FIRST, Want.CANCEL)
     worker.until(FIRST, lambda record: record.state is State.CANCELLED)
