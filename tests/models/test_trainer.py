@@ -11,6 +11,7 @@ from models.environment import NumericEnvironment, detect
 from models.ranks import Alone
 from models.state import TrainingState
 from models.trainer import train
+from tests.conftest import proof
 
 MakeSpec = Callable[..., TrainingSpec]
 MakeBatches = Callable[[TrainingSpec], Batches]
@@ -135,8 +136,10 @@ def test_vanishing_gradients_leave_the_weights_unchanged(
     )
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("precision", "channels"),
+    [("float32", 1), ("bfloat16", 3), ("float32", 3), ("bfloat16", 1)][: proof(2, 4)],
+)
 def test_generator_learns_the_brightness_of_the_pictures(
     make_spec: MakeSpec, precision: str, channels: int
 ) -> None:
