@@ -4,12 +4,12 @@ import io
 import json
 import sys
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from contract.errors import ErrorCode, ServiceError
 from models import exports, networks, priors
@@ -22,10 +22,15 @@ from models.sampler import Sampler
 from tests.models.checkpoints import KINDS, write
 
 
-@pytest.fixture(params=KINDS)
-def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
+@pytest.fixture(scope="module", params=KINDS)
+def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A checkpoint of each family, with batch-norm statistics as after training."""
-    return write(tmp_path / "generator.safetensors", request.param)
+    return write(tmp_path_factory.mktemp("exports") / "generator.safetensors", request.param)
+
+
+@pytest.fixture(scope="module")
+def torch_archive(checkpoint: tuple[Path, str]) -> bytes:
+    return exports.make("torch-export", *checkpoint)
 
 
 def served(path: Path, digest: str, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -37,10 +42,11 @@ def served(path: Path, digest: str, count: int) -> tuple[np.ndarray, np.ndarray]
     return drawn, Sampler(generator, header, environment).render_floats(range(count))
 
 
-def test_torch_program_matches_the_service_bit_for_bit(checkpoint: tuple[Path, str]) -> None:
-    content = exports.make("torch-export", *checkpoint)
+def test_torch_program_matches_the_service_bit_for_bit(
+    checkpoint: tuple[Path, str], torch_archive: bytes
+) -> None:
     told = {"dcgan.json": ""}
-    program = torch.export.load(io.BytesIO(content), extra_files=told).module()
+    program = torch.export.load(io.BytesIO(torch_archive), extra_files=told).module()
     drawn, images = served(*checkpoint, 16)
     with torch.inference_mode():
         assert torch.equal(program(torch.from_numpy(drawn)), torch.from_numpy(images))
@@ -50,11 +56,8 @@ def test_torch_program_matches_the_service_bit_for_bit(checkpoint: tuple[Path, s
     assert description["latents"]["prior"] == {"kind": "normal"}
 
 
-def test_torch_archive_holds_weights_as_plain_bytes_and_no_pickle(
-    tmp_path: Path,
-) -> None:
-    content = exports.make("torch-export", *write(tmp_path / "g.safetensors", KINDS[0]))
-    archive = zipfile.ZipFile(io.BytesIO(content))
+def test_torch_archive_holds_weights_as_plain_bytes_and_no_pickle(torch_archive: bytes) -> None:
+    archive = zipfile.ZipFile(io.BytesIO(torch_archive))
     assert [name for name in archive.namelist() if "/weights/weight_" in name]
     might_be = [entry for entry in archive.infolist() if entry.filename.endswith((".pt", ".pkl"))]
     assert [entry.file_size for entry in might_be] == [0]  # where the example input would be
@@ -84,11 +87,14 @@ def test_program_that_gives_different_images_is_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, digest = write(tmp_path / "g.safetensors", KINDS[0])
-    right = torch_export.make
 
     def wrong(generator: networks.pair.Generator, description: str) -> Exported:
-        made = right(generator, description)
-        return replace(made, run=lambda drawn: made.run(drawn) + np.float32(1e-4))
+        def run(drawn: NDArray[np.float32]) -> NDArray[np.float32]:
+            with torch.inference_mode():
+                images: NDArray[np.float32] = generator(torch.from_numpy(drawn)).numpy()
+            return images + np.float32(1e-4)
+
+        return Exported(b"", run, torch_export.ROUNDING)
 
     monkeypatch.setitem(exports.MAKERS, "torch-export", wrong)
     with pytest.raises(RuntimeError, match="differ"):
