@@ -49,9 +49,11 @@ def serving(app: ASGIApp, protocol: type[LimitedProtocol] = LimitedProtocol) -> 
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     assert server.is_ready.wait(60)
-    yield server
-    server.should_exit = True
-    thread.join(10)
+    try:
+        yield server
+    finally:
+        server.should_exit = True
+        thread.join(60)
     assert not thread.is_alive()
 
 
