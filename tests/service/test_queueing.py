@@ -16,14 +16,13 @@ from contract.durable import write_durably
 from contract.errors import ServiceError
 from contract.identifiers import kind_of, new_dataset_id, new_job_id
 from contract.job import State
-from contract.keys import LEFT_OUT, RecordKind
+from contract.keys import EPOCH, LEFT_OUT, RecordKind, Role
 from contract.submitting import submit
 from contract.volume import Volume
 from service import queueing
 from service.gateway import Gateway
 from service.settings import Settings
 from service.store import Store
-from tests.service.deployment import Deployment
 from tests.service.playing import Worker
 from tests.service.serving import serve
 from tests.service.waiting import until
@@ -41,11 +40,12 @@ def _short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def there(elsewhere: Callable[..., Deployment]) -> Worker:
-    """The worker of a deployment whose gateway has ended."""
-    deployment = elsewhere()
-    deployment.stop()
-    return deployment.worker
+def there(redis_url: str, tmp_path: Path) -> Worker:
+    """The workers of a deployment without a gateway."""
+    there = Worker(redis_url.removesuffix("/0") + "/1", Volume(tmp_path / "data"))
+    there.redis.set(EPOCH, "1")
+    there.hello(*Role)
+    return there
 
 
 @pytest.fixture
