@@ -13,12 +13,13 @@ from contract.errors import ErrorCode
 from contract.identifiers import IMPORTED
 from contract.imports import forget_import
 from contract.job import CheckpointFact, Failure, State
-from contract.keys import EPOCH, IMPORTS
+from contract.keys import EPOCH, IMPORTS, Role
 from contract.owning import leave, report
 from contract.sampling import CheckpointPlace
 from contract.volume import Volume, imported_name
 from contract.workshop import checksum, export
 from service.settings import Settings
+from tests.service.deployment import Deployment
 from tests.service.playing import Sampler, Trainer, Worker
 from tests.service.problems import refused
 from tests.service.sending import checkpoint, left, send
@@ -27,7 +28,7 @@ from tests.service.waiting import until
 
 
 def test_imported_generator_is_like_any_other(
-    client: httpx.Client, sampler: Sampler, trainer: Trainer, volume: Volume, worker: Worker
+    client: httpx.Client, sampler: Sampler, trainer: Trainer, volume: Volume
 ) -> None:
     content = checkpoint(images_seen=1)
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
@@ -45,12 +46,25 @@ def test_imported_generator_is_like_any_other(
     place = sampler.asks[-1].place
     assert volume.checkpoint(place.job, place.file).read_bytes() == content
     assert client.get("/models/live/export").content == content
-    worker.redis.flushall()
+    assert left(volume) == []
+
+
+def test_imported_generator_and_its_alias_survive_the_loss_of_redis(
+    elsewhere: Callable[..., Deployment],
+) -> None:
+    there, content = elsewhere(), checkpoint(images_seen=1)
+    client, worker = there.client, there.worker
+    trainer = Trainer(worker.url, worker.volume)
+    trainer.start()
+    digest = send(client, content).json()["digest"]
+    trainer.stop()
+    worker.goodbye(Role.SAMPLE)  # whose answer the move would wait for
+    client.put("/models/live", json={"digest": digest}).raise_for_status()
+    worker.redis.flushdb()
     assert worker.rebuilder.rebuild_if_lost()
     assert client.get("/models/live").json()["digest"] == digest
     assert client.get("/models").json()["items"][-1]["digest"] == digest
     assert client.get(f"/models/{digest}/export").content == content
-    assert left(volume) == []
 
 
 @pytest.mark.parametrize("harm", [lambda path: path.write_bytes(b"damaged"), lambda path: path.unlink()])

@@ -13,10 +13,11 @@ import pytest
 
 from contract.alias import KEPT_MEANINGS
 from contract.job import CheckpointFact, State
-from contract.keys import ALIASES, EPOCH
+from contract.keys import ALIASES, EPOCH, Role
 from contract.owning import leave
 from contract.volume import Volume
 from service.settings import Settings
+from tests.service.deployment import Deployment
 from tests.service.playing import Sampler, Worker
 from tests.service.problems import refused
 from tests.service.serving import serve
@@ -53,12 +54,6 @@ def meant(client: httpx.Client, alias: str = "live") -> str:
 
 def history(client: httpx.Client, alias: str = "live") -> list[Any]:
     return list(client.get(f"/models/{alias}/history").raise_for_status().json()["items"])
-
-
-def lose_redis(worker: Worker) -> None:
-    """Empty Redis, then let a worker rebuild it from the volume."""
-    worker.redis.flushall()
-    assert worker.rebuilder.rebuild_if_lost()
 
 
 def test_alias_is_moved_only_from_the_state_that_the_client_saw(
@@ -267,12 +262,16 @@ def test_only_a_job_can_be_followed(client: httpx.Client, body: object) -> None:
 
 
 def test_alias_and_its_history_survive_the_loss_of_redis(
-    client: httpx.Client, generators: Generators, worker: Worker
+    elsewhere: Callable[..., Deployment],
 ) -> None:
-    for generator in generators:
-        point(client, generator)
+    there = elsewhere()
+    client, worker = there.client, there.worker
+    worker.goodbye(Role.SAMPLE)  # whose answers moves would wait for
+    for job in [there.end(State.SUCCEEDED) for _ in range(3)]:
+        client.put("/models/live", json={"job": job}).raise_for_status()
     before, told = client.get("/models/live").json(), history(client)
-    lose_redis(worker)
+    worker.redis.flushdb()
+    assert worker.rebuilder.rebuild_if_lost()
     assert history(client) == told
     assert client.get("/models/live").json() == before
 
