@@ -8,24 +8,25 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import uvicorn
 
 from contract.job import CheckpointFact
 from contract.keys import ESTIMATES_WAITING, SAMPLES_WAITING
 from contract.volume import Volume
+from service.__main__ import _Server, main
 from service.ports import free_port
 from service.problems import Problem
 from tests.service.playing import Sampler, Worker
 from tests.service.waiting import until
 
 ROOT = Path(__file__).parents[2]
-CLIENTS_KEEP_SECONDS = 5
-"""As long as httpx does."""
+PROXIES_KEEP_SECONDS = 60
+"""As long as nginx keeps idle connections; httpx keeps them for 5 s."""
 
 
 @pytest.fixture
@@ -60,20 +61,15 @@ def test_log_has_times_and_levels(process: tuple[subprocess.Popen[bytes], str], 
     assert any(line.endswith("Application startup complete.") for line in lines)
 
 
-def test_idle_connection_outlives_the_time_that_clients_keep_it(
-    process: tuple[subprocess.Popen[bytes], str],
+def test_idle_connection_outlives_the_time_that_clients_and_proxies_keep_it(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    _, url = process
-    until(lambda: _lives(url))
-    address = urlsplit(url)
-    assert address.hostname
-    connection = HTTPConnection(address.hostname, address.port)
-    connection.request("GET", "/livez")
-    connection.getresponse().read()
-    idle = connection.sock
-    idle.settimeout(CLIENTS_KEEP_SECONDS + 1)
-    with pytest.raises(TimeoutError):  # readable would mean that the gateway has closed it
-        idle.recv(1)
+    configured: list[uvicorn.Config] = []
+    monkeypatch.setattr(sys, "argv", ["service"])
+    monkeypatch.setattr(_Server, "run", lambda server: configured.append(server.config))
+    main()
+    (config,) = configured
+    assert config.timeout_keep_alive > PROXIES_KEEP_SECONDS
 
 
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
