@@ -43,13 +43,14 @@ def launcher(root: Path, host: str, port: int) -> Launcher:
     return Launcher(Options(host, port, root, trainers=1, samplers=1, allowed_hosts=()))
 
 
-@pytest.mark.parametrize("process", ["service.launcher", "service", "worker"])
 @pytest.mark.parametrize(
-    ("settings", "line"),
+    ("process", "settings", "line"),
     [
-        ({"DCGAN_REDIS_URL": "localhost:6379"}, "DCGAN_REDIS_URL: a URL that begins with redis://"),
-        ({"DCGAN_REDIS_URL": "redis://:sec/ret@h"}, "DCGAN_REDIS_URL: redis://:PASSWORD@HOST:PORT/DATABASE"),
-        ({"DCGAN_SAMPLING_REDIS_URL": "http://me:secret@h"}, "DCGAN_SAMPLING_REDIS_URL: a URL that begins"),
+        ("service", {"DCGAN_REDIS_URL": "localhost:6379"}, "DCGAN_REDIS_URL: a URL that begins with redis:"),
+        ("service", {"DCGAN_REDIS_URL": "redis://:sec/ret@h"}, "DCGAN_REDIS_URL: redis://:PASSWORD@HOST"),
+        ("service", {"DCGAN_SAMPLING_REDIS_URL": "http://me:secret@h"}, "DCGAN_SAMPLING_REDIS_URL: a URL"),
+        ("service.launcher", {"DCGAN_REDIS_URL": "redis://:sec/ret@h"}, "DCGAN_REDIS_URL: redis://"),
+        ("worker", {"DCGAN_SAMPLING_REDIS_URL": "http://me:secret@h"}, "DCGAN_SAMPLING_REDIS_URL: a URL"),
     ],
 )
 def test_invalid_setting_is_named_without_secrets(
