@@ -17,8 +17,9 @@ from dcgan import demo
 from dcgan.cli import main
 from dcgan.errors import DcganError
 from tests.conftest import proof
+from tests.service.waiting import until
 
-ENDINGS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)[: proof(2, 3)]
+ENDINGS = [(signal.SIGKILL, True), (signal.SIGINT, False), (signal.SIGTERM, True)][: proof(2, 3)]
 
 HOLDER = """
 import sys, time
@@ -32,17 +33,21 @@ with demo.running_service(Path(sys.argv[1]), Console(file=sys.stderr)) as url:
 """
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_no_process_outlives_a_demo_ended_by_a_signal(tmp_path: Path, ending: signal.Signals) -> None:
+@pytest.mark.parametrize(("ending", "is_ready"), ENDINGS)
+def test_no_process_outlives_a_demo_ended_by_a_signal(
+    tmp_path: Path, ending: signal.Signals, *, is_ready: bool
+) -> None:
     with subprocess.Popen(
         [sys.executable, "-P", "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout is not None
-        url = holder.stdout.readline()
-        started = psutil.Process(holder.pid).children(recursive=True)
+        url = holder.stdout.readline() if is_ready else ""
+        demo_process = psutil.Process(holder.pid)
+        # launcher, two Redis, gateway and three workers, most with a guard
+        until(lambda: len(demo_process.children(recursive=True)) > 5)
+        started = demo_process.children(recursive=True)
         holder.send_signal(ending)
-    assert url.startswith("http://127.0.0.1:")
-    assert len(started) > 5  # launcher, two Redis, gateway and three workers, most with a guard
+    assert url.startswith("http://127.0.0.1:") == is_ready
     _, alive = psutil.wait_procs(started, timeout=20)
     assert not alive
 
