@@ -4,10 +4,10 @@ import httpx
 import pytest
 
 from contract.keys import RecordKind
-from service.app import create_app
+from tests.service.document import openapi
 from tests.service.playing import Worker
 
-_PATHS = [path for path, operations in create_app().openapi()["paths"].items() if "get" in operations]
+_PATHS = [path for path, operations in openapi()["paths"].items() if "get" in operations]
 _CHANGES = {"date", "server-timing"}
 
 

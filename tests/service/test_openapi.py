@@ -8,12 +8,11 @@ import httpx
 import pytest
 
 from contract.errors import ErrorCode
-from service.app import create_app
 from service.problems import MEANINGS
-from service.settings import Settings
+from tests.service.document import openapi
 from tests.service.problems import refused
 
-DOCUMENT = create_app(Settings()).openapi()
+DOCUMENT = openapi()
 OPERATIONS = [
     (f"{method} {path}", operation)
     for path, operations in DOCUMENT["paths"].items()

@@ -8,18 +8,13 @@ import httpx
 import pytest
 
 from contract.errors import ErrorCode
-from service.app import create_app
-from service.settings import Settings
+from tests.service.document import openapi
 from tests.service.problems import refused
 
-OPERATIONS = [
-    (method, path)
-    for path, operations in create_app(Settings()).openapi()["paths"].items()
-    for method in operations
-]
+OPERATIONS = [(method, path) for path, operations in openapi()["paths"].items() for method in operations]
 PARAMETERS = [
     parameter
-    for operations in create_app(Settings()).openapi()["paths"].values()
+    for operations in openapi()["paths"].values()
     for operation in operations.values()
     for parameter in operation.get("parameters", ())
 ]
