@@ -143,6 +143,12 @@ def _as_message(event: tuple[int, str, dict[str, object]]) -> bytes:
     return f"id: {event[0]}\nevent: {event[1]}\ndata: {data}\n\n".encode()
 
 
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Poll without a pause."""
+    monkeypatch.setattr("dcgan.polling.SHORTEST_PAUSE_SECONDS", 0)
+
+
 @pytest.fixture
 def service() -> Iterator[Service]:
     """A fresh fake service, listening."""

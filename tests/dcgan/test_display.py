@@ -20,11 +20,6 @@ def job(state: str, **more: object) -> Job:
     return Job.model_validate({"id": "job_1", "state": state, "progress": PROGRESS} | more)
 
 
-@pytest.fixture(autouse=True)
-def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dcgan.polling.SHORTEST_PAUSE_SECONDS", 0)
-
-
 class Story:
     """A fake client that returns a job's next state after each event."""
 
