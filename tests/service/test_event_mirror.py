@@ -33,14 +33,14 @@ def ids_streamed(client: httpx.Client, running: Lease, after: int = 0) -> list[i
 
 
 @pytest.mark.parametrize("up_to", [1, 2, 20, 53])
-@pytest.mark.parametrize("after", [0, 10, 19, 20, 21])
 def test_there_is_no_gap_where_the_mirror_meets_the_stream(
-    client: httpx.Client, worker: Worker, volume: Volume, running: Lease, up_to: int, after: int
+    client: httpx.Client, worker: Worker, volume: Volume, running: Lease, up_to: int
 ) -> None:
     advance(worker, running, 50)
     worker.run(leave(running, State.SUCCEEDED))
     mirror(worker, volume, running, up_to)
-    assert ids_streamed(client, running, after) == list(range(after + 1, 54))
+    for after in (0, 10, 19, 20, 21):
+        assert ids_streamed(client, running, after) == list(range(after + 1, 54))
 
 
 def test_all_events_of_a_finished_job_can_be_read_after_trimming(
