@@ -233,10 +233,8 @@ def running(new_job: Callable[[], str], worker: Worker) -> Lease:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gateways look at their volumes often, and soon lose patience."""
+    """Gateways look at their volumes often, and soon repeat what failed."""
     monkeypatch.setattr("contract.volume_watch.LOOK_SECONDS", 0.05)
     monkeypatch.setattr("contract.volume_watch.WRITE_SECONDS", 0.05)
-    monkeypatch.setattr("contract.volume_watch.PATIENCE_SECONDS", 0.2)
-    monkeypatch.setattr("contract.volume_watch.WRITE_PATIENCE_SECONDS", 0.2)
     monkeypatch.setattr("service.settling.ROUND_SECONDS", 0.05)
     monkeypatch.setattr("service.warming.PATIENCE_SECONDS", 0.05)

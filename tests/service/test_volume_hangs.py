@@ -29,10 +29,20 @@ def there(impatient: None, elsewhere: Callable[..., Deployment]) -> Deployment:
 
 
 @contextmanager
+def impatience() -> Iterator[pytest.MonkeyPatch]:
+    """Gateways soon lose patience with a look at their volume. Only while it hangs: others are just slow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("contract.volume_watch.PATIENCE_SECONDS", 0.2)
+        patch.setattr("contract.volume_watch.WRITE_PATIENCE_SECONDS", 0.2)
+        yield patch
+
+
+@contextmanager
 def reads_hang(volume: Volume) -> Iterator[None]:
-    os.mkfifo(volume.epoch)  # whoever reads it waits for a writer
     try:
-        yield
+        with impatience():
+            os.mkfifo(volume.epoch)  # whoever reads it waits for a writer
+            yield
     finally:
         os.close(os.open(volume.epoch, os.O_RDWR | os.O_NONBLOCK))
         volume.epoch.unlink()
@@ -42,12 +52,12 @@ def reads_hang(volume: Volume) -> Iterator[None]:
 def writes_hang(_: Volume) -> Iterator[None]:
     """As on a frozen file system, of which the kernel still has in memory what it reads."""
     thaw = threading.Event()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("contract.volume_watch.write_probe", lambda _: thaw.wait())
-        try:
+    try:
+        with impatience() as patch:
+            patch.setattr("contract.volume_watch.write_probe", lambda _: thaw.wait())
             yield
-        finally:
-            thaw.set()
+    finally:
+        thaw.set()
 
 
 @pytest.mark.parametrize("hang", [reads_hang, writes_hang])
