@@ -22,6 +22,7 @@ from service import guarded
 from service.embedded_redis import CannotStartError, RedisServer
 from service.guarded import GuardedProcess
 from service.launcher import Launcher, Options, _refuse_busy_port
+from service.ports import free_port
 from tests.service.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -83,9 +84,8 @@ def test_value_of_an_invalid_setting_is_shown_unless_secret(
 
 
 def test_invalid_setting_of_a_worker_ends_the_stack(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    code, said = run("service.launcher", f"--port={port}", f"--data-root={tmp_path}", DCGAN_THREADS="two")
+    arguments = (f"--port={free_port()}", f"--data-root={tmp_path}")
+    code, said = run("service.launcher", *arguments, DCGAN_THREADS="two")
     assert code == 1
     assert "DCGAN_THREADS='two'" in said
     assert "cannot begin with its settings" in said.splitlines()[-1]

@@ -13,6 +13,7 @@ import pytest
 from contract.job import State
 from contract.webhook import Endpoint, Webhook
 from service.messages import signed_headers
+from service.ports import free_port
 from service.receivers import Reply
 from service.webhooks import JITTER, SCHEDULE_SECONDS, pause_seconds
 from tests.service.deployment import DAY, KEY, Deployment
@@ -99,9 +100,8 @@ def test_failed_delivery_is_retried_as_the_same_message(
 
 @pytest.mark.usefixtures("hurried")
 def test_receiver_that_was_down_gets_the_message_when_it_is_up(here: Deployment) -> None:
-    with receiving() as early:
-        port = int(early.url.rpartition(":")[2])
-    job_id = here.end(webhook=early.webhook)
+    port = free_port()
+    job_id = here.end(webhook=Receiver(url=f"http://127.0.0.1:{port}").webhook)
     until(lambda: here.webhook(job_id)["problem"])
     assert here.webhook(job_id)["delivery"] == "pending"
     assert "could not be reached" in here.webhook(job_id)["problem"]
