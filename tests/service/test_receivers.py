@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -229,9 +230,12 @@ def test_hanging_look_up_blocks_neither_the_caller_nor_the_shutdown(
     monkeypatch.setattr("service.receivers.ATTEMPT_SECONDS", 0.2)
     hanging = threading.Event()
     monkeypatch.setattr("service.receivers._addresses", lambda _host, _port: hanging.wait(60) or [])
-    with pytest.raises(UnreachableError, match="did not answer"):
-        post("http://slow.test/")
-    hanging.set()
+    with ThreadPoolExecutor(1) as threads:
+        try:
+            with pytest.raises(UnreachableError, match="did not answer"):
+                threads.submit(post, "http://slow.test/").result(timeout=20)
+        finally:
+            hanging.set()
 
 
 def test_look_up_that_no_thread_can_be_started_for_keeps_no_later_one_waiting(
