@@ -1,5 +1,6 @@
 """Jobs that ended long ago are deleted if so configured, and no others."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from contract.job import State
 from contract.owning import leave
 from contract.volume import Volume
-from service import deletion
+from service import deletion, retention
 from service.gateway import Gateway
 from service.settings import Settings
 from tests.service.deployment import DAY, KEY, Deployment
@@ -103,7 +104,9 @@ def test_job_is_not_deleted_before_the_deployments_webhook_was_delivered(
     until(lambda: there.client.get(f"/jobs/{pending}").status_code == 410)
 
 
-def test_nothing_is_deleted_by_default(client: httpx.Client, worker: Worker, dataset: str) -> None:
-    assert Settings().keep_jobs_days is None
-    job_id = _ended(client, worker, dataset, State.FAILED)
-    assert client.get(f"/jobs/{job_id}").json()["state"] == "failed"
+def test_nothing_is_deleted_by_default(here: Deployment) -> None:
+    job_id = here.end(State.FAILED)
+    here.age(job_id, 400 * DAY)
+    gateway = Gateway(Settings(data_root=here.worker.volume.root, redis_url=here.worker.url))
+    asyncio.run(asyncio.wait_for(retention.run(gateway), 20))
+    assert here.client.get(f"/jobs/{job_id}").json()["state"] == "failed"
