@@ -225,8 +225,14 @@ def finished(new_job: Callable[[], str], worker: Worker) -> CheckpointFact:
 
 
 @pytest.fixture
+def job_id(client: httpx.Client, finished: CheckpointFact) -> str:
+    """The id of the finished job."""
+    return str(client.get("/jobs").json()["items"][0]["id"])
+
+
+@pytest.fixture
 def running(new_job: Callable[[], str], worker: Worker) -> Lease:
-    """The lease of a running job."""
+    """The lease of a running job, whose record is at revision 2."""
     new_job()
     return worker.claim()
 

@@ -19,12 +19,6 @@ from tests.service.waiting import until
 
 
 @pytest.fixture
-def job_id(client: httpx.Client, finished: CheckpointFact) -> str:
-    """The id of the finished job."""
-    return str(client.get("/jobs").json()["items"][0]["id"])
-
-
-@pytest.fixture
 def place(job_id: str, finished: CheckpointFact) -> CheckpointPlace:
     """Where the checkpoint of the finished job is."""
     return CheckpointPlace(job=job_id, file=finished.file)

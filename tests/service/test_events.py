@@ -35,13 +35,6 @@ from worker.store import Store
 RECONNECTS = proof(50, 1000)
 
 
-@pytest.fixture
-def running(new_job: Callable[[], str], worker: Worker) -> Lease:
-    """The lease of a running job, whose record is at revision 2."""
-    new_job()
-    return worker.claim()
-
-
 def test_stream_replays_then_goes_live_and_ends_with_the_job(
     client: httpx.Client, worker: Worker, running: Lease
 ) -> None:

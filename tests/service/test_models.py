@@ -22,12 +22,6 @@ from tests.service.problems import refused
 from tests.service.waiting import until
 
 
-@pytest.fixture
-def job_id(client: httpx.Client, finished: CheckpointFact) -> str:
-    """The id of the finished job."""
-    return str(client.get("/jobs").json()["items"][0]["id"])
-
-
 def test_latest_is_an_automatic_alias(client: httpx.Client, finished: CheckpointFact, job_id: str) -> None:
     (model,) = client.get("/models").json()["items"]
     assert model == client.get("/models/latest").json()

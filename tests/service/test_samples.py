@@ -20,12 +20,6 @@ from tests.service.waiting import until
 UNKNOWN_DIGEST = "sha256:" + "0" * 64
 
 
-@pytest.fixture
-def job_id(client: httpx.Client, finished: CheckpointFact) -> str:
-    """The id of the finished job."""
-    return str(client.get("/jobs").json()["items"][0]["id"])
-
-
 def test_seed_gives_a_picture(client: httpx.Client, sampler: Sampler, finished: CheckpointFact) -> None:
     answer = client.get("/samples?seed=7")
     assert answer.status_code == 200
