@@ -225,6 +225,16 @@ def finished(new_job: Callable[[], str], worker: Worker) -> CheckpointFact:
 
 
 @pytest.fixture
+def generators(worker: Worker, new_job: Callable[[], str]) -> list[CheckpointFact]:
+    """Three checkpoints of one finished job."""
+    new_job()
+    lease = worker.claim()
+    made = [worker.checkpoint(lease, images) for images in (100, 200, 300)]
+    assert worker.run(leave(lease, State.SUCCEEDED))
+    return made
+
+
+@pytest.fixture
 def job_id(client: httpx.Client, finished: CheckpointFact) -> str:
     """The id of the finished job."""
     return str(client.get("/jobs").json()["items"][0]["id"])

@@ -12,7 +12,6 @@ import pytest
 from contract.alias import AliasRecord
 from contract.job import CheckpointFact, State
 from contract.keys import ALIASES
-from contract.owning import leave
 from contract.pointing import meanings
 from service import aliases
 from service.settings import Settings
@@ -23,16 +22,6 @@ from tests.service.serving import serve
 from tests.service.waiting import until
 
 
-@pytest.fixture
-def generators(worker: Worker, new_job: Callable[[], str]) -> list[CheckpointFact]:
-    """Two checkpoints of one finished job."""
-    new_job()
-    lease = worker.claim()
-    made = [worker.checkpoint(lease, images) for images in (1, 2)]
-    worker.run(leave(lease, State.SUCCEEDED))
-    return made
-
-
 @pytest.mark.parametrize("is_heard", [False, True])
 def test_volume_and_redis_soon_agree_after_an_interrupted_change(
     client: httpx.Client,
@@ -41,7 +30,7 @@ def test_volume_and_redis_soon_agree_after_an_interrupted_change(
     cut: Callable[[str, bool], None],
     is_heard: bool,
 ) -> None:
-    first, second = generators
+    first, second, _ = generators
     client.put("/models/live", json={"digest": first.digest}).raise_for_status()
     cut("point", is_heard)
     refused(client.put("/models/live", json={"digest": second.digest}), 503, "store_unavailable")
@@ -60,7 +49,7 @@ def test_volume_and_redis_soon_agree_after_an_interrupted_change(
 def test_change_that_is_sent_twice_is_applied_once(
     client: httpx.Client, worker: Worker, generators: list[CheckpointFact], said_twice: Callable[[str], None]
 ) -> None:
-    first, second = generators
+    first, second, _ = generators
     kept = worker.volume.alias("live")
 
     said_twice("point")

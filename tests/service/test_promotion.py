@@ -27,16 +27,6 @@ Generators = list[CheckpointFact]
 
 
 @pytest.fixture
-def generators(client: httpx.Client, worker: Worker, new_job: Callable[[], str]) -> Generators:
-    """Three checkpoints of one finished job."""
-    new_job()
-    lease = worker.claim()
-    made = [worker.checkpoint(lease, images) for images in (100, 200, 300)]
-    assert worker.run(leave(lease, State.SUCCEEDED))
-    return made
-
-
-@pytest.fixture
 def other_gateway(client: httpx.Client, worker: Worker) -> Iterator[httpx.Client]:
     """A second gateway on the same volume and records."""
     settings = Settings(data_root=worker.volume.root, redis_url=worker.url)
