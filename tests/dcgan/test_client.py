@@ -4,7 +4,6 @@ import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pytest
@@ -13,16 +12,7 @@ from pydantic import BaseModel
 from contract.dataset import RejectedFile
 from dcgan import Client, DcganError, replies
 from service import dataset_views, job_views
-
-
-class Service(Protocol):
-    answers: dict[str, tuple[int, str, bytes]]
-    asked: list[str]
-    bodies: list[bytes]
-    idempotency_keys: list[str | None]
-    losses: int
-    outages: int
-    url: str
+from tests.dcgan.conftest import Service
 
 
 def test_dataset_is_uploaded_unchanged(service: Service, tmp_path: Path) -> None:

@@ -1,21 +1,12 @@
 """Estimates of what a job would take, from Python and from the command line."""
 
 import json
-from typing import Protocol
 
 from click.testing import CliRunner
 
 from dcgan import Client
 from dcgan.cli import main
-
-
-class Service(Protocol):
-    answers: dict[str, tuple[int, str, bytes]]
-    asked: list[str]
-    bodies: list[bytes]
-    idempotency_keys: list[str | None]
-    url: str
-
+from tests.dcgan.conftest import Service
 
 SPEC = {"images": 120_000, "resolution": 32, "batch_size": 32}
 ESTIMATE: dict[str, object] = {

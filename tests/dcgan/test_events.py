@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Protocol
 
 import httpx
 import pytest
@@ -10,8 +9,8 @@ import pytest
 from dcgan.connection import Connection
 from dcgan.errors import DcganError
 from dcgan.events import EventFeed, read_messages
+from tests.dcgan.conftest import JOB, Service
 
-JOB = "job_0000000000000000"
 LOG: list[tuple[int, str, dict[str, object]]] = [
     (1, "state", {"state": "queued"}),
     (2, "state", {"state": "running"}),
@@ -20,17 +19,6 @@ LOG: list[tuple[int, str, dict[str, object]]] = [
     (6, "state", {"state": "succeeded"}),
 ]
 NEVER = 10**6
-
-
-class Service(Protocol):
-    events: list[tuple[int, str, dict[str, object]]]
-    cuts: list[int]
-    outages: int
-    page: bytes
-    answers: dict[str, tuple[int, str, bytes]]
-    encoding: str
-    asked: list[str]
-    url: str
 
 
 @pytest.fixture

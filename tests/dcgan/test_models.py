@@ -4,22 +4,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 from click.testing import CliRunner, Result
 
 from dcgan import Client, DcganError
 from dcgan.cli import main
+from tests.dcgan.conftest import Service
 
 DIGEST = "sha256:" + "ab" * 32
-
-
-class Service(Protocol):
-    answers: dict[str, tuple[int, str, bytes]]
-    asked: list[str]
-    bodies: list[bytes]
-    url: str
 
 
 def test_models_are_listed_with_their_jobs_and_digests(service: Service) -> None:
