@@ -46,6 +46,10 @@ class Patient(Stack):
         self.stop()
         self.black_hole.close()
 
+    def searched(self) -> list[psutil.Process]:
+        """Also the far trainer, which the launcher has not started."""
+        return self.processes()
+
     def trainers(self) -> list[psutil.Process]:
         """The trainers that are alive; only those with a job, if any has one."""
         trainers = self.find(*TRAINER)

@@ -29,6 +29,8 @@ IMAGES = 640
 LEASE_SECONDS = 1.0
 ENDS_WITHIN_SECONDS = proof(30.0, 10.0)
 LOG_SHOWN = 4000  # characters from its end, if the stack does not start
+PAUSE_SECONDS = (0.02, 0.15)
+"""Between two looks, at first and at most: looking takes time from the training that is waited for."""
 
 
 class AwayError(Exception):
@@ -92,13 +94,17 @@ class Stack:
         return time.monotonic() - started
 
     def processes(self) -> list[psutil.Process]:
-        """All live processes that work on this data root."""
+        """All live processes of this machine that work on this data root, even if the launcher has died."""
         return [process for process in psutil.process_iter() if _works_on(process, self.root)]
+
+    def searched(self) -> list[psutil.Process]:
+        """The processes among which `find` looks: all that the launcher has started."""
+        return self.launcher.children(recursive=True)
 
     def find(self, *words: str) -> list[psutil.Process]:
         """The processes, without their guards, whose command lines contain these words in sequence."""
         wanted = " ".join(words)
-        lines = {process: _command_line(process) for process in self.processes()}
+        lines = {process: _command_line(process) for process in self.searched()}
         return [process for process, line in lines.items() if wanted in line and "guard.py" not in line]
 
     def process(self, *words: str) -> psutil.Process:
@@ -214,13 +220,15 @@ def few_pictures() -> bytes:
 def until(condition: Callable[[], T], what: str, seconds: float = 120) -> T:
     """Wait until the condition returns something truthy. The service may be away meanwhile."""
     deadline = time.monotonic() + seconds
+    pause, longest = PAUSE_SECONDS
     while time.monotonic() < deadline:
         try:
             if answer := condition():
                 return answer
         except (httpx.TransportError, AwayError):
             pass
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(1.3 * pause, longest)
     raise AssertionError(f"waited {seconds} s for {what}")
 
 
