@@ -86,18 +86,17 @@ def test_killed_launcher_leaves_no_orphan_and_the_next_one_finishes_the_job(
     assert own_stack.weights(job) == undisturbed
 
 
-def test_poisonous_job_fails_and_the_next_one_runs(own_stack: Stack) -> None:
-    own_stack.start()
-    poison = own_stack.train(images=10**8, architecture="dcgan")  # too slow to reach a snapshot between kills
-    after = own_stack.train()
-    while own_stack.job(poison)["state"] in ("queued", "running"):
+def test_poisonous_job_fails_and_the_next_one_runs(stack: Stack) -> None:
+    poison = stack.train(images=10**8, architecture="dcgan")  # too slow to reach a snapshot between kills
+    after = stack.train()
+    while stack.job(poison)["state"] in ("queued", "running"):
         try:
-            _kill(own_stack.training_child())
+            _kill(stack.training_child())
         except (ValueError, psutil.Error):
             time.sleep(0.01)
-    told = own_stack.job(poison)
+    told = stack.job(poison)
     assert (told["state"], told["error"]["code"]) == ("failed", "died_repeatedly")
-    own_stack.await_state(after, "succeeded")
+    stack.await_state(after, "succeeded")
 
 
 def test_dataset_survives_the_death_of_its_preparer(stack: Stack) -> None:
@@ -148,18 +147,20 @@ def test_emptied_redis_is_rebuilt_from_the_volume(own_stack: Stack, undisturbed:
     own_stack.stop()
 
 
-def test_full_redis_ends_no_worker_and_no_job(own_stack: Stack) -> None:
-    own_stack.start()
-    job = _job_with_a_snapshot(own_stack)
-    own_stack.records().config_set("maxmemory", 1)
-    _kill(own_stack.process("-m", "worker", "--role", "prepare"))  # the next cannot declare its queue
-    until(lambda: "maxmemory" in own_stack.log(), "a preparer that Redis refuses")
-    assert own_stack.await_state(job, "succeeded")["attempt"] == 1
-    own_stack.records().config_set("maxmemory", 0)
-    dataset = own_stack.upload()
-    until(lambda: own_stack.get(f"/datasets/{dataset}")["state"] == "ready", "a ready dataset")
-    assert "Unrecoverable error" not in own_stack.log()
-    own_stack.stop()
+def test_full_redis_ends_no_worker_and_no_job(stack: Stack) -> None:
+    job = _job_with_a_snapshot(stack)
+    start = len(stack.log())
+    stack.records().config_set("maxmemory", 1)
+    try:
+        _kill(stack.process("-m", "worker", "--role", "prepare"))  # the next cannot declare its queue
+        until(lambda: "maxmemory" in stack.log()[start:], "a preparer that Redis refuses")
+        assert stack.await_state(job, "succeeded")["attempt"] == 1
+    finally:
+        stack.records().config_set("maxmemory", 0)
+    dataset = stack.upload()
+    until(lambda: stack.get(f"/datasets/{dataset}")["state"] == "ready", "a ready dataset")
+    assert "Unrecoverable error" not in stack.log()[start:]
+    stack.await_ready()
 
 
 def _images(snapshot: Path) -> int:
