@@ -127,6 +127,21 @@ def test_printed_url_can_be_connected_to(tmp_path: Path, host: str, url: str) ->
     assert launcher(tmp_path, host, 8000).url == url
 
 
+def test_given_redis_carries_the_sampling_traffic_beside_our_own_for_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = "redis://127.0.0.1:7/1"
+    monkeypatch.delenv("DCGAN_REDIS_URL", raising=False)
+    monkeypatch.setenv("DCGAN_SAMPLING_REDIS_URL", given)
+    stack = launcher(tmp_path, "127.0.0.1", 8000)
+    stack.prepare()
+    (ours,) = stack._servers
+    assert ours.directory == tmp_path / "redis"
+    for process in stack._processes:
+        assert process._environment["DCGAN_REDIS_URL"] == ours.url
+        assert process._environment["DCGAN_SAMPLING_REDIS_URL"] == given
+
+
 class _Ready(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)

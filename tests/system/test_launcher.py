@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import psutil
-import redis
 
 from tests.conftest import proof
 from tests.system.stack import ENDS_WITHIN_SECONDS, REPOSITORY, Stack, alive, until
@@ -126,18 +125,6 @@ def test_stack_survives_a_closed_stdout_and_ends_with_its_terminal(own_stack: St
     assert launcher.stderr.read() == ""
     assert own_stack.processes() == []
     assert own_stack.snapshots(job)
-
-
-def test_given_redis_carries_the_sampling_traffic_beside_our_own_for_records(
-    tmp_path: Path, redis_url: str
-) -> None:
-    given = redis.Redis.from_url(redis_url)
-    given.config_resetstat()
-    stack = Stack(tmp_path / "data", environment={"DCGAN_SAMPLING_REDIS_URL": redis_url}).start()
-    stack.stop()
-    assert (stack.root / "redis").exists()
-    assert not (stack.root / "run" / "redis-samples").exists()
-    assert "cmdstat_blpop" in given.info("commandstats")  # a sampler waited there
 
 
 def test_second_stack_on_the_same_data_root_is_refused_and_told_of_the_first(stack: Stack) -> None:
