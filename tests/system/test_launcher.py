@@ -1,6 +1,7 @@
 """`dcgan up`: one command that starts, guards and ends everything."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,8 @@ import psutil
 
 from tests.conftest import proof
 from tests.system.stack import ENDS_WITHIN_SECONDS, REPOSITORY, Stack, alive, until
+
+STOPPING = "returned to the queue because its worker is stopping"
 
 
 def test_ctrl_c_requeues_the_job_and_the_next_start_resumes_it(own_stack: Stack) -> None:
@@ -44,9 +47,11 @@ def test_sigterm_to_every_process_saves_the_job_as_one_to_the_launcher_does(own_
             process.terminate()
     assert own_stack.launcher.wait(ENDS_WITHIN_SECONDS) == 0
     assert not [one for one in started if alive(one)]
-    own_stack.start()
-    reasons = [event["data"].get("reason") for event in own_stack.events(job)]
-    assert "returned to the queue because its worker is stopping" in reasons
+    home = own_stack.root / "jobs" / job
+    stated = json.loads(max(home.glob("facts-*.json")).read_bytes())
+    assert (stated["state"], stated["reason"]) == ("queued", STOPPING)
+    logs = (own_stack.root / "redis").rglob("appendonly.aof*")
+    assert any(STOPPING.encode() in log.read_bytes() for log in logs)
 
 
 def _url_of_a_picture(stack: Stack) -> str:
