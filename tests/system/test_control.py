@@ -3,7 +3,7 @@
 import pytest
 
 from tests.conftest import proof
-from tests.system.stack import Stack, alive, until
+from tests.system.stack import Stack, alive, few_pictures, until
 
 ENDLESS = 10**7
 FREED_WITHIN_SECONDS = proof(30, 5)
@@ -51,7 +51,8 @@ def test_deleting_a_dataset_stops_its_preparation(stack: Stack) -> None:
     assert stack.http.delete(f"/datasets/{dataset}").status_code == 204
     assert stack.http.get(f"/datasets/{dataset}").status_code == 410
     assert not (stack.root / "datasets" / dataset).exists()
-    another = stack.upload()
+    until(lambda: f"{dataset}: cancelled" in stack.log(), "a preparation that was cancelled, not finished")
+    another = stack.upload(few_pictures())
     until(lambda: stack.get(f"/datasets/{another}")["state"] == "ready", "a ready dataset")
 
 

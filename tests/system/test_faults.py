@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.conftest import proof
-from tests.system.stack import Stack, until
+from tests.system.stack import Stack, few_pictures, until
 
 IMAGES = proof(4800, 64000)
 
@@ -164,7 +164,7 @@ def test_full_redis_ends_no_worker_and_no_job(stack: Stack) -> None:
         assert stack.await_state(job, "succeeded")["attempt"] == 1
     finally:
         stack.records().config_set("maxmemory", 0)
-    dataset = stack.upload()
+    dataset = stack.upload(few_pictures())
     until(lambda: stack.get(f"/datasets/{dataset}")["state"] == "ready", "a ready dataset")
     assert "Unrecoverable error" not in stack.log()[start:]
     stack.await_ready()
