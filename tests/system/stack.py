@@ -28,6 +28,8 @@ PICTURES = 800
 IMAGES = 640
 LEASE_SECONDS = 1.0
 ENDS_WITHIN_SECONDS = proof(30.0, 10.0)
+KILLED_WITHIN_SECONDS = 30.0
+"""Until the process that started it has reaped it, which may have to wait for a core."""
 LOG_SHOWN = 4000  # characters from its end, if the stack does not start
 PAUSE_SECONDS = (0.02, 0.15)
 """Between two looks, at first and at most: looking takes time from the training that is waited for."""

@@ -90,7 +90,7 @@ def test_job_survives(
     assert trainers.weights(job) == undisturbed
     _ended_once(trainers.events(job))
     _lists_each_checkpoint_once(trainers.root / "jobs" / job, told)
-    until(lambda: not _unfinished_files(trainers, job), "the end of every temporary file", 3)
+    until(lambda: not _unfinished_files(trainers, job), "the end of every temporary file", proof(30.0, 3.0))
 
 
 def _ended_once(events: list[Any]) -> None:

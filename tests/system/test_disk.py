@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import proof
-from tests.system.stack import Stack, until
+from tests.system.stack import ENDS_WITHIN_SECONDS, Stack, until
 
 IMAGES = proof(3200, 64000)
 ENDLESS = 10**7
@@ -229,7 +229,7 @@ def test_stack_ends_in_time_and_requeues_a_waiting_job(running: Stack, disk: Sma
     job = job_with_a_snapshot(running, ENDLESS)
     disk.fill()
     await_waiting(running, job)
-    assert running.stop() < 10
+    assert running.stop() < ENDS_WITHIN_SECONDS
     disk.empty()
     running.start()
     images_seen = int(running.snapshots(job)[-1].name.partition("-")[0])

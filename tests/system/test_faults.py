@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.conftest import proof
-from tests.system.stack import Stack, few_pictures, until
+from tests.system.stack import KILLED_WITHIN_SECONDS, Stack, few_pictures, until
 
 IMAGES = proof(4800, 64000)
 
@@ -30,7 +30,7 @@ def _job_with_a_snapshot(stack: Stack) -> str:
 
 def _kill(process: psutil.Process) -> None:
     process.send_signal(signal.SIGKILL)
-    process.wait(5)
+    process.wait(KILLED_WITHIN_SECONDS)
 
 
 AT_WORK = ("training child", "trainer")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from service.ports import free_port
 from tests.conftest import proof
 from tests.system.stack import ENDS_WITHIN_SECONDS, REPOSITORY, Stack, alive, until
 
@@ -133,12 +134,13 @@ def test_stack_survives_a_closed_stdout_and_ends_with_its_terminal(own_stack: St
 
 
 def test_second_stack_on_the_same_data_root_is_refused_and_told_of_the_first(stack: Stack) -> None:
+    address = ("--port", str(free_port()), "--data-root", str(stack.root))
     second = subprocess.run(
-        [sys.executable, "-P", "-m", "service.launcher", "--port", "18999", "--data-root", str(stack.root)],
+        [sys.executable, "-P", "-m", "service.launcher", *address],
         capture_output=True,
         text=True,
         cwd=REPOSITORY,
-        timeout=20,
+        timeout=70,
     )
     assert second.returncode == 1
     assert stack.url in second.stderr

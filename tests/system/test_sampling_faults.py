@@ -21,7 +21,7 @@ from benchmarks.overload import SLACK_SECONDS, flood
 from service.guarded import WELL_AFTER_SECONDS
 from service.settings import Settings
 from tests.conftest import proof
-from tests.system.stack import Stack, until
+from tests.system.stack import KILLED_WITHIN_SECONDS, Stack, until
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ def test_sampler_killed_during_a_batch_loses_no_request(
         def stop_and_kill(victim: psutil.Process = victim) -> None:
             until(lambda: _stopped_with_asks(served, victim), "a sampler that was stopped with asks in hand")
             victim.send_signal(signal.SIGKILL)
-            victim.wait(5)
+            victim.wait(KILLED_WITHIN_SECONDS)
 
         seen = _load_until(address, questions, lambda: True, stop_and_kill)
         assert _statuses(seen) == {200}
@@ -185,7 +185,7 @@ def test_redis_killed_under_load_causes_at_most_refusals(
             until(lambda: time.time() - victim.create_time() > LIVED_SECONDS, "a server that has lived")
             killed_at = time.perf_counter()
             victim.send_signal(signal.SIGKILL)
-            victim.wait(5)
+            victim.wait(KILLED_WITHIN_SECONDS)
 
         seen = _load_until(address, questions, lambda: served.http.get("/readyz").is_success, kill)
         ill = [one.since + one.seconds for results in seen for one in results.told if one.status != 200]
