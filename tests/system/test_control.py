@@ -67,21 +67,6 @@ def test_paused_job_resumes_where_it_stopped(stack: Stack, running: str) -> None
     stack.await_state(running, "cancelled")
 
 
-def test_queued_job_waits_its_turn_and_can_be_cancelled_at_once(stack: Stack, running: str) -> None:
-    waiting = stack.train()
-    assert stack.job(waiting)["queue_position"] == 1
-    assert stack.http.post(f"/jobs/{waiting}/cancel").json()["state"] == "cancelled"
-    stack.http.post(f"/jobs/{running}/cancel").raise_for_status()
-    stack.await_state(running, "cancelled")
-
-
-def test_dataset_of_a_live_job_is_not_deleted(stack: Stack, running: str) -> None:
-    refused = stack.http.delete(f"/datasets/{stack.dataset()}")
-    assert (refused.status_code, refused.json()["code"]) == (409, "dataset_in_use")
-    stack.http.post(f"/jobs/{running}/cancel").raise_for_status()
-    stack.await_state(running, "cancelled")
-
-
 def test_deleted_job_leaves_nothing_on_the_volume(stack: Stack) -> None:
     job = stack.train()
     stack.await_state(job, "succeeded")
