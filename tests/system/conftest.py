@@ -7,13 +7,39 @@ import pytest
 
 from tests.system.stack import Stack
 
+HERE = Path(__file__).parent
+_running: list[Stack] = []
+"""The shared stack, once a test has asked for it."""
 
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Stack:
     """One stack for all tests that leave it running, started beside foreign packages of our names."""
-    shared = Stack(tmp_path_factory.mktemp("shared") / "data")
-    yield shared.start(cwd=foreign_packages(tmp_path_factory.mktemp("elsewhere")))
-    shared.stop()
+    if not _running:
+        shared = Stack(tmp_path_factory.mktemp("shared") / "data")
+        _running.append(shared.start(cwd=foreign_packages(tmp_path_factory.mktemp("elsewhere"))))
+    return _running[0]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Stop the shared stack before the tests of another directory, which it would take time from.
+
+    If xdist nevertheless gives this process another file of this directory later, that starts a new one.
+    """
+    if nextitem is None or HERE not in nextitem.path.parents:
+        _stop()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Stop it also after an interruption."""
+    _stop()
+
+
+def _stop() -> None:
+    while _running:
+        _running.pop().stop()
 
 
 def foreign_packages(folder: Path) -> Path:
