@@ -64,9 +64,14 @@ class Stack:
         }
 
     def start(self, cwd: Path = REPOSITORY) -> "Stack":
+        self.launch(cwd)
+        return self.await_ready_line()
+
+    def launch(self, cwd: Path = REPOSITORY) -> None:
+        """Start it, and return at once."""
         command = [sys.executable, "-P", "-m", "service.launcher", "--port", str(self._port)]
         with self._log.open("ab") as log:
-            start = log.tell()
+            self._log_start = log.tell()
             self.launcher = psutil.Popen(
                 [*command, "--data-root", str(self.root), *self._options],
                 stdout=log,
@@ -74,16 +79,19 @@ class Stack:
                 cwd=cwd,
                 env=self.environment(),
             )
+
+    def await_ready_line(self) -> "Stack":
         try:
-            until(lambda: self._announced(start), "the ready line", 90)
+            until(self._announced, "the ready line", 90)
         except AssertionError:
             self.launcher.kill()
             raise AssertionError(self.log()[-LOG_SHOWN:]) from None
         return self
 
-    def _announced(self, start: int) -> bool:
+    def _announced(self) -> bool:
         assert self.launcher.poll() is None, self.log()
-        return re.search(rf"^ready {self.url}$", self.log()[start:], re.MULTILINE) is not None
+        told = self.log()[self._log_start :]
+        return re.search(rf"^ready {self.url}$", told, re.MULTILINE) is not None
 
     def log(self) -> str:
         return self._log.read_text()

@@ -20,20 +20,19 @@ Far = tuple[Stack, list[BlackHole]]
 
 @pytest.fixture(scope="module")
 def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
-    """A stack whose only running trainer and sampler are behind black holes: its own are suspended."""
-    stack = Stack(tmp_path_factory.mktemp("far") / "data").start()
-    roles = ("train", "sample")
-    near = [stack.process("-m", "worker", "--role", role) for role in roles]
+    """A stack whose only trainer and sampler are behind black holes."""
+    stack = Stack(tmp_path_factory.mktemp("far") / "data", "--trainers", "0", "--samplers", "0")
+    stack.launch()
+    until(lambda: stack.http.get("/livez").is_success, "a gateway, which starts after Redis")
     holes, urls = zip(*(_before(server) for server in (stack.records(), stack.traffic())), strict=True)
     told = dict(zip(("DCGAN_REDIS_URL", "DCGAN_SAMPLING_REDIS_URL"), urls, strict=True))
-    workers = [FarWorker(role, stack.environment() | told, stack.root) for role in roles]
-    for process in near:
-        process.suspend()
-    yield stack, list(holes)
-    for process in near:
-        process.resume()
-    for worker in workers:
-        worker.end()
+    workers = [FarWorker(role, stack.environment() | told, stack.root) for role in ("train", "sample")]
+    try:
+        stack.await_ready_line()
+        yield stack, list(holes)
+    finally:
+        for worker in workers:
+            worker.end()
     stack.stop()
     for hole in holes:
         hole.close()
