@@ -13,6 +13,7 @@ class BlackHole:
         self._server = server
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._swallowing_until = 0.0
+        self.swallowed_bytes = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -47,6 +48,8 @@ class BlackHole:
             while content := source.recv(65536):
                 if born >= self._swallowing_until:
                     sink.sendall(content)
+                else:
+                    self.swallowed_bytes += len(content)
         while born < self._swallowing_until and time.monotonic() < self._swallowing_until + 60:
             time.sleep(0.5)  # nor does it see the other side close
         with contextlib.suppress(OSError):

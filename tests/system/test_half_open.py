@@ -57,6 +57,7 @@ def test_trainer_and_sampler_recover_from_half_open_connections(far: Far) -> Non
     assert another != picture
     stack.await_state(second, "succeeded")
     assert stack.weights(second) == stack.weights(first)
+    assert all(hole.swallowed_bytes for hole in holes)
 
 
 def test_trainer_cut_off_from_redis_loses_no_job(far: Far) -> None:
@@ -65,9 +66,11 @@ def test_trainer_cut_off_from_redis_loses_no_job(far: Far) -> None:
     stack.await_state(undisturbed, "succeeded")
     job = stack.train(images=6_400)
     until(lambda: stack.snapshots(job), "a snapshot")
+    before = records.swallowed_bytes
     records.swallow(3)
     stack.await_state(job, "succeeded")
     assert stack.weights(job) == stack.weights(undisturbed)
+    assert records.swallowed_bytes > before
 
 
 def _sample(stack: Stack, job: str, seed: int) -> bytes | None:
