@@ -123,7 +123,7 @@ def test_everything_is_503_and_nothing_is_created_while_redis_is_away(
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shortens the Redis timeout and retry interval of gateways started after this."""
+    """Sets the Redis timeout and shortens the retry interval of gateways started after this."""
     monkeypatch.setattr("service.redis_client._PATIENCE_SECONDS", 3.0)
     monkeypatch.setattr("service.settling.ROUND_SECONDS", 0.1)
 
