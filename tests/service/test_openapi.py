@@ -8,7 +8,9 @@ import httpx
 import pytest
 
 from contract.errors import ErrorCode
+from service.app import create_app
 from service.problems import MEANINGS
+from service.settings import Settings
 from tests.service.document import openapi
 from tests.service.problems import refused
 
