@@ -37,6 +37,8 @@ class Engine:
         self._samplers: OrderedDict[Key, Sampler] = OrderedDict()
         self._loader = ThreadPoolExecutor(1, "loading", environment.apply)
         self._loading: dict[Target, Future[Sampler]] = {}
+        self._is_crowded = False
+        """Whether a load waits for the others' memory: until they are over, none overtakes it."""
         self._canary: Sampler | None = None
 
     def begin(self) -> None:
@@ -135,6 +137,9 @@ class Engine:
 
         Raises if it cannot be loaded at all: the kernel would kill this process, and the next one that tries.
         """
+        self._is_crowded &= bool(self._loading)
+        if self._is_crowded:
+            return False
         needed = self._needed_bytes(place)
         loading = [other for (_, other), load in self._loading.items() if not load.done()]
         available = available_bytes("cpu") - sum(map(self._needed_bytes, loading))
@@ -142,6 +147,7 @@ class Engine:
         evictable = self._bytes() if is_on_cpu and not loading else 0
         if needed > available + evictable:
             if self._loading:
+                self._is_crowded = True
                 return False
             detail = (
                 f"Loading this generator takes up to {needed // 2**20:,} MiB of memory, and "

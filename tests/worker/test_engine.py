@@ -182,6 +182,22 @@ def test_load_waits_for_another_if_there_is_no_memory_for_both(
     assert loaded(engine, other, OTHER).still_works()
 
 
+def test_smaller_generators_do_not_overtake_one_that_waits_for_memory(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, large = spec_of(save_generator(volume)), spec_of(save_generator(volume, 1, OTHER))
+    monkeypatch.setattr(module, "available_bytes", lambda _: needed_bytes(volume) * 1.5)
+    engine = Stopped(volume)
+    assert engine.sampler(first, PLACE) is None
+    assert engine.sampler(large, OTHER) is None
+    monkeypatch.setattr(module, "available_bytes", lambda _: 2**40)
+    assert engine.sampler(large.model_copy(update={"digest": "sha256:" + "0" * 64}), PLACE) is None
+    assert list(engine._loading) == [(engine.key(first), PLACE)]
+    engine.may_load.set()
+    assert loaded(engine, first).still_works()
+    assert loaded(engine, large, OTHER).still_works()
+
+
 @pytest.mark.parametrize(
     "harm",
     [Path.touch, Path.mkdir, lambda path: path.symlink_to(path)],
