@@ -1,5 +1,6 @@
 """What the views of all records share: pages, times, what a record waits for and why it is stalled."""
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Generic, Self, TypeVar
@@ -14,6 +15,8 @@ from service.refusals import of_another_version
 from service.store import Standing
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 class Page(Frozen, Generic[T]):
@@ -61,7 +64,9 @@ def viewed(standing: Standing, view: Callable[[Standing], T]) -> T:
     try:
         return view(standing)
     except ValidationError as error:
-        raise of_another_version(kind_of(standing.record.id), standing.record.id) from error
+        record_id = standing.record.id
+        logger.warning("%s: this version cannot read its spec: %s", record_id, error)
+        raise of_another_version(kind_of(record_id), record_id) from error
 
 
 def stalled_reason(standing: Standing) -> str | None:

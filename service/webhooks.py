@@ -98,9 +98,13 @@ class Webhooks:
             await self._attempt(delivery)
         except UnreachableError as error:
             await self._put_back(delivery, str(error))
+        except ServiceError as error:  # another version wrote the record; its gateways can tell
+            if delivery.age_seconds < TOLD_FOR_SECONDS:
+                logger.warning("%s: told again when its lease has run out: %s", delivery.job_id, error)
+            else:
+                await self._put_back(delivery, error.detail)
         except Exception as error:
-            # A ServiceError says that another version wrote the record, whose gateways may be able to tell.
-            if isinstance(error, RedisError | ServiceError) or lack(error):
+            if isinstance(error, RedisError) or lack(error):
                 logger.warning("%s: told again when its lease has run out: %s", delivery.job_id, error)
                 return
             logger.exception("%s: telling its end failed by a mistake of ours", delivery.job_id)
@@ -110,6 +114,9 @@ class Webhooks:
         noted = self._volume.told(delivery.job_id, delivery.endpoint)
         if told := await self._on_volume(read_told, noted):  # a gateway was killed before it told Redis
             await self._report(delivery, told)
+            return
+        if delivery.endpoint is Endpoint.GLOBAL and self._global is None:
+            await self._report(delivery)
             return
         standing = await self._store.find(RecordKind.JOB, delivery.job_id)
         if standing is None or not standing.record.state.is_terminal:  # Redis was emptied, or the job deleted

@@ -240,3 +240,24 @@ def test_delivery_of_a_job_of_another_version_is_left_to_gateways_that_can_read_
     redis.hset(record, "spec", spec)
     redis.hdel(record, "evaluation")
     until(lambda: there.webhook(job_id)["delivery"] == "delivered")
+
+
+def test_delivery_that_no_gateway_can_read_is_given_up_after_a_day(
+    elsewhere: Elsewhere, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.webhooks._POLL_SECONDS", 0.05)
+    monkeypatch.setattr("service.webhooks.TOLD_FOR_SECONDS", 0)
+    monkeypatch.setattr("service.webhooks.SCHEDULE_SECONDS", ())
+    there = elsewhere()
+    asked = {"dataset": there.dataset, "webhook": receiver.webhook}
+    job_id = there.client.post("/jobs", json=asked).json()["id"]
+    redis, record = there.worker.redis, KEY.record_of + job_id
+    spec = there.worker.volume.spec(job_id).read_text()
+    redis.hset(record, "spec", '{"of the next version": 1}')
+    there.worker.run(control(RecordKind.JOB, job_id, Want.CANCEL))
+    until(lambda: redis.hget(record, "told"))
+    redis.hset(record, "spec", spec)
+    told = there.webhook(job_id)
+    assert told["delivery"] == "given_up"
+    assert "another version" in told["problem"]
+    assert not receiver.calls
