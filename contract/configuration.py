@@ -64,7 +64,7 @@ RedisUrl = Annotated[str, AfterValidator(_require_redis)]
 
 
 def _known_level(name: str) -> str:
-    if name.upper() not in logging.getLevelNamesMapping():
+    if logging.getLevelNamesMapping().get(name.upper(), logging.NOTSET) == logging.NOTSET:
         raise ValueError("one of DEBUG, INFO, WARNING, ERROR and CRITICAL is expected")
     return name.upper()
 

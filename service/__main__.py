@@ -57,6 +57,7 @@ def main() -> None:
         ws="none",
         access_log=False,
         log_config=None,  # uvicorn's messages go where ours do
+        log_level=logging.getLevelNamesMapping()[settings.log_level],
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
