@@ -1,6 +1,7 @@
 """Connections whose bytes vanish without a reset or an end: workers detect them and reconnect."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 import redis
@@ -23,19 +24,17 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
     """A stack whose only trainer and sampler are behind black holes."""
     stack = Stack(tmp_path_factory.mktemp("far") / "data", "--trainers", "0", "--samplers", "0")
     stack.launch()
-    until(lambda: stack.http.get("/livez").is_success, "a gateway, which starts after Redis")
-    holes, urls = zip(*(_before(server) for server in (stack.records(), stack.traffic())), strict=True)
-    told = dict(zip(("DCGAN_REDIS_URL", "DCGAN_SAMPLING_REDIS_URL"), urls, strict=True))
-    workers = [FarWorker(role, stack.environment() | told, stack.root) for role in ("train", "sample")]
-    try:
+    with ExitStack() as undo:
+        undo.callback(stack.stop)
+        until(lambda: stack.http.get("/livez").is_success, "a gateway, which starts after Redis")
+        holes, urls = zip(*(_before(server) for server in (stack.records(), stack.traffic())), strict=True)
+        for hole in holes:
+            undo.callback(hole.close)
+        told = dict(zip(("DCGAN_REDIS_URL", "DCGAN_SAMPLING_REDIS_URL"), urls, strict=True))
+        for role in ("train", "sample"):
+            undo.callback(FarWorker(role, stack.environment() | told, stack.root).end)
         stack.await_ready_line()
         yield stack, list(holes)
-    finally:
-        for worker in workers:
-            worker.end()
-    stack.stop()
-    for hole in holes:
-        hole.close()
 
 
 def _before(server: redis.Redis) -> tuple[BlackHole, str]:

@@ -29,6 +29,7 @@ from worker.estimator import Estimator
 from worker.orders import EstimateOrder, InTraining, Reading, TrainingOrder
 from worker.process import WorkerProcess
 from worker.readings import Readings
+from worker.request_server import MARGIN_SECONDS
 from worker.settings import Settings
 
 PATIENCE_SECONDS = 120
@@ -170,8 +171,10 @@ def test_hung_child_is_killed_before_the_deadline(
     gateway: Gateway, start: Callable[..., Started], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def suspend_until_the_deadline(child: psutil.Process) -> None:
+        """Let so much time pass that no more than half the reserve for the answer is left."""
         child.suspend()
-        later = SimpleNamespace(monotonic=lambda: time.monotonic() + 2 * PATIENCE_SECONDS)
+        passed_seconds = PATIENCE_SECONDS - MARGIN_SECONDS / 2
+        later = SimpleNamespace(monotonic=lambda: time.monotonic() + passed_seconds)
         monkeypatch.setattr("worker.request_server.time", later)
 
     started = start(suspend_until_the_deadline)
