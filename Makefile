@@ -3,7 +3,7 @@
 #   PYTHON=python3.12   the interpreter to use, instead of the first that works
 #   TORCH_INDEX=URL     the package index to take torch from: that of the CPU builds spares a download of CUDA
 #   TESTERS=4           how many files of tests run at a time; make proof runs those of tests/system alone
-#   ARGS=tests/house    arguments for pytest, under make test and make proof
+#   ARGS=tests/house    arguments for pytest, under make test; make proof adds them to its own
 #   JOBS, FAULTS, SEED  how many jobs and faults make chaos has, and which
 # GNU make takes these from its command line or from the environment.
 

@@ -62,7 +62,7 @@ def run(data_root: Path, output: Path, archive: Path, console: Console) -> None:
             f"{client.samples_url(0, job.checkpoint.digest, TILES)}  (always this generator's)",
         ):
             console.print(f"  {address}", soft_wrap=True, highlight=False)
-    again = "`make up`" if data_root == Path("data") else f"`dcgan up --data-root {data_root}`"
+    again = f"`dcgan up --data-root {data_root}`"
     console.print(f"The service is stopped; {again} serves them again.", soft_wrap=True)
 
 
