@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import ConfigDict, Field
 
+from contract.durable import lack
 from contract.kept import Kept
 from contract.webhook import Webhook
 
@@ -70,6 +71,12 @@ def read_webhook(path: Path) -> Webhook | None:
     """Read the webhook of a job that has one, from its submission.
 
     Raises:
-        OSError, ValueError: it cannot be read, or is gone.
+        OSError: the volume refuses.
+        ValueError: the file is damaged, unreadable by itself, or gone.
     """
-    return Submission.model_validate_json(path.read_bytes()).webhook
+    try:
+        return Submission.model_validate_json(path.read_bytes()).webhook
+    except OSError as error:
+        if lack(error):
+            raise
+        raise ValueError(str(error)) from error

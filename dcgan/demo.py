@@ -63,6 +63,8 @@ def run(data_root: Path, output: Path, archive: Path, console: Console) -> None:
         ):
             console.print(f"  {address}", soft_wrap=True, highlight=False)
     again = f"`dcgan up --data-root {data_root}`"
+    if data_root == Path("data"):  # as `make up` has it
+        again = f"`make up`, or {again},"
     console.print(f"The service is stopped; {again} serves them again.", soft_wrap=True)
 
 

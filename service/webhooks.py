@@ -154,9 +154,7 @@ class Webhooks:
         path = self._volume.submission(delivery.job_id)
         try:
             return read_webhook(path)
-        except (OSError, ValueError) as error:
-            if lack(error):
-                raise
+        except ValueError as error:
             logger.warning("%s cannot be read: %s", path, error)
             raise UnreachableError("Its address cannot be read from the volume.") from None
 

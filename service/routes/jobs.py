@@ -6,7 +6,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Path, Query, Response
 from pydantic import Field
 
-from contract.durable import lack
 from contract.errors import ErrorCode, ServiceError
 from contract.forgetting import forget_job
 from contract.job import Record, State, Want
@@ -269,9 +268,7 @@ def _webhook(volume: Volume, job_id: str) -> Webhook | None:
     path = volume.submission(job_id)
     try:
         return read_webhook(path)
-    except (OSError, ValueError) as error:
-        if lack(error):
-            raise
+    except ValueError as error:
         logger.warning("%s cannot be read: %s", path, error)
         detail = (
             f"The file {path.name} of {job_id}, with its webhook, cannot be read from the volume. Restore it"

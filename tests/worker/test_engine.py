@@ -168,21 +168,7 @@ def test_generator_on_a_gpu_is_not_evicted_for_memory_of_the_host(
     assert in_memory(on_gpu) == [known]
 
 
-def test_load_waits_for_another_if_there_is_no_memory_for_both(
-    volume: Volume, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, other = spec_of(save_generator(volume)), spec_of(save_generator(volume, 1, OTHER))
-    monkeypatch.setattr(module, "available_bytes", lambda _: needed_bytes(volume) * 1.5)
-    engine = Stopped(volume)
-    assert engine.sampler(one, PLACE) is None
-    assert engine.sampler(other, OTHER) is None
-    assert list(engine._loading) == [(engine.key(one), PLACE)]
-    engine.may_load.set()
-    assert loaded(engine, one).still_works()
-    assert loaded(engine, other, OTHER).still_works()
-
-
-def test_smaller_generators_do_not_overtake_one_that_waits_for_memory(
+def test_load_waits_for_another_if_there_is_no_memory_for_both_and_none_overtakes_it(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, large = spec_of(save_generator(volume)), spec_of(save_generator(volume, 1, OTHER))
@@ -190,6 +176,7 @@ def test_smaller_generators_do_not_overtake_one_that_waits_for_memory(
     engine = Stopped(volume)
     assert engine.sampler(first, PLACE) is None
     assert engine.sampler(large, OTHER) is None
+    assert list(engine._loading) == [(engine.key(first), PLACE)]
     monkeypatch.setattr(module, "available_bytes", lambda _: 2**40)
     assert engine.sampler(large.model_copy(update={"digest": "sha256:" + "0" * 64}), PLACE) is None
     assert list(engine._loading) == [(engine.key(first), PLACE)]
