@@ -121,8 +121,9 @@ def test_submission_that_may_not_last_is_removed_once_the_volume_is_back(
     monkeypatch.setattr(queueing, "sync_directory", unmount_first)
     asked = {"json": {"dataset": there.dataset}} if path == "/jobs" else {"content": pictures}
     refused(client.request("POST", path, **asked), 503, "volume_failing")
+    away = worker.volume.root.with_name("away") / homes.name
+    assert {home.name for home in away.iterdir()} > {home.name for home in before}
     mounts[0]()
-    assert set(homes.iterdir()) > before
     until(lambda: set(homes.iterdir()) == before)
 
 
