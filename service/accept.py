@@ -19,7 +19,7 @@ def negotiate(request: Request, offered: Collection[str]) -> str:
     Raises:
         ServiceError: `not_acceptable` if the client accepts none of them, or the header is very long.
     """
-    accepted = ",".join(request.headers.getlist("accept")) or "*/*"
+    accepted = ",".join(request.headers.getlist("accept"))
     if len(accepted) > _MOST_CHARACTERS:
         detail = f"Accept exceeds the limit of {_MOST_CHARACTERS:,} characters; ask for {_listed(offered)}."
         raise ServiceError(ErrorCode.NOT_ACCEPTABLE, detail)
@@ -45,12 +45,18 @@ def _listed(offered: Iterable[str]) -> str:
 
 
 def _ranges(accepted: str) -> dict[str, float]:
-    """Map each media range to its quality; of duplicates, the last counts."""
-    found: dict[str, float] = {}
-    for part in accepted.split(","):
-        media_range, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        found[media_range] = next((_number(one[2:]) for one in parameters if one.startswith("q=")), 1.0)
-    return found
+    """Map each media range to its quality; of duplicates, the last counts. Without any, everything will do.
+
+    No offer has parameters, so those of a range are ignored, unless it is listed without them too.
+    """
+    plain: dict[str, float] = {}
+    narrower: dict[str, float] = {}
+    for element in filter(None, map(str.strip, accepted.split(","))):
+        media_range, *parameters = (piece.strip().lower() for piece in element.split(";"))
+        weights = [_number(one[2:]) for one in parameters if one.startswith("q=")]
+        found = narrower if len(parameters) > len(weights) else plain
+        found[media_range] = weights[0] if weights else 1.0
+    return narrower | plain or {"*/*": 1.0}
 
 
 def _quality(ranges: dict[str, float], media_type: str) -> float:

@@ -35,6 +35,12 @@ def choose(accept: str | None) -> str:
         ("*/*;q=2", "text/event-stream"),
         ("*/*;q=-1", "text/event-stream"),
         ("text/event-stream;q=0.999, application/json;q=1.000", "application/json"),
+        ("", "text/event-stream"),
+        (" , ,", "text/event-stream"),
+        (", application/json,,", "application/json"),
+        ("application/json; charset=utf-8", "application/json"),
+        ("application/json, application/json;indent=4;q=0", "application/json"),
+        ("application/json;indent=4, application/json;q=0, */*", "text/event-stream"),
     ],
 )
 def test_best_offered_media_type_is_chosen(accept: str | None, chosen: str) -> None:
