@@ -6,6 +6,8 @@ from fastapi import Request
 
 ANY = ("*",)
 """What a condition lists if it is `*`."""
+UNTAGGED = "no ETag"
+"""The tag of what is there and has none: only `*` covers it, since nothing that is listed has a space."""
 _TAG = re.compile(r'(?:W/)?"[^"]*"')
 _LISTED = re.compile(rf"{_TAG.pattern}|[^,\s]+")
 

@@ -7,7 +7,7 @@ from fastapi import Depends, Header, Request
 
 from contract.errors import ErrorCode, ServiceError
 from contract.plugin import Frozen
-from service.entity_tags import ANY, are_valid, is_among, tags
+from service.entity_tags import ANY, UNTAGGED, are_valid, is_among, tags
 
 _MAX_SHOWN = 100
 
@@ -28,7 +28,7 @@ class Preconditions:
         return self != Preconditions()
 
     def require(self, etag: str, what: str, *, current: Frozen | None = None) -> None:
-        """Check `If-Match` before sending what has this ETag; `current` goes into the refusal.
+        """Check `If-Match` before sending what has this ETag, or `UNTAGGED`; `current` goes into the refusal.
 
         Raises:
             ServiceError: `precondition_failed`.
@@ -36,7 +36,8 @@ class Preconditions:
         if self.fit(etag):
             return
         wanted = Preconditions(if_match=self.if_match)
-        detail = f"{wanted}, but the ETag of {what} is {etag}. Leave If-Match out to get it, whatever it is."
+        has = etag if etag == UNTAGGED else f"the ETag {etag}"
+        detail = f"{wanted}, but {what} has {has}. Leave If-Match out to get it, whatever it is."
         raise ServiceError(ErrorCode.PRECONDITION_FAILED, detail, current=current)
 
     def hold(self, etag: str | None) -> bool:

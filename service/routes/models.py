@@ -11,6 +11,7 @@ from contract.errors import ErrorCode, ServiceError
 from contract.identifiers import LATEST, Alias, reference_kind
 from service import records
 from service.aliases import change, move
+from service.entity_tags import UNTAGGED
 from service.gateway import Gateway, Here
 from service.importing import forget
 from service.model_views import AliasTarget, Model, PastMeaning
@@ -85,11 +86,11 @@ async def get_model(
     """The generator that `GET /samples?model={reference}` uses now; for your own aliases, with an `ETag`."""
     model = await _find(gateway, reference)
     response.headers["Cache-Control"] = "no-cache"
-    if model.etag is None:
-        return model
-    response.headers["ETag"] = model.etag
-    conditions.require(model.etag, f"the alias {reference}", current=model)
-    if conditions.has(model.etag):
+    etag = model.etag or UNTAGGED
+    conditions.require(etag, f"the {reference_kind(reference)} {reference}", current=model)
+    if model.etag:
+        response.headers["ETag"] = model.etag
+    if conditions.has(etag):
         return Response(status_code=304, headers=dict(response.headers))
     return model
 
@@ -221,7 +222,7 @@ async def delete_model(gateway: Here, reference: ReferencePath, conditions: Cond
 
 async def _refuse_conditions(gateway: Gateway, digest: str, conditions: Preconditions) -> None:
     """Refuse a deletion under a condition that cannot hold for a digest, which has no ETag."""
-    if conditions.hold(""):  # it exists, but no entity tag is its own
+    if conditions.hold(UNTAGGED):
         return
     await of_digest(gateway, digest)
     detail = (

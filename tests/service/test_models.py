@@ -29,6 +29,22 @@ def test_latest_is_an_automatic_alias(client: httpx.Client, finished: Checkpoint
     assert model["digest"] == finished.digest
 
 
+@pytest.mark.parametrize("by", ["latest", "job", "digest"])
+def test_reference_without_an_etag_is_under_no_tag_but_is_there(
+    client: httpx.Client, finished: CheckpointFact, job_id: str, by: str
+) -> None:
+    reference = {"job": job_id, "digest": finished.digest}.get(by, by)
+    seen = client.get(f"/models/{reference}")
+    assert "etag" not in seen.headers
+    other = client.get(f"/models/{reference}", headers={"If-Match": '"1-0"'})
+    problem = refused(other, 412, "precondition_failed")
+    assert problem["current"] == seen.json()
+    assert f"{reference} has no ETag" in problem["detail"]
+    for condition in ({"If-Match": "*"}, {"If-None-Match": '"1-0"'}, {"If-None-Match": "W/"}):
+        assert client.get(f"/models/{reference}", headers=condition).json() == seen.json()
+    assert client.get(f"/models/{reference}", headers={"If-None-Match": "*"}).status_code == 304
+
+
 def test_before_the_first_job_there_is_no_latest(client: httpx.Client) -> None:
     assert client.get("/models").json()["items"] == []
     refused(client.get("/models/latest"), 404, "no_model_yet")

@@ -66,5 +66,5 @@ def test_refusal_to_send_names_the_condition_that_failed_and_what_there_is() -> 
     with pytest.raises(ServiceError) as refusal:
         conditions.require(ETAG, "the file")
     assert refusal.value.code is ErrorCode.PRECONDITION_FAILED
-    assert refusal.value.detail.startswith(f'If-Match is "a", W/{ETAG}, but the ETag of the file is {ETAG}. ')
+    assert refusal.value.detail.startswith(f'If-Match is "a", W/{ETAG}, but the file has the ETag {ETAG}. ')
     Preconditions(if_match=sent(ETAG), if_none_match=sent('"b"')).require(ETAG, "the file")
