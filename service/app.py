@@ -10,6 +10,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.types import Receive, Scope, Send
 
 from service import aliases, deletion, docs_page, errors, half_imported, messages, queueing, retention
+from service.caching import Revalidation
 from service.gateway import Gateway
 from service.heads import Heads
 from service.limits import SmallBodies
@@ -86,6 +87,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(SmallBodies, upload_paths=("/datasets", "/models", "/png-info"))
     own_names = OwnNames((*_bound_to(settings), *settings.allowed_hosts))
     app.add_middleware(SameOrigin, own_names=own_names)
+    app.add_middleware(Revalidation)
     app.short_way = ShortWay(gateway, own_names)
     for part in (datasets, jobs, jobs_progress, samples, png_info, models, models_files, health, problems):
         app.include_router(part.router)

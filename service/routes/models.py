@@ -85,7 +85,6 @@ async def get_model(
 ) -> object:
     """The generator that `GET /samples?model={reference}` uses now; for your own aliases, with an `ETag`."""
     model = await _find(gateway, reference)
-    response.headers["Cache-Control"] = "no-cache"
     etag = model.etag or UNTAGGED
     conditions.require(etag, f"the {reference_kind(reference)} {reference}", current=model)
     if model.etag:

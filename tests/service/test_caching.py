@@ -1,4 +1,4 @@
-"""GET and HEAD /samples follow the rules of HTTP caching (RFC 9110 and 9111)."""
+"""Answers, above all those of GET and HEAD /samples, follow the rules of HTTP caching (RFC 9110 and 9111)."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,13 @@ import pytest
 from contract.errors import ErrorCode
 from contract.job import CheckpointFact
 from contract.keys import RENDERER, Role
+from tests.service.document import openapi
 from tests.service.playing import Sampler, Worker
 from tests.service.problems import refused
 from tests.service.waiting import until
+
+_PAGES = ("/", "/docs", "/docs/files/favicon.png", "/openapi.json")
+_READABLE = [path for path, operations in openapi()["paths"].items() if "get" in operations]
 
 
 @pytest.fixture
@@ -195,3 +199,13 @@ def test_refusals_are_sent_as_no_store(
 ) -> None:
     for answer in (client.get(f"/samples?{query}"), client.head(f"/samples?{query}")):
         assert (answer.status_code, answer.headers["cache-control"]) == (status, "no-store")
+
+
+@pytest.mark.parametrize("path", [*_READABLE, *_PAGES])
+def test_no_cache_has_to_guess_how_long_an_answer_is_true(
+    client: httpx.Client, job_id: str, dataset: str, path: str
+) -> None:
+    named = {"job_id": job_id, "dataset_id": dataset, "reference": job_id, "alias": "latest"}
+    address = path.format(code="internal", images_seen=7, **named)
+    answer = client.get(address, headers={"accept": "application/json"})
+    assert answer.headers["cache-control"] in ("no-cache", "no-store")
