@@ -79,6 +79,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # its Location is absolute, with a scheme that is wrong behind a proxy
         dependencies=[Depends(refuse_undeclared)],
         telemetry=_NO_TELEMETRY,
     )

@@ -129,7 +129,8 @@ def test_type_of_a_problem_resolves_to_its_description(client: httpx.Client, cod
 
 
 def test_an_unknown_address_and_method_are_problems(client: httpx.Client) -> None:
-    refused(client.get("/nowhere"), 404, "not_found")
+    for address in ("/nowhere", "/samples/?seed=7", "/docs/"):
+        refused(client.get(address), 404, "not_found")
     for path, method, allowed in (
         ("/jobs", "PUT", "GET, HEAD, POST"),
         ("/samples", "PUT", "GET, HEAD, POST"),

@@ -219,19 +219,16 @@ def test_record_holds_the_name_and_size_of_the_archive(
 
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
-    [("POST", "/dataset", 404, "not_found"), ("PUT", "/jobs", 405, "method_not_allowed")],
+    [
+        ("POST", "/dataset", 404, "not_found"),
+        ("POST", "/datasets/", 404, "not_found"),
+        ("PUT", "/jobs", 405, "method_not_allowed"),
+    ],
 )
 def test_large_upload_to_a_wrong_address_is_told_so(
     client: httpx.Client, method: str, path: str, status: int, code: str
 ) -> None:
     refused(client.request(method, path, content=bytes(MAX_JSON_BYTES + 1)), status, code)
-
-
-@pytest.mark.parametrize("path", ["/datasets", "/models"])
-def test_large_upload_to_an_address_with_a_slash_is_redirected(client: httpx.Client, path: str) -> None:
-    answer = client.post(f"{path}/", content=bytes(MAX_JSON_BYTES + 1))
-    assert answer.status_code == 307
-    assert urlsplit(answer.headers["location"]).path == path
 
 
 def test_partial_upload_of_a_killed_gateway_is_removed_at_start(redis_url: str, tmp_path: Path) -> None:
