@@ -77,6 +77,7 @@ class _OpenFileResponse(FileResponse):
             headers=headers,
             stat_result=file.status,
         )
+        del self.headers["last-modified"]  # a name may move back to an older file, or one of the same second
         self._content = file.content
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,16 +88,17 @@ class _OpenFileResponse(FileResponse):
 def send(request: Request, file: StoredFile, name: str, headers: dict[str, str]) -> Response:
     """Send the file, or the ranges that are requested of it, and close it. An invalid Range is ignored.
 
-    `headers` must contain its `ETag`.
+    `headers` must contain its `ETag`, which is all that If-Range can name.
     """
     if (asked := request.headers.get("range")) is not None:
         size = file.status.st_size
-        ranges = _ranges(asked, size) if request.method == "GET" else None
-        if ranges == [] and request.headers.get("if-range", headers["ETag"]) == headers["ETag"]:
+        is_same = request.headers.get("if-range", headers["ETag"]) == headers["ETag"]
+        ranges = _ranges(asked, size) if request.method == "GET" and is_same else None
+        if ranges == []:
             file.content.close()
             return _without(request, asked, size)
         kept = [(b"range", f"bytes={','.join(ranges)}".encode())] if ranges else []
-        others = [one for one in request.scope["headers"] if one[0] != b"range"]
+        others = [one for one in request.scope["headers"] if one[0] not in (b"range", b"if-range")]
         request.scope["headers"] = [*others, *kept]
     return _OpenFileResponse(file, name, headers)
 
