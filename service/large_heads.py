@@ -23,7 +23,7 @@ class LimitedHeads(Http1Protocol):
 
     _unsettled = 0
     """Bytes since the last end of a request or piece of a body: at least those of the head under way."""
-    _body_pieces = 0
+    _body_bytes = 0
     """Of all bodies so far; progress that `service.protocol` looks at, too."""
     _may_be_large = False
 
@@ -44,18 +44,18 @@ class LimitedHeads(Http1Protocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        self._body_pieces += 1
+        self._body_bytes += len(body)
         super().on_body(body)
 
     def _receive_much(self, data: bytes, unsettled: int) -> None:
         """Receive part of a body, or of a head that may be too large."""
         if self._is_refused:
             return
-        pieces, scope = self._body_pieces, self.scope
+        before, scope = self._body_bytes, self.scope
         self._may_be_large = True
         super().data_received(data)
         self._may_be_large = False
-        if self._body_pieces > pieces or self.scope is not scope or self._is_between_requests():
+        if self._body_bytes > before or self.scope is not scope or self._is_between_requests():
             self._unsettled = len(data)
         else:
             self._unsettled = unsettled

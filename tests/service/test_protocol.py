@@ -1,84 +1,26 @@
-"""The limits on what a client may send, and on how long it may do nothing, over real sockets."""
+"""The limits on what a client may send, and on how slowly, over real sockets."""
 
-import asyncio
 import itertools
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
 
 import httpx
 import pytest
-from starlette.requests import ClientDisconnect, Request
-from starlette.types import Receive, Scope, Send
 
 from service.large_heads import MAX_HEAD_BYTES
 from service.problems import Problem
-from service.protocol import LimitedProtocol
+from tests.service.answering import LARGE, LONG_SECONDS, App, Hasty
 from tests.service.problems import refused
 from tests.service.serving import Server, serving
 from tests.service.waiting import until
 
 HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 UPLOAD = b"POST /length HTTP/1.1\r\nHost: localhost\r\n"
-LARGE = 24 * 2**20
-LONG_SECONDS = 0.8
-"""Longer than every limit of `Hasty`."""
 
 
-class Hasty(LimitedProtocol):
-    head_seconds = 0.3
-    read_seconds = 0.3
-    look_seconds = 0.05
-
-    def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
-        self.timeout_keep_alive = 0.6  # type: ignore[assignment]
-
-
-class Patient(LimitedProtocol):
-    read_seconds = 1
-    look_seconds = 0.05
-
-
-class App:
-    """Answers each path in its own way, and records what became of the requests."""
-
-    def __init__(self) -> None:
-        self.left = threading.Event()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        request = Request(scope, receive)
-        answers = {"/": self.short, "/length": self.length, "/large": self.large, "/stream": self.stream}
-        try:
-            await answers[scope["path"]](request, send)
-        except ClientDisconnect:
-            self.left.set()
-
-    async def short(self, request: Request, send: Send) -> None:
-        if request.query_params.get("wait"):
-            await asyncio.sleep(LONG_SECONDS)
-        await self.say(send, b"short")
-
-    async def length(self, request: Request, send: Send) -> None:
-        await self.say(send, b"%d" % len(await request.body()))
-
-    async def large(self, _request: Request, send: Send) -> None:
-        await self.say(send, bytes(LARGE))
-
-    async def stream(self, _request: Request, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        for _ in range(LARGE // 2**14):
-            await send({"type": "http.response.body", "body": bytes(2**14), "more_body": True})
-        await send({"type": "http.response.body"})
-
-    async def say(self, send: Send, body: bytes) -> None:
-        headers = [(b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+class Demanding(Hasty):
+    body_rate = 2**30
 
 
 @pytest.fixture(scope="module")
@@ -263,6 +205,13 @@ def test_connection_of_a_client_whose_head_only_trickles_is_closed(
             until(lambda: connection.sendall(drop))
 
 
+def test_connection_of_a_client_whose_body_only_trickles_is_closed(app: App) -> None:
+    with serving(app, Demanding) as demanding, demanding.connect() as connection:
+        connection.sendall(UPLOAD + b"content-length: 1000000\r\n\r\n")
+        with pytest.raises(ConnectionError):
+            until(lambda: connection.sendall(b"a"))
+
+
 def test_app_is_told_that_a_body_stopped(hasty: Server, app: App) -> None:
     app.left.clear()
     hasty.answers(UPLOAD + b"content-length: 5\r\n\r\nabc")
@@ -285,40 +234,3 @@ def test_request_that_takes_long_is_answered(hasty: Server) -> None:
     assert hasty.answers(request + HEAD + b"\r\n").count(b"short") == 2
     expecting = request.replace(b"GET", b"POST")[:-2] + b"content-length: 5\r\nexpect: 100-continue\r\n\r\n"
     assert b"short" in hasty.answers(expecting)
-
-
-@pytest.mark.parametrize("path", ["large", "stream"])
-@pytest.mark.parametrize("end", ["", "connection: close\r\n"])
-def test_client_that_does_not_read_its_answer_is_disconnected(hasty: Server, path: str, end: str) -> None:
-    with hasty.connect() as connection:
-        connection.sendall(f"GET /{path} HTTP/1.1\r\nHost: localhost\r\n{end}\r\n".encode())
-        until(lambda: hasty.server_state.connections)
-        until(lambda: not hasty.server_state.connections)
-        until(lambda: not hasty.server_state.tasks)
-        with pytest.raises(ConnectionError):
-            while connection.recv(2**20):
-                pass
-
-
-@pytest.mark.parametrize("path", ["large", "stream"])
-def test_client_that_reads_slowly_gets_its_answer(app: App, path: str) -> None:
-    received = 0
-    with serving(app, Patient) as patient, patient.connect() as connection:
-        connection.sendall(f"GET /{path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        while received < 2**20:  # the kernel sends more than that before it takes any of the server's buffer
-            time.sleep(0.02)
-            received += len(connection.recv(3 * 2**12))
-        while received < LARGE:
-            received += len(piece := connection.recv(2**20))
-            assert piece
-
-
-def test_connection_serves_as_before_after_its_client_was_slow(app: App) -> None:
-    with serving(app, Patient) as patient, httpx.Client(base_url=patient.url) as client:
-        for _ in range(2):
-            with client.stream("GET", "/large") as answer:
-                pieces = answer.iter_raw()
-                next(pieces)
-                time.sleep(0.2)
-                assert len(b"".join(pieces)) > LARGE // 2
-            assert client.get("/").text == "short"
