@@ -20,6 +20,7 @@ from service import safetensors
 from service.body_length import declared_length
 from service.gateway import Gateway
 from service.half_imported import alone_with_imports, forget_if_gone, noted, remove
+from service.import_room import Incoming
 from service.receiving import bounded, kept, require_type
 from service.records import require_all_back, require_rebuilt
 from service.refusals import being_rebuilt
@@ -130,13 +131,18 @@ async def _received(request: Request, gateway: Gateway) -> AsyncIterator[_Sent]:
         raise _too_large(limit)
     path = gateway.volume.incoming_imports / f"{uuid.uuid4().hex}.safetensors"
     whole = hashlib.sha256()
-    async with gateway.import_room.reserved(declared, limit) as most:
-        refusal = _too_large(limit) if most == limit else gateway.import_room.full(0, most)
-        body = bounded(request.stream(), most, refusal)
-        async with kept(gateway.on_volume, body, path, whole.update) as size:
+    async with gateway.import_room.receiving(declared) as file:
+        pieces = _with_room(gateway, file, bounded(request.stream(), limit, _too_large(limit)))
+        async with kept(gateway.on_volume, pieces, path, whole.update) as size:
             if not size:
                 raise ServiceError(ErrorCode.BODY_EMPTY, "The body is empty; send a safetensors file.")
             yield _Sent(path, size, f"sha256:{whole.hexdigest()}")
+
+
+async def _with_room(gateway: Gateway, file: Incoming, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for piece in pieces:
+        await gateway.import_room.take(file, len(piece))
+        yield piece
 
 
 def _too_large(limit: int) -> ServiceError:

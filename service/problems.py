@@ -54,7 +54,7 @@ MEANINGS: dict[ErrorCode, Meaning] = {
     ErrorCode.PREVIEW_NOT_FOUND: Meaning(404, "No such preview"),
     ErrorCode.CHECKPOINT_UNREADABLE: Meaning(500, "The checkpoint cannot be read"),
     ErrorCode.NOT_A_CHECKPOINT: Meaning(422, "The file is not a checkpoint of this service"),
-    ErrorCode.IMPORTS_FULL: Meaning(507, "There is no room for more imported generators"),
+    ErrorCode.IMPORTS_FULL: Meaning(507, "There is no room for more imported generators", retryable=True),
     ErrorCode.MODEL_IN_USE: Meaning(409, "The model is in use"),
     ErrorCode.EXPORT_UNAVAILABLE: Meaning(501, "The format is not installed"),
     ErrorCode.WORKSHOP_FAILED: Meaning(500, "The trainer could not do it", retryable=True),

@@ -1,19 +1,12 @@
 """Files that are no valid generators are refused with the reason, and nothing of them is kept."""
 
 import hashlib
-import json
 import pickle
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.client import HTTPResponse
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from contract.errors import ErrorCode
-from contract.imports import Import, add_import
 from contract.job import Failure
 from contract.keys import IMPORTS, Role
 from contract.volume import Volume
@@ -111,59 +104,4 @@ def test_import_over_the_limit_for_a_file_or_for_all_imports_is_refused(
         assert send(client, content).status_code == 201
         assert "DELETE" in refused(send(client, checkpoint(images_seen=8)), 507, "imports_full")["detail"]
         assert send(client, content).status_code == 200
-    assert left(worker.volume) == []
-
-
-@contextmanager
-def sending(url: str, head: str, body: bytes = b"") -> Iterator[socket.socket]:
-    """An import of which only this has been sent so far."""
-    place = urlsplit(url)
-    with socket.create_connection((place.hostname, place.port), timeout=60) as connection:
-        connection.sendall(f"POST /models HTTP/1.1\r\nHost: {place.netloc}\r\n{head}\r\n\r\n".encode() + body)
-        yield connection
-
-
-@pytest.mark.parametrize("head", ["Content-Length: 500", "Transfer-Encoding: chunked"])
-@pytest.mark.parametrize("held", [0, 1], ids=["disabled", "full"])
-def test_import_for_which_there_is_no_room_is_refused_before_it_is_received(
-    worker: Worker, head: str, held: int
-) -> None:
-    worker.redis.delete(IMPORTS)
-    assert worker.run(add_import("sha256:" + "1" * 64, Import(bytes=held, imported_ms=1)))
-    settings = Settings(data_root=worker.volume.root, redis_url=worker.url, imports_bytes=held)
-    with serve(settings) as url, sending(url, head) as connection:
-        answer = HTTPResponse(connection)
-        answer.begin()
-        assert (answer.status, json.loads(answer.read())["code"]) == (507, "imports_full")
-    assert left(worker.volume) == []
-
-
-@pytest.mark.parametrize("is_declared", [True, False])
-def test_room_for_a_file_that_is_being_received_is_reserved(
-    worker: Worker, trainer: Trainer, is_declared: bool
-) -> None:
-    content = checkpoint(images_seen=20)
-    worker.redis.delete(IMPORTS)
-    settings = Settings(
-        data_root=worker.volume.root, redis_url=worker.url, imports_bytes=2 * len(content) - 1
-    )
-    head = f"Content-Length: {len(content)}" if is_declared else "Transfer-Encoding: chunked"
-    with serve(settings) as url, httpx.Client(base_url=url) as client:
-        with sending(url, head, content[:100] if is_declared else b"3\r\nabc\r\n"):
-            until(lambda: left(worker.volume))
-            refused(send(client, content), 507, "imports_full")
-        until(lambda: not left(worker.volume))
-        assert client.delete(send(client, content).headers["location"]).status_code == 204
-
-
-def test_file_without_a_length_may_have_the_room_that_is_left(worker: Worker, trainer: Trainer) -> None:
-    content = checkpoint(images_seen=21)
-    worker.redis.delete(IMPORTS)
-    settings = Settings(data_root=worker.volume.root, redis_url=worker.url, imports_bytes=len(content))
-    with serve(settings) as url, httpx.Client(base_url=url) as client:
-        for body, status in ((content + b"\0", 507), (content, 201)):
-            pieces = (body[start : start + 100] for start in range(0, len(body), 100))
-            answer = client.post("/models", content=pieces, headers={"Content-Type": BINARY})
-            assert answer.status_code == status, answer.text
-        assert client.delete(answer.headers["location"]).status_code == 204
     assert left(worker.volume) == []
