@@ -14,6 +14,8 @@ from redis.retry import Retry
 
 from contract.keys import CELERY_PREFIX, TASK_OF_ROLE, Role
 
+_PATIENCE_SECONDS = 1.0
+
 logger = logging.getLogger(__name__)
 
 
@@ -21,20 +23,15 @@ class Bell:
     """Publishes from a thread of its own, so that a hanging Redis delays no request."""
 
     def __init__(self, redis_url: str) -> None:
+        patience = {"socket_timeout": _PATIENCE_SECONDS, "socket_connect_timeout": _PATIENCE_SECONDS}
         self._celery = Celery(broker=redis_url, set_as_current=False)
         self._celery.conf.update(
             task_ignore_result=True,
             task_publish_retry=False,
-            broker_connection_timeout=1,
-            broker_transport_options={
-                "global_keyprefix": CELERY_PREFIX,
-                "socket_timeout": 1,
-                "socket_connect_timeout": 1,
-            },
+            broker_connection_timeout=_PATIENCE_SECONDS,
+            broker_transport_options={"global_keyprefix": CELERY_PREFIX, **patience},
         )
-        self._redis = Redis.from_url(
-            redis_url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 1)
-        )
+        self._redis = Redis.from_url(redis_url, retry=Retry(NoBackoff(), 1), **patience)
         self._due: SimpleQueue[Role | None] = SimpleQueue()
         self._waiting: set[Role] = set()
         self._thread = threading.Thread(target=self._publish_all, name="bell", daemon=True)

@@ -3,7 +3,7 @@
 import io
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,10 +29,19 @@ T = TypeVar("T")
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 32
 
 
-@pytest.fixture(autouse=True)
-def _short_waits() -> Iterator[None]:
-    """Shorten what a gateway's readers block for: between two, they notice that it stops."""
+@contextmanager
+def patient_with_redis() -> Iterator[None]:
+    """Gateways made in this block wait for a Redis that is only slow, as on a busy machine."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("service.redis_client._PATIENCE_SECONDS", 30.0)
+        patch.setattr("service.bell._PATIENCE_SECONDS", 30.0)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _waits() -> Iterator[None]:
+    """Shorten what a gateway's readers block for: between two, they notice that it stops."""
+    with pytest.MonkeyPatch.context() as patch, patient_with_redis():
         patch.setattr("service.hub._POLL_SECONDS", 0.05)
         patch.setattr("service.mailbox._BLOCK_SECONDS", 0.05)
         yield
@@ -59,7 +68,7 @@ def gateway_url(redis_server: RedisServer, data_root: Path) -> Iterator[str]:
         heartbeat_seconds=0.1,
         webhook_allow_private=True,
     )
-    with pytest.MonkeyPatch.context() as patch, serve(settings) as url:
+    with pytest.MonkeyPatch.context() as patch, patient_with_redis(), serve(settings) as url:
         patch.setattr("contract.volume_watch.LOOK_SECONDS", 0.05)
         patch.setattr("contract.volume_watch.WRITE_SECONDS", 0.05)
         patch.setattr("service.webhooks._POLL_SECONDS", 0.05)
