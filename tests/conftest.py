@@ -48,14 +48,14 @@ def is_up_within(seconds: float, server: RedisServer) -> bool:
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
     """The URL of that server, emptied."""
-    redis.Redis.from_url(redis_server.url).flushall()
+    redis.Redis.from_url(redis_server.url, socket_timeout=60).flushall()
     return redis_server.url
 
 
 def own_database(server: RedisServer, number: int) -> str:
     """The URL of one of its databases, emptied. A gateway of `tests/service` may be using the first."""
     url = f"{server.url.removesuffix('/0')}/{number}"
-    redis.Redis.from_url(url).flushdb()
+    redis.Redis.from_url(url, socket_timeout=60).flushdb()
     return url
 
 

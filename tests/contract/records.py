@@ -31,7 +31,7 @@ class Records:
     """Runs commands, and reads records back."""
 
     def __init__(self, url: str) -> None:
-        self.redis: Any = redis.Redis.from_url(url, decode_responses=True)
+        self.redis: Any = redis.Redis.from_url(url, decode_responses=True, socket_timeout=60)
         self._script = self.redis.register_script(script())
 
     def run(self, command: Command[T]) -> T:

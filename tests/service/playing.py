@@ -42,7 +42,7 @@ class Worker:
 
     def __init__(self, url: str, volume: Volume) -> None:
         self.url = url
-        self.redis = redis.Redis.from_url(url, decode_responses=True)
+        self.redis = redis.Redis.from_url(url, decode_responses=True, socket_timeout=60)
         self.volume = volume
         volume.lay_out()
         self.rebuilder = Rebuilder(WorkersStore(url), volume, "w0", lease_seconds=60)
@@ -109,7 +109,7 @@ class Sampler(threading.Thread):
         self._taking = threading.Lock()
         self.refusal: tuple[ErrorCode, str, str] | None = None
         self.gone: set[CheckpointPlace] = set()
-        self._redis = redis.Redis.from_url(url)
+        self._redis = redis.Redis.from_url(url, socket_timeout=60)
         self._ended = threading.Event()
 
     def run(self) -> None:
@@ -152,7 +152,7 @@ class Trainer(threading.Thread):
         self.notes_checksums = True
         self.unreadable: set[CheckpointPlace] = set()
         self._volume = volume
-        self._redis = redis.Redis.from_url(url, decode_responses=True)
+        self._redis = redis.Redis.from_url(url, decode_responses=True, socket_timeout=60)
         self._ended = threading.Event()
 
     def run(self) -> None:

@@ -47,7 +47,7 @@ class Trainer(threading.Thread):
         super().__init__(daemon=True)
         self.asks: list[EstimateAsk] = []
         self.answer: EstimateAnswer | None = EstimateAnswer(estimate=ESTIMATE)
-        self._redis = redis.Redis.from_url(url, decode_responses=True)
+        self._redis = redis.Redis.from_url(url, decode_responses=True, socket_timeout=60)
         self._ended = threading.Event()
 
     def run(self) -> None:

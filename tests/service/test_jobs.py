@@ -65,9 +65,8 @@ def test_job_needs_only_a_dataset(client: httpx.Client, dataset: str, volume: Vo
 
 def test_submission_wakes_the_trainers(client: httpx.Client, worker: Worker, new_job: NewJob) -> None:
     new_job()
-    rung = worker.redis.blpop([CELERY_PREFIX + "train"], 5)
-    assert rung is not None
-    assert json.loads(rung[1])["headers"]["task"] == TASK_OF_ROLE[Role.TRAIN]
+    rung = until(lambda: worker.redis.lpop(CELERY_PREFIX + "train"))
+    assert json.loads(str(rung))["headers"]["task"] == TASK_OF_ROLE[Role.TRAIN]
 
 
 def test_messages_to_trainers_do_not_pile_up_while_all_are_busy(

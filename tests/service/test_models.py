@@ -108,15 +108,15 @@ def test_every_active_sampler_loads_the_generator_before_the_alias_moves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("service.warming.PATIENCE_SECONDS", 60)
+    monkeypatch.setattr("service.warming.LIVES_SECONDS", 60)
     works = {"role": Role.SAMPLE, "active": True, "renderer": "r1"}
     worker.run(hello("sample-2", works | {"name": "sample-2"}, 60))
     worker.run(hello("sample-3", works | {"name": "sample-3", "active": False}, 60))
     worker.run(hello("sample-0", works, 60))  # from a version without names
     with ThreadPoolExecutor(1) as thread:
         moving = thread.submit(client.put, "/models/best", json={"digest": finished.digest})
-        taken = worker.redis.blpop([SAMPLES_WAITING_FOR + "sample-2"], 9)
-        assert taken is not None
-        ask = Ask.unpack(str(taken[1]).encode())
+        taken = until(lambda: worker.redis.lpop(SAMPLES_WAITING_FOR + "sample-2"))
+        ask = Ask.unpack(str(taken).encode())
         assert (ask.spec.digest, ask.place.file) == (finished.digest, finished.file)
         assert client.get("/models/best").status_code == 404  # not yet
         worker.redis.rpush(SAMPLES_REPLIES_OF + ask.gateway, Answer(ask.id, "r1", b"png").pack())

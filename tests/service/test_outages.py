@@ -296,7 +296,7 @@ def test_volume_follows_the_record_after_an_interrupted_deletion(
     async def delete_from_the_dead() -> tuple[bool, bool]:
         gateway, job_id = Gateway(settings), new_job_id()
         volume, store = gateway.volume, gateway.store
-        there = SyncRedis.from_url(settings.redis_url)
+        there = SyncRedis.from_url(settings.redis_url, socket_timeout=60)
         there.set(EPOCH, "1")
         write_durably(volume.spec(job_id), b"{}")
         await store.run(submit(RecordKind.JOB, job_id, "{}"))

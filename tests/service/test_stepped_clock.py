@@ -21,7 +21,7 @@ class PunctualSampler(Sampler):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.dropped: list[Ask] = []
-        self._clock = redis.Redis.from_url(url)
+        self._clock = redis.Redis.from_url(url, socket_timeout=60)
 
     def _next(self) -> object:
         frame = super()._next()

@@ -79,9 +79,8 @@ def test_an_ordinary_form_upload_works(client: httpx.Client, volume: Volume, pic
 
 def test_upload_wakes_the_preparers(client: httpx.Client, worker: Worker, pictures: bytes) -> None:
     client.post("/datasets", content=pictures)
-    blocked = worker.redis.blpop([CELERY_PREFIX + "prepare"], 5)
-    assert blocked is not None
-    assert json.loads(blocked[1])["headers"]["task"] == TASK_OF_ROLE[Role.PREPARE]
+    rung = until(lambda: worker.redis.lpop(CELERY_PREFIX + "prepare"))
+    assert json.loads(str(rung))["headers"]["task"] == TASK_OF_ROLE[Role.PREPARE]
 
 
 @pytest.mark.usefixtures("nothing_kept")
