@@ -137,8 +137,9 @@ def dataset(client: httpx.Client, worker: Worker, pictures: bytes) -> str:
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """A webhook receiver on loopback."""
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    """A webhook receiver on loopback, for whose answers gateways wait for as long as a test lasts."""
+    monkeypatch.setattr("service.receivers.ATTEMPT_SECONDS", 600.0)
     with receiving() as one:
         yield one
 
@@ -159,6 +160,12 @@ def new_job(client: httpx.Client, dataset: str) -> Callable[[], str]:
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Webhook deliveries are attempted every 0.2 s, for as long as a test lasts."""
     monkeypatch.setattr("service.webhooks.SCHEDULE_SECONDS", (*(0.2 * n for n in range(1, 500)), 86_400))
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A webhook delivery that failed is attempted again only once a test makes it due."""
+    monkeypatch.setattr("service.webhooks.SCHEDULE_SECONDS", (3_600, 86_400))
 
 
 @pytest.fixture

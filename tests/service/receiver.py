@@ -58,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.receiver.calls.append(Call(self.path, headers, body))
         status = self.receiver.answers.pop(0) if self.receiver.answers else 200
-        self.receiver.open.wait(20)
+        self.receiver.open.wait()
         self.send_response(status)
         self.send_header("Location", f"{self.receiver.url}/elsewhere")
         if self.receiver.retry_after:

@@ -244,6 +244,7 @@ def test_files_of_a_deleted_job_are_removed_once_the_volume_is_back(
     refused(client.get(f"/jobs/{job_id}"), 410, "record_deleted")
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_delivery_for_which_the_volume_is_away_waits_for_its_lease(
     elsewhere: Callable[..., Deployment],
     receiver: Receiver,

@@ -84,6 +84,7 @@ def test_a_private_address_is_refused_at_once(strict: httpx.Client, dataset: str
         assert "DCGAN_WEBHOOK_ALLOW_PRIVATE" in problem["detail"]
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_secret_appears_only_in_the_submission_file(
     client: httpx.Client,
     dataset: str,
