@@ -19,6 +19,7 @@ from service import aliases, deletion, queueing, receiving, steering, submitting
 from service.on_volume import _THREADS
 from service.routes import datasets
 from tests.service.deployment import Deployment
+from tests.service.hanging import hangs
 from tests.service.problems import refused
 from tests.service.waiting import until
 
@@ -39,13 +40,8 @@ def impatience() -> Iterator[pytest.MonkeyPatch]:
 
 @contextmanager
 def reads_hang(volume: Volume) -> Iterator[None]:
-    try:
-        with impatience():
-            os.mkfifo(volume.epoch)  # whoever reads it waits for a writer
-            yield
-    finally:
-        os.close(os.open(volume.epoch, os.O_RDWR | os.O_NONBLOCK))
-        volume.epoch.unlink()
+    with hangs(volume.epoch), impatience():
+        yield
 
 
 @contextmanager
@@ -86,7 +82,12 @@ def test_what_needs_only_redis_is_answered_while_one_file_keeps_all_threads(
         assert "16 calls have not ended" in until(lambda: there.missing().get("volume"))
         assert client.post(f"/jobs/{job_id}/cancel").json()["state"] == "cancelled"
         refused(client.get("/jobs/job_0000000000000000"), 503, "volume_failing")
-        os.close(os.open(preview, os.O_RDWR | os.O_NONBLOCK))
+
+        def have_been_let_go() -> bool:
+            os.close(os.open(preview, os.O_RDWR | os.O_NONBLOCK))  # those that have opened it by now
+            return all(read.done() for read in reads)
+
+        until(have_been_let_go)
         assert {read.result().status_code for read in reads} == {200}
     until(lambda: not there.missing())
     until(volume.intent(job_id).exists)

@@ -19,6 +19,7 @@ from contract.webhook import DeliveryOutcome, Endpoint, Notification, read_told
 from service.ports import free_port
 from service.settings import Settings
 from tests.service.deployment import DAY, KEY, Deployment
+from tests.service.hanging import hangs
 from tests.service.playing import Worker
 from tests.service.receiver import SECRET, Receiver, receiving
 from tests.service.serving import serve
@@ -143,14 +144,12 @@ def test_delivery_that_hangs_on_the_volume_is_attempted_once_at_a_time(
         for _ in range(2)
     )
     told = volume.told(first, Endpoint.OWN)
-    os.mkfifo(told)  # whoever reads it waits for a writer
-    there.client.post(f"/jobs/{first}/cancel").raise_for_status()
-    until(has_been_leased_often)
-    there.client.post(f"/jobs/{second}/cancel").raise_for_status()
-    until(lambda: there.webhook(second)["delivery"] == "delivered")
-    assert looks.count(told) == 1
-    os.close(os.open(told, os.O_RDWR | os.O_NONBLOCK))
-    told.unlink()
+    with hangs(told):
+        there.client.post(f"/jobs/{first}/cancel").raise_for_status()
+        until(has_been_leased_often)
+        there.client.post(f"/jobs/{second}/cancel").raise_for_status()
+        until(lambda: there.webhook(second)["delivery"] == "delivered")
+        assert looks.count(told) == 1
     until(lambda: there.webhook(first)["delivery"] == "delivered")
 
 
