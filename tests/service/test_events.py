@@ -141,20 +141,21 @@ def test_all_watchers_share_one_subscription(client: httpx.Client, worker: Worke
 
 
 def test_reads_per_event_do_not_grow_with_the_number_of_watchers(
-    client: httpx.Client, worker: Worker, running: Lease
+    redis_url: str, worker: Worker, running: Lease
 ) -> None:
     watchers, steps = 40, 25
     up_to_date = threading.Barrier(watchers + 1)
+    no_beats = Settings(data_root=worker.volume.root, redis_url=redis_url, heartbeat_seconds=600)
 
-    def watch() -> list[int]:
+    def watch(client: httpx.Client) -> list[int]:
         with client.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer:
             seen = (one["id"] for one in events(answer))
             known = [next(seen), next(seen)]
             up_to_date.wait()
             return known + list(seen)
 
-    with ThreadPoolExecutor(watchers) as threads:
-        watching = [threads.submit(watch) for _ in range(watchers)]
+    with client_of(no_beats) as client, ThreadPoolExecutor(watchers) as threads:
+        watching = [threads.submit(watch, client) for _ in range(watchers)]
         up_to_date.wait()
         before = _reads(worker)
         for _ in range(steps):
