@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -161,6 +161,17 @@ class _NotHttpAtFirst(_Ready):
             self.wfile.write(b"-ERR wrong number of arguments\r\n")
 
 
+@contextmanager
+def _answering(answer: type[BaseHTTPRequestHandler]) -> Iterator[int]:
+    """Run a server until the end of the block, and yield its port."""
+    with HTTPServer(("127.0.0.1", 0), answer) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+
+
 @pytest.mark.parametrize("answer", [_Ready, _NotHttpAtFirst])
 def test_readiness_probe_ignores_proxies_and_other_programs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: type[BaseHTTPRequestHandler]
@@ -169,15 +180,11 @@ def test_readiness_probe_ignores_proxies_and_other_programs(
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     said: list[str] = []
     monkeypatch.setattr("service.launcher.say", said.append)
-    with HTTPServer(("127.0.0.1", 0), answer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        announcing = threading.Thread(
-            target=launcher(tmp_path, "127.0.0.1", server.server_port)._announce, daemon=True
-        )
+    with _answering(answer) as port:
+        announcing = threading.Thread(target=launcher(tmp_path, "127.0.0.1", port)._announce, daemon=True)
         announcing.start()
         announcing.join(60)
-        server.shutdown()
-        assert said == [f"ready http://127.0.0.1:{server.server_port}\n"]
+        assert said == [f"ready http://127.0.0.1:{port}\n"]
 
 
 @pytest.fixture
@@ -202,9 +209,8 @@ def test_settings_that_a_process_rejects_end_the_stack_though_the_service_is_rea
     launched: Callable[[str, int], Launcher],
 ) -> None:
     """The workers of other machines may make it ready."""
-    with HTTPServer(("127.0.0.1", 0), _Ready) as server:
-        threading.Thread(target=server.handle_request, daemon=True).start()
-        stack = launched(f"exit {EXIT_CODE}", server.server_port)
+    with _answering(_Ready) as port:
+        stack = launched(f"exit {EXIT_CODE}", port)
         stack._announce()
         with pytest.raises(CannotStartError, match="the worker cannot begin with its settings"):
             until(stack._restart_who_died)
