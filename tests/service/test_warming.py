@@ -20,6 +20,7 @@ from tests.service.playing import STAGES, Sampler, Worker
 def warm_all(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[int]], None]:
     """Warms generators, identified by numbers, concurrently."""
     monkeypatch.setattr("service.warming.PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("service.warming.LIVES_SECONDS", 60)
 
     async def together(numbers: list[int]) -> None:
         gateway = Gateway(Settings(data_root=tmp_path, redis_url=redis_url))
@@ -55,8 +56,10 @@ def test_only_some_of_many_generators_are_loaded_at_a_time(
 
 
 def test_line_knows_what_a_generator_costs_before_an_alias_moves_to_it(
-    tmp_path: Path, redis_url: str, sampler: Sampler
+    tmp_path: Path, redis_url: str, sampler: Sampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("service.warming.PATIENCE_SECONDS", 60)
+
     async def warmed() -> Gateway:
         gateway = Gateway(Settings(data_root=tmp_path, redis_url=redis_url))
         gateway.mailbox.load.learn(spec(1), 0.1)
