@@ -10,6 +10,7 @@ from contract.volume import Volume
 from service.settings import Settings
 from service.trash import discard
 from tests.service.serving import serve
+from tests.service.waiting import until
 
 
 def test_writer_does_not_recreate_a_directory_that_is_being_discarded(volume: Volume) -> None:
@@ -53,4 +54,4 @@ def test_trash_of_a_killed_gateway_is_swept_at_start(redis_url: str, volume: Vol
     half.mkdir()
     (half / "checkpoint.safetensors").touch()
     with serve(Settings(data_root=volume.root, redis_url=redis_url)):
-        assert not half.exists()
+        until(lambda: not half.exists())

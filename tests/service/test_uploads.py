@@ -236,4 +236,4 @@ def test_partial_upload_of_a_killed_gateway_is_removed_at_start(redis_url: str, 
     incoming = volume.incoming_uploads
     (incoming / "half.zip").write_bytes(b"PK")
     with serve(Settings(data_root=tmp_path, redis_url=redis_url)):
-        assert not list(incoming.iterdir())
+        until(lambda: not list(incoming.iterdir()))
