@@ -121,8 +121,9 @@ def test_a_queued_dataset_can_be_deleted(client: httpx.Client, worker: Worker, q
 
 
 def test_dataset_is_deleted_only_after_its_preparer_has_released_it(
-    client: httpx.Client, worker: Worker, volume: Volume, queued: str
+    client: httpx.Client, worker: Worker, volume: Volume, queued: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("service.routes.datasets._LET_GO_SECONDS", 60.0)
     lease = worker.claim(RecordKind.DATASET)
     with ThreadPoolExecutor(1) as pool:
         deletion = pool.submit(client.delete, f"/datasets/{queued}")
@@ -137,6 +138,7 @@ def test_dataset_is_deleted_only_after_its_preparer_has_released_it(
 def test_preparer_that_claims_a_dataset_while_it_is_deleted_is_told_to_stop(
     client: httpx.Client, worker: Worker, volume: Volume, queued: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("service.routes.datasets._LET_GO_SECONDS", 60.0)
     run, leases = Store.run, list[Lease]()
 
     async def claim_before(store: Store, command: Command[Any]) -> Any:
@@ -147,7 +149,7 @@ def test_preparer_that_claims_a_dataset_while_it_is_deleted_is_told_to_stop(
     monkeypatch.setattr(Store, "run", claim_before)
     with ThreadPoolExecutor(1) as pool:
         deletion = pool.submit(client.delete, f"/datasets/{queued}")
-        until(lambda: leases and worker.run(beat(leases[0])) is Want.CANCEL, seconds=10)
+        until(lambda: leases and worker.run(beat(leases[0])) is Want.CANCEL)
         worker.run(leave(leases[0], State.CANCELLED))
         assert deletion.result().status_code == 204
     assert not volume.dataset(queued).exists()

@@ -27,8 +27,11 @@ Generators = list[CheckpointFact]
 
 
 @pytest.fixture
-def other_gateway(client: httpx.Client, worker: Worker) -> Iterator[httpx.Client]:
-    """A second gateway on the same volume and records."""
+def other_gateway(
+    client: httpx.Client, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[httpx.Client]:
+    """A second gateway on the same volume and records. Each waits for the other."""
+    monkeypatch.setattr("service.alone._PATIENCE_SECONDS", 60)
     settings = Settings(data_root=worker.volume.root, redis_url=worker.url)
     with serve(settings) as url, httpx.Client(base_url=url) as other:
         yield other

@@ -39,12 +39,13 @@ def test_asks_that_samplers_took_for_expired_are_asked_again_by_the_clock_of_now
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.line._PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("service.mailbox._CLOCK_SECONDS", 60)  # the step is noticed by no other look at it
     specs = [SampleSpec(digest="sha256:" + "0" * 64, seed=seed) for seed in range(3)]
     sampler = PunctualSampler(redis_url)
     sampler.start()
 
     async def ask_before_and_after_the_step() -> list[Answer]:
-        mailbox = Mailbox(redis_url, timeout_seconds=10, queue_limit=10)
+        mailbox = Mailbox(redis_url, timeout_seconds=60, queue_limit=10)
         running = asyncio.create_task(mailbox.run())
         before = await mailbox.ask(specs[0], PLACE, mailbox.deadline(time.monotonic()))
         assert mailbox._clock_offset_ms is not None
