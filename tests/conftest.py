@@ -28,7 +28,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     server = transient_server(tmp_path_factory.mktemp("redis"))
     process = subprocess.Popen(server.command, cwd=server.directory)
     try:
-        assert is_up_within(20, server)
+        assert is_up_within(60, server)
         yield server
     finally:
         process.terminate()

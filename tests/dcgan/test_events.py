@@ -29,7 +29,7 @@ def connection(service: Service) -> Iterator[Connection]:
 
 
 def told(connection: Connection, after: int = 0) -> list[tuple[int, str, object]]:
-    feed = EventFeed(connection, JOB, after, patience_seconds=5, pause_seconds=0)
+    feed = EventFeed(connection, JOB, after, patience_seconds=60, pause_seconds=0)
     return [(event.id, event.type, dict(event.data)) for event in feed]
 
 

@@ -15,7 +15,7 @@ def test_files_are_in_a_directory_of_any_name(tmp_path: Path, name: str) -> None
     server = durable_server(tmp_path / name)
     with subprocess.Popen(server.command, cwd=server.directory) as process:
         try:
-            assert is_up_within(20, server)
+            assert is_up_within(60, server)
             redis.Redis.from_url(server.url).set("kept", "on disk")
         finally:
             process.kill()

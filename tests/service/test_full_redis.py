@@ -115,7 +115,7 @@ def test_what_finds_no_room_on_the_volume_leaves_nothing_there_either(
     monkeypatch.setattr(module, "write_durably", write)
     with full(there.worker):
         refused(there.client.post(path, **body[path]), 507, "volume_full")
-        until(lambda: kept() == before, seconds=20)
+        until(lambda: kept() == before)
 
 
 def test_refused_move_of_an_alias_is_reverted_later_if_the_volume_does_not_take_that_now(

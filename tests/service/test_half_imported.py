@@ -152,7 +152,7 @@ def test_generator_whose_import_fails_again_and_again_is_settled_once(
 
     async def fail_during_a_rebuild() -> None:
         gateway = Gateway(Settings(data_root=worker.volume.root, redis_url=worker.url))
-        async with asyncio.timeout(40), gateway.running():
+        async with asyncio.timeout(60), gateway.running():
             before = set(gateway.background.tasks)
             worker.redis.rename(EPOCH, "not yet")
             for _ in range(3):

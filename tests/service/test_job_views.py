@@ -33,7 +33,7 @@ def test_running_job_shows_its_progress(client: httpx.Client, worker: Worker, ru
         "losses": {"generator": 0.7},
     }
     remaining = datetime.fromisoformat(job["estimated_finish"]) - datetime.fromisoformat(job["started_at"])
-    assert 14 <= remaining.total_seconds() <= 22
+    assert 14 <= remaining.total_seconds() <= 75
     assert job["checkpoint"]["digest"] == job["checkpoints"][0]["digest"] == fact.digest
     assert job["queue_position"] is None
     worker.run(leave(running, State.QUEUED))

@@ -57,7 +57,7 @@ def test_log_has_times_and_levels(process: tuple[subprocess.Popen[bytes], str], 
     until(lambda: _lives(process[1]))
     lines = (tmp_path / "log").read_text().splitlines()
     assert lines
-    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO {4}", line) for line in lines)
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ +", line) for line in lines)
     assert any(line.endswith("Application startup complete.") for line in lines)
 
 
@@ -78,13 +78,13 @@ def test_signal_ends_the_gateway_within_seconds_despite_an_open_stream(
 ) -> None:
     started, url = process
     until(lambda: _lives(url))
-    with httpx.stream("GET", f"{url}/jobs/{new_job()}/events", timeout=20) as answer:
+    with httpx.stream("GET", f"{url}/jobs/{new_job()}/events", timeout=60) as answer:
         lines = answer.iter_lines()
         while next(lines) != "event: state":
             pass
         started.send_signal(by)
         assert not [line for line in lines if line.startswith("id:")]
-    assert started.wait(20) in (0, -by)
+    assert started.wait(60) in (0, -by)
 
 
 def test_signal_ends_the_gateway_while_a_call_to_its_volume_hangs(
@@ -102,7 +102,7 @@ def test_signal_ends_the_gateway_while_a_call_to_its_volume_hangs(
         )
         writer = until(lambda: _opened(pipe))
         started.send_signal(signal.SIGINT)  # SIGTERM ends it even if a thread does not
-        assert started.wait(20) in (0, -signal.SIGINT)
+        assert started.wait(60) in (0, -signal.SIGINT)
         os.close(writer)
         asked.result()
 
@@ -144,7 +144,7 @@ def test_requests_that_a_stopping_gateway_cannot_answer_are_to_be_sent_again(
             assert head.startswith(b"HTTP/1.1 503 ")
             assert {b"retry-after: 2", b"connection: close"} <= set(head.split(b"\r\n"))
             assert Problem.model_validate_json(body).code == "shutting_down"
-    started.wait(20)
+    started.wait(60)
     assert not list(worker.volume.incoming_uploads.iterdir())
     assert "Traceback" not in (tmp_path / "log").read_text()
 

@@ -108,5 +108,5 @@ def test_nothing_is_deleted_by_default(here: Deployment) -> None:
     job_id = here.end(State.FAILED)
     here.age(job_id, 400 * DAY)
     gateway = Gateway(Settings(data_root=here.worker.volume.root, redis_url=here.worker.url))
-    asyncio.run(asyncio.wait_for(retention.run(gateway), 20))
+    asyncio.run(asyncio.wait_for(retention.run(gateway), 60))
     assert here.client.get(f"/jobs/{job_id}").json()["state"] == "failed"

@@ -24,7 +24,7 @@ class Source:
 
 def run(test: Callable[[Source, SingleFlight], Awaitable[None]]) -> Source:
     source = Source()
-    asyncio.run(asyncio.wait_for(_begin(test, source), 5))
+    asyncio.run(asyncio.wait_for(_begin(test, source), 60))
     return source
 
 

@@ -168,7 +168,7 @@ def test_what_is_asked_again_and_again_while_the_volume_is_away_is_settled_once(
 
     async def ask_in_two_outages() -> None:
         gateway = Gateway(Settings(data_root=volume.root, redis_url=there.worker.url))
-        async with asyncio.timeout(40), gateway.running():
+        async with asyncio.timeout(60), gateway.running():
             for want in (Want.PAUSE, Want.CANCEL):
                 await ask_often(gateway, want)
                 while gateway.watch.trouble:
