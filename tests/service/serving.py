@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+import httpx
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -62,3 +63,10 @@ def serve(settings: Settings) -> Iterator[str]:
     """Run a gateway with these settings until the end of the block, and yield its URL."""
     with serving(create_app(settings)) as server:
         yield server.url
+
+
+@contextmanager
+def client_of(settings: Settings) -> Iterator[httpx.Client]:
+    """Run a gateway with these settings until the end of the block, and yield a client of it."""
+    with serve(settings) as url, httpx.Client(base_url=url, timeout=60) as client:
+        yield client

@@ -19,7 +19,7 @@ from service.settings import Settings
 from tests.service.deployment import Deployment
 from tests.service.playing import Worker
 from tests.service.problems import refused
-from tests.service.serving import serve
+from tests.service.serving import client_of
 from tests.service.waiting import until
 
 
@@ -30,9 +30,9 @@ def _short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def restarted(redis_url: str, volume: Volume) -> Callable[[], AbstractContextManager[str]]:
+def restarted(redis_url: str, volume: Volume) -> Callable[[], AbstractContextManager[httpx.Client]]:
     """Starts another gateway on the same records and the same volume."""
-    return lambda: serve(Settings(data_root=volume.root, redis_url=redis_url))
+    return lambda: client_of(Settings(data_root=volume.root, redis_url=redis_url))
 
 
 def _bury(volume: Volume, record_id: str, age_seconds: float = 3600) -> None:
@@ -47,13 +47,13 @@ def _age(path: Path, seconds: float) -> None:
 
 
 def test_deletion_interrupted_before_the_record_was_gone_is_undone(
-    new_job: Callable[[], str], restarted: Callable[[], AbstractContextManager[str]], volume: Volume
+    new_job: Callable[[], str], restarted: Callable[[], AbstractContextManager[httpx.Client]], volume: Volume
 ) -> None:
     job_id = new_job()
     _bury(volume, job_id)
-    with restarted() as url:
+    with restarted() as other:
         until(lambda: not volume.pending_tombstone(job_id).exists())
-        assert httpx.get(f"{url}/jobs/{job_id}").json()["state"] == "queued"
+        assert other.get(f"/jobs/{job_id}").json()["state"] == "queued"
     assert volume.spec(job_id).exists()
 
 
@@ -61,16 +61,16 @@ def test_deletion_interrupted_after_the_record_was_gone_is_completed(
     client: httpx.Client,
     new_job: Callable[[], str],
     worker: Worker,
-    restarted: Callable[[], AbstractContextManager[str]],
+    restarted: Callable[[], AbstractContextManager[httpx.Client]],
     volume: Volume,
 ) -> None:
     job_id = new_job()
     client.post(f"/jobs/{job_id}/cancel").raise_for_status()
     assert worker.run(forget_job(job_id))[0] == "forgotten"
     _bury(volume, job_id)  # not before, as the other gateway would undo it
-    with restarted() as url:
+    with restarted() as other:
         until(lambda: not volume.home(job_id).exists())
-        assert httpx.get(f"{url}/jobs/{job_id}").status_code == 410
+        assert other.get(f"/jobs/{job_id}").status_code == 410
 
 
 @pytest.mark.parametrize("is_emptied", [False, True])
@@ -107,10 +107,10 @@ def test_deletion_whose_gateway_dies_is_completed_unless_redis_had_not_forgotten
         worker.redis.flushdb()
         assert worker.rebuilder.rebuild_if_lost()
     stays = last == "buried" or (last == "forgotten" and is_emptied)
-    with serve(Settings(data_root=volume.root, redis_url=worker.url)) as url:
+    with client_of(Settings(data_root=volume.root, redis_url=worker.url)) as other:
         until(lambda: not volume.pending_tombstone(job_id).exists() and volume.home(job_id).exists() == stays)
         worker.rebuilder.restore_left_out()
-        assert httpx.get(f"{url}/jobs/{job_id}").status_code == (200 if stays else 410)
+        assert other.get(f"/jobs/{job_id}").status_code == (200 if stays else 410)
 
 
 def test_record_with_a_pending_tombstone_that_redis_has_forgotten_is_not_reported_as_missing(
@@ -158,15 +158,15 @@ def test_deletion_that_another_gateway_takes_for_refused_leaves_a_tombstone_all_
 
 
 def test_tombstone_that_an_earlier_version_raised_before_redis_forgot_is_removed(
-    new_job: Callable[[], str], restarted: Callable[[], AbstractContextManager[str]], volume: Volume
+    new_job: Callable[[], str], restarted: Callable[[], AbstractContextManager[httpx.Client]], volume: Volume
 ) -> None:
     job_id = new_job()
     tombstone = volume.tombstone(job_id)
     tombstone.touch()
     _age(tombstone, 3600)
-    with restarted() as url:
+    with restarted() as other:
         until(lambda: not tombstone.exists())
-        assert httpx.get(f"{url}/jobs/{job_id}").json()["state"] == "queued"
+        assert other.get(f"/jobs/{job_id}").json()["state"] == "queued"
 
 
 def test_deletion_that_was_interrupted_before_redis_was_emptied_is_undone(
@@ -187,20 +187,20 @@ def test_deletion_that_was_interrupted_before_redis_was_emptied_is_undone(
 
 
 def test_directory_that_returns_after_the_deletion_is_removed_while_the_gateway_runs(
-    new_job: Callable[[], str], restarted: Callable[[], AbstractContextManager[str]], volume: Volume
+    new_job: Callable[[], str], restarted: Callable[[], AbstractContextManager[httpx.Client]], volume: Volume
 ) -> None:
     job_id = new_job()
-    with restarted() as url:
-        httpx.post(f"{url}/jobs/{job_id}/cancel").raise_for_status()
-        httpx.delete(f"{url}/jobs/{job_id}").raise_for_status()
+    with restarted() as other:
+        other.post(f"/jobs/{job_id}/cancel").raise_for_status()
+        other.delete(f"/jobs/{job_id}").raise_for_status()
         volume.snapshots(job_id).mkdir(parents=True)
         _age(volume.tombstone(job_id), 3600)
         until(lambda: not volume.home(job_id).exists())
-        assert httpx.get(f"{url}/jobs/{job_id}").status_code == 410
+        assert other.get(f"/jobs/{job_id}").status_code == 410
 
 
 def test_deletion_that_may_be_in_progress_elsewhere_is_left_alone_until_it_is_old(
-    new_job: Callable[[], str], restarted: Callable[[], AbstractContextManager[str]], volume: Volume
+    new_job: Callable[[], str], restarted: Callable[[], AbstractContextManager[httpx.Client]], volume: Volume
 ) -> None:
     old, young = new_job(), new_job()
     _bury(volume, old)
@@ -214,7 +214,7 @@ def test_deletion_that_may_be_in_progress_elsewhere_is_left_alone_until_it_is_ol
 
 def test_tombstone_removed_first_by_another_gateway_does_not_stop_the_recovery(
     new_job: Callable[[], str],
-    restarted: Callable[[], AbstractContextManager[str]],
+    restarted: Callable[[], AbstractContextManager[httpx.Client]],
     volume: Volume,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

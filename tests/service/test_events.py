@@ -27,7 +27,7 @@ from service.settings import Settings
 from tests.conftest import proof
 from tests.service.playing import Worker
 from tests.service.problems import refused
-from tests.service.serving import serve
+from tests.service.serving import client_of
 from tests.service.watching import JSON, STREAM, advance, events, messages
 from worker.mirror import Mirror
 from worker.store import Store
@@ -120,8 +120,8 @@ def test_event_is_sent_at_once_and_not_with_the_next_heartbeat(
 ) -> None:
     settings = Settings(data_root=worker.volume.root, redis_url=redis_url, heartbeat_seconds=60)
     with (
-        serve(settings) as url,
-        httpx.stream("GET", f"{url}/jobs/{running.id}/events", headers=STREAM, timeout=10) as answer,
+        client_of(settings) as other,
+        other.stream("GET", f"/jobs/{running.id}/events", headers=STREAM) as answer,
     ):
         seen = events(answer)
         assert [next(seen)["id"] for _ in range(2)] == [1, 2]
@@ -192,7 +192,7 @@ def test_reconnecting_at_any_event_misses_and_duplicates_none(
 
     settings = Settings(data_root=volume.root, redis_url=redis_url, heartbeat_seconds=0.1)
     thread = threading.Thread(target=work)
-    with serve(settings) as url, httpx.Client(base_url=url) as other:
+    with client_of(settings) as other:
         thread.start()
         for _ in range(RECONNECTS):
             through = random.choice([client, other])

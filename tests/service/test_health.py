@@ -16,7 +16,7 @@ from service.mailbox import Mailbox
 from service.settings import Settings
 from tests.service.deployment import Deployment
 from tests.service.playing import Sampler, Worker
-from tests.service.serving import serve
+from tests.service.serving import client_of
 from tests.service.waiting import until
 
 
@@ -68,7 +68,7 @@ def test_records_that_are_being_rebuilt_are_named(client: httpx.Client, worker: 
 def test_everything_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     settings = Settings(data_root=tmp_path / "file", redis_url="redis://127.0.0.1:9/0")
-    with serve(settings) as url, httpx.Client(base_url=url) as client:
+    with client_of(settings) as client:
         assert missing(client) == {"store", "sampling_store", "volume"}
         assert client.get("/livez").status_code == 200
 

@@ -14,7 +14,7 @@ from service.settings import Settings
 from tests.service.playing import Trainer, Worker
 from tests.service.problems import refused
 from tests.service.sending import SPEC, TENSOR, checkpoint, left, packed, send
-from tests.service.serving import serve
+from tests.service.serving import client_of
 from tests.service.waiting import until
 
 BINARY = "application/octet-stream"
@@ -90,10 +90,8 @@ def test_import_over_the_limit_for_a_file_or_for_all_imports_is_refused(
     content = checkpoint(images_seen=6)
     limits = {"max_import_bytes": len(content), "imports_bytes": 2 * len(content) - 1}
     worker.redis.delete(IMPORTS)
-    with (
-        serve(Settings(data_root=worker.volume.root, redis_url=worker.url, **limits)) as url,  # type: ignore[arg-type]
-        httpx.Client(base_url=url) as client,
-    ):
+    settings = Settings(data_root=worker.volume.root, redis_url=worker.url, **limits)  # type: ignore[arg-type]
+    with client_of(settings) as client:
         refused(send(client, content + b"\0"), 413, "body_too_large")
         stream = (content[:100] for _ in range(1000))
         refused(

@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 from http.client import HTTPResponse
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from contract.errors import ServiceError
@@ -20,7 +19,7 @@ from service.store import Store
 from tests.service.playing import Trainer, Worker
 from tests.service.problems import refused
 from tests.service.sending import checkpoint, left, send
-from tests.service.serving import serve
+from tests.service.serving import client_of, serve
 from tests.service.waiting import until
 
 BINARY = "application/octet-stream"
@@ -75,8 +74,8 @@ def test_what_has_arrived_of_a_file_takes_room(worker: Worker, trainer: Trainer,
     )
     head = f"Content-Length: {len(content)}" if is_declared else "Transfer-Encoding: chunked"
     piece = content[:-1] if is_declared else b"%x\r\n%b\r\n" % (len(content) - 1, content[:-1])
-    with serve(settings) as url, httpx.Client(base_url=url) as client:
-        with sending(url, head, piece):
+    with client_of(settings) as client:
+        with sending(str(client.base_url), head, piece):
             until(lambda: left(worker.volume))
             answer = send(client, content)
             assert refused(answer, 507, "imports_full")["retryable"]
@@ -90,9 +89,9 @@ def test_files_that_hardly_arrive_keep_no_room_from_others(worker: Worker, train
     worker.redis.delete(IMPORTS)
     settings = Settings(data_root=worker.volume.root, redis_url=worker.url, imports_bytes=len(content) + 3)
     head = f"Content-Length: {len(content)}"
-    with serve(settings) as url, httpx.Client(base_url=url) as client, ExitStack() as stack:
+    with client_of(settings) as client, ExitStack() as stack:
         for _ in range(3):
-            stack.enter_context(sending(url, head, content[:1]))
+            stack.enter_context(sending(str(client.base_url), head, content[:1]))
         until(lambda: left(worker.volume))
         assert client.delete(send(client, content).headers["location"]).status_code == 204
 
@@ -164,7 +163,7 @@ def test_file_without_a_length_may_have_the_room_that_is_left(worker: Worker, tr
     content = checkpoint(images_seen=21)
     worker.redis.delete(IMPORTS)
     settings = Settings(data_root=worker.volume.root, redis_url=worker.url, imports_bytes=len(content))
-    with serve(settings) as url, httpx.Client(base_url=url) as client:
+    with client_of(settings) as client:
         for body, status in ((content + b"\0", 507), (content, 201)):
             pieces = (body[start : start + 100] for start in range(0, len(body), 100))
             answer = client.post("/models", content=pieces, headers={"Content-Type": BINARY})

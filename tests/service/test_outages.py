@@ -32,7 +32,7 @@ from tests.conftest import is_up_within
 from tests.service.deployment import Deployment
 from tests.service.playing import Sampler, Worker
 from tests.service.problems import refused
-from tests.service.serving import serve
+from tests.service.serving import client_of
 from tests.service.waiting import until
 
 LINE = 16
@@ -83,7 +83,7 @@ def outage(settings: Settings, worker: Worker) -> Iterator[tuple[httpx.Client, W
     there = Worker(settings.redis_url, Volume(settings.data_root))
     there.redis.set(EPOCH, "1")
     there.hello(*Role)
-    with serve(settings) as url, httpx.Client(base_url=url, timeout=60) as client:
+    with client_of(settings) as client:
         yield client, there
 
 

@@ -20,7 +20,7 @@ from service.settings import Settings
 from tests.service.deployment import Deployment
 from tests.service.playing import Sampler, Worker
 from tests.service.problems import refused
-from tests.service.serving import serve
+from tests.service.serving import client_of, serve
 from tests.service.waiting import until
 
 Generators = list[CheckpointFact]
@@ -33,7 +33,7 @@ def other_gateway(
     """A second gateway on the same volume and records. Each waits for the other."""
     monkeypatch.setattr("service.alone._PATIENCE_SECONDS", 60)
     settings = Settings(data_root=worker.volume.root, redis_url=worker.url)
-    with serve(settings) as url, httpx.Client(base_url=url) as other:
+    with client_of(settings) as other:
         yield other
 
 

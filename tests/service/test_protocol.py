@@ -168,7 +168,7 @@ def test_what_is_endless_around_requests_ends_the_connection(
 
 
 def test_size_of_bodies_is_not_limited(server: Server) -> None:
-    with httpx.Client(base_url=server.url) as client:
+    with httpx.Client(base_url=server.url, timeout=60) as client:
         for _ in range(2):
             assert client.post("/length", content=bytes(LARGE)).text == str(LARGE)
             pieces = itertools.repeat(b"a", 50_000)  # of its bytes on the wire, five sixths are no body
@@ -224,7 +224,7 @@ def test_slow_body_is_received(hasty: Server) -> None:
             time.sleep(LONG_SECONDS / 20)
             yield b"a" * 7
 
-    assert httpx.post(f"{hasty.url}/length", content=slowly()).text == "140"
+    assert httpx.post(f"{hasty.url}/length", content=slowly(), timeout=60).text == "140"
 
 
 def test_request_that_takes_long_is_answered(hasty: Server) -> None:

@@ -89,7 +89,7 @@ def test_the_more_all_clients_leave_unread_the_more_has_each_to_read(app: App) -
 
 
 def test_connection_serves_as_before_after_its_client_was_slow(app: App) -> None:
-    with serving(app, Patient) as patient, httpx.Client(base_url=patient.url) as client:
+    with serving(app, Patient) as patient, httpx.Client(base_url=patient.url, timeout=60) as client:
         for _ in range(2):
             with client.stream("GET", "/large") as answer:
                 pieces = answer.iter_raw()

@@ -17,7 +17,7 @@ from tests.service.deployment import DAY, KEY, Deployment
 from tests.service.playing import Worker
 from tests.service.problems import refused
 from tests.service.receiver import SECRET, Receiver
-from tests.service.serving import serve
+from tests.service.serving import client_of
 from tests.service.waiting import until
 
 
@@ -30,7 +30,7 @@ def tidy(
     settings = Settings(
         data_root=data_root, redis_url=redis_url, keep_jobs_days=1 / DAY, webhook_allow_private=True
     )
-    with serve(settings) as url, httpx.Client(base_url=url) as client:
+    with client_of(settings) as client:
         yield client
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from service.security import OwnNames, _host_name
 from service.settings import Settings
 from tests.service.problems import refused
-from tests.service.serving import serve
+from tests.service.serving import client_of
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "["])
@@ -32,8 +32,8 @@ def test_very_long_host_is_foreign_and_not_cached() -> None:
 
 def test_a_host_that_the_operator_allows_is_served(redis_url: str, tmp_path: Path) -> None:
     settings = Settings(data_root=tmp_path, redis_url=redis_url, allowed_hosts=("gateway",))
-    with serve(settings) as url:
-        assert httpx.get(f"{url}/livez", headers={"host": "gateway:8000"}).status_code == 200
+    with client_of(settings) as client:
+        assert client.get("/livez", headers={"host": "gateway:8000"}).status_code == 200
 
 
 def test_allowed_hosts_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from service.settings import Settings
 from tests.service.playing import Worker
 from tests.service.problems import refused
 from tests.service.receiver import SECRET, Receiver
-from tests.service.serving import serve
+from tests.service.serving import client_of
 from tests.service.waiting import until
 
 URL = "https://example.com/hook"
@@ -71,7 +71,7 @@ def test_body_that_is_no_object_is_not_quoted(client: httpx.Client) -> None:
 def strict(redis_url: str, data_root: Path) -> Iterator[httpx.Client]:
     """A gateway with default settings for webhooks."""
     settings = Settings(data_root=data_root, redis_url=redis_url.removesuffix("/0") + "/1")
-    with serve(settings) as url, httpx.Client(base_url=url) as client:
+    with client_of(settings) as client:
         yield client
 
 
