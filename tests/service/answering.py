@@ -9,9 +9,11 @@ from starlette.types import Receive, Scope, Send
 
 from service.protocol import LimitedProtocol
 
+HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+UPLOAD = b"POST /length HTTP/1.1\r\nHost: localhost\r\n"
 LARGE = 24 * 2**20
 LONG_SECONDS = 0.8
-"""Longer than every limit of `Hasty`."""
+"""What `GET /?wait=yes` takes: longer than every limit of `Hasty`."""
 
 
 class Hasty(LimitedProtocol):

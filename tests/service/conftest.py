@@ -19,10 +19,11 @@ from contract.volume import Volume
 from service.embedded_redis import RedisServer
 from service.settings import Settings
 from service.store import Store
+from tests.service.answering import App
 from tests.service.deployment import Deployment
 from tests.service.playing import Sampler, Trainer, Worker
 from tests.service.receiver import Receiver, receiving
-from tests.service.serving import serve
+from tests.service.serving import Server, serve, serving
 from tests.service.waiting import until
 
 T = TypeVar("T")
@@ -75,6 +76,13 @@ def gateway_url(redis_server: RedisServer, data_root: Path) -> Iterator[str]:
         patch.setattr("service.roster._ROLES_SECONDS", 0.1)
         patch.setattr("service.warming.PATIENCE_SECONDS", 0.05)
         yield url
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A server of an app that answers each path in its own way."""
+    with serving(App()) as server:
+        yield server
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def hasty(app: App) -> Iterator[Server]:
 def test_client_that_does_not_read_its_answer_is_disconnected(hasty: Server, path: str, end: str) -> None:
     with hasty.connect() as connection:
         connection.sendall(f"GET /{path} HTTP/1.1\r\nHost: localhost\r\n{end}\r\n".encode())
-        until(lambda: hasty.server_state.connections)
+        connection.recv(1, socket.MSG_PEEK)  # it has begun to answer
         until(lambda: not hasty.server_state.connections)
         until(lambda: not hasty.server_state.tasks)
         with pytest.raises(ConnectionError):
