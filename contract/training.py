@@ -199,6 +199,8 @@ def resolve(request: JobRequest, pictures: DatasetSizes) -> TrainingSpec:
         {
             **{name: value for name, value in wanted if name in TrainingSpec.model_fields},
             "architecture": architecture,
+            "objective": wanted.objective.settled(resolution),
+            "terms": tuple(term.settled(resolution) for term in wanted.terms),
             "resolution": resolution,
             "channels": wanted.channels or pictures.channels,
             "checkpoint_every_images": wanted.checkpoint_every_images or max(wanted.images // 10, 1),

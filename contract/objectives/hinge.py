@@ -2,10 +2,10 @@
 
 from typing import ClassVar, Literal
 
-from contract.plugin import Frozen
+from contract.plugin import Loss
 
 
-class Hinge(Frozen):
+class Hinge(Loss):
     """The discriminator pushes reals above 1 and fakes below -1; the generator maximises its scores.
 
     L_D = E max(0, 1 − s(x)) + E max(0, 1 + s(G(z))), L_G = −E s(G(z)). Miyato et al. 2018, arXiv 1802.05957,

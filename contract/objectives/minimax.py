@@ -2,10 +2,10 @@
 
 from typing import ClassVar, Literal
 
-from contract.plugin import Frozen
+from contract.plugin import Loss
 
 
-class Minimax(Frozen):
+class Minimax(Loss):
     """The original two-player game: the generator minimises log(1 - D(G(z))).
 
     It saturates: if the discriminator is confident, the generator learns next to nothing.

@@ -2,10 +2,10 @@
 
 from typing import ClassVar, Literal
 
-from contract.plugin import Frozen
+from contract.plugin import Loss
 
 
-class NonSaturating(Frozen):
+class NonSaturating(Loss):
     """Binary cross-entropy on logits; the generator maximises log D(G(z)).
 
     L_D = −E log D(x) − E log(1 − D(G(z))), L_G = −E log D(G(z)). Goodfellow et al. 2014, arXiv 1406.2661,

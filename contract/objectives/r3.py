@@ -4,10 +4,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from contract.plugin import Frozen
+from contract.penalties import ZeroCentred
 
 
-class R3(Frozen):
+class R3(ZeroCentred):
     """Relativistic pairs, with zero-centred gradient penalties on reals (R1) and on fakes (R2).
 
     The penalties are on single images, so the discriminator has no batch norm.
@@ -18,16 +18,9 @@ class R3(Frozen):
     over the run; here it is constant.
     """
 
-    JUDGES_IMAGES_ALONE: ClassVar[bool] = True
     discriminator_steps: ClassVar[int] = 1
 
     kind: Literal["r3"] = "r3"
-    gamma: float | None = Field(
-        None,
-        ge=0,
-        le=10_000,
-        description="Both penalties have weight γ/2; null uses 0.05, 1, 20, 150 at 32, 64, 128, 256 px.",
-    )
     penalty_every_steps: int = Field(
         4, ge=1, le=64, description="Penalties are computed every so many steps, and are that much stronger."
     )

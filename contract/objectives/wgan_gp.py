@@ -4,10 +4,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from contract.plugin import Frozen
+from contract.plugin import Loss
 
 
-class WganGp(Frozen):
+class WganGp(Loss):
     """Wasserstein distance with a penalty on the critic's slope between reals and fakes.
 
     The penalty is on the slope at single images, so the critic has no batch norm. The paper uses Adam with a

@@ -4,10 +4,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from contract.plugin import Frozen
+from contract.plugin import Loss
 
 
-class Mmd(Frozen):
+class Mmd(Loss):
     """Adds the squared maximum mean discrepancy between reals and fakes to the generator's loss.
 
     Unbiased (Gretton et al. 2012, JMLR 13, equation 3), on the discriminator's features or on pixels. The

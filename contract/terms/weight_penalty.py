@@ -4,10 +4,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from contract.plugin import Frozen
+from contract.plugin import Loss
 
 
-class WeightPenalty(Frozen):
+class WeightPenalty(Loss):
     """Adds λ‖θ‖² to the discriminator's loss: θ are all its parameters.
 
     As in the article; with λ/2 it is the weight decay of Krogh and Hertz 1991, NIPS 4.

@@ -11,14 +11,6 @@ from contract import objectives as parameters
 from models.game import Objective
 from models.penalties import ZeroCentred, fakes, reals
 
-GAMMAS = {32: 0.05, 64: 1.0, 128: 20.0, 256: 150.0}
-"""γ by resolution: the score's slope per pixel falls as the number of pixels grows.
-
-The paper's code (github.com/brownvc/R3GAN, train.py) begins with these for CIFAR-10, ImageNet-64 and
-FFHQ-256, and lowers each tenfold over the run; the value for 128 px is not from there. Here γ is constant,
-and by default the penalties are computed every fourth step, four times as strong, instead of in every step.
-"""
-
 
 class R3(Objective):
     """Pairs each real with a fake: the discriminator widens their gap in score, the generator reverses it."""
@@ -27,11 +19,10 @@ class R3(Objective):
     compares_pairs = True
 
     def __init__(self, parameters: parameters.R3) -> None:
-        self.parameters = parameters
         every = parameters.penalty_every_steps
         self.discriminator_terms = (
-            ZeroCentred("r1", reals, self._gamma, every),
-            ZeroCentred("r2", fakes, self._gamma, every),
+            ZeroCentred("r1", reals, parameters.gamma_at, every),
+            ZeroCentred("r2", fakes, parameters.gamma_at, every),
         )
 
     def discriminator_loss(self, real_scores: Tensor, fake_scores: Tensor) -> Tensor:
@@ -40,6 +31,3 @@ class R3(Objective):
     def generator_loss(self, fake_scores: Tensor, *, real_scores: Tensor | None = None) -> Tensor:
         assert real_scores is not None
         return softplus(real_scores - fake_scores).mean()
-
-    def _gamma(self, resolution: int) -> float:
-        return GAMMAS[resolution] if self.parameters.gamma is None else self.parameters.gamma

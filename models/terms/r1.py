@@ -8,4 +8,4 @@ class R1(ZeroCentred):
     """γ/2 E‖∇D(x)‖² over reals."""
 
     def __init__(self, parameters: parameters.R1) -> None:
-        super().__init__("r1", reals, lambda _: parameters.gamma, parameters.every_steps)
+        super().__init__("r1", reals, parameters.gamma_at, parameters.every_steps)

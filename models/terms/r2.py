@@ -8,4 +8,4 @@ class R2(ZeroCentred):
     """γ/2 E‖∇D(x)‖² over fakes."""
 
     def __init__(self, parameters: parameters.R2) -> None:
-        super().__init__("r2", fakes, lambda _: parameters.gamma, parameters.every_steps)
+        super().__init__("r2", fakes, parameters.gamma_at, parameters.every_steps)

@@ -6,6 +6,7 @@ from contract.augmentation import DiffAugment
 from contract.dataset import Manifest
 from contract.errors import ErrorCode, ServiceError
 from contract.presets import PRESETS, PresetName, augmentation_strength
+from contract.terms import R1
 from contract.training import JobRequest, TrainingSpec, resolve
 
 DATASET = "ds_" + "0" * 16
@@ -184,6 +185,20 @@ def test_duplicate_term_is_refused(losses: dict[str, object], repeated: int) -> 
     with pytest.raises(ServiceError) as refusal:
         resolve(request(**losses), manifest())
     assert [field.pointer for field in refusal.value.fields] == [f"/terms/{repeated}"]
+
+
+@pytest.mark.parametrize(("resolution", "gamma"), [(32, 0.05), (64, 1), (128, 20), (256, 150)])
+def test_default_weight_of_a_gradient_penalty_follows_from_the_resolution(
+    resolution: int, gamma: float
+) -> None:
+    (r1, r2) = resolve(request(resolution=resolution, terms=["r1", "r2"]), manifest()).terms
+    r3 = resolve(request(resolution=resolution, objective="r3"), manifest()).objective
+    assert [loss.model_dump()["gamma"] for loss in (r1, r2, r3)] == [gamma] * 3
+
+
+def test_chosen_weight_of_a_gradient_penalty_is_kept() -> None:
+    (r1,) = resolve(request(resolution=128, terms=[{"kind": "r1", "gamma": 0.05}]), manifest()).terms
+    assert r1 == R1(gamma=0.05)
 
 
 def test_terms_with_different_names_can_be_combined() -> None:

@@ -68,6 +68,21 @@ def test_zero_centred_penalty_is_half_gamma_times_the_squared_slope(kind: type[t
     torch.testing.assert_close(term.loss(exchange(2.0)), torch.tensor(1.0))
 
 
+def test_weight_that_an_older_spec_leaves_open_follows_from_the_size_of_the_images() -> None:
+    given = exchange(2.0)
+    real, fake = torch.zeros(2, 8, 1, 64, 64)
+    large = Exchange(_First(2.0), real, fake, given.mix)
+    loss = build_objective(objectives.R3(gamma=None, penalty_every_steps=1)).discriminator_terms[0].loss
+    torch.testing.assert_close(loss(large), torch.tensor(0.5 * 2.0**2))
+
+
+class _First(Linear):
+    """Sees only as many pixels as its kernel has."""
+
+    def features(self, images: Tensor) -> Tensor:
+        return images.flatten(1)[:, : SIDE * SIDE]
+
+
 def test_infrequent_penalty_is_proportionally_stronger() -> None:
     once, rarely = (discriminator_term(terms.R1(gamma=0.5, every_steps=every)) for every in (1, 8))
     assert rarely.loss(exchange(2.0)) == 8 * once.loss(exchange(2.0))
@@ -77,8 +92,8 @@ def test_r1_uses_reals_and_r2_uses_fakes() -> None:
     given = exchange(1.0)
     given.real.mul_(float("nan"))
     bent = Exchange(_Square(), given.real, given.fake, given.mix)
-    assert discriminator_term(terms.R1()).loss(bent).isnan()
-    assert discriminator_term(terms.R2()).loss(bent).isfinite()
+    assert discriminator_term(terms.R1(gamma=1)).loss(bent).isnan()
+    assert discriminator_term(terms.R2(gamma=1)).loss(bent).isfinite()
 
 
 class _Square(Linear):
