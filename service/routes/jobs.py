@@ -115,6 +115,10 @@ async def create_job(
     """Only `dataset` is required. The answer's `spec` shows what was chosen for everything else.
 
     With `dry_run=true`, a trainer only estimates what the job would take: memory, seconds, evaluations.
+
+    Memory is not checked here, because only a trainer can, and that takes seconds. A job that does not fit
+    its trainer is accepted, and fails with `insufficient_memory` when its turn comes, before its first step.
+    While other jobs are ahead of it, ask with `dry_run=true` first: `estimate.error` then says so at once.
     """
     if command.dry_run:
         return await _dry_run(gateway, asked)
