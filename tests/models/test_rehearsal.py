@@ -1,5 +1,6 @@
 """A rehearsal predicts the live memory of a real run."""
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,7 @@ from models.rehearsal import rehearse
 from models.state import TrainingState
 from models.tally import Tally
 from models.trainer import train
+from tests.conftest import proof
 
 MakeSpec = Callable[..., TrainingSpec]
 MakeBatches = Callable[[TrainingSpec], Batches]
@@ -32,28 +34,50 @@ def real_peak(spec: TrainingSpec, environment: NumericEnvironment, batches: Batc
     return int(tally.peak)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+LOSSES: dict[str, dict[str, object]] = {
+    **{kind: {"objective": kind} for kind in ("minimax", "non_saturating", "least_squares", "hinge", "r3")},
+    "wgan_gp": {"objective": {"kind": "wgan_gp", "critic_steps": 2}},
+    **{kind: {"terms": [kind]} for kind in ("mmd", "weight_penalty", "r1", "r2")},
+    "mmd on pixels": {"terms": [{"kind": "mmd", "on": "pixels"}]},
+    "all terms": {"terms": ["mmd", "weight_penalty", "r1", "r2"]},
+    "augmented": {"augmentation": {}},
+    "spectral norm": {"terms": ["r1"]},
+}
+TOO_HIGH = {
+    "dcgan": {"float32": 0.03, "bfloat16": 0.06},
+    "dcgan_fc": {"float32": 0.001, "bfloat16": 0.001},
+    "resnet": {"float32": 0.001, "bfloat16": 0.001},
+}
+"""By how much the rehearsed peak may be above the real one; it is nowhere more than 0.1 % below."""
+
+
+def cases() -> list[tuple[str, str, str]]:
+    """All cases; each architecture and each loss is in the first half of them, in both precisions."""
+    choices = (tuple(TOO_HIGH), tuple(LOSSES), ("float32", "bfloat16"))
+    places = itertools.product(*(range(len(choice)) for choice in choices))
+    halves = sorted(places, key=lambda place: sum(place) % 2)
+    return [(choices[0][a], choices[1][loss], choices[2][p]) for a, loss, p in halves]
+
+
 @pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"objective": "r3"},
-        {"objective": {"kind": "wgan_gp", "critic_steps": 2}},
-        {"terms": ["mmd", "weight_penalty"], "augmentation": {}},
-    ],
-    ids=["plain", "r3", "wgan_gp", "terms"],
+    ("architecture", "loss", "precision"), cases()[: proof(len(TOO_HIGH) * len(LOSSES), 10**6)]
 )
 def test_peak_matches_that_of_a_real_run(
+    architecture: str,
+    loss: str,
+    precision: str,
     make_spec: MakeSpec,
     make_batches: MakeBatches,
     environment: NumericEnvironment,
-    changes: dict[str, object],
-    precision: str,
 ) -> None:
-    spec = make_spec(batch_size=32, images=64, architecture=WIDE, **changes)
+    width = 32 if architecture == "dcgan" else 16
+    norm = "spectral" if loss == "spectral norm" else "auto"
+    networks = {"kind": architecture, "latent_size": 8, "discriminator_norm": norm}
+    networks |= {"generator_width": width, "discriminator_width": width}
+    spec = make_spec(batch_size=32, images=64, architecture=networks, **LOSSES[loss])
     environment = environment_of(environment, precision)
-    real = real_peak(spec, environment, make_batches(spec), steps=2)
-    assert rehearse(spec, environment).peak == pytest.approx(real, rel=0.06)
+    excess = rehearse(spec, environment).peak / real_peak(spec, environment, make_batches(spec), steps=2) - 1
+    assert -0.001 < excess < TOO_HIGH[architecture][precision]
 
 
 @pytest.mark.parametrize("norm", ["batch", "spectral"])
