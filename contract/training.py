@@ -102,7 +102,7 @@ class JobRequest(TrainingParameters):
 
     model_config = ConfigDict(json_schema_extra=_describe_presets)
 
-    dataset: DatasetId
+    dataset: DatasetId = Field(description="The dataset to train on, which must be `ready`.")
     preset: PresetName = Field("fast", description=f"Sets what you leave out. {describe()}.")
     name: str | None = Field(None, max_length=200, description="A name for people to read.")
     resolution: int | None = Field(

@@ -27,8 +27,10 @@ class Pair(Frozen):
     )
     discriminator_norm: Literal["auto"] | Norm = Field(
         "auto",
-        description="In the discriminator: batch norm, spectral norm, or none. `auto` is the family's usual "
-        "norm, and none where a loss judges images alone (wgan_gp, r3, r1, r2).",
+        description="In the discriminator: batch norm, (x − E x)/√(Var x + ε) over a batch (Ioffe and "
+        "Szegedy 2015, arXiv 1502.03167); spectral norm, every kernel W as W/σ(W), σ its largest singular "
+        "value by one power iteration per step (Miyato et al. 2018, arXiv 1802.05957, algorithm 1); or none. "
+        "`auto` is the family's usual norm, and none where a loss judges images alone (wgan_gp, r3, r1, r2).",
     )
 
     @property

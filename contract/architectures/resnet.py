@@ -8,7 +8,11 @@ from contract.architectures.pair import Norm, Pair
 
 
 class Resnet(Pair):
-    """Residual blocks that upsample or pool, between 4×4 features and the image.
+    """Residual blocks y = S(x) + F(x) that upsample or pool, between 4×4 features and the image.
+
+    F is twice norm, ReLU and a 3×3 convolution, S a 1×1 convolution. The generator upsamples in both, and
+    ends in tanh of one more convolution; the discriminator takes means of 2×2 in both, and scores the sum
+    over the pixels.
 
     A width is the number of channels of the block nearest the image; it doubles with each halving of the
     resolution, up to eight times. The papers use 64 and more, on GPUs. Gulrajani et al. 2017, arXiv
