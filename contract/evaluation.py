@@ -26,8 +26,12 @@ class EvaluationParameters(Frozen):
         None,
         ge=1,
         description="Images between two evaluations. Default: computed from the operations of training and "
-        "evaluation so that evaluations take about 5 % of the time, or up to a fifth where a run would have "
-        "fewer than four. Either way, at most some 1,000 in a run.",
+        "evaluation so that evaluations make about 5 % of them, or up to a fifth where a run would have "
+        "fewer than four. That is about their share of the time on a CPU; on a GPU, where the steps "
+        "gain far more than the evaluations, it is larger: most of a short run at 32 px. Either way, at "
+        "most some 1,000 in a run. If you set more than a quarter of the run, there are fewer than "
+        "four, so failures are noticed late; from the whole run on there is one, at its end: no guard "
+        "can then go back to a best, and the last state is served.",
     )
     accuracy_threshold: float = Field(
         0.5,
