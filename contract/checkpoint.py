@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from contract.evaluation import MetricsBasis
 from contract.identifiers import JobId
 from contract.kept import Kept
 from contract.training import TrainingSpec
@@ -20,3 +21,6 @@ class CheckpointHeader(Kept):
     spec: TrainingSpec
     images_seen: int = Field(ge=0)
     metrics: dict[str, float] = Field(default_factory=dict)
+    basis: MetricsBasis | None = Field(
+        None, description="What the metrics were computed from. Null if there are none, or in older files."
+    )

@@ -78,6 +78,12 @@ class AdversarialAccuracy(Kept):
         description="Whether scores were first calibrated to probabilities (Platt), as a critic's must be. "
         "Then every other one is judged, and the rest serves for the calibration."
     )
+    judged_reals: int | None = Field(
+        None, description="How many real pictures were judged. Null only in old records."
+    )
+    judged_samples: int | None = Field(
+        None, description="How many samples were judged. Null only in old records."
+    )
 
 
 class Floor(Kept):
@@ -124,9 +130,16 @@ class MetricsBasis(Basis):
         description="The probability from which an image is called real in `adversarial_accuracy`. Null only "
         "in old records.",
     )
+    accuracy_reals: int | None = Field(
+        None, description="How many real pictures the discriminator judged. Null only in old records."
+    )
+    accuracy_samples: int | None = Field(
+        None, description="How many samples the discriminator judged. Null only in old records."
+    )
     searched: int | None = Field(
         None, description="Training pictures searched for `memorised`. Null only in old records."
     )
+    paths: int | None = Field(None, description="Latent paths that were measured. Null only in old records.")
 
 
 class LatentPaths(Kept):
@@ -204,5 +217,8 @@ class Evaluation(Basis):
             floor_samples=self.floor.samples if self.floor else None,
             errors={one.name: one.error for one in distances if one.error is not None},
             accuracy_threshold=self.adversarial_accuracy.threshold,
+            accuracy_reals=self.adversarial_accuracy.judged_reals,
+            accuracy_samples=self.adversarial_accuracy.judged_samples,
             searched=self.searched,
+            paths=self.latent_paths.paths,
         )

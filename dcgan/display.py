@@ -183,10 +183,11 @@ def _rates(job: Job, room: float) -> str:
     if not progress.images_per_second:
         return ""
     left, rate = [*_left(progress)], [f"{progress.images_per_second:,.0f} images/s"]
-    distance, floor = [*_distance(job)], [*_floor(job)]
+    distance, counts, floor = [*_distance(job)], [*_counts(job)], [*_floor(job)]
     losses = [f"{name} {loss:.2f}" for name, loss in progress.losses.items() if "/" not in name]
     choices = (
-        [*left, *rate, *distance, *floor, *losses],
+        [*left, *rate, *distance, *counts, *floor, *losses],
+        [*left, *rate, *distance, *counts, *floor],
         [*left, *rate, *distance, *floor],
         [*left, *distance, *floor],
         [*left, *distance],
@@ -204,6 +205,12 @@ def _left(progress: JobProgress) -> Iterator[str]:
 def _distance(job: Job) -> Iterator[str]:
     if job.evaluation:
         yield f"{job.evaluation.frechet.name} {job.evaluation.frechet.value:.3g}"
+
+
+def _counts(job: Job) -> Iterator[str]:
+    """Of how many pictures the distance is: it can be compared only with one of as many."""
+    if job.evaluation and job.evaluation.samples and job.evaluation.reals:
+        yield f"({job.evaluation.samples:,} samples, {job.evaluation.reals:,} reals)"
 
 
 def _floor(job: Job) -> Iterator[str]:

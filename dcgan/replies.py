@@ -53,6 +53,8 @@ class Evaluation(Reply):
     """The latest evaluation of the generator."""
 
     images_seen: int
+    samples: int | None = None
+    reals: int | None = None
     frechet: Distance
 
 

@@ -213,6 +213,8 @@ class Judge:
             real_at_half=at_half.real,
             fake_at_half=at_half.fake,
             calibrated=found.calibrated,
+            judged_reals=found.reals,
+            judged_samples=found.fakes,
         )
 
     def _features_of(self, chunks: Iterable[Tensor]) -> Tensor:

@@ -123,8 +123,13 @@ class RunFiles:
         name = weights_name(images_seen, self._order.token)
         path = self._volume.checkpoint(self._order.job, name)
         metrics = evaluation.metrics if evaluation else {}
+        basis = evaluation.basis if evaluation else None
         header = CheckpointHeader(
-            job=self._order.job, spec=self._order.spec, images_seen=images_seen, metrics=metrics
+            job=self._order.job,
+            spec=self._order.spec,
+            images_seen=images_seen,
+            metrics=metrics,
+            basis=basis,
         )
         digest = checkpoint.save_checkpoint(served_generator(state), header, path, self._room.write)
         self._published.add(images_seen)
@@ -134,7 +139,7 @@ class RunFiles:
             images_seen=images_seen,
             bytes=self._room.read(path.stat, path).st_size,
             metrics=metrics,
-            basis=evaluation.basis if evaluation else None,
+            basis=basis,
         )
         self._chore.tell(link.Published(checkpoint=fact))
 

@@ -25,6 +25,9 @@ class Accuracy:
     fake: float
     calibrated: bool
     """Whether scores were calibrated by Platt scaling, so that only the odd-indexed ones were judged."""
+    reals: int
+    """How many were judged."""
+    fakes: int
 
 
 def adversarial_accuracy(
@@ -45,13 +48,19 @@ def adversarial_accuracy(
     fake = _taken(fake_scores, at_least=1 if scores_are_logits else 2)
     if not scores_are_logits:
         fitted = _platt(real[::2], fake[::2])
+        real, fake = real[1::2], fake[1::2]
         if fitted is None:
-            return Accuracy(0.5, 0.5, calibrated=True)
+            return Accuracy(0.5, 0.5, calibrated=True, reals=len(real), fakes=len(fake))
         slope, intercept = fitted
-        real, fake = slope * real[1::2] + intercept, slope * fake[1::2] + intercept
+        real, fake = slope * real + intercept, slope * fake + intercept
     limit = math.log(threshold / (1 - threshold))
-    above = _share_above(fake, limit)
-    return Accuracy(_share_above(real, limit), 1 - above, calibrated=not scores_are_logits)
+    return Accuracy(
+        real=_share_above(real, limit),
+        fake=1 - _share_above(fake, limit),
+        calibrated=not scores_are_logits,
+        reals=len(real),
+        fakes=len(fake),
+    )
 
 
 def _taken(scores: Tensor, at_least: int) -> Tensor:

@@ -63,10 +63,14 @@ def test_job_is_shown_as_waiting_for_disk_space_until_it_continues() -> None:
 
 
 def test_final_distance_is_shown_beside_that_of_real_pictures() -> None:
-    judged = {"images_seen": 640, "frechet": {"name": "fd", "value": 1.734, "floor": 1.3067}}
+    frechet = {"name": "fd", "value": 1.734, "floor": 1.3067}
+    judged = {"images_seen": 640, "samples": 1024, "reals": 241, "frechet": frechet}
     before, after, _ = shown(Story(job("succeeded", evaluation=judged)), job("running", evaluation=judged))
-    assert before.endswith("fd 1.73")
-    assert "fd 1.73  (real pictures: 1.31)" in after
+    assert before.endswith("fd 1.73  (1,024 samples, 241 reals)")
+    assert "fd 1.73  (1,024 samples, 241 reals)  (real pictures: 1.31)" in after
+
+
+COUNTS = "(1,024 samples, 241 reals)"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +79,8 @@ def test_final_distance_is_shown_beside_that_of_real_pictures() -> None:
         (60, ["12:34 left"]),
         (80, ["12:34 left", "1,234 images/s", "fd 1.73"]),
         (100, ["12:34 left", "1,234 images/s", "fd 1.73"]),
-        (120, ["12:34 left", "1,234 images/s", "fd 1.73", "generator 0.91", "discriminator 0.58"]),
+        (120, ["12:34 left", "1,234 images/s", "fd 1.73", COUNTS]),
+        (160, ["12:34 left", "1,234 images/s", "fd 1.73", COUNTS, "generator 0.91", "discriminator 0.58"]),
     ],
 )
 def test_progress_line_tells_what_fits_the_terminal(width: int, told: list[str]) -> None:
@@ -86,7 +91,7 @@ def test_progress_line_tells_what_fits_the_terminal(width: int, told: list[str])
         "seconds_left": 754.0,
         "losses": {"generator": 0.9123, "discriminator": 0.5832},
     }
-    judged = {"images_seen": 640, "frechet": {"name": "fd", "value": 1.734}}
+    judged = {"images_seen": 640, "samples": 1024, "reals": 241, "frechet": {"name": "fd", "value": 1.734}}
     now = job("paused", progress=progress, evaluation=judged)
     last = [line for line in shown(Story(), now, width, terminal=True) if line][-1]
     parts = re.fullmatch(r"(\w+) +(\S+) +([\d,/]+ images .*)", last.rstrip())

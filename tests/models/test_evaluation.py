@@ -221,6 +221,7 @@ def test_threshold_changes_the_reported_accuracy_but_not_the_guards_signs(
     even, strict = judged(0.5), judged(0.9)
     told = even.adversarial_accuracy
     assert (told.real_at_half, told.fake_at_half) == (told.real, told.fake)
+    assert (told.judged_reals, told.judged_samples) == (even.reals, even.samples)
     assert told.real > strict.adversarial_accuracy.real
     assert Signs.of(strict) == Signs.of(even)
 

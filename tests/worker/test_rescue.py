@@ -115,7 +115,7 @@ def test_record_of_a_checkpoint_says_what_its_metrics_were_computed_from(volume:
     (fact,) = [message.checkpoint for message in said if isinstance(message, link.Published)]
     _, header = load_checkpoint(volume.checkpoint(order.job, fact.file), fact.digest)
     assert header.metrics == fact.metrics == evaluation.metrics
-    assert fact.basis == evaluation.basis
+    assert header.basis == fact.basis == evaluation.basis
     assert fact.basis is not None
     assert fact.basis.reals == evaluation.reals
     assert set(fact.metrics) - set(fact.basis.floor) == {

@@ -13,12 +13,13 @@ Cloud = Callable[..., Tensor]
 
 def test_logits_are_judged_at_the_threshold() -> None:
     real, fake = torch.tensor([1.0, 2, -1, 3]), torch.tensor([-1.0, 1])
-    assert adversarial_accuracy(real, fake, scores_are_logits=True) == Accuracy(0.75, 0.5, calibrated=False)
+    found = adversarial_accuracy(real, fake, scores_are_logits=True)
+    assert found == Accuracy(0.75, 0.5, calibrated=False, reals=4, fakes=2)
 
 
 def test_logit_at_the_threshold_counts_as_half_right() -> None:
     found = adversarial_accuracy(torch.zeros(3), torch.zeros(3), scores_are_logits=True)
-    assert found == Accuracy(0.5, 0.5, calibrated=False)
+    assert found == Accuracy(0.5, 0.5, calibrated=False, reals=3, fakes=3)
 
 
 def test_higher_threshold_favours_fakes_over_reals(cloud: Cloud) -> None:
@@ -31,7 +32,7 @@ def test_higher_threshold_favours_fakes_over_reals(cloud: Cloud) -> None:
 def test_critic_that_separates_reals_and_fakes_is_always_right(cloud: Cloud) -> None:
     scores = cloud(40, size=1).flatten()
     found = adversarial_accuracy(scores + 1000, scores + 900, scores_are_logits=False)
-    assert found == Accuracy(1, 1, calibrated=True)
+    assert found == Accuracy(1, 1, calibrated=True, reals=20, fakes=20)
 
 
 def test_critic_that_separates_nothing_is_right_half_the_time(cloud: Cloud) -> None:
@@ -44,14 +45,20 @@ def test_critic_that_separates_nothing_is_right_half_the_time(cloud: Cloud) -> N
 def test_inverted_scores_give_one_half_at_any_threshold(cloud: Cloud, threshold: float) -> None:
     scores = cloud(40, size=1).flatten()
     found = adversarial_accuracy(scores, scores + 100, scores_are_logits=False, threshold=threshold)
-    assert found == Accuracy(0.5, 0.5, calibrated=True)
+    assert found == Accuracy(0.5, 0.5, calibrated=True, reals=20, fakes=20)
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
 def test_identical_scores_give_one_half_at_any_threshold(threshold: float) -> None:
     same = torch.full((10,), 7.0)
     found = adversarial_accuracy(same, same, scores_are_logits=False, threshold=threshold)
-    assert found == Accuracy(0.5, 0.5, calibrated=True)
+    assert found == Accuracy(0.5, 0.5, calibrated=True, reals=5, fakes=5)
+
+
+def test_only_scores_that_the_calibration_did_not_use_count_as_judged(cloud: Cloud) -> None:
+    real, fake = cloud(41, size=1).flatten(), cloud(20, size=1, seed=1).flatten()
+    found = adversarial_accuracy(real, fake, scores_are_logits=False)
+    assert (found.reals, found.fakes) == (20, 10)
 
 
 @pytest.mark.parametrize(("slope", "offset"), [(1e-3, 0.0), (1e4, -1e6), (1.0, 1e3)])
