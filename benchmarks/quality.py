@@ -37,7 +37,8 @@ from contract.devices import Device
 from contract.job import CheckpointFact, best_checkpoint
 from contract.training import TrainingSpec
 from models import metrics
-from models.datasets.arrays import array, held_out_indices, training_indices
+from models.datasets.arrays import array
+from models.datasets.split import held_out_indices, training_indices
 from models.environment import detect
 from models.features import embedded
 from models.pixels import to_numbers, to_pixels

@@ -66,9 +66,17 @@ class Manifest(Frozen):
     )
     hashes: tuple[str, ...] = Field((), description="sha256 of each usable picture's bytes.")
 
-    def held_out(self, index: int) -> bool:
-        """Whether the picture at `index` of the arrays is held out of training."""
-        return is_held_out(self.hashes[index])
+    @property
+    def held_out(self) -> frozenset[int]:
+        """The places in the arrays of the pictures that are held out of training.
+
+        All that `is_held_out`, and if `held_out_images` are more, those with the lowest hashes of the others.
+        """
+        chosen = [place for place, content_hash in enumerate(self.hashes) if is_held_out(content_hash)]
+        if missing := max(self.held_out_images - len(chosen), 0):
+            others = set(range(len(self.hashes))).difference(chosen)
+            chosen += sorted(others, key=self.hashes.__getitem__)[:missing]
+        return frozenset(chosen)
 
 
 class ArrayForm(NamedTuple):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from contract.training import MOST_KEPT, TrainingSpec
 from models import cost
 from models.cost import Cost
-from models.datasets.arrays import FEWEST_REALS
+from models.datasets.split import FEWEST_REALS
 from models.ema import STATISTICS_BATCH, STATISTICS_BATCHES
 from models.randomness import permutation
 

@@ -26,7 +26,7 @@ from contract.estimate import (
 from contract.job import Failure
 from contract.training import TrainingSpec
 from contract.volume import Volume
-from models.datasets.arrays import split_sizes
+from models.datasets.split import split_sizes
 from models.environment import NumericEnvironment, detect
 from models.features import CHOICES, Features
 from models.memory import fitting, needed_bytes, pictures_bytes, refused

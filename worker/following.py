@@ -9,7 +9,7 @@ from contract.volume import Volume
 from models import trainer
 from models.allocator import keep_freed_memory
 from models.batches import Batches
-from models.datasets.arrays import training_indices
+from models.datasets.split import training_indices
 from models.environment import NumericEnvironment
 from models.ranks import Alone, Group
 from models.state import TrainingState

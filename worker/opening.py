@@ -9,7 +9,7 @@ from contract.training import TrainingSpec
 from contract.volume import Volume
 from models.allocator import keep_freed_memory
 from models.batches import Batches
-from models.datasets.arrays import held_out_indices, training_indices
+from models.datasets.split import held_out_indices, training_indices
 from models.environment import NumericEnvironment
 from models.evaluation import Judge
 from models.features import CHOICES

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from contract.dataset import Manifest, RejectedFile, is_held_out, is_wanted
+from contract.dataset import Manifest, RejectedFile, is_wanted
 from contract.durable import (
     Insist,
     Read,
@@ -35,6 +35,7 @@ from models.datasets.pictures import (
     require_faithful,
 )
 from models.datasets.source import Source
+from models.datasets.split import held_out_images
 from models.datasets.unpacking import MAX_FILE_BYTES, unpacked
 
 Report = Callable[[int, int], None]
@@ -189,7 +190,7 @@ def _manifest(dataset_id: str, survey: _Survey) -> Manifest:
     return Manifest(
         id=dataset_id,
         images=len(pictures),
-        held_out_images=sum(map(is_held_out, hashes)),
+        held_out_images=held_out_images(hashes),
         rejected=tuple(survey.rejected[:LISTED_REJECTIONS]),
         rejected_images=len(survey.rejected),
         duplicate_images=survey.duplicates,

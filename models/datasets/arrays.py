@@ -28,13 +28,6 @@ Pixels = NDArray[np.uint8]
 CHUNK = 64
 """Pictures handed to the decoder threads at a time."""
 
-FEWEST_REALS = 16
-"""Fewer held-out pictures say too little of a run: they are trained on, and training pictures judge it."""
-
-FEWEST_SHOWN = 6
-"""If fewer pictures than this are not held out, all pictures are used for training: evaluations look
-for the `DENSITY_NEIGHBOURS` nearest others of each (`models/metrics/neighbours.py`)."""
-
 WAIT_SECONDS = 0.5
 """The polling interval while another process derives an array."""
 
@@ -79,29 +72,6 @@ def array(
     insist(make, path, manifest.images * form.picture_bytes)
     pixels: Pixels = read(lambda: np.load(path, mmap_mode="c"), path)
     return pixels
-
-
-def held_out_indices(manifest: Manifest) -> NDArray[np.int64]:
-    """The pictures that are never trained on, for judging: at least `FEWEST_REALS`, or none."""
-    kept = np.setdiff1d(np.arange(manifest.images), training_indices(manifest))
-    return kept.astype(np.int64)
-
-
-def training_indices(manifest: Manifest) -> NDArray[np.int64]:
-    """The pictures to train on: those not held out, or all if one of the splits would be too small."""
-    shown = [index for index in range(manifest.images) if not manifest.held_out(index)]
-    is_split = _is_split(manifest.images, manifest.images - len(shown))
-    return np.array(shown if is_split else range(manifest.images), dtype=np.int64)
-
-
-def split_sizes(images: int, held_out_images: int) -> tuple[int, int]:
-    """The numbers of training and held-out pictures: the lengths of the two lists above."""
-    is_split = _is_split(images, held_out_images)
-    return (images - held_out_images, held_out_images) if is_split else (images, 0)
-
-
-def _is_split(images: int, held_out_images: int) -> bool:
-    return held_out_images >= FEWEST_REALS and images - held_out_images >= FEWEST_SHOWN
 
 
 def _is_there(path: Path, show_life: Callable[[], None]) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from contract.evaluation import Distance, Evaluation
 from contract.training import TrainingSpec
 from models.cost import FLOAT32, STATISTICS
-from models.datasets.arrays import FEWEST_REALS, FEWEST_SHOWN, split_sizes
+from models.datasets.split import FEWEST_REALS, FEWEST_SHOWN, split_sizes
 from models.diagnosis import Signs
 from models.environment import NumericEnvironment
 from models.evaluation import CHUNK, Judge

@@ -21,7 +21,8 @@ from contract.durable import RequireRoom, once
 from contract.errors import ErrorCode, ServiceError
 from contract.volume import Volume
 from models.datasets.archive import prepare
-from models.datasets.arrays import FEWEST_REALS, array, held_out_indices, split_sizes, training_indices
+from models.datasets.arrays import array
+from models.datasets.split import FEWEST_REALS
 from models.silence import silent
 
 DATASET = "ds_" + "0" * 16
@@ -72,7 +73,7 @@ def test_manifest_describes_what_was_found(volume: Volume, upload: Upload) -> No
     assert (manifest.images, manifest.duplicate_images, manifest.rejected_images) == (2, 1, 1)
     assert (manifest.median_width, manifest.median_height) == (28, 20)
     assert manifest.hashes == (sha256(png(1)).hexdigest(), sha256(png(2, (40, 20))).hexdigest())
-    assert manifest.held_out_images == sum(map(manifest.held_out, range(2)))
+    assert manifest.held_out_images == len(manifest.held_out)
 
 
 def test_manifest_on_the_volume_is_the_one_returned(volume: Volume, upload: Upload) -> None:
@@ -261,28 +262,9 @@ def test_order_of_files_in_the_zip_does_not_change_the_dataset(
     assert one == other
 
 
-def test_held_out_pictures_are_not_trained_on(volume: Volume, upload: Upload) -> None:
-    manifest = prepared(
-        volume, upload({f"{index}.png": png((index % 256, index // 256, 0)) for index in range(600)})
-    )
-    shown, kept = training_indices(manifest).tolist(), held_out_indices(manifest).tolist()
-    assert kept == [index for index in range(600) if manifest.held_out(index)]
-    assert sorted([*shown, *kept]) == list(range(600))
-    assert len(kept) >= FEWEST_REALS
-    assert split_sizes(600, manifest.held_out_images) == (len(shown), len(kept))
-
-
-def test_pictures_are_trained_on_if_too_few_would_be_held_out(volume: Volume, upload: Upload) -> None:
-    manifest = prepared(volume, upload({f"{index}.png": png(index) for index in range(150)}))
-    assert 0 < manifest.held_out_images < FEWEST_REALS
-    assert training_indices(manifest).tolist() == list(range(150))
-    assert not held_out_indices(manifest).size
-    assert split_sizes(150, manifest.held_out_images) == (150, 0)
-
-
-@pytest.mark.parametrize(("held_out", "shown"), [(15, 285), (16, 5), (16, 0)])
-def test_pictures_are_not_split_into_less_than_can_be_used(held_out: int, shown: int) -> None:
-    assert split_sizes(shown + held_out, held_out) == (shown + held_out, 0)
+def test_enough_of_hundreds_of_pictures_are_held_out(volume: Volume, upload: Upload) -> None:
+    manifest = prepared(volume, upload({f"{index}.png": png(index) for index in range(160)}))
+    assert manifest.held_out_images == len(manifest.held_out) == FEWEST_REALS
 
 
 def test_preparing_does_not_import_torch() -> None:
