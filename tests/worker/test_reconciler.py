@@ -25,26 +25,26 @@ from worker.settings import Settings
 from worker.store import Store
 
 LEASE_SECONDS = 0.25
+UNHURRIED_LEASE_SECONDS = 600.0
+"""With such a lease a round waits two minutes for what it does to the volume, and with the other 0.05 s."""
 
 
 @pytest.fixture
-def rounds(
-    redis_url: str, volume: Volume, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., threading.Semaphore]]:
+def rounds(redis_url: str, volume: Volume) -> Iterator[Callable[..., threading.Semaphore]]:
     """Runs a reconciler with this heartbeat file, and counts its hellos."""
     running: list[Reconciler] = []
-    monkeypatch.setattr("contract.volume_watch.PATIENCE_SECONDS", 0.1)
 
     def run(
         heartbeat_file: Path,
         owed: Callable[[], object] = lambda: None,
         is_well: Callable[[], bool] = lambda: True,
+        lease_seconds: float = LEASE_SECONDS,
     ) -> threading.Semaphore:
         seen = threading.Semaphore(0)
         settings = Settings(
             data_root=volume.root,
             redis_url=redis_url,
-            lease_seconds=LEASE_SECONDS,
+            lease_seconds=lease_seconds,
             heartbeat_file=heartbeat_file,
         )
         process = WorkerProcess.create("train-1", settings)
@@ -100,7 +100,7 @@ def test_volume_is_tended_though_the_directory_of_one_job_cannot_be_looked_at(
         store.run(submit(RecordKind.JOB, one, "{}"))
         store.run(control(RecordKind.JOB, one, Want.CANCEL))
     heartbeat, is_paid = tmp_path / "heartbeat", threading.Event()
-    seen = rounds(heartbeat, is_paid.set)
+    seen = rounds(heartbeat, is_paid.set, lease_seconds=UNHURRIED_LEASE_SECONDS)
     while not heartbeat.exists():
         assert seen.acquire(timeout=60)
     assert is_paid.is_set()
@@ -114,12 +114,20 @@ def test_worker_is_announced_though_the_volume_hangs_and_takes_it_up_again(
     rebuilder: Rebuilder,
     volume: Volume,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    monkeypatch.setattr("contract.volume_watch.PATIENCE_SECONDS", 0.1)
     assert rebuilder.rebuild_if_lost()
     volume.epoch.unlink()
     os.mkfifo(volume.epoch)  # whoever reads it waits for a writer
     heartbeat = tmp_path / "heartbeat"
     seen = rounds(heartbeat)
+    while "has not answered" not in caplog.text:
+        assert seen.acquire(timeout=60)
+    heartbeat.unlink(missing_ok=True)  # of rounds before that was known
+    while seen.acquire(blocking=False):
+        """Those rounds."""
     assert all(seen.acquire(timeout=60) for _ in range(3))
     assert not heartbeat.exists()
     os.close(os.open(volume.epoch, os.O_RDWR | os.O_NONBLOCK))
@@ -171,7 +179,8 @@ def test_worker_does_not_complain_of_a_new_volume_that_another_has_just_laid_out
     monkeypatch.setattr("contract.volume_watch.LOOK_SECONDS", 60)
     shutil.rmtree(volume.root)
     heartbeat = tmp_path / "heartbeat"
-    seen = rounds(heartbeat, is_well=rebuilder.rebuild_if_lost)  # after the watch has looked
+    rebuild = rebuilder.rebuild_if_lost  # after the watch has looked
+    seen = rounds(heartbeat, is_well=rebuild, lease_seconds=UNHURRIED_LEASE_SECONDS)
     assert all(seen.acquire(timeout=60) for _ in range(2))
     assert heartbeat.exists()
     assert "not mounted" not in caplog.text
