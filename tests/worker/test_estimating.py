@@ -21,7 +21,7 @@ from models.environment import detect
 from models.memory import require_memory
 from models.workload import Workload
 from tests.specs import resolved
-from tests.worker.children import warm_server
+from tests.worker.children import one_at_a_time, warm_server
 from tests.worker.training_child import DATASET, TINY, carry_out, clothes, order_for, said_by
 from worker import estimating, link
 from worker.child import Child
@@ -134,9 +134,14 @@ def test_idle_trainer_times_steps_and_an_evaluation(gateway: Gateway, start: Cal
 
 
 def test_estimate_is_answered_without_timing_if_a_job_arrives_meanwhile(
-    gateway: Gateway, start: Callable[..., Started], readings: Readings, training: TrainingOrder
+    gateway: Gateway,
+    start: Callable[..., Started],
+    readings: Readings,
+    training: TrainingOrder,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The child is started when the order is already made: the order is for an idle trainer."""
+    monkeypatch.setattr(Child, "messages", one_at_a_time(Child.messages))
     start(lambda _: readings.begin(training.model_dump_json(), os.getpid()))
     told = gateway.estimate()
     assert (told.time.seconds, told.time.basis, told.trainer.is_training) == (None, "unknown", False)
@@ -260,7 +265,10 @@ def test_memory_held_by_the_job_in_training_counts_as_available(
     assert told_by(training).memory.available_bytes == 6000
 
 
-def test_missing_features_are_reported(training: TrainingOrder) -> None:
+def test_missing_features_are_reported(training: TrainingOrder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        estimating, "available_bytes", lambda _: 2**40
+    )  # too little memory would be told first
     judged = training.spec.evaluation.model_copy(update={"features": "inception"})
     spec = training.spec.model_copy(update={"evaluation": judged})
     error = told_by(training.model_copy(update={"spec": spec})).error

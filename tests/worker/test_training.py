@@ -130,7 +130,8 @@ def test_run_that_does_not_fit_into_memory_is_refused_before_it_begins(
     assert refusal.value.code is ErrorCode.INSUFFICIENT_MEMORY
 
 
-def test_run_whose_features_are_missing_is_refused(volume: Volume) -> None:
+def test_run_whose_features_are_missing_is_refused(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "available_bytes", lambda _: 2**40)  # too little memory would be told first
     order = order_for(volume, clothes(20), evaluation={"features": "inception"})
     with pytest.raises(ServiceError, match="weights-inception") as refusal:
         carry_out(order)
