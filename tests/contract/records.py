@@ -37,6 +37,13 @@ class Records:
     def run(self, command: Command[T]) -> T:
         return command.parse(self._script(args=list(command.arguments)))
 
+    def run_at_once(self, *commands: Command[Any]) -> list[Any]:
+        """Run commands of which nobody sees one without the others."""
+        pipe = self.redis.pipeline()
+        for command in commands:
+            self._script(args=list(command.arguments), client=pipe)
+        return [command.parse(reply) for command, reply in zip(commands, pipe.execute(), strict=True)]
+
     def read(self, record_id: str = "job_a") -> WholeRecord:
         return WholeRecord.from_hash(self.redis.hgetall(KEYS[JOB].record_of + record_id))
 

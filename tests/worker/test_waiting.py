@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import pytest
 
-from contract import reaping
+from contract import owning, reaping
 from contract.durable import replace_durably, write_durably
 from contract.job import State, Want
 from tests.worker.owner import JOB, LEASE_SECONDS, Worker
@@ -139,8 +139,9 @@ def test_owner_that_lost_its_record_stops_waiting_and_writes_no_facts(disk: Disk
     worker.submit(FIRST)
     worker.start("finish")
     worker.until_it_waits(FIRST)
-    worker.records.run(reaping.reap(JOB, max_deaths=3, owner="w0"))
-    successor = worker.records.claim("w1")
+    _, successor = worker.records.run_at_once(
+        reaping.reap(JOB, max_deaths=3, owner="w0"), owning.claim(JOB, "w1", lease_seconds=60)
+    )
     worker.finish()
     disk.refuses.clear()
     worker.later.catch_up()
