@@ -57,7 +57,7 @@ print(told("VmHWM") - before)
 """
 
 
-MOST_RUNS = proof(1, 3)
+MOST_RUNS = 3
 LEAST_RATIO, MOST_RATIO = 0.95, proof(2.0, 1.5)
 """Of the estimate to the peak. Peaks of equal runs differ by a tenth to a third, and on a busy machine by
 more, because the kernel takes back pages as it sees fit: that only raises the ratio."""
