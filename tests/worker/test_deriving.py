@@ -89,7 +89,7 @@ def test_trainer_that_awaits_another_ones_array_needs_no_room_for_its_own(tight:
         def report(done: int, total: int) -> None:
             if done == total:
                 awaited.append(pool.submit(second.array, lambda *_: second_waits.set()))
-                assert second_waits.wait(10)
+                assert second_waits.wait(60)
 
         awaited: list[Future[Pixels]] = []
         derived = first.array(report)

@@ -31,7 +31,7 @@ from worker.readings import Readings
 from worker.settings import Settings
 from worker.workshop import Workshop
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 300
 JOB = CheckpointPlace(job="job_" + "0" * 16, file="1.safetensors")
 SENT = CheckpointPlace(job=IMPORTED, file=".incoming/1.safetensors")
 

@@ -126,11 +126,11 @@ def test_suspended_process_is_not_waited_for_and_may_go_on_later(volume: Volume,
         del total
         if done == 2:
             suspended.set()
-            assert resumed.wait(10)
+            assert resumed.wait(60)
 
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(derive, suspend)
-        assert suspended.wait(10)
+        assert suspended.wait(60)
         second = derive(lambda done, _: reports.append(done))
         content = path_of(volume).read_bytes()
         assert len(temporaries(volume)) == 1
