@@ -16,8 +16,10 @@ import httpx
 import psutil
 import redis
 
+from contract.volume import Volume
 from service.ports import free_port
 from tests.conftest import proof
+from worker.facts import read_facts
 
 T = TypeVar("T")
 REPOSITORY = Path(__file__).parents[2]
@@ -31,6 +33,7 @@ ENDS_WITHIN_SECONDS = proof(30.0, 10.0)
 KILLED_WITHIN_SECONDS = 30.0
 """Until the process that started it has reaped it, which may have to wait for a core."""
 LOG_SHOWN = 4000  # characters from its end, if the stack does not start
+MOST_ATTEMPTS = 3
 PAUSE_SECONDS = (0.02, 0.15)
 """Between two looks, at first and at most: looking takes time from the training that is waited for."""
 
@@ -49,6 +52,8 @@ class Stack:
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self.http = httpx.Client(base_url=self.url, timeout=30)
+        self._images: dict[str, int] = {}
+        """How many each job is to be trained on."""
         self._log = root.with_suffix(".log")
 
     def environment(self) -> dict[str, str]:
@@ -90,11 +95,14 @@ class Stack:
 
     def _announced(self) -> bool:
         assert self.launcher.poll() is None, self.log()
-        told = self.log()[self._log_start :]
-        return re.search(rf"^ready {self.url}$", told, re.MULTILINE) is not None
+        return re.search(rf"^ready {self.url}$", self.log_since_start(), re.MULTILINE) is not None
 
     def log(self) -> str:
         return self._log.read_text()
+
+    def log_since_start(self) -> str:
+        """Its part that began with the last start."""
+        return self._log.read_bytes()[self._log_start :].decode()
 
     def stop(self) -> float:
         """Send Ctrl-C and wait for the end. Returns the seconds that it took."""
@@ -160,7 +168,9 @@ class Stack:
         }
         response = self.http.post("/jobs", json=request)
         assert response.status_code == 202, response.text
-        return str(response.json()["id"])
+        job = str(response.json()["id"])
+        self._images[job] = images
+        return job
 
     def get(self, path: str) -> Any:
         response = self.http.get(path)
@@ -204,6 +214,18 @@ class Stack:
         """The job's snapshots on the volume, the newest last."""
         return sorted((self.root / "jobs" / job_id / "resume").glob("*.safetensors"))
 
+    def saved_images(self, job_id: str) -> int:
+        """The images seen at the snapshot from which the job would resume."""
+        facts = read_facts(Volume(self.root), job_id)
+        return facts.snapshot.images_seen if facts and facts.snapshot else 0
+
+    def is_over(self, job_id: str) -> bool:
+        """Whether the job has made its last snapshot, after its last step, or has ended."""
+        newest = self.snapshots(job_id)[-1:]
+        facts = read_facts(Volume(self.root), job_id)
+        has_ended = facts is not None and facts.state.is_terminal  # its snapshots may be gone
+        return has_ended or any(images_of(snapshot) >= self._images[job_id] for snapshot in newest)
+
     def events(self, job_id: str) -> list[Any]:
         response = self.http.get(
             f"/jobs/{job_id}/events", params={"limit": 5000}, headers={"Accept": "application/json"}
@@ -225,6 +247,19 @@ def few_pictures() -> bytes:
         for name in all_pictures.namelist()[:PICTURES]:
             archive.writestr(name, all_pictures.read(name))
     return few.getvalue()
+
+
+def images_of(snapshot: Path) -> int:
+    """How many images had been seen at a snapshot, or a checkpoint."""
+    return int(snapshot.name.partition("-")[0])
+
+
+def caught(attempt: Callable[[], T | None], what: str) -> T:
+    """Attempt this until it is not None: a short job may end while a test waits for a core."""
+    for _ in range(MOST_ATTEMPTS):
+        if (outcome := attempt()) is not None:
+            return outcome
+    raise AssertionError(f"attempted {MOST_ATTEMPTS} times in vain: {what}")
 
 
 def until(condition: Callable[[], T], what: str, seconds: float = 120) -> T:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import proof
-from tests.system.stack import ENDS_WITHIN_SECONDS, Stack, until
+from tests.system.stack import ENDS_WITHIN_SECONDS, Stack, caught, until
 
 IMAGES = proof(3200, 64000)
 ENDLESS = 10**7
@@ -80,16 +80,20 @@ def running(mounted: SmallDisk) -> Iterator[Stack]:
 
 @pytest.fixture
 def disk(mounted: SmallDisk, running: Stack) -> Iterator[SmallDisk]:
-    """The disk, made writable and freed after the test, whatever its outcome.
-
-    The snapshots of earlier tests' jobs go first: a trainer drops them within a minute, and if that happened
-    once the disk is full, their room would be enough for the job to go on.
-    """
-    for directory in mounted.place.glob("*/resume"):
-        shutil.rmtree(directory, ignore_errors=True)
+    """The disk, made writable and freed after the test, whatever its outcome."""
+    drop_snapshots(mounted)
     yield mounted
     mounted.make_writable()
     mounted.empty()
+
+
+def drop_snapshots(disk: SmallDisk) -> None:
+    """Drop those of earlier jobs, which a trainer would drop within a minute.
+
+    If that happened once the disk is full, their room would be enough for a job to go on.
+    """
+    for directory in disk.place.glob("*/resume"):
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +108,23 @@ def job_with_a_snapshot(stack: Stack, images: int = IMAGES) -> str:
     job = stack.train(images=images)
     until(lambda: stack.snapshots(job), "a snapshot")
     return job
+
+
+def job_that_meets(code: str, stack: Stack, disk: SmallDisk) -> str:
+    """A job to whose disk this happens after a snapshot, and before the last one."""
+    begin, end = HAPPENINGS[code]
+
+    def attempt() -> str | None:
+        job = job_with_a_snapshot(stack)
+        begin(disk)
+        if not stack.is_over(job):
+            return job
+        end(disk)
+        stack.await_state(job, "succeeded")
+        drop_snapshots(disk)
+        return None
+
+    return caught(attempt, "a job in training")
 
 
 def await_waiting(stack: Stack, job: str) -> Any:
@@ -124,9 +145,8 @@ HAPPENINGS: dict[str, tuple[Callable[[SmallDisk], None], Callable[[SmallDisk], N
 def test_job_waits_reports_what_it_needs_and_ends_with_the_same_bits(
     running: Stack, undisturbed: bytes, disk: SmallDisk, code: str
 ) -> None:
-    begin, end = HAPPENINGS[code]
-    job = job_with_a_snapshot(running)
-    begin(disk)
+    _, end = HAPPENINGS[code]
+    job = job_that_meets(code, running, disk)
     needed = await_waiting(running, job)
     told = running.job(job)
     assert needed["code"] == code
@@ -157,8 +177,7 @@ def assert_complete_mirror(stack: Stack, job: str) -> None:
 def test_snapshot_from_before_the_disk_filled_up_is_intact(
     running: Stack, undisturbed: bytes, disk: SmallDisk
 ) -> None:
-    job = job_with_a_snapshot(running)
-    disk.fill()
+    job = job_that_meets("volume_full", running, disk)
     await_waiting(running, job)
     saved = running.snapshots(job)
     assert saved
@@ -196,8 +215,7 @@ def stated(stack: Stack, job: str, file: str) -> Any:
 def test_waiting_job_is_paused_at_its_last_snapshot(
     running: Stack, undisturbed: bytes, disk: SmallDisk
 ) -> None:
-    job = job_with_a_snapshot(running)
-    disk.fill()
+    job = job_that_meets("volume_full", running, disk)
     await_waiting(running, job)
     running.http.post(f"/jobs/{job}/pause").raise_for_status()
     running.await_state(job, "paused", seconds=WAITED_SECONDS)

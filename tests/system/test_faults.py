@@ -1,5 +1,6 @@
 """A job survives the death of each process of the service, and ends with the same bits."""
 
+import math
 import signal
 import time
 from collections.abc import Callable
@@ -9,9 +10,10 @@ import psutil
 import pytest
 
 from tests.conftest import proof
-from tests.system.stack import KILLED_WITHIN_SECONDS, Stack, few_pictures, until
+from tests.system.stack import KILLED_WITHIN_SECONDS, Stack, caught, few_pictures, until
 
 IMAGES = proof(4800, 64000)
+ENDLESS = 10**7
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +28,20 @@ def _job_with_a_snapshot(stack: Stack) -> str:
     job = stack.train(images=IMAGES)
     until(lambda: stack.snapshots(job), "a snapshot")
     return job
+
+
+def _job_struck(stack: Stack, strike: Callable[[], None]) -> str:
+    """A job to which this happened after a snapshot, and before the last one."""
+
+    def attempt() -> str | None:
+        job = _job_with_a_snapshot(stack)
+        try:
+            strike()
+        except ValueError:  # there is no child any more
+            return None
+        return None if stack.is_over(job) else job
+
+    return caught(attempt, "a job in training")
 
 
 def _kill(process: psutil.Process) -> None:
@@ -55,9 +71,11 @@ def _redis(stack: Stack, directory: Path) -> psutil.Process:
 
 @pytest.mark.parametrize("victims", VICTIMS)
 def test_job_survives_the_death_of(stack: Stack, undisturbed: bytes, victims: str) -> None:
-    job = _job_with_a_snapshot(stack)
-    for process in [victim(stack) for victim in VICTIMS[victims]]:
-        _kill(process)
+    def strike() -> None:
+        for process in [victim(stack) for victim in VICTIMS[victims]]:
+            _kill(process)
+
+    job = _job_struck(stack, strike)
     told = stack.await_state(job, "succeeded")
     if victims in AT_WORK:
         assert told["attempt"] == 2
@@ -67,18 +85,25 @@ def test_job_survives_the_death_of(stack: Stack, undisturbed: bytes, victims: st
 
 
 def test_killed_child_is_noticed_at_once_and_the_next_resumes_from_its_snapshot(stack: Stack) -> None:
-    job = stack.train(images=IMAGES)
-    half = until(lambda: [name for name in stack.snapshots(job) if _images(name) > IMAGES // 2], "half of it")
-    saved_images = _images(half[0])
+    job = stack.train(images=ENDLESS)
+    until(lambda: stack.saved_images(job) > IMAGES // 2, "a snapshot far from the start")
+    saved_images = stack.saved_images(job)
     _kill(stack.training_child())
-    stack.await_state(job, "succeeded")
+    later = until(lambda: _progress_after_death(stack, job), "progress of the next child")
+    assert min(later) >= saved_images
+    states = [event["data"] for event in stack.events(job) if event["type"] == "state"]
+    assert [told["state"] for told in states] == ["queued", "running", "queued", "running"]
+    assert "killed" in states[2]["reason"]
+    stack.http.post(f"/jobs/{job}/cancel").raise_for_status()
+    stack.await_state(job, "cancelled")
+
+
+def _progress_after_death(stack: Stack, job: str) -> list[int]:
+    """The images seen that were told since the job was queued again."""
     events = stack.events(job)
-    states = [event["data"]["state"] for event in events if event["type"] == "state"]
-    assert states == ["queued", "running", "queued", "running", "succeeded"]
-    death = next(event for event in events if event["data"].get("state") == "queued" and event["id"] > 1)
-    assert "killed" in death["data"]["reason"]
-    later = [event["data"] for event in events if event["type"] == "progress" and event["id"] > death["id"]]
-    assert min(progress["images_seen"] for progress in later) >= saved_images
+    deaths = [event["id"] for event in events if event["data"].get("state") == "queued" and event["id"] > 1]
+    later = [event for event in events if event["id"] > max(deaths, default=math.inf)]
+    return [event["data"]["images_seen"] for event in later if event["type"] == "progress"]
 
 
 def test_killed_launcher_leaves_no_orphan_and_the_next_one_finishes_the_job(
@@ -108,17 +133,14 @@ def test_poisonous_job_fails_and_the_next_one_runs(stack: Stack) -> None:
 
 def test_dataset_survives_the_death_of_its_preparer(stack: Stack) -> None:
     dataset = stack.upload()
-    until(lambda: stack.get(f"/datasets/{dataset}")["state"] == "preparing", "a claimed dataset")
+    until(lambda: stack.get(f"/datasets/{dataset}")["state"] != "queued", "a claimed dataset")
     _kill(stack.process("-m", "worker", "--role", "prepare"))
     until(lambda: stack.get(f"/datasets/{dataset}")["state"] == "ready", "a ready dataset")
     stack.await_ready()
 
 
 def test_corrupt_snapshot_is_skipped_for_the_previous_one(stack: Stack, undisturbed: bytes) -> None:
-    job = stack.train(images=IMAGES)
-    until(lambda: len(stack.snapshots(job)) > 1, "two snapshots")
-    stack.http.post(f"/jobs/{job}/pause").raise_for_status()
-    stack.await_state(job, "paused")
+    job = caught(lambda: _paused_job(stack), "a job to pause")
     newest = stack.snapshots(job)[-1]
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
@@ -128,6 +150,14 @@ def test_corrupt_snapshot_is_skipped_for_the_previous_one(stack: Stack, undistur
     warnings = [event["data"]["code"] for event in stack.events(job) if event["type"] == "warning"]
     assert warnings == ["snapshot_unreadable"]
     assert stack.weights(job) == undisturbed
+
+
+def _paused_job(stack: Stack) -> str | None:
+    """A job that was paused with two snapshots; None if it was not."""
+    job = _job_with_a_snapshot(stack)
+    stack.http.post(f"/jobs/{job}/pause")
+    state = stack.await_state(job, "paused", "succeeded")["state"]
+    return job if state == "paused" and len(stack.snapshots(job)) > 1 else None
 
 
 def test_emptied_redis_is_rebuilt_from_the_volume(own_stack: Stack, undisturbed: bytes) -> None:
@@ -168,10 +198,6 @@ def test_full_redis_ends_no_worker_and_no_job(stack: Stack) -> None:
     until(lambda: stack.get(f"/datasets/{dataset}")["state"] == "ready", "a ready dataset")
     assert "Unrecoverable error" not in stack.log()[start:]
     stack.await_ready()
-
-
-def _images(snapshot: Path) -> int:
-    return int(snapshot.name.partition("-")[0])
 
 
 def _mirrored(stack: Stack, job: str) -> int:
