@@ -17,11 +17,11 @@ from benchmarks.load.deployment import Laid, lay_generator
 from benchmarks.load.loops import Question, Results, closed_loop
 from benchmarks.load.questions import Seen
 from benchmarks.load.sheets import sheets
-from benchmarks.overload import SLACK_SECONDS, flood
+from benchmarks.overload import SLACK_SECONDS, Flood, flood
 from service.guarded import WELL_AFTER_SECONDS
 from service.settings import Settings
 from tests.conftest import proof
-from tests.system.stack import KILLED_WITHIN_SECONDS, Stack, until
+from tests.system.stack import KILLED_WITHIN_SECONDS, Stack, caught, until
 
 logger = logging.getLogger(__name__)
 
@@ -137,19 +137,30 @@ def test_flood_is_refused_but_accepted_requests_are_answered(served_by_one: tupl
     stack, laid = served_by_one
     address = address_of(stack)
     questions = sheets(learn(address, laid, SHEET_SEEDS), 16)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # halves the cost of the client
-        seen = runner.run(flood(address, questions, FLOOD_SECONDS, CALM_SECONDS))
-    assert set(seen.flood.statuses) == {200, 503}
-    assert (seen.flood.wrong, seen.flood.failures) == (0, {})
-    assert set(seen.after.statuses) == {200}
-    slowest = max(one.sent_seconds for one in seen.flood.good)
+
+    def attempt() -> bool | None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # halves the cost of the client
+            seen = runner.run(flood(address, questions, FLOOD_SECONDS, CALM_SECONDS))
+        assert (seen.flood.wrong, seen.flood.failures) == (0, {})
+        return _is_withstood(seen) or None
+
+    assert caught(attempt, "a flood during which the machine does not stall")
+
+
+def _is_withstood(seen: Flood) -> bool:
+    """Whether the flood was refused and harmed none of the requests that were accepted, then or later."""
+    slowest = max((one.sent_seconds for one in seen.flood.good), default=math.inf)
     recovered = seen.recovered_after_seconds(proof(1, SLACK_SECONDS))
-    logger.info(
+    logger.warning(
         "goodput %.0f %%, slowest %.2f s, as before after %.2f s", 100 * seen.goodput, slowest, recovered
     )
-    assert seen.goodput >= proof(0.2, 0.9)
-    assert slowest <= DEADLINE_SECONDS + proof(5, 0.05)
-    assert recovered <= proof(DEADLINE_SECONDS, 2)
+    return (
+        set(seen.flood.statuses) == {200, 503}
+        and set(seen.after.statuses) == {200}
+        and seen.goodput >= proof(0.2, 0.9)
+        and slowest <= DEADLINE_SECONDS + proof(5, 0.05)
+        and recovered <= proof(DEADLINE_SECONDS, 2)
+    )
 
 
 def test_sampler_killed_during_a_batch_loses_no_request(
