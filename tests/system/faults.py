@@ -14,7 +14,7 @@ import psutil
 import redis
 
 from tests.system.patient import Patient
-from tests.system.stack import LEASE_SECONDS, until
+from tests.system.stack import BRIEF_LEASE_SECONDS, until
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 60.0
@@ -244,4 +244,4 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
 
 
 def _past_a_lease(harm: Harm) -> float:
-    return harm.chance.uniform(1.2, 3.5) * LEASE_SECONDS
+    return harm.chance.uniform(1.2, 3.5) * BRIEF_LEASE_SECONDS

@@ -11,7 +11,7 @@ import psutil
 from contract.volume import Volume
 from tests.system.black_hole import BlackHole
 from tests.system.inside import witness
-from tests.system.stack import ENDS_WITHIN_SECONDS, REPOSITORY, Stack, alive
+from tests.system.stack import BRIEF_LEASE_SECONDS, ENDS_WITHIN_SECONDS, REPOSITORY, Stack, alive
 
 TRAINER = ("-m", "worker", "--role", "train")
 MAX_DEATHS = 20
@@ -29,7 +29,7 @@ class Patient(Stack):
             witness.DIRECTORY: str(self.witnesses),
             "DCGAN_MAX_DEATHS": str(MAX_DEATHS),
         }
-        super().__init__(folder / "data", environment=environment)
+        super().__init__(folder / "data", environment=environment, lease_seconds=BRIEF_LEASE_SECONDS)
         self.volume = Volume(self.root)
 
     def begin(self) -> None:

@@ -18,7 +18,7 @@ import pytest
 from tests.conftest import proof
 from tests.system.inside import crash_points
 from tests.system.inside.crash_points import POINTS
-from tests.system.stack import REPOSITORY, Stack, until
+from tests.system.stack import BRIEF_LEASE_SECONDS, REPOSITORY, Stack, until
 
 KILL, STOP = signal.SIGKILL, signal.SIGSTOP
 INSIDE = Path(crash_points.__file__).parent
@@ -53,7 +53,8 @@ def crashes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trainers(tmp_path_factory: pytest.TempPathFactory, crashes: Path) -> Iterator[Stack]:
     """A stack with two trainers that obey the armed points."""
     inside = {"PYTHONPATH": f"{INSIDE}:{REPOSITORY}", crash_points.DIRECTORY: str(crashes)}
-    stack = Stack(tmp_path_factory.mktemp("trainers") / "data", "--trainers", "2", environment=inside).start()
+    root = tmp_path_factory.mktemp("trainers") / "data"
+    stack = Stack(root, "--trainers", "2", environment=inside, lease_seconds=BRIEF_LEASE_SECONDS).start()
     yield stack
     stack.stop()
 

@@ -9,7 +9,7 @@ import redis
 from tests.conftest import proof
 from tests.system.black_hole import BlackHole
 from tests.system.patient import FarWorker
-from tests.system.stack import Stack, until
+from tests.system.stack import BRIEF_LEASE_SECONDS, Stack, until
 
 HEALED_WITHIN_SECONDS = proof(60, 20)
 LOST_FOR_SECONDS = 0.5
@@ -22,7 +22,8 @@ Far = tuple[Stack, list[BlackHole]]
 @pytest.fixture(scope="module")
 def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
     """A stack whose only trainer and sampler are behind black holes."""
-    stack = Stack(tmp_path_factory.mktemp("far") / "data", "--trainers", "0", "--samplers", "0")
+    root = tmp_path_factory.mktemp("far") / "data"
+    stack = Stack(root, "--trainers", "0", "--samplers", "0", lease_seconds=BRIEF_LEASE_SECONDS)
     stack.launch()
     with ExitStack() as undo:
         undo.callback(stack.stop)
