@@ -14,11 +14,9 @@ import psutil
 import redis
 
 from tests.system.patient import Patient
-from tests.system.stack import BRIEF_LEASE_SECONDS, until
+from tests.system.stack import BRIEF_LEASE_SECONDS, PATIENCE_SECONDS, until
 
 T = TypeVar("T")
-PATIENCE_SECONDS = 60.0
-"""How long the service may be away at worst before it counts as broken."""
 
 
 class NobodyError(Exception):

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+import httpx
 import psutil
 
 from contract.volume import Volume
@@ -30,6 +31,7 @@ class Patient(Stack):
             "DCGAN_MAX_DEATHS": str(MAX_DEATHS),
         }
         super().__init__(folder / "data", environment=environment, lease_seconds=BRIEF_LEASE_SECONDS)
+        self.http = httpx.Client(base_url=self.url, timeout=30)  # the soak goes on while a part is away
         self.volume = Volume(self.root)
 
     def begin(self) -> None:

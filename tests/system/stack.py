@@ -37,12 +37,27 @@ KILLED_WITHIN_SECONDS = 30.0
 """Until the process that started it has reaped it, which may have to wait for a core."""
 LOG_SHOWN = 4000  # characters from its end, if the stack does not start
 MOST_ATTEMPTS = 3
+PATIENCE_SECONDS = 60.0
+"""How long the service may be away at worst before it counts as broken."""
 PAUSE_SECONDS = (0.02, 0.15)
 """Between two looks, at first and at most: looking takes time from the training that is waited for."""
 
 
 class AwayError(Exception):
-    """The service answers 503: a part of it is away."""
+    """The service still answers 503: a part of it is away."""
+
+
+class Patiently(httpx.HTTPTransport):
+    """Repeats a request while the service answers 503, because a part of it is away or waits for a core."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            response = super().handle_request(request)
+            if response.status_code != 503 or time.monotonic() > deadline:
+                return response
+            response.close()
+            time.sleep(max(PAUSE_SECONDS))
 
 
 class Stack:
@@ -61,7 +76,7 @@ class Stack:
         self._environment = environment or {}
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
-        self.http = httpx.Client(base_url=self.url, timeout=30)
+        self.http = httpx.Client(base_url=self.url, timeout=30, transport=Patiently())
         self._images: dict[str, int] = {}
         """How many each job is to be trained on."""
         self._log = root.with_suffix(".log")
@@ -176,7 +191,8 @@ class Stack:
             "preview_every_images": images,
             **parameters,
         }
-        response = self.http.post("/jobs", json=request)
+        only_once = {"Idempotency-Key": os.urandom(8).hex()}
+        response = self.http.post("/jobs", json=request, headers=only_once)
         assert response.status_code == 202, response.text
         job = str(response.json()["id"])
         self._images[job] = images

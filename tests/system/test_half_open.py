@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+import httpx
 import pytest
 import redis
 
@@ -74,5 +75,5 @@ def test_trainer_cut_off_from_redis_loses_no_job(far: Far) -> None:
 
 
 def _sample(stack: Stack, job: str, seed: int) -> bytes | None:
-    response = stack.http.get(f"/samples?seed={seed}&model={job}")
+    response = httpx.get(f"{stack.url}/samples?seed={seed}&model={job}", timeout=30)
     return response.content if response.status_code == 200 else None

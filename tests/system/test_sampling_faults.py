@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 import uvloop
@@ -198,7 +199,7 @@ def test_redis_killed_under_load_causes_at_most_refusals(
             victim.send_signal(signal.SIGKILL)
             victim.wait(KILLED_WITHIN_SECONDS)
 
-        seen = _load_until(address, questions, lambda: served.http.get("/readyz").is_success, kill)
+        seen = _load_until(address, questions, lambda: httpx.get(f"{served.url}/readyz").is_success, kill)
         ill = [one.since + one.seconds for results in seen for one in results.told if one.status != 200]
         healed_after = max(ill, default=killed_at) - killed_at
         logger.info("healed after %.2f s", healed_after)

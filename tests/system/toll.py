@@ -10,10 +10,10 @@ from typing import Any
 
 from contract.job import TRANSITIONS, State, best_checkpoint
 from contract.rebuilding import REBUILT
-from tests.system.faults import KINDS, PATIENCE_SECONDS, persist
+from tests.system.faults import KINDS, persist
 from tests.system.findings import Findings, Training
 from tests.system.patient import Patient
-from tests.system.stack import until
+from tests.system.stack import PATIENCE_SECONDS, until
 from worker.facts import read_facts
 
 MOST_JOBS = 200
