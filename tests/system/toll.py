@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,10 +121,21 @@ def _flaws(patient: Patient, job: str) -> Iterator[str]:
             yield f"the checkpoint {one.file} is not what its digest names"
     if told["checkpoint"]["digest"] != best_checkpoint(facts.checkpoints).digest:
         yield "not its best checkpoint is served"
-    for torn in patient.volume.job(job).rglob("*.tmp"):
-        yield f"{torn.name} was left behind"
-    if patient.http.get("/samples", params={"model": job, "seed": 7}).status_code != 200:
+    if not _comes_true(lambda: not _torn_files(patient, job)):  # a trainer that was stopped may still tidy up
+        yield f"left behind: {', '.join(_torn_files(patient, job))}"
+    if not _comes_true(lambda: patient.http.get(f"/samples?model={job}&seed=7").status_code == 200):
         yield "no sample of it is served"
+
+
+def _comes_true(condition: Callable[[], bool]) -> bool:
+    try:
+        return until(condition, "what a service that is whole again does", PATIENCE_SECONDS)
+    except AssertionError:
+        return False
+
+
+def _torn_files(patient: Patient, job: str) -> list[str]:
+    return [path.name for path in patient.volume.job(job).rglob("*.tmp")]
 
 
 def _flaws_of_events(events: Sequence[Any]) -> Iterator[str]:
