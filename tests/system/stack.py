@@ -112,7 +112,7 @@ class Stack:
 
     def await_ready_line(self) -> "Stack":
         try:
-            until(self._announced, "the ready line", 90)
+            until(self._announced, "the ready line", 300)
         except AssertionError:
             self.launcher.kill()
             raise AssertionError(self.log()[-LOG_SHOWN:]) from None

@@ -25,7 +25,7 @@ def test_ctrl_c_requeues_the_job_and_the_next_start_resumes_it(own_stack: Stack)
     job = own_stack.train(images=10**7)
     own_stack.await_images(job, 64)
     assert own_stack.stop() < ENDS_WITHIN_SECONDS
-    assert own_stack.processes() == []
+    until(lambda: not own_stack.processes(), "the end of every process")
     own_stack.start()
     resumed = own_stack.await_images(job, 64)
     assert resumed["attempt"] == 2
@@ -78,7 +78,7 @@ def test_ctrl_c_ends_hung_processes_in_time(own_stack: Stack) -> None:
         if "guard.py" not in " ".join(process.cmdline()):
             process.suspend()
     assert own_stack.stop() < ENDS_WITHIN_SECONDS
-    assert not [one for one in started if alive(one)]
+    until(lambda: not any(map(alive, started)), "the end of every process")
 
 
 def launch(stack: Stack) -> psutil.Popen:
@@ -138,7 +138,7 @@ def test_stack_survives_a_closed_stdout_and_ends_with_its_terminal(own_stack: St
     os.killpg(launcher.pid, signal.SIGHUP)
     assert launcher.wait(ENDS_WITHIN_SECONDS) == 0
     assert launcher.stderr.read() == ""
-    assert own_stack.processes() == []
+    until(lambda: not own_stack.processes(), "the end of every process")
     assert own_stack.snapshots(job)
 
 

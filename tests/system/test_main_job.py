@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contract.training import MAX_SEED
-from tests.system.stack import Stack
+from tests.system.stack import Stack, until
 
 
 def pixels(png: bytes) -> NDArray[np.uint8]:
@@ -49,8 +49,8 @@ def test_finished_job_reports_progress_losses_and_checkpoints(stack: Stack, job:
 def test_log_shows_the_course_of_a_job_and_loaded_generators(stack: Stack, job: str) -> None:
     sample(stack, model=job, seed=0)
     digest = stack.job(job)["checkpoint"]["digest"]
-    for said in (f"{job}: claimed, attempt 1", f"{job}: succeeded", f"loaded generator {digest[:19]}"):
-        assert said in stack.log()
+    course = (f"{job}: claimed, attempt 1", f"{job}: succeeded", f"loaded generator {digest[:19]}")
+    until(lambda: all(said in stack.log() for said in course), f"{course} in the log")
 
 
 def test_each_tile_of_a_sheet_is_the_single_image(stack: Stack, job: str) -> None:

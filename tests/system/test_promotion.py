@@ -57,7 +57,7 @@ def gateways(stack: Stack) -> Iterator[list[tuple[psutil.Process, str]]]:
     yield started
     for process, _ in started:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @dataclass

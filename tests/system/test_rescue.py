@@ -21,7 +21,7 @@ def test_collapse_is_reported_and_the_best_checkpoint_is_served(stack: Stack) ->
         discriminator_learning_rate=FAR_TOO_HIGH,
         evaluation={"every_images": 1500},
     )
-    job = stack.await_state(job_id, "succeeded", "failed", seconds=150)
+    job = stack.await_state(job_id, "succeeded", "failed", seconds=300)
     warned = {event["data"]["code"] for event in stack.events(job_id) if event["type"] == "warning"}
     assert warned & set(Cause), (job["evaluation"], job["error"])
     facts = read_facts(Volume(stack.root), job_id)
