@@ -75,11 +75,19 @@ class _Run:
         self._judge = opened.judge
         self._ranks = opened.ranks
         self._checked_every = max(1, self._spec.total_images // CHECKS)
-        self._judged_every = opened.workload.every_images or self._checked_every
+        self._judged_every = self._kept_interval(opened.workload.every_images or self._checked_every)
         self._reporter = Reporter(
             order, chore, opened.state, opened.workload, judged_every=self._judged_every
         )
         self._went_back_at: int | None = None  # then these are weights of an earlier count of images
+
+    def _kept_interval(self, counted: int) -> int:
+        """Images between two evaluations as counted when the run began, perhaps by another version."""
+        if self._spec.evaluation.every_images is not None:
+            return counted
+        kept = self._state.watch.judged_every or counted
+        self._state.watch = self._state.watch.model_copy(update={"judged_every": kept})
+        return kept
 
     def carry_out(self) -> None:
         told_at = saved_at = time.monotonic()
