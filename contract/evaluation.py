@@ -99,6 +99,7 @@ class Floor(Kept):
     density: float
     coverage: float
     diversity: float
+    repeated: float | None = Field(None, description="Null only in old records.")
 
 
 class Basis(Kept):
@@ -173,6 +174,11 @@ class Evaluation(Basis):
     diversity: float = Field(
         description="Mean distance between two samples, relative to that between two reals."
     )
+    repeated: float | None = Field(
+        None,
+        description="Share of pairs of samples that are nearly the same picture: 1/k if there are only k, "
+        "equally often. Null only in old records.",
+    )
     floor: Floor | None = Field(None, description="Null only in old records.")
     memorised: float | None = Field(
         description="Share of samples that are nearer to a training picture, of 4,096 at most, than all but "
@@ -181,6 +187,10 @@ class Evaluation(Basis):
     )
     searched: int | None = Field(
         None, description="Training pictures searched for `memorised`. Null only in old records."
+    )
+    training_pictures: int | None = Field(
+        None,
+        description="Training pictures in all, perhaps more than were searched. Null only in old records.",
     )
     adversarial_accuracy: AdversarialAccuracy
     latent_paths: LatentPaths
@@ -199,6 +209,7 @@ class Evaluation(Basis):
             "density": self.density,
             "coverage": self.coverage,
             "diversity": self.diversity,
+            **({} if self.repeated is None else {"repeated": self.repeated}),
             **({} if self.memorised is None else {"memorised": self.memorised}),
             "adversarial_accuracy_real": self.adversarial_accuracy.real,
             "adversarial_accuracy_fake": self.adversarial_accuracy.fake,
@@ -210,7 +221,7 @@ class Evaluation(Basis):
     def basis(self) -> MetricsBasis:
         """What `metrics` were computed from."""
         distances = (self.frechet, self.kernel)
-        likeness = self.floor.model_dump(exclude={"samples"}) if self.floor else {}
+        likeness = self.floor.model_dump(exclude={"samples"}, exclude_none=True) if self.floor else {}
         return MetricsBasis(
             **self.model_dump(include=set(Basis.model_fields)),
             floor={one.name: one.floor for one in distances} | likeness,

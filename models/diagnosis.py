@@ -26,6 +26,13 @@ Without the share, a run with hundreds of evaluations would be stuck whenever th
 """
 COLLAPSED = 0.35
 """Diversity below this share of the reals' is a collapse if both were better before, or the run is stuck."""
+REPEATED = 0.05
+"""So is a larger share of nearly equal pairs of samples: fewer than twenty pictures, equally often.
+
+Sound runs of every preset had 0.3 % at most once they made anything of their pictures; young ones up to 99 %.
+"""
+AS_USUAL = 3
+"""Samples may repeat each other this many times as often as reals, or as all training pictures in turn."""
 RUNAWAY = 1_000.0
 """A loss beyond this means that weights have diverged, even in a young run.
 
@@ -65,6 +72,8 @@ class Signs(Frozen):
     real_accuracy: float = Field(0.5, description="At a threshold of one half, whatever the user chose.")
     fake_accuracy: float = 0.5
     diversity: float = 1.0
+    repeated: float = 0.0
+    repeated_limit: float = REPEATED
     memorised: float = 0.0
     largest_loss: float = Field(0.0, description="Without its sign, of either player; terms do not count.")
 
@@ -80,9 +89,22 @@ class Signs(Frozen):
             real_accuracy=accuracy.real if accuracy.real_at_half is None else accuracy.real_at_half,
             fake_accuracy=accuracy.fake if accuracy.fake_at_half is None else accuracy.fake_at_half,
             diversity=evaluation.diversity,
+            repeated=evaluation.repeated or 0.0,
+            repeated_limit=_repeated_limit(evaluation),
             memorised=evaluation.memorised or 0.0,
             largest_loss=max(map(abs, _adversarial(evaluation.losses)), default=0.0),
         )
+
+    @property
+    def are_varied(self) -> bool:
+        return self.diversity >= COLLAPSED and self.repeated <= self.repeated_limit
+
+
+def _repeated_limit(evaluation: Evaluation) -> float:
+    """More where the reals themselves repeat each other, or are few: they cannot be more varied than that."""
+    usual = evaluation.floor.repeated if evaluation.floor else None
+    at_least = 1 / evaluation.training_pictures if evaluation.training_pictures else 0.0
+    return max(REPEATED, AS_USUAL * max(usual or 0.0, at_least))
 
 
 def _adversarial(losses: Mapping[str, float]) -> Iterator[float]:
@@ -142,6 +164,7 @@ def describe(cause: Cause, signs: Signs, watch: Watch) -> str:
         Cause.NOT_FINITE: "Losses or weights are no longer finite numbers.",
         Cause.MODE_COLLAPSE: (
             f"The samples are {signs.diversity:.0%} as varied as the pictures (limit {COLLAPSED:.0%}), "
+            f"{signs.repeated:.0%} of their pairs are nearly the same (limit {signs.repeated_limit:.0%}), "
             f"their Fréchet distance is {distances}, the largest loss, terms apart, is "
             f"{signs.largest_loss:.3g}, and the discriminator judges {verdicts}."
         ),
@@ -171,6 +194,10 @@ def is_better(watch: Watch, signs: Signs) -> bool:
     return signs.distance is None or watch.best_distance is None or signs.distance < watch.best_distance
 
 
+def has_varied_best(watch: Watch) -> bool:
+    return watch.best_diversity >= COLLAPSED and not watch.best_repeated
+
+
 @dataclass(frozen=True)
 class _Look:
     """One evaluation of a run, compared with what was seen before."""
@@ -188,8 +215,7 @@ class _Look:
             return Cause.MODE_COLLAPSE
         if self._is_sure and (self._is_worse or (self._is_stuck and not is_young)):
             return Cause.DISCRIMINATOR_WINS
-        is_varied = signs.diversity >= COLLAPSED
-        if signs.memorised > COPIED and is_varied and watch.has_living_best and not is_young:
+        if signs.memorised > COPIED and signs.are_varied and watch.has_living_best and not is_young:
             return Cause.OVERFITTING
         if self._is_worse and self._is_stuck and not is_young:
             return Cause.DECLINE
@@ -199,7 +225,7 @@ class _Look:
     def _has_collapsed(self) -> bool:
         """Whether the samples lack variety, and it cannot be the beginning of a sound run."""
         signs, course = self.signs, self.course
-        if signs.diversity >= COLLAPSED:
+        if signs.are_varied:
             return False
         if self._is_worse or (self._is_stuck and not course.is_young):
             return True
@@ -229,6 +255,6 @@ class _Look:
         than its first real attempts.
         """
         distance, best = self.signs.distance, self.watch.best_distance
-        if distance is None or best is None or self.watch.best_diversity < COLLAPSED:
+        if distance is None or best is None or not has_varied_best(self.watch):
             return False
         return distance > WORSE * best

@@ -7,7 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from contract.evaluation import DEAD
-from models.diagnosis import COLLAPSED, Cause, Course, Signs, describe, diagnose, is_better, suspect
+from models.diagnosis import (
+    COLLAPSED,
+    Cause,
+    Course,
+    Signs,
+    describe,
+    diagnose,
+    has_varied_best,
+    is_better,
+    suspect,
+)
 from models.watch import Adjustments, Watch
 
 PATIENCE = 3
@@ -76,14 +86,15 @@ def decide(watch: Watch, signs: Signs, course: Course) -> Decision:
 
 def regret(watch: Watch) -> str | None:
     """The message for a finished run whose best samples lack variety; None if it is not known to be one."""
-    if watch.best_distance is None or watch.best_diversity >= COLLAPSED:
+    if watch.best_distance is None or has_varied_best(watch):
         return None
     if watch.has_lived and not watch.has_living_best:
         return None  # an earlier best is served
     alike = "many are alike" if watch.has_living_best else "nearly all are the same"
+    pairs = f", {watch.best_repeated:.0%} of their pairs are nearly the same" if watch.best_repeated else ""
     return (
         f"The run is over and its best samples are {watch.best_diversity:.0%} as varied as the pictures "
-        f"(limit {COLLAPSED:.0%}): {alike}. Train on more images. {_ADVICE[Cause.MODE_COLLAPSE]}"
+        f"(limit {COLLAPSED:.0%}){pairs}: {alike}. Train on more images. {_ADVICE[Cause.MODE_COLLAPSE]}"
     )
 
 
@@ -94,6 +105,7 @@ def _go_on(watch: Watch, signs: Signs, course: Course) -> Continue:
         "best_images_seen": course.images_seen,
         "best_distance": signs.distance,
         "best_diversity": signs.diversity,
+        "best_repeated": signs.repeated if signs.repeated > signs.repeated_limit else 0.0,
         "has_lived": watch.has_something_to_serve or signs.diversity >= DEAD,
         "evaluations_since_best": 0,
         "rollbacks_since_best": 0 if signs.diversity >= DEAD else watch.rollbacks_since_best,

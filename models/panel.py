@@ -34,6 +34,8 @@ class Panel:
     """Shuffled by the seed, because pictures with similar names may show the same scene."""
     neighbours: Indices
     """The training pictures among which copies are searched for."""
+    training: int
+    """All training pictures."""
     split: Literal["held_out", "training"]
 
     @classmethod
@@ -41,9 +43,9 @@ class Panel:
         """The panel from the pictures of both splits; `split` says from which. None if there are too few."""
         neighbours = np.sort(_drawn(training, MOST_NEIGHBOURS, seed, "neighbours"))
         if len(held_out) >= FEWEST_REALS:
-            return cls(_drawn(held_out, MOST_REALS, seed, "reals"), neighbours, "held_out")
+            return cls(_drawn(held_out, MOST_REALS, seed, "reals"), neighbours, len(training), "held_out")
         if len(training) >= FEWEST_REALS:
-            return cls(_drawn(training, MOST_REALS, seed, "reals"), neighbours, "training")
+            return cls(_drawn(training, MOST_REALS, seed, "reals"), neighbours, len(training), "training")
         return None
 
     @property

@@ -26,6 +26,8 @@ class Watch(Kept):
     best_images_seen: int | None = None
     best_distance: float | None = None
     best_diversity: float = 0.0
+    best_repeated: float = 0.0
+    """The share of nearly equal pairs of its samples, if there are too many; else 0."""
     has_lived: bool = False
     """Whether there ever was a living best, even if it is lost now."""
     evaluations_since_best: int = 0
@@ -39,7 +41,7 @@ class Watch(Kept):
     @model_serializer(mode="wrap")
     def _without_what_older_versions_refuse(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Versions from before 2026-11-30 cannot read snapshots with fields that they do not know."""
-        later = {"begun_generator_rate": 1.0, "suspected": (), "judged_every": None}
+        later = {"begun_generator_rate": 1.0, "suspected": (), "judged_every": None, "best_repeated": 0.0}
         usual = {name for name, default in later.items() if getattr(self, name) == default}
         return {name: value for name, value in dump(self).items() if name not in usual}
 
@@ -59,7 +61,7 @@ class Watch(Kept):
         A living best must have been lost, or the run would have rolled back to it. It is dropped, because it
         is no measure for a run that starts over.
         """
-        lost = {"best_images_seen": None, "best_distance": None, "best_diversity": 0.0, "has_lived": True}
-        forgotten = lost if self.has_living_best else {}
+        none = {"best_images_seen": None, "best_distance": None, "best_diversity": 0.0, "best_repeated": 0.0}
+        forgotten = {**none, "has_lived": True} if self.has_living_best else {}
         begun = {"begun_images_seen": images_seen, "begun_generator_rate": self.adjustments.generator_rate}
         return self.model_copy(update={**begun, **forgotten})

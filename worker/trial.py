@@ -1,7 +1,7 @@
 """Times a few real steps and one real evaluation of a job that is not queued yet, on pictures of noise."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -72,7 +72,7 @@ class Trial:
 
     def evaluation(self, panel: Panel, features: Features) -> float:
         """Seconds of the first evaluation, which processes the real pictures, too."""
-        places = Panel(panel.reals % PICTURES, panel.neighbours % PICTURES, panel.split)
+        places = replace(panel, reals=panel.reals % PICTURES, neighbours=panel.neighbours % PICTURES)
         judge = Judge(self._spec, self._pictures, places, features)
         started = time.perf_counter()
         judge.evaluate(self._state, {})

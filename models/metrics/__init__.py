@@ -13,6 +13,7 @@ from models.metrics.kernel import Estimate, Pairs, kernel_distance
 from models.metrics.likeness import Likeness, Reals
 from models.metrics.neighbours import Balls, Known, Support, memorised, support
 from models.metrics.points import mean_pairwise_distance
+from models.metrics.repetition import repeated
 
 __all__ = [
     "Accuracy",
@@ -32,5 +33,6 @@ __all__ = [
     "kernel_distance",
     "mean_pairwise_distance",
     "memorised",
+    "repeated",
     "support",
 ]

@@ -10,6 +10,7 @@ from models.metrics.frechet import Moments, frechet_distance
 from models.metrics.kernel import Estimate, Pairs, kernel_distance
 from models.metrics.neighbours import Balls, Support, support
 from models.metrics.points import mean_pairwise_distance
+from models.metrics.repetition import repeated
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,8 @@ class Likeness:
     support: Support
     diversity: float
     """1 if the reals all look the same: then samples cannot lack variety."""
+    repeated: float
+    """0 if the reals all look the same."""
 
     @classmethod
     def of(cls, reals: Reals, samples: Tensor) -> Self:
@@ -60,4 +63,5 @@ class Likeness:
             kernel_distance(reals.pairs, samples),
             support(reals.balls, samples),
             diversity(reals.scale, samples) if reals.are_varied else 1.0,
+            repeated(reals.scale, samples) if reals.are_varied else 0.0,
         )

@@ -65,7 +65,7 @@ def test_guards_memory_of_other_versions_is_readable_and_ours_by_them() -> None:
         "adjustments",
     }
     assert {*json.loads(Watch().model_dump_json())} == known
-    unusual = Watch(suspected=("decline",), begun_generator_rate=0.5, judged_every=640)
+    unusual = Watch(suspected=("decline",), begun_generator_rate=0.5, judged_every=640, best_repeated=0.1)
     assert Watch.model_validate_json(unusual.model_dump_json()) == unusual
     newer = unusual.model_dump() | {"of_a_newer_version": 1}
     assert Watch.model_validate(newer) == unusual

@@ -30,6 +30,7 @@ def test_floor_of_shares_is_what_the_papers_expect_of_equal_distributions(cloud:
     assert found.support.density == pytest.approx(1, abs=0.1)
     assert found.support.coverage == pytest.approx(1 - 2**-5, abs=0.02)
     assert found.diversity == pytest.approx(1, abs=0.02)
+    assert found.repeated < 0.005
 
 
 def test_samples_unlike_the_reals_are_beyond_the_floor(cloud: Cloud) -> None:
@@ -44,4 +45,4 @@ def test_reals_that_all_look_the_same_leave_no_variety_to_lack() -> None:
     alike, other = torch.ones(40, 8), torch.zeros(80, 8)
     for samples in (alike, other):
         found = Likeness.of(Reals.of(alike, at_least=1e-6), samples)
-        assert found.diversity == 1
+        assert (found.diversity, found.repeated) == (1, 0)
