@@ -14,6 +14,7 @@ from contract.evaluation import DEAD, Evaluation
 from contract.plugin import Frozen
 from contract.training import TrainingSpec
 from models import objectives
+from models.metrics.neighbours import COMMON
 from models.watch import Watch
 from models.workload import passes
 
@@ -48,7 +49,9 @@ FULL_RATE = 1e-4
 WORSE = 1.5
 """A distance this many times the best is not noise."""
 COPIED = 0.5
-"""Overfitting: the share of samples nearer to a training image than reals are; 0.05 without memorisation."""
+"""Overfitting: the share of samples nearer to a training image than reals are; `COMMON` if they are new."""
+LEAST_COPIED = 0.15
+"""The least limit for that where only some of the training images are searched: less may be chance."""
 
 
 class Cause(StrEnum):
@@ -75,6 +78,7 @@ class Signs(Frozen):
     repeated: float = 0.0
     repeated_limit: float = REPEATED
     memorised: float = 0.0
+    memorised_limit: float = COPIED
     largest_loss: float = Field(0.0, description="Without its sign, of either player; terms do not count.")
 
     @classmethod
@@ -92,6 +96,7 @@ class Signs(Frozen):
             repeated=evaluation.repeated or 0.0,
             repeated_limit=_repeated_limit(evaluation),
             memorised=evaluation.memorised or 0.0,
+            memorised_limit=_memorised_limit(evaluation),
             largest_loss=max(map(abs, _adversarial(evaluation.losses)), default=0.0),
         )
 
@@ -105,6 +110,13 @@ def _repeated_limit(evaluation: Evaluation) -> float:
     usual = evaluation.floor.repeated if evaluation.floor else None
     at_least = 1 / evaluation.training_pictures if evaluation.training_pictures else 0.0
     return max(REPEATED, AS_USUAL * max(usual or 0.0, at_least))
+
+
+def _memorised_limit(evaluation: Evaluation) -> float:
+    """Less where copies of many training pictures go unnoticed: only those of searched ones add to chance."""
+    searched, pictures = evaluation.searched, evaluation.training_pictures
+    share = searched / pictures if searched and pictures else 1.0
+    return max(LEAST_COPIED, COMMON + (COPIED - COMMON) * share)
 
 
 def _adversarial(losses: Mapping[str, float]) -> Iterator[float]:
@@ -174,7 +186,7 @@ def describe(cause: Cause, signs: Signs, watch: Watch) -> str:
         ),
         Cause.OVERFITTING: (
             f"{signs.memorised:.0%} of the samples are nearer to a training picture than new pictures are "
-            f"(limit {COPIED:.0%})."
+            f"(limit {signs.memorised_limit:.0%})."
         ),
         Cause.DECLINE: (
             f"The Fréchet distance is {distances}, more than {WORSE:g} times the best, which is "
@@ -215,7 +227,8 @@ class _Look:
             return Cause.MODE_COLLAPSE
         if self._is_sure and (self._is_worse or (self._is_stuck and not is_young)):
             return Cause.DISCRIMINATOR_WINS
-        if signs.memorised > COPIED and signs.are_varied and watch.has_living_best and not is_young:
+        is_copying = signs.memorised > signs.memorised_limit and signs.are_varied
+        if is_copying and watch.has_living_best and not is_young:
             return Cause.OVERFITTING
         if self._is_worse and self._is_stuck and not is_young:
             return Cause.DECLINE

@@ -16,7 +16,7 @@ from models.randomness import permutation
 
 MOST_REALS = 2_000
 MOST_NEIGHBOURS = 4_096
-"""Training pictures among which copies are searched for; copies of the others are not noticed."""
+"""Training pictures among which copies are searched for; copies of the others do not count."""
 SAMPLES_PER_REAL = 4
 FEWEST_SAMPLES, MOST_SAMPLES = 256, 1_024
 PATHS, POINTS = 32, 9
