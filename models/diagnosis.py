@@ -3,6 +3,7 @@
 Thresholds are shares and ratios, so they mean the same for every dataset. `models.metrics` makes the figures.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -44,6 +45,10 @@ YOUNG_STEPS = 500
 """Before this many generator steps, a run may still lack variety, or an answer to its discriminator."""
 HOPELESS_STEPS = 200
 """Before this many, it may lack both: a sure discriminator and equal samples are usual at 50, not later."""
+LIFELESS = 0.02
+"""A generator with less diversity makes one picture. No sound one does after its first steps, at any rate."""
+NEWBORN_STEPS = 100
+"""Before this many, its samples may be that much alike: at 128 px they began with a diversity of 4 %."""
 FULL_RATE = 1e-4
 """The learning rate below which a generator's steps count for less: at 1e-5 it may need 5,000 for variety."""
 WORSE = 1.5
@@ -134,6 +139,8 @@ class Course:
     """Since the beginning, or as many at `FULL_RATE` as moved the weights as far."""
     stuck_after: int = STUCK
     """Evaluations without a new best after which the run is stuck in the next."""
+    grown_images_seen: int | None = None
+    """When it is no longer young; None if it ends before."""
     wants_sure_discriminator: bool = False
     """The objective trains the discriminator to its optimum, so sure verdicts and large scores are fine."""
 
@@ -142,12 +149,14 @@ class Course:
         """The course of a run since its networks were last in their initial state, evaluated that often."""
         step_images = spec.batch_size * spec.objective.discriminator_steps
         steps = (images_seen - watch.begun_images_seen) // step_images
-        rate = spec.generator_learning_rate * watch.begun_generator_rate
+        pace = min(1.0, spec.generator_learning_rate * watch.begun_generator_rate / FULL_RATE)
+        grown = watch.begun_images_seen + math.ceil(YOUNG_STEPS / pace) * step_images
         evaluations = passes(spec.total_images, every_images, spec.batch_size, at_the_end=True)
         return cls(
             images_seen,
-            generator_steps=int(steps * min(1.0, rate / FULL_RATE)),
+            generator_steps=int(steps * pace),
             stuck_after=max(STUCK, round(STUCK_SHARE * evaluations)),
+            grown_images_seen=grown if grown <= spec.total_images else None,
             wants_sure_discriminator=objectives.build(spec.objective).wants_sure_discriminator,
         )
 
@@ -155,15 +164,34 @@ class Course:
     def is_young(self) -> bool:
         return self.generator_steps < YOUNG_STEPS
 
+    @property
+    def is_newborn(self) -> bool:
+        return self.generator_steps < NEWBORN_STEPS
+
 
 def diagnose(watch: Watch, signs: Signs, course: Course) -> Cause | None:
     """What is wrong with a run, if anything; the first cause that applies explains those after it."""
-    return _Look(watch, signs, course).cause()
+    return next(_Look(watch, signs, course).causes(), None)
 
 
 def suspect(watch: Watch, signs: Signs, course: Course) -> Cause | None:
-    """What will be wrong with a run that stays like this: whatever waits until the run is stuck."""
-    return diagnose(watch, signs, replace(course, stuck_after=0))
+    """What will be wrong with a run that stays like this: whatever waits until the run is stuck, or grown."""
+    if not (course.is_young or signs.are_varied):
+        return Cause.MODE_COLLAPSE  # even if it is the best so far
+    later = replace(course, stuck_after=0, generator_steps=max(course.generator_steps, YOUNG_STEPS))
+    causes = _Look(watch, signs, later).causes()
+    return next((cause for cause in causes if not _is_usual(cause, signs, course)), None)
+
+
+def _is_usual(cause: Cause, signs: Signs, course: Course) -> bool:
+    """Whether this happens in the youth of sound runs."""
+    is_dead = signs.diversity < (LIFELESS if course.is_newborn else DEAD)
+    return cause is Cause.MODE_COLLAPSE and course.is_young and not is_dead
+
+
+def waits_until_grown(cause: Cause, watch: Watch, signs: Signs, course: Course) -> bool:
+    """Whether something suspected is no cause before the run is grown, however long it lasts."""
+    return course.is_young and diagnose(watch, signs, replace(course, stuck_after=0)) is not cause
 
 
 def describe(cause: Cause, signs: Signs, watch: Watch) -> str:
@@ -218,21 +246,20 @@ class _Look:
     signs: Signs
     course: Course
 
-    def cause(self) -> Cause | None:
-        """The first cause that applies; each explains those after it."""
+    def causes(self) -> Iterator[Cause]:
+        """The causes that apply; each explains those after it."""
         watch, signs, is_young = self.watch, self.signs, self.course.is_young
         if not signs.is_finite:
-            return Cause.NOT_FINITE
+            yield Cause.NOT_FINITE
         if self._has_collapsed:
-            return Cause.MODE_COLLAPSE
+            yield Cause.MODE_COLLAPSE
         if self._is_sure and (self._is_worse or (self._is_stuck and not is_young)):
-            return Cause.DISCRIMINATOR_WINS
+            yield Cause.DISCRIMINATOR_WINS
         is_copying = signs.memorised > signs.memorised_limit and signs.are_varied
         if is_copying and watch.has_living_best and not is_young:
-            return Cause.OVERFITTING
+            yield Cause.OVERFITTING
         if self._is_worse and self._is_stuck and not is_young:
-            return Cause.DECLINE
-        return None
+            yield Cause.DECLINE
 
     @property
     def _has_collapsed(self) -> bool:
@@ -241,6 +268,8 @@ class _Look:
         if signs.are_varied:
             return False
         if self._is_worse or (self._is_stuck and not course.is_young):
+            return True
+        if signs.diversity < LIFELESS and not course.is_newborn:
             return True
         has_run_away = signs.largest_loss > RUNAWAY and not course.wants_sure_discriminator
         was_alive = self.watch.has_living_best and self._is_stuck

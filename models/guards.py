@@ -17,6 +17,7 @@ from models.diagnosis import (
     has_varied_best,
     is_better,
     suspect,
+    waits_until_grown,
 )
 from models.watch import Adjustments, Watch
 
@@ -99,8 +100,15 @@ def regret(watch: Watch) -> str | None:
 
 
 def _go_on(watch: Watch, signs: Signs, course: Course) -> Continue:
-    if not is_better(watch, signs):
-        return _wait(watch, signs, course)
+    is_best = is_better(watch, signs)
+    seen = _with_best(watch, signs, course) if is_best else _without(watch)
+    suspicion = _suspicion(watch, signs, course, seen)
+    if suspicion:
+        seen = seen.model_copy(update={"suspected": (*watch.suspected, suspicion.cause)})
+    return Continue(seen, is_best, suspicion)
+
+
+def _with_best(watch: Watch, signs: Signs, course: Course) -> Watch:
     best = {
         "best_images_seen": course.images_seen,
         "best_distance": signs.distance,
@@ -110,23 +118,30 @@ def _go_on(watch: Watch, signs: Signs, course: Course) -> Continue:
         "evaluations_since_best": 0,
         "rollbacks_since_best": 0 if signs.diversity >= DEAD else watch.rollbacks_since_best,
     }
-    return Continue(watch.model_copy(update=best), is_best=True)
+    return watch.model_copy(update=best)
 
 
-def _wait(watch: Watch, signs: Signs, course: Course) -> Continue:
-    waited: dict[str, object] = {"evaluations_since_best": watch.evaluations_since_best + 1}
-    suspicion = None
+def _without(watch: Watch) -> Watch:
+    return watch.model_copy(update={"evaluations_since_best": watch.evaluations_since_best + 1})
+
+
+def _suspicion(watch: Watch, signs: Signs, course: Course, seen: Watch) -> Suspicion | None:
+    """What the guards wait for, unless it was reported; `seen` is the memory with this evaluation."""
     cause = suspect(watch, signs, course)
-    if cause and cause not in watch.suspected and not _is_put_up_with(cause, watch):
-        left = course.stuck_after - watch.evaluations_since_best
-        end = "fails" if _has_tried_enough(watch) else "goes back"
-        detail = (
-            f"{describe(cause, signs, watch)} The run {end} if this lasts, without a new best, for {left} "
-            f"more evaluation{'s' * (left != 1)}."
+    if cause is None or cause in watch.suspected or _is_put_up_with(cause, watch):
+        return None
+    end = "fails" if _has_tried_enough(watch) else "goes back"
+    left = course.stuck_after + 1 - seen.evaluations_since_best
+    outlook = (
+        f"The run {end} if this lasts, without a new best, for {left} more evaluation{'s' * (left != 1)}."
+    )
+    if waits_until_grown(cause, watch, signs, course):
+        outlook = (
+            "The run is young, and is over before the guards act on this."
+            if course.grown_images_seen is None
+            else f"The run is young, and {end} if this lasts beyond {course.grown_images_seen:,} images."
         )
-        suspicion = Suspicion(cause, detail)
-        waited["suspected"] = (*watch.suspected, cause)
-    return Continue(watch.model_copy(update=waited), is_best=False, suspicion=suspicion)
+    return Suspicion(cause, f"{describe(cause, signs, watch)} {outlook}")
 
 
 def _has_tried_enough(watch: Watch) -> bool:

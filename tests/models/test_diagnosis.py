@@ -29,19 +29,19 @@ EVALUATION = Evaluation(
 
 
 @pytest.mark.parametrize(
-    ("settings", "steps", "may_be_sure"),
+    ("settings", "steps", "grown", "may_be_sure"),
     [
-        ({"batch_size": 64, "objective": {"kind": "non_saturating"}}, 500, False),
-        ({"batch_size": 64, "objective": {"kind": "wgan_gp"}}, 100, True),
-        ({"batch_size": 1024, "objective": {"kind": "hinge"}}, 31, False),
-        ({"batch_size": 64, "generator_learning_rate": 1e-5}, 50, False),
+        ({"batch_size": 64, "objective": {"kind": "non_saturating"}}, 500, 32_000, False),
+        ({"batch_size": 64, "objective": {"kind": "wgan_gp"}}, 100, 160_000, True),
+        ({"batch_size": 1024, "objective": {"kind": "hinge"}}, 31, None, False),
+        ({"batch_size": 64, "generator_learning_rate": 1e-5}, 50, None, False),
     ],
 )
 def test_age_is_counted_in_generator_steps(
-    make_spec: MakeSpec, settings: dict[str, object], steps: int, may_be_sure: bool
+    make_spec: MakeSpec, settings: dict[str, object], steps: int, grown: int | None, may_be_sure: bool
 ) -> None:
-    course = Course.of(make_spec(images=32_000, **settings), 32_000, Watch(), every_images=32_000)
-    assert course == Course(32_000, steps, wants_sure_discriminator=may_be_sure)
+    course = Course.of(make_spec(images=160_000, **settings), 32_000, Watch(), every_images=160_000)
+    assert course == Course(32_000, steps, grown_images_seen=grown, wants_sure_discriminator=may_be_sure)
 
 
 def test_restart_at_a_lower_rate_grows_up_more_slowly(make_spec: MakeSpec) -> None:

@@ -76,7 +76,7 @@ def test_young_run_without_a_best_is_left_alone(cause: Cause) -> None:
 
 
 def test_uniform_grey_of_a_young_run_is_no_measure_for_its_first_attempts() -> None:
-    grey = decide(Watch(), WELL.model_copy(update={"diversity": 0.01, "distance": 100}), BEGINNING)
+    grey = decide(Watch(), WELL.model_copy(update={"diversity": DEAD / 2, "distance": 100}), BEGINNING)
     assert isinstance(grey, Continue)
     attempts = WELL.model_copy(update={"diversity": 0.2, "distance": 300, "memorised": 0.9})
     assert isinstance(decide(grey.watch, attempts, BEGINNING), Continue)
@@ -155,7 +155,7 @@ def stuck(watch: Watch = WATCH) -> Watch:
 
 
 def test_young_run_that_stays_dead_after_a_living_best_is_rolled_back() -> None:
-    dead = WELL.model_copy(update={"diversity": 0.0, "distance": 14})
+    dead = WELL.model_copy(update={"diversity": DEAD / 2, "distance": 14})
     for critic in (False, True):
         young = Course(500, BEGINNING.generator_steps, wants_sure_discriminator=critic)
         assert isinstance(decide(WATCH, dead, young), Continue)
@@ -166,7 +166,7 @@ def test_young_run_that_stays_dead_after_a_living_best_is_rolled_back() -> None:
 
 def test_dead_generator_of_a_sure_discriminator_is_hopeless_long_before_it_is_grown() -> None:
     """So was a run with rates of 0.05, after 235 steps."""
-    dead = WELL.model_copy(update={"diversity": 0.0, "real_accuracy": 1.0, "fake_accuracy": 1.0})
+    dead = WELL.model_copy(update={"diversity": DEAD / 2, "real_accuracy": 1.0, "fake_accuracy": 1.0})
     assert isinstance(decide(Watch(), dead, Course(500, HOPELESS_STEPS - 1)), Continue)
     hopeless = Course(500, HOPELESS_STEPS)
     assert isinstance(decide(Watch(), dead.model_copy(update={"real_accuracy": 0.5}), hopeless), Continue)

@@ -50,12 +50,12 @@ def test_last_suspicion_says_that_the_run_fails() -> None:
     assert not declined.suspicion  # the run goes on with its best
 
 
-def test_sound_young_or_better_run_raises_no_suspicion() -> None:
+def test_sound_or_better_run_raises_no_suspicion() -> None:
     sure = WELL.model_copy(update={"real_accuracy": 1.0, "fake_accuracy": 1.0})
     for signs, course in [
         (WELL, GROWN),
-        (sure, BEGINNING),
         (sure.model_copy(update={"distance": 9}), GROWN),
+        (sure.model_copy(update={"distance": 9}), BEGINNING),
     ]:
         decision = decide(WATCH, signs, course)
         assert isinstance(decision, Continue)

@@ -227,7 +227,11 @@ def test_run_that_was_never_alive_starts_over_and_is_young_again(
     plant(monkeypatch, kill_generator, EVERY, 2 * EVERY, 3 * EVERY)
     order = order_of(volume, images=4 * EVERY).model_copy(update={"snapshot_seconds": 0.3})
     said = carry_out(order)
-    assert [judged.images_seen for judged in judgements(said) if judged.warning] == [2 * EVERY]
+    assert {judged.images_seen: judged.warning.code for judged in judgements(said) if judged.warning} == {
+        EVERY: "mode_collapse_suspected",
+        2 * EVERY: "mode_collapse",
+        3 * EVERY: "mode_collapse_suspected",
+    }
     assert isinstance(said[-1], link.Finished)
     assert said[-1].result["best_images_seen"] == 4 * EVERY
     saved = [message.snapshot for message in said if isinstance(message, link.Saved)]
@@ -282,6 +286,7 @@ def test_run_that_is_rejected_at_its_end_serves_its_earlier_best(
 ) -> None:
     """Although its last pictures have a smaller distance: most of them count as copies."""
     monkeypatch.setattr(diagnosis, "COPIED", -1.0)
+    monkeypatch.setattr(diagnosis, "LEAST_COPIED", -1.0)
     monkeypatch.setattr(diagnosis, "COLLAPSED", 0.0)
     monkeypatch.setattr(diagnosis, "YOUNG_STEPS", 2 * EVERY // 16)
     said = carry_out(order_of(volume, images=2 * EVERY))
@@ -292,10 +297,10 @@ def test_run_that_is_rejected_at_its_end_serves_its_earlier_best(
     assert said[-1].result["best_images_seen"] == first.images_seen == EVERY
 
 
-def test_run_that_is_dead_at_its_end_and_not_young_fails(
+def test_run_whose_samples_are_all_the_same_at_its_end_fails_however_young(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(diagnosis, "YOUNG_STEPS", 2 * EVERY // 16)
+    """After 144 steps of the 500 of youth. Its checkpoints are kept."""
     honest = trainer.train
 
     def hopeless(state: TrainingState, batches: Batches, ranks: Ranks) -> Iterator[trainer.Progress]:
@@ -304,12 +309,17 @@ def test_run_that_is_dead_at_its_end_and_not_young_fails(
             yield progress
 
     monkeypatch.setattr(trainer, "train", hopeless)
-    last = carry_out(order_of(volume, images=2 * EVERY))[-1]
-    assert isinstance(last, link.Failed)
-    assert last.problem.code == "mode_collapse"
+    said = carry_out(order_of(volume, checkpoint_every_images=EVERY))
+    assert isinstance(said[-1], link.Failed)
+    assert said[-1].problem.code == "mode_collapse"
+    assert [one.checkpoint.images_seen for one in said if isinstance(one, link.Published)][:1] == [EVERY]
+    warned = {judged.images_seen: judged.warning.code for judged in judgements(said) if judged.warning}
+    assert warned[EVERY] == "mode_collapse_suspected"
 
 
-def test_run_that_is_dead_at_its_end_but_young_warns(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_too_short_for_variety_that_ends_without_warns(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plant(monkeypatch, kill_generator, EVERY)
     (warned,) = warnings(carry_out(order_of(volume, images=EVERY)))
     assert warned.code == "mode_collapse"
