@@ -11,7 +11,7 @@ from models.tally import Tally
 MOST_BYTES = 640 * 2**20
 """Intermediate results of one forward pass, in float32."""
 MOST_MULTIPLY_ADDS = 10**11
-"""Of one forward pass: some three seconds of one slow core. Loading renders four times the largest batch."""
+"""Of one forward pass: some three seconds of one slow core. Loading takes up to eight times as long."""
 
 
 def largest_batch(spec: TrainingSpec, most: int) -> int:

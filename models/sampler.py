@@ -42,14 +42,11 @@ def renderer(environment: NumericEnvironment) -> str:
 
 @dataclass(frozen=True)
 class _Probed:
-    """What a full bucket gave for the first seeds, (B, C, R, R), and the seconds that each took."""
+    """What batches of one size gave for the first seeds, (N, C, R, R), and the seconds that each took."""
 
+    bucket: int
     images: Tensor
     seconds_each: float
-
-    @property
-    def bucket(self) -> int:
-        return len(self.images)
 
 
 class Sampler:
@@ -153,41 +150,49 @@ class Sampler:
         return images.float()
 
     def _agreeing_buckets(self) -> tuple[tuple[int, ...], _Probed]:
-        """The interchangeable buckets, and what the largest of them gave for the first seeds.
+        """The interchangeable buckets, and what the largest of them gave for the probes.
 
-        These are the buckets that agree with the largest self-consistent one. Every position of every bucket
-        is tested with two different probes among different neighbours, or with more if the plan says so, and
-        the floats are compared as bits. On a CPU this renders four times the largest bucket, and warms all.
+        The largest is the first that gives every probe the same image among different neighbours; the others
+        are those that give these images, too. Floats are compared as bits. Every position of every bucket is
+        tested with two different probes, or with more if the plan says so. This warms all buckets.
         """
         smallest = self._plan.smallest_bucket
         largest = max(smallest, largest_batch(self.header.spec, self._plan.largest_bucket))
         probes = torch.from_numpy(latents(range(largest), self._generator.latent_size, self._prior))  # (B, Z)
-        consistent = filter(None, (self._probe(probes[:bucket]) for bucket in _halvings(largest, smallest)))
-        reference = next(consistent, None)
+        sizes = _halvings(largest, smallest)
+        reference = next(filter(None, (self._probe(probes, bucket) for bucket in sizes)), None)
         if reference is None:
             raise RuntimeError("no batch of this generator gives the same images twice on this device")
-        agreeing = [
-            probed.bucket
-            for probed in consistent
-            if _same_bits(probed.images, reference.images[: probed.bucket])
-        ]
+        agreeing = [bucket for bucket in sizes if self._agrees(bucket, probes, reference.images)]
         return (*reversed(agreeing), reference.bucket), reference
 
-    def _probe(self, probes: Tensor) -> _Probed | None:
-        """Render a full bucket; None if an image depends on its position."""
-        images = self._forward(probes)  # also warms up, so only what follows is timed
+    def _probe(self, probes: Tensor, bucket: int) -> _Probed | None:
+        """Render the probes in batches of this size; None if an image depends on its position."""
+        images = self._in_batches(probes, bucket)  # also warms up, so only what follows is timed
         began_at = time.perf_counter()
-        if not self._is_consistent(probes, images):
+        if not self._is_consistent(probes, bucket, images):
             return None
         passes = 1 + min(self._plan.rotations, len(probes) - 1)
-        return _Probed(images, (time.perf_counter() - began_at) / (passes * len(probes)))
+        return _Probed(bucket, images, (time.perf_counter() - began_at) / (passes * len(probes)))
 
-    def _is_consistent(self, probes: Tensor, images: Tensor) -> bool:
-        """Whether the probes give these images at every tested position in a batch of this size."""
-        back = self._forward(probes.flip(0)).flip(0)
+    def _is_consistent(self, probes: Tensor, bucket: int, images: Tensor) -> bool:
+        """Whether the probes give these images at every tested position in batches of this size."""
+        back = self._in_batches(probes.flip(0), bucket).flip(0)
         turns = range(1, min(1 + self._plan.rotations, len(probes)))
-        turned = (self._forward(probes.roll(turn, 0)).roll(-turn, 0) for turn in turns)
+        turned = (self._in_batches(probes.roll(turn, 0), bucket).roll(-turn, 0) for turn in turns)
         return _same_bits(images, back) and all(_same_bits(images, other) for other in turned)
+
+    def _agrees(self, bucket: int, probes: Tensor, images: Tensor) -> bool:
+        """Whether a smaller bucket gives the probes these images, two or more at every position.
+
+        Fewer suffice at a higher resolution, where every image consists of more numbers that could differ.
+        """
+        count = max(2 * bucket, self._plan.probes_at_32_px * 32 // self.header.spec.resolution)
+        return _same_bits(self._in_batches(probes[:count], bucket), images[:count])
+
+    def _in_batches(self, probes: Tensor, bucket: int) -> Tensor:
+        """The images of the probes, in full batches of this size."""
+        return torch.cat([self._forward(probes[at : at + bucket]) for at in range(0, len(probes), bucket)])
 
 
 def _halvings(largest: int, smallest: int) -> Iterator[int]:

@@ -169,6 +169,31 @@ def test_bucket_that_disagrees_is_not_used(
     assert np.array_equal(sampler.render_floats(range(70)), alone)
 
 
+class Subtle(Generator):
+    """A generator whose images differ in batches of some sizes, but only for every sixteenth seed or so."""
+
+    latent_size = 8
+
+    def __init__(self, sizes: set[int]) -> None:
+        super().__init__()
+        self.sizes = sizes
+
+    def forward(self, latents: Tensor) -> Tensor:
+        images = latents[:, :3, None, None].tanh().repeat(1, 1, 32, 32)
+        if len(latents) in self.sizes:
+            images[latents[:, 0] > 1.5] *= 1.5
+        return images
+
+
+@pytest.mark.parametrize("sizes", [{1}, {2}, {8}, {32}], ids=str)
+def test_bucket_that_differs_in_few_bfloat16_images_is_not_used(
+    sizes: set[int], make_spec: MakeSpec, environment: NumericEnvironment
+) -> None:
+    header = CheckpointHeader(job=JOB, spec=make_spec(), images_seen=0)
+    rendering = environment.model_copy(update={"precision": "bfloat16"})
+    assert Sampler(Subtle(sizes), header, rendering).buckets == tuple(sorted({*BUCKETS} - sizes))
+
+
 class Watched(Generator):
     """A generator that counts, at every call, how many of its earlier outputs are still in memory."""
 
