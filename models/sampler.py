@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from contract.checkpoint import CheckpointHeader
+from contract.errors import ErrorCode, ServiceError
 from models import priors
 from models.checkpoint import load_checkpoint
 from models.environment import NumericEnvironment
@@ -73,7 +74,7 @@ class Sampler:
         """Read a checkpoint, verify its digest, and warm it up.
 
         Raises:
-            ServiceError: `checkpoint_unreadable`.
+            ServiceError: `checkpoint_unreadable`, also if its images are not finite.
         """
         generator, header = load_checkpoint(path, digest)
         return cls(generator, header, environment)
@@ -120,10 +121,10 @@ class Sampler:
     def render_latent_floats(
         self, drawn: NDArray[np.float32], after_pass: Callable[[], None] = silent
     ) -> NDArray[np.float32]:
-        """The images (N, C, R, R) of latents (N, Z), before rounding to pixels."""
+        """The images (N, C, R, R) of latents (N, Z), before rounding to pixels. NaN becomes 0."""
         images = []
         for part in self._parts(len(drawn)):
-            images.append(self._images(drawn[part]).cpu().numpy())
+            images.append(self._images(drawn[part]).nan_to_num(nan=0.0).cpu().numpy())
             after_pass()
         return np.concatenate(images)
 
@@ -163,6 +164,11 @@ class Sampler:
         reference = next(filter(None, (self._probe(probes, bucket) for bucket in sizes)), None)
         if reference is None:
             raise RuntimeError("no batch of this generator gives the same images twice on this device")
+        if not torch.isfinite(reference.images).all():
+            detail = (
+                f"Images of this generator are not finite in {self._plan.precision}: it cannot be served."
+            )
+            raise ServiceError(ErrorCode.CHECKPOINT_UNREADABLE, detail)
         agreeing = [bucket for bucket in sizes if self._agrees(bucket, probes, reference.images)]
         return (*reversed(agreeing), reference.bucket), reference
 

@@ -43,6 +43,10 @@ def poke(name: str, value: float) -> Callable[[Tensors], object]:
     return lambda tensors: tensors[name].view(-1)[-1].fill_(value)
 
 
+def fill(name: str, value: float) -> Callable[[Tensors], object]:
+    return lambda tensors: tensors[name].fill_(value)
+
+
 SPOILT: dict[str, tuple[Callable[[Tensors], object], str]] = {
     "a tensor too many": (put("layers.0.evil", torch.zeros(1)), "not of its network"),
     "a tensor too few": (lambda tensors: tensors.pop(FIRST), "missing"),
@@ -51,6 +55,9 @@ SPOILT: dict[str, tuple[Callable[[Tensors], object], str]] = {
     "a number that is none": (poke(FIRST, float("nan")), "not finite"),
     "an infinite number": (poke(FIRST, float("inf")), "not finite"),
     "a variance below zero": (poke("layers.1.running_var", -1.0), "images are not finite"),
+    "overflow for other seeds": (fill(FIRST, 8e37), "images are not finite in float32"),
+    "overflow if folded": (fill(FIRST, 5e37), "images are not finite in float32"),
+    "overflow in bfloat16": (poke("layers.9.weight", 3.4e38), "images are not finite in bfloat16"),
 }
 
 

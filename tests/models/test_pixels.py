@@ -26,6 +26,11 @@ def test_numbers_out_of_range_are_clamped() -> None:
     assert to_pixels(torch.tensor([-7.0, 7.0])).tolist() == [0, 255]
 
 
+def test_what_is_not_a_number_is_the_middle() -> None:
+    numbers = torch.full((100,), torch.nan)  # as many as SIMD code converts at once, and some left over
+    assert to_pixels(numbers).unique().tolist() == to_pixels(torch.zeros(1)).tolist()
+
+
 def test_memory_format_is_kept() -> None:
     images = torch.zeros(2, 3, 4, 4, dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
     assert to_numbers(images).is_contiguous(memory_format=torch.channels_last)

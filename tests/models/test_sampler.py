@@ -12,15 +12,16 @@ from PIL import Image
 from torch import Tensor
 
 from contract.checkpoint import CheckpointHeader
-from contract.errors import ServiceError
+from contract.errors import ErrorCode, ServiceError
 from contract.training import MAX_SEED, TrainingSpec
 from models import networks
-from models.checkpoint import save_checkpoint
+from models.checkpoint import load_checkpoint, save_checkpoint
 from models.environment import NumericEnvironment, detect
 from models.networks.pair import Generator
 from models.previews import preview
 from models.sampler import Sampler, parts, renderer
 from tests.conftest import proof
+from tests.models.checkpoints import write
 
 MakeSpec = Callable[..., TrainingSpec]
 JOB = "job_" + "0" * 16
@@ -192,6 +193,33 @@ def test_bucket_that_differs_in_few_bfloat16_images_is_not_used(
     header = CheckpointHeader(job=JOB, spec=make_spec(), images_seen=0)
     rendering = environment.model_copy(update={"precision": "bfloat16"})
     assert Sampler(Subtle(sizes), header, rendering).buckets == tuple(sorted({*BUCKETS} - sizes))
+
+
+def test_generator_whose_images_are_not_finite_is_refused(
+    tmp_path: Path, environment: NumericEnvironment
+) -> None:
+    path = tmp_path / "generator.safetensors"
+    generator, header = load_checkpoint(write(path)[0])
+    generator.state_dict()["layers.9.weight"].view(-1)[0] = 3.4e38  # rounds to infinity in bfloat16
+    digest = save_checkpoint(generator, header, path)
+    assert Sampler.load(path, digest, environment).buckets == BUCKETS
+    with pytest.raises(ServiceError, match="not finite in bfloat16") as refusal:
+        Sampler.load(path, digest, environment.model_copy(update={"precision": "bfloat16"}))
+    assert refusal.value.code is ErrorCode.CHECKPOINT_UNREADABLE
+
+
+def test_number_that_is_none_becomes_zero(tmp_path: Path, environment: NumericEnvironment) -> None:
+    """Latents of a client may be further out than all that was tested when the generator was loaded."""
+    generator, header = load_checkpoint(write(tmp_path / "generator.safetensors")[0])
+    weights = generator.state_dict()
+    weights["layers.0.weight"].mul_(1e4)
+    weights["layers.9.weight"].sign_().mul_(1e36)
+    sampler = Sampler(generator, header, environment)
+    far = np.full((2, 8), 100, dtype=np.float32)
+    is_none = sampler._images(far).isnan().numpy()  # (2, 1, R, R)
+    assert is_none.any()
+    assert not sampler.render_latent_floats(far)[is_none].any()
+    assert set(sampler.render_latents(far).transpose(0, 3, 1, 2)[is_none]) == {128}
 
 
 class Watched(Generator):
