@@ -22,7 +22,7 @@ from contract.pointing import PointOutcome, point, unpoint
 from service.alone import alone
 from service.gateway import Gateway
 from service.records import require_rebuilt
-from service.references import of_meaning
+from service.references import Target, of_digest, of_meaning, other_copy
 from service.refusals import being_rebuilt, is_for_lack_of_memory
 from service.settling import until_settled
 
@@ -38,12 +38,29 @@ async def move(gateway: Gateway, alias: str, decide: Decide[AliasRecord]) -> Ali
     """Apply `decide` as `change` does, once samplers have loaded the generator that it chooses.
 
     They serve the one that the alias already points to, so that is not loaded again.
+
+    Raises:
+        ServiceError: as `change`, or a sampler's own if it cannot load the generator.
     """
     seen = await gateway.store.alias_record(alias)
     target = await of_meaning(gateway, (await decide(seen)).now)
     if seen is None or (await of_meaning(gateway, seen.now)).digest != target.digest:
-        await gateway.warming.warm(target.digest, target.place)
+        await _warm(gateway, target)
     return await change(gateway, alias, decide)
+
+
+async def _warm(gateway: Gateway, target: Target) -> None:
+    """Have samplers load a generator, or its other copy if this one is damaged, as requests do."""
+    try:
+        await gateway.warming.warm(target.digest, target.place)
+    except ServiceError as refusal:
+        if refusal.code is not ErrorCode.CHECKPOINT_UNREADABLE:
+            raise
+        await of_digest(gateway, target.digest)  # which says so if it was deleted meanwhile
+        other = await other_copy(gateway, target)
+        if other is None:
+            raise
+        await gateway.warming.warm(other.digest, other.place)
 
 
 async def change(gateway: Gateway, alias: str, decide: Decide[R]) -> R:

@@ -3,21 +3,23 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from service.settling import until_settled
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Background:
     """The coroutines that run beside the requests."""
 
     def __init__(self) -> None:
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[Any]] = set()
         self._settling: set[str] = set()
 
-    def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def run(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Begin a coroutine. If it fails, that is logged."""
         task = asyncio.create_task(work)
         self.tasks.add(task)
@@ -48,7 +50,7 @@ class Background:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
-    def _has_ended(self, task: asyncio.Task[None]) -> None:
+    def _has_ended(self, task: asyncio.Task[Any]) -> None:
         self.tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             logger.error("work in the background failed", exc_info=error)

@@ -86,13 +86,13 @@ async def with_generator(
             raise
         gateway.remembered.doubt(("model", reference))
         now = await resolve(gateway, reference)
-        other = now if now.place != target.place else await _other_copy(gateway, target)
+        other = now if now.place != target.place else await other_copy(gateway, target)
         if other is None:
             raise
     return await answer(other)
 
 
-async def _other_copy(gateway: Gateway, target: Target) -> Target | None:
+async def other_copy(gateway: Gateway, target: Target) -> Target | None:
     """The same generator as a job's checkpoint if this one was imported, or imported if a job made it."""
     if target.job is None:
         return await _made(gateway, target.digest)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from contract.errors import ServiceError
 from contract.sampling import CheckpointPlace
 from contract.warming import LIVES_SECONDS, PATIENCE_SECONDS, FirstPictures, LivingSampler
 from contract.wire import Answer
@@ -24,7 +25,7 @@ _MOST_AT_ONCE = 8
 
 
 class Warming:
-    """Requests a generator's first picture from each living sampler. Best effort."""
+    """Requests a generator's first picture from each living sampler. Best effort, but refusals are heard."""
 
     def __init__(
         self, redis: "Redis", roster: Roster, load: Load, *, background: Background, shared: SingleFlight
@@ -42,23 +43,33 @@ class Warming:
 
         Concurrent calls for the same generator share one request; while many others are being loaded, there
         is none. A sampler finishes loading what it has begun, even when no call waits for it any more.
+
+        Raises:
+            ServiceError: a sampler's own, if it has refused within that time.
         """
-        asking = self._shared.ask(("warm", digest), lambda: self._ask_all(digest, place))
+        asking = self._shared.ask(("warm", digest, place), lambda: self._ask_all(digest, place))
         task = self._background.run(asking)  # not cancelled, which would interrupt a command
         await asyncio.wait([task], timeout=PATIENCE_SECONDS)
+        if task.done() and not task.cancelled() and (refusal := task.result()):
+            detail = f"Nothing was changed, since a sampler cannot load this generator: {refusal.detail}"
+            raise ServiceError(refusal.code, detail)
 
     async def close(self) -> None:
         await self._redis.aclose()
 
-    async def _ask_all(self, digest: str, place: CheckpointPlace) -> None:
+    async def _ask_all(self, digest: str, place: CheckpointPlace) -> ServiceError | None:
         if self._under_way.locked():
-            return
+            return None
         async with self._under_way:
             with contextlib.suppress(RedisError, ValueError):  # requests for samples will report it
                 if samplers := await self._roster.samplers():
-                    await self._ask_each(samplers, digest, place)
+                    return await self._ask_each(samplers, digest, place)
+        return None
 
-    async def _ask_each(self, samplers: Sequence[LivingSampler], digest: str, place: CheckpointPlace) -> None:
+    async def _ask_each(
+        self, samplers: Sequence[LivingSampler], digest: str, place: CheckpointPlace
+    ) -> ServiceError | None:
+        """The first refusal; None once all have the generator, or time is up."""
         seconds, _ = await self._redis.time()
         wanted = FirstPictures.of(samplers, digest, place, seconds)
         pipeline = self._redis.pipeline(transaction=False)
@@ -72,5 +83,8 @@ class Warming:
             await asyncio.sleep(_LOOK_SECONDS)
             for frame in await awaited(self._redis.lpop(wanted.replies, len(missing))) or ():
                 answer = Answer.unpack(frame)
+                if answer.error:
+                    return ServiceError(answer.error, answer.detail)
                 if (spec := missing.pop(answer.id, None)) and answer.stages:
                     self._load.learn(spec, answer.stages.each)
+        return None

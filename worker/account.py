@@ -22,18 +22,21 @@ class Account:
         self,
         lease: Lease,
         volume: Volume,
+        best: CheckpointFact | None,
         *,
         ledger: Ledger,
         outbox: Outbox,
         heartbeat: Heartbeat,
         warming: Warming,
     ) -> None:
+        """`best` is the checkpoint that the record names as its best, if any."""
         self._lease = lease
         self._volume = volume
         self._ledger = ledger
         self._outbox = outbox
         self._heartbeat = heartbeat
         self._warming = warming
+        self._best = best
 
     def take_over(self) -> None:
         """Record the claim; report what the last owner wrote to the volume but may not have reported."""
@@ -42,7 +45,7 @@ class Account:
             return
         leftovers.drop_torn(self._volume, self._lease.id, ".*.tmp")
         if self._ledger.facts.checkpoints:
-            self.warm_best(is_latest=False)
+            self._warm_best(is_latest=False)
         for checkpoint in self._ledger.facts.checkpoints:
             self._report_checkpoint(checkpoint)
             self._heartbeat.beat_if_due()
@@ -81,13 +84,27 @@ class Account:
         if not self._ledger.write(update):
             self._outbox.lose()
 
-    def warm_best(self, *, is_latest: bool) -> None:
-        """Let samplers load the best checkpoint. Beats first, as this may take a whole heartbeat interval."""
+    def conclude(self) -> None:
+        """Prepare for success, after which `latest` is the best that the record names."""
+        named = self._best
+        self._warm_best(is_latest=True)
+        if self._best and self._best != named:
+            self._outbox.report(fields={"checkpoint": self._best.model_dump_json()})
+
+    def _warm_best(self, *, is_latest: bool) -> None:
+        """Let samplers load the best checkpoint. Beats first, as this may take a whole heartbeat interval.
+
+        If one cannot, the record goes on to name the best before, so that aliases that follow it are served.
+        """
         self._heartbeat.beat_if_due()
         if self._outbox.is_lost:
             return
         best = best_checkpoint(self._ledger.facts.checkpoints)
-        self._warming.load(self._lease.id, best, is_latest=is_latest)
+        refusal = self._warming.load(self._lease.id, best, is_latest=is_latest)
+        if refusal:
+            self._outbox.warn("best_not_loaded", f"A sampler cannot load {best.digest}: {refusal}")
+        if not refusal or self._best is None:
+            self._best = best
 
     def _computing(self, message: link.Computing) -> None:
         self.write({"environment": message.environment})
@@ -110,15 +127,15 @@ class Account:
 
     def _published(self, checkpoint: CheckpointFact) -> None:
         self.write({"checkpoints": (*self._ledger.facts.checkpoints, checkpoint)})
-        if best_checkpoint(self._ledger.facts.checkpoints) == checkpoint:
-            self.warm_best(is_latest=False)
+        if best_checkpoint(self._ledger.facts.checkpoints) != self._best:
+            self._warm_best(is_latest=False)
         self._report_checkpoint(checkpoint)
         reported = {one.file for one in self._ledger.facts.checkpoints}
         leftovers.drop_unreported(self._volume, self._lease.id, checkpoint.file, reported)
 
     def _report_checkpoint(self, checkpoint: CheckpointFact) -> None:
         self._outbox.report(
-            fields={"checkpoint": best_checkpoint(self._ledger.facts.checkpoints).model_dump_json()},
+            fields={"checkpoint": (self._best or checkpoint).model_dump_json()},
             checkpoint=checkpoint,
             event=(EventType.CHECKPOINT, checkpoint.model_dump()),
         )

@@ -62,6 +62,7 @@ class Ownership:
         self._account = Account(
             lease,
             worker.volume,
+            record.checkpoint,
             ledger=self._ledger,
             outbox=self._outbox,
             heartbeat=self._heartbeat,
@@ -207,7 +208,7 @@ class Ownership:
         else:
             self._account.write(facts)
         if outcome.state is State.SUCCEEDED and self._ledger.facts.checkpoints:
-            self._account.warm_best(is_latest=True)
+            self._account.conclude()
         heard = self._outbox.insist(
             owning.leave(self._lease, outcome.state, reason=outcome.reason, error=outcome.error)
         )

@@ -43,6 +43,7 @@ _CHANGED = (
     ErrorCode.ALIAS_READ_ONLY,
     ErrorCode.PRECONDITION_FAILED,
 )
+_MOVED = (*_CHANGED, ErrorCode.RECORD_DELETED, ErrorCode.CHECKPOINT_UNREADABLE, ErrorCode.INSUFFICIENT_MEMORY)
 
 
 @router.get(
@@ -116,11 +117,10 @@ async def _view(gateway: Gateway, alias: str, meaning: Meaning) -> Model:
     summary="Point an alias at a generator",
     responses={
         **write_problems(
-            *_CHANGED,
+            *_MOVED,
             ErrorCode.UNSUPPORTED_MEDIA_TYPE,
             ErrorCode.BODY_TOO_LARGE,
             ErrorCode.NO_MODEL_YET,
-            ErrorCode.RECORD_DELETED,
         ),
         201: {"model": Model, "description": "The alias is new."},
     },
@@ -135,7 +135,7 @@ async def put_model(
     """Creates or moves the alias. Once this has been answered, no request is served by the old generator.
 
     With `If-Match`, the alias is moved only if it has not changed since you read it. If it already points
-    there, nothing changes.
+    there, nothing changes; nor does it if a sampler cannot load the generator.
     """
     _refuse_latest(alias)
     target = await _named(gateway, to)
@@ -163,7 +163,7 @@ async def _named(gateway: Gateway, to: AliasTarget) -> Target:
     response_model=Model,
     operation_id="rollBackModel",
     summary="Point an alias back at its previous generator",
-    responses=write_problems(*_CHANGED, ErrorCode.NOTHING_BEFORE),
+    responses=write_problems(*_MOVED, ErrorCode.NOTHING_BEFORE),
 )
 async def roll_back_model(
     gateway: Here, response: Response, alias: AliasPath, conditions: Conditions

@@ -84,6 +84,29 @@ def test_best_that_a_dead_owner_wrote_but_did_not_report_is_loaded_first(
     assert loadings[0] == Loading(best=1, is_latest=False, told=None, state=State.RUNNING)
 
 
+@pytest.mark.parametrize("is_loaded_in_the_end", [False, True])
+def test_record_goes_on_to_name_the_best_that_samplers_load(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, is_loaded_in_the_end: bool
+) -> None:
+    named: list[int | None] = []
+
+    def load(warming: Warming, job_id: str, best: CheckpointFact, *, is_latest: bool) -> str | None:
+        record = worker.records.read(job_id)
+        named.append(record.checkpoint.images_seen if record.checkpoint else None)
+        is_refused = best.images_seen == 3 and not (is_latest and is_loaded_in_the_end)
+        return "The file is damaged." if is_refused else None
+
+    monkeypatch.setattr(Warming, "load", load)
+    worker.submit(FIRST)
+    worker.start("publish_and_finish")
+    worker.finish()
+    assert named == [None, 1, 1]
+    record = worker.records.read(FIRST)
+    assert record.checkpoint is not None
+    assert record.checkpoint.images_seen == (3 if is_loaded_in_the_end else 1)
+    assert worker.warnings(FIRST) == ["best_not_loaded"] * (1 if is_loaded_in_the_end else 2)
+
+
 def test_lease_is_renewed_before_each_load(
     worker: Worker, volume: Volume, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

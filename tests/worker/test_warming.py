@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from contract.alias import Meaning
+from contract.errors import ErrorCode
 from contract.job import CheckpointFact
 from contract.keys import ALIASES, SAMPLES_REPLIES_OF, SAMPLES_WAITING_FOR, Role
 from contract.sampling import CheckpointPlace, SamplePrecision
@@ -143,6 +144,22 @@ def test_load_waits_for_every_active_sampler(
         moving.join(LONG_SECONDS)
         assert not moving.is_alive()
     assert not client.exists(SAMPLES_WAITING_FOR + "sample-3")
+
+
+def test_refusal_of_one_sampler_is_heard_at_once(
+    store: Store, warming: Warming, best: CheckpointFact, redis_url: str
+) -> None:
+    for name in ("sample-1", "sample-2"):  # the first never answers
+        greet(store, name)
+    client = redis.Redis.from_url(redis_url)
+    heard: list[str | None] = []
+    with in_a_thread(lambda: heard.append(warming.load(PLACE.job, best, is_latest=True))):
+        taken = cast("tuple[bytes, bytes] | None", client.blpop([SAMPLES_WAITING_FOR + "sample-2"], 10))
+        assert taken is not None
+        ask = Ask.unpack(taken[1])
+        refusal = Answer(ask.id, "ours", b"", ErrorCode.CHECKPOINT_UNREADABLE, "It is damaged.")
+        client.rpush(SAMPLES_REPLIES_OF + ask.gateway, refusal.pack())
+    assert heard == ["It is damaged."]
 
 
 def test_ask_for_a_dying_sampler_expires_and_load_does_not_wait_long(
