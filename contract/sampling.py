@@ -15,6 +15,8 @@ from contract.training import MAX_SEED
 SamplePrecision = Literal["auto", "float32"]
 MAX_COUNT = 1024
 """The largest sheet, in tiles."""
+FULL_BATCH = 64
+"""Samples that a sampler usually renders in one forward pass."""
 
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
@@ -186,6 +188,11 @@ class SampleSpec(SampleOptions):
         if self.scale == 1:
             return self.count
         return self.count + round(self.count * (self.scale**2 - 1) * FORMS[self.format].enlarging)
+
+    @property
+    def is_light(self) -> bool:
+        """Whether it is less than a batch: samplers let it pass those that are not."""
+        return self.weight < FULL_BATCH
 
     def canonical(self) -> str:
         """The unique text of this picture, from which the ETag and the cache keys are made."""

@@ -2,18 +2,20 @@
 
 from dataclasses import dataclass
 
-from contract.errors import ErrorCode, ServiceError
+from contract.errors import ErrorCode, FieldError, ServiceError
 from contract.formats import FORMS
-from contract.sampling import SampleSpec
+from contract.sampling import FULL_BATCH, SampleSpec
 from service.costs import Costs
 from service.throughput import Throughput
 
 LONGEST_SECONDS = 1.0
 """Time in which the samplers work off a full line, and so catch up after a flood of requests."""
-LEAST_WEIGHT = 64
+LEAST_WEIGHT = FULL_BATCH
 """A full batch may always wait; otherwise samplers that were briefly slow would never regain their speed."""
 FEWEST = 4
 """With fewer requests, the line is never full; each request counts for at most 1/FEWEST of the limit."""
+_OF_ONE_SAMPLER = 1_000_000
+"""The pace of a sampler that needs as long as it tells: work is in microseconds."""
 _OF_A_BATCH = 8
 """Rough speed-up of a full batch over one image after the other."""
 
@@ -32,7 +34,7 @@ class Share:
 
     @property
     def is_light(self) -> bool:
-        return _is_light(self.spec)
+        return self.spec.is_light
 
     @property
     def is_large(self) -> bool:
@@ -96,7 +98,11 @@ class Load:
         return self._requests >= FEWEST and self._room >= self.limit
 
     def require_room(self, spec: SampleSpec) -> None:
-        """Raise `sampler_busy` unless this request, too, may wait. An empty line admits any."""
+        """Raise `sampler_busy` unless this request, too, may wait.
+
+        An empty line admits any, unless it could not be answered in time: that is `invalid_request`.
+        """
+        self._require_brevity(spec)
         if not self._requests:
             return
         limit = self._limit(self._weight + spec.weight, self._work_at_worst + self._costs.at_worst(spec))
@@ -104,12 +110,30 @@ class Load:
         if (self._requests >= FEWEST and is_too_long) or self._is_too_late(spec):
             raise self.busy()
 
+    def _require_brevity(self, spec: SampleSpec) -> None:
+        """Refuse what one sampler, with nothing else to do, would not finish in time, if its cost is known.
+
+        By the pace only if that is high: a low one may be of a bad moment, and nothing would correct it if it
+        made an empty line refuse.
+        """
+        if spec.count == 1 or self._costs.is_stranger(spec):
+            return
+        work, pace = self._costs.of(spec), max(self._pace or 0, _OF_ONE_SAMPLER)
+        if work <= pace * self._longest_wait_seconds:
+            return
+        most = max(1, int(spec.count * pace * self._longest_wait_seconds / work))
+        detail = (
+            f"{spec.count} samples of this generator take a sampler about {work / pace:.0f} s, and an answer"
+            f" may take {self._longest_wait_seconds:g}; ask for fewer at a time, {most} at most."
+        )
+        raise ServiceError(ErrorCode.INVALID_REQUEST, detail, fields=(FieldError("count", detail),))
+
     def _is_too_late(self, spec: SampleSpec) -> bool:
         """Whether this request could not be answered in time, if it is known what it costs.
 
         Samplers render light requests before heavy ones, which they give up at their deadlines.
         """
-        before = self._light_work if _is_light(spec) else self._work
+        before = self._light_work if spec.is_light else self._work
         seconds = self.seconds_for(before + self._costs.of(spec))
         return seconds > self._longest_wait_seconds and not self._costs.is_stranger(spec)
 
@@ -172,11 +196,6 @@ class Load:
         self._light_work += sign * share.work * share.is_light
         self._work_at_worst += sign * share.work_at_worst
         self._large += sign * share.is_large
-
-
-def _is_light(spec: SampleSpec) -> bool:
-    """Whether it is less than a batch."""
-    return spec.weight < LEAST_WEIGHT
 
 
 def _room(weight: int, limit: int) -> int:

@@ -206,6 +206,36 @@ def test_full_line_refuses_by_number_of_images_with_retry_after(load: Load, join
     assert refusal.value.retry_after_seconds == pytest.approx(1, rel=0.01)
 
 
-def test_empty_line_admits_any_request(load: Load, join: Join) -> None:
+def test_empty_line_admits_what_can_be_answered_in_time(load: Load, join: Join) -> None:
     work(load, join, per_second=100, seconds=2)
+    load.require_room(sheet(1024))
+
+
+@pytest.mark.parametrize("is_pace_known", [True, False])
+def test_request_that_no_sampler_could_answer_in_time_is_refused_even_by_an_empty_line(
+    load: Load, join: Join, is_pace_known: bool
+) -> None:
+    if is_pace_known:
+        work(load, join, per_second=1000, seconds=2)
+    load.learn(sheet(1, "1"), 1500.0)
+    with pytest.raises(ServiceError) as refusal:
+        load.require_room(sheet(1024, "1"))
+    assert refusal.value.code is ErrorCode.INVALID_REQUEST
+    assert refusal.value.retry_after_seconds is None
+    assert "ask for fewer at a time, 15 at most" in refusal.value.detail
+    load.require_room(sheet(15, "1"))
+    load.require_room(sheet(1024, "2"))  # nobody knows what this costs
+
+
+def test_single_sample_is_never_refused_by_an_empty_line(load: Load) -> None:
+    load.learn(sheet(1), 25_000.0)
+    load.require_room(sheet(1))
+
+
+def test_cost_measured_at_a_bad_moment_does_not_count_once_the_pace_shows_it(load: Load, join: Join) -> None:
+    load.learn(sheet(1), 30.0)
+    with pytest.raises(ServiceError):
+        load.require_room(sheet(1024))
+    for second in range(10):
+        load.answered(join(second), second + 0.010, 30.0)
     load.require_room(sheet(1024))
