@@ -7,6 +7,7 @@ later begins another, with a deadline of its own.
 import asyncio
 import hashlib
 import time
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from service.mailbox import Mailbox
 from service.presence import await_for
 from service.timing import NOTHING, stages_of
 
+_MOST_ANSWERED = 4096
 _Asked = tuple[SampleSpec, CheckpointPlace]
 """What samplers are asked for: a picture, and where its generator is."""
 
@@ -60,11 +62,23 @@ class Pictures:
         self._mailbox = mailbox
         self._cache = SampleCache(max_bytes)
         self._rendering: dict[_Asked, _Rendering] = {}
+        self._answered: OrderedDict[int, str] = OrderedDict()
 
     def find(self, etag: str) -> Picture | None:
         """The picture, if it is cached."""
         content = self._cache.get(etag)
         return None if content is None else Picture(etag, content)
+
+    def note(self, request_hash: int, etag: str) -> None:
+        """Note what a request was answered with."""
+        self._answered[request_hash] = etag
+        self._answered.move_to_end(request_hash)
+        if len(self._answered) > _MOST_ANSWERED:
+            self._answered.popitem(last=False)
+
+    def probably_has(self, request_hash: int) -> bool:
+        """Whether what a request was last answered with is cached. By now, it may mean another picture."""
+        return self._cache.get(self._answered.get(request_hash, "")) is not None
 
     def require_room(self, spec: SampleSpec, place: CheckpointPlace) -> None:
         """Raise `sampler_busy` if `render` would: the picture is not being rendered, and the line is full."""

@@ -100,7 +100,8 @@ async def get_samples(request: Request, gateway: Here, query: Annotated[SamplesQ
     begun_at = time.monotonic()
     chosen = _format(request, query, query.format, "")
     seed = _seed(query)
-    _refuse_when_full(gateway, query.model)
+    if gateway.mailbox.load.is_full and _seems_to_need_a_sampler(request, gateway, query, chosen):
+        raise gateway.mailbox.load.busy()
     answer = partial(_picture_by_seed, request, gateway, query, chosen, seed, begun_at)
     return await with_generator(gateway, query.model, answer)
 
@@ -127,6 +128,8 @@ async def _picture_by_seed(
     if picture is None and request.method == "HEAD":
         return _unrendered(spec, headers if renderer is None else {**headers, "ETag": etag})
     picture = picture or await _render(request, gateway, spec, target, etag, begun_at)
+    if not is_drawn:
+        gateway.pictures.note(_hash(request, chosen), picture.etag)
     conditions.require(picture.etag, "the picture")
     headers |= {"ETag": picture.etag, "Server-Timing": server_timing(picture.stages, begun_at)}
     if conditions.has(picture.etag) and not is_drawn:
@@ -164,7 +167,8 @@ async def post_samples(
     begun_at = time.monotonic()
     chosen = _format(request, body, body.format, "/")
     body.require_whole()
-    _refuse_when_full(gateway, body.model)
+    if gateway.mailbox.load.is_full and not gateway.remembers_generator(body.model):
+        raise gateway.mailbox.load.busy()
     answer = partial(_picture_by_body, request, gateway, body, chosen, begun_at)
     return await with_generator(gateway, body.model, answer)
 
@@ -212,10 +216,22 @@ def _unrendered(spec: SampleSpec, headers: dict[str, str]) -> Response:
     return response
 
 
-def _refuse_when_full(gateway: Gateway, reference: str | None) -> None:
-    """While the line is full, refuse whatever needs a round trip to Redis, so that refusals are immediate."""
-    if gateway.mailbox.load.is_full and not gateway.remembers_generator(reference):
-        raise gateway.mailbox.load.busy()
+def _seems_to_need_a_sampler(
+    request: Request, gateway: Gateway, query: SamplesQuery, chosen: SampleFormat
+) -> bool:
+    """Whether to refuse while the line is full. Decided without a round trip to Redis, hence at once.
+
+    What is let through by mistake is refused when it would be rendered.
+    """
+    if request.method == "HEAD" or "if-none-match" in request.headers:
+        return False
+    is_remembered = gateway.remembers_generator(query.model)
+    return not is_remembered and not gateway.pictures.probably_has(_hash(request, chosen))
+
+
+def _hash(request: Request, chosen: SampleFormat) -> int:
+    """Of what the client wants; unlike the query, it takes no memory to speak of."""
+    return hash((request.scope["query_string"], chosen))
 
 
 async def _render(
