@@ -9,10 +9,10 @@ from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING_FOR, Role
 from contract.sampling import CheckpointPlace, SamplePrecision, SampleSpec
 from contract.wire import Ask
 
-PATIENCE_SECONDS = 2.0
-"""Longest wait for samplers before a name is moved: more than reading and probing a generator takes."""
-LIVES_SECONDS = 10
-"""Requests to a sampler that has just died expire after this."""
+PATIENCE_SECONDS = 30.0
+"""Longest wait for samplers before a name is moved: more than reading and probing a large generator takes."""
+LIVES_SECONDS = 35
+"""Requests to a sampler that has just died expire after this, when nobody waits for them any more."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,11 @@ class LivingSampler:
 
     name: str
     precisions: tuple[SamplePrecision, ...]
+
+    @property
+    def waiting(self) -> str:
+        """The list of asks that only it takes."""
+        return SAMPLES_WAITING_FOR + self.name
 
 
 def living_samplers(workers: list[dict[str, Any]]) -> list[LivingSampler]:
@@ -50,7 +55,7 @@ class FirstPictures:
         deadline_ms = round(1000 * (redis_seconds + PATIENCE_SECONDS + 1))
         asks = [
             (
-                SAMPLES_WAITING_FOR + sampler.name,
+                sampler.waiting,
                 Ask(
                     secrets.token_hex(8),
                     ours,

@@ -19,7 +19,10 @@ from service.roster import Roster
 from service.single_flight import SingleFlight
 
 _LOOK_SECONDS = 0.01
-"""Polled: a blocking pop must not be cancelled, and this may be."""
+"""Polled: a blocking pop must not be cancelled, and this may be. Later, less often."""
+_LATER = 1 / 20
+"""Interval of looks, as a share of the time waited so far."""
+_ROLL_CALL_SECONDS = 1.0
 _MOST_AT_ONCE = 8
 """Generators loaded at the same time; about as many as a sampler loads while a client waits for it."""
 
@@ -39,7 +42,7 @@ class Warming:
         self._under_way = asyncio.Semaphore(_MOST_AT_ONCE)
 
     async def warm(self, digest: str, place: CheckpointPlace) -> None:
-        """Have a generator loaded, and wait briefly.
+        """Have a generator loaded, and wait until it is, but no longer than `PATIENCE_SECONDS`.
 
         Concurrent calls for the same generator share one request; while many others are being loaded, there
         is none. A sampler finishes loading what it has begun, even when no call waits for it any more.
@@ -69,7 +72,7 @@ class Warming:
     async def _ask_each(
         self, samplers: Sequence[LivingSampler], digest: str, place: CheckpointPlace
     ) -> ServiceError | None:
-        """The first refusal; None once all have the generator, or time is up."""
+        """The first refusal; None once all that are still there have the generator, or time is up."""
         seconds, _ = await self._redis.time()
         wanted = FirstPictures.of(samplers, digest, place, seconds)
         pipeline = self._redis.pipeline(transaction=False)
@@ -77,14 +80,21 @@ class Warming:
             pipeline.rpush(waiting, ask.pack())
             pipeline.expire(waiting, LIVES_SECONDS)
         await pipeline.execute()
-        missing = {ask.id: ask.spec for _, ask in wanted.asks}
-        until = time.monotonic() + PATIENCE_SECONDS
-        while missing and time.monotonic() < until:
-            await asyncio.sleep(_LOOK_SECONDS)
+        return await self._hear_out(wanted)
+
+    async def _hear_out(self, wanted: FirstPictures) -> ServiceError | None:
+        missing = {ask.id: (waiting, ask.spec) for waiting, ask in wanted.asks}
+        began_at = called_at = time.monotonic()
+        while missing and (waited := time.monotonic() - began_at) < PATIENCE_SECONDS:
+            await asyncio.sleep(max(_LOOK_SECONDS, _LATER * waited))
             for frame in await awaited(self._redis.lpop(wanted.replies, len(missing))) or ():
                 answer = Answer.unpack(frame)
                 if answer.error:
                     return ServiceError(answer.error, answer.detail)
-                if (spec := missing.pop(answer.id, None)) and answer.stages:
-                    self._load.learn(spec, answer.stages.each)
+                if (answered := missing.pop(answer.id, None)) and answer.stages:
+                    self._load.learn(answered[1], answer.stages.each)
+            if time.monotonic() - called_at > _ROLL_CALL_SECONDS:
+                called_at = time.monotonic()
+                present = {one.waiting for one in await self._roster.samplers()}
+                missing = {ask_id: asked for ask_id, asked in missing.items() if asked[0] in present}
         return None

@@ -13,8 +13,9 @@ from contract.job import CheckpointFact, State
 from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING_FOR, Role
 from contract.owning import leave
 from contract.volume import Volume
+from contract.warming import LIVES_SECONDS, PATIENCE_SECONDS
 from contract.wire import Answer, Ask
-from contract.workers import hello
+from contract.workers import goodbye, hello
 from service.store import Store
 from tests.service.playing import Sampler, Worker
 from tests.service.problems import refused
@@ -124,6 +125,44 @@ def test_every_active_sampler_loads_the_generator_before_the_alias_moves(
     assert not worker.redis.exists(SAMPLES_WAITING_FOR + "sample-3", SAMPLES_WAITING_FOR + "sample-0")
 
 
+def test_alias_does_not_wait_for_a_sampler_that_is_gone(
+    client: httpx.Client,
+    sampler: Sampler,
+    worker: Worker,
+    finished: CheckpointFact,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.warming.PATIENCE_SECONDS", 3600)
+    monkeypatch.setattr("service.warming._ROLL_CALL_SECONDS", 0.05)
+    second = {"role": Role.SAMPLE, "active": True, "renderer": "r1", "name": "sample-2"}
+    worker.run(hello("sample-2", second, 60))
+    with ThreadPoolExecutor(1) as thread:
+        moving = thread.submit(client.put, "/models/best", json={"digest": finished.digest})
+        until(lambda: worker.redis.exists(SAMPLES_WAITING_FOR + "sample-2"))
+        worker.run(goodbye("sample-2"))
+        assert moving.result().status_code == 201
+
+
+def test_alias_waits_until_the_generator_is_loaded(
+    client: httpx.Client,
+    sampler: Sampler,
+    worker: Worker,
+    finished: CheckpointFact,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert PATIENCE_SECONDS >= 30  # loading a large generator takes some seconds
+    monkeypatch.setattr("service.warming.PATIENCE_SECONDS", 3600)
+    monkeypatch.setattr("service.warming._ROLL_CALL_SECONDS", 0.0)
+    sampler.hold()
+    with ThreadPoolExecutor(1) as thread:
+        moving = thread.submit(client.put, "/models/best", json={"digest": finished.digest})
+        until(lambda: worker.redis.llen(SAMPLES_WAITING_FOR + "sample-1"))
+        assert client.get("/models/best").status_code == 404
+        sampler.held.clear()
+        assert moving.result().status_code == 201
+    assert sampler.asks
+
+
 def test_hanging_redis_does_not_keep_an_alias_from_moving(
     client: httpx.Client, finished: CheckpointFact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,7 +177,7 @@ def test_request_to_load_a_generator_expires_if_the_sampler_dies(
     client: httpx.Client, worker: Worker, finished: CheckpointFact
 ) -> None:
     assert client.put("/models/best", json={"digest": finished.digest}).is_success
-    until(lambda: 0 < worker.redis.ttl(SAMPLES_WAITING_FOR + "sample-1") <= 10)
+    until(lambda: 0 < worker.redis.ttl(SAMPLES_WAITING_FOR + "sample-1") <= LIVES_SECONDS)
 
 
 def test_a_deleted_alias_is_not_found(client: httpx.Client, volume: Volume, job_id: str) -> None:
