@@ -16,7 +16,7 @@ from contract.job import CheckpointFact
 from contract.keys import ALIASES, SAMPLES_REPLIES_OF, SAMPLES_WAITING_FOR, Role
 from contract.sampling import CheckpointPlace, SamplePrecision
 from contract.volume import Volume
-from contract.warming import LIVES_SECONDS, LivingSampler, living_samplers
+from contract.warming import LivingSampler, living_samplers
 from contract.wire import Answer, Ask
 from contract.workers import hello
 from models.environment import detect
