@@ -1,8 +1,8 @@
 """Whether the process is alive, and whether the whole service is ready."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence, Set
+from typing import Any, Literal
 
 from fastapi import APIRouter, Response
 from pydantic import Field
@@ -37,11 +37,22 @@ class Missing(Frozen):
     detail: str
 
 
+class Impaired(Frozen):
+    """A worker that is running but does no work at present, and why."""
+
+    part: Part
+    worker: str | None = Field(description="Its name; null if it is of an older version.")
+    detail: str
+
+
 class Readiness(Frozen):
     """Whether the service can accept images, train jobs and serve samples."""
 
     ready: bool
     missing: tuple[Missing, ...] = Field(examples=[[]])
+    impaired: tuple[Impaired, ...] = Field(
+        (), description="Although others may do their work, so that nothing is missing.", examples=[[]]
+    )
 
 
 @router.get(
@@ -67,40 +78,47 @@ async def get_liveness() -> Alive:
     },
 )
 async def get_readiness(gateway: Here, response: Response) -> Readiness:
-    """Answers 200 only if the service can prepare datasets, train jobs and serve samples."""
-    store, sampling_store = await asyncio.gather(_store(gateway), _sampling_store(gateway))
+    """Answers 200 only if the service can prepare datasets, train jobs and serve samples.
+
+    `impaired` names each worker that does not do its part, even if others do.
+    """
+    (store, impaired), sampling_store = await asyncio.gather(_store(gateway), _sampling_store(gateway))
     missing = (*store, *sampling_store, *_volume(gateway))
     response.status_code = 503 if missing else 200
     response.headers["Cache-Control"] = "no-store"
-    return Readiness(ready=not missing, missing=missing)
+    return Readiness(ready=not missing, missing=missing, impaired=impaired)
 
 
-async def _store(gateway: Gateway) -> tuple[Missing, ...]:
+async def _store(gateway: Gateway) -> tuple[tuple[Missing, ...], tuple[Impaired, ...]]:
     try:
-        epoch, roles = await asyncio.gather(gateway.store.epoch(), gateway.roster.roles())
+        epoch, roles, facts = await asyncio.gather(
+            gateway.store.epoch(), gateway.roster.roles(), gateway.store.run(workers())
+        )
     except RedisError as error:
-        return (Missing(part="store", detail=f"Redis does not answer: {error}"),)
+        return (Missing(part="store", detail=f"Redis does not answer: {error}"),), ()
     records = () if epoch else (Missing(part="records", detail="Being rebuilt from the volume."),)
-    absent = [role for role in _PART_OF_ROLE if role not in roles]
-    return (*records, *(await _absent(gateway, absent) if absent else ()))
+    hindered = [one for one in facts if one.get("trouble") and one["role"] in _PART_OF_ROLE]
+    return (*records, *_absent(roles, hindered)), tuple(map(_impaired, hindered))
 
 
-async def _absent(gateway: Gateway, roles: Sequence[Role]) -> tuple[Missing, ...]:
+def _absent(roles: Set[Role], hindered: Sequence[Mapping[str, Any]]) -> tuple[Missing, ...]:
     """Why a role is not filled: no worker is running, or those that are report what hinders them."""
-    try:
-        facts = await gateway.store.run(workers())
-    except RedisError:
-        facts = []
-    troubles = {one["role"]: one["trouble"] for one in facts if one.get("trouble")}
+    troubles = {one["role"]: one["trouble"] for one in hindered}
     return tuple(
         Missing(
-            part=_PART_OF_ROLE[role],
+            part=part,
             detail=f"A worker with --role {role} is running, but {troubles[role]}."
             if role in troubles
             else f"No worker with --role {role} is running.",
         )
-        for role in roles
+        for role, part in _PART_OF_ROLE.items()
+        if role not in roles
     )
+
+
+def _impaired(hindered: Mapping[str, Any]) -> Impaired:
+    part = _PART_OF_ROLE[hindered["role"]]
+    return Impaired(part=part, worker=hindered.get("name"), detail=f"{hindered['trouble']}.")
 
 
 async def _sampling_store(gateway: Gateway) -> tuple[Missing, ...]:

@@ -60,6 +60,18 @@ def test_living_sampler_that_does_not_render_says_why(client: httpx.Client, work
     assert detail == f"A worker with --role sample is running, but {trouble}."
 
 
+def test_sick_sampler_is_named_although_another_is_well(client: httpx.Client, worker: Worker) -> None:
+    trouble = "its forward pass fails: CUDA error"
+    facts = {"role": Role.SAMPLE, "name": "sample-2", "active": False, "trouble": trouble, "renderer": "r1"}
+    assert client.get("/readyz").json()["impaired"] == []
+    worker.run(hello("sample-2", facts, 60))
+    readiness = client.get("/readyz")
+    assert (readiness.status_code, readiness.json()["missing"]) == (200, [])
+    assert readiness.json()["impaired"] == [
+        {"part": "sampler", "worker": "sample-2", "detail": f"{trouble}."}
+    ]
+
+
 def test_records_that_are_being_rebuilt_are_named(client: httpx.Client, worker: Worker) -> None:
     worker.redis.delete(EPOCH)
     assert missing(client) == {"records"}
