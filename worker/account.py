@@ -84,17 +84,23 @@ class Account:
         if not self._ledger.write(update):
             self._outbox.lose()
 
-    def conclude(self) -> None:
-        """Prepare for success, after which `latest` is the best that the record names."""
+    def conclude(self, *, is_success: bool) -> None:
+        """Name the best for good, even if a sampler cannot load it: a job that has ended serves its best.
+
+        After a success `latest` points to it, so samplers are asked to load it first.
+        """
         named = self._best
-        self._warm_best(is_latest=True)
-        if self._best and self._best != named:
-            self._outbox.report(fields={"checkpoint": self._best.model_dump_json()})
+        if is_success:
+            self._warm_best(is_latest=True)
+        best = best_checkpoint(self._ledger.facts.checkpoints)
+        if best != named:
+            self._outbox.report(fields={"checkpoint": best.model_dump_json()})
 
     def _warm_best(self, *, is_latest: bool) -> None:
         """Let samplers load the best checkpoint. Beats first, as this may take a whole heartbeat interval.
 
-        If one cannot, the record goes on to name the best before, so that aliases that follow it are served.
+        If one cannot, the record of a running job goes on to name the best before, so that aliases that
+        follow it are served.
         """
         self._heartbeat.beat_if_due()
         if self._outbox.is_lost:

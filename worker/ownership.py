@@ -207,8 +207,8 @@ class Ownership:
             aside.unless_it_hangs(lambda: self._ledger.write_later(facts))
         else:
             self._account.write(facts)
-        if outcome.state is State.SUCCEEDED and self._ledger.facts.checkpoints:
-            self._account.conclude()
+        if outcome.state.is_terminal and self._ledger.facts.checkpoints:
+            self._account.conclude(is_success=outcome.state is State.SUCCEEDED)
         heard = self._outbox.insist(
             owning.leave(self._lease, outcome.state, reason=outcome.reason, error=outcome.error)
         )
