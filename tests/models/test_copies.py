@@ -44,7 +44,7 @@ def test_run_that_copies_twenty_thousand_pictures_evenly_overfits(
     copying = decide(WATCH, signs(training[::19]), GROWN)
     assert isinstance(copying, RollBack)
     assert copying.cause is Cause.OVERFITTING
-    assert "limit 15%" in copying.detail
+    assert "limit 20%" in copying.detail
     assert isinstance(decide(WATCH, signs(others), GROWN), Continue)
 
 
