@@ -28,7 +28,7 @@ def test_numbers_out_of_range_are_clamped() -> None:
 
 def test_what_is_not_a_number_is_the_middle() -> None:
     numbers = torch.full((100,), torch.nan)  # as many as SIMD code converts at once, and some left over
-    assert to_pixels(numbers).unique().tolist() == to_pixels(torch.zeros(1)).tolist()
+    assert set(to_pixels(numbers).tolist()) == {128}
 
 
 def test_memory_format_is_kept() -> None:
