@@ -1,13 +1,14 @@
 """The bytes that sampler processes send depend only on the ask, not on load, restarts or reloads."""
 
+import itertools
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from itertools import repeat
 from pathlib import Path
 from random import Random
 from typing import get_args
@@ -33,7 +34,12 @@ from worker.formats.identity import encoders
 SAMPLERS = (2, 1)[: proof(1, 2)]
 """How many there are at a time, in turn."""
 CLIENTS = proof(2, 4)
-BURSTS = proof(2, 20)
+BURSTS = proof(1, 7)
+"""How many each client sends before the next sampler ends."""
+ENDS = (None, signal.SIGKILL, signal.SIGTERM)
+"""How a sampler ends while clients wait, in turn. Another takes its place."""
+FORMS_OF_IMAGES = ((32, 3), (64, 1), (32, 3))
+"""Resolution and channels, by architecture."""
 SINGLES = proof(2, 12)
 POOL = 64
 """How many single pictures of a generator clients choose from; samplers render each many times."""
@@ -136,8 +142,8 @@ def ask_in_bursts(
 def test_bytes_depend_only_on_the_ask(redis_url: str, volume: Volume) -> None:
     rendering_environment("cpu", 1).apply()
     places: dict[str, CheckpointPlace] = {}
-    for index, kind in enumerate(ARCHITECTURES):
-        spec = spec_of(kind, width=16)
+    for index, (kind, form) in enumerate(zip(ARCHITECTURES, FORMS_OF_IMAGES, strict=True)):
+        spec = spec_of(kind, 16, *form)
         place = CheckpointPlace(job=f"job_{'0' * 15}{index}", file="generator.safetensors")
         header = CheckpointHeader(job=place.job, spec=spec, images_seen=spec.images)
         path = volume.checkpoint(place.job, place.file)
@@ -160,14 +166,17 @@ def test_bytes_depend_only_on_the_ask(redis_url: str, volume: Volume) -> None:
         for client in range(CLIENTS)
     ]
     asked: list[dict[str, Ask]] = [{} for _ in clients]
+    seeds = itertools.count()
     samples = 0
     for processes in SAMPLERS:
         with ExitStack() as running, ThreadPoolExecutor(CLIENTS) as pool:
-            for _ in range(processes):
-                running.enter_context(sampler_process(volume, redis_url))
-            seeds = range(processes * CLIENTS, (processes + 1) * CLIENTS)
-            for answered in pool.map(ask_in_bursts, clients, repeat([*menus.values()]), asked, seeds):
-                for ask, answer in answered:
+            samplers = [running.enter_context(sampler_process(volume, redis_url)) for _ in range(processes)]
+            for end in ENDS:
+                asking = pool.map(ask_in_bursts, clients, itertools.repeat([*menus.values()]), asked, seeds)
+                if end is not None:
+                    samplers.pop(0).send_signal(end)
+                    samplers.append(running.enter_context(sampler_process(volume, redis_url)))
+                for ask, answer in itertools.chain.from_iterable(asking):
                     assert answer.error is None, answer.detail
                     assert answer.renderer == f"{renderer(automatic)}-e{encoders()}"
                     expected = menus[ask.spec.digest, ask.spec.precision].content(ask.spec)
