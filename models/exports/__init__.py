@@ -1,4 +1,4 @@
-"""Standalone programs exported from a generator, each checked against the images that the service renders."""
+"""Standalone programs exported from a generator, each checked against what the service renders in float32."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,7 +30,7 @@ def make(program: Program, path: Path, digest: str) -> bytes:
 
     Raises:
         ServiceError: `checkpoint_unreadable`; `export_unavailable` when a package is not installed.
-        RuntimeError: its images differ from those of the service.
+        RuntimeError: its images differ from those of the service in float32.
     """
     environment = detect("cpu", 1, "float32")
     environment.apply()
@@ -44,5 +44,5 @@ def make(program: Program, path: Path, digest: str) -> bytes:
         seeds = range(count)
         apart = np.abs(exported.run(latents(seeds, size, prior)) - served.render_floats(seeds)).max()
         if not apart <= exported.tolerance:
-            raise RuntimeError(f"its images differ by {apart:g} from those of the service")
+            raise RuntimeError(f"its images differ by {apart:g} from those of the service in float32")
     return exported.content
