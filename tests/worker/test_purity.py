@@ -138,7 +138,7 @@ def ask_in_bursts(
     return answered
 
 
-@pytest.mark.timeout(proof(600, 3600))
+@pytest.mark.timeout(proof(1800, 3600))
 def test_bytes_depend_only_on_the_ask(redis_url: str, volume: Volume) -> None:
     rendering_environment("cpu", 1).apply()
     places: dict[str, CheckpointPlace] = {}
