@@ -1,6 +1,7 @@
 """A data root with one finished job, to have something to serve without training."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,13 @@ class Laid:
 
 
 def lay_generator(root: Path, resolution: int, seed: int = 0) -> Laid:
-    """Store random weights of the default networks as a succeeded job would.
+    """Store random weights of the default networks as a succeeded job would."""
+    (laid,) = lay_generators(root, resolution, [seed])
+    return laid
+
+
+def lay_generators(root: Path, resolution: int, seeds: Sequence[int]) -> list[Laid]:
+    """The same for several, one a seed, as checkpoints of one job.
 
     Their statistics and contrast give PNG files of realistic size: fresh weights would give nearly grey
     pictures, which are cheap to encode.
@@ -40,17 +47,11 @@ def lay_generator(root: Path, resolution: int, seed: int = 0) -> Laid:
         name=None,
         resolution=resolution,
         channels=3,
-        images=1,
+        images=len(seeds),
         checkpoint_every_images=1,
         preview_every_images=1,
     )
-    generator = networks.build(spec.architecture, spec.resolution, spec.channels).generator
-    generator.initialise(seed)
-    _enliven(generator)
-    path = volume.checkpoint(JOB, weights_name(1, 1))
-    path.parent.mkdir(parents=True)
-    header = CheckpointHeader(job=JOB, spec=spec, images_seen=1)
-    digest = save_checkpoint(generator, header, path)
+    laid = [_lay(volume, spec, images_seen, seed) for images_seen, seed in enumerate(seeds, start=1)]
     volume.spec(JOB).write_text(spec.model_dump_json())
     now = time.time()
     facts = Facts(
@@ -60,12 +61,25 @@ def lay_generator(root: Path, resolution: int, seed: int = 0) -> Laid:
         created_us=round(now * 1e6),
         started_ms=round(now * 1e3),
         finished_ms=round(now * 1e3),
-        checkpoints=(
-            CheckpointFact(file=path.name, digest=digest, images_seen=1, bytes=path.stat().st_size),
+        checkpoints=tuple(
+            CheckpointFact(
+                file=one.path.name, digest=one.digest, images_seen=images_seen, bytes=one.path.stat().st_size
+            )
+            for images_seen, one in enumerate(laid, start=1)
         ),
     )
     write_facts(volume, JOB, facts)
-    return Laid(digest, path, resolution)
+    return laid
+
+
+def _lay(volume: Volume, spec: TrainingSpec, images_seen: int, seed: int) -> Laid:
+    generator = networks.build(spec.architecture, spec.resolution, spec.channels).generator
+    generator.initialise(seed)
+    _enliven(generator)
+    path = volume.checkpoint(JOB, weights_name(images_seen, 1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = CheckpointHeader(job=JOB, spec=spec, images_seen=images_seen)
+    return Laid(save_checkpoint(generator, header, path), path, spec.resolution)
 
 
 @torch.no_grad()

@@ -1,14 +1,16 @@
 """The whole service as a user starts it: `dcgan up` in its own processes, accessed over HTTP."""
 
+import contextlib
 import functools
 import io
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -149,6 +151,23 @@ class Stack:
         wanted = " ".join(words)
         lines = {process: _command_line(process) for process in self.searched()}
         return [process for process, line in lines.items() if wanted in line and "guard.py" not in line]
+
+    @contextlib.contextmanager
+    def second_gateway(self, **environment: str) -> Iterator[tuple[psutil.Process, str]]:
+        """Another gateway process beside the stack's own, and its URL."""
+        port = free_port()
+        command = [sys.executable, "-P", "-m", "service", "--port", str(port)]
+        variables = self.process("-m", "service --").environ() | environment
+        process, url = (
+            psutil.Popen(command, env=variables, stderr=subprocess.DEVNULL),
+            f"http://127.0.0.1:{port}",
+        )
+        try:
+            until(lambda: httpx.get(f"{url}/livez").is_success, "a gateway")
+            yield process, url
+        finally:
+            process.terminate()
+            process.wait(KILLED_WITHIN_SECONDS)
 
     def process(self, *words: str) -> psutil.Process:
         """The one such process."""
