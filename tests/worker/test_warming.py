@@ -59,7 +59,7 @@ def greet(store: Store, name: str, *, is_active: bool = True, precisions: Sequen
 
 
 @contextmanager
-def in_a_thread(work: Callable[[], None]) -> Iterator[threading.Thread]:
+def in_a_thread(work: Callable[[], object]) -> Iterator[threading.Thread]:
     thread = threading.Thread(target=work)
     thread.start()
     yield thread
