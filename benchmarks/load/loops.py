@@ -37,11 +37,15 @@ class Told:
 
 @dataclass
 class Results:
-    """The results of a loop. `wrong` counts responses with status 200 or 304 whose content is not right."""
+    """The results of a loop. `wrong` counts responses with status 200 or 304 whose content is not right.
+
+    `blunt` counts refusals with 503 that do not say in how many seconds to come back.
+    """
 
     told: list[Told] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
     wrong: int = 0
+    blunt: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     """Requests without a response, by the error: the connection was refused or broke."""
     seconds: float = 0.0
@@ -53,6 +57,8 @@ class Results:
         now = time.perf_counter()
         self.told.append(Told(since, now - since, now - sent, reply.status))
         self.statuses[reply.status] += 1
+        if reply.status == 503:
+            self.blunt += not (reply.header("retry-after") or "").isdigit()
         if reply.status in (200, 304):
             self.wrong += not question.is_right(reply)
             for name, duration_ms in reply.stages().items():

@@ -6,7 +6,9 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import httpx
 import psutil
@@ -15,10 +17,10 @@ import uvloop
 
 from benchmarks.load.client import Address
 from benchmarks.load.deployment import Laid, lay_generator
-from benchmarks.load.loops import Question, Results, closed_loop
+from benchmarks.load.loops import Question, Results, closed_loop, open_loop
 from benchmarks.load.questions import Seen
 from benchmarks.load.sheets import sheets
-from benchmarks.overload import SLACK_SECONDS, Flood, flood
+from benchmarks.overload import FACTOR, SLACK_SECONDS, Flood, flood
 from service.guarded import WELL_AFTER_SECONDS
 from service.settings import Settings
 from tests.conftest import proof
@@ -35,6 +37,10 @@ STEP_SECONDS = 0.5
 LIVED_SECONDS = proof(0, WELL_AFTER_SECONDS + 1)
 """Uptime before a kill; with less, the restarts would be slowed down as in a crash loop."""
 DEADLINE_SECONDS = Settings().sample_timeout_seconds
+SHORT_SECONDS = 1.5
+"""A timeout that accepted requests come close to, as more than half as much of work may wait."""
+LEAST_RATE = 20.0
+"""Of sheets: more than a sampler would have to make in the worst of moments, for the flood to be one."""
 SINGLE_SEEDS = 1024
 """So many that a sampler which is stopped holds few of those that others are asked for meanwhile."""
 SHEET_SEEDS = 256
@@ -162,6 +168,24 @@ def _is_withstood(seen: Flood) -> bool:
         and slowest <= DEADLINE_SECONDS + proof(5, 0.05)
         and recovered <= proof(DEADLINE_SECONDS, 2)
     )
+
+
+def test_flood_beyond_short_deadlines_is_refused_or_answered_in_time(served: Stack, seen: Seen) -> None:
+    with (
+        served.second_gateway(DCGAN_SAMPLE_TIMEOUT_SECONDS=str(SHORT_SECONDS)) as (_, url),
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        address = Address(int(url.rpartition(":")[2]))
+        questions = sheets(replace(seen, address=address, pictures=seen.pictures[:SHEET_SEEDS]), 16)
+        peak = runner.run(closed_loop(address, questions, CONNECTIONS, 2 * CALM_SECONDS))
+        rate = FACTOR * max(peak.rate, LEAST_RATE)
+        flooded = runner.run(open_loop(address, questions, rate, FLOOD_SECONDS, Random(0)))
+    answered = [one for one in flooded.told if one.status != 503]
+    slowest = max(one.sent_seconds for one in answered)
+    logger.info("%s, peak %.0f/s, slowest %.3f s", dict(flooded.statuses), peak.rate, slowest)
+    assert {503} < set(flooded.statuses) <= {200, 503, 504}
+    assert (flooded.wrong, flooded.blunt, flooded.failures) == (0, 0, {})
+    assert slowest <= SHORT_SECONDS + proof(60, 0.05)
 
 
 def test_sampler_killed_during_a_batch_loses_no_request(
