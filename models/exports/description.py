@@ -17,9 +17,10 @@ _PIXELS = "(image + 1) * 127.5 in float32, rounded to nearest, ties to even, cla
 def describe(header: CheckpointHeader, digest: str, latent_size: int) -> str:
     """Describe the generator's origin, its inputs and its outputs as JSON."""
     spec = header.spec
+    not_there = set() if header.basis else {"basis"}  # older files lack it: their programs keep their bytes
     description = {
         "digest": digest,
-        "checkpoint": header.model_dump(mode="json"),
+        "checkpoint": header.model_dump(mode="json", exclude=not_there),
         "latents": {
             "shape": ["batch", latent_size],
             "dtype": "float32",
