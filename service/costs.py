@@ -32,6 +32,11 @@ class Costs:
         """Whether others have been heard of, and this generator has not."""
         return bool(self._known) and (spec.digest, spec.precision) not in self._known
 
+    def rendering(self, spec: SampleSpec) -> int | None:
+        """Of all samples of a request without enlarging them; None for a generator not heard of yet."""
+        each = self._known.get((spec.digest, spec.precision))
+        return each and spec.count * each
+
     def of(self, spec: SampleSpec) -> int:
         """Of all samples of a request; for a generator not heard of yet, as much as for the last."""
         return spec.weight * self._known.get((spec.digest, spec.precision), self.usual)

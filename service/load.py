@@ -111,15 +111,16 @@ class Load:
             raise self.busy()
 
     def _require_brevity(self, spec: SampleSpec) -> None:
-        """Refuse what one sampler, with nothing else to do, would not finish in time, if its cost is known.
+        """Refuse what one sampler, with nothing else to do, would not render in time, if its cost is known.
 
-        By the pace only if that is high: a low one may be of a bad moment, and nothing would correct it if it
-        made an empty line refuse.
+        It has twice that time, because a cost may have been measured at a bad moment. The pace counts only if
+        it is high: a low one may be of a bad moment, too, and nothing would correct it.
         """
-        if spec.count == 1 or self._costs.is_stranger(spec):
+        work = self._costs.rendering(spec)
+        if spec.count == 1 or work is None:
             return
-        work, pace = self._costs.of(spec), max(self._pace or 0, _OF_ONE_SAMPLER)
-        if work <= pace * self._longest_wait_seconds:
+        pace = max(self._pace or 0, _OF_ONE_SAMPLER)
+        if work <= 2 * pace * self._longest_wait_seconds:
             return
         most = max(1, int(spec.count * pace * self._longest_wait_seconds / work))
         detail = (

@@ -227,15 +227,25 @@ def test_request_that_no_sampler_could_answer_in_time_is_refused_even_by_an_empt
     load.require_room(sheet(1024, "2"))  # nobody knows what this costs
 
 
+def test_what_is_not_known_to_take_long_is_not_refused_for_that(load: Load) -> None:
+    load.require_room(
+        enlarged := sheet(1024).model_copy(update={"scale": 8, "format": "webp"})
+    )  # nothing is known yet
+    load.learn(sheet(1), 1.0)
+    load.require_room(enlarged)  # enlarging costs the sampler as little for any generator
+    load.learn(sheet(1), 40.0)
+    load.require_room(sheet(1024))  # a sampler may be twice as fast as at that moment
+
+
 def test_single_sample_is_never_refused_by_an_empty_line(load: Load) -> None:
     load.learn(sheet(1), 25_000.0)
     load.require_room(sheet(1))
 
 
 def test_cost_measured_at_a_bad_moment_does_not_count_once_the_pace_shows_it(load: Load, join: Join) -> None:
-    load.learn(sheet(1), 30.0)
+    load.learn(sheet(1), 60.0)
     with pytest.raises(ServiceError):
         load.require_room(sheet(1024))
     for second in range(10):
-        load.answered(join(second), second + 0.010, 30.0)
+        load.answered(join(second), second + 0.010, 60.0)
     load.require_room(sheet(1024))
