@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from contract.errors import ErrorCode
 from contract.sampling import CheckpointPlace, SampleSpec
 
+MALFORMED = (ValueError, TypeError, KeyError, RecursionError)
+"""What unpacking a frame raises that is of another version, say, or no frame at all."""
+
 
 @dataclass(frozen=True)
 class Ask:

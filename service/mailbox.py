@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from contract.errors import ErrorCode, FieldError, ServiceError
 from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING, SAMPLES_WITHDRAWN_OF
 from contract.sampling import CheckpointPlace, SampleSpec
-from contract.wire import Answer, Ask
+from contract.wire import MALFORMED, Answer, Ask
 from service.line import Line, Waiting
 from service.load import Load
 from service.redis_client import awaited, connect
@@ -209,7 +209,7 @@ class Mailbox:
         try:
             answer = Answer.unpack(frame)
             waiting = self.line.find(answer.id)
-        except (ValueError, TypeError, KeyError, RecursionError):  # from a newer sampler, say
+        except MALFORMED:  # from a newer sampler, say
             logger.exception("an answer that cannot be read was dropped")
             return
         if waiting and not waiting.answer.done():

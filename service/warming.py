@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from contract.errors import ServiceError
 from contract.sampling import CheckpointPlace
 from contract.warming import LIVES_SECONDS, PATIENCE_SECONDS, FirstPictures, LivingSampler
-from contract.wire import Answer
+from contract.wire import MALFORMED, Answer
 from service.background import Background
 from service.load import Load
 from service.redis_client import awaited
@@ -40,6 +40,7 @@ class Warming:
         self._background = background
         self._shared = shared
         self._under_way = asyncio.Semaphore(_MOST_AT_ONCE)
+        self._is_closed = False
 
     async def warm(self, digest: str, place: CheckpointPlace) -> None:
         """Have a generator loaded, and wait until it is, but no longer than `PATIENCE_SECONDS`.
@@ -58,13 +59,14 @@ class Warming:
             raise ServiceError(refusal.code, detail)
 
     async def close(self) -> None:
+        self._is_closed = True
         await self._redis.aclose()
 
     async def _ask_all(self, digest: str, place: CheckpointPlace) -> ServiceError | None:
         if self._under_way.locked():
             return None
         async with self._under_way:
-            with contextlib.suppress(RedisError, ValueError):  # requests for samples will report it
+            with contextlib.suppress(RedisError, *MALFORMED):  # requests for samples will report it
                 if samplers := await self._roster.samplers():
                     return await self._ask_each(samplers, digest, place)
         return None
@@ -87,6 +89,8 @@ class Warming:
         began_at = called_at = time.monotonic()
         while missing and (waited := time.monotonic() - began_at) < PATIENCE_SECONDS:
             await asyncio.sleep(max(_LOOK_SECONDS, _LATER * waited))
+            if self._is_closed:
+                break
             for frame in await awaited(self._redis.lpop(wanted.replies, len(missing))) or ():
                 answer = Answer.unpack(frame)
                 if answer.error:

@@ -17,7 +17,7 @@ import redis
 from contract import keys
 from contract.errors import ErrorCode, ServiceError
 from contract.rare_warning import RareWarning
-from contract.wire import Ask
+from contract.wire import MALFORMED, Ask
 from models.sampler import Sampler
 from worker.engine import Engine, Key, Target
 from worker.liveness import Liveness
@@ -267,7 +267,7 @@ def _read(frame: bytes) -> Ask | None:
         if [type(ask.id), type(ask.gateway), type(ask.deadline_ms)] != [str, str, int]:
             raise TypeError("its id, gateway or deadline is of a wrong type")
         f"{ask.id}{ask.gateway}".encode()  # both become parts of keys
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except MALFORMED as error:
         logger.warning("dropped a frame that is no ask: %s: %.200r", error, frame)
         return None
     return ask

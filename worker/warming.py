@@ -15,7 +15,7 @@ import redis
 from contract.job import CheckpointFact
 from contract.sampling import CheckpointPlace
 from contract.warming import LIVES_SECONDS, FirstPictures, LivingSampler, living_samplers
-from contract.wire import Answer
+from contract.wire import MALFORMED, Answer
 from contract.workers import workers
 from worker.store import POP_SECONDS, Store, connect
 
@@ -59,7 +59,7 @@ class Warming:
         try:
             if is_latest or self._store.is_followed(job_id):
                 return self._warm(job_id, best)
-        except (redis.RedisError, ValueError) as error:  # ValueError: an alias or answer of another version
+        except (redis.RedisError, *MALFORMED) as error:  # malformed: an alias or answer of another version
             _log_failure(job_id, error)
         return None
 
