@@ -203,7 +203,7 @@ def test_refusals_are_sent_as_no_store(
 
 @pytest.mark.parametrize("path", [*_READABLE, *_PAGES])
 def test_no_cache_has_to_guess_how_long_an_answer_is_true(
-    client: httpx.Client, job_id: str, dataset: str, path: str
+    client: httpx.Client, sampler: Sampler, job_id: str, dataset: str, path: str
 ) -> None:
     named = {"job_id": job_id, "dataset_id": dataset, "reference": job_id, "alias": "latest"}
     address = path.format(code="internal", images_seen=7, **named)
