@@ -6,8 +6,6 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from pathlib import Path
 from random import Random
 
 import httpx
@@ -68,10 +66,10 @@ def served(laid: Laid) -> Iterator[Stack]:
     stack.stop()
 
 
-@pytest.fixture
-def served_by_one(tmp_path: Path) -> Iterator[tuple[Stack, Laid]]:
-    """Started before the other stack, which would slow down the flooded gateway on two cores."""
-    laid = lay_generator(tmp_path / "data", 32)
+@pytest.fixture(scope="module")
+def served_by_one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Laid]]:
+    """Flooded before the other stack starts, which would slow down the flooded gateway on two cores."""
+    laid = lay_generator(tmp_path_factory.mktemp("flooded") / "data", 32)
     stack = serve(laid, 1)
     yield stack, laid
     stack.stop()
@@ -170,22 +168,29 @@ def _is_withstood(seen: Flood) -> bool:
     )
 
 
-def test_flood_beyond_short_deadlines_is_refused_or_answered_in_time(served: Stack, seen: Seen) -> None:
-    with (
-        served.second_gateway(DCGAN_SAMPLE_TIMEOUT_SECONDS=str(SHORT_SECONDS)) as (_, url),
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
+def test_flood_beyond_short_deadlines_is_refused_or_answered_in_time(
+    served_by_one: tuple[Stack, Laid],
+) -> None:
+    stack, laid = served_by_one
+    with stack.second_gateway(DCGAN_SAMPLE_TIMEOUT_SECONDS=str(SHORT_SECONDS)) as (_, url):
         address = Address(int(url.rpartition(":")[2]))
-        questions = sheets(replace(seen, address=address, pictures=seen.pictures[:SHEET_SEEDS]), 16)
-        peak = runner.run(closed_loop(address, questions, CONNECTIONS, 2 * CALM_SECONDS))
-        rate = FACTOR * max(peak.rate, LEAST_RATE)
-        flooded = runner.run(open_loop(address, questions, rate, FLOOD_SECONDS, Random(0)))
-    answered = [one for one in flooded.told if one.status != 503]
-    slowest = max(one.sent_seconds for one in answered)
-    logger.info("%s, peak %.0f/s, slowest %.3f s", dict(flooded.statuses), peak.rate, slowest)
-    assert {503} < set(flooded.statuses) <= {200, 503, 504}
-    assert (flooded.wrong, flooded.blunt, flooded.failures) == (0, 0, {})
-    assert slowest <= SHORT_SECONDS + proof(60, 0.05)
+        questions = sheets(learn(address, laid, SHEET_SEEDS), 16)
+
+        async def flooded() -> Results:
+            peak = await closed_loop(address, questions, CONNECTIONS, 2 * CALM_SECONDS)
+            rate = FACTOR * max(peak.rate, LEAST_RATE)
+            return await open_loop(address, questions, rate, FLOOD_SECONDS, Random(0))
+
+        def attempt() -> bool | None:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                seen = runner.run(flooded())
+            assert {503} < set(seen.statuses) <= {200, 503, 504}
+            assert (seen.wrong, seen.blunt, seen.failures) == (0, 0, {})
+            slowest = max(one.sent_seconds for one in seen.told if one.status != 503)
+            logger.warning("%s, slowest %.3f s", dict(seen.statuses), slowest)
+            return slowest <= SHORT_SECONDS + proof(60, 0.05) or None
+
+        assert caught(attempt, "a flood during which the machine does not stall")
 
 
 def test_sampler_killed_during_a_batch_loses_no_request(
