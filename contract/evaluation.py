@@ -176,8 +176,9 @@ class Evaluation(Basis):
     )
     repeated: float | None = Field(
         None,
-        description="Share of pairs of samples that are nearly the same picture: 1/k if there are only k, "
-        "equally often. Null only in old records.",
+        description="Share of pairs of samples that are nearly the same picture, nearer to each other than "
+        "a fifth of the mean distance between two samples: 1/k if there are only k, equally often. Null only "
+        "in old records.",
     )
     floor: Floor | None = Field(None, description="Null only in old records.")
     memorised: float | None = Field(

@@ -63,5 +63,5 @@ class Likeness:
             kernel_distance(reals.pairs, samples),
             support(reals.balls, samples),
             diversity(reals.scale, samples) if reals.are_varied else 1.0,
-            repeated(reals.scale, samples) if reals.are_varied else 0.0,
+            repeated(samples) if reals.are_varied else 0.0,
         )

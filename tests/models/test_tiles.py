@@ -34,7 +34,9 @@ def shown() -> NDArray[np.uint8]:
     return np.stack([np.asarray(picture, dtype=np.uint8)[None] for picture in opened])
 
 
-@pytest.mark.parametrize(("tiles", "are_varied"), [(2, False), (5, False), (10, False), (300, True)])
+@pytest.mark.parametrize(
+    ("tiles", "are_varied"), [(1, False), (2, False), (5, False), (10, False), (300, True)]
+)
 def test_few_pictures_of_clothes_are_a_collapse_and_many_are_not(
     shown: NDArray[np.uint8],
     tiles: int,
@@ -61,6 +63,7 @@ def test_few_pictures_of_clothes_are_a_collapse_and_many_are_not(
     signs = Signs.of(found)
     assert signs.are_varied is are_varied
     assert tiles < 10 or signs.diversity > 2 * COLLAPSED
+    assert found.repeated == pytest.approx(1 / tiles if 1 < tiles < 300 else 0, abs=0.005)
 
 
 def test_tiles_are_acted_on_once_they_last_or_are_worse_than_what_was_varied() -> None:
