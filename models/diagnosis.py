@@ -55,12 +55,14 @@ WORSE = 1.5
 """A distance this many times the best is not noise."""
 COPIED = 0.5
 """Overfitting: the share of samples nearer to a training image than reals are; `COMMON` if they are new."""
-LEAST_COPIED = 0.2
+LEAST_COPIED = 0.3
 """The least limit for that where only some of the training images are searched.
 
 Less may be chance, or samples that are all of the most usual kind. A sound run had 0.02 among 57,000
 pictures.
 """
+LEAST_SEARCHED = 0.3
+"""With a smaller share of them searched, even copies of all of them are hardly more than `LEAST_COPIED`."""
 
 
 class Cause(StrEnum):
@@ -122,9 +124,14 @@ def _repeated_limit(evaluation: Evaluation) -> float:
 
 
 def _memorised_limit(evaluation: Evaluation) -> float:
-    """Less where copies of many training pictures go unnoticed: only those of searched ones add to chance."""
+    """Less where copies of many training pictures go unnoticed: only those of searched ones add to chance.
+
+    Not less where it would be too little to tell copies from chance.
+    """
     searched, pictures = evaluation.searched, evaluation.training_pictures
     share = searched / pictures if searched and pictures else 1.0
+    if share < LEAST_SEARCHED:
+        return COPIED
     return max(LEAST_COPIED, COMMON + (COPIED - COMMON) * share)
 
 
