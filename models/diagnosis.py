@@ -46,7 +46,11 @@ YOUNG_STEPS = 500
 HOPELESS_STEPS = 200
 """Before this many, it may lack both: a sure discriminator and equal samples are usual at 50, not later."""
 LIFELESS = 0.02
-"""A generator with less diversity makes one picture. No sound one does after its first steps, at any rate."""
+"""A generator with less diversity makes one picture. No sound one does after its first steps, at any rate.
+
+A run that ends so has failed. Before its end this counts for critics alone, as nothing else tells early that
+one of theirs is dead.
+"""
 NEWBORN_STEPS = 100
 """Before this many, its samples may be that much alike: at 128 px they began with a diversity of 4 %."""
 FULL_RATE = 1e-4
@@ -150,6 +154,7 @@ class Course:
     """Since the beginning, or as many at `FULL_RATE` as moved the weights as far."""
     stuck_after: int = STUCK
     """Evaluations without a new best after which the run is stuck in the next."""
+    total_images: float = math.inf
     grown_images_seen: int | None = None
     """When it is no longer young; None if it ends before."""
     wants_sure_discriminator: bool = False
@@ -167,6 +172,7 @@ class Course:
             images_seen,
             generator_steps=int(steps * pace),
             stuck_after=max(STUCK, round(STUCK_SHARE * evaluations)),
+            total_images=spec.total_images,
             grown_images_seen=grown if grown <= spec.total_images else None,
             wants_sure_discriminator=objectives.build(spec.objective).wants_sure_discriminator,
         )
@@ -174,6 +180,10 @@ class Course:
     @property
     def is_young(self) -> bool:
         return self.generator_steps < YOUNG_STEPS
+
+    @property
+    def is_over(self) -> bool:
+        return self.images_seen >= self.total_images
 
     @property
     def is_newborn(self) -> bool:
@@ -280,7 +290,8 @@ class _Look:
             return False
         if self._is_worse or (self._is_stuck and not course.is_young):
             return True
-        if signs.diversity < LIFELESS and not course.is_newborn:
+        makes_one_picture = signs.diversity < LIFELESS and not course.is_newborn
+        if makes_one_picture and (course.wants_sure_discriminator or course.is_over):
             return True
         has_run_away = signs.largest_loss > RUNAWAY and not course.wants_sure_discriminator
         was_alive = self.watch.has_living_best and self._is_stuck

@@ -40,8 +40,14 @@ EVALUATION = Evaluation(
 def test_age_is_counted_in_generator_steps(
     make_spec: MakeSpec, settings: dict[str, object], steps: int, grown: int | None, may_be_sure: bool
 ) -> None:
-    course = Course.of(make_spec(images=160_000, **settings), 32_000, Watch(), every_images=160_000)
-    assert course == Course(32_000, steps, grown_images_seen=grown, wants_sure_discriminator=may_be_sure)
+    spec = make_spec(images=160_000, **settings)
+    assert Course.of(spec, 32_000, Watch(), every_images=160_000) == Course(
+        32_000,
+        steps,
+        total_images=spec.total_images,
+        grown_images_seen=grown,
+        wants_sure_discriminator=may_be_sure,
+    )
 
 
 def test_restart_at_a_lower_rate_grows_up_more_slowly(make_spec: MakeSpec) -> None:

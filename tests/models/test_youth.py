@@ -1,9 +1,11 @@
 """What is usual in the beginning of a sound run is left alone; what never is, is reported at once."""
 
+from dataclasses import replace
+
 import pytest
 
 from contract.evaluation import DEAD
-from models.diagnosis import LIFELESS, NEWBORN_STEPS, YOUNG_STEPS, Cause, Course, Signs
+from models.diagnosis import HOPELESS_STEPS, LIFELESS, NEWBORN_STEPS, YOUNG_STEPS, Cause, Course, Signs
 from models.guards import PATIENCE, Continue, GiveUp, RollBack, decide
 from models.watch import Watch
 from tests.models.test_guards import WATCH, WELL
@@ -19,26 +21,44 @@ def course(generator_steps: int, *, critic: bool = False, grown: int | None = 16
     return Course(500, generator_steps, grown_images_seen=grown, wants_sure_discriminator=critic)
 
 
-@pytest.mark.parametrize("critic", [False, True])
-def test_generator_of_one_picture_is_reported_at_once_and_acted_on_after_its_first_steps(
-    *, critic: bool
-) -> None:
-    first = decide(Watch(), ONE_PICTURE, course(1, critic=critic))
+def test_critics_generator_of_one_picture_is_reported_at_once_and_acted_on_after_its_first_steps() -> None:
+    first = decide(Watch(), ONE_PICTURE, course(1, critic=True))
     assert isinstance(first, Continue)
     assert first.suspicion
     assert first.suspicion.cause is Cause.MODE_COLLAPSE
     watch = first.watch
     for _ in range(PATIENCE):
-        decision = decide(watch, ONE_PICTURE, course(NEWBORN_STEPS, critic=critic))
+        decision = decide(watch, ONE_PICTURE, course(NEWBORN_STEPS, critic=True))
         assert isinstance(decision, RollBack)
         assert (decision.cause, decision.goal_images_seen) == (Cause.MODE_COLLAPSE, None)
         watch = decision.watch
-    assert isinstance(decide(watch, ONE_PICTURE, course(NEWBORN_STEPS, critic=critic)), GiveUp)
+    assert isinstance(decide(watch, ONE_PICTURE, course(NEWBORN_STEPS, critic=True)), GiveUp)
+
+
+def test_other_generators_of_one_picture_are_acted_on_in_youth_if_nothing_is_left_to_learn_from() -> None:
+    first = decide(Watch(), ONE_PICTURE, course(YOUNG_STEPS - 1))
+    assert isinstance(first, Continue)
+    assert first.suspicion
+    taught = ONE_PICTURE.model_copy(update={"real_accuracy": 1.0, "fake_accuracy": 1.0})
+    assert isinstance(decide(Watch(), taught, course(HOPELESS_STEPS - 1)), Continue)
+    assert isinstance(decide(Watch(), taught, course(HOPELESS_STEPS)), RollBack)
+
+
+@pytest.mark.parametrize("critic", [False, True])
+def test_run_that_ends_with_one_picture_after_its_first_steps_is_rejected_however_young(
+    *, critic: bool
+) -> None:
+    def ended(steps: int) -> Course:
+        return replace(course(steps, critic=critic), total_images=500)
+
+    assert isinstance(decide(Watch(), ONE_PICTURE, ended(NEWBORN_STEPS)), RollBack)
+    assert isinstance(decide(Watch(), ONE_PICTURE, ended(NEWBORN_STEPS - 1)), Continue)
+    assert isinstance(decide(Watch(), NEARLY_ONE, ended(YOUNG_STEPS - 1)), Continue)
 
 
 def test_first_steps_of_a_slow_generator_are_more() -> None:
     """The effective number counts, as for youth."""
-    assert isinstance(decide(Watch(), ONE_PICTURE, course(NEWBORN_STEPS - 1)), Continue)
+    assert isinstance(decide(Watch(), ONE_PICTURE, course(NEWBORN_STEPS - 1, critic=True)), Continue)
 
 
 @pytest.mark.parametrize(
