@@ -150,13 +150,15 @@ class Course:
     """The progress of a run, and the aim of its objective."""
 
     images_seen: int
+    total_images: int
     generator_steps: int
     """Since the beginning, or as many at `FULL_RATE` as moved the weights as far."""
     stuck_after: int = STUCK
     """Evaluations without a new best after which the run is stuck in the next."""
-    total_images: float = math.inf
-    grown_images_seen: int | None = None
-    """When it is no longer young; None if it ends before."""
+    begun_images_seen: int = 0
+    """Where those steps began."""
+    images_per_step: float = 1.0
+    """For one of them; infinite at a rate that moves nothing."""
     wants_sure_discriminator: bool = False
     """The objective trains the discriminator to its optimum, so sure verdicts and large scores are fine."""
 
@@ -166,14 +168,14 @@ class Course:
         step_images = spec.batch_size * spec.objective.discriminator_steps
         steps = (images_seen - watch.begun_images_seen) // step_images
         pace = min(1.0, spec.generator_learning_rate * watch.begun_generator_rate / FULL_RATE)
-        grown = watch.begun_images_seen + math.ceil(YOUNG_STEPS / pace) * step_images
         evaluations = passes(spec.total_images, every_images, spec.batch_size, at_the_end=True)
         return cls(
             images_seen,
+            spec.total_images,
             generator_steps=int(steps * pace),
             stuck_after=max(STUCK, round(STUCK_SHARE * evaluations)),
-            total_images=spec.total_images,
-            grown_images_seen=grown if grown <= spec.total_images else None,
+            begun_images_seen=watch.begun_images_seen,
+            images_per_step=step_images / pace if pace else math.inf,
             wants_sure_discriminator=objectives.build(spec.objective).wants_sure_discriminator,
         )
 
@@ -182,12 +184,23 @@ class Course:
         return self.generator_steps < YOUNG_STEPS
 
     @property
+    def is_newborn(self) -> bool:
+        return self.generator_steps < NEWBORN_STEPS
+
+    @property
     def is_over(self) -> bool:
         return self.images_seen >= self.total_images
 
-    @property
-    def is_newborn(self) -> bool:
-        return self.generator_steps < NEWBORN_STEPS
+    def if_it_lasts(self) -> Iterator[Self]:
+        """The run once stuck: now, at each age from which the guards judge otherwise, and at its end."""
+        later = replace(self, stuck_after=0)
+        yield later
+        for steps in (NEWBORN_STEPS, HOPELESS_STEPS, YOUNG_STEPS):
+            images = self.begun_images_seen + steps * self.images_per_step
+            if steps > self.generator_steps and images <= self.total_images:
+                later = replace(later, images_seen=round(images), generator_steps=steps)
+                yield later
+        yield replace(later, images_seen=self.total_images)
 
 
 def diagnose(watch: Watch, signs: Signs, course: Course) -> Cause | None:
@@ -195,24 +208,30 @@ def diagnose(watch: Watch, signs: Signs, course: Course) -> Cause | None:
     return next(_Look(watch, signs, course).causes(), None)
 
 
-def suspect(watch: Watch, signs: Signs, course: Course) -> Cause | None:
+def suspects(watch: Watch, signs: Signs, course: Course) -> Iterator[Cause]:
     """What will be wrong with a run that stays like this: whatever waits until the run is stuck, or grown."""
     if not (course.is_young or signs.are_varied):
-        return Cause.MODE_COLLAPSE  # even if it is the best so far
+        yield Cause.MODE_COLLAPSE  # even if it is the best so far
     later = replace(course, stuck_after=0, generator_steps=max(course.generator_steps, YOUNG_STEPS))
-    causes = _Look(watch, signs, later).causes()
-    return next((cause for cause in causes if not _is_usual(cause, signs, course)), None)
+    for cause in _Look(watch, signs, later).causes():
+        if not _is_usual(cause, watch, signs, course):
+            yield cause
 
 
-def _is_usual(cause: Cause, signs: Signs, course: Course) -> bool:
+def _is_usual(cause: Cause, watch: Watch, signs: Signs, course: Course) -> bool:
     """Whether this happens in the youth of sound runs."""
-    is_dead = signs.diversity < (LIFELESS if course.is_newborn else DEAD)
+    may_be_alike = course.is_newborn and not watch.has_living_best
+    is_dead = signs.diversity < (LIFELESS if may_be_alike else DEAD)
     return cause is Cause.MODE_COLLAPSE and course.is_young and not is_dead
 
 
-def waits_until_grown(cause: Cause, watch: Watch, signs: Signs, course: Course) -> bool:
-    """Whether something suspected is no cause before the run is grown, however long it lasts."""
-    return course.is_young and diagnose(watch, signs, replace(course, stuck_after=0)) is not cause
+def acts_at(cause: Cause, watch: Watch, signs: Signs, course: Course) -> int | None:
+    """The images after which the guards act if a run without a new best stays like this.
+
+    Those already seen if only its being stuck is waited for; None if it ends before.
+    """
+    ages = (age for age in course.if_it_lasts() if cause in _Look(watch, signs, age).causes())
+    return next((age.images_seen for age in ages), None)
 
 
 def describe(cause: Cause, signs: Signs, watch: Watch) -> str:

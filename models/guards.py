@@ -12,12 +12,12 @@ from models.diagnosis import (
     Cause,
     Course,
     Signs,
+    acts_at,
     describe,
     diagnose,
     has_varied_best,
     is_better,
-    suspect,
-    waits_until_grown,
+    suspects,
 )
 from models.watch import Adjustments, Watch
 
@@ -40,7 +40,7 @@ class Continue:
     watch: Watch
     is_best: bool
     suspicion: Suspicion | None = None
-    """Reported once for each cause, until a rollback."""
+    """Reported once for each cause, until a rollback or a sound new best."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,8 @@ def _go_on(watch: Watch, signs: Signs, course: Course) -> Continue:
     suspicion = _suspicion(watch, signs, course, seen)
     if suspicion:
         seen = seen.model_copy(update={"suspected": (*watch.suspected, suspicion.cause)})
+    elif is_best and signs.are_varied and not any(suspects(seen, signs, course)):
+        seen = seen.model_copy(update={"suspected": ()})
     return Continue(seen, is_best, suspicion)
 
 
@@ -127,21 +129,34 @@ def _without(watch: Watch) -> Watch:
 
 def _suspicion(watch: Watch, signs: Signs, course: Course, seen: Watch) -> Suspicion | None:
     """What the guards wait for, unless it was reported; `seen` is the memory with this evaluation."""
-    cause = suspect(watch, signs, course)
-    if cause is None or cause in watch.suspected or _is_put_up_with(cause, watch):
-        return None
+    for cause in suspects(watch, signs, course):
+        if cause not in watch.suspected and not _is_put_up_with(cause, watch):
+            outlook = _outlook(cause, seen, signs, course)
+            return Suspicion(cause, f"{describe(cause, signs, watch)} {outlook}")
+    return None
+
+
+def _outlook(cause: Cause, watch: Watch, signs: Signs, course: Course) -> str:
+    """When the guards act if this lasts; `watch` is the memory with this evaluation."""
     end = "fails" if _has_tried_enough(watch) else "goes back"
-    left = course.stuck_after + 1 - seen.evaluations_since_best
-    outlook = (
-        f"The run {end} if this lasts, without a new best, for {left} more evaluation{'s' * (left != 1)}."
-    )
-    if waits_until_grown(cause, watch, signs, course):
-        outlook = (
-            "The run is young, and is over before the guards act on this."
-            if course.grown_images_seen is None
-            else f"The run is young, and {end} if this lasts beyond {course.grown_images_seen:,} images."
+    at = acts_at(cause, watch, signs, course)
+    if at == course.images_seen:
+        left = course.stuck_after + 1 - watch.evaluations_since_best
+        return (
+            f"The run {end} if this lasts, without a new best, for {left} more evaluation{'s' * (left != 1)}."
         )
-    return Suspicion(cause, f"{describe(cause, signs, watch)} {outlook}")
+    if at is None:
+        outlook = "is over before the guards act on this"
+    elif at >= course.total_images:
+        outlook = (
+            f"{'returns to its best' if watch.has_something_to_serve else 'fails'} if this lasts to its end"
+        )
+    else:
+        outlook = f"{end} if this lasts beyond {at:,} images"
+    sure = signs.model_copy(update={"real_accuracy": 1.0, "fake_accuracy": 1.0})
+    if acts_at(cause, watch, sure, course) != at:
+        outlook += f", {'or earlier' if at else 'except'} if the discriminator becomes sure"
+    return f"The run is young, and {outlook}."
 
 
 def _has_tried_enough(watch: Watch) -> bool:

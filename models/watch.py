@@ -33,7 +33,7 @@ class Watch(Kept):
     evaluations_since_best: int = 0
     rollbacks_since_best: int = 0
     suspected: tuple[str, ...] = ()
-    """Causes that were reported, since the last rollback, when their first signs appeared."""
+    """Causes reported by their first signs since the last rollback, or the last new best without any."""
     adjustments: Adjustments = Adjustments()
     judged_every: int | None = None
     """Images between two evaluations as counted when the run began, if its spec does not say it."""

@@ -1,5 +1,7 @@
 """The figures that the diagnosis of a run rests on."""
 
+import math
+
 import pytest
 
 from contract.evaluation import AdversarialAccuracy, Distance, Evaluation, LatentPaths
@@ -29,23 +31,25 @@ EVALUATION = Evaluation(
 
 
 @pytest.mark.parametrize(
-    ("settings", "steps", "grown", "may_be_sure"),
+    ("settings", "steps", "step_images", "may_be_sure"),
     [
-        ({"batch_size": 64, "objective": {"kind": "non_saturating"}}, 500, 32_000, False),
-        ({"batch_size": 64, "objective": {"kind": "wgan_gp"}}, 100, 160_000, True),
-        ({"batch_size": 1024, "objective": {"kind": "hinge"}}, 31, None, False),
-        ({"batch_size": 64, "generator_learning_rate": 1e-5}, 50, None, False),
+        ({"batch_size": 64, "objective": {"kind": "non_saturating"}}, 500, 64, False),
+        ({"batch_size": 64, "objective": {"kind": "wgan_gp"}}, 100, 320, True),
+        ({"batch_size": 1024, "objective": {"kind": "hinge"}}, 31, 1024, False),
+        ({"batch_size": 64, "generator_learning_rate": 1e-5}, 50, 640, False),
+        ({"batch_size": 64, "generator_learning_rate": 1e-311}, 0, math.inf, False),
+        ({"batch_size": 64, "generator_learning_rate": 5e-324}, 0, math.inf, False),
     ],
 )
 def test_age_is_counted_in_generator_steps(
-    make_spec: MakeSpec, settings: dict[str, object], steps: int, grown: int | None, may_be_sure: bool
+    make_spec: MakeSpec, settings: dict[str, object], steps: int, step_images: float, may_be_sure: bool
 ) -> None:
     spec = make_spec(images=160_000, **settings)
     assert Course.of(spec, 32_000, Watch(), every_images=160_000) == Course(
         32_000,
+        spec.total_images,
         steps,
-        total_images=spec.total_images,
-        grown_images_seen=grown,
+        images_per_step=step_images,
         wants_sure_discriminator=may_be_sure,
     )
 
@@ -54,6 +58,7 @@ def test_restart_at_a_lower_rate_grows_up_more_slowly(make_spec: MakeSpec) -> No
     spec = make_spec(batch_size=64, generator_learning_rate=2e-4)
     quartered = Watch(adjustments=Adjustments(generator_rate=0.25)).begun_again(32_000)
     assert Course.of(spec, 64_000, quartered, every_images=32_000).generator_steps == 250
+    assert Course.of(spec, 64_000, quartered, every_images=32_000).begun_images_seen == 32_000
     eighth = quartered.model_copy(update={"adjustments": Adjustments(generator_rate=0.125)})
     assert Course.of(spec, 64_000, eighth, every_images=32_000).generator_steps == 250  # it did begin faster
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from contract.evaluation import DEAD
@@ -16,8 +18,8 @@ from tests.models.conftest import MakeSpec
 
 WELL = Signs(is_finite=True, distance=10, real_accuracy=0.7, fake_accuracy=0.7, diversity=0.9, memorised=0.05)
 WATCH = Watch(best_images_seen=1000, best_distance=10, best_diversity=0.9)
-BEGINNING = Course(500, generator_steps=YOUNG_STEPS - 1)
-GROWN = Course(2000, generator_steps=YOUNG_STEPS)
+BEGINNING = Course(500, 60_000, generator_steps=YOUNG_STEPS - 1)
+GROWN = Course(2000, 60_000, generator_steps=YOUNG_STEPS)
 ILL: dict[Cause, dict[str, object]] = {
     Cause.NOT_FINITE: {"is_finite": False},
     Cause.MODE_COLLAPSE: {"diversity": 0.1, "distance": 100},
@@ -157,7 +159,7 @@ def stuck(watch: Watch = WATCH) -> Watch:
 def test_young_run_that_stays_dead_after_a_living_best_is_rolled_back() -> None:
     dead = WELL.model_copy(update={"diversity": DEAD / 2, "distance": 14})
     for critic in (False, True):
-        young = Course(500, BEGINNING.generator_steps, wants_sure_discriminator=critic)
+        young = replace(BEGINNING, wants_sure_discriminator=critic)
         assert isinstance(decide(WATCH, dead, young), Continue)
         decision = decide(stuck(), dead, young)
         assert isinstance(decision, RollBack)
@@ -167,10 +169,10 @@ def test_young_run_that_stays_dead_after_a_living_best_is_rolled_back() -> None:
 def test_dead_generator_of_a_sure_discriminator_is_hopeless_long_before_it_is_grown() -> None:
     """So was a run with rates of 0.05, after 235 steps."""
     dead = WELL.model_copy(update={"diversity": DEAD / 2, "real_accuracy": 1.0, "fake_accuracy": 1.0})
-    assert isinstance(decide(Watch(), dead, Course(500, HOPELESS_STEPS - 1)), Continue)
-    hopeless = Course(500, HOPELESS_STEPS)
+    assert isinstance(decide(Watch(), dead, replace(BEGINNING, generator_steps=HOPELESS_STEPS - 1)), Continue)
+    hopeless = replace(BEGINNING, generator_steps=HOPELESS_STEPS)
     assert isinstance(decide(Watch(), dead.model_copy(update={"real_accuracy": 0.5}), hopeless), Continue)
-    critic = Course(500, HOPELESS_STEPS, wants_sure_discriminator=True)
+    critic = replace(BEGINNING, generator_steps=HOPELESS_STEPS, wants_sure_discriminator=True)
     assert isinstance(decide(Watch(), dead, critic), Continue)
     decision = decide(Watch(), dead, hopeless)
     assert isinstance(decision, RollBack)
@@ -205,7 +207,7 @@ def test_run_that_stays_far_behind_its_best_is_rolled_back_but_never_given_up() 
 def test_critic_that_is_trained_to_its_optimum_may_be_sure() -> None:
     watch = WATCH.model_copy(update={"evaluations_since_best": STUCK})
     sure = WELL.model_copy(update={"real_accuracy": 1.0, "fake_accuracy": 1.0})
-    course = Course(GROWN.images_seen, GROWN.generator_steps, wants_sure_discriminator=True)
+    course = replace(GROWN, wants_sure_discriminator=True)
     assert isinstance(decide(watch, sure, course), Continue)
 
 
@@ -230,7 +232,7 @@ def test_sure_discriminator_is_the_cause_if_a_run_is_stuck() -> None:
 
 def test_run_with_many_evaluations_is_stuck_after_more_of_them() -> None:
     sure = WELL.model_copy(update={"real_accuracy": 1.0, "fake_accuracy": 1.0})
-    patient = Course(GROWN.images_seen, GROWN.generator_steps, stuck_after=STUCK + 1)
+    patient = replace(GROWN, stuck_after=STUCK + 1)
     assert isinstance(decide(stuck(), sure, patient), Continue)
     longer = WATCH.model_copy(update={"evaluations_since_best": STUCK + 1})
     assert isinstance(decide(longer, sure, patient), RollBack)
@@ -251,7 +253,7 @@ def test_diverged_weights_are_detected_even_in_a_young_run() -> None:
     assert decision.cause is Cause.MODE_COLLAPSE
     varied = dead.model_copy(update={"diversity": 0.9})
     assert isinstance(decide(Watch(), varied, BEGINNING), Continue)
-    critic = Course(BEGINNING.images_seen, BEGINNING.generator_steps, wants_sure_discriminator=True)
+    critic = replace(BEGINNING, wants_sure_discriminator=True)
     assert isinstance(decide(Watch(), dead, critic), Continue)
 
 

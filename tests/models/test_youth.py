@@ -1,7 +1,5 @@
 """What is usual in the beginning of a sound run is left alone; what never is, is reported at once."""
 
-from dataclasses import replace
-
 import pytest
 
 from contract.evaluation import DEAD
@@ -14,11 +12,13 @@ ONE_PICTURE = WELL.model_copy(update={"diversity": LIFELESS / 2, "repeated": 1.0
 NEARLY_ONE = ONE_PICTURE.model_copy(update={"diversity": DEAD / 2})
 BLURS = ONE_PICTURE.model_copy(update={"diversity": 0.12})
 """As those of sound Wasserstein runs at 32 px are after 200 steps of their generator."""
-SURE = WELL.model_copy(update={"real_accuracy": 1.0, "fake_accuracy": 1.0, "distance": 14})
+TAUGHT = {"real_accuracy": 1.0, "fake_accuracy": 1.0}
+SURE = WELL.model_copy(update={**TAUGHT, "distance": 14})
 
 
-def course(generator_steps: int, *, critic: bool = False, grown: int | None = 16_000) -> Course:
-    return Course(500, generator_steps, grown_images_seen=grown, wants_sure_discriminator=critic)
+def course(generator_steps: int, *, critic: bool = False, total_images: int = 60_000) -> Course:
+    seen = 32 * generator_steps
+    return Course(seen, total_images, generator_steps, images_per_step=32, wants_sure_discriminator=critic)
 
 
 def test_critics_generator_of_one_picture_is_reported_at_once_and_acted_on_after_its_first_steps() -> None:
@@ -39,7 +39,7 @@ def test_other_generators_of_one_picture_are_acted_on_in_youth_if_nothing_is_lef
     first = decide(Watch(), ONE_PICTURE, course(YOUNG_STEPS - 1))
     assert isinstance(first, Continue)
     assert first.suspicion
-    taught = ONE_PICTURE.model_copy(update={"real_accuracy": 1.0, "fake_accuracy": 1.0})
+    taught = ONE_PICTURE.model_copy(update=TAUGHT)
     assert isinstance(decide(Watch(), taught, course(HOPELESS_STEPS - 1)), Continue)
     assert isinstance(decide(Watch(), taught, course(HOPELESS_STEPS)), RollBack)
 
@@ -49,7 +49,7 @@ def test_run_that_ends_with_one_picture_after_its_first_steps_is_rejected_howeve
     *, critic: bool
 ) -> None:
     def ended(steps: int) -> Course:
-        return replace(course(steps, critic=critic), total_images=500)
+        return course(steps, critic=critic, total_images=32 * steps)
 
     assert isinstance(decide(Watch(), ONE_PICTURE, ended(NEWBORN_STEPS)), RollBack)
     assert isinstance(decide(Watch(), ONE_PICTURE, ended(NEWBORN_STEPS - 1)), Continue)
@@ -79,19 +79,64 @@ def test_first_samples_are_suspect_if_those_of_sound_runs_are_more_varied_by_the
 
 
 @pytest.mark.parametrize(
-    ("grown", "outlook"), [(16_000, "beyond 16,000 images"), (None, "is over before the guards act")]
+    ("total_images", "outlook"),
+    [
+        (60_000, "goes back if this lasts beyond 16,000 images."),
+        (12_000, "is over before the guards act on this."),
+    ],
 )
-def test_young_run_is_told_when_the_guards_will_act(grown: int | None, outlook: str) -> None:
+def test_young_run_is_told_when_the_guards_will_act(total_images: int, outlook: str) -> None:
     for signs, cause in [
         (SURE, Cause.DISCRIMINATOR_WINS),
         (WELL.model_copy(update={"distance": 16}), Cause.DECLINE),
         (WELL.model_copy(update={"memorised": 0.9}), Cause.OVERFITTING),
     ]:
-        decision = decide(WATCH, signs, course(YOUNG_STEPS - 1, grown=grown))
+        decision = decide(WATCH, signs, course(300, total_images=total_images))
         assert isinstance(decision, Continue)
         assert decision.suspicion
         assert decision.suspicion.cause is cause
         assert outlook in decision.suspicion.detail
+
+
+@pytest.mark.parametrize(
+    ("signs", "critic", "total_images", "outlook"),
+    [
+        (ONE_PICTURE, True, 60_000, "goes back if this lasts beyond 3,200 images."),
+        (ONE_PICTURE, True, 3_000, "is over before the guards act on this."),
+        (
+            ONE_PICTURE,
+            False,
+            12_000,
+            "fails if this lasts to its end, or earlier if the discriminator becomes",
+        ),
+        (NEARLY_ONE, True, 60_000, "goes back if this lasts beyond 16,000 images."),
+        (NEARLY_ONE, True, 12_000, "is over before the guards act on this."),
+        (NEARLY_ONE, False, 60_000, "beyond 16,000 images, or earlier if the discriminator becomes sure."),
+        (
+            NEARLY_ONE,
+            False,
+            12_000,
+            "before the guards act on this, except if the discriminator becomes sure.",
+        ),
+        (NEARLY_ONE, False, 5_000, "is over before the guards act on this."),
+        (NEARLY_ONE.model_copy(update=TAUGHT), False, 12_000, "goes back if this lasts beyond 6,400 images."),
+    ],
+)
+def test_young_run_of_equal_samples_is_told_what_may_happen_before_it_is_grown(
+    signs: Signs, critic: bool, total_images: int, outlook: str
+) -> None:
+    steps = NEWBORN_STEPS // 2 if signs is ONE_PICTURE else NEWBORN_STEPS
+    decision = decide(Watch(), signs, course(steps, critic=critic, total_images=total_images))
+    assert isinstance(decision, Continue)
+    assert decision.suspicion
+    assert f" {outlook}" in decision.suspicion.detail
+
+
+def test_first_samples_that_had_been_varied_before_are_suspect() -> None:
+    decision = decide(WATCH, NEARLY_ONE.model_copy(update={"distance": 14}), course(NEWBORN_STEPS // 2))
+    assert isinstance(decision, Continue)
+    assert decision.suspicion
+    assert "for 2 more evaluations" in decision.suspicion.detail
 
 
 def test_sure_discriminator_of_a_young_run_is_not_hidden_by_samples_as_usual() -> None:
