@@ -112,6 +112,9 @@ class SnapshotFact(Kept):
     best_images_seen: int | None = Field(
         None, description="When the best so far was saved, to which a run that goes wrong is rolled back."
     )
+    judged_every: int | None = Field(
+        None, description="Images between two evaluations since the run began. Null in old records."
+    )
 
 
 class Shortage(Kept):

@@ -35,13 +35,11 @@ class Watch(Kept):
     suspected: tuple[str, ...] = ()
     """Causes reported by their first signs since the last rollback, or the last new best without any."""
     adjustments: Adjustments = Adjustments()
-    judged_every: int | None = None
-    """Images between two evaluations as counted when the run began, if its spec does not say it."""
 
     @model_serializer(mode="wrap")
     def _without_what_older_versions_refuse(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Versions from before 2026-11-30 cannot read snapshots with fields that they do not know."""
-        later = {"begun_generator_rate": 1.0, "suspected": (), "judged_every": None, "best_repeated": 0.0}
+        later = {"begun_generator_rate": 1.0, "suspected": (), "best_repeated": 0.0}
         usual = {name for name, default in later.items() if getattr(self, name) == default}
         return {name: value for name, value in dump(self).items() if name not in usual}
 

@@ -106,12 +106,18 @@ class RunFiles:
                 raise
             raise checkpoint.unreadable(path, f"the disk does not give it back ({error.strerror})") from error
 
-    def save(self, state: TrainingState) -> None:
-        """Save a snapshot."""
+    def save(self, state: TrainingState, judged_every: int) -> None:
+        """Save a snapshot, and report the interval between evaluations with it.
+
+        The file itself would be refused by versions from before 2026-11-30 if it had one more field.
+        """
         name = weights_name(state.images_seen, self._order.token)
         checkpoint.save_snapshot(state, self._volume.snapshot(self._order.job, name), self._room.write)
         fact = SnapshotFact(
-            file=name, images_seen=state.images_seen, best_images_seen=state.watch.best_images_seen
+            file=name,
+            images_seen=state.images_seen,
+            best_images_seen=state.watch.best_images_seen,
+            judged_every=judged_every,
         )
         self._chore.tell(link.Saved(snapshot=fact))
 

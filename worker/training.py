@@ -83,11 +83,8 @@ class _Run:
 
     def _kept_interval(self, counted: int) -> int:
         """Images between two evaluations as counted when the run began, perhaps by another version."""
-        if self._spec.evaluation.every_images is not None:
-            return counted
-        kept = self._state.watch.judged_every or counted
-        self._state.watch = self._state.watch.model_copy(update={"judged_every": kept})
-        return kept
+        resumed_from = self._order.snapshot
+        return (resumed_from and resumed_from.judged_every) or counted
 
     def carry_out(self) -> None:
         told_at = saved_at = time.monotonic()
@@ -129,7 +126,7 @@ class _Run:
             if judgement.is_best or is_due(self._spec.checkpoint_every_images) or self._state.is_over:
                 self._publish(judgement.evaluation)
             if judgement.is_best:
-                self._files.save(self._state)  # last, so that a resume lacks nothing
+                self._files.save(self._state, self._judged_every)  # last, so that a resume lacks nothing
         if (is_judged or is_checked) and not self._state.is_over:
             self._lead()
 
@@ -173,7 +170,7 @@ class _Run:
     def _save(self) -> None:
         """Save the state unless it is unusable: resuming from an earlier one comes to the same end."""
         if self._is_sound():
-            self._files.save(self._state)
+            self._files.save(self._state, self._judged_every)
 
     def _lead(self) -> None:
         """Let the other ranks continue from this state until it is checked or judged again."""

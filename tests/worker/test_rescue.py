@@ -8,7 +8,7 @@ import torch
 
 from contract.job import best_checkpoint
 from contract.volume import Volume
-from models import diagnosis, panel, trainer
+from models import diagnosis, trainer
 from models.batches import Batches
 from models.checkpoint import load_checkpoint
 from models.guards import PATIENCE
@@ -240,19 +240,6 @@ def test_run_that_was_never_alive_starts_over_and_is_young_again(
         again = judgements(carry_out(order.model_copy(update={"snapshot": snapshot})))
         assert again
         assert again == judgements(said)[-len(again) :]
-
-
-def test_resumed_run_is_judged_as_often_as_it_began_though_another_version_would_count_otherwise(
-    volume: Volume, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    order = order_of(volume, evaluation=None).model_copy(update={"snapshot_seconds": 0})
-    with monkeypatch.context() as otherwise:
-        otherwise.setattr(panel, "LARGEST_SHARE", 0.95)
-        said = carry_out(order)
-    first = next(message.snapshot for message in said if isinstance(message, link.Saved))
-    again = carry_out(order.model_copy(update={"snapshot": first}))
-    assert judgements(again) == judgements(said)
-    assert len(judgements(said)) == panel.FEWEST_EVALUATIONS
 
 
 def test_judgement_reported_by_a_killed_child_is_not_repeated(volume: Volume) -> None:

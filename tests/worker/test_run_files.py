@@ -45,7 +45,7 @@ def saved(order: TrainingOrder, environment: NumericEnvironment, images_seen: in
     next(state.generator.parameters()).data.fill_(images_seen)
     state.images_seen = images_seen
     _, child = Pipe(duplex=True)
-    files_of(order, Chore(child)).save(state)
+    files_of(order, Chore(child)).save(state, 8)
     return dict(state.tensors())
 
 
