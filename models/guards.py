@@ -3,12 +3,13 @@
 So a run that is killed and resumed makes the same decisions.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from contract.evaluation import DEAD
 from models.diagnosis import (
     COLLAPSED,
+    REPEATED,
     Cause,
     Course,
     Signs,
@@ -92,11 +93,19 @@ def regret(watch: Watch) -> str | None:
     if watch.has_lived and not watch.has_living_best:
         return None  # an earlier best is served
     alike = "many are alike" if watch.has_living_best else "nearly all are the same"
-    pairs = f", {watch.best_repeated:.0%} of their pairs are nearly the same" if watch.best_repeated else ""
     return (
-        f"The run is over and its best samples are {watch.best_diversity:.0%} as varied as the pictures "
-        f"(limit {COLLAPSED:.0%}){pairs}: {alike}. Train on more images. {_ADVICE[Cause.MODE_COLLAPSE]}"
+        f"The run is over and its best samples are {' and '.join(_shortcomings(watch))}: {alike}. "
+        f"Train on more images. {_ADVICE[Cause.MODE_COLLAPSE]}"
     )
+
+
+def _shortcomings(watch: Watch) -> Iterator[str]:
+    """In what the best samples lack variety, with the limits."""
+    if watch.best_diversity < COLLAPSED:
+        yield f"{watch.best_diversity:.0%} as varied as the pictures (limit {COLLAPSED:.0%})"
+    if watch.best_repeated:
+        limit = watch.best_repeated_limit or REPEATED
+        yield f"nearly the same in {watch.best_repeated:.0%} of their pairs (limit {limit:.0%})"
 
 
 def _go_on(watch: Watch, signs: Signs, course: Course) -> Continue:
@@ -111,11 +120,13 @@ def _go_on(watch: Watch, signs: Signs, course: Course) -> Continue:
 
 
 def _with_best(watch: Watch, signs: Signs, course: Course) -> Watch:
+    repeats = signs.repeated > signs.repeated_limit
     best = {
         "best_images_seen": course.images_seen,
         "best_distance": signs.distance,
         "best_diversity": signs.diversity,
-        "best_repeated": signs.repeated if signs.repeated > signs.repeated_limit else 0.0,
+        "best_repeated": signs.repeated if repeats else 0.0,
+        "best_repeated_limit": signs.repeated_limit if repeats else None,
         "has_lived": watch.has_something_to_serve or signs.diversity >= DEAD,
         "evaluations_since_best": 0,
         "rollbacks_since_best": 0 if signs.diversity >= DEAD else watch.rollbacks_since_best,

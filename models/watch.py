@@ -27,7 +27,12 @@ class Watch(Kept):
     best_distance: float | None = None
     best_diversity: float = 0.0
     best_repeated: float = 0.0
-    """The share of nearly equal pairs of its samples, if there are too many; else 0."""
+    """The share of nearly equal pairs of its samples, if there are too many; else 0.
+
+    Snapshots of earlier versions do not tell, so their best counts as varied if its diversity is enough.
+    """
+    best_repeated_limit: float | None = None
+    """How many would not have been too many."""
     has_lived: bool = False
     """Whether there ever was a living best, even if it is lost now."""
     evaluations_since_best: int = 0
@@ -39,7 +44,12 @@ class Watch(Kept):
     @model_serializer(mode="wrap")
     def _without_what_older_versions_refuse(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Versions from before 2026-11-30 cannot read snapshots with fields that they do not know."""
-        later = {"begun_generator_rate": 1.0, "suspected": (), "best_repeated": 0.0}
+        later = {
+            "begun_generator_rate": 1.0,
+            "best_repeated": 0.0,
+            "best_repeated_limit": None,
+            "suspected": (),
+        }
         usual = {name for name, default in later.items() if getattr(self, name) == default}
         return {name: value for name, value in dump(self).items() if name not in usual}
 
@@ -59,7 +69,13 @@ class Watch(Kept):
         A living best must have been lost, or the run would have rolled back to it. It is dropped, because it
         is no measure for a run that starts over.
         """
-        none = {"best_images_seen": None, "best_distance": None, "best_diversity": 0.0, "best_repeated": 0.0}
+        none = {
+            "best_images_seen": None,
+            "best_distance": None,
+            "best_diversity": 0.0,
+            "best_repeated": 0.0,
+            "best_repeated_limit": None,
+        }
         forgotten = {**none, "has_lived": True} if self.has_living_best else {}
         begun = {"begun_images_seen": images_seen, "begun_generator_rate": self.adjustments.generator_rate}
         return self.model_copy(update={**begun, **forgotten})

@@ -53,7 +53,9 @@ def test_header_of_a_newer_version_is_readable(header: CheckpointHeader) -> None
 
 
 def test_guards_memory_of_other_versions_is_readable() -> None:
-    unusual = Watch(suspected=("decline",), begun_generator_rate=0.5, best_repeated=0.1)
+    unusual = Watch(
+        suspected=("decline",), begun_generator_rate=0.5, best_repeated=0.1, best_repeated_limit=0.05
+    )
     assert Watch.model_validate_json(unusual.model_dump_json()) == unusual
     newer = unusual.model_dump() | {"of_a_newer_version": 1}
     assert Watch.model_validate(newer) == unusual

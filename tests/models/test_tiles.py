@@ -90,10 +90,18 @@ def test_run_that_ends_with_tiles_says_so() -> None:
     assert isinstance(ended, Continue)
     told = regret(ended.watch)
     assert told
-    assert "10% of their pairs are nearly the same" in told
+    assert "its best samples are nearly the same in 10% of their pairs (limit 5%): many are alike" in told
+    assert f"{COLLAPSED:.0%}" not in told  # their diversity is enough
+    older = ended.watch.model_copy(update={"best_repeated_limit": None})
+    assert regret(older) == told
+    dull = decide(Watch(), TILED.model_copy(update={"diversity": 0.2, "repeated_limit": 0.09}), GROWN)
+    assert isinstance(dull, Continue)
+    both = "20% as varied as the pictures (limit 35%) and nearly the same in 10% of their pairs (limit 9%)"
+    assert both in str(regret(dull.watch))
     recovered = decide(ended.watch, WELL, GROWN)
     assert isinstance(recovered, Continue)
     assert regret(recovered.watch) is None
+    assert recovered.watch.best_repeated_limit is None
 
 
 @pytest.mark.parametrize(
