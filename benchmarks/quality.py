@@ -148,7 +148,7 @@ class Trial:
         self._features = embedded.load("cpu")
         held_out = held_out_indices(manifest)
         if not held_out.size:
-            raise SystemExit(f"{archive} has {manifest.images} pictures, too few to judge by; send 400")
+            raise SystemExit(f"{archive} has {manifest.images} pictures, too few to judge by; send 160")
         self._reals = self._seen(self._pixels[held_out])
 
     def describe(self) -> str:

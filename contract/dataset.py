@@ -93,7 +93,10 @@ class ArrayForm(NamedTuple):
 
 
 def is_held_out(content_hash: str) -> bool:
-    """Whether a picture with this sha256 (hex) is held out, the same in every dataset."""
+    """Whether a picture with this sha256 (hex) is of the twentieth that is held out whatever the dataset.
+
+    Of hundreds of pictures, others are held out besides, and of fewer none (`models/datasets/split.py`).
+    """
     return int(content_hash[:12], 16) % HELD_OUT_ONE_IN == 0
 
 
