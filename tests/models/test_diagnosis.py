@@ -6,6 +6,7 @@ import pytest
 
 from contract.evaluation import AdversarialAccuracy, Distance, Evaluation, LatentPaths
 from models.diagnosis import Course, Signs
+from models.guards import Continue, decide
 from models.watch import Adjustments, Watch
 from tests.models.conftest import MakeSpec
 
@@ -37,8 +38,6 @@ EVALUATION = Evaluation(
         ({"batch_size": 64, "objective": {"kind": "wgan_gp"}}, 100, 320, True),
         ({"batch_size": 1024, "objective": {"kind": "hinge"}}, 31, 1024, False),
         ({"batch_size": 64, "generator_learning_rate": 1e-5}, 50, 640, False),
-        ({"batch_size": 64, "generator_learning_rate": 1e-311}, 0, math.inf, False),
-        ({"batch_size": 64, "generator_learning_rate": 5e-324}, 0, math.inf, False),
     ],
 )
 def test_age_is_counted_in_generator_steps(
@@ -52,6 +51,20 @@ def test_age_is_counted_in_generator_steps(
         images_per_step=step_images,
         wants_sure_discriminator=may_be_sure,
     )
+
+
+@pytest.mark.parametrize(("learning_rate", "adjusted"), [(1e-311, 1.0), (5e-324, 0.25)])
+def test_rate_too_small_for_any_step_ends_no_run(
+    make_spec: MakeSpec, learning_rate: float, adjusted: float
+) -> None:
+    spec = make_spec(images=160_000, batch_size=64, generator_learning_rate=learning_rate)
+    watch = Watch(begun_generator_rate=adjusted)
+    course = Course.of(spec, 32_000, watch, every_images=8_000)
+    assert (course.generator_steps, course.images_per_step) == (0, math.inf)
+    decision = decide(watch, WELL.model_copy(update={"diversity": 0.01}), course)
+    assert isinstance(decision, Continue)
+    assert decision.suspicion
+    assert "is over before the guards act" in decision.suspicion.detail
 
 
 def test_restart_at_a_lower_rate_grows_up_more_slowly(make_spec: MakeSpec) -> None:
