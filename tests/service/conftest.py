@@ -19,7 +19,7 @@ from contract.volume import Volume
 from service.embedded_redis import RedisServer
 from service.settings import Settings
 from service.store import Store
-from tests.service.answering import App
+from tests.service.answering import App, Hasty
 from tests.service.deployment import Deployment
 from tests.service.playing import Sampler, Trainer, Worker
 from tests.service.receiver import Receiver, receiving
@@ -79,9 +79,22 @@ def gateway_url(redis_server: RedisServer, data_root: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """A server of an app that answers each path in its own way."""
-    with serving(App()) as server:
+def app() -> App:
+    """Answers each path in its own way."""
+    return App()
+
+
+@pytest.fixture(scope="module")
+def hasty(app: App) -> Iterator[Server]:
+    """A server of the app that is soon impatient."""
+    with serving(app, Hasty) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def server(app: App) -> Iterator[Server]:
+    """A server of the app with the limits of the product."""
+    with serving(app) as server:
         yield server
 
 

@@ -18,17 +18,6 @@ class Demanding(Hasty):
     body_rate = 2**30
 
 
-@pytest.fixture(scope="module")
-def app() -> App:
-    return App()
-
-
-@pytest.fixture(scope="module")
-def hasty(app: App) -> Iterator[Server]:
-    with serving(app, Hasty) as server:
-        yield server
-
-
 @pytest.mark.parametrize(
     "sent",
     [

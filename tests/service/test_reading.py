@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from service.protocol import LimitedProtocol
-from tests.service.answering import LARGE, App, Hasty
+from tests.service.answering import LARGE, App
 from tests.service.serving import Server, serving
 from tests.service.waiting import until
 
@@ -22,17 +22,6 @@ class Patient(LimitedProtocol):
 
 class Demanding(Patient):
     unread_bytes = LARGE  # nearly all of a large answer has to be read in a second
-
-
-@pytest.fixture(scope="module")
-def app() -> App:
-    return App()
-
-
-@pytest.fixture(scope="module")
-def hasty(app: App) -> Iterator[Server]:
-    with serving(app, Hasty) as server:
-        yield server
 
 
 @pytest.mark.parametrize("path", ["large", "stream"])
