@@ -4,6 +4,7 @@ It runs the real trainer on the meta device. Every storage counts from the opera
 last reference goes, so penalties, terms and architectures need no rules of their own here.
 """
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from contract.training import TrainingSpec
 from models import networks
 from models.batches import Batches
 from models.environment import NumericEnvironment
+from models.networks import winograd
 from models.rules import Rules
 from models.state import TrainingState
 from models.tally import Tally
@@ -27,7 +29,6 @@ from models.trainer import train
 
 SHOWN = 64
 """Latents in one forward pass of the generator for a preview, or for its batch-norm statistics."""
-
 
 MOST_STEPS = 1_024
 """Steps searched for the hardest one: intervals without a common divisor coincide only after billions."""
@@ -93,19 +94,27 @@ def _hardest_steps(rules: Rules) -> Iterator[int]:
 
 
 def _show(state: TrainingState) -> None:
-    """Copy the averaged generator and render a sheet with it, in float32."""
-    shown = {name: torch.empty_like(tensor) for name, tensor in state.ema.state_dict().items()}
+    """Copy the averaged generator, take its batch-norm statistics, and render a sheet with it in float32."""
     latents = torch.empty(SHOWN, state.ema.latent_size, device="meta")
+    shown = copy.deepcopy(state.ema)
     with torch.no_grad():
-        torch.func.functional_call(state.ema, shown, (latents,))
+        with state.environment.autocast():
+            shown(latents)
+        shown.eval()(latents)
 
 
 class _Valueless(NumericEnvironment):
     """An environment on the meta device, which knows only shapes."""
 
+    rehearsed: NumericEnvironment
+
     @classmethod
     def of(cls, environment: NumericEnvironment) -> NumericEnvironment:
-        return cls.model_construct(**environment.model_dump() | {"device": "meta"})
+        return cls.model_construct(**environment.model_dump() | {"device": "meta", "rehearsed": environment})
+
+    @property
+    def multiplies_least(self) -> bool:
+        return self.rehearsed.multiplies_least
 
     def autocast(self) -> AbstractContextManager[object]:
         return _Autocast() if self.precision == "bfloat16" else nullcontext()
@@ -115,6 +124,7 @@ class _Autocast(TorchFunctionMode):
     """Imitates torch.autocast for layers with weights, because it does not support the meta device."""
 
     LAYERS = (torch.conv2d, torch.conv_transpose2d, linear)
+    OURS = (winograd.halve, winograd.double)
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,6 +139,8 @@ class _Autocast(TorchFunctionMode):
     ) -> Any:
         if function in self.LAYERS:
             args = tuple(self._cast(given) if isinstance(given, Tensor) else given for given in args)
+        elif function in self.OURS:
+            args = tuple(given.to(torch.bfloat16) for given in args)
         return function(*args, **(kwargs or {}))
 
     def _cast(self, given: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from models.networks.initialisation import Start
 from models.networks.layers import FromPoint, ToPoint
 from models.networks.norm import batch_norm, constrain
 from models.networks.pair import Discriminator, Generator, Networks
+from models.networks.strided import DoublingConv2d, HalvingConv2d
 from models.networks.widths import doubled_widths
 
 INITIAL_DEVIATION = 0.02  # of every weight, section 4 of the paper
@@ -47,7 +48,7 @@ class DcganGenerator(Generator):
                 nn.ReLU(inplace=True),
             ]
             in_channels = out_channels
-        self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(width, channels, 4, 2, 1), nn.Tanh())
+        self.layers = nn.Sequential(*layers, DoublingConv2d(width, channels), nn.Tanh())
 
     def forward(self, latents: Tensor) -> Tensor:
         latents = latents[:, :, None, None]  # (N, Z, 1, 1)
@@ -64,10 +65,10 @@ class DcganDiscriminator(Discriminator):
         super().__init__()
         width, *wider = doubled_widths(architecture.discriminator_width, resolution)
         norm = architecture.norm
-        layers: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)]
+        layers: list[nn.Module] = [HalvingConv2d(channels, width), nn.LeakyReLU(0.2, inplace=True)]
         in_channels = width
         for out_channels in wider:
-            halve = nn.Conv2d(in_channels, out_channels, 4, 2, 1, bias=norm != "batch")
+            halve = HalvingConv2d(in_channels, out_channels, bias=norm != "batch")
             layers += [halve, *batch_norm(norm, out_channels), nn.LeakyReLU(0.2, inplace=True)]
             in_channels = out_channels
         self.layers = nn.Sequential(*layers, ToPoint(in_channels, 1, 4))
@@ -86,4 +87,4 @@ def _grow(in_channels: int, out_channels: int, *, first: bool) -> nn.ConvTranspo
     """The first layer grows 1×1 to 4×4; the others double the size."""
     if first:
         return FromPoint(in_channels, out_channels, 4)
-    return nn.ConvTranspose2d(in_channels, out_channels, 4, 2, 1, bias=False)
+    return DoublingConv2d(in_channels, out_channels, bias=False)

@@ -11,17 +11,19 @@ from itertools import product
 
 from torch import Tensor, nn
 from torch.nn import ConvTranspose2d, Parameter
-from torch.nn.functional import conv2d, conv_transpose2d, pad
+from torch.nn.functional import pad
+
+from models.networks.strided import Strided
 
 
-class GrowingConv2d(nn.Conv2d):
+class GrowingConv2d(Strided, nn.Conv2d):
     """(N, in_channels, S, S) to (N, out_channels, 2S, 2S): nearest upsampling, then a 3×3 convolution."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        return conv_transpose2d(features, self._kernel(), self.bias, stride=2, padding=1)
+        return self.doubled(features, self._kernel(), self.bias)
 
     def strided(self) -> ConvTranspose2d:
         """An equivalent layer with a precomputed kernel: renders a single image twice as fast in a resnet."""
@@ -35,7 +37,7 @@ class GrowingConv2d(nn.Conv2d):
         return _with_shifts(self.weight.flip(2, 3)).transpose(0, 1)  # (in_channels, out_channels, 4, 4)
 
 
-class ShrinkingConv2d(nn.Conv2d):
+class ShrinkingConv2d(Strided, nn.Conv2d):
     """(N, in_channels, 2S, 2S) to (N, out_channels, S, S): a 3×3 convolution, then means of 2×2 squares."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -43,7 +45,7 @@ class ShrinkingConv2d(nn.Conv2d):
 
     def forward(self, features: Tensor) -> Tensor:
         kernel = _with_shifts(self.weight) / 4  # (out_channels, in_channels, 4, 4)
-        return conv2d(features, kernel, self.bias, stride=2, padding=1)
+        return self.halved(features, kernel, self.bias)
 
 
 def doubles(layer: ConvTranspose2d) -> bool:

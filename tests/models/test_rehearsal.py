@@ -80,6 +80,22 @@ def test_peak_matches_that_of_a_real_run(
     assert -0.001 < excess < TOO_HIGH[architecture][precision]
 
 
+@pytest.mark.parametrize("loss", ["non_saturating", "r3"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_peak_with_wide_layers_matches_that_of_a_real_run(
+    precision: str,
+    loss: str,
+    make_spec: MakeSpec,
+    make_batches: MakeBatches,
+    environment: NumericEnvironment,
+) -> None:
+    networks = WIDE | {"generator_width": 64, "discriminator_width": 64}
+    spec = make_spec(batch_size=32, images=64, architecture=networks, objective=loss)
+    environment = environment_of(environment, precision)
+    excess = rehearse(spec, environment).peak / real_peak(spec, environment, make_batches(spec), steps=2) - 1
+    assert -0.001 < excess < TOO_HIGH["dcgan"][precision]
+
+
 @pytest.mark.parametrize("norm", ["batch", "spectral"])
 def test_state_is_counted_to_the_byte(
     norm: str, make_spec: MakeSpec, environment: NumericEnvironment

@@ -1,0 +1,93 @@
+"""Strided layers train by Winograd's algorithm where that is faster, and are plain convolutions elsewhere."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from contract.training import TrainingSpec
+from models.environment import NumericEnvironment
+from models.networks.resampling import GrowingConv2d, ShrinkingConv2d
+from models.networks.strided import DoublingConv2d, HalvingConv2d, Strided, minimise
+from models.state import TrainingState
+
+Layer = HalvingConv2d | DoublingConv2d | GrowingConv2d | ShrinkingConv2d
+LAYERS = [HalvingConv2d, DoublingConv2d, GrowingConv2d, ShrinkingConv2d]
+BATCH, SIZE = 8, 8
+
+
+class Convolutions(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the convolutions within."""
+
+    count: int = 0
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        self.count += operator is torch.ops.aten.convolution.default
+        return operator(*args, **(kwargs or {}))
+
+
+def is_convolution(layer: nn.Module, features: Tensor) -> bool:
+    with Convolutions() as seen:  # type: ignore[no-untyped-call]
+        layer(features)
+    return bool(seen.count)
+
+
+def features_of(layer: Layer, batch: int = BATCH) -> Tensor:
+    random = torch.Generator().manual_seed(0)
+    side = 2 * SIZE if isinstance(layer, HalvingConv2d | ShrinkingConv2d) else SIZE
+    return torch.randn(batch, layer.in_channels, side, side, generator=random)
+
+
+@pytest.fixture(params=LAYERS)
+def layer(request: pytest.FixtureRequest) -> Layer:
+    """A layer that is wide enough, in train mode."""
+    made: Layer = request.param(128, 256)
+    nn.init.normal_(made.weight, std=0.02, generator=torch.Generator().manual_seed(1))
+    minimise(made)
+    return made
+
+
+def test_trains_by_winograds_algorithm(layer: Layer) -> None:
+    assert not is_convolution(layer, features_of(layer))
+
+
+def test_is_a_convolution_in_eval_mode(layer: Layer) -> None:
+    assert is_convolution(layer.eval(), features_of(layer))
+
+
+def test_both_ways_agree(layer: Layer) -> None:
+    features = features_of(layer)
+    trained = layer(features)
+    torch.testing.assert_close(trained, layer.eval()(features), atol=1e-5, rtol=1e-5)
+
+
+def test_a_small_batch_is_convolved(layer: Layer) -> None:
+    assert is_convolution(layer, features_of(layer, batch=2))
+
+
+def test_a_bias_keeps_the_precision() -> None:
+    layer = HalvingConv2d(128, 256)
+    minimise(layer)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(features_of(layer)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("channels", [(3, 512), (512, 3), (32, 256)])
+def test_a_narrow_layer_is_convolved(channels: tuple[int, int]) -> None:
+    layer = HalvingConv2d(*channels)
+    minimise(layer)
+    assert is_convolution(layer, features_of(layer, batch=256))
+
+
+def test_layers_do_not_use_it_unasked() -> None:
+    assert is_convolution(HalvingConv2d(128, 256), torch.zeros(BATCH, 128, 16, 16))
+
+
+@pytest.mark.parametrize(("layout", "expected"), [("channels_last", True), ("contiguous", False)])
+def test_a_run_uses_it_in_channels_last(
+    layout: str, expected: bool, spec: TrainingSpec, environment: NumericEnvironment
+) -> None:
+    state = TrainingState.blank(spec, environment.model_copy(update={"layout": layout}))
+    for network in (state.generator, state.discriminator):
+        asked = {layer.is_minimal for layer in network.modules() if isinstance(layer, Strided)}
+        assert asked == {expected}

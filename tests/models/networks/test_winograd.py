@@ -1,0 +1,108 @@
+"""Winograd's algorithm computes the strided convolutions that it replaces, and all their derivatives."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import gradcheck, gradgradcheck
+from torch.nn import functional
+
+from models.networks import winograd
+
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
+
+Convolution = Callable[[Tensor, Tensor], Tensor]
+
+
+def halve(image: Tensor, kernel: Tensor) -> Tensor:
+    return functional.conv2d(image, kernel, stride=2, padding=1)
+
+
+def double(outputs: Tensor, kernel: Tensor) -> Tensor:
+    return functional.conv_transpose2d(outputs, kernel, stride=2, padding=1)
+
+
+PAIRS: dict[str, tuple[Convolution, Convolution]] = {
+    "halve": (winograd.halve, halve),
+    "double": (winograd.double, double),
+}
+
+
+def given(name: str, size: int = 8, batch: int = 2, channels: int = 3, features: int = 5) -> list[Tensor]:
+    """Features of this size, or half of it where they are doubled, and a kernel, in float64."""
+    random = torch.Generator().manual_seed(size)
+    small = (batch, features, size // 2, size // 2)
+    large = (batch, channels, size, size)
+    shapes = (large if name == "halve" else small, (features, channels, 4, 4))
+    return [torch.randn(shape, generator=random, dtype=torch.float64) for shape in shapes]
+
+
+def deviation(found: Tensor, exact: Tensor) -> float:
+    return float((found.double() - exact).norm() / exact.norm())
+
+
+def derivatives(convolution: Convolution, inputs: list[Tensor], upstream: Tensor) -> tuple[Tensor, ...]:
+    leaves = [tensor.detach().requires_grad_() for tensor in inputs]
+    return torch.autograd.grad(convolution(leaves[0], leaves[1]), leaves, upstream.to(inputs[0].dtype))
+
+
+@pytest.mark.parametrize("size", [4, 8, 12, 32])
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize("name", PAIRS)
+def test_equals_the_convolution(name: str, layout: torch.memory_format, size: int) -> None:
+    ours, theirs = PAIRS[name]
+    features, kernel = (tensor.contiguous(memory_format=layout) for tensor in given(name, size))
+    torch.testing.assert_close(ours(features, kernel), theirs(features, kernel))
+
+
+@pytest.mark.parametrize("size", [4, 8])
+@pytest.mark.parametrize("name", PAIRS)
+def test_first_and_second_derivatives_equal_the_slopes(name: str, size: int) -> None:
+    ours, _ = PAIRS[name]
+    inputs = [tensor.requires_grad_() for tensor in given(name, size, features=2, channels=2)]
+    assert gradcheck(ours, inputs)
+    assert gradgradcheck(ours, inputs)
+
+
+@pytest.mark.parametrize("asked", [(True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("name", PAIRS)
+def test_computes_the_gradients_that_are_asked_for(name: str, asked: tuple[bool, bool]) -> None:
+    ours, theirs = PAIRS[name]
+    inputs = [tensor.requires_grad_(wanted) for tensor, wanted in zip(given(name), asked, strict=True)]
+    leaves = [tensor for tensor in inputs if tensor.requires_grad]
+    found, expected = (torch.autograd.grad(way(*inputs).square().sum(), leaves) for way in (ours, theirs))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_the_result_is_in_channels_last(name: str) -> None:
+    ours, _ = PAIRS[name]
+    assert ours(*given(name)).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_follows_autocast(name: str) -> None:
+    ours, theirs = PAIRS[name]
+    features, kernel = (tensor.float().requires_grad_() for tensor in given(name))
+    with torch.autocast("cpu", torch.bfloat16):
+        found, expected = ours(features, kernel), theirs(features, kernel)
+    assert found.dtype == expected.dtype == torch.bfloat16
+    found.float().sum().backward()  # type: ignore[no-untyped-call]
+    assert features.grad is not None
+    assert kernel.grad is not None
+    assert features.grad.dtype == kernel.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-6), (torch.bfloat16, 0.01)])
+@pytest.mark.parametrize("name", PAIRS)
+def test_rounding_errors_are_small(name: str, dtype: torch.dtype, most: float) -> None:
+    ours, theirs = PAIRS[name]
+    rounded = [tensor.to(dtype) for tensor in given(name, size=16, batch=4, channels=64, features=128)]
+    exact = [tensor.double() for tensor in rounded]
+    upstream = torch.randn_like(theirs(*exact)).to(dtype).double()
+    assert deviation(ours(*rounded), theirs(*exact)) < most
+    for found, expected in zip(
+        derivatives(ours, rounded, upstream), derivatives(theirs, exact, upstream), strict=True
+    ):
+        assert deviation(found, expected) < most
