@@ -6,7 +6,7 @@ from torch.nn.functional import conv2d, conv_transpose2d
 from models.networks import winograd
 
 LEAST_CHANNELS = 96
-LEAST_PRODUCTS = 2**23
+LEAST_PRODUCTS = 2**24
 """With fewer channels on a side, or fewer multiplications for each tap, Winograd's algorithm takes longer.
 
 What it adds to the time grows with the size of the tensors, what it saves also with the number of channels.

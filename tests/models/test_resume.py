@@ -51,7 +51,7 @@ CHANGES: dict[str, dict[str, object]] = {
     "dcgan_fc": {"architecture": SIZE | {"kind": "dcgan_fc"}},
     "resnet": {"objective": "hinge", "architecture": SIZE | {"kind": "resnet"}},
     "resnet wgan_gp": {"objective": "wgan_gp", "architecture": SIZE | {"kind": "resnet"}},
-    "wide": {"architecture": SIZE | {"generator_width": 128, "discriminator_width": 128}},
+    "wide": {"batch_size": 8, "architecture": SIZE | {"generator_width": 128, "discriminator_width": 128}},
     "augmented": {"augmentation": {}},
     "decayed": {"learning_rate_decay": 0.5},
     "terms": {"objective": "hinge", "terms": ["mmd", "weight_penalty"]},

@@ -1,0 +1,97 @@
+"""Claim: Winograd's algorithm trains wide strided convolutions faster on a CPU; with 64 channels it gains nothing.
+
+    python benchmarks/strided.py [--threads 2] [--precision auto] [--rounds 7]
+
+Layers as in `dcgan`, by batch, channels of the larger and the smaller side, and size of the larger side. A
+layer of the discriminator halves the size; `frozen` is without the kernel's gradient, as in the generator's
+turn. A layer of the generator doubles it. Both ways run in turns in one process; prints the median times of
+a forward and a backward pass, and the median ratio. The thresholds in `models/networks/strided.py` are from
+these.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import get_args
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, conv_transpose2d
+
+from contract.devices import PrecisionChoice
+from models.allocator import keep_freed_memory
+from models.environment import detect
+from models.networks import winograd
+
+LAYERS = [
+    (batch, channels, 2 * channels, size)
+    for batch in (16, 32, 64)
+    for channels in (64, 96, 128, 256)
+    for size in (8, 16, 32)
+]
+MOST_NUMBERS = 64 * 128 * 32 * 32
+"""In the image of a layer; larger ones take seconds."""
+PASSES = 3
+
+Convolution = Callable[[Tensor, Tensor], Tensor]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Strided convolutions in training, multiplied in two ways.")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--precision", choices=get_args(PrecisionChoice), default="auto")
+    parser.add_argument("--rounds", type=int, default=7)
+    given = parser.parse_args()
+    environment = detect("cpu", given.threads, given.precision)
+    environment.apply()
+    keep_freed_memory()
+    dtype = torch.bfloat16 if environment.precision == "bfloat16" else torch.float32
+    print(f"{environment.fingerprint}; ms: convolution, Winograd, ratio; medians of {given.rounds} rounds")
+    print("batch, channels, size   discriminator         frozen                generator")
+    for batch, channels, features, size in LAYERS:
+        if batch * channels * size**2 <= MOST_NUMBERS:
+            image = _drawn(batch, channels, size, size).to(dtype)
+            outputs = _drawn(batch, features, size // 2, size // 2).to(dtype)
+            kernel = _drawn(features, channels, 4, 4).to(dtype)
+            columns = (
+                compare(halve, winograd.halve, image, kernel, given.rounds),
+                compare(halve, winograd.halve, image, kernel.detach(), given.rounds),
+                compare(double, winograd.double, outputs, kernel, given.rounds),
+            )
+            print(f"{batch:3} {channels:4} {features:4} {size:3} px      {'  '.join(columns)}", flush=True)
+
+
+def halve(image: Tensor, kernel: Tensor) -> Tensor:
+    return conv2d(image, kernel, stride=2, padding=1)
+
+
+def double(outputs: Tensor, kernel: Tensor) -> Tensor:
+    return conv_transpose2d(outputs, kernel, stride=2, padding=1)
+
+
+def compare(plain: Convolution, ours: Convolution, features: Tensor, kernel: Tensor, rounds: int) -> str:
+    """Time both in turns, after a round that only warms up."""
+    times = [(_seconds(plain, features, kernel), _seconds(ours, features, kernel)) for _ in range(rounds + 1)]
+    plain_ms, ours_ms = (statistics.median(way) * 1000 for way in zip(*times[1:], strict=True))
+    ratio = statistics.median(slow / fast for slow, fast in times[1:])
+    return f"{plain_ms:6.2f} {ours_ms:6.2f} {ratio:5.2f}×"
+
+
+def _seconds(convolution: Convolution, features: Tensor, kernel: Tensor) -> float:
+    """The duration of a forward pass and a backward pass to everything that requires a gradient."""
+    leaves = [tensor for tensor in (features, kernel) if tensor.requires_grad]
+    began_at = time.perf_counter()
+    for _ in range(PASSES):
+        result = convolution(features, kernel)
+        torch.autograd.grad(result, leaves, result.detach())
+    return (time.perf_counter() - began_at) / PASSES
+
+
+def _drawn(*shape: int) -> Tensor:
+    random = torch.Generator().manual_seed(0)
+    return torch.randn(shape, generator=random).contiguous(memory_format=torch.channels_last).requires_grad_()
+
+
+if __name__ == "__main__":
+    main()
