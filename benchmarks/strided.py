@@ -1,4 +1,4 @@
-"""Claim: Winograd's algorithm trains wide strided convolutions faster on a CPU; with 64 channels it gains nothing.
+"""Claim: Winograd's algorithm trains wide strided convolutions faster on a CPU, but not those of 64 channels.
 
     python benchmarks/strided.py [--threads 2] [--precision auto] [--rounds 7]
 
