@@ -69,9 +69,9 @@ class NumericEnvironment(Frozen):
         network.to(device=self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
 
     @property
-    def multiplies_least(self) -> bool:
-        """Whether training is fastest with a minimum of multiplications: on CPUs with channels_last."""
-        return self.device != "cuda" and self.layout == "channels_last"
+    def allows_winograd(self) -> bool:
+        """Whether strided layers may train by Winograd's algorithm: on CPUs, in channels_last."""
+        return self.device == "cpu" and self.layout == "channels_last"
 
     def autocast(self) -> AbstractContextManager[object]:
         """The precision of forward passes: bfloat16 if it was chosen; weights stay in float32."""

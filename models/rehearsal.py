@@ -113,8 +113,8 @@ class _Valueless(NumericEnvironment):
         return cls.model_construct(**environment.model_dump() | {"device": "meta", "rehearsed": environment})
 
     @property
-    def multiplies_least(self) -> bool:
-        return self.rehearsed.multiplies_least
+    def allows_winograd(self) -> bool:
+        return self.rehearsed.allows_winograd
 
     def autocast(self) -> AbstractContextManager[object]:
         return _Autocast() if self.precision == "bfloat16" else nullcontext()
@@ -125,6 +125,7 @@ class _Autocast(TorchFunctionMode):
 
     LAYERS = (torch.conv2d, torch.conv_transpose2d, linear)
     OURS = (winograd.halve, winograd.double)
+    """These cast by themselves, without torch's cache of weights."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import ConvTranspose2d, Parameter
 from torch.nn.functional import pad
 
-from models.networks.strided import Strided
+from models.networks.strided import StridedLayer
 
 
-class GrowingConv2d(Strided, nn.Conv2d):
+class GrowingConv2d(StridedLayer, nn.Conv2d):
     """(N, in_channels, S, S) to (N, out_channels, 2S, 2S): nearest upsampling, then a 3×3 convolution."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -37,7 +37,7 @@ class GrowingConv2d(Strided, nn.Conv2d):
         return _with_shifts(self.weight.flip(2, 3)).transpose(0, 1)  # (in_channels, out_channels, 4, 4)
 
 
-class ShrinkingConv2d(Strided, nn.Conv2d):
+class ShrinkingConv2d(StridedLayer, nn.Conv2d):
     """(N, in_channels, 2S, 2S) to (N, out_channels, S, S): a 3×3 convolution, then means of 2×2 squares."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:

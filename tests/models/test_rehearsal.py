@@ -80,17 +80,21 @@ def test_peak_matches_that_of_a_real_run(
     assert -0.001 < excess < TOO_HIGH[architecture][precision]
 
 
-@pytest.mark.parametrize("loss", ["non_saturating", "r3"])
+@pytest.mark.parametrize(
+    ("architecture", "loss"),
+    [("dcgan", "non_saturating"), ("dcgan", "r3"), ("dcgan", "wgan_gp"), ("resnet", "hinge")],
+)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_peak_with_wide_layers_matches_that_of_a_real_run(
     precision: str,
+    architecture: str,
     loss: str,
     make_spec: MakeSpec,
     make_batches: MakeBatches,
     environment: NumericEnvironment,
 ) -> None:
-    networks = WIDE | {"generator_width": 64, "discriminator_width": 64}
-    spec = make_spec(batch_size=32, images=64, architecture=networks, objective=loss)
+    networks = WIDE | {"kind": architecture, "generator_width": 64, "discriminator_width": 64}
+    spec = make_spec(batch_size=32, images=64, architecture=networks, **LOSSES[loss])
     environment = environment_of(environment, precision)
     excess = rehearse(spec, environment).peak / real_peak(spec, environment, make_batches(spec), steps=2) - 1
     assert -0.001 < excess < TOO_HIGH["dcgan"][precision]

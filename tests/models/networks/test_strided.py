@@ -6,14 +6,17 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from contract.training import TrainingSpec
+from models import networks
 from models.environment import NumericEnvironment
 from models.networks.resampling import GrowingConv2d, ShrinkingConv2d
-from models.networks.strided import DoublingConv2d, HalvingConv2d, Strided, minimise
+from models.networks.strided import DoublingConv2d, HalvingConv2d, StridedLayer, allow_winograd
+from models.rehearsal import _adam, _Valueless
 from models.state import TrainingState
 
 Layer = HalvingConv2d | DoublingConv2d | GrowingConv2d | ShrinkingConv2d
 LAYERS = [HalvingConv2d, DoublingConv2d, GrowingConv2d, ShrinkingConv2d]
 BATCH, SIZE = 8, 8
+"""With 128 and 256 channels these are exactly `LEAST_PRODUCTS`."""
 
 
 class Convolutions(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -43,7 +46,7 @@ def layer(request: pytest.FixtureRequest) -> Layer:
     """A layer that is wide enough, in train mode."""
     made: Layer = request.param(128, 256)
     nn.init.normal_(made.weight, std=0.02, generator=torch.Generator().manual_seed(1))
-    minimise(made)
+    allow_winograd(made)
     return made
 
 
@@ -67,15 +70,43 @@ def test_a_small_batch_is_convolved(layer: Layer) -> None:
 
 def test_a_bias_keeps_the_precision() -> None:
     layer = HalvingConv2d(128, 256)
-    minimise(layer)
+    allow_winograd(layer)
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(features_of(layer)).dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("channels", [(3, 512), (512, 3), (32, 256)])
+@pytest.mark.parametrize("shape", [(18, 18), (16, 32), (17, 17)])
+def test_other_shapes_are_convolved(shape: tuple[int, int]) -> None:
+    layer = HalvingConv2d(128, 256)
+    allow_winograd(layer)
+    assert is_convolution(layer, torch.zeros(16, 128, *shape))
+
+
+def test_what_follows_may_change_the_result_in_place(layer: Layer) -> None:
+    layer.bias = None
+    layer.eval()
+    expected = nn.functional.leaky_relu(layer(features_of(layer)), 0.2)
+    layer.train()
+    found = nn.functional.leaky_relu(layer(features_of(layer)), 0.2, inplace=True)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_wanted_size_is_respected() -> None:
+    layer = DoublingConv2d(128, 256)
+    allow_winograd(layer)
+    assert layer(features_of(layer), output_size=[17, 17]).shape[2:] == (17, 17)
+
+
+def test_a_layer_of_96_channels_is_wide() -> None:
+    layer = HalvingConv2d(96, 256)
+    allow_winograd(layer)
+    assert not is_convolution(layer, features_of(layer, batch=16))
+
+
+@pytest.mark.parametrize("channels", [(3, 512), (512, 3), (95, 256)])
 def test_a_narrow_layer_is_convolved(channels: tuple[int, int]) -> None:
     layer = HalvingConv2d(*channels)
-    minimise(layer)
+    allow_winograd(layer)
     assert is_convolution(layer, features_of(layer, batch=256))
 
 
@@ -83,11 +114,17 @@ def test_layers_do_not_use_it_unasked() -> None:
     assert is_convolution(HalvingConv2d(128, 256), torch.zeros(BATCH, 128, 16, 16))
 
 
-@pytest.mark.parametrize(("layout", "expected"), [("channels_last", True), ("contiguous", False)])
-def test_a_run_uses_it_in_channels_last(
-    layout: str, expected: bool, spec: TrainingSpec, environment: NumericEnvironment
+@pytest.mark.parametrize(
+    ("device", "layout", "expected"),
+    [("cpu", "channels_last", True), ("cpu", "contiguous", False), ("cuda", "channels_last", False)],
+)
+def test_a_run_and_its_rehearsal_use_it_on_cpus_in_channels_last(
+    device: str, layout: str, expected: bool, spec: TrainingSpec, environment: NumericEnvironment
 ) -> None:
-    state = TrainingState.blank(spec, environment.model_copy(update={"layout": layout}))
+    environment = environment.model_copy(update={"device": device, "layout": layout})
+    rehearsed = _Valueless.of(environment)
+    assert environment.allows_winograd == rehearsed.allows_winograd == expected
+    state = TrainingState.of(spec, rehearsed, networks.sketch, _adam)
     for network in (state.generator, state.discriminator):
-        asked = {layer.is_minimal for layer in network.modules() if isinstance(layer, Strided)}
-        assert asked == {expected}
+        allowed = {layer.may_use_winograd for layer in network.modules() if isinstance(layer, StridedLayer)}
+        assert allowed == {expected}

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from models.networks import winograd
 
@@ -39,7 +40,7 @@ def given(name: str, size: int = 8, batch: int = 2, channels: int = 3, features:
 
 
 def deviation(found: Tensor, exact: Tensor) -> float:
-    return float((found.double() - exact).norm() / exact.norm())
+    return float((found.detach().double() - exact).norm() / exact.norm())
 
 
 def derivatives(convolution: Convolution, inputs: list[Tensor], upstream: Tensor) -> tuple[Tensor, ...]:
@@ -83,15 +84,40 @@ def test_the_result_is_in_channels_last(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_follows_autocast(name: str) -> None:
-    ours, theirs = PAIRS[name]
-    features, kernel = (tensor.float().requires_grad_() for tensor in given(name))
-    with torch.autocast("cpu", torch.bfloat16):
-        found, expected = ours(features, kernel), theirs(features, kernel)
-    assert found.dtype == expected.dtype == torch.bfloat16
-    found.float().sum().backward()  # type: ignore[no-untyped-call]
-    assert features.grad is not None
-    assert kernel.grad is not None
-    assert features.grad.dtype == kernel.grad.dtype == torch.float32
+    inputs = [tensor.float().requires_grad_() for tensor in given(name)]
+    results = []
+    for way in PAIRS[name]:
+        with torch.autocast("cpu", torch.bfloat16):
+            result = way(*inputs)
+        gradients = torch.autograd.grad(result, inputs, torch.ones_like(result))
+        assert [result.dtype, *(each.dtype for each in gradients)] == [
+            torch.bfloat16,
+            torch.float32,
+            torch.float32,
+        ]
+        results.append([result.float(), *gradients])
+    for found, expected in zip(*results, strict=True):
+        assert deviation(found, expected.double()) < 0.02
+
+
+class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the matrix products within."""
+
+    count: int = 0
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        self.count += operator is torch.ops.aten.bmm.default
+        return operator(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_penalty_does_not_pay_for_the_kernels_gradient(name: str) -> None:
+    ours, _ = PAIRS[name]
+    features, kernel = (tensor.requires_grad_() for tensor in given(name))
+    result = ours(features, kernel)
+    with Products() as seen:  # type: ignore[no-untyped-call]
+        torch.autograd.grad(result.sum(), features, create_graph=True)
+    assert seen.count == 1
 
 
 @pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-6), (torch.bfloat16, 0.01)])
