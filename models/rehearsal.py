@@ -124,8 +124,8 @@ class _Autocast(TorchFunctionMode):
     """Imitates torch.autocast for layers with weights, because it does not support the meta device."""
 
     LAYERS = (torch.conv2d, torch.conv_transpose2d, linear)
-    OURS = (winograd.halve, winograd.double)
-    """These cast by themselves, without torch's cache of weights."""
+    UNCACHED = (winograd.halve, winograd.double)
+    """Layers that cast their weights anew in every pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class _Autocast(TorchFunctionMode):
     ) -> Any:
         if function in self.LAYERS:
             args = tuple(self._cast(given) if isinstance(given, Tensor) else given for given in args)
-        elif function in self.OURS:
+        elif function in self.UNCACHED:
             args = tuple(given.to(torch.bfloat16) for given in args)
         return function(*args, **(kwargs or {}))
 

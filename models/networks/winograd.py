@@ -21,44 +21,34 @@ axes are (N, 2S, 2S, C), (N, S, S, F) and (F, 4, 4, C).
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.graph import Node
 from torch.nn.functional import pad
 from torch.overrides import handle_torch_function, has_torch_function
 
+Convolution = Callable[[Tensor, Tensor], Tensor]
 
-def halve(image: Tensor, kernel: Tensor) -> Tensor:
-    """`conv2d` of stride 2 and padding 1: (N, C, 2S, 2S) and (F, C, 4, 4) to (N, F, S, S), S even.
 
-    Differentiable any number of times. Follows autocast, like the function that it replaces.
+def _in_memory_order(convolution: Convolution) -> Convolution:
+    """Wrap a function of tensors in memory order, so that it behaves like a convolution of torch.
+
+    It follows autocast, and modes of torch's functions see it, as `models/rehearsal.py` needs.
     """
-    if has_torch_function((image, kernel)):  # so that a rehearsal sees the call
-        halved: Tensor = handle_torch_function(halve, (image, kernel), image, kernel)
-        return halved
-    image, kernel = _in_memory_order(*_cast(image, kernel))
-    size = image.shape[1]
-    tiles = _mapped(image, _tiles, partial(_from_tiles, size=size))
-    filters = _mapped(kernel, _filters, _from_filters)
-    return _mapped(_product(tiles, filters), partial(_from_sums, size=size // 2), _sums).permute(0, 3, 1, 2)
 
+    @wraps(convolution)
+    def wrapped(features: Tensor, kernel: Tensor) -> Tensor:
+        if has_torch_function((features, kernel)):
+            seen: Tensor = handle_torch_function(wrapped, (features, kernel), features, kernel)
+            return seen
+        given = (tensor.permute(0, 2, 3, 1).contiguous() for tensor in _cast(features, kernel))
+        return convolution(*given).permute(0, 3, 1, 2)
 
-def double(features: Tensor, kernel: Tensor) -> Tensor:
-    """`conv_transpose2d` of stride 2 and padding 1: (N, F, S, S) and (F, C, 4, 4) to (N, C, 2S, 2S), S even.
-
-    Differentiable any number of times. Follows autocast, like the function that it replaces.
-    """
-    if has_torch_function((features, kernel)):
-        doubled: Tensor = handle_torch_function(double, (features, kernel), features, kernel)
-        return doubled
-    features, kernel = _in_memory_order(*_cast(features, kernel))
-    size = features.shape[1]
-    sums = _mapped(features, _sums, partial(_from_sums, size=size))
-    filters = _mapped(kernel, _filters, _from_filters)
-    return _mapped(sums @ filters, partial(_from_tiles, size=size * 2), _tiles).permute(0, 3, 1, 2)
+    return wrapped
 
 
 def _cast(*given: Tensor) -> tuple[Tensor, ...]:
@@ -70,9 +60,28 @@ def _cast(*given: Tensor) -> tuple[Tensor, ...]:
     return tuple(tensor.to(dtype) for tensor in given)
 
 
-def _in_memory_order(*given: Tensor) -> tuple[Tensor, ...]:
-    """Tensors (A, B, S, S) as (A, S, S, B): views, if they are in channels_last."""
-    return tuple(tensor.permute(0, 2, 3, 1).contiguous() for tensor in given)
+@_in_memory_order
+def halve(image: Tensor, kernel: Tensor) -> Tensor:
+    """`conv2d` of stride 2 and padding 1: (N, C, 2S, 2S) and (F, C, 4, 4) to (N, F, S, S), S even.
+
+    Differentiable any number of times.
+    """
+    size = image.shape[1]
+    tiles = _mapped(image, _tiles, partial(_from_tiles, size=size))
+    filters = _mapped(kernel, _filters, _from_filters)
+    return _mapped(_product(tiles, filters), partial(_from_sums, size=size // 2), _sums)
+
+
+@_in_memory_order
+def double(features: Tensor, kernel: Tensor) -> Tensor:
+    """`conv_transpose2d` of stride 2 and padding 1: (N, F, S, S) and (F, C, 4, 4) to (N, C, 2S, 2S), S even.
+
+    Differentiable any number of times.
+    """
+    size = features.shape[1]
+    sums = _mapped(features, _sums, partial(_from_sums, size=size))
+    filters = _mapped(kernel, _filters, _from_filters)
+    return _mapped(sums @ filters, partial(_from_tiles, size=size * 2), _tiles)
 
 
 LinearMap = Callable[[Tensor], Tensor]
@@ -121,9 +130,13 @@ class _Product(Function):
         return gradient @ filters if of_tiles else None, gradient.mT @ tiles if of_filters else None
 
 
-def _is_asked_for(node: Any) -> bool:
-    """Whether this backward pass leads to this node. One within a penalty leads to the images alone."""
-    return node is not None and bool(torch._C._will_engine_execute_node(node))  # noqa: SLF001
+def _is_asked_for(node: Node | None) -> bool:
+    """Whether this backward pass leads to this node. One within a penalty leads to the images alone.
+
+    `ctx.needs_input_grad` does not know this, and torch itself finds out in no other way
+    (`torch.autograd.graph.register_multi_grad_hook`).
+    """
+    return node is not None and torch._C._will_engine_execute_node(node)  # noqa: SLF001
 
 
 def _tiles(image: Tensor) -> Tensor:

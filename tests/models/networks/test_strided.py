@@ -1,38 +1,37 @@
 """Strided layers train by Winograd's algorithm where that is faster, and are plain convolutions elsewhere."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from contract.training import TrainingSpec
-from models import networks
 from models.environment import NumericEnvironment
 from models.networks.resampling import GrowingConv2d, ShrinkingConv2d
 from models.networks.strided import DoublingConv2d, HalvingConv2d, StridedLayer, allow_winograd
-from models.rehearsal import _adam, _Valueless
+from models.rehearsal import rehearse
 from models.state import TrainingState
+from tests.models.counting import MultiplyAdds
 
+MakeSpec = Callable[..., TrainingSpec]
 Layer = HalvingConv2d | DoublingConv2d | GrowingConv2d | ShrinkingConv2d
 LAYERS = [HalvingConv2d, DoublingConv2d, GrowingConv2d, ShrinkingConv2d]
 BATCH, SIZE = 8, 8
 """With 128 and 256 channels these are exactly `LEAST_PRODUCTS`."""
 
 
-class Convolutions(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the convolutions within."""
-
-    count: int = 0
-
-    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
-        self.count += operator is torch.ops.aten.convolution.default
-        return operator(*args, **(kwargs or {}))
+WINOGRAD, PLAIN = 9, 16
+"""Multiply-adds for each image, pixel of the smaller side, and pair of channels."""
 
 
-def is_convolution(layer: nn.Module, features: Tensor) -> bool:
-    with Convolutions() as seen:  # type: ignore[no-untyped-call]
-        layer(features)
-    return bool(seen.count)
+def products(layer: Layer, features: Tensor) -> float:
+    """The multiply-adds of a forward pass, in the unit of the two constants."""
+    with MultiplyAdds() as counter:
+        result = layer(features)
+    smaller = min(features, result, key=lambda side: side.shape[-1])
+    pixels = len(smaller) * smaller.shape[-2] * smaller.shape[-1]
+    return float(counter.count / (pixels * layer.in_channels * layer.out_channels))
 
 
 def features_of(layer: Layer, batch: int = BATCH) -> Tensor:
@@ -51,11 +50,11 @@ def layer(request: pytest.FixtureRequest) -> Layer:
 
 
 def test_trains_by_winograds_algorithm(layer: Layer) -> None:
-    assert not is_convolution(layer, features_of(layer))
+    assert products(layer, features_of(layer)) == WINOGRAD
 
 
 def test_is_a_convolution_in_eval_mode(layer: Layer) -> None:
-    assert is_convolution(layer.eval(), features_of(layer))
+    assert products(layer.eval(), features_of(layer)) == PLAIN
 
 
 def test_both_ways_agree(layer: Layer) -> None:
@@ -65,7 +64,7 @@ def test_both_ways_agree(layer: Layer) -> None:
 
 
 def test_a_small_batch_is_convolved(layer: Layer) -> None:
-    assert is_convolution(layer, features_of(layer, batch=2))
+    assert products(layer, features_of(layer, batch=2)) == PLAIN
 
 
 def test_a_bias_keeps_the_precision() -> None:
@@ -79,7 +78,7 @@ def test_a_bias_keeps_the_precision() -> None:
 def test_other_shapes_are_convolved(shape: tuple[int, int]) -> None:
     layer = HalvingConv2d(128, 256)
     allow_winograd(layer)
-    assert is_convolution(layer, torch.zeros(16, 128, *shape))
+    assert products(layer, torch.zeros(16, 128, *shape)) == PLAIN
 
 
 def test_what_follows_may_change_the_result_in_place(layer: Layer) -> None:
@@ -100,31 +99,39 @@ def test_a_wanted_size_is_respected() -> None:
 def test_a_layer_of_96_channels_is_wide() -> None:
     layer = HalvingConv2d(96, 256)
     allow_winograd(layer)
-    assert not is_convolution(layer, features_of(layer, batch=16))
+    assert products(layer, features_of(layer, batch=16)) == WINOGRAD
 
 
 @pytest.mark.parametrize("channels", [(3, 512), (512, 3), (95, 256)])
 def test_a_narrow_layer_is_convolved(channels: tuple[int, int]) -> None:
     layer = HalvingConv2d(*channels)
     allow_winograd(layer)
-    assert is_convolution(layer, features_of(layer, batch=256))
+    assert products(layer, features_of(layer, batch=256)) == PLAIN
 
 
 def test_layers_do_not_use_it_unasked() -> None:
-    assert is_convolution(HalvingConv2d(128, 256), torch.zeros(BATCH, 128, 16, 16))
+    assert products(HalvingConv2d(128, 256), torch.zeros(BATCH, 128, 16, 16)) == PLAIN
 
 
 @pytest.mark.parametrize(
     ("device", "layout", "expected"),
     [("cpu", "channels_last", True), ("cpu", "contiguous", False), ("cuda", "channels_last", False)],
 )
-def test_a_run_and_its_rehearsal_use_it_on_cpus_in_channels_last(
-    device: str, layout: str, expected: bool, spec: TrainingSpec, environment: NumericEnvironment
+def test_rehearsals_count_it_on_cpus_in_channels_last(
+    device: str, layout: str, expected: bool, make_spec: MakeSpec, environment: NumericEnvironment
 ) -> None:
-    environment = environment.model_copy(update={"device": device, "layout": layout})
-    rehearsed = _Valueless.of(environment)
-    assert environment.allows_winograd == rehearsed.allows_winograd == expected
-    state = TrainingState.of(spec, rehearsed, networks.sketch, _adam)
+    networks = {"kind": "dcgan", "latent_size": 8, "generator_width": 64, "discriminator_width": 64}
+    spec = make_spec(architecture=networks, batch_size=32)
+    plain = environment.model_copy(update={"layout": "contiguous"})
+    chosen = environment.model_copy(update={"device": device, "layout": layout})
+    assert (rehearse(spec, chosen).peak > 1.5 * rehearse(spec, plain).peak) is expected
+
+
+@pytest.mark.parametrize(("layout", "expected"), [("channels_last", True), ("contiguous", False)])
+def test_runs_use_it_in_channels_last(
+    layout: str, expected: bool, spec: TrainingSpec, environment: NumericEnvironment
+) -> None:
+    state = TrainingState.blank(spec, environment.model_copy(update={"layout": layout}))
     for network in (state.generator, state.discriminator):
         allowed = {layer.may_use_winograd for layer in network.modules() if isinstance(layer, StridedLayer)}
         assert allowed == {expected}
