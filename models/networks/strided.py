@@ -5,7 +5,7 @@ from torch.nn.functional import conv2d, conv_transpose2d
 
 from models.networks import winograd
 
-LEAST_CHANNELS = 96
+LEAST_CHANNELS = 64
 LEAST_PRODUCTS = 2**24
 """With fewer channels on a side, or fewer multiplications for each tap, Winograd's algorithm takes longer.
 

@@ -20,9 +20,10 @@ LAYERS = [HalvingConv2d, DoublingConv2d, GrowingConv2d, ShrinkingConv2d]
 BATCH, SIZE = 8, 8
 """With 128 and 256 channels these are exactly `LEAST_PRODUCTS`."""
 
-
-WINOGRAD, PLAIN = 9, 16
+PLAIN, SMALL_TILES, LARGE_TILES = 16, 9, 6.25
 """Multiply-adds for each image, pixel of the smaller side, and pair of channels."""
+MAPS = 0.1
+"""What the maps around Winograd's products may add, as a share of the convolution's."""
 
 
 def products(layer: Layer, features: Tensor) -> float:
@@ -42,15 +43,17 @@ def features_of(layer: Layer, batch: int = BATCH) -> Tensor:
 
 @pytest.fixture(params=LAYERS)
 def layer(request: pytest.FixtureRequest) -> Layer:
-    """A layer that is wide enough, in train mode."""
-    made: Layer = request.param(128, 256)
+    """A layer that is wide enough, in train mode, with 256 channels on its smaller side."""
+    shrinks = request.param in {HalvingConv2d, ShrinkingConv2d}
+    made: Layer = request.param(*((128, 256) if shrinks else (256, 128)))
     nn.init.normal_(made.weight, std=0.02, generator=torch.Generator().manual_seed(1))
     allow_winograd(made)
     return made
 
 
-def test_trains_by_winograds_algorithm(layer: Layer) -> None:
-    assert products(layer, features_of(layer)) == WINOGRAD
+@pytest.mark.parametrize(("batch", "expected"), [(BATCH, SMALL_TILES), (4 * BATCH, LARGE_TILES)])
+def test_trains_by_winograds_algorithm(layer: Layer, batch: int, expected: float) -> None:
+    assert expected < products(layer, features_of(layer, batch)) < expected + MAPS * PLAIN
 
 
 def test_is_a_convolution_in_eval_mode(layer: Layer) -> None:
@@ -96,13 +99,13 @@ def test_a_wanted_size_is_respected() -> None:
     assert layer(features_of(layer), output_size=[17, 17]).shape[2:] == (17, 17)
 
 
-def test_a_layer_of_96_channels_is_wide() -> None:
-    layer = HalvingConv2d(96, 256)
+def test_a_layer_of_64_channels_is_wide() -> None:
+    layer = HalvingConv2d(64, 256)
     allow_winograd(layer)
-    assert products(layer, features_of(layer, batch=16)) == WINOGRAD
+    assert products(layer, features_of(layer, batch=16)) < PLAIN
 
 
-@pytest.mark.parametrize("channels", [(3, 512), (512, 3), (95, 256)])
+@pytest.mark.parametrize("channels", [(3, 512), (512, 3), (63, 256)])
 def test_a_narrow_layer_is_convolved(channels: tuple[int, int]) -> None:
     layer = HalvingConv2d(*channels)
     allow_winograd(layer)

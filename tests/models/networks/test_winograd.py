@@ -48,20 +48,22 @@ def derivatives(convolution: Convolution, inputs: list[Tensor], upstream: Tensor
     return torch.autograd.grad(convolution(leaves[0], leaves[1]), leaves, upstream.to(inputs[0].dtype))
 
 
+@pytest.mark.parametrize("features", [5, 99])
 @pytest.mark.parametrize("size", [4, 8, 12, 32])
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 @pytest.mark.parametrize("name", PAIRS)
-def test_equals_the_convolution(name: str, layout: torch.memory_format, size: int) -> None:
+def test_equals_the_convolution(name: str, layout: torch.memory_format, size: int, features: int) -> None:
     ours, theirs = PAIRS[name]
-    features, kernel = (tensor.contiguous(memory_format=layout) for tensor in given(name, size))
-    torch.testing.assert_close(ours(features, kernel), theirs(features, kernel))
+    inputs = (tensor.contiguous(memory_format=layout) for tensor in given(name, size, features=features))
+    image, kernel = inputs
+    torch.testing.assert_close(ours(image, kernel), theirs(image, kernel))
 
 
-@pytest.mark.parametrize("size", [4, 8])
+@pytest.mark.parametrize("size", [4, 8, 16])
 @pytest.mark.parametrize("name", PAIRS)
 def test_first_and_second_derivatives_equal_the_slopes(name: str, size: int) -> None:
     ours, _ = PAIRS[name]
-    inputs = [tensor.requires_grad_() for tensor in given(name, size, features=2, channels=2)]
+    inputs = [tensor.requires_grad_() for tensor in given(name, size, batch=1, features=2, channels=1)]
     assert gradcheck(ours, inputs)
     assert gradgradcheck(ours, inputs)
 
@@ -100,19 +102,30 @@ def test_follows_autocast(name: str) -> None:
 @pytest.mark.parametrize("name", PAIRS)
 def test_a_penalty_does_not_pay_for_the_kernels_gradient(name: str) -> None:
     ours, _ = PAIRS[name]
-    features, kernel = (tensor.requires_grad_() for tensor in given(name))
-    with MultiplyAdds() as forward:
-        result = ours(features, kernel)
-    with MultiplyAdds() as backward:
-        torch.autograd.grad(result.sum(), features, create_graph=True)
-    assert backward.count == forward.count > 0
+    features, kernel = given(name)
+    counts = []
+    for is_trained in (True, False):
+        result = ours(features.requires_grad_(), kernel.requires_grad_(is_trained))
+        with MultiplyAdds() as backward:
+            torch.autograd.grad(result.sum(), features, create_graph=True)
+        counts.append(backward.count)
+    assert counts[0] == counts[1] > 0
 
 
-@pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-6), (torch.bfloat16, 0.01)])
+@pytest.mark.parametrize(
+    ("batch", "dtype", "most"),
+    [
+        (1, torch.float32, 1e-6),
+        (1, torch.bfloat16, 5e-3),
+        (16, torch.float32, 2e-6),
+        (16, torch.bfloat16, 0.012),
+    ],
+)
 @pytest.mark.parametrize("name", PAIRS)
-def test_rounding_errors_are_small(name: str, dtype: torch.dtype, most: float) -> None:
+def test_rounding_errors_are_small(name: str, batch: int, dtype: torch.dtype, most: float) -> None:
     ours, theirs = PAIRS[name]
-    rounded = [tensor.to(dtype) for tensor in given(name, size=16, batch=4, channels=64, features=128)]
+    drawn = given(name, size=16, batch=batch, channels=64, features=128)
+    rounded = [tensor.to(dtype) for tensor in drawn]
     exact = [tensor.double() for tensor in rounded]
     upstream = torch.randn_like(theirs(*exact)).to(dtype).double()
     assert deviation(ours(*rounded), theirs(*exact)) < most
