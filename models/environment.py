@@ -69,8 +69,8 @@ class NumericEnvironment(Frozen):
         network.to(device=self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
 
     @property
-    def allows_winograd(self) -> bool:
-        """Whether strided layers may train by Winograd's algorithm: on CPUs, in channels_last."""
+    def allows_shortcuts(self) -> bool:
+        """Whether strided layers may take shortcuts in training: on CPUs, in channels_last."""
         return self.device == "cpu" and self.layout == "channels_last"
 
     def autocast(self) -> AbstractContextManager[object]:

@@ -113,8 +113,8 @@ class _Valueless(NumericEnvironment):
         return cls.model_construct(**environment.model_dump() | {"device": "meta", "rehearsed": environment})
 
     @property
-    def allows_winograd(self) -> bool:
-        return self.rehearsed.allows_winograd
+    def allows_shortcuts(self) -> bool:
+        return self.rehearsed.allows_shortcuts
 
     def autocast(self) -> AbstractContextManager[object]:
         return _Autocast() if self.precision == "bfloat16" else nullcontext()

@@ -15,7 +15,7 @@ from contract.training import TrainingSpec
 from models import networks
 from models.environment import NumericEnvironment
 from models.networks.pair import Discriminator, Generator, Networks
-from models.networks.strided import allow_winograd
+from models.networks.strided import allow_shortcuts
 from models.silence import silent
 from models.watch import Watch
 
@@ -66,8 +66,8 @@ class TrainingState:
         pair = build(spec.architecture, spec.resolution, spec.channels)
         for network in (pair.generator, pair.discriminator):
             environment.place(network)
-            if environment.allows_winograd:
-                allow_winograd(network)
+            if environment.allows_shortcuts:
+                allow_shortcuts(network)
         return cls(
             spec=spec,
             environment=environment,

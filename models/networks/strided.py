@@ -1,7 +1,12 @@
-"""Convolutions with 4×4 kernels and stride 2, which double or halve the size."""
+"""Convolutions with 4×4 kernels and stride 2, which double or halve the size.
 
+In training they may take shortcuts, which compute the same in another order: Winograd's algorithm between
+many channels, sub-pixels from or to an image's few.
+"""
+
+import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, conv_transpose2d
+from torch.nn.functional import conv2d, conv_transpose2d, pad, pixel_shuffle, pixel_unshuffle
 
 from models.networks import winograd
 
@@ -11,14 +16,16 @@ LEAST_PRODUCTS = 2**24
 
 What it adds to the time grows with the size of the tensors, what it saves also with the number of channels.
 """
+MOST_COLOURS = 4
+"""Channels on a side up to which oneDNN computes the larger side faster from sub-pixels."""
 
 
 class StridedLayer(nn.Module):
-    """A layer that may be trained by Winograd's algorithm, where that is faster."""
+    """A layer that may take shortcuts."""
 
     in_channels: int
     out_channels: int
-    may_use_winograd = False
+    may_take_shortcuts = False
     """In eval mode it is a plain convolution in any case."""
 
     def halved(self, image: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
@@ -26,6 +33,9 @@ class StridedLayer(nn.Module):
         batch, _, height, width = image.shape
         if self._uses_winograd(batch, height, width):
             return _biased(winograd.halve(image, kernel), bias)
+        if self._uses_subpixels(self.in_channels, height, width) and image.requires_grad:
+            # Its forward pass is slower: what is faster is the gradient of the image.
+            return conv2d(pixel_unshuffle(pad(image, (1, 1, 1, 1)), 2), pixel_unshuffle(kernel, 2), bias)
         return conv2d(image, kernel, bias, stride=2, padding=1)
 
     def doubled(self, features: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
@@ -33,15 +43,31 @@ class StridedLayer(nn.Module):
         batch, _, height, width = features.shape
         if self._uses_winograd(batch, 2 * height, 2 * width):
             return _biased(winograd.double(features, kernel), bias)
+        if self._uses_subpixels(self.out_channels, 2 * height, 2 * width):
+            subpixels = conv_transpose2d(features, pixel_unshuffle(kernel, 2))
+            image = pixel_shuffle(subpixels, 2)[:, :, 1:-1, 1:-1]
+            return _biased(image.contiguous(memory_format=torch.channels_last), bias)
         return conv_transpose2d(features, kernel, bias, stride=2, padding=1)
 
     def _uses_winograd(self, batch: int, height: int, width: int) -> bool:
         """Whether it does for a batch of this size on its larger side."""
-        if not (self.may_use_winograd and self.training and height == width and height % 4 == 0):
+        if not (self._takes_shortcuts and height == width and height % 4 == 0):
             return False
         is_wide = min(self.in_channels, self.out_channels) >= LEAST_CHANNELS
         products = batch * (height // 2) * (width // 2) * self.in_channels * self.out_channels
         return is_wide and products >= LEAST_PRODUCTS
+
+    def _uses_subpixels(self, colours: int, height: int, width: int) -> bool:
+        """Whether it does with so many channels and this size on its larger side.
+
+        A square of four pixels is taken for one pixel of four times as many channels. On these the kernel has
+        2×2 taps, and the stride is 1 (Shi et al. 2016, arXiv 1609.07009).
+        """
+        return self._takes_shortcuts and colours <= MOST_COLOURS and height % 2 == width % 2 == 0
+
+    @property
+    def _takes_shortcuts(self) -> bool:
+        return self.may_take_shortcuts and self.training
 
 
 class HalvingConv2d(StridedLayer, nn.Conv2d):
@@ -66,11 +92,11 @@ class DoublingConv2d(StridedLayer, nn.ConvTranspose2d):
         return self.doubled(features, self.weight, self.bias)
 
 
-def allow_winograd(network: nn.Module) -> None:
-    """Let the layers of a network train by Winograd's algorithm. In place."""
+def allow_shortcuts(network: nn.Module) -> None:
+    """Let the layers of a network take shortcuts in training. In place."""
     for layer in network.modules():
         if isinstance(layer, StridedLayer):
-            layer.may_use_winograd = True
+            layer.may_take_shortcuts = True
 
 
 def _biased(features: Tensor, bias: Tensor | None) -> Tensor:

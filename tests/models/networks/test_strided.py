@@ -1,4 +1,4 @@
-"""Strided layers train by Winograd's algorithm where that is faster, and are plain convolutions elsewhere."""
+"""Strided layers take shortcuts in training where these are faster, and are plain convolutions elsewhere."""
 
 from collections.abc import Callable
 
@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from contract.training import TrainingSpec
 from models.environment import NumericEnvironment
+from models.networks import strided
 from models.networks.resampling import GrowingConv2d, ShrinkingConv2d
-from models.networks.strided import DoublingConv2d, HalvingConv2d, StridedLayer, allow_winograd
+from models.networks.strided import DoublingConv2d, HalvingConv2d, StridedLayer, allow_shortcuts
 from models.rehearsal import rehearse
 from models.state import TrainingState
 from tests.models.counting import MultiplyAdds
@@ -47,7 +48,7 @@ def layer(request: pytest.FixtureRequest) -> Layer:
     shrinks = request.param in {HalvingConv2d, ShrinkingConv2d}
     made: Layer = request.param(*((128, 256) if shrinks else (256, 128)))
     nn.init.normal_(made.weight, std=0.02, generator=torch.Generator().manual_seed(1))
-    allow_winograd(made)
+    allow_shortcuts(made)
     return made
 
 
@@ -72,7 +73,7 @@ def test_a_small_batch_is_convolved(layer: Layer) -> None:
 
 def test_a_bias_keeps_the_precision() -> None:
     layer = HalvingConv2d(128, 256)
-    allow_winograd(layer)
+    allow_shortcuts(layer)
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(features_of(layer)).dtype == torch.bfloat16
 
@@ -80,7 +81,7 @@ def test_a_bias_keeps_the_precision() -> None:
 @pytest.mark.parametrize("shape", [(18, 18), (16, 32), (17, 17)])
 def test_other_shapes_are_convolved(shape: tuple[int, int]) -> None:
     layer = HalvingConv2d(128, 256)
-    allow_winograd(layer)
+    allow_shortcuts(layer)
     assert products(layer, torch.zeros(16, 128, *shape)) == PLAIN
 
 
@@ -95,21 +96,83 @@ def test_what_follows_may_change_the_result_in_place(layer: Layer) -> None:
 
 def test_a_wanted_size_is_respected() -> None:
     layer = DoublingConv2d(128, 256)
-    allow_winograd(layer)
+    allow_shortcuts(layer)
     assert layer(features_of(layer), output_size=[17, 17]).shape[2:] == (17, 17)
 
 
 def test_a_layer_of_64_channels_is_wide() -> None:
     layer = HalvingConv2d(64, 256)
-    allow_winograd(layer)
+    allow_shortcuts(layer)
     assert products(layer, features_of(layer, batch=16)) < PLAIN
 
 
 @pytest.mark.parametrize("channels", [(3, 512), (512, 3), (63, 256)])
 def test_a_narrow_layer_is_convolved(channels: tuple[int, int]) -> None:
     layer = HalvingConv2d(*channels)
-    allow_winograd(layer)
+    allow_shortcuts(layer)
     assert products(layer, features_of(layer, batch=256)) == PLAIN
+
+
+@pytest.fixture
+def subpixels(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """What has been rearranged for sub-pixels."""
+    rearranged: list[Tensor] = []
+
+    def counted(image: Tensor, factor: int) -> Tensor:
+        rearranged.append(image)
+        return nn.functional.pixel_unshuffle(image, factor)
+
+    monkeypatch.setattr(strided, "pixel_unshuffle", counted)
+    return rearranged
+
+
+def of_colours(kind: type[Layer], colours: int) -> Layer:
+    """A layer between an image and eight features, in train mode."""
+    made = kind(colours, 8) if kind in {HalvingConv2d, ShrinkingConv2d} else kind(8, colours)
+    allow_shortcuts(made)
+    return made
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (6, 10)])
+@pytest.mark.parametrize("colours", [1, 3, 4])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_an_images_few_channels_are_taken_for_subpixels(
+    kind: type[Layer], colours: int, shape: tuple[int, int], subpixels: list[Tensor]
+) -> None:
+    layer = of_colours(kind, colours)
+    random = torch.Generator().manual_seed(0)
+    features = torch.randn(2, layer.in_channels, *shape, generator=random).requires_grad_()
+    leaves = [features, *layer.parameters()]
+    shortcut = layer(features)
+    assert subpixels
+    plain = layer.eval()(features)
+    torch.testing.assert_close(shortcut, plain)
+    gradients = (torch.autograd.grad(result.square().sum(), leaves) for result in (shortcut, plain))
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [DoublingConv2d, GrowingConv2d])
+def test_images_made_of_subpixels_are_in_channels_last(kind: type[Layer]) -> None:
+    assert of_colours(kind, 3)(torch.zeros(2, 8, 8, 8)).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("kind", [HalvingConv2d, ShrinkingConv2d])
+def test_an_image_that_needs_no_gradient_is_convolved(kind: type[Layer], subpixels: list[Tensor]) -> None:
+    of_colours(kind, 3)(torch.zeros(2, 3, 8, 8))
+    assert not subpixels
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_more_channels_and_eval_mode_use_no_subpixels(kind: type[Layer], subpixels: list[Tensor]) -> None:
+    for layer in (of_colours(kind, 5), of_colours(kind, 3).eval()):
+        layer(torch.zeros(2, layer.in_channels, 8, 8, requires_grad=True))
+    assert not subpixels
+
+
+def test_images_with_odd_sides_use_no_subpixels(subpixels: list[Tensor]) -> None:
+    of_colours(HalvingConv2d, 3)(torch.zeros(2, 3, 9, 8, requires_grad=True))
+    assert not subpixels
 
 
 def test_layers_do_not_use_it_unasked() -> None:
@@ -136,5 +199,5 @@ def test_runs_use_it_in_channels_last(
 ) -> None:
     state = TrainingState.blank(spec, environment.model_copy(update={"layout": layout}))
     for network in (state.generator, state.discriminator):
-        allowed = {layer.may_use_winograd for layer in network.modules() if isinstance(layer, StridedLayer)}
+        allowed = {layer.may_take_shortcuts for layer in network.modules() if isinstance(layer, StridedLayer)}
         assert allowed == {expected}
