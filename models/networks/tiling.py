@@ -38,18 +38,16 @@ class Tiling:
     def tiles(self, image: Tensor) -> Tensor:
         """(N, 2S, 2S, C) to (P, T, 4C)."""
         windows = self._windows(pad(image, (0, 0, 1, 1, 1, 1)))
-        return _times(
-            self._matrices(image).tiles, windows.reshape(-1, (self.width + 1) ** 2, 4 * image.shape[-1])
-        )
+        windows = windows.reshape(-1, (self.width + 1) ** 2, 4 * image.shape[-1])
+        return _times(self._matrices(image).tiles, windows)
 
     def from_tiles(self, tiles: Tensor) -> Tensor:
         """(P, T, 4C) to (N, 2S, 2S, C). Where windows overlap, they add up."""
         width, count = self.width, self.size // self.width
         channels = tiles.shape[-1] // 4
         flat = self._matrices(tiles).tiles.mT @ tiles.reshape(len(tiles), -1)
-        given = flat.view(width + 1, width + 1, -1, count, count, 2, 2 * channels).permute(
-            2, 3, 4, 0, 1, 5, 6
-        )
+        parts = flat.view(width + 1, width + 1, -1, count, count, 2, 2 * channels)
+        given = parts.permute(2, 3, 4, 0, 1, 5, 6)
         padded = tiles.new_empty(len(given), 2 * self.size + 2, 2 * self.size + 2, channels)
         padded[:, -2:] = padded[:, :, -2:] = 0
         windows = self._windows(padded)
