@@ -85,6 +85,10 @@ class Sampler:
         weights: int = sum(tensor.nbytes for tensor in self._generator.state_dict().values())
         return weights + (self._graphs.bytes if self._graphs else 0)
 
+    def passes(self, count: int) -> int:
+        """How many forward passes so many images take, almost equally long ones."""
+        return len(self._parts(count))
+
     def render(self, seeds: Sequence[int]) -> NDArray[np.uint8]:
         """The pixels (N, R, R, C) of `seeds`."""
         return self.render_latents(self.draw(seeds))

@@ -2,8 +2,9 @@
 
 import logging
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 from contract.errors import ErrorCode, ServiceError
 from contract.sampling import CheckpointPlace, SamplePrecision, SampleSpec
@@ -40,6 +41,8 @@ class Engine:
         self._is_crowded = False
         """Whether a load waits for the others' memory: until they are over, none overtakes it."""
         self._canary: Sampler | None = None
+        self._held: Collection[Key] = ()
+        """The generators in use meanwhile: to evict one would free no memory."""
 
     def begin(self) -> None:
         """Set up the calling thread. Call this first."""
@@ -77,6 +80,15 @@ class Engine:
             self._keep(key, loading.result())
         self._samplers.move_to_end(key)
         return self._samplers[key]
+
+    @contextmanager
+    def holding(self, in_use: Collection[Key]) -> Iterator[None]:
+        """Evict none of these. What lacks their room waits until they are no longer held."""
+        self._held = in_use
+        try:
+            yield
+        finally:
+            self._held = ()
 
     def settle(self, awaited: Collection[Target]) -> None:
         """Clean up loads that nobody waits for any more: cancel those not begun, cache those finished."""
@@ -144,9 +156,9 @@ class Engine:
         loading = [other for (_, other), load in self._loading.items() if not load.done()]
         available = available_bytes("cpu") - sum(map(self._needed_bytes, loading))
         is_on_cpu = self._environments["auto"].device == "cpu"  # a GPU's generators are not in this memory
-        evictable = self._bytes() if is_on_cpu and not loading else 0
+        evictable = self._bytes() - self._held_bytes() if is_on_cpu and not loading else 0
         if needed > available + evictable:
-            if self._loading:
+            if self._loading or self._held:
                 self._is_crowded = True
                 return False
             detail = (
@@ -167,14 +179,21 @@ class Engine:
 
     def _keep(self, key: Key, sampler: Sampler) -> None:
         self._samplers[key] = sampler
-        while len(self._samplers) > 1 and self._bytes() > self._limit_bytes:
+        while self._bytes() > self._limit_bytes and any(other != key for other in self._evictable()):
             self._evict()
 
     def _evict(self) -> int:
         """Drop the generator that was used least recently; returns its size."""
-        (digest, _), dropped = self._samplers.popitem(last=False)
-        logger.info("dropped generator %s", digest[:19])
-        return dropped.bytes
+        key = next(self._evictable())
+        logger.info("dropped generator %s", key[0][:19])
+        return self._samplers.pop(key).bytes
+
+    def _evictable(self) -> Iterator[Key]:
+        """Those that are not held, the least recently used one first."""
+        return (key for key in self._samplers if key not in self._held)
 
     def _bytes(self) -> int:
         return sum(loaded.bytes for loaded in self._samplers.values())
+
+    def _held_bytes(self) -> int:
+        return sum(loaded.bytes for key, loaded in self._samplers.items() if key in self._held)

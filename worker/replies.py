@@ -1,7 +1,8 @@
 """Encodes and sends rendered images on a separate thread, while the next portion is rendered.
 
 A sample that was alone in its batch is sent by the thread that rendered it, which has nothing else to render:
-waking the other thread takes longer than encoding.
+waking the other thread takes longer than encoding. So is what is rendered in a pause of a heavy portion: the
+other thread may be encoding a sheet.
 """
 
 import contextlib
@@ -64,10 +65,10 @@ class Replies(threading.Thread):
         self._unsent: set[str] = set()
         """The ids of the asks that were given but whose answers are not sent yet."""
 
-    def give(self, made: Rendered | Refused, *, is_alone: bool = False) -> None:
-        """Accept a portion, or send it at once if its sample is alone. Blocks while another is waiting."""
+    def give(self, made: Rendered | Refused, *, at_once: bool = False) -> None:
+        """Accept a portion, which blocks while another is waiting, or encode and send it before returning."""
         self._unsent.update(ask.id for ask in made.asks)
-        if is_alone:
+        if at_once:
             self._answer(made)
         else:
             self._given.put(made)

@@ -3,26 +3,30 @@
 Batches come from the backlog, not from a timer: an idle sampler answers one request at once, a busy one finds
 many waiting. Requests past their deadline, by Redis TIME, never reach the forward pass, nor do those known to
 be withdrawn. A batch is limited in requests; it is rendered in portions, which are limited in weight to bound
-memory. Requests for a generator that is still loading wait while others proceed.
+memory. Requests for a generator that is still loading wait while others proceed. A heavy portion pauses now
+and then for brief asks that arrive meanwhile.
 """
 
 import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import redis
 
-from contract import keys
 from contract.errors import ErrorCode, ServiceError
 from contract.rare_warning import RareWarning
-from contract.wire import MALFORMED, Ask
+from contract.wire import Ask
 from models.sampler import Sampler
 from worker.engine import Engine, Key, Target
+from worker.line import Line
 from worker.liveness import Liveness
-from worker.rendering import admit, kinship, render
+from worker.portions import for_a_pause, is_brief, is_heavy, portions
+from worker.rendering import admit, render
 from worker.replies import Refused, Rendered, Replies
+from worker.slices import Progress, Slices, Work
 from worker.store import BREATH_SECONDS, POP_SECONDS, connect
 from worker.withdrawals import Withdrawals
 
@@ -30,14 +34,18 @@ logger = logging.getLogger(__name__)
 
 LOADING_SECONDS = 0.02
 """The longest blocking pop while asks wait for a generator, before checking for it again."""
-MOST_WEIGHT = 256
-"""Limit of one portion, in samples of their own size; a heavier ask is a portion of its own."""
 STOP_SECONDS = 8.0
+LOOK_AHEAD = 256
+"""In a pause, how far into the line it is searched for brief asks."""
 FAILED = "the sampler failed; see its log"
 
 
-class _UnawaitedError(Exception):
-    """No client waits any more for what is being rendered."""
+Portions = Sequence[Sequence[Ask]]
+Samplers = Mapping[Key, Sampler]
+
+
+class _GivenUpError(Exception):
+    """What is being rendered is not finished, for this reason. Gateways that still wait ask again."""
 
 
 class SampleConsumer(threading.Thread):
@@ -45,8 +53,8 @@ class SampleConsumer(threading.Thread):
 
     def __init__(self, name: str, url: str, engine: Engine, renderer: str, batch_limit: int) -> None:
         super().__init__(name="sampling", daemon=True)
-        self._lists = [keys.SAMPLES_WAITING_FOR + name, keys.SAMPLES_WAITING]
-        self._redis = connect(url, decode=False)
+        connection = connect(url, decode=False)
+        self._line = Line(connection, name)
         self._engine = engine
         self._renderer = renderer
         self._batch_limit = batch_limit
@@ -54,8 +62,8 @@ class SampleConsumer(threading.Thread):
         self._liveness = Liveness()
         self._awaiting_load: list[Ask] = []
         self._taken_at: dict[str, float] = {}  # by ask id, in seconds of our clock
-        self._withdrawals = Withdrawals(self._redis)
-        self._clock_offset_ms = 0.0  # Redis time - ours
+        self._withdrawals = Withdrawals(connection)
+        self._slices = Slices()
         self._end = threading.Event()
         self._active = threading.Event()
         self._deployments_renderer: str | None = None
@@ -142,35 +150,28 @@ class SampleConsumer(threading.Thread):
 
     def _take(self) -> list[Ask]:
         """Take the queued requests; if there are none, wait a moment for some."""
-        frames = self._pop()
-        now = time.monotonic()
-        read = [ask for frame in frames if (ask := _read(frame))]
-        # A gateway may resend an ask that waits for its generator or is being answered: skip those.
-        asks = [ask for ask in read if ask.id not in self._taken_at and not self._replies.has(ask)]
-        self._taken_at.update((ask.id, now) for ask in asks)
+        wait_seconds = LOADING_SECONDS if self._awaiting_load else POP_SECONDS
+        asks = self._accept(self._line.take(self._batch_limit, wait_seconds))
+        self._slices.begin()
         return asks
 
-    def _pop(self) -> list[bytes]:
-        """Wait for a frame, pop those that have queued up behind it, and read the time of Redis.
-
-        In one round trip: Redis runs what follows a blocking command in a pipeline once that has ended.
-        """
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.blpop(self._lists, LOADING_SECONDS if self._awaiting_load else POP_SECONDS)
-        for name in self._lists:
-            pipe.lpop(name, self._batch_limit - 1)
-        pipe.time()
-        first, *popped, (seconds, microseconds) = pipe.execute()
-        self._clock_offset_ms = seconds * 1000 + microseconds / 1000 - time.monotonic() * 1000
-        return [*(first or ())[1:], *(frame for frames in popped for frame in frames or ())]
+    def _accept(self, taken: Iterable[Ask]) -> list[Ask]:
+        """Skip those that a gateway has sent again while they wait for a generator, or are being answered."""
+        now = time.monotonic()
+        asks = []
+        for ask in taken:
+            if ask.id not in self._taken_at and not self._replies.has(ask):
+                self._taken_at[ask.id] = now
+                asks.append(ask)
+        return asks
 
     def _is_awaited(self, ask: Ask) -> bool:
         """Whether a client waits, and its deadline, by Redis TIME at the last pop, has not passed."""
-        is_in_time = ask.deadline_ms > time.monotonic() * 1000 + self._clock_offset_ms
-        return is_in_time and ask.id not in self._withdrawals
+        return self._line.seconds_left(ask) > 0 and ask.id not in self._withdrawals
 
-    def _serve(self, asks: Sequence[Ask]) -> None:
-        self._awaiting_load = []
+    def _serve(self, asks: Sequence[Ask], awaiting_load: Iterable[Ask] = ()) -> None:
+        """Answer these, but for those that wait for their generators, as `awaiting_load` go on doing."""
+        self._awaiting_load = [*awaiting_load]
         samplers: dict[Key, Sampler] = {}
         ready: list[Ask] = []
         self._withdrawals.look(self._taken_at)
@@ -178,15 +179,72 @@ class SampleConsumer(threading.Thread):
             if sampler := self._sampler(wanting):
                 samplers[key] = sampler
                 ready += self._admit(sampler, wanting)
-        for portion in portions(ready):
+        cut = portions(ready)
+        for place, portion in enumerate(cut):
             if not self._liveness.is_sound:
                 break  # gateways ask again, perhaps another sampler
             self._withdrawals.look(self._taken_at)
             awaited = [ask for ask in portion if self._is_awaited(ask)]
-            if awaited and (made := self._render(awaited, samplers[self._engine.key(awaited[0].spec)])):
-                self._replies.give(made, is_alone=len(asks) == 1 and awaited[0].spec.weight == 1)
+            pause = partial(self._pause, cut[place:], samplers) if is_heavy(portion) else _go_on
+            sampler = samplers[self._engine.key(portion[0].spec)]
+            if awaited and (made := self._render(awaited, sampler, pause)):
+                self._give(made, is_alone=len(asks) == 1 and awaited[0].spec.weight == 1)
         self._engine.settle(self._by_target(self._awaiting_load))
         self.precisions = self._engine.precisions
+
+    def _give(self, made: Rendered | Refused, *, is_alone: bool = False) -> None:
+        """Send it from here if it is alone, or if in a pause, as a sheet may be being encoded elsewhere."""
+        self._replies.give(made, at_once=is_alone or self._slices.is_paused)
+
+    def _pause(self, ahead: Portions, samplers: Samplers, progress: Progress) -> None:
+        """Serve brief asks that have arrived, if it is time for that, before the rest of what lies ahead.
+
+        Raises:
+            _GivenUpError: the device has failed meanwhile.
+        """
+        if not self._slices.is_over or self._end.is_set() or not self._active.is_set():
+            return
+        with self._slices.pause(), self._engine.holding(samplers):
+            self._serve_brief(ahead, samplers, progress)
+        progress.begun_at += self._slices.last_pause_seconds
+        if not self._liveness.is_sound:
+            raise _GivenUpError("the device has failed")
+
+    def _serve_brief(self, ahead: Portions, samplers: Samplers, progress: Progress) -> None:
+        asks: list[Ask] = []
+        try:
+            seen = self._line.look(LOOK_AHEAD)
+            heavy = [[one.ask] for one in seen if not is_brief(one.ask) and one.ask.id not in self._taken_at]
+            works = self._works([*ahead, *heavy], samplers, progress.share)
+            if self._slices.endanger(works, time.monotonic() - progress.begun_at):
+                return
+            chosen = {ask.id for ask in for_a_pause(one.ask for one in seen)}
+            copied = self._taken_at.keys()
+            asks = for_a_pause(self._awaiting_load)
+            asks += self._accept(self._line.remove([one for one in seen if one.ask.id in chosen | copied]))
+            if asks:
+                self._serve(asks, [ask for ask in self._awaiting_load if ask not in asks])
+        except redis.RedisError as error:
+            self._away.log("sampling Redis is away: %s", error)
+        except Exception:
+            logger.exception("the asks of a pause were lost; their gateways ask again")
+        finally:
+            for ask in asks:
+                if ask not in self._awaiting_load:
+                    del self._taken_at[ask.id]
+
+    def _works(self, ahead: Portions, samplers: Samplers, share: float) -> list[Work]:
+        """What lies ahead, of whose first portion this share is done. Strangers count as equal to that."""
+        first = samplers[self._engine.key(ahead[0][0].spec)]
+        works = []
+        for place, portion in enumerate(ahead):
+            if awaited := list(filter(self._is_awaited, portion)):
+                each = samplers.get(self._engine.key(portion[0].spec), first).seconds_each
+                count = sum(ask.spec.count for ask in portion)
+                weight = sum(ask.spec.weight for ask in portion)
+                left = min(map(self._line.seconds_left, awaited))
+                works.append(Work(each * count, 0.0 if place else share, left, each * (weight - count)))
+        return works
 
     def _by_target(self, asks: Iterable[Ask]) -> Mapping[Target, Sequence[Ask]]:
         groups: defaultdict[Target, list[Ask]] = defaultdict(list)
@@ -199,12 +257,12 @@ class SampleConsumer(threading.Thread):
         try:
             sampler = self._engine.sampler(wanting[0].spec, wanting[0].place)
         except ServiceError as refusal:
-            self._replies.give(Refused(wanting, refusal.code, refusal.detail))
+            self._give(Refused(wanting, refusal.code, refusal.detail))
             return None
         except Exception:
             logger.exception("generator %s could not be loaded", wanting[0].spec.digest)
             if self._probe():
-                self._replies.give(Refused(wanting, ErrorCode.INTERNAL, FAILED))
+                self._give(Refused(wanting, ErrorCode.INTERNAL, FAILED))
             return None
         if sampler is None:
             self._awaiting_load += wanting
@@ -215,59 +273,41 @@ class SampleConsumer(threading.Thread):
         welcome, refused = admit(sampler, wanting)
         for ask, objection in refused:
             reason = Refused([ask], ErrorCode.INVALID_REQUEST, objection.detail, objection.pointer)
-            self._replies.give(reason)
+            self._give(reason)
         return welcome
 
-    def _render(self, portion: Sequence[Ask], sampler: Sampler) -> Rendered | Refused | None:
+    def _render(
+        self, portion: Sequence[Ask], sampler: Sampler, pause: Callable[[Progress], None]
+    ) -> Rendered | Refused | None:
         """Render a portion. None as soon as no client waits for any of it, or all deadlines have passed.
 
         None, too, if the device has failed: gateways ask again, perhaps another sampler.
         """
+        passes = sampler.passes(sum(ask.spec.count for ask in portion))
+        progress = Progress(passes, begun_at=time.monotonic())
 
         def go_on() -> None:
+            progress.passed += 1
             self._liveness.record_pass()
             self._withdrawals.look(self._taken_at)
             if not any(map(self._is_awaited, portion)):
-                raise _UnawaitedError
+                raise _GivenUpError("nobody waits for it any more")
+            if progress.passed < passes:
+                pause(progress)
 
-        begun_at = time.monotonic()
         try:
+            pause(progress)
             images = render(sampler, portion, go_on)
-        except _UnawaitedError:
-            logger.info("a portion of %d asks was given up: nobody waits for it any more", len(portion))
+        except _GivenUpError as reason:
+            logger.info("a portion of %d asks was given up: %s", len(portion), reason)
             return None
         except Exception:
             logger.exception("a portion of %d asks failed", len(portion))
             return Refused(portion, ErrorCode.INTERNAL, FAILED) if self._probe() else None
         taken_at = min(self._taken_at[ask.id] for ask in portion)
-        return Rendered(portion, images, taken_at, begun_at, time.monotonic(), sampler.seconds_each)
+        return Rendered(portion, images, taken_at, progress.begun_at, time.monotonic(), sampler.seconds_each)
 
 
-def portions(asks: Sequence[Ask]) -> list[list[Ask]]:
-    """Group asks that are rendered together: of one generator, either all for one image or all for sheets.
-
-    They are sorted by their heaviest asks, so that a single image never waits for a sheet of its batch.
-    """
-    cut: list[list[Ask]] = []
-    weight = 0  # of the last portion
-    for ask in sorted(asks, key=lambda ask: (kinship(ask.spec), ask.spec.weight)):
-        weight += ask.spec.weight
-        if cut and weight <= MOST_WEIGHT and kinship(ask.spec) == kinship(cut[-1][-1].spec):
-            cut[-1].append(ask)
-        else:
-            cut.append([ask])
-            weight = ask.spec.weight
-    return sorted(cut, key=lambda portion: portion[-1].spec.weight)
-
-
-def _read(frame: bytes) -> Ask | None:
-    """Parse an ask; None if it is invalid, as one from a gateway of another version may be."""
-    try:
-        ask = Ask.unpack(frame)
-        if [type(ask.id), type(ask.gateway), type(ask.deadline_ms)] != [str, str, int]:
-            raise TypeError("its id, gateway or deadline is of a wrong type")
-        f"{ask.id}{ask.gateway}".encode()  # both become parts of keys
-    except MALFORMED as error:
-        logger.warning("dropped a frame that is no ask: %s: %.200r", error, frame)
-        return None
-    return ask
+def _go_on(progress: Progress) -> None:
+    """Make no pause."""
+    del progress

@@ -11,9 +11,11 @@ from service.embedded_redis import RedisServer
 from tests.conftest import own_database
 from tests.worker.asking import Gateway, save_generator
 from tests.worker.owner import Worker
+from tests.worker.passes import Passes
 from worker.engine import Engine
 from worker.rebuild import Rebuilder
 from worker.sampling import SampleConsumer
+from worker.slices import Slices
 from worker.store import Store
 
 DATABASE = 1
@@ -79,6 +81,17 @@ def start(redis_url: str) -> Iterator[Callable[..., SampleConsumer]]:
     yield start
     for consumer in started:
         consumer.stop()
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Passes]:
+    """Every pass of a heavy portion is followed by a pause, so that nothing depends on the clock."""
+    monkeypatch.setattr(Slices, "is_over", True)
+    monkeypatch.setattr(Slices, "endanger", lambda *_: False)
+    made = Passes()
+    monkeypatch.setattr("worker.sampling.render", made.render)
+    yield made
+    assert not made.calls
 
 
 @pytest.fixture

@@ -185,6 +185,33 @@ def test_load_waits_for_another_if_there_is_no_memory_for_both_and_none_overtake
     assert loaded(engine, large, OTHER).still_works()
 
 
+def test_held_generator_is_not_evicted_and_what_lacks_its_memory_waits(
+    engine: Engine, volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, large = save_generator(volume), save_generator(volume, 1, OTHER)
+    loaded(engine, spec_of(known))
+    monkeypatch.setattr(module, "available_bytes", lambda _: needed_bytes(volume) - 1)
+    with engine.holding([engine.key(spec_of(known))]):
+        assert engine.sampler(spec_of(large), OTHER) is None
+        assert not engine._loading
+        assert in_memory(engine) == [known]
+    assert loaded(engine, spec_of(large), OTHER).still_works()
+    assert in_memory(engine) == [large]
+
+
+def test_others_are_evicted_instead_of_a_held_generator(volume: Volume) -> None:
+    places = [CheckpointPlace(job=f"job_{'0' * 15}{index}", file=PLACE.file) for index in range(3)]
+    held, *others = (save_generator(volume, index, place) for index, place in enumerate(places))
+    engine = Engine(volume, detect("cpu", 1, "float32"), limit_bytes=1)
+    loaded(engine, spec_of(held), places[0])
+    with engine.holding([engine.key(spec_of(held))]):
+        for digest, place in zip(others, places[1:], strict=True):
+            loaded(engine, spec_of(digest), place)
+            assert in_memory(engine) == [held, digest]
+    loaded(engine, spec_of(others[0]), places[1])
+    assert in_memory(engine) == others[:1]
+
+
 @pytest.mark.parametrize(
     "harm",
     [Path.touch, Path.mkdir, lambda path: path.symlink_to(path)],

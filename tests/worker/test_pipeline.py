@@ -118,7 +118,7 @@ def test_portion_whose_deadline_passes_during_the_batch_is_not_rendered(
     ) -> NDArray[np.uint8]:
         rendered.append(len(drawn))
         pixels = render(sampler, drawn, after_pass)
-        consumers[0]._clock_offset_ms += 2 * PATIENCE_SECONDS * 1000
+        consumers[0]._line._clock_offset_ms += 2 * PATIENCE_SECONDS * 1000
         return pixels
 
     single, sheet = gateway.ask(1), gateway.ask(2, count=9)

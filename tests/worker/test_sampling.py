@@ -24,9 +24,10 @@ from tests.worker.asking import PATIENCE_SECONDS, PLACE, Gateway
 from worker.engine import Engine
 from worker.formats import FORMATS
 from worker.formats.png import encode_png
+from worker.portions import MOST_WEIGHT, portions
 from worker.process import WorkerProcess
 from worker.roles import SampleDuty
-from worker.sampling import MOST_WEIGHT, SampleConsumer, portions
+from worker.sampling import SampleConsumer
 from worker.settings import Settings
 
 Start = Callable[..., SampleConsumer]

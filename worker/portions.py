@@ -1,0 +1,52 @@
+"""How asks are grouped: into portions, which are rendered together, and into brief ones and others."""
+
+from collections.abc import Iterable, Sequence
+
+from contract.sampling import FULL_BATCH
+from contract.wire import Ask
+from worker.rendering import kinship
+
+MOST_WEIGHT = 256
+"""Limit of one portion, in samples of their own size; a heavier ask is a portion of its own."""
+BRIEF_WEIGHT = FULL_BATCH // 4
+"""The most that an ask may weigh to be served in a pause, or in a portion that does not pause."""
+PAUSE_WEIGHT = FULL_BATCH
+"""The most that is served at once in a pause."""
+
+
+def portions(asks: Sequence[Ask]) -> list[list[Ask]]:
+    """Group asks that are rendered together: of one generator, either all for one image or all for sheets.
+
+    They are sorted by their heaviest asks, so that a single image never waits for a sheet of its batch.
+    """
+    cut: list[list[Ask]] = []
+    weight = 0  # of the last portion
+    for ask in sorted(asks, key=lambda ask: (kinship(ask.spec), ask.spec.weight)):
+        weight += ask.spec.weight
+        if cut and weight <= MOST_WEIGHT and kinship(ask.spec) == kinship(cut[-1][-1].spec):
+            cut[-1].append(ask)
+        else:
+            cut.append([ask])
+            weight = ask.spec.weight
+    return sorted(cut, key=lambda portion: portion[-1].spec.weight)
+
+
+def is_brief(ask: Ask) -> bool:
+    return ask.spec.weight <= BRIEF_WEIGHT
+
+
+def is_heavy(portion: Sequence[Ask]) -> bool:
+    """Whether it may pause. One of brief asks does not: those that arrive later are not to pass them."""
+    return not all(map(is_brief, portion))
+
+
+def for_a_pause(asks: Iterable[Ask]) -> list[Ask]:
+    """The first of these that are brief, as many as one pause serves."""
+    chosen: list[Ask] = []
+    room = PAUSE_WEIGHT
+    for ask in filter(is_brief, asks):
+        room -= ask.spec.weight
+        if room < 0:
+            break
+        chosen.append(ask)
+    return chosen
