@@ -17,6 +17,8 @@ MAX_COUNT = 1024
 """The largest sheet, in tiles."""
 FULL_BATCH = 64
 """Samples that a sampler usually renders in one forward pass."""
+BRIEF_WEIGHT = FULL_BATCH // 4
+"""The most that a request may weigh to be served while a sampler is at work on a heavier one."""
 
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
@@ -193,6 +195,11 @@ class SampleSpec(SampleOptions):
     def is_light(self) -> bool:
         """Whether it is less than a batch: samplers let it pass those that are not."""
         return self.weight < FULL_BATCH
+
+    @property
+    def is_brief(self) -> bool:
+        """Whether it may pass those that are not, even once a sampler has begun them."""
+        return self.weight <= BRIEF_WEIGHT
 
     def canonical(self) -> str:
         """The unique text of this picture, from which the ETag and the cache keys are made."""

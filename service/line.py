@@ -1,11 +1,13 @@
 """The line of requests that wait for samplers: finds those lost with a dying sampler.
 
-Samplers take requests (`Ask`) in the order in which they were pushed. So when one is answered, all before it
-have been taken. One that was taken and stays unanswered for much longer than it should need is pushed again,
-whether its sampler is slow, stopped or dead. Duplicate answers do no harm.
+Samplers take requests (`Ask`) in the order in which they were pushed, but for brief ones, which may pass the
+others. So when one is answered, all brief ones before it have been taken, and a look into the list shows
+which of the others have. One that was taken and stays unanswered for much longer than it should need is
+pushed again, whether its sampler is slow, stopped or dead. Duplicate answers do no harm.
 """
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
 
@@ -34,6 +36,10 @@ class Waiting:
     askings: int = 1
     share: Share = field(init=False)
     """What it adds to the load, from when it joins the line."""
+
+    @property
+    def is_brief(self) -> bool:
+        return self.ask.spec.is_brief
 
     @property
     def may_be_asked_again(self) -> bool:
@@ -93,9 +99,13 @@ class Line:
     def all(self) -> list[Waiting]:
         return list(self._waiting.values())
 
+    def passed(self) -> list[Waiting]:
+        """The requests of which it is not known whether they were taken, though others after them were."""
+        return [one for one in self._before_the_taken() if one.taken_since is None and not one.is_brief]
+
     def lost(self, now: float) -> list[Waiting]:
         """The requests that were taken too long ago: to be pushed again."""
-        taken = list(takewhile(lambda one: one.place <= self._taken_place, self._waiting.values()))
+        taken = [one for one in self._before_the_taken() if one.taken_since is not None or one.is_brief]
         needed = self._load.seconds_for(sum(one.share.work_at_worst for one in taken))
         patience = min(_PATIENCE_SECONDS + _PATIENCE_FACTOR * needed, self._most_patience_seconds)
         patience = max(patience, _PATIENCE_AT_LEAST * needed)
@@ -106,6 +116,9 @@ class Line:
             elif one.may_be_asked_again and now - one.taken_since > patience * 2 ** (one.askings - 1):
                 lost.append(one)
         return lost
+
+    def _before_the_taken(self) -> Iterator[Waiting]:
+        return takewhile(lambda one: one.place <= self._taken_place, self._waiting.values())
 
     def again(self, lost: list[Waiting]) -> None:
         """Move these to the end, as pushed once more."""

@@ -18,6 +18,8 @@ _OF_ONE_SAMPLER = 1_000_000
 """The pace of a sampler that needs as long as it tells: work is in microseconds."""
 _OF_A_BATCH = 8
 """Rough speed-up of a full batch over one image after the other."""
+_SLOWED = 2
+"""A sampler gives a heavy request half of its time at least, while it serves others in between."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Load:
         self._most = most_images
         self._longest_seconds = min(LONGEST_SECONDS, timeout_seconds / 2)
         self._longest_wait_seconds = timeout_seconds * 3 / 4
+        self._timeout_seconds = timeout_seconds
         self._costs = Costs()
         self._requests = 0
         self._weight = 0
@@ -65,6 +68,8 @@ class Load:
         self._light_work = 0
         self._work_at_worst = 0
         self._large = 0
+        self._heavy = 0
+        self._heavy_until = 0.0  # until then heavy requests should be answered, but for lost ones
         self._at_work = Throughput()  # measured while any request waits
         self._at_full_speed = Throughput()  # measured while a full batch waits
 
@@ -132,7 +137,7 @@ class Load:
     def _is_too_late(self, spec: SampleSpec) -> bool:
         """Whether this request could not be answered in time, if it is known what it costs.
 
-        Samplers render light requests before heavy ones, which they give up at their deadlines.
+        Samplers render light requests before and between heavy ones, and give these up at their deadlines.
         """
         before = self._light_work if spec.is_light else self._work
         seconds = self.seconds_for(before + self._costs.of(spec))
@@ -161,6 +166,10 @@ class Load:
         at_worst = self._costs.at_worst(spec)
         room = _room(spec.weight, self._limit(self._weight + spec.weight, self._work_at_worst + at_worst))
         share = Share(spec, room, self._costs.of(spec), at_worst)
+        if not share.is_light:
+            begins_at = max(now, self._heavy_until) if self._heavy else now
+            needed_seconds = _SLOWED * share.work / (self._pace or _OF_ONE_SAMPLER)
+            self._heavy_until = min(begins_at + needed_seconds, now + self._timeout_seconds)
         self._add(share, 1)
         self._at_work.begin(now)
         if self._weight >= LEAST_WEIGHT:
@@ -174,11 +183,17 @@ class Load:
     def answered(self, share: Share, now: float, each_ms: float) -> None:
         """Remove a rendered request; it counts towards the pace.
 
-        `each_ms` is what a sample of its generator costs, as its sampler tells.
+        A light one that was answered while heavy ones are being rendered says nothing of it by itself, since
+        these took the rest of the time. `each_ms` is what a sample of its generator costs, as samplers tell.
         """
         self.learn(share.spec, each_ms)
+        work = self._costs.of(share.spec)
+        is_in_between = share.is_light and self._heavy > 0 and now < self._heavy_until
         for throughput in (self._at_work, self._at_full_speed):
-            throughput.count(self._costs.of(share.spec), now)
+            if is_in_between:
+                throughput.hold(work)
+            else:
+                throughput.count(work, now)
         self.leave(share)
 
     def leave(self, share: Share) -> None:
@@ -197,6 +212,7 @@ class Load:
         self._light_work += sign * share.work * share.is_light
         self._work_at_worst += sign * share.work_at_worst
         self._large += sign * share.is_large
+        self._heavy += sign * (not share.is_light)
 
 
 def _room(weight: int, limit: int) -> int:

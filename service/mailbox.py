@@ -225,10 +225,21 @@ class Mailbox:
         """Push again the requests that seem to be lost with their samplers."""
         if is_silent:  # no answer shows how far the samplers are
             await self._look_into_the_list()
+        if passed := self.line.passed():
+            await self._look_for(passed)
         if lost := self.line.lost(time.monotonic()):
             logger.warning("%d asks were taken and not answered; asking again", len(lost))
             await self._read_clock()  # if it has stepped forward, samplers took them for expired
             self._ask_again(lost)
+
+    async def _look_for(self, passed: list[Waiting]) -> None:
+        """Those that are not in the list were taken, and not only passed by brief ones."""
+        pipeline = self._receiver.pipeline(transaction=False)
+        for one in passed:
+            pipeline.lpos(SAMPLES_WAITING, one.frame)
+        for one, found in zip(passed, await pipeline.execute(), strict=True):
+            if found is None:
+                one.taken_since = time.monotonic()
 
     async def _look_into_the_list(self) -> None:
         """Our requests that are no longer in the list were taken; it may still hold other gateways' ones."""

@@ -23,6 +23,7 @@ class Throughput:
         """None before the first answer. Computed with each answer, as each request reads it several times."""
         self._sum = 0.0  # of the batches before the last, with their weights
         self._weight = 0.0
+        self._held = 0  # what counts with the next answer
         self._work = 0.0  # of the last batch
         self._seconds = 0.0
         self._last_until = -math.inf
@@ -35,6 +36,11 @@ class Throughput:
             self._is_paused = False
             self._measured_until = now
 
+    def hold(self, work: int) -> None:
+        """Count work that was done in between: together with the next, over the time that both have taken."""
+        if not self._is_paused:
+            self._held += work
+
     def count(self, work: int, now: float) -> None:
         """Count work that was done; ignored while no request waits, but for the rest of a batch."""
         if now > self._last_until:
@@ -43,7 +49,8 @@ class Throughput:
             self._sum, self._weight = self._with_last_batch()
             self._work = self._seconds = 0.0
             self._last_until = now + _BATCH_SECONDS
-        self._work += work
+        self._work += work + self._held
+        self._held = 0
         self._seconds += now - self._measured_until
         self._measured_until = now
         total, weight = self._with_last_batch()
@@ -52,6 +59,7 @@ class Throughput:
     def pause(self) -> None:
         """Stop measuring: no request waits any more."""
         self._is_paused = True
+        self._held = 0
 
     def _with_last_batch(self) -> tuple[float, float]:
         """The sum and the weight of all batches."""

@@ -8,8 +8,6 @@ from worker.rendering import kinship
 
 MOST_WEIGHT = 256
 """Limit of one portion, in samples of their own size; a heavier ask is a portion of its own."""
-BRIEF_WEIGHT = FULL_BATCH // 4
-"""The most that an ask may weigh to be served in a pause, or in a portion that does not pause."""
 PAUSE_WEIGHT = FULL_BATCH
 """The most that is served at once in a pause."""
 
@@ -31,20 +29,16 @@ def portions(asks: Sequence[Ask]) -> list[list[Ask]]:
     return sorted(cut, key=lambda portion: portion[-1].spec.weight)
 
 
-def is_brief(ask: Ask) -> bool:
-    return ask.spec.weight <= BRIEF_WEIGHT
-
-
 def is_heavy(portion: Sequence[Ask]) -> bool:
     """Whether it may pause. One of brief asks does not: those that arrive later are not to pass them."""
-    return not all(map(is_brief, portion))
+    return not all(ask.spec.is_brief for ask in portion)
 
 
 def for_a_pause(asks: Iterable[Ask]) -> list[Ask]:
     """The first of these that are brief, as many as one pause serves."""
     chosen: list[Ask] = []
     room = PAUSE_WEIGHT
-    for ask in filter(is_brief, asks):
+    for ask in (ask for ask in asks if ask.spec.is_brief):
         room -= ask.spec.weight
         if room < 0:
             break

@@ -23,7 +23,7 @@ from models.sampler import Sampler
 from worker.engine import Engine, Key, Target
 from worker.line import Line
 from worker.liveness import Liveness
-from worker.portions import for_a_pause, is_brief, is_heavy, portions
+from worker.portions import for_a_pause, is_heavy, portions
 from worker.rendering import admit, render
 from worker.replies import Refused, Rendered, Replies
 from worker.slices import Progress, Slices, Work
@@ -214,7 +214,9 @@ class SampleConsumer(threading.Thread):
         asks: list[Ask] = []
         try:
             seen = self._line.look(LOOK_AHEAD)
-            heavy = [[one.ask] for one in seen if not is_brief(one.ask) and one.ask.id not in self._taken_at]
+            heavy = [
+                [one.ask] for one in seen if not one.ask.spec.is_brief and one.ask.id not in self._taken_at
+            ]
             works = self._works([*ahead, *heavy], samplers, progress.share)
             if self._slices.endanger(works, time.monotonic() - progress.begun_at):
                 return

@@ -89,6 +89,7 @@ def test_sheet_is_not_pushed_again_before_it_could_be_rendered(line: Line, join:
     now = work(line, join, per_second=100)
     sheet = join(now, images=1024)
     line.take_up_to(sheet.place)
+    sheet.taken_since = now
     assert line.lost(now) == []
     assert line.lost(now + 1024 / 100) == []
     assert line.lost(now + 2 * 1024 / 100) == [sheet]
@@ -104,6 +105,29 @@ def test_empty_list_shows_that_all_requests_pushed_before_it_was_read_were_taken
     line.lost(0.1)
     assert line.lost(TIMEOUT_SECONDS) == [first, second]
     assert since in line.all()
+
+
+def test_sheet_that_pictures_have_passed_is_not_lost_before_it_was_taken(line: Line, join: Join) -> None:
+    sheet, brief, answered = join(images=1000), join(), join()
+    line.answered(answered, 0.1, EACH_MS)
+    assert line.passed() == [sheet]
+    line.lost(0.1)
+    assert line.lost(TIMEOUT_SECONDS) == [brief]
+    sheet.taken_since = TIMEOUT_SECONDS
+    assert line.passed() == []
+    assert line.lost(TIMEOUT_SECONDS + 0.1) == [brief]
+    assert line.lost(2 * TIMEOUT_SECONDS) == [sheet, brief]
+    line.again([sheet])
+    assert line.passed() == []
+
+
+def test_work_that_was_not_taken_does_not_delay_what_was(line: Line, join: Join) -> None:
+    now = work(line, join, per_second=100)
+    join(now, images=1000)
+    taken, answered = join(now), join(now)
+    line.answered(answered, now, EACH_MS)
+    line.lost(now)
+    assert line.lost(now + 1) == [taken]
 
 
 def test_request_is_pushed_again_three_times_at_growing_intervals(line: Line, join: Join) -> None:
@@ -158,4 +182,5 @@ def test_totals_always_match_the_requests_in_the_line(line: Line, load: Load, jo
         assert load._work == sum(one.work for one in shares)
         assert load._light_work == sum(one.work for one in shares if one.is_light)
         assert load._work_at_worst == sum(one.work_at_worst for one in shares)
+        assert load._heavy == sum(not one.is_light for one in shares)
         assert load.is_any_large == any(one.is_large for one in shares)

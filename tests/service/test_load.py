@@ -153,6 +153,65 @@ def test_small_requests_are_refused_if_they_alone_take_too_long(load: Load, join
         load.require_room(sheet(2))
 
 
+def between(load: Load, join: Join, *, start: float, seconds: float) -> float:
+    """Five times a second a single picture is answered, while a sheet is being rendered."""
+    now = start
+    while now < start + seconds:
+        one = join(now)
+        now += 0.2
+        load.answered(one, now, EACH_MS)
+    return now
+
+
+def test_single_pictures_answered_while_a_sheet_is_rendered_do_not_look_like_all_that_samplers_can(
+    load: Load, join: Join
+) -> None:
+    now = work(load, join, per_second=100, seconds=20)
+    large = join(now, images=1000)
+    now = between(load, join, start=now, seconds=10.5)
+    assert load.seconds_to_empty == pytest.approx(10, rel=0.1)
+    load.require_room(sheet(1000))
+    load.answered(large, now, EACH_MS)
+    join(now, images=1000)
+    assert load.seconds_to_empty == pytest.approx(10, rel=0.1)
+
+
+def test_pace_stays_unknown_while_the_first_sheet_is_rendered(load: Load, join: Join) -> None:
+    load.learn(sheet(1), 10.0)
+    join(images=1000)
+    between(load, join, start=0, seconds=10)
+    assert load.limit == MOST
+
+
+@pytest.mark.parametrize(
+    ("sheets", "until"), [([1000], 20), ([400, 400], 16), ([900, 900, 900], TIMEOUT_SECONDS)]
+)
+def test_sheet_that_is_lost_does_not_hide_the_pace(
+    load: Load, join: Join, sheets: list[int], until: float
+) -> None:
+    now = work(load, join, per_second=100, seconds=20)
+    for images in sheets:
+        join(now, images=images)
+    now = between(load, join, start=now, seconds=until - 1)
+    assert load.limit == pytest.approx(100, rel=0.1)
+    between(load, join, start=now, seconds=10)
+    assert load.limit == LEAST_WEIGHT
+
+
+def test_pace_follows_sheets_while_others_wait(load: Load, join: Join) -> None:
+    now = work(load, join, per_second=400, seconds=20)
+    one, _ = join(now, images=400), join(now, images=1000)
+    load.answered(one, now + 4, EACH_MS)
+    assert load.limit < 300
+
+
+def test_pace_follows_single_pictures_as_soon_as_no_sheet_waits(load: Load, join: Join) -> None:
+    now = work(load, join, per_second=100, seconds=20)
+    load.answered(join(now, images=1000), now + 1, EACH_MS)
+    work(load, join, per_second=800, seconds=3, start=now + 1)
+    assert load.limit > 600
+
+
 @pytest.mark.parametrize("pace", [100, 300])
 def test_sheet_of_a_new_generator_does_not_refuse_requests_for_others(
     load: Load, join: Join, pace: int

@@ -2,13 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+import redis
 
 from contract.formats import SampleFormat
+from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING
 from contract.sampling import CheckpointPlace, SampleSpec
+from contract.wire import Answer, Ask
+from service.line import Waiting
 from service.mailbox import Mailbox
 from tests.service.playing import Sampler
 
@@ -68,3 +72,46 @@ def test_answers_are_read_in_bulk_unless_one_is_pending_or_a_large_one_is(
 
     asyncio.run(ask_for_many())
     assert max(read) == most
+
+
+def test_sheet_that_single_pictures_pass_is_pushed_again_only_once_it_is_not_in_the_list(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.line._PATIENCE_SECONDS", 0)
+    line = redis.Redis.from_url(redis_url)
+    looks: list[list[Waiting]] = []
+
+    async def until(claim: Callable[[], bool]) -> None:
+        while not claim():
+            await asyncio.sleep(0.01)
+
+    async def ask_for_both() -> None:
+        mailbox = Mailbox(redis_url, timeout_seconds=60, queue_limit=4096)
+        look_for = mailbox._look_for
+
+        async def note(passed: list[Waiting]) -> None:
+            looks.append(passed)
+            await look_for(passed)
+
+        monkeypatch.setattr(mailbox, "_look_for", note)
+        running = asyncio.create_task(mailbox.run())
+        asks = []
+        for count in (1000, 1):
+            ask = mailbox.ask(_spec(1, count=count), PLACE, mailbox.deadline(time.monotonic()))
+            asks.append(asyncio.ensure_future(ask))
+            await until(lambda: line.llen(SAMPLES_WAITING) == len(asks))
+        frame = line.rpop(SAMPLES_WAITING)
+        assert isinstance(frame, bytes)
+        answer = Answer(Ask.unpack(frame).id, "r1", b"picture")
+        line.rpush(SAMPLES_REPLIES_OF + mailbox.name, answer.pack())
+        assert (await asks[1]).content == b"picture"
+        await until(lambda: len(looks) > 3)
+        assert line.llen(SAMPLES_WAITING) == 1
+        assert [one.askings for one in looks[-1]] == [1]
+        line.lpop(SAMPLES_WAITING)  # as if a sampler had taken it and died
+        await until(lambda: line.llen(SAMPLES_WAITING) == 1)
+        asks[0].cancel()
+        mailbox.close()
+        await running
+
+    asyncio.run(asyncio.wait_for(ask_for_both(), 60))

@@ -67,3 +67,23 @@ def test_answers_after_a_pause_do_not_count() -> None:
     throughput.pause()
     throughput.count(1_000_000, now + 1)
     assert throughput.per_second == measured
+
+
+def test_work_done_in_between_counts_with_the_next_answer_over_the_whole_time() -> None:
+    throughput = Throughput()
+    now = answer(throughput, now=0, per_second=6400, seconds=60)
+    for tenth in range(1, 100):
+        throughput.hold(64)
+        assert throughput.per_second == pytest.approx(6400, rel=0.01), tenth
+    throughput.count(64_000 - 99 * 64, now + 10)
+    assert throughput.per_second == pytest.approx(6400, rel=0.01)
+
+
+def test_work_done_before_a_pause_does_not_count_after_it() -> None:
+    throughput = Throughput()
+    now = answer(throughput, now=0, per_second=6400, seconds=60)
+    throughput.hold(1_000_000)
+    throughput.pause()
+    throughput.hold(1_000_000)
+    answer(throughput, now=now + 10, per_second=6400, seconds=1)
+    assert throughput.per_second == pytest.approx(6400, rel=0.01)

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING
-from contract.sampling import CheckpointPlace, SampleSpec
+from contract.sampling import BRIEF_WEIGHT, CheckpointPlace, SampleSpec
 from contract.volume import Volume
 from models.environment import detect
 from models.sampler import Sampler
@@ -21,7 +21,6 @@ from worker.engine import Engine, Key
 from worker.formats import FORMATS
 from worker.formats.png import encode_png
 from worker.line import Line, Seen
-from worker.portions import BRIEF_WEIGHT
 from worker.replies import Rendered, Replies
 from worker.sampling import SampleConsumer
 from worker.slices import Slices, Work
