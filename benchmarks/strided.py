@@ -1,12 +1,12 @@
-"""Claim: Winograd's algorithm trains wide strided convolutions faster on a CPU, but not those of 64 channels.
+"""Claim: on a CPU wide strided convolutions train faster by Winograd's algorithm, and images' by sub-pixels.
 
     python benchmarks/strided.py [--threads 2] [--precision auto] [--rounds 7]
 
 Layers as in `dcgan`, by batch, channels of the larger and the smaller side, and size of the larger side. A
 layer of the discriminator halves the size; `frozen` is without the kernel's gradient, as in the generator's
-turn. A layer of the generator doubles it. Both ways run in turns in one process; prints the median times of
-a forward and a backward pass, and the median ratio. The thresholds in `models/networks/strided.py` are from
-these.
+turn; from an image, the other column has the image's gradient, too, as in a penalty. A layer of the generator
+doubles it. Both ways run in turns in one process; prints the median times of a forward and a backward pass, and
+the median ratio. The thresholds in `models/networks/strided.py` and `tiling.py` are from these.
 """
 
 import argparse
@@ -22,16 +22,19 @@ from torch.nn.functional import conv2d, conv_transpose2d
 from contract.devices import PrecisionChoice
 from models.allocator import keep_freed_memory
 from models.environment import detect
-from models.networks import winograd
+from models.networks import subpixels, winograd
+from models.networks.strided import MOST_COLOURS
 
 LAYERS = [
-    (batch, channels, 2 * channels, size)
+    (batch, channels, features, size)
     for batch in (16, 32, 64)
-    for channels in (64, 96, 128, 256)
-    for size in (8, 16, 32)
+    for channels, features in ((3, 64), (48, 96), (64, 128), (96, 192), (128, 256), (256, 512))
+    for size in (8, 16, 32, 64)
 ]
 MOST_NUMBERS = 64 * 128 * 32 * 32
 """In the image of a layer; larger ones take seconds."""
+LEAST_NUMBERS = 2**13
+"""In the image of a layer; smaller ones are a matter of overheads."""
 PASSES = 3
 
 Convolution = Callable[[Tensor, Tensor], Tensor]
@@ -47,17 +50,18 @@ def main() -> None:
     environment.apply()
     keep_freed_memory()
     dtype = torch.bfloat16 if environment.precision == "bfloat16" else torch.float32
-    print(f"{environment.fingerprint}; ms: convolution, Winograd, ratio; medians of {given.rounds} rounds")
+    print(f"{environment.fingerprint}; ms: convolution, shortcut, ratio; medians of {given.rounds} rounds")
     print("batch, channels, size   discriminator         frozen                generator")
     for batch, channels, features, size in LAYERS:
-        if batch * channels * size**2 <= MOST_NUMBERS:
+        if LEAST_NUMBERS <= batch * channels * size**2 <= MOST_NUMBERS:
+            shortcut = subpixels if channels <= MOST_COLOURS else winograd
             image = _drawn(batch, channels, size, size).to(dtype)
             outputs = _drawn(batch, features, size // 2, size // 2).to(dtype)
             kernel = _drawn(features, channels, 4, 4).to(dtype)
             columns = (
-                compare(halve, winograd.halve, image, kernel, given.rounds),
-                compare(halve, winograd.halve, image, kernel.detach(), given.rounds),
-                compare(double, winograd.double, outputs, kernel, given.rounds),
+                compare(halve, shortcut.halve, image, kernel, given.rounds),
+                compare(halve, shortcut.halve, image, kernel.detach(), given.rounds),
+                compare(double, shortcut.double, outputs, kernel, given.rounds),
             )
             print(f"{batch:3} {channels:4} {features:4} {size:3} px      {'  '.join(columns)}", flush=True)
 

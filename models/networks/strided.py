@@ -4,11 +4,10 @@ In training they may take shortcuts, which compute the same in another order: Wi
 many channels, sub-pixels from or to an image's few.
 """
 
-import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, conv_transpose2d, pad, pixel_shuffle, pixel_unshuffle
+from torch.nn.functional import conv2d, conv_transpose2d
 
-from models.networks import winograd
+from models.networks import subpixels, winograd
 
 LEAST_CHANNELS = 64
 LEAST_PRODUCTS = 2**24
@@ -17,7 +16,7 @@ LEAST_PRODUCTS = 2**24
 What it adds to the time grows with the size of the tensors, what it saves also with the number of channels.
 """
 MOST_COLOURS = 4
-"""Channels on a side up to which oneDNN computes the larger side faster from sub-pixels."""
+"""The most channels of an image that is worth taking for sub-pixels."""
 
 
 class StridedLayer(nn.Module):
@@ -34,8 +33,9 @@ class StridedLayer(nn.Module):
         if self._uses_winograd(batch, height, width):
             return _biased(winograd.halve(image, kernel), bias)
         if self._uses_subpixels(self.in_channels, height, width) and image.requires_grad:
-            # Its forward pass is slower: what is faster is the gradient of the image.
-            return conv2d(pixel_unshuffle(pad(image, (1, 1, 1, 1)), 2), pixel_unshuffle(kernel, 2), bias)
+            return _biased(
+                subpixels.halve(image, kernel), bias
+            )  # what is faster is the gradient of the image
         return conv2d(image, kernel, bias, stride=2, padding=1)
 
     def doubled(self, features: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
@@ -44,9 +44,7 @@ class StridedLayer(nn.Module):
         if self._uses_winograd(batch, 2 * height, 2 * width):
             return _biased(winograd.double(features, kernel), bias)
         if self._uses_subpixels(self.out_channels, 2 * height, 2 * width):
-            subpixels = conv_transpose2d(features, pixel_unshuffle(kernel, 2))
-            image = pixel_shuffle(subpixels, 2)[:, :, 1:-1, 1:-1]
-            return _biased(image.contiguous(memory_format=torch.channels_last), bias)
+            return _biased(subpixels.double(features, kernel), bias)
         return conv_transpose2d(features, kernel, bias, stride=2, padding=1)
 
     def _uses_winograd(self, batch: int, height: int, width: int) -> bool:
@@ -58,11 +56,7 @@ class StridedLayer(nn.Module):
         return is_wide and products >= LEAST_PRODUCTS
 
     def _uses_subpixels(self, colours: int, height: int, width: int) -> bool:
-        """Whether it does with so many channels and this size on its larger side.
-
-        A square of four pixels is taken for one pixel of four times as many channels. On these the kernel has
-        2×2 taps, and the stride is 1 (Shi et al. 2016, arXiv 1609.07009).
-        """
+        """Whether it does with so many channels and this size on its larger side."""
         return self._takes_shortcuts and colours <= MOST_COLOURS and height % 2 == width % 2 == 0
 
     @property

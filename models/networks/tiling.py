@@ -30,9 +30,9 @@ class Tiling:
     """Of the smaller side, a multiple of the width."""
 
     @classmethod
-    def of(cls, size: int, batch: int, filters: int) -> "Tiling":
-        """The fastest. Large tiles save more products, but have larger filters: few are not worth those."""
-        are_many = 4 * batch * (size // 4) ** 2 >= filters
+    def of(cls, size: int, batch: int, kernels: int) -> "Tiling":
+        """The fastest for F kernels. If large tiles are few, their filters take longer than they save."""
+        are_many = 4 * batch * (size // 4) ** 2 >= kernels
         return cls(4 if size % 4 == 0 and are_many else 2, size)
 
     def tiles(self, image: Tensor) -> Tensor:
@@ -94,14 +94,15 @@ class Tiling:
         return taps.reshape(features, 4, 4, channels)
 
     def _matrices(self, like: Tensor) -> "_Matrices":
-        return _matrices(self.width, like.dtype, like.device)
+        return _toom_cook(self.width, like.dtype, like.device)
 
 
 def _times(matrix: Tensor, blocks: Tensor) -> Tensor:
     """A matrix (P, K) times each of the blocks (A, K, B): (P, A, B)."""
     if blocks.dtype != torch.bfloat16:
         return (matrix @ blocks).transpose(0, 1)
-    # oneDNN multiplies these. It writes in any order at no cost, but first copies what it reads in another.
+    # oneDNN multiplies these. It writes in any order at no cost, but first copies what it reads in another,
+    # and the matrix, once for each block.
     products = blocks.new_empty(len(matrix), len(blocks), blocks.shape[-1])
     torch.bmm(matrix.expand(len(blocks), -1, -1), blocks, out=products.transpose(0, 1))
     return products
@@ -119,7 +120,7 @@ class _Matrices(NamedTuple):
 
 
 @cache
-def _matrices(width: int, dtype: torch.dtype, device: torch.device) -> _Matrices:
+def _toom_cook(width: int, dtype: torch.dtype, device: torch.device) -> _Matrices:
     """Those of Toom and Cook, transposed as Winograd's are: Kronecker squares of one dimension's."""
     points = np.array(POINTS[:width])
     others = [np.delete(points, place) for place in range(width)]

@@ -52,7 +52,7 @@ CHANGES: dict[str, dict[str, object]] = {
     "dcgan_fc": {"architecture": SIZE | {"kind": "dcgan_fc"}},
     "resnet": {"objective": "hinge", "architecture": SIZE | {"kind": "resnet"}},
     "resnet wgan_gp": {"objective": "wgan_gp", "architecture": SIZE | {"kind": "resnet"}},
-    "wide": {"batch_size": 16, "architecture": WIDE},
+    "wide": {"batch_size": 16, "images": 48, "precision": "bfloat16", "architecture": WIDE},
     "wide spectral": {
         "batch_size": 8,
         "objective": "hinge",

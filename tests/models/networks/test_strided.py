@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from contract.training import TrainingSpec
 from models.environment import NumericEnvironment
-from models.networks import strided
+from models.networks import subpixels
 from models.networks.resampling import GrowingConv2d, ShrinkingConv2d
 from models.networks.strided import DoublingConv2d, HalvingConv2d, StridedLayer, allow_shortcuts
 from models.rehearsal import rehearse
@@ -71,8 +71,8 @@ def test_a_small_batch_is_convolved(layer: Layer) -> None:
     assert products(layer, features_of(layer, batch=2)) == PLAIN
 
 
-def test_a_bias_keeps_the_precision() -> None:
-    layer = HalvingConv2d(128, 256)
+@pytest.mark.parametrize("layer", [HalvingConv2d(128, 256), DoublingConv2d(256, 3)], ids=str)
+def test_a_bias_keeps_the_precision(layer: Layer) -> None:
     allow_shortcuts(layer)
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(features_of(layer)).dtype == torch.bfloat16
@@ -114,16 +114,16 @@ def test_a_narrow_layer_is_convolved(channels: tuple[int, int]) -> None:
 
 
 @pytest.fixture
-def subpixels(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+def rearranged(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     """What has been rearranged for sub-pixels."""
-    rearranged: list[Tensor] = []
+    images: list[Tensor] = []
 
     def counted(image: Tensor, factor: int) -> Tensor:
-        rearranged.append(image)
+        images.append(image)
         return nn.functional.pixel_unshuffle(image, factor)
 
-    monkeypatch.setattr(strided, "pixel_unshuffle", counted)
-    return rearranged
+    monkeypatch.setattr(subpixels, "pixel_unshuffle", counted)
+    return images
 
 
 def of_colours(kind: type[Layer], colours: int) -> Layer:
@@ -137,14 +137,14 @@ def of_colours(kind: type[Layer], colours: int) -> Layer:
 @pytest.mark.parametrize("colours", [1, 3, 4])
 @pytest.mark.parametrize("kind", LAYERS)
 def test_an_images_few_channels_are_taken_for_subpixels(
-    kind: type[Layer], colours: int, shape: tuple[int, int], subpixels: list[Tensor]
+    kind: type[Layer], colours: int, shape: tuple[int, int], rearranged: list[Tensor]
 ) -> None:
     layer = of_colours(kind, colours)
     random = torch.Generator().manual_seed(0)
     features = torch.randn(2, layer.in_channels, *shape, generator=random).requires_grad_()
     leaves = [features, *layer.parameters()]
     shortcut = layer(features)
-    assert subpixels
+    assert rearranged
     plain = layer.eval()(features)
     torch.testing.assert_close(shortcut, plain)
     gradients = (torch.autograd.grad(result.square().sum(), leaves) for result in (shortcut, plain))
@@ -158,32 +158,36 @@ def test_images_made_of_subpixels_are_in_channels_last(kind: type[Layer]) -> Non
 
 
 @pytest.mark.parametrize("kind", [HalvingConv2d, ShrinkingConv2d])
-def test_an_image_that_needs_no_gradient_is_convolved(kind: type[Layer], subpixels: list[Tensor]) -> None:
+def test_an_image_that_needs_no_gradient_is_convolved(kind: type[Layer], rearranged: list[Tensor]) -> None:
     of_colours(kind, 3)(torch.zeros(2, 3, 8, 8))
-    assert not subpixels
+    assert not rearranged
 
 
 @pytest.mark.parametrize("kind", LAYERS)
-def test_more_channels_and_eval_mode_use_no_subpixels(kind: type[Layer], subpixels: list[Tensor]) -> None:
+def test_more_channels_and_eval_mode_use_no_subpixels(kind: type[Layer], rearranged: list[Tensor]) -> None:
     for layer in (of_colours(kind, 5), of_colours(kind, 3).eval()):
         layer(torch.zeros(2, layer.in_channels, 8, 8, requires_grad=True))
-    assert not subpixels
+    assert not rearranged
 
 
-def test_images_with_odd_sides_use_no_subpixels(subpixels: list[Tensor]) -> None:
-    of_colours(HalvingConv2d, 3)(torch.zeros(2, 3, 9, 8, requires_grad=True))
-    assert not subpixels
+@pytest.mark.parametrize("shape", [(9, 8), (8, 9), (9, 9)])
+def test_images_with_odd_sides_use_no_subpixels(shape: tuple[int, int], rearranged: list[Tensor]) -> None:
+    of_colours(HalvingConv2d, 3)(torch.zeros(2, 3, *shape, requires_grad=True))
+    assert not rearranged
 
 
-def test_layers_do_not_use_it_unasked() -> None:
+def test_layers_take_no_shortcuts_unasked(rearranged: list[Tensor]) -> None:
     assert products(HalvingConv2d(128, 256), torch.zeros(BATCH, 128, 16, 16)) == PLAIN
+    HalvingConv2d(3, 8)(torch.zeros(2, 3, 8, 8, requires_grad=True))
+    DoublingConv2d(8, 3)(torch.zeros(2, 8, 8, 8))
+    assert not rearranged
 
 
 @pytest.mark.parametrize(
     ("device", "layout", "expected"),
     [("cpu", "channels_last", True), ("cpu", "contiguous", False), ("cuda", "channels_last", False)],
 )
-def test_rehearsals_count_it_on_cpus_in_channels_last(
+def test_rehearsals_count_shortcuts_on_cpus_in_channels_last(
     device: str, layout: str, expected: bool, make_spec: MakeSpec, environment: NumericEnvironment
 ) -> None:
     networks = {"kind": "dcgan", "latent_size": 8, "generator_width": 64, "discriminator_width": 64}
@@ -194,7 +198,7 @@ def test_rehearsals_count_it_on_cpus_in_channels_last(
 
 
 @pytest.mark.parametrize(("layout", "expected"), [("channels_last", True), ("contiguous", False)])
-def test_runs_use_it_in_channels_last(
+def test_runs_take_shortcuts_in_channels_last(
     layout: str, expected: bool, spec: TrainingSpec, environment: NumericEnvironment
 ) -> None:
     state = TrainingState.blank(spec, environment.model_copy(update={"layout": layout}))

@@ -41,10 +41,10 @@ def test_bfloat16_holds_the_matrices_exactly(name: str, tiling: Tiling) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "batch", "filters", "width"),
+    ("size", "batch", "kernels", "width"),
     [(4, 64, 256, 4), (4, 64, 257, 2), (16, 64, 1024, 4), (6, 64, 16, 2), (2, 64, 16, 2)],
 )
-def test_large_tiles_need_a_multiple_of_four_and_no_more_than_four_filters_each(
-    size: int, batch: int, filters: int, width: int
+def test_large_tiles_need_a_multiple_of_four_and_no_more_than_four_kernels_each(
+    size: int, batch: int, kernels: int, width: int
 ) -> None:
-    assert Tiling.of(size, batch, filters) == Tiling(width, size)
+    assert Tiling.of(size, batch, kernels) == Tiling(width, size)

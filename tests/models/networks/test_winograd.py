@@ -112,6 +112,17 @@ def test_a_penalty_does_not_pay_for_the_kernels_gradient(name: str) -> None:
     assert counts[0] == counts[1] > 0
 
 
+@pytest.mark.parametrize("name", PAIRS)
+def test_no_place_of_a_tile_is_far_off_in_bfloat16(name: str) -> None:
+    """The features are as after a ReLU, whose mean is not zero."""
+    ours, theirs = PAIRS[name]
+    features, kernel = given(name, size=16, batch=64, channels=64, features=128)
+    rounded = [features.relu().bfloat16(), kernel.bfloat16()]
+    exact = theirs(*(tensor.double() for tensor in rounded))
+    errors = (ours(*rounded).double() - exact).square().mean((0, 1)) / exact.square().mean((0, 1))
+    assert errors.max().sqrt() < 0.04
+
+
 @pytest.mark.parametrize(
     ("batch", "dtype", "most"),
     [

@@ -1,0 +1,20 @@
+"""4×4 convolutions of stride 2 from or to an image of few channels, by sub-pixels (Shi et al., arXiv 1609.07009).
+
+A square of four pixels is taken for one pixel of four times as many channels. On these a kernel of 4×4 is one of
+2×2, and the stride is 1: oneDNN computes the image's side of such a convolution two to four times as fast.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, conv_transpose2d, pad, pixel_shuffle, pixel_unshuffle
+
+
+def halve(image: Tensor, kernel: Tensor) -> Tensor:
+    """`conv2d` of stride 2 and padding 1: (N, C, 2S, 2S) and (F, C, 4, 4) to (N, F, S, S)."""
+    return conv2d(pixel_unshuffle(pad(image, (1, 1, 1, 1)), 2), pixel_unshuffle(kernel, 2))
+
+
+def double(features: Tensor, kernel: Tensor) -> Tensor:
+    """`conv_transpose2d` of stride 2 and padding 1: (N, F, S, S) and (F, C, 4, 4) to (N, C, 2S, 2S)."""
+    image = pixel_shuffle(conv_transpose2d(features, pixel_unshuffle(kernel, 2)), 2)
+    return image[:, :, 1:-1, 1:-1].contiguous(memory_format=torch.channels_last)
