@@ -5,8 +5,8 @@
 Layers as in `dcgan`, by batch, channels of the larger and the smaller side, and size of the larger side. A
 layer of the discriminator halves the size; `frozen` is without the kernel's gradient, as in the generator's
 turn; from an image, the other column has the image's gradient, too, as in a penalty. A layer of the generator
-doubles it. Both ways run in turns in one process; prints the median times of a forward and a backward pass, and
-the median ratio. The thresholds in `models/networks/strided.py` and `tiling.py` are from these.
+doubles it. Both ways run in turns in one process; prints the median times of a forward and a backward pass,
+and the median ratio. The thresholds in `models/networks/strided.py` and `tiling.py` are from these.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""4×4 convolutions of stride 2 from or to an image of few channels, by sub-pixels (Shi et al., arXiv 1609.07009).
+"""4×4 convolutions of stride 2 from or to an image of few channels, by sub-pixels (Shi et al. 2016).
 
-A square of four pixels is taken for one pixel of four times as many channels. On these a kernel of 4×4 is one of
-2×2, and the stride is 1: oneDNN computes the image's side of such a convolution two to four times as fast.
+A square of four pixels is taken for one pixel of four times as many channels (arXiv 1609.07009). On these a
+kernel of 4×4 is one of 2×2, and the stride is 1: oneDNN computes the image's side two to four times as fast.
 """
 
 import torch

@@ -10,8 +10,8 @@ transposed convolution goes through their adjoints.
 
 In float32 the results differ from a convolution's in the last digits. In bfloat16 the values at the points
 are rounded, too: results are 0.4 to 0.6 % off with tiles of 2×2, and 1 to 1.2 % with those of 4×4 (from 0.5 %
-in the middle of a tile to 2.5 % in its corners), instead of 0.2 % (norm of the deviation over that of the result).
-Most of this comes from the filters, and is the same for every image.
+in the middle of a tile to 2.5 % in its corners), instead of 0.2 % (norm of the deviation over that of the
+result). Most of this comes from the filters, and is the same for every image.
 """
 
 from collections.abc import Callable
