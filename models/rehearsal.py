@@ -124,8 +124,8 @@ class _Autocast(TorchFunctionMode):
     """Imitates torch.autocast for layers with weights, because it does not support the meta device."""
 
     LAYERS = (torch.conv2d, torch.conv_transpose2d, linear)
-    UNCACHED = (winograd.halve, winograd.double)
-    """Layers that cast their weights anew in every pass."""
+    OURS = (winograd.halve, winograd.double)
+    """Layers that make of their weights what they need in every pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -140,8 +140,9 @@ class _Autocast(TorchFunctionMode):
     ) -> Any:
         if function in self.LAYERS:
             args = tuple(self._cast(given) if isinstance(given, Tensor) else given for given in args)
-        elif function in self.UNCACHED:
-            args = tuple(given.to(torch.bfloat16) for given in args)
+        elif function in self.OURS:
+            features, weights = args
+            args = (features.to(torch.bfloat16), weights)
         return function(*args, **(kwargs or {}))
 
     def _cast(self, given: Tensor) -> Tensor:

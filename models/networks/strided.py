@@ -33,9 +33,7 @@ class StridedLayer(nn.Module):
         if self._uses_winograd(batch, height, width):
             return _biased(winograd.halve(image, kernel), bias)
         if self._uses_subpixels(self.in_channels, height, width) and image.requires_grad:
-            return _biased(
-                subpixels.halve(image, kernel), bias
-            )  # what is faster is the gradient of the image
+            return subpixels.halve(image, kernel, bias)  # what is faster is the gradient of the image
         return conv2d(image, kernel, bias, stride=2, padding=1)
 
     def doubled(self, features: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
@@ -44,7 +42,7 @@ class StridedLayer(nn.Module):
         if self._uses_winograd(batch, 2 * height, 2 * width):
             return _biased(winograd.double(features, kernel), bias)
         if self._uses_subpixels(self.out_channels, 2 * height, 2 * width):
-            return _biased(subpixels.double(features, kernel), bias)
+            return subpixels.double(features, kernel, bias)
         return conv_transpose2d(features, kernel, bias, stride=2, padding=1)
 
     def _uses_winograd(self, batch: int, height: int, width: int) -> bool:

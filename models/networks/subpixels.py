@@ -9,12 +9,13 @@ from torch import Tensor
 from torch.nn.functional import conv2d, conv_transpose2d, pad, pixel_shuffle, pixel_unshuffle
 
 
-def halve(image: Tensor, kernel: Tensor) -> Tensor:
+def halve(image: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
     """`conv2d` of stride 2 and padding 1: (N, C, 2S, 2S) and (F, C, 4, 4) to (N, F, S, S)."""
-    return conv2d(pixel_unshuffle(pad(image, (1, 1, 1, 1)), 2), pixel_unshuffle(kernel, 2))
+    return conv2d(pixel_unshuffle(pad(image, (1, 1, 1, 1)), 2), pixel_unshuffle(kernel, 2), bias)
 
 
-def double(features: Tensor, kernel: Tensor) -> Tensor:
+def double(features: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
     """`conv_transpose2d` of stride 2 and padding 1: (N, F, S, S) and (F, C, 4, 4) to (N, C, 2S, 2S)."""
-    image = pixel_shuffle(conv_transpose2d(features, pixel_unshuffle(kernel, 2)), 2)
+    biases = None if bias is None else bias.repeat_interleave(4)
+    image = pixel_shuffle(conv_transpose2d(features, pixel_unshuffle(kernel, 2), biases), 2)
     return image[:, :, 1:-1, 1:-1].contiguous(memory_format=torch.channels_last)

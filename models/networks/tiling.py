@@ -80,18 +80,20 @@ class Tiling:
         tiles = features.reshape(-1, count, width, count, width, channels).transpose(2, 3)
         return _times(self._matrices(features).sums.mT, tiles.reshape(-1, width**2, channels))
 
-    def filters(self, kernel: Tensor) -> Tensor:
-        """(F, 4, 4, C) to (P, F, 4C)."""
+    def filters(self, kernel: Tensor, dtype: torch.dtype) -> Tensor:
+        """(F, 4, 4, C) to (P, F, 4C) of this precision."""
         features, channels = kernel.shape[0], kernel.shape[-1]
-        taps = kernel.reshape(features, 2, 2, 2, 2 * channels).transpose(2, 3)
-        return _times(self._matrices(kernel).filters, taps.reshape(features, 4, 4 * channels))
+        taps = kernel.new_empty(features, 2, 2, 2, 2 * channels, dtype=dtype)
+        taps.copy_(kernel.reshape(taps.shape).transpose(2, 3))
+        return _times(self._matrices(taps).filters, taps.view(features, 4, 4 * channels))
 
-    def from_filters(self, filters: Tensor) -> Tensor:
-        """(P, F, 4C) to (F, 4, 4, C)."""
+    def from_filters(self, filters: Tensor, dtype: torch.dtype) -> Tensor:
+        """(P, F, 4C) to (F, 4, 4, C) of this precision."""
         features, channels = filters.shape[1], filters.shape[-1] // 4
         flat = self._matrices(filters).filters.mT @ filters.reshape(len(filters), -1)
-        taps = flat.view(2, 2, features, 2, 2 * channels).permute(2, 0, 3, 1, 4)
-        return taps.reshape(features, 4, 4, channels)
+        kernel = filters.new_empty(features, 2, 2, 2, 2 * channels, dtype=dtype)
+        kernel.copy_(flat.view(2, 2, features, 2, 2 * channels).permute(2, 0, 3, 1, 4))
+        return kernel.view(features, 4, 4, channels)
 
     def _matrices(self, like: Tensor) -> "_Matrices":
         return _toom_cook(self.width, like.dtype, like.device)

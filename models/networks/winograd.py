@@ -15,7 +15,7 @@ result). Most of this comes from the filters, and is the same for every image.
 """
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import torch
@@ -40,19 +40,18 @@ def _in_memory_order(convolution: Convolution) -> Convolution:
         if has_torch_function((features, kernel)):
             seen: Tensor = handle_torch_function(wrapped, (features, kernel), features, kernel)
             return seen
-        given = (tensor.permute(0, 2, 3, 1).contiguous() for tensor in _cast(features, kernel))
+        given = (tensor.permute(0, 2, 3, 1).contiguous() for tensor in (_cast(features), kernel))
         return convolution(*given).permute(0, 3, 1, 2)
 
     return wrapped
 
 
-def _cast(*given: Tensor) -> tuple[Tensor, ...]:
-    """The tensors in the precision of autocast, if that is on."""
-    device = given[0].device.type
+def _cast(features: Tensor) -> Tensor:
+    """The features in the precision of autocast, if that is on."""
+    device = features.device.type
     if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
-        return given
-    dtype = torch.get_autocast_dtype(device)
-    return tuple(tensor.to(dtype) for tensor in given)
+        return features
+    return features.to(torch.get_autocast_dtype(device))
 
 
 @_in_memory_order
@@ -63,7 +62,7 @@ def halve(image: Tensor, kernel: Tensor) -> Tensor:
     """
     tiling = Tiling.of(image.shape[1] // 2, len(image), len(kernel))
     tiles = _mapped(image, tiling.tiles, tiling.from_tiles)
-    filters = _mapped(kernel, tiling.filters, tiling.from_filters)
+    filters = _filters(kernel, tiling, image.dtype)
     return _mapped(_product(tiles, filters), tiling.from_sums, tiling.sums)
 
 
@@ -75,11 +74,17 @@ def double(features: Tensor, kernel: Tensor) -> Tensor:
     """
     tiling = Tiling.of(features.shape[1], len(features), len(kernel))
     sums = _mapped(features, tiling.sums, tiling.from_sums)
-    filters = _mapped(kernel, tiling.filters, tiling.from_filters)
+    filters = _filters(kernel, tiling, features.dtype)
     return _mapped(sums @ filters, tiling.from_tiles, tiling.tiles)
 
 
 LinearMap = Callable[[Tensor], Tensor]
+
+
+def _filters(kernel: Tensor, tiling: Tiling, dtype: torch.dtype) -> Tensor:
+    """The filters in the precision of the features, and their gradient in that of the kernel."""
+    back = partial(tiling.from_filters, dtype=kernel.dtype)
+    return _mapped(kernel, partial(tiling.filters, dtype=dtype), back)
 
 
 def _mapped(given: Tensor, compute: LinearMap, adjoint: LinearMap) -> Tensor:
