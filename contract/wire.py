@@ -42,9 +42,9 @@ class Stages:
     """How a sampler's time for one answer was spent, in milliseconds."""
 
     batch: float
-    """From the pop to the forward pass: earlier portions, loading a generator."""
+    """From the pop to the forward pass: earlier portions, loading a generator; and pauses."""
     forward: float
-    """The forward pass of its whole portion."""
+    """The forward passes of its whole portion, without pauses between them."""
     encode: float
     """Until it was ready to be sent, including others of its portion."""
     each: float = 0.0

@@ -16,7 +16,8 @@ from service.load import Load, Share
 
 _PATIENCE_SECONDS = 0.5
 _PATIENCE_FACTOR = 4
-_PATIENCE_AT_LEAST = 1.5
+_PATIENCE_AT_LEAST = 2
+"""A sampler that pauses takes up to twice as long."""
 _MOST_ASKINGS = 4
 
 
@@ -99,9 +100,10 @@ class Line:
     def all(self) -> list[Waiting]:
         return list(self._waiting.values())
 
-    def passed(self) -> list[Waiting]:
-        """The requests of which it is not known whether they were taken, though others after them were."""
-        return [one for one in self._before_the_taken() if one.taken_since is None and not one.is_brief]
+    def passed(self, count: int) -> list[Waiting]:
+        """The first requests of which it is not known whether they were taken; others after them were."""
+        before = self._before_the_taken()
+        return list(islice((one for one in before if one.taken_since is None and not one.is_brief), count))
 
     def lost(self, now: float) -> list[Waiting]:
         """The requests that were taken too long ago: to be pushed again."""

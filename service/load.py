@@ -169,6 +169,8 @@ class Load:
         if not share.is_light:
             begins_at = max(now, self._heavy_until) if self._heavy else now
             needed_seconds = _SLOWED * share.work / (self._pace or _OF_ONE_SAMPLER)
+            if self._costs.rendering(spec) is None:  # a guess may be far too low
+                needed_seconds = self._timeout_seconds
             self._heavy_until = min(begins_at + needed_seconds, now + self._timeout_seconds)
         self._add(share, 1)
         self._at_work.begin(now)

@@ -225,7 +225,7 @@ class Mailbox:
         """Push again the requests that seem to be lost with their samplers."""
         if is_silent:  # no answer shows how far the samplers are
             await self._look_into_the_list()
-        if passed := self.line.passed():
+        if passed := self.line.passed(_LOOK_AT):
             await self._look_for(passed)
         if lost := self.line.lost(time.monotonic()):
             logger.warning("%d asks were taken and not answered; asking again", len(lost))

@@ -198,6 +198,18 @@ def test_sheet_that_is_lost_does_not_hide_the_pace(
     assert load.limit == LEAST_WEIGHT
 
 
+@pytest.mark.parametrize("generator", ["0", "1"])
+def test_pace_stays_while_a_sheet_takes_much_longer_than_guessed(
+    load: Load, join: Join, generator: str
+) -> None:
+    """Of a generator that is ten times as slow as the one heard of, or as any is before that."""
+    now = work(load, join, per_second=1000, seconds=5) if generator == "1" else 0.0
+    join(now, images=1000, generator=generator)
+    seconds = load.seconds_to_empty
+    between(load, join, start=now, seconds=20)
+    assert load.seconds_to_empty == pytest.approx(seconds, rel=0.1)
+
+
 def test_pace_follows_sheets_while_others_wait(load: Load, join: Join) -> None:
     now = work(load, join, per_second=400, seconds=20)
     one, _ = join(now, images=400), join(now, images=1000)

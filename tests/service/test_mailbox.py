@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import redis
 
+from contract.errors import ErrorCode, ServiceError
 from contract.formats import SampleFormat
 from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING
 from contract.sampling import CheckpointPlace, SampleSpec
@@ -102,9 +103,11 @@ def test_sheet_that_single_pictures_pass_is_pushed_again_only_once_it_is_not_in_
             await until(lambda: line.llen(SAMPLES_WAITING) == len(asks))
         frame = line.rpop(SAMPLES_WAITING)
         assert isinstance(frame, bytes)
-        answer = Answer(Ask.unpack(frame).id, "r1", b"picture")
-        line.rpush(SAMPLES_REPLIES_OF + mailbox.name, answer.pack())
-        assert (await asks[1]).content == b"picture"
+        # A refusal says nothing of the pace, by which the gateway would wait for the sheet.
+        refusal = Answer(Ask.unpack(frame).id, "r1", b"", ErrorCode.INTERNAL, "the sampler failed")
+        line.rpush(SAMPLES_REPLIES_OF + mailbox.name, refusal.pack())
+        with pytest.raises(ServiceError, match="the sampler failed"):
+            await asks[1]
         await until(lambda: len(looks) > 3)
         assert line.llen(SAMPLES_WAITING) == 1
         assert [one.askings for one in looks[-1]] == [1]
