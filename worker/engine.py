@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contract.errors import ErrorCode, ServiceError
 from contract.sampling import CheckpointPlace, SamplePrecision, SampleSpec
 from contract.volume import Volume
+from contract.wire import Ask
 from models.canary import canary
 from models.environment import NumericEnvironment
 from models.sampler import Sampler
@@ -81,9 +82,20 @@ class Engine:
         self._samplers.move_to_end(key)
         return self._samplers[key]
 
+    def peek(self, ask: Ask) -> Sampler | None:
+        """The generator if it is loaded; this neither loads it nor counts as use."""
+        key = self.key(ask.spec)
+        loading = self._loading.get((key, ask.place))
+        if loading and loading.done() and loading.exception() is None:
+            return loading.result()
+        return self._samplers.get(key)
+
     @contextmanager
     def holding(self, in_use: Collection[Key]) -> Iterator[None]:
-        """Evict none of these. What lacks their room waits until they are no longer held."""
+        """Evict none of these. What lacks their room waits until they are no longer held.
+
+        Meanwhile, `settle` also caches what is awaited, if there is room: who awaits it may get no turn.
+        """
         self._held = in_use
         try:
             yield
@@ -92,14 +104,20 @@ class Engine:
 
     def settle(self, awaited: Collection[Target]) -> None:
         """Clean up loads that nobody waits for any more: cancel those not begun, cache those finished."""
-        for target in [target for target in self._loading if target not in awaited]:
-            loading = self._loading[target]
-            if loading.cancel():
-                del self._loading[target]
-            elif loading.done():
-                del self._loading[target]
-                if loading.exception() is None:
-                    self._keep(target[0], loading.result())
+        for target, loading in list(self._loading.items()):
+            if target not in awaited:
+                if loading.cancel() or loading.done():
+                    self._collect(target)
+            elif self._held and loading.done() and self._has_room(loading):
+                self._collect(target)
+
+    def _has_room(self, loaded: Future[Sampler]) -> bool:
+        return loaded.exception() is None and self._bytes() + loaded.result().bytes <= self._limit_bytes
+
+    def _collect(self, target: Target) -> None:
+        loading = self._loading.pop(target)
+        if not loading.cancelled() and loading.exception() is None:
+            self._keep(target[0], loading.result())
 
     def probe(self) -> None:
         """Check that a forward pass works, on the most recently used generator or on a tiny one.

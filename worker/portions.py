@@ -1,8 +1,8 @@
 """How asks are grouped: into portions, which are rendered together, and into brief ones and others."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from contract.sampling import FULL_BATCH
+from contract.sampling import FULL_BATCH, SampleSpec
 from contract.wire import Ask
 from worker.rendering import kinship
 
@@ -13,7 +13,7 @@ PAUSE_WEIGHT = FULL_BATCH
 
 
 def portions(asks: Sequence[Ask]) -> list[list[Ask]]:
-    """Group asks that are rendered together: of one generator, either all for one image or all for sheets.
+    """Group asks that are rendered together: of one generator, all single or all sheets, all brief or none.
 
     They are sorted by their heaviest asks, so that a single image never waits for a sheet of its batch.
     """
@@ -21,12 +21,17 @@ def portions(asks: Sequence[Ask]) -> list[list[Ask]]:
     weight = 0  # of the last portion
     for ask in sorted(asks, key=lambda ask: (kinship(ask.spec), ask.spec.weight)):
         weight += ask.spec.weight
-        if cut and weight <= MOST_WEIGHT and kinship(ask.spec) == kinship(cut[-1][-1].spec):
+        if cut and weight <= MOST_WEIGHT and _go_together(ask.spec, cut[-1][-1].spec):
             cut[-1].append(ask)
         else:
             cut.append([ask])
             weight = ask.spec.weight
     return sorted(cut, key=lambda portion: portion[-1].spec.weight)
+
+
+def _go_together(one: SampleSpec, other: SampleSpec) -> bool:
+    """A brief sheet among heavy ones would wait for these, and later brief ones would pass it."""
+    return one.is_brief == other.is_brief and kinship(one) == kinship(other)
 
 
 def is_heavy(portion: Sequence[Ask]) -> bool:
@@ -44,3 +49,12 @@ def for_a_pause(asks: Iterable[Ask]) -> list[Ask]:
             break
         chosen.append(ask)
     return chosen
+
+
+def split(asks: Iterable[Ask], claim: Callable[[Ask], bool]) -> tuple[list[Ask], list[Ask]]:
+    """Those of which this is true, and the others."""
+    true: list[Ask] = []
+    false: list[Ask] = []
+    for ask in asks:
+        (true if claim(ask) else false).append(ask)
+    return true, false

@@ -1,8 +1,8 @@
 """Encodes and sends rendered images on a separate thread, while the next portion is rendered.
 
 A sample that was alone in its batch is sent by the thread that rendered it, which has nothing else to render:
-waking the other thread takes longer than encoding. So is what is rendered in a pause of a heavy portion: the
-other thread may be encoding a sheet.
+waking the other thread takes longer than encoding. So is what is rendered in a pause of a heavy portion, and
+what is brief while the other thread encodes a sheet.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ import redis
 from contract import keys
 from contract.errors import ErrorCode
 from contract.wire import Answer, Ask, Stages
+from worker.portions import is_heavy
 from worker.rendering import Images, encode, shares
 from worker.store import connect
 
@@ -62,12 +63,13 @@ class Replies(threading.Thread):
         self._redis = connect(url, decode=False)
         self._renderer = renderer
         self._given: queue.Queue[Rendered | Refused | None] = queue.Queue(PORTIONS_AHEAD)
-        self._unsent: set[str] = set()
-        """The ids of the asks that were given but whose answers are not sent yet."""
+        self._unsent: dict[str, bool] = {}
+        """What was given but is not answered yet: by id of the ask, whether its portion is heavy."""
 
     def give(self, made: Rendered | Refused, *, at_once: bool = False) -> None:
         """Accept a portion, which blocks while another is waiting, or encode and send it before returning."""
-        self._unsent.update(ask.id for ask in made.asks)
+        is_slow = isinstance(made, Rendered) and is_heavy(made.asks)
+        self._unsent.update((ask.id, is_slow) for ask in made.asks)
         if at_once:
             self._answer(made)
         else:
@@ -76,6 +78,11 @@ class Replies(threading.Thread):
     def has(self, ask: Ask) -> bool:
         """Whether the answer is on its way, for which an impatient gateway may have asked once more."""
         return ask.id in self._unsent
+
+    @property
+    def are_slow(self) -> bool:
+        """Whether what is given now would wait until a sheet is encoded."""
+        return any(list(self._unsent.values()))  # of a copy, as another thread removes some
 
     def run(self) -> None:
         while (made := self._given.get()) is not None:
@@ -96,7 +103,8 @@ class Replies(threading.Thread):
         except Exception:
             logger.exception("%d answers were lost; their gateways ask again", len(made.asks))
         finally:
-            self._unsent.difference_update(ask.id for ask in made.asks)
+            for ask in made.asks:
+                self._unsent.pop(ask.id, None)
 
     def _refuse(self, refused: Refused) -> list[tuple[str, Answer]]:
         return [

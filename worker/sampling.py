@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 import redis
@@ -23,7 +23,7 @@ from models.sampler import Sampler
 from worker.engine import Engine, Key, Target
 from worker.line import Line
 from worker.liveness import Liveness
-from worker.portions import for_a_pause, is_heavy, portions
+from worker.portions import for_a_pause, is_heavy, portions, split
 from worker.rendering import admit, render
 from worker.replies import Refused, Rendered, Replies
 from worker.slices import Progress, Slices, Work
@@ -160,10 +160,18 @@ class SampleConsumer(threading.Thread):
         now = time.monotonic()
         asks = []
         for ask in taken:
-            if ask.id not in self._taken_at and not self._replies.has(ask):
+            if not self._has(ask):
                 self._taken_at[ask.id] = now
                 asks.append(ask)
         return asks
+
+    def _has(self, ask: Ask) -> bool:
+        return ask.id in self._taken_at or self._replies.has(ask)
+
+    def _forget(self, asks: Iterable[Ask]) -> None:
+        """These were given or given up. Answers can be lost: what is sent again is to be accepted."""
+        for ask in asks:
+            self._taken_at.pop(ask.id, None)
 
     def _is_awaited(self, ask: Ask) -> bool:
         """Whether a client waits, and its deadline, by Redis TIME at the last pop, has not passed."""
@@ -175,7 +183,9 @@ class SampleConsumer(threading.Thread):
         samplers: dict[Key, Sampler] = {}
         ready: list[Ask] = []
         self._withdrawals.look(self._taken_at)
-        for (key, _), wanting in self._by_target(ask for ask in asks if self._is_awaited(ask)).items():
+        wanted, gone = split(asks, self._is_awaited)
+        self._forget(gone)
+        for (key, _), wanting in self._by_target(wanted).items():
             if sampler := self._sampler(wanting):
                 samplers[key] = sampler
                 ready += self._admit(sampler, wanting)
@@ -185,16 +195,20 @@ class SampleConsumer(threading.Thread):
                 break  # gateways ask again, perhaps another sampler
             self._withdrawals.look(self._taken_at)
             awaited = [ask for ask in portion if self._is_awaited(ask)]
-            pause = partial(self._pause, cut[place:], samplers) if is_heavy(portion) else _go_on
+            ahead = [awaited, *cut[place + 1 :]]
+            pause = partial(self._pause, ahead, samplers) if is_heavy(portion) else _go_on
             sampler = samplers[self._engine.key(portion[0].spec)]
             if awaited and (made := self._render(awaited, sampler, pause)):
                 self._give(made, is_alone=len(asks) == 1 and awaited[0].spec.weight == 1)
+            self._forget(portion)
         self._engine.settle(self._by_target(self._awaiting_load))
         self.precisions = self._engine.precisions
 
     def _give(self, made: Rendered | Refused, *, is_alone: bool = False) -> None:
-        """Send it from here if it is alone, or if in a pause, as a sheet may be being encoded elsewhere."""
-        self._replies.give(made, at_once=is_alone or self._slices.is_paused)
+        """Send it from here if it is alone, in a pause, or brief while a sheet is being encoded elsewhere."""
+        would_wait = self._replies.are_slow and not is_heavy(made.asks)
+        self._replies.give(made, at_once=is_alone or self._slices.is_paused or would_wait)
+        self._forget(made.asks)
 
     def _pause(self, ahead: Portions, samplers: Samplers, progress: Progress) -> None:
         """Serve brief asks that have arrived, if it is time for that, before the rest of what lies ahead.
@@ -204,9 +218,10 @@ class SampleConsumer(threading.Thread):
         """
         if not self._slices.is_over or self._end.is_set() or not self._active.is_set():
             return
+        began_at = time.monotonic()
         with self._slices.pause(), self._engine.holding(samplers):
             self._serve_brief(ahead, samplers, progress)
-        progress.begun_at += self._slices.last_pause_seconds
+        progress.begun_at += time.monotonic() - began_at
         if not self._liveness.is_sound:
             raise _GivenUpError("the device has failed")
 
@@ -214,39 +229,50 @@ class SampleConsumer(threading.Thread):
         asks: list[Ask] = []
         try:
             seen = self._line.look(LOOK_AHEAD)
-            heavy = [
-                [one.ask] for one in seen if not one.ask.spec.is_brief and one.ask.id not in self._taken_at
-            ]
-            works = self._works([*ahead, *heavy], samplers, progress.share)
-            if self._slices.endanger(works, time.monotonic() - progress.begun_at):
+            ours = {one.ask.id for one in seen if self._has(one.ask)}
+            new = {one.ask.id: one.ask for one in seen if one.ask.id not in ours}  # each once
+            waiting = [ask for ask in self._awaiting_load if ask.spec.is_brief]
+            # Those whose generators are still to be loaded cost a pause nothing: they take no room in it.
+            loaded, loading = split(waiting, lambda ask: self._engine.peek(ask) is not None)
+            chosen = for_a_pause([*loaded, *new.values()])
+            heavy = [[ask] for ask in new.values() if not ask.spec.is_brief]
+            seconds_each = partial(self._seconds_each, samplers, ahead[0][0])
+            coming_seconds = sum(seconds_each(ask) * ask.spec.weight for ask in chosen)
+            works = [*self._works([*ahead, *heavy], progress.share, seconds_each)]
+            if self._slices.endanger(works, time.monotonic() - progress.begun_at, coming_seconds):
+                self._slices.refuse()
                 return
-            chosen = {ask.id for ask in for_a_pause(one.ask for one in seen)}
-            copied = self._taken_at.keys()
-            asks = for_a_pause(self._awaiting_load)
-            asks += self._accept(self._line.remove([one for one in seen if one.ask.id in chosen | copied]))
+            served = {ask.id for ask in chosen}
+            leaving = served | ours
+            taken = self._line.remove([one for one in seen if one.ask.id in leaving])
+            asks = [*loading, *(ask for ask in loaded if ask.id in served)]
+            asks += self._accept(ask for ask in taken if ask.id in served)
             if asks:
-                self._serve(asks, [ask for ask in self._awaiting_load if ask not in asks])
+                serving = {ask.id for ask in asks}
+                self._serve(asks, [ask for ask in self._awaiting_load if ask.id not in serving])
         except redis.RedisError as error:
             self._away.log("sampling Redis is away: %s", error)
         except Exception:
             logger.exception("the asks of a pause were lost; their gateways ask again")
         finally:
-            for ask in asks:
-                if ask not in self._awaiting_load:
-                    del self._taken_at[ask.id]
+            still = {ask.id for ask in self._awaiting_load}
+            self._forget(ask for ask in asks if ask.id not in still)
 
-    def _works(self, ahead: Portions, samplers: Samplers, share: float) -> list[Work]:
-        """What lies ahead, of whose first portion this share is done. Strangers count as equal to that."""
-        first = samplers[self._engine.key(ahead[0][0].spec)]
-        works = []
+    def _works(self, ahead: Portions, share: float, seconds_each: Callable[[Ask], float]) -> Iterator[Work]:
+        """What lies ahead, of whose first portion, which is rendered as a whole, this share is done."""
         for place, portion in enumerate(ahead):
             if awaited := list(filter(self._is_awaited, portion)):
-                each = samplers.get(self._engine.key(portion[0].spec), first).seconds_each
-                count = sum(ask.spec.count for ask in portion)
-                weight = sum(ask.spec.weight for ask in portion)
+                rendered = awaited if place else portion
+                each = seconds_each(portion[0])
+                count = sum(ask.spec.count for ask in rendered)
+                weight = sum(ask.spec.weight for ask in rendered)
                 left = min(map(self._line.seconds_left, awaited))
-                works.append(Work(each * count, 0.0 if place else share, left, each * (weight - count)))
-        return works
+                yield Work(each * count, 0.0 if place else share, left, each * (weight - count))
+
+    def _seconds_each(self, samplers: Samplers, first: Ask, ask: Ask) -> float:
+        """Of a sample in full batches; if its generator is not in memory, as much as of the first ask's."""
+        known = samplers.get(self._engine.key(ask.spec)) or self._engine.peek(ask)
+        return (known or samplers[self._engine.key(first.spec)]).seconds_each
 
     def _by_target(self, asks: Iterable[Ask]) -> Mapping[Target, Sequence[Ask]]:
         groups: defaultdict[Target, list[Ask]] = defaultdict(list)

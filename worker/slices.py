@@ -16,7 +16,7 @@ _RESERVE = 0.15
 _HOPELESS = 0.75
 """Who would be late even with this share of the expected time has nothing to lose by a pause."""
 _PAUSES_AHEAD = 2
-"""A pause may become longer than the one before; this many such must be affordable."""
+"""A pause may become longer than expected; this many as long as the one before must be affordable, too."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,12 @@ class Slices:
         self.last_pause_seconds = 0.0
         self._slowness = 1.0  # what rendering took when it was last measured, per second that it should take
         self.is_paused = False
+        self._is_refused = False
 
     def begin(self) -> None:
         """Note that everything that waits was just seen."""
         self._resumed_at = self._clock()
+        self.last_pause_seconds = 0.0
 
     @property
     def is_over(self) -> bool:
@@ -71,21 +73,29 @@ class Slices:
         """Measure a pause."""
         began_at = self._clock()
         self.is_paused = True
+        self._is_refused = False
         try:
             yield
         finally:
             self.is_paused = False
             self._resumed_at = self._clock()
-            self.last_pause_seconds = self._resumed_at - began_at
+            if not self._is_refused:
+                self.last_pause_seconds = self._resumed_at - began_at
 
-    def endanger(self, works: Sequence[Work], spent_seconds: float) -> bool:
+    def refuse(self) -> None:
+        """End a pause in which nobody may be served: its length says nothing of the next."""
+        self._is_refused = True
+
+    def endanger(self, works: Sequence[Work], spent_seconds: float, coming_seconds: float) -> bool:
         """Whether one of these, rendered in this order, could miss its deadline by a pause now.
 
-        The part of the first that is done has taken `spent_seconds`.
+        The part of the first that is done has taken `spent_seconds`. What is to be rendered in the pause
+        should take `coming_seconds`.
         """
         if works and works[0].share_done:
             self._slowness = spent_seconds / (works[0].whole_seconds * works[0].share_done)
         pause_seconds = _PAUSES_AHEAD * max(SLICE_SECONDS, self.last_pause_seconds)
+        pause_seconds += self._slowness * coming_seconds
         needed = 0.0
         for work in works:
             seconds = self._slowness * work.whole_seconds

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import wait
 from dataclasses import replace
 
 import numpy as np
@@ -11,22 +10,21 @@ import pytest
 from numpy.typing import NDArray
 
 from contract.keys import SAMPLES_REPLIES_OF, SAMPLES_WAITING
-from contract.sampling import BRIEF_WEIGHT, CheckpointPlace, SampleSpec
+from contract.sampling import BRIEF_WEIGHT, SampleSpec
 from contract.volume import Volume
 from models.environment import detect
-from models.sampler import Sampler
-from tests.worker.asking import PATIENCE_SECONDS, PLACE, Gateway, save_generator
+from tests.worker.asking import PATIENCE_SECONDS, Gateway
 from tests.worker.passes import PASSES, SHEET, Passes
-from worker.engine import Engine, Key
+from worker.engine import Engine
 from worker.formats import FORMATS
 from worker.formats.png import encode_png
 from worker.line import Line, Seen
+from worker.portions import portions
 from worker.replies import Rendered, Replies
 from worker.sampling import SampleConsumer
 from worker.slices import Slices, Work
 
 Start = Callable[..., SampleConsumer]
-OTHER = CheckpointPlace(job="job_" + "1" * 16, file=PLACE.file)
 
 
 def is_silent(gateway: Gateway) -> bool:
@@ -98,6 +96,29 @@ def test_answer_lost_after_a_pause_can_be_had_again_in_the_next(
     assert [answer.id for answer in gateway.answers(3)] == [single.id, single.id, sheet.id]
 
 
+def test_answer_lost_before_a_sheet_was_begun_can_be_had_again_in_its_pauses(
+    gateway: Gateway, engine: Engine, start: Start, passes: Passes
+) -> None:
+    single, sheet = gateway.ask(1), gateway.ask(2, SHEET)
+    is_lost, tick = threading.Event(), threading.Event()
+
+    def ask_again() -> None:
+        assert is_lost.wait(PATIENCE_SECONDS)
+        assert any(
+            not consumer._replies.has(single) or tick.wait(0.01) for _ in range(PATIENCE_SECONDS * 100)
+        )
+        gateway.push(single)
+
+    passes.after(sheet, 1, ask_again)
+    gateway.push(single, sheet)
+    consumer = start(engine)
+    assert gateway.answers(1)[0].id == single.id
+    is_lost.set()
+    assert [answer.id for answer in gateway.answers(1)] == [single.id]
+    assert gateway.answers(1)[0].id == sheet.id
+    assert passes.of(single) == 2
+
+
 def test_brief_ask_that_arrives_at_the_end_of_a_sheet_is_rendered_before_the_next_sheet(
     gateway: Gateway, engine: Engine, start: Start, passes: Passes
 ) -> None:
@@ -109,25 +130,14 @@ def test_brief_ask_that_arrives_at_the_end_of_a_sheet_is_rendered_before_the_nex
     assert passes.order == [*[sheets[0].id] * PASSES, single.id, *[sheets[1].id] * PASSES]
 
 
-class Slow(Engine):
-    """Loads from the place `OTHER` only once `may_load` is set."""
-
-    def __init__(self, volume: Volume) -> None:
-        super().__init__(volume, detect("cpu", 1, "float32"), 2**30)
-        self.may_load = threading.Event()
-
-    def _load(self, key: Key, place: CheckpointPlace) -> Sampler:
-        if place == OTHER:
-            assert self.may_load.wait(PATIENCE_SECONDS)
-        return super()._load(key, place)
-
-    def finish_loading(self) -> None:
-        self.may_load.set()
-        assert not wait(self._loading.values(), PATIENCE_SECONDS).not_done
-
-
+@pytest.mark.parametrize("arrives_after", [1, PASSES])
 def test_brief_ask_does_not_wait_for_the_encoding_of_a_sheet(
-    gateway: Gateway, engine: Engine, start: Start, passes: Passes, monkeypatch: pytest.MonkeyPatch
+    arrives_after: int,
+    gateway: Gateway,
+    engine: Engine,
+    start: Start,
+    passes: Passes,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sheets, small = [gateway.ask(1, SHEET), gateway.ask(2, SHEET)], gateway.ask(3, 4)
     small_is_answered = threading.Event()
@@ -138,28 +148,11 @@ def test_brief_ask_does_not_wait_for_the_encoding_of_a_sheet(
 
     monkeypatch.setitem(FORMATS, "png", slow)
     gateway.push(*sheets)
-    passes.after(sheets[1], 1, lambda: gateway.push(small))
+    passes.after(sheets[1], arrives_after, lambda: gateway.push(small))
     start(engine)
     assert gateway.answers(1)[0].id == small.id
     small_is_answered.set()
     assert [answer.id for answer in gateway.answers(2)] == [sheet.id for sheet in sheets]
-
-
-@pytest.mark.parametrize("loaded_after", [2, PASSES])
-def test_ask_for_a_generator_that_is_not_loaded_waits_for_that_and_no_longer(
-    loaded_after: int, gateway: Gateway, start: Start, passes: Passes, redis_url: str, volume: Volume
-) -> None:
-    engine = Slow(volume)
-    other = Gateway(redis_url, save_generator(volume, 1, OTHER), OTHER)
-    sheet, of_others, single = gateway.ask(1, SHEET), other.ask(2, SHEET), other.ask(3)
-    gateway.push(sheet, of_others)
-    passes.after(sheet, 1, lambda: gateway.push(single))
-    passes.after(sheet, loaded_after, engine.finish_loading)
-    start(engine)
-    order = [answer.id for answer in gateway.answers(3)]
-    is_in_time = loaded_after < PASSES
-    assert order == [*([single.id, sheet.id] if is_in_time else [sheet.id, single.id]), of_others.id]
-    assert passes.of(single) == 1
 
 
 @pytest.mark.parametrize("reason", ["it stops", "it idles", "a deadline is near"])
@@ -196,26 +189,72 @@ def test_deadlines_of_all_that_waits_are_considered(
     gateway: Gateway, engine: Engine, start: Start, passes: Passes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[Work]] = []
+    coming: list[float] = []
 
-    def note(_: Slices, works: list[Work], spent_seconds: float) -> bool:
+    def note(_: Slices, works: list[Work], spent_seconds: float, coming_seconds: float) -> bool:
         assert spent_seconds >= 0
         seen.append(works)
+        coming.append(coming_seconds)
         return False
 
     sheets, single = [gateway.ask(seed, SHEET) for seed in range(3)], gateway.ask(3)
     enlarged = sheets[2].spec.model_copy(update={"scale": 2, "format": "webp"})
     late = replace(sheets[2], spec=enlarged, deadline_ms=sheets[2].deadline_ms + 60_000)
     gateway.push(*sheets[:2])
-    passes.after(sheets[0], 1, lambda: gateway.push(late, single, sheets[0]))
+    passes.after(sheets[0], 1, lambda: gateway.push(late, single, sheets[0], late))
     monkeypatch.setattr(Slices, "endanger", note)
     start(engine)
     gateway.answers(4)
     assert [work.share_done for work in seen[1]] == [1 / PASSES, 0, 0]
     assert len({work.whole_seconds for work in seen[1]}) == 1
     assert [work.enlarging_seconds / work.whole_seconds for work in seen[1]] == [0, 0, 3]
+    assert coming[0] == 0
+    assert coming[1] * SHEET == pytest.approx(seen[1][0].whole_seconds), "of the single picture"
     left = [work.seconds_left for work in seen[1]]
     assert left[0] <= PATIENCE_SECONDS < left[2]
     assert [len(works) for works in seen[-3:]] == [1, 1, 1], "only the last sheet is left"
+
+
+def test_refused_pause_says_nothing_of_the_length_of_the_next(
+    gateway: Gateway, engine: Engine, start: Start, passes: Passes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sheet, seconds = gateway.ask(1, SHEET), []
+
+    def remember() -> None:
+        consumer._slices.last_pause_seconds = 7.0
+        monkeypatch.setattr(Slices, "endanger", lambda *_: True)
+
+    passes.after(sheet, 1, remember)
+    passes.after(sheet, 2, lambda: seconds.append(consumer._slices.last_pause_seconds))
+    gateway.push(sheet)
+    consumer = start(engine)
+    gateway.answers(1)
+    assert seconds == [7.0]
+
+
+def test_asks_that_nobody_awaits_are_no_work(
+    gateway: Gateway, engine: Engine, start: Start, passes: Passes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[Work]] = []
+    monkeypatch.setattr(Slices, "endanger", lambda _, works, *__: seen.append(works))
+    first, small, large = gateway.ask(1, 100, format="npz"), gateway.ask(2, 100), gateway.ask(3, 150)
+
+    def withdraw() -> None:
+        monkeypatch.setattr(SampleConsumer, "_is_awaited", lambda _, ask: ask.id != small.id)
+
+    passes.after(first, 1, withdraw)
+    gateway.push(first, small, large)
+    start(engine)
+    assert [answer.id for answer in gateway.answers(2)] == [first.id, large.id]
+    (_, before), (_, after) = seen[:2]
+    assert after.whole_seconds / before.whole_seconds == pytest.approx(large.spec.count / 250)
+
+
+def test_brief_sheets_are_not_rendered_with_heavy_ones(gateway: Gateway) -> None:
+    """Later brief ones would pass them in the pauses."""
+    asks = [gateway.ask(seed, count) for seed, count in enumerate((BRIEF_WEIGHT + 1, 2, 100, BRIEF_WEIGHT))]
+    counts = [[ask.spec.count for ask in portion] for portion in portions(asks)]
+    assert counts == [[2, BRIEF_WEIGHT], [BRIEF_WEIGHT + 1, 100]]
 
 
 def test_portion_of_brief_asks_does_not_pause(

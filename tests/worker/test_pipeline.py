@@ -10,34 +10,21 @@ from numpy.typing import NDArray
 
 from contract.errors import ErrorCode
 from contract.keys import SAMPLES_WAITING
-from contract.sampling import CheckpointPlace, SampleSpec
+from contract.sampling import SampleSpec
 from contract.volume import Volume
 from models.environment import detect
 from models.sampler import Sampler
 from models.silence import silent
 from tests.worker.asking import PATIENCE_SECONDS, PLACE, SPEC, Gateway, save_generator
-from worker.engine import Engine, Key
+from tests.worker.slow import OTHER, Slow
+from worker.engine import Engine
 from worker.formats import FORMATS
 from worker.formats.png import encode_png
 from worker.replies import Replies
 from worker.sampling import SampleConsumer
 from worker.store import BREATH_SECONDS
 
-OTHER = CheckpointPlace(job="job_" + "1" * 16, file="generator.safetensors")
 Start = Callable[[Engine], SampleConsumer]
-
-
-class Slow(Engine):
-    """Loads from the place `OTHER` only once `may_load` is set."""
-
-    def __init__(self, volume: Volume) -> None:
-        super().__init__(volume, detect("cpu", 1, "float32"), 2**30)
-        self.may_load = threading.Event()
-
-    def _load(self, key: Key, place: CheckpointPlace) -> Sampler:
-        if place == OTHER:
-            assert self.may_load.wait(PATIENCE_SECONDS)
-        return super()._load(key, place)
 
 
 @pytest.fixture
