@@ -168,7 +168,8 @@ class Load:
         share = Share(spec, room, self._costs.of(spec), at_worst)
         if not share.is_light:
             begins_at = max(now, self._heavy_until) if self._heavy else now
-            needed_seconds = _SLOWED * share.work / (self._pace or _OF_ONE_SAMPLER)
+            pace = min(self._pace or _OF_ONE_SAMPLER, _OF_ONE_SAMPLER)  # a sheet is rendered by one of them
+            needed_seconds = _SLOWED * share.work / pace
             if self._costs.rendering(spec) is None:  # a guess may be far too low
                 needed_seconds = self._timeout_seconds
             self._heavy_until = min(begins_at + needed_seconds, now + self._timeout_seconds)

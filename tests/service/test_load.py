@@ -153,13 +153,13 @@ def test_small_requests_are_refused_if_they_alone_take_too_long(load: Load, join
         load.require_room(sheet(2))
 
 
-def between(load: Load, join: Join, *, start: float, seconds: float) -> float:
+def between(load: Load, join: Join, *, start: float, seconds: float, each_ms: float = EACH_MS) -> float:
     """Five times a second a single picture is answered, while a sheet is being rendered."""
     now = start
     while now < start + seconds:
         one = join(now)
         now += 0.2
-        load.answered(one, now, EACH_MS)
+        load.answered(one, now, each_ms)
     return now
 
 
@@ -207,6 +207,18 @@ def test_pace_stays_while_a_sheet_takes_much_longer_than_guessed(
     join(now, images=1000, generator=generator)
     seconds = load.seconds_to_empty
     between(load, join, start=now, seconds=20)
+    assert load.seconds_to_empty == pytest.approx(seconds, rel=0.1)
+
+
+def test_pace_guessed_from_single_pictures_does_not_make_sheets_seem_overdue(load: Load, join: Join) -> None:
+    now = 0.0
+    for _ in range(20):
+        one = join(now)
+        now += 0.02
+        load.answered(one, now, 20.0)
+    join(now, images=1000)  # takes 20 seconds
+    seconds = load.seconds_to_empty
+    between(load, join, start=now, seconds=19, each_ms=20.0)
     assert load.seconds_to_empty == pytest.approx(seconds, rel=0.1)
 
 
