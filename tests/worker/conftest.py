@@ -10,6 +10,7 @@ from models.environment import detect
 from service.embedded_redis import RedisServer
 from tests.conftest import own_database
 from tests.worker.asking import Gateway, save_generator
+from tests.worker.clock import Clock
 from tests.worker.owner import Worker
 from tests.worker.passes import Passes
 from worker.engine import Engine
@@ -99,3 +100,8 @@ def worker(redis_url: str, volume: Volume) -> Iterator[Worker]:
     worker = Worker(redis_url, volume)
     yield worker
     worker.stop()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()

@@ -2,17 +2,8 @@
 
 import pytest
 
+from tests.worker.clock import Clock
 from worker.liveness import DEAD_SECONDS, PROBE_EVERY_SECONDS, STALE_SECONDS, Liveness
-
-
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_sampler_is_not_trusted_before_its_first_forward_pass() -> None:

@@ -7,6 +7,7 @@ import pytest
 from contract.job import Progress, SnapshotFact
 from contract.training import TrainingSpec
 from contract.volume import Volume
+from tests.worker.clock import Clock
 from tests.worker.training_child import clothes, order_for
 from worker import link
 from worker.orders import TrainingOrder
@@ -31,20 +32,6 @@ SAYS_NOTHING_OF_A_STEP = {
     "prior",
     "seed",
 }
-
-
-class Clock:
-    """A clock that is set by hand."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -2,22 +2,8 @@
 
 import pytest
 
+from tests.worker.clock import Clock
 from worker.slices import SLICE_SECONDS, Progress, Slices, Work
-
-
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
