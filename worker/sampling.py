@@ -229,24 +229,18 @@ class SampleConsumer(threading.Thread):
         asks: list[Ask] = []
         try:
             seen = self._line.look(LOOK_AHEAD)
-            ours = {one.ask.id for one in seen if self._has(one.ask)}
-            new = {one.ask.id: one.ask for one in seen if one.ask.id not in ours}  # each once
-            waiting = [ask for ask in self._awaiting_load if ask.spec.is_brief]
-            # Those whose generators are still to be loaded cost a pause nothing: they take no room in it.
-            loaded, loading = split(waiting, lambda ask: self._engine.peek(ask) is not None)
-            chosen = for_a_pause([*loaded, *new.values()])
-            heavy = [[ask] for ask in new.values() if not ask.spec.is_brief]
-            seconds_each = partial(self._seconds_each, samplers, ahead[0][0])
-            coming_seconds = sum(seconds_each(ask) * ask.spec.weight for ask in chosen)
-            works = [*self._works([*ahead, *heavy], progress.share, seconds_each)]
-            if self._slices.endanger(works, time.monotonic() - progress.begun_at, coming_seconds):
+            chosen = self._choose([one.ask for one in seen], ahead, samplers, progress)
+            if chosen is None:
                 self._slices.refuse()
                 return
-            served = {ask.id for ask in chosen}
-            leaving = served | ours
-            taken = self._line.remove([one for one in seen if one.ask.id in leaving])
-            asks = [*loading, *(ask for ask in loaded if ask.id in served)]
-            asks += self._accept(ask for ask in taken if ask.id in served)
+            taken = self._line.remove([one for one in seen if one.ask.id in chosen or self._has(one.ask)])
+            # What is still to be loaded costs a pause nothing, and takes no room in it.
+            asks = [
+                ask
+                for ask in self._awaiting_load
+                if ask.id in chosen or (ask.spec.is_brief and not self._engine.peek(ask))
+            ]
+            asks += self._accept(ask for ask in taken if ask.id in chosen)
             if asks:
                 serving = {ask.id for ask in asks}
                 self._serve(asks, [ask for ask in self._awaiting_load if ask.id not in serving])
@@ -257,6 +251,21 @@ class SampleConsumer(threading.Thread):
         finally:
             still = {ask.id for ask in self._awaiting_load}
             self._forget(ask for ask in asks if ask.id not in still)
+
+    def _choose(
+        self, waiting: Iterable[Ask], ahead: Portions, samplers: Samplers, progress: Progress
+    ) -> set[str] | None:
+        """The ids of the brief asks to serve now; None if something could be late by that."""
+        new = {ask.id: ask for ask in waiting if not self._has(ask)}  # each once
+        loaded = [ask for ask in self._awaiting_load if ask.spec.is_brief and self._engine.peek(ask)]
+        chosen = for_a_pause([*loaded, *new.values()])
+        heavy = [[ask] for ask in new.values() if not ask.spec.is_brief]
+        seconds_each = partial(self._seconds_each, samplers, ahead[0][0])
+        coming_seconds = sum(seconds_each(ask) * ask.spec.weight for ask in chosen)
+        works = [*self._works([*ahead, *heavy], progress.share, seconds_each)]
+        if self._slices.endanger(works, time.monotonic() - progress.begun_at, coming_seconds):
+            return None
+        return {ask.id for ask in chosen}
 
     def _works(self, ahead: Portions, share: float, seconds_each: Callable[[Ask], float]) -> Iterator[Work]:
         """What lies ahead, of whose first portion, which is rendered as a whole, this share is done."""
