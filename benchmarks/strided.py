@@ -54,14 +54,14 @@ def main() -> None:
     print("batch, channels, size   discriminator         frozen                generator")
     for batch, channels, features, size in LAYERS:
         if LEAST_NUMBERS <= batch * channels * size**2 <= MOST_NUMBERS:
-            shortcut = subpixels if channels <= MOST_COLOURS else winograd
+            halved, doubled = (subpixels.halve, subpixels.double) if channels <= MOST_COLOURS else WINOGRAD
             image = _drawn(batch, channels, size, size).to(dtype)
             outputs = _drawn(batch, features, size // 2, size // 2).to(dtype)
             kernel = _drawn(features, channels, 4, 4).to(dtype)
             columns = (
-                compare(halve, shortcut.halve, image, kernel, given.rounds),
-                compare(halve, shortcut.halve, image, kernel.detach(), given.rounds),
-                compare(double, shortcut.double, outputs, kernel, given.rounds),
+                compare(halve, halved, image, kernel, given.rounds),
+                compare(halve, halved, image, kernel.detach(), given.rounds),
+                compare(double, doubled, outputs, kernel, given.rounds),
             )
             print(f"{batch:3} {channels:4} {features:4} {size:3} px      {'  '.join(columns)}", flush=True)
 
@@ -72,6 +72,14 @@ def halve(image: Tensor, kernel: Tensor) -> Tensor:
 
 def double(outputs: Tensor, kernel: Tensor) -> Tensor:
     return conv_transpose2d(outputs, kernel, stride=2, padding=1)
+
+
+def alone(convolution: winograd.Convolution) -> Convolution:
+    """Of a single batch."""
+    return lambda features, kernel: convolution([features], kernel)[0]
+
+
+WINOGRAD = (alone(winograd.halve), alone(winograd.double))
 
 
 def compare(plain: Convolution, ours: Convolution, features: Tensor, kernel: Tensor, rounds: int) -> str:

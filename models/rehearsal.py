@@ -141,8 +141,8 @@ class _Autocast(TorchFunctionMode):
         if function in self.LAYERS:
             args = tuple(self._cast(given) if isinstance(given, Tensor) else given for given in args)
         elif function in self.OURS:
-            features, weights = args
-            args = (features.to(torch.bfloat16), weights)
+            batches, weights = args
+            args = ([batch.to(torch.bfloat16) for batch in batches], weights)
         return function(*args, **(kwargs or {}))
 
     def _cast(self, given: Tensor) -> Tensor:

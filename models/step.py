@@ -90,7 +90,7 @@ class Step:
         real = _augmented(routine, drawn, "real", real)
         fake = _augmented(routine, drawn, "fake", fake)
         with state.environment.autocast():
-            real_scores, fake_scores = state.discriminator(real), state.discriminator(fake)  # (N,), (N,)
+            real_scores, fake_scores = state.discriminator.scores_of_each([real, fake])  # (N,), (N,)
         exchange = Exchange(state.discriminator, real, fake.float(), drawn["mix"][:, None, None, None])
         loss = Loss(
             self._rules.objective.discriminator_loss(real_scores.float(), fake_scores.float()),

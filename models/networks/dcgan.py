@@ -5,6 +5,8 @@ batch norm can be omitted or replaced.
 Letters: N batch, Z latent, F width, R resolution, C channels.
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from contract import architectures as parameters
@@ -73,6 +75,15 @@ class DcganDiscriminator(Discriminator):
             in_channels = out_channels
         self.layers = nn.Sequential(*layers, ToPoint(in_channels, 1, 4))
         constrain(norm, self.layers)
+
+    def scores_of_each(self, batches: Sequence[Tensor]) -> Sequence[Tensor]:
+        features = batches
+        for layer in list(self.layers)[:-1]:
+            if isinstance(layer, HalvingConv2d):
+                features = layer.of_each(features)
+            else:
+                features = [layer(each) for each in features]
+        return [self.score(each) for each in features]
 
     def features(self, images: Tensor) -> Tensor:
         features: Tensor = self.layers[:-1](images)  # (N, F, R/2, R/2) … (N, F·R/8, 4, 4)

@@ -1,8 +1,8 @@
 """The linear maps around the matrix products of Winograd's algorithm (Lavin and Gray 2016, arXiv 1509.09308).
 
 Letters: N batch, C and F channels of the larger and of the smaller side, S size of the smaller side, W width
-of a tile, T tiles (N·S/W·S/W), P points in two dimensions ((W + 1)²). Images, features and kernels are in the
-memory order of channels_last: (N, 2S, 2S, C), (N, S, S, F) and (F, 4, 4, C).
+of a tile, T tiles of all batches (N·S/W·S/W for each), P points in two dimensions ((W + 1)²). Images,
+features and kernels are in the memory order of channels_last: (N, 2S, 2S, C), (N, S, S, F) and (F, 4, 4, C).
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 POINTS = (1, -1 / 2, -2, 1 / 4)
 """Where tiles are multiplied, besides infinity; small tiles take the first two.
@@ -23,26 +22,34 @@ Of those for which bfloat16 holds the matrices of inputs and of sums exactly, th
 
 @dataclass(frozen=True)
 class Tiling:
-    """How the smaller side is cut into tiles, and the maps that follow from it, in pairs of adjoints."""
+    """How the smaller sides of some batches are cut into tiles, and the maps that follow from it.
+
+    The maps are in pairs of adjoints.
+    """
 
     width: int
     size: int
     """Of the smaller side, a multiple of the width."""
+    batches: tuple[int, ...]
+    """Their sizes."""
 
     @classmethod
-    def of(cls, size: int, batch: int, kernels: int) -> "Tiling":
+    def of(cls, size: int, batches: tuple[int, ...], kernels: int) -> "Tiling":
         """The fastest for F kernels. If large tiles are few, their filters take longer than they save."""
-        are_many = 4 * batch * (size // 4) ** 2 >= kernels
-        return cls(4 if size % 4 == 0 and are_many else 2, size)
+        are_many = 4 * sum(batches) * (size // 4) ** 2 >= kernels
+        return cls(4 if size % 4 == 0 and are_many else 2, size, batches)
 
-    def tiles(self, image: Tensor) -> Tensor:
-        """(N, 2S, 2S, C) to (P, T, 4C)."""
-        windows = self._windows(pad(image, (0, 0, 1, 1, 1, 1)))
-        windows = windows.reshape(-1, (self.width + 1) ** 2, 4 * image.shape[-1])
-        return _times(self._matrices(image).tiles, windows)
+    def tiles(self, *images: Tensor) -> Tensor:
+        """(N, 2S, 2S, C) of each batch to (P, T, 4C)."""
+        padded = self._frame(images[0])
+        for part, image in zip(padded.split_with_sizes(self.batches), images, strict=True):
+            part[:, 1:-1, 1:-1] = image
+        windows = self._windows(padded)
+        windows = windows.reshape(-1, (self.width + 1) ** 2, 4 * padded.shape[-1])
+        return _times(self._matrices(padded).tiles, windows)
 
-    def from_tiles(self, tiles: Tensor) -> Tensor:
-        """(P, T, 4C) to (N, 2S, 2S, C). Where windows overlap, they add up."""
+    def from_tiles(self, tiles: Tensor) -> tuple[Tensor, ...]:
+        """(P, T, 4C) to (N, 2S, 2S, C) of each batch. Where windows overlap, they add up."""
         width, count = self.width, self.size // self.width
         channels = tiles.shape[-1] // 4
         flat = self._matrices(tiles).tiles.mT @ tiles.reshape(len(tiles), -1)
@@ -55,7 +62,15 @@ class Tiling:
         windows[..., width, :width, :, :] += given[..., width, :width, :, :]
         windows[..., :width, width, :, :] += given[..., :width, width, :, :]
         windows[..., width, width, :, :] += given[..., width, width, :, :]
-        return padded[:, 1:-1, 1:-1].contiguous()
+        images = padded[:, 1:-1, 1:-1].split_with_sizes(self.batches)
+        return tuple(image.contiguous() for image in images)
+
+    def _frame(self, like: Tensor) -> Tensor:
+        """The images of all batches, not yet filled in, in a frame of zeros: (N, 2S + 2, 2S + 2, C)."""
+        size = 2 * self.size + 2
+        padded = like.new_empty(sum(self.batches), size, size, like.shape[-1])
+        padded[:, 0] = padded[:, -1] = padded[:, :, 0] = padded[:, :, -1] = 0
+        return padded
 
     def _windows(self, padded: Tensor) -> Tensor:
         """View (N, 2S + 2, 2S + 2, C) as (N, S/W, S/W, W + 1, W + 1, 2, 2C).
@@ -67,18 +82,22 @@ class Tiling:
         windows = pairs.unfold(1, self.width + 1, self.width).unfold(3, self.width + 1, self.width)
         return windows.permute(0, 1, 3, 5, 6, 2, 4)
 
-    def from_sums(self, sums: Tensor) -> Tensor:
-        """(P, T, F) to (N, S, S, F)."""
+    def from_sums(self, sums: Tensor) -> tuple[Tensor, ...]:
+        """(P, T, F) to (N, S, S, F) of each batch."""
         width, count, channels = self.width, self.size // self.width, sums.shape[-1]
         flat = self._matrices(sums).sums @ sums.reshape(len(sums), -1)
         tiles = flat.view(width, width, -1, count, count, channels).permute(2, 3, 0, 4, 1, 5)
-        return tiles.reshape(-1, self.size, self.size, channels).contiguous()
+        parts = (
+            part.reshape(-1, self.size, self.size, channels) for part in tiles.split_with_sizes(self.batches)
+        )
+        return tuple(part.contiguous() for part in parts)
 
-    def sums(self, features: Tensor) -> Tensor:
-        """(N, S, S, F) to (P, T, F)."""
-        width, count, channels = self.width, self.size // self.width, features.shape[-1]
-        tiles = features.reshape(-1, count, width, count, width, channels).transpose(2, 3)
-        return _times(self._matrices(features).sums.mT, tiles.reshape(-1, width**2, channels))
+    def sums(self, *features: Tensor) -> Tensor:
+        """(N, S, S, F) of each batch to (P, T, F)."""
+        width, count, channels = self.width, self.size // self.width, features[0].shape[-1]
+        cut = (each.reshape(-1, count, width, count, width, channels).transpose(2, 3) for each in features)
+        tiles = torch.cat(list(cut)).view(-1, width**2, channels)
+        return _times(self._matrices(tiles).sums.mT, tiles)
 
     def filters(self, kernel: Tensor, dtype: torch.dtype) -> Tensor:
         """(F, 4, 4, C) to (P, F, 4C) of this precision."""

@@ -14,7 +14,7 @@ in the middle of a tile to 2.5 % in its corners), instead of 0.2 % (norm of the 
 result). Most of this comes from the filters, and is the same for every image.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from typing import Any
 
@@ -26,7 +26,8 @@ from torch.overrides import handle_torch_function, has_torch_function
 
 from models.networks.tiling import Tiling
 
-Convolution = Callable[[Tensor, Tensor], Tensor]
+Convolution = Callable[[Sequence[Tensor], Tensor], tuple[Tensor, ...]]
+"""Of several batches by one kernel, multiplied together: in larger products and with one set of filters."""
 
 
 def _in_memory_order(convolution: Convolution) -> Convolution:
@@ -36,14 +37,19 @@ def _in_memory_order(convolution: Convolution) -> Convolution:
     """
 
     @wraps(convolution)
-    def wrapped(features: Tensor, kernel: Tensor) -> Tensor:
-        if has_torch_function((features, kernel)):
-            seen: Tensor = handle_torch_function(wrapped, (features, kernel), features, kernel)
+    def wrapped(batches: Sequence[Tensor], kernel: Tensor) -> tuple[Tensor, ...]:
+        if has_torch_function((*batches, kernel)):
+            seen: tuple[Tensor, ...] = handle_torch_function(wrapped, (*batches, kernel), batches, kernel)
             return seen
-        given = (tensor.permute(0, 2, 3, 1).contiguous() for tensor in (_cast(features), kernel))
-        return convolution(*given).permute(0, 3, 1, 2)
+        given = [_ordered(_cast(batch)) for batch in batches]
+        return tuple(mapped.permute(0, 3, 1, 2) for mapped in convolution(given, _ordered(kernel)))
 
     return wrapped
+
+
+def _ordered(tensor: Tensor) -> Tensor:
+    """The axes of a tensor in the memory order of channels_last."""
+    return tensor.permute(0, 2, 3, 1).contiguous()
 
 
 def _cast(features: Tensor) -> Tensor:
@@ -55,54 +61,78 @@ def _cast(features: Tensor) -> Tensor:
 
 
 @_in_memory_order
-def halve(image: Tensor, kernel: Tensor) -> Tensor:
+def halve(images: Sequence[Tensor], kernel: Tensor) -> tuple[Tensor, ...]:
     """`conv2d` of stride 2 and padding 1: (N, C, 2S, 2S) and (F, C, 4, 4) to (N, F, S, S), S even.
 
-    Differentiable any number of times.
+    For each of several batches of one size S. Differentiable any number of times.
     """
-    tiling = Tiling.of(image.shape[1] // 2, len(image), len(kernel))
-    tiles = _mapped(image, tiling.tiles, tiling.from_tiles)
-    filters = _filters(kernel, tiling, image.dtype)
-    return _mapped(_product(tiles, filters), tiling.from_sums, tiling.sums)
+    tiling = Tiling.of(images[0].shape[1] // 2, tuple(map(len, images)), len(kernel))
+    tiles = _join(tiling.tiles, tiling.from_tiles, images)
+    filters = _filters(kernel, tiling, images[0].dtype)
+    return _part(tiling.from_sums, tiling.sums, _product(tiles, filters))
 
 
 @_in_memory_order
-def double(features: Tensor, kernel: Tensor) -> Tensor:
+def double(features: Sequence[Tensor], kernel: Tensor) -> tuple[Tensor, ...]:
     """`conv_transpose2d` of stride 2 and padding 1: (N, F, S, S) and (F, C, 4, 4) to (N, C, 2S, 2S), S even.
 
-    Differentiable any number of times.
+    For each of several batches of one size S. Differentiable any number of times.
     """
-    tiling = Tiling.of(features.shape[1], len(features), len(kernel))
-    sums = _mapped(features, tiling.sums, tiling.from_sums)
-    filters = _filters(kernel, tiling, features.dtype)
-    return _mapped(sums @ filters, tiling.from_tiles, tiling.tiles)
+    tiling = Tiling.of(features[0].shape[1], tuple(map(len, features)), len(kernel))
+    sums = _join(tiling.sums, tiling.from_sums, features)
+    filters = _filters(kernel, tiling, features[0].dtype)
+    return _part(tiling.from_tiles, tiling.tiles, sums @ filters)
 
 
-LinearMap = Callable[[Tensor], Tensor]
+Joining = Callable[..., Tensor]
+"""A linear map of several tensors to one."""
+Parting = Callable[[Tensor], tuple[Tensor, ...]]
+"""The adjoint of one."""
 
 
 def _filters(kernel: Tensor, tiling: Tiling, dtype: torch.dtype) -> Tensor:
     """The filters in the precision of the features, and their gradient in that of the kernel."""
-    back = partial(tiling.from_filters, dtype=kernel.dtype)
-    return _mapped(kernel, partial(tiling.filters, dtype=dtype), back)
+
+    def back(filters: Tensor) -> tuple[Tensor]:
+        return (tiling.from_filters(filters, kernel.dtype),)
+
+    return _join(partial(tiling.filters, dtype=dtype), back, [kernel])
 
 
-def _mapped(given: Tensor, compute: LinearMap, adjoint: LinearMap) -> Tensor:
-    mapped: Tensor = _Mapped.apply(given, compute, adjoint)  # type: ignore[no-untyped-call]
-    return mapped
+def _join(join: Joining, part: Parting, given: Sequence[Tensor]) -> Tensor:
+    joined: Tensor = _Joined.apply(join, part, *given)  # type: ignore[no-untyped-call]
+    return joined
 
 
-class _Mapped(Function):
+def _part(part: Parting, join: Joining, given: Tensor) -> tuple[Tensor, ...]:
+    parts: tuple[Tensor, ...] = _Parted.apply(part, join, given)  # type: ignore[no-untyped-call]
+    return parts
+
+
+class _Joined(Function):
     """A linear map, whose gradient is its adjoint."""
 
     @staticmethod
-    def forward(ctx: Any, given: Tensor, compute: LinearMap, adjoint: LinearMap) -> Tensor:
-        ctx.compute, ctx.adjoint = compute, adjoint
-        return compute(given)
+    def forward(ctx: Any, join: Joining, part: Parting, *given: Tensor) -> Tensor:
+        ctx.join, ctx.part = join, part
+        return join(*given)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return _mapped(gradient, ctx.adjoint, ctx.compute), None, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, *_part(ctx.part, ctx.join, gradient)
+
+
+class _Parted(Function):
+    """The adjoint of one."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Parting, join: Joining, given: Tensor) -> tuple[Tensor, ...]:
+        ctx.part, ctx.join = part, join
+        return part(given)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor]:
+        return None, None, _join(ctx.join, ctx.part, gradients)
 
 
 def _product(tiles: Tensor, filters: Tensor) -> Tensor:

@@ -1,12 +1,13 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from contract.architectures import Dcgan
+from contract.architectures import Dcgan, Norm
 from contract.training import TrainingSpec
-from models.networks import Networks, build
+from models.networks import Networks, build, winograd
+from models.networks.strided import allow_shortcuts
 
 MakeSpec = Callable[..., TrainingSpec]
 
@@ -47,3 +48,33 @@ def test_weights_are_initialised_as_in_the_paper() -> None:
     assert kernels.std().item() == pytest.approx(0.02, rel=0.01)
     assert gains.mean().item() == pytest.approx(1, abs=0.01)
     assert gains.std().item() == pytest.approx(0.02, rel=0.2)
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_batches_scored_together_are_multiplied_together(norm: Norm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the same scores, statistics and gradients as one after the other."""
+    architecture = Dcgan(latent_size=8, generator_width=4, discriminator_width=64, discriminator_norm=norm)
+    together, apart = (build(architecture, 32, 3).discriminator for _ in range(2))
+    for discriminator in (together, apart):
+        discriminator.initialise(0)
+    halved: list[int] = []
+
+    halve = winograd.halve
+
+    def counted(images: Sequence[Tensor], kernel: Tensor) -> tuple[Tensor, ...]:
+        halved.append(len(images))
+        return halve(images, kernel)
+
+    monkeypatch.setattr(winograd, "halve", counted)
+    allow_shortcuts(together)
+    random = torch.Generator().manual_seed(0)
+    reals, fakes = (scale * torch.randn(16, 3, 32, 32, generator=random) for scale in (1, 2))
+    scores = together.scores_of_each([reals, fakes])
+    assert halved == [2, 2]
+    expected = [apart(reals), apart(fakes)]
+    torch.testing.assert_close(list(scores), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(together.state_dict(), apart.state_dict())
+    for real_scores, fake_scores in (scores, expected):
+        (fake_scores - real_scores).square().sum().backward()
+    for found, wanted in zip(together.parameters(), apart.parameters(), strict=True):
+        torch.testing.assert_close(found.grad, wanted.grad, rtol=1e-3, atol=1e-4)

@@ -65,6 +65,16 @@ def test_scores_depend_on_the_batch_with_batch_norm(family: type[Pair]) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("norm", get_args(Norm))
+def test_batches_scored_together_are_normalised_apart(family: type[Pair], norm: str) -> None:
+    images = pictures()
+    batches = [images[:3], 0.5 * images[2:]]
+    together, apart = tiny(family, norm), tiny(family, norm)
+    torch.testing.assert_close(together.scores_of_each(batches), [apart(each) for each in batches])
+    torch.testing.assert_close(together.state_dict(), apart.state_dict())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("norm", get_args(Norm))
 def test_every_parameter_gets_a_finite_gradient(family: type[Pair], norm: str) -> None:
     discriminator = tiny(family, norm)
     discriminator(pictures()).square().sum().backward()

@@ -67,6 +67,19 @@ def test_both_ways_agree(layer: Layer) -> None:
     torch.testing.assert_close(trained, layer.eval()(features), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("batch", "expected"), [(BATCH // 2, SMALL_TILES), (2 * BATCH, LARGE_TILES)])
+def test_several_batches_count_as_one(batch: int, expected: float) -> None:
+    layer = HalvingConv2d(128, 256)
+    allow_shortcuts(layer)
+    features = features_of(layer, batch)
+    with MultiplyAdds() as counter:
+        results = layer.of_each([features, 2 * features])
+    unit = 2 * batch * SIZE**2 * 128 * 256
+    assert expected < counter.count / unit < expected + MAPS * PLAIN
+    for result, factor in zip(results, (1, 2), strict=True):
+        torch.testing.assert_close(result, layer.eval()(factor * features), atol=1e-4, rtol=1e-4)
+
+
 def test_a_small_batch_is_convolved(layer: Layer) -> None:
     assert products(layer, features_of(layer, batch=2)) == PLAIN
 

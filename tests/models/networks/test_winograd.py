@@ -24,10 +24,21 @@ def double(outputs: Tensor, kernel: Tensor) -> Tensor:
     return functional.conv_transpose2d(outputs, kernel, stride=2, padding=1)
 
 
+def alone(convolution: winograd.Convolution) -> Convolution:
+    """Of a single batch."""
+
+    def of_one(features: Tensor, kernel: Tensor) -> Tensor:
+        [result] = convolution([features], kernel)
+        return result
+
+    return of_one
+
+
 PAIRS: dict[str, tuple[Convolution, Convolution]] = {
-    "halve": (winograd.halve, halve),
-    "double": (winograd.double, double),
+    "halve": (alone(winograd.halve), halve),
+    "double": (alone(winograd.double), double),
 }
+TOGETHER = {"halve": winograd.halve, "double": winograd.double}
 
 
 def given(name: str, size: int = 8, batch: int = 2, channels: int = 3, features: int = 5) -> list[Tensor]:
@@ -66,6 +77,42 @@ def test_first_and_second_derivatives_equal_the_slopes(name: str, size: int) -> 
     inputs = [tensor.requires_grad_() for tensor in given(name, size, batch=1, features=2, channels=1)]
     assert gradcheck(ours, inputs)
     assert gradgradcheck(ours, inputs)
+
+
+@pytest.mark.parametrize("size", [4, 8])
+@pytest.mark.parametrize("name", PAIRS)
+def test_several_batches_are_each_convolved(name: str, size: int) -> None:
+    batches = [given(name, size, batch)[0] for batch in (1, 3, 2)]
+    _, kernel = given(name, size)
+    leaves = [tensor.requires_grad_() for tensor in (*batches, kernel)]
+    found = TOGETHER[name](batches, kernel)
+    expected = tuple(PAIRS[name][1](batch, kernel) for batch in batches)
+    torch.testing.assert_close(found, expected)
+    gradients = (torch.autograd.grad(results, leaves, expected) for results in (found, expected))
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_derivatives_of_several_batches_equal_the_slopes(name: str) -> None:
+    batches = [given(name, 4, batch, features=2, channels=1)[0] for batch in (1, 2)]
+    _, kernel = given(name, 4, features=2, channels=1)
+    inputs = [tensor.requires_grad_() for tensor in (kernel, *batches)]
+
+    def convolved(kernel: Tensor, *batches: Tensor) -> tuple[Tensor, ...]:
+        return TOGETHER[name](batches, kernel)
+
+    assert gradcheck(convolved, inputs)
+    assert gradgradcheck(convolved, inputs)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_batch_whose_result_is_unused_has_no_part_in_the_gradient(name: str) -> None:
+    (used, kernel), (unused, _) = given(name), given(name, batch=3)
+    kernel.requires_grad_()
+    result = TOGETHER[name]([unused.requires_grad_(), used], kernel)[1]
+    expected = PAIRS[name][1](used, kernel)
+    gradients = (torch.autograd.grad(each.square().sum(), kernel) for each in (result, expected))
+    torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize("asked", [(True, False), (False, True), (True, True)])
