@@ -16,6 +16,7 @@ from models import networks
 from models.environment import NumericEnvironment
 from models.networks.pair import Discriminator, Generator, Networks
 from models.networks.strided import allow_shortcuts
+from models.optimizer import FlatAdam
 from models.silence import silent
 from models.watch import Watch
 
@@ -187,7 +188,9 @@ def _adam(network: nn.Module, spec: TrainingSpec, learning_rate: float) -> Adam:
     on_gpu = next(network.parameters()).is_cuda
     rate = torch.tensor(learning_rate, device="cuda") if on_gpu else learning_rate
     betas = (spec.beta1, spec.beta2)
-    optimizer = Adam(network.parameters(), rate, betas, fused=True, capturable=on_gpu)
+    optimizer = (Adam if on_gpu else FlatAdam)(
+        network.parameters(), rate, betas, fused=True, capturable=on_gpu
+    )
     for parameter in network.parameters():
         optimizer.state[parameter] = {
             "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
