@@ -28,6 +28,7 @@ from contract.kept import Kept
 from contract.plugin import Frozen
 from contract.training import TrainingSpec
 from models import networks
+from models.allocator import returning_large_blocks
 from models.environment import NumericEnvironment
 from models.networks.pair import Generator
 from models.state import TrainingState
@@ -56,6 +57,7 @@ class SnapshotHeader(Kept):
     """sha256 over the header before this field and every tensor; detects torn writes and bit rot."""
 
 
+@returning_large_blocks()
 def save_checkpoint(
     generator: Generator, header: CheckpointHeader, path: Path, write: Write = write_durably
 ) -> str:
@@ -111,6 +113,7 @@ def parse_checkpoint(content: bytes) -> tuple[CheckpointHeader, dict[str, Tensor
     return _validated(CheckpointHeader, text), tensors
 
 
+@returning_large_blocks()
 def save_snapshot(state: TrainingState, path: Path, write: Write = write_durably) -> None:
     """Write everything that a bit-exact resume needs, durably. Waits for the device."""
     tensors = dict(state.tensors())

@@ -17,6 +17,7 @@ from torch import Tensor
 from contract.evaluation import AdversarialAccuracy, Distance, Evaluation, Floor, LatentPaths
 from contract.training import TrainingSpec
 from models import metrics, objectives, priors
+from models.allocator import returning_large_blocks
 from models.augment import Draws, augment
 from models.datasets.arrays import Pixels
 from models.ema import served_generator
@@ -83,6 +84,7 @@ class Judge:
         self._show_life = show_life
         self._mirrored = coin_flips(spec.seed, "evaluation/mirror", 0, len(panel.reals)) & spec.mirror
 
+    @returning_large_blocks()
     def evaluate(self, state: TrainingState, losses: dict[str, float]) -> Evaluation | None:
         """Evaluate the generator that `state` would serve; None if its images or their scores are not finite.
 
@@ -133,6 +135,7 @@ class Judge:
             losses=losses,
         )
 
+    @returning_large_blocks()
     def prepare(self) -> None:
         """Compute what evaluations compare with, unless it is known: before the first evaluation.
 

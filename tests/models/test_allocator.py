@@ -1,9 +1,11 @@
-"""Freed memory is kept or returned; each test runs in its own process, as the setting is permanent."""
+"""Freed memory is kept or returned; tests that keep it run in their own processes, as this is permanent."""
 
 import subprocess
 import sys
 
 import pytest
+
+from models import allocator
 
 COUNT_FAULTS = """
 import resource, torch
@@ -45,11 +47,45 @@ print(before - resident())
 over.set()
 """
 
+COUNT_RETURNED = """
+import resource, torch
+from models.allocator import keep_freed_memory, returning_large_blocks
+keep_freed_memory()
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+
+def kept():
+    before = resident()
+    torch.ones(2**24)
+    return resident() - before
+
+with returning_large_blocks():
+    print(kept())
+print(kept())
+"""
+
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
 def test_new_tensors_reuse_the_pages_of_freed_ones() -> None:
     shown = subprocess.run([sys.executable, "-c", COUNT_FAULTS], capture_output=True, text=True, check=True)
     assert int(shown.stdout) < 4_000  # page faults, for 32,768 pages; one tensor may have moved
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
+def test_large_blocks_of_rare_work_are_returned_and_later_ones_kept() -> None:
+    shown = subprocess.run([sys.executable, "-c", COUNT_RETURNED], capture_output=True, text=True, check=True)
+    within, after = (int(line) for line in shown.stdout.split())
+    assert within < 2**23
+    assert after > 2**25  # of 64 MiB
+
+
+def test_large_blocks_are_none_of_its_business_where_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings: list[int] = []
+    monkeypatch.setattr(allocator, "_set", lambda parameter, _: settings.append(parameter))
+    with allocator.returning_large_blocks():
+        pass
+    assert not settings
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a call of glibc")
