@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import cached
 
 from models.augment import Draws, augment
 from models.batches import Batches
@@ -89,7 +90,7 @@ class Step:
         state = self.state
         real = _augmented(routine, drawn, "real", real)
         fake = _augmented(routine, drawn, "fake", fake)
-        with state.environment.autocast():
+        with state.environment.autocast(), cached():  # weights under spectral norm, for both
             real_scores, fake_scores = state.discriminator.scores_of_each([real, fake])  # (N,), (N,)
         exchange = Exchange(state.discriminator, real, fake.float(), drawn["mix"][:, None, None, None])
         loss = Loss(

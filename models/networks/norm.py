@@ -27,10 +27,10 @@ def constrain(norm: Norm, discriminator: nn.Module) -> None:
 class SpectralNorm(nn.Module):
     """W / σ(W), where σ is the largest singular value of a kernel (O, I, …) viewed as a matrix (O, I·…).
 
-    Each forward pass that trains the kernel advances `direction` (O,), the estimated singular vector, by one
-    power iteration (algorithm 1). Passes in the generator's turn, without gradients or in eval mode leave it
-    unchanged. torch's own spectral norm iterates in every pass in train mode, and computes in bfloat16 under
-    autocast.
+    Each reading of a kernel that is trained advances `direction` (O,), the estimated singular vector, by one
+    power iteration (algorithm 1): reals and fakes are scored with one, a penalty takes its own. Passes in the
+    generator's turn, without gradients or in eval mode leave it unchanged. torch's own spectral norm iterates
+    in every pass in train mode, and computes in bfloat16 under autocast.
     """
 
     direction: Tensor

@@ -1,3 +1,4 @@
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -8,6 +9,7 @@ from torch import Tensor
 from contract.training import TrainingSpec
 from models.batches import Batches
 from models.environment import NumericEnvironment, detect
+from models.networks.norm import SpectralNorm
 from models.ranks import Alone
 from models.state import TrainingState
 from models.trainer import train
@@ -59,6 +61,31 @@ def test_both_networks_learn_in_a_step(state: TrainingState, make_batches: MakeB
         for name, parameter in getattr(state, network).named_parameters():
             assert not torch.equal(before[f"{network}.{name}"], after[f"{network}.{name}"]), name
             assert parameter.grad is None
+
+
+@pytest.mark.parametrize("kind", ["dcgan", "dcgan_fc", "resnet"])
+def test_reals_and_fakes_share_the_power_iteration_of_a_step(
+    kind: str,
+    make_spec: MakeSpec,
+    make_batches: MakeBatches,
+    environment: NumericEnvironment,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    architecture = {"kind": kind, "latent_size": 8, "generator_width": 64, "discriminator_width": 64}
+    spec = make_spec(architecture=architecture | {"discriminator_norm": "spectral"}, batch_size=16)
+    state = TrainingState.fresh(spec, environment)
+    norms = [module for module in state.discriminator.modules() if isinstance(module, SpectralNorm)]
+    advances: Counter[SpectralNorm] = Counter()
+    forward = SpectralNorm.forward
+
+    def counted(norm: SpectralNorm, weight: Tensor) -> Tensor:
+        advances[norm] += weight.requires_grad
+        return forward(norm, weight)
+
+    monkeypatch.setattr(SpectralNorm, "forward", counted)
+    next(train(state, make_batches(spec)))
+    assert norms
+    assert advances == Counter(norms)
 
 
 def test_average_follows_the_generator(
