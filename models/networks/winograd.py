@@ -92,9 +92,10 @@ Parting = Callable[[Tensor], tuple[Tensor, ...]]
 
 def _filters(kernel: Tensor, tiling: Tiling, dtype: torch.dtype) -> Tensor:
     """The filters in the precision of the features, and their gradient in that of the kernel."""
+    kernels = kernel.dtype
 
     def back(filters: Tensor) -> tuple[Tensor]:
-        return (tiling.from_filters(filters, kernel.dtype),)
+        return (tiling.from_filters(filters, kernels),)
 
     return _join(partial(tiling.filters, dtype=dtype), back, [kernel])
 

@@ -13,7 +13,7 @@ LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
 def parameters(layout: torch.memory_format) -> list[nn.Parameter]:
     random = torch.Generator().manual_seed(0)
-    shapes = [(8, 4, 4, 4), (1, 8, 4, 4), (8, 1, 4, 4), (8, 3, 1, 1), (8,), (5, 3), ()]
+    shapes = [(8, 4, 4, 4), (1, 8, 4, 4), (8, 1, 4, 4), (8, 3, 1, 1), (8,), (5, 3), (), (2,)]
     drawn = (torch.randn(shape, generator=random) for shape in shapes)
     return [nn.Parameter(_laid_out(tensor, layout)) for tensor in drawn]
 
