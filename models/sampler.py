@@ -32,6 +32,9 @@ from models.priors.paths import along
 from models.priors.truncation import truncated
 from models.silence import silent
 
+MOST_PASS_SECONDS = 0.25
+"""Of one forward pass, by the pace at load time: small requests may wait for its end."""
+
 RENDERING_VERSIONS = {"cpu": 4, "cuda": 4}
 """Raised whenever a change of ours alters the image of a generator and seed: folding, rounding, kernels."""
 
@@ -66,7 +69,7 @@ class Sampler:
         self._compute = self._graphs or pack(self._generator)
         self.buckets, probed = self._agreeing_buckets()
         self.seconds_each = probed.seconds_each
-        """What an image takes in the largest bucket, as measured now; its images never depend on it."""
+        """What an image takes in the largest bucket, as measured now. Batches depend on it; images never do."""
         self._first_image = probed.images[:1].cpu().clone()  # (1, C, R, R)
 
     @classmethod
@@ -138,7 +141,8 @@ class Sampler:
 
     def _parts(self, count: int) -> list[slice]:
         """The slices into which `count` latents are split."""
-        sizes = parts(count, self.buckets, self._plan.most_padding)
+        brief = [bucket for bucket in self.buckets if bucket * self.seconds_each <= MOST_PASS_SECONDS]
+        sizes = parts(count, brief or self.buckets[:1], self._plan.most_padding)
         return [slice(start, end) for start, end in pairwise(accumulate(sizes, initial=0))]
 
     def _images(self, rows: NDArray[np.float32]) -> Tensor:

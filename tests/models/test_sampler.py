@@ -88,6 +88,18 @@ def test_requests_may_be_larger_than_the_largest_bucket(sampler: Sampler) -> Non
     assert np.array_equal(sampler.render(range(150))[149], sampler.render([149])[0])
 
 
+@pytest.mark.parametrize(("seconds_each", "largest"), [(0.25 / 64, 64), (0.03, 8), (0.25, 1), (9.0, 1)])
+def test_slow_generators_render_in_smaller_batches(
+    sampler: Sampler, monkeypatch: pytest.MonkeyPatch, seconds_each: float, largest: int
+) -> None:
+    """With the same images, and in batches of no size that does not give them."""
+    expected = sampler.render_floats(range(128))
+    monkeypatch.setattr(sampler, "seconds_each", seconds_each)
+    used = max((bucket for bucket in sampler.buckets if bucket <= largest), default=sampler.buckets[0])
+    assert sampler.passes(128) == 128 // used
+    assert np.array_equal(sampler.render_floats(range(128)), expected)
+
+
 def test_no_seeds_give_no_images(sampler: Sampler) -> None:
     assert len(sampler.render([])) == 0
 
