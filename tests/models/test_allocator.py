@@ -82,6 +82,7 @@ def test_large_blocks_of_rare_work_are_returned_and_later_ones_kept() -> None:
 
 def test_large_blocks_are_none_of_its_business_where_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     settings: list[int] = []
+    monkeypatch.setattr(allocator, "_keeps_freed_memory", False)
     monkeypatch.setattr(allocator, "_set", lambda parameter, _: settings.append(parameter))
     with allocator.returning_large_blocks():
         pass
