@@ -69,7 +69,7 @@ class Sampler:
         self._compute = self._graphs or pack(self._generator)
         self.buckets, probed = self._agreeing_buckets()
         self.seconds_each = probed.seconds_each
-        """What an image takes in the largest bucket, as measured now. Batches depend on it; images never do."""
+        """What an image takes in the largest bucket, as measured now; batches depend on it, images never."""
         self._first_image = probed.images[:1].cpu().clone()  # (1, C, R, R)
 
     @classmethod
