@@ -61,6 +61,7 @@ def kept():
     return resident() - before
 
 with returning_large_blocks():
+    kept()  # the first pages of torch's own code
     print(kept())
 print(kept())
 """
@@ -76,7 +77,7 @@ def test_new_tensors_reuse_the_pages_of_freed_ones() -> None:
 def test_large_blocks_of_rare_work_are_returned_and_later_ones_kept() -> None:
     shown = subprocess.run([sys.executable, "-c", COUNT_RETURNED], capture_output=True, text=True, check=True)
     within, after = (int(line) for line in shown.stdout.split())
-    assert within < 2**23
+    assert within < 2**20
     assert after > 2**25  # of 64 MiB
 
 
