@@ -19,6 +19,8 @@ _NEVER = 2**31 - 1
 _USUALLY_MAPPED = 65_536  # glibc's own limit
 _LARGE = 8 * 2**20
 
+_keeps_freed_memory = False
+
 
 def keep_freed_memory() -> None:
     """Never return memory to the system; for a process that trains and then exits.
@@ -29,9 +31,6 @@ def keep_freed_memory() -> None:
     _set(_M_MMAP_MAX, 0)
     _set(_M_TRIM_THRESHOLD, _NEVER)
     _keeps_freed_memory = True
-
-
-_keeps_freed_memory = False
 
 
 @contextmanager
