@@ -45,7 +45,8 @@ class ShrinkingConv2d(StridedLayer, nn.Conv2d):
 
     def forward(self, features: Tensor) -> Tensor:
         kernel = _with_shifts(self.weight) / 4  # (out_channels, in_channels, 4, 4)
-        return self.halved(features, kernel, self.bias)
+        [halved] = self.halved([features], kernel, self.bias)
+        return halved
 
 
 def doubles(layer: ConvTranspose2d) -> bool:

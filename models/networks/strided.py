@@ -29,12 +29,18 @@ class StridedLayer(nn.Module):
     may_take_shortcuts = False
     """In eval mode it is a plain convolution in any case."""
 
-    def halved(self, image: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
-        """(N, in_channels, 2S, 2S) and (out_channels, in_channels, 4, 4) to (N, out_channels, S, S)."""
-        batch, _, height, width = image.shape
-        if self._uses_winograd(batch, height, width):
-            [halved] = winograd.halve([image], kernel)
-            return _biased(halved, bias)
+    def halved(self, images: Sequence[Tensor], kernel: Tensor, bias: Tensor | None) -> list[Tensor]:
+        """(N, in_channels, 2S, 2S) and (out_channels, in_channels, 4, 4) to (N, out_channels, S, S).
+
+        For each of several batches of one size S, which Winograd's algorithm multiplies together.
+        """
+        _, _, height, width = images[0].shape
+        if self._uses_winograd(sum(map(len, images)), height, width):
+            return [_biased(halved, bias) for halved in winograd.halve(images, kernel)]
+        return [self._halved_alone(image, kernel, bias) for image in images]
+
+    def _halved_alone(self, image: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+        _, _, height, width = image.shape
         if self._uses_subpixels(self.in_channels, height, width) and image.requires_grad:
             return subpixels.halve(image, kernel, bias)  # what is faster is the gradient of the image
         return conv2d(image, kernel, bias, stride=2, padding=1)
@@ -73,14 +79,12 @@ class HalvingConv2d(StridedLayer, nn.Conv2d):
         super().__init__(in_channels, out_channels, 4, 2, 1, bias=bias)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.halved(image, self.weight, self.bias)
+        [halved] = self.of_each([image])
+        return halved
 
-    def of_each(self, images: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Several batches (N, in_channels, 2S, 2S) at once, which is faster with Winograd's algorithm."""
-        _, _, height, width = images[0].shape
-        if not self._uses_winograd(sum(map(len, images)), height, width):
-            return [self(image) for image in images]
-        return [_biased(halved, self.bias) for halved in winograd.halve(images, self.weight)]
+    def of_each(self, images: Sequence[Tensor]) -> list[Tensor]:
+        """Several batches (N, in_channels, 2S, 2S) at once, which may be faster."""
+        return self.halved(images, self.weight, self.bias)
 
 
 class DoublingConv2d(StridedLayer, nn.ConvTranspose2d):

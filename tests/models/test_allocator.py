@@ -2,10 +2,14 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
+from inspect import signature
 
 import pytest
 
 from models import allocator
+from models.checkpoint import save_checkpoint, save_snapshot
+from models.evaluation import Judge
 
 COUNT_FAULTS = """
 import resource, torch
@@ -88,6 +92,19 @@ def test_large_blocks_are_none_of_its_business_where_nothing_is_kept(monkeypatch
     with allocator.returning_large_blocks():
         pass
     assert not settings
+
+
+@pytest.mark.parametrize("rare", [Judge.evaluate, Judge.prepare, save_snapshot, save_checkpoint])
+def test_evaluations_and_files_return_their_large_blocks(
+    rare: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each fails at once, for want of arguments' content, and still leaves the settings of training."""
+    settings: list[tuple[int, int]] = []
+    monkeypatch.setattr(allocator, "_keeps_freed_memory", True)
+    monkeypatch.setattr(allocator, "_set", lambda *setting: settings.append(setting))
+    with pytest.raises(AttributeError):
+        rare(*[None] * len(signature(rare).parameters))
+    assert settings[-2:] == [(allocator._M_MMAP_MAX, allocator._USUALLY_MAPPED), (allocator._M_MMAP_MAX, 0)]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a call of glibc")
