@@ -1,8 +1,9 @@
 """Packs weights once into oneDNN's memory order and fuses each layer with the activation that follows.
 
 Called from PyTorch's layers, oneDNN reorders a layer's weights in every forward pass: at 32 px this takes a
-third of the time of a single image, a twelfth for a batch of sixteen. The operators are those that
-torch.compile generates (torch/_inductor/fx_passes/mkldnn_fusion.py), used here without a compiler.
+third of the time of a single image, a twelfth for a batch of sixteen. In bfloat16 a layer from a point is a
+matrix product, for which oneDNN takes a third of its time for the transposed convolution. The operators are
+those that torch.compile generates (torch/_inductor/fx_passes/mkldnn_fusion.py), used here without a compiler.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from models.inference import refill
+from models.networks.layers import FromPoint
 from models.networks.pair import Generator
 
 _Packable = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
@@ -64,7 +66,7 @@ def _packed(layers: Sequence[nn.Module]) -> Iterator[nn.Module]:
         elif isinstance(layer, _Packable) and _gains(layer):
             activation = _activation(follower)
             joined = activation != _NO_ACTIVATION
-            yield _Packed(layer, *activation)
+            yield from _replacements(layer, activation)
         else:
             yield layer
 
@@ -73,6 +75,14 @@ def _gains(layer: _Packable) -> bool:
     if layer.weight.dtype == torch.bfloat16:
         return bool(_operator(_HAS_BFLOAT16)())
     return not isinstance(layer, nn.Linear)
+
+
+def _replacements(layer: _Packable, activation: tuple[str, tuple[float, ...]]) -> Sequence[nn.Module]:
+    """What takes the place of a layer and of its activation."""
+    if isinstance(layer, FromPoint) and layer.weight.dtype == torch.bfloat16:
+        flat, linear, square = layer.as_linear()
+        return [flat, _Packed(linear, *activation), square]
+    return [_Packed(layer, *activation)]
 
 
 def _activation(layer: nn.Module | None) -> tuple[str, tuple[float, ...]]:

@@ -35,7 +35,7 @@ from models.silence import silent
 MOST_PASS_SECONDS = 0.25
 """Of one forward pass, by the pace at load time: small requests may wait for its end."""
 
-RENDERING_VERSIONS = {"cpu": 4, "cuda": 4}
+RENDERING_VERSIONS = {"cpu": 5, "cuda": 5}
 """Raised whenever a change of ours alters the image of a generator and seed: folding, rounding, kernels."""
 
 

@@ -4,6 +4,8 @@ They have the parameters, names and shapes of the convolutions they replace, and
 order of summation. Every view below preserves the kernel's memory order, so nothing is copied.
 """
 
+from math import prod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -32,6 +34,15 @@ class FromPoint(nn.ConvTranspose2d):
         unordered = [order.index(axis) for axis in range(4)]
         return square.view(-1, *kernel.shape[1:]).permute(unordered)  # (N, C, K, K)
 
+    def as_linear(self) -> tuple[nn.Flatten, nn.Linear, "Square"]:
+        """Equivalent layers, one after the other. Their bits may depend on the batch."""
+        square = Square(self.kernel_size[0], self.out_channels)
+        linear = nn.Linear(self.in_channels, square.features, self.bias is not None, device="meta")
+        linear.weight = nn.Parameter(self.weight.detach().permute(2, 3, 1, 0).reshape(-1, self.in_channels))
+        if self.bias is not None:
+            linear.bias = nn.Parameter(self.bias.detach().repeat(square.features // self.out_channels))
+        return nn.Flatten(), linear, square
+
 
 class ToPoint(nn.Conv2d):
     """Maps a square (N, C, K, K), which the kernel covers completely, to 1×1 features (N, F, 1, 1).
@@ -49,6 +60,22 @@ class ToPoint(nn.Conv2d):
         rows = features.permute(order).flatten(1)  # (N, C·K·K)
         points = functional.linear(rows, weight.permute(order).flatten(1), self.bias)  # (N, F)
         return points[:, :, None, None]
+
+
+class Square(nn.Module):
+    """Views flat features (N, K·K·C) as a square (N, C, K, K) in the order of channels_last."""
+
+    def __init__(self, size: int, channels: int) -> None:
+        super().__init__()
+        self._shape = (size, size, channels)
+
+    @property
+    def features(self) -> int:
+        """How many there are."""
+        return prod(self._shape)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.view(-1, *self._shape).permute(0, 3, 1, 2)
 
 
 def _order_in_memory(kernel: Tensor) -> tuple[int, ...]:

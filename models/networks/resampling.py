@@ -7,11 +7,9 @@ takes 4/9 of the products and no large intermediate tensor.
 With few output channels the opposite is faster, because the library's kernels compute sixteen at once.
 """
 
-from itertools import product
-
 from torch import Tensor, nn
 from torch.nn import ConvTranspose2d, Parameter
-from torch.nn.functional import pad
+from torch.nn.functional import pad, pixel_unshuffle
 
 from models.networks.strided import StridedLayer
 
@@ -55,26 +53,22 @@ def doubles(layer: ConvTranspose2d) -> bool:
 
 
 def subpixel(layer: ConvTranspose2d) -> list[nn.Module]:
-    """Rewrite a layer that `doubles` as a 3×3 convolution and a shuffle (Shi et al. 2016, arXiv 1609.05158).
+    """Rewrite a layer that `doubles` as a 2×2 convolution and a shuffle (Shi et al. 2016, arXiv 1609.05158).
 
-    The convolution returns the channels of the four pixels of each square; a pixel uses four of the nine
-    taps. From 64 channels to 3 this halves the time on AVX-512; from 128 to 64 it would double it.
+    The convolution returns the channels of the four pixels of each square of the padded image, so what it
+    adds at the border is cut off. From 64 channels to 3 it takes two fifths of the time on AVX-512; from 128
+    to 64 it would take longer.
     """
     assert doubles(layer)
     in_channels, out_channels = layer.in_channels, layer.out_channels
-    taps = layer.weight.new_zeros(out_channels, 2, 2, in_channels, 3, 3)
-    for (row, up), (column, left) in product(_TAPS, repeat=2):
-        tap = layer.weight[:, :, row + 3 - 2 * up, column + 3 - 2 * left]  # (in_channels, out_channels)
-        taps[:, row, column, :, up, left] = tap.T
-    convolution = nn.Conv2d(in_channels, 4 * out_channels, 3, padding=1, device="meta")
-    convolution.weight = Parameter(taps.flatten(0, 2), requires_grad=layer.weight.requires_grad)
+    kernel = (
+        pixel_unshuffle(layer.weight, 2).flip(2, 3).transpose(0, 1)
+    )  # (4·out_channels, in_channels, 2, 2)
     bias = layer.weight.new_zeros(out_channels) if layer.bias is None else layer.bias
+    convolution = nn.Conv2d(in_channels, 4 * out_channels, 2, padding=1, device="meta")
+    convolution.weight = Parameter(kernel.contiguous(), requires_grad=layer.weight.requires_grad)
     convolution.bias = Parameter(bias.repeat_interleave(4), requires_grad=bias.requires_grad)
-    return [convolution.train(layer.training), nn.PixelShuffle(2)]
-
-
-_TAPS = ((0, 0), (0, 1), (1, 1), (1, 2))
-"""Pairs of a row of a square and a row of the 3×3 kernel that reaches it; the same for columns."""
+    return [convolution.train(layer.training), nn.PixelShuffle(2), nn.ZeroPad2d(-1)]
 
 
 def _with_shifts(kernel: Tensor) -> Tensor:

@@ -180,7 +180,11 @@ def _far_share(z: Values) -> Values:
 def _tail(share: Values) -> Values:
     """The absolute value of the quantile beyond which the given `share` of the distribution lies."""
     r = np.sqrt(-log(share))
-    return np.where(r <= 5.0, _ratio(_TAIL, r - 1.6), _ratio(_FAR_TAIL, r - 5.0))
+    value = _ratio(_TAIL, r - 1.6)
+    far = r > 5.0  # of 10¹¹ coordinates, three
+    if far.any():
+        value[far] = _ratio(_FAR_TAIL, r[far] - 5.0)
+    return value
 
 
 def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: Values) -> Values:

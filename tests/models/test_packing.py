@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from contract.architectures import Pair, Resnet
+from contract.architectures import Dcgan, Pair, Resnet
 from contract.devices import Precision
 from models import packing
 from models.environment import NumericEnvironment
 from models.inference import for_inference
+from models.networks.layers import FromPoint, Square
 from models.networks.pair import Generator
 from models.packing import can_pack, pack
 from tests.models.test_inference import FAMILIES, lived_in
@@ -65,6 +66,14 @@ def test_linear_layers_are_packed_only_in_bfloat16_with_hardware_support(
         _, packed = both(Resnet, environment, precision)
         left = any(isinstance(layer, nn.Linear) for layer in packed.modules())
         assert left == (precision == "float32" or not torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def test_layer_from_a_point_is_a_matrix_product_only_in_bfloat16(environment: NumericEnvironment) -> None:
+    for precision in DTYPES:
+        plain, packed = both(Dcgan, environment, precision)
+        assert any(isinstance(layer, FromPoint) for layer in plain.modules())
+        is_product = any(isinstance(layer, Square) for layer in packed.modules())
+        assert is_product == (precision == "bfloat16" and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def test_packed_weights_count_as_memory(environment: NumericEnvironment) -> None:

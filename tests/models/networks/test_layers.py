@@ -80,3 +80,15 @@ def test_sample_does_not_depend_on_its_batch_in_eval_mode() -> None:
     layer, features = from_point(torch.channels_last)
     layer.eval()
     assert torch.equal(layer(features)[:1], layer(features[:1]))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_linear_form_of_a_layer_from_a_point_is_equivalent(
+    layout: torch.memory_format, has_bias: bool
+) -> None:
+    layer, features = from_point(layout)
+    layer.bias = nn.Parameter(drawn(5)) if has_bias else None
+    square = nn.Sequential(*layer.as_linear())(features)
+    torch.testing.assert_close(square, layer.eval()(features))
+    assert square.is_contiguous(memory_format=torch.channels_last)
