@@ -7,12 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from contract.evaluation import DEAD
+from models.course import Course
 from models.diagnosis import (
-    COLLAPSED,
-    REPEATED,
     Cause,
-    Course,
-    Signs,
     acts_at,
     describe,
     diagnose,
@@ -20,6 +17,7 @@ from models.diagnosis import (
     is_better,
     suspects,
 )
+from models.signs import COLLAPSED, REPEATED, Signs
 from models.watch import Adjustments, Watch
 
 PATIENCE = 3

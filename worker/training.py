@@ -14,8 +14,9 @@ import torch
 from contract.evaluation import Evaluation
 from contract.job import Failure
 from models import guards, trainer
-from models.diagnosis import Course, Signs
+from models.course import Course
 from models.guards import Continue, GiveUp, RollBack
+from models.signs import Signs
 from worker import link
 from worker.child import Chore
 from worker.following import follow

@@ -6,11 +6,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.diagnosis import COPIED, LEAST_COPIED, Cause, Signs
+from models.diagnosis import Cause
 from models.environment import NumericEnvironment
 from models.evaluation import Judge
 from models.guards import Continue, RollBack, decide
 from models.panel import MOST_NEIGHBOURS, Panel
+from models.signs import COPIED, LEAST_COPIED, Signs
 from models.state import TrainingState
 from tests.models.conftest import MakeSpec
 from tests.models.test_diagnosis import EVALUATION

@@ -5,8 +5,9 @@ import math
 import pytest
 
 from contract.evaluation import AdversarialAccuracy, Distance, Evaluation, LatentPaths
-from models.diagnosis import Course, Signs
+from models.course import Course
 from models.guards import Continue, decide
+from models.signs import Signs
 from models.watch import Adjustments, Watch
 from tests.models.conftest import MakeSpec
 

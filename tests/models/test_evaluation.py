@@ -12,12 +12,12 @@ from contract.evaluation import Distance, Evaluation
 from contract.training import TrainingSpec
 from models.cost import FLOAT32, STATISTICS
 from models.datasets.split import FEWEST_REALS, FEWEST_SHOWN, split_sizes
-from models.diagnosis import Signs
 from models.environment import NumericEnvironment
 from models.evaluation import CHUNK, Judge
 from models.metrics.neighbours import DENSITY_NEIGHBOURS
 from models.panel import Panel
 from models.pixels import to_numbers
+from models.signs import Signs
 from models.state import TrainingState
 from models.workload import Workload
 

@@ -3,16 +3,10 @@ from dataclasses import replace
 import pytest
 
 from contract.evaluation import DEAD
-from models.diagnosis import (
-    HOPELESS_STEPS,
-    RUNAWAY,
-    STUCK,
-    YOUNG_STEPS,
-    Cause,
-    Course,
-    Signs,
-)
+from models.course import HOPELESS_STEPS, STUCK, YOUNG_STEPS, Course
+from models.diagnosis import RUNAWAY, Cause
 from models.guards import PATIENCE, Continue, GiveUp, RollBack, decide, regret
+from models.signs import Signs
 from models.watch import Adjustments, Watch
 from tests.models.conftest import MakeSpec
 

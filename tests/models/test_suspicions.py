@@ -6,8 +6,10 @@ from random import Random
 
 import pytest
 
-from models.diagnosis import Cause, Course, Signs
+from models.course import Course
+from models.diagnosis import Cause
 from models.guards import PATIENCE, Continue, RollBack, decide
+from models.signs import Signs
 from models.watch import Watch
 from tests.models.test_guards import BEGINNING, GROWN, WATCH, WELL
 

@@ -10,12 +10,13 @@ from PIL import Image
 from torch import Tensor
 
 from contract.evaluation import Floor
-from models.diagnosis import COLLAPSED, REPEATED, Cause, Signs
+from models.diagnosis import Cause
 from models.environment import NumericEnvironment
 from models.evaluation import Judge
 from models.features import embedded
 from models.guards import Continue, RollBack, decide, regret
 from models.panel import Panel
+from models.signs import COLLAPSED, REPEATED, Signs
 from models.state import TrainingState
 from models.watch import Watch
 from tests.models.conftest import MakeSpec

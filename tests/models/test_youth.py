@@ -3,8 +3,10 @@
 import pytest
 
 from contract.evaluation import DEAD
-from models.diagnosis import HOPELESS_STEPS, LIFELESS, NEWBORN_STEPS, YOUNG_STEPS, Cause, Course, Signs
+from models.course import HOPELESS_STEPS, NEWBORN_STEPS, YOUNG_STEPS, Course
+from models.diagnosis import LIFELESS, Cause
 from models.guards import PATIENCE, Continue, GiveUp, RollBack, decide
+from models.signs import Signs
 from models.watch import Watch
 from tests.models.test_guards import WATCH, WELL
 

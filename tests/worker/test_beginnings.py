@@ -6,7 +6,7 @@ import pytest
 
 from contract.presets import PresetName
 from contract.volume import Volume
-from models.diagnosis import YOUNG_STEPS
+from models.course import YOUNG_STEPS
 from tests.conftest import proof
 from tests.worker.training_child import carry_out, clothes, order_for
 from worker import link

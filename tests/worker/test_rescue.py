@@ -8,7 +8,7 @@ import torch
 
 from contract.job import best_checkpoint
 from contract.volume import Volume
-from models import diagnosis, trainer
+from models import course, diagnosis, signs, trainer
 from models.batches import Batches
 from models.checkpoint import load_checkpoint
 from models.guards import PATIENCE
@@ -223,7 +223,8 @@ def test_run_that_was_never_alive_starts_over_and_is_young_again(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dead at the first three judgements: young, grown, and young again. A resumed run is as young."""
-    monkeypatch.setattr(diagnosis, "YOUNG_STEPS", EVERY // 16 + 1)
+    for module in (course, diagnosis):
+        monkeypatch.setattr(module, "YOUNG_STEPS", EVERY // 16 + 1)
     plant(monkeypatch, kill_generator, EVERY, 2 * EVERY, 3 * EVERY)
     order = order_of(volume, images=4 * EVERY).model_copy(update={"snapshot_seconds": 0.3})
     said = carry_out(order)
@@ -272,10 +273,12 @@ def test_run_that_is_rejected_at_its_end_serves_its_earlier_best(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Although its last pictures have a smaller distance: most of them count as copies."""
-    monkeypatch.setattr(diagnosis, "COPIED", -1.0)
-    monkeypatch.setattr(diagnosis, "LEAST_COPIED", -1.0)
-    monkeypatch.setattr(diagnosis, "COLLAPSED", 0.0)
-    monkeypatch.setattr(diagnosis, "YOUNG_STEPS", 2 * EVERY // 16)
+    monkeypatch.setattr(signs, "COPIED", -1.0)
+    monkeypatch.setattr(signs, "LEAST_COPIED", -1.0)
+    for module in (signs, diagnosis):
+        monkeypatch.setattr(module, "COLLAPSED", 0.0)
+    for module in (course, diagnosis):
+        monkeypatch.setattr(module, "YOUNG_STEPS", 2 * EVERY // 16)
     said = carry_out(order_of(volume, images=2 * EVERY))
     assert [judged.images_seen for judged in judgements(said) if judged.warning] == [2 * EVERY]
     first, last = [message.checkpoint for message in said if isinstance(message, link.Published)]

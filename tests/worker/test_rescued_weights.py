@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from contract.volume import Volume
-from models import diagnosis, trainer
+from models import course, diagnosis, signs, trainer
 from models.batches import Batches
 from models.ranks import Ranks
 from models.state import TrainingState
@@ -43,10 +43,12 @@ def test_run_resumed_after_a_rollback_ends_with_the_same_bits(
     volume: Volume, monkeypatch: pytest.MonkeyPatch, cause: str
 ) -> None:
     if cause == "overfitting":  # most samples count as copies: augmentation is added
-        monkeypatch.setattr(diagnosis, "COPIED", -1.0)
-        monkeypatch.setattr(diagnosis, "LEAST_COPIED", -1.0)
-        monkeypatch.setattr(diagnosis, "COLLAPSED", 0.0)
-        monkeypatch.setattr(diagnosis, "YOUNG_STEPS", HARMED_AT // 16)
+        monkeypatch.setattr(signs, "COPIED", -1.0)
+        monkeypatch.setattr(signs, "LEAST_COPIED", -1.0)
+        for module in (signs, diagnosis):
+            monkeypatch.setattr(module, "COLLAPSED", 0.0)
+        for module in (course, diagnosis):
+            monkeypatch.setattr(module, "YOUNG_STEPS", HARMED_AT // 16)
     else:
         monkeypatch.setattr(diagnosis, "WORSE", 1.0)
     order = order_of(volume, augmentation=None).model_copy(update={"snapshot_seconds": 0})
