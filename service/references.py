@@ -141,10 +141,12 @@ async def of_job(gateway: Gateway, job_id: str) -> Target:
     checkpoint = standing.record.checkpoint
     if checkpoint is None:
         state = job_state(standing.record)
-        detail = (
-            f"The job {job_id} is {state} and has no checkpoint yet; GET /jobs/{job_id} shows its progress."
+        what_is = (
+            f"made no checkpoint; GET /jobs/{job_id} tells why, POST /jobs/{job_id}/retry runs it again."
+            if standing.record.state.is_terminal
+            else f"has no checkpoint yet; GET /jobs/{job_id} shows its progress."
         )
-        raise ServiceError(ErrorCode.NO_MODEL_YET, detail)
+        raise ServiceError(ErrorCode.NO_MODEL_YET, f"The job {job_id} is {state} and {what_is}")
     return Target.of(job_id, checkpoint)
 
 

@@ -130,6 +130,15 @@ def test_a_job_without_a_checkpoint_is_no_model_yet(client: httpx.Client, new_jo
     refused(client.get(f"/samples?seed=1&model={new_job()}"), 404, "no_model_yet")
 
 
+def test_a_job_that_ended_without_a_checkpoint_is_not_waited_for(
+    client: httpx.Client, new_job: Callable[[], str]
+) -> None:
+    job_id = new_job()
+    assert client.post(f"/jobs/{job_id}/cancel").json()["state"] == "cancelled"
+    problem = refused(client.get(f"/samples?seed=1&model={job_id}"), 404, "no_model_yet")
+    assert f"is cancelled and made no checkpoint; GET /jobs/{job_id} tells why" in problem["detail"]
+
+
 def test_model_of_a_deleted_job_is_gone(client: httpx.Client, job_id: str, finished: CheckpointFact) -> None:
     client.delete(f"/jobs/{job_id}")
     refused(client.get(f"/samples?seed=1&model={job_id}"), 410, "record_deleted")

@@ -24,7 +24,9 @@ pytestmark = pytest.mark.timeout(proof(600, 3600))
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_healthy_run_gets_through_its_beginning_without_a_warning(volume: Volume, preset: PresetName) -> None:
-    order = order_for(volume, clothes(PICTURES), preset=preset, batch_size=None, architecture=None)
+    order = order_for(
+        volume, clothes(PICTURES), preset=preset, images=10_000, batch_size=None, architecture=None
+    )
     usual = order.spec
     batch_size = proof(8, usual.batch_size)
     steps = YOUNG_STEPS * usual.objective.discriminator_steps
