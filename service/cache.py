@@ -2,9 +2,12 @@
 
 from collections import OrderedDict
 
+ENTRY_BYTES = 250
+"""What an entry takes besides its content: the key, and the dictionary's share. Measured with 300,000."""
+
 
 class SampleCache:
-    """An LRU cache, bounded by its total bytes."""
+    """An LRU cache, bounded by the memory that it takes."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -18,10 +21,11 @@ class SampleCache:
         return content
 
     def put(self, key: str, content: bytes) -> None:
-        if len(content) > self._max_bytes:
+        taken = len(content) + ENTRY_BYTES
+        if taken > self._max_bytes or self.get(key) is not None:
             return
-        self._bytes += len(content) - len(self._entries.pop(key, b""))
         self._entries[key] = content
+        self._bytes += taken
         while self._bytes > self._max_bytes:
             _, oldest = self._entries.popitem(last=False)
-            self._bytes -= len(oldest)
+            self._bytes -= len(oldest) + ENTRY_BYTES

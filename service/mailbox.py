@@ -1,7 +1,7 @@
 """Sends requests to the samplers and receives their answers, through two lists in Redis.
 
 Requests that arrive during a push are batched into the next one, and one reader resolves all answers, so the
-cost per request falls as the load rises. Blocking commands are never cancelled (redis-py #2579).
+cost per request falls as the load rises. Blocking commands are not cancelled before the end (redis-py #2579).
 """
 
 import asyncio
@@ -26,6 +26,7 @@ _ANSWERS_AT_ONCE = 32
 _ANSWER_SECONDS = 10.0
 """Read timeout. An answer may have 64 MiB, and is lost if it was popped but is not read in time."""
 _BLOCK_SECONDS = 0.25
+_END_SECONDS = 2 * _BLOCK_SECONDS
 _LOOK_SECONDS = 0.1
 _LOOK_AT = 16
 _RECONNECT_SECONDS = 0.2
@@ -51,7 +52,7 @@ class Mailbox:
         self._withdrawn: list[Waiting] = []
         self._posted = asyncio.Event()
         self._clock_offset_ms: float | None = None  # Redis time - ours
-        self._is_closing = False
+        self._closing = asyncio.Event()
 
     def deadline(self, begun_at: float) -> float:
         """Until when a request that began then may wait, by the monotonic clock."""
@@ -96,15 +97,18 @@ class Mailbox:
     async def run(self) -> None:
         """Push requests and read answers until closed."""
         pusher = asyncio.create_task(self._push())
-        await self._read()
-        pusher.cancel()
-        await asyncio.gather(pusher, return_exceptions=True)
+        reader = asyncio.create_task(self._read())
+        await self._closing.wait()
+        await asyncio.wait([reader], timeout=_END_SECONDS)
+        for task in (reader, pusher):  # a Redis that hangs would be waited for; its connections end here
+            task.cancel()
+        await asyncio.gather(reader, pusher, return_exceptions=True)
         await self._sender.aclose()
         await self._receiver.aclose()
 
     def close(self) -> None:
-        """Stop the reader, within half a second."""
-        self._is_closing = True
+        """Stop `run`, within half a second."""
+        self._closing.set()
 
     def _post(self, spec: SampleSpec, place: CheckpointPlace, until: float) -> Waiting:
         ask = Ask(secrets.token_hex(8), self.name, self._deadline_ms(until), spec, place)
@@ -173,7 +177,7 @@ class Mailbox:
 
     async def _read(self) -> None:
         broke = False
-        while not self._is_closing:
+        while not self._closing.is_set():
             try:
                 await self._read_clock()
                 if broke:
@@ -194,7 +198,7 @@ class Mailbox:
         key = SAMPLES_REPLIES_OF + self.name
         until = time.monotonic() + _CLOCK_SECONDS
         look_at = 0.0
-        while not self._is_closing and (now := time.monotonic()) < until:
+        while not self._closing.is_set() and (now := time.monotonic()) < until:
             first = await awaited(self._receiver.blpop([key], _BLOCK_SECONDS))
             if first is not None:
                 self._take(first[1])

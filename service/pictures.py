@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from starlette.requests import Request
 
@@ -19,7 +19,7 @@ from contract.sampling import CheckpointPlace, SampleSpec
 from service.cache import SampleCache
 from service.mailbox import Mailbox
 from service.presence import await_for
-from service.timing import NOTHING, stages_of
+from service.timing import NOTHING, stages_after, stages_of
 
 _MOST_ANSWERED = 4096
 _Asked = tuple[SampleSpec, CheckpointPlace]
@@ -39,8 +39,9 @@ class Picture:
 @dataclass
 class _Rendering:
     task: asyncio.Task[Picture]
+    begun_at: float
+    """By the monotonic clock, like its deadline."""
     until: float
-    """Its deadline, by the monotonic clock."""
     waiting: int = 0
 
     @property
@@ -99,18 +100,23 @@ class Pictures:
             ServiceError: as in `Mailbox.ask`.
         """
         while True:
-            with self._waiting_for((spec, place), until) as rendering:
+            asked_at = time.monotonic()
+            with self._waiting_for((spec, place), until, asked_at) as rendering:
                 await await_for(request, rendering.task)
             if rendering.until >= until or not rendering.has_expired:
-                return rendering.task.result()
+                picture = rendering.task.result()
+                missed_ms = 1000 * (asked_at - rendering.begun_at)
+                return (
+                    replace(picture, stages=stages_after(picture.stages, missed_ms)) if missed_ms else picture
+                )
 
     @contextmanager
-    def _waiting_for(self, asked: _Asked, until: float) -> Iterator[_Rendering]:
+    def _waiting_for(self, asked: _Asked, until: float, now: float) -> Iterator[_Rendering]:
         rendering = self._rendering.get(asked)
         if rendering is None:
-            task = asyncio.create_task(self._render(*asked, until))
+            task = asyncio.create_task(self._render(*asked, until, now))
             task.add_done_callback(lambda done: self._finish(asked, done))
-            rendering = self._rendering[asked] = _Rendering(task, until)
+            rendering = self._rendering[asked] = _Rendering(task, now, until)
         rendering.waiting += 1
         try:
             yield rendering
@@ -120,8 +126,9 @@ class Pictures:
                 del self._rendering[asked]  # the next call starts a new rendering
                 rendering.task.cancel()
 
-    async def _render(self, spec: SampleSpec, place: CheckpointPlace, until: float) -> Picture:
-        asked_at = time.monotonic()
+    async def _render(
+        self, spec: SampleSpec, place: CheckpointPlace, until: float, asked_at: float
+    ) -> Picture:
         answer = await self._mailbox.ask(spec, place, until)
         stages = stages_of(time.monotonic() - asked_at, answer.stages) if answer.stages else NOTHING
         picture = Picture(etag_of(spec, answer.renderer), answer.content, stages)

@@ -14,6 +14,7 @@ async def await_for(request: Request, work: "asyncio.Task[Any]") -> None:
 
     Raises:
         ClientDisconnect: the client disconnected first.
+        HTTPException: 413, the client sent too long a body, which nobody had asked for.
     """
     loop = asyncio.get_running_loop()
     over: asyncio.Future[None] = loop.create_future()
@@ -38,6 +39,8 @@ async def await_for(request: Request, work: "asyncio.Task[Any]") -> None:
         if leaving:
             leaving.cancel()
     if not work.done():
+        if leaving:
+            leaving.result()
         raise ClientDisconnect
 
 

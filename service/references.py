@@ -159,7 +159,10 @@ async def of_alias(gateway: Gateway, alias: str) -> Target:
 
 
 async def of_meaning(gateway: Gateway, meaning: Meaning) -> Target:
-    """The generator that this means; if it follows a job, the job's best one now."""
+    """The generator that this means; if it follows a job, the job's best one now.
+
+    While that job cannot be restored, it is the generator that was the best when the alias was put.
+    """
     best = await gateway.store.best_checkpoint(meaning.job) if meaning.follow and meaning.job else None
     if best is not None:
         return Target.of(meaning.job, best, meaning.updated_ms)
@@ -188,6 +191,7 @@ async def find_latest(gateway: Gateway) -> Target | None:
 
 
 async def _latest(gateway: Gateway) -> Target:
+    await require_rebuilt(gateway)  # the newest of the jobs restored so far may be an older one
     target = await find_latest(gateway)
     if target is None:
         await require_rebuilt(gateway)

@@ -121,9 +121,11 @@ class Store:
         worker restores them.
         """
         of_volume = self._watch.epoch
-        if of_volume and not await self._redis.sismember(EPOCHS, of_volume):
-            return None
-        return cast("str | None", await self._redis.get(EPOCH))
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.sismember(EPOCHS, of_volume)
+        pipeline.get(EPOCH)
+        is_known, epoch = await pipeline.execute()
+        return cast("str | None", epoch) if is_known or not of_volume else None
 
     async def existence(self, name: str) -> Existence:
         """Whether a record, alias or import exists, or why that is unknown."""

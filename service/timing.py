@@ -15,6 +15,15 @@ def stages_of(waited_seconds: float, stages: Stages) -> Mapping[str, float]:
     return {"queue": max(0.0, 1000 * waited_seconds - sum(told.values())), **told}
 
 
+def stages_after(stages: Mapping[str, float], missed_ms: float) -> Mapping[str, float]:
+    """What is left of the stages, which follow each other, for a request that came this much later."""
+    left = {}
+    for name, took in stages.items():
+        left[name] = max(0.0, took - missed_ms)
+        missed_ms = max(0.0, missed_ms - took)
+    return left
+
+
 def server_timing(stages: Mapping[str, float], since: float) -> str:
     """Format the header of an answer that was begun at `since`, by the monotonic clock."""
     gateway = max(0.0, 1000 * (time.monotonic() - since) - sum(stages.values()))

@@ -41,10 +41,14 @@ def patient_with_redis() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _waits() -> Iterator[None]:
-    """Shorten what a gateway's readers block for: between two, they notice that it stops."""
+    """Shorten what a gateway's readers block for: between two, they notice that it stops.
+
+    And what it waits for samplers that have said hello, but are played by nobody.
+    """
     with pytest.MonkeyPatch.context() as patch, patient_with_redis():
         patch.setattr("service.hub._POLL_SECONDS", 0.05)
         patch.setattr("service.mailbox._BLOCK_SECONDS", 0.05)
+        patch.setattr("service.warming.PATIENCE_SECONDS", 0.05)
         yield
 
 
@@ -74,7 +78,6 @@ def gateway_url(redis_server: RedisServer, data_root: Path) -> Iterator[str]:
         patch.setattr("contract.volume_watch.WRITE_SECONDS", 0.05)
         patch.setattr("service.webhooks._POLL_SECONDS", 0.05)
         patch.setattr("service.roster._ROLES_SECONDS", 0.1)
-        patch.setattr("service.warming.PATIENCE_SECONDS", 0.05)
         yield url
 
 

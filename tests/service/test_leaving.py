@@ -26,6 +26,7 @@ from service.mailbox import Mailbox
 from service.pictures import Picture, Pictures
 from tests.service.deployment import Deployment
 from tests.service.playing import Sampler, Worker
+from tests.service.problems import refused
 from tests.service.waiting import until
 
 Asking = Callable[[str], Any]
@@ -67,6 +68,23 @@ def test_client_that_half_closes_its_connection_counts_as_disconnected(
         connection.shutdown(socket.SHUT_WR)  # the gateway cannot tell this from close()
         until(lambda: not worker.redis.llen(SAMPLES_WAITING))
         assert not connection.recv(1)
+
+
+def test_client_that_sends_too_much_instead_of_waiting_is_told_so(
+    client: httpx.Client, sampler: Sampler, worker: Worker, finished: CheckpointFact
+) -> None:
+    sampler.hold()
+    zeros = bytes(100_000)
+
+    def body() -> Iterator[bytes]:
+        yield zeros
+        until(lambda: worker.redis.llen(SAMPLES_WAITING))
+        for _ in range(100):
+            yield zeros
+
+    answer = client.request("GET", "/samples?seed=1", content=body())
+    assert refused(answer, 413, "body_too_large")
+    until(lambda: not worker.redis.llen(SAMPLES_WAITING))
 
 
 @pytest.mark.parametrize("failing", ["_remove", "_notify_samplers"])

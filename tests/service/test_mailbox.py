@@ -118,3 +118,22 @@ def test_sheet_that_single_pictures_pass_is_pushed_again_only_once_it_is_not_in_
         await running
 
     asyncio.run(asyncio.wait_for(ask_for_both(), 60))
+
+
+def test_a_redis_that_hangs_does_not_delay_the_end_of_a_gateway() -> None:
+    async def end_while_it_hangs() -> None:
+        begun = asyncio.Event()
+
+        async def hang(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        server = await asyncio.start_server(hang, "127.0.0.1")
+        port = server.sockets[0].getsockname()[1]
+        mailbox = Mailbox(f"redis://127.0.0.1:{port}", timeout_seconds=60, queue_limit=4096)
+        running = asyncio.create_task(mailbox.run())
+        await begun.wait()
+        mailbox.close()
+        await asyncio.wait_for(running, 8)  # of the 30 s that these tests wait for a slow one
+
+    asyncio.run(end_while_it_hangs())

@@ -82,3 +82,26 @@ def test_rendering_is_not_shared_with_a_place_where_the_generator_is_gone(
     assert isinstance(refusal, ServiceError)
     assert refusal.code is ErrorCode.CHECKPOINT_UNREADABLE
     assert picture.content == spec.canonical().encode()
+
+
+def test_each_of_two_requests_for_one_picture_is_told_its_own_wait(redis_url: str, sampler: Sampler) -> None:
+    async def ask() -> list[float]:
+        mailbox = Mailbox(redis_url, timeout_seconds=20, queue_limit=10)
+        running = asyncio.create_task(mailbox.run())
+        pictures = Pictures(mailbox, 1000)
+        request = Request({"type": "http"}, _silence)
+        sampler.hold()
+        asked = []
+        for _ in range(2):
+            until = mailbox.deadline(time.monotonic())
+            asked.append(asyncio.ensure_future(pictures.render(SPECS["row"], PLACE, request, until)))
+            await asyncio.sleep(0.5)
+        sampler.held.clear()
+        got = await asyncio.gather(*asked)
+        mailbox.close()
+        await running
+        return [picture.stages["queue"] for picture in got]
+
+    first, second = asyncio.run(ask())
+    assert len(sampler.asks) == 1
+    assert first >= second + 400  # ms

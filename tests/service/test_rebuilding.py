@@ -207,7 +207,12 @@ def test_outdated_records_count_as_missing_and_change_nothing_on_the_volume(
     volume.alias("live").write_text(made_elsewhere)
     volume.epoch.write_text("begun on another server")
     until(lambda: "records" in there.missing())  # the gateway looks at it now and then
-    for answer in (client.put("/models/live", json={"job": job}), client.get(f"/jobs/{UNKNOWN}")):
+    for answer in (
+        client.put("/models/live", json={"job": job}),
+        client.get(f"/jobs/{UNKNOWN}"),
+        client.get("/models/latest"),
+        client.get("/samples"),
+    ):
         refused(answer, 503, "store_unavailable")
     assert [missing["part"] for missing in client.get("/readyz").json()["missing"]] == ["records"]
     assert volume.alias("live").read_text() == made_elsewhere

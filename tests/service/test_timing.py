@@ -4,10 +4,11 @@ import re
 import time
 
 import httpx
+import pytest
 
 from contract.job import CheckpointFact
 from contract.wire import Stages
-from service.timing import NOTHING, server_timing, stages_of
+from service.timing import NOTHING, server_timing, stages_after, stages_of
 from tests.service.playing import Sampler
 
 
@@ -34,6 +35,15 @@ def test_cached_picture_reports_only_the_gateway(
 def test_stages_add_up_to_the_wait() -> None:
     assert stages_of(0.5, Stages(1, 2, 3)) == {"queue": 494.0, "batch": 1, "forward": 2, "encode": 3}
     assert stages_of(0.001, Stages(1, 2, 3))["queue"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("missed", "left"), [(0, [4, 1, 2, 3]), (3, [1, 1, 2, 3]), (6, [0, 0, 1, 3]), (99, [0, 0, 0, 0])]
+)
+def test_request_that_joins_a_rendering_is_not_told_what_it_has_not_waited_for(
+    missed: float, left: list[float]
+) -> None:
+    assert list(stages_after(stages_of(0.01, Stages(1, 2, 3)), missed).values()) == pytest.approx(left)
 
 
 def test_gateway_is_the_time_outside_all_stages() -> None:

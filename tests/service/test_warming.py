@@ -19,7 +19,6 @@ from tests.service.playing import STAGES, Sampler, Worker
 @pytest.fixture
 def warm_all(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[int]], None]:
     """Warms generators, identified by numbers, concurrently."""
-    monkeypatch.setattr("service.warming.PATIENCE_SECONDS", 0.05)
     monkeypatch.setattr("service.warming.LIVES_SECONDS", 60)
 
     async def together(numbers: list[int]) -> None:
