@@ -38,6 +38,8 @@ HeaderType = TypeVar("HeaderType", bound=Frozen)
 
 FORMAT_VERSIONS = (1,)
 """All loadable versions of checkpoints and snapshots. None is ever removed from this list."""
+_LENGTH_BYTES = 8
+_MOST_HEADER_BYTES = 2**20
 
 
 class MalformedError(Exception):
@@ -84,6 +86,20 @@ def load_checkpoint(path: Path, expected_digest: str | None = None) -> tuple[Gen
         if is_counter(name):
             tensor.zero_()
     return generator.eval(), header
+
+
+def read_header(path: Path) -> CheckpointHeader:
+    """A checkpoint's header, without reading its tensors.
+
+    Raises:
+        MalformedError: it is no checkpoint.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        start = file.read(_LENGTH_BYTES)
+        start += file.read(min(int.from_bytes(start, "little"), _MOST_HEADER_BYTES))
+    with _malformed():
+        return _validated(CheckpointHeader, _header_text(start))
 
 
 def read_content(path: Path, expected_digest: str | None) -> bytes:
@@ -186,16 +202,28 @@ def _content(path: Path) -> bytes:
 
 def _parse(content: bytes) -> tuple[str, dict[str, Tensor]]:
     """The header's JSON and the tensors of a file with a known format version."""
-    try:
+    with _malformed():
         tensors = safetensors.torch.load(content)
-        length = int.from_bytes(content[:8], "little")
-        text: str = json.loads(content[8 : 8 + length])["__metadata__"][HEADER_KEY]
-        version = json.loads(text).get("format_version")
-    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise MalformedError(f"it is not a whole safetensors file of ours ({error})") from error
+        return _header_text(content), tensors
+
+
+def _header_text(content: bytes) -> str:
+    """The header's JSON, of a known format version. The content may end where the tensors begin."""
+    length = int.from_bytes(content[:_LENGTH_BYTES], "little")
+    text: str = json.loads(content[_LENGTH_BYTES : _LENGTH_BYTES + length])["__metadata__"][HEADER_KEY]
+    version = json.loads(text).get("format_version")
     if version not in FORMAT_VERSIONS:
         raise MalformedError(f"its format version is {version}; this program reads {FORMAT_VERSIONS}")
-    return text, tensors
+    return text
+
+
+@contextmanager
+def _malformed() -> Iterator[None]:
+    """What parsing raises says that the content is not ours."""
+    try:
+        yield
+    except (SafetensorError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise MalformedError(f"it is not a whole safetensors file of ours ({error})") from error
 
 
 def _validated(model: type[HeaderType], text: str) -> HeaderType:

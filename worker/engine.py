@@ -11,9 +11,12 @@ from contract.sampling import CheckpointPlace, SamplePrecision, SampleSpec
 from contract.volume import Volume
 from contract.wire import Ask
 from models.canary import canary
+from models.checkpoint import load_checkpoint
 from models.environment import NumericEnvironment
 from models.sampler import Sampler
+from worker.hanging import Reads
 from worker.memory import available_bytes
+from worker.needs import Load, Needs
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +24,6 @@ Key = tuple[str, SamplePrecision]
 """A generator in memory: its digest, and `float32` if it was cast to that and `auto` is another precision."""
 Target = tuple[Key, CheckpointPlace]
 """A generator and its place: the same digest may be in two places, one of them damaged."""
-LOADING = 4
-"""Memory for loading, in sizes of the file: what was read, its tensors, and copies in other forms."""
 LOADS_AHEAD = 2
 """Maximum of loads not yet collected: one and the next. The limit in bytes does not count them."""
 
@@ -39,6 +40,10 @@ class Engine:
         self._samplers: OrderedDict[Key, Sampler] = OrderedDict()
         self._loader = ThreadPoolExecutor(1, "loading", environment.apply)
         self._loading: dict[Target, Future[Sampler]] = {}
+        self._reads = Reads()
+        self._needs = Needs(volume, self._environments, self._reads)
+        self._room_is_made_for: Target | None = None
+        """By evicting others, whose memory is free once what was rendered meanwhile is done with them."""
         self._is_crowded = False
         """Whether a load waits for the others' memory: until they are over, none overtakes it."""
         self._canary: Sampler | None = None
@@ -67,15 +72,16 @@ class Engine:
 
         Raises:
             ServiceError: `checkpoint_unreadable`, once, if the file is gone, damaged, unreadable or not of
-                this digest; `volume_failing` if the volume is away. The next call tries again.
+                this digest; `volume_failing` if the volume is away or hangs. The next call tries again.
                 `insufficient_memory` if loading it could exhaust the memory.
         """
         key = self.key(spec)
         if key not in self._samplers:
             loading = self._loading.get((key, place))
-            if loading is None and len(self._loading) < LOADS_AHEAD and self._make_room(place):
-                self._loading[key, place] = self._loader.submit(self._load, key, place)
             if loading is None or not loading.done():
+                self._reads.require_none_hangs()
+                if loading is None and len(self._loading) < LOADS_AHEAD and self._make_room((key, place)):
+                    self._loading[key, place] = self._loader.submit(self._load, key, place)
                 return None
             del self._loading[key, place]
             self._keep(key, loading.result())
@@ -110,6 +116,9 @@ class Engine:
                     self._collect(target)
             elif self._held and loading.done() and self._has_room(loading):
                 self._collect(target)
+        if self._room_is_made_for not in awaited:
+            self._room_is_made_for = None
+        self._needs.keep({_load_of(target) for target in (*awaited, *self._loading)})
 
     def _has_room(self, loaded: Future[Sampler]) -> bool:
         return loaded.exception() is None and self._bytes() + loaded.result().bytes <= self._limit_bytes
@@ -134,15 +143,18 @@ class Engine:
     def close(self) -> None:
         """Start no more loads."""
         self._loader.shutdown(wait=False, cancel_futures=True)
+        self._needs.close()
 
     def _load(self, key: Key, place: CheckpointPlace) -> Sampler:
         digest, precision = key
         path = self._volume.checkpoint(place.job, place.file)
-        try:
-            sampler = Sampler.load(path, digest, self._environments[precision])
-        except ServiceError:
-            self._require_volume()
-            raise
+        with self._reads.one():
+            try:
+                generator, header = load_checkpoint(path, digest)
+            except ServiceError:
+                self._require_volume()
+                raise
+        sampler = Sampler(generator, header, self._environments[precision])
         logger.info(
             "loaded generator %s (%s, %d kB, batches of %s)",
             digest[:19],
@@ -162,17 +174,25 @@ class Engine:
             )
             raise ServiceError(ErrorCode.VOLUME_FAILING, detail) from error
 
-    def _make_room(self, place: CheckpointPlace) -> bool:
-        """Evict generators until a file can be loaded; False while other loads leave no room for it.
+    def _make_room(self, target: Target) -> bool:
+        """Whether a generator can be loaded now. If not, others may have been evicted for it, or be loading.
 
         Raises if it cannot be loaded at all: the kernel would kill this process, and the next one that tries.
         """
+        if self._room_is_made_for == target:
+            self._room_is_made_for = None
+            return True
         self._is_crowded &= bool(self._loading)
-        if self._is_crowded:
+        if self._is_crowded or self._room_is_made_for:
             return False
-        needed = self._needed_bytes(place)
-        loading = [other for (_, other), load in self._loading.items() if not load.done()]
-        available = available_bytes("cpu") - sum(map(self._needed_bytes, loading))
+        needed = self._needs.bytes_of(_load_of(target))
+        if needed is None:
+            return False
+        loading = [other for other, load in self._loading.items() if not load.done()]
+        taken = (self._needs.bytes_of(_load_of(other)) or 0 for other in loading)
+        available = available_bytes("cpu") - sum(taken)
+        if needed <= available:
+            return True
         is_on_cpu = self._environments["auto"].device == "cpu"  # a GPU's generators are not in this memory
         evictable = self._bytes() - self._held_bytes() if is_on_cpu and not loading else 0
         if needed > available + evictable:
@@ -181,19 +201,14 @@ class Engine:
                 return False
             detail = (
                 f"Loading this generator takes up to {needed // 2**20:,} MiB of memory, and "
-                f"{available // 2**20:,} MiB can be had: give the samplers more, or train a narrower one."
+                f"{(available + evictable) // 2**20:,} MiB can be had: give the samplers more, or train a "
+                "narrower one."
             )
             raise ServiceError(ErrorCode.INSUFFICIENT_MEMORY, detail)
         while needed > available:
             available += self._evict()
-        return True
-
-    def _needed_bytes(self, place: CheckpointPlace) -> int:
-        """Memory for loading a file; 0 if the file cannot be found, which its load will report."""
-        try:
-            return LOADING * self._volume.checkpoint(place.job, place.file).stat().st_size
-        except OSError:
-            return 0
+        self._room_is_made_for = target
+        return False
 
     def _keep(self, key: Key, sampler: Sampler) -> None:
         self._samplers[key] = sampler
@@ -215,3 +230,8 @@ class Engine:
 
     def _held_bytes(self) -> int:
         return sum(loaded.bytes for key, loaded in self._samplers.items() if key in self._held)
+
+
+def _load_of(target: Target) -> Load:
+    (_, precision), place = target
+    return place, precision

@@ -39,7 +39,6 @@ LOOK_AHEAD = 256
 """In a pause, how far into the line it is searched for brief asks."""
 FAILED = "the sampler failed; see its log"
 
-
 Portions = Sequence[Sequence[Ask]]
 Samplers = Mapping[Key, Sampler]
 
@@ -211,18 +210,17 @@ class SampleConsumer(threading.Thread):
         self._forget(made.asks)
 
     def _pause(self, ahead: Portions, samplers: Samplers, progress: Progress) -> None:
-        """Serve brief asks that have arrived, if it is time for that, before the rest of what lies ahead.
+        """Serve brief asks that have arrived, if it is time for that, before the rest, and probe if it is.
 
         Raises:
             _GivenUpError: the device has failed meanwhile.
         """
-        if not self._slices.is_over or self._end.is_set() or not self._active.is_set():
-            return
-        began_at = time.monotonic()
-        with self._slices.pause(), self._engine.holding(samplers):
-            self._serve_brief(ahead, samplers, progress)
-        progress.begun_at += time.monotonic() - began_at
-        if not self._liveness.is_sound:
+        if self._slices.is_over and not self._end.is_set() and self._active.is_set():
+            began_at = time.monotonic()
+            with self._slices.pause(), self._engine.holding(samplers):
+                self._serve_brief(ahead, samplers, progress)
+            progress.begun_at += time.monotonic() - began_at
+        if not self._liveness.is_sound or (self._liveness.wants_probe and not self._probe()):
             raise _GivenUpError("the device has failed")
 
     def _serve_brief(self, ahead: Portions, samplers: Samplers, progress: Progress) -> None:

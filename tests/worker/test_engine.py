@@ -3,8 +3,7 @@
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import wait
 from pathlib import Path
 
@@ -12,16 +11,13 @@ import numpy as np
 import pytest
 
 from contract.errors import ErrorCode, ServiceError
-from contract.sampling import CheckpointPlace, SamplePrecision, SampleSpec
+from contract.sampling import CheckpointPlace
 from contract.volume import Volume
 from models.environment import detect
 from models.sampler import Sampler
 from tests.worker.asking import PATIENCE_SECONDS, PLACE, save_generator
-from worker import engine as module
-from worker.engine import LOADING, LOADS_AHEAD, Engine, Key
-
-OTHER = CheckpointPlace(job="job_" + "1" * 16, file="generator.safetensors")
-
+from tests.worker.engines import OTHER, Stopped, in_memory, loaded, spec_of
+from worker.engine import LOADS_AHEAD, Engine
 
 ONE_THREAD = """
 import os, sys, threading
@@ -51,41 +47,10 @@ assert ended
 """
 
 
-def spec_of(digest: str, precision: SamplePrecision = "auto") -> SampleSpec:
-    return SampleSpec(digest=digest, seed=7, count=1, precision=precision)
-
-
-class Stopped(Engine):
-    """Begins loads, but finishes none until it may."""
-
-    def __init__(self, volume: Volume) -> None:
-        super().__init__(volume, detect("cpu", 1, "float32"), 2**30)
-        self.begun, self.may_load = threading.Event(), threading.Event()
-        self.loads = 0
-
-    def _load(self, key: Key, place: CheckpointPlace) -> Sampler:
-        self.loads += 1
-        self.begun.set()
-        assert self.may_load.wait(PATIENCE_SECONDS)
-        return super()._load(key, place)
-
-
-def loaded(engine: Engine, spec: SampleSpec, place: CheckpointPlace = PLACE) -> Sampler:
-    """Request the generator, wait for its load, and request it again."""
-    if (sampler := engine.sampler(spec, place)) is None:
-        assert not wait(engine._loading.values(), PATIENCE_SECONDS).not_done
-        sampler = engine.sampler(spec, place)
-    assert sampler is not None
-    return sampler
-
-
-def in_memory(engine: Engine) -> Sequence[str]:
-    return [digest for digest, _ in engine._samplers]
-
-
-def needed_bytes(volume: Volume) -> int:
-    """What loading the generator at `OTHER` takes."""
-    return LOADING * volume.checkpoint(OTHER.job, OTHER.file).stat().st_size
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a load needs is known at once, unless looking it up hangs."""
+    monkeypatch.setattr("worker.needs._MOMENT_SECONDS", PATIENCE_SECONDS)
 
 
 def test_generator_is_loaded_once(engine: Engine, volume: Volume) -> None:
@@ -130,86 +95,6 @@ def test_float32_is_the_same_generator_where_auto_is_float32(engine: Engine, vol
     digest = save_generator(volume)
     assert loaded(engine, spec_of(digest, "float32")) is loaded(engine, spec_of(digest))
     assert engine.precisions == ("auto",)
-
-
-def test_generator_that_could_exhaust_the_memory_is_refused_and_costs_no_other(
-    engine: Engine, volume: Volume, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    known, large = save_generator(volume), save_generator(volume, 1, OTHER)
-    small = loaded(engine, spec_of(known))
-    monkeypatch.setattr(module, "available_bytes", lambda _: needed_bytes(volume) - small.bytes - 1)
-    with pytest.raises(ServiceError) as refusal:
-        engine.sampler(spec_of(large), OTHER)
-    assert refusal.value.code is ErrorCode.INSUFFICIENT_MEMORY
-    assert in_memory(engine) == [known]
-
-
-def test_others_are_evicted_first_if_memory_is_short(
-    engine: Engine, volume: Volume, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    known, large = save_generator(volume), save_generator(volume, 1, OTHER)
-    loaded(engine, spec_of(known))
-    monkeypatch.setattr(module, "available_bytes", lambda _: needed_bytes(volume) - 1)
-    assert loaded(engine, spec_of(large), OTHER).still_works()
-    assert in_memory(engine) == [large]
-
-
-def test_generator_on_a_gpu_is_not_evicted_for_memory_of_the_host(
-    engine: Engine, volume: Volume, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    known, large = save_generator(volume), save_generator(volume, 1, OTHER)
-    environment = detect("cpu", 1, "float32").model_copy(update={"device": "cuda"})
-    on_gpu = Engine(volume, environment, 2**30)
-    on_gpu._samplers[on_gpu.key(spec_of(known))] = loaded(engine, spec_of(known))
-    monkeypatch.setattr(module, "available_bytes", lambda _: needed_bytes(volume) - 1)
-    with pytest.raises(ServiceError) as refusal:
-        on_gpu.sampler(spec_of(large), OTHER)
-    assert refusal.value.code is ErrorCode.INSUFFICIENT_MEMORY
-    assert in_memory(on_gpu) == [known]
-
-
-def test_load_waits_for_another_if_there_is_no_memory_for_both_and_none_overtakes_it(
-    volume: Volume, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first, large = spec_of(save_generator(volume)), spec_of(save_generator(volume, 1, OTHER))
-    monkeypatch.setattr(module, "available_bytes", lambda _: needed_bytes(volume) * 1.5)
-    engine = Stopped(volume)
-    assert engine.sampler(first, PLACE) is None
-    assert engine.sampler(large, OTHER) is None
-    assert list(engine._loading) == [(engine.key(first), PLACE)]
-    monkeypatch.setattr(module, "available_bytes", lambda _: 2**40)
-    assert engine.sampler(large.model_copy(update={"digest": "sha256:" + "0" * 64}), PLACE) is None
-    assert list(engine._loading) == [(engine.key(first), PLACE)]
-    engine.may_load.set()
-    assert loaded(engine, first).still_works()
-    assert loaded(engine, large, OTHER).still_works()
-
-
-def test_held_generator_is_not_evicted_and_what_lacks_its_memory_waits(
-    engine: Engine, volume: Volume, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    known, large = save_generator(volume), save_generator(volume, 1, OTHER)
-    loaded(engine, spec_of(known))
-    monkeypatch.setattr(module, "available_bytes", lambda _: needed_bytes(volume) - 1)
-    with engine.holding([engine.key(spec_of(known))]):
-        assert engine.sampler(spec_of(large), OTHER) is None
-        assert not engine._loading
-        assert in_memory(engine) == [known]
-    assert loaded(engine, spec_of(large), OTHER).still_works()
-    assert in_memory(engine) == [large]
-
-
-def test_others_are_evicted_instead_of_a_held_generator(volume: Volume) -> None:
-    places = [CheckpointPlace(job=f"job_{'0' * 15}{index}", file=PLACE.file) for index in range(3)]
-    held, *others = (save_generator(volume, index, place) for index, place in enumerate(places))
-    engine = Engine(volume, detect("cpu", 1, "float32"), limit_bytes=1)
-    loaded(engine, spec_of(held), places[0])
-    with engine.holding([engine.key(spec_of(held))]):
-        for digest, place in zip(others, places[1:], strict=True):
-            loaded(engine, spec_of(digest), place)
-            assert in_memory(engine) == [held, digest]
-    loaded(engine, spec_of(others[0]), places[1])
-    assert in_memory(engine) == others[:1]
 
 
 @pytest.mark.parametrize(

@@ -92,3 +92,16 @@ def test_sheet_is_left_to_others_if_the_device_fails_in_a_pause(
     assert not gateway.redis.llen(SAMPLES_REPLIES_OF + gateway.name)
     gateway.push(sheet)
     assert gateway.answers(1)[0].id == sheet.id
+
+
+def test_sampler_is_probed_in_the_middle_of_a_sheet(
+    gateway: Gateway, engine: Engine, start: Start, passes: Passes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sheet, probes = gateway.ask(1, SHEET), []
+    monkeypatch.setattr(engine, "probe", lambda: probes.append(passes.of(sheet)))
+    gateway.push(sheet)
+    passes.after(sheet, 2, lambda: monkeypatch.setattr("worker.liveness.PROBE_EVERY_SECONDS", -1))
+    passes.after(sheet, 3, lambda: monkeypatch.setattr("worker.liveness.PROBE_EVERY_SECONDS", 10_000))
+    start(engine)
+    assert gateway.answers(1)[0].error is None
+    assert probes.count(2) == 1
