@@ -105,10 +105,9 @@ class Pictures:
                 await await_for(request, rendering.task)
             if rendering.until >= until or not rendering.has_expired:
                 picture = rendering.task.result()
-                missed_ms = 1000 * (asked_at - rendering.begun_at)
-                return (
-                    replace(picture, stages=stages_after(picture.stages, missed_ms)) if missed_ms else picture
-                )
+                if missed_ms := 1000 * (asked_at - rendering.begun_at):
+                    return replace(picture, stages=stages_after(picture.stages, missed_ms))
+                return picture
 
     @contextmanager
     def _waiting_for(self, asked: _Asked, until: float, now: float) -> Iterator[_Rendering]:
