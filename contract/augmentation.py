@@ -1,6 +1,6 @@
 """Parameters of differentiable augmentation."""
 
-from pydantic import Field
+from pydantic import Field, StrictBool, StrictFloat
 
 from contract.plugin import Frozen
 
@@ -12,9 +12,9 @@ class DiffAugment(Frozen):
     section 3.2.
     """
 
-    strength: float = Field(
+    strength: StrictFloat = Field(
         1.0, ge=0, le=1, description="Strength of every change: 1 is the paper's, 0 changes nothing."
     )
-    color: bool = Field(default=True, description="Change brightness, saturation and contrast.")
-    translation: bool = Field(default=True, description="Shift by up to an eighth of the side.")
-    cutout: bool = Field(default=True, description="Blank a square of up to half the side.")
+    color: StrictBool = Field(default=True, description="Change brightness, saturation and contrast.")
+    translation: StrictBool = Field(default=True, description="Shift by up to an eighth of the side.")
+    cutout: StrictBool = Field(default=True, description="Blank a square of up to half the side.")

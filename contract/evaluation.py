@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, StrictFloat, StrictInt
 
 from contract.kept import Kept
 from contract.plugin import Frozen
@@ -22,7 +22,7 @@ class EvaluationParameters(Frozen):
         description="The network whose features are compared: the small one of this service, whose distances "
         "are called `fd` and `kd`; or Inception, if its weights are on the volume: `fid` and `kid`.",
     )
-    every_images: int | None = Field(
+    every_images: StrictInt | None = Field(
         None,
         ge=1,
         description="Images between two evaluations. Default: computed from the operations of training and "
@@ -33,7 +33,7 @@ class EvaluationParameters(Frozen):
         "four, so failures are noticed late; from the whole run on there is one, at its end: no guard "
         "can then go back to a best, and the last state is served.",
     )
-    accuracy_threshold: float = Field(
+    accuracy_threshold: StrictFloat = Field(
         0.5,
         gt=0,
         lt=1,

@@ -15,6 +15,8 @@ DATASET_PATTERN = r"^ds_[0-9a-z]{16}$"
 ALIAS_PATTERN = r"^[a-z][a-z0-9-]{0,62}$"
 OWNER_PATTERN = r"^(job_[0-9a-z]{16}|imported)$"
 DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
+CURSOR_PATTERN = r"^[0-9]{1,19}(-(job|ds)_[0-9a-z]{16})?$"
+PRINTABLE_ASCII = r"^[\x20-\x7e]+$"
 
 JobId = Annotated[str, StringConstraints(pattern=JOB_PATTERN)]
 DatasetId = Annotated[str, StringConstraints(pattern=DATASET_PATTERN)]

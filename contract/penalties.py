@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, StrictFloat
 
 from contract.plugin import Loss
 
@@ -21,7 +21,7 @@ class ZeroCentred(Loss):
     JUDGES_IMAGES_ALONE: ClassVar[bool] = True
 
     kind: str
-    gamma: float | None = Field(
+    gamma: StrictFloat | None = Field(
         None,
         ge=0,
         le=10_000,

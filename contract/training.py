@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt, model_validator
 
 from contract.architectures import Architecture, Dcgan, Pair
 from contract.augmentation import DiffAugment
@@ -51,22 +51,24 @@ class TrainingParameters(Frozen):
     )
     prior: Prior = Field(Normal(), description="The distribution of the latent vectors.")
     fit: Fit = Field("crop", description="How a picture is made square: centre crop, padding or stretching.")
-    mirror: bool = Field(default=False, description="Show half of the pictures mirrored left to right.")
-    images: int = Field(
+    mirror: StrictBool = Field(default=False, description="Show half of the pictures mirrored left to right.")
+    images: StrictInt = Field(
         120_000, ge=1, le=10**10, description="Real images to train on in total; rounded up to whole batches."
     )
-    batch_size: int = Field(32, ge=2, le=4096, description="Images per step; the paper uses 128.")
-    generator_learning_rate: float = Field(8e-4, gt=0, le=1, description="Adam's; the paper uses 2e-4.")
-    discriminator_learning_rate: float = Field(1e-4, gt=0, le=1, description="Adam's; the paper uses 2e-4.")
-    learning_rate_decay: float = Field(
+    batch_size: StrictInt = Field(32, ge=2, le=4096, description="Images per step; the paper uses 128.")
+    generator_learning_rate: StrictFloat = Field(8e-4, gt=0, le=1, description="Adam's; the paper uses 2e-4.")
+    discriminator_learning_rate: StrictFloat = Field(
+        1e-4, gt=0, le=1, description="Adam's; the paper uses 2e-4."
+    )
+    learning_rate_decay: StrictFloat = Field(
         0.0,
         ge=0,
         le=1,
         description="Share of the run, at its end, over which both learning rates fall linearly to zero.",
     )
-    beta1: float = Field(0.5, ge=0, lt=1, description="Adam's decay of the first moment.")
-    beta2: float = Field(0.999, ge=0, lt=1, description="Adam's decay of the second moment.")
-    ema_halflife_images: int = Field(
+    beta1: StrictFloat = Field(0.5, ge=0, lt=1, description="Adam's decay of the first moment.")
+    beta2: StrictFloat = Field(0.999, ge=0, lt=1, description="Adam's decay of the second moment.")
+    ema_halflife_images: StrictInt = Field(
         2_000,
         ge=0,
         le=10**9,
@@ -79,14 +81,14 @@ class TrainingParameters(Frozen):
         EvaluationParameters(),
         description="How the generator is evaluated, for the record and for the guards.",
     )
-    devices: int = Field(
+    devices: StrictInt = Field(
         1,
         ge=1,
         le=MOST_DEVICES,
         description="GPUs of one trainer (on a CPU, processes) that train together, each on an equal part of"
         " every batch. The job waits for a trainer that owns as many.",
     )
-    seed: int = Field(0, ge=0, le=MAX_SEED, description="Determines everything random in the run.")
+    seed: StrictInt = Field(0, ge=0, le=MAX_SEED, description="Determines everything random in the run.")
 
 
 def _describe_presets(schema: dict[str, Any]) -> None:
@@ -105,7 +107,7 @@ class JobRequest(TrainingParameters):
     dataset: DatasetId = Field(description="The dataset to train on, which must be `ready`.")
     preset: PresetName = Field("fast", description=f"Sets what you leave out. {describe()}.")
     name: str | None = Field(None, max_length=200, description="A name for people to read.")
-    resolution: int | None = Field(
+    resolution: StrictInt | None = Field(
         None,
         ge=1,
         le=4096,
@@ -115,10 +117,10 @@ class JobRequest(TrainingParameters):
     channels: Literal[1, 3] | None = Field(
         None, description="1 is grey, 3 is colour. Default: from the dataset."
     )
-    checkpoint_every_images: int | None = Field(
+    checkpoint_every_images: StrictInt | None = Field(
         None, ge=1, description=f"Default: a tenth of the run. {_AT_MOST}"
     )
-    preview_every_images: int | None = Field(
+    preview_every_images: StrictInt | None = Field(
         None, ge=1, description=f"Default: a twentieth of the run. {_AT_MOST}"
     )
     priority: Priority = Field(Priority.NORMAL, description="Its place in the queue.")
@@ -135,8 +137,8 @@ class TrainingSpec(TrainingParameters):
     name: str | None
     resolution: int
     channels: Literal[1, 3]
-    checkpoint_every_images: int = Field(ge=1)
-    preview_every_images: int = Field(ge=1)
+    checkpoint_every_images: StrictInt = Field(ge=1)
+    preview_every_images: StrictInt = Field(ge=1)
 
     @model_validator(mode="after")
     def _can_be_trained(self) -> Self:

@@ -18,6 +18,7 @@ from dcgan.events import Event
 from dcgan.polling import polled
 from dcgan.replies import DryRun, Job, JobProgress, MemoryEstimate, TimeEstimate
 
+console = Console(highlight=False, markup=False)
 LINE_EVERY_SECONDS = 10
 BAR_COLUMNS = 11
 """Kept free for the bar, and for the space after it."""

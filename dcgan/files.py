@@ -25,11 +25,19 @@ def naming(file: Path | str) -> Iterator[None]:
 
 @contextmanager
 def opened(path: Path | str) -> Iterator[tuple[Iterator[bytes], int]]:
-    """The contents of a regular file, and its size. Opening a pipe would block until it has a writer."""
+    """The contents of a regular file, and its size. Opening a pipe would block until it has a writer.
+
+    Raises:
+        DcganError: `not_a_file` if there is none, or it cannot be opened.
+    """
     file = Path(path)
     if file.exists() and not file.is_file():
         raise DcganError("not_a_file", f"{file} is not a regular file; only such a one has a size to send.")
-    with file.open("rb") as stream:
+    try:
+        stream = file.open("rb")
+    except OSError as error:
+        raise DcganError("not_a_file", f"{file} cannot be sent: {error.strerror}.") from error
+    with stream:
         size = os.fstat(stream.fileno()).st_size
         yield _exactly(size, stream, file), size
 

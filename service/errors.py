@@ -111,7 +111,7 @@ def _allowed(request: Request) -> str:
 
 def _http_detail(request: Request, error: HTTPException, headers: Mapping[str, str]) -> str:
     if error.status_code == 400:
-        return "The body cannot be read; send a JSON object in UTF-8."
+        return "The body cannot be read; send a JSON object in UTF-8, without numbers of thousands of digits."
     if error.detail != HTTPStatus(error.status_code).phrase:
         return error.detail
     path = request.url.path[:200]

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request
 
+from contract.identifiers import PRINTABLE_ASCII
 from service.refusals import parameter_error
 
 _NAME = "Idempotency-Key"
@@ -17,7 +18,7 @@ async def _the_only_one(
             alias=_NAME,
             min_length=1,
             max_length=255,
-            pattern=r"^[\x20-\x7e]+$",
+            pattern=PRINTABLE_ASCII,
             description="Chosen by you, one for each job: the same request sent again answers with the job"
             " that it made, instead of making another.",
             examples=["8e03978e-40d5-43dd-bc93-6894a57f9324"],

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from contract.alias import Meaning, MovedBy
 from contract.identifiers import DIGEST_EXAMPLE, LATEST, Digest, JobId
@@ -18,7 +18,7 @@ class AliasTarget(Frozen):
 
     job: JobId | None = None
     digest: Digest | None = None
-    follow: bool = Field(
+    follow: StrictBool = Field(
         default=False,
         description="With a job: always serve its best checkpoint, so that better ones of a running job are "
         "served as soon as they exist.",

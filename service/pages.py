@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from fastapi import Response
 from pydantic import Field, ValidationError
 
+from contract.identifiers import CURSOR_PATTERN
 from contract.plugin import Frozen
 from service.store import Cursor, Standing
 
@@ -23,7 +24,7 @@ class ListQuery(Frozen):
     limit: int = Field(50, ge=1, le=MAX_LIMIT, description="Entries per page.")
     cursor: str | None = Field(
         None,
-        pattern=r"^[0-9]{1,19}(-(job|ds)_[0-9a-z]{16})?$",
+        pattern=CURSOR_PATTERN,
         description="From `next` of the previous page; opaque.",
     )
 

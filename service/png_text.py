@@ -83,7 +83,7 @@ class _Source:
     async def _next(self) -> bytes:
         async for piece in self._pieces:
             return piece
-        raise _not_readable("it ends before its last chunk")
+        raise _not_readable("it ends before its last chunk, or is something else")
 
 
 def _not_readable(reason: str) -> ServiceError:

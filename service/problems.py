@@ -38,7 +38,7 @@ MEANINGS: dict[ErrorCode, Meaning] = {
     ErrorCode.NOT_FOUND: Meaning(404, "There is nothing at this address"),
     ErrorCode.METHOD_NOT_ALLOWED: Meaning(405, "The method is not allowed here"),
     ErrorCode.DATASET_NOT_FOUND: Meaning(404, "No such dataset"),
-    ErrorCode.DATASET_NOT_READY: Meaning(409, "The dataset is not ready", retryable=True),
+    ErrorCode.DATASET_NOT_READY: Meaning(409, "The dataset is not ready"),
     ErrorCode.DATASET_IN_USE: Meaning(409, "The dataset is in use"),
     ErrorCode.JOB_NOT_FOUND: Meaning(404, "No such job"),
     ErrorCode.JOB_STATE_CONFLICT: Meaning(409, "The job's state forbids this"),
@@ -95,7 +95,9 @@ class Problem(Frozen):
     status: int
     code: ErrorCode
     detail: str = Field(description="What is wrong, what is allowed and what to do.")
-    retryable: bool = Field(description="Whether the same request may succeed later, unchanged.")
+    retryable: bool = Field(
+        description="Whether to repeat the same request, unchanged: after `Retry-After`, or after a while."
+    )
     errors: tuple[ProblemField, ...] = ()
     current: dict[str, Any] | None = Field(
         None, description="With `precondition_failed`: what there is now, if there is anything."
@@ -116,7 +118,7 @@ def problem(error: ServiceError) -> Problem:
         status=meaning.status,
         code=error.code,
         detail=error.detail,
-        retryable=meaning.retryable,
+        retryable=meaning.retryable or error.retry_after_seconds is not None,
         errors=tuple(ProblemField(pointer=field.pointer, detail=field.detail) for field in error.fields),
         current=error.current.model_dump(mode="json") if error.current else None,
     )

@@ -19,6 +19,8 @@ from service.refusals import parameter_error
 
 T = TypeVar("T")
 
+_TRAINING_SECONDS = 10.0
+"""After which a job that trains may have made its first checkpoint."""
 _LOOKS = 10
 """Attempts; one fails only if the newest job is deleted between its two reads."""
 
@@ -146,7 +148,11 @@ async def of_job(gateway: Gateway, job_id: str) -> Target:
             if standing.record.state.is_terminal
             else f"has no checkpoint yet; GET /jobs/{job_id} shows its progress."
         )
-        raise ServiceError(ErrorCode.NO_MODEL_YET, f"The job {job_id} is {state} and {what_is}")
+        raise ServiceError(
+            ErrorCode.NO_MODEL_YET,
+            f"The job {job_id} is {state} and {what_is}",
+            retry_after_seconds=None if standing.record.state.is_terminal else _TRAINING_SECONDS,
+        )
     return Target.of(job_id, checkpoint)
 
 
@@ -197,8 +203,8 @@ async def _latest(gateway: Gateway) -> Target:
         await require_rebuilt(gateway)
         raise ServiceError(
             ErrorCode.NO_MODEL_YET,
-            "No training job has finished yet: POST images to /datasets, then "
-            '{"dataset": "ds_…"} to /jobs, and ask again when the job has succeeded '
-            "(or name a running job with ?model=job_…).",
+            "No training job has succeeded yet, so there is no latest. Name one that is running or has ended "
+            "otherwise with ?model=job_… (GET /jobs lists them); or train the first: POST images to "
+            '/datasets, then {"dataset": "ds_…"} to /jobs, and ask again when the job has succeeded.',
         )
     return target

@@ -16,10 +16,12 @@ MAX_LATENT_SIZE = 1024
 
 # fail_fast: a body of megabytes that is all wrong would otherwise yield hundreds of thousands of errors.
 Latent = Annotated[
-    tuple[Annotated[float, Field(ge=-FURTHEST, le=FURTHEST)], ...],
+    tuple[Annotated[float, Field(strict=True, ge=-FURTHEST, le=FURTHEST)], ...],
     Field(max_length=MAX_LATENT_SIZE, fail_fast=True),
 ]
-Seeds = Annotated[tuple[Seed, ...], Field(max_length=MAX_COUNT, fail_fast=True)]
+Seeds = Annotated[
+    tuple[Annotated[Seed, Field(strict=True)], ...], Field(max_length=MAX_COUNT, fail_fast=True)
+]
 Latents = Annotated[tuple[Latent, ...], Field(max_length=MAX_COUNT, fail_fast=True)]
 
 
@@ -61,10 +63,13 @@ class SamplesBody(SampleOptions):
             raise parameter_error("/truncation", detail)
         size = len(latents[0])
         for index, latent in enumerate(latents):
-            if len(latent) != size or not size:
+            if not latent:
+                detail = f"latents/{index} is empty; give it as many numbers as the generator's latent_size."
+                raise parameter_error(f"/latents/{index}", detail)
+            if len(latent) != size:
                 detail = (
                     f"latents/{index} has {len(latent)} numbers, but latents/0 has {size}; "
-                    "give each the same number, at least one."
+                    "give each the same number."
                 )
                 raise parameter_error(f"/latents/{index}", detail)
         if size * len(latents) > MOST_NUMBERS:

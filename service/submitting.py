@@ -16,6 +16,9 @@ from service.gateway import Gateway
 from service.job_views import Job
 from service.refusals import being_rebuilt, store_unavailable
 
+_PREPARING_SECONDS = 2.0
+"""After which a dataset may be ready; most are within seconds."""
+
 
 async def find_made(gateway: Gateway, idempotency: Idempotency | None) -> Job | None:
     """Return the job that this request has already created, if any.
@@ -98,4 +101,9 @@ def _not_ready(dataset_id: str, state: State) -> ServiceError:
         State.CANCELLED: "upload the images again.",
     }.get(state, "wait until its state is ready.")
     detail = f"The dataset {dataset_id} is {DATASET_STATE[state]}, not ready: {advice}"
-    return ServiceError(ErrorCode.DATASET_NOT_READY, detail, fields=(FieldError("/dataset", detail),))
+    return ServiceError(
+        ErrorCode.DATASET_NOT_READY,
+        detail,
+        fields=(FieldError("/dataset", detail),),
+        retry_after_seconds=None if state.is_terminal else _PREPARING_SECONDS,
+    )

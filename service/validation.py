@@ -5,6 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from contract.errors import FieldError
+from contract.identifiers import (
+    ALIAS_PATTERN,
+    CURSOR_PATTERN,
+    DATASET_PATTERN,
+    DIGEST_PATTERN,
+    JOB_PATTERN,
+    PRINTABLE_ASCII,
+)
 
 _SHOWN_CHARACTERS = 80
 _NEVER_REPEATED = "/webhook"  # it may contain a secret anywhere, even in the wrong field
@@ -18,6 +26,15 @@ _KINDS_OF_VALUE = {
 }
 _WANTED = {error: wanted for wanted, errors in _KINDS_OF_VALUE.items() for error in errors}
 """What JSON calls the value that is wanted, by pydantic's error, which says it in Python's words."""
+_OF_PATTERN = {
+    JOB_PATTERN: "the id of a job (job_ and 16 characters; GET /jobs lists them)",
+    DATASET_PATTERN: "the id of a dataset (ds_ and 16 characters; GET /datasets lists them)",
+    DIGEST_PATTERN: "a generator's digest (sha256: and 64 hexadecimal digits)",
+    ALIAS_PATTERN: "an alias: up to 63 of a-z, 0-9 and -, beginning with a letter",
+    CURSOR_PATTERN: "what `next` of the previous page gives",
+    PRINTABLE_ASCII: "printable characters of ASCII",
+}
+"""What text is that matches a pattern."""
 _ABOUT_THE_KIND = ("union_tag_invalid", "union_tag_not_found")
 
 
@@ -71,7 +88,11 @@ def _sentence(pointer: str, found: Any) -> str:
             )
         case "string_pattern_mismatch":
             pattern = found["ctx"]["pattern"]
-            return f"{name} is {_shown(found['input'])}, which does not match the pattern {pattern}."
+            wanted = _OF_PATTERN.get(pattern, f"text that matches the pattern {pattern}")
+            return f"{name} is {_shown(found['input'])} but should be {wanted}."
+        case "too_long":
+            count, most = found["ctx"]["actual_length"], found["ctx"]["max_length"]
+            return f"{name} has {count} entries; at most {most} are allowed."
         case "value_error":
             return f"{name}: {found['ctx']['error']}."
         case "union_tag_invalid":

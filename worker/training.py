@@ -94,12 +94,12 @@ class _Run:
         for progress in trainer.train(self._state, self._batches, self._ranks):
             self._do_what_is_due(before, progress.images_seen)
             before = progress.images_seen
-            now = time.monotonic()
-            if now - told_at >= REPORT_SECONDS or self._state.is_over:
+            now, is_stopping = time.monotonic(), self._chore.stop_requested
+            if now - told_at >= REPORT_SECONDS or self._state.is_over or is_stopping:
                 self._reporter.read_losses()
                 self._reporter.tell_progress()
                 told_at = now
-            if self._chore.stop_requested:
+            if is_stopping:
                 self._save()
                 self._chore.tell(link.Stopped())
                 return

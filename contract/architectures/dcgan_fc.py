@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from contract.architectures.pair import Norm, Pair
 
@@ -22,10 +22,10 @@ class DcganFc(Pair):
     USUAL_NORM: ClassVar[Norm] = "none"
 
     kind: Literal["dcgan_fc"] = "dcgan_fc"
-    generator_width: int = Field(
+    generator_width: StrictInt = Field(
         64, ge=4, le=512, description="The article's ngf: channels of the generator's last hidden layer."
     )
-    discriminator_width: int = Field(
+    discriminator_width: StrictInt = Field(
         32,
         ge=4,
         le=512,

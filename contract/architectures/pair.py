@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from contract.plugin import Frozen
 
@@ -18,11 +18,11 @@ class Pair(Frozen):
     """What `auto` means, unless a loss judges images alone: then it means `none`."""
 
     kind: str
-    latent_size: int = Field(128, ge=2, le=1024, description="Length Z of the latent vector.")
-    generator_width: int = Field(
+    latent_size: StrictInt = Field(128, ge=2, le=1024, description="Length Z of the latent vector.")
+    generator_width: StrictInt = Field(
         64, ge=4, le=512, description="Channels of the generator's last hidden layer."
     )
-    discriminator_width: int = Field(
+    discriminator_width: StrictInt = Field(
         64, ge=4, le=512, description="Channels of the discriminator's first layer."
     )
     discriminator_norm: Literal["auto"] | Norm = Field(

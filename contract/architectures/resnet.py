@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from contract.architectures.pair import Norm, Pair
 
@@ -23,10 +23,10 @@ class Resnet(Pair):
     USUAL_NORM: ClassVar[Norm] = "spectral"
 
     kind: Literal["resnet"] = "resnet"
-    generator_width: int = Field(
+    generator_width: StrictInt = Field(
         32, ge=4, le=512, description="Channels of the generator's last block; the papers take 64 and more."
     )
-    discriminator_width: int = Field(
+    discriminator_width: StrictInt = Field(
         32,
         ge=4,
         le=512,

@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from contract.penalties import ZeroCentred
 
@@ -21,6 +21,6 @@ class R3(ZeroCentred):
     discriminator_steps: ClassVar[int] = 1
 
     kind: Literal["r3"] = "r3"
-    penalty_every_steps: int = Field(
+    penalty_every_steps: StrictInt = Field(
         4, ge=1, le=64, description="Penalties are computed every so many steps, and are that much stronger."
     )

@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictFloat, StrictInt
 
 from contract.plugin import Loss
 
@@ -20,10 +20,10 @@ class WganGp(Loss):
     JUDGES_IMAGES_ALONE: ClassVar[bool] = True
 
     kind: Literal["wgan_gp"] = "wgan_gp"
-    critic_steps: int = Field(
+    critic_steps: StrictInt = Field(
         5, ge=1, le=20, description="Batches that the critic learns from for each step of the generator."
     )
-    gradient_penalty: float = Field(
+    gradient_penalty: StrictFloat = Field(
         10.0, ge=0, le=1000, description="Weight λ of the penalty (‖∇D‖ - 1)² between reals and fakes."
     )
 

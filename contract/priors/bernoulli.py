@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictFloat
 
 from contract.plugin import Frozen
 
@@ -17,4 +17,4 @@ class Bernoulli(Frozen):
     HAS_A_MIDDLE: ClassVar[bool] = False
 
     kind: Literal["bernoulli"] = "bernoulli"
-    probability: float = Field(0.5, ge=0.01, le=0.99, description="Probability of the higher value.")
+    probability: StrictFloat = Field(0.5, ge=0.01, le=0.99, description="Probability of the higher value.")

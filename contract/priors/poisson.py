@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictFloat
 
 from contract.plugin import Frozen
 
@@ -17,4 +17,6 @@ class Poisson(Frozen):
     HAS_A_MIDDLE: ClassVar[bool] = True
 
     kind: Literal["poisson"] = "poisson"
-    rate: float = Field(4.0, ge=0.1, le=100, description="Mean of the counts before they are standardised.")
+    rate: StrictFloat = Field(
+        4.0, ge=0.1, le=100, description="Mean of the counts before they are standardised."
+    )

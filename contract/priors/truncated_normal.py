@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictFloat
 
 from contract.plugin import Frozen
 
@@ -17,4 +17,6 @@ class TruncatedNormal(Frozen):
     HAS_A_MIDDLE: ClassVar[bool] = True
 
     kind: Literal["truncated_normal"] = "truncated_normal"
-    bound: float = Field(2.0, ge=0.5, le=5, description="Where both tails are cut, in standard deviations.")
+    bound: StrictFloat = Field(
+        2.0, ge=0.5, le=5, description="Where both tails are cut, in standard deviations."
+    )

@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictFloat
 
 from contract.plugin import Loss
 
@@ -18,7 +18,7 @@ class Mmd(Loss):
     JUDGES_IMAGES_ALONE: ClassVar[bool] = False
 
     kind: Literal["mmd"] = "mmd"
-    weight: float = Field(
+    weight: StrictFloat = Field(
         0.5, ge=0, le=1, description="Weight with which it is added to the generator's loss."
     )
     on: Literal["features", "pixels"] = Field(

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from contract.penalties import ZeroCentred
 
@@ -14,6 +14,6 @@ class R2(ZeroCentred):
     """
 
     kind: Literal["r2"] = "r2"
-    every_steps: int = Field(
+    every_steps: StrictInt = Field(
         4, ge=1, le=64, description="Computed every so many steps, and that much stronger."
     )

@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictFloat
 
 from contract.plugin import Loss
 
@@ -16,4 +16,4 @@ class WeightPenalty(Loss):
     JUDGES_IMAGES_ALONE: ClassVar[bool] = False
 
     kind: Literal["weight_penalty"] = "weight_penalty"
-    weight: float = Field(1e-4, ge=0, le=1, description="λ.")
+    weight: StrictFloat = Field(1e-4, ge=0, le=1, description="λ.")

@@ -103,13 +103,15 @@ def square(picture: Image.Image, resolution: int, fit: Fit) -> Image.Image:
 @contextmanager
 def _opened(content: bytes) -> Iterator[ImageFile.ImageFile]:
     """Open the picture without decoding it, and translate Pillow's errors into a sentence."""
+    if not content:
+        raise UnusablePictureError("It is empty.")
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
             _refuse_giants(picture)
             yield picture
     except UnidentifiedImageError as error:
         raise UnusablePictureError(
-            f"It is not in a format that is read here: {', '.join(FORMATS)}."
+            f"It is damaged, or not in a format that is read here: {', '.join(FORMATS)}."
         ) from error
     except Image.DecompressionBombError as error:
         raise UnusablePictureError(_too_large()) from error

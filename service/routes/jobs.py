@@ -49,6 +49,8 @@ _EXAMPLES: Any = {
         },
     },
 }
+_CANCELLING_SECONDS = 2.0
+"""After which a job may be cancelled."""
 _CONTROL_PROBLEMS = write_problems(
     ErrorCode.JOB_NOT_FOUND, ErrorCode.RECORD_DELETED, ErrorCode.JOB_STATE_CONFLICT
 )
@@ -321,7 +323,9 @@ async def delete_job(gateway: Here, job_id: JobPath) -> None:
 def _live(record: Record) -> ServiceError:
     state = job_state(record)
     if state is JobState.CANCELLING:
-        advice = "wait until it is cancelled, and then delete it"
-    else:
-        advice = f"POST /jobs/{record.id}/cancel first, and delete it once it is cancelled"
-    return ServiceError(ErrorCode.JOB_STATE_CONFLICT, f"{record.id} is {state}; {advice}.")
+        detail = f"{record.id} is {state}; wait until it is cancelled, and then delete it."
+        return ServiceError(ErrorCode.JOB_STATE_CONFLICT, detail, retry_after_seconds=_CANCELLING_SECONDS)
+    detail = (
+        f"{record.id} is {state}; POST /jobs/{record.id}/cancel first, and delete it once it is cancelled."
+    )
+    return ServiceError(ErrorCode.JOB_STATE_CONFLICT, detail)

@@ -245,7 +245,7 @@ async def _delete_alias(gateway: Gateway, alias: str, conditions: Preconditions)
 def _refuse_latest(alias: str) -> None:
     if alias == LATEST:
         detail = (
-            "latest is automatic: it follows the newest finished job. Choose another name for your alias."
+            "latest is automatic: it means the job that succeeded last. Choose another name for your alias."
         )
         raise ServiceError(ErrorCode.ALIAS_READ_ONLY, detail)
 

@@ -17,7 +17,7 @@ from service.importing import MEDIA_TYPES, take_in
 from service.model_views import Model
 from service.openapi import BINARY, read_problems, write_problems
 from service.preconditions import Conditions
-from service.references import Target, of_digest, with_generator
+from service.references import Target, lasting, with_generator
 from service.routes.models import ReferencePath
 from service.stored_files import StoredFile, send
 
@@ -108,7 +108,7 @@ async def export_model(
             ErrorCode.IMPORTS_FULL,
             *_OF_A_TRAINER,
         ),
-        200: {"model": Model, "description": "It was already here."},
+        200: {"model": Model, "description": "It had been imported before."},
     },
     openapi_extra={"requestBody": {"required": True, "content": dict.fromkeys(MEDIA_TYPES, BINARY)}},
 )
@@ -117,4 +117,4 @@ async def import_model(request: Request, response: Response, gateway: Here) -> M
     digest, is_new = await take_in(request, gateway)
     response.status_code = 201 if is_new else 200
     response.headers["Location"] = f"/models/{digest}"
-    return Model.of_target(await of_digest(gateway, digest))
+    return Model.of_target(await lasting(gateway, digest))

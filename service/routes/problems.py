@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from contract.errors import ErrorCode
+from contract.errors import ErrorCode, ServiceError
 from contract.plugin import Frozen
 from service.openapi import problems
 from service.problems import MEANINGS, problem_type
@@ -39,11 +39,14 @@ async def list_problems() -> tuple[ProblemKind, ...]:
     response_model=ProblemKind,
     operation_id="getProblem",
     summary="Explain a kind of refusal",
-    responses=problems(),
+    responses=problems(ErrorCode.NOT_FOUND),
 )
-async def get_problem(code: Annotated[ErrorCode, Path(description="The stable code.")]) -> ProblemKind:
+async def get_problem(code: Annotated[str, Path(description="The stable code.")]) -> ProblemKind:
     """The `type` of a problem is this URL."""
-    return _kind(code)
+    if code not in set(ErrorCode):
+        detail = f"There is no kind of refusal {code[:80]!r}; GET /problems lists all."
+        raise ServiceError(ErrorCode.NOT_FOUND, detail)
+    return _kind(ErrorCode(code))
 
 
 def _kind(code: ErrorCode) -> ProblemKind:

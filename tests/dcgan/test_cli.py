@@ -207,3 +207,21 @@ def test_response_of_another_server_is_neither_trusted_nor_saved(
     assert done.exit_code == 1, done.output
     assert "answered, but not as this service does; is the address right? (not_the_service)" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["FILE"]
+
+
+@pytest.mark.parametrize("address", [f"/jobs/{JOB}", "/datasets/ds_0123456789abcdef"])
+def test_delete_takes_jobs_and_datasets(service: Service, address: str) -> None:
+    service.answers[f"DELETE {address}"] = (204, "", b"")
+    done = CliRunner().invoke(main, ["--url", service.url, "delete", address.rpartition("/")[2]])
+    assert (done.exit_code, service.asked) == (0, [f"DELETE {address}"])
+
+
+def test_samples_take_every_parameter_of_the_api(service: Service, tmp_path: Path) -> None:
+    service.answers["GET /samples"] = (200, "image/png", b"picture")
+    words = ["samples", "-o", str(tmp_path / "x.png"), "--set", "truncation=0.5", "--set", "scale=4"]
+    assert CliRunner().invoke(main, ["--url", service.url, *words]).exit_code == 0
+    assert service.asked[0].endswith("&truncation=0.5&scale=4")
+    for wrong, told in (("scale", "is not NAME=VALUE"), ("format=png", "of its own, --output")):
+        done = CliRunner().invoke(main, ["--url", service.url, "samples", "--set", wrong])
+        assert (done.exit_code, told in done.stderr) == (2, True), done.stderr
+    assert len(service.asked) == 1

@@ -25,6 +25,13 @@ def test_dataset_is_uploaded_unchanged(service: Service, tmp_path: Path) -> None
     assert service.asked == ["POST /datasets?name=cats"]
 
 
+@pytest.mark.parametrize("method", ["upload_dataset", "import_model"])
+def test_missing_file_is_a_refusal_like_any_other(service: Service, tmp_path: Path, method: str) -> None:
+    with Client(service.url) as client, pytest.raises(DcganError, match="No such file") as refusal:
+        getattr(client, method)(tmp_path / "nofile.zip")
+    assert (refusal.value.code, refusal.value.status) == ("not_a_file", None)
+
+
 def test_problem_document_becomes_an_exception(service: Service) -> None:
     problem = {
         "code": "invalid_request",

@@ -1,5 +1,6 @@
 """`dcgan train`: what it sends, and what its exit code says about the job."""
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -40,6 +41,16 @@ def test_exit_code_is_zero_only_if_the_job_succeeded(
     watched = CliRunner().invoke(main, ["--url", service.url, "watch", JOB])
     assert (watched.exit_code, watched.stderr) == (exit_code, told)
     assert watched.stdout.startswith(state)
+
+
+def test_end_names_the_checkpoint_that_is_served(service: Service) -> None:
+    """The best, which may be another than the last one judged."""
+    best = {"digest": "sha256:1", "images_seen": 113_152, "metrics": {"kd": 0.1, "fd": 1.9697}}
+    job = {"id": JOB, "state": "succeeded", "progress": {"images_seen": 1, "total": 1}, "checkpoint": best}
+    service.answers[f"GET /jobs/{JOB}"] = (200, "application/json", json.dumps(job).encode())
+    done = CliRunner().invoke(main, ["--url", service.url, "watch", JOB])
+    told = f"serves its best, of 113,152 images, fd 1.97: `dcgan samples --model {JOB}`\n"
+    assert (done.exit_code, done.stdout.endswith(told)) == (0, True), done.output
 
 
 @pytest.mark.parametrize("fault", ["away", "lost"])
@@ -118,8 +129,8 @@ def test_ctrl_c_leaves_the_job_running_and_is_not_a_success(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dcgan.cli.follow", interrupt)
-    monkeypatch.setattr("dcgan.cli.console", Console(highlight=False, width=40))
+    monkeypatch.setattr("dcgan.jobs_cli.follow", interrupt)
+    monkeypatch.setattr("dcgan.jobs_cli.console", Console(highlight=False, width=40))
     done = train(service)
     assert done.exit_code == 130
     assert f"`dcgan watch {JOB}` shows it again, `dcgan cancel {JOB}` ends it.\n" in done.stdout
@@ -150,7 +161,15 @@ def test_ctrl_c_before_the_answer_says_what_may_have_happened(
     command = [sys.executable, "-P", "-c", WITH_CTRL_C, "--url", service.url, *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         service.pause.wait()
-        process.send_signal(signal.SIGINT)
-        output = process.communicate()
+        output = _end(process)
         service.pause.wait()
     assert (process.returncode, *output) == (130, "", told)
+
+
+def _end(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    """Press Ctrl-C, and again if Python was about to wait for the answer: then it heeds none before that."""
+    for _ in range(10):
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=5)
+    raise AssertionError("it ignores Ctrl-C")

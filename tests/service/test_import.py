@@ -13,7 +13,7 @@ from contract.errors import ErrorCode
 from contract.identifiers import IMPORTED
 from contract.imports import forget_import
 from contract.job import CheckpointFact, Failure, State
-from contract.keys import EPOCH, IMPORTS, Role
+from contract.keys import DIGESTS, EPOCH, IMPORTS, Role
 from contract.owning import leave, report
 from contract.sampling import CheckpointPlace
 from contract.volume import Volume, imported_name
@@ -47,6 +47,17 @@ def test_imported_generator_is_like_any_other(
     assert volume.checkpoint(place.job, place.file).read_bytes() == content
     assert client.get("/models/live/export").content == content
     assert left(volume) == []
+
+
+def test_import_of_what_a_job_has_made_answers_with_the_import(
+    client: httpx.Client, worker: Worker, trainer: Trainer, job_id: str
+) -> None:
+    content = checkpoint(images_seen=2)
+    digest = send(client, content).json()["digest"]
+    worker.redis.hset(DIGESTS, digest, job_id)  # as if it had made it
+    again = send(client, content)
+    assert (again.status_code, again.json()["job"]) == (200, None)
+    assert again.json() in client.get("/models").json()["items"]
 
 
 def test_imported_generator_and_its_alias_survive_the_loss_of_redis(

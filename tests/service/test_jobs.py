@@ -161,12 +161,15 @@ def test_a_dataset_that_is_not_ready_is_refused(
     client: httpx.Client, worker: Worker, pictures: bytes
 ) -> None:
     dataset = client.post("/datasets", content=pictures).json()["id"]
-    problem = refused(client.post("/jobs", json={"dataset": dataset}), 409, "dataset_not_ready")
+    answer = client.post("/jobs", json={"dataset": dataset})
+    problem = refused(answer, 409, "dataset_not_ready")
     assert "queued" in problem["detail"]
+    assert problem["retryable"] and answer.headers["retry-after"] == "2"
     lease = worker.claim(RecordKind.DATASET)
     worker.run(leave(lease, State.FAILED, error=Failure(code="no_images", detail="none")))
     problem = refused(client.post("/jobs", json={"dataset": dataset}), 409, "dataset_not_ready")
     assert "failed" in problem["detail"]
+    assert not problem["retryable"]
 
 
 def test_a_queued_job_is_cancelled_at_once(client: httpx.Client, volume: Volume, new_job: NewJob) -> None:

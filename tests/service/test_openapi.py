@@ -21,7 +21,6 @@ OPERATIONS = [
     for method, operation in operations.items()
 ]
 OUTSIDE_OF_ROUTES = {
-    ErrorCode.NOT_FOUND,
     ErrorCode.METHOD_NOT_ALLOWED,
     ErrorCode.HEADERS_TOO_LARGE,
     ErrorCode.NOT_HTTP,

@@ -279,6 +279,19 @@ def test_run_asked_to_stop_while_it_waits_for_room_ends_at_once(
     assert not [*Volume(order.data_root).jobs.rglob("*.*")]
 
 
+def test_run_asked_to_stop_tells_how_far_it_has_come(
+    order: TrainingOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A paused job's progress is what it has saved, however short ago it was last told."""
+    steps = iter([False] * 3)
+    monkeypatch.setattr(Chore, "stop_requested", property(lambda _: next(steps, True)))
+    said = carry_out(order)
+    saved, _ = said[-2:]
+    assert isinstance(saved, link.Saved)
+    progress = [message.progress for message in said if isinstance(message, link.Advanced)][-1]
+    assert progress.done == saved.snapshot.images_seen > 0
+
+
 def stop() -> None:
     raise StopRequestedError
 
