@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from contract.errors import FieldError, ServiceError
 from contract.formats import SampleFormat
@@ -16,17 +16,17 @@ MAX_LATENT_SIZE = 1024
 
 # fail_fast: a body of megabytes that is all wrong would otherwise yield hundreds of thousands of errors.
 Latent = Annotated[
-    tuple[Annotated[float, Field(strict=True, ge=-FURTHEST, le=FURTHEST)], ...],
-    Field(max_length=MAX_LATENT_SIZE, fail_fast=True),
+    tuple[Annotated[float, Field(ge=-FURTHEST, le=FURTHEST)], ...],
+    Field(max_length=MAX_LATENT_SIZE, fail_fast=True, strict=False),
 ]
-Seeds = Annotated[
-    tuple[Annotated[Seed, Field(strict=True)], ...], Field(max_length=MAX_COUNT, fail_fast=True)
-]
-Latents = Annotated[tuple[Latent, ...], Field(max_length=MAX_COUNT, fail_fast=True)]
+Seeds = Annotated[tuple[Seed, ...], Field(max_length=MAX_COUNT, fail_fast=True, strict=False)]
+Latents = Annotated[tuple[Latent, ...], Field(max_length=MAX_COUNT, fail_fast=True, strict=False)]
 
 
 class SamplesBody(SampleOptions):
     """Which samples to render, by either seeds or latents."""
+
+    model_config = ConfigDict(strict=True)  # JSON has types; but its lists are tuples here
 
     model: str | None = Field(
         None, description="A digest (sha256:…), a job (job_…) or an alias; default: the alias latest."

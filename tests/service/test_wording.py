@@ -37,6 +37,7 @@ def test_whole_number_passes_for_a_number(client: httpx.Client, dataset: str) ->
     [
         ({"seeds": [True]}, "/seeds/0", "seeds/0 is true but should be a whole number."),
         ({"seeds": [0] * 1025}, "/seeds", "seeds has 1025 entries; at most 1024 are allowed."),
+        ({"seeds": [1], "scale": "4"}, "/scale", "scale is '4' but should be a whole number."),
         ({"latents": [[True]]}, "/latents/0/0", "latents/0/0 is true but should be a number."),
         ({"latents": [[]]}, "/latents/0", "latents/0 is empty; give it as many numbers as"),
         ({"latents": [[1, 2], [1]]}, "/latents/1", "latents/1 has 1 numbers, but latents/0 has 2;"),
