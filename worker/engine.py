@@ -148,7 +148,7 @@ class Engine:
     def _load(self, key: Key, place: CheckpointPlace) -> Sampler:
         digest, precision = key
         path = self._volume.checkpoint(place.job, place.file)
-        with self._reads.one():
+        with self._reads.one(path):
             try:
                 generator, header = load_checkpoint(path, digest)
             except ServiceError:

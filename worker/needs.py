@@ -45,9 +45,9 @@ class Needs:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _look_up(self, place: CheckpointPlace, precision: SamplePrecision) -> int:
+        path = self._volume.checkpoint(place.job, place.file)
         try:
-            with self._reads.one():
-                path = self._volume.checkpoint(place.job, place.file)
+            with self._reads.one(path):
                 return loading_bytes(path, self._environments[precision])
         except OSError:
             return 0  # the load will report it

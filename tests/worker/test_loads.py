@@ -14,6 +14,7 @@ from contract.volume import Volume
 from models.environment import detect
 from models.sampler import Sampler
 from tests.worker.asking import PATIENCE_SECONDS, PLACE, save_generator
+from tests.worker.clock import Clock
 from tests.worker.engines import OTHER, Stopped, in_memory, loaded, needed_bytes, spec_of
 from worker import engine as module
 from worker import hanging
@@ -201,9 +202,22 @@ def test_volume_that_hangs_stops_only_what_is_not_in_memory(
             assert time.monotonic() < begun_at + PATIENCE_SECONDS
         assert bool(engine._loading) == (hangs_at == "its load")
         assert loaded(engine, known).still_works()
-        with pytest.raises(ServiceError, match="has not answered for"):
+        with pytest.raises(ServiceError, match="has not ended for"):
             engine.sampler(another, third)
         engine.settle(())
     monkeypatch.undo()
     for spec, place in ((another, third), (missing, OTHER)):
         assert _once_it_answers(engine, spec, place).still_works()
+
+
+def test_large_file_may_take_longer_than_a_small_one(tmp_path: Path, clock: Clock) -> None:
+    path, reads = tmp_path / "generator", hanging.Reads(clock)
+    path.touch()
+    os.truncate(path, 10**9)
+    with reads.one(path):
+        clock.now += hanging.HANG_SECONDS + 45
+        reads.require_none_hangs()
+        clock.now += 10
+        with pytest.raises(ServiceError, match="not ended for 70 s"):
+            reads.require_none_hangs()
+    reads.require_none_hangs()
