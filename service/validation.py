@@ -101,6 +101,8 @@ def _sentence(pointer: str, found: Any) -> str:
     message = found["msg"].removeprefix("Input ").removeprefix("Value ")
     if found["type"] in _WANTED:
         message = f"should be {_WANTED[found['type']]}"
+    if found["type"] == "int_type" and isinstance(found["input"], float) and found["input"].is_integer():
+        message += f", written without a point or an exponent: {found['input']:.0f}"
     if not pointer or pointer.startswith(_NEVER_REPEATED):
         return f"{name}: {message}."
     return f"{name} is {_shown(found['input'])} but {message[:1].lower()}{message[1:]}."

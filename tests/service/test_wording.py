@@ -12,6 +12,7 @@ from tests.service.problems import refused
     ("fields", "told"),
     [
         ({"images": True}, "images is true but should be a whole number."),
+        ({"images": 1e6}, "images is 1000000.0 but should be a whole number, written without a point or an"),
         ({"mirror": "yes"}, "mirror is 'yes' but should be true or false."),
         ({"batch_size": "16"}, "batch_size is '16' but should be a whole number."),
         ({"generator_learning_rate": False}, "generator_learning_rate is false but should be a number."),
